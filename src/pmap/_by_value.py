@@ -1,0 +1,61 @@
+"""Pickling by value: cloudpickle, and context variables, which it does not know.
+
+Imported when something first has to travel by value: cloudpickle takes longer to import than pmap.
+"""
+
+import importlib
+import io
+import os
+import sys
+from contextvars import ContextVar
+
+import cloudpickle
+
+__all__ = ["dumps_by_value"]
+
+_keys: dict[ContextVar[object], str] = {}
+_by_key: dict[str, ContextVar[object]] = {}
+_UNSET = object()
+
+
+def dumps_by_value(value: object, protocol: int) -> bytes:
+    """Return `value` pickled; what cannot be imported elsewhere goes along itself."""
+    with io.BytesIO() as file:
+        _Pickler(file, protocol).dump(value)
+        return file.getvalue()
+
+
+class _Pickler(cloudpickle.Pickler):
+    def reducer_override(self, obj: object) -> object:
+        if isinstance(obj, ContextVar):
+            return _reduce_variable(obj)
+        return super().reducer_override(obj)
+
+
+def _reduce_variable(variable: ContextVar[object]) -> tuple[object, ...]:
+    """Return what ``ContextVar.__reduce__`` would, if it had one.
+
+    A variable that is a global of an importable module is found there by name. Any other gets a key
+    when it is first sent, and the receiver makes one variable for each key, so that a function and
+    the values sent beside it mean the same one.
+    """
+    for name, module in list(sys.modules.items()):
+        if name not in ("__main__", "__mp_main__"):
+            for attribute, found in list(getattr(module, "__dict__", {}).items()):
+                if found is variable:
+                    return _by_name, (name, attribute)
+    key = _keys.setdefault(variable, os.urandom(16).hex())
+    _by_key.setdefault(key, variable)
+    default = variable.get(_UNSET)
+    return _from_key, (key, variable.name, () if default is _UNSET else (default,))
+
+
+def _by_name(module: str, attribute: str) -> object:
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _from_key(key: str, name: str, default: tuple[object, ...]) -> ContextVar[object]:
+    if key not in _by_key:
+        _by_key[key] = ContextVar(name, default=default[0]) if default else ContextVar(name)
+        _keys[_by_key[key]] = key
+    return _by_key[key]

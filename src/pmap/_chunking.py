@@ -1,0 +1,51 @@
+"""How many items the next chunk gets: pure arithmetic on what the items cost so far.
+
+With no `chunksize` given the first chunks are single items; from then on a chunk is sized to take
+about `TARGET` seconds by the measured cost of its job's items, and never more than its share of
+what is left (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36, 1987,
+which gives each free worker a fixed fraction of the rest, so that chunks shrink towards the end).
+"""
+
+__all__ = ["CostMeter", "chunk_size"]
+
+TARGET = 0.02  # seconds; a message costs about 0.1 ms, so half a per cent of it
+_SHARES = 2  # a free worker takes 1 / (2 * workers) of the rest
+_GROWTH = 0.5  # weight of the newest measurement: costs drift along an input
+
+
+class CostMeter:
+    """The running estimate of what one item of a job costs, in seconds."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        self.seconds: float | None = None
+
+    def measured(self, items: int, elapsed: float) -> None:
+        """Take in that `items` items took `elapsed` seconds together."""
+        if items <= 0:
+            return
+        each = elapsed / items
+        if self.seconds is None or each < self.seconds / 2:
+            # The first items pay for imports and cold caches: a much lower cost is believed at once
+            self.seconds = each
+        else:
+            self.seconds += _GROWTH * (each - self.seconds)
+
+
+def chunk_size(remaining: int, workers: int, cost: float | None, fixed: int | None) -> int:
+    """Return how many of `remaining` items the next chunk gets, at least 1.
+
+    Args:
+        remaining: items that no worker has yet, at least 1.
+        workers: how many workers there are or may be.
+        cost: seconds per item as measured so far; None before the first measurement.
+        fixed: the `chunksize` that the caller asked for; None for an adaptive one.
+    """
+    if fixed is not None:
+        return min(fixed, remaining)
+    if cost is None:
+        return 1
+    share = -(-remaining // (_SHARES * workers))
+    wanted = share if cost * share <= TARGET else int(TARGET / cost)
+    return max(1, min(wanted, share))

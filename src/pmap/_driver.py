@@ -1,0 +1,505 @@
+"""The loop: carries events and commands between the scheduler and a backend.
+
+**Who runs it.** There is no thread that always runs. A blocking call *leads*: its own thread polls
+the backend until its result is there, which saves two hand-overs between threads. When nobody leads
+and there is work (asynchronous calls, or another caller's), a background thread leads, and parks
+when there is none. One thread leads at a time; who finds another leading waits for its job's event,
+and the leader that leaves looks for work left behind and calls the background thread.
+
+**What guards the books.** All state below is touched under one lock. Requests (submit, cancel,
+close) never wait for it: they go into an inbox, and whoever holds the lock empties the inbox before
+and looks again after letting go. So a request made by a signal handler, a finaliser or a pickling
+method, in the very thread that holds the lock, is carried out a moment later and not a deadlock.
+
+**Ctrl-C.** A signal's exception may strike the main thread anywhere. In `poll`, where a leader
+spends its time, it finds the books in order: the job is cancelled and the exception goes on. Within
+the lock it may have torn them: then nothing of them is trusted, all workers are ended, all open
+jobs fail with `InterruptedPoolError`, and the pool starts anew.
+"""
+
+import atexit
+import itertools
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+
+from . import _scheduler as s
+from ._call import Call
+from ._errors import (
+    CancelledError,
+    InterruptedPoolError,
+    PmapError,
+    PoolClosedError,
+    TransportError,
+    WorkerLost,
+    WorkerStartError,
+)
+from ._job import Job
+from ._outcome import describe
+from ._work import Work
+from .backends import Backend, Finished, Gone, Happening, Ready
+
+__all__ = ["Driver", "exiting"]
+
+_numbers = itertools.count(1)
+_drivers: "weakref.WeakSet[Driver]" = weakref.WeakSet()
+_exiting = False
+
+
+def exiting() -> bool:
+    """Return whether the interpreter is ending, so that no workers can be had any more."""
+    return _exiting
+
+
+class Driver:
+    """A pool's books and the one who keeps them."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        limit: int,
+        max_chunks: int | None = None,
+        idle_timeout: float | None = None,
+    ) -> None:
+        """Make the driver of a pool without workers yet.
+
+        Args:
+            backend: what runs the items.
+            limit: how many workers there may be.
+            max_chunks: how many chunks a worker may run before it is replaced; None: no limit.
+            idle_timeout: seconds after which idle workers are let go; None: never.
+        """
+        self.backend = backend
+        self.limit = limit
+        self._max_chunks = max_chunks
+        self._idle_timeout = idle_timeout
+        self._scheduler = s.Scheduler(limit, max_chunks, backend.can_kill)
+        self._jobs: dict[int, Job] = {}
+        self._over: deque[Job] = deque()  # jobs whose outcome is known but not told
+        self._closed = ""  # why no more work is taken
+        self._torn = False
+        self._gone: Gone | None = None  # the worker whose end is being taken in
+        self._start_failure: Gone | None = None
+        self._last_used = time.monotonic()
+        self._new_locks()
+        _drivers.add(self)
+
+    def _new_locks(self) -> None:
+        self._lock = threading.Lock()
+        self._holder: int | None = None
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._lead_lock = threading.Lock()
+        self._leader: int | None = None
+        self._ended = threading.Event()
+        self._parking = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._wanted = False
+
+    # --- what callers ask for ------------------------------------------------------------------
+
+    def run(self, call: Call, functions_by_value: bool = True) -> Job:
+        """Run `call` to its end and return its job, led by this thread if nobody leads."""
+        job = self._enter(call, functions_by_value)
+        try:
+            self._see_to(lambda: job.over, job.wait)
+        except BaseException:  # Ctrl-C while it runs: what was asked for is not wanted any more
+            self._cancel(job)
+            raise
+        if self._idle_timeout is not None and self._thread is None:
+            self._call_background(work=False)
+        return job
+
+    def submit(self, call: Call, functions_by_value: bool = True) -> Job:
+        """Start `call` and return its job at once."""
+        job = self._enter(call, functions_by_value)
+        if not job.over:
+            self._leave_work()
+        return job
+
+    def prestart(self) -> None:
+        """Start all workers now."""
+        self._post(lambda: self._handle(s.Prestart()))
+
+    def close(self) -> None:
+        """Take no more work; let the workers go when what there is is done."""
+        self._closed = self._closed or "it was closed"
+        self._post(lambda: self._handle(s.Close()))
+        self._leave_work()
+
+    def terminate(self) -> None:
+        """End everything now. Where workers can be killed, returns when they are gone."""
+        self._closed = self._closed or "it was terminated"
+        self._post(lambda: self._handle(s.Terminate()))
+        if self.backend.can_kill:
+            self.join()
+        else:
+            self._leave_work()
+
+    def join(self) -> None:
+        """Wait until a closed or terminated pool is empty."""
+        if not self._closed:
+            raise ValueError("the pool is still running: call close() or terminate() before join()")
+        self._see_to(self._ended.is_set, self._ended.wait)
+
+    def retire(self) -> None:
+        """Let idle workers go, and give back what they needed; the pool can be used again."""
+        self._post(lambda: self._handle(s.Retire()))
+        self._see_to(lambda: not self._scheduler.workers or self._scheduler.busy, None)
+        self._post(self._close_backend_if_empty)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work under way."""
+        return bool(self._jobs)
+
+    @property
+    def closed(self) -> str:
+        """Why no more work is taken, or nothing."""
+        return self._closed
+
+    @property
+    def holder_is_here(self) -> bool:
+        """Whether this very thread is inside the books, as a pickling method called from there."""
+        return self._holder == threading.get_ident()
+
+    def _enter(self, call: Call, functions_by_value: bool) -> Job:
+        if self._closed:
+            raise PoolClosedError(f"the pool takes no more work: {self._closed}")
+        work = Work(next(_numbers), call, functions_by_value)
+        job = Job(work, self._cancel)
+        if self.backend.can_kill and call.items:  # that is: other processes
+            try:
+                work.pack()
+            except Exception as error:  # whatever the function's own pickling does
+                job.error = _unsent_function(work, error)
+                job.settle()
+                return job
+        self._notice_deaths()
+        self._post(lambda: self._submit(job))
+        return job
+
+    def _notice_deaths(self) -> None:
+        """Take in what happened while nobody led: idle workers may have been killed."""
+        if self._scheduler.workers and self._lead_lock.acquire(blocking=False):
+            try:
+                polled = self.backend.poll(0)
+                if polled:
+                    self._lock.acquire()
+                    self._guarded(lambda: self._step(polled))
+            finally:
+                self._lead_lock.release()
+                self._leave_work()
+
+    def _submit(self, job: Job) -> None:
+        if self._closed:
+            job.error = PoolClosedError(f"the pool takes no more work: {self._closed}")
+            self._over.append(job)
+            return
+        call = job.work.call
+        self._jobs[job.work.number] = job
+        self._handle(
+            s.JobSubmitted(job.work.number, job.total, call.chunksize, call.collect, call.stop)
+        )
+
+    def _cancel(self, job: Job) -> None:
+        self._post(lambda: self._handle(s.JobCancelled(job.work.number)))
+        if not job.over:
+            self._leave_work()
+
+    # --- the books -----------------------------------------------------------------------------
+
+    def _post(self, request: Callable[[], None]) -> None:
+        self._inbox.append(request)
+        self._empty_inbox()
+
+    def _empty_inbox(self) -> None:
+        # If the lock is held, by whichever thread, its holder looks at the inbox after letting go.
+        while self._inbox and self._lock.acquire(blocking=False):
+            self._guarded(lambda: None)
+        self._tell()
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Do `action` and what is in the inbox; the lock is held, and is let go."""
+        whole = False
+        try:
+            self._holder = threading.get_ident()
+            if self._torn:
+                self._start_anew()
+            action()
+            while self._inbox:
+                self._inbox.popleft()()
+            whole = True
+        finally:
+            self._torn = self._torn or not whole
+            self._holder = None
+            self._lock.release()
+
+    def _tell(self) -> None:
+        """Settle the jobs that are over: callbacks run here, outside the lock."""
+        while self._over:
+            try:
+                job = self._over[0]
+            except IndexError:
+                break  # another thread told it
+            job.settle()  # before it is taken off, so that no exception can lose it
+            try:
+                self._over.remove(job)
+            except ValueError:
+                pass
+            if self._leader not in (None, threading.get_ident()):
+                self.backend.wake()  # the leader may have been waiting for just this
+
+    def _start_anew(self) -> None:
+        self.backend.end()
+        error = "a signal's exception struck in the middle of the pool's bookkeeping; "
+        error += "all work under way on this pool was ended"
+        for job in self._jobs.values():
+            job.error = InterruptedPoolError(error)
+            self._over.append(job)
+        self._jobs.clear()
+        self._scheduler = s.Scheduler(self.limit, self._max_chunks, self.backend.can_kill)
+        if self._closed:
+            self._handle(s.Close())
+        self._torn = False
+
+    def _step(self, polled: object) -> None:
+        for happening in self.backend.collect(polled):
+            self._take(happening)
+
+    def _take(self, happening: Happening) -> None:
+        match happening:
+            case Ready(worker):
+                self._handle(s.WorkerReady(worker))
+            case Finished(worker, work, start, values, failures, last, elapsed):
+                if work.number in self._jobs:
+                    self._jobs[work.number].fill(start, list(values), dict(failures))
+                failed = tuple(start + offset for offset in failures)
+                self._handle(s.ItemsFinished(worker, len(values), failed, elapsed, last))
+            case Gone():
+                self._gone = happening
+                if happening.reason:
+                    self._start_failure = happening
+                self._handle(s.WorkerGone(happening.worker, happening.begun))
+
+    def _handle(self, event: s.Event) -> None:
+        for command in self._scheduler.handle(event):
+            self._carry_out(command)
+        if self._closed and not self._scheduler.busy and not self._ended.is_set():
+            self._close_backend_if_empty()
+            self._ended.set()
+
+    def _carry_out(self, command: s.Command) -> None:
+        match command:
+            case s.SendChunk(worker, job, start, stop):
+                self.backend.send(worker, self._jobs[job].work, start, stop)
+            case s.StartWorker(worker):
+                self.backend.start(worker)
+            case s.StopWorker(worker):
+                self.backend.stop(worker)
+            case s.KillWorker(worker):
+                self.backend.kill(worker)
+            case s.ForgetJob(worker, job):
+                self.backend.forget(worker, self._jobs[job].work)
+            case s.LoseItem(job, index, _):
+                self._jobs[job].lose(index, self._lost(self._jobs[job], index))
+            case s.FinishJob(number, failed):
+                job_over = self._jobs.pop(number)
+                if failed is not None:
+                    job_over.error = job_over.failures[failed]
+                self._over.append(job_over)
+            case s.FailJob(number, cancelled):
+                job_over = self._jobs.pop(number)
+                job_over.error = self._cancelled(job_over) if cancelled else self._unstarted()
+                self._over.append(job_over)
+
+    def _lost(self, job: Job, index: int) -> Exception:
+        item = job.work.item(index)
+        gone = self._gone
+        return WorkerLost(
+            pid=(gone.pid if gone else None) or 0,
+            exitcode=gone.exitcode if gone else None,
+            function=item.function,
+            index=index,
+            input=item.input,
+        )
+
+    def _cancelled(self, job: Job) -> Exception:
+        why = "its pool was terminated" if self._closed else "it was cancelled"
+        return CancelledError(
+            f"{job.work.call.verb}({job.work.function_name}) has no result: {why} "
+            f"after {job.done} of {job.total} items"
+        )
+
+    def _unstarted(self) -> Exception:
+        failure = self._start_failure
+        error = WorkerStartError(s.MAX_START_FAILURES, failure.reason if failure else "not known")
+        error.__cause__ = failure.cause if failure else None
+        return error
+
+    def _close_backend_if_empty(self) -> None:
+        if not self._scheduler.workers:
+            self.backend.close()
+
+    # --- leading -------------------------------------------------------------------------------
+
+    def _see_to(
+        self, reached: Callable[[], bool], wait: Callable[[], object] | None
+    ) -> None:
+        """Return when `reached`: lead until then, or wait while another thread leads."""
+        while not reached():
+            if self._leader == threading.get_ident():  # a callback of ours: lead within leading
+                self._lead(reached)
+            elif self._lead_lock.acquire(blocking=False):
+                try:
+                    self._leader = threading.get_ident()
+                    self._lead(reached)
+                finally:
+                    self._leader = None
+                    self._lead_lock.release()
+                    # Who came while we led waits for its event: somebody must lead on.
+                    self._leave_work()
+            elif wait is None:
+                return
+            else:
+                wait()
+
+    def _lead(self, reached: Callable[[], bool]) -> None:
+        while not reached():
+            polled = self.backend.poll(None)
+            self._lock.acquire()
+            self._guarded(lambda: self._step(polled))  # noqa: B023  # called before the next round
+            self._empty_inbox()
+            self._last_used = time.monotonic()
+
+    def _leave_work(self) -> None:
+        """See that somebody leads if there is work."""
+        # Whoever leads at this moment looks here again when it stops leading.
+        if (self._scheduler.busy or self._inbox) and not self._lead_lock.locked():
+            self._call_background(work=True)
+
+    def _call_background(self, work: bool) -> None:
+        with self._parking:
+            self._wanted = self._wanted or work
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=_background, args=(self,), name="pmap-driver", daemon=True
+                )
+                try:
+                    self._thread.start()
+                except RuntimeError:  # the interpreter is ending, or has no threads left
+                    self._thread = None
+                    if work:
+                        raise
+            else:
+                self._parking.notify()
+
+    def park(self) -> bool:
+        """Wait for work; return whether there is some. For the background thread."""
+        with self._parking:
+            while not self._wanted:
+                if self._ended.is_set():
+                    self._thread = None
+                    return False
+                left = None
+                if self._idle_timeout is not None:
+                    left = self._last_used + self._idle_timeout - time.monotonic()
+                    if left <= 0 and not self._scheduler.busy:
+                        if not self._scheduler.workers:
+                            self._thread = None
+                            return False
+                        return True
+                self._parking.wait(left)
+            self._wanted = False
+            return True
+
+    def background(self) -> None:
+        """Lead while there is work, then let idle workers go. For the background thread."""
+        with self._lead_lock:
+            self._leader = threading.get_ident()
+            try:
+                self._lead(lambda: not self._scheduler.busy and not self._inbox)
+                if self._idle_for_too_long():
+                    self._post(lambda: self._handle(s.Retire()))
+                    self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
+                    self._post(self._close_backend_if_empty)
+            finally:
+                self._leader = None
+        self._leave_work()  # what came since the last look relies on us to see it
+
+    def _idle_for_too_long(self) -> bool:
+        return (
+            self._idle_timeout is not None
+            and not self._scheduler.busy
+            and time.monotonic() - self._last_used >= self._idle_timeout
+        )
+
+    # --- the end of the process, and forks ------------------------------------------------------
+
+    def end_at_exit(self) -> None:
+        """End all workers, whatever is under way: the interpreter is about to end."""
+        self._closed = "the interpreter is ending"
+        # A daemon thread may be inside; it lets go soon, and if it does not, we go all the same.
+        held = self._lock.acquire(timeout=1.0)
+        self.backend.end()
+        self._ended.set()
+        if held:
+            self._lock.release()
+        for job in list(self._jobs.values()):
+            job.error = CancelledError("it has no result: the interpreter is ending")
+            job.settle()
+
+    def abandon(self) -> None:
+        """Forget everything: this process is a fork of the one that the pool belongs to."""
+        self.backend.abandon()
+        self._closed = f"it belongs to the process {os.getppid()} that this one was forked from"
+        jobs = list(self._jobs.values()) + list(self._over)
+        self._jobs.clear()
+        self._over.clear()
+        self._new_locks()  # theirs may be held by threads that do not exist here
+        self._scheduler = s.Scheduler(1)
+        self._ended.set()
+        for job in jobs:
+            job.abandon(PoolClosedError(f"no result comes from this pool: {self._closed}"))
+
+
+def _background(driver: Driver) -> None:
+    try:
+        while driver.park():
+            driver.background()
+    except BaseException:
+        # When the interpreter ends, the backend is taken from under this daemon thread.
+        if not _exiting:
+            raise
+
+
+def _unsent_function(work: Work, error: Exception) -> PmapError:
+    wrapped = TransportError(
+        "function",
+        "caller",
+        f"it could not be pickled: {describe(error)}",
+        function=work.function_name,
+        index=None,
+        input="",
+    )
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _end_all() -> None:
+    global _exiting
+    _exiting = True
+    for driver in list(_drivers):
+        driver.end_at_exit()
+
+
+def _abandon_all() -> None:
+    for driver in list(_drivers):
+        driver.abandon()
+
+
+atexit.register(_end_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

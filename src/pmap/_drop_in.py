@@ -1,0 +1,47 @@
+"""The errors that existing ``except multiprocessing...`` clauses must catch.
+
+Imported only when one of them is raised, since ``multiprocessing.pool`` is heavy.
+"""
+
+from multiprocessing import TimeoutError as _TimeoutError
+from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
+
+from ._errors import PmapError, TransportError, transport_message
+
+__all__ = ["ResultPicklingError", "ResultTimeoutError", "with_remote_traceback"]
+
+
+class ResultTimeoutError(PmapError, _TimeoutError):
+    """The result was not there within the timeout given to ``get``; the work goes on."""
+
+
+class ResultPicklingError(TransportError, MaybeEncodingError):
+    """The function returned something that cannot be pickled.
+
+    Attributes:
+        exc: the repr of the pickling error, as in ``MaybeEncodingError``.
+        value: the repr of the result.
+    """
+
+    def __init__(
+        self, exc: str, value: str, *, function: str, index: int, input: str
+    ) -> None:
+        TransportError.__init__(
+            self, "result", "worker", exc, function=function, index=index, input=input
+        )
+        self.exc = exc
+        self.value = value
+
+    def __str__(self) -> str:
+        # MaybeEncodingError's own text knows neither function nor index.
+        return (
+            transport_message(
+                self.what, self.side, self.why, self.function, self.index, self.input
+            )
+            + f". The result was {self.value}"
+        )
+
+
+def with_remote_traceback(error: BaseException, text: str) -> None:
+    """Give `error` the worker's traceback as its cause, as ``multiprocessing`` shows it."""
+    error.__cause__ = RemoteTraceback(f'\n"""\n{text}"""')

@@ -1,0 +1,248 @@
+"""Every error that pmap itself raises, as one tree.
+
+PmapError                      all of them; a RuntimeError
+├── OptionError                an option is wrong (also a ValueError and a TypeError)
+├── PoolClosedError            the pool takes no more work (also a ValueError)
+├── WorkerStartError           no worker could be started, or the initializer failed
+├── CancelledError             the work was cancelled before this result was there
+├── InterruptedPoolError       a signal's exception struck inside the pool's bookkeeping
+└── ItemError                  one item has no result; knows function, index and input
+    ├── WorkerLost             its worker process died
+    ├── ControlFlowError       it raised SystemExit, KeyboardInterrupt, StopIteration, ...
+    └── TransportError         something could not cross between the processes
+
+An error keeps its raw fields and survives pickling with its cause. The classes that also derive
+from those of ``multiprocessing`` live in ``_drop_in``, which is imported when one is needed:
+``multiprocessing.pool`` would cost every import of pmap more than pmap itself.
+"""
+
+import signal
+from collections.abc import Iterable
+
+__all__ = [
+    "CancelledError",
+    "ControlFlowError",
+    "InterruptedPoolError",
+    "ItemError",
+    "OptionError",
+    "PmapError",
+    "PoolClosedError",
+    "TransportError",
+    "WorkerLost",
+    "WorkerStartError",
+]
+
+
+def _rebuild(
+    cls: type["PmapError"],
+    args: tuple[object, ...],
+    fields: dict[str, object],
+    cause: BaseException | None,
+) -> "PmapError":
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    error.__cause__ = cause
+    return error
+
+
+class PmapError(RuntimeError):
+    """The base of every error that pmap raises on its own account."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Past __init__, whose parameters are the raw fields and not self.args.
+        return _rebuild, (type(self), self.args, self.__dict__, self.__cause__)
+
+
+class OptionError(PmapError, ValueError, TypeError):
+    """An option has a value that is not allowed, or does not exist.
+
+    Attributes:
+        option: the name of the option.
+        value: what was given.
+        allowed: what would have been right, in words.
+    """
+
+    def __init__(self, option: str, value: object, allowed: str) -> None:
+        self.option = option
+        self.value = value
+        self.allowed = allowed
+        super().__init__(f"{option}={_short(value)} is not possible: {allowed}")
+
+
+class PoolClosedError(PmapError, ValueError):
+    """The pool was closed or terminated, or belongs to another process (a fork's parent)."""
+
+
+class WorkerStartError(PmapError):
+    """No worker could be started, so the work was given up instead of tried for ever.
+
+    Attributes:
+        attempts: how many workers in a row failed to start.
+        reason: what the last one ended with. An initializer's exception is the ``__cause__``.
+    """
+
+    def __init__(self, attempts: int, reason: str) -> None:
+        self.attempts = attempts
+        self.reason = reason
+        times = "once" if attempts == 1 else f"{attempts} times in a row"
+        super().__init__(
+            f"a worker could not be started, {times}: {reason}. "
+            "The pool can be used again; if an initializer was given, look there first"
+        )
+
+
+class CancelledError(PmapError):
+    """The work was cancelled, or its pool terminated, before this result was there."""
+
+
+class InterruptedPoolError(PmapError):
+    """A signal's exception struck in the middle of the pool's bookkeeping.
+
+    The pool ended all its workers, and with them all work under way, rather than go on with books
+    that may be wrong. It can be used again.
+    """
+
+
+class ItemError(PmapError):
+    """One item has no result. The base of the errors that pmap puts in its place.
+
+    Attributes:
+        function: the name of the function.
+        index: the position of the item in the input, or None where the function itself is meant.
+        input: a short repr of the item.
+    """
+
+    def __init__(self, message: str, *, function: str, index: int | None, input: str) -> None:
+        self.function = function
+        self.index = index
+        self.input = input
+        super().__init__(message)
+
+
+class WorkerLost(ItemError):
+    """The worker process died while it ran this item.
+
+    Attributes:
+        pid: the process id the worker had.
+        exitcode: its exit code; the negative number of the signal that killed it; None where the
+            operating system did not tell.
+    """
+
+    def __init__(
+        self, *, pid: int, exitcode: int | None, function: str, index: int, input: str
+    ) -> None:
+        self.pid = pid
+        self.exitcode = exitcode
+        super().__init__(
+            f"the worker process {pid} {how_it_ended(exitcode)} while it ran item {index}, "
+            f"{function}({input}). {_advice(exitcode)}",
+            function=function,
+            index=index,
+            input=input,
+        )
+
+
+class ControlFlowError(ItemError):
+    """The item raised an exception that would end or bend the caller's own control flow.
+
+    SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration and every other exception that is
+    not an ordinary error would end the calling program quietly, or cut a loop short. It is the
+    ``__cause__`` of this error.
+    """
+
+    def __init__(self, raised: str, *, function: str, index: int, input: str) -> None:
+        self.raised = raised
+        super().__init__(
+            f"item {index}, {function}({input}), raised {raised}, which cannot be passed on as it "
+            "is: it would end or cut short the calling code. Raise an ordinary exception to "
+            "report an error, or return a value to end an item early",
+            function=function,
+            index=index,
+            input=input,
+        )
+
+
+class TransportError(ItemError):
+    """An object could not cross between the caller and the worker.
+
+    Attributes:
+        what: "function", "argument", "result" or "exception".
+        side: "caller" or "worker": where it failed.
+        why: the reason, in words.
+    """
+
+    def __init__(
+        self, what: str, side: str, why: str, *, function: str, index: int | None, input: str
+    ) -> None:
+        self.what = what
+        self.side = side
+        self.why = why
+        super().__init__(
+            transport_message(what, side, why, function, index, input),
+            function=function,
+            index=index,
+            input=input,
+        )
+
+
+def transport_message(
+    what: str, side: str, why: str, function: str, index: int | None, input: str
+) -> str:
+    """Return the text of a `TransportError`."""
+    place = "the worker" if side == "worker" else "the calling process"
+    if index is None:
+        return f"the function {function} could not be sent: in {place}, {why}"
+    verb = {
+        "function": "could not be loaded",
+        "argument": "could not be pickled" if side == "caller" else "could not be loaded",
+        "result": "could not be pickled" if side == "worker" else "could not be loaded",
+    }.get(what, "could not be sent")
+    return f"the {what} of item {index}, {function}({input}), {verb} in {place}: {why}"
+
+
+def how_it_ended(exitcode: int | None) -> str:
+    """Return in words how a process ended.
+
+    >>> how_it_ended(3), how_it_ended(-11)
+    ('exited with code 3', 'was killed by SIGSEGV')
+    """
+    if exitcode is None:
+        return "ended, how is not known,"
+    if exitcode >= 0:
+        return f"exited with code {exitcode}"
+    try:
+        return f"was killed by {signal.Signals(-exitcode).name}"
+    except ValueError:
+        return f"was killed by signal {-exitcode}"
+
+
+_ADVICE: dict[str, str] = {
+    "SIGKILL": "The kernel sends SIGKILL when memory runs out: look at the memory the function "
+    "needs, or use fewer processes",
+    "SIGSEGV": "A crash in C code: run the item alone with `python -X faulthandler` to see where",
+    "SIGBUS": "A crash in C code, or a full disk under a memory map",
+    "SIGABRT": "C code called abort(): its message is on stderr",
+    "SIGTERM": "Something asked the process to end",
+}
+
+
+def _advice(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode >= 0:
+        return "Something in the item called os._exit, or the interpreter itself gave up"
+    name = next((n for n in _signal_names(exitcode) if n in _ADVICE), "")
+    return _ADVICE.get(name, "Only this item is lost")
+
+
+def _signal_names(exitcode: int | None) -> Iterable[str]:
+    if exitcode is None:
+        return ()
+    return (s.name for s in signal.Signals if s.value == -exitcode)
+
+
+def _short(value: object) -> str:
+    try:
+        text = repr(value)
+    except Exception as error:  # a repr may do anything; the message must still be made
+        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,276 @@
+"""The options: their names, types, defaults and checks, each in one place.
+
+To add an option, add a field with its check to `WorkerOptions` (who runs) or `CallOptions` (how
+this call runs), and a line to `Options`, which types ``**options``; a test holds that they agree.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from operator import index
+from pathlib import Path
+from typing import Any, Final, SupportsIndex, TypeAlias, get_args
+
+# typing's own TypedDict knows closed= only from Python 3.15 on.
+from typing_extensions import TypedDict
+
+from ._errors import OptionError
+from ._types import Backend, GivenPool, StartMethod, is_iterable
+
+__all__ = ["CallOptions", "Options", "Settings", "WorkerOptions", "cpu_count", "merge"]
+
+# From (name, value) to the value as it is kept; raises OptionError.
+Check: TypeAlias = Callable[[str, object], object]
+
+BACKENDS: Final[tuple[str, ...]] = get_args(Backend)
+# Not multiprocessing.get_all_start_methods: the import would cost more than pmap itself.
+START_METHODS: Final[tuple[str, ...]] = get_args(StartMethod) if hasattr(os, "fork") else ("spawn",)
+
+
+def _count(meaning_of_none: str) -> Check:
+    """Return the check of an option that counts something: an int >= 1, or None."""
+
+    def check(name: str, value: object) -> int | None:
+        if value is None:
+            return None
+        # bool is an int, and processes=True is a mistake; numpy's integers are fine.
+        if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+            number = index(value)
+            if number >= 1:
+                return number
+        raise OptionError(name, value, f"{name} is an int >= 1, or None: {meaning_of_none}")
+
+    return check
+
+
+def _one_of(words: tuple[str, ...], meaning_of_none: str = "") -> Check:
+    """Return the check of an option that is one of a few words; None only if that has a meaning."""
+
+    def check(name: str, value: object) -> object:
+        if (value is None and meaning_of_none) or (isinstance(value, str) and value in words):
+            return value
+        allowed = f"{name} is one of {', '.join(map(repr, words))}"
+        raise OptionError(
+            name, value, f"{allowed}, or None: {meaning_of_none}" if meaning_of_none else allowed
+        )
+
+    return check
+
+
+def _initializer(name: str, value: object) -> object:
+    if value is None or callable(value):
+        return value
+    raise OptionError(name, value, f"{name} is a function, or None: a worker starts without one")
+
+
+def _initargs(name: str, value: object) -> tuple[object, ...]:
+    # A string is iterable too, but initargs=("text") is a tuple that lost its comma.
+    if is_iterable(value) and not isinstance(value, str | bytes):
+        return tuple(value)
+    raise OptionError(name, value, f"{name} is a tuple of arguments for the initializer, as (1,)")
+
+
+def _pool(name: str, value: object) -> object:
+    if value is None or (isinstance(value, GivenPool) and not isinstance(value, type)):
+        return value
+    raise OptionError(
+        name, value, f"{name} is a pmap.Pool, or None: a shared pool that is kept warm"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """Who runs: calls with equal worker options share one pool."""
+
+    processes: int | None = field(
+        default=None, metadata={"check": _count("one per CPU that this process may use")}
+    )
+    backend: Backend = field(default="processes", metadata={"check": _one_of(BACKENDS)})
+    start_method: StartMethod | None = field(
+        default=None,
+        metadata={"check": _one_of(START_METHODS, "the fastest that is safe with threads")},
+    )
+    initializer: Callable[..., object] | None = field(
+        default=None, metadata={"check": _initializer}
+    )
+    initargs: tuple[object, ...] = field(default=(), metadata={"check": _initargs})
+    max_tasks_per_child: int | None = field(
+        default=None, metadata={"check": _count("a worker is never replaced for its age")}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CallOptions:
+    """How this call runs."""
+
+    chunksize: int | None = field(
+        default=None, metadata={"check": _count("as many items as fit the time they take")}
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a verb was told: on a given pool, or else by which workers; and how."""
+
+    pool: GivenPool | None = field(default=None, metadata={"check": _pool})
+    worker: WorkerOptions = WorkerOptions()
+    call: CallOptions = CallOptions()
+
+
+class Options(TypedDict, total=False, closed=True):
+    """The options that a mapping verb takes in the call, and every verb in ``using``.
+
+    Attributes:
+        pool: the `Pool` to run on. None: a shared one, kept warm for these worker options.
+        processes: how many workers. None: one per CPU that this process may use.
+        backend: where items run: ``"processes"``, ``"threads"`` or ``"serial"``.
+        start_method: how a worker process begins: ``"spawn"``, ``"forkserver"`` or ``"fork"``.
+            None: the fastest that is safe with threads in this process.
+        initializer: a function that each worker calls once when it begins. None: nothing.
+        initargs: the initializer's arguments.
+        max_tasks_per_child: how many chunks a worker runs before it is replaced. None: no limit.
+        chunksize: how many items travel to a worker in one message. None: as many as fit the
+            time they take.
+    """
+
+    pool: GivenPool | None
+    processes: int | None
+    backend: Backend
+    start_method: StartMethod | None
+    initializer: Callable[..., object] | None
+    initargs: Iterable[object]
+    max_tasks_per_child: int | None
+    chunksize: int | None
+
+
+def _checks(fields_of: tuple[Field[Any], ...]) -> dict[str, Check]:
+    return {f.name: f.metadata["check"] for f in fields_of if "check" in f.metadata}
+
+
+_POOL: Final = _checks(fields(Settings))
+_WORKER: Final = _checks(fields(WorkerOptions))
+_CALL: Final = _checks(fields(CallOptions))
+_ALL: Final = _POOL | _WORKER | _CALL
+
+
+def merge(settings: Settings, options: Mapping[str, object]) -> Settings:
+    """Return `settings` with `options` laid over them.
+
+    Raises:
+        OptionError: an option does not exist, has a value that is not allowed, or contradicts
+            a given pool.
+    """
+    for name in options:
+        if name not in _ALL:
+            raise OptionError(name, options[name], _no_such(name))
+    # Any: dataclasses.replace takes what the field takes, which each check has just made sure of.
+    kept: dict[str, Any] = {name: _ALL[name](name, value) for name, value in options.items()}
+    merged = Settings(
+        pool=kept.get("pool", settings.pool),
+        worker=replace(settings.worker, **{n: v for n, v in kept.items() if n in _WORKER}),
+        call=replace(settings.call, **{n: v for n, v in kept.items() if n in _CALL}),
+    )
+    if merged.pool is not None:
+        for name, value in changed(merged).items():
+            if name in _WORKER:
+                raise OptionError(name, value, f"the given pool has already decided {name}")
+    return merged
+
+
+def in_force(settings: Settings) -> dict[str, object]:
+    """Return every option, in the order of `Options`, with its present value."""
+    homes = [(settings, _POOL), (settings.worker, _WORKER), (settings.call, _CALL)]
+    return {name: getattr(home, name) for home, names in homes for name in names}
+
+
+def changed(settings: Settings) -> dict[str, object]:
+    """Return those options that differ from their defaults.
+
+    >>> changed(merge(Settings(), {"processes": 8}))
+    {'processes': 8}
+    """
+    usual = in_force(Settings())
+    return {name: value for name, value in in_force(settings).items() if value != usual[name]}
+
+
+def _no_such(name: str) -> str:
+    import difflib  # only a mistake needs it
+
+    near = difflib.get_close_matches(name, _ALL, n=1, cutoff=0.4)
+    question = f"; did you mean {near[0]!r}?" if near else "."
+    return f"there is no option {name!r}{question} The options are {', '.join(sorted(_ALL))}"
+
+
+# -- the CPUs that this process may use --------------------------------------------------------
+
+
+def cpu_count() -> int:
+    """Return how many CPUs this process may use: its affinity, cut by its cgroup's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    return at_most(count, _quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))
+
+
+def at_most(count: int, quotas: Iterable[float]) -> int:
+    """Return `count` cut by quotas in CPUs; a part of a CPU counts as one.
+
+    >>> at_most(8, []), at_most(8, [2.5, 4.0]), at_most(8, [0.1])
+    (8, 3, 1)
+    """
+    return max(1, min([count, *(math.ceil(quota) for quota in quotas)]))
+
+
+def parse_quota(quota: str, period: str) -> float | None:
+    """Return the CPUs that a quota and period in microseconds mean, or None for no limit.
+
+    >>> parse_quota("150000", "100000"), parse_quota("max", "100000"), parse_quota("-1", "100000")
+    (1.5, None, None)
+    """
+    try:
+        microseconds, per = int(quota), int(period)
+    except ValueError:  # "max", or nothing that we know
+        return None
+    return microseconds / per if microseconds > 0 and per > 0 else None
+
+
+def parse_cgroups(text: str) -> list[tuple[str, str]]:
+    r"""Return (hierarchy, path) of the groups that may limit CPUs; version 2 has hierarchy "".
+
+    >>> parse_cgroups("4:memory:/a\n3:cpu,cpuacct:/b\n0::/c\n")
+    [('cpu,cpuacct', '/b'), ('', '/c')]
+    """
+    groups: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if path.startswith("/") and (not controllers or "cpu" in controllers.split(",")):
+            groups.append((controllers, path))
+    return groups
+
+
+def _quotas(membership: Path, root: Path) -> list[float]:
+    """Return the quotas that hold for this process: a group is bound by those it lies in, too."""
+    quotas: list[float | None] = []
+    for hierarchy, path in parse_cgroups(_read(membership)):
+        top = root / hierarchy
+        group = top / path.lstrip("/")
+        # Inside a container the path may be the host's, and only the top can be seen.
+        for folder in {top, group, *group.parents}:
+            if not folder.is_relative_to(top):
+                continue
+            if hierarchy:
+                quota = _read(folder / "cpu.cfs_quota_us")
+                quotas.append(parse_quota(quota, _read(folder / "cpu.cfs_period_us")))
+            else:
+                quotas.append(parse_quota(*(_read(folder / "cpu.max").split() or ["", ""])[:2]))
+    return [quota for quota in quotas if quota is not None]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, ValueError):  # not Linux, not mounted, not ours to read
+        return ""

@@ -1,0 +1,544 @@
+"""Which chunk goes to which worker: a pure state machine, events in, commands out.
+
+It knows no process, thread, clock, pipe or pickle. The driver tells it what happened and carries
+out what it answers; tests drive it through thousands of schedules with nothing running at all.
+
+The life of an item::
+
+    submitted -> dispatched in a chunk -> finished | failed | lost with its worker
+                     |                                  (all three are final: law "once")
+                     +-> the worker died before it began -> dispatched again
+
+Invariants, held by the state machine in the tests:
+
+- an item is dispatched again only if the worker that had it is gone and had not begun it;
+- a job ends exactly once, and only when every item before its first failure is finished;
+- after the first failure (unless failures are collected) no later item is dispatched;
+- no worker holds a chunk while it is being stopped;
+- there are never more live workers than the limit.
+
+Later events have their place here: ``Tick`` for timeouts and delays, ``ItemBegun`` for running
+times, ``InputArrived`` for streams; a retry is a requeue that costs an attempt.
+"""
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ._chunking import CostMeter, chunk_size
+
+__all__ = [
+    "Close",
+    "Command",
+    "Event",
+    "FailJob",
+    "FinishJob",
+    "ForgetJob",
+    "ItemsFinished",
+    "JobCancelled",
+    "JobSubmitted",
+    "KillWorker",
+    "LoseItem",
+    "Prestart",
+    "Retire",
+    "Scheduler",
+    "SendChunk",
+    "StartWorker",
+    "StopWorker",
+    "Terminate",
+    "WorkerGone",
+    "WorkerReady",
+]
+
+# --- events ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JobSubmitted:
+    """The caller wants items 0 to size - 1 of a function run.
+
+    `collect`: failures are values and stop nothing. `stop`: when an item has failed, later items
+    that run already are ended by killing their workers, and the job waits until they are gone.
+    """
+
+    job: int
+    size: int
+    chunksize: int | None
+    collect: bool
+    stop: bool
+
+
+@dataclass(frozen=True, slots=True)
+class JobCancelled:
+    """The caller wants no more of a job: what runs is ended, what waits is dropped."""
+
+    job: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prestart:
+    """Start all workers now rather than at need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retire:
+    """Let every idle worker go; new ones start when there is work again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """No more jobs will come: workers go as soon as there is nothing left for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """End everything now: every job is cancelled and every worker killed."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReady:
+    """A started worker can take work."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsFinished:
+    """The next `count` items of a worker's first chunk are finished, `failed` among them.
+
+    `failed` holds indices of the job's input. `last`: the worker is done with the chunk, also when
+    it left items of it out because one failed. `elapsed`: seconds for the whole chunk, with `last`.
+    """
+
+    worker: int
+    count: int
+    failed: tuple[int, ...]
+    elapsed: float
+    last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGone:
+    """A worker is no more, by whatever cause.
+
+    `begun`: it had begun its first chunk, so the first unfinished item of it is lost.
+    """
+
+    worker: int
+    begun: bool
+
+
+Event: TypeAlias = (
+    JobSubmitted
+    | JobCancelled
+    | Prestart
+    | Retire
+    | Close
+    | Terminate
+    | WorkerReady
+    | ItemsFinished
+    | WorkerGone
+)
+
+# --- commands ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartWorker:
+    """Start a worker; `WorkerReady` or `WorkerGone` answers."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendChunk:
+    """Send items `start` to `stop` - 1 of a job to a worker, behind what it has already."""
+
+    worker: int
+    job: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorker:
+    """Let a worker that holds nothing go; `WorkerGone` answers."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class KillWorker:
+    """End a worker whatever it does; `WorkerGone` answers."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoseItem:
+    """An item was lost with its worker: its error must be made."""
+
+    job: int
+    index: int
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishJob:
+    """A job is over: with the failure at index `failed`, or, if that is None, with all results."""
+
+    job: int
+    failed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailJob:
+    """A job is over without results: cancelled, or no worker could be started for it."""
+
+    job: int
+    cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetJob:
+    """A worker needs to know nothing more of a job; chunks of it that it has not begun are void."""
+
+    worker: int
+    job: int
+
+
+Command: TypeAlias = (
+    StartWorker
+    | SendChunk
+    | StopWorker
+    | KillWorker
+    | LoseItem
+    | FinishJob
+    | FailJob
+    | ForgetJob
+)
+
+# --- state -------------------------------------------------------------------------------------
+
+# How many workers in a row may die before they are ready: an initializer may fail by bad luck
+# once, but one that always does must not be tried for ever.
+MAX_START_FAILURES = 3
+# A chunk is sent behind another only if that one is expected to take less than this, in seconds:
+# the worker then never waits for its next chunk, and nothing waits long behind a slow item.
+PREFETCH_BELOW = 0.005
+_DEPTH = 2
+
+
+@dataclass(slots=True, eq=False)
+class _Chunk:
+    job: "_Job"
+    next: int  # the first item that is not finished
+    stop: int
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    id: int
+    end: int  # items from here on are not wanted: the size, or the first failure
+    chunksize: int | None
+    collect: bool
+    stop: bool
+    cursor: int = 0  # the first item that was never dispatched
+    again: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # a heap of ranges
+    out: set[_Chunk] = field(default_factory=set[_Chunk])  # what workers hold
+    failed: int | None = None
+    cancelled: bool = False
+    over: bool = False
+    cost: CostMeter = field(default_factory=CostMeter)
+    told: set[int] = field(default_factory=set[int])  # workers that know the function
+
+    def take(self, workers: int) -> tuple[int, int] | None:
+        """Remove and return the next range to dispatch; the lowest items first."""
+        while self.again:
+            start, stop = heapq.heappop(self.again)
+            stop = min(stop, self.end)
+            if start < stop:
+                return start, stop
+        if self.cursor >= self.end:
+            return None
+        start = self.cursor
+        size = chunk_size(self.end - start, workers, self.cost.seconds, self.chunksize)
+        self.cursor = start + size
+        return start, self.cursor
+
+    def waiting(self) -> int:
+        """Return how many items wait to be dispatched."""
+        again = sum(max(0, min(stop, self.end) - start) for start, stop in self.again)
+        return max(0, self.end - self.cursor) + again
+
+    def unfinished(self) -> bool:
+        """Return whether a result before the end is still to come."""
+        return bool(self.waiting()) or any(c.next < min(c.stop, self.end) for c in self.out)
+
+
+@dataclass(slots=True, eq=False)
+class _Worker:
+    id: int
+    ready: bool = False
+    leaving: bool = False  # stopped or killed: takes nothing more
+    chunks: deque[_Chunk] = field(default_factory=deque[_Chunk])
+    taken: int = 0  # chunks ever sent to it
+
+
+class Scheduler:
+    """The state of one pool: its jobs and its workers."""
+
+    def __init__(self, limit: int, max_chunks: int | None = None, can_kill: bool = True) -> None:
+        """Make a pool of no workers yet.
+
+        Args:
+            limit: how many workers there may be at a time.
+            max_chunks: how many chunks a worker may run before it is replaced; None for no limit.
+            can_kill: whether killing works (processes) or is only a request (threads).
+        """
+        self._limit = limit
+        self._max_chunks = max_chunks
+        self._can_kill = can_kill
+        self._workers: dict[int, _Worker] = {}
+        self._jobs: dict[int, _Job] = {}
+        self._queue: deque[_Job] = deque()  # jobs that may have something to dispatch
+        self._next_worker = 0
+        self._start_failures = 0
+        self._closed = False
+        self._commands: list[Command] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job is not over, or, once closed, any worker not gone."""
+        return bool(self._jobs) or (self._closed and bool(self._workers))
+
+    @property
+    def workers(self) -> int:
+        """How many workers are started and not gone."""
+        return len(self._workers)
+
+    def handle(self, event: Event) -> list[Command]:
+        """Take in what happened; return what is to be done, in order."""
+        match event:
+            case JobSubmitted():
+                self._submit(event)
+            case JobCancelled(job):
+                self._cancel(job)
+            case Prestart():
+                self._start_workers(self._limit)
+            case Retire():
+                self._retire()
+            case Close():
+                self._closed = True
+            case Terminate():
+                self._terminate()
+            case WorkerReady(worker):
+                self._start_failures = 0
+                self._workers[worker].ready = True
+            case ItemsFinished():
+                self._finished(event)
+            case WorkerGone(worker, begun):
+                self._gone(worker, begun)
+        self._dispatch()
+        commands, self._commands = self._commands, []
+        return commands
+
+    # --- jobs ----------------------------------------------------------------------------------
+
+    def _submit(self, event: JobSubmitted) -> None:
+        job = _Job(event.job, event.size, event.chunksize, event.collect, event.stop)
+        self._jobs[job.id] = job
+        self._start_failures = 0
+        if event.size:
+            self._queue.append(job)
+        else:
+            self._maybe_over(job)
+
+    def _cancel(self, id: int) -> None:
+        job = self._jobs.get(id)
+        if job is not None:
+            job.cancelled = job.stop = True
+            self._cut(job, 0)
+            self._maybe_over(job)
+
+    def _fail(self, job: _Job, index: int) -> None:
+        if job.over or job.collect or index >= job.end:
+            return
+        job.failed = index
+        self._cut(job, index)
+
+    def _cut(self, job: _Job, end: int) -> None:
+        """Give up all items from `end` on; end those that run, if the job wants that."""
+        job.end = end
+        if not job.stop or not self._can_kill:
+            return  # what cannot be killed ends by itself when the job is forgotten
+        for worker in self._workers.values():
+            if worker.chunks and worker.chunks[0].job is job and worker.chunks[0].next >= end:
+                self._kill(worker)
+
+    def _maybe_over(self, job: _Job) -> None:
+        if job.over or job.unfinished():
+            return
+        # A job that ends what runs is over when that has ended: "done" means done.
+        if job.stop and self._can_kill and job.out and self._being_killed(job):
+            return
+        job.over = True
+        del self._jobs[job.id]
+        for id in job.told & self._workers.keys():
+            if not self._workers[id].leaving:
+                self._commands.append(ForgetJob(id, job.id))
+        if job.cancelled:
+            self._commands.append(FailJob(job.id, cancelled=True))
+        else:
+            self._commands.append(FinishJob(job.id, job.failed))
+
+    def _being_killed(self, job: _Job) -> bool:
+        return any(
+            worker.leaving and worker.chunks and worker.chunks[0].job is job
+            for worker in self._workers.values()
+        )
+
+    # --- workers -------------------------------------------------------------------------------
+
+    def _finished(self, event: ItemsFinished) -> None:
+        worker = self._workers[event.worker]
+        chunk = worker.chunks[0]
+        job = chunk.job
+        chunk.next += event.count
+        if event.last:
+            # Before the failures are looked at: the chunk behind this one has begun by now, and is
+            # among those that a failure ends.
+            worker.chunks.popleft()
+            job.out.discard(chunk)
+            job.cost.measured(event.count, event.elapsed)
+        for index in event.failed:
+            self._fail(job, index)
+        if not job.over:
+            self._maybe_over(job)
+
+    def _gone(self, id: int, begun: bool) -> None:
+        worker = self._workers.pop(id)
+        if not worker.ready and not worker.leaving:
+            self._start_failures += 1
+        touched: dict[int, _Job] = {}
+        for chunk in worker.chunks:
+            job = chunk.job
+            job.out.discard(chunk)
+            touched[job.id] = job
+            if job.over:
+                continue
+            if begun and chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
+                self._commands.append(LoseItem(job.id, chunk.next, id))
+                chunk.next += 1
+                self._fail(job, chunk.next - 1)
+            if chunk.next < min(chunk.stop, job.end):
+                heapq.heappush(job.again, (chunk.next, chunk.stop))
+                if job not in self._queue:
+                    self._queue.appendleft(job)
+        for job in touched.values():
+            if not job.over:
+                self._maybe_over(job)
+
+    def _kill(self, worker: _Worker) -> None:
+        if not worker.leaving:
+            worker.leaving = True
+            self._commands.append(KillWorker(worker.id))
+
+    def _stop(self, worker: _Worker) -> None:
+        worker.leaving = True
+        self._commands.append(StopWorker(worker.id))
+
+    def _terminate(self) -> None:
+        self._closed = True
+        for worker in self._workers.values():
+            self._kill(worker)
+        for id in list(self._jobs):
+            self._cancel(id)
+
+    def _retire(self) -> None:
+        for worker in self._workers.values():
+            if worker.ready and not worker.leaving and not worker.chunks:
+                self._stop(worker)
+
+    # --- dispatch ------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        self._replace_worn()
+        for depth in range(_DEPTH):  # every idle worker first, then what may wait behind
+            for worker in self._workers.values():
+                if not self._queue:
+                    break
+                if worker.ready and not worker.leaving and len(worker.chunks) == depth:
+                    self._give(worker, ahead=depth > 0)
+        if self._queue:
+            self._start_workers(self._wanted())
+        self._give_up_if_nothing_starts()
+        if self._closed and not self._jobs:
+            self._retire()
+
+    def _worn(self, worker: _Worker) -> bool:
+        return self._max_chunks is not None and worker.taken >= self._max_chunks
+
+    def _replace_worn(self) -> None:
+        for worker in self._workers.values():
+            if not worker.leaving and not worker.chunks and self._worn(worker):
+                self._stop(worker)
+
+    def _give(self, worker: _Worker, ahead: bool) -> None:
+        if self._worn(worker) or (ahead and not self._quick(worker.chunks[-1])):
+            return
+        while self._queue:
+            job = self._queue[0]
+            if job.over or (ahead and job.cost.seconds is None):
+                if job.over:
+                    self._queue.popleft()
+                    continue
+                return
+            span = job.take(self._limit)
+            # One chunk of each job in turn: a long job does not starve a short one.
+            self._queue.popleft()
+            if job.waiting():
+                self._queue.append(job)
+            if span is None:
+                continue
+            chunk = _Chunk(job, *span)
+            worker.chunks.append(chunk)
+            worker.taken += 1
+            job.out.add(chunk)
+            job.told.add(worker.id)
+            self._commands.append(SendChunk(worker.id, job.id, chunk.next, chunk.stop))
+            return
+
+    def _quick(self, chunk: _Chunk) -> bool:
+        cost = chunk.job.cost.seconds
+        return cost is not None and cost * (chunk.stop - chunk.next) < PREFETCH_BELOW
+
+    def _wanted(self) -> int:
+        """Return how many workers there should be, for what waits and what they hold."""
+        held = sum(1 for w in self._workers.values() if w.chunks or w.leaving)
+        waiting = 0
+        for job in self._queue:
+            waiting += job.waiting()
+            if held + waiting >= self._limit:
+                break
+        return held + waiting
+
+    def _start_workers(self, wanted: int) -> None:
+        if self._start_failures >= MAX_START_FAILURES:
+            return
+        for _ in range(min(wanted, self._limit) - len(self._workers)):
+            worker = _Worker(self._next_worker)
+            self._next_worker += 1
+            self._workers[worker.id] = worker
+            self._commands.append(StartWorker(worker.id))
+
+    def _give_up_if_nothing_starts(self) -> None:
+        if self._start_failures < MAX_START_FAILURES or self._workers:
+            return
+        for job in list(self._jobs.values()):
+            job.over = True
+            self._commands.append(FailJob(job.id, cancelled=False))
+        self._jobs.clear()
+        self._queue.clear()
+

@@ -1,0 +1,111 @@
+"""The template: one prepared process without threads, of which workers are forked.
+
+Starting an interpreter costs tens of milliseconds, forking one that is ready costs one; and unlike
+the caller the template has no threads whose locks a fork could leave held.
+
+It speaks with the caller over one socket: requests of one struct each, a worker's socket beside it;
+reports as frames. It is also the workers' guardian: when the caller is gone, by whatever signal, it
+kills them all, also those that are busy in C code.
+"""
+
+import gc
+import os
+import select
+import signal
+import socket
+import struct
+from collections.abc import Callable
+from typing import NoReturn
+
+from ._wire import frame
+
+__all__ = ["EXITED", "FAILED", "FORK", "FORKED", "KILL", "REQUEST", "serve_template"]
+
+REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; KILL: its pid)
+FORK, KILL = 0, 1
+# Reports: (FORKED, number, pid), (FAILED, number, errno), (EXITED, pid, exit code)
+FORKED, FAILED, EXITED = 20, 21, 22
+
+
+def serve_template(sock: socket.socket, enter_forked: Callable[[socket.socket], NoReturn]) -> None:
+    """Fork workers as asked until the caller is gone; never returns."""
+    children: set[int] = set()
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    # A death must wake the select below, also when it comes between two calls of it.
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda signum, stack: None)
+    gc.freeze()  # so that collections in the workers do not copy the template's pages
+    try:
+        while True:
+            readable, _, _ = select.select([sock, wake_read], [], [])
+            if wake_read in readable:
+                _drain(wake_read)
+            for pid, code in _reap(children):
+                sock.sendall(frame((EXITED, pid, code)))
+            if sock not in readable:
+                continue
+            data, fds, _, _ = socket.recv_fds(sock, REQUEST.size, 1)
+            if not data:
+                break
+            while len(data) < REQUEST.size:
+                data += sock.recv(REQUEST.size - len(data))
+            what, number = REQUEST.unpack(data)
+            if what == FORK:
+                report = _fork(sock, number, fds[0], enter_forked, children, wake_read, wake_write)
+                sock.sendall(frame(report))
+            elif number in children:
+                os.kill(number, signal.SIGKILL)
+    except (ConnectionError, BrokenPipeError):
+        pass  # the caller is gone, as below
+    finally:
+        for pid in children:
+            os.kill(pid, signal.SIGKILL)
+        for pid in children:
+            os.waitpid(pid, 0)
+        os._exit(0)
+
+
+def _fork(
+    sock: socket.socket,
+    number: int,
+    fd: int,
+    enter_forked: Callable[[socket.socket], NoReturn],
+    children: set[int],
+    *pipe: int,
+) -> tuple[int, int, int]:
+    try:
+        pid = os.fork()
+    except OSError as error:
+        os.close(fd)
+        return FAILED, number, error.errno or 0
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        sock.close()
+        for end in pipe:
+            os.close(end)
+        enter_forked(socket.socket(fileno=fd))
+    os.close(fd)
+    children.add(pid)
+    return FORKED, number, pid
+
+
+def _drain(fd: int) -> None:
+    try:
+        while os.read(fd, 4096):
+            pass
+    except BlockingIOError:
+        pass
+
+
+def _reap(children: set[int]) -> list[tuple[int, int]]:
+    gone: list[tuple[int, int]] = []
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            break
+        children.discard(pid)
+        gone.append((pid, os.waitstatus_to_exitcode(status)))
+    return gone

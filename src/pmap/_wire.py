@@ -1,0 +1,116 @@
+"""Messages and values to bytes, and back.
+
+A message is a tuple of plain values, written by ``marshal`` behind its length: both ends are the
+same interpreter, and marshal is several times faster than pickle for this. A value that travels in
+a message is an *entry*:
+
+- a plain scalar, or a short tuple of them, is its own entry;
+- ``[data]`` is anything else, pickled on its own, so that one bad object costs one item;
+- a list of more than one element is a failure record (see ``_outcome``).
+
+What is importable travels by name. What lives in ``__main__``, a REPL, a notebook or a closure
+travels by value, through cloudpickle, which is imported when first needed.
+"""
+
+import marshal
+import pickle
+import struct
+from collections.abc import Callable, Iterator
+from types import FunctionType
+from typing import TypeAlias
+
+__all__ = ["PLAIN", "Entry", "FrameReader", "Message", "dumps", "encode", "frame", "loads"]
+
+Entry: TypeAlias = object
+Message: TypeAlias = tuple[object, ...]
+
+# marshal gives back exactly these, by exact type; it would turn a bytearray into bytes, so the
+# test is by type and never by trying.
+PLAIN: frozenset[type] = frozenset({int, float, bool, str, bytes, complex, type(None)})
+_LONGEST_PLAIN_TUPLE = 16  # longer ones gain little over pickle, and the test would cost more
+
+_PROTOCOL = 5
+_LENGTH = struct.Struct("<Q")
+_MAIN = b"__main__"
+
+loads: Callable[[bytes], object] = pickle.loads
+
+
+def is_plain(value: object) -> bool:
+    """Return whether `value` may be an entry as it is.
+
+    >>> is_plain(3), is_plain((1, "a")), is_plain([1])
+    (True, True, False)
+    """
+    kind = type(value)
+    if kind in PLAIN:
+        return True
+    # isinstance narrows for the checkers; the exact type is what counts: a named tuple is not plain
+    return (
+        kind is tuple
+        and isinstance(value, tuple)
+        and len(value) <= _LONGEST_PLAIN_TUPLE
+        and PLAIN.issuperset(map(type, value))
+    )
+
+
+def encode(value: object, functions_by_value: bool = True) -> Entry:
+    """Return the entry of `value`; raises what its pickling raises."""
+    return value if is_plain(value) else [dumps(value, functions_by_value)]
+
+
+def dumps(value: object, functions_by_value: bool = True) -> bytes:
+    """Return `value` pickled, by name where it is importable, else by value.
+
+    Args:
+        value: the object.
+        functions_by_value: whether a function that is not importable may be sent itself. The
+            methods of `Pool` refuse it as a result, as ``multiprocessing`` does.
+    """
+    try:
+        data = pickle.dumps(value, _PROTOCOL)
+        # A reference to __main__ by name would be looked up in the receiver's __main__, which is
+        # another module. The name stands literally in every pickle that refers to it; a string
+        # that just contains it takes the slower road for nothing.
+        if _MAIN not in data:
+            return data
+    except RecursionError:
+        raise  # by value would recurse as deep again
+    except Exception:
+        if not functions_by_value and isinstance(value, FunctionType):
+            raise
+    from ._by_value import dumps_by_value
+
+    return dumps_by_value(value, _PROTOCOL)
+
+
+def frame(message: Message) -> bytes:
+    """Return the bytes that carry `message`."""
+    body = marshal.dumps(message)
+    return _LENGTH.pack(len(body)) + body
+
+
+class FrameReader:
+    """Turns the bytes of a stream, in whatever pieces they come, into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[Message]:
+        """Yield the messages that `data` completes."""
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        head = _LENGTH.size
+        while len(buffer) - start >= head:
+            (size,) = _LENGTH.unpack_from(buffer, start)
+            end = start + head + size
+            if len(buffer) < end:
+                break
+            with memoryview(buffer) as view, view[start + head : end] as body:
+                message = marshal.loads(body)
+            assert isinstance(message, tuple)
+            start = end
+            yield message
+        if start:
+            del buffer[:start]

@@ -1,0 +1,63 @@
+"""One call on its way through a pool: what a backend needs to run its items."""
+
+import threading
+from contextvars import Context, copy_context
+
+from ._call import Call, Kind, name_of, short_repr
+from ._outcome import Item
+from ._wire import dumps
+from ._world import World, take_world
+
+__all__ = ["Work"]
+
+
+class Work:
+    """A call with its number, its surroundings, and the function as bytes, made when asked for."""
+
+    def __init__(self, number: int, call: Call, functions_by_value: bool) -> None:
+        self.number = number
+        self.call = call
+        self.functions_by_value = functions_by_value
+        self.function_name = name_of(call.function)
+        self.context: Context = copy_context()
+        self.caller = threading.current_thread()
+        # Items whose arguments could not be pickled; the worker answers for them by index only.
+        self.unsent: dict[int, BaseException] = {}
+        self.world: World | None = None
+        self.payload: bytes | None = None
+
+    def pack(self) -> None:
+        """Pickle the function and take the surroundings; raises what the pickling raises."""
+        self.world = take_world()
+        self.payload = dumps((self.call.function, int(self.call.kind), self._variables()))
+
+    def _variables(self) -> list[tuple[object, object]]:
+        sent: list[tuple[object, object]] = []
+        for pair in self.context.items():
+            try:
+                dumps(pair)
+            except Exception:  # a variable that cannot travel is not set in the worker
+                continue
+            sent.append(pair)
+        return sent
+
+    def item(self, index: int) -> Item:
+        """Return what a message says of the item at `index`."""
+        value = self.call.items[index]
+        if self.call.kind is Kind.EACH:
+            text = short_repr(value)
+        elif self.call.kind is Kind.STAR:
+            text = _arguments(value, {})
+        else:
+            args, kwargs = value  # type: ignore[misc]  # what `Kind.APPLY` says an item is
+            text = _arguments(args, kwargs)
+        return Item(self.function_name, index, text)
+
+
+def _arguments(args: object, kwargs: dict[str, object]) -> str:
+    if not isinstance(args, tuple):
+        return "*" + short_repr(args)
+    shown = [short_repr(value) for value in args[:6]] + ["..."] * (len(args) > 6)
+    shown += [f"{name}={short_repr(value)}" for name, value in list(kwargs.items())[:6]]
+    text = ", ".join(shown)
+    return text if len(text) <= 160 else text[:157] + "..."

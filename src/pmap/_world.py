@@ -1,0 +1,53 @@
+"""What a function sees around it: directory, environment, import path, context variables.
+
+Taken at the caller when a call is made, put in place in the worker before the function runs there,
+so that the function means the same thing in both.
+"""
+
+import os
+import sys
+from contextvars import Context, ContextVar, copy_context
+from typing import TypeAlias
+
+__all__ = ["Variables", "World", "apply_world", "context_of", "take_context", "take_world"]
+
+# (current directory or None where it was deleted, environment, sys.path): plain values
+World: TypeAlias = tuple[str | None, dict[str, str], list[str]]
+Variables: TypeAlias = list[tuple["ContextVar[object]", object]]
+
+
+def take_world() -> World:
+    """Return the surroundings of this process as they are now."""
+    try:
+        directory = os.getcwd()
+    except OSError:
+        directory = None
+    return directory, os.environ.copy(), [path for path in sys.path if type(path) is str]
+
+
+def apply_world(world: World) -> None:
+    """Make the surroundings of this process those of `world`."""
+    directory, environment, path = world
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except OSError:
+            pass  # it may be gone by now: the function finds out if it needs it
+    if os.environ.copy() != environment:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+    sys.path[:] = path
+
+
+def take_context() -> Variables:
+    """Return the context variables that are set here, with their values."""
+    return list(copy_context().items())
+
+
+def context_of(variables: Variables) -> Context:
+    """Return a context in which `variables` are set and no others."""
+    context = Context()
+    for variable, value in variables:
+        context.run(variable.set, value)
+    return context

@@ -1,0 +1,106 @@
+"""The small protocol that the driver speaks with whatever runs the items."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from .._work import Work
+
+__all__ = ["Backend", "Finished", "Gone", "Happening", "Ready"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker has started and can take work."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The next items of a worker's first chunk are finished.
+
+    `values` has a slot for each, of no meaning where `failures` has the offset of the slot. `last`:
+    the worker is done with the chunk. `elapsed`: seconds for the whole chunk, with `last`.
+    """
+
+    worker: int
+    work: Work
+    start: int
+    values: Sequence[object]
+    failures: Mapping[int, Exception]
+    last: bool
+    elapsed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A worker is no more. `begun`: it had begun its first chunk.
+
+    `pid` and `exitcode` are those of a process (None where they are not known); `reason` and
+    `cause` say why it could not start, if it could not.
+    """
+
+    worker: int
+    begun: bool
+    pid: int | None = None
+    exitcode: int | None = None
+    reason: str = ""
+    cause: Exception | None = None
+
+
+Happening: TypeAlias = Ready | Finished | Gone
+
+
+class Backend(Protocol):
+    """Starts and stops workers, sends them chunks, tells what happened.
+
+    Only the driver calls it, under its lock, with two exceptions: `poll`, which only the thread
+    that leads calls, and `wake`, which anyone may call at any time.
+    """
+
+    can_kill: bool
+
+    def start(self, worker: int) -> None:
+        """Start a worker; `Ready` or `Gone` tells what came of it."""
+        ...
+
+    def send(self, worker: int, work: Work, start: int, stop: int) -> None:
+        """Give a worker items `start` to `stop` - 1, behind what it has; never blocks."""
+        ...
+
+    def forget(self, worker: int, work: Work) -> None:
+        """Tell a worker that no more of `work` comes, and that what it has not begun is void."""
+        ...
+
+    def stop(self, worker: int) -> None:
+        """Let a worker go that holds nothing."""
+        ...
+
+    def kill(self, worker: int) -> None:
+        """End a worker whatever it does; where that is impossible, after its present item."""
+        ...
+
+    def poll(self, timeout: float | None) -> object:
+        """Wait until something happens; return what `collect` needs to tell it."""
+        ...
+
+    def collect(self, polled: object) -> list[Happening]:
+        """Return what happened, in order."""
+        ...
+
+    def wake(self) -> None:
+        """Make the `poll` that is under way, or the next one, return at once."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held beside the workers; it is opened again when one is started."""
+        ...
+
+    def end(self) -> None:
+        """End all workers at once and give everything back, without telling what came of them."""
+        ...
+
+    def abandon(self) -> None:
+        """Forget everything without touching it: this process is a fork of the owner's."""
+        ...

@@ -1,0 +1,323 @@
+"""How worker processes are started, killed and reaped: all that depends on the platform.
+
+==========  ==========================================================================
+spawn       a fresh interpreter for each worker; works everywhere
+forkserver  a fork of a prepared template (`_template`); POSIX
+fork        a fork of this very process; POSIX, and only safe while it has no threads
+==========  ==========================================================================
+
+The default is forkserver on Linux, where it is both safe and fastest, and spawn elsewhere: on macOS
+system libraries do not survive a fork, not even one of a process that hardly used them.
+"""
+
+import contextlib
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Protocol
+
+from .. import _child, _template
+from .._wire import FrameReader, Message
+
+__all__ = ["Handle", "Template", "default_start_method", "make_arena", "start_fork", "start_spawn"]
+
+ARENA_SIZE = 1 << 16  # bytes; enough for some thousand small results between two messages
+
+_CODE = (
+    "import sys, types; p = types.ModuleType('pmap'); p.__path__ = [sys.argv[1]]; "
+    "sys.modules['pmap'] = p; from pmap._child import main; main(sys.argv[2], int(sys.argv[3]))"
+)
+_PACKAGE = os.path.dirname(os.path.abspath(_child.__file__))
+
+
+def default_start_method() -> str:
+    """Return the start method that is used when none is asked for."""
+    return "forkserver" if sys.platform == "linux" else "spawn"
+
+
+class Handle(Protocol):
+    """A started worker process, to be watched and ended."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, or None while that is not known yet."""
+        ...
+
+    @property
+    def sentinel(self) -> int | None:
+        """A descriptor that is readable when the process has ended, or None."""
+        ...
+
+    def kill(self) -> None:
+        """End it by SIGKILL (TerminateProcess on Windows)."""
+        ...
+
+    def reap(self) -> tuple[bool, int | None]:
+        """Return whether it is known to have ended, and its exit code if that is known.
+
+        Only called when its socket is at its end or its sentinel fires: it ends it first.
+        """
+        ...
+
+    @property
+    def failure(self) -> str:
+        """Why it could not be started, or nothing."""
+        ...
+
+    def release(self) -> None:
+        """Give back the sentinel."""
+        ...
+
+    def disown(self) -> None:
+        """Forget the process: this one is a fork of its parent."""
+        ...
+
+
+class _Child:
+    """A child process of this one."""
+
+    failure = ""
+
+    def __init__(self, pid: int, popen: "subprocess.Popen[bytes] | None") -> None:
+        self.pid: int | None = pid
+        self.sentinel = _pidfd(pid)
+        self._popen = popen
+        self._ended: tuple[bool, int | None] | None = None
+
+    def kill(self) -> None:
+        if self._ended is None:
+            if self._popen is not None:
+                self._popen.kill()
+            else:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid or 0, signal.SIGKILL)
+
+    def reap(self) -> tuple[bool, int | None]:
+        if self._ended is None:
+            # A process that closed its socket but lives on is not a worker any more. One that is
+            # ending keeps the exit code it had: the signal comes too late to change it.
+            self.kill()
+            self._ended = True, self._wait()
+        return self._ended
+
+    def _wait(self) -> int | None:
+        if self._popen is not None:
+            return self._popen.wait()
+        try:
+            _, status = os.waitpid(self.pid or 0, 0)
+        except ChildProcessError:  # somebody else reaped it, or SIGCHLD is ignored
+            return None
+        return os.waitstatus_to_exitcode(status)
+
+    def release(self) -> None:
+        if self.sentinel is not None:
+            os.close(self.sentinel)
+            self.sentinel = None
+
+    def disown(self) -> None:
+        if self._popen is not None:
+            self._popen.returncode = 0
+
+
+def _pidfd(pid: int) -> int | None:
+    """Return a descriptor that tells of the end of `pid`, where the system has such a thing.
+
+    Without one the end shows as the end of the worker's socket, unless something that the worker
+    started holds that open.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def start_spawn(sock: socket.socket) -> Handle:
+    """Start a fresh interpreter as a worker on `sock`."""
+    popen = _interpreter("worker", sock)
+    return _Child(popen.pid, popen)
+
+
+def start_fork(sock: socket.socket, theirs: socket.socket) -> Handle:
+    """Fork this process into a worker on `sock`; `theirs` is the end that the caller keeps."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # None or closed; else the child would write it again
+            stream.flush()
+    with _sigint_blocked():
+        pid = os.fork()
+        if pid == 0:
+            theirs.close()
+            _child.enter_forked(sock)
+    return _Child(pid, None)
+
+
+class Template:
+    """The template process and the workers that it forked for us."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._popen = _interpreter("template", theirs)
+        self.sock = ours
+        self._reader = FrameReader()
+        self.alive = True
+        self._by_number: dict[int, _Forked] = {}
+        self._by_pid: dict[int, _Forked] = {}
+
+    def start(self, number: int, sock: socket.socket) -> Handle:
+        """Ask for a worker on `sock`; its pid is known when the template has answered."""
+        handle = self._by_number[number] = _Forked(self)
+        # If the template is gone by now, its socket says so when it is read.
+        with contextlib.suppress(OSError):
+            socket.send_fds(
+                self.sock, [_template.REQUEST.pack(_template.FORK, number)], [sock.fileno()]
+            )
+        return handle
+
+    def read(self) -> list[int]:
+        """Take in what the template reports; return the numbers of workers that have ended."""
+        try:
+            data = self.sock.recv(1 << 16)
+        except ConnectionError:
+            data = b""
+        if not data:
+            return self.lost()
+        ended = (self._report(message) for message in self._reader.feed(data))
+        return [number for number in ended if number is not None]
+
+    def _report(self, message: Message) -> int | None:
+        what, key, value = message
+        assert isinstance(key, int)
+        assert isinstance(value, int)
+        if what == _template.FORKED:
+            handle = self._by_number[key]
+            handle.pid = value
+            self._by_pid[value] = handle
+            if handle.killed:
+                handle.kill()
+            return None
+        handle = self._by_number[key] if what == _template.FAILED else self._by_pid.pop(key)
+        number = next(n for n, h in self._by_number.items() if h is handle)
+        del self._by_number[number]
+        handle.ended = True
+        if what == _template.FAILED:
+            handle.failure = os.strerror(value)
+        else:
+            handle.exitcode = value
+        return number
+
+    def kill(self, pid: int) -> None:
+        """End a worker. The template does it: it knows the pid is still that worker's."""
+        if not self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            return
+        with contextlib.suppress(OSError):
+            self.sock.sendall(_template.REQUEST.pack(_template.KILL, pid))
+
+    def lost(self) -> list[int]:
+        """Take in that the template is no more; return the numbers of workers it never started.
+
+        Those it did start work on: their sockets tell of their ends.
+        """
+        self.alive = False
+        self._popen.kill()
+        self._popen.wait()
+        never: list[int] = []
+        for number, handle in self._by_number.items():
+            if handle.pid is None:
+                handle.ended = True
+                handle.failure = "the template process was killed"
+                never.append(number)
+        self._by_number.clear()
+        self._by_pid.clear()
+        return never
+
+    def close(self) -> None:
+        """Let the template go; it ends workers that are left."""
+        self.sock.close()
+        try:
+            self._popen.wait(timeout=2.0)
+        except subprocess.TimeoutExpired:  # stopped, or stuck: it holds nothing worth waiting for
+            self._popen.kill()
+            self._popen.wait()
+
+    def abandon(self) -> None:
+        """Forget the template in a fork of its parent."""
+        self.sock.close()
+        self._popen.returncode = 0
+
+
+class _Forked:
+    """A worker that the template forked."""
+
+    sentinel: int | None = None  # the template reports the end
+
+    def __init__(self, template: Template) -> None:
+        self._template = template
+        self.pid: int | None = None
+        self.killed = False
+        self.ended = False
+        self.exitcode: int | None = None
+        self.failure = ""
+
+    def kill(self) -> None:
+        self.killed = True  # if there is no pid yet, when it comes
+        if self.pid is not None and not self.ended:
+            self._template.kill(self.pid)
+
+    def reap(self) -> tuple[bool, int | None]:
+        if not self.ended:
+            self.kill()
+            # Without the template nobody tells when it has ended, nor how.
+            self.ended = not self._template.alive
+        return self.ended, self.exitcode
+
+    def release(self) -> None:
+        pass
+
+    def disown(self) -> None:
+        pass
+
+
+def _interpreter(kind: str, sock: socket.socket) -> "subprocess.Popen[bytes]":
+    if not sys.executable:
+        raise OSError("sys.executable is empty, so no interpreter can be started")
+    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # private, and what multiprocessing itself uses
+    command = [sys.executable, *flags, "-P", "-c", _CODE, _PACKAGE, kind, str(sock.fileno())]
+    with _sigint_blocked():
+        return subprocess.Popen(command, pass_fds=[sock.fileno()], stdin=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Block Ctrl-C for what is started here, until it has its own handler."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def make_arena() -> tuple[int, mmap.mmap] | None:
+    """Return a descriptor and a map of memory to share with a worker, or None if there is none."""
+    if not hasattr(os, "memfd_create"):
+        return None
+    try:
+        fd = os.memfd_create("pmap", os.MFD_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        os.ftruncate(fd, ARENA_SIZE)
+        return fd, mmap.mmap(fd, ARENA_SIZE)
+    except OSError:
+        os.close(fd)
+        return None

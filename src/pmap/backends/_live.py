@@ -1,0 +1,62 @@
+"""Running items in this very process: shared by the threads and the serial backend."""
+
+import threading
+from collections.abc import Callable
+from time import perf_counter
+
+from .._call import Kind
+from .._outcome import settle
+from .._process import item_threads
+from .._work import Work
+from . import Finished
+
+__all__ = ["run_chunk"]
+
+
+def run_chunk(
+    worker: int, work: Work, start: int, stop: int, go_on: Callable[[], bool]
+) -> Finished:
+    """Run items `start` to `stop` - 1, until one fails if that ends the job, or `go_on` says no."""
+    values: list[object] = []
+    failures: dict[int, Exception] = {}
+    begin = perf_counter()
+    item_threads.depth = getattr(item_threads, "depth", 0) + 1
+    try:
+        for index in range(start, stop):
+            try:
+                values.append(_run(work, index))
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt) and _in_main_thread():
+                    raise  # a real Ctrl-C: the caller's
+                failures[len(values)] = settle(error, work.item(index))
+                values.append(None)
+                if not work.call.collect:
+                    break
+            if not go_on():
+                break
+    finally:
+        item_threads.depth -= 1
+    return Finished(worker, work, start, values, failures, True, perf_counter() - begin)
+
+
+def _run(work: Work, index: int) -> object:
+    item = work.call.items[index]
+    if threading.current_thread() is work.caller:
+        return _call(work, item)
+    # A copy for each item: what one sets, the next does not see, and a context cannot be entered
+    # by two threads at a time.
+    return work.context.copy().run(_call, work, item)
+
+
+def _call(work: Work, item: object) -> object:
+    function = work.call.function
+    if work.call.kind is Kind.EACH:
+        return function(item)
+    if work.call.kind is Kind.STAR:
+        return function(*item)  # type: ignore[misc]  # a row that is none is the item's TypeError
+    args, kwargs = item  # type: ignore[misc]  # what `Kind.APPLY` says an item is
+    return function(*args, **kwargs)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

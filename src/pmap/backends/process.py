@@ -1,0 +1,454 @@
+"""Worker processes, each behind a socket of its own.
+
+Nothing is shared between workers, so one that dies holds nothing up, and the caller always knows
+which items each one holds. What a dead worker had finished is read from its arena (see `_child`).
+"""
+
+import io
+import marshal
+import mmap
+import os
+import selectors
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .. import _child
+from .._outcome import Item, restore, unloaded_result, unsent_argument
+from .._wire import PLAIN, Entry, FrameReader, Message, dumps, encode, frame, loads
+from .._work import Work
+from .._world import World, take_world
+from . import Finished, Gone, Happening, Ready, _launch
+
+__all__ = ["ProcessBackend"]
+
+_READ = selectors.EVENT_READ
+_WRITE = selectors.EVENT_WRITE
+_INITIALIZER = Item("initializer", 0, "...")
+_PIECE = 1 << 18  # bytes read or written at a time: enough to keep the calls few
+
+
+@dataclass(slots=True, eq=False)
+class _Sent:
+    """A chunk that a worker holds."""
+
+    serial: int
+    work: Work
+    start: int
+    size: int
+    received: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    """What is known of one worker."""
+
+    number: int
+    sock: socket.socket
+    handle: _launch.Handle
+    head: memoryview | None
+    arena: mmap.mmap | None
+    reader: FrameReader = field(default_factory=FrameReader)
+    outbox: deque[memoryview] = field(default_factory=deque[memoryview])
+    chunks: deque[_Sent] = field(default_factory=deque[_Sent])
+    told: set[int] = field(default_factory=set[int])
+    world: World | None = None
+    serial: int = 0
+    begun: int = 0  # the serial of the chunk that has begun, where a message says so
+    ended: bool = False  # its socket is at its end
+    ready: bool = False
+    stopping: bool = False
+    broken: Exception | None = None
+
+
+class ProcessBackend:
+    """Starts worker processes and speaks with them."""
+
+    can_kill = True
+
+    def __init__(
+        self,
+        start_method: str | None,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[object, ...],
+    ) -> None:
+        self._method = start_method or _launch.default_start_method()
+        self._initializer = initializer
+        self._initargs = initargs
+        self._links: dict[int, _Link] = {}
+        self._selector: selectors.BaseSelector | None = None
+        self._wakers: tuple[socket.socket, socket.socket] | None = None
+        self._template: _launch.Template | None = None
+        self._world: World | None = None
+        self._failed: list[Happening] = []  # workers that could not even be asked for
+
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers, as far as they are known."""
+        return [link.handle.pid for link in self._links.values() if link.handle.pid is not None]
+
+    # --- commands ------------------------------------------------------------------------------
+
+    def start(self, worker: int) -> None:
+        try:
+            self._start(worker)
+        except Exception as error:  # no memory, no processes, no descriptors left
+            reason = f"the operating system refused: {error}"
+            cause = error
+            if not isinstance(error, OSError):
+                reason = f"the initializer could not be sent: {error}"
+            self._failed.append(Gone(worker, begun=False, reason=reason, cause=cause))
+            self.wake()  # another thread may be in `poll`
+
+    def _start(self, worker: int) -> None:
+        set_up = self._setup_frame()
+        selector = self._open()
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                handle = self._start_process(worker, ours, theirs)
+        except BaseException:
+            ours.close()
+            raise
+        arena = _launch.make_arena()
+        if arena is None:
+            ours.sendall(bytes(4))
+        else:
+            size = _launch.ARENA_SIZE.to_bytes(4, "little")
+            socket.send_fds(ours, [size], [arena[0]])
+            os.close(arena[0])
+        ours.setblocking(False)
+        memory = arena[1] if arena else None
+        head = memoryview(memory)[: _child.HEADER].cast("Q") if memory else None
+        link = _Link(worker, ours, handle, head, memory, world=self._world)
+        self._links[worker] = link
+        selector.register(ours, _READ, link)
+        if handle.sentinel is not None:
+            selector.register(handle.sentinel, _READ, link)
+        self._write(link, set_up)
+
+    def _setup_frame(self) -> bytes:
+        initializer = None
+        if self._initializer is not None:
+            initializer = dumps((self._initializer, self._initargs))
+        self._world = take_world()
+        return frame((_child.SETUP, self._world, list(sys.argv), initializer))
+
+    def _start_process(self, worker: int, ours: socket.socket, theirs: socket.socket) -> _launch.Handle:
+        if self._method == "spawn":
+            return _launch.start_spawn(theirs)
+        if self._method == "fork":
+            return _launch.start_fork(theirs, ours)
+        if self._template is not None and not self._template.alive:
+            self._drop_template()
+        if self._template is None:
+            self._template = _launch.Template()
+            self._open().register(self._template.sock, _READ, self._template)
+        return self._template.start(worker, theirs)
+
+    def send(self, worker: int, work: Work, start: int, stop: int) -> None:
+        link = self._links[worker]
+        message = b""
+        if work.number not in link.told:
+            link.told.add(work.number)
+            message = self._job_frame(link, work)
+        link.serial += 1
+        entries = self._entries(work, start, stop)
+        link.chunks.append(_Sent(link.serial, work, start, stop - start))
+        message += frame((_child.CHUNK, work.number, link.serial, entries))
+        self._write(link, message)
+
+    def _job_frame(self, link: _Link, work: Work) -> bytes:
+        world = None if work.world == link.world else work.world
+        link.world = work.world
+        return frame(
+            (
+                _child.JOB,
+                work.number,
+                work.payload,
+                not work.call.collect,
+                work.functions_by_value,
+                world,
+            )
+        )
+
+    def _entries(self, work: Work, start: int, stop: int) -> list[Entry]:
+        items = work.call.items[start:stop]
+        if PLAIN.issuperset(map(type, items)):
+            return list(items)
+        entries: list[Entry] = []
+        for index, item in enumerate(items, start):
+            try:
+                entries.append(encode(item))
+            except Exception as error:  # whatever the object's own pickling does
+                work.unsent[index] = error
+                entries.append([])
+        return entries
+
+    def forget(self, worker: int, work: Work) -> None:
+        link = self._links[worker]
+        if work.number in link.told:
+            link.told.discard(work.number)
+            self._write(link, frame((_child.FORGET, work.number)))
+
+    def stop(self, worker: int) -> None:
+        link = self._links[worker]
+        link.stopping = True
+        self._write(link, frame((_child.QUIT,)))
+
+    def kill(self, worker: int) -> None:
+        if worker in self._links:
+            self._links[worker].handle.kill()
+
+    def _write(self, link: _Link, data: bytes) -> None:
+        """Send `data` as far as the worker takes it now; keep the rest for when it takes more."""
+        link.outbox.append(memoryview(data))
+        if len(link.outbox) == 1:
+            self._flush(link)
+
+    def _flush(self, link: _Link) -> None:
+        outbox = link.outbox
+        try:
+            while outbox:
+                sent = link.sock.send(outbox[0])
+                if sent == len(outbox[0]):
+                    outbox.popleft()
+                else:
+                    outbox[0] = outbox[0][sent:]
+        except BlockingIOError:
+            pass
+        except OSError:
+            outbox.clear()  # the worker is gone: reading its socket tells
+        if self._selector is not None and not link.ended:
+            wanted = _READ | _WRITE if outbox else _READ
+            if self._selector.get_key(link.sock).events != wanted:
+                self._selector.modify(link.sock, wanted, link)
+
+    # --- what happens --------------------------------------------------------------------------
+
+    def poll(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+        if self._failed:
+            timeout = 0
+        return self._open().select(timeout)
+
+    def collect(self, polled: object) -> list[Happening]:
+        happened, self._failed = self._failed, []
+        assert isinstance(polled, list)
+        for key, mask in polled:
+            source = key.data
+            if source is None:
+                self._quiet_waker()
+            elif isinstance(source, _launch.Template):
+                self._hear(source, happened)
+            elif source.number in self._links:
+                if mask & _WRITE:
+                    self._flush(source)
+                if mask & _READ:
+                    self._read(source, happened)
+                    if source.ended or key.fileobj != source.sock:
+                        self._end(source, happened)
+        return happened
+
+    def _hear(self, template: _launch.Template, happened: list[Happening]) -> None:
+        for number in template.read():
+            if number in self._links:
+                link = self._links[number]
+                self._read(link, happened)
+                self._end(link, happened)
+        if not template.alive and template is self._template:
+            self._drop_template()
+
+    def _read(self, link: _Link, happened: list[Happening], to_the_end: bool = False) -> None:
+        while not link.ended:
+            try:
+                data = link.sock.recv(_PIECE)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                link.ended = True
+                if self._selector is not None:
+                    self._selector.unregister(link.sock)
+                return
+            for message in link.reader.feed(data):
+                self._take(link, message, happened)
+            if len(data) < _PIECE and not to_the_end:
+                return  # more, or the end, shows at the next poll: one system call saved
+
+    def _take(self, link: _Link, message: Message, happened: list[Happening]) -> None:
+        what = message[0]
+        if what == _child.READY:
+            link.ready = True
+            happened.append(Ready(link.number))
+        elif what == _child.BEGUN:
+            assert isinstance(message[1], int)
+            link.begun = message[1]
+        elif what == _child.BROKEN:
+            record = message[1]
+            assert isinstance(record, list)
+            link.broken = restore(record, _INITIALIZER)
+        else:
+            _, serial, entries, last, elapsed = message
+            assert isinstance(entries, list)
+            assert isinstance(elapsed, float)
+            assert link.chunks[0].serial == serial
+            happened.append(self._finished(link, entries, bool(last), elapsed))
+
+    def _finished(
+        self, link: _Link, entries: list[Entry], last: bool, elapsed: float
+    ) -> Finished:
+        sent = link.chunks[0]
+        start = sent.start + sent.received
+        sent.received += len(entries)
+        if last:
+            link.chunks.popleft()
+        values, failures = _open_entries(sent.work, start, entries)
+        return Finished(link.number, sent.work, start, values, failures, last, elapsed)
+
+    def _end(self, link: _Link, happened: list[Happening]) -> None:
+        """Take in that a worker has ended or is of no use any more, once its exit is known."""
+        ended, exitcode = link.handle.reap()
+        if not ended:
+            return  # the template reports the end in a moment
+        # All that it wrote is in the socket by now, also what came after the last read; the end of
+        # the stream may not be, if something that it started holds its end open.
+        self._read(link, happened, to_the_end=True)
+        begun = self._salvage(link, happened)
+        del self._links[link.number]
+        reason = link.handle.failure
+        if not reason and link.broken is not None:
+            reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
+        if not reason and not link.ready:
+            reason = f"the process ended before it was ready: exit code {exitcode}"
+        happened.append(
+            Gone(link.number, begun, link.handle.pid, exitcode, reason, link.broken)
+        )
+        self._close_link(link)
+
+    def _salvage(self, link: _Link, happened: list[Happening]) -> bool:
+        """Take over what a dead worker had finished but not sent; return if its chunk had begun."""
+        if not link.chunks:
+            return False
+        sent = link.chunks[0]
+        if link.head is None or link.arena is None:
+            return link.begun == sent.serial
+        serial, before, finished = link.head
+        if serial != sent.serial:
+            return False
+        records = io.BytesIO(link.arena[_child.HEADER :])
+        entries = [marshal.load(records) for _ in range(finished - before)]
+        entries = entries[max(0, sent.received - before) :]
+        if entries:
+            happened.append(self._finished(link, entries, False, 0.0))
+        return True
+
+    def _close_link(self, link: _Link) -> None:
+        if self._selector is not None:
+            if not link.ended:
+                self._selector.unregister(link.sock)
+            if link.handle.sentinel is not None:
+                self._selector.unregister(link.handle.sentinel)
+        link.handle.release()
+        link.sock.close()
+        if link.head is not None and link.arena is not None:
+            link.head.release()
+            link.arena.close()
+
+    # --- opening and closing -------------------------------------------------------------------
+
+    def _open(self) -> selectors.BaseSelector:
+        if self._selector is None:
+            self._wakers = socket.socketpair()
+            for end in self._wakers:
+                end.setblocking(False)
+            self._selector = selectors.DefaultSelector()
+            self._selector.register(self._wakers[0], _READ, None)
+        return self._selector
+
+    def wake(self) -> None:
+        wakers = self._wakers
+        if wakers is not None:
+            try:
+                wakers[1].send(b"\0")
+            except OSError:
+                pass  # full: a wake-up is already waiting; or closed: nobody is to be woken
+
+    def _quiet_waker(self) -> None:
+        if self._wakers is not None:
+            try:
+                self._wakers[0].recv(4096)
+            except BlockingIOError:
+                pass
+
+    def _drop_template(self) -> None:
+        if self._template is not None and self._selector is not None:
+            self._selector.unregister(self._template.sock)
+            self._template.close()
+            self._template = None
+
+    def close(self) -> None:
+        self._drop_template()
+        if self._selector is not None and self._wakers is not None:
+            self._selector.close()
+            for end in self._wakers:
+                end.close()
+            self._selector = self._wakers = None
+
+    def end(self) -> None:
+        for link in self._links.values():
+            link.handle.kill()
+        self._drop_template()  # it ends its workers before itself
+        for link in self._links.values():
+            if not link.ended and self._selector is not None:
+                self._selector.unregister(link.sock)
+                link.ended = True
+            link.handle.reap()
+            self._close_link(link)
+        self._links.clear()
+        self._failed.clear()
+        self.close()
+
+    def abandon(self) -> None:
+        for link in self._links.values():
+            link.sock.close()
+            link.handle.disown()
+            link.handle.release()
+        self._links.clear()
+        if self._template is not None:
+            self._template.abandon()
+            self._template = None
+        if self._selector is not None and self._wakers is not None:
+            self._selector.close()
+            for end in self._wakers:
+                end.close()
+            self._selector = self._wakers = None
+
+
+def _open_entries(
+    work: Work, start: int, entries: list[Entry]
+) -> tuple[list[object], dict[int, Exception]]:
+    """Return the values of `entries`, and by offset the errors of those that have none."""
+    failures: dict[int, Exception] = {}
+    if list not in set(map(type, entries)):
+        return entries, failures
+    values: list[object] = []
+    for offset, entry in enumerate(entries):
+        value: object = None
+        if not isinstance(entry, list):
+            value = entry
+        elif len(entry) == 1:
+            try:
+                value = loads(entry[0])
+            except KeyboardInterrupt:
+                raise  # a real Ctrl-C: the caller's
+            except BaseException as error:  # whatever the object's own unpickling does
+                failures[offset] = unloaded_result(error, work.item(start + offset))
+        elif start + offset in work.unsent:
+            error = work.unsent.pop(start + offset)
+            failures[offset] = unsent_argument(error, work.item(start + offset))
+        else:
+            failures[offset] = restore(entry, work.item(start + offset))
+        values.append(value)
+    return values, failures

@@ -1,0 +1,92 @@
+"""No workers: items run one after the other, in the thread that leads.
+
+For debugging, with real breakpoints and tracebacks, and for calls made inside an item.
+"""
+
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+
+from .._work import Work
+from . import Gone, Happening, Ready
+from ._live import run_chunk
+
+__all__ = ["SerialBackend"]
+
+
+class SerialBackend:
+    """Runs each chunk within `poll`: the leading thread is its only worker."""
+
+    can_kill = False
+
+    def __init__(
+        self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
+    ) -> None:
+        self._initializer = initializer
+        self._initargs = initargs
+        self._chunks: SimpleQueue[tuple[int, Work, int, int] | None] = SimpleQueue()
+        self._forgotten: set[int] = set()
+        self._happened: list[Happening] = []
+        self._holds = 0  # chunks sent and not finished
+
+    def start(self, worker: int) -> None:
+        if self._initializer is not None:
+            try:
+                self._initializer(*self._initargs)
+            except Exception as error:
+                reason = f"the initializer raised {type(error).__name__}: {error}"
+                self._tell(Gone(worker, begun=False, reason=reason, cause=error))
+                return
+        self._tell(Ready(worker))
+
+    def send(self, worker: int, work: Work, start: int, stop: int) -> None:
+        self._holds += 1
+        self._chunks.put((worker, work, start, stop))
+
+    def forget(self, worker: int, work: Work) -> None:
+        if self._holds:
+            self._forgotten.add(work.number)
+
+    def stop(self, worker: int) -> None:
+        self._tell(Gone(worker, begun=False))
+
+    def kill(self, worker: int) -> None:
+        # What is queued is of jobs that are over: `poll` skips it.
+        self._tell(Gone(worker, begun=False))
+
+    def _tell(self, happening: Happening) -> None:
+        self._happened.append(happening)
+        self.wake()  # another thread may be in `poll`
+
+    def poll(self, timeout: float | None) -> list[Happening]:
+        try:
+            chunk = self._chunks.get(timeout=0 if self._happened else timeout)
+        except Empty:
+            return []
+        if chunk is None:
+            return []
+        worker, work, start, stop = chunk
+        self._holds -= 1
+        if work.number in self._forgotten:
+            return []
+        return [run_chunk(worker, work, start, stop, lambda: work.number not in self._forgotten)]
+
+    def collect(self, polled: object) -> list[Happening]:
+        assert isinstance(polled, list)
+        happened, self._happened = self._happened + polled, []
+        if not self._holds:
+            self._forgotten.clear()
+        return happened
+
+    def wake(self) -> None:
+        self._chunks.put(None)
+
+    def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        self._chunks = SimpleQueue()
+        self._happened.clear()
+        self._holds = 0
+
+    def abandon(self) -> None:
+        pass

@@ -1,0 +1,132 @@
+"""Worker threads of this process: for functions that wait, or that release the GIL."""
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import TypeAlias
+
+from .._work import Work
+from . import Finished, Gone, Happening, Ready
+from ._live import run_chunk
+
+__all__ = ["ThreadBackend"]
+
+_Chunk: TypeAlias = tuple[Work, int, int]
+
+
+class _Thread:
+    """One worker: its thread, its chunks, and whether it is to end."""
+
+    def __init__(self) -> None:
+        self.chunks: SimpleQueue[_Chunk | None] = SimpleQueue()
+        self.ending = False
+        self.holds = 0  # chunks sent and not finished
+        self.forgotten: set[int] = set()  # jobs that are over while a chunk of them is held
+
+
+class ThreadBackend:
+    """Runs chunks in threads. A thread cannot be killed: it ends after its present item."""
+
+    can_kill = False
+
+    def __init__(
+        self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
+    ) -> None:
+        self._initializer = initializer
+        self._initargs = initargs
+        self._threads: dict[int, _Thread] = {}
+        self._happened: SimpleQueue[Happening | None] = SimpleQueue()
+
+    def start(self, worker: int) -> None:
+        state = self._threads[worker] = _Thread()
+        # Daemons: an item that never ends does not keep the interpreter from ending.
+        thread = threading.Thread(
+            target=self._serve, args=(worker, state), name=f"pmap-worker-{worker}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is ending
+            self._happened.put(Gone(worker, begun=False, reason=str(error), cause=error))
+
+    def _serve(self, worker: int, state: _Thread) -> None:
+        happened = self._happened
+        if self._initializer is not None:
+            try:
+                self._initializer(*self._initargs)
+            except BaseException as error:
+                reason = f"the initializer raised {type(error).__name__}: {error}"
+                cause = error if isinstance(error, Exception) else None
+                happened.put(Gone(worker, begun=False, reason=reason, cause=cause))
+                return
+        happened.put(Ready(worker))
+        while (chunk := state.chunks.get()) is not None and not state.ending:
+            work, start, stop = chunk
+            if work.number in state.forgotten:
+                happened.put(Finished(worker, work, start, [], {}, True, 0.0))
+            else:
+                # Looked at before each item: a chunk whose job is over ends there.
+                happened.put(
+                    run_chunk(
+                        worker, work, start, stop, lambda n=work.number: self._wanted(state, n)
+                    )
+                )
+            del chunk, work  # or the items would live until the next chunk comes
+        happened.put(Gone(worker, begun=False))
+
+    @staticmethod
+    def _wanted(state: _Thread, number: int) -> bool:
+        return not state.ending and number not in state.forgotten
+
+    def send(self, worker: int, work: Work, start: int, stop: int) -> None:
+        state = self._threads[worker]
+        state.holds += 1
+        state.chunks.put((work, start, stop))
+
+    def forget(self, worker: int, work: Work) -> None:
+        if self._threads[worker].holds:
+            self._threads[worker].forgotten.add(work.number)
+
+    def stop(self, worker: int) -> None:
+        self._threads[worker].chunks.put(None)
+
+    def kill(self, worker: int) -> None:
+        state = self._threads[worker]
+        state.ending = True
+        state.chunks.put(None)
+
+    def poll(self, timeout: float | None) -> list[Happening | None]:
+        try:
+            happened = [self._happened.get(timeout=timeout)]
+            while True:
+                happened.append(self._happened.get_nowait())
+        except Empty:
+            pass
+        return happened
+
+    def collect(self, polled: object) -> list[Happening]:
+        assert isinstance(polled, list)
+        for happening in polled:
+            if isinstance(happening, Gone):
+                del self._threads[happening.worker]
+            elif isinstance(happening, Finished):
+                state = self._threads[happening.worker]
+                state.holds -= 1
+                if not state.holds:
+                    state.forgotten.clear()
+        return [happening for happening in polled if happening is not None]
+
+    def wake(self) -> None:
+        self._happened.put(None)
+
+    def close(self) -> None:
+        pass  # nothing is held beside the threads
+
+    def end(self) -> None:
+        for state in self._threads.values():
+            state.ending = True
+            state.chunks.put(None)
+        self._threads.clear()
+        self._happened = SimpleQueue()  # what they still tell, nobody hears
+
+    def abandon(self) -> None:
+        self._threads.clear()  # threads do not live on in a fork

@@ -1,0 +1,93 @@
+"""Never run: each of these calls is a mistake that both checkers must see.
+
+Where a checker no longer sees one, its comment is no longer needed, and that is an error.
+"""
+
+import multiprocessing.pool
+from collections.abc import Callable
+
+from pmap import AsyncResult, Failure, Map, papply, papply_async, pmap, pmap_async, pstarmap
+
+
+def one(x: int) -> str:
+    return str(x)
+
+
+def two(x: int, name: str) -> float:
+    return x + len(name)
+
+
+def needs_keyword(x: int, *, depth: int) -> int:
+    return x + depth
+
+
+def pairs() -> list[tuple[str, int]]:
+    return [("a", 1)]
+
+
+def lists() -> list[list[int]]:
+    return [[1]]
+
+
+# pmap: the wrong element type, the wrong number of iterables, no function, no iterable
+pmap(one, ["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap(two, [1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap(one, [1], [2])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap(two, ["a"], [1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap([1], one)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap(one(1), [1])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap(None, [1])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap(one, 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap(one)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+pmap(needs_keyword, [1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+wrong_result: list[int] = pmap(one, [1])  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+pmap_async(one, ["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+wrong_later: list[str] = pmap_async(one, [1])  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+# pstarmap: swapped, too short and too long rows; rows that are lists; one iterable per argument
+pstarmap(two, pairs())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pstarmap(two, [(1,)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pstarmap(two, [(1, "a", 2)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pstarmap(one, lists())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pstarmap(two, [1], ["a"])  # type: ignore[arg-type, call-arg, list-item]  # pyright: ignore[reportCallIssue]
+pstarmap.async_(two, pairs())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# papply: arguments and keywords as f has them; no options
+papply(one, "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+papply(two, 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+papply(two, 1, nam="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+papply(two, 1, name="a", chunksize=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+papply(needs_keyword, 1, 2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+papply_async(one, "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+wrong_text: int = papply(one, 1)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+# options: unknown, of the wrong type, a word that is none
+pmap.using(procs=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+pmap.using(processes="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap(one, [1], procs=2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+pmap(one, [1], chunksize="2")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap.using(backend="process")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.using(start_method="forks")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.using(2)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
+pmap.using(timeout=3.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def foreign(pool: multiprocessing.pool.Pool) -> Map:
+    return pmap.using(pool=pool)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# collecting: a failure may stand in the result
+surely: list[str] = pmap.collecting(one, [1])  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+sure: str = papply.collecting(one, 1)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+pmap.collecting(one, [1])[0].upper()  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+no_failures: Map = pmap.collecting  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+
+
+def narrower(later: AsyncResult[object]) -> AsyncResult[int]:
+    return later  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+
+# a verb does not change
+pmap.using(processes=2)._collect = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+expects: Callable[[Callable[[int], str], list[str]], list[str]] = pmap  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+failure: Failure = Failure()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

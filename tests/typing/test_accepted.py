@@ -1,0 +1,226 @@
+"""What the checkers must infer. pytest runs every line, too: the types are those at run time."""
+
+from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise, product
+from typing import NamedTuple, Never, TypeVar, assert_type
+
+import pmap as door
+from pmap import Apply, AsyncResult, Failure, Map, Options, Pool, StarMap
+
+T = TypeVar("T")
+
+# No workers: what is tested here is what the checkers say.
+pmap = door.pmap.using(backend="serial")
+pstarmap = door.pstarmap.using(backend="serial")
+papply = door.papply.using(backend="serial")
+
+
+class Animal:
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def speak(self, times: int) -> list[str]:
+        return [self.name] * times
+
+
+class Dog(Animal): ...
+
+
+class Row(NamedTuple):
+    x: int
+    name: str
+
+
+def one(x: int) -> str:
+    return str(x)
+
+
+def two(x: int, name: str) -> float:
+    return x + len(name)
+
+
+def more(x: int, name: str = "", *, loud: bool = False) -> bytes:
+    return bytes(x) + name.encode() + bytes(loud)
+
+
+def total(*numbers: int) -> int:
+    return sum(numbers)
+
+
+def same(x: T) -> T:
+    return x
+
+
+def none(x: object) -> None: ...
+
+
+def dog(x: int) -> Dog:
+    return Dog(str(x))
+
+
+def names(animal: Animal) -> str:
+    return animal.name
+
+
+def six(a: int, b: int, c: int, d: int, e: int, f: int) -> str:
+    return f"{a}{b}{c}{d}{e}{f}"
+
+
+def test_kinds() -> None:
+    assert_type(door.pmap, Map)
+    assert_type(door.pmap, Map[Never])
+    assert_type(pmap, Map[Never])
+    assert_type(pstarmap, StarMap[Never])
+    assert_type(papply, Apply[Never])
+    assert_type(pmap.using(processes=2).using(chunksize=3), Map[Never])
+    assert_type(pmap.collecting, Map[Failure])
+    assert_type(pmap.collecting.using(processes=2), Map[Failure])
+    assert_type(pstarmap.collecting, StarMap[Failure])
+    assert_type(papply.collecting, Apply[Failure])
+
+
+def test_pmap_over_one_iterable() -> None:
+    assert_type(pmap(one, [1, 2]), list[str])
+    assert_type(pmap(len, ["a", "bb"]), list[int])
+    assert_type(pmap(len, {"a": 1}), list[int])
+    assert_type(pmap(str.upper, ("a", "b")), list[str])
+    assert_type(pmap(str, range(3)), list[str])
+    assert_type(pmap(Dog, ["Rex"]), list[Dog])
+    assert_type(pmap(Animal("a").speak, [1]), list[list[str]])
+    assert_type(pmap(lambda x: x / 2, [1, 2]), list[float])
+    assert_type(pmap(same, ["a"]), list[str])
+    assert_type(pmap(more, (n for n in [1, 2])), list[bytes])
+    assert_type(pmap(total, [1, 2]), list[int])
+    assert_type(pmap(none, [1]), list[None])
+    assert_type(pmap(names, [Dog("a")]), list[str])
+    assert_type(pmap(names, map(dog, [1])), list[str])
+
+
+def test_pmap_over_several_iterables() -> None:
+    assert_type(pmap(two, [1], ["a"]), list[float])
+    assert_type(pmap(lambda x, y: x * len(y), [1], ["a"]), list[int])
+    assert_type(pmap(lambda x, y, z: (z, y, x), [1], ["a"], [b""]), list[tuple[bytes, str, int]])
+    assert_type(pmap(total, [1], [2], [3], [4]), list[int])
+    assert_type(pmap(total, [1], [2], [3], [4], [5]), list[int])
+    assert_type(pmap(six, [1], [2], [3], [4], [5], [6]), list[str])
+    assert_type(pmap(total, [1], [2], [3], [4], [5], [6], [7]), list[int])
+    assert_type(pmap(more, [1], ["a"]), list[bytes])
+
+
+def test_options_in_the_call() -> None:
+    given: Options = {"processes": 2, "chunksize": None, "backend": "serial"}
+    assert_type(pmap(one, [1], chunksize=10), list[str])
+    assert_type(pmap(one, [1], **given), list[str])
+    assert_type(pmap(two, [1], ["a"], chunksize=10, processes=2), list[float])
+    assert_type(pstarmap(two, [(1, "a")], chunksize=None), list[float])
+    assert_type(pmap.using(**given), Map[Never])
+    assert_type(pmap.using(initializer=one, initargs=(1,), start_method="spawn"), Map[Never])
+
+
+def test_a_given_pool() -> None:
+    def on(pool: Pool) -> Map:
+        return door.pmap.using(pool=pool)
+
+    assert callable(on)
+
+
+def test_pstarmap() -> None:
+    assert_type(pstarmap(two, [(1, "a"), (2, "b")]), list[float])
+    assert_type(pstarmap(two, [Row(1, "a")]), list[float])
+    assert_type(pstarmap(two, zip([1, 2], ["a", "b"], strict=True)), list[float])
+    assert_type(pstarmap(two, enumerate(["a"])), list[float])
+    assert_type(pstarmap(two, {1: "a"}.items()), list[float])
+    assert_type(pstarmap(two, product([1], "ab")), list[float])
+    assert_type(pstarmap(total, pairwise([1, 2, 3])), list[int])
+    assert_type(pstarmap(more, [(1, "a")]), list[bytes])
+    assert_type(pstarmap(more, [(1,)]), list[bytes])
+    assert_type(pstarmap(divmod, [(7, 2)]), list[tuple[int, int]])
+    assert_type(pstarmap(lambda x, y: (y, x), [Row(1, "a")]), list[tuple[str, int]])
+    assert_type(pstarmap(Animal.speak, [(Animal("a"), 2)]), list[list[str]])
+    rows: list[tuple[int, ...]] = [(1, 2), (3,)]
+    assert_type(pstarmap(total, rows), list[int])
+
+
+def test_papply() -> None:
+    assert_type(papply(one, 1), str)
+    assert_type(papply(two, 1, name="a"), float)
+    assert_type(papply(more, 1, loud=True), bytes)
+    assert_type(papply(Dog, name="Rex"), Dog)
+    assert_type(papply(lambda: 3), int)
+    assert_type(papply(same, "a"), str)
+    assert_type(papply(none, 1), None)
+
+
+def test_collecting() -> None:
+    assert_type(pmap.collecting(one, [1]), list[str | Failure])
+    assert_type(pmap.collecting(two, [1], ["a"]), list[float | Failure])
+    assert_type(pstarmap.collecting(two, [(1, "a")]), list[float | Failure])
+    assert_type(papply.collecting(one, 1), str | Failure)
+    assert_type(pmap.collecting.async_(one, [1]), AsyncResult[list[str | Failure]])
+    assert_type(papply.collecting.async_(one, 1), AsyncResult[str | Failure])
+    for result in pmap.collecting(one, [1]):
+        if isinstance(result, Failure):
+            assert_type(result.error, Exception)
+        else:
+            assert_type(result, str)
+
+
+def test_async_forms() -> None:
+    assert_type(pmap.async_(one, [1]), AsyncResult[list[str]])
+    assert_type(pmap.async_(one, [1]).get(), list[str])
+    assert_type(pmap.async_(two, [1], ["a"], chunksize=2).get(timeout=5.0), list[float])
+    assert_type(pmap.async_(six, [1], [2], [3], [4], [5], [6]).get(), list[str])
+    assert_type(pstarmap.async_(two, [(1, "a")]).get(), list[float])
+    assert_type(papply.async_(two, 1, name="a").get(), float)
+    later = papply.async_(one, 1)
+    assert_type(later.ready(), bool)
+    assert_type(later.cancel(), bool)
+    assert_type(later.done, int)
+    assert_type(later.total, int)
+
+
+def test_the_names_of_the_async_forms() -> None:
+    def each() -> object:  # typed only: these would start workers
+        assert_type(door.pmap_async(one, [1], chunksize=1), AsyncResult[list[str]])
+        assert_type(door.pstarmap_async(two, [(1, "a")]), AsyncResult[list[float]])
+        return assert_type(door.papply_async(two, 1, name="a"), AsyncResult[float])
+
+    assert callable(each)
+
+
+def test_await() -> None:
+    async def main() -> str:
+        found = await papply.async_(one, 1)
+        assert_type(found, str)
+        several = await pmap.async_(one, [1])
+        assert_type(several, list[str])
+        return found
+
+    assert callable(main)
+
+
+def test_variance() -> None:
+    # In two steps, through a variable: in one, inference may widen the result type itself.
+    later = papply.async_(dog, 1)
+    wider: AsyncResult[Animal] = later
+    assert wider.get().name == "1"
+    plain = pmap.using(chunksize=1)
+    collecting: Map[Failure] = plain
+    assert collecting(one, [1]) == ["1"]
+    star = pstarmap.using(chunksize=1)
+    collecting_rows: StarMap[Failure] = star
+    assert collecting_rows(two, [(1, "a")]) == [2]
+    call = papply.using(chunksize=1)
+    collecting_one: Apply[Failure] = call
+    assert collecting_one(one, 1) == "1"
+
+
+def test_a_verb_is_a_function_to_others() -> None:
+    def use(mapper: Callable[[Callable[[int], str], Sequence[int]], list[str]]) -> list[str]:
+        return mapper(one, [1])
+
+    def wrapped(f: Callable[[int], T], xs: Iterable[int]) -> list[T]:
+        return pmap(f, xs)
+
+    assert_type(use(pmap), list[str])
+    assert_type(wrapped(one, [1]), list[str])

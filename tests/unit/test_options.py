@@ -1,0 +1,341 @@
+"""Options: defined once, checked all at once, with a message that says what is allowed."""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
+from typing import ClassVar, get_args, get_type_hints
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pmap import OptionError, _options
+from pmap._options import (
+    CallOptions,
+    Options,
+    Settings,
+    WorkerOptions,
+    at_most,
+    changed,
+    cpu_count,
+    in_force,
+    merge,
+    parse_cgroups,
+    parse_quota,
+)
+from pmap._types import Backend
+
+COUNTS = ["processes", "chunksize", "max_tasks_per_child"]
+
+
+class OurPool:
+    """What a pool of ours looks like from here."""
+
+    __pmap_pool__: ClassVar[bool] = True
+
+
+class Index:
+    """An integer that is no int, as numpy's are."""
+
+    def __index__(self) -> int:
+        return 3
+
+
+def nothing() -> None: ...
+
+
+# -- defined once ------------------------------------------------------------------------------
+
+
+def test_the_typed_dict_and_the_dataclasses_name_the_same_options() -> None:
+    own = [f.name for f in fields(Settings) if f.name not in ("worker", "call")]
+    named = own + [f.name for kind in (WorkerOptions, CallOptions) for f in fields(kind)]
+    assert list(Options.__annotations__) == named == list(in_force(Settings()))
+
+
+def test_the_typed_dict_and_the_dataclasses_give_them_the_same_types() -> None:
+    kept = {
+        **get_type_hints(Settings),
+        **get_type_hints(WorkerOptions),
+        **get_type_hints(CallOptions),
+    }
+    taken = get_type_hints(Options)
+    del taken["initargs"]  # any iterable is taken, a tuple is kept
+    assert taken == {name: kept[name] for name in taken}
+
+
+def test_every_option_is_described() -> None:
+    text = inspect.cleandoc(Options.__doc__ or "")
+    for name in Options.__annotations__:
+        assert f"\n    {name}: " in text
+
+
+def test_every_option_is_checked() -> None:
+    for name in Options.__annotations__:
+        with pytest.raises(OptionError, match=f"^{name}="):
+            merge(Settings(), {name: object()})
+
+
+def test_the_defaults_pass_their_own_checks() -> None:
+    assert merge(Settings(), in_force(Settings())) == Settings()
+
+
+# -- merging -----------------------------------------------------------------------------------
+
+
+def test_an_option_is_laid_over_the_settings_and_leaves_the_others() -> None:
+    first = merge(Settings(), {"processes": 3, "chunksize": 10})
+    second = merge(first, {"chunksize": None, "backend": "threads"})
+    assert second.worker == WorkerOptions(processes=3, backend="threads")
+    assert second.call == CallOptions(chunksize=None)
+    assert first.call == CallOptions(chunksize=10)
+
+
+def test_equal_worker_options_are_one_key() -> None:
+    one = merge(Settings(), {"initargs": [1, 2], "initializer": nothing, "chunksize": 1})
+    two = merge(Settings(), {"initargs": (1, 2), "initializer": nothing})
+    assert {one.worker: "pool"}[two.worker] == "pool"
+    assert one.worker.initargs == (1, 2)
+
+
+def test_settings_are_immutable() -> None:
+    with pytest.raises(FrozenInstanceError):
+        Settings().worker = WorkerOptions()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_changed_names_what_differs() -> None:
+    settings = merge(Settings(), {"chunksize": 2, "backend": "processes", "processes": 3})
+    assert changed(settings) == {"processes": 3, "chunksize": 2}
+
+
+# -- wrong values ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("value", [0, -1, "2", 1.5, 2.0, math.nan, math.inf, True, False, [], b"1"])
+def test_a_count_that_is_none(name: str, value: object) -> None:
+    with pytest.raises(OptionError) as caught:
+        merge(Settings(), {name: value})
+    assert caught.value.option == name
+    assert caught.value.value is value
+    assert "an int >= 1, or None" in caught.value.allowed
+    assert str(caught.value).startswith(f"{name}={value!r}")
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@given(number=st.integers(1, 2**70))
+def test_a_count(name: str, number: int) -> None:
+    assert in_force(merge(Settings(), {name: number}))[name] == number
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_a_count_may_be_another_kind_of_integer_and_is_kept_as_an_int(name: str) -> None:
+    kept = in_force(merge(Settings(), {name: Index()}))[name]
+    assert kept == 3
+    assert type(kept) is int
+    assert in_force(merge(Settings(), {name: None}))[name] is None
+
+
+@pytest.mark.parametrize("value", ["process", "", None, 3, ["threads"]])
+def test_a_backend_that_is_none(value: object) -> None:
+    with pytest.raises(OptionError, match="'processes', 'threads', 'serial'") as caught:
+        merge(Settings(), {"backend": value})
+    assert "None" not in caught.value.allowed
+
+
+@pytest.mark.parametrize("value", ["forks", "", 3, ["fork"]])
+def test_a_start_method_that_is_none(value: object) -> None:
+    with pytest.raises(OptionError, match=r"'spawn'.*or None"):
+        merge(Settings(), {"start_method": value})
+
+
+def test_the_words_are_those_of_the_types_and_of_the_platform() -> None:
+    import multiprocessing
+
+    assert set(_options.START_METHODS) == set(multiprocessing.get_all_start_methods())
+    for method in (*_options.START_METHODS, None):
+        assert merge(Settings(), {"start_method": method}).worker.start_method == method
+    for backend in get_args(Backend):
+        assert merge(Settings(), {"backend": backend}).worker.backend == backend
+
+
+@pytest.mark.parametrize("value", ["text", b"x", 5, None])
+def test_initargs_that_are_none(value: object) -> None:
+    with pytest.raises(OptionError, match="tuple of arguments"):
+        merge(Settings(), {"initargs": value})
+
+
+def test_an_initializer_is_a_function() -> None:
+    assert merge(Settings(), {"initializer": nothing}).worker.initializer is nothing
+    with pytest.raises(OptionError, match="initializer is a function, or None"):
+        merge(Settings(), {"initializer": "nothing"})
+
+
+def test_an_option_error_is_what_python_would_raise() -> None:
+    with pytest.raises(ValueError, match="processes"):
+        merge(Settings(), {"processes": 0})
+    with pytest.raises(TypeError, match="processes"):
+        merge(Settings(), {"processes": "2"})
+
+
+def test_nothing_is_taken_where_one_option_is_wrong() -> None:
+    before = Settings()
+    with pytest.raises(OptionError):
+        merge(before, {"processes": 2, "chunksize": 0})
+    assert before == Settings()
+
+
+# -- unknown options ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given_name", "nearest"),
+    [
+        ("process", "processes"),
+        ("procs", "processes"),
+        ("chunk_size", "chunksize"),
+        ("maxtasksperchild", "max_tasks_per_child"),
+        ("startmethod", "start_method"),
+    ],
+)
+def test_an_unknown_option_names_the_nearest(given_name: str, nearest: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        merge(Settings(), {given_name: 1})
+    assert caught.value.option == given_name
+    assert f"did you mean {nearest!r}?" in str(caught.value)
+
+
+def test_an_unknown_option_names_those_that_exist() -> None:
+    with pytest.raises(OptionError) as caught:
+        merge(Settings(), {"xyzzy": 1})
+    assert "did you mean" not in str(caught.value)
+    for name in Options.__annotations__:
+        assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["timeout", "retries", "buffersize", "isolate", "seed"])
+def test_an_option_of_a_later_version_is_unknown(name: str) -> None:
+    with pytest.raises(OptionError, match="no option"):
+        merge(Settings(), {name: 1})
+
+
+# -- a given pool ------------------------------------------------------------------------------
+
+
+def test_a_given_pool_is_kept() -> None:
+    pool = OurPool()
+    assert merge(Settings(), {"pool": pool, "chunksize": 3}).pool is pool
+    assert merge(merge(Settings(), {"pool": pool}), {"pool": None}).pool is None
+
+
+@pytest.mark.parametrize("value", [5, "pool", OurPool, object()])
+def test_a_pool_that_is_none(value: object) -> None:
+    with pytest.raises(OptionError, match=r"pmap\.Pool"):
+        merge(Settings(), {"pool": value})
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [{"pool": OurPool(), "processes": 2}],
+        [{"pool": OurPool()}, {"processes": 2}],
+        [{"processes": 2}, {"pool": OurPool()}],
+    ],
+)
+def test_a_given_pool_has_decided_who_runs(steps: list[dict[str, object]]) -> None:
+    settings = Settings()
+    for options in steps[:-1]:
+        settings = merge(settings, options)
+    with pytest.raises(OptionError, match=r"processes=2 .*given pool has already decided"):
+        merge(settings, steps[-1])
+
+
+# -- the CPUs ----------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 512), st.lists(st.floats(0.001, 512)))
+def test_a_quota_can_only_cut_and_never_below_one(count: int, quotas: list[float]) -> None:
+    allowed = at_most(count, quotas)
+    assert 1 <= allowed <= count
+    assert allowed == count or allowed - 1 < min(quotas) <= allowed or allowed == 1
+    assert at_most(count, []) == count
+
+
+@pytest.mark.parametrize(
+    ("quota", "period", "cpus"),
+    [
+        ("max", "100000", None),
+        ("200000", "100000", 2.0),
+        ("50000\n", "100000\n", 0.5),
+        ("-1", "100000", None),
+        ("0", "100000", None),
+        ("100000", "0", None),
+        ("", "", None),
+    ],
+)
+def test_a_quota(quota: str, period: str, cpus: float | None) -> None:
+    assert parse_quota(quota, period) == cpus
+
+
+@given(st.text())
+def test_any_membership_is_read(text: str) -> None:
+    assert all(path.startswith("/") for _, path in parse_cgroups(text))
+
+
+def write(folder: Path, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text, encoding="ascii")
+
+
+QUOTAS: Callable[[Path, Path], list[float]] = _options._quotas
+
+
+def test_quotas_of_version_2_hold_for_the_groups_inside(tmp_path: Path) -> None:
+    (tmp_path / "self").write_text("0::/outer/inner\n", encoding="ascii")
+    root = tmp_path / "cgroup"
+    write(root / "outer", cpu__max="150000 100000\n")
+    write(root / "outer/inner", cpu__max="max 100000\n")
+    write(root / "other", cpu__max="1000 100000\n")
+    write(tmp_path, cpu__max="1000 100000\n")  # above the tree
+    assert QUOTAS(tmp_path / "self", root) == [1.5]
+
+
+def test_the_quota_of_a_container_that_sees_only_its_own_top(tmp_path: Path) -> None:
+    (tmp_path / "self").write_text("0::/docker/abc\n", encoding="ascii")
+    write(tmp_path / "cgroup", cpu__max="300000 100000\n")
+    assert QUOTAS(tmp_path / "self", tmp_path / "cgroup") == [3.0]
+
+
+def test_quotas_of_version_1(tmp_path: Path) -> None:
+    (tmp_path / "self").write_text("5:cpuacct,cpu:/a\n2:memory:/b\n", encoding="ascii")
+    write(
+        tmp_path / "cgroup/cpuacct,cpu/a",
+        cpu__cfs_quota_us="250000\n",
+        cpu__cfs_period_us="100000\n",
+    )
+    assert QUOTAS(tmp_path / "self", tmp_path / "cgroup") == [2.5]
+
+
+def test_no_cgroups_at_all(tmp_path: Path) -> None:
+    assert QUOTAS(tmp_path / "none", tmp_path) == []
+
+
+def test_cpu_count_heeds_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    def affinity(_pid: int) -> set[int]:
+        return set(range(6))
+
+    def quotas(_membership: Path, _root: Path) -> list[float]:
+        return [3.5]
+
+    monkeypatch.setattr("os.sched_getaffinity", affinity, raising=False)
+    monkeypatch.setattr(_options, "_quotas", quotas)
+    assert cpu_count() == 4
+
+
+def test_cpu_count_of_this_process() -> None:
+    import os
+
+    assert 1 <= cpu_count() <= (os.cpu_count() or 1)
