@@ -223,7 +223,7 @@ def name_of(function: object) -> str:
             name: object = getattr(function, attribute, None)
             if isinstance(name, str) and name:
                 return name.rpartition("<locals>.")[2]
-    except Exception:  # noqa: S110, BLE001 - an object's __getattr__ may do anything
+    except Exception:  # an object's __getattr__ may do anything
         pass
     return kind
 
@@ -238,7 +238,7 @@ def short_repr(obj: object, limit: int = 80) -> str:
         text = _ShortRepr(limit).repr(obj)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # noqa: BLE001 - a repr may do anything, SystemExit included
+    except BaseException as error:  # a repr may do anything, SystemExit included
         text = _no_repr(obj, error)
     if "\n" in text:
         text = " ".join(text.split())
@@ -268,7 +268,7 @@ class _ShortRepr(reprlib.Repr):
             return repr(x)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - here, it costs only x its repr
+        except BaseException as error:  # here, it costs only x its repr
             return _no_repr(x, error)
 
     # reprlib sorts the keys first: all of them, and the order is then not the object's.

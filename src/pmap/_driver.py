@@ -127,7 +127,7 @@ class Driver:
         """Take no more work; let the workers go when what there is is done."""
         self._closed = self._closed or "it was closed"
         self._post(lambda: self._handle(s.Close()))
-        self._leave_work()
+        self._after_the_end()
 
     def terminate(self) -> None:
         """End everything now. Where workers can be killed, returns when they are gone."""
@@ -135,8 +135,7 @@ class Driver:
         self._post(lambda: self._handle(s.Terminate()))
         if self.backend.can_kill:
             self.join()
-        else:
-            self._leave_work()
+        self._after_the_end()
 
     def join(self) -> None:
         """Wait until a closed or terminated pool is empty."""
@@ -144,11 +143,22 @@ class Driver:
             raise ValueError("the pool is still running: call close() or terminate() before join()")
         self._see_to(self._ended.is_set, self._ended.wait)
 
+    def _after_the_end(self) -> None:
+        if self._lead_lock.acquire(blocking=False):
+            try:
+                self._tidy()
+            finally:
+                self._lead_lock.release()
+        elif self._leader != threading.get_ident():
+            self.backend.wake()  # it may wait for what will not come any more
+        self._leave_work()
+        with self._parking:
+            self._parking.notify()
+
     def retire(self) -> None:
         """Let idle workers go, and give back what they needed; the pool can be used again."""
         self._post(lambda: self._handle(s.Retire()))
         self._see_to(lambda: not self._scheduler.workers or self._scheduler.busy, None)
-        self._post(self._close_backend_if_empty)
 
     @property
     def busy(self) -> bool:
@@ -287,8 +297,7 @@ class Driver:
     def _handle(self, event: s.Event) -> None:
         for command in self._scheduler.handle(event):
             self._carry_out(command)
-        if self._closed and not self._scheduler.busy and not self._ended.is_set():
-            self._close_backend_if_empty()
+        if self._closed and not self._scheduler.busy:
             self._ended.set()
 
     def _carry_out(self, command: s.Command) -> None:
@@ -339,8 +348,9 @@ class Driver:
         error.__cause__ = failure.cause if failure else None
         return error
 
-    def _close_backend_if_empty(self) -> None:
-        if not self._scheduler.workers:
+    def _tidy(self) -> None:
+        """Give back what only workers need; the one who leads does it, at its end."""
+        if not self._scheduler.workers and not self._scheduler.busy:
             self.backend.close()
 
     # --- leading -------------------------------------------------------------------------------
@@ -356,6 +366,7 @@ class Driver:
                 try:
                     self._leader = threading.get_ident()
                     self._lead(reached)
+                    self._tidy()
                 finally:
                     self._leader = None
                     self._lead_lock.release()
@@ -424,7 +435,7 @@ class Driver:
                 if self._idle_for_too_long():
                     self._post(lambda: self._handle(s.Retire()))
                     self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
-                    self._post(self._close_backend_if_empty)
+                self._tidy()
             finally:
                 self._leader = None
         self._leave_work()  # what came since the last look relies on us to see it

@@ -1,4 +1,4 @@
-"""What pmap calls of cloudpickle, which ships no types. Held by stubtest."""
+# What pmap calls of cloudpickle, which ships no types. Held by stubtest.
 
 from collections.abc import Callable
 from pickle import PickleBuffer

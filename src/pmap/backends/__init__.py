@@ -1,6 +1,6 @@
 """The small protocol that the driver speaks with whatever runs the items."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -85,8 +85,12 @@ class Backend(Protocol):
         """Wait until something happens; return what `collect` needs to tell it."""
         ...
 
-    def collect(self, polled: object) -> list[Happening]:
-        """Return what happened, in order."""
+    def collect(self, polled: object) -> Iterable[Happening]:
+        """Tell what happened, in order.
+
+        Each happening is to be answered before the next is asked for: until a worker is told of as
+        gone, it can be sent something.
+        """
         ...
 
     def wake(self) -> None:
@@ -94,11 +98,14 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back what is held beside the workers; it is opened again when one is started."""
+        """Give back what is held beside the workers; it is opened again when one is started.
+
+        Only called where `poll` is: what a `poll` waits on must not be closed under it.
+        """
         ...
 
     def end(self) -> None:
-        """End all workers at once and give everything back, without telling what came of them."""
+        """End all workers at once, without telling what came of them."""
         ...
 
     def abandon(self) -> None:

@@ -12,7 +12,7 @@ import selectors
 import socket
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from .. import _child
@@ -232,34 +232,32 @@ class ProcessBackend:
             timeout = 0
         return self._open().select(timeout)
 
-    def collect(self, polled: object) -> list[Happening]:
-        happened, self._failed = self._failed, []
+    def collect(self, polled: object) -> Iterator[Happening]:
+        failed, self._failed = self._failed, []
+        yield from failed
         assert isinstance(polled, list)
         for key, mask in polled:
             source = key.data
             if source is None:
                 self._quiet_waker()
             elif isinstance(source, _launch.Template):
-                self._hear(source, happened)
+                yield from self._hear(source)
             elif source.number in self._links:
                 if mask & _WRITE:
                     self._flush(source)
                 if mask & _READ:
-                    self._read(source, happened)
+                    yield from self._read(source)
                     if source.ended or key.fileobj != source.sock:
-                        self._end(source, happened)
-        return happened
+                        yield from self._end(source)
 
-    def _hear(self, template: _launch.Template, happened: list[Happening]) -> None:
+    def _hear(self, template: _launch.Template) -> Iterator[Happening]:
         for number in template.read():
             if number in self._links:
-                link = self._links[number]
-                self._read(link, happened)
-                self._end(link, happened)
+                yield from self._end(self._links[number])
         if not template.alive and template is self._template:
             self._drop_template()
 
-    def _read(self, link: _Link, happened: list[Happening], to_the_end: bool = False) -> None:
+    def _read(self, link: _Link, to_the_end: bool = False) -> Iterator[Happening]:
         while not link.ended:
             try:
                 data = link.sock.recv(_PIECE)
@@ -273,15 +271,15 @@ class ProcessBackend:
                     self._selector.unregister(link.sock)
                 return
             for message in link.reader.feed(data):
-                self._take(link, message, happened)
+                yield from self._take(link, message)
             if len(data) < _PIECE and not to_the_end:
                 return  # more, or the end, shows at the next poll: one system call saved
 
-    def _take(self, link: _Link, message: Message, happened: list[Happening]) -> None:
+    def _take(self, link: _Link, message: Message) -> Iterator[Happening]:
         what = message[0]
         if what == _child.READY:
             link.ready = True
-            happened.append(Ready(link.number))
+            yield Ready(link.number)
         elif what == _child.BEGUN:
             assert isinstance(message[1], int)
             link.begun = message[1]
@@ -294,7 +292,7 @@ class ProcessBackend:
             assert isinstance(entries, list)
             assert isinstance(elapsed, float)
             assert link.chunks[0].serial == serial
-            happened.append(self._finished(link, entries, bool(last), elapsed))
+            yield self._finished(link, entries, bool(last), elapsed)
 
     def _finished(
         self, link: _Link, entries: list[Entry], last: bool, elapsed: float
@@ -307,42 +305,39 @@ class ProcessBackend:
         values, failures = _open_entries(sent.work, start, entries)
         return Finished(link.number, sent.work, start, values, failures, last, elapsed)
 
-    def _end(self, link: _Link, happened: list[Happening]) -> None:
+    def _end(self, link: _Link) -> Iterator[Happening]:
         """Take in that a worker has ended or is of no use any more, once its exit is known."""
         ended, exitcode = link.handle.reap()
         if not ended:
             return  # the template reports the end in a moment
         # All that it wrote is in the socket by now, also what came after the last read; the end of
         # the stream may not be, if something that it started holds its end open.
-        self._read(link, happened, to_the_end=True)
-        begun = self._salvage(link, happened)
+        yield from self._read(link, to_the_end=True)
+        begun, salvaged = self._salvage(link)
+        if salvaged:
+            yield self._finished(link, salvaged, False, 0.0)
         del self._links[link.number]
         reason = link.handle.failure
         if not reason and link.broken is not None:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
         if not reason and not link.ready:
             reason = f"the process ended before it was ready: exit code {exitcode}"
-        happened.append(
-            Gone(link.number, begun, link.handle.pid, exitcode, reason, link.broken)
-        )
         self._close_link(link)
+        yield Gone(link.number, begun, link.handle.pid, exitcode, reason, link.broken)
 
-    def _salvage(self, link: _Link, happened: list[Happening]) -> bool:
-        """Take over what a dead worker had finished but not sent; return if its chunk had begun."""
+    def _salvage(self, link: _Link) -> tuple[bool, list[Entry]]:
+        """Return whether a dead worker's chunk had begun, and what it had finished but not sent."""
         if not link.chunks:
-            return False
+            return False, []
         sent = link.chunks[0]
         if link.head is None or link.arena is None:
-            return link.begun == sent.serial
+            return link.begun == sent.serial, []
         serial, before, finished = link.head
         if serial != sent.serial:
-            return False
+            return False, []
         records = io.BytesIO(link.arena[_child.HEADER :])
         entries = [marshal.load(records) for _ in range(finished - before)]
-        entries = entries[max(0, sent.received - before) :]
-        if entries:
-            happened.append(self._finished(link, entries, False, 0.0))
-        return True
+        return True, entries[max(0, sent.received - before) :]
 
     def _close_link(self, link: _Link) -> None:
         if self._selector is not None:
@@ -408,7 +403,7 @@ class ProcessBackend:
             self._close_link(link)
         self._links.clear()
         self._failed.clear()
-        self.close()
+        self.wake()  # another thread may be in `poll`, on what is gone now
 
     def abandon(self) -> None:
         for link in self._links.values():
