@@ -1,4 +1,7 @@
-"""What one call of a verb asks for, checked before anything starts; and names for messages."""
+"""What one call of a verb asks for, checked before anything starts; and names for messages.
+
+A little over 300 lines, most of them the texts of the messages and their docstrings.
+"""
 
 import enum
 import functools
@@ -236,9 +239,7 @@ def short_repr(obj: object, limit: int = 80) -> str:
     """
     try:
         text = _ShortRepr(limit).repr(obj)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a repr may do anything, SystemExit included
+    except Exception as error:  # an int of too many digits, a structure too deep
         text = _no_repr(obj, error)
     if "\n" in text:
         text = " ".join(text.split())
@@ -268,14 +269,14 @@ class _ShortRepr(reprlib.Repr):
             return repr(x)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # here, it costs only x its repr
+        except BaseException as error:  # a repr may do anything, SystemExit included
             return _no_repr(x, error)
 
     # reprlib sorts the keys first: all of them, and the order is then not the object's.
     def repr_dict(self, x: Mapping[object, object], level: int) -> str:
         shown = (
-            f"{self.repr1(key, level - 1)}: {self.repr1(x[key], level - 1)}"
-            for key in islice(x, self.maxdict)
+            f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+            for key, value in islice(x.items(), self.maxdict)
         )
         return self._braced("{", shown, "}", len(x) > self.maxdict, level)
 

@@ -13,11 +13,8 @@ The life of a worker::
 A worker never runs the caller's ``__main__``: its own is an empty module. Nothing that a worker
 holds is shared with another worker, so one that dies holds nothing up.
 
-**The arena.** A result must outlive its worker from the moment the next item begins, or else the
-death of one item would cost its neighbours in the chunk. A message for each item would make tiny
-items slow. So each result is also recorded, as soon as it is there, in memory shared with the
-caller, and the count of records is raised after the record is whole. Only if the worker dies does
-the caller read it. Where such memory cannot be had, each result is a message of its own.
+Each result is noted in the arena (see `_arena`) before the next item begins. Where such memory
+cannot be had, each result is a message of its own.
 """
 
 import marshal
@@ -30,12 +27,14 @@ import socket
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
+from itertools import islice
 from time import perf_counter
 from typing import NoReturn
 
 from . import _process
+from ._arena import LANE_SLOTS, LANES, Arena
 from ._outcome import ARGUMENT, FUNCTION, RESULT, capture, capture_transport
 from ._wire import PLAIN, Entry, FrameReader, Message, encode, frame, is_plain, loads
 from ._world import World, apply_world, context_of
@@ -45,7 +44,6 @@ __all__ = [
     "BROKEN",
     "CHUNK",
     "FORGET",
-    "HEADER",
     "JOB",
     "QUIT",
     "READY",
@@ -59,19 +57,14 @@ __all__ = [
 SETUP = 0  # world, argv, pickled (initializer, initargs) or None
 JOB = 1  # job, pickled (function, kind, variables), stop at failure, functions by value, world
 # (None: that of the job before)
-CHUNK = 2  # job, serial, entries
+CHUNK = 2  # job, serial, entries (or start, stop and step of a range)
 FORGET = 3  # job
 QUIT = 4
 # Messages from a worker.
 READY = 10
 BROKEN = 11  # failure record of the initializer
 BEGUN = 12  # serial; only where there is no arena
-RESULTS = 13  # serial, entries, last, elapsed
-
-# The arena begins with three 64-bit words: serial of the chunk that has begun, how many of its
-# results were sent as messages before those recorded here, how many are finished in all.
-HEADER = 24
-_SERIAL, _SENT, _FINISHED = range(3)
+RESULTS = 13  # serial, entries (or format and bytes of a lane), last, elapsed
 
 
 class _Job:
@@ -83,6 +76,9 @@ class _Job:
         self.by_value = bool(by_value)
         self.world = world
         self.call: Callable[[object], object] | None = None
+        # The type of the results while they all have one that has a lane; None: not known yet.
+        self.lane: type | None = None
+        self.mixed = False
 
     def load(self) -> Callable[[object], object]:
         """Return the function as one of one argument; loads it when first asked."""
@@ -141,8 +137,7 @@ class Worker:
         self._jobs: dict[int, _Job] = {}
         self._world: object = None  # the one that is in place
         self._told_world: object = None  # the one of the newest job
-        self._arena: mmap.mmap | None = None
-        self._head: memoryview | None = None
+        self._arena: Arena | None = None
 
     def run(self) -> None:
         """Serve until the caller is gone or wants no more."""
@@ -162,8 +157,7 @@ class Worker:
             data, fds, _, _ = socket.recv_fds(self._socket, 4, 1)
             size = int.from_bytes(data, "little")
         if size and fds:
-            self._arena = mmap.mmap(fds[0], size)
-            self._head = memoryview(self._arena)[:HEADER].cast("Q")
+            self._arena = Arena(mmap.mmap(fds[0], size))
         for fd in fds:
             os.close(fd)
 
@@ -229,65 +223,71 @@ class Worker:
             _, job, serial, entries = message
             assert isinstance(job, int)
             assert isinstance(serial, int)
-            assert isinstance(entries, list)
+            items = range(*entries) if isinstance(entries, tuple) else entries
+            assert isinstance(items, list | range)
             # A forgotten job's chunk is answered all the same: the caller counts the answers.
             if job not in self._jobs or (self._inbox and self._void(job)):
                 self._send((RESULTS, serial, [], True, 0.0))
             else:
-                self._begin(serial)
-                self._run_chunk(self._jobs[job], serial, entries)
+                if self._arena is None:
+                    self._send((BEGUN, serial))
+                else:
+                    self._arena.begin(serial)
+                self._run_chunk(self._jobs[job], serial, items)
 
-    def _begin(self, serial: int) -> None:
-        if self._arena is None or self._head is None:
-            self._send((BEGUN, serial))
-            return
-        self._arena.seek(HEADER)
-        # The counts first: with the new serial beside old counts the caller would take over old
-        # records as results of this chunk.
-        self._head[_SENT] = self._head[_FINISHED] = 0
-        self._head[_SERIAL] = serial
-
-    def _run_chunk(self, job: _Job, serial: int, entries: list[Entry]) -> None:
+    def _run_chunk(self, job: _Job, serial: int, entries: Sequence[Entry]) -> None:
         self._apply(job.world)
         begin = perf_counter()
+        results: object
         try:
             call = job.load()
         except BaseException as error:  # SystemExit from the import of a module, say
             record: Entry = capture_transport(FUNCTION, error)
-            answer = [record] * (1 if job.stop else len(entries))
-            self._send((RESULTS, serial, answer, True, perf_counter() - begin))
-            return
-        results = self._run_items(job, call, serial, entries)
+            results = [record] * (1 if job.stop else len(entries))
+        else:
+            if self._arena is not None:
+                results = _Run(self, self._arena, job, serial, entries).run(call)
+            else:
+                results = self._run_without_arena(job, call, serial, entries)
         self._send((RESULTS, serial, results, True, perf_counter() - begin))
 
-    def _run_items(
-        self, job: _Job, call: Callable[[object], object], serial: int, entries: list[Entry]
+    def _run_without_arena(
+        self,
+        job: _Job,
+        call: Callable[[object], object],
+        serial: int,
+        entries: Sequence[Entry],
     ) -> list[Entry]:
-        """Run the items; return the results that were not yet sent."""
-        results: list[Entry] = []
-        append = results.append
-        pack = marshal.dumps
-        record = self._record(serial, results)
-        finished = 0
         for entry in entries:
-            failed = False
-            try:
-                item = self._argument(entry) if type(entry) is list else entry
-                result: Entry = call(item)
-            except BaseException as error:  # every way an item can end is an answer
-                result = _failure(error)
-                failed = True
-            else:
-                if type(result) not in PLAIN and not is_plain(result):
-                    result, failed = self._encode(result, job.by_value)
-            finished += 1
-            append(result)
-            record(pack(result), finished)
+            result, failed = self.one(job, call, entry)
+            self.send_results(serial, [result])
             if failed and job.stop:
                 break
-        return results
+        return []
 
-    def _argument(self, entry: list[bytes]) -> object:
+    def send_results(self, serial: int, results: object) -> None:
+        """Send results of a chunk that goes on."""
+        self._send((RESULTS, serial, results, False, 0.0))
+
+    def one(
+        self, job: _Job, call: Callable[[object], object], entry: Entry
+    ) -> tuple[Entry, bool]:
+        """Run one item; return the entry of what came of it, and whether it failed."""
+        try:
+            item = self.argument(entry) if isinstance(entry, list) else entry
+            result = call(item)
+        except BaseException as error:  # every way an item can end is an answer
+            return _failure(error), True
+        if type(result) in PLAIN or is_plain(result):
+            return result, False
+        try:
+            return encode(result, job.by_value), False
+        except BaseException as error:  # the result's own pickling may do anything
+            return capture_transport(RESULT, error, result), True
+
+    @staticmethod
+    def argument(entry: list[bytes]) -> object:
+        """Return what a pickled entry holds."""
         if not entry:
             raise _BadArgument from None  # the caller could not pickle it and knows why
         try:
@@ -295,37 +295,102 @@ class Worker:
         except BaseException as error:
             raise _BadArgument from error
 
-    def _encode(self, result: object, by_value: bool) -> tuple[Entry, bool]:
+
+class _Run:
+    """One chunk on its way, with an arena to note its results in."""
+
+    def __init__(
+        self, worker: Worker, arena: Arena, job: _Job, serial: int, entries: Sequence[Entry]
+    ) -> None:
+        self._worker = worker
+        self._arena = arena
+        self._job = job
+        self._serial = serial
+        self._entries = entries
+        self._sent = 0  # results sent as messages
+
+    def run(self, call: Callable[[object], object]) -> object:
+        """Run all items; return the results that were not sent yet."""
+        job = self._job
+        results: object = []
+        while True:
+            lane = None if job.mixed or job.lane is None else LANES.get(job.lane)
+            if lane is None:
+                results, failed = self._in_records(call)
+            else:
+                results, failed = self._in_lane(call, lane)
+            done = self._sent + len(results[1]) // 8 if isinstance(results, tuple) else (
+                self._sent + len(results)
+            )
+            if (failed and job.stop) or done >= len(self._entries):
+                return results
+            self._worker.send_results(self._serial, results)
+            self._sent = done
+
+    def _in_records(self, call: Callable[[object], object]) -> tuple[list[Entry], bool]:
+        """Run items until the arena is full, or the results turn out to have a lane."""
+        job, record, pack = self._job, self._arena.record, marshal.dumps
+        one = self._worker.one
+        self._arena.records(self._sent)
+        results: list[Entry] = []
+        for entry in islice(self._entries, self._sent, None):
+            result, failed = one(job, call, entry)
+            results.append(result)
+            if (failed and job.stop) or not record(pack(result), len(results)):
+                return results, failed
+            if not job.mixed:
+                if job.lane is not None or type(result) not in LANES:
+                    job.mixed = True
+                else:
+                    job.lane = type(result)
+                    return results, failed
+        return results, False
+
+    def _in_lane(
+        self, call: Callable[[object], object], lane: str
+    ) -> tuple[object, bool]:
+        """Run items whose results are all of one type, as fast as it goes.
+
+        Per item no more than the call, a test of the type and one store.
+        """
+        job = self._job
+        kind = job.lane
+        entries = self._entries[self._sent : self._sent + LANE_SLOTS]
+        slots = self._arena.lane(lane, len(entries), self._sent)
+        argument = self._worker.argument
+        index = -1
+        result: object = None
+        extra: list[Entry] = []
+        failed = False
         try:
-            return encode(result, by_value), False
+            for index, entry in enumerate(entries):
+                result = call(argument(entry) if type(entry) is list else entry)
+                if type(result) is not kind:
+                    job.mixed = True
+                    extra, failed = self._other(result)
+                    break
+                slots[index] = result
+            else:
+                index += 1
+        except BaseException as error:  # every way an item can end is an answer
+            if _too_large(result):  # of this item: one before it could not have been stored
+                job.mixed = True
+                extra = [result]
+            else:
+                extra, failed = [_failure(error)], True
+        if not extra:
+            return (lane, slots[:index].tobytes()), False
+        return [*slots[:index].tolist(), *extra], failed
+
+    def _other(self, result: object) -> tuple[list[Entry], bool]:
+        try:
+            return [encode(result, self._job.by_value)], False
         except BaseException as error:  # the result's own pickling may do anything
-            return capture_transport(RESULT, error, result), True
+            return [capture_transport(RESULT, error, result)], True
 
-    def _record(self, serial: int, results: list[Entry]) -> Callable[[bytes, int], None]:
-        """Return the function that makes one more result outlive this process."""
-        arena, head = self._arena, self._head
 
-        def send() -> None:
-            self._send((RESULTS, serial, results, False, 0.0))
-            results.clear()
-
-        if arena is None or head is None:
-            return lambda data, finished: send()
-        write = arena.write
-        seek = arena.seek
-
-        def record(data: bytes, finished: int) -> None:
-            try:
-                write(data)
-            except ValueError:  # no room left: what is recorded goes as a message
-                send()
-                seek(HEADER)
-                # The order does not matter: until both are written the caller sees fewer
-                # records than it was sent, and those it has already.
-                head[_SENT] = finished
-            head[_FINISHED] = finished
-
-        return record
+def _too_large(result: object) -> bool:
+    return type(result) is int and not -(1 << 63) <= result < 1 << 63
 
 
 def _failure(error: BaseException) -> Entry:

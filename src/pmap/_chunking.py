@@ -9,6 +9,7 @@ which gives each free worker a fixed fraction of the rest, so that chunks shrink
 __all__ = ["CostMeter", "chunk_size"]
 
 TARGET = 0.02  # seconds; a message costs about 0.1 ms, so half a per cent of it
+LEAST = 0.0005  # seconds; shorter chunks at the end would cost more in messages than they balance
 _SHARES = 2  # a free worker takes 1 / (2 * workers) of the rest
 _GROWTH = 0.5  # weight of the newest measurement: costs drift along an input
 
@@ -48,4 +49,5 @@ def chunk_size(remaining: int, workers: int, cost: float | None, fixed: int | No
         return 1
     share = -(-remaining // (_SHARES * workers))
     wanted = share if cost * share <= TARGET else int(TARGET / cost)
-    return max(1, min(wanted, share))
+    least = remaining if cost * remaining <= LEAST else int(LEAST / cost)
+    return max(1, least, wanted)

@@ -84,6 +84,7 @@ class Driver:
         self._gone: Gone | None = None  # the worker whose end is being taken in
         self._start_failure: Gone | None = None
         self._last_used = time.monotonic()
+        self._carry_out = self._table()
         self._new_locks()
         _drivers.add(self)
 
@@ -187,21 +188,8 @@ class Driver:
                 job.error = _unsent_function(work, error)
                 job.settle()
                 return job
-        self._notice_deaths()
         self._post(lambda: self._submit(job))
         return job
-
-    def _notice_deaths(self) -> None:
-        """Take in what happened while nobody led: idle workers may have been killed."""
-        if self._scheduler.workers and self._lead_lock.acquire(blocking=False):
-            try:
-                polled = self.backend.poll(0)
-                if polled:
-                    self._lock.acquire()
-                    self._guarded(lambda: self._step(polled))
-            finally:
-                self._lead_lock.release()
-                self._leave_work()
 
     def _submit(self, job: Job) -> None:
         if self._closed:
@@ -228,17 +216,19 @@ class Driver:
     def _empty_inbox(self) -> None:
         # If the lock is held, by whichever thread, its holder looks at the inbox after letting go.
         while self._inbox and self._lock.acquire(blocking=False):
-            self._guarded(lambda: None)
+            self._guarded()
         self._tell()
 
-    def _guarded(self, action: Callable[[], None]) -> None:
-        """Do `action` and what is in the inbox; the lock is held, and is let go."""
+    def _guarded(self, polled: object = None) -> None:
+        """Take in what was polled, then do what is in the inbox; the lock is held, and is let go."""
         whole = False
         try:
             self._holder = threading.get_ident()
             if self._torn:
                 self._start_anew()
-            action()
+            if polled is not None:
+                for happening in self.backend.collect(polled):
+                    self._take(happening)
             while self._inbox:
                 self._inbox.popleft()()
             whole = True
@@ -275,54 +265,57 @@ class Driver:
             self._handle(s.Close())
         self._torn = False
 
-    def _step(self, polled: object) -> None:
-        for happening in self.backend.collect(polled):
-            self._take(happening)
-
     def _take(self, happening: Happening) -> None:
-        match happening:
-            case Ready(worker):
-                self._handle(s.WorkerReady(worker))
-            case Finished(worker, work, start, values, failures, last, elapsed):
-                if work.number in self._jobs:
-                    self._jobs[work.number].fill(start, list(values), dict(failures))
-                failed = tuple(start + offset for offset in failures)
-                self._handle(s.ItemsFinished(worker, len(values), failed, elapsed, last))
-            case Gone():
-                self._gone = happening
-                if happening.reason:
-                    self._start_failure = happening
-                self._handle(s.WorkerGone(happening.worker, happening.begun))
+        if isinstance(happening, Finished):
+            worker, work, start, values, failures, last, elapsed = happening
+            job = self._jobs.get(work.number)
+            if job is not None:
+                job.fill(start, values, failures)
+            failed = tuple([start + offset for offset in failures]) if failures else ()
+            self._handle(s.ItemsFinished(worker, len(values), failed, elapsed, last))
+        elif isinstance(happening, Ready):
+            self._handle(s.WorkerReady(happening.worker))
+        else:
+            self._gone = happening
+            if happening.reason:
+                self._start_failure = happening
+            self._handle(s.WorkerGone(happening.worker, happening.begun))
 
     def _handle(self, event: s.Event) -> None:
         for command in self._scheduler.handle(event):
-            self._carry_out(command)
+            self._carry_out[type(command)](*command)
         if self._closed and not self._scheduler.busy:
             self._ended.set()
 
-    def _carry_out(self, command: s.Command) -> None:
-        match command:
-            case s.SendChunk(worker, job, start, stop):
-                self.backend.send(worker, self._jobs[job].work, start, stop)
-            case s.StartWorker(worker):
-                self.backend.start(worker)
-            case s.StopWorker(worker):
-                self.backend.stop(worker)
-            case s.KillWorker(worker):
-                self.backend.kill(worker)
-            case s.ForgetJob(worker, job):
-                self.backend.forget(worker, self._jobs[job].work)
-            case s.LoseItem(job, index, _):
-                self._jobs[job].lose(index, self._lost(self._jobs[job], index))
-            case s.FinishJob(number, failed):
-                job_over = self._jobs.pop(number)
-                if failed is not None:
-                    job_over.error = job_over.failures[failed]
-                self._over.append(job_over)
-            case s.FailJob(number, cancelled):
-                job_over = self._jobs.pop(number)
-                job_over.error = self._cancelled(job_over) if cancelled else self._unstarted()
-                self._over.append(job_over)
+    def _table(self) -> dict[type, Callable[..., None]]:
+        """Return how each command is carried out."""
+        return {
+            s.SendChunk: lambda worker, job, start, stop: self.backend.send(
+                worker, self._jobs[job].work, start, stop
+            ),
+            s.StartWorker: self.backend.start,
+            s.StopWorker: self.backend.stop,
+            s.KillWorker: self.backend.kill,
+            s.ForgetJob: lambda worker, job: self.backend.forget(worker, self._jobs[job].work),
+            s.LoseItem: self._lose,
+            s.FinishJob: self._finish,
+            s.FailJob: self._fail,
+        }
+
+    def _lose(self, number: int, index: int, worker: int) -> None:
+        job = self._jobs[number]
+        job.lose(index, self._lost(job, index))
+
+    def _finish(self, number: int, failed: int | None) -> None:
+        job = self._jobs.pop(number)
+        if failed is not None:
+            job.error = job.failures[failed]
+        self._over.append(job)
+
+    def _fail(self, number: int, cancelled: bool) -> None:
+        job = self._jobs.pop(number)
+        job.error = self._cancelled(job) if cancelled else self._unstarted()
+        self._over.append(job)
 
     def _lost(self, job: Job, index: int) -> Exception:
         item = job.work.item(index)
@@ -381,7 +374,7 @@ class Driver:
         while not reached():
             polled = self.backend.poll(None)
             self._lock.acquire()
-            self._guarded(lambda: self._step(polled))  # noqa: B023  # called before the next round
+            self._guarded(polled)
             self._empty_inbox()
             self._last_used = time.monotonic()
 

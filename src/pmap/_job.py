@@ -1,7 +1,7 @@
 """One submitted call: what has come of it so far, and who waits for the rest."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from ._errors import CancelledError
 from ._outcome import Failure, format_traceback
@@ -9,7 +9,7 @@ from ._work import Work
 
 __all__ = ["Job"]
 
-_callbacks_lock = threading.Lock()  # one for all: held for two lines, and a million jobs are cheap
+_lock = threading.Lock()  # one for all: held for two lines, and jobs stay small
 
 
 class Job:
@@ -23,13 +23,16 @@ class Job:
         self.failures: dict[int, Exception] = {}
         self.error: Exception | None = None
         self._cancel = cancel
-        self._event = threading.Event()
+        self._told = False
+        self._event: threading.Event | None = None  # made when somebody waits
         self._callbacks: list[Callable[[Job], object]] | None = []
         self._settler: int | None = None
 
     # --- the driver's side ---------------------------------------------------------------------
 
-    def fill(self, start: int, values: list[object], failures: dict[int, Exception]) -> None:
+    def fill(
+        self, start: int, values: Sequence[object], failures: Mapping[int, Exception]
+    ) -> None:
         """Take in the results of the items from `start` on; `failures` is by offset."""
         self.values[start : start + len(values)] = values
         for offset, error in failures.items():
@@ -46,7 +49,7 @@ class Job:
 
         The callbacks come first, as in ``multiprocessing``: who has waited finds them done.
         """
-        with _callbacks_lock:
+        with _lock:
             callbacks, self._callbacks = self._callbacks, None
         if callbacks is None:
             return
@@ -60,15 +63,18 @@ class Job:
                 _run(callback, self)
         finally:
             # Whatever strikes above, nobody waits for ever.
-            self._event.set()
+            with _lock:
+                self._told = True
+            if self._event is not None:
+                self._event.set()
             self._settler = None
 
     def abandon(self, error: Exception) -> None:
         """Be over with `error`, in a fork: the old event's lock may be held by a lost thread."""
         self._callbacks = None
         self.error = error
-        self._event = threading.Event()
-        self._event.set()
+        self._told = True
+        self._event = None
 
     def _failure(self, index: int, error: Exception) -> Failure:
         item = self.work.item(index)
@@ -81,11 +87,20 @@ class Job:
     @property
     def over(self) -> bool:
         """Whether the outcome is known, and the callbacks have run (or are this very caller)."""
-        return self._event.is_set() or self._settler == threading.get_ident()
+        return self._told or (
+            self._settler is not None and self._settler == threading.get_ident()
+        )
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over, at most `timeout` seconds; return whether it is."""
-        return self.over or self._event.wait(timeout)
+        if self.over:
+            return True
+        with _lock:
+            if self._event is None:
+                self._event = threading.Event()
+            if self._told:
+                return True
+        return self._event.wait(timeout)
 
     def cancel(self) -> bool:
         """Ask for its end; return whether the outcome was still open."""
@@ -96,7 +111,7 @@ class Job:
 
     def when_over(self, callback: Callable[["Job"], object]) -> None:
         """Call `callback` when it is over, at once if it is; its exceptions are logged."""
-        with _callbacks_lock:
+        with _lock:
             if self._callbacks is not None:
                 self._callbacks.append(callback)
                 return

@@ -23,8 +23,9 @@ times, ``InputArrived`` for streams; a retry is a requeue that costs an attempt.
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from ._chunking import CostMeter, chunk_size
 
@@ -54,8 +55,7 @@ __all__ = [
 # --- events ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class JobSubmitted:
+class JobSubmitted(NamedTuple):
     """The caller wants items 0 to size - 1 of a function run.
 
     `collect`: failures are values and stop nothing. `stop`: when an item has failed, later items
@@ -69,42 +69,35 @@ class JobSubmitted:
     stop: bool
 
 
-@dataclass(frozen=True, slots=True)
-class JobCancelled:
+class JobCancelled(NamedTuple):
     """The caller wants no more of a job: what runs is ended, what waits is dropped."""
 
     job: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prestart:
+class Prestart(NamedTuple):
     """Start all workers now rather than at need."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retire:
+class Retire(NamedTuple):
     """Let every idle worker go; new ones start when there is work again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(NamedTuple):
     """No more jobs will come: workers go as soon as there is nothing left for them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terminate:
+class Terminate(NamedTuple):
     """End everything now: every job is cancelled and every worker killed."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerReady:
+class WorkerReady(NamedTuple):
     """A started worker can take work."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class ItemsFinished:
+class ItemsFinished(NamedTuple):
     """The next `count` items of a worker's first chunk are finished, `failed` among them.
 
     `failed` holds indices of the job's input. `last`: the worker is done with the chunk, also when
@@ -118,8 +111,7 @@ class ItemsFinished:
     last: bool
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerGone:
+class WorkerGone(NamedTuple):
     """A worker is no more, by whatever cause.
 
     `begun`: it had begun its first chunk, so the first unfinished item of it is lost.
@@ -144,15 +136,13 @@ Event: TypeAlias = (
 # --- commands ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class StartWorker:
+class StartWorker(NamedTuple):
     """Start a worker; `WorkerReady` or `WorkerGone` answers."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class SendChunk:
+class SendChunk(NamedTuple):
     """Send items `start` to `stop` - 1 of a job to a worker, behind what it has already."""
 
     worker: int
@@ -161,22 +151,19 @@ class SendChunk:
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
-class StopWorker:
+class StopWorker(NamedTuple):
     """Let a worker that holds nothing go; `WorkerGone` answers."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class KillWorker:
+class KillWorker(NamedTuple):
     """End a worker whatever it does; `WorkerGone` answers."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoseItem:
+class LoseItem(NamedTuple):
     """An item was lost with its worker: its error must be made."""
 
     job: int
@@ -184,24 +171,21 @@ class LoseItem:
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class FinishJob:
+class FinishJob(NamedTuple):
     """A job is over: with the failure at index `failed`, or, if that is None, with all results."""
 
     job: int
     failed: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class FailJob:
+class FailJob(NamedTuple):
     """A job is over without results: cancelled, or no worker could be started for it."""
 
     job: int
     cancelled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ForgetJob:
+class ForgetJob(NamedTuple):
     """A worker needs to know nothing more of a job; chunks of it that it has not begun are void."""
 
     worker: int
@@ -269,12 +253,16 @@ class _Job:
 
     def waiting(self) -> int:
         """Return how many items wait to be dispatched."""
+        if not self.again:
+            return max(0, self.end - self.cursor)
         again = sum(max(0, min(stop, self.end) - start) for start, stop in self.again)
         return max(0, self.end - self.cursor) + again
 
     def unfinished(self) -> bool:
         """Return whether a result before the end is still to come."""
-        return bool(self.waiting()) or any(c.next < min(c.stop, self.end) for c in self.out)
+        if self.cursor < self.end or (self.again and self.waiting()):
+            return True
+        return any(chunk.next < min(chunk.stop, self.end) for chunk in self.out)
 
 
 @dataclass(slots=True, eq=False)
@@ -301,12 +289,24 @@ class Scheduler:
         self._max_chunks = max_chunks
         self._can_kill = can_kill
         self._workers: dict[int, _Worker] = {}
+        self._idle: dict[int, _Worker] = {}  # those that hold nothing, the last to work last
         self._jobs: dict[int, _Job] = {}
         self._queue: deque[_Job] = deque()  # jobs that may have something to dispatch
         self._next_worker = 0
         self._start_failures = 0
         self._closed = False
         self._commands: list[Command] = []
+        self._on: dict[type, Callable[..., None]] = {
+            JobSubmitted: self._submit,
+            JobCancelled: lambda event: self._cancel(event.job),
+            Prestart: lambda event: self._start_workers(limit),
+            Retire: lambda event: self._retire(),
+            Close: lambda event: self._close(),
+            Terminate: lambda event: self._terminate(),
+            WorkerReady: self._ready,
+            ItemsFinished: self._finished,
+            WorkerGone: self._gone,
+        }
 
     @property
     def busy(self) -> bool:
@@ -320,27 +320,10 @@ class Scheduler:
 
     def handle(self, event: Event) -> list[Command]:
         """Take in what happened; return what is to be done, in order."""
-        match event:
-            case JobSubmitted():
-                self._submit(event)
-            case JobCancelled(job):
-                self._cancel(job)
-            case Prestart():
-                self._start_workers(self._limit)
-            case Retire():
-                self._retire()
-            case Close():
-                self._closed = True
-            case Terminate():
-                self._terminate()
-            case WorkerReady(worker):
-                self._start_failures = 0
-                self._workers[worker].ready = True
-            case ItemsFinished():
-                self._finished(event)
-            case WorkerGone(worker, begun):
-                self._gone(worker, begun)
-        self._dispatch()
+        # A table and not a match: this runs for each chunk, and a match tries the types in turn.
+        self._on[type(event)](event)
+        if self._queue:
+            self._dispatch()
         commands, self._commands = self._commands, []
         return commands
 
@@ -381,7 +364,7 @@ class Scheduler:
         if job.over or job.unfinished():
             return
         # A job that ends what runs is over when that has ended: "done" means done.
-        if job.stop and self._can_kill and job.out and self._being_killed(job):
+        if job.out and job.stop and self._can_kill and self._being_killed(job):
             return
         job.over = True
         del self._jobs[job.id]
@@ -392,6 +375,8 @@ class Scheduler:
             self._commands.append(FailJob(job.id, cancelled=True))
         else:
             self._commands.append(FinishJob(job.id, job.failed))
+        if self._closed and not self._jobs:
+            self._retire()
 
     def _being_killed(self, job: _Job) -> bool:
         return any(
@@ -400,6 +385,21 @@ class Scheduler:
         )
 
     # --- workers -------------------------------------------------------------------------------
+
+    def _ready(self, event: WorkerReady) -> None:
+        self._start_failures = 0
+        worker = self._workers[event.worker]
+        worker.ready = True
+        self._rest(worker)
+
+    def _rest(self, worker: _Worker) -> None:
+        """Let a worker that holds nothing wait for work, or go."""
+        if worker.leaving:
+            return
+        if self._worn(worker) or (self._closed and not self._jobs):
+            self._stop(worker)
+        elif worker.ready:
+            self._idle[worker.id] = worker
 
     def _finished(self, event: ItemsFinished) -> None:
         worker = self._workers[event.worker]
@@ -416,20 +416,23 @@ class Scheduler:
             self._fail(job, index)
         if not job.over:
             self._maybe_over(job)
+        if not worker.chunks:
+            self._rest(worker)
 
-    def _gone(self, id: int, begun: bool) -> None:
-        worker = self._workers.pop(id)
+    def _gone(self, event: WorkerGone) -> None:
+        worker = self._workers.pop(event.worker)
+        self._idle.pop(event.worker, None)
         if not worker.ready and not worker.leaving:
             self._start_failures += 1
         touched: dict[int, _Job] = {}
         for chunk in worker.chunks:
             job = chunk.job
             job.out.discard(chunk)
-            touched[job.id] = job
             if job.over:
                 continue
-            if begun and chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
-                self._commands.append(LoseItem(job.id, chunk.next, id))
+            touched[job.id] = job
+            if event.begun and chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
+                self._commands.append(LoseItem(job.id, chunk.next, worker.id))
                 chunk.next += 1
                 self._fail(job, chunk.next - 1)
             if chunk.next < min(chunk.stop, job.end):
@@ -437,17 +440,29 @@ class Scheduler:
                 if job not in self._queue:
                     self._queue.appendleft(job)
         for job in touched.values():
-            if not job.over:
-                self._maybe_over(job)
+            self._maybe_over(job)
+        if not self._workers and self._start_failures >= MAX_START_FAILURES:
+            self._give_up()
 
     def _kill(self, worker: _Worker) -> None:
         if not worker.leaving:
             worker.leaving = True
+            self._idle.pop(worker.id, None)
             self._commands.append(KillWorker(worker.id))
 
     def _stop(self, worker: _Worker) -> None:
         worker.leaving = True
+        self._idle.pop(worker.id, None)
         self._commands.append(StopWorker(worker.id))
+
+    def _retire(self) -> None:
+        for worker in list(self._idle.values()):
+            self._stop(worker)
+
+    def _close(self) -> None:
+        self._closed = True
+        if not self._jobs:
+            self._retire()
 
     def _terminate(self) -> None:
         self._closed = True
@@ -456,61 +471,57 @@ class Scheduler:
         for id in list(self._jobs):
             self._cancel(id)
 
-    def _retire(self) -> None:
-        for worker in self._workers.values():
-            if worker.ready and not worker.leaving and not worker.chunks:
-                self._stop(worker)
+    def _give_up(self) -> None:
+        """End all jobs: no worker can be started for them."""
+        for job in self._jobs.values():
+            job.over = True
+            self._commands.append(FailJob(job.id, cancelled=False))
+        self._jobs.clear()
+        self._queue.clear()
 
     # --- dispatch ------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        self._replace_worn()
-        for depth in range(_DEPTH):  # every idle worker first, then what may wait behind
-            for worker in self._workers.values():
-                if not self._queue:
-                    break
-                if worker.ready and not worker.leaving and len(worker.chunks) == depth:
-                    self._give(worker, ahead=depth > 0)
-        if self._queue:
+        while self._queue and self._idle:
+            _, worker = self._idle.popitem()  # the one that worked last: its caches are warm
+            if not self._give(worker, None):
+                self._idle[worker.id] = worker
+        if self._queue and len(self._workers) < self._limit:
             self._start_workers(self._wanted())
-        self._give_up_if_nothing_starts()
-        if self._closed and not self._jobs:
-            self._retire()
+        if self._queue:
+            for worker in self._workers.values():
+                if len(worker.chunks) == 1 and worker.ready and not worker.leaving:
+                    self._give(worker, worker.chunks[0])
 
     def _worn(self, worker: _Worker) -> bool:
         return self._max_chunks is not None and worker.taken >= self._max_chunks
 
-    def _replace_worn(self) -> None:
-        for worker in self._workers.values():
-            if not worker.leaving and not worker.chunks and self._worn(worker):
-                self._stop(worker)
-
-    def _give(self, worker: _Worker, ahead: bool) -> None:
-        if self._worn(worker) or (ahead and not self._quick(worker.chunks[-1])):
-            return
+    def _give(self, worker: _Worker, behind: _Chunk | None) -> bool:
+        """Send `worker` a chunk, behind another if that is quick; return whether it got one."""
+        if behind is not None and (self._worn(worker) or not self._quick(behind)):
+            return False
         while self._queue:
             job = self._queue[0]
-            if job.over or (ahead and job.cost.seconds is None):
-                if job.over:
-                    self._queue.popleft()
-                    continue
-                return
-            span = job.take(self._limit)
-            # One chunk of each job in turn: a long job does not starve a short one.
+            if behind is not None and not job.over and job.cost.seconds is None:
+                return False  # who knows how long it will take to get its turn
             self._queue.popleft()
-            if job.waiting():
-                self._queue.append(job)
+            span = None if job.over else job.take(self._limit)
             if span is None:
                 continue
+            # One chunk of each job in turn: a long job does not starve a short one.
+            if job.waiting():
+                self._queue.append(job)
             chunk = _Chunk(job, *span)
             worker.chunks.append(chunk)
             worker.taken += 1
             job.out.add(chunk)
             job.told.add(worker.id)
             self._commands.append(SendChunk(worker.id, job.id, chunk.next, chunk.stop))
-            return
+            return True
+        return False
 
-    def _quick(self, chunk: _Chunk) -> bool:
+    @staticmethod
+    def _quick(chunk: _Chunk) -> bool:
         cost = chunk.job.cost.seconds
         return cost is not None and cost * (chunk.stop - chunk.next) < PREFETCH_BELOW
 
@@ -532,13 +543,3 @@ class Scheduler:
             self._next_worker += 1
             self._workers[worker.id] = worker
             self._commands.append(StartWorker(worker.id))
-
-    def _give_up_if_nothing_starts(self) -> None:
-        if self._start_failures < MAX_START_FAILURES or self._workers:
-            return
-        for job in list(self._jobs.values()):
-            job.over = True
-            self._commands.append(FailJob(job.id, cancelled=False))
-        self._jobs.clear()
-        self._queue.clear()
-

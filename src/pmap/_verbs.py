@@ -4,6 +4,9 @@ A verb checks what it is asked for (`_call`, `_options`) and hands it to the flo
 object that reads like a function: `_Verb` says for ``help``, ``inspect.signature``, ``repr`` and
 pickle what they would find on one.
 
+Over 300 lines, because the text that a user reads is here: overloads, of which no checker lets one
+be written for all numbers of iterables, and docstrings. Code is a small part of them.
+
 No ``from __future__ import annotations`` here: ``help`` would show quoted strings.
 """
 
@@ -67,7 +70,7 @@ class _Verb(Generic[Fail_co]):
     _name: ClassVar[str]
     _takes_options: ClassVar[bool] = True
 
-    __signature__: ClassVar = _Signature()
+    __signature__: ClassVar[_Signature] = _Signature()
 
     def using(self, **options: Unpack[Options]) -> Self:
         """Return this verb with the options set, for all its calls; the verb itself is unchanged.

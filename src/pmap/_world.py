@@ -16,13 +16,26 @@ World: TypeAlias = tuple[str | None, dict[str, str], list[str]]
 Variables: TypeAlias = list[tuple["ContextVar[object]", object]]
 
 
+_last: tuple[object, World] | None = None
+
+
 def take_world() -> World:
-    """Return the surroundings of this process as they are now."""
+    """Return the surroundings of this process as they are now; the same object while they stay."""
+    global _last
     try:
         directory = os.getcwd()
     except OSError:
         directory = None
-    return directory, os.environ.copy(), [path for path in sys.path if type(path) is str]
+    path = [entry for entry in sys.path if type(entry) is str]
+    # Decoding the environment takes longer than all the rest of a small call, and it hardly ever
+    # changes; the encoded form behind it is one flat dict.
+    raw: object = getattr(os.environ, "_data", None)
+    if _last is not None and raw is not None and _last[0] == raw:
+        if _last[1][0] == directory and _last[1][2] == path:
+            return _last[1]
+    world = (directory, os.environ.copy(), path)
+    _last = (dict(raw), world) if isinstance(raw, dict) else None
+    return world
 
 
 def apply_world(world: World) -> None:

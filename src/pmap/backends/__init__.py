@@ -1,23 +1,20 @@
 """The small protocol that the driver speaks with whatever runs the items."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from .._work import Work
 
 __all__ = ["Backend", "Finished", "Gone", "Happening", "Ready"]
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """A worker has started and can take work."""
 
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """The next items of a worker's first chunk are finished.
 
     `values` has a slot for each, of no meaning where `failures` has the offset of the slot. `last`:
@@ -33,8 +30,7 @@ class Finished:
     elapsed: float
 
 
-@dataclass(frozen=True, slots=True)
-class Gone:
+class Gone(NamedTuple):
     """A worker is no more. `begun`: it had begun its first chunk.
 
     `pid` and `exitcode` are those of a process (None where they are not known); `reason` and

@@ -20,12 +20,10 @@ import sys
 from collections.abc import Iterator
 from typing import Protocol
 
-from .. import _child, _template
+from .. import _arena, _child, _template
 from .._wire import FrameReader, Message
 
 __all__ = ["Handle", "Template", "default_start_method", "make_arena", "start_fork", "start_spawn"]
-
-ARENA_SIZE = 1 << 16  # bytes; enough for some thousand small results between two messages
 
 _CODE = (
     "import sys, types; p = types.ModuleType('pmap'); p.__path__ = [sys.argv[1]]; "
@@ -307,7 +305,7 @@ def _sigint_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def make_arena() -> tuple[int, mmap.mmap] | None:
+def make_arena() -> tuple[int, _arena.Arena] | None:
     """Return a descriptor and a map of memory to share with a worker, or None if there is none."""
     if not hasattr(os, "memfd_create"):
         return None
@@ -316,8 +314,8 @@ def make_arena() -> tuple[int, mmap.mmap] | None:
     except OSError:
         return None
     try:
-        os.ftruncate(fd, ARENA_SIZE)
-        return fd, mmap.mmap(fd, ARENA_SIZE)
+        os.ftruncate(fd, _arena.SIZE)
+        return fd, _arena.Arena(mmap.mmap(fd, _arena.SIZE))
     except OSError:
         os.close(fd)
         return None

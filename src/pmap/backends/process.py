@@ -4,9 +4,6 @@ Nothing is shared between workers, so one that dies holds nothing up, and the ca
 which items each one holds. What a dead worker had finished is read from its arena (see `_child`).
 """
 
-import io
-import marshal
-import mmap
 import os
 import selectors
 import socket
@@ -16,6 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from .. import _child
+from .._arena import SIZE as ARENA_SIZE
+from .._arena import Arena
 from .._outcome import Item, restore, unloaded_result, unsent_argument
 from .._wire import PLAIN, Entry, FrameReader, Message, dumps, encode, frame, loads
 from .._work import Work
@@ -48,13 +47,13 @@ class _Link:
     number: int
     sock: socket.socket
     handle: _launch.Handle
-    head: memoryview | None
-    arena: mmap.mmap | None
+    arena: Arena | None
     reader: FrameReader = field(default_factory=FrameReader)
     outbox: deque[memoryview] = field(default_factory=deque[memoryview])
     chunks: deque[_Sent] = field(default_factory=deque[_Sent])
     told: set[int] = field(default_factory=set[int])
     world: World | None = None
+    later: bytes = b""  # goes along with the next message
     serial: int = 0
     begun: int = 0  # the serial of the chunk that has begun, where a message says so
     ended: bool = False  # its socket is at its end
@@ -115,13 +114,11 @@ class ProcessBackend:
         if arena is None:
             ours.sendall(bytes(4))
         else:
-            size = _launch.ARENA_SIZE.to_bytes(4, "little")
+            size = ARENA_SIZE.to_bytes(4, "little")
             socket.send_fds(ours, [size], [arena[0]])
             os.close(arena[0])
         ours.setblocking(False)
-        memory = arena[1] if arena else None
-        head = memoryview(memory)[: _child.HEADER].cast("Q") if memory else None
-        link = _Link(worker, ours, handle, head, memory, world=self._world)
+        link = _Link(worker, ours, handle, arena[1] if arena else None, world=self._world)
         self._links[worker] = link
         selector.register(ours, _READ, link)
         if handle.sentinel is not None:
@@ -173,8 +170,10 @@ class ProcessBackend:
             )
         )
 
-    def _entries(self, work: Work, start: int, stop: int) -> list[Entry]:
+    def _entries(self, work: Work, start: int, stop: int) -> Entry:
         items = work.call.items[start:stop]
+        if isinstance(items, range):
+            return items.start, items.stop, items.step
         if PLAIN.issuperset(map(type, items)):
             return list(items)
         entries: list[Entry] = []
@@ -190,7 +189,13 @@ class ProcessBackend:
         link = self._links[worker]
         if work.number in link.told:
             link.told.discard(work.number)
-            self._write(link, frame((_child.FORGET, work.number)))
+            message = frame((_child.FORGET, work.number))
+            # A worker that holds nothing of it may learn of it with the next message, unless it
+            # keeps much memory for it.
+            if any(sent.work is work for sent in link.chunks) or len(work.payload or b"") > _PIECE:
+                self._write(link, message)
+            else:
+                link.later += message
 
     def stop(self, worker: int) -> None:
         link = self._links[worker]
@@ -203,6 +208,9 @@ class ProcessBackend:
 
     def _write(self, link: _Link, data: bytes) -> None:
         """Send `data` as far as the worker takes it now; keep the rest for when it takes more."""
+        if link.later:
+            data = link.later + data
+            link.later = b""
         link.outbox.append(memoryview(data))
         if len(link.outbox) == 1:
             self._flush(link)
@@ -289,6 +297,8 @@ class ProcessBackend:
             link.broken = restore(record, _INITIALIZER)
         else:
             _, serial, entries, last, elapsed = message
+            if isinstance(entries, tuple):
+                entries = memoryview(entries[1]).cast(entries[0]).tolist()
             assert isinstance(entries, list)
             assert isinstance(elapsed, float)
             assert link.chunks[0].serial == serial
@@ -330,14 +340,9 @@ class ProcessBackend:
         if not link.chunks:
             return False, []
         sent = link.chunks[0]
-        if link.head is None or link.arena is None:
+        if link.arena is None:
             return link.begun == sent.serial, []
-        serial, before, finished = link.head
-        if serial != sent.serial:
-            return False, []
-        records = io.BytesIO(link.arena[_child.HEADER :])
-        entries = [marshal.load(records) for _ in range(finished - before)]
-        return True, entries[max(0, sent.received - before) :]
+        return link.arena.salvage(sent.serial, sent.received)
 
     def _close_link(self, link: _Link) -> None:
         if self._selector is not None:
@@ -347,8 +352,7 @@ class ProcessBackend:
                 self._selector.unregister(link.handle.sentinel)
         link.handle.release()
         link.sock.close()
-        if link.head is not None and link.arena is not None:
-            link.head.release()
+        if link.arena is not None:
             link.arena.close()
 
     # --- opening and closing -------------------------------------------------------------------

@@ -1,0 +1,94 @@
+"""What every test gets: a check that nothing is left behind, and an end to every hang.
+
+**Leaks.** After each test the processes below this one, its threads, its descriptors and /dev/shm
+are those from before it, except what the library's warm shared pools hold, which are meant to live
+on. After each module these pools are ended, and then nothing at all may be left.
+
+**Hangs.** Shortly before the time is up the descendants are shown and told to dump their stacks;
+then this process dumps its own and exits.
+"""
+
+import faulthandler
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias, cast
+
+import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
+
+from pmap import Map
+from tests.helpers import (
+    BACKENDS,
+    START_METHODS,
+    Leftovers,
+    Settings,
+    end_shared_pools,
+    show_descendants,
+)
+
+if TYPE_CHECKING:
+    from pmap._types import StartMethod
+
+Warm: TypeAlias = Callable[..., Map]
+
+HARD_LIMIT = 90.0  # seconds for a test, fixtures included: generous on a busy machine
+_stderr = 2
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let forks be forks, and find the stderr that capturing does not hide."""
+    global _stderr
+    _stderr = config.stash.get(fault_handler_stderr_fd_key, 2)
+    # The start method "fork" is tested here, and pytest's own helpers have threads.
+    config.addinivalue_line("filterwarnings", "ignore:.*multi-threaded, use of fork:DeprecationWarning")
+    # Workers dump their stacks when a hang makes us abort them.
+    os.environ["PYTHONFAULTHANDLER"] = "1"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """End a test that hangs, with everybody's stack."""
+    early = threading.Timer(HARD_LIMIT - 5, show_descendants, (_stderr,))
+    early.name = "tests-watchdog"
+    early.daemon = True
+    early.start()
+    faulthandler.dump_traceback_later(HARD_LIMIT, exit=True, file=_stderr)
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        early.cancel()
+        early.join()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_after_the_module() -> Iterator[None]:
+    """End the shared pools after each module; then nothing may be left of it."""
+    before = Leftovers.now()
+    yield
+    end_shared_pools()
+    left = before.left(warm=False)
+    assert not left, f"left after the module: {left}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(nothing_left_after_the_module: None) -> Iterator[None]:
+    """Check that a test leaves nothing but warm shared pools."""
+    before = Leftovers.now()
+    yield
+    left = before.left(warm=True)
+    assert not left, f"left after the test: {left}"
+
+
+@pytest.fixture(params=START_METHODS)
+def start_method(request: pytest.FixtureRequest) -> "StartMethod":
+    """Each way a worker process can begin."""
+    return cast("StartMethod", request.param)
+
+
+@pytest.fixture(params=BACKENDS, ids=lambda settings: settings.name)
+def backend(request: pytest.FixtureRequest) -> Settings:
+    """Each backend; processes with each start method."""
+    assert isinstance(request.param, Settings)
+    return request.param

@@ -1,0 +1,550 @@
+"""What one bad item costs: itself, and nothing else.
+
+Each row of the table is a way for an item to go wrong. Over every start method, with items alone in
+their chunks and with five in a chunk, exactly that item has no result, its error says what happened,
+and the pool goes on.
+"""
+
+import os
+import signal
+import sys
+from asyncio import CancelledError as AsyncioCancelled
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from pmap import (
+    ControlFlowError,
+    Failure,
+    Map,
+    Pool,
+    TransportError,
+    WorkerLost,
+    WorkerStartError,
+    papply,
+    pmap,
+)
+from tests.helpers import (
+    PATIENCE,
+    START_METHODS,
+    Bare,
+    CannotPickle,
+    ExitsWhileLoading,
+    KeywordOnly,
+    Loading,
+    RaisesWhileLoading,
+    ReduceRaises,
+    TwoArguments,
+    all_workers_at_once,
+    deep,
+    marks,
+    perform,
+    perform_and_wait,
+    square,
+    until,
+    work_pid,
+)
+
+if TYPE_CHECKING:
+    from pmap._types import StartMethod
+
+ITEMS: Final = 10
+BAD: Final = 2  # in the middle of a chunk of five: items before and after it must survive
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to go wrong, and what must come of it.
+
+    `act` is what the item does (see `helpers.ACTS`) or an object that cannot travel; `says` are
+    pieces of the message; `fields` attributes of the error; `began` whether the function starts.
+    """
+
+    name: str
+    act: object
+    error: type[Exception]
+    says: tuple[str, ...] = ()
+    cause: type[BaseException] | None = None
+    began: bool = True
+    fields: tuple[tuple[str, object], ...] = ()
+
+
+def lost(name: str, exitcode: int, how: str) -> Row:
+    """Return the row of an act that ends the worker."""
+    return Row(name, name, WorkerLost, (how,), None, True, (("exitcode", exitcode),))
+
+
+def bent(name: str, cause: type[BaseException], text: str) -> Row:
+    """Return the row of an exception that must not reach the caller bare."""
+    return Row(name, name, ControlFlowError, (text, "raised"), cause)
+
+
+def unsent(name: str, *says: str) -> Row:
+    """Return the row of a result that cannot be pickled."""
+    return Row(name, name, MaybeEncodingError, ("result", "the worker", *says))
+
+
+def own(name: str, error: type[Exception], *says: str, **fields: object) -> Row:
+    """Return the row of an error that arrives as what it is."""
+    return Row(name, name, error, says, RemoteTraceback, True, tuple(fields.items()))
+
+
+ROWS: Final = [
+    lost("exit 0", 0, "exited with code 0"),
+    lost("exit 3", 3, "exited with code 3"),
+    lost("SIGKILL", -signal.SIGKILL, "killed by SIGKILL"),
+    lost("SIGTERM", -signal.SIGTERM, "killed by SIGTERM"),
+    lost("segfault", -signal.SIGSEGV, "killed by SIGSEGV"),
+    lost("abort", -signal.SIGABRT, "killed by SIGABRT"),
+    lost("error dies", 6, "exited with code 6"),
+    bent("sys.exit", SystemExit, "SystemExit(3)"),
+    bent("KeyboardInterrupt", KeyboardInterrupt, "KeyboardInterrupt('now')"),
+    bent("GeneratorExit", GeneratorExit, "GeneratorExit('now')"),
+    bent("bare", Bare, "Bare('now')"),
+    bent("StopIteration", StopIteration, "StopIteration('now')"),
+    bent("StopAsyncIteration", StopAsyncIteration, "StopAsyncIteration('now')"),
+    bent("cancelled", AsyncioCancelled, "CancelledError('now')"),
+    unsent("result lock", "lock"),
+    unsent("result generator", "generator"),
+    unsent("result reduce", "no reduce", "CannotPickle()"),
+    unsent("result deep", "RecursionError"),
+    Row("result loads", "result loads", TransportError, ("result", "calling process", "cannot load")),
+    Row("result exits", "result exits", TransportError, ("result", "calling process", "SystemExit")),
+    Row("error lock", "error lock", TransportError, ("exception", "HoldsLock", "lock")),
+    own("error reduce", ReduceRaises, "here"),
+    own("error exits", ExitsWhileLoading, "here"),
+    own("two arguments", TwoArguments, "404: not found", code=404, reason="not found"),
+    own("keyword only", KeywordOnly, "code 7", code=7),
+    own("caused", ValueError, "outer"),
+    own("recursion", RecursionError, "maximum recursion depth"),
+    own("huge", ValueError, "x" * 3_000_000),
+    Row(
+        "argument reduce",
+        CannotPickle(),
+        TransportError,
+        ("argument", "calling process", "no reduce", "CannotPickle()"),
+        RuntimeError,
+        began=False,
+    ),
+    Row(
+        "argument deep",
+        deep(100_000),
+        TransportError,
+        ("argument", "calling process", "RecursionError"),
+        RecursionError,
+        began=False,
+    ),
+    Row(
+        "argument raises",
+        RaisesWhileLoading(),
+        TransportError,
+        ("argument", "the worker", "cannot load", "RaisesWhileLoading()"),
+        LookupError,
+        began=False,
+    ),
+    Row(
+        "argument exits",
+        Loading(sys.exit, 5),
+        TransportError,
+        ("argument", "the worker", "SystemExit(5)"),
+        SystemExit,
+        began=False,
+    ),
+    Row(
+        "argument dies",
+        Loading(os._exit, 7),
+        WorkerLost,
+        ("exited with code 7",),
+        None,
+        began=False,
+        fields=(("exitcode", 7),),
+    ),
+]
+
+
+@pytest.fixture(params=START_METHODS, scope="module")
+def two(request: pytest.FixtureRequest) -> Map:
+    """The verb on two warm workers."""
+    return pmap.using(processes=2, start_method=request.param)
+
+
+@pytest.fixture(params=START_METHODS)
+def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
+    """A pool of two that nobody else uses."""
+    with new_pool(request.param) as pool:
+        yield pool
+
+
+def new_pool(
+    method: "StartMethod", initializer: Callable[..., object] | None = None, *initargs: object
+) -> Pool:
+    """Return a pool of two workers."""
+    from multiprocessing import get_context
+
+    return Pool(2, initializer, initargs, context=get_context(method))
+
+
+def items_with(act: object) -> list[tuple[int, object]]:
+    """Return ten items of which one does something."""
+    return [(index, act if index == BAD else None) for index in range(ITEMS)]
+
+
+def check_error(error: BaseException, row: Row) -> None:
+    """Check that `error` is what the row says, and says what it must."""
+    assert isinstance(error, row.error)
+    text = str(error)
+    for piece in row.says:
+        assert piece in text
+    for name, value in row.fields:
+        assert getattr(error, name) == value
+    if row.cause is not None:
+        assert type(error.__cause__) is row.cause or (
+            row.cause is LookupError and isinstance(error.__cause__, LookupError)
+        )
+    if row.cause is RemoteTraceback:
+        assert type(error) is row.error
+        notes = error.__notes__
+        assert len(notes) == 1
+        assert f"item {BAD}, partial(perform)(({BAD}, {row.act!r}))" in notes[0]
+        assert "in perform" in str(error.__cause__)
+    else:
+        assert f"item {BAD}" in text
+        assert "perform" in text
+        assert f"({BAD}, " in text
+        assert getattr(error, "function") == "partial(perform)"  # noqa: B009
+        assert getattr(error, "index") == BAD  # noqa: B009
+    if isinstance(error, WorkerLost):
+        assert error.pid > 0
+        assert str(error.pid) in text
+
+
+@pytest.mark.parametrize("chunksize", [1, 5])
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_costs_one_item(two: Map, row: Row, chunksize: int, tmp_path: Path) -> None:
+    answers = two.collecting(
+        partial(perform, str(tmp_path)), items_with(row.act), chunksize=chunksize
+    )
+    assert len(answers) == ITEMS
+    failure = answers[BAD]
+    assert isinstance(failure, Failure)
+    assert (failure.index, failure.function) == (BAD, "partial(perform)")
+    assert failure.input.startswith(f"({BAD}, ")
+    check_error(failure.error, row)
+    others = [index for index in range(ITEMS) if index != BAD]
+    assert [answers[index] for index in others] == [index * index for index in others]
+    began = sorted(map(int, marks(tmp_path)))
+    assert began == (list(range(ITEMS)) if row.began else others)
+    assert two(square, range(20)) == [x * x for x in range(20)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_is_raised(two: Map, row: Row, tmp_path: Path) -> None:
+    with pytest.raises(row.error) as caught:
+        two(partial(perform, str(tmp_path)), items_with(row.act), chunksize=5)
+    check_error(caught.value, row)
+    began = marks(tmp_path)
+    assert len(set(began)) == len(began)
+    assert two(square, range(20)) == [x * x for x in range(20)]
+
+
+@pytest.mark.parametrize("chunksize", [1, 3, 10])
+def test_many_deaths_in_one_map(two: Map, chunksize: int, tmp_path: Path) -> None:
+    bad = {0: "exit 3", 3: "SIGKILL", 4: "exit 0", 9: "SIGTERM"}
+    answers = two.collecting(
+        partial(perform, str(tmp_path)),
+        [(index, bad.get(index)) for index in range(ITEMS)],
+        chunksize=chunksize,
+    )
+    codes = {
+        index: answer.error.exitcode
+        for index, answer in enumerate(answers)
+        if isinstance(answer, Failure) and isinstance(answer.error, WorkerLost)
+    }
+    assert codes == {0: 3, 3: -signal.SIGKILL, 4: 0, 9: -signal.SIGTERM}
+    others = [index for index in range(ITEMS) if index not in bad]
+    assert [answers[index] for index in others] == [index * index for index in others]
+    assert sorted(map(int, marks(tmp_path))) == list(range(ITEMS))
+
+
+def test_every_item_kills_its_worker(two: Map, tmp_path: Path) -> None:
+    answers = two.collecting(
+        partial(perform, str(tmp_path)), [(index, "exit 3") for index in range(ITEMS)], chunksize=4
+    )
+    assert all(
+        isinstance(answer, Failure) and isinstance(answer.error, WorkerLost) for answer in answers
+    )
+    assert sorted(map(int, marks(tmp_path))) == list(range(ITEMS))
+    assert two(square, range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_a_single_call_that_dies(start_method: "StartMethod") -> None:
+    verb = papply.using(processes=2, start_method=start_method)
+    with pytest.raises(WorkerLost, match=r"item 0, _exit\(3\)") as caught:
+        verb(os._exit, 3)
+    assert caught.value.exitcode == 3
+    assert verb(square, 3) == 9
+
+
+# --- workers killed from outside ---------------------------------------------------------------
+
+
+def warm(pool: Pool, folder: Path) -> set[int]:
+    """Have both workers work; return their ids."""
+    pids = set(pool.starmap(all_workers_at_once, [(str(folder), 2)] * 2, chunksize=1))
+    assert len(pids) == 2
+    assert pids == set(backend_of(pool).pids())
+    return pids
+
+
+def backend_of(pool: Pool) -> Any:
+    """Return the process backend of a pool."""
+    return pool._driver.backend
+
+
+def kill(pids: set[int], number: int = signal.SIGKILL) -> None:
+    """Kill processes."""
+    for pid in pids:
+        os.kill(pid, number)
+
+
+def gone(pid: int) -> bool:
+    """Return whether a process has ended; a zombie has."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
+@pytest.mark.parametrize("wait", [True, False], ids=["dead", "dying"])
+def test_idle_workers_killed(pool: Pool, tmp_path: Path, number: int, wait: bool) -> None:
+    pids = warm(pool, tmp_path)
+    kill(pids, number)
+    if wait:
+        until(lambda: all(map(gone, pids)), "their deaths")
+        assert pool.map(square, range(20)) == [x * x for x in range(20)]
+        assert pids.isdisjoint(backend_of(pool).pids())
+    else:
+        # They may die with the new work in hand, which is then lost as in any death: but only so
+        # many items as there were workers, and nothing hangs.
+        answers = pmap.using(pool=pool).collecting(square, range(20), chunksize=1)
+        failed = [answer for answer in answers if isinstance(answer, Failure)]
+        assert all(isinstance(failure.error, WorkerLost) for failure in failed)
+        assert len(failed) <= 2
+        good = [answer for answer in answers if not isinstance(answer, Failure)]
+        assert set(good) <= {x * x for x in range(20)}
+        assert pool.map(square, range(20)) == [x * x for x in range(20)]
+
+
+def test_all_workers_killed_at_work(pool: Pool, tmp_path: Path) -> None:
+    pids = warm(pool, tmp_path)
+    folder = tmp_path / "map"
+    folder.mkdir()
+    waiting = (0, 1)
+    later = pmap.using(pool=pool).collecting.async_(
+        partial(perform_and_wait, str(folder)),
+        [(index, "wait" if index in waiting else None) for index in range(ITEMS)],
+        chunksize=1,
+    )
+    until(lambda: len(marks(folder)) == 2, "both workers' beginning")
+    kill(pids)
+    answers = later.get(PATIENCE)
+    for index in waiting:
+        failure = answers[index]
+        assert isinstance(failure, Failure)
+        assert isinstance(failure.error, WorkerLost)
+        assert failure.error.exitcode == -signal.SIGKILL
+        assert failure.error.pid in pids
+    assert answers[2:] == [index * index for index in range(2, ITEMS)]
+    assert sorted(map(int, marks(folder))) == list(range(ITEMS))
+    assert pool.map(square, range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_a_stopped_worker_can_be_terminated(pool: Pool, tmp_path: Path) -> None:
+    pids = warm(pool, tmp_path)
+    kill(pids, signal.SIGSTOP)
+    pool.terminate()
+    assert all(map(gone, pids))
+
+
+# --- the template ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def templated() -> Iterator[Pool]:
+    """A pool of two workers that a template forks."""
+    with new_pool("forkserver") as pool:
+        yield pool
+
+
+def template_of(pool: Pool) -> int:
+    """Return the template's process id."""
+    pid = backend_of(pool)._template._popen.pid
+    assert isinstance(pid, int)
+    return pid
+
+
+def test_template_killed_at_rest(templated: Pool, tmp_path: Path) -> None:
+    warm(templated, tmp_path)
+    template = template_of(templated)
+    kill({template})
+    until(lambda: gone(template), "the template's death")
+    assert templated.map(square, range(20)) == [x * x for x in range(20)]
+    with pytest.raises(WorkerLost):
+        templated.apply(os._exit, (3,))
+    assert templated.map(square, range(20)) == [x * x for x in range(20)]
+
+
+def test_template_killed_at_work(templated: Pool, tmp_path: Path) -> None:
+    warm(templated, tmp_path)
+    go = tmp_path / "go"
+    later = templated.map_async(
+        partial(wait_and_square, str(tmp_path), str(go)), range(ITEMS), chunksize=1
+    )
+    until(lambda: len(marks(tmp_path)) == 4, "both workers' beginning")
+    template = template_of(templated)
+    kill({template})
+    until(lambda: gone(template), "the template's death")
+    go.touch()
+    assert later.get(PATIENCE) == [x * x for x in range(ITEMS)]
+
+
+def wait_and_square(folder: str, go: str, x: int) -> int:
+    """Square, once the file `go` is there."""
+    from tests.helpers import mark, wait_for_file
+
+    mark(folder, f"w{x}")
+    wait_for_file(go)
+    return x * x
+
+
+def test_template_and_workers_killed_at_work(templated: Pool, tmp_path: Path) -> None:
+    pids = warm(templated, tmp_path)
+    folder = tmp_path / "map"
+    folder.mkdir()
+    later = pmap.using(pool=templated).collecting.async_(
+        partial(perform_and_wait, str(folder)),
+        [(index, "wait" if index < 2 else None) for index in range(ITEMS)],
+        chunksize=1,
+    )
+    until(lambda: len(marks(folder)) == 2, "both workers' beginning")
+    kill({template_of(templated)} | pids)
+    answers = later.get(PATIENCE)
+    assert [type(answer) for answer in answers[:2]] == [Failure, Failure]
+    assert answers[2:] == [index * index for index in range(2, ITEMS)]
+    assert sorted(map(int, marks(folder))) == list(range(ITEMS))
+
+
+def test_template_killed_before_its_first_worker(templated: Pool) -> None:
+    kill({template_of(templated)})
+    assert templated.map(square, range(5)) == [0, 1, 4, 9, 16]
+
+
+# --- initializers ------------------------------------------------------------------------------
+
+
+def bad_start(act: str, folder: str) -> None:
+    """Go wrong, unless the file says that all is well now."""
+    from tests.helpers import ACTS, mark
+
+    mark(folder, act)
+    if not os.path.exists(os.path.join(folder, "well")):
+        ACTS[act]()
+
+
+@pytest.mark.parametrize(
+    ("act", "cause", "says"),
+    [
+        ("two arguments", TwoArguments, "404: not found"),
+        ("caused", ValueError, "outer"),
+        ("sys.exit", SystemExit, "SystemExit"),
+        ("bare", Bare, "Bare"),
+        ("exit 3", None, "exit code 3"),
+        ("SIGKILL", None, "SIGKILL"),
+        ("error lock", TransportError, "HoldsLock"),
+    ],
+)
+def test_broken_initializer(
+    start_method: "StartMethod",
+    act: str,
+    cause: type[BaseException] | None,
+    says: str,
+    tmp_path: Path,
+) -> None:
+    with new_pool(start_method, bad_start, act, str(tmp_path)) as pool:
+        with pytest.raises(WorkerStartError) as caught:
+            pool.map(square, range(5))
+        assert says in str(caught.value)
+        assert caught.value.attempts >= 1
+        found = caught.value.__cause__
+        if cause is not None and found is not None and issubclass(cause, Exception):
+            assert type(found) is cause
+        elif cause is not None:  # not an ordinary error: in an error of ours
+            assert isinstance(found, ControlFlowError)
+            assert type(found.__cause__) is cause
+        tried = len(marks(tmp_path))
+        assert tried <= 8  # and not for ever
+        (tmp_path / "well").touch()
+        assert pool.map(square, range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_initializer_that_cannot_be_sent(start_method: "StartMethod") -> None:
+    with new_pool(start_method, print, CannotPickle()) as pool:
+        with pytest.raises(WorkerStartError, match="no reduce") as caught:
+            pool.apply(work_pid)
+        assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+# --- the function ------------------------------------------------------------------------------
+
+
+class BadFunction:
+    """A function that cannot travel, or dies when it arrives."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def __call__(self, x: int) -> int:
+        return x
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self.how == "pickling":
+            raise RuntimeError("no reduce")
+        return {"raising": int, "dying": os._exit}[self.how], (
+            {"raising": "no number", "dying": 9}[self.how],
+        )
+
+
+def test_function_that_cannot_be_pickled(two: Map) -> None:
+    with pytest.raises(TransportError, match="no reduce") as caught:
+        two(BadFunction("pickling"), range(ITEMS))
+    assert caught.value.what == "function"
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    assert two(square, range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_function_that_cannot_be_loaded(two: Map) -> None:
+    with pytest.raises(TransportError, match="no number") as caught:
+        two(BadFunction("raising"), range(ITEMS))
+    assert (caught.value.what, caught.value.side, caught.value.index) == ("function", "worker", 0)
+    answers = two.collecting(BadFunction("raising"), range(ITEMS), chunksize=3)
+    assert [
+        answer.index if isinstance(answer, Failure) else "no failure" for answer in answers
+    ] == list(range(ITEMS))
+    assert two(square, range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_function_that_kills_where_it_is_loaded(two: Map) -> None:
+    with pytest.raises(WorkerLost, match="exited with code 9"):
+        two(BadFunction("dying"), range(3))
+    answers = two.collecting(BadFunction("dying"), range(ITEMS), chunksize=3)
+    assert all(
+        isinstance(answer, Failure) and isinstance(answer.error, WorkerLost) for answer in answers
+    )
+    assert two(square, range(5)) == [0, 1, 4, 9, 16]

@@ -1,0 +1,93 @@
+"""CPython's own tests of multiprocessing.Pool, run on ours, with each start method.
+
+They are taken from the interpreter that runs this, so each version is judged by its own tests.
+"""
+
+import importlib
+import multiprocessing
+import multiprocessing.process
+import multiprocessing.resource_tracker
+import unittest
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from pmap import Pool
+from tests.helpers import START_METHODS
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+# Tests that read attributes which are private to the standard library's Pool.
+LEFT_OUT: Final = {
+    "test_make_pool": "reads Pool._pool, the list of its processes",
+    "test_pool_worker_lifetime": "reads Pool._pool and calls Pool._repopulate_pool",
+    "test_resource_warning": "sets Pool._state on a terminated pool",
+}
+CLASSES: Final = ("_TestPool", "_TestPoolWorkerErrors", "_TestPoolWorkerLifetime")
+
+try:
+    theirs: Any = importlib.import_module("test._test_multiprocessing")
+except ImportError as missing:
+    pytest.skip(f"this interpreter ships no test package: {missing}", allow_module_level=True)
+except unittest.SkipTest as reason:
+    pytest.skip(f"its multiprocessing tests cannot run here: {reason}", allow_module_level=True)
+
+
+def pool_factory(context: "BaseContext") -> Callable[..., Pool]:
+    """Return what stands in for multiprocessing.Pool: its parameters, our Pool."""
+
+    def make(
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+        maxtasksperchild: int | None = None,
+    ) -> Pool:
+        return Pool(processes, initializer, initargs, maxtasksperchild, context)
+
+    return make
+
+
+class _Patched:
+    """Puts our Pool where the tests look for theirs."""
+
+    Pool: Callable[..., Pool]
+    addClassCleanup: Callable[..., None]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        patch = pytest.MonkeyPatch()
+        patch.setattr(multiprocessing, "Pool", cls.Pool)  # some tests call that one
+        # Their semaphores start a tracker process, which must not count as left behind.
+        cls.addClassCleanup(multiprocessing.resource_tracker._resource_tracker._stop)  # type: ignore[attr-defined]
+        cls.addClassCleanup(patch.undo)
+        super().setUpClass()  # type: ignore[misc]  # the next base's
+
+
+def _left_out(reason: str) -> Callable[[unittest.TestCase], None]:
+    def test(self: unittest.TestCase) -> None:
+        self.skipTest(reason)
+
+    return test
+
+
+def _install() -> None:
+    for method in START_METHODS:
+        make = pool_factory(multiprocessing.get_context(method))
+        for name in CLASSES:
+            base = getattr(theirs, name)
+            members: dict[str, object] = {
+                "__module__": __name__,
+                "Pool": staticmethod(make),
+            }
+            for test, reason in LEFT_OUT.items():
+                if hasattr(base, test):
+                    members[test] = _left_out(reason)
+            title = f"Test{name.removeprefix('_Test')}_{method}"
+            globals()[title] = type(
+                title, (_Patched, base, theirs.ProcessesMixin, unittest.TestCase), members
+            )
+
+
+_install()
