@@ -104,7 +104,9 @@ def _descriptors() -> dict[int, str]:
     found: dict[int, str] = {}
     for name in os.listdir("/proc/self/fd"):
         try:
-            found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+            # Below 3 are the standard streams, which pytest puts elsewhere and back.
+            if int(name) > 2:
+                found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
         except OSError:
             continue  # the one that listed the directory
     return found
@@ -191,7 +193,7 @@ class Leftovers:
             # A worker may be replaced, and its descriptors with it; at the module's end they are
             # all to be gone.
             descriptors = frozenset(
-                d for d in descriptors if not d[1].startswith(("socket:", "anon_inode:"))
+                d for d in descriptors if not d[1].startswith(("socket:", "anon_inode:", "/memfd:pmap"))
             )
         return [
             *(f"process {describe_process(pid)}" for pid in sorted(new)),

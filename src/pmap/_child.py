@@ -245,7 +245,10 @@ class Worker:
             record: Entry = capture_transport(FUNCTION, error)
             results = [record] * (1 if job.stop else len(entries))
         else:
-            if self._arena is not None:
+            if len(entries) == 1:
+                # Nothing to note: until its message is sent, the item is the one in hand.
+                results = [self.one(job, call, entries[0])[0]]
+            elif self._arena is not None:
                 results = _Run(self, self._arena, job, serial, entries).run(call)
             else:
                 results = self._run_without_arena(job, call, serial, entries)

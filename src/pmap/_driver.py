@@ -7,9 +7,9 @@ when there is none. One thread leads at a time; who finds another leading waits 
 and the leader that leaves looks for work left behind and calls the background thread.
 
 **What guards the books.** All state below is touched under one lock. Requests (submit, cancel,
-close) never wait for it: they go into an inbox, and whoever holds the lock empties the inbox before
-and looks again after letting go. So a request made by a signal handler, a finaliser or a pickling
-method, in the very thread that holds the lock, is carried out a moment later and not a deadlock.
+close) go into an inbox, which whoever holds the lock empties. A request made by a signal handler, a
+finaliser or a pickling method in the very thread that holds the lock does not wait for it: it is
+carried out a moment later, further up the stack, and is not a deadlock.
 
 **Ctrl-C.** A signal's exception may strike the main thread anywhere. In `poll`, where a leader
 spends its time, it finds the books in order: the job is cancelled and the exception goes on. Within
@@ -92,8 +92,9 @@ class Driver:
         self._lock = threading.Lock()
         self._holder: int | None = None
         self._inbox: deque[Callable[[], None]] = deque()
-        self._lead_lock = threading.Lock()
-        self._leader: int | None = None
+        # {0: the thread that leads} or empty. A dict and not a lock: setdefault both claims and tells
+        # whose the claim is, so an exception of a signal right behind it cannot lose the claim.
+        self._leader: dict[int, int] = {}
         self._ended = threading.Event()
         self._parking = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -145,13 +146,14 @@ class Driver:
         self._see_to(self._ended.is_set, self._ended.wait)
 
     def _after_the_end(self) -> None:
-        if self._lead_lock.acquire(blocking=False):
+        me = threading.get_ident()
+        if self._leader.setdefault(0, me) == me:
             try:
                 self._tidy()
             finally:
-                self._lead_lock.release()
-        elif self._leader != threading.get_ident():
-            self.backend.wake()  # it may wait for what will not come any more
+                self._stop_leading(me)
+        else:
+            self.backend.wake()  # the leader may wait for what will not come any more
         self._leave_work()
         with self._parking:
             self._parking.notify()
@@ -211,31 +213,37 @@ class Driver:
 
     def _post(self, request: Callable[[], None]) -> None:
         self._inbox.append(request)
-        self._empty_inbox()
+        self._enter_books()
 
-    def _empty_inbox(self) -> None:
-        # If the lock is held, by whichever thread, its holder looks at the inbox after letting go.
-        while self._inbox and self._lock.acquire(blocking=False):
-            self._guarded()
+    def _enter_books(self, polled: object = None) -> None:
+        """Take in what was polled, do what is in the inbox, then tell what came of it."""
+        me = threading.get_ident()
+        if self._holder == me:
+            return  # whoever holds the lock further up this stack looks at the inbox again
+        while polled is not None or self._inbox:
+            # A `with`, and nothing between it and the next line that could run a signal's handler:
+            # the lock is never held without its holder being known.
+            with self._lock:
+                self._holder = me
+                try:
+                    self._keep(polled)
+                except BaseException:
+                    self._torn = True
+                    raise
+                finally:
+                    self._holder = None
+            polled = None
         self._tell()
 
-    def _guarded(self, polled: object = None) -> None:
-        """Take in what was polled, then do what is in the inbox; the lock is held, and is let go."""
-        whole = False
-        try:
-            self._holder = threading.get_ident()
-            if self._torn:
-                self._start_anew()
-            if polled is not None:
-                for happening in self.backend.collect(polled):
-                    self._take(happening)
-            while self._inbox:
-                self._inbox.popleft()()
-            whole = True
-        finally:
-            self._torn = self._torn or not whole
-            self._holder = None
-            self._lock.release()
+    def _keep(self, polled: object) -> None:
+        if self._torn:
+            self._start_anew()
+        if polled is not None:
+            for happening in self.backend.collect(polled):
+                self._take(happening)
+        while self._inbox:
+            self._inbox.popleft()()
+        self.backend.flush()
 
     def _tell(self) -> None:
         """Settle the jobs that are over: callbacks run here, outside the lock."""
@@ -249,7 +257,7 @@ class Driver:
                 self._over.remove(job)
             except ValueError:
                 pass
-            if self._leader not in (None, threading.get_ident()):
+            if self._leader.get(0, threading.get_ident()) != threading.get_ident():
                 self.backend.wake()  # the leader may have been waiting for just this
 
     def _start_anew(self) -> None:
@@ -348,40 +356,38 @@ class Driver:
 
     # --- leading -------------------------------------------------------------------------------
 
-    def _see_to(
-        self, reached: Callable[[], bool], wait: Callable[[], object] | None
-    ) -> None:
+    def _see_to(self, reached: Callable[[], bool], wait: Callable[[], object] | None) -> None:
         """Return when `reached`: lead until then, or wait while another thread leads."""
+        me = threading.get_ident()
+        if self._leader.get(0) == me:  # a callback of ours: lead within leading
+            self._lead(reached)
         while not reached():
-            if self._leader == threading.get_ident():  # a callback of ours: lead within leading
-                self._lead(reached)
-            elif self._lead_lock.acquire(blocking=False):
-                try:
-                    self._leader = threading.get_ident()
+            try:
+                if self._leader.setdefault(0, me) == me:
                     self._lead(reached)
                     self._tidy()
-                finally:
-                    self._leader = None
-                    self._lead_lock.release()
-                    # Who came while we led waits for its event: somebody must lead on.
-                    self._leave_work()
-            elif wait is None:
+            finally:
+                self._stop_leading(me)
+            if wait is None or reached():
                 return
-            else:
-                wait()
+            wait()
+
+    def _stop_leading(self, me: int) -> None:
+        if self._leader.get(0) == me:
+            del self._leader[0]
+        # Who came while we led waits for its event: somebody must lead on.
+        self._leave_work()
 
     def _lead(self, reached: Callable[[], bool]) -> None:
+        self._enter_books()
         while not reached():
-            polled = self.backend.poll(None)
-            self._lock.acquire()
-            self._guarded(polled)
-            self._empty_inbox()
-            self._last_used = time.monotonic()
+            self._enter_books(self.backend.poll(None))
+        self._last_used = time.monotonic()
 
     def _leave_work(self) -> None:
         """See that somebody leads if there is work."""
         # Whoever leads at this moment looks here again when it stops leading.
-        if (self._scheduler.busy or self._inbox) and not self._lead_lock.locked():
+        if (self._scheduler.busy or self._inbox) and not self._leader:
             self._call_background(work=True)
 
     def _call_background(self, work: bool) -> None:
@@ -421,17 +427,16 @@ class Driver:
 
     def background(self) -> None:
         """Lead while there is work, then let idle workers go. For the background thread."""
-        with self._lead_lock:
-            self._leader = threading.get_ident()
-            try:
+        me = threading.get_ident()
+        try:
+            if self._leader.setdefault(0, me) == me:
                 self._lead(lambda: not self._scheduler.busy and not self._inbox)
                 if self._idle_for_too_long():
                     self._post(lambda: self._handle(s.Retire()))
                     self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
                 self._tidy()
-            finally:
-                self._leader = None
-        self._leave_work()  # what came since the last look relies on us to see it
+        finally:
+            self._stop_leading(me)
 
     def _idle_for_too_long(self) -> bool:
         return (

@@ -108,7 +108,8 @@ class Pool:
         kwds: Mapping[str, Any] | None = None,
     ) -> R:
         """Return ``func(*args, **kwds)``, run in a worker."""
-        return self._apply(func, args, kwds).get()
+        value: R = self._wait(self._call(func, args, kwds))[0]
+        return value
 
     @overload
     def apply_async(
@@ -153,16 +154,14 @@ class Pool:
             callback: called with the result when it is there, in another thread.
             error_callback: called with the exception instead, if there is one.
         """
-        result = self._apply(func, args, kwds)
+        job = self._driver.submit(self._call(func, args, kwds), functions_by_value=False)
+        result: AsyncResult[R] = AsyncResult(job, _first)
         _call_back(result, callback, error_callback)
         return result
 
-    def _apply(
-        self, func: Callable[..., R], args: Iterable[Any], kwds: Mapping[str, Any] | None
-    ) -> AsyncResult[R]:
+    def _call(self, func: object, args: Iterable[Any], kwds: Mapping[str, Any] | None) -> Call:
         self._check()
-        call = _call.apply("Pool.apply", func, tuple(args), kwds or {})
-        return AsyncResult(self._driver.submit(call, functions_by_value=False), _first)
+        return _call.apply("Pool.apply", func, tuple(args), kwds or {})
 
     # --- many calls ----------------------------------------------------------------------------
 

@@ -208,10 +208,11 @@ Command: TypeAlias = (
 # How many workers in a row may die before they are ready: an initializer may fail by bad luck
 # once, but one that always does must not be tried for ever.
 MAX_START_FAILURES = 3
-# A chunk is sent behind another only if that one is expected to take less than this, in seconds:
+# Chunks are sent behind others only while those are expected to take less than this, in seconds:
 # the worker then never waits for its next chunk, and nothing waits long behind a slow item.
 PREFETCH_BELOW = 0.005
-_DEPTH = 2
+# And no more than this many: enough that several travel in one system call.
+MOST_HELD = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -484,25 +485,27 @@ class Scheduler:
     def _dispatch(self) -> None:
         while self._queue and self._idle:
             _, worker = self._idle.popitem()  # the one that worked last: its caches are warm
-            if not self._give(worker, None):
+            if not self._give(worker, ahead=False):
                 self._idle[worker.id] = worker
         if self._queue and len(self._workers) < self._limit:
             self._start_workers(self._wanted())
         if self._queue:
             for worker in self._workers.values():
-                if len(worker.chunks) == 1 and worker.ready and not worker.leaving:
-                    self._give(worker, worker.chunks[0])
+                # Filled up when half empty, and not one by one: see MOST_HELD.
+                if 0 < len(worker.chunks) <= MOST_HELD // 2 and worker.ready:
+                    while len(worker.chunks) < MOST_HELD and self._give(worker, ahead=True):
+                        pass
 
     def _worn(self, worker: _Worker) -> bool:
         return self._max_chunks is not None and worker.taken >= self._max_chunks
 
-    def _give(self, worker: _Worker, behind: _Chunk | None) -> bool:
-        """Send `worker` a chunk, behind another if that is quick; return whether it got one."""
-        if behind is not None and (self._worn(worker) or not self._quick(behind)):
+    def _give(self, worker: _Worker, ahead: bool) -> bool:
+        """Send `worker` a chunk, behind others if those are quick; return whether it got one."""
+        if ahead and (worker.leaving or self._worn(worker) or not self._quick(worker)):
             return False
         while self._queue:
             job = self._queue[0]
-            if behind is not None and not job.over and job.cost.seconds is None:
+            if ahead and not job.over and job.cost.seconds is None:
                 return False  # who knows how long it will take to get its turn
             self._queue.popleft()
             span = None if job.over else job.take(self._limit)
@@ -521,9 +524,15 @@ class Scheduler:
         return False
 
     @staticmethod
-    def _quick(chunk: _Chunk) -> bool:
-        cost = chunk.job.cost.seconds
-        return cost is not None and cost * (chunk.stop - chunk.next) < PREFETCH_BELOW
+    def _quick(worker: _Worker) -> bool:
+        """Return whether `worker` will soon be done with what it holds."""
+        expected = 0.0
+        for chunk in worker.chunks:
+            cost = chunk.job.cost.seconds
+            if cost is None:
+                return False
+            expected += cost * (chunk.stop - chunk.next)
+        return expected < PREFETCH_BELOW
 
     def _wanted(self) -> int:
         """Return how many workers there should be, for what waits and what they hold."""

@@ -77,6 +77,10 @@ class Backend(Protocol):
         """End a worker whatever it does; where that is impossible, after its present item."""
         ...
 
+    def flush(self) -> None:
+        """Pass on what the commands since the last flush left to be sent."""
+        ...
+
     def poll(self, timeout: float | None) -> object:
         """Wait until something happens; return what `collect` needs to tell it."""
         ...

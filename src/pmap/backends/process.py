@@ -53,6 +53,7 @@ class _Link:
     chunks: deque[_Sent] = field(default_factory=deque[_Sent])
     told: set[int] = field(default_factory=set[int])
     world: World | None = None
+    blocked: bool = False  # it takes no more for now: the outbox waits
     later: bytes = b""  # goes along with the next message
     serial: int = 0
     begun: int = 0  # the serial of the chunk that has begun, where a message says so
@@ -81,6 +82,7 @@ class ProcessBackend:
         self._wakers: tuple[socket.socket, socket.socket] | None = None
         self._template: _launch.Template | None = None
         self._world: World | None = None
+        self._to_flush: dict[int, _Link] = {}
         self._failed: list[Happening] = []  # workers that could not even be asked for
 
     def pids(self) -> list[int]:
@@ -212,11 +214,19 @@ class ProcessBackend:
             data = link.later + data
             link.later = b""
         link.outbox.append(memoryview(data))
-        if len(link.outbox) == 1:
+        self._to_flush[link.number] = link
+
+    def flush(self) -> None:
+        while self._to_flush:
+            _, link = self._to_flush.popitem()
             self._flush(link)
 
     def _flush(self, link: _Link) -> None:
         outbox = link.outbox
+        if len(outbox) > 1 and sum(map(len, outbox)) < _PIECE:
+            joined = memoryview(b"".join(outbox))  # one system call for many small messages
+            outbox.clear()
+            outbox.append(joined)
         try:
             while outbox:
                 sent = link.sock.send(outbox[0])
@@ -228,10 +238,9 @@ class ProcessBackend:
             pass
         except OSError:
             outbox.clear()  # the worker is gone: reading its socket tells
-        if self._selector is not None and not link.ended:
-            wanted = _READ | _WRITE if outbox else _READ
-            if self._selector.get_key(link.sock).events != wanted:
-                self._selector.modify(link.sock, wanted, link)
+        if bool(outbox) != link.blocked and self._selector is not None and not link.ended:
+            link.blocked = bool(outbox)
+            self._selector.modify(link.sock, _READ | _WRITE if outbox else _READ, link)
 
     # --- what happens --------------------------------------------------------------------------
 
@@ -279,30 +288,33 @@ class ProcessBackend:
                     self._selector.unregister(link.sock)
                 return
             for message in link.reader.feed(data):
-                yield from self._take(link, message)
+                happening = self._take(link, message)
+                if happening is not None:
+                    yield happening
             if len(data) < _PIECE and not to_the_end:
                 return  # more, or the end, shows at the next poll: one system call saved
 
-    def _take(self, link: _Link, message: Message) -> Iterator[Happening]:
+    def _take(self, link: _Link, message: Message) -> Happening | None:
         what = message[0]
-        if what == _child.READY:
-            link.ready = True
-            yield Ready(link.number)
-        elif what == _child.BEGUN:
-            assert isinstance(message[1], int)
-            link.begun = message[1]
-        elif what == _child.BROKEN:
-            record = message[1]
-            assert isinstance(record, list)
-            link.broken = restore(record, _INITIALIZER)
-        else:
+        if what == _child.RESULTS:
             _, serial, entries, last, elapsed = message
             if isinstance(entries, tuple):
                 entries = memoryview(entries[1]).cast(entries[0]).tolist()
             assert isinstance(entries, list)
             assert isinstance(elapsed, float)
             assert link.chunks[0].serial == serial
-            yield self._finished(link, entries, bool(last), elapsed)
+            return self._finished(link, entries, bool(last), elapsed)
+        if what == _child.READY:
+            link.ready = True
+            return Ready(link.number)
+        if what == _child.BEGUN:
+            assert isinstance(message[1], int)
+            link.begun = message[1]
+        else:
+            record = message[1]
+            assert isinstance(record, list)
+            link.broken = restore(record, _INITIALIZER)
+        return None
 
     def _finished(
         self, link: _Link, entries: list[Entry], last: bool, elapsed: float
@@ -327,6 +339,7 @@ class ProcessBackend:
         if salvaged:
             yield self._finished(link, salvaged, False, 0.0)
         del self._links[link.number]
+        self._to_flush.pop(link.number, None)
         reason = link.handle.failure
         if not reason and link.broken is not None:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
@@ -406,6 +419,7 @@ class ProcessBackend:
             link.handle.reap()
             self._close_link(link)
         self._links.clear()
+        self._to_flush.clear()
         self._failed.clear()
         self.wake()  # another thread may be in `poll`, on what is gone now
 

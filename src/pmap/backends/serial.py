@@ -7,7 +7,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from .._work import Work
-from . import Gone, Happening, Ready
+from . import Finished, Gone, Happening, Ready
 from ._live import run_chunk
 
 __all__ = ["SerialBackend"]
@@ -57,6 +57,9 @@ class SerialBackend:
         self._happened.append(happening)
         self.wake()  # another thread may be in `poll`
 
+    def flush(self) -> None:
+        pass  # commands take effect at once
+
     def poll(self, timeout: float | None) -> list[Happening]:
         try:
             chunk = self._chunks.get(timeout=0 if self._happened else timeout)
@@ -67,7 +70,7 @@ class SerialBackend:
         worker, work, start, stop = chunk
         self._holds -= 1
         if work.number in self._forgotten:
-            return []
+            return [Finished(worker, work, start, [], {}, True, 0.0)]
         return [run_chunk(worker, work, start, stop, lambda: work.number not in self._forgotten)]
 
     def collect(self, polled: object) -> list[Happening]:

@@ -94,14 +94,17 @@ class ThreadBackend:
         state.ending = True
         state.chunks.put(None)
 
+    def flush(self) -> None:
+        pass  # commands take effect at once
+
     def poll(self, timeout: float | None) -> list[Happening | None]:
+        happened: list[Happening | None] = []
         try:
-            happened = [self._happened.get(timeout=timeout)]
+            happened.append(self._happened.get(timeout=timeout))
             while True:
                 happened.append(self._happened.get_nowait())
         except Empty:
-            pass
-        return happened
+            return happened
 
     def collect(self, polled: object) -> list[Happening]:
         assert isinstance(polled, list)
