@@ -25,7 +25,7 @@ import io
 import marshal
 import mmap
 import struct
-from typing import Final
+from typing import Final, Literal
 
 from ._wire import Entry
 
@@ -40,13 +40,11 @@ SIZE: Final = 1 << 16  # bytes: enough for some thousand small results between t
 LANE_SLOTS: Final = (SIZE - _START) // 8
 
 # A NaN that arithmetic does not make; as an int it is 0x7FF8_6D61_7021_6D61.
-_MARK = struct.pack("<Q", 0x7FF86D6170216D61)
-_MARKS = _MARK * LANE_SLOTS
+_MARK = 0x7FF86D6170216D61
+_MARKS = struct.pack("=Q", _MARK) * LANE_SLOTS
 
 # The types that have a lane, and the format of its slots.
-LANES: Final[dict[type, str]] = {int: "q", float: "d"}
-_HOW_OF = {"q": _INTS, "d": _FLOATS}
-_FORMAT_OF = {_INTS: "q", _FLOATS: "d"}
+LANES: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
 
 
 class Arena:
@@ -56,14 +54,15 @@ class Arena:
         self._memory = memory
         self._view = memoryview(memory)
         self._head = self._view[:_START].cast("Q")
-        self._slots = {
-            kind: self._view[_START : _START + 8 * LANE_SLOTS].cast(kind) for kind in _HOW_OF
-        }
+        self._ints = self._view[_START : _START + 8 * LANE_SLOTS].cast("q")
+        self._floats = self._view[_START : _START + 8 * LANE_SLOTS].cast("d")
 
     def close(self) -> None:
         """Give the memory back."""
-        for view in (*self._slots.values(), self._head, self._view):
-            view.release()
+        self._ints.release()
+        self._floats.release()
+        self._head.release()
+        self._view.release()
         self._memory.close()
 
     # --- the worker's side ---------------------------------------------------------------------
@@ -93,7 +92,9 @@ class Arena:
         self._head[_COUNT] = count
         return True
 
-    def lane(self, kind: str, slots: int, sent: int) -> memoryview:
+    def lane(
+        self, kind: Literal["q", "d"], slots: int, sent: int
+    ) -> "memoryview[int] | memoryview[float]":
         """Note results in a lane of `slots` from now on; return the slots, to be written in order.
 
         `sent` of the chunk's results were sent as messages.
@@ -103,8 +104,8 @@ class Arena:
         head[_SENT] = sent
         self._view[_START : _START + 8 * slots] = _MARKS[: 8 * slots]
         head[_COUNT] = slots
-        head[_HOW] = _HOW_OF[kind]
-        return self._slots[kind]
+        head[_HOW] = _INTS if kind == "q" else _FLOATS
+        return self._ints if kind == "q" else self._floats
 
     # --- the caller's side ---------------------------------------------------------------------
 
@@ -125,11 +126,11 @@ class Arena:
         if how == _RECORDS:
             records = io.BytesIO(self._view[_START:])
             entries = [marshal.load(records) for _ in range(count)]
-        elif how in _FORMAT_OF:
-            raw = self._view[_START : _START + 8 * count].tobytes()
-            filled = count
-            while filled and raw[8 * filled - 8 : 8 * filled] == _MARK:
-                filled -= 1
-            entries = memoryview(raw)[: 8 * filled].cast(_FORMAT_OF[how]).tolist()
+        elif how in (_INTS, _FLOATS):
+            marks = self._view[_START : _START + 8 * count].cast("Q").tolist()
+            while marks and marks[-1] == _MARK:
+                marks.pop()
+            lane = self._ints if how == _INTS else self._floats
+            entries = list(lane[: len(marks)])
         # It may have died between sending results and noting that they were sent.
         return True, entries[max(0, received - sent) :]

@@ -20,24 +20,23 @@ cannot be had, each result is a message of its own.
 import marshal
 import mmap
 import os
-import pickle
 import select
 import signal
 import socket
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from itertools import islice
 from time import perf_counter
-from typing import NoReturn
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from . import _process
 from ._arena import LANE_SLOTS, LANES, Arena
 from ._outcome import ARGUMENT, FUNCTION, RESULT, capture, capture_transport
 from ._wire import PLAIN, Entry, FrameReader, Message, encode, frame, is_plain, loads
-from ._world import World, apply_world, context_of
+from ._world import Variables, World, apply_world, context_of
 
 __all__ = [
     "BEGUN",
@@ -70,10 +69,10 @@ RESULTS = 13  # serial, entries (or format and bytes of a lane), last, elapsed
 class _Job:
     """One function, as a worker knows it."""
 
-    def __init__(self, data: object, stop: object, by_value: object, world: object) -> None:
-        self.data = data
-        self.stop = bool(stop)
-        self.by_value = bool(by_value)
+    def __init__(self, data: bytes, stop: bool, by_value: bool, world: World) -> None:
+        self.data: bytes | None = data
+        self.stop = stop
+        self.by_value = by_value
         self.world = world
         self.call: Callable[[object], object] | None = None
         # The type of the results while they all have one that has a lane; None: not known yet.
@@ -83,34 +82,24 @@ class _Job:
     def load(self) -> Callable[[object], object]:
         """Return the function as one of one argument; loads it when first asked."""
         if self.call is None:
-            assert isinstance(self.data, bytes)
-            loaded = loads(self.data)
-            assert isinstance(loaded, tuple)
-            function, kind, variables = loaded
+            assert self.data is not None
+            function, kind, variables = loads(self.data)
             self.call = _in_context(_of_one(function, kind), variables)
             self.data = None
         return self.call
 
 
-def _of_one(function: Callable[..., object], kind: int) -> Callable[[object], object]:
+def _of_one(function: Callable[..., object], kind: int) -> Callable[[Any], object]:
+    """Return `function` as one of the item alone, whatever that is for this kind of call."""
     if kind == 0:
         return function
     if kind == 1:
-
-        def star(row: Iterable[object]) -> object:
-            return function(*row)
-
-        return star
-
-    def apply(call: tuple[tuple[object, ...], dict[str, object]]) -> object:
-        args, kwargs = call
-        return function(*args, **kwargs)
-
-    return apply
+        return lambda row: function(*row)
+    return lambda call: function(*call[0], **call[1])
 
 
 def _in_context(
-    call: Callable[[object], object], variables: list[tuple[object, object]]
+    call: Callable[[object], object], variables: Variables
 ) -> Callable[[object], object]:
     if not variables:
         return call
@@ -135,8 +124,8 @@ class Worker:
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
         self._jobs: dict[int, _Job] = {}
-        self._world: object = None  # the one that is in place
-        self._told_world: object = None  # the one of the newest job
+        self._world: World | None = None  # the one that is in place
+        self._told_world: World = (None, {}, [])  # the one of the newest job
         self._arena: Arena | None = None
 
     def run(self) -> None:
@@ -165,15 +154,15 @@ class Worker:
         message = self._next()
         if message is None:
             return False
+        argv: list[str]
+        initializer: bytes | None
         _, world, argv, initializer = message
-        assert isinstance(argv, list)
         sys.argv[:] = argv
         self._told_world = world
         self._apply(world)
         if initializer is not None:
             try:
-                assert isinstance(initializer, bytes)
-                function, args = pickle.loads(initializer)
+                function, args = loads(initializer)
                 function(*args)
             except BaseException as error:  # the caller must learn of it, whatever it is
                 self._send((BROKEN, capture(error)))
@@ -181,12 +170,10 @@ class Worker:
         self._send((READY,))
         return True
 
-    def _apply(self, world: object) -> None:
+    def _apply(self, world: World) -> None:
         if world is not self._world:
             self._world = world
-            directory, environment, path = world  # type: ignore[misc]  # a World, from the wire
-            known: World = (directory, environment, path)
-            apply_world(known)
+            apply_world(world)
 
     def _next(self) -> Message | None:
         while not self._inbox:
@@ -213,18 +200,14 @@ class Worker:
     def _take(self, message: Message) -> None:
         if message[0] == JOB:
             _, job, data, stop, by_value, world = message
-            assert isinstance(job, int)
             self._told_world = self._told_world if world is None else world
             self._jobs[job] = _Job(data, stop, by_value, self._told_world)
         elif message[0] == FORGET:
-            assert isinstance(message[1], int)
             self._jobs.pop(message[1], None)
         elif message[0] == CHUNK:
             _, job, serial, entries = message
-            assert isinstance(job, int)
-            assert isinstance(serial, int)
-            items = range(*entries) if isinstance(entries, tuple) else entries
-            assert isinstance(items, list | range)
+            is_range = type(entries) is tuple
+            items: Sequence[Entry] = range(*entries) if is_range else entries
             # A forgotten job's chunk is answered all the same: the caller counts the answers.
             if job not in self._jobs or (self._inbox and self._void(job)):
                 self._send((RESULTS, serial, [], True, 0.0))
@@ -238,7 +221,7 @@ class Worker:
     def _run_chunk(self, job: _Job, serial: int, entries: Sequence[Entry]) -> None:
         self._apply(job.world)
         begin = perf_counter()
-        results: object
+        results: _Unsent
         try:
             call = job.load()
         except BaseException as error:  # SystemExit from the import of a module, say
@@ -248,6 +231,7 @@ class Worker:
             if len(entries) == 1:
                 # Nothing to note: until its message is sent, the item is the one in hand.
                 results = [self.one(job, call, entries[0])[0]]
+                job.lane = type(results[0]) if type(results[0]) in LANES else None
             elif self._arena is not None:
                 results = _Run(self, self._arena, job, serial, entries).run(call)
             else:
@@ -268,16 +252,14 @@ class Worker:
                 break
         return []
 
-    def send_results(self, serial: int, results: object) -> None:
+    def send_results(self, serial: int, results: "_Unsent") -> None:
         """Send results of a chunk that goes on."""
         self._send((RESULTS, serial, results, False, 0.0))
 
-    def one(
-        self, job: _Job, call: Callable[[object], object], entry: Entry
-    ) -> tuple[Entry, bool]:
+    def one(self, job: _Job, call: Callable[[object], object], entry: Entry) -> tuple[Entry, bool]:
         """Run one item; return the entry of what came of it, and whether it failed."""
         try:
-            item = self.argument(entry) if isinstance(entry, list) else entry
+            item = self.argument(entry) if type(entry) is list else entry
             result = call(item)
         except BaseException as error:  # every way an item can end is an answer
             return _failure(error), True
@@ -289,7 +271,7 @@ class Worker:
             return capture_transport(RESULT, error, result), True
 
     @staticmethod
-    def argument(entry: list[bytes]) -> object:
+    def argument(entry: Entry) -> object:
         """Return what a pickled entry holds."""
         if not entry:
             raise _BadArgument from None  # the caller could not pickle it and knows why
@@ -297,6 +279,10 @@ class Worker:
             return loads(entry[0])
         except BaseException as error:
             raise _BadArgument from error
+
+
+# Results of a chunk that are not sent yet: entries, or format and bytes of a lane.
+_Unsent: TypeAlias = list[Entry] | tuple[str, bytes]
 
 
 class _Run:
@@ -312,23 +298,21 @@ class _Run:
         self._entries = entries
         self._sent = 0  # results sent as messages
 
-    def run(self, call: Callable[[object], object]) -> object:
+    def run(self, call: Callable[[object], object]) -> _Unsent:
         """Run all items; return the results that were not sent yet."""
         job = self._job
-        results: object = []
+        results: _Unsent
         while True:
             lane = None if job.mixed or job.lane is None else LANES.get(job.lane)
             if lane is None:
                 results, failed = self._in_records(call)
             else:
                 results, failed = self._in_lane(call, lane)
-            done = self._sent + len(results[1]) // 8 if isinstance(results, tuple) else (
-                self._sent + len(results)
-            )
-            if (failed and job.stop) or done >= len(self._entries):
+            count = len(results[1]) // 8 if isinstance(results, tuple) else len(results)
+            if (failed and job.stop) or self._sent + count >= len(self._entries):
                 return results
             self._worker.send_results(self._serial, results)
-            self._sent = done
+            self._sent += count
 
     def _in_records(self, call: Callable[[object], object]) -> tuple[list[Entry], bool]:
         """Run items until the arena is full, or the results turn out to have a lane."""
@@ -350,8 +334,8 @@ class _Run:
         return results, False
 
     def _in_lane(
-        self, call: Callable[[object], object], lane: str
-    ) -> tuple[object, bool]:
+        self, call: Callable[[object], object], lane: Literal["q", "d"]
+    ) -> tuple[_Unsent, bool]:
         """Run items whose results are all of one type, as fast as it goes.
 
         Per item no more than the call, a test of the type and one store.
@@ -359,7 +343,8 @@ class _Run:
         job = self._job
         kind = job.lane
         entries = self._entries[self._sent : self._sent + LANE_SLOTS]
-        slots = self._arena.lane(lane, len(entries), self._sent)
+        # Any: it takes the lane's type only, and that is what is tested.
+        slots: Any = self._arena.lane(lane, len(entries), self._sent)
         argument = self._worker.argument
         index = -1
         result: object = None
@@ -430,7 +415,9 @@ def enter_forked(sock: socket.socket) -> NoReturn:
     except (ConnectionError, BrokenPipeError):
         code = 0  # the caller is gone: nobody is left to tell
     except BaseException:
-        sys.excepthook(*sys.exc_info())
+        kind, error, trace = sys.exc_info()
+        if kind is not None and error is not None:
+            sys.excepthook(kind, error, trace)
     finally:
         _leave(code)
 

@@ -25,6 +25,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from . import _scheduler as s
 from ._call import Call
@@ -59,7 +60,7 @@ class Driver:
 
     def __init__(
         self,
-        backend: Backend,
+        backend: Backend[Any],
         limit: int,
         max_chunks: int | None = None,
         idle_timeout: float | None = None,
@@ -92,8 +93,8 @@ class Driver:
         self._lock = threading.Lock()
         self._holder: int | None = None
         self._inbox: deque[Callable[[], None]] = deque()
-        # {0: the thread that leads} or empty. A dict and not a lock: setdefault both claims and tells
-        # whose the claim is, so an exception of a signal right behind it cannot lose the claim.
+        # {0: the thread that leads} or empty. A dict and not a lock: setdefault both claims and
+        # tells whose the claim is, so a signal's exception right behind it cannot lose the claim.
         self._leader: dict[int, int] = {}
         self._ended = threading.Event()
         self._parking = threading.Condition()
@@ -298,17 +299,21 @@ class Driver:
     def _table(self) -> dict[type, Callable[..., None]]:
         """Return how each command is carried out."""
         return {
-            s.SendChunk: lambda worker, job, start, stop: self.backend.send(
-                worker, self._jobs[job].work, start, stop
-            ),
+            s.SendChunk: self._send,
             s.StartWorker: self.backend.start,
             s.StopWorker: self.backend.stop,
             s.KillWorker: self.backend.kill,
-            s.ForgetJob: lambda worker, job: self.backend.forget(worker, self._jobs[job].work),
+            s.ForgetJob: self._forget,
             s.LoseItem: self._lose,
             s.FinishJob: self._finish,
             s.FailJob: self._fail,
         }
+
+    def _send(self, worker: int, number: int, start: int, stop: int) -> None:
+        self.backend.send(worker, self._jobs[number].work, start, stop)
+
+    def _forget(self, worker: int, number: int) -> None:
+        self.backend.forget(worker, self._jobs[number].work)
 
     def _lose(self, number: int, index: int, worker: int) -> None:
         job = self._jobs[number]

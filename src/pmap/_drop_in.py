@@ -4,18 +4,26 @@ Imported only when one of them is raised, since ``multiprocessing.pool`` is heav
 """
 
 from multiprocessing import TimeoutError as _TimeoutError
-from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
+from multiprocessing import pool as _pool
 
 from ._errors import PmapError, TransportError, transport_message
 
 __all__ = ["ResultPicklingError", "ResultTimeoutError", "with_remote_traceback"]
 
 
+# typeshed does not know these two, which are documented nowhere and caught everywhere.
+MaybeEncodingError: type[Exception] = getattr(_pool, "MaybeEncodingError")  # noqa: B009
+RemoteTraceback: type[Exception] = getattr(_pool, "RemoteTraceback")  # noqa: B009
+
+
 class ResultTimeoutError(PmapError, _TimeoutError):
     """The result was not there within the timeout given to ``get``; the work goes on."""
 
 
-class ResultPicklingError(TransportError, MaybeEncodingError):
+class ResultPicklingError(
+    TransportError,
+    MaybeEncodingError,  # type: ignore[misc, valid-type]
+):
     """The function returned something that cannot be pickled.
 
     Attributes:
@@ -23,9 +31,7 @@ class ResultPicklingError(TransportError, MaybeEncodingError):
         value: the repr of the result.
     """
 
-    def __init__(
-        self, exc: str, value: str, *, function: str, index: int, input: str
-    ) -> None:
+    def __init__(self, exc: str, value: str, *, function: str, index: int, input: str) -> None:
         TransportError.__init__(
             self, "result", "worker", exc, function=function, index=index, input=input
         )
@@ -35,9 +41,7 @@ class ResultPicklingError(TransportError, MaybeEncodingError):
     def __str__(self) -> str:
         # MaybeEncodingError's own text knows neither function nor index.
         return (
-            transport_message(
-                self.what, self.side, self.why, self.function, self.index, self.input
-            )
+            transport_message(self.what, self.side, self.why, self.function, self.index, self.input)
             + f". The result was {self.value}"
         )
 

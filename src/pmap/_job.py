@@ -17,8 +17,8 @@ class Job:
 
     def __init__(self, work: Work, cancel: Callable[["Job"], None]) -> None:
         self.work = work
-        self.total = len(work.call.items)
-        self.done = 0
+        self.total: int = len(work.call.items)
+        self.done: int = 0
         self.values: list[object] = [None] * self.total
         self.failures: dict[int, Exception] = {}
         self.error: Exception | None = None
@@ -30,9 +30,7 @@ class Job:
 
     # --- the driver's side ---------------------------------------------------------------------
 
-    def fill(
-        self, start: int, values: Sequence[object], failures: Mapping[int, Exception]
-    ) -> None:
+    def fill(self, start: int, values: Sequence[object], failures: Mapping[int, Exception]) -> None:
         """Take in the results of the items from `start` on; `failures` is by offset."""
         self.values[start : start + len(values)] = values
         for offset, error in failures.items():
@@ -78,18 +76,18 @@ class Job:
 
     def _failure(self, index: int, error: Exception) -> Failure:
         item = self.work.item(index)
-        cause = error.__cause__
-        text = getattr(cause, "tb", None) or (format_traceback(error) if error.__traceback__ else "")
-        return Failure(error, index, item.function, item.input, str(text).strip().strip('"').strip())
+        remote: object = getattr(error.__cause__, "tb", None)  # multiprocessing's RemoteTraceback
+        text = remote if isinstance(remote, str) else ""
+        if not text and error.__traceback__ is not None:
+            text = format_traceback(error)
+        return Failure(error, index, item.function, item.input, text.strip().strip('"').strip())
 
     # --- the caller's side ---------------------------------------------------------------------
 
     @property
     def over(self) -> bool:
         """Whether the outcome is known, and the callbacks have run (or are this very caller)."""
-        return self._told or (
-            self._settler is not None and self._settler == threading.get_ident()
-        )
+        return self._told or (self._settler is not None and self._settler == threading.get_ident())
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over, at most `timeout` seconds; return whether it is."""

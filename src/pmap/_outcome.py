@@ -7,7 +7,7 @@ turns the record into the exception to raise with `restore`.
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ._errors import ControlFlowError, TransportError
 from ._wire import dumps, loads
@@ -17,7 +17,7 @@ __all__ = ["Failure", "Item", "Record", "capture", "capture_transport", "restore
 E = TypeVar("E", bound=BaseException)
 
 # [kind, pickled exception or None, type name, text, traceback]
-Record: TypeAlias = list[object]
+Record: TypeAlias = list[Any]
 
 RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION = range(6)
 
@@ -137,11 +137,12 @@ def _try_loads(data: bytes) -> object:
 
 def restore(record: Record, item: Item) -> Exception:
     """Return the exception for `record`, to be raised or kept at the caller."""
+    kind: int
+    data: bytes | None
+    name: str
+    text: str
+    trace: str
     kind, data, name, text, trace = record
-    assert isinstance(kind, int)
-    assert isinstance(name, str)
-    assert isinstance(text, str)
-    assert isinstance(trace, str)
     if kind == RESULT:
         from ._drop_in import ResultPicklingError
 

@@ -309,8 +309,10 @@ class Pool:
         )
 
     def __repr__(self) -> str:
-        state = f"closed ({self._driver.closed})" if self._driver.closed else "running"
-        return f"<{type(self).__module__}.{type(self).__qualname__} {state} {self._driver.limit} processes>"
+        driver = self._driver
+        state = f"closed: {driver.closed}" if driver.closed else "running"
+        kind = type(self)
+        return f"<{kind.__module__}.{kind.__qualname__}, {driver.limit} processes, {state}>"
 
 
 class ResultIterator(Iterator[R_co]):
@@ -472,7 +474,7 @@ def _close_one(but: Driver) -> None:
 
 def _make(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
     limit = options.processes or cpu_count()
-    backend: Backend
+    backend: Backend[Any]
     if options.backend == "serial":
         limit = 1
         backend = SerialBackend(options.initializer, options.initargs)

@@ -7,6 +7,8 @@ import types
 
 __all__ = ["finish_package_on_demand", "in_worker", "inside_item", "item_threads"]
 
+_PACKAGE = __name__.rpartition(".")[0]
+
 # Set once, at a worker process's start.
 in_worker = False
 # `.depth` is there in a thread that runs items of the threads or serial backend.
@@ -24,31 +26,31 @@ def finish_package_on_demand() -> None:
     A worker imports modules below the package without running the package's own ``__init__``, which
     would import everything; but a function that runs there may well use pmap.
     """
-    package = sys.modules[__package__]
+    package = sys.modules[_PACKAGE]
     lock = threading.RLock()
 
-    def __getattr__(name: str) -> object:
+    def load(name: str) -> object:
         with lock:
-            if package.__dict__.get("__getattr__") is __getattr__:
+            if package.__dict__.get("__getattr__") is load:
                 _run_init(package)
         try:
             return package.__dict__[name]
         except KeyError:
-            raise AttributeError(f"module {__package__!r} has no attribute {name!r}") from None
+            raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}") from None
 
-    package.__dict__["__getattr__"] = __getattr__
+    package.__dict__["__getattr__"] = load
 
 
 def _run_init(package: types.ModuleType) -> None:
     path = package.__path__[0]
     spec = importlib.util.spec_from_file_location(
-        __package__, f"{path}/__init__.py", submodule_search_locations=[path]
+        _PACKAGE, f"{path}/__init__.py", submodule_search_locations=[path]
     )
     assert spec is not None
     assert spec.loader is not None
     del package.__dict__["__getattr__"]
     package.__spec__ = spec
     package.__file__ = spec.origin
-    package.__package__ = __package__
+    package.__package__ = _PACKAGE
     package.__loader__ = spec.loader
     spec.loader.exec_module(package)

@@ -105,7 +105,7 @@ class AsyncResult(Generic[R_co]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 
-        def tell(job: Job) -> None:
+        def tell(_: Job) -> None:
             try:
                 loop.call_soon_threadsafe(_set, future)
             except RuntimeError:
@@ -134,5 +134,3 @@ class AsyncResult(Generic[R_co]):
 def _set(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
-
-

@@ -193,14 +193,7 @@ class ForgetJob(NamedTuple):
 
 
 Command: TypeAlias = (
-    StartWorker
-    | SendChunk
-    | StopWorker
-    | KillWorker
-    | LoseItem
-    | FinishJob
-    | FailJob
-    | ForgetJob
+    StartWorker | SendChunk | StopWorker | KillWorker | LoseItem | FinishJob | FailJob | ForgetJob
 )
 
 # --- state -------------------------------------------------------------------------------------
@@ -299,11 +292,11 @@ class Scheduler:
         self._commands: list[Command] = []
         self._on: dict[type, Callable[..., None]] = {
             JobSubmitted: self._submit,
-            JobCancelled: lambda event: self._cancel(event.job),
-            Prestart: lambda event: self._start_workers(limit),
-            Retire: lambda event: self._retire(),
-            Close: lambda event: self._close(),
-            Terminate: lambda event: self._terminate(),
+            JobCancelled: self._cancelled,
+            Prestart: self._prestart,
+            Retire: self._retire,
+            Close: self._close,
+            Terminate: self._terminate,
             WorkerReady: self._ready,
             ItemsFinished: self._finished,
             WorkerGone: self._gone,
@@ -338,6 +331,9 @@ class Scheduler:
             self._queue.append(job)
         else:
             self._maybe_over(job)
+
+    def _cancelled(self, event: JobCancelled) -> None:
+        self._cancel(event.job)
 
     def _cancel(self, id: int) -> None:
         job = self._jobs.get(id)
@@ -456,16 +452,19 @@ class Scheduler:
         self._idle.pop(worker.id, None)
         self._commands.append(StopWorker(worker.id))
 
-    def _retire(self) -> None:
+    def _prestart(self, _: Prestart) -> None:
+        self._start_workers(self._limit)
+
+    def _retire(self, _: Retire | None = None) -> None:
         for worker in list(self._idle.values()):
             self._stop(worker)
 
-    def _close(self) -> None:
+    def _close(self, _: Close) -> None:
         self._closed = True
         if not self._jobs:
             self._retire()
 
-    def _terminate(self) -> None:
+    def _terminate(self, _: Terminate) -> None:
         self._closed = True
         for worker in self._workers.values():
             self._kill(worker)

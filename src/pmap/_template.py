@@ -15,6 +15,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable
+from types import FrameType
 from typing import NoReturn
 
 from ._wire import frame
@@ -35,11 +36,12 @@ def serve_template(sock: socket.socket, enter_forked: Callable[[socket.socket], 
     os.set_blocking(wake_write, False)
     # A death must wake the select below, also when it comes between two calls of it.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, lambda signum, stack: None)
+    signal.signal(signal.SIGCHLD, _ignore)
     gc.freeze()  # so that collections in the workers do not copy the template's pages
     try:
         while True:
-            readable, _, _ = select.select([sock, wake_read], [], [])
+            watched: list[socket.socket | int] = [sock, wake_read]
+            readable, _, _ = select.select(watched, [], [])
             if wake_read in readable:
                 _drain(wake_read)
             for pid, code in _reap(children):
@@ -90,6 +92,10 @@ def _fork(
     os.close(fd)
     children.add(pid)
     return FORKED, number, pid
+
+
+def _ignore(signum: int, stack: FrameType | None) -> None:
+    """Do nothing: the wake-up descriptor is what counts."""
 
 
 def _drain(fd: int) -> None:

@@ -17,12 +17,14 @@ import pickle
 import struct
 from collections.abc import Callable, Iterator
 from types import FunctionType
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 __all__ = ["PLAIN", "Entry", "FrameReader", "Message", "dumps", "encode", "frame", "loads"]
 
-Entry: TypeAlias = object
-Message: TypeAlias = tuple[object, ...]
+# What stands in a message is known from its first word, and what an entry is from its own type, at
+# run time only: no type can say it, so each end names and types the parts as it takes them out.
+Entry: TypeAlias = Any
+Message: TypeAlias = tuple[Any, ...]
 
 # marshal gives back exactly these, by exact type; it would turn a bytearray into bytes, so the
 # test is by type and never by trying.
@@ -33,7 +35,7 @@ _PROTOCOL = 5
 _LENGTH = struct.Struct("<Q")
 _MAIN = b"__main__"
 
-loads: Callable[[bytes], object] = pickle.loads
+loads: Callable[[bytes], Any] = pickle.loads
 
 
 def is_plain(value: object) -> bool:
@@ -45,13 +47,10 @@ def is_plain(value: object) -> bool:
     kind = type(value)
     if kind in PLAIN:
         return True
-    # isinstance narrows for the checkers; the exact type is what counts: a named tuple is not plain
-    return (
-        kind is tuple
-        and isinstance(value, tuple)
-        and len(value) <= _LONGEST_PLAIN_TUPLE
-        and PLAIN.issuperset(map(type, value))
-    )
+    if kind is not tuple:  # by exact type: a named tuple is not plain
+        return False
+    row: tuple[object, ...] = cast(Any, value)
+    return len(row) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(map(type, row))
 
 
 def encode(value: object, functions_by_value: bool = True) -> Entry:
@@ -109,7 +108,6 @@ class FrameReader:
                 break
             with memoryview(buffer) as view, view[start + head : end] as body:
                 message = marshal.loads(body)
-            assert isinstance(message, tuple)
             start = end
             yield message
         if start:

@@ -2,13 +2,14 @@
 
 import threading
 from contextvars import Context, copy_context
+from typing import Any, cast
 
 from ._call import Call, Kind, name_of, short_repr
 from ._outcome import Item
 from ._wire import dumps
-from ._world import World, take_world
+from ._world import Variables, World, take_world
 
-__all__ = ["Work"]
+__all__ = ["Work", "as_call"]
 
 
 class Work:
@@ -18,9 +19,9 @@ class Work:
         self.number = number
         self.call = call
         self.functions_by_value = functions_by_value
-        self.function_name = name_of(call.function)
+        self.function_name: str = name_of(call.function)
         self.context: Context = copy_context()
-        self.caller = threading.current_thread()
+        self.caller: threading.Thread = threading.current_thread()
         # Items whose arguments could not be pickled; the worker answers for them by index only.
         self.unsent: dict[int, BaseException] = {}
         self.world: World | None = None
@@ -31,8 +32,8 @@ class Work:
         self.world = take_world()
         self.payload = dumps((self.call.function, int(self.call.kind), self._variables()))
 
-    def _variables(self) -> list[tuple[object, object]]:
-        sent: list[tuple[object, object]] = []
+    def _variables(self) -> Variables:
+        sent: Variables = []
         for pair in self.context.items():
             try:
                 dumps(pair)
@@ -49,15 +50,21 @@ class Work:
         elif self.call.kind is Kind.STAR:
             text = _arguments(value, {})
         else:
-            args, kwargs = value  # type: ignore[misc]  # what `Kind.APPLY` says an item is
-            text = _arguments(args, kwargs)
+            text = _arguments(*as_call(value))
         return Item(self.function_name, index, text)
+
+
+def as_call(item: object) -> tuple[tuple[object, ...], dict[str, object]]:
+    """Return the arguments that an item of `Kind.APPLY` holds."""
+    call: tuple[tuple[object, ...], dict[str, object]] = cast(Any, item)
+    return call
 
 
 def _arguments(args: object, kwargs: dict[str, object]) -> str:
     if not isinstance(args, tuple):
         return "*" + short_repr(args)
-    shown = [short_repr(value) for value in args[:6]] + ["..."] * (len(args) > 6)
+    row: tuple[object, ...] = cast(Any, args)
+    shown = [short_repr(value) for value in row[:6]] + ["..."] * (len(row) > 6)
     shown += [f"{name}={short_repr(value)}" for name, value in list(kwargs.items())[:6]]
     text = ", ".join(shown)
     return text if len(text) <= 160 else text[:157] + "..."

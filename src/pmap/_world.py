@@ -4,16 +4,17 @@ Taken at the caller when a call is made, put in place in the worker before the f
 so that the function means the same thing in both.
 """
 
+import copy
 import os
 import sys
-from contextvars import Context, ContextVar, copy_context
-from typing import TypeAlias
+from contextvars import Context, ContextVar
+from typing import Any, TypeAlias
 
-__all__ = ["Variables", "World", "apply_world", "context_of", "take_context", "take_world"]
+__all__ = ["Variables", "World", "apply_world", "context_of", "take_world"]
 
 # (current directory or None where it was deleted, environment, sys.path): plain values
 World: TypeAlias = tuple[str | None, dict[str, str], list[str]]
-Variables: TypeAlias = list[tuple["ContextVar[object]", object]]
+Variables: TypeAlias = list[tuple[ContextVar[object], object]]
 
 
 _last: tuple[object, World] | None = None
@@ -29,12 +30,11 @@ def take_world() -> World:
     path = [entry for entry in sys.path if type(entry) is str]
     # Decoding the environment takes longer than all the rest of a small call, and it hardly ever
     # changes; the encoded form behind it is one flat dict.
-    raw: object = getattr(os.environ, "_data", None)
-    if _last is not None and raw is not None and _last[0] == raw:
-        if _last[1][0] == directory and _last[1][2] == path:
-            return _last[1]
+    raw: Any = getattr(os.environ, "_data", None)
+    if _last is not None and _last == (raw, (directory, _last[1][1], path)):
+        return _last[1]
     world = (directory, os.environ.copy(), path)
-    _last = (dict(raw), world) if isinstance(raw, dict) else None
+    _last = None if raw is None else (copy.copy(raw), world)
     return world
 
 
@@ -51,11 +51,6 @@ def apply_world(world: World) -> None:
             del os.environ[name]
         os.environ.update(environment)
     sys.path[:] = path
-
-
-def take_context() -> Variables:
-    """Return the context variables that are set here, with their values."""
-    return list(copy_context().items())
 
 
 def context_of(variables: Variables) -> Context:

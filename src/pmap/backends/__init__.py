@@ -1,7 +1,7 @@
 """The small protocol that the driver speaks with whatever runs the items."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .._work import Work
 
@@ -48,7 +48,10 @@ class Gone(NamedTuple):
 Happening: TypeAlias = Ready | Finished | Gone
 
 
-class Backend(Protocol):
+Polled = TypeVar("Polled")
+
+
+class Backend(Protocol[Polled]):
     """Starts and stops workers, sends them chunks, tells what happened.
 
     Only the driver calls it, under its lock, with two exceptions: `poll`, which only the thread
@@ -81,11 +84,11 @@ class Backend(Protocol):
         """Pass on what the commands since the last flush left to be sent."""
         ...
 
-    def poll(self, timeout: float | None) -> object:
+    def poll(self, timeout: float | None) -> Polled:
         """Wait until something happens; return what `collect` needs to tell it."""
         ...
 
-    def collect(self, polled: object) -> Iterable[Happening]:
+    def collect(self, polled: Polled) -> Iterable[Happening]:
         """Tell what happened, in order.
 
         Each happening is to be answered before the next is asked for: until a worker is told of as

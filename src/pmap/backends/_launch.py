@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Protocol
 
 from .. import _arena, _child, _template
@@ -286,14 +286,15 @@ class _Forked:
 def _interpreter(kind: str, sock: socket.socket) -> "subprocess.Popen[bytes]":
     if not sys.executable:
         raise OSError("sys.executable is empty, so no interpreter can be started")
-    flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # private, and what multiprocessing itself uses
+    # Private, and what multiprocessing uses: -X, -W and the like. typeshed does not know it.
+    flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
     command = [sys.executable, *flags, "-P", "-c", _CODE, _PACKAGE, kind, str(sock.fileno())]
     with _sigint_blocked():
         return subprocess.Popen(command, pass_fds=[sock.fileno()], stdin=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager
-def _sigint_blocked() -> Iterator[None]:
+def _sigint_blocked() -> Generator[None, None, None]:
     """Block Ctrl-C for what is started here, until it has its own handler."""
     if not hasattr(signal, "pthread_sigmask"):
         yield

@@ -3,11 +3,12 @@
 import threading
 from collections.abc import Callable
 from time import perf_counter
+from typing import Any
 
 from .._call import Kind
 from .._outcome import settle
 from .._process import item_threads
-from .._work import Work
+from .._work import Work, as_call
 from . import Finished
 
 __all__ = ["run_chunk"]
@@ -53,8 +54,9 @@ def _call(work: Work, item: object) -> object:
     if work.call.kind is Kind.EACH:
         return function(item)
     if work.call.kind is Kind.STAR:
-        return function(*item)  # type: ignore[misc]  # a row that is none is the item's TypeError
-    args, kwargs = item  # type: ignore[misc]  # what `Kind.APPLY` says an item is
+        row: Any = item  # one that is no row is the item's TypeError
+        return function(*row)
+    args, kwargs = as_call(item)
     return function(*args, **kwargs)
 
 

@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from .. import _child
 from .._arena import SIZE as ARENA_SIZE
@@ -27,6 +28,9 @@ _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
 _INITIALIZER = Item("initializer", 0, "...")
 _PIECE = 1 << 18  # bytes read or written at a time: enough to keep the calls few
+
+
+_Polled: TypeAlias = list[tuple[selectors.SelectorKey, int]]
 
 
 @dataclass(slots=True, eq=False)
@@ -134,7 +138,9 @@ class ProcessBackend:
         self._world = take_world()
         return frame((_child.SETUP, self._world, list(sys.argv), initializer))
 
-    def _start_process(self, worker: int, ours: socket.socket, theirs: socket.socket) -> _launch.Handle:
+    def _start_process(
+        self, worker: int, ours: socket.socket, theirs: socket.socket
+    ) -> _launch.Handle:
         if self._method == "spawn":
             return _launch.start_spawn(theirs)
         if self._method == "fork":
@@ -244,15 +250,15 @@ class ProcessBackend:
 
     # --- what happens --------------------------------------------------------------------------
 
-    def poll(self, timeout: float | None) -> list[tuple[selectors.SelectorKey, int]]:
+    def poll(self, timeout: float | None) -> _Polled:
         if self._failed:
             timeout = 0
         return self._open().select(timeout)
 
-    def collect(self, polled: object) -> Iterator[Happening]:
+    def collect(self, polled: _Polled) -> Iterator[Happening]:
         failed, self._failed = self._failed, []
         yield from failed
-        assert isinstance(polled, list)
+        source: _Link | _launch.Template | None
         for key, mask in polled:
             source = key.data
             if source is None:
@@ -297,28 +303,19 @@ class ProcessBackend:
     def _take(self, link: _Link, message: Message) -> Happening | None:
         what = message[0]
         if what == _child.RESULTS:
-            _, serial, entries, last, elapsed = message
-            if isinstance(entries, tuple):
-                entries = memoryview(entries[1]).cast(entries[0]).tolist()
-            assert isinstance(entries, list)
-            assert isinstance(elapsed, float)
+            _, serial, results, last, elapsed = message
             assert link.chunks[0].serial == serial
-            return self._finished(link, entries, bool(last), elapsed)
+            return self._finished(link, _unpacked(results), last, elapsed)
         if what == _child.READY:
             link.ready = True
             return Ready(link.number)
         if what == _child.BEGUN:
-            assert isinstance(message[1], int)
             link.begun = message[1]
         else:
-            record = message[1]
-            assert isinstance(record, list)
-            link.broken = restore(record, _INITIALIZER)
+            link.broken = restore(message[1], _INITIALIZER)
         return None
 
-    def _finished(
-        self, link: _Link, entries: list[Entry], last: bool, elapsed: float
-    ) -> Finished:
+    def _finished(self, link: _Link, entries: list[Entry], last: bool, elapsed: float) -> Finished:
         sent = link.chunks[0]
         start = sent.start + sent.received
         sent.received += len(entries)
@@ -439,6 +436,14 @@ class ProcessBackend:
             self._selector = self._wakers = None
 
 
+def _unpacked(results: list[Entry] | tuple[Literal["q", "d"], bytes]) -> list[Entry]:
+    """Return results as a list, also those that came as the bytes of a lane."""
+    if isinstance(results, list):
+        return results
+    lane, data = results
+    return [*memoryview(data).cast(lane)]
+
+
 def _open_entries(
     work: Work, start: int, entries: list[Entry]
 ) -> tuple[list[object], dict[int, Exception]]:
@@ -449,7 +454,8 @@ def _open_entries(
     values: list[object] = []
     for offset, entry in enumerate(entries):
         value: object = None
-        if not isinstance(entry, list):
+        plain = type(entry) is not list
+        if plain:
             value = entry
         elif len(entry) == 1:
             try:
@@ -459,8 +465,8 @@ def _open_entries(
             except BaseException as error:  # whatever the object's own unpickling does
                 failures[offset] = unloaded_result(error, work.item(start + offset))
         elif start + offset in work.unsent:
-            error = work.unsent.pop(start + offset)
-            failures[offset] = unsent_argument(error, work.item(start + offset))
+            unsent = work.unsent.pop(start + offset)
+            failures[offset] = unsent_argument(unsent, work.item(start + offset))
         else:
             failures[offset] = restore(entry, work.item(start + offset))
         values.append(value)

@@ -73,8 +73,7 @@ class SerialBackend:
             return [Finished(worker, work, start, [], {}, True, 0.0)]
         return [run_chunk(worker, work, start, stop, lambda: work.number not in self._forgotten)]
 
-    def collect(self, polled: object) -> list[Happening]:
-        assert isinstance(polled, list)
+    def collect(self, polled: list[Happening]) -> list[Happening]:
         happened, self._happened = self._happened + polled, []
         if not self._holds:
             self._forgotten.clear()

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
@@ -65,11 +66,8 @@ class ThreadBackend:
                 happened.put(Finished(worker, work, start, [], {}, True, 0.0))
             else:
                 # Looked at before each item: a chunk whose job is over ends there.
-                happened.put(
-                    run_chunk(
-                        worker, work, start, stop, lambda n=work.number: self._wanted(state, n)
-                    )
-                )
+                wanted = partial(self._wanted, state, work.number)
+                happened.put(run_chunk(worker, work, start, stop, wanted))
             del chunk, work  # or the items would live until the next chunk comes
         happened.put(Gone(worker, begun=False))
 
@@ -106,8 +104,7 @@ class ThreadBackend:
         except Empty:
             return happened
 
-    def collect(self, polled: object) -> list[Happening]:
-        assert isinstance(polled, list)
+    def collect(self, polled: list[Happening | None]) -> list[Happening]:
         for happening in polled:
             if isinstance(happening, Gone):
                 del self._threads[happening.worker]

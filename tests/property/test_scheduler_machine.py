@@ -1,0 +1,176 @@
+"""The scheduler through thousands of schedules that crash, fail, cancel and end it, with no process.
+
+What must hold is written in `simulated.World`, which checks every command and every state. Here are
+two ways to invent schedules: Hypothesis, which shrinks what it finds to a few lines, and a plain
+random walk, which is quick enough for tens of thousands.
+
+``PMAP_SCHEDULES=100000`` walks further; a failure names its seed.
+"""
+
+import os
+import random
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from tests.property.simulated import DURATIONS, Fate, World, fates_of
+
+WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "6000"))
+BATCH: Final = 1000  # walks in one test, which has a time limit
+
+chunksizes = st.none() | st.integers(1, 7)
+marks = st.lists(st.tuples(st.integers(0, 39), st.sampled_from(Fate)), max_size=4)
+
+
+class SchedulerMachine(RuleBasedStateMachine):
+    """A pool's life, in an order nobody would think of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(1)
+        self.starts_fail = False
+
+    @initialize(
+        limit=st.integers(1, 5),
+        max_chunks=st.none() | st.integers(1, 3),
+        can_kill=st.booleans(),
+        starts_fail=st.booleans(),
+    )
+    def open(
+        self, limit: int, max_chunks: int | None, can_kill: bool, starts_fail: bool
+    ) -> None:
+        self.world = World(limit, max_chunks, can_kill)
+        self.starts_fail = starts_fail
+
+    @precondition(lambda self: not self.world.closed)
+    @rule(
+        size=st.integers(0, 40),
+        chunksize=chunksizes,
+        collect=st.booleans(),
+        stop=st.booleans(),
+        marks=marks,
+    )
+    def submit(
+        self,
+        size: int,
+        chunksize: int | None,
+        collect: bool,
+        stop: bool,
+        marks: list[tuple[int, Fate]],
+    ) -> None:
+        fates = fates_of(size, marks)
+        self.world.submit(size, chunksize, collect=collect, stop=stop, fates=fates)
+
+    @rule(tape=st.binary(min_size=1, max_size=60), duration=st.sampled_from(DURATIONS))
+    def time_passes(self, tape: bytes, duration: float) -> None:
+        self.world.duration = duration
+        self.world.advance(tape)
+
+    @precondition(lambda self: self.world.workers)
+    @rule(which=st.integers(0, 4))
+    def kill_from_outside(self, which: int) -> None:
+        workers = list(self.world.workers.values())
+        self.world.die(workers[which % len(workers)])
+
+    @precondition(lambda self: self.world.jobs)
+    @rule(which=st.integers(0, 9))
+    def cancel(self, which: int) -> None:
+        self.world.cancel(self.world.jobs[which % len(self.world.jobs)])
+
+    @rule()
+    def everything_happens(self) -> None:
+        self.world.run_out()
+
+    @precondition(lambda self: not self.world.closed)
+    @rule()
+    def prestart(self) -> None:
+        self.world.prestart()
+
+    @rule()
+    def retire(self) -> None:
+        self.world.retire()
+
+    @rule()
+    def close(self) -> None:
+        self.world.close()
+
+    @rule()
+    def terminate(self) -> None:
+        self.world.terminate()
+
+    def teardown(self) -> None:
+        end_of(self.world, self.starts_fail)
+
+
+def end_of(world: World, starts_fail: bool) -> None:
+    """Let a world come to its end, and check that nothing is left of it."""
+    world.run_out(starts_fail)
+    assert not world.open_jobs()
+    world.close()
+    world.run_out(starts_fail)
+    assert not world.workers
+    assert not world.scheduler.busy
+    world.check_books()
+
+
+TestScheduler = SchedulerMachine.TestCase
+TestScheduler.settings = settings(
+    max_examples=int(os.environ.get("PMAP_EXAMPLES", "400")),
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def walk(seed: int) -> None:
+    """One random life of a pool; the same seed gives the same."""
+    rng = random.Random(seed)
+    world = World(rng.randint(1, 5), rng.choice((None, None, 1, 2)), rng.random() < 0.7)
+    wild = rng.random() < 0.5  # else nobody dies but by an item, and the outcome is known
+    try:
+        for _ in range(rng.randint(1, 12)):
+            if rng.random() < 0.5:
+                submit_one(world, rng)
+            elif rng.random() < 0.1 and world.jobs:
+                world.cancel(world.jobs[rng.randrange(len(world.jobs))])
+            elif rng.random() < 0.1:
+                rng.choice((world.prestart, world.retire))()
+            elif rng.random() < 0.2:
+                world.run_out()
+            world.duration = rng.choice(DURATIONS)
+            tape = rng.randbytes(rng.randint(0, 60))
+            world.advance(tape if wild else bytes(byte & 0xEF for byte in tape))
+        if wild and rng.random() < 0.2:
+            rng.choice((world.close, world.terminate))()
+        end_of(world, starts_fail=wild and rng.random() < 0.3)
+        if not wild:
+            for job in world.jobs.values():
+                world.check_law_of_errors(job)
+    except BaseException as error:
+        error.add_note(f"walk({seed}):\n{world}")
+        raise
+
+
+def submit_one(world: World, rng: random.Random) -> None:
+    """Submit a job that may be anything."""
+    size = rng.choice((0, 1, rng.randint(2, 6), rng.randint(0, 40)))
+    kinds = list(Fate)
+    fates = fates_of(
+        size, [(rng.randrange(40), rng.choice(kinds)) for _ in range(rng.choice((0, 0, 1, 3)))]
+    )
+    world.submit(
+        size,
+        rng.choice((None, rng.randint(1, 7))),
+        collect=rng.random() < 0.3,
+        stop=rng.random() < 0.6,
+        fates=fates,
+    )
+
+
+@pytest.mark.parametrize("first", range(0, WALKS, BATCH))
+def test_random_walks(first: int) -> None:
+    for seed in range(first, min(first + BATCH, WALKS)):
+        walk(seed)
