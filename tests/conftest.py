@@ -33,27 +33,24 @@ if TYPE_CHECKING:
 Warm: TypeAlias = Callable[..., Map]
 
 HARD_LIMIT = 90.0  # seconds for a test, fixtures included: generous on a busy machine
-_stderr = 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let forks be forks, and find the stderr that capturing does not hide."""
-    global _stderr
-    _stderr = config.stash.get(fault_handler_stderr_fd_key, 2)
+    """Let forks be forks, and workers dump their stacks when a hang makes us abort them."""
     # The start method "fork" is tested here, and pytest's own helpers have threads.
     config.addinivalue_line("filterwarnings", "ignore:.*multi-threaded, use of fork:DeprecationWarning")
-    # Workers dump their stacks when a hang makes us abort them.
     os.environ["PYTHONFAULTHANDLER"] = "1"
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """End a test that hangs, with everybody's stack."""
-    early = threading.Timer(HARD_LIMIT - 5, show_descendants, (_stderr,))
+    stderr = item.config.stash[fault_handler_stderr_fd_key]  # the one that capturing does not hide
+    early = threading.Timer(HARD_LIMIT - 5, show_descendants, (stderr,))
     early.name = "tests-watchdog"
     early.daemon = True
     early.start()
-    faulthandler.dump_traceback_later(HARD_LIMIT, exit=True, file=_stderr)
+    faulthandler.dump_traceback_later(HARD_LIMIT, exit=True, file=stderr)
     try:
         return (yield)
     finally:

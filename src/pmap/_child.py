@@ -34,7 +34,7 @@ from typing import Any, Literal, NoReturn, TypeAlias
 
 from . import _process
 from ._arena import LANE_SLOTS, LANES, Arena
-from ._outcome import ARGUMENT, FUNCTION, RESULT, capture, capture_transport
+from ._record import ARGUMENT, FUNCTION, RESULT, capture, capture_transport
 from ._wire import PLAIN, Entry, FrameReader, Message, encode, frame, is_plain, loads
 from ._world import Variables, World, apply_world, context_of
 
@@ -206,8 +206,8 @@ class Worker:
             self._jobs.pop(message[1], None)
         elif message[0] == CHUNK:
             _, job, serial, entries = message
-            is_range = type(entries) is tuple
-            items: Sequence[Entry] = range(*entries) if is_range else entries
+            kind: type = type(entries)
+            items: Sequence[Entry] = range(*entries) if kind is tuple else entries
             # A forgotten job's chunk is answered all the same: the caller counts the answers.
             if job not in self._jobs or (self._inbox and self._void(job)):
                 self._send((RESULTS, serial, [], True, 0.0))

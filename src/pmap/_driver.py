@@ -39,7 +39,7 @@ from ._errors import (
     WorkerStartError,
 )
 from ._job import Job
-from ._outcome import describe
+from ._record import describe
 from ._work import Work
 from .backends import Backend, Finished, Gone, Happening, Ready
 

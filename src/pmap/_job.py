@@ -4,7 +4,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from ._errors import CancelledError
-from ._outcome import Failure, format_traceback
+from ._outcome import Failure
+from ._record import format_traceback
 from ._work import Work
 
 __all__ = ["Job"]

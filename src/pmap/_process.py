@@ -1,6 +1,5 @@
 """What this process is: the caller's, or a worker."""
 
-import importlib.util
 import sys
 import threading
 import types
@@ -42,6 +41,8 @@ def finish_package_on_demand() -> None:
 
 
 def _run_init(package: types.ModuleType) -> None:
+    import importlib.util
+
     path = package.__path__[0]
     spec = importlib.util.spec_from_file_location(
         _PACKAGE, f"{path}/__init__.py", submodule_search_locations=[path]

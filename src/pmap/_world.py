@@ -4,7 +4,6 @@ Taken at the caller when a call is made, put in place in the worker before the f
 so that the function means the same thing in both.
 """
 
-import copy
 import os
 import sys
 from contextvars import Context, ContextVar
@@ -34,7 +33,7 @@ def take_world() -> World:
     if _last is not None and _last == (raw, (directory, _last[1][1], path)):
         return _last[1]
     world = (directory, os.environ.copy(), path)
-    _last = None if raw is None else (copy.copy(raw), world)
+    _last = None if raw is None else (dict(raw), world)
     return world
 
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from pmap._scheduler import (
     MAX_START_FAILURES,
+    MOST_HELD,
     Close,
     Command,
     Event,
@@ -38,7 +39,7 @@ from pmap._scheduler import (
     WorkerReady,
 )
 
-DEPTH: Final = 2  # chunks that a worker may hold: the one it runs, and the one behind it
+TRIES: Final = 3  # deaths with a chunk that had not begun, after which an item may be given up
 # Seconds that an item takes: those that make chunks small, large, and sent ahead or not.
 DURATIONS: Final = (0.0, 1e-6, 1e-4, 0.002, 0.03, 2.0)
 _STEPS: Final = 50_000  # moves after which a world that is to come to its end never will
@@ -66,6 +67,7 @@ class Job:
     given: set[int] = field(default_factory=set[int])  # held by workers, or over
     finished: set[int] = field(default_factory=set[int])  # as the scheduler was told
     failed: set[int] = field(default_factory=set[int])  # of these, those without a result
+    tries: dict[int, int] = field(default_factory=dict[int, int])  # chunks that never began
     cancelled: bool = False
     over: Command | None = None
 
@@ -165,6 +167,7 @@ class World:
         self.start_failures = 0
         self.log: list[Event | Command] = []
         self._losing: LoseItem | None = None
+        self._may_lose: LoseItem | None = None
 
     def __repr__(self) -> str:
         return "\n".join(map(repr, self.log))
@@ -314,17 +317,27 @@ class World:
         del self.workers[worker.id]
         if not worker.ready and not worker.leaving:
             self.start_failures += 1
-        if begun and worker.holds:
+        self._may_lose = None
+        if worker.holds:
             chunk = worker.holds[0]
             job = chunk.job
             if job.over is None and chunk.next < min(chunk.stop, job.end):
-                assert worker.innocent, f"item {chunk.next} of {job.id} fell to a kill of ours"
-                self._losing = LoseItem(job.id, chunk.next, worker.id)
-                job.finished.add(chunk.next)
-                job.failed.add(chunk.next)
-                chunk.next += 1
+                losing = LoseItem(job.id, chunk.next, worker.id)
+                if begun:
+                    assert worker.innocent, f"item {chunk.next} of {job.id} fell to a kill of ours"
+                    self._losing = losing
+                    self._lose(job, chunk.next)
+                    chunk.next += 1
+                elif job.tries.setdefault(chunk.next, 0) + 1 >= TRIES:
+                    self._may_lose = losing
+                job.tries[chunk.start] = job.tries.get(chunk.start, 0) + 1
         for chunk in worker.holds:
             chunk.job.given.difference_update(range(chunk.next, chunk.stop))
+
+    def _lose(self, job: Job, index: int) -> None:
+        job.finished.add(index)
+        job.failed.add(index)
+        job.given.add(index)
 
     # --- time passes ---------------------------------------------------------------------------
 
@@ -401,9 +414,11 @@ class World:
                 worker.inbox.append(Quit())
             case KillWorker(number):
                 self._kill(self.workers[number])
-            case LoseItem():
-                assert command == self._losing, f"{command}, but it was {self._losing}"
-                self._losing = None
+            case LoseItem(id, index):
+                if command != self._losing:
+                    assert command == self._may_lose, f"{command}, but it was {self._losing}"
+                    self._lose(self.jobs[id], index)
+                self._losing = self._may_lose = None
             case ForgetJob(number, id):
                 worker = self.workers[number]
                 assert self.jobs[id].over is None, "the driver knows it no more"
@@ -437,7 +452,7 @@ class World:
         worker.inbox.append(chunk)
         worker.told.add(job.id)
         worker.taken += 1
-        assert len(worker.holds) <= DEPTH, "too many chunks for a worker"
+        assert len(worker.holds) <= MOST_HELD, "too many chunks for a worker"
         assert self.max_chunks is None or worker.taken <= self.max_chunks
 
     def _kill(self, worker: Worker) -> None:

@@ -454,8 +454,8 @@ def _open_entries(
     values: list[object] = []
     for offset, entry in enumerate(entries):
         value: object = None
-        plain = type(entry) is not list
-        if plain:
+        kind: type = type(entry)
+        if kind is not list:
             value = entry
         elif len(entry) == 1:
             try:
