@@ -9,7 +9,7 @@ always a little behind: that is where the races are.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
@@ -206,8 +206,10 @@ class World:
         """Let the idle workers go, and see that they are told."""
         unused = not self.open_jobs()
         go = [w for w in self.workers.values() if w.idle or (unused and not w.holds)]
+        stay = [w for w in self.workers.values() if w not in go and not w.leaving]
         self.tell(Retire())
         assert all(worker.leaving for worker in go), "an idle worker stays"
+        assert not any(worker.leaving for worker in stay), "a worker goes that is needed"
 
     def close(self) -> None:
         """Close the pool."""
@@ -554,8 +556,3 @@ def fates_of(size: int, marks: Iterable[tuple[int, Fate]]) -> dict[int, Fate]:
     """Return which of `size` items end badly, and how."""
     return {index % size: fate for index, fate in marks} if size else {}
 
-
-def spans(chunks: Iterable[SendChunk]) -> Iterator[tuple[int, int]]:
-    """Yield from where to where each chunk goes."""
-    for chunk in chunks:
-        yield chunk.start, chunk.stop

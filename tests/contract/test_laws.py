@@ -1,0 +1,804 @@
+"""The laws that every backend and start method keeps (docs/design.md, "The laws").
+
+Order is made by files that an item waits for, never by time.
+"""
+
+import asyncio
+import multiprocessing
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from functools import partial
+from itertools import starmap
+from multiprocessing.pool import RemoteTraceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from pmap import (
+    Apply,
+    AsyncResult,
+    CancelledError,
+    ControlFlowError,
+    Failure,
+    Map,
+    Pool,
+    StarMap,
+    papply,
+    pmap,
+    pstarmap,
+)
+from tests.helpers import (
+    BACKENDS,
+    PATIENCE,
+    Bare,
+    Settings,
+    TwoArguments,
+    changed_directory,
+    mark,
+    marks,
+    square,
+    until,
+    wait_for_file,
+    work_pid,
+)
+
+if TYPE_CHECKING:
+    from pmap import Options
+
+many = settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+SIZES = st.one_of(st.none(), st.integers(1, 12))
+PROCESSES = st.integers(1, 4)
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(),
+    st.binary(),
+    st.tuples(st.integers(), st.text()),
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=3),
+    st.sets(st.integers(), max_size=3),
+)
+
+
+def options(backend: Settings, processes: int = 2) -> "Options":
+    """Return the options for a backend."""
+    return {
+        "backend": backend.backend,
+        "start_method": backend.start_method,
+        "processes": processes,
+    }
+
+
+@pytest.fixture
+def each(backend: Settings) -> Map:
+    """`pmap` on two warm workers."""
+    return pmap.using(**options(backend))
+
+
+@pytest.fixture
+def star(backend: Settings) -> StarMap:
+    """`pstarmap` on two warm workers."""
+    return pstarmap.using(**options(backend))
+
+
+@pytest.fixture
+def one(backend: Settings) -> Apply:
+    """`papply` on two warm workers."""
+    return papply.using(**options(backend))
+
+
+@pytest.fixture(params=[b for b in BACKENDS if b.name != "serial"], ids=lambda b: b.name)
+def concurrent(request: pytest.FixtureRequest) -> Settings:
+    """The backends on which items run beside each other."""
+    assert isinstance(request.param, Settings)
+    return request.param
+
+
+# --- law 1: result -----------------------------------------------------------------------------
+
+
+def twice(value: object) -> tuple[object, object, str]:
+    """Return something made of `value`."""
+    return value, value, repr(value)
+
+
+def pair(x: object, y: object, *more: object, **named: object) -> object:
+    """Return the arguments."""
+    return x, y, more, sorted(named.items())
+
+
+@many
+@given(values=st.lists(VALUES, max_size=30), size=SIZES, processes=PROCESSES)
+@example(values=[], size=None, processes=1)
+@example(values=[0], size=12, processes=4)
+def test_map_is_map(
+    backend: Settings, values: list[Any], size: int | None, processes: int
+) -> None:
+    verb = pmap.using(**options(backend, processes), chunksize=size)
+    assert verb(twice, values) == list(map(twice, values))
+    assert verb.async_(twice, iter(values)).get(PATIENCE) == list(map(twice, values))
+    assert verb.collecting(twice, values) == list(map(twice, values))
+
+
+@many
+@given(rows=st.lists(st.tuples(VALUES, VALUES), max_size=20), size=SIZES, processes=PROCESSES)
+def test_starmap_is_starmap(
+    backend: Settings, rows: list[tuple[Any, Any]], size: int | None, processes: int
+) -> None:
+    verb = pstarmap.using(**options(backend, processes), chunksize=size)
+    assert verb(pair, rows) == list(starmap(pair, rows))
+    assert verb.async_(pair, iter(rows)).get(PATIENCE) == list(starmap(pair, rows))
+    assert verb.collecting(pair, rows) == list(starmap(pair, rows))
+
+
+@many
+@given(
+    xs=st.lists(st.integers(), max_size=20),
+    ys=st.lists(st.text(), max_size=20),
+    zs=st.lists(st.integers(), max_size=20),
+    size=SIZES,
+)
+def test_several_iterables_stop_at_the_shortest(
+    backend: Settings, xs: list[int], ys: list[str], zs: list[int], size: int | None
+) -> None:
+    verb = pmap.using(**options(backend), chunksize=size)
+    assert verb(pair, xs, ys) == list(map(pair, xs, ys))
+    assert verb(pair, xs, ys, zs) == list(map(pair, xs, ys, zs))
+
+
+@many
+@given(x=VALUES, y=VALUES, named=st.dictionaries(st.sampled_from("abc"), VALUES))
+def test_apply_is_a_call(backend: Settings, x: Any, y: Any, named: dict[str, Any]) -> None:
+    verb = papply.using(**options(backend))
+    assert verb(pair, x, y, 3, **named) == pair(x, y, 3, **named)
+    assert verb.async_(pair, x, y, **named).get(PATIENCE) == pair(x, y, **named)
+
+
+def test_large_values(each: Map) -> None:
+    # Larger than any pipe's or socket's buffer, both ways, in many chunks at a time.
+    values = [bytes([n]) * 3_000_000 for n in range(8)]
+    assert each(reverse, values, chunksize=2) == values
+
+
+def reverse(data: bytes) -> bytes:
+    """Return `data`, reversed."""
+    return data[::-1]
+
+
+def test_many_items(each: Map) -> None:
+    assert each(square, range(20_000)) == [x * x for x in range(20_000)]
+
+
+def test_infinite_second_iterable(each: Map) -> None:
+    from itertools import count
+
+    assert each(pow, [1, 2, 3], count()) == [1, 2, 9]
+
+
+# --- law 2: error ------------------------------------------------------------------------------
+
+
+def fail_in(failing: frozenset[int], folder: str, x: int) -> int:
+    """Note that `x` began; raise for some."""
+    mark(folder, x)
+    if x in failing:
+        raise TwoArguments(x, "on purpose")
+    return x * x
+
+
+def serial_error(failing: set[int]) -> int:
+    """Return where the serial loop would have failed."""
+    return min(failing)
+
+
+@many
+@given(
+    failing=st.sets(st.integers(0, 19), min_size=1, max_size=6),
+    size=SIZES,
+    processes=PROCESSES,
+    verb=st.sampled_from(["pmap", "pstarmap"]),
+)
+def test_the_error_is_the_serial_loops(
+    backend: Settings, failing: set[int], size: int | None, processes: int, verb: str
+) -> None:
+    first = serial_error(failing)
+    with tempfile.TemporaryDirectory() as folder:
+        function = partial(fail_in, frozenset(failing), folder)
+        chosen: Callable[[], object]
+        if verb == "pmap":
+            each = pmap.using(**options(backend, processes), chunksize=size)
+            chosen = partial(each, function, range(20))
+        else:
+            star = pstarmap.using(**options(backend, processes), chunksize=size)
+            chosen = partial(star, function, [(x,) for x in range(20)])
+        with pytest.raises(TwoArguments) as caught:
+            chosen()
+        began = marks(folder)
+        assert len(set(began)) == len(began)  # law 3
+        assert {str(x) for x in range(first + 1)} <= set(began)
+    error = caught.value
+    assert (error.code, error.reason) == (first, "on purpose")
+    assert error.args == (f"{first}: on purpose",)
+    notes = error.__notes__
+    assert notes == [f"pmap: item {first}, partial(fail_in)({first})"]
+    if backend.processes:
+        assert isinstance(error.__cause__, RemoteTraceback)
+        assert 'raise TwoArguments(x, "on purpose")' in str(error.__cause__)
+        assert f"TwoArguments: {first}: on purpose" in str(error.__cause__)
+    else:
+        import traceback
+
+        assert "in fail_in" in "".join(traceback.format_exception(error))
+
+
+@many
+@given(failing=st.sets(st.integers(0, 19), max_size=20), size=SIZES, processes=PROCESSES)
+def test_collecting_stops_nothing(
+    backend: Settings, failing: set[int], size: int | None, processes: int
+) -> None:
+    verb = pmap.using(**options(backend, processes), chunksize=size).collecting
+    with tempfile.TemporaryDirectory() as folder:
+        answers = verb(partial(fail_in, frozenset(failing), folder), range(20))
+        assert sorted(map(int, marks(folder))) == list(range(20))
+    for x, answer in enumerate(answers):
+        if x in failing:
+            assert isinstance(answer, Failure)
+            assert isinstance(answer.error, TwoArguments)
+            assert (answer.error.code, answer.index, answer.input) == (x, x, str(x))
+            assert "TwoArguments" in answer.traceback
+        else:
+            assert answer == x * x
+
+
+def first_fails(folder: str, x: int) -> int:
+    """Note that `x` began. Item 0 fails when another worker is in; the others are slow."""
+    mark(folder, x)
+    if x == 0:
+        raise LookupError("the first")
+    return x
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_later_items_stop(each: Map, backend: Settings, size: int, tmp_path: Path) -> None:
+    total = 2_000
+    with pytest.raises(LookupError, match="the first"):
+        each(partial(first_fails, str(tmp_path)), range(total), chunksize=size)
+    began = len(marks(tmp_path))
+    # No promise of how few, as others run while the first fails; but not nearly all.
+    assert began < total // 2
+    assert each(square, range(5)) == [0, 1, 4, 9, 16]
+    assert len(marks(tmp_path)) == began  # none began after the failure was raised
+
+
+def one_waits_one_fails(folder: str, x: int) -> int:
+    """Item 1 never ends by itself; item 0 fails once item 1 has begun."""
+    mark(folder, x)
+    if x == 0:
+        until(lambda: "1" in marks(folder), "item 1 beginning")
+        raise LookupError("the first")
+    wait_for_file(os.path.join(folder, "go"))
+    return x
+
+
+def test_a_running_later_item_does_not_hold_up_the_error(
+    concurrent: Settings, tmp_path: Path
+) -> None:
+    verb = pmap.using(**options(concurrent))
+    try:
+        with pytest.raises(LookupError, match="the first"):
+            verb(partial(one_waits_one_fails, str(tmp_path)), range(4), chunksize=1)
+        assert sorted(marks(tmp_path)) == ["0", "1"]
+    finally:
+        (tmp_path / "go").touch()  # a thread cannot be killed
+    assert verb(square, range(5)) == [0, 1, 4, 9, 16]
+    assert sorted(marks(tmp_path)) == ["0", "1"]
+
+
+def the_later_fails_first(folder: str, x: int) -> int:
+    """Item 1 fails at once; item 0 fails when item 1 has."""
+    mark(folder, x)
+    if x == 1:
+        Path(folder, "failed").touch()
+        raise LookupError("the second")
+    if x == 0:
+        wait_for_file(os.path.join(folder, "failed"))
+        raise ValueError("the first")
+    return x
+
+
+def test_an_earlier_item_that_fails_later_wins(concurrent: Settings, tmp_path: Path) -> None:
+    verb = pmap.using(**options(concurrent))
+    with pytest.raises(ValueError, match="the first"):
+        verb(partial(the_later_fails_first, str(tmp_path)), range(50), chunksize=1)
+
+
+def test_wrong_row_is_its_own_error(star: StarMap) -> None:
+    rows: list[Any] = [(1, 2), (3,), 4]
+    with pytest.raises(TypeError) as caught:
+        star(pair, rows)
+    assert caught.value.__notes__ == ["pmap: item 1, pair(3)"]
+    answers: list[Any] = star.collecting(pair, rows)
+    assert answers[0] == pair(1, 2)
+    assert [answer.index for answer in answers[1:]] == [1, 2]
+    assert all(isinstance(answer.error, TypeError) for answer in answers[1:])
+
+
+def control_flow(name: str) -> object:
+    """Raise what must not reach the caller bare."""
+    kinds: dict[str, type[BaseException]] = {
+        "exit": SystemExit,
+        "interrupt": KeyboardInterrupt,
+        "generator": GeneratorExit,
+        "stop": StopIteration,
+        "bare": Bare,
+        "cancelled": asyncio.CancelledError,
+    }
+    if name in kinds:
+        raise kinds[name](7)
+    return name
+
+
+@pytest.mark.parametrize("name", ["exit", "generator", "stop", "bare", "cancelled"])
+def test_control_flow_arrives_as_an_error(each: Map, one: Apply, name: str) -> None:
+    answers: list[Any] = each.collecting(control_flow, ["a", name, "b"], chunksize=3)
+    assert (answers[0], answers[2]) == ("a", "b")
+    assert isinstance(answers[1], Failure)
+    assert isinstance(answers[1].error, ControlFlowError)
+    with pytest.raises(ControlFlowError) as caught:
+        one(control_flow, name)
+    assert caught.value.__cause__ is not None
+    assert caught.value.__cause__.args == (7,)
+    with pytest.raises(ControlFlowError):
+        list(each(control_flow, ["a", name]))
+
+
+def test_error_of_the_iterable_is_the_callers(each: Map, tmp_path: Path) -> None:
+    def broken() -> Iterator[int]:
+        yield 1
+        raise LookupError("of the input")
+
+    with pytest.raises(LookupError, match="of the input"):
+        each(partial(first_fails, str(tmp_path)), broken())
+    assert marks(tmp_path) == []
+
+
+# --- law 4: order ------------------------------------------------------------------------------
+
+
+def zero_is_last(folder: str, total: int, x: int) -> int:
+    """Item 0 ends when all others have ended."""
+    if x == 0:
+        until(lambda: len(marks(folder)) == total - 1, "all others' end")
+    mark(folder, x)
+    return x
+
+
+def test_order_is_the_inputs(concurrent: Settings, tmp_path: Path) -> None:
+    verb = pmap.using(**options(concurrent))
+    assert verb(partial(zero_is_last, str(tmp_path), 20), range(20), chunksize=1) == list(range(20))
+    assert marks(tmp_path)[-1] == "0"
+
+
+# --- law 5: blocking ---------------------------------------------------------------------------
+
+
+def answer_when_told(folder: str, x: int) -> int:
+    """Wait for the file `go`."""
+    mark(folder, x)
+    wait_for_file(os.path.join(folder, "go"))
+    return x * x
+
+
+def started(concurrent: Settings, folder: Path, total: int = 3) -> AsyncResult[list[int]]:
+    """Return a call of which two items have begun and none can end before the file `go`."""
+    verb = pmap.using(**options(concurrent))
+    later = verb.async_(partial(answer_when_told, str(folder)), range(total), chunksize=1)
+    until(lambda: len(marks(folder)) == min(2, total), "two items' beginning")
+    return later
+
+
+@pytest.mark.parametrize("verb", ["pmap", "pstarmap", "papply"])
+def test_async_returns_before_its_function_ran(
+    concurrent: Settings, tmp_path: Path, verb: str
+) -> None:
+    function = partial(answer_when_told, str(tmp_path))
+    later: AsyncResult[Any]
+    if verb == "pmap":
+        later = pmap.using(**options(concurrent)).async_(function, [3])
+    elif verb == "pstarmap":
+        later = pstarmap.using(**options(concurrent)).async_(function, [(3,)])
+    else:
+        later = papply.using(**options(concurrent)).async_(function, 3)
+    assert not later.ready()
+    # It runs while the caller does something else: nobody asks for the result until it has begun.
+    until(lambda: marks(tmp_path) == ["3"], "the beginning")
+    assert not later.ready()
+    (tmp_path / "go").touch()
+    assert later.get(PATIENCE) == (9 if verb == "papply" else [9])
+    assert later.ready()
+
+
+def test_async_runs_though_nobody_asks(concurrent: Settings, tmp_path: Path) -> None:
+    later = started(concurrent, tmp_path)
+    (tmp_path / "go").touch()
+    until(later.ready, "the end")
+    assert later.get(0) == [0, 1, 4]
+
+
+def test_serial_async_gives_the_result() -> None:
+    assert pmap.using(backend="serial").async_(square, range(4)).get(PATIENCE) == [0, 1, 4, 9]
+
+
+def test_two_calls_run_beside_each_other(concurrent: Settings, tmp_path: Path) -> None:
+    # The first holds one worker until the second, blocking, is through.
+    later = pmap.using(**options(concurrent)).async_(
+        partial(answer_when_told, str(tmp_path)), [5], chunksize=1
+    )
+    until(lambda: marks(tmp_path) == ["5"], "the beginning")
+    assert pmap.using(**options(concurrent))(square, range(30)) == [x * x for x in range(30)]
+    assert not later.ready()
+    (tmp_path / "go").touch()
+    assert later.get(PATIENCE) == [25]
+
+
+def test_callers_in_many_threads(backend: Settings) -> None:
+    results: dict[int, list[int]] = {}
+
+    def call(number: int) -> None:
+        verb = pmap.using(**options(backend))
+        results[number] = [sum(verb(square, range(50 + n))) for n in range(5)]
+
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    expected = [sum(x * x for x in range(50 + n)) for n in range(5)]
+    assert results == dict.fromkeys(range(6), expected)
+
+
+# --- the handle --------------------------------------------------------------------------------
+
+
+def test_get_times_out_and_the_work_goes_on(concurrent: Settings, tmp_path: Path) -> None:
+    later = started(concurrent, tmp_path)
+    with pytest.raises(multiprocessing.TimeoutError):
+        later.get(timeout=0.01)
+    later.wait(0.01)
+    assert not later.ready()
+    with pytest.raises(ValueError, match="not ready"):
+        later.successful()
+    (tmp_path / "go").touch()
+    later.wait()
+    assert later.ready()
+    assert later.successful()
+    assert later.get() == [0, 1, 4]
+    assert later.get() == [0, 1, 4]  # as often as one likes
+
+
+def test_failed_handle(each: Map, tmp_path: Path) -> None:
+    later = each.async_(partial(first_fails, str(tmp_path)), range(3))
+    later.wait(PATIENCE)
+    assert later.ready()
+    assert not later.successful()
+    for _ in range(2):
+        with pytest.raises(LookupError, match="the first"):
+            later.get()
+
+
+def three_then_wait(folder: str, x: int) -> int:
+    """Items 0 to 2 end at once; the others wait."""
+    return x if x < 3 else answer_when_told(folder, x)
+
+
+def test_progress_and_repr(concurrent: Settings, tmp_path: Path) -> None:
+    later = pmap.using(**options(concurrent)).async_(
+        partial(three_then_wait, str(tmp_path)), range(10), chunksize=1
+    )
+    until(lambda: later.done == 3, "three items' end")
+    assert (later.done, later.total) == (3, 10)
+    assert repr(later) == "<AsyncResult pmap(partial(three_then_wait)) 3/10 done>"
+    (tmp_path / "go").touch()
+    later.wait(PATIENCE)
+    assert (later.done, later.total) == (10, 10)
+    assert "10/10 done" in repr(later)
+
+
+def test_cancel(concurrent: Settings, tmp_path: Path) -> None:
+    later = started(concurrent, tmp_path, total=50)
+    assert later.cancel()
+    if concurrent.backend == "threads":  # a thread ends its present item
+        (tmp_path / "go").touch()
+    with pytest.raises(CancelledError, match="cancelled"):
+        later.get(PATIENCE)
+    assert later.ready()
+    assert not later.successful()
+    assert not later.cancel()
+    assert pmap.using(**options(concurrent))(square, range(9)) == [x * x for x in range(9)]
+    assert len(marks(tmp_path)) == 2  # what had not begun never did
+
+
+def test_cancel_costs_nobody_else(concurrent: Settings, tmp_path: Path) -> None:
+    kept, dropped = tmp_path / "kept", tmp_path / "dropped"
+    kept.mkdir()
+    dropped.mkdir()
+    verb = pmap.using(**options(concurrent))
+    first = verb.async_(partial(answer_when_told, str(kept)), range(1), chunksize=1)
+    until(lambda: len(marks(kept)) == 1, "the first's beginning")
+    second = verb.async_(partial(answer_when_told, str(dropped)), range(5), chunksize=1)
+    until(lambda: len(marks(dropped)) == 1, "the second's beginning")
+    second.cancel()
+    (dropped / "go").touch()
+    with pytest.raises(CancelledError):
+        second.get(PATIENCE)
+    (kept / "go").touch()
+    assert first.get(PATIENCE) == [0]
+    assert marks(kept) == ["0"]
+
+
+def test_cancel_when_over(each: Map) -> None:
+    later = each.async_(square, [3])
+    assert later.get(PATIENCE) == [9]
+    assert not later.cancel()
+    assert later.get() == [9]
+
+
+def test_callbacks(backend: Settings, tmp_path: Path) -> None:
+    if not backend.processes:
+        pytest.skip("callbacks are Pool's, and a Pool has processes")
+    results: list[object] = []
+    errors: list[BaseException] = []
+    with Pool(2, context=multiprocessing.get_context(backend.start_method)) as pool:
+        told = {"callback": results.append, "error_callback": errors.append}
+        pool.map_async(square, range(3), **told).wait(PATIENCE)
+        pool.starmap_async(pow, [(2, 3)], **told).wait(PATIENCE)
+        pool.apply_async(square, (5,), **told).wait(PATIENCE)
+        assert (results, errors) == ([[0, 1, 4], [8], 25], [])
+        pool.map_async(partial(first_fails, str(tmp_path)), range(3), **told).wait(PATIENCE)
+        pool.apply_async(control_flow, ("exit",), {}, **told).wait(PATIENCE)
+        assert len(results) == 3
+        assert [type(error) for error in errors] == [LookupError, ControlFlowError]
+        # One that raises harms nobody; the pool can be used from one.
+        inner: list[object] = []
+        pool.apply_async(square, (2,), callback=lambda _: inner.append(pool.map(square, [4]))).wait(
+            PATIENCE
+        )
+        assert inner == [[16]]
+
+
+# --- await -------------------------------------------------------------------------------------
+
+
+def test_await(concurrent: Settings, tmp_path: Path) -> None:
+    async def main() -> list[int]:
+        later = started(concurrent, tmp_path)
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while ticks < 100:
+                ticks += 1
+                await asyncio.sleep(0)
+            (tmp_path / "go").touch()  # only a loop that is not blocked gets here
+
+        ticking = asyncio.create_task(tick())
+        result = await later
+        await ticking
+        return result
+
+    assert asyncio.run(asyncio.wait_for(main(), PATIENCE)) == [0, 1, 4]
+
+
+def test_await_many(each: Map) -> None:
+    async def main() -> list[list[int]]:
+        return await asyncio.gather(*(wait_for(each.async_(square, range(n))) for n in range(20)))
+
+    async def wait_for(later: AsyncResult[list[int]]) -> list[int]:
+        return await later
+
+    assert asyncio.run(main()) == [[x * x for x in range(n)] for n in range(20)]
+
+
+def test_await_an_error(each: Map, tmp_path: Path) -> None:
+    async def main() -> list[int]:
+        return await each.async_(partial(first_fails, str(tmp_path)), range(3))
+
+    with pytest.raises(LookupError, match="the first"):
+        asyncio.run(main())
+
+
+def test_await_twice_and_when_over(each: Map) -> None:
+    async def main() -> None:
+        later = each.async_(square, range(3))
+        assert await later == [0, 1, 4]
+        assert await later == [0, 1, 4]
+
+    asyncio.run(main())
+
+
+def test_cancelling_the_task_cancels_the_call(concurrent: Settings, tmp_path: Path) -> None:
+    async def main() -> AsyncResult[list[int]]:
+        later = started(concurrent, tmp_path, total=20)
+
+        async def wait_for() -> list[int]:
+            return await later
+
+        task = asyncio.create_task(wait_for())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return later
+
+    later = asyncio.run(main())
+    (tmp_path / "go").touch()
+    with pytest.raises(CancelledError):
+        later.get(PATIENCE)
+    assert len(marks(tmp_path)) == 2
+    assert pmap.using(**options(concurrent))(square, range(9)) == [x * x for x in range(9)]
+
+
+def test_wait_for_with_a_timeout(concurrent: Settings, tmp_path: Path) -> None:
+    async def main() -> None:
+        later = started(concurrent, tmp_path)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(await_it(later), 0.05)
+        (tmp_path / "go").touch()
+        with pytest.raises(CancelledError):
+            later.get(PATIENCE)
+
+    async def await_it(later: AsyncResult[list[int]]) -> list[int]:
+        return await later
+
+    asyncio.run(main())
+
+
+# --- law 8: the end of a pool ------------------------------------------------------------------
+
+
+def test_terminate_ends_what_is_under_way(concurrent: Settings, tmp_path: Path) -> None:
+    if not concurrent.processes:
+        pytest.skip("a Pool has processes")
+    pool = Pool(2, context=multiprocessing.get_context(concurrent.start_method))
+    later = pool.map_async(partial(answer_when_told, str(tmp_path)), range(30), 1)
+    until(lambda: len(marks(tmp_path)) == 2, "two items' beginning")
+    pool.terminate()
+    pool.join()
+    with pytest.raises(CancelledError, match="terminated"):
+        later.get(PATIENCE)
+    with pytest.raises(ValueError, match="takes no more work"):
+        pool.map(square, [1])
+
+
+def test_close_and_join_let_the_work_end(concurrent: Settings, tmp_path: Path) -> None:
+    if not concurrent.processes:
+        pytest.skip("a Pool has processes")
+    pool = Pool(2, context=multiprocessing.get_context(concurrent.start_method))
+    later = pool.map_async(partial(answer_when_told, str(tmp_path)), range(5), 1)
+    pool.close()
+    with pytest.raises(ValueError, match="takes no more work"):
+        pool.apply_async(square, (1,))
+    (tmp_path / "go").touch()
+    pool.join()
+    assert later.ready()
+    assert later.get(0) == [x * x for x in range(5)]
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_workers_are_replaced_after_their_chunks(concurrent: Settings, limit: int) -> None:
+    if not concurrent.processes:
+        pytest.skip("a thread is not told by its process id")
+    with Pool(
+        2, maxtasksperchild=limit, context=multiprocessing.get_context(concurrent.start_method)
+    ) as pool:
+        pids = pool.map(work_pid, range(12), chunksize=1)
+    assert all(pids.count(pid) <= limit for pid in set(pids))
+    assert len(set(pids)) >= 12 // limit
+
+
+# --- law 10: no surprise -----------------------------------------------------------------------
+
+variable: ContextVar[str] = ContextVar("variable", default="unset")
+
+
+def surroundings(_: object = None) -> tuple[str, str | None, bool, str]:
+    """Return what a function sees around it."""
+    return (
+        os.getcwd(),
+        os.environ.get("PMAP_TEST"),
+        "/nowhere/pmap" in sys.path,
+        variable.get(),
+    )
+
+
+def test_surroundings_are_the_callers(
+    each: Map, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = surroundings()
+    assert each(surroundings, [0, 1]) == [here] * 2
+    monkeypatch.setenv("PMAP_TEST", "set")
+    monkeypatch.syspath_prepend("/nowhere/pmap")
+    with changed_directory(tmp_path):
+        token = variable.set("mine")
+        try:
+            there = surroundings()
+            assert there == (str(tmp_path), "set", True, "mine")
+            assert each(surroundings, [0, 1]) == [there] * 2
+            later = each.async_(surroundings, [0])
+            if each.using()._settings.worker.backend != "processes":
+                later.wait(PATIENCE)  # in this very process: what is changed now is changed for it
+            variable.reset(token)
+            token = variable.set("other")
+            assert later.get(PATIENCE) == [there]
+        finally:
+            variable.reset(token)
+    monkeypatch.undo()
+    assert each(surroundings, [0, 1]) == [here] * 2
+
+
+def test_functions_that_no_import_finds(each: Map, one: Apply) -> None:
+    base = 7
+
+    def closure(x: int) -> int:
+        return x + base
+
+    class Local:
+        def __init__(self, by: int) -> None:
+            self.by = by
+
+        def times(self, x: int) -> int:
+            return self.by * x
+
+        def __call__(self, x: int) -> "Local":
+            return Local(x)
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Local) and other.by == self.by
+
+        def __hash__(self) -> int:
+            return hash(self.by)
+
+    assert each(lambda x: x + 1, range(3)) == [1, 2, 3]
+    assert each(closure, range(3)) == [7, 8, 9]
+    base = 8
+    assert each(closure, range(3)) == [8, 9, 10]
+    assert each(Local(3).times, range(3)) == [0, 3, 6]
+    assert each(Local(0), range(2)) == [Local(0), Local(1)]
+    assert one(partial(lambda x, y: x - y, y=1), 5) == 4
+    assert each(str.upper, ["a"]) == ["A"]
+    assert each("{:03}".format, [7]) == ["007"]
+
+
+def nested(x: int) -> list[int]:
+    """Use the verbs inside an item."""
+    inner = pmap(square, range(x), chunksize=1)
+    assert pstarmap(pow, [(2, 3)]) == [8]
+    assert papply.async_(square, 4).get(PATIENCE) == 16
+    return inner
+
+
+def test_nested_calls(each: Map) -> None:
+    assert each(nested, range(5)) == [[y * y for y in range(x)] for x in range(5)]
+
+
+def pool_inside(x: int) -> list[int]:
+    """Use a Pool inside an item."""
+    with Pool(2) as pool:
+        return pool.map(square, range(x))
+
+
+def test_a_pool_inside_an_item(each: Map) -> None:
+    assert each(pool_inside, [3, 4]) == [[0, 1, 4], [0, 1, 4, 9]]

@@ -1,0 +1,402 @@
+"""The scheduler's decisions one by one, as events and the commands that answer them.
+
+That its promises hold in every order of events is the business of the state machine in
+``tests/property``; here stands what it decides when, and why.
+"""
+
+import pytest
+
+from pmap._scheduler import (
+    MAX_START_FAILURES,
+    MOST_HELD,
+    PREFETCH_BELOW,
+    Close,
+    Command,
+    Event,
+    FailJob,
+    FinishJob,
+    ForgetJob,
+    ItemsFinished,
+    JobCancelled,
+    JobSubmitted,
+    KillWorker,
+    LoseItem,
+    Prestart,
+    Retire,
+    Scheduler,
+    SendChunk,
+    StartWorker,
+    StopWorker,
+    Terminate,
+    WorkerGone,
+    WorkerReady,
+)
+
+QUICK = PREFETCH_BELOW / 100
+SLOW = PREFETCH_BELOW * 100
+
+
+def submitted(
+    job: int,
+    size: int,
+    chunksize: int | None = 1,
+    *,
+    collect: bool = False,
+    stop: bool = False,
+) -> JobSubmitted:
+    return JobSubmitted(job, size, chunksize, collect, stop)
+
+
+def done(worker: int, *failed: int, count: int = 1, elapsed: float = SLOW) -> ItemsFinished:
+    return ItemsFinished(worker, count, failed, elapsed, last=True)
+
+
+def tell(scheduler: Scheduler, *events: Event) -> list[Command]:
+    """Return what the last of `events` is answered with."""
+    answer: list[Command] = []
+    for event in events:
+        answer = scheduler.handle(event)
+    return answer
+
+
+def pool(workers: int, limit: int | None = None, can_kill: bool = True) -> Scheduler:
+    """Return a scheduler whose first `workers` workers are ready."""
+    scheduler = Scheduler(limit or workers, can_kill=can_kill)
+    tell(scheduler, Prestart(), *map(WorkerReady, range(workers)))
+    return scheduler
+
+
+# --- starting ----------------------------------------------------------------------------------
+
+
+def test_no_more_workers_start_than_there_are_items() -> None:
+    assert tell(Scheduler(8), submitted(1, 3)) == [StartWorker(0), StartWorker(1), StartWorker(2)]
+
+
+def test_no_more_workers_start_than_the_limit() -> None:
+    assert tell(Scheduler(2), submitted(1, 30)) == [StartWorker(0), StartWorker(1)]
+
+
+def test_a_worker_gets_work_as_soon_as_it_is_ready() -> None:
+    scheduler = Scheduler(2)
+    tell(scheduler, submitted(1, 30))
+    assert tell(scheduler, WorkerReady(1)) == [SendChunk(1, 1, 0, 1)]
+
+
+def test_an_idle_worker_is_used_before_one_is_started() -> None:
+    scheduler = Scheduler(2)
+    tell(scheduler, submitted(1, 1), WorkerReady(0), done(0))
+    assert tell(scheduler, submitted(2, 1)) == [SendChunk(0, 2, 0, 1)]
+
+
+def test_an_empty_job_is_over_at_once_and_starts_nothing() -> None:
+    scheduler = Scheduler(4)
+    assert tell(scheduler, submitted(1, 0)) == [FinishJob(1, None)]
+    assert not scheduler.busy
+
+
+def test_starts_that_fail_in_a_row_end_all_jobs_with_an_error() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, submitted(1, 5), submitted(2, 5))
+    for worker in range(MAX_START_FAILURES - 1):
+        assert tell(scheduler, WorkerGone(worker, begun=False)) == [StartWorker(worker + 1)]
+    assert tell(scheduler, WorkerGone(MAX_START_FAILURES - 1, begun=False)) == [
+        FailJob(1, cancelled=False),
+        FailJob(2, cancelled=False),
+    ]
+    assert not scheduler.busy
+
+
+def test_starts_are_tried_again_for_the_next_job() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, submitted(1, 5))
+    for worker in range(MAX_START_FAILURES):
+        tell(scheduler, WorkerGone(worker, begun=False))
+    assert tell(scheduler, submitted(2, 1)) == [StartWorker(MAX_START_FAILURES)]
+
+
+def test_the_workers_that_live_do_the_work_of_those_that_cannot_be_started() -> None:
+    scheduler = Scheduler(4)
+    tell(scheduler, submitted(1, 4), WorkerReady(0))
+    tell(scheduler, *(WorkerGone(worker, begun=False) for worker in (1, 2, 3)))
+    commands = [tell(scheduler, done(0)) for _ in range(4)]
+    assert commands[-1] == [ForgetJob(0, 1), FinishJob(1, None)]
+
+
+# --- chunks ------------------------------------------------------------------------------------
+
+
+def test_the_chunksize_asked_for_is_kept_and_the_last_chunk_is_the_rest() -> None:
+    scheduler = pool(1)
+    sent = [tell(scheduler, submitted(1, 8, 3))]
+    sent += [tell(scheduler, done(0, count=3)), tell(scheduler, done(0, count=3))]
+    assert sent == [[SendChunk(0, 1, 0, 3)], [SendChunk(0, 1, 3, 6)], [SendChunk(0, 1, 6, 8)]]
+
+
+def test_each_job_has_its_turn() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 10), submitted(2, 10), submitted(3, 1))
+    sent = [command for _ in range(6) for command in tell(scheduler, done(0))]
+    jobs = [command.job for command in sent if isinstance(command, SendChunk)]
+    assert jobs == [1, 2, 3, 1, 2, 1]
+
+
+def test_what_is_quick_is_sent_ahead() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 100))
+    sent = tell(scheduler, done(0, elapsed=QUICK))
+    assert sent == [SendChunk(0, 1, i, i + 1) for i in range(1, MOST_HELD + 1)]
+
+
+def test_nothing_waits_behind_what_is_slow() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 100))
+    assert tell(scheduler, done(0, elapsed=SLOW)) == [SendChunk(0, 1, 1, 2)]
+
+
+def test_nothing_waits_behind_what_nobody_knows_the_cost_of() -> None:
+    scheduler = pool(1)
+    assert tell(scheduler, submitted(1, 100)) == [SendChunk(0, 1, 0, 1)]
+
+
+def test_nothing_of_another_job_waits_behind_a_chunk() -> None:
+    # When job 1 ends by a failure elsewhere, worker 0 is killed; by then it may have gone on to
+    # what waits behind, unseen, and that would be lost through no fault of its own.
+    scheduler = pool(1)
+    tell(scheduler, submitted(2, 40), done(0, elapsed=QUICK))
+    tell(scheduler, submitted(1, 40, stop=True))
+    held: list[SendChunk] = []
+    for _ in range(60):
+        sent = tell(scheduler, done(0, elapsed=QUICK))
+        held += [command for command in sent if isinstance(command, SendChunk)]
+        for first, second in zip(sent, sent[1:], strict=False):
+            if isinstance(first, SendChunk) and isinstance(second, SendChunk):
+                assert first.job == second.job
+    assert {chunk.job for chunk in held} == {1, 2}
+
+
+def test_the_cost_is_measured_over_the_whole_chunk_however_its_results_came() -> None:
+    def cost_after(*finished: ItemsFinished) -> float | None:
+        scheduler = pool(1)
+        tell(scheduler, submitted(1, 100, 10), *finished)
+        return scheduler._jobs[1].cost.seconds
+
+    def part(count: int, elapsed: float, *, last: bool) -> ItemsFinished:
+        return ItemsFinished(0, count, (), elapsed, last)
+
+    at_once = cost_after(part(10, 0.5, last=True))
+    assert at_once == 0.05
+    assert cost_after(part(9, 0.0, last=False), part(1, 0.5, last=True)) == at_once
+    assert cost_after(part(10, 0.0, last=False), part(0, 0.5, last=True)) == at_once
+
+
+def test_a_worn_worker_is_replaced() -> None:
+    scheduler = Scheduler(1, max_chunks=2)
+    tell(scheduler, submitted(1, 4), WorkerReady(0))
+    assert tell(scheduler, done(0)) == [SendChunk(0, 1, 1, 2)]
+    assert tell(scheduler, done(0)) == [StopWorker(0)]
+    assert tell(scheduler, WorkerGone(0, begun=False)) == [StartWorker(1)]
+
+
+# --- deaths ------------------------------------------------------------------------------------
+
+
+def test_one_item_is_lost_and_the_rest_of_its_chunk_goes_to_another_worker() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, submitted(1, 5, 5, collect=True), WorkerReady(0))
+    tell(scheduler, ItemsFinished(0, 2, (), 0.0, last=False))
+    assert tell(scheduler, WorkerGone(0, begun=True)) == [LoseItem(1, 2, 0), StartWorker(1)]
+    assert tell(scheduler, WorkerReady(1)) == [SendChunk(1, 1, 3, 5)]
+    assert tell(scheduler, done(1, count=2)) == [ForgetJob(1, 1), FinishJob(1, None)]
+
+
+def test_nothing_is_lost_with_a_worker_that_had_not_begun() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, submitted(1, 2, 2), WorkerReady(0))
+    assert tell(scheduler, WorkerGone(0, begun=False)) == [StartWorker(1)]
+    assert tell(scheduler, WorkerReady(1)) == [SendChunk(1, 1, 0, 2)]
+
+
+def test_nothing_is_lost_with_a_worker_that_had_finished_all() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, submitted(1, 2, 2), WorkerReady(0))
+    assert tell(scheduler, ItemsFinished(0, 2, (), 0.0, last=False)) == [
+        ForgetJob(0, 1),
+        FinishJob(1, None),
+    ]
+    assert tell(scheduler, WorkerGone(0, begun=True)) == []
+
+
+def test_a_lost_item_is_the_jobs_failure() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, submitted(1, 2), WorkerReady(0))
+    assert tell(scheduler, WorkerGone(0, begun=True)) == [LoseItem(1, 0, 0), FinishJob(1, 0)]
+
+
+def test_an_idle_worker_that_dies_is_not_missed_until_there_is_work() -> None:
+    scheduler = pool(1)
+    assert tell(scheduler, WorkerGone(0, begun=False)) == []
+    assert tell(scheduler, submitted(1, 1)) == [StartWorker(1)]
+
+
+def test_what_ends_each_worker_before_it_begins_is_not_tried_for_ever() -> None:
+    # A chunk that is too large to be received, say.
+    scheduler = Scheduler(1)
+    tell(scheduler, submitted(1, 2, 2))
+    answer: list[Command] = []
+    for worker in range(100):
+        tell(scheduler, WorkerReady(worker))
+        answer = tell(scheduler, WorkerGone(worker, begun=False))
+        if answer != [StartWorker(worker + 1)]:
+            break
+    assert any(isinstance(command, (FinishJob, FailJob)) for command in answer)
+
+
+# --- failures ----------------------------------------------------------------------------------
+
+
+def test_the_lowest_failure_counts_and_not_the_first_one_seen() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 2))
+    held = {1: 0, 0: 1}  # the one that is idle for the shortest time is used first
+    assert tell(scheduler, done(held[1], 1)) == []
+    assert FinishJob(1, 0) in tell(scheduler, done(held[0], 0))
+
+
+def test_items_before_a_failure_are_still_run_and_none_behind_it() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 10, 2))
+    assert tell(scheduler, done(0, 2, count=1)) == []
+    answer = tell(scheduler, done(1, count=2))
+    assert set(answer) == {ForgetJob(0, 1), ForgetJob(1, 1), FinishJob(1, 2)}
+
+
+def test_collecting_goes_on_after_a_failure() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 2, collect=True))
+    assert tell(scheduler, done(0, 0)) == [SendChunk(0, 1, 1, 2)]
+    assert tell(scheduler, done(0, 1)) == [ForgetJob(0, 1), FinishJob(1, None)]
+
+
+def test_a_failure_ends_what_runs_behind_it_before_the_job_is_over() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 2, stop=True))
+    assert tell(scheduler, done(1, 0)) == [KillWorker(0)]
+    assert tell(scheduler, WorkerGone(0, begun=True)) == [ForgetJob(1, 1), FinishJob(1, 0)]
+
+
+def test_a_failure_ends_the_job_at_once_where_nothing_can_be_killed() -> None:
+    scheduler = pool(2, can_kill=False)
+    tell(scheduler, submitted(1, 2, stop=True))
+    assert set(tell(scheduler, done(1, 0))) == {ForgetJob(0, 1), ForgetJob(1, 1), FinishJob(1, 0)}
+
+
+def test_a_failure_ends_what_begins_after_it_was_seen() -> None:
+    # Worker 0 holds item 2 and, behind it, items 4 and more; item 3 fails elsewhere. When item 2 is
+    # done, worker 0 goes on to item 4 at once: the job is not over until that is ended.
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 12, stop=True))  # 0 to worker 1, 1 to worker 0
+    tell(scheduler, done(1, elapsed=QUICK), done(0, elapsed=QUICK))
+    first, second = sorted(
+        (min(c.start for c in sent), worker)
+        for worker in (0, 1)
+        if (sent := [c for c in _held(scheduler) if c.worker == worker])
+    )
+    failing = ItemsFinished(second[1], 1, (second[0],), QUICK, last=True)
+    answer = tell(scheduler, failing)
+    assert not any(isinstance(command, FinishJob) for command in answer)
+    answer = []
+    for _ in range(second[0] - first[0]):
+        answer = tell(scheduler, done(first[1], elapsed=QUICK))
+        if KillWorker(first[1]) in answer:
+            break
+    assert KillWorker(first[1]) in answer
+    assert not any(isinstance(command, FinishJob) for command in answer)
+
+
+def _held(scheduler: Scheduler) -> list[SendChunk]:
+    return [
+        SendChunk(worker.id, chunk.job.id, chunk.next, chunk.stop)
+        for worker in scheduler._workers.values()
+        for chunk in worker.chunks
+    ]
+
+
+# --- ends --------------------------------------------------------------------------------------
+
+
+def test_a_cancelled_job_is_over_when_what_runs_has_ended() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 5))
+    assert tell(scheduler, JobCancelled(1)) == [KillWorker(0)]
+    assert tell(scheduler, WorkerGone(0, begun=True)) == [FailJob(1, cancelled=True)]
+
+
+def test_a_cancelled_job_that_only_waits_costs_nobody_anything() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1), submitted(2, 1))
+    assert tell(scheduler, JobCancelled(2)) == [FailJob(2, cancelled=True)]
+    assert tell(scheduler, JobCancelled(2)) == []
+
+
+def test_nothing_is_kept_of_cancelled_jobs_while_a_worker_is_busy() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(0, 1))
+    for job in range(1, 100):
+        tell(scheduler, submitted(job, 1), JobCancelled(job))
+    assert len(scheduler._jobs) == 1
+    assert not scheduler._queue
+
+
+def test_a_closed_pool_ends_when_its_work_is_done() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 1))
+    assert tell(scheduler, Close()) == []
+    assert tell(scheduler, done(1)) == [
+        ForgetJob(1, 1),
+        FinishJob(1, None),
+        StopWorker(0),
+        StopWorker(1),
+    ]
+    assert scheduler.busy
+    tell(scheduler, WorkerGone(0, begun=False), WorkerGone(1, begun=False))
+    assert not scheduler.busy
+
+
+def test_a_closed_pool_lets_a_worker_go_that_becomes_ready_too_late() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, Prestart())
+    assert StopWorker(0) in tell(scheduler, Close()) + tell(scheduler, WorkerReady(0))
+
+
+def test_terminate_kills_all_and_cancels_all() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 1), submitted(2, 1), submitted(3, 1))
+    assert tell(scheduler, Terminate()) == [
+        KillWorker(0),
+        KillWorker(1),
+        FailJob(3, cancelled=True),
+    ]
+    assert tell(scheduler, WorkerGone(1, begun=True)) == [FailJob(1, cancelled=True)]
+    assert tell(scheduler, WorkerGone(0, begun=True)) == [FailJob(2, cancelled=True)]
+    assert not scheduler.busy
+
+
+@pytest.mark.parametrize("goodbye", [Close(), Retire()])
+def test_terminate_kills_a_worker_that_was_let_go_and_does_not_go(goodbye: Event) -> None:
+    scheduler = pool(1)
+    assert tell(scheduler, goodbye) == [StopWorker(0)]
+    assert tell(scheduler, Terminate()) == [KillWorker(0)]
+
+
+def test_retire_lets_the_idle_go_and_no_others() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 1))
+    assert tell(scheduler, Retire()) == [StopWorker(0)]
+
+
+def test_retire_lets_a_worker_go_that_is_not_ready_yet() -> None:
+    scheduler = Scheduler(2)
+    tell(scheduler, Prestart(), WorkerReady(0))
+    assert tell(scheduler, Retire()) == [StopWorker(0), StopWorker(1)]
+    assert tell(scheduler, WorkerReady(1)) == []
