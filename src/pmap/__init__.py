@@ -11,6 +11,8 @@
 ['a', 'm', 'p', 'p']
 """
 
+from typing import TYPE_CHECKING
+
 from ._errors import (
     CancelledError,
     ControlFlowError,
@@ -25,7 +27,6 @@ from ._errors import (
 )
 from ._options import Options
 from ._outcome import Failure
-from ._pool import Pool
 from ._result import AsyncResult
 from ._verbs import (
     Apply,
@@ -38,6 +39,9 @@ from ._verbs import (
     pstarmap,
     pstarmap_async,
 )
+
+if TYPE_CHECKING:  # at run time it is imported when asked for: see `_door`
+    from ._pool import Pool
 
 __version__ = "0.1.0"
 
@@ -72,9 +76,21 @@ __all__ = [
 def _claim() -> None:
     """Give the public classes this module: for a repr, a help text or a pickle they live here."""
     for name in __all__:
-        public = globals()[name]
+        public = globals().get(name)
         if isinstance(public, type):
             public.__module__ = __name__
+
+
+def __getattr__(name: str) -> object:
+    if name == "Pool":
+        from ._pool import Pool
+
+        return globals().setdefault(name, Pool)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
 
 
 _claim()

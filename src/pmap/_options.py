@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from operator import index
-from pathlib import Path
 from typing import Any, Final, SupportsIndex, TypeAlias, get_args
 
 # typing's own TypedDict knows closed= only from Python 3.15 on.
@@ -211,7 +210,7 @@ def cpu_count() -> int:
         count = len(os.sched_getaffinity(0))
     else:
         count = os.cpu_count() or 1
-    return at_most(count, _quotas(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")))
+    return at_most(count, _quotas("/proc/self/cgroup", "/sys/fs/cgroup"))
 
 
 def at_most(count: int, quotas: Iterable[float]) -> int:
@@ -251,26 +250,28 @@ def parse_cgroups(text: str) -> list[tuple[str, str]]:
     return groups
 
 
-def _quotas(membership: Path, root: Path) -> list[float]:
+def _quotas(membership: "os.PathLike[str] | str", root: "os.PathLike[str] | str") -> list[float]:
     """Return the quotas that hold for this process: a group is bound by those it lies in, too."""
     quotas: list[float | None] = []
     for hierarchy, path in parse_cgroups(_read(membership)):
-        top = root / hierarchy
-        group = top / path.lstrip("/")
+        top = os.path.join(root, hierarchy)
         # Inside a container the path may be the host's, and only the top can be seen.
-        for folder in {top, group, *group.parents}:
-            if not folder.is_relative_to(top):
-                continue
+        folders = {top}
+        parts = [part for part in path.split("/") if part]
+        if ".." not in parts:
+            folders |= {os.path.join(top, *parts[:depth]) for depth in range(len(parts) + 1)}
+        for folder in folders:
             if hierarchy:
-                quota = _read(folder / "cpu.cfs_quota_us")
-                quotas.append(parse_quota(quota, _read(folder / "cpu.cfs_period_us")))
+                quota = _read(f"{folder}/cpu.cfs_quota_us")
+                quotas.append(parse_quota(quota, _read(f"{folder}/cpu.cfs_period_us")))
             else:
-                quotas.append(parse_quota(*(_read(folder / "cpu.max").split() or ["", ""])[:2]))
+                quotas.append(parse_quota(*(_read(f"{folder}/cpu.max").split() or ["", ""])[:2]))
     return [quota for quota in quotas if quota is not None]
 
 
-def _read(path: Path) -> str:
+def _read(path: "os.PathLike[str] | str") -> str:
     try:
-        return path.read_text(encoding="ascii")
+        with open(path, encoding="ascii") as file:
+            return file.read()
     except (OSError, ValueError):  # not Linux, not mounted, not ours to read
         return ""

@@ -19,8 +19,6 @@ from ._process import inside_item
 from ._result import AsyncResult
 from .backends import Backend
 from .backends.process import ProcessBackend
-from .backends.serial import SerialBackend
-from .backends.threads import ThreadBackend
 
 __all__ = ["Pool", "run", "start", "start_one"]
 
@@ -73,6 +71,7 @@ class Pool:
         OptionError: an argument is not possible. It is a ValueError and a TypeError, too.
     """
 
+    __module__ = "pmap"  # where it lives for those who read a repr or a pickle
     __pmap_pool__: ClassVar[bool] = True
 
     def __init__(
@@ -476,9 +475,13 @@ def _make(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
     limit = options.processes or cpu_count()
     backend: Backend[Any]
     if options.backend == "serial":
+        from .backends.serial import SerialBackend
+
         limit = 1
         backend = SerialBackend(options.initializer, options.initargs)
     elif options.backend == "threads":
+        from .backends.threads import ThreadBackend
+
         backend = ThreadBackend(options.initializer, options.initargs)
     else:
         backend = ProcessBackend(options.start_method, options.initializer, options.initargs)

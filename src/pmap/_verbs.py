@@ -19,9 +19,9 @@ from typing import ClassVar, Final, Generic, Never, ParamSpec, Self, TypeVarTupl
 from typing_extensions import TypeVar, Unpack, get_type_hints
 
 from ._call import Call, apply, each, name_of, short_repr, star
+from ._door import run, start, start_one
 from ._options import Options, Settings, changed, in_force, merge
 from ._outcome import Failure
-from ._pool import run, start, start_one
 from ._result import AsyncResult
 
 __all__ = [

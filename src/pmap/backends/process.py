@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from .. import _child
+from .. import _child, _launch
 from .._arena import SIZE as ARENA_SIZE
 from .._arena import Arena
 from .._outcome import Item, restore, unloaded_result, unsent_argument
 from .._wire import PLAIN, Entry, FrameReader, Message, dumps, encode, frame, loads
 from .._work import Work
 from .._world import World, take_world
-from . import Finished, Gone, Happening, Ready, _launch
+from . import Finished, Gone, Happening, Ready
 
 __all__ = ["ProcessBackend"]
 
@@ -148,7 +148,7 @@ class ProcessBackend:
         if self._template is not None and not self._template.alive:
             self._drop_template()
         if self._template is None:
-            self._template = _launch.Template()
+            self._template = _launch.take_template()
             self._open().register(self._template.sock, _READ, self._template)
         return self._template.start(worker, theirs)
 

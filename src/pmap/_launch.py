@@ -10,6 +10,7 @@ The default is forkserver on Linux, where it is both safe and fastest, and spawn
 system libraries do not survive a fork, not even one of a process that hardly used them.
 """
 
+import atexit
 import contextlib
 import mmap
 import os
@@ -20,8 +21,8 @@ import sys
 from collections.abc import Generator
 from typing import Protocol
 
-from .. import _arena, _child, _template
-from .._wire import FrameReader, Message
+from . import _arena, _child, _template
+from ._wire import FrameReader, Message
 
 __all__ = ["Handle", "Template", "default_start_method", "make_arena", "start_fork", "start_spawn"]
 
@@ -304,6 +305,37 @@ def _sigint_blocked() -> Generator[None, None, None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+# A template that was started ahead of the pool that will use it.
+_ahead: list[Template] = []
+
+
+def begin(start_method: str | None) -> None:
+    """Start a template if that is how workers begin; `take_template` gives it to a pool."""
+    if (start_method or default_start_method()) == "forkserver" and not _ahead:
+        with contextlib.suppress(OSError):  # the pool tries again, and says what is wrong
+            _ahead.append(Template())
+
+
+def take_template() -> Template:
+    """Return a template that nobody uses yet."""
+    return _ahead.pop() if _ahead else Template()
+
+
+def _close_ahead() -> None:
+    while _ahead:
+        _ahead.pop().close()
+
+
+def _abandon_ahead() -> None:
+    while _ahead:
+        _ahead.pop().abandon()
+
+
+atexit.register(_close_ahead)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_ahead)
 
 
 def make_arena() -> tuple[int, _arena.Arena] | None:

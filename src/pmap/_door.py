@@ -1,0 +1,53 @@
+"""The way from the verbs to the pool, which is imported at the first call.
+
+A program that imports pmap and maps nothing should not pay for a pool; and one that does should not
+wait for the import: where workers come from a template, its process is started first and boots on
+another processor while the pool is imported here.
+"""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from ._call import Call
+from ._options import Settings
+from ._process import inside_item
+
+if TYPE_CHECKING:
+    from ._result import AsyncResult
+
+__all__ = ["run", "start", "start_one"]
+
+_POOL = f"{__package__}._pool"
+
+
+def run(call: Call, settings: Settings) -> list[Any]:
+    """Return the results of `call`; raises its first failure."""
+    _begin(settings)
+    from . import _pool
+
+    return _pool.run(call, settings)
+
+
+def start(call: Call, settings: Settings) -> "AsyncResult[list[Any]]":
+    """Start `call`; return the handle of its results."""
+    _begin(settings)
+    from . import _pool
+
+    return _pool.start(call, settings)
+
+
+def start_one(call: Call, settings: Settings) -> "AsyncResult[Any]":
+    """Start `call`, which has one item; return the handle of its result."""
+    _begin(settings)
+    from . import _pool
+
+    return _pool.start_one(call, settings)
+
+
+def _begin(settings: Settings) -> None:
+    if _POOL in sys.modules or settings.pool is not None or inside_item():
+        return
+    if settings.worker.backend == "processes":
+        from . import _launch
+
+        _launch.begin(settings.worker.start_method)

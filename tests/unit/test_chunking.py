@@ -1,0 +1,164 @@
+"""How many items a chunk gets: bounds that always hold, and a simulated pool to see what for."""
+
+import heapq
+import math
+import random
+from collections.abc import Callable, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pmap._chunking import LEAST, TARGET, CostMeter, chunk_size
+
+remainings = st.integers(1, 10**9)
+workers = st.integers(1, 512)
+costs = st.floats(0, 1e6, allow_nan=False) | st.sampled_from([0.0, 5e-324, 1e-9, LEAST, TARGET])
+
+
+@given(remainings, workers, st.none() | costs, st.none() | st.integers(1, 10**6))
+def test_a_chunk_has_at_least_one_item_and_no_more_than_there_are(
+    remaining: int, workers: int, cost: float | None, fixed: int | None
+) -> None:
+    size = chunk_size(remaining, workers, cost, fixed)
+    assert type(size) is int
+    assert 1 <= size <= remaining
+
+
+@given(remainings, workers, st.none() | costs, st.integers(1, 10**6))
+def test_the_size_asked_for_is_kept(
+    remaining: int, workers: int, cost: float | None, fixed: int
+) -> None:
+    assert chunk_size(remaining, workers, cost, fixed) == min(fixed, remaining)
+
+
+@given(remainings, workers)
+def test_before_anything_is_measured_items_go_alone(remaining: int, workers: int) -> None:
+    assert chunk_size(remaining, workers, None, None) == 1
+
+
+@given(remainings, workers, costs.filter(bool))
+def test_a_chunk_takes_no_longer_than_the_target(
+    remaining: int, workers: int, cost: float
+) -> None:
+    size = chunk_size(remaining, workers, cost, None)
+    assert size == 1 or size * cost <= TARGET * (1 + 1e-9)
+
+
+@given(remainings, workers, costs.filter(bool))
+def test_a_chunk_is_a_share_of_the_rest_unless_that_is_too_little(
+    remaining: int, workers: int, cost: float
+) -> None:
+    size = chunk_size(remaining, workers, cost, None)
+    assert size <= math.ceil(remaining / (2 * workers)) or size * cost <= LEAST * (1 + 1e-9)
+
+
+@given(remainings, workers, costs)
+def test_chunks_never_grow_towards_the_end(remaining: int, workers: int, cost: float) -> None:
+    less = chunk_size(max(1, remaining // 2), workers, cost, None)
+    assert less <= chunk_size(remaining, workers, cost, None)
+
+
+# --- the meter ---------------------------------------------------------------------------------
+
+
+def test_nothing_is_known_before_the_first_measurement() -> None:
+    meter = CostMeter()
+    assert meter.seconds is None
+    meter.measured(0, 1.0)  # a chunk of which nothing was run says nothing
+    assert meter.seconds is None
+
+
+def test_the_first_measurement_is_believed() -> None:
+    meter = CostMeter()
+    meter.measured(4, 2.0)
+    assert meter.seconds == 0.5
+
+
+def test_a_first_item_that_paid_for_imports_is_soon_forgotten() -> None:
+    meter = CostMeter()
+    meter.measured(1, 1.0)
+    meter.measured(1, 0.001)
+    assert meter.seconds == 0.001
+
+
+@given(st.lists(st.tuples(st.integers(1, 100), st.floats(0, 100)), min_size=1))
+def test_the_estimate_is_within_what_was_measured(measured: list[tuple[int, float]]) -> None:
+    meter = CostMeter()
+    for items, elapsed in measured:
+        meter.measured(items, elapsed)
+    each = [elapsed / items for items, elapsed in measured]
+    assert meter.seconds is not None
+    assert min(each) * (1 - 1e-9) <= meter.seconds <= max(each) * (1 + 1e-9)
+
+
+# --- a simulated pool --------------------------------------------------------------------------
+
+MESSAGE = 1e-4  # seconds that a chunk costs beside its items
+
+
+def makespan(costs: Sequence[float], workers: int, size: Callable[[int, CostMeter], int]) -> float:
+    """Return how long a pool takes that gives each free worker the next chunk."""
+    meter = CostMeter()
+    free = [(0.0, worker) for worker in range(workers)]
+    measured: list[tuple[float, int, float]] = []
+    at = 0
+    end = 0.0
+    while at < len(costs):
+        now, worker = heapq.heappop(free)
+        while measured and measured[0][0] <= now:
+            _, items, elapsed = heapq.heappop(measured)
+            meter.measured(items, elapsed)
+        items = size(len(costs) - at, meter)
+        elapsed = math.fsum(costs[at : at + items])
+        at += items
+        done = now + elapsed + MESSAGE
+        end = max(end, done)
+        heapq.heappush(measured, (done, items, elapsed))
+        heapq.heappush(free, (done, worker))
+    return end
+
+
+def loads(name: str) -> list[float]:
+    rng = random.Random(7)
+    items = {
+        "tiny": [1e-6] * 100_000,
+        "even": [0.005] * 2000,
+        "uniform": [rng.uniform(0, 0.01) for _ in range(2000)],
+        "rising": [i * 1e-5 for i in range(1000)],
+        "falling": [i * 1e-5 for i in range(1000, 0, -1)],
+        "log-normal": [min(0.2, rng.lognormvariate(-7, 1)) for _ in range(4000)],
+    }
+    return items[name]
+
+
+@pytest.mark.parametrize("workers", [2, 8, 64])
+@pytest.mark.parametrize("name", ["tiny", "even", "uniform", "rising", "falling", "log-normal"])
+def test_the_makespan_is_close_to_the_best(name: str, workers: int) -> None:
+    costs = loads(name)
+
+    def adaptive(remaining: int, meter: CostMeter) -> int:
+        return chunk_size(remaining, workers, meter.seconds, None)
+
+    best = max(max(costs), math.fsum(costs) / workers)
+    # What is beyond: the messages before anything is known, and one chunk too long at the end.
+    allowed = 0.05 * best + TARGET + 10 * MESSAGE
+    assert makespan(costs, workers, adaptive) <= best + allowed
+
+
+def test_tiny_items_travel_by_the_thousand() -> None:
+    chunks = 0
+
+    def counted(remaining: int, meter: CostMeter) -> int:
+        nonlocal chunks
+        chunks += 1
+        return chunk_size(remaining, 4, meter.seconds, None)
+
+    makespan([1e-6] * 100_000, 4, counted)
+    assert chunks < 100
+
+
+def test_long_items_travel_alone() -> None:
+    meter = CostMeter()
+    meter.measured(1, 3.0)
+    assert chunk_size(1000, 2, meter.seconds, None) == 1

@@ -1,0 +1,429 @@
+"""An exception's way from a worker to the caller, and what stands for it when it cannot travel.
+
+`capture` runs in the worker and `restore` at the caller; neither may ever raise, whatever the
+exception is.
+"""
+
+import builtins
+import pickle
+import threading
+from asyncio import CancelledError
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.pool import RemoteTraceback
+from typing import Any, Never, NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pmap import ControlFlowError, Failure, TransportError
+from pmap._outcome import Item, restore, settle, unloaded_result, unsent_argument
+from pmap._record import ARGUMENT, FUNCTION, RESULT, capture, capture_transport, describe
+from pmap._wire import FrameReader, frame
+
+ITEM = Item("render", 7, "'page.md'")
+NOTE = "pmap: item 7, render('page.md')"
+
+
+def raised(error: BaseException) -> BaseException:
+    """Return `error` with a traceback, as a worker has it."""
+    try:
+        raise error
+    except BaseException as caught:
+        return caught
+
+
+def across(error: BaseException) -> Exception:
+    """Return what the caller gets for an exception that an item raised in a worker."""
+    (message,) = FrameReader().feed(frame((1, capture(raised(error)))))
+    return restore(message[1], ITEM)
+
+
+def notes(error: BaseException) -> list[str]:
+    return list(getattr(error, "__notes__", []))
+
+
+# --- exceptions that travel --------------------------------------------------------------------
+
+ordinary = st.sampled_from(
+    [
+        kind
+        for kind in vars(builtins).values()
+        if isinstance(kind, type)
+        and issubclass(kind, Exception)
+        and not issubclass(kind, (ExceptionGroup, UnicodeError, StopIteration, StopAsyncIteration))
+    ]
+)
+arguments = st.lists(st.integers() | st.text() | st.none(), max_size=3)
+
+
+@given(ordinary, arguments)
+def test_an_ordinary_exception_arrives_as_it_was(
+    kind: type[Exception], args: list[object]
+) -> None:
+    try:
+        error = kind(*args)
+    except TypeError:
+        return  # it does not take these
+    arrived = across(error)
+    assert type(arrived) is type(error)
+    assert arrived.args == error.args
+    assert repr(arrived) == repr(error)
+    if not isinstance(error, (SyntaxError, KeyError)) or args:
+        assert str(arrived) == str(error)
+
+
+class TwoArguments(Exception):
+    def __init__(self, page: str, line: int) -> None:
+        super().__init__(f"{page}:{line}")
+        self.page = page
+        self.line = line
+
+
+class KeywordOnly(Exception):
+    def __init__(self, *, code: int) -> None:
+        super().__init__()
+        self.code = code
+
+
+class Decorated(Exception):
+    """Its __init__ takes what its args are not."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__(f"cannot read {page}")
+        self.page = page
+
+
+class TwoArgumentOSError(OSError):
+    def __init__(self, page: str, line: int) -> None:
+        super().__init__(f"{page}:{line}")
+        self.page = page
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    page: str
+    line: int
+
+
+@dataclass
+class Record(Exception):
+    page: str
+    line: int
+
+
+class TwoArgumentGroup(ExceptionGroup[Exception]):
+    def __new__(cls, page: str, errors: list[Exception], line: int) -> "TwoArgumentGroup":
+        group = super().__new__(cls, page, errors)
+        group.line = line
+        return group
+
+    line: int
+
+
+STATES: list[Exception] = [
+    ValueError("a", 1),
+    KeyError("k"),
+    FileNotFoundError(2, "No such file", "page.md"),
+    UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+    ImportError("no", name="numpy", path="here"),
+    TwoArguments("page.md", 3),
+    KeywordOnly(code=4),
+    Decorated("page.md"),
+    TwoArgumentOSError("page.md", 3),
+    Frozen("page.md", 3),
+    Record("page.md", 3),
+    ExceptionGroup("several", [ValueError("a"), KeyError("b")]),
+    TwoArgumentGroup("several", [ValueError("a")], 3),
+]
+
+
+@pytest.mark.parametrize("error", STATES, ids=lambda error: type(error).__name__)
+def test_type_arguments_and_attributes_arrive(error: Exception) -> None:
+    arrived = across(error)
+    assert type(arrived) is type(error)
+    assert repr(arrived.args) == repr(error.args)
+    assert str(arrived) == str(error)
+    state = {name: value for name, value in vars(arrived).items() if name != "__notes__"}
+    assert repr(state) == repr({n: v for n, v in vars(error).items() if n != "__notes__"})
+    for name in ("errno", "filename", "name", "path", "object", "reason"):
+        assert repr(getattr(arrived, name, None)) == repr(getattr(error, name, None))
+    assert notes(arrived)[-1] == NOTE
+    assert isinstance(arrived.__cause__, RemoteTraceback)
+
+
+def test_a_local_exception_class_travels_by_value() -> None:
+    class LocalError(Exception):
+        pass
+
+    arrived = across(LocalError("a"))
+    assert type(arrived).__name__ == "LocalError"
+    assert arrived.args == ("a",)
+
+
+def test_the_remote_traceback_is_the_cause() -> None:
+    arrived = across(ValueError("bad page"))
+    assert isinstance(arrived.__cause__, RemoteTraceback)
+    text = str(arrived.__cause__)
+    assert "Traceback (most recent call last)" in text
+    assert "raise error" in text
+    assert "ValueError: bad page" in text
+
+
+def test_the_remote_traceback_tells_of_causes_in_the_worker() -> None:
+    try:
+        try:
+            {}["k"]
+        except KeyError as why:
+            raise ValueError("bad page") from why
+    except ValueError as error:
+        arrived = restore(capture(error), ITEM)
+    text = str(arrived.__cause__)
+    assert "KeyError: 'k'" in text
+    assert "direct cause" in text
+
+
+def test_what_arrives_can_be_pickled_again() -> None:
+    arrived = across(TwoArguments("page.md", 3))
+    assert str(restore(capture(arrived), ITEM)) == str(arrived)
+
+
+# --- notes -------------------------------------------------------------------------------------
+
+
+def test_notes_arrive_and_ours_comes_last() -> None:
+    error = ValueError("a")
+    error.add_note("mine")
+    assert notes(across(error)) == ["mine", NOTE]
+
+
+def test_our_note_is_added_once() -> None:
+    error = ValueError("a")
+    assert settle(settle(error, ITEM), ITEM) is error
+    assert notes(error) == [NOTE]
+
+
+class Unnoted(Exception):
+    """Its notes are no list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.__dict__["__notes__"] = 5
+
+
+def test_notes_that_are_none_do_no_harm() -> None:
+    error = Unnoted()
+    assert settle(error, ITEM) is error
+    assert type(across(error)) is Unnoted
+
+
+def test_a_frozen_exception_is_raised_here_as_it_is() -> None:
+    error = Frozen("page.md", 3)
+    assert settle(error, ITEM) is error
+
+
+# --- exceptions that cannot travel -------------------------------------------------------------
+
+
+class Holding(Exception):
+    def __init__(self) -> None:
+        super().__init__("holds a lock")
+        self.lock = threading.Lock()
+
+
+class BadReduce(Exception):
+    def __reduce__(self) -> NoReturn:
+        raise ZeroDivisionError("in reduce")
+
+
+class ExitsInReduce(Exception):
+    def __reduce__(self) -> NoReturn:
+        raise SystemExit(3)
+
+
+def leave() -> Never:
+    raise SystemExit(3)
+
+
+class Exit:
+    def __reduce__(self) -> tuple[Callable[[], Never], tuple[()]]:
+        return leave, ()
+
+
+class ExitsWhileLoading(Exception):
+    def __init__(self) -> None:
+        super().__init__("holds an exit")
+        self.exit = Exit()
+
+
+class BadRepr(Exception):
+    def __repr__(self) -> str:
+        raise ZeroDivisionError("in repr")
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError("in str")
+
+
+class ExitingRepr(Exception):
+    def __repr__(self) -> str:
+        raise SystemExit("in repr")
+
+    def __str__(self) -> str:
+        raise SystemExit("in str")
+
+
+class ExitingEverywhere(ExitingRepr, ExitsInReduce):
+    pass
+
+
+@pytest.mark.parametrize("kind", [Holding, ExitsWhileLoading])
+def test_an_exception_that_cannot_travel_is_told_of(kind: Callable[[], Exception]) -> None:
+    error = kind()
+    arrived = across(error)
+    assert isinstance(arrived, TransportError)
+    assert (arrived.what, arrived.function, arrived.index) == ("exception", "render", 7)
+    assert repr(error) in str(arrived)
+    assert isinstance(arrived.__cause__, RemoteTraceback)
+    assert type(error).__name__ in str(arrived.__cause__)
+
+
+@pytest.mark.parametrize("kind", [BadReduce, ExitsInReduce])
+def test_a_bad_reduce_costs_no_more_than_itself(kind: type[Exception]) -> None:
+    arrived = across(kind("a"))
+    assert isinstance(arrived, (TransportError, kind))
+
+
+@pytest.mark.parametrize("kind", [BadRepr, ExitingRepr, ExitingEverywhere])
+def test_nothing_that_an_exception_does_breaks_the_telling(kind: type[Exception]) -> None:
+    error = kind("a")
+    assert kind.__name__ in describe(error)
+    arrived = across(error)
+    assert isinstance(arrived, (TransportError, kind))
+    assert isinstance(arrived.__cause__, RemoteTraceback)
+    assert isinstance(settle(error, ITEM), kind)
+    assert "render" in str(unsent_argument(error, ITEM))
+    assert "render" in str(unloaded_result(error, ITEM))
+
+
+def _fails_here() -> NoReturn:
+    raise LookupError("not here")
+
+
+class _OnlyThere:
+    def __reduce__(self) -> tuple[Callable[[], Never], tuple[()]]:
+        return _fails_here, ()
+
+
+def test_an_exception_that_loads_only_in_the_worker() -> None:
+    record = capture(raised(ValueError("a")))
+    record[1] = pickle.dumps(_OnlyThere())
+    arrived = restore(record, ITEM)
+    assert isinstance(arrived, TransportError)
+    assert "not here" in str(arrived)
+    assert "ValueError('a')" in str(arrived)
+
+
+def test_what_loads_as_something_else_is_told_of() -> None:
+    record = capture(raised(ValueError("a")))
+    record[1] = pickle.dumps("no exception")
+    assert isinstance(restore(record, ITEM), TransportError)
+
+
+# --- control flow ------------------------------------------------------------------------------
+
+
+class Quits(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        SystemExit(3),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        StopIteration(5),
+        StopAsyncIteration(),
+        CancelledError(),
+        Quits("a"),
+        BaseExceptionGroup("several", [KeyboardInterrupt()]),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_control_flow_arrives_wrapped(error: BaseException) -> None:
+    for wrapped in (across(error), settle(raised(error), ITEM)):
+        assert isinstance(wrapped, ControlFlowError)
+        assert (wrapped.function, wrapped.index, wrapped.input) == ("render", 7, "'page.md'")
+        assert wrapped.raised == repr(error)
+        cause = wrapped.__cause__
+        assert type(cause) is type(error)
+        assert repr(cause.args) == repr(error.args)
+
+
+def test_control_flow_keeps_the_remote_traceback() -> None:
+    wrapped = across(SystemExit(3))
+    assert wrapped.__cause__ is not None
+    assert isinstance(wrapped.__cause__.__cause__, RemoteTraceback)
+
+
+# --- transport ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "what"), [(ARGUMENT, "argument"), (FUNCTION, "function")])
+def test_what_could_not_be_loaded_in_the_worker(kind: int, what: str) -> None:
+    arrived = restore(capture_transport(kind, raised(ImportError("no module"))), ITEM)
+    assert isinstance(arrived, TransportError)
+    assert (arrived.what, arrived.side) == (what, "worker")
+    assert "ImportError('no module')" in str(arrived)
+    assert isinstance(arrived.__cause__, ImportError)
+
+
+def test_a_result_that_could_not_be_pickled() -> None:
+    record = capture_transport(RESULT, raised(TypeError("cannot pickle it")), {"a": 1})
+    arrived = restore(record, ITEM)
+    assert isinstance(arrived, TransportError)
+    assert (arrived.what, arrived.side) == ("result", "worker")
+    assert "cannot pickle it" in str(arrived)
+    assert "{'a': 1}" in str(arrived)
+
+
+@pytest.mark.parametrize("error", [BadRepr(), ExitingRepr(), Holding(), Frozen("a", 1)])
+def test_transport_of_an_exotic_cause(error: Exception) -> None:
+    for kind in (ARGUMENT, FUNCTION, RESULT):
+        assert isinstance(
+            restore(capture_transport(kind, raised(error), error), ITEM), TransportError
+        )
+
+
+def test_what_failed_at_the_caller_says_so() -> None:
+    error = ValueError("a")
+    unsent, unloaded = unsent_argument(error, ITEM), unloaded_result(error, ITEM)
+    assert isinstance(unsent, TransportError)
+    assert isinstance(unloaded, TransportError)
+    assert (unsent.what, unsent.side, unsent.__cause__) == ("argument", "caller", error)
+    assert (unloaded.what, unloaded.side, unloaded.__cause__) == ("result", "caller", error)
+
+
+# --- failures as values ------------------------------------------------------------------------
+
+
+def test_a_failure_fits_a_line() -> None:
+    failure = Failure(ValueError("bad\npage " + "x" * 500), 7, "render", "'page.md'", "")
+    text = repr(failure)
+    assert text.startswith("<Failure of item 7, render('page.md'): ValueError: bad page xxx")
+    assert "\n" not in text
+    assert len(text) < 200
+
+
+def test_a_failure_survives_pickling() -> None:
+    failure = Failure(KeyError("k"), 7, "render", "'page.md'", "Traceback ...")
+    again: Any = pickle.loads(pickle.dumps(failure))
+    assert type(again) is Failure
+    assert repr(again) == repr(failure)
+    assert again.traceback == failure.traceback
+
+
+def test_a_failure_of_an_exception_that_cannot_be_shown() -> None:
+    assert "BadRepr" in repr(Failure(BadRepr(), 7, "render", "'page.md'", ""))

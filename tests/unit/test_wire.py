@@ -1,0 +1,272 @@
+"""Values and messages as bytes: what arrives is what was sent, to the exact type."""
+
+import enum
+import math
+import pickle
+import struct
+import sys
+import types
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pmap._wire import FrameReader, Message, dumps, encode, frame, is_plain, loads
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Color(enum.IntEnum):
+    RED = 1
+
+
+class Count(int):
+    pass
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Row(tuple[int, ...]):
+    __slots__ = ()
+
+
+# -0.0 and NaN among them; strings with lone surrogates, as file names have them
+plain = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.integers(-(2**200), 2**200),
+    st.floats(),
+    st.complex_numbers(),
+    st.text(st.characters(exclude_categories=())),
+    st.binary(),
+)
+values: st.SearchStrategy[object] = st.recursive(
+    plain, lambda inner: st.lists(inner, max_size=20).map(tuple), max_leaves=30
+)
+
+
+def same(a: object, b: object) -> bool:
+    """Return whether two values are equal to the type and the sign of a zero; NaN is itself."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        left, right = cast("tuple[object, ...]", a), cast("tuple[object, ...]", b)
+        return len(left) == len(right) and all(map(same, left, right))
+    if isinstance(a, float) and isinstance(b, float):
+        return struct.pack("d", a) == struct.pack("d", b) or (math.isnan(a) and math.isnan(b))
+    if isinstance(a, complex) and isinstance(b, complex):
+        return same(a.real, b.real) and same(a.imag, b.imag)
+    return a == b
+
+
+def through(value: object) -> object:
+    """Return what arrives when `value` is sent in a message."""
+    (message,) = FrameReader().feed(frame((7, encode(value))))
+    entry = message[1]
+    return loads(entry[0]) if isinstance(entry, list) else entry
+
+
+# --- values ------------------------------------------------------------------------------------
+
+
+@given(values)
+def test_what_arrives_is_what_was_sent(value: object) -> None:
+    assert same(through(value), value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True,
+        1,
+        Count(3),
+        Color.RED,
+        Text("a"),
+        bytearray(b"a"),
+        Point(1, 2),
+        Row((1, 2)),
+        [1],
+        {"a": 1},
+        {1},
+        frozenset({1}),
+        OrderedDict(a=1),
+        range(3),
+        slice(1, 2),
+        Ellipsis,
+        NotImplemented,
+        int,
+        (Count(3), bytearray(b"a")),
+        ((1, 2), (3,)),
+        tuple(range(100)),
+        [[1], (2, [3])],
+    ],
+    ids=repr,
+)
+def test_a_value_keeps_its_exact_type(value: object) -> None:
+    arrived = through(value)
+    assert type(arrived) is type(value)
+    assert arrived == value
+    if isinstance(value, tuple):
+        kinds = [type(part) for part in cast("tuple[object, ...]", value)]
+        assert [type(part) for part in cast("tuple[object, ...]", arrived)] == kinds
+
+
+@pytest.mark.parametrize("value", [None, True, 3, 1.5, 2j, "a", b"a", (), (1, "a"), (None,) * 16])
+def test_plain_values_are_their_own_entries(value: object) -> None:
+    assert is_plain(value)
+    assert encode(value) is value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Count(3), Color.RED, Text("a"), bytearray(), Point(1, 2), Row(), [], (1, (2,)), (None,) * 17],
+    ids=repr,
+)
+def test_all_others_are_pickled_one_by_one(value: object) -> None:
+    assert not is_plain(value)
+    entry = encode(value)
+    assert isinstance(entry, list)
+    assert [type(part) for part in cast("list[object]", entry)] == [bytes]
+
+
+def test_a_value_that_cannot_be_pickled_says_so_itself() -> None:
+    with pytest.raises(TypeError, match="cannot pickle"):
+        encode([sys.stdout.__class__, (i for i in "")])
+
+
+# --- messages ----------------------------------------------------------------------------------
+
+messages = st.lists(
+    st.lists(plain | st.lists(plain, max_size=3), max_size=5).map(tuple), max_size=6
+)
+
+
+@given(messages, st.data())
+def test_messages_arrive_in_whatever_pieces(sent: list[Message], data: st.DataObject) -> None:
+    stream = b"".join(map(frame, sent))
+    cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=12).map(sorted))
+    reader = FrameReader()
+    arrived: list[Message] = []
+    for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        arrived += reader.feed(stream[start:stop])
+    assert repr(arrived) == repr(sent)
+
+
+def test_messages_arrive_byte_by_byte() -> None:
+    sent: list[Message] = [(1, "a" * 300), (), (2, [b"x", None])]
+    reader = FrameReader()
+    stream = b"".join(map(frame, sent))
+    assert [m for byte in stream for m in reader.feed(bytes([byte]))] == sent
+
+
+def test_a_message_is_there_with_its_last_byte() -> None:
+    reader = FrameReader()
+    data = frame((1, "abc"))
+    assert list(reader.feed(data[:-1])) == []
+    assert list(reader.feed(data[-1:])) == [(1, "abc")]
+
+
+# --- by name and by value ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def main_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+    """A ``__main__`` with a function and a class in it."""
+    module = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", module)
+    code = """
+factor = 3
+def scaled(x):
+    return x * factor
+class Box:
+    def __init__(self, value):
+        self.value = value
+"""
+    exec(code, module.__dict__)
+    yield module
+
+
+def in_another_program(data: bytes, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Load `data` where ``__main__`` is another module."""
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+        return loads(data)
+
+
+def test_what_is_importable_travels_by_name() -> None:
+    data = dumps(math.sqrt)
+    assert data == pickle.dumps(math.sqrt, 5)
+    assert len(dumps(is_plain)) < 100
+    assert loads(dumps(is_plain)) is is_plain
+
+
+def test_a_lambda_travels_by_value() -> None:
+    function = cast("Callable[[int], int]", loads(dumps(lambda x: x + 1)))
+    assert function(2) == 3
+
+
+def test_a_closure_travels_with_what_it_holds() -> None:
+    held = [1, 2]
+    function = cast("Callable[[], int]", loads(dumps(lambda: sum(held))))
+    held.append(3)
+    assert function() == 3
+
+
+def test_a_local_class_travels_by_value() -> None:
+    class Local:
+        value = 5
+
+    assert cast("Local", loads(dumps(Local()))).value == 5
+
+
+def test_a_function_of_main_travels_by_value(
+    main_module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = dumps(main_module.scaled)
+    function = cast("Callable[[int], int]", in_another_program(data, monkeypatch))
+    assert function(2) == 6
+
+
+def test_a_global_of_main_has_the_value_of_the_moment(
+    main_module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main_module.factor = 10
+    data = dumps(main_module.scaled)
+    main_module.factor = 100
+    function = cast("Callable[[int], int]", in_another_program(data, monkeypatch))
+    assert function(2) == 20
+
+
+def test_an_object_of_main_travels_with_its_class(
+    main_module: types.ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = dumps([main_module.Box(3)])
+    (box,) = cast("list[types.SimpleNamespace]", in_another_program(data, monkeypatch))
+    assert box.value == 3
+
+
+def test_a_string_that_names_main_is_just_a_string() -> None:
+    assert loads(dumps(["__main__", b"__main__"])) == ["__main__", b"__main__"]
+
+
+def test_a_function_as_a_result_is_refused_where_multiprocessing_refuses_it() -> None:
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        dumps(lambda: None, functions_by_value=False)
+    assert callable(loads(dumps(lambda: None)))
+
+
+def test_an_object_nested_too_deeply_is_an_error_and_not_a_crash() -> None:
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(RecursionError):
+        dumps(nested)
