@@ -42,6 +42,18 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PYTHONFAULTHANDLER"] = "1"
 
 
+def _arm(item: pytest.Item | pytest.Collector) -> None:
+    stderr = item.config.stash[fault_handler_stderr_fd_key]
+    faulthandler.dump_traceback_later(HARD_LIMIT, exit=True, file=stderr)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """Go on watching after a failure, where pytest itself stops: fixtures may hang as well."""
+    if isinstance(node, pytest.Item):
+        _arm(node)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """End a test that hangs, with everybody's stack."""
@@ -50,7 +62,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     early.name = "tests-watchdog"
     early.daemon = True
     early.start()
-    faulthandler.dump_traceback_later(HARD_LIMIT, exit=True, file=stderr)
+    _arm(item)
     try:
         return (yield)
     finally:

@@ -21,13 +21,18 @@ Each change is written so that a worker that dies between any two stores leaves 
 had finished, never more and never something old.
 """
 
+from __future__ import annotations
+
 import io
 import marshal
 import mmap
 import struct
-from typing import Final, Literal
 
-from ._wire import Entry
+TYPE_CHECKING = False  # see `_bare`
+if TYPE_CHECKING:
+    from typing import Final, Literal
+
+    from ._wire import Entry
 
 __all__ = ["LANES", "LANE_SLOTS", "Arena"]
 
@@ -94,7 +99,7 @@ class Arena:
 
     def lane(
         self, kind: Literal["q", "d"], slots: int, sent: int
-    ) -> "memoryview[int] | memoryview[float]":
+    ) -> memoryview[int] | memoryview[float]:
         """Note results in a lane of `slots` from now on; return the slots, to be written in order.
 
         `sent` of the chunk's results were sent as messages.

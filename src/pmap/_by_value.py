@@ -28,7 +28,8 @@ def dumps_by_value(value: object, protocol: int) -> bytes:
 class _Pickler(cloudpickle.Pickler):
     def reducer_override(self, obj: object) -> object:
         if isinstance(obj, ContextVar):
-            return _reduce_variable(obj)
+            variable: ContextVar[object] = obj
+            return _reduce_variable(variable)
         return super().reducer_override(obj)
 
 

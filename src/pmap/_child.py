@@ -17,26 +17,35 @@ Each result is noted in the arena (see `_arena`) before the next item begins. Wh
 cannot be had, each result is a message of its own.
 """
 
+from __future__ import annotations
+
 import marshal
 import mmap
 import os
 import select
-import signal
-import socket
 import sys
-import types
-from collections import deque
-from collections.abc import Callable, Sequence
-from contextvars import Context
 from itertools import islice
 from time import perf_counter
-from typing import Any, Literal, NoReturn, TypeAlias
 
 from . import _process
 from ._arena import LANE_SLOTS, LANES, Arena
+from ._bare import deque, receive_with_fd, signal, socket
 from ._record import ARGUMENT, FUNCTION, RESULT, capture, capture_transport
-from ._wire import PLAIN, Entry, FrameReader, Message, encode, frame, is_plain, loads
-from ._world import Variables, World, apply_world, context_of
+from ._wire import PLAIN, FrameReader, encode, frame, is_plain, loads
+from ._world import apply_world, context_of
+
+TYPE_CHECKING = False  # see `_bare`
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import FrameType
+    from typing import Any, Literal, NoReturn, TypeAlias
+
+    from ._bare import Context
+    from ._wire import Entry, Message
+    from ._world import Variables, World
+
+    # Results of a chunk that are not sent yet: entries, or format and bytes of a lane.
+    Unsent: TypeAlias = list[Entry] | tuple[str, bytes]
 
 __all__ = [
     "BEGUN",
@@ -119,7 +128,7 @@ class _BadArgument(Exception):
 class Worker:
     """A worker's loop over its one socket."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket) -> None:
         self._socket = sock
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
@@ -139,15 +148,9 @@ class Worker:
     # --- coming in -----------------------------------------------------------------------------
 
     def _open_arena(self) -> None:
-        if not hasattr(socket, "recv_fds"):
-            size = int.from_bytes(self._socket.recv(4), "little")
-            fds: list[int] = []
-        else:
-            data, fds, _, _ = socket.recv_fds(self._socket, 4, 1)
-            size = int.from_bytes(data, "little")
-        if size and fds:
-            self._arena = Arena(mmap.mmap(fds[0], size))
-        for fd in fds:
+        data, fd = receive_with_fd(self._socket, 4)
+        if fd is not None:
+            self._arena = Arena(mmap.mmap(fd, int.from_bytes(data, "little")))
             os.close(fd)
 
     def _set_up(self) -> bool:
@@ -206,7 +209,7 @@ class Worker:
             self._jobs.pop(message[1], None)
         elif message[0] == CHUNK:
             _, job, serial, entries = message
-            kind: type = type(entries)
+            kind: type[object] = type(entries)
             items: Sequence[Entry] = range(*entries) if kind is tuple else entries
             # A forgotten job's chunk is answered all the same: the caller counts the answers.
             if job not in self._jobs or (self._inbox and self._void(job)):
@@ -221,7 +224,7 @@ class Worker:
     def _run_chunk(self, job: _Job, serial: int, entries: Sequence[Entry]) -> None:
         self._apply(job.world)
         begin = perf_counter()
-        results: _Unsent
+        results: Unsent
         try:
             call = job.load()
         except BaseException as error:  # SystemExit from the import of a module, say
@@ -252,7 +255,7 @@ class Worker:
                 break
         return []
 
-    def send_results(self, serial: int, results: "_Unsent") -> None:
+    def send_results(self, serial: int, results: Unsent) -> None:
         """Send results of a chunk that goes on."""
         self._send((RESULTS, serial, results, False, 0.0))
 
@@ -281,10 +284,6 @@ class Worker:
             raise _BadArgument from error
 
 
-# Results of a chunk that are not sent yet: entries, or format and bytes of a lane.
-_Unsent: TypeAlias = list[Entry] | tuple[str, bytes]
-
-
 class _Run:
     """One chunk on its way, with an arena to note its results in."""
 
@@ -298,10 +297,10 @@ class _Run:
         self._entries = entries
         self._sent = 0  # results sent as messages
 
-    def run(self, call: Callable[[object], object]) -> _Unsent:
+    def run(self, call: Callable[[object], object]) -> Unsent:
         """Run all items; return the results that were not sent yet."""
         job = self._job
-        results: _Unsent
+        results: Unsent
         while True:
             lane = None if job.mixed or job.lane is None else LANES.get(job.lane)
             if lane is None:
@@ -335,7 +334,7 @@ class _Run:
 
     def _in_lane(
         self, call: Callable[[object], object], lane: Literal["q", "d"]
-    ) -> tuple[_Unsent, bool]:
+    ) -> tuple[Unsent, bool]:
         """Run items whose results are all of one type, as fast as it goes.
 
         Per item no more than the call, a test of the type and one store.
@@ -394,8 +393,8 @@ def main(kind: str, fd: int) -> NoReturn:
     """Be a worker, or the template of workers, on the socket `fd`; the process is ours alone."""
     _stay_calm()
     _process.finish_package_on_demand()
-    sys.modules["__main__"] = types.ModuleType("__main__")
-    sock = socket.socket(fileno=fd)
+    sys.modules["__main__"] = type(sys)("__main__")
+    sock = socket(fileno=fd)
     if kind == "template":
         from ._template import serve_template
 
@@ -403,13 +402,13 @@ def main(kind: str, fd: int) -> NoReturn:
     enter_forked(sock)
 
 
-def enter_forked(sock: socket.socket) -> NoReturn:
+def enter_forked(sock: socket) -> NoReturn:
     """Be a worker in a process that was just forked; never returns into the caller's code."""
     code = 1
     try:
         _stay_calm()
         _process.in_worker = True
-        sys.modules["__main__"] = types.ModuleType("__main__")
+        sys.modules["__main__"] = type(sys)("__main__")
         Worker(sock).run()
         code = 0
     except (ConnectionError, BrokenPipeError):
@@ -435,7 +434,7 @@ def _stay_calm() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _ignore(signum: int, stack: types.FrameType | None) -> None:
+def _ignore(signum: int, stack: FrameType | None) -> None:
     pass
 
 

@@ -19,10 +19,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from . import _arena, _child, _template
-from ._wire import FrameReader, Message
+from ._wire import FrameReader
+
+if TYPE_CHECKING:
+    from ._wire import Message
 
 __all__ = ["Handle", "Template", "default_start_method", "make_arena", "start_fork", "start_spawn"]
 
@@ -189,7 +192,7 @@ class Template:
         ended = (self._report(message) for message in self._reader.feed(data))
         return [number for number in ended if number is not None]
 
-    def _report(self, message: Message) -> int | None:
+    def _report(self, message: "Message") -> int | None:
         what, key, value = message
         assert isinstance(key, int)
         assert isinstance(value, int)

@@ -1,7 +1,7 @@
 """What came of one item, at the caller: the exception to raise, or a failure as a value."""
 
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ._errors import ControlFlowError, TransportError
 from ._record import (
@@ -11,7 +11,6 @@ from ._record import (
     RAISED,
     RESULT,
     UNSENDABLE,
-    Record,
     describe,
     is_control_flow,
 )
@@ -56,7 +55,7 @@ class Failure:
         return f"<Failure of item {self.index}, {self.function}({self.input}): {kind}: {text}>"
 
 
-def restore(record: Record, item: Item) -> Exception:
+def restore(record: list[Any], item: Item) -> Exception:
     """Return the exception for `record`, to be raised or kept at the caller."""
     kind: int
     data: bytes | None

@@ -1,8 +1,14 @@
 """What this process is: the caller's, or a worker."""
 
+from __future__ import annotations
+
 import sys
-import threading
-import types
+
+from ._bare import RLock, local
+
+TYPE_CHECKING = False  # see `_bare`
+if TYPE_CHECKING:
+    from types import ModuleType
 
 __all__ = ["finish_package_on_demand", "in_worker", "inside_item", "item_threads"]
 
@@ -11,7 +17,7 @@ _PACKAGE = __name__.rpartition(".")[0]
 # Set once, at a worker process's start.
 in_worker = False
 # `.depth` is there in a thread that runs items of the threads or serial backend.
-item_threads = threading.local()
+item_threads = local()
 
 
 def inside_item() -> bool:
@@ -26,7 +32,7 @@ def finish_package_on_demand() -> None:
     would import everything; but a function that runs there may well use pmap.
     """
     package = sys.modules[_PACKAGE]
-    lock = threading.RLock()
+    lock = RLock()
 
     def load(name: str) -> object:
         with lock:
@@ -40,7 +46,7 @@ def finish_package_on_demand() -> None:
     package.__dict__["__getattr__"] = load
 
 
-def _run_init(package: types.ModuleType) -> None:
+def _run_init(package: ModuleType) -> None:
     import importlib.util
 
     path = package.__path__[0]

@@ -4,10 +4,16 @@ A record is a list of plain values: kind, the pickled exception (None if it cann
 text, its traceback. `_outcome` makes the exception to raise from it.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from __future__ import annotations
 
 from ._wire import dumps, loads
+
+TYPE_CHECKING = False  # see `_bare`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    Record: TypeAlias = list[Any]
 
 __all__ = [
     "ARGUMENT",
@@ -16,15 +22,12 @@ __all__ = [
     "RAISED",
     "RESULT",
     "UNSENDABLE",
-    "Record",
     "capture",
     "capture_transport",
     "describe",
     "format_traceback",
     "is_control_flow",
 ]
-
-Record: TypeAlias = list[Any]
 
 RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION = range(6)
 

@@ -8,17 +8,21 @@ reports as frames. It is also the workers' guardian: when the caller is gone, by
 kills them all, also those that are busy in C code.
 """
 
+from __future__ import annotations
+
 import gc
 import os
 import select
-import signal
-import socket
 import struct
-from collections.abc import Callable
-from types import FrameType
-from typing import NoReturn
 
+from ._bare import receive_with_fd, signal, socket
 from ._wire import frame
+
+TYPE_CHECKING = False  # see `_bare`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import NoReturn
 
 __all__ = ["EXITED", "FAILED", "FORK", "FORKED", "KILL", "REQUEST", "serve_template"]
 
@@ -28,7 +32,7 @@ FORK, KILL = 0, 1
 FORKED, FAILED, EXITED = 20, 21, 22
 
 
-def serve_template(sock: socket.socket, enter_forked: Callable[[socket.socket], NoReturn]) -> None:
+def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> None:
     """Fork workers as asked until the caller is gone; never returns."""
     children: set[int] = set()
     wake_read, wake_write = os.pipe()
@@ -40,7 +44,7 @@ def serve_template(sock: socket.socket, enter_forked: Callable[[socket.socket], 
     gc.freeze()  # so that collections in the workers do not copy the template's pages
     try:
         while True:
-            watched: list[socket.socket | int] = [sock, wake_read]
+            watched: list[socket | int] = [sock, wake_read]
             readable, _, _ = select.select(watched, [], [])
             if wake_read in readable:
                 _drain(wake_read)
@@ -48,14 +52,14 @@ def serve_template(sock: socket.socket, enter_forked: Callable[[socket.socket], 
                 sock.sendall(frame((EXITED, pid, code)))
             if sock not in readable:
                 continue
-            data, fds, _, _ = socket.recv_fds(sock, REQUEST.size, 1)
+            data, fd = receive_with_fd(sock, REQUEST.size)
             if not data:
                 break
             while len(data) < REQUEST.size:
                 data += sock.recv(REQUEST.size - len(data))
             what, number = REQUEST.unpack(data)
-            if what == FORK:
-                report = _fork(sock, number, fds[0], enter_forked, children, wake_read, wake_write)
+            if what == FORK and fd is not None:
+                report = _fork(sock, number, fd, enter_forked, children, wake_read, wake_write)
                 sock.sendall(frame(report))
             elif number in children:
                 os.kill(number, signal.SIGKILL)
@@ -70,10 +74,10 @@ def serve_template(sock: socket.socket, enter_forked: Callable[[socket.socket], 
 
 
 def _fork(
-    sock: socket.socket,
+    sock: socket,
     number: int,
     fd: int,
-    enter_forked: Callable[[socket.socket], NoReturn],
+    enter_forked: Callable[[socket], NoReturn],
     children: set[int],
     *pipe: int,
 ) -> tuple[int, int, int]:
@@ -88,7 +92,7 @@ def _fork(
         sock.close()
         for end in pipe:
             os.close(end)
-        enter_forked(socket.socket(fileno=fd))
+        enter_forked(socket(fileno=fd))
     os.close(fd)
     children.add(pid)
     return FORKED, number, pid

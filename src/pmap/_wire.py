@@ -12,26 +12,24 @@ What is importable travels by name. What lives in ``__main__``, a REPL, a notebo
 travels by value, through cloudpickle, which is imported when first needed.
 """
 
+from __future__ import annotations
+
 import marshal
 import struct
-from collections.abc import Callable, Iterator
-from types import FunctionType
-from typing import Any, TypeAlias, cast
 
-try:
-    # The C module behind pickle: a worker starts sooner without the Python one (which imports re).
-    from _pickle import dumps as _pickle_dumps
-    from _pickle import loads as _pickle_loads
-except ImportError:
-    from pickle import dumps as _pickle_dumps
-    from pickle import loads as _pickle_loads
+from . import _bare
 
-__all__ = ["PLAIN", "Entry", "FrameReader", "Message", "dumps", "encode", "frame", "loads"]
+TYPE_CHECKING = False  # see `_bare`
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
 
-# What stands in a message is known from its first word, and what an entry is from its own type, at
-# run time only: no type can say it, so each end names and types the parts as it takes them out.
-Entry: TypeAlias = Any
-Message: TypeAlias = tuple[Any, ...]
+    # What stands in a message is known from its first word, and what an entry is from its own type,
+    # at run time only: no type can say it, so each end names and types the parts as it takes them.
+    Entry: TypeAlias = Any
+    Message: TypeAlias = tuple[Any, ...]
+
+__all__ = ["PLAIN", "FrameReader", "dumps", "encode", "frame", "loads"]
 
 # marshal gives back exactly these, by exact type; it would turn a bytearray into bytes, so the
 # test is by type and never by trying.
@@ -42,7 +40,7 @@ _PROTOCOL = 5
 _LENGTH = struct.Struct("<Q")
 _MAIN = b"__main__"
 
-loads: Callable[[bytes], Any] = _pickle_loads
+loads: Callable[[bytes], Any] = _bare.loads
 
 
 def is_plain(value: object) -> bool:
@@ -56,7 +54,7 @@ def is_plain(value: object) -> bool:
         return True
     if kind is not tuple:  # by exact type: a named tuple is not plain
         return False
-    row: tuple[object, ...] = cast(Any, value)
+    row: Any = value
     return len(row) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(map(type, row))
 
 
@@ -74,7 +72,7 @@ def dumps(value: object, functions_by_value: bool = True) -> bytes:
             methods of `Pool` refuse it as a result, as ``multiprocessing`` does.
     """
     try:
-        data = _pickle_dumps(value, _PROTOCOL)
+        data = _bare.dumps(value, _PROTOCOL)
         # A reference to __main__ by name would be looked up in the receiver's __main__, which is
         # another module. The name stands literally in every pickle that refers to it; a string
         # that just contains it takes the slower road for nothing.
@@ -83,7 +81,7 @@ def dumps(value: object, functions_by_value: bool = True) -> bytes:
     except RecursionError:
         raise  # by value would recurse as deep again
     except Exception:
-        if not functions_by_value and isinstance(value, FunctionType):
+        if not functions_by_value and isinstance(value, type(dumps)):
             raise
     from ._by_value import dumps_by_value
 

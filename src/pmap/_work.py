@@ -2,12 +2,15 @@
 
 import threading
 from contextvars import Context, copy_context
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ._call import Call, Kind, name_of, short_repr
 from ._outcome import Item
 from ._wire import dumps
-from ._world import Variables, World, take_world
+from ._world import take_world
+
+if TYPE_CHECKING:
+    from ._world import Variables, World
 
 __all__ = ["Work", "as_call"]
 
@@ -32,7 +35,7 @@ class Work:
         self.world = take_world()
         self.payload = dumps((self.call.function, int(self.call.kind), self._variables()))
 
-    def _variables(self) -> Variables:
+    def _variables(self) -> "Variables":
         sent: Variables = []
         for pair in self.context.items():
             try:

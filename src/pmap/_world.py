@@ -4,16 +4,22 @@ Taken at the caller when a call is made, put in place in the worker before the f
 so that the function means the same thing in both.
 """
 
+from __future__ import annotations
+
 import os
 import sys
-from contextvars import Context, ContextVar
-from typing import Any, TypeAlias
 
-__all__ = ["Variables", "World", "apply_world", "context_of", "take_world"]
+from ._bare import Context, ContextVar
 
-# (current directory or None where it was deleted, environment, sys.path): plain values
-World: TypeAlias = tuple[str | None, dict[str, str], list[str]]
-Variables: TypeAlias = list[tuple[ContextVar[object], object]]
+TYPE_CHECKING = False  # see `_bare`
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    # (current directory or None where it was deleted, environment, sys.path): plain values
+    World: TypeAlias = tuple[str | None, dict[str, str], list[str]]
+    Variables: TypeAlias = list[tuple[ContextVar[object], object]]
+
+__all__ = ["apply_world", "context_of", "take_world"]
 
 
 _last: tuple[object, World] | None = None

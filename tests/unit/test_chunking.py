@@ -141,8 +141,8 @@ def test_the_makespan_is_close_to_the_best(name: str, workers: int) -> None:
         return chunk_size(remaining, workers, meter.seconds, None)
 
     best = max(max(costs), math.fsum(costs) / workers)
-    # What is beyond: the messages before anything is known, and one chunk too long at the end.
-    allowed = 0.05 * best + TARGET + 10 * MESSAGE
+    # What is beyond: the messages before anything is known, and a chunk or two too long at the end.
+    allowed = 0.05 * best + 2 * TARGET + 10 * MESSAGE
     assert makespan(costs, workers, adaptive) <= best + allowed
 
 

@@ -4,6 +4,8 @@ Nothing is shared between workers, so one that dies holds nothing up, and the ca
 which items each one holds. What a dead worker had finished is read from its arena (see `_child`).
 """
 
+from __future__ import annotations
+
 import os
 import selectors
 import socket
@@ -11,16 +13,20 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .. import _child, _launch
 from .._arena import SIZE as ARENA_SIZE
 from .._arena import Arena
 from .._outcome import Item, restore, unloaded_result, unsent_argument
-from .._wire import PLAIN, Entry, FrameReader, Message, dumps, encode, frame, loads
+from .._wire import PLAIN, FrameReader, dumps, encode, frame, loads
 from .._work import Work
-from .._world import World, take_world
+from .._world import take_world
 from . import Finished, Gone, Happening, Ready
+
+if TYPE_CHECKING:
+    from .._wire import Entry, Message
+    from .._world import World
 
 __all__ = ["ProcessBackend"]
 
@@ -454,7 +460,7 @@ def _open_entries(
     values: list[object] = []
     for offset, entry in enumerate(entries):
         value: object = None
-        kind: type = type(entry)
+        kind: type[object] = type(entry)
         if kind is not list:
             value = entry
         elif len(entry) == 1:
