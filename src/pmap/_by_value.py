@@ -8,6 +8,7 @@ import io
 import os
 import sys
 from contextvars import ContextVar
+from typing import cast
 
 import cloudpickle
 
@@ -28,8 +29,7 @@ def dumps_by_value(value: object, protocol: int) -> bytes:
 class _Pickler(cloudpickle.Pickler):
     def reducer_override(self, obj: object) -> object:
         if isinstance(obj, ContextVar):
-            variable: ContextVar[object] = obj
-            return _reduce_variable(variable)
+            return _reduce_variable(cast("ContextVar[object]", obj))
         return super().reducer_override(obj)
 
 

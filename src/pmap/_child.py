@@ -209,8 +209,9 @@ class Worker:
             self._jobs.pop(message[1], None)
         elif message[0] == CHUNK:
             _, job, serial, entries = message
-            kind: type[object] = type(entries)
-            items: Sequence[Entry] = range(*entries) if kind is tuple else entries
+            items: Sequence[Entry] = entries
+            if type(entries) is tuple:
+                items = range(*message[3])
             # A forgotten job's chunk is answered all the same: the caller counts the answers.
             if job not in self._jobs or (self._inbox and self._void(job)):
                 self._send((RESULTS, serial, [], True, 0.0))

@@ -3,13 +3,22 @@
 import heapq
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pmap._chunking import LEAST, TARGET, CostMeter, chunk_size
+from pmap._scheduler import (
+    Command,
+    ItemsFinished,
+    JobSubmitted,
+    Prestart,
+    Scheduler,
+    SendChunk,
+    WorkerReady,
+)
 
 remainings = st.integers(1, 10**9)
 workers = st.integers(1, 512)
@@ -97,26 +106,34 @@ def test_the_estimate_is_within_what_was_measured(measured: list[tuple[int, floa
 MESSAGE = 1e-4  # seconds that a chunk costs beside its items
 
 
-def makespan(costs: Sequence[float], workers: int, size: Callable[[int, CostMeter], int]) -> float:
-    """Return how long a pool takes that gives each free worker the next chunk."""
-    meter = CostMeter()
-    free = [(0.0, worker) for worker in range(workers)]
-    measured: list[tuple[float, int, float]] = []
-    at = 0
-    end = 0.0
-    while at < len(costs):
-        now, worker = heapq.heappop(free)
-        while measured and measured[0][0] <= now:
-            _, items, elapsed = heapq.heappop(measured)
-            meter.measured(items, elapsed)
-        items = size(len(costs) - at, meter)
-        elapsed = math.fsum(costs[at : at + items])
-        at += items
-        done = now + elapsed + MESSAGE
-        end = max(end, done)
-        heapq.heappush(measured, (done, items, elapsed))
-        heapq.heappush(free, (done, worker))
-    return end
+def run(costs: Sequence[float], workers: int) -> tuple[float, int]:
+    """Return how long a pool takes for items of these costs, and in how many chunks."""
+    scheduler = Scheduler(workers)
+    scheduler.handle(Prestart())
+    for worker in range(workers):
+        scheduler.handle(WorkerReady(worker))
+    free = [0.0] * workers  # when each will be done with what it holds
+    chunks: list[tuple[float, int, int, int, float]] = []  # those under way, by their end
+    sent = 0
+    now = 0.0
+
+    def obey(commands: Iterable[Command]) -> None:
+        nonlocal sent
+        for command in commands:
+            if isinstance(command, SendChunk):
+                sent += 1
+                worker = command.worker
+                elapsed = math.fsum(costs[command.start : command.stop])
+                free[worker] = max(now, free[worker]) + elapsed + MESSAGE
+                count = command.stop - command.start
+                heapq.heappush(chunks, (free[worker], sent, worker, count, elapsed))
+
+    obey(scheduler.handle(JobSubmitted(1, len(costs), None, collect=False, stop=False)))
+    while chunks:
+        now, _, worker, count, elapsed = heapq.heappop(chunks)
+        obey(scheduler.handle(ItemsFinished(worker, count, (), elapsed, last=True)))
+    assert not scheduler.busy
+    return now, sent
 
 
 def loads(name: str) -> list[float]:
@@ -137,25 +154,20 @@ def loads(name: str) -> list[float]:
 def test_the_makespan_is_close_to_the_best(name: str, workers: int) -> None:
     costs = loads(name)
 
-    def adaptive(remaining: int, meter: CostMeter) -> int:
-        return chunk_size(remaining, workers, meter.seconds, None)
-
     best = max(max(costs), math.fsum(costs) / workers)
     # What is beyond: the messages before anything is known, and a chunk or two too long at the end.
     allowed = 0.05 * best + 2 * TARGET + 10 * MESSAGE
-    assert makespan(costs, workers, adaptive) <= best + allowed
+    assert run(costs, workers)[0] <= best + allowed
 
 
 def test_tiny_items_travel_by_the_thousand() -> None:
-    chunks = 0
+    _, chunks = run([1e-6] * 100_000, 4)
+    assert chunks < 150
 
-    def counted(remaining: int, meter: CostMeter) -> int:
-        nonlocal chunks
-        chunks += 1
-        return chunk_size(remaining, 4, meter.seconds, None)
 
-    makespan([1e-6] * 100_000, 4, counted)
-    assert chunks < 100
+def test_items_after_a_trivial_first_one_do_not_all_go_to_one_worker() -> None:
+    costs = [0.0] + [0.02] * 99
+    assert run(costs, 4)[0] < 0.02 * 99 / 2
 
 
 def test_long_items_travel_alone() -> None:

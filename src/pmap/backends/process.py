@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from .. import _child, _launch
 from .._arena import SIZE as ARENA_SIZE
@@ -450,6 +450,22 @@ def _unpacked(results: list[Entry] | tuple[Literal["q", "d"], bytes]) -> list[En
     return [*memoryview(data).cast(lane)]
 
 
+class _Failed(Exception):
+    """The entry is no value but a failure."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
+    """Return the value of an entry that is a list; raises `_Failed` if it stands for a failure."""
+    if len(parts) == 1:
+        return loads(parts[0])
+    if index in work.unsent:
+        raise _Failed(unsent_argument(work.unsent.pop(index), work.item(index)))
+    raise _Failed(restore(parts, work.item(index)))
+
+
 def _open_entries(
     work: Work, start: int, entries: list[Entry]
 ) -> tuple[list[object], dict[int, Exception]]:
@@ -459,21 +475,17 @@ def _open_entries(
         return entries, failures
     values: list[object] = []
     for offset, entry in enumerate(entries):
-        value: object = None
-        kind: type[object] = type(entry)
-        if kind is not list:
-            value = entry
-        elif len(entry) == 1:
+        value: object = entry
+        parts = cast("list[Any]", entry) if type(entry) is list else None
+        if parts is not None:
+            index = start + offset
             try:
-                value = loads(entry[0])
+                value = _open_entry(work, index, parts)
             except KeyboardInterrupt:
                 raise  # a real Ctrl-C: the caller's
+            except _Failed as failed:
+                failures[offset] = failed.error
             except BaseException as error:  # whatever the object's own unpickling does
-                failures[offset] = unloaded_result(error, work.item(start + offset))
-        elif start + offset in work.unsent:
-            unsent = work.unsent.pop(start + offset)
-            failures[offset] = unsent_argument(unsent, work.item(start + offset))
-        else:
-            failures[offset] = restore(entry, work.item(start + offset))
+                failures[offset] = unloaded_result(error, work.item(index))
         values.append(value)
     return values, failures
