@@ -5,12 +5,11 @@ A little over 300 lines, most of them the texts of the messages and their docstr
 
 import enum
 import functools
-import inspect
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
-from types import MethodType
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import NamedTuple
 
 from ._types import is_iterable
 
@@ -25,8 +24,7 @@ class Kind(enum.IntEnum):
     APPLY = 2  # f(*args, **kwargs): the item is (args, kwargs)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One call of a verb: the function, the items, and what a failure means.
 
     Attributes:
@@ -150,6 +148,10 @@ def _function(
 ) -> Callable[..., object]:
     if not callable(function):
         raise TypeError(_not_callable(verb, function, arguments, rest))
+    if _surely_plain(function):
+        return function  # most are, and the questions below take longer than a small item
+    import inspect
+
     code = _plain(function)
     if inspect.iscoroutinefunction(code):
         kind, body = "coroutine", ["return asyncio.run({call})"]
@@ -179,6 +181,16 @@ def _function(
 _PARAMETER = {"xs": "x", "rows": "*row", "*args": "*args"}
 
 
+_SPECIAL = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
+
+
+def _surely_plain(function: object) -> bool:
+    if isinstance(function, FunctionType):
+        # With anything in its __dict__ it may be marked as a coroutine function.
+        return not (function.__code__.co_flags & _SPECIAL or function.__dict__)
+    return type(function) is BuiltinFunctionType
+
+
 def _plain(function: object) -> object:
     """Return the function whose code runs when `function` is called: no partial, no method."""
     while True:
@@ -186,7 +198,7 @@ def _plain(function: object) -> object:
             function = function.func
         elif isinstance(function, MethodType | staticmethod):
             function = function.__func__
-        elif not isinstance(function, type) and inspect.isfunction(_dunder_call(function)):
+        elif not isinstance(function, type) and isinstance(_dunder_call(function), FunctionType):
             return _dunder_call(function)
         else:
             return function

@@ -45,6 +45,7 @@ def start_one(call: Call, settings: Settings) -> "AsyncResult[Any]":
 
 
 def _begin(settings: Settings) -> None:
+    """Start what takes longest, if this is the first call."""
     if _POOL in sys.modules or settings.pool is not None or inside_item():
         return
     if settings.worker.backend == "processes":

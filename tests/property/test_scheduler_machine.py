@@ -22,7 +22,7 @@ WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "10000"))
 BATCH: Final = 1000  # walks in one test, which has a time limit
 
 chunksizes = st.none() | st.integers(1, 7)
-marks = st.lists(st.tuples(st.integers(0, 39), st.sampled_from(Fate)), max_size=4)
+marks = st.lists(st.tuples(st.integers(0, 99), st.sampled_from(Fate)), max_size=4)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -47,7 +47,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.world.closed)
     @rule(
-        size=st.integers(0, 40),
+        size=st.integers(0, 40) | st.just(100),
         chunksize=chunksizes,
         collect=st.booleans(),
         stop=st.booleans(),
@@ -156,10 +156,10 @@ def walk(seed: int) -> None:
 
 def submit_one(world: World, rng: random.Random) -> None:
     """Submit a job that may be anything."""
-    size = rng.choice((0, 1, rng.randint(2, 6), rng.randint(0, 40)))
+    size = rng.choice((0, 1, rng.randint(2, 6), rng.randint(0, 40), rng.randint(50, 120)))
     kinds = list(Fate)
     fates = fates_of(
-        size, [(rng.randrange(40), rng.choice(kinds)) for _ in range(rng.choice((0, 0, 1, 3)))]
+        size, [(rng.randrange(120), rng.choice(kinds)) for _ in range(rng.choice((0, 0, 1, 3)))]
     )
     world.submit(
         size,

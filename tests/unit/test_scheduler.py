@@ -34,6 +34,7 @@ from pmap._scheduler import (
 
 QUICK = PREFETCH_BELOW / 100
 SLOW = PREFETCH_BELOW * 100
+MANY = 20  # items in a chunk, enough for their cost to be trusted
 
 
 def submitted(
@@ -143,9 +144,10 @@ def test_each_job_has_its_turn() -> None:
 
 def test_what_is_quick_is_sent_ahead() -> None:
     scheduler = pool(1)
-    tell(scheduler, submitted(1, 100))
-    sent = tell(scheduler, done(0, elapsed=QUICK))
-    assert sent == [SendChunk(0, 1, i, i + 1) for i in range(1, MOST_HELD + 1)]
+    tell(scheduler, submitted(1, 1000, MANY))
+    sent = tell(scheduler, done(0, count=MANY, elapsed=QUICK))
+    spans = range(MANY, MANY * (MOST_HELD + 1), MANY)
+    assert sent == [SendChunk(0, 1, start, start + MANY) for start in spans]
 
 
 def test_nothing_waits_behind_what_is_slow() -> None:
@@ -163,11 +165,12 @@ def test_nothing_of_another_job_waits_behind_a_chunk() -> None:
     # When job 1 ends by a failure elsewhere, worker 0 is killed; by then it may have gone on to
     # what waits behind, unseen, and that would be lost through no fault of its own.
     scheduler = pool(1)
-    tell(scheduler, submitted(2, 40), done(0, elapsed=QUICK))
-    tell(scheduler, submitted(1, 40, stop=True))
+    tell(scheduler, submitted(2, 40 * MANY, MANY))
+    tell(scheduler, done(0, count=MANY, elapsed=QUICK))
+    tell(scheduler, submitted(1, 40 * MANY, MANY, stop=True))
     held: list[SendChunk] = []
     for _ in range(60):
-        sent = tell(scheduler, done(0, elapsed=QUICK))
+        sent = tell(scheduler, done(0, count=MANY, elapsed=QUICK))
         held += [command for command in sent if isinstance(command, SendChunk)]
         for first, second in zip(sent, sent[1:], strict=False):
             if isinstance(first, SendChunk) and isinstance(second, SendChunk):
@@ -292,34 +295,17 @@ def test_a_failure_ends_the_job_at_once_where_nothing_can_be_killed() -> None:
 
 
 def test_a_failure_ends_what_begins_after_it_was_seen() -> None:
-    # Worker 0 holds item 2 and, behind it, items 4 and more; item 3 fails elsewhere. When item 2 is
-    # done, worker 0 goes on to item 4 at once: the job is not over until that is ended.
+    # Worker 0 holds the second chunk and later ones behind it; the third fails elsewhere. When the
+    # second is done it goes on to a later one at once: the job is not over until that is ended.
     scheduler = pool(2)
-    tell(scheduler, submitted(1, 12, stop=True))  # 0 to worker 1, 1 to worker 0
-    tell(scheduler, done(1, elapsed=QUICK), done(0, elapsed=QUICK))
-    first, second = sorted(
-        (min(c.start for c in sent), worker)
-        for worker in (0, 1)
-        if (sent := [c for c in _held(scheduler) if c.worker == worker])
-    )
-    failing = ItemsFinished(second[1], 1, (second[0],), QUICK, last=True)
-    answer = tell(scheduler, failing)
-    assert not any(isinstance(command, FinishJob) for command in answer)
-    answer = []
-    for _ in range(second[0] - first[0]):
-        answer = tell(scheduler, done(first[1], elapsed=QUICK))
-        if KillWorker(first[1]) in answer:
-            break
-    assert KillWorker(first[1]) in answer
-    assert not any(isinstance(command, FinishJob) for command in answer)
-
-
-def _held(scheduler: Scheduler) -> list[SendChunk]:
-    return [
-        SendChunk(worker.id, chunk.job.id, chunk.next, chunk.stop)
-        for worker in scheduler._workers.values()
-        for chunk in worker.chunks
-    ]
+    tell(scheduler, submitted(1, 40 * MANY, MANY, stop=True))  # the first to 1, the second to 0
+    sent = tell(scheduler, done(1, count=MANY, elapsed=QUICK))
+    assert SendChunk(1, 1, 2 * MANY, 3 * MANY) in sent
+    assert SendChunk(0, 1, 3 * MANY, 4 * MANY) in sent
+    assert tell(scheduler, done(1, 2 * MANY)) == [KillWorker(1)]
+    assert tell(scheduler, WorkerGone(1, begun=True)) == []
+    assert tell(scheduler, done(0, count=MANY, elapsed=QUICK)) == [KillWorker(0)]
+    assert tell(scheduler, WorkerGone(0, begun=True)) == [FinishJob(1, 2 * MANY)]
 
 
 # --- ends --------------------------------------------------------------------------------------

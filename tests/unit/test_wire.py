@@ -8,13 +8,16 @@ import sys
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._wire import FrameReader, Message, dumps, encode, frame, is_plain, loads
+from pmap._wire import FrameReader, dumps, encode, frame, is_plain, loads
+
+if TYPE_CHECKING:
+    from pmap._wire import Message
 
 
 class Point(NamedTuple):
@@ -151,18 +154,18 @@ messages = st.lists(
 
 
 @given(messages, st.data())
-def test_messages_arrive_in_whatever_pieces(sent: list[Message], data: st.DataObject) -> None:
+def test_messages_arrive_in_whatever_pieces(sent: "list[Message]", data: st.DataObject) -> None:
     stream = b"".join(map(frame, sent))
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=12).map(sorted))
     reader = FrameReader()
-    arrived: list[Message] = []
+    arrived: "list[Message]" = []
     for start, stop in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         arrived += reader.feed(stream[start:stop])
     assert repr(arrived) == repr(sent)
 
 
 def test_messages_arrive_byte_by_byte() -> None:
-    sent: list[Message] = [(1, "a" * 300), (), (2, [b"x", None])]
+    sent: "list[Message]" = [(1, "a" * 300), (), (2, [b"x", None])]
     reader = FrameReader()
     stream = b"".join(map(frame, sent))
     assert [m for byte in stream for m in reader.feed(bytes([byte]))] == sent

@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import _child, _launch
 from .._arena import SIZE as ARENA_SIZE
@@ -476,7 +476,8 @@ def _open_entries(
     values: list[object] = []
     for offset, entry in enumerate(entries):
         value: object = entry
-        parts = cast("list[Any]", entry) if type(entry) is list else None
+        parts: list[Any] | None
+        parts = entry if type(entry) is list else None  # pyright: ignore[reportUnknownVariableType]
         if parts is not None:
             index = start + offset
             try:
