@@ -100,6 +100,15 @@ def show_descendants(fd: int) -> None:
             pass
 
 
+def _where(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    places: list[str] = []
+    while frame is not None and len(places) < 4:
+        places.append(f"{frame.f_code.co_name}:{frame.f_lineno}")
+        frame = frame.f_back
+    return " < ".join(places)
+
+
 def _descriptors() -> dict[int, str]:
     found: dict[int, str] = {}
     for name in os.listdir("/proc/self/fd"):
@@ -159,11 +168,13 @@ class Leftovers:
     def now(cls) -> Self:
         """Take stock."""
         shm = Path("/dev/shm")
+        # Semaphores are not what this library makes: they are of some other program.
+        names = os.listdir(shm) if shm.exists() else []
         return cls(
             frozenset(descendants()),
             frozenset(threading.enumerate()),
             frozenset(_descriptors().items()),
-            frozenset(os.listdir(shm) if shm.exists() else ()),
+            frozenset(name for name in names if not name.startswith("sem.")),
             tuple(_open_pools()),
         )
 
@@ -197,7 +208,7 @@ class Leftovers:
             )
         return [
             *(f"process {describe_process(pid)}" for pid in sorted(new)),
-            *(f"thread {thread!r}" for thread in threads),
+            *(f"thread {thread!r} at {_where(thread)}" for thread in threads),
             *(f"descriptor {number}: {target}" for number, target in sorted(descriptors)),
             *(f"shared memory {name}" for name in now.shared_memory - self.shared_memory),
         ]

@@ -144,7 +144,10 @@ class Driver:
         """Wait until a closed or terminated pool is empty."""
         if not self._closed:
             raise ValueError("the pool is still running: call close() or terminate() before join()")
+        thread = self._thread
         self._see_to(self._ended.is_set, self._ended.wait)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
 
     def _after_the_end(self) -> None:
         me = threading.get_ident()
@@ -293,8 +296,10 @@ class Driver:
     def _handle(self, event: s.Event) -> None:
         for command in self._scheduler.handle(event):
             self._carry_out[type(command)](*command)
-        if self._closed and not self._scheduler.busy:
+        if self._closed and not self._scheduler.busy and not self._ended.is_set():
             self._ended.set()
+            with self._parking:
+                self._parking.notify_all()
 
     def _table(self) -> dict[type, Callable[..., None]]:
         """Return how each command is carried out."""

@@ -264,10 +264,12 @@ def test_collecting_stops_nothing(
 
 
 def first_fails(folder: str, x: int) -> int:
-    """Note that `x` began. Item 0 fails when another worker is in; the others are slow."""
+    """Note that `x` began. Item 0 fails; no other ends before that."""
     mark(folder, x)
     if x == 0:
+        Path(folder, "failing").touch()
         raise LookupError("the first")
+    wait_for_file(os.path.join(folder, "failing"))
     return x
 
 
@@ -277,7 +279,7 @@ def test_later_items_stop(each: Map, backend: Settings, size: int, tmp_path: Pat
     with pytest.raises(LookupError, match="the first"):
         each(partial(first_fails, str(tmp_path)), range(total), chunksize=size)
     began = len(marks(tmp_path))
-    # No promise of how few, as others run while the first fails; but not nearly all.
+    # No promise of how few, as others run while the failure travels; but not nearly all.
     assert began < total // 2
     assert each(square, range(5)) == [0, 1, 4, 9, 16]
     assert len(marks(tmp_path)) == began  # none began after the failure was raised
@@ -379,9 +381,9 @@ def test_error_of_the_iterable_is_the_callers(each: Map, tmp_path: Path) -> None
 
 
 def zero_is_last(folder: str, total: int, x: int) -> int:
-    """Item 0 ends when all others have ended."""
+    """Item 0 ends when all others have ended, but for one that may wait behind it."""
     if x == 0:
-        until(lambda: len(marks(folder)) == total - 1, "all others' end")
+        until(lambda: len(marks(folder)) >= total - 2, "all others' end")
     mark(folder, x)
     return x
 
@@ -389,7 +391,7 @@ def zero_is_last(folder: str, total: int, x: int) -> int:
 def test_order_is_the_inputs(concurrent: Settings, tmp_path: Path) -> None:
     verb = pmap.using(**options(concurrent))
     assert verb(partial(zero_is_last, str(tmp_path), 20), range(20), chunksize=1) == list(range(20))
-    assert marks(tmp_path)[-1] == "0"
+    assert "0" in marks(tmp_path)[-2:]
 
 
 # --- law 5: blocking ---------------------------------------------------------------------------

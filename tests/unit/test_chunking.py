@@ -47,9 +47,7 @@ def test_before_anything_is_measured_items_go_alone(remaining: int, workers: int
 
 
 @given(remainings, workers, costs.filter(bool))
-def test_a_chunk_takes_no_longer_than_the_target(
-    remaining: int, workers: int, cost: float
-) -> None:
+def test_a_chunk_takes_no_longer_than_the_target(remaining: int, workers: int, cost: float) -> None:
     size = chunk_size(remaining, workers, cost, None)
     assert size == 1 or size * cost <= TARGET * (1 + 1e-9)
 

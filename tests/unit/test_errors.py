@@ -2,10 +2,10 @@
 
 import inspect
 import multiprocessing
+import multiprocessing.pool
 import pickle
 import signal
-from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -22,6 +22,10 @@ from pmap._errors import (
     WorkerStartError,
     how_it_ended,
 )
+
+# Neither is in the standard library's stubs.
+MaybeEncodingError: type[Exception] = vars(multiprocessing.pool)["MaybeEncodingError"]
+RemoteTraceback: type[Exception] = vars(multiprocessing.pool)["RemoteTraceback"]
 
 FIELDS: dict[str, object] = {
     "message": "the message",
@@ -67,7 +71,7 @@ def make(kind: type[PmapError]) -> PmapError:
             kwargs[name] = FIELDS[name]
         else:
             args.append(FIELDS[name])
-    return cast("PmapError", kind(*args, **kwargs))
+    return cast("PmapError", cast(Any, kind)(*args, **kwargs))
 
 
 def test_all_are_found() -> None:

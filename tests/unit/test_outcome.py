@@ -5,13 +5,13 @@ exception is.
 """
 
 import builtins
+import multiprocessing.pool
 import pickle
 import threading
 from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.pool import RemoteTraceback
-from typing import Any, Never, NoReturn
+from typing import Any, Never, NoReturn, Self
 
 import pytest
 from hypothesis import given
@@ -22,6 +22,7 @@ from pmap._outcome import Item, restore, settle, unloaded_result, unsent_argumen
 from pmap._record import ARGUMENT, FUNCTION, RESULT, capture, capture_transport, describe
 from pmap._wire import FrameReader, frame
 
+RemoteTraceback: type[Exception] = vars(multiprocessing.pool)["RemoteTraceback"]  # not in stubs
 ITEM = Item("render", 7, "'page.md'")
 NOTE = "pmap: item 7, render('page.md')"
 
@@ -59,9 +60,7 @@ arguments = st.lists(st.integers() | st.text() | st.none(), max_size=3)
 
 
 @given(ordinary, arguments)
-def test_an_ordinary_exception_arrives_as_it_was(
-    kind: type[Exception], args: list[object]
-) -> None:
+def test_an_ordinary_exception_arrives_as_it_was(kind: type[Exception], args: list[object]) -> None:
     try:
         error = kind(*args)
     except TypeError:
@@ -115,15 +114,18 @@ class Record(Exception):
 
 
 class TwoArgumentGroup(ExceptionGroup[Exception]):
-    def __new__(cls, page: str, errors: list[Exception], line: int) -> "TwoArgumentGroup":
+    line: int
+
+    def __new__(cls, page: str, errors: list[Exception], line: int) -> Self:
         group = super().__new__(cls, page, errors)
         group.line = line
         return group
 
-    line: int
+    def __init__(self, page: str, errors: list[Exception], line: int) -> None:
+        super().__init__(page, errors)
 
 
-STATES: list[Exception] = [
+STATES: tuple[Exception, ...] = (
     ValueError("a", 1),
     KeyError("k"),
     FileNotFoundError(2, "No such file", "page.md"),
@@ -137,7 +139,7 @@ STATES: list[Exception] = [
     Record("page.md", 3),
     ExceptionGroup("several", [ValueError("a"), KeyError("b")]),
     TwoArgumentGroup("several", [ValueError("a")], 3),
-]
+)
 
 
 @pytest.mark.parametrize("error", STATES, ids=lambda error: type(error).__name__)
@@ -173,14 +175,9 @@ def test_the_remote_traceback_is_the_cause() -> None:
 
 
 def test_the_remote_traceback_tells_of_causes_in_the_worker() -> None:
-    try:
-        try:
-            {}["k"]
-        except KeyError as why:
-            raise ValueError("bad page") from why
-    except ValueError as error:
-        arrived = restore(capture(error), ITEM)
-    text = str(arrived.__cause__)
+    error = ValueError("bad page")
+    error.__cause__ = raised(KeyError("k"))
+    text = str(across(error).__cause__)
     assert "KeyError: 'k'" in text
     assert "direct cause" in text
 
@@ -358,6 +355,7 @@ def test_control_flow_arrives_wrapped(error: BaseException) -> None:
         assert (wrapped.function, wrapped.index, wrapped.input) == ("render", 7, "'page.md'")
         assert wrapped.raised == repr(error)
         cause = wrapped.__cause__
+        assert cause is not None
         assert type(cause) is type(error)
         assert repr(cause.args) == repr(error.args)
 

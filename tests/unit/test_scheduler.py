@@ -4,6 +4,8 @@ That its promises hold in every order of events is the business of the state mac
 ``tests/property``; here stands what it decides when, and why.
 """
 
+import itertools
+
 import pytest
 
 from pmap._scheduler import (
@@ -172,7 +174,7 @@ def test_nothing_of_another_job_waits_behind_a_chunk() -> None:
     for _ in range(60):
         sent = tell(scheduler, done(0, count=MANY, elapsed=QUICK))
         held += [command for command in sent if isinstance(command, SendChunk)]
-        for first, second in zip(sent, sent[1:], strict=False):
+        for first, second in itertools.pairwise(sent):
             if isinstance(first, SendChunk) and isinstance(second, SendChunk):
                 assert first.job == second.job
     assert {chunk.job for chunk in held} == {1, 2}
