@@ -236,6 +236,8 @@ class Template:
                 handle.ended = True
                 handle.failure = "the template process was killed"
                 never.append(number)
+            elif handle.killed:
+                self.kill(handle.pid)  # it may not have read the request
         self._by_number.clear()
         self._by_pid.clear()
         return never

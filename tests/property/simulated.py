@@ -369,7 +369,7 @@ class World:
                 self.die(worker)
             else:
                 self.step(worker)
-                while what > 10 and worker.running is not None:  # the whole chunk at once
+                while what > 10 and worker.running is not None and not worker.dead:
                     self.step(worker)
 
     def run_out(self, starts_fail: bool = False) -> None:

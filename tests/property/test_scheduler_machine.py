@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 from tests.property.simulated import DURATIONS, Fate, World, fates_of
 
-WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "10000"))
+WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "8000"))
 EXAMPLES: Final = int(os.environ.get("PMAP_EXAMPLES", "400"))
 BATCH: Final = 1000  # walks in one test, which has a time limit
 

@@ -180,6 +180,16 @@ def test_nothing_of_another_job_waits_behind_a_chunk() -> None:
     assert {chunk.job for chunk in held} == {1, 2}
 
 
+def test_nothing_earlier_waits_behind_a_later_chunk() -> None:
+    # A failure between the two would end the later one by killing the worker, which may have gone
+    # on to the earlier one by then.
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 40 * MANY, MANY))  # the first chunk to worker 1
+    tell(scheduler, done(0, count=MANY, elapsed=QUICK))
+    assert tell(scheduler, WorkerGone(1, begun=False)) == [StartWorker(2)]
+    assert SendChunk(2, 1, 0, MANY) in tell(scheduler, WorkerReady(2))
+
+
 def test_the_cost_is_measured_over_the_whole_chunk_however_its_results_came() -> None:
     def cost_after(*finished: ItemsFinished) -> float | None:
         scheduler = pool(1)

@@ -62,7 +62,8 @@ def same(a: Any, b: Any) -> bool:
     if type(a) is not type(b):
         return False
     if type(a) is tuple:
-        return len(a) == len(b) and all(map(same, a, b))
+        rows: list[list[Any]] = [[*a], [*b]]
+        return len(rows[0]) == len(rows[1]) and all(map(same, *rows))
     if type(a) is float:
         return struct.pack("d", a) == struct.pack("d", b) or (math.isnan(a) and math.isnan(b))
     if type(a) is complex:
@@ -73,8 +74,11 @@ def same(a: Any, b: Any) -> bool:
 def through(value: object) -> object:
     """Return what arrives when `value` is sent in a message."""
     (message,) = FrameReader().feed(frame((7, encode(value))))
-    entry = message[1]
-    return loads(entry[0]) if isinstance(entry, list) else entry
+    entry: Any = message[1]
+    if type(entry) is not list:
+        return entry
+    (data,) = cast("list[bytes]", entry)
+    return loads(data)
 
 
 # --- values ------------------------------------------------------------------------------------

@@ -283,7 +283,12 @@ class ProcessBackend:
         for number in template.read():
             if number in self._links:
                 yield from self._end(self._links[number])
-        if not template.alive and template is self._template:
+        if template.alive:
+            return
+        # Workers whose sockets had ended already waited for its word on how.
+        for link in [link for link in self._links.values() if link.ended]:
+            yield from self._end(link)
+        if template is self._template:
             self._drop_template()
 
     def _read(self, link: _Link, to_the_end: bool = False) -> Iterator[Happening]:

@@ -1,0 +1,257 @@
+"""What ``import pmap`` may load, and what a worker has loaded when its first item runs.
+
+Both are held twice: by names that must not be there, for a message that says what went wrong; and
+by all modules there are, against an interpreter that imported no more than what we mean to use, so
+that nothing comes in unnoticed.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+import pmap
+from tests.helpers import START_METHODS
+
+# What the door needs of the standard library, and with it whatever these import themselves.
+OF_THE_DOOR: Final = (
+    "__future__, collections.abc, contextvars, dataclasses, enum, functools, inspect, itertools, "
+    "marshal, math, operator, os, reprlib, signal, struct, sys, threading, types, typing, "
+    "typing_extensions, _collections, _contextvars, _pickle, _signal, _socket, _thread"
+)
+# What a worker needs: C modules, what `_pickle` imports when it is loaded, and `types`, of which a
+# worker's command line makes the package without running its __init__.
+OF_A_WORKER: Final = (
+    "__future__, gc, itertools, marshal, mmap, os, select, struct, sys, time, types, "
+    "_collections, _contextvars, _pickle, _signal, _socket, _thread"
+)
+
+HEAVY: Final = {
+    "asyncio",
+    "cloudpickle",
+    "concurrent",
+    "concurrent.futures",
+    "difflib",
+    "email",
+    "json",
+    "logging",
+    "multiprocessing",
+    "multiprocessing.pool",
+    "numpy",
+    "pickle",
+    "queue",
+    "random",
+    "selectors",
+    "socket",
+    "ssl",
+    "subprocess",
+    "tempfile",
+    "tqdm",
+    "traceback",
+    "urllib",
+}
+AFTER_THE_FIRST_CALL: Final = {
+    "pmap._child",
+    "pmap._driver",
+    "pmap._launch",
+    "pmap._pool",
+    "pmap._scheduler",
+    "pmap.backends",
+}
+NOT_IN_A_WORKER: Final = HEAVY | {
+    "dataclasses",
+    "enum",
+    "inspect",
+    "re",
+    "signal",
+    "threading",
+    "typing",
+    "typing_extensions",
+    "weakref",
+}
+OURS_IN_A_WORKER: Final = {
+    "pmap",
+    "pmap._arena",
+    "pmap._bare",
+    "pmap._child",
+    "pmap._process",
+    "pmap._record",
+    "pmap._wire",
+    "pmap._world",
+}
+
+SHOW: Final = "\nimport sys\nprint(*sorted(sys.modules))\n"
+
+
+def run(code: str, *more: Path) -> str:
+    """Return what a fresh interpreter prints that runs `code`, with `more` on its import path."""
+    path = [str(Path(pmap.__file__).parents[1]), *map(str, more)]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr, done.stderr
+    return done.stdout
+
+
+def loaded(code: str, *more: Path) -> set[str]:
+    """Return the modules of a fresh interpreter that ran `code`."""
+    return set(run(code + SHOW, *more).split())
+
+
+def of_pmap(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.split(".")[0] == "pmap"}
+
+
+@pytest.fixture(scope="module")
+def after_import() -> set[str]:
+    return loaded("import pmap")
+
+
+def test_import_loads_nothing_heavy(after_import: set[str]) -> None:
+    # "Nothing" is what a bare interpreter has not got either: a .pth file may import anything.
+    assert not after_import & HEAVY - loaded("")
+
+
+def test_import_loads_no_more_of_the_standard_library_than_it_means_to(
+    after_import: set[str],
+) -> None:
+    rest = after_import - loaded(f"import {OF_THE_DOOR}")
+    assert rest == of_pmap(after_import)
+
+
+def test_import_leaves_the_pool_for_the_first_call(after_import: set[str]) -> None:
+    assert "pmap._verbs" in after_import
+    assert not after_import & AFTER_THE_FIRST_CALL
+
+
+def test_asking_for_the_pool_loads_it() -> None:
+    assert "pmap._pool" in loaded("import pmap; pmap.Pool")
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_a_map_of_importable_functions_needs_no_other_library(method: str) -> None:
+    code = f"from pmap import pmap\npmap(abs, [-1, 2], processes=1, start_method={method!r})"
+    modules = loaded(code)
+    assert "pmap._pool" in modules
+    allowed = {"pickle", "queue", "selectors", "socket", "subprocess"}
+    assert not modules & (HEAVY - allowed) - loaded("import subprocess, tempfile")
+
+
+def test_the_template_boots_while_the_pool_is_imported() -> None:
+    code = """
+import sys
+
+class Watch:
+    def find_spec(self, name, path, target=None):
+        if name == "pmap._pool":
+            launch = sys.modules.get("pmap._launch")
+            print(len(launch._ahead) if launch else "no template")
+
+sys.meta_path.insert(0, Watch())
+from pmap import pmap
+pmap(abs, [1], processes=1, start_method="forkserver")
+"""
+    assert run(code).split() == ["1"]
+
+
+# --- a worker ------------------------------------------------------------------------------------
+
+PROBE: Final = """
+def modules():
+    import sys
+    return sorted(sys.modules)
+"""
+
+
+def in_worker(method: str, folder: Path) -> set[str]:
+    """Return the modules of a worker whose first item has just begun."""
+    (folder / "probe.py").write_text(PROBE, encoding="utf-8")
+    code = f"""
+import json, probe
+from pmap import papply
+print(json.dumps(papply.using(processes=1, start_method={method!r})(probe.modules)))
+"""
+    names: list[str] = json.loads(run(code, folder))
+    assert "probe" in names
+    return {*names} - {"probe"}
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_a_worker_starts_from_the_c_modules_alone(method: str, tmp_path: Path) -> None:
+    modules = in_worker(method, tmp_path)
+    assert not modules & NOT_IN_A_WORKER - loaded("")
+    ours = of_pmap(modules)
+    assert modules - loaded(f"import {OF_A_WORKER}") == ours
+    template = {"pmap._template"} if method == "forkserver" else set[str]()
+    assert ours == OURS_IN_A_WORKER | template
+
+
+def test_a_forked_worker_has_what_its_parent_has_and_no_more(tmp_path: Path) -> None:
+    modules = in_worker("fork", tmp_path)
+    assert OURS_IN_A_WORKER < of_pmap(modules)
+    assert not modules & {"asyncio", "cloudpickle", "logging", "multiprocessing", "numpy"}
+
+
+def test_a_worker_loads_pmap_itself_when_an_item_asks_for_it(tmp_path: Path) -> None:
+    (tmp_path / "nested.py").write_text(
+        "def inner():\n    import pmap\n    return pmap.pmap(abs, [-1, -2]), pmap.__version__\n"
+    )
+    code = "import nested\nfrom pmap import papply\nprint(papply(nested.inner))"
+    assert run(code, tmp_path).strip() == str(([1, 2], pmap.__version__))
+
+
+# --- the door ------------------------------------------------------------------------------------
+
+
+def test_all_is_sorted_and_there() -> None:
+    assert pmap.__all__ == sorted(pmap.__all__)
+    assert len({*pmap.__all__}) == len(pmap.__all__)
+    for name in pmap.__all__:
+        assert hasattr(pmap, name), name
+
+
+def test_dir_lists_the_pool_before_it_is_loaded() -> None:
+    shown = run("import pmap, sys\nprint(*dir(pmap))\nprint('pmap._pool' in sys.modules)").split()
+    assert shown.pop() == "False"
+    assert {*pmap.__all__} <= {*shown}
+    assert shown == sorted(shown)
+
+
+def test_star_imports_every_public_name() -> None:
+    shown = run("from pmap import *\nprint(*sorted(globals()))").split()
+    assert {*pmap.__all__} <= {*shown}
+    assert not [name for name in shown if name.startswith("_") and not name.endswith("__")]
+
+
+def test_the_pool_is_one_class_wherever_it_is_asked_for() -> None:
+    code = """
+import pmap
+from pmap import Pool
+from pmap._pool import Pool as there
+print(pmap.Pool is Pool is there, Pool.__module__, vars(pmap)["Pool"] is Pool)
+"""
+    assert run(code).split() == ["True", "pmap", "True"]
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match=r"module 'pmap' has no attribute 'pmapp'"):
+        _ = getattr(pmap, "pmapp")  # noqa: B009
+    shown = run("try:\n    from pmap import nothing\nexcept ImportError as e:\n    print(e)")
+    assert "cannot import name 'nothing' from 'pmap'" in shown
+
+
+def test_public_classes_live_in_pmap() -> None:
+    for name in pmap.__all__:
+        public: object = getattr(pmap, name)
+        if isinstance(public, type):
+            assert public.__module__ == "pmap", name
