@@ -11,13 +11,11 @@ then this process dumps its own and exits.
 import faulthandler
 import os
 import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias, cast
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
-
-from pmap import Map
 from tests.helpers import (
     BACKENDS,
     START_METHODS,
@@ -25,12 +23,11 @@ from tests.helpers import (
     Settings,
     end_shared_pools,
     show_descendants,
+    show_pools,
 )
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
-
-Warm: TypeAlias = Callable[..., Map]
 
 HARD_LIMIT = 90.0  # seconds for a test, fixtures included: generous on a busy machine
 
@@ -38,7 +35,9 @@ HARD_LIMIT = 90.0  # seconds for a test, fixtures included: generous on a busy m
 def pytest_configure(config: pytest.Config) -> None:
     """Let forks be forks, and workers dump their stacks when a hang makes us abort them."""
     # The start method "fork" is tested here, and pytest's own helpers have threads.
-    config.addinivalue_line("filterwarnings", "ignore:.*multi-threaded, use of fork:DeprecationWarning")
+    config.addinivalue_line(
+        "filterwarnings", "ignore:.*multi-threaded, use of fork:DeprecationWarning"
+    )
     os.environ["PYTHONFAULTHANDLER"] = "1"
 
 
@@ -55,7 +54,7 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """End a test that hangs, with everybody's stack."""
     stderr = item.config.stash[fault_handler_stderr_fd_key]  # the one that capturing does not hide
     early = threading.Timer(HARD_LIMIT - 5, show_descendants, (stderr,))
@@ -78,7 +77,7 @@ def nothing_left_after_the_module() -> Iterator[None]:
     yield
     end_shared_pools()
     left = before.left(warm=False)
-    assert not left, f"left after the module: {left}"
+    assert not left, f"left after the module: {left}; pools: {show_pools()}"
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +86,7 @@ def nothing_left(nothing_left_after_the_module: None) -> Iterator[None]:
     before = Leftovers.now()
     yield
     left = before.left(warm=True)
-    assert not left, f"left after the test: {left}"
+    assert not left, f"left after the test: {left}; pools: {show_pools()}"
 
 
 @pytest.fixture(params=START_METHODS)

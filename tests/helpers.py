@@ -3,15 +3,14 @@
 Workers import this module by its name, so it imports little.
 """
 
-import ctypes
 import faulthandler
+import multiprocessing.pool
 import os
 import signal
 import sys
 import threading
 import time
-from asyncio import CancelledError as AsyncioCancelled
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, Never, Self
 if TYPE_CHECKING:
     from pmap._types import Backend, StartMethod
 
+# Typeshed has neither of the two.
+RemoteTraceback: Final[type[Exception]] = vars(multiprocessing.pool)["RemoteTraceback"]
+MaybeEncodingError: Final[type[Exception]] = vars(multiprocessing.pool)["MaybeEncodingError"]
 START_METHODS: Final[tuple["StartMethod", ...]] = ("spawn", "forkserver", "fork")
 PATIENCE: Final = 30.0  # seconds after which something that should happen at once has not
 
@@ -133,6 +135,19 @@ def _shared_pools() -> list[Any]:
     return list(_pool._shared.values())
 
 
+def show_pools() -> list[str]:
+    """Return what there is to say of each pool that still has workers."""
+    from pmap import _driver
+
+    return [
+        f"{type(driver.backend).__name__} closed={driver.closed!r} busy={driver.busy} "
+        f"workers={driver._scheduler.workers} thread={driver._thread} inbox={len(driver._inbox)} "
+        f"shared={driver in _shared_pools()}"
+        for driver in list(_driver._drivers)
+        if driver._scheduler.workers
+    ]
+
+
 def end_shared_pools() -> None:
     """End the library's warm pools, as the end of the program would."""
     from pmap import _pool
@@ -152,6 +167,30 @@ def _pids_of(drivers: Iterable[Any]) -> set[int]:
                 pids.add(template._popen.pid)
                 pids |= descendants(template._popen.pid)
     return pids
+
+
+def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
+    """Return the descriptors that open pools of processes hold, but for those of their arenas."""
+    found: set[int] = set()
+    for driver in drivers:
+        backend = driver.backend
+        if not hasattr(backend, "pids"):
+            continue
+        for link in list(backend._links.values()):
+            found.add(link.sock.fileno())
+            if link.handle.sentinel is not None:
+                found.add(link.handle.sentinel)
+        if backend._selector is not None:
+            found.add(backend._selector.fileno())
+        found.update(end.fileno() for end in backend._wakers or ())
+        if backend._template is not None:
+            found.add(backend._template.sock.fileno())
+    return found
+
+
+def _arenas_of(drivers: Iterable[Any]) -> int:
+    """Return how many workers of open pools share memory with us: a descriptor each, of mmap's."""
+    return sum(len(getattr(driver.backend, "_links", ())) for driver in drivers)
 
 
 @dataclass(frozen=True)
@@ -182,7 +221,7 @@ class Leftovers:
         """Return what is there now and was not then, once it has had time to go.
 
         Args:
-            warm: whether shared pools, and those open then, may hold processes, threads, descriptors.
+            warm: whether shared pools, and those that were open then, may hold some of it.
             limit: seconds after which what is still there is left behind.
         """
         deadline = time.monotonic() + limit
@@ -201,11 +240,11 @@ class Leftovers:
         if warm and meant:
             new -= _pids_of(meant)
             threads = frozenset(t for t in threads if not t.name.startswith("pmap-"))
-            # A worker may be replaced, and its descriptors with it; at the module's end they are
-            # all to be gone.
-            descriptors = frozenset(
-                d for d in descriptors if not d[1].startswith(("socket:", "anon_inode:", "/memfd:pmap"))
-            )
+            known = _descriptors_of(meant)
+            descriptors = frozenset(d for d in descriptors if d[0] not in known)
+            shared = {d for d in now.descriptors if d[1].startswith("/memfd:pmap")}
+            if len(shared) <= _arenas_of(_open_pools()):
+                descriptors -= shared
         return [
             *(f"process {describe_process(pid)}" for pid in sorted(new)),
             *(f"thread {thread!r} at {_where(thread)}" for thread in threads),
@@ -368,7 +407,16 @@ def kill_me(number: int) -> None:
 
 def segfault() -> None:
     """Read where nothing is."""
+    import ctypes
+
     ctypes.string_at(0)
+
+
+def cancelled() -> Never:
+    """Raise what a cancelled task raises; asyncio is only imported for that."""
+    from asyncio import CancelledError
+
+    raise CancelledError("now")
 
 
 def recurse(depth: int = 0) -> int:
@@ -419,7 +467,7 @@ ACTS: Final[dict[str, Callable[[], object]]] = {
     "bare": raising(Bare, "now"),
     "StopIteration": raising(StopIteration, "now"),
     "StopAsyncIteration": raising(StopAsyncIteration, "now"),
-    "cancelled": raising(AsyncioCancelled, "now"),
+    "cancelled": cancelled,
     "result lock": threading.Lock,
     "result generator": lambda: chatter(3),
     "result reduce": CannotPickle,
@@ -456,7 +504,7 @@ def perform_and_wait(folder: str, item: tuple[int, object]) -> object:
 
 
 @contextmanager
-def changed_directory(path: Path) -> Iterator[None]:
+def changed_directory(path: Path) -> Generator[None]:
     """Be in `path` for a while."""
     before = os.getcwd()
     os.chdir(path)

@@ -27,7 +27,7 @@ from ._wire import FrameReader
 if TYPE_CHECKING:
     from ._wire import Message
 
-__all__ = ["Handle", "Template", "default_start_method", "make_arena", "start_fork", "start_spawn"]
+__all__ = ["Handle", "Template", "default_start_method", "send_arena", "start_fork", "start_spawn"]
 
 _CODE = (
     "import sys, types; p = types.ModuleType('pmap'); p.__path__ = [sys.argv[1]]; "
@@ -343,17 +343,23 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_ahead)
 
 
-def make_arena() -> tuple[int, _arena.Arena] | None:
-    """Return a descriptor and a map of memory to share with a worker, or None if there is none."""
-    if not hasattr(os, "memfd_create"):
-        return None
+def send_arena(sock: socket.socket) -> _arena.Arena | None:
+    """Send a worker-to-be the memory to share with it, and return it; None if there is none.
+
+    Without it each result is a message of its own.
+    """
+    size = _arena.SIZE.to_bytes(4, "little")
     try:
-        fd = os.memfd_create("pmap", os.MFD_CLOEXEC)
+        fd = os.memfd_create("pmap", os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else -1
     except OSError:
+        fd = -1
+    if fd < 0:
+        sock.sendall(bytes(4))
         return None
     try:
         os.ftruncate(fd, _arena.SIZE)
-        return fd, _arena.Arena(mmap.mmap(fd, _arena.SIZE))
-    except OSError:
+        arena = _arena.Arena(mmap.mmap(fd, _arena.SIZE))
+        socket.send_fds(sock, [size], [fd])
+    finally:
         os.close(fd)
-        return None
+    return arena

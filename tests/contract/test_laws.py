@@ -13,13 +13,27 @@ from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from functools import partial
 from itertools import starmap
-from multiprocessing.pool import RemoteTraceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.helpers import (
+    BACKENDS,
+    PATIENCE,
+    Bare,
+    RemoteTraceback,
+    Settings,
+    TwoArguments,
+    changed_directory,
+    mark,
+    marks,
+    square,
+    until,
+    wait_for_file,
+    work_pid,
+)
 
 from pmap import (
     Apply,
@@ -33,20 +47,6 @@ from pmap import (
     papply,
     pmap,
     pstarmap,
-)
-from tests.helpers import (
-    BACKENDS,
-    PATIENCE,
-    Bare,
-    Settings,
-    TwoArguments,
-    changed_directory,
-    mark,
-    marks,
-    square,
-    until,
-    wait_for_file,
-    work_pid,
 )
 
 if TYPE_CHECKING:
@@ -74,13 +74,22 @@ VALUES = st.one_of(
 )
 
 
-def options(backend: Settings, processes: int = 2) -> "Options":
+def options(backend: Settings, processes: int = 2, chunksize: int | None = None) -> "Options":
     """Return the options for a backend."""
     return {
         "backend": backend.backend,
         "start_method": backend.start_method,
         "processes": processes,
+        "chunksize": chunksize,
     }
+
+
+def new_pool(backend: Settings, maxtasksperchild: int | None = None) -> Pool:
+    """Return a pool of two processes that nobody else uses."""
+    if not backend.processes:
+        pytest.skip("a Pool has processes")
+    context: Any = multiprocessing.get_context(backend.start_method)
+    return Pool(2, maxtasksperchild=maxtasksperchild, context=context)
 
 
 @pytest.fixture
@@ -125,10 +134,8 @@ def pair(x: object, y: object, *more: object, **named: object) -> object:
 @given(values=st.lists(VALUES, max_size=30), size=SIZES, processes=PROCESSES)
 @example(values=[], size=None, processes=1)
 @example(values=[0], size=12, processes=4)
-def test_map_is_map(
-    backend: Settings, values: list[Any], size: int | None, processes: int
-) -> None:
-    verb = pmap.using(**options(backend, processes), chunksize=size)
+def test_map_is_map(backend: Settings, values: list[Any], size: int | None, processes: int) -> None:
+    verb = pmap.using(**options(backend, processes, size))
     assert verb(twice, values) == list(map(twice, values))
     assert verb.async_(twice, iter(values)).get(PATIENCE) == list(map(twice, values))
     assert verb.collecting(twice, values) == list(map(twice, values))
@@ -139,7 +146,7 @@ def test_map_is_map(
 def test_starmap_is_starmap(
     backend: Settings, rows: list[tuple[Any, Any]], size: int | None, processes: int
 ) -> None:
-    verb = pstarmap.using(**options(backend, processes), chunksize=size)
+    verb = pstarmap.using(**options(backend, processes, size))
     assert verb(pair, rows) == list(starmap(pair, rows))
     assert verb.async_(pair, iter(rows)).get(PATIENCE) == list(starmap(pair, rows))
     assert verb.collecting(pair, rows) == list(starmap(pair, rows))
@@ -155,7 +162,7 @@ def test_starmap_is_starmap(
 def test_several_iterables_stop_at_the_shortest(
     backend: Settings, xs: list[int], ys: list[str], zs: list[int], size: int | None
 ) -> None:
-    verb = pmap.using(**options(backend), chunksize=size)
+    verb = pmap.using(**options(backend, chunksize=size))
     assert verb(pair, xs, ys) == list(map(pair, xs, ys))
     assert verb(pair, xs, ys, zs) == list(map(pair, xs, ys, zs))
 
@@ -220,10 +227,10 @@ def test_the_error_is_the_serial_loops(
         function = partial(fail_in, frozenset(failing), folder)
         chosen: Callable[[], object]
         if verb == "pmap":
-            each = pmap.using(**options(backend, processes), chunksize=size)
+            each = pmap.using(**options(backend, processes, size))
             chosen = partial(each, function, range(20))
         else:
-            star = pstarmap.using(**options(backend, processes), chunksize=size)
+            star = pstarmap.using(**options(backend, processes, size))
             chosen = partial(star, function, [(x,) for x in range(20)])
         with pytest.raises(TwoArguments) as caught:
             chosen()
@@ -250,7 +257,7 @@ def test_the_error_is_the_serial_loops(
 def test_collecting_stops_nothing(
     backend: Settings, failing: set[int], size: int | None, processes: int
 ) -> None:
-    verb = pmap.using(**options(backend, processes), chunksize=size).collecting
+    verb = pmap.using(**options(backend, processes, size)).collecting
     with tempfile.TemporaryDirectory() as folder:
         answers = verb(partial(fail_in, frozenset(failing), folder), range(20))
         assert sorted(map(int, marks(folder))) == list(range(20))
@@ -329,12 +336,12 @@ def test_an_earlier_item_that_fails_later_wins(concurrent: Settings, tmp_path: P
 
 
 def test_wrong_row_is_its_own_error(star: StarMap) -> None:
-    rows: list[Any] = [(1, 2), (3,), 4]
+    rows: list[Any] = [(2, 3), (3,), 4]
     with pytest.raises(TypeError) as caught:
-        star(pair, rows)
-    assert caught.value.__notes__ == ["pmap: item 1, pair(3)"]
-    answers: list[Any] = star.collecting(pair, rows)
-    assert answers[0] == pair(1, 2)
+        star(power, rows)
+    assert caught.value.__notes__ == ["pmap: item 1, power(3)"]
+    answers: list[Any] = star.collecting(power, rows)
+    assert answers[0] == 8
     assert [answer.index for answer in answers[1:]] == [1, 2]
     assert all(isinstance(answer.error, TypeError) for answer in answers[1:])
 
@@ -570,19 +577,23 @@ def test_cancel_when_over(each: Map) -> None:
     assert later.get() == [9]
 
 
+def power(x: int, y: int) -> int:
+    """Return x to the y."""
+    return int(x**y)
+
+
 def test_callbacks(backend: Settings, tmp_path: Path) -> None:
-    if not backend.processes:
-        pytest.skip("callbacks are Pool's, and a Pool has processes")
     results: list[object] = []
     errors: list[BaseException] = []
-    with Pool(2, context=multiprocessing.get_context(backend.start_method)) as pool:
-        told = {"callback": results.append, "error_callback": errors.append}
-        pool.map_async(square, range(3), **told).wait(PATIENCE)
-        pool.starmap_async(pow, [(2, 3)], **told).wait(PATIENCE)
-        pool.apply_async(square, (5,), **told).wait(PATIENCE)
+    good, bad = results.append, errors.append
+    with new_pool(backend) as pool:
+        pool.map_async(square, range(3), None, good, bad).wait(PATIENCE)
+        pool.starmap_async(power, [(2, 3)], None, good, bad).wait(PATIENCE)
+        pool.apply_async(square, (5,), callback=good, error_callback=bad).wait(PATIENCE)
         assert (results, errors) == ([[0, 1, 4], [8], 25], [])
-        pool.map_async(partial(first_fails, str(tmp_path)), range(3), **told).wait(PATIENCE)
-        pool.apply_async(control_flow, ("exit",), {}, **told).wait(PATIENCE)
+        function = partial(first_fails, str(tmp_path))
+        pool.map_async(function, range(3), None, good, bad).wait(PATIENCE)
+        pool.apply_async(control_flow, ("exit",), {}, good, bad).wait(PATIENCE)
         assert len(results) == 3
         assert [type(error) for error in errors] == [LookupError, ControlFlowError]
         # One that raises harms nobody; the pool can be used from one.
@@ -684,9 +695,7 @@ def test_wait_for_with_a_timeout(concurrent: Settings, tmp_path: Path) -> None:
 
 
 def test_terminate_ends_what_is_under_way(concurrent: Settings, tmp_path: Path) -> None:
-    if not concurrent.processes:
-        pytest.skip("a Pool has processes")
-    pool = Pool(2, context=multiprocessing.get_context(concurrent.start_method))
+    pool = new_pool(concurrent)
     later = pool.map_async(partial(answer_when_told, str(tmp_path)), range(30), 1)
     until(lambda: len(marks(tmp_path)) == 2, "two items' beginning")
     pool.terminate()
@@ -698,9 +707,7 @@ def test_terminate_ends_what_is_under_way(concurrent: Settings, tmp_path: Path) 
 
 
 def test_close_and_join_let_the_work_end(concurrent: Settings, tmp_path: Path) -> None:
-    if not concurrent.processes:
-        pytest.skip("a Pool has processes")
-    pool = Pool(2, context=multiprocessing.get_context(concurrent.start_method))
+    pool = new_pool(concurrent)
     later = pool.map_async(partial(answer_when_told, str(tmp_path)), range(5), 1)
     pool.close()
     with pytest.raises(ValueError, match="takes no more work"):
@@ -713,11 +720,7 @@ def test_close_and_join_let_the_work_end(concurrent: Settings, tmp_path: Path) -
 
 @pytest.mark.parametrize("limit", [1, 3])
 def test_workers_are_replaced_after_their_chunks(concurrent: Settings, limit: int) -> None:
-    if not concurrent.processes:
-        pytest.skip("a thread is not told by its process id")
-    with Pool(
-        2, maxtasksperchild=limit, context=multiprocessing.get_context(concurrent.start_method)
-    ) as pool:
+    with new_pool(concurrent, limit) as pool:
         pids = pool.map(work_pid, range(12), chunksize=1)
     assert all(pids.count(pid) <= limit for pid in set(pids))
     assert len(set(pids)) >= 12 // limit
@@ -744,7 +747,7 @@ def test_surroundings_are_the_callers(
     here = surroundings()
     assert each(surroundings, [0, 1]) == [here] * 2
     monkeypatch.setenv("PMAP_TEST", "set")
-    monkeypatch.syspath_prepend("/nowhere/pmap")
+    monkeypatch.setattr(sys, "path", ["/nowhere/pmap", *sys.path])
     with changed_directory(tmp_path):
         token = variable.set("mine")
         try:
@@ -785,13 +788,16 @@ def test_functions_that_no_import_finds(each: Map, one: Apply) -> None:
         def __hash__(self) -> int:
             return hash(self.by)
 
+    def by(x: int, minus: int) -> int:
+        return x - minus
+
     assert each(lambda x: x + 1, range(3)) == [1, 2, 3]
     assert each(closure, range(3)) == [7, 8, 9]
     base = 8
     assert each(closure, range(3)) == [8, 9, 10]
     assert each(Local(3).times, range(3)) == [0, 3, 6]
     assert each(Local(0), range(2)) == [Local(0), Local(1)]
-    assert one(partial(lambda x, y: x - y, y=1), 5) == 4
+    assert one(partial(by, minus=1), 5) == 4
     assert each(str.upper, ["a"]) == ["A"]
     assert each("{:03}".format, [7]) == ["007"]
 
@@ -799,7 +805,7 @@ def test_functions_that_no_import_finds(each: Map, one: Apply) -> None:
 def nested(x: int) -> list[int]:
     """Use the verbs inside an item."""
     inner = pmap(square, range(x), chunksize=1)
-    assert pstarmap(pow, [(2, 3)]) == [8]
+    assert pstarmap(power, [(2, 3)]) == [8]
     assert papply.async_(square, 4).get(PATIENCE) == 16
     return inner
 

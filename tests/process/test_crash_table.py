@@ -1,7 +1,7 @@
 """What one bad item costs: itself, and nothing else.
 
 Each row of the table is a way for an item to go wrong. Over every start method, with items alone in
-their chunks and with five in a chunk, exactly that item has no result, its error says what happened,
+their chunks and with five in a chunk, just that item has no result, its error says what happened,
 and the pool goes on.
 """
 
@@ -12,11 +12,33 @@ from asyncio import CancelledError as AsyncioCancelled
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.pool import MaybeEncodingError, RemoteTraceback
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from tests.helpers import (
+    PATIENCE,
+    START_METHODS,
+    Bare,
+    CannotPickle,
+    ExitsWhileLoading,
+    KeywordOnly,
+    Loading,
+    MaybeEncodingError,
+    RaisesWhileLoading,
+    ReduceRaises,
+    RemoteTraceback,
+    TwoArguments,
+    all_workers_at_once,
+    deep,
+    marks,
+    perform,
+    perform_and_wait,
+    square,
+    until,
+    work_pid,
+)
 
 from pmap import (
     ControlFlowError,
@@ -28,26 +50,6 @@ from pmap import (
     WorkerStartError,
     papply,
     pmap,
-)
-from tests.helpers import (
-    PATIENCE,
-    START_METHODS,
-    Bare,
-    CannotPickle,
-    ExitsWhileLoading,
-    KeywordOnly,
-    Loading,
-    RaisesWhileLoading,
-    ReduceRaises,
-    TwoArguments,
-    all_workers_at_once,
-    deep,
-    marks,
-    perform,
-    perform_and_wait,
-    square,
-    until,
-    work_pid,
 )
 
 if TYPE_CHECKING:
@@ -113,8 +115,12 @@ ROWS: Final = [
     unsent("result generator", "generator"),
     unsent("result reduce", "no reduce", "CannotPickle()"),
     unsent("result deep", "RecursionError"),
-    Row("result loads", "result loads", TransportError, ("result", "calling process", "cannot load")),
-    Row("result exits", "result exits", TransportError, ("result", "calling process", "SystemExit")),
+    Row(
+        "result loads", "result loads", TransportError, ("result", "calling process", "cannot load")
+    ),
+    Row(
+        "result exits", "result exits", TransportError, ("result", "calling process", "SystemExit")
+    ),
     Row("error lock", "error lock", TransportError, ("exception", "HoldsLock", "lock")),
     own("error reduce", ReduceRaises, "here"),
     own("error exits", ExitsWhileLoading, "here"),
@@ -184,9 +190,8 @@ def new_pool(
     method: "StartMethod", initializer: Callable[..., object] | None = None, *initargs: object
 ) -> Pool:
     """Return a pool of two workers."""
-    from multiprocessing import get_context
-
-    return Pool(2, initializer, initargs, context=get_context(method))
+    context: Any = get_context(method)
+    return Pool(2, initializer, initargs, context=context)
 
 
 def items_with(act: object) -> list[tuple[int, object]]:
@@ -465,7 +470,7 @@ def bad_start(act: str, folder: str) -> None:
         ("caused", ValueError, "outer"),
         ("sys.exit", SystemExit, "SystemExit"),
         ("bare", Bare, "Bare"),
-        ("exit 3", None, "exit code 3"),
+        ("exit 3", None, "code 3"),
         ("SIGKILL", None, "SIGKILL"),
         ("error lock", TransportError, "HoldsLock"),
     ],

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-
 from tests.helpers import PATIENCE, descendants, until
 
 if TYPE_CHECKING:

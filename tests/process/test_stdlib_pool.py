@@ -5,19 +5,16 @@ They are taken from the interpreter that runs this, so each version is judged by
 
 import importlib
 import multiprocessing
-import multiprocessing.process
-import multiprocessing.resource_tracker
 import unittest
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final
+from multiprocessing.resource_tracker import ResourceTracker
+from multiprocessing.resource_tracker import _resource_tracker as tracker
+from typing import Any, Final
 
 import pytest
-
-from pmap import Pool
 from tests.helpers import START_METHODS
 
-if TYPE_CHECKING:
-    from multiprocessing.context import BaseContext
+from pmap import Pool
 
 # Tests that read attributes which are private to the standard library's Pool.
 LEFT_OUT: Final = {
@@ -35,7 +32,7 @@ except unittest.SkipTest as reason:
     pytest.skip(f"its multiprocessing tests cannot run here: {reason}", allow_module_level=True)
 
 
-def pool_factory(context: "BaseContext") -> Callable[..., Pool]:
+def pool_factory(context: Any) -> Callable[..., Pool]:
     """Return what stands in for multiprocessing.Pool: its parameters, our Pool."""
 
     def make(
@@ -53,16 +50,17 @@ class _Patched:
     """Puts our Pool where the tests look for theirs."""
 
     Pool: Callable[..., Pool]
-    addClassCleanup: Callable[..., None]
+    addClassCleanup: Callable[..., None]  # noqa: N815  # unittest's
 
     @classmethod
     def setUpClass(cls) -> None:
         patch = pytest.MonkeyPatch()
         patch.setattr(multiprocessing, "Pool", cls.Pool)  # some tests call that one
         # Their semaphores start a tracker process, which must not count as left behind.
-        cls.addClassCleanup(multiprocessing.resource_tracker._resource_tracker._stop)  # type: ignore[attr-defined]
+        cls.addClassCleanup(vars(ResourceTracker)["_stop"], tracker)
         cls.addClassCleanup(patch.undo)
-        super().setUpClass()  # type: ignore[misc]  # the next base's
+        above: Any = super()
+        above.setUpClass()
 
 
 def _left_out(reason: str) -> Callable[[unittest.TestCase], None]:

@@ -187,6 +187,9 @@ def test_nothing_earlier_waits_behind_a_later_chunk() -> None:
     tell(scheduler, submitted(1, 40 * MANY, MANY))  # the first chunk to worker 1
     tell(scheduler, done(0, count=MANY, elapsed=QUICK))
     assert tell(scheduler, WorkerGone(1, begun=False)) == [StartWorker(2)]
+    for _ in range(MOST_HELD - 1):  # the last one is left, and whatever was sent behind it
+        sent = tell(scheduler, done(0, count=MANY, elapsed=QUICK))
+        assert SendChunk(0, 1, 0, MANY) not in sent
     assert SendChunk(2, 1, 0, MANY) in tell(scheduler, WorkerReady(2))
 
 

@@ -6,7 +6,6 @@ which items each one holds. What a dead worker had finished is read from its are
 
 from __future__ import annotations
 
-import os
 import selectors
 import socket
 import sys
@@ -16,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import _child, _launch
-from .._arena import SIZE as ARENA_SIZE
 from .._arena import Arena
+from .._errors import how_it_ended
 from .._outcome import Item, restore, unloaded_result, unsent_argument
 from .._wire import PLAIN, FrameReader, dumps, encode, frame, loads
 from .._work import Work
@@ -116,21 +115,19 @@ class ProcessBackend:
         set_up = self._setup_frame()
         selector = self._open()
         ours, theirs = socket.socketpair()
+        arena: Arena | None = None
         try:
             with theirs:
+                # Before the process is started, when nobody can have closed the other end yet.
+                arena = _launch.send_arena(ours)
                 handle = self._start_process(worker, ours, theirs)
         except BaseException:
             ours.close()
+            if arena is not None:
+                arena.close()
             raise
-        arena = _launch.make_arena()
-        if arena is None:
-            ours.sendall(bytes(4))
-        else:
-            size = ARENA_SIZE.to_bytes(4, "little")
-            socket.send_fds(ours, [size], [arena[0]])
-            os.close(arena[0])
         ours.setblocking(False)
-        link = _Link(worker, ours, handle, arena[1] if arena else None, world=self._world)
+        link = _Link(worker, ours, handle, arena, world=self._world)
         self._links[worker] = link
         selector.register(ours, _READ, link)
         if handle.sentinel is not None:
@@ -352,7 +349,7 @@ class ProcessBackend:
         if not reason and link.broken is not None:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
         if not reason and not link.ready:
-            reason = f"the process ended before it was ready: exit code {exitcode}"
+            reason = f"the process {how_it_ended(exitcode)} before it was ready"
         self._close_link(link)
         yield Gone(link.number, begun, link.handle.pid, exitcode, reason, link.broken)
 
