@@ -1,6 +1,6 @@
 """The tour, ``python -m pmap``: each verb in each form, at work on the standard library's source.
 
-It counts the names in as many files as one process reads in about two seconds, through each form,
+It counts the names in as many files as one process reads in a second or two, through each form,
 and checks every answer against the serial one; then measures what sets the forms apart, and shows
 what an item that fails and a worker that dies look like. The exit code is 1 if an answer differs.
 
@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import sysconfig
+import textwrap
 import time
 import tokenize
 import traceback
@@ -29,13 +30,13 @@ from typing import Final, TypeAlias, cast
 from pmap import AsyncResult, Failure, OptionError, WorkerLost, papply, pmap, pstarmap
 
 # Seconds of serial work: enough for the gain to be seen, little enough for eight rounds.
-SERIAL: Final = 1.7
+SERIAL: Final = 1.5
 # Files at least, also on a slow machine: enough for every worker to get some.
 FEWEST: Final = 24
 # Seconds that an item waits for what may never come: the go of a caller who is himself waiting.
 HELD: Final = 0.6
 # Seconds within which two items that run at the same time have met, also on a busy machine.
-MEETING: Final = 1.5
+MEETING: Final = 1.0
 
 Counted: TypeAlias = tuple[int, "Counter[str]"]  # the process that counted, and what
 Step: TypeAlias = Callable[[Path, int], object]  # what an item of a measurement runs
@@ -69,9 +70,9 @@ def merge(counted: Sequence[Counted]) -> "Counter[str]":
     return total
 
 
-def count_or_die(path: Path, victim: Path) -> Counted:
-    """Return what `count_names` does, but kill this process when it comes to the victim."""
-    if path == victim:
+def count_or_die(path: Path, die: bool) -> Counted:
+    """Return what `count_names` does, or kill this process."""
+    if die:
         os.kill(os.getpid(), signal.SIGKILL)
     return count_names(path)
 
@@ -159,7 +160,7 @@ def sources() -> Iterator[Path]:
 
 
 def serially() -> Tour:
-    """Do about two seconds of the work in this process; that says how many files there are."""
+    """Do a second or two of the work in this process; that says how many files there are."""
     tour = Tour([], [], 0.0)
     start = time.perf_counter()
     for path in sources():
@@ -385,12 +386,13 @@ def a_death(tour: Tour) -> None:
     """Let one item kill its worker, and show what was lost."""
     paths, expected = tour.paths[:12], tour.expected[:12]
     victim = 5
-    rows = [(path, paths[victim]) for path in paths]
+    rows = [(path, index == victim) for index, path in enumerate(paths)]
     counted = pstarmap.collecting(count_or_die, rows)
     lost = [one for one in counted if isinstance(one, Failure)]
     for one in lost:
         say(f"  lost: item {one.index} of {len(paths)}")
-        say(f"  {type(one.error).__name__}: {one.error}")
+        message = f"{type(one.error).__name__}: {one.error}"
+        say(textwrap.fill(message, 98, initial_indent="  | ", subsequent_indent="  | "))
     known = [(one.index, type(one.error)) for one in lost]
     tour.check("one item lost", known, [(victim, WorkerLost)], "that one and no other")
     rest = [one[1] for one in counted if not isinstance(one, Failure)]

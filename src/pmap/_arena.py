@@ -10,12 +10,12 @@ The arena begins with `_WORDS` 64-bit words::
     SENT     how many of its results were sent as messages before those noted here
     HOW      how those are noted: NOTHING, RECORDS, or the lane of ints or of floats
     COUNT    RECORDS: how many are whole; a lane: how many slots it has
+    MARK     what an empty slot of a lane holds
 
 *Records* are marshalled entries one behind the other; the count is raised when a record is whole.
 A *lane* is an array of 64-bit slots, filled with a mark beforehand; writing a slot is one aligned
-store, so it is either the mark or whole. The last slot that is not the mark is the last result.
-Where a result happens to equal the mark (one in 2 ** 64) the reader may count one result too few,
-and reports the item as lost, which is safe.
+store, so it is either the mark or whole. The last slot that is not the mark is the last result. The
+mark is drawn at random for each arena: no function can return it but by a chance of 1 in 2 ** 64.
 
 Each change is written so that a worker that dies between any two stores leaves less noted than it
 had finished, never more and never something old.
@@ -26,7 +26,8 @@ from __future__ import annotations
 import io
 import marshal
 import mmap
-import struct
+import os
+import sys
 
 TYPE_CHECKING = False  # see `_bare`
 if TYPE_CHECKING:
@@ -36,17 +37,13 @@ if TYPE_CHECKING:
 
 __all__ = ["LANES", "LANE_SLOTS", "Arena"]
 
-_WORDS = 4
-_SERIAL, _SENT, _HOW, _COUNT = range(_WORDS)
+_WORDS = 5
+_SERIAL, _SENT, _HOW, _COUNT, _MARK = range(_WORDS)
 _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
 
 SIZE: Final = 1 << 16  # bytes: enough for some thousand small results between two messages
 LANE_SLOTS: Final = (SIZE - _START) // 8
-
-# A NaN that arithmetic does not make; as an int it is 0x7FF8_6D61_7021_6D61.
-_MARK = 0x7FF86D6170216D61
-_MARKS = struct.pack("=Q", _MARK) * LANE_SLOTS
 
 # The types that have a lane, and the format of its slots.
 LANES: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
@@ -61,6 +58,7 @@ class Arena:
         self._head = self._view[:_START].cast("Q")
         self._ints = self._view[_START : _START + 8 * LANE_SLOTS].cast("q")
         self._floats = self._view[_START : _START + 8 * LANE_SLOTS].cast("d")
+        self._marks = b""  # made when first needed
 
     def close(self) -> None:
         """Give the memory back."""
@@ -107,7 +105,11 @@ class Arena:
         head = self._head
         head[_HOW] = _NOTHING
         head[_SENT] = sent
-        self._view[_START : _START + 8 * slots] = _MARKS[: 8 * slots]
+        if not self._marks:
+            mark = os.urandom(8)
+            head[_MARK] = int.from_bytes(mark, sys.byteorder)
+            self._marks = mark * LANE_SLOTS
+        self._view[_START : _START + 8 * slots] = self._marks[: 8 * slots]
         head[_COUNT] = slots
         head[_HOW] = _INTS if kind == "q" else _FLOATS
         return self._ints if kind == "q" else self._floats
@@ -124,7 +126,7 @@ class Arena:
         Returns:
             Whether the chunk had begun, and the results that were finished and not sent.
         """
-        begun, sent, how, count = self._head
+        begun, sent, how, count, mark = self._head
         if begun != serial:
             return False, []
         entries: list[Entry] = []
@@ -132,10 +134,10 @@ class Arena:
             records = io.BytesIO(self._view[_START:])
             entries = [marshal.load(records) for _ in range(count)]
         elif how in (_INTS, _FLOATS):
-            marks = self._view[_START : _START + 8 * count].cast("Q").tolist()
-            while marks and marks[-1] == _MARK:
-                marks.pop()
+            slots = self._view[_START : _START + 8 * count].cast("Q").tolist()
+            while slots and slots[-1] == mark:
+                slots.pop()
             lane = self._ints if how == _INTS else self._floats
-            entries = list(lane[: len(marks)])
+            entries = list(lane[: len(slots)])
         # It may have died between sending results and noting that they were sent.
         return True, entries[max(0, received - sent) :]

@@ -61,6 +61,8 @@ __all__ = [
     "main",
 ]
 
+_PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
+
 # Messages to a worker. The words behind each are its fields.
 SETUP = 0  # world, argv, pickled (initializer, initargs) or None
 JOB = 1  # job, pickled (function, kind, variables), stop at failure, functions by value, world
@@ -180,7 +182,7 @@ class Worker:
 
     def _next(self) -> Message | None:
         while not self._inbox:
-            data = self._socket.recv(1 << 18)
+            data = self._socket.recv(_PIECE)
             if not data:
                 return None
             self._inbox.extend(self._reader.feed(data))
@@ -189,7 +191,7 @@ class Worker:
     def _void(self, job: int) -> bool:
         """Return whether the caller has by now given up a job whose chunk is about to begin."""
         while select.select([self._socket], [], [], 0)[0]:
-            data = self._socket.recv(1 << 18)
+            data = self._socket.recv(_PIECE)
             if not data:
                 break  # the caller is gone: the next read says so
             self._inbox.extend(self._reader.feed(data))

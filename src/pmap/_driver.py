@@ -82,6 +82,7 @@ class Driver:
         self._over: deque[Job] = deque()  # jobs whose outcome is known but not told
         self._closed = ""  # why no more work is taken
         self._torn = False
+        self._retiring = False
         self._gone: Gone | None = None  # the worker whose end is being taken in
         self._start_failure: Gone | None = None
         self._last_used = time.monotonic()
@@ -163,9 +164,9 @@ class Driver:
             self._parking.notify()
 
     def retire(self) -> None:
-        """Let idle workers go, and give back what they needed; the pool can be used again."""
-        self._post(lambda: self._handle(s.Retire()))
-        self._see_to(lambda: not self._scheduler.workers or self._scheduler.busy, None)
+        """Let idle workers go as if they had been idle for long; the pool can be used again."""
+        self._retiring = True
+        self._call_background(work=True)
 
     @property
     def busy(self) -> bool:
@@ -426,11 +427,14 @@ class Driver:
                 left = None
                 if self._idle_timeout is not None:
                     left = self._last_used + self._idle_timeout - time.monotonic()
-                    if left <= 0 and not self._scheduler.busy:
-                        if not self._scheduler.workers:
+                    if left <= 0:
+                        if self._scheduler.busy:  # a caller leads a long call: look again later
+                            left = self._idle_timeout
+                        elif self._scheduler.workers:
+                            return True
+                        else:
                             self._thread = None
                             return False
-                        return True
                 self._parking.wait(left)
             self._wanted = False
             return True
@@ -440,8 +444,9 @@ class Driver:
         me = threading.get_ident()
         try:
             if self._leader.setdefault(0, me) == me:
+                idle = self._idle_for_too_long()
                 self._lead(lambda: not self._scheduler.busy and not self._inbox)
-                if self._idle_for_too_long():
+                if idle:
                     self._post(lambda: self._handle(s.Retire()))
                     self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
                 self._tidy()
@@ -449,11 +454,13 @@ class Driver:
             self._stop_leading(me)
 
     def _idle_for_too_long(self) -> bool:
-        return (
-            self._idle_timeout is not None
-            and not self._scheduler.busy
-            and time.monotonic() - self._last_used >= self._idle_timeout
-        )
+        if self._scheduler.busy:
+            return False
+        if self._retiring:
+            self._retiring = False
+            return True
+        idle = time.monotonic() - self._last_used
+        return self._idle_timeout is not None and idle >= self._idle_timeout
 
     # --- the end of the process, and forks ------------------------------------------------------
 

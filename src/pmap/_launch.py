@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Handle", "Template", "default_start_method", "send_arena", "start_fork", "start_spawn"]
 
 _CODE = (
-    "import sys, types; p = types.ModuleType('pmap'); p.__path__ = [sys.argv[1]]; "
+    "import sys; p = type(sys)('pmap'); p.__path__ = [sys.argv[1]]; "
     "sys.modules['pmap'] = p; from pmap._child import main; main(sys.argv[2], int(sys.argv[3]))"
 )
 _PACKAGE = os.path.dirname(os.path.abspath(_child.__file__))

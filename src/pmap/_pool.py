@@ -459,15 +459,16 @@ def _driver_for(settings: Settings) -> tuple[Driver, bool]:
     if driver.holder_is_here:
         return _make(replace(options, backend="serial", initializer=None)), True
     if len(_shared) > MOST_SHARED:
-        _close_one(driver)
+        _drop_one(driver)
     return driver, False
 
 
-def _close_one(but: Driver) -> None:
+def _drop_one(but: Driver) -> None:
     for options, driver in list(_shared.items()):
-        if driver is not but and not driver.busy:
-            del _shared[options]
-            driver.close()
+        if driver is not but and not driver.busy and _shared.pop(options, None) is driver:
+            # Not closed: another thread may have it in hand for a call. Then it serves that call,
+            # and lets its workers go when they have been idle for long enough.
+            driver.retire()
             return
 
 

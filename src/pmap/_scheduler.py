@@ -80,7 +80,7 @@ class Prestart(NamedTuple):
 
 
 class Retire(NamedTuple):
-    """Let every idle worker go; new ones start when there is work again."""
+    """Let every worker go that holds nothing; new ones start when there is work again."""
 
 
 class Close(NamedTuple):
@@ -456,8 +456,10 @@ class Scheduler:
         self._start_workers(self._limit)
 
     def _retire(self, _: Retire | None = None) -> None:
-        for worker in list(self._idle.values()):
-            self._stop(worker)
+        for worker in self._workers.values():
+            # One that is still starting as well: it stops when it has started.
+            if not worker.chunks and not worker.leaving:
+                self._stop(worker)
 
     def _close(self, _: Close) -> None:
         self._closed = True

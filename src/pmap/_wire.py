@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import marshal
 import struct
+from itertools import chain
 
 from . import _bare
 
 TYPE_CHECKING = False  # see `_bare`
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, TypeAlias
 
     # What stands in a message is known from its first word, and what an entry is from its own type,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     Entry: TypeAlias = Any
     Message: TypeAlias = tuple[Any, ...]
 
-__all__ = ["PLAIN", "FrameReader", "dumps", "encode", "frame", "loads"]
+__all__ = ["PLAIN", "FrameReader", "all_plain", "dumps", "encode", "frame", "loads"]
 
 # marshal gives back exactly these, by exact type; it would turn a bytearray into bytes, so the
 # test is by type and never by trying.
@@ -56,6 +57,19 @@ def is_plain(value: object) -> bool:
         return False
     row: Any = value
     return len(row) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(map(type, row))
+
+
+def all_plain(values: Sequence[object]) -> bool:
+    """Return whether all `values` may be entries as they are; quick for many of one kind."""
+    kinds = set(map(type, values))
+    if PLAIN.issuperset(kinds):
+        return True
+    if kinds != {tuple}:
+        return False
+    rows: Any = values
+    return max(map(len, rows)) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(
+        map(type, chain.from_iterable(rows))
+    )
 
 
 def encode(value: object, functions_by_value: bool = True) -> Entry:

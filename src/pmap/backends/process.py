@@ -18,7 +18,7 @@ from .. import _child, _launch
 from .._arena import Arena
 from .._errors import how_it_ended
 from .._outcome import Item, restore, unloaded_result, unsent_argument
-from .._wire import PLAIN, FrameReader, dumps, encode, frame, loads
+from .._wire import FrameReader, all_plain, dumps, encode, frame, loads
 from .._work import Work
 from .._world import take_world
 from . import Finished, Gone, Happening, Ready
@@ -32,7 +32,9 @@ __all__ = ["ProcessBackend"]
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
 _INITIALIZER = Item("initializer", 0, "...")
-_PIECE = 1 << 18  # bytes read or written at a time: enough to keep the calls few
+# Bytes read or written at a time: enough to keep the calls few, and below the size from which
+# malloc maps memory anew for each buffer (three system calls more for each message).
+_PIECE = 1 << 16
 
 
 _Polled: TypeAlias = list[tuple[selectors.SelectorKey, int]]
@@ -185,7 +187,7 @@ class ProcessBackend:
         items = work.call.items[start:stop]
         if isinstance(items, range):
             return items.start, items.stop, items.step
-        if PLAIN.issuperset(map(type, items)):
+        if all_plain(items):
             return list(items)
         entries: list[Entry] = []
         for index, item in enumerate(items, start):

@@ -1,0 +1,135 @@
+"""What README.md shows is run, and what it tells a reader to type is what the CI runs."""
+
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+TOP: Final = Path(__file__).parents[2]
+README: Final = TOP / "README.md"
+TEXT: Final = README.read_text(encoding="utf-8")
+# (language, text) of each fenced block
+BLOCKS: Final[list[tuple[str, str]]] = re.findall(
+    r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
+)
+PYTHON: Final = [text for language, text in BLOCKS if language == "python"]
+SCRIPTS: Final = [text for text in PYTHON if ">>>" not in text]
+SESSIONS: Final = [text for text in PYTHON if ">>>" in text]
+SHELL: Final = [text for language, text in BLOCKS if language == "sh"]
+
+
+def test_each_block_is_of_a_kind_that_is_run() -> None:
+    assert TEXT.count("```") == 2 * len(BLOCKS)
+    assert {language for language, _ in BLOCKS} == {"python", "sh"}
+    assert SCRIPTS
+    assert SESSIONS
+
+
+def test_an_example_with_its_output_is_within_the_first_lines() -> None:
+    first = "\n".join(TEXT.splitlines()[:15])
+    assert "```python\n" + SCRIPTS[0] + "```" in first
+    assert output_of(SCRIPTS[0])
+
+
+def output_of(script: str) -> list[str]:
+    """Return the output that the script's comments show."""
+    return [line.removeprefix("# ") for line in script.splitlines() if line.startswith("# ")]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_prints_what_it_shows(script: str, tmp_path: Path) -> None:
+    path = tmp_path / "script.py"
+    path.write_text(script, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, path],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(TOP / "src")},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == output_of(script) != []
+
+
+@pytest.mark.parametrize("session", SESSIONS)
+def test_a_session_answers_as_it_shows(session: str) -> None:
+    test = doctest.DocTestParser().get_doctest(session, {}, "README", str(README), 0)
+    said: list[str] = []
+    ran = doctest.DocTestRunner().run(test, out=said.append)
+    assert ran.attempted > 0
+    assert ran.failed == 0, "".join(said)
+
+
+def test_two_commands_one_for_the_tour_and_one_for_the_tests() -> None:
+    commands = [line for block in SHELL for line in block.splitlines()]
+    install = r"python3 -m venv \.venv && \.venv/bin/python -m pip install -q"
+    assert len(commands) == 2
+    assert re.fullmatch(rf"{install} \. && \.venv/bin/python -m pmap", commands[0])
+    assert re.fullmatch(rf"{install} -e '\.\[test\]' && \.venv/bin/python -m pytest", commands[1])
+
+
+def ci(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [top / ".ci" / "run", *arguments],
+        cwd=top.parent,
+        input="not for the tests\n",
+        capture_output=True,
+        text=True,
+        timeout=40,
+        check=False,
+    )
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Return a tree with the CI's script, and no README yet."""
+    (tmp_path / "tree" / ".ci").mkdir(parents=True)
+    shutil.copy(TOP / ".ci" / "run", tmp_path / "tree" / ".ci" / "run")
+    return tmp_path / "tree"
+
+
+def test_the_ci_finds_the_command_for_the_tests() -> None:
+    done = ci(TOP, "--print")
+    assert (done.returncode, done.stdout) == (0, SHELL[1])
+
+
+def test_the_ci_runs_what_the_readme_says(tree: Path) -> None:
+    text = TEXT.replace(SHELL[1], "touch ran && cat && ls -a\n")
+    (tree / "README.md").write_text(text, encoding="utf-8")
+    done = ci(tree)
+    assert done.returncode == 0
+    assert done.stdout.split() == [".", "..", ".ci", "README.md", "ran"]
+
+
+@pytest.mark.parametrize("command", ["exit 7", "(exit 7)\ntrue", "(exit 7) | cat"])
+def test_the_ci_fails_when_the_command_does(tree: Path, command: str) -> None:
+    (tree / "README.md").write_text(TEXT.replace(SHELL[1], command + "\n"), encoding="utf-8")
+    assert ci(tree).returncode in (1, 7)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        TEXT.replace(SHELL[1], ""),
+        TEXT.replace(SHELL[1], "  \n"),
+        TEXT.replace("## Run the tests", "## Something else"),
+        "## Run the tests\n\nNo block.\n\n## Another\n\n```sh\ntouch ran\n```\n",
+    ],
+)
+def test_the_ci_fails_loudly_without_a_command(tree: Path, text: str) -> None:
+    (tree / "README.md").write_text(text, encoding="utf-8")
+    done = ci(tree)
+    assert done.returncode == 1
+    assert "README.md has no code block below" in done.stderr
+    assert not (tree / "ran").exists()
