@@ -503,6 +503,37 @@ def perform_and_wait(folder: str, item: tuple[int, object]) -> object:
     raise AssertionError("nobody came")
 
 
+def wait_and_square(folder: str, go: str, x: int) -> int:
+    """Square, once the file `go` is there."""
+    mark(folder, f"w{x}")
+    wait_for_file(go)
+    return x * x
+
+
+def bad_start(act: str, folder: str) -> None:
+    """Go wrong, unless the file says that all is well now."""
+    mark(folder, act)
+    if not os.path.exists(os.path.join(folder, "well")):
+        ACTS[act]()
+
+
+class BadFunction:
+    """A function that cannot travel, or dies when it arrives."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def __call__(self, x: int) -> int:
+        return x
+
+    def __reduce__(self) -> tuple[object, ...]:
+        if self.how == "pickling":
+            raise RuntimeError("no reduce")
+        return {"raising": int, "dying": os._exit}[self.how], (
+            {"raising": "no number", "dying": 9}[self.how],
+        )
+
+
 @contextmanager
 def changed_directory(path: Path) -> Generator[None]:
     """Be in `path` for a while."""

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 TOP = Path(__file__).parents[1]
-CHECKED = [folder for folder in ("src", "tests", "examples") if (TOP / folder).exists()]
+CHECKED = [
+    folder for folder in ("src", "tests", "examples", "benchmarks") if (TOP / folder).exists()
+]
 
 # Both checkers together take longer than a test may, on a slow machine.
 pytestmark = pytest.mark.timeout(300)

@@ -30,7 +30,7 @@ from typing import Final, TypeAlias, cast
 from pmap import AsyncResult, Failure, OptionError, WorkerLost, papply, pmap, pstarmap
 
 # Seconds of serial work: enough for the gain to be seen, little enough for eight rounds.
-SERIAL: Final = 1.5
+SERIAL: Final = 1.2
 # Files at least, also on a slow machine: enough for every worker to get some.
 FEWEST: Final = 24
 # Seconds that an item waits for what may never come: the go of a caller who is himself waiting.
@@ -435,4 +435,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        code = main()
+    except BrokenPipeError:  # as in `python -m pmap | head`: whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)

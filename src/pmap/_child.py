@@ -397,12 +397,19 @@ def main(kind: str, fd: int) -> NoReturn:
     _stay_calm()
     _process.finish_package_on_demand()
     sys.modules["__main__"] = type(sys)("__main__")
-    sock = socket(fileno=fd)
+    sock = socket(fileno=fd) if fd >= 0 else _shared_socket()
     if kind == "template":
         from ._template import serve_template
 
         serve_template(sock, enter_forked)
     enter_forked(sock)
+
+
+def _shared_socket() -> socket:
+    """Return the socket that the caller shares through stdin, as on Windows."""
+    import socket as public
+
+    return public.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined, no-any-return]  # Windows
 
 
 def enter_forked(sock: socket) -> NoReturn:

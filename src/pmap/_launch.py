@@ -294,7 +294,14 @@ def _interpreter(kind: str, sock: socket.socket) -> "subprocess.Popen[bytes]":
         raise OSError("sys.executable is empty, so no interpreter can be started")
     # Private, and what multiprocessing uses: -X, -W and the like. typeshed does not know it.
     flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
-    command = [sys.executable, *flags, "-P", "-c", _CODE, _PACKAGE, kind, str(sock.fileno())]
+    command = [sys.executable, *flags, "-P", "-c", _CODE, _PACKAGE, kind]
+    if sys.platform == "win32":  # a socket is no descriptor there: it is shared through stdin
+        popen = subprocess.Popen([*command, "-1"], stdin=subprocess.PIPE)
+        assert popen.stdin is not None
+        with popen.stdin as stdin:
+            stdin.write(sock.share(popen.pid))
+        return popen
+    command.append(str(sock.fileno()))
     with _sigint_blocked():
         return subprocess.Popen(command, pass_fds=[sock.fileno()], stdin=subprocess.DEVNULL)
 

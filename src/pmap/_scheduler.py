@@ -98,14 +98,14 @@ class WorkerReady(NamedTuple):
 
 
 class ItemsFinished(NamedTuple):
-    """The next `count` items of a worker's first chunk are finished, `failed` among them.
+    """The next `items` items of a worker's first chunk are finished, `failed` among them.
 
     `failed` holds indices of the job's input. `last`: the worker is done with the chunk, also when
     it left items of it out because one failed. `elapsed`: seconds for the whole chunk, with `last`.
     """
 
     worker: int
-    count: int
+    items: int
     failed: tuple[int, ...]
     elapsed: float
     last: bool
@@ -167,7 +167,7 @@ class LoseItem(NamedTuple):
     """An item was lost with its worker: its error must be made."""
 
     job: int
-    index: int
+    item: int
     worker: int
 
 
@@ -402,13 +402,13 @@ class Scheduler:
         worker = self._workers[event.worker]
         chunk = worker.chunks[0]
         job = chunk.job
-        chunk.next += event.count
+        chunk.next += event.items
         if event.last:
             # Before the failures are looked at: the chunk behind this one has begun by now, and is
             # among those that a failure ends.
             worker.chunks.popleft()
             job.out.discard(chunk)
-            job.cost.measured(event.count, event.elapsed)
+            job.cost.measured(event.items, event.elapsed)
         for index in event.failed:
             self._fail(job, index)
         if not job.over:

@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from functools import partial
+from operator import call
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from pmap import Pool
 from pmap import __main__ as tour
 
 TOP: Final = Path(__file__).parents[2]
@@ -124,6 +127,23 @@ def test_a_killed_worker_costs_one_item(printed: str) -> None:
     find(r"^  the same pool, once more +all there$", printed)
 
 
+def test_a_reader_who_leaves_early_is_no_error() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "pmap"],
+        cwd=TOP,
+        env={**os.environ, "PYTHONPATH": str(TOP / "src")},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith(b"pmap, on the source files")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(LIMIT) == 1
+
+
 def test_a_wrong_answer_is_seen(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -138,3 +158,26 @@ def test_a_wrong_answer_is_seen(
     find(r"^  pmap +WRONG: this is not the serial answer$", shown)
     find(r"^  papply\.async_, 8 calls +WRONG", shown)
     find(r"ANSWERS WRONG\.$", shown)
+
+
+def test_the_experiments_tell_forms_apart(tmp_path: Path) -> None:
+    def serially(step: tour.Step, folder: Path, n: int) -> list[object]:
+        return [[step(folder, index) for index in range(n)]]
+
+    def folder(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        return tmp_path / name
+
+    form = tour.Form("serial", serially, call)
+    assert tour.concurrent(form, folder("meet")) == "no"
+    assert tour.blocks(form, folder("block")) == "yes"
+    assert tour.several_arguments(form, folder("arguments")) == "yes, keywords too"
+    with Pool(2) as pool:
+
+        def as_they_come(step: tour.Step, folder: Path, n: int) -> list[object]:
+            return [list(pool.imap_unordered(partial(step, folder), range(n)))]
+
+        form = tour.Form("imap_unordered", as_they_come, call)
+        assert tour.order(form, folder("order")) == "completion"
+        assert tour.concurrent(form, folder("meet again")) == "yes"
+        assert tour.returns(form, folder("returns")) == "list[str]"

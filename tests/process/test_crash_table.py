@@ -20,6 +20,7 @@ import pytest
 from tests.helpers import (
     PATIENCE,
     START_METHODS,
+    BadFunction,
     Bare,
     CannotPickle,
     ExitsWhileLoading,
@@ -31,12 +32,14 @@ from tests.helpers import (
     RemoteTraceback,
     TwoArguments,
     all_workers_at_once,
+    bad_start,
     deep,
     marks,
     perform,
     perform_and_wait,
     square,
     until,
+    wait_and_square,
     work_pid,
 )
 
@@ -420,15 +423,6 @@ def test_template_killed_at_work(templated: Pool, tmp_path: Path) -> None:
     assert later.get(PATIENCE) == [x * x for x in range(ITEMS)]
 
 
-def wait_and_square(folder: str, go: str, x: int) -> int:
-    """Square, once the file `go` is there."""
-    from tests.helpers import mark, wait_for_file
-
-    mark(folder, f"w{x}")
-    wait_for_file(go)
-    return x * x
-
-
 def test_template_and_workers_killed_at_work(templated: Pool, tmp_path: Path) -> None:
     pids = warm(templated, tmp_path)
     folder = tmp_path / "map"
@@ -452,15 +446,6 @@ def test_template_killed_before_its_first_worker(templated: Pool) -> None:
 
 
 # --- initializers ------------------------------------------------------------------------------
-
-
-def bad_start(act: str, folder: str) -> None:
-    """Go wrong, unless the file says that all is well now."""
-    from tests.helpers import ACTS, mark
-
-    mark(folder, act)
-    if not os.path.exists(os.path.join(folder, "well")):
-        ACTS[act]()
 
 
 @pytest.mark.parametrize(
@@ -507,23 +492,6 @@ def test_initializer_that_cannot_be_sent(start_method: "StartMethod") -> None:
 
 
 # --- the function ------------------------------------------------------------------------------
-
-
-class BadFunction:
-    """A function that cannot travel, or dies when it arrives."""
-
-    def __init__(self, how: str) -> None:
-        self.how = how
-
-    def __call__(self, x: int) -> int:
-        return x
-
-    def __reduce__(self) -> tuple[object, ...]:
-        if self.how == "pickling":
-            raise RuntimeError("no reduce")
-        return {"raising": int, "dying": os._exit}[self.how], (
-            {"raising": "no number", "dying": 9}[self.how],
-        )
 
 
 def test_function_that_cannot_be_pickled(two: Map) -> None:

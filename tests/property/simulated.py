@@ -206,10 +206,10 @@ class World:
         """Let the idle workers go, and see that they are told."""
         unused = not self.open_jobs()
         go = [w for w in self.workers.values() if w.idle or (unused and not w.holds)]
-        stay = [w for w in self.workers.values() if w not in go and not w.leaving]
+        stay = [w for w in self.workers.values() if w.holds and not w.leaving]
         self.tell(Retire())
         assert all(worker.leaving for worker in go), "an idle worker stays"
-        assert not any(worker.leaving for worker in stay), "a worker goes that is needed"
+        assert not any(worker.leaving for worker in stay), "a worker goes that has work"
 
     def close(self) -> None:
         """Close the pool."""
@@ -305,9 +305,9 @@ class World:
             self.start_failures = 0
         elif isinstance(event, ItemsFinished):
             chunk = worker.holds[0]
-            chunk.job.finished.update(range(chunk.next, chunk.next + event.count))
+            chunk.job.finished.update(range(chunk.next, chunk.next + event.items))
             chunk.job.failed.update(event.failed)
-            chunk.next += event.count
+            chunk.next += event.items
             if event.last:
                 worker.holds.popleft()
         elif isinstance(event, WorkerGone):

@@ -1,0 +1,143 @@
+"""The functions that the laws are tried with. Workers import this module, so it imports little."""
+
+import os
+import sys
+from contextvars import ContextVar
+from pathlib import Path
+
+from tests.helpers import (
+    PATIENCE,
+    Bare,
+    TwoArguments,
+    cancelled,
+    mark,
+    marks,
+    square,
+    until,
+    wait_for_file,
+)
+
+from pmap import Pool, papply, pmap, pstarmap
+
+
+def twice(value: object) -> tuple[object, object, str]:
+    """Return something made of `value`."""
+    return value, value, type(value).__name__
+
+
+def pair(x: object, y: object, *more: object, **named: object) -> object:
+    """Return the arguments."""
+    return x, y, more, sorted(named.items())
+
+
+def reverse(data: bytes) -> bytes:
+    """Return `data`, reversed."""
+    return data[::-1]
+
+
+def fail_in(failing: frozenset[int], folder: str, x: int) -> int:
+    """Note that `x` began; raise for some."""
+    mark(folder, x)
+    if x in failing:
+        raise TwoArguments(x, "on purpose")
+    return x * x
+
+
+def first_fails(folder: str, x: int) -> int:
+    """Note that `x` began. Item 0 fails; no other ends before that."""
+    mark(folder, x)
+    if x == 0:
+        Path(folder, "failing").touch()
+        raise LookupError("the first")
+    wait_for_file(os.path.join(folder, "failing"))
+    return x
+
+
+def one_waits_one_fails(folder: str, x: int) -> int:
+    """Item 1 never ends by itself; item 0 fails once item 1 has begun."""
+    mark(folder, x)
+    if x == 0:
+        until(lambda: "1" in marks(folder), "item 1 beginning")
+        raise LookupError("the first")
+    wait_for_file(os.path.join(folder, "go"))
+    return x
+
+
+def the_later_fails_first(folder: str, x: int) -> int:
+    """Item 1 fails at once; item 0 fails when item 1 has."""
+    mark(folder, x)
+    if x == 1:
+        Path(folder, "failed").touch()
+        raise LookupError("the second")
+    if x == 0:
+        wait_for_file(os.path.join(folder, "failed"))
+        raise ValueError("the first")
+    return x
+
+
+def control_flow(name: str) -> object:
+    """Raise what must not reach the caller bare."""
+    kinds: dict[str, type[BaseException]] = {
+        "exit": SystemExit,
+        "interrupt": KeyboardInterrupt,
+        "generator": GeneratorExit,
+        "stop": StopIteration,
+        "bare": Bare,
+    }
+    if name == "cancelled":
+        cancelled()
+    if name in kinds:
+        raise kinds[name]("now")
+    return name
+
+
+def zero_waits(folder: str, others: int, limit: float, x: int) -> int:
+    """Item 0 ends when so many others have ended."""
+    if x == 0:
+        until(lambda: len(marks(folder)) >= others, "the others' end", limit)
+    mark(folder, x)
+    return x
+
+
+def answer_when_told(folder: str, x: int) -> int:
+    """Wait for the file `go`."""
+    mark(folder, x)
+    wait_for_file(os.path.join(folder, "go"))
+    return x * x
+
+
+def three_then_wait(folder: str, x: int) -> int:
+    """Items 0 to 2 end at once; the others wait."""
+    return x if x < 3 else answer_when_told(folder, x)
+
+
+def power(x: int, y: int) -> int:
+    """Return x to the y."""
+    return int(x**y)
+
+
+variable: ContextVar[str] = ContextVar("variable", default="unset")
+
+
+def surroundings(_: object = None) -> tuple[str, str | None, bool, str]:
+    """Return what a function sees around it."""
+    return (
+        os.getcwd(),
+        os.environ.get("PMAP_TEST"),
+        "/nowhere/pmap" in sys.path,
+        variable.get(),
+    )
+
+
+def nested(x: int) -> list[int]:
+    """Use the verbs inside an item."""
+    inner = pmap(square, range(x), chunksize=1)
+    assert pstarmap(power, [(2, 3)]) == [8]
+    assert papply.async_(square, 4).get(PATIENCE) == 16
+    return inner
+
+
+def pool_inside(x: int) -> list[int]:
+    """Use a Pool inside an item."""
+    with Pool(2) as pool:
+        return pool.map(square, range(x))
