@@ -94,3 +94,4 @@ def __dir__() -> list[str]:
 
 
 _claim()
+del TYPE_CHECKING

@@ -21,8 +21,6 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, TypeAlias, cast
@@ -227,10 +225,10 @@ def every_form(tour: Tour) -> None:
         lambda: asyncio.run(awaited(pstarmap.async_(count_tokens, rows))),
     )
     tour.round("papply.async_, 8 calls", calls)
-    total = papply(merge, [(0, names) for names in tour.expected])
+    serial = [(0, names) for names in tour.expected]
+    total = papply(merge, serial)
     common = ", ".join(f"{name} {times}" for name, times in total.most_common(4))
-    serial = reduce(add, tour.expected)
-    tour.check("papply, to merge all", total, serial, f"same answer; most common: {common}")
+    tour.check("papply, to merge all", total, merge(serial), f"same answer; most common: {common}")
 
 
 # --- what sets the forms apart -----------------------------------------------------------------

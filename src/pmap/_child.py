@@ -251,12 +251,15 @@ class Worker:
         serial: int,
         entries: Sequence[Entry],
     ) -> list[Entry]:
+        results: list[Entry] = []
         for entry in entries:
+            if results:
+                self.send_results(serial, results)  # before the next item begins
             result, failed = self.one(job, call, entry)
-            self.send_results(serial, [result])
+            results = [result]
             if failed and job.stop:
                 break
-        return []
+        return results
 
     def send_results(self, serial: int, results: Unsent) -> None:
         """Send results of a chunk that goes on."""

@@ -11,21 +11,24 @@ __all__ = ["CostMeter", "chunk_size"]
 TARGET = 0.02  # seconds; a message costs about 0.1 ms, so half a per cent of it
 LEAST = 0.0005  # seconds; shorter chunks at the end would cost more in messages than they balance
 _SHARES = 2  # a free worker takes 1 / (2 * workers) of the rest
+_TRUST = 4  # a chunk has at most so many times the items that were measured before
 _GROWTH = 0.5  # weight of the newest measurement: costs drift along an input
 
 
 class CostMeter:
     """The running estimate of what one item of a job costs, in seconds."""
 
-    __slots__ = ("seconds",)
+    __slots__ = ("items", "seconds")
 
     def __init__(self) -> None:
+        self.items = 0
         self.seconds: float | None = None
 
     def measured(self, items: int, elapsed: float) -> None:
         """Take in that `items` items took `elapsed` seconds together."""
         if items <= 0:
             return
+        self.items += items
         each = elapsed / items
         if self.seconds is None or each < self.seconds / 2:
             # The first items pay for imports and cold caches: a much lower cost is believed at once
@@ -34,7 +37,9 @@ class CostMeter:
             self.seconds += _GROWTH * (each - self.seconds)
 
 
-def chunk_size(remaining: int, workers: int, cost: float | None, fixed: int | None) -> int:
+def chunk_size(
+    remaining: int, workers: int, cost: float | None, fixed: int | None, measured: int | None = None
+) -> int:
     """Return how many of `remaining` items the next chunk gets, at least 1.
 
     Args:
@@ -42,6 +47,7 @@ def chunk_size(remaining: int, workers: int, cost: float | None, fixed: int | No
         workers: how many workers there are or may be.
         cost: seconds per item as measured so far; None before the first measurement.
         fixed: the `chunksize` that the caller asked for; None for an adaptive one.
+        measured: how many items `cost` is known of; None for enough.
     """
     if fixed is not None:
         return min(fixed, remaining)
@@ -50,4 +56,6 @@ def chunk_size(remaining: int, workers: int, cost: float | None, fixed: int | No
     share = -(-remaining // (_SHARES * workers))
     wanted = share if cost * share <= TARGET else int(TARGET / cost)
     least = remaining if cost * remaining <= LEAST else int(LEAST / cost)
-    return max(1, least, wanted)
+    # The first items may be no like the others: what one trivial item says is not believed of all.
+    trusted = remaining if measured is None else _TRUST * measured
+    return max(1, min(trusted, max(least, wanted)))

@@ -191,7 +191,9 @@ class Driver:
         if self.backend.can_kill and call.items:  # that is: other processes
             try:
                 work.pack()
-            except Exception as error:  # whatever the function's own pickling does
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # whatever the function's own pickling does
                 job.error = _unsent_function(work, error)
                 job.settle()
                 return job
@@ -342,6 +344,7 @@ class Driver:
         return WorkerLost(
             pid=(gone.pid if gone else None) or 0,
             exitcode=gone.exitcode if gone else None,
+            begun=gone is None or gone.begun,
             function=item.function,
             index=index,
             input=item.input,
@@ -501,7 +504,7 @@ def _background(driver: Driver) -> None:
             raise
 
 
-def _unsent_function(work: Work, error: Exception) -> PmapError:
+def _unsent_function(work: Work, error: BaseException) -> PmapError:
     wrapped = TransportError(
         "function",
         "caller",

@@ -48,4 +48,5 @@ class ResultPicklingError(
 
 def with_remote_traceback(error: BaseException, text: str) -> None:
     """Give `error` the worker's traceback as its cause, as ``multiprocessing`` shows it."""
-    error.__cause__ = RemoteTraceback(f'\n"""\n{text}"""')
+    # Past a __setattr__ of its own, which may refuse: a frozen dataclass's does.
+    BaseException.__setattr__(error, "__cause__", RemoteTraceback(f'\n"""\n{text}"""'))

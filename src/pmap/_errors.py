@@ -124,18 +124,28 @@ class WorkerLost(ItemError):
     """The worker process died while it ran this item.
 
     Attributes:
+        begun: whether the function had been called; if not, several workers died on the way.
         pid: the process id the worker had.
         exitcode: its exit code; the negative number of the signal that killed it; None where the
             operating system did not tell.
     """
 
     def __init__(
-        self, *, pid: int, exitcode: int | None, function: str, index: int, input: str
+        self,
+        *,
+        pid: int,
+        exitcode: int | None,
+        function: str,
+        index: int,
+        input: str,
+        begun: bool = True,
     ) -> None:
         self.pid = pid
         self.exitcode = exitcode
+        self.begun = begun
+        when = "while it ran" if begun else "as several before it, before it could begin"
         super().__init__(
-            f"the worker process {pid} {how_it_ended(exitcode)} while it ran item {index}, "
+            f"the worker process {pid} {how_it_ended(exitcode)} {when} item {index}, "
             f"{function}({input}). {_advice(exitcode)}",
             function=function,
             index=index,

@@ -13,6 +13,7 @@ from ._record import (
     UNSENDABLE,
     describe,
     is_control_flow,
+    safe,
 )
 from ._wire import loads
 
@@ -49,7 +50,7 @@ class Failure:
     traceback: str
 
     def __repr__(self) -> str:
-        text = " ".join(str(self.error).split())
+        text = " ".join(safe(str, self.error).split())
         text = text if len(text) <= 100 else text[:97] + "..."
         kind = type(self.error).__name__
         return f"<Failure of item {self.index}, {self.function}({self.input}): {kind}: {text}>"
@@ -137,8 +138,11 @@ def _transport(what: str, side: str, why: str, item: Item) -> Exception:
 
 def _with_note(error: Exception, item: Item) -> Exception:
     note = f"pmap: item {item.index}, {item.function}({item.input})"
-    if note not in getattr(error, "__notes__", ()):  # one object may be raised for an item twice
-        error.add_note(note)
+    try:
+        if note not in getattr(error, "__notes__", ()):  # it may be raised for an item twice
+            error.add_note(note)
+    except Exception:
+        vars(error).setdefault("__notes__", [note])  # a frozen dataclass, say, takes none so
     return error
 
 

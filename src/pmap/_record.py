@@ -27,6 +27,7 @@ __all__ = [
     "describe",
     "format_traceback",
     "is_control_flow",
+    "safe",
 ]
 
 RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION = range(6)
@@ -48,7 +49,7 @@ def capture_transport(kind: int, error: BaseException, value: object = None) -> 
     """Return the record of an object that could not be loaded or pickled (in the worker)."""
     record = _record(kind, error)
     record[2] = describe(error)
-    record[3] = _safe(repr, value)
+    record[3] = safe(repr, value)
     return record
 
 
@@ -56,7 +57,7 @@ def _record(kind: int, error: BaseException) -> Record:
     text = format_traceback(error)
     try:
         data = _sendable(error)
-    except Exception as why:  # whatever the exception's own pickling does
+    except BaseException as why:  # whatever the exception's own pickling does, SystemExit included
         return [UNSENDABLE, None, describe(error), describe(why), text]
     return [kind, data, describe(error), "", text]
 
@@ -65,9 +66,11 @@ def _sendable(error: BaseException) -> bytes:
     """Return `error` pickled in a form that was seen to load again."""
     try:
         data = dumps(error)
-        if type(_try_loads(data)) is type(error):
+        again = _try_loads(data)
+        # An __init__ that makes its message from other arguments makes it again, of the message.
+        if type(again) is type(error) and dumps(again.args) == dumps(error.args):
             return data
-    except Exception:
+    except BaseException:
         pass  # the second form may still work
     # Many exceptions have an __init__ that takes other arguments than it passes on, so pickle's
     # own form calls it wrongly. Their state alone is enough.
@@ -96,13 +99,16 @@ class _Bare:
 def _without_init(
     cls: type[BaseException], args: tuple[object, ...], state: dict[str, object]
 ) -> BaseException:
-    error = BaseException.__new__(cls, *args)
-    error.args = args
+    # Neither BaseException's __new__, since OSError and groups have their own, nor one in Python.
+    native: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    error: BaseException = native.__new__(cls, *args)
+    setter: Any = BaseException.args
+    setter.__set__(error, args)  # past a __setattr__ that refuses (a frozen dataclass)
     error.__dict__.update(state)
     return error
 
 
-def _try_loads(data: bytes) -> object:
+def _try_loads(data: bytes) -> Any:
     try:
         return loads(data)
     except Exception:
@@ -117,13 +123,14 @@ def describe(error: BaseException) -> str:
     >>> describe(ValueError("bad page"))
     "ValueError('bad page')"
     """
-    return _safe(repr, error)
+    return safe(repr, error)
 
 
-def _safe(show: Callable[[object], str], value: object) -> str:
+def safe(show: Callable[[object], str], value: object) -> str:
+    """Return ``show(value)``, cut where it is long; never raises."""
     try:
         text = show(value)
-    except Exception as error:  # a repr may do anything; the message must still be made
+    except BaseException as error:  # a repr may do anything; the message must still be made
         text = f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
     return text if len(text) <= 300 else text[:297] + "..."
 
@@ -137,5 +144,5 @@ def format_traceback(error: BaseException) -> str:
         trace = trace.tb_next
     try:
         return "".join(traceback.format_exception(type(error), error, trace))
-    except Exception as why:  # the exception's own __str__ may raise
+    except BaseException as why:  # the exception's own __str__ may raise
         return f"{type(error).__name__} (its traceback could not be made: {type(why).__name__})\n"

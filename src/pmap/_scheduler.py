@@ -22,7 +22,7 @@ times, ``InputArrived`` for streams; a retry is a requeue that costs an attempt.
 """
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
@@ -201,18 +201,28 @@ Command: TypeAlias = (
 # How many workers in a row may die before they are ready: an initializer may fail by bad luck
 # once, but one that always does must not be tried for ever.
 MAX_START_FAILURES = 3
+# How many workers may die with a chunk before they begin it. One may be killed from outside at just
+# that moment; a chunk too large to be received, say, would else be tried for ever.
+MAX_TRIES = 3
 # Chunks are sent behind others only while those are expected to take less than this, in seconds:
 # the worker then never waits for its next chunk, and nothing waits long behind a slow item.
 PREFETCH_BELOW = 0.005
 # And no more than this many: enough that several travel in one system call.
 MOST_HELD = 8
+# And only when the cost of so many items is known: the first ones may be no like the others.
+ENOUGH = 16
+
+
+_Range: TypeAlias = tuple[int, int, int]  # items start to stop - 1, and how often it was tried
 
 
 @dataclass(slots=True, eq=False)
 class _Chunk:
     job: "_Job"
-    next: int  # the first item that is not finished
+    start: int
     stop: int
+    tries: int  # workers that died with it before it began
+    next: int  # the first item that is not finished
 
 
 @dataclass(slots=True, eq=False)
@@ -223,7 +233,7 @@ class _Job:
     collect: bool
     stop: bool
     cursor: int = 0  # the first item that was never dispatched
-    again: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])  # a heap of ranges
+    again: list[_Range] = field(default_factory=list[_Range])  # a heap
     out: set[_Chunk] = field(default_factory=set[_Chunk])  # what workers hold
     failed: int | None = None
     cancelled: bool = False
@@ -231,25 +241,35 @@ class _Job:
     cost: CostMeter = field(default_factory=CostMeter)
     told: set[int] = field(default_factory=set[int])  # workers that know the function
 
-    def take(self, workers: int) -> tuple[int, int] | None:
+    def take(self, workers: int) -> _Range | None:
         """Remove and return the next range to dispatch; the lowest items first."""
         while self.again:
-            start, stop = heapq.heappop(self.again)
+            start, stop, tries = heapq.heappop(self.again)
             stop = min(stop, self.end)
             if start < stop:
-                return start, stop
+                return start, stop, tries
         if self.cursor >= self.end:
             return None
         start = self.cursor
-        size = chunk_size(self.end - start, workers, self.cost.seconds, self.chunksize)
+        cost = self.cost
+        size = chunk_size(self.end - start, workers, cost.seconds, self.chunksize, cost.items)
         self.cursor = start + size
-        return start, self.cursor
+        return start, self.cursor, 0
+
+    def follows(self, chunk: "_Chunk") -> bool:
+        """Return whether what is dispatched next may wait behind `chunk`.
+
+        Only what is of the same job and comes later: then a worker whose first chunk is not wanted
+        any more holds nothing else that is, and can be killed without harm, wherever it is by now.
+        """
+        start = self.again[0][0] if self.again else self.cursor
+        return chunk.job is self and start >= chunk.stop
 
     def waiting(self) -> int:
         """Return how many items wait to be dispatched."""
         if not self.again:
             return max(0, self.end - self.cursor)
-        again = sum(max(0, min(stop, self.end) - start) for start, stop in self.again)
+        again = sum(max(0, min(stop, self.end) - start) for start, stop, _ in self.again)
         return max(0, self.end - self.cursor) + again
 
     def unfinished(self) -> bool:
@@ -264,6 +284,7 @@ class _Worker:
     id: int
     ready: bool = False
     leaving: bool = False  # stopped or killed: takes nothing more
+    killed: bool = False
     chunks: deque[_Chunk] = field(default_factory=deque[_Chunk])
     taken: int = 0  # chunks ever sent to it
 
@@ -285,7 +306,7 @@ class Scheduler:
         self._workers: dict[int, _Worker] = {}
         self._idle: dict[int, _Worker] = {}  # those that hold nothing, the last to work last
         self._jobs: dict[int, _Job] = {}
-        self._queue: deque[_Job] = deque()  # jobs that may have something to dispatch
+        self._queue: OrderedDict[int, _Job] = OrderedDict()  # jobs that may have items to dispatch
         self._next_worker = 0
         self._start_failures = 0
         self._closed = False
@@ -328,7 +349,7 @@ class Scheduler:
         self._jobs[job.id] = job
         self._start_failures = 0
         if event.size:
-            self._queue.append(job)
+            self._queue[job.id] = job
         else:
             self._maybe_over(job)
 
@@ -354,7 +375,14 @@ class Scheduler:
         if not job.stop or not self._can_kill:
             return  # what cannot be killed ends by itself when the job is forgotten
         for worker in self._workers.values():
-            if worker.chunks and worker.chunks[0].job is job and worker.chunks[0].next >= end:
+            if worker.chunks and worker.chunks[0].job is job:
+                self._end_unwanted(worker)
+
+    def _end_unwanted(self, worker: _Worker) -> None:
+        """Kill a worker that runs what its job wants ended."""
+        if worker.chunks:
+            chunk = worker.chunks[0]
+            if chunk.job.stop and self._can_kill and chunk.next >= chunk.job.end:
                 self._kill(worker)
 
     def _maybe_over(self, job: _Job) -> None:
@@ -365,6 +393,7 @@ class Scheduler:
             return
         job.over = True
         del self._jobs[job.id]
+        self._queue.pop(job.id, None)
         for id in job.told & self._workers.keys():
             if not self._workers[id].leaving:
                 self._commands.append(ForgetJob(id, job.id))
@@ -408,9 +437,12 @@ class Scheduler:
             # among those that a failure ends.
             worker.chunks.popleft()
             job.out.discard(chunk)
-            job.cost.measured(event.items, event.elapsed)
+            job.cost.measured(chunk.next - chunk.start, event.elapsed)
         for index in event.failed:
             self._fail(job, index)
+        if event.last:
+            # What it began just now may have been given up while it waited behind this chunk.
+            self._end_unwanted(worker)
         if not job.over:
             self._maybe_over(job)
         if not worker.chunks:
@@ -419,7 +451,9 @@ class Scheduler:
     def _gone(self, event: WorkerGone) -> None:
         worker = self._workers.pop(event.worker)
         self._idle.pop(event.worker, None)
-        if not worker.ready and not worker.leaving:
+        if worker.ready:
+            self._start_failures = 0  # it shows that a worker can start: others are tried again
+        elif not worker.leaving:
             self._start_failures += 1
         touched: dict[int, _Job] = {}
         for chunk in worker.chunks:
@@ -428,22 +462,25 @@ class Scheduler:
             if job.over:
                 continue
             touched[job.id] = job
-            if event.begun and chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
-                self._commands.append(LoseItem(job.id, chunk.next, worker.id))
-                chunk.next += 1
-                self._fail(job, chunk.next - 1)
+            if chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
+                chunk.tries += 1
+                if event.begun or chunk.tries >= MAX_TRIES:
+                    self._commands.append(LoseItem(job.id, chunk.next, worker.id))
+                    chunk.next += 1
+                    chunk.tries = 0
+                    self._fail(job, chunk.next - 1)
             if chunk.next < min(chunk.stop, job.end):
-                heapq.heappush(job.again, (chunk.next, chunk.stop))
-                if job not in self._queue:
-                    self._queue.appendleft(job)
+                heapq.heappush(job.again, (chunk.next, chunk.stop, chunk.tries))
+                self._queue[job.id] = job
+                self._queue.move_to_end(job.id, last=False)
         for job in touched.values():
             self._maybe_over(job)
         if not self._workers and self._start_failures >= MAX_START_FAILURES:
             self._give_up()
 
     def _kill(self, worker: _Worker) -> None:
-        if not worker.leaving:
-            worker.leaving = True
+        if not worker.killed:  # one that was only stopped may not be able to go
+            worker.leaving = worker.killed = True
             self._idle.pop(worker.id, None)
             self._commands.append(KillWorker(worker.id))
 
@@ -505,17 +542,17 @@ class Scheduler:
         if ahead and (worker.leaving or self._worn(worker) or not self._quick(worker)):
             return False
         while self._queue:
-            job = self._queue[0]
-            if ahead and not job.over and job.cost.seconds is None:
-                return False  # who knows how long it will take to get its turn
-            self._queue.popleft()
-            span = None if job.over else job.take(self._limit)
+            job = next(iter(self._queue.values()))
+            if ahead and not job.follows(worker.chunks[-1]):
+                return False
+            del self._queue[job.id]
+            span = job.take(self._limit)
             if span is None:
                 continue
             # One chunk of each job in turn: a long job does not starve a short one.
             if job.waiting():
-                self._queue.append(job)
-            chunk = _Chunk(job, *span)
+                self._queue[job.id] = job
+            chunk = _Chunk(job, *span, span[0])
             worker.chunks.append(chunk)
             worker.taken += 1
             job.out.add(chunk)
@@ -530,7 +567,7 @@ class Scheduler:
         expected = 0.0
         for chunk in worker.chunks:
             cost = chunk.job.cost.seconds
-            if cost is None:
+            if cost is None or chunk.job.cost.items < ENOUGH:
                 return False
             expected += cost * (chunk.stop - chunk.next)
         return expected < PREFETCH_BELOW
@@ -539,8 +576,8 @@ class Scheduler:
         """Return how many workers there should be, for what waits and what they hold."""
         held = sum(1 for w in self._workers.values() if w.chunks or w.leaving)
         waiting = 0
-        for job in self._queue:
-            waiting += job.waiting()
+        for job in self._queue.values():
+            waiting += -(-job.waiting() // (job.chunksize or 1))
             if held + waiting >= self._limit:
                 break
         return held + waiting

@@ -94,7 +94,7 @@ def dumps(value: object, functions_by_value: bool = True) -> bytes:
             return data
     except RecursionError:
         raise  # by value would recurse as deep again
-    except Exception:
+    except Exception:  # what else is raised, SystemExit say, is no pickling error to get around
         if not functions_by_value and isinstance(value, type(dumps)):
             raise
     from ._by_value import dumps_by_value

@@ -40,7 +40,9 @@ class Work:
         for pair in self.context.items():
             try:
                 dumps(pair)
-            except Exception:  # a variable that cannot travel is not set in the worker
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # a variable that cannot travel is not set in the worker
                 continue
             sent.append(pair)
         return sent

@@ -633,6 +633,8 @@ PLACES: Final = {
 
 @pytest.mark.parametrize("place", PLACES)
 def test_unusual_places(start_method: "StartMethod", place: str, tmp_path: Path) -> None:
+    if (place, start_method, sys.version_info[:2]) == ("atexit, nothing before", "fork", (3, 12)):
+        pytest.xfail("Python 3.12 refuses to fork in an atexit function: a clear error, no answer")
     body, expected = PLACES[place]
     if place == "printing items":
         body = body.replace('print("before")', 'print("before", flush=True)')

@@ -317,7 +317,9 @@ class World:
 
     def _gone(self, worker: Worker, begun: bool) -> None:
         del self.workers[worker.id]
-        if not worker.ready and not worker.leaving:
+        if worker.ready:
+            self.start_failures = 0
+        elif not worker.leaving:
             self.start_failures += 1
         self._may_lose = None
         if worker.holds:
@@ -518,7 +520,8 @@ class World:
             assert not any(w.idle for w in workers), "work waits while a worker is idle"
             taken = sum(1 for w in workers if w.holds or w.leaving)
             if self.start_failures < MAX_START_FAILURES:
-                enough = min(waiting, self.limit - taken)
+                chunks = sum(-(-job.waiting // (job.chunksize or 1)) for job in jobs)
+                enough = min(chunks, self.limit - taken)
                 assert len(workers) - taken >= enough, "work waits, and no worker is started for it"
             else:
                 assert workers, "work waits, and nobody will come"

@@ -34,6 +34,7 @@ FIELDS: dict[str, object] = {
     "allowed": "an int of at least 1",
     "attempts": 3,
     "reason": "the initializer raised ValueError",
+    "begun": False,
     "pid": 4711,
     "exitcode": -9,
     "raised": "SystemExit(3)",

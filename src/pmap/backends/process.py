@@ -193,7 +193,9 @@ class ProcessBackend:
         for index, item in enumerate(items, start):
             try:
                 entries.append(encode(item))
-            except Exception as error:  # whatever the object's own pickling does
+            except KeyboardInterrupt:
+                raise  # a real Ctrl-C: the caller's
+            except BaseException as error:  # whatever the object's own pickling does
                 work.unsent[index] = error
                 entries.append([])
         return entries

@@ -50,7 +50,13 @@ class ThreadBackend:
             self._happened.put(Gone(worker, begun=False, reason=str(error), cause=error))
 
     def _serve(self, worker: int, state: _Thread) -> None:
-        happened = self._happened
+        try:
+            self._work(worker, state, self._happened)
+        except BaseException as error:  # nothing may end a thread without a word: a map waits
+            cause = error if isinstance(error, Exception) else None
+            self._happened.put(Gone(worker, begun=True, reason=repr(error), cause=cause))
+
+    def _work(self, worker: int, state: _Thread, happened: "SimpleQueue[Happening | None]") -> None:
         if self._initializer is not None:
             try:
                 self._initializer(*self._initargs)
