@@ -247,7 +247,7 @@ def short_repr(obj: object, limit: int = 80) -> str:
     """Return the repr of `obj` in one line of at most `limit` characters; never raises.
 
     >>> short_repr(range(5)), short_repr("x" * 100, limit=20)
-    ('range(0, 5)', "'xxxxxx...xxxxxxx'")
+    ('range(0, 5)', "'xxxxxxx...xxxxxxxx'")
     """
     try:
         text = _ShortRepr(limit).repr(obj)

@@ -140,9 +140,14 @@ def format_traceback(error: BaseException) -> str:
     import traceback
 
     trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals.get("__package__") == __package__:
+    while trace is not None and _is_ours(trace.tb_frame.f_globals):
         trace = trace.tb_next
     try:
         return "".join(traceback.format_exception(type(error), error, trace))
     except BaseException as why:  # the exception's own __str__ may raise
         return f"{type(error).__name__} (its traceback could not be made: {type(why).__name__})\n"
+
+
+def _is_ours(names: dict[str, Any]) -> bool:
+    # What runs as `python -m pmap` belongs to the package and is a user's all the same.
+    return names.get("__package__") == __package__ and names.get("__name__") != "__main__"
