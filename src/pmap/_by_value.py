@@ -7,7 +7,7 @@ import importlib
 import io
 import os
 import sys
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import cast
 
 import cloudpickle
@@ -16,7 +16,6 @@ __all__ = ["dumps_by_value"]
 
 _keys: dict[ContextVar[object], str] = {}
 _by_key: dict[str, ContextVar[object]] = {}
-_UNSET = object()
 
 
 def dumps_by_value(value: object, protocol: int) -> bytes:
@@ -47,8 +46,12 @@ def _reduce_variable(variable: ContextVar[object]) -> tuple[object, ...]:
                     return _by_name, (name, attribute)
     key = _keys.setdefault(variable, os.urandom(16).hex())
     _by_key.setdefault(key, variable)
-    default = variable.get(_UNSET)
-    return _from_key, (key, variable.name, () if default is _UNSET else (default,))
+    try:
+        # In an empty context nothing is set, so this is the variable's own default.
+        default: tuple[object, ...] = (Context().run(variable.get),)
+    except LookupError:
+        default = ()
+    return _from_key, (key, variable.name, default)
 
 
 def _by_name(module: str, attribute: str) -> object:

@@ -38,10 +38,8 @@ def finish_package_on_demand() -> None:
         with lock:
             if package.__dict__.get("__getattr__") is load:
                 _run_init(package)
-        try:
-            return package.__dict__[name]
-        except KeyError:
-            raise AttributeError(f"module {_PACKAGE!r} has no attribute {name!r}") from None
+        found: object = getattr(package, name)  # by now of the __init__, or of its own __getattr__
+        return found
 
     package.__dict__["__getattr__"] = load
 
