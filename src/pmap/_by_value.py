@@ -14,6 +14,7 @@ import cloudpickle
 
 __all__ = ["dumps_by_value"]
 
+_places: dict[ContextVar[object], tuple[str, str]] = {}
 _keys: dict[ContextVar[object], str] = {}
 _by_key: dict[str, ContextVar[object]] = {}
 
@@ -39,11 +40,10 @@ def _reduce_variable(variable: ContextVar[object]) -> tuple[object, ...]:
     when it is first sent, and the receiver makes one variable for each key, so that a function and
     the values sent beside it mean the same one.
     """
-    for name, module in list(sys.modules.items()):
-        if name not in ("__main__", "__mp_main__"):
-            for attribute, found in list(getattr(module, "__dict__", {}).items()):
-                if found is variable:
-                    return _by_name, (name, attribute)
+    place = _places.get(variable) or _find(variable)
+    if place is not None:
+        _places[variable] = place
+        return _by_name, place
     key = _keys.setdefault(variable, os.urandom(16).hex())
     _by_key.setdefault(key, variable)
     try:
@@ -52,6 +52,18 @@ def _reduce_variable(variable: ContextVar[object]) -> tuple[object, ...]:
     except LookupError:
         default = ()
     return _from_key, (key, variable.name, default)
+
+
+def _find(variable: ContextVar[object]) -> tuple[str, str] | None:
+    """Return module and name of a variable that is a global of an importable module."""
+    if variable in _keys:
+        return None  # it was looked for before, and that takes long
+    for name, module in list(sys.modules.items()):
+        if name not in ("__main__", "__mp_main__"):
+            for attribute, found in list(getattr(module, "__dict__", {}).items()):
+                if found is variable:
+                    return name, attribute
+    return None
 
 
 def _by_name(module: str, attribute: str) -> object:

@@ -65,8 +65,9 @@ _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much 
 
 # Messages to a worker. The words behind each are its fields.
 SETUP = 0  # world, argv, pickled (initializer, initargs) or None
-JOB = 1  # job, pickled (function, kind, variables), stop at failure, functions by value, world
-# (None: that of the job before)
+# job, pickled (function, kind), pickled context variables with values, stop at failure,
+# functions by value, world (None: that of the job before)
+JOB = 1
 CHUNK = 2  # job, serial, entries (or start, stop and step of a range)
 FORGET = 3  # job
 QUIT = 4
@@ -80,8 +81,11 @@ RESULTS = 13  # serial, entries (or format and bytes of a lane), last, elapsed
 class _Job:
     """One function, as a worker knows it."""
 
-    def __init__(self, data: bytes, stop: bool, by_value: bool, world: World) -> None:
+    def __init__(
+        self, data: bytes, variables: list[bytes], stop: bool, by_value: bool, world: World
+    ) -> None:
         self.data: bytes | None = data
+        self.variables = variables
         self.stop = stop
         self.by_value = by_value
         self.world = world
@@ -94,8 +98,8 @@ class _Job:
         """Return the function as one of one argument; loads it when first asked."""
         if self.call is None:
             assert self.data is not None
-            function, kind, variables = loads(self.data)
-            self.call = _in_context(_of_one(function, kind), variables)
+            function, kind = loads(self.data)
+            self.call = _in_context(_of_one(function, kind), _load_each(self.variables))
             self.data = None
         return self.call
 
@@ -107,6 +111,17 @@ def _of_one(function: Callable[..., object], kind: int) -> Callable[[Any], objec
     if kind == 1:
         return lambda row: function(*row)
     return lambda call: function(*call[0], **call[1])
+
+
+def _load_each(variables: list[bytes]) -> Variables:
+    """Return the variables that can be loaded here; the others stay unset, as if never sent."""
+    loaded: Variables = []
+    for data in variables:
+        try:
+            loaded.append(loads(data))
+        except Exception:  # its module may not be there, or its value may not load
+            continue
+    return loaded
 
 
 def _in_context(
@@ -204,9 +219,9 @@ class Worker:
 
     def _take(self, message: Message) -> None:
         if message[0] == JOB:
-            _, job, data, stop, by_value, world = message
+            _, job, data, variables, stop, by_value, world = message
             self._told_world = self._told_world if world is None else world
-            self._jobs[job] = _Job(data, stop, by_value, self._told_world)
+            self._jobs[job] = _Job(data, variables, stop, by_value, self._told_world)
         elif message[0] == FORGET:
             self._jobs.pop(message[1], None)
         elif message[0] == CHUNK:

@@ -10,7 +10,7 @@ from ._wire import dumps
 from ._world import take_world
 
 if TYPE_CHECKING:
-    from ._world import Variables, World
+    from ._world import World
 
 __all__ = ["Work", "as_call"]
 
@@ -29,23 +29,20 @@ class Work:
         self.unsent: dict[int, BaseException] = {}
         self.world: World | None = None
         self.payload: bytes | None = None
+        self.variables: list[bytes] = []
 
     def pack(self) -> None:
         """Pickle the function and take the surroundings; raises what the pickling raises."""
         self.world = take_world()
-        self.payload = dumps((self.call.function, int(self.call.kind), self._variables()))
-
-    def _variables(self) -> "Variables":
-        sent: Variables = []
+        self.payload = dumps((self.call.function, int(self.call.kind)))
+        self.variables = []
         for pair in self.context.items():
             try:
-                dumps(pair)
+                self.variables.append(dumps(pair))
             except KeyboardInterrupt:
                 raise
             except BaseException:  # a variable that cannot travel is not set in the worker
                 continue
-            sent.append(pair)
-        return sent
 
     def item(self, index: int) -> Item:
         """Return what a message says of the item at `index`."""

@@ -177,6 +177,7 @@ class ProcessBackend:
                 _child.JOB,
                 work.number,
                 work.payload,
+                work.variables,
                 not work.call.collect,
                 work.functions_by_value,
                 world,
