@@ -154,7 +154,7 @@ class Driver:
         me = threading.get_ident()
         if self._leader.setdefault(0, me) == me:
             try:
-                self._tidy()
+                self._post(self._tidy)
             finally:
                 self._stop_leading(me)
         else:
@@ -364,7 +364,10 @@ class Driver:
         return error
 
     def _tidy(self) -> None:
-        """Give back what only workers need; the one who leads does it, at its end."""
+        """Give back what only workers need; the one who leads asks for it, at its end.
+
+        In the books, or another thread's call could start a worker between the look and the deed.
+        """
         if not self._scheduler.workers and not self._scheduler.busy:
             self.backend.close()
 
@@ -379,7 +382,7 @@ class Driver:
             try:
                 if self._leader.setdefault(0, me) == me:
                     self._lead(reached)
-                    self._tidy()
+                    self._post(self._tidy)
             finally:
                 self._stop_leading(me)
             if wait is None or reached():
@@ -452,7 +455,7 @@ class Driver:
                 if idle:
                     self._post(lambda: self._handle(s.Retire()))
                     self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
-                self._tidy()
+                self._post(self._tidy)
         finally:
             self._stop_leading(me)
 

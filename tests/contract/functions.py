@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from contextvars import ContextVar
 from pathlib import Path
 
@@ -141,3 +142,9 @@ def pool_inside(x: int) -> list[int]:
     """Use a Pool inside an item."""
     with Pool(2) as pool:
         return pool.map(square, range(x))
+
+
+def wait_or_end(end: bool) -> None:
+    """Wait to be killed, where that is possible."""
+    if not end:
+        time.sleep(2 * PATIENCE)

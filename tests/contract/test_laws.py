@@ -8,6 +8,7 @@ import multiprocessing
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import starmap
@@ -33,6 +34,7 @@ from tests.contract.functions import (
     three_then_wait,
     twice,
     variable,
+    wait_or_end,
     zero_waits,
 )
 from tests.helpers import (
@@ -473,6 +475,19 @@ def test_cancel(concurrent: Settings, tmp_path: Path) -> None:
     assert not later.cancel()
     assert pmap.using(**options(concurrent))(square, range(9)) == [x * x for x in range(9)]
     assert len(marks(tmp_path)) == 2  # what had not begun never did
+
+
+def test_calls_while_the_workers_of_a_cancelled_one_go(concurrent: Settings) -> None:
+    # The next call comes at any moment while the pool loses its last worker and tidies up.
+    verb = pmap.using(**options(concurrent))
+    for attempt in range(150 if concurrent.start_method in ("fork", "forkserver") else 10):
+        later = verb.async_(wait_or_end, [not concurrent.processes] * 2)
+        assert verb(square, []) == []
+        later.cancel()
+        moment = time.perf_counter() + attempt % 30 * 0.0002
+        while time.perf_counter() < moment:
+            pass
+        assert verb.async_(square, [1, 2]).get(PATIENCE) == [1, 4]
 
 
 def test_cancel_costs_nobody_else(concurrent: Settings, tmp_path: Path) -> None:

@@ -60,9 +60,16 @@ class Repl:
         while text not in self._text:
             left = deadline - time.monotonic()
             if left <= 0 or not self._more(left):
-                raise AssertionError(f"no {text!r} after {limit} s, only: {self._text!r}")
+                raise AssertionError(f"no {text!r} after {limit} s, only: {self._stacks()}")
         shown, _, self._text = self._text.partition(text)
         return shown
+
+    def _stacks(self) -> str:
+        """Return what was shown, and where every thread is: faulthandler is on."""
+        self.process.send_signal(signal.SIGABRT)
+        while self._more(2.0):
+            pass
+        return self._text
 
     def _more(self, left: float) -> bool:
         if not select.select([self._ours], [], [], left)[0]:

@@ -272,8 +272,9 @@ class ProcessBackend:
             if source is None:
                 self._quiet_waker()
             elif isinstance(source, _launch.Template):
-                yield from self._hear(source)
-            elif source.number in self._links:
+                if source is self._template:  # and was not closed since it was polled
+                    yield from self._hear(source)
+            elif self._links.get(source.number) is source:
                 if mask & _WRITE:
                     self._flush(source)
                 if mask & _READ:
