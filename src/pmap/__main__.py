@@ -434,7 +434,7 @@ def main() -> int:
 
 if __name__ == "__main__":
     try:
-        code = main()
+        code: int = main()
     except BrokenPipeError:  # as in `python -m pmap | head`: whoever read it has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1

@@ -432,15 +432,14 @@ class Driver:
                     return False
                 left = None
                 if self._idle_timeout is not None:
+                    if not (self._scheduler.workers or self._scheduler.busy):
+                        self._thread = None  # nothing to wait for; the next call starts another
+                        return False
                     left = self._last_used + self._idle_timeout - time.monotonic()
                     if left <= 0:
-                        if self._scheduler.busy:  # a caller leads a long call: look again later
-                            left = self._idle_timeout
-                        elif self._scheduler.workers:
+                        if not self._scheduler.busy:
                             return True
-                        else:
-                            self._thread = None
-                            return False
+                        left = self._idle_timeout  # a caller leads a long call: look again later
                 self._parking.wait(left)
             self._wanted = False
             return True

@@ -54,6 +54,20 @@ class Repl:
         """Return what is shown up to the next prompt."""
         return self.read_to(PROMPT, limit)
 
+    def interrupt(self) -> str:
+        """Press Ctrl-C at the prompt; return what is shown up to the next one.
+
+        Between showing a prompt and waiting for a key the interpreter misses the signal, and shows
+        nothing before the next key: then it is pressed again.
+        """
+        for _ in range(10):
+            self.send("\x03")
+            try:
+                return self.read(limit=2.0)
+            except AssertionError:
+                continue
+        raise AssertionError("Ctrl-C shows nothing")
+
     def read_to(self, text: str, limit: float = PATIENCE) -> str:
         """Return what is shown up to `text`, where prompts may be part of it."""
         deadline = time.monotonic() + limit
@@ -185,8 +199,7 @@ def test_ctrl_c_at_the_prompt_leaves_the_workers_alone(
     assert repl.type("pmap(abs, range(3))") == ["[0, 1, 2]"]
     before = descendants(repl.process.pid)
     assert before
-    repl.send("\x03")
-    assert "KeyboardInterrupt" in repl.read()
+    assert "KeyboardInterrupt" in repl.interrupt()
     # The signal went to the whole group of the terminal, and the workers are in it.
     assert repl.type("pmap(abs, range(3))") == ["[0, 1, 2]"]
     assert all(map(lives, before))

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     initialize,
     precondition,
     rule,
-    run_state_machine_as_test,  # pyright: ignore[reportUnknownVariableType]  # it has no types
+    run_state_machine_as_test,
 )
 from tests.property.simulated import DURATIONS, Fate, World, fates_of
 
