@@ -80,7 +80,10 @@ class Prestart(NamedTuple):
 
 
 class Retire(NamedTuple):
-    """Let every worker go that holds nothing; new ones start when there is work again."""
+    """Let every worker go that holds nothing; new ones start when there is work again.
+
+    Where no job is open, one that still runs what nobody wants any more goes when it is done.
+    """
 
 
 class Close(NamedTuple):
@@ -310,6 +313,7 @@ class Scheduler:
         self._next_worker = 0
         self._start_failures = 0
         self._closed = False
+        self._retired = False  # no job was submitted since the workers were let go
         self._commands: list[Command] = []
         self._on: dict[type, Callable[..., None]] = {
             JobSubmitted: self._submit,
@@ -348,6 +352,7 @@ class Scheduler:
         job = _Job(event.job, event.size, event.chunksize, event.collect, event.stop)
         self._jobs[job.id] = job
         self._start_failures = 0
+        self._retired = False
         if event.size:
             self._queue[job.id] = job
         else:
@@ -422,7 +427,7 @@ class Scheduler:
         """Let a worker that holds nothing wait for work, or go."""
         if worker.leaving:
             return
-        if self._worn(worker) or (self._closed and not self._jobs):
+        if self._worn(worker) or ((self._closed or self._retired) and not self._jobs):
             self._stop(worker)
         elif worker.ready:
             self._idle[worker.id] = worker
@@ -490,9 +495,11 @@ class Scheduler:
         self._commands.append(StopWorker(worker.id))
 
     def _prestart(self, _: Prestart) -> None:
+        self._retired = False
         self._start_workers(self._limit)
 
     def _retire(self, _: Retire | None = None) -> None:
+        self._retired = not self._jobs
         for worker in self._workers.values():
             # One that is still starting as well: it stops when it has started.
             if not worker.chunks and not worker.leaving:

@@ -116,6 +116,7 @@ def test_it_names_the_processes_and_all_their_items(printed: str) -> None:
 def test_it_shows_an_error_as_its_user_sees_it(printed: str) -> None:
     shown = [line[4:] for line in printed.splitlines() if line.startswith("  | ")]
     assert "Traceback (most recent call last):" in shown
+    assert any(line.endswith(", in count_tokens") for line in shown), "the user's own frame"
     assert any(line.startswith("pmap: item 3, count_names(") for line in shown)
     find(r"^  the error +type and fields are those of the serial one$", printed)
 

@@ -401,3 +401,17 @@ def test_retire_lets_a_worker_go_that_is_not_ready_yet() -> None:
     tell(scheduler, Prestart(), WorkerReady(0))
     assert tell(scheduler, Retire()) == [StopWorker(0), StopWorker(1)]
     assert tell(scheduler, WorkerReady(1)) == []
+
+
+def test_retire_lets_a_worker_go_when_it_is_done_with_what_nobody_wants() -> None:
+    scheduler = pool(1, can_kill=False)
+    tell(scheduler, submitted(1, 1), JobCancelled(1))  # a thread goes on with what it has
+    assert tell(scheduler, Retire()) == []
+    assert tell(scheduler, done(0)) == [StopWorker(0)]
+
+
+def test_a_worker_stays_when_a_job_came_after_retire() -> None:
+    scheduler = pool(1, can_kill=False)
+    tell(scheduler, submitted(1, 1), JobCancelled(1), Retire(), submitted(2, 1))
+    assert tell(scheduler, done(0)) == [SendChunk(0, 2, 0, 1)]
+    assert StopWorker(0) not in tell(scheduler, done(0))
