@@ -274,13 +274,19 @@ class ProcessBackend:
             elif isinstance(source, _launch.Template):
                 if source is self._template:  # and was not closed since it was polled
                     yield from self._hear(source)
-            elif self._links.get(source.number) is source:
-                if mask & _WRITE:
-                    self._flush(source)
-                if mask & _READ:
-                    yield from self._read(source)
-                    if source.ended or key.fileobj != source.sock:
-                        yield from self._end(source)
+            else:
+                yield from self._serve(source, key.fileobj, mask)
+
+    def _serve(self, link: _Link, fileobj: object, mask: int) -> Iterator[Happening]:
+        known = self._links.get(link.number)
+        if known is not link:
+            return  # it ended since it was polled
+        if mask & _WRITE:
+            self._flush(link)
+        if mask & _READ:
+            yield from self._read(link)
+            if link.ended or fileobj != link.sock:
+                yield from self._end(link)
 
     def _hear(self, template: _launch.Template) -> Iterator[Happening]:
         for number in template.read():
