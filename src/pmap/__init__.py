@@ -13,6 +13,8 @@
 
 from typing import TYPE_CHECKING
 
+from ._apply import Apply
+from ._combine import Completed, as_completed, failed, gather, split
 from ._errors import (
     CancelledError,
     ControlFlowError,
@@ -25,15 +27,20 @@ from ._errors import (
     WorkerLost,
     WorkerStartError,
 )
+from ._map import Map
 from ._options import Options
 from ._outcome import Failure
+from ._pcall import Calls, Deferred, call
 from ._result import AsyncResult
+from ._starmap import StarMap
+from ._stream import ResultStream
+from ._sync import sync
 from ._verbs import (
-    Apply,
-    Map,
-    StarMap,
     papply,
     papply_async,
+    pcall,
+    pimap,
+    pimap_unordered,
     pmap,
     pmap_async,
     pstarmap,
@@ -48,8 +55,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Apply",
     "AsyncResult",
+    "Calls",
     "CancelledError",
+    "Completed",
     "ControlFlowError",
+    "Deferred",
     "Failure",
     "InterruptedPoolError",
     "ItemError",
@@ -59,17 +69,27 @@ __all__ = [
     "PmapError",
     "Pool",
     "PoolClosedError",
+    "ResultStream",
     "StarMap",
     "TransportError",
     "WorkerLost",
     "WorkerStartError",
     "__version__",
+    "as_completed",
+    "call",
+    "failed",
+    "gather",
     "papply",
     "papply_async",
+    "pcall",
+    "pimap",
+    "pimap_unordered",
     "pmap",
     "pmap_async",
     "pstarmap",
     "pstarmap_async",
+    "split",
+    "sync",
 ]
 
 

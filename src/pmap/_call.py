@@ -5,15 +5,30 @@ A little over 300 lines, most of them the texts of the messages and their docstr
 
 import enum
 import functools
+import operator
 import reprlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import NamedTuple
 
-from ._types import is_iterable
+from ._input import AsyncInput, Input, Window
+from ._sync import Sync
+from ._types import is_async_iterable, is_iterable
 
-__all__ = ["Call", "Kind", "apply", "each", "name_of", "short_repr", "star"]
+__all__ = [
+    "Call",
+    "Kind",
+    "Streamed",
+    "apply",
+    "calls",
+    "each",
+    "each_streamed",
+    "name_of",
+    "short_repr",
+    "star",
+    "star_streamed",
+]
 
 
 class Kind(enum.IntEnum):
@@ -35,6 +50,8 @@ class Call(NamedTuple):
         collect: failures are values, and nothing stops.
         stop: later items that run are ended when an earlier one has failed.
         chunksize: how many items travel in one message; None: adaptive.
+        kill: when the call is cancelled, items that run are ended by killing their workers.
+        at_once: the items of a chunk all begin when it does.
     """
 
     verb: str
@@ -44,17 +61,11 @@ class Call(NamedTuple):
     collect: bool = False
     stop: bool = True
     chunksize: int | None = None
+    kill: bool = True
+    at_once: bool = False
 
 
-def each(
-    verb: str,
-    function: object,
-    iterables: tuple[object, ...],
-    *,
-    collect: bool = False,
-    stop: bool = True,
-    chunksize: int | None = None,
-) -> Call:
+def each(verb: str, function: object, iterables: tuple[object, ...]) -> Call:
     """Return the call of f(x) for each x, or f(x, y, ...) over several iterables.
 
     Raises:
@@ -67,18 +78,10 @@ def each(
         kind, items = Kind.EACH, _fixed(sources[0])
     else:
         kind, items = Kind.STAR, list(zip(*sources, strict=False))
-    return Call(verb, checked, kind, items, collect, stop and not collect, chunksize)
+    return Call(verb, checked, kind, items, at_once=isinstance(function, Sync))
 
 
-def star(
-    verb: str,
-    function: object,
-    rows: object,
-    *,
-    collect: bool = False,
-    stop: bool = True,
-    chunksize: int | None = None,
-) -> Call:
+def star(verb: str, function: object, rows: object) -> Call:
     """Return the call of f(*row) for each row.
 
     Raises:
@@ -86,7 +89,23 @@ def star(
     """
     checked = _function(verb, function, (rows,), "rows")
     items = [_row(row) for row in _iterable(verb, 0, rows, "rows")]
-    return Call(verb, checked, Kind.STAR, items, collect, stop and not collect, chunksize)
+    return Call(verb, checked, Kind.STAR, items, at_once=isinstance(function, Sync))
+
+
+def calls(verb: str, given: tuple[object, ...]) -> Call:
+    """Return the call of each of `given`, which are functions of no arguments.
+
+    Raises:
+        TypeError: one of them is none.
+    """
+    for number, one in enumerate(given):
+        if not callable(one):
+            raise TypeError(
+                f"{verb}'s argument {number + 1} must be a call that is still to be made, got "
+                f"{type(one).__name__}: {short_repr(one)}. Give {verb}(call(f, x), call(g, y)), "
+                f"not {verb}(f(x), g(y))"
+            )
+    return Call(verb, operator.call, Kind.EACH, given)
 
 
 def apply(
@@ -94,8 +113,6 @@ def apply(
     function: object,
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
-    *,
-    collect: bool = False,
 ) -> Call:
     """Return the call of f(*args, **kwargs): one item.
 
@@ -103,7 +120,54 @@ def apply(
         TypeError: `function` cannot run in a worker.
     """
     checked = _function(verb, function, args, "*args")
-    return Call(verb, checked, Kind.APPLY, [(args, dict(kwargs))], collect, stop=False)
+    return Call(verb, checked, Kind.APPLY, [(args, dict(kwargs))])
+
+
+class Streamed(NamedTuple):
+    """A call whose items are read bit by bit from `input` into `window`, which holds them."""
+
+    call: Call
+    window: Window
+    input: Input | AsyncInput
+
+
+def each_streamed(verb: str, function: object, iterables: tuple[object, ...]) -> Streamed:
+    """Return the call of f(x) for each x, or f(x, y, ...) over several iterables, none read yet.
+
+    Raises:
+        TypeError: `function` cannot run in a worker, or an iterable is none.
+    """
+    checked = _function(verb, function, iterables, "xs")
+    if len(iterables) == 1:
+        return _streamed(verb, checked, Kind.EACH, _source(verb, iterables[0], "xs", None))
+    sources = [_iterable(verb, number, given) for number, given in enumerate(iterables)]
+    return _streamed(verb, checked, Kind.STAR, Input(sources))
+
+
+def star_streamed(verb: str, function: object, rows: object) -> Streamed:
+    """Return the call of f(*row) for each row, none read yet.
+
+    Raises:
+        TypeError: `function` cannot run in a worker, or `rows` is no iterable.
+    """
+    checked = _function(verb, function, (rows,), "rows")
+    return _streamed(verb, checked, Kind.STAR, _source(verb, rows, "rows", _row))
+
+
+def _streamed(
+    verb: str, function: Callable[..., object], kind: Kind, source: Input | AsyncInput
+) -> Streamed:
+    window = Window()
+    call = Call(verb, function, kind, window, at_once=isinstance(function, Sync))
+    return Streamed(call, window, source)
+
+
+def _source(
+    verb: str, given: object, name: str, item: Callable[[object], object] | None
+) -> Input | AsyncInput:
+    if is_async_iterable(given) and not is_iterable(given):
+        return AsyncInput(given, item)
+    return Input([_iterable(verb, 0, given, name)], item)
 
 
 # -- the items ---------------------------------------------------------------------------------
@@ -153,9 +217,15 @@ def _function(
     import inspect
 
     code = _plain(function)
+    name = name_of(function)
+    if isinstance(function, Sync):
+        return function
     if inspect.iscoroutinefunction(code):
-        kind, body = "coroutine", ["return asyncio.run({call})"]
-    elif inspect.isgeneratorfunction(code):
+        raise TypeError(
+            f"{verb} cannot run the coroutine function {name} as it is: that would only make "
+            f"coroutines. Say that it is one:\n\n    {verb}(sync({name}), {rest})"
+        )
+    if inspect.isgeneratorfunction(code):
         kind, body = "generator", ["return list({call})"]
     elif inspect.isasyncgenfunction(code):
         kind = "asynchronous generator"
@@ -167,7 +237,6 @@ def _function(
     else:
         return function
     # The wrapper is a named function, not a lambda: it travels and reads better.
-    name = name_of(function)
     lines = [f"def run({_PARAMETER[rest]}):"]
     lines += ["    " + line.format(call=f"{name}({_PARAMETER[rest]})") for line in body]
     wrapper = "\n".join("    " + line for line in [*lines, "", f"{verb}(run, {rest})"])

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, NoReturn, TypeAlias
 
     from ._bare import Context
+    from ._sync import AtOnce
     from ._wire import Entry, Message
     from ._world import Variables, World
 
@@ -66,7 +67,7 @@ _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much 
 # Messages to a worker. The words behind each are its fields.
 SETUP = 0  # world, argv, pickled (initializer, initargs) or None
 # job, pickled (function, kind), pickled context variables with values, stop at failure,
-# functions by value, world (None: that of the job before)
+# functions by value, all items of a chunk at once, world (None: that of the job before)
 JOB = 1
 CHUNK = 2  # job, serial, entries (or start, stop and step of a range)
 FORGET = 3  # job
@@ -82,14 +83,23 @@ class _Job:
     """One function, as a worker knows it."""
 
     def __init__(
-        self, data: bytes, variables: list[bytes], stop: bool, by_value: bool, world: World
+        self,
+        data: bytes,
+        variables: list[bytes],
+        stop: bool,
+        by_value: bool,
+        at_once: bool,
+        world: World,
     ) -> None:
         self.data: bytes | None = data
         self.variables = variables
         self.stop = stop
         self.by_value = by_value
+        self.at_once = at_once
         self.world = world
         self.call: Callable[[object], object] | None = None
+        self.coroutine: Callable[[object], Any] | None = None  # of an item, if they run at once
+        self.context: Context | None = None
         # The type of the results while they all have one that has a lane; None: not known yet.
         self.lane: type | None = None
         self.mixed = False
@@ -99,7 +109,11 @@ class _Job:
         if self.call is None:
             assert self.data is not None
             function, kind = loads(self.data)
-            self.call = _in_context(_of_one(function, kind), _load_each(self.variables))
+            variables = _load_each(self.variables)
+            if self.at_once:
+                self.coroutine = _of_one(function.f, kind)
+                self.context = context_of(variables)
+            self.call = _in_context(_of_one(function, kind), variables)
             self.data = None
         return self.call
 
@@ -219,9 +233,9 @@ class Worker:
 
     def _take(self, message: Message) -> None:
         if message[0] == JOB:
-            _, job, data, variables, stop, by_value, world = message
+            _, job, data, variables, stop, by_value, at_once, world = message
             self._told_world = self._told_world if world is None else world
-            self._jobs[job] = _Job(data, variables, stop, by_value, self._told_world)
+            self._jobs[job] = _Job(data, variables, stop, by_value, at_once, self._told_world)
         elif message[0] == FORGET:
             self._jobs.pop(message[1], None)
         elif message[0] == CHUNK:
@@ -249,15 +263,53 @@ class Worker:
             record: Entry = capture_transport(FUNCTION, error)
             results = [record] * (1 if job.stop else len(entries))
         else:
-            if len(entries) == 1:
-                # Nothing to note: until its message is sent, the item is the one in hand.
-                results = [self.one(job, call, entries[0])[0]]
-                job.lane = type(results[0]) if type(results[0]) in LANES else None
-            elif self._arena is not None:
-                results = _Run(self, self._arena, job, serial, entries).run(call)
+            if job.coroutine is None:
+                results = self._run_items(job, call, serial, entries)
             else:
-                results = self._run_without_arena(job, call, serial, entries)
+                # All begin now; then "running" the item at an index is waiting for its end.
+                many = self._at_once(job.coroutine, entries, job.context)
+                try:
+                    results = self._run_items(job, many.result, serial, range(len(entries)))
+                finally:
+                    many.close()
         self._send((RESULTS, serial, results, True, perf_counter() - begin))
+
+    def _at_once(
+        self,
+        coroutine: Callable[[object], Any],
+        entries: Sequence[Entry],
+        context: Context | None,
+    ) -> AtOnce:
+        from ._sync import AtOnce
+
+        def start(entry: Entry) -> Callable[[], Any]:
+            async def fail(error: Exception) -> NoReturn:
+                raise error
+
+            try:
+                item = self.argument(entry) if type(entry) is list else entry
+            except _BadArgument as error:
+                bad = error
+                return lambda: fail(bad)
+            return lambda: coroutine(item)
+
+        return AtOnce([start(entry) for entry in entries], context)
+
+    def _run_items(
+        self,
+        job: _Job,
+        call: Callable[[Any], object],
+        serial: int,
+        entries: Sequence[Entry],
+    ) -> Unsent:
+        if len(entries) == 1:
+            # Nothing to note: until its message is sent, the item is the one in hand.
+            result = self.one(job, call, entries[0])[0]
+            job.lane = type(result) if type(result) in LANES else None
+            return [result]
+        if self._arena is not None:
+            return _Run(self, self._arena, job, serial, entries).run(call)
+        return self._run_without_arena(job, call, serial, entries)
 
     def _run_without_arena(
         self,

@@ -6,12 +6,16 @@ what is left (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Com
 which gives each free worker a fixed fraction of the rest, so that chunks shrink towards the end).
 """
 
-__all__ = ["CostMeter", "chunk_size"]
+__all__ = ["CostMeter", "chunk_size", "worth_ahead"]
 
 TARGET = 0.02  # seconds; a message costs about 0.1 ms, so half a per cent of it
 LEAST = 0.0005  # seconds; shorter chunks at the end would cost more in messages than they balance
 _SHARES = 2  # a free worker takes 1 / (2 * workers) of the rest
 _TRUST = 4  # a chunk has at most so many times the items that were measured before
+# How many chunks for each worker a stream reads ahead: one that runs, one that waits for it, and as
+# many again that are on their way to the consumer or wait for a turn of its.
+_AHEAD = 4
+_MOST_AHEAD = 1 << 14  # items; a stream is to take little memory, and more would make it no faster
 _GROWTH = 0.5  # weight of the newest measurement: costs drift along an input
 
 
@@ -59,3 +63,19 @@ def chunk_size(
     # The first items may be no like the others: what one trivial item says is not believed of all.
     trusted = remaining if measured is None else _TRUST * measured
     return max(1, min(trusted, max(least, wanted)))
+
+
+def worth_ahead(workers: int, cost: float | None, fixed: int | None, measured: int) -> int:
+    """Return how many items a stream reads ahead of its consumer if it is told nothing.
+
+    Args:
+        workers: how many workers there may be.
+        cost: seconds per item as measured so far; None before the first measurement.
+        fixed: the `chunksize` that the caller asked for; None for an adaptive one.
+        measured: how many items `cost` is known of.
+    """
+    least = _AHEAD * workers * (fixed or 1)
+    if cost is None:
+        return least
+    chunk = _MOST_AHEAD if cost * _MOST_AHEAD <= TARGET else int(TARGET / cost)
+    return max(least, min(_AHEAD * workers * min(chunk, _TRUST * measured), _MOST_AHEAD))

@@ -8,14 +8,15 @@ another processor while the pool is imported here.
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ._call import Call
+from ._call import Call, Streamed
 from ._options import Settings
 from ._process import inside_item
 
 if TYPE_CHECKING:
     from ._result import AsyncResult
+    from ._stream import ResultStream
 
-__all__ = ["run", "start", "start_one"]
+__all__ = ["run", "start", "start_one", "start_tuple", "stream"]
 
 _POOL = f"{__package__}._pool"
 
@@ -42,6 +43,22 @@ def start_one(call: Call, settings: Settings) -> "AsyncResult[Any]":
     from . import _pool
 
     return _pool.start_one(call, settings)
+
+
+def start_tuple(call: Call, settings: Settings) -> "AsyncResult[tuple[Any, ...]]":
+    """Start `call`; return the handle of its results as a tuple."""
+    _begin(settings)
+    from . import _pool
+
+    return _pool.start_tuple(call, settings)
+
+
+def stream(streamed: Streamed, settings: Settings, ordered: bool) -> "ResultStream[Any]":
+    """Return the results of a call whose input is read as they are asked for."""
+    _begin(settings)
+    from . import _pool
+
+    return _pool.stream(streamed, settings, ordered)
 
 
 def _begin(settings: Settings) -> None:

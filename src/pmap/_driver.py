@@ -38,6 +38,8 @@ from ._errors import (
     WorkerLost,
     WorkerStartError,
 )
+from ._flow import Flow
+from ._input import Window
 from ._job import Job
 from ._record import describe
 from ._work import Work
@@ -81,7 +83,7 @@ class Driver:
         self._jobs: dict[int, Job] = {}
         self._over: deque[Job] = deque()  # jobs whose outcome is known but not told
         self._closed = ""  # why no more work is taken
-        self._torn = False
+        self._torn: BaseException | None = None  # what struck in the middle of the books
         self._retiring = False
         self._gone: Gone | None = None  # the worker whose end is being taken in
         self._start_failure: Gone | None = None
@@ -122,6 +124,61 @@ class Driver:
         if not job.over:
             self._leave_work()
         return job
+
+    def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> Flow:
+        """Return the job of a call whose input comes bit by bit into `window`, not yet started."""
+        self._take_no_more()
+        work = Work(next(_numbers), call, functions_by_value=True)
+        ahead = s.worth_ahead(self.limit, None, call.chunksize, 0)
+        flow = Flow(work, window, self._cancel, ordered=ordered, as_values=as_values, ahead=ahead)
+        flow.resting = True
+        self._pack(flow)
+        return flow
+
+    def begin(self, flow: Flow) -> None:
+        """Start a job made by `open`."""
+        self._take_no_more()
+        self._post(lambda: self._submit(flow, open=True))
+
+    def feed(self, flow: Flow, window: Window, items: list[object], ended: bool) -> None:
+        """Add `items` to the input of a job that has begun; `ended`: they are the last."""
+        number = flow.work.number
+
+        def take_in() -> None:
+            window.extend(items)
+            flow.total += len(items)
+            if items:
+                self._handle(s.InputArrived(number, len(items)))
+            if ended:
+                self._handle(s.InputEnded(number))
+
+        self._post(take_in)
+        self._leave_work()
+
+    def await_more(self, flow: Flow, start: int, timeout: float | None) -> None:
+        """Return when a job has more results from `start` on, or is over, or the time is up."""
+        if self.backend.runs_in_poll and timeout is None:
+            # The items run in the thread that leads: in that of the consumer, and only now.
+            self._see_to(lambda: flow.has(start), lambda: self._rely_on_others(flow, start, None))
+        else:
+            self._rely_on_others(flow, start, timeout)
+
+    def _rely_on_others(self, flow: Flow, start: int, timeout: float | None) -> None:
+        self.tend(flow)
+        try:
+            flow.wait_for(start, timeout)
+        finally:
+            flow.resting = True
+
+    def await_end(self, job: Job) -> None:
+        """Return when a job that was begun is over; at once where nobody could end it."""
+        if job.work.number in self._jobs and not self.holder_is_here:
+            self._see_to(lambda: job.over, job.wait)
+
+    def tend(self, flow: Flow) -> None:
+        """See that somebody works on a job, also if its consumer does not lead."""
+        flow.resting = False
+        self._leave_work()  # only now: whoever has just left had not seen that we wait
 
     def prestart(self) -> None:
         """Start all workers now."""
@@ -183,24 +240,30 @@ class Driver:
         """Whether this very thread is inside the books, as a pickling method called from there."""
         return self._holder == threading.get_ident()
 
-    def _enter(self, call: Call, functions_by_value: bool) -> Job:
+    def _take_no_more(self) -> None:
         if self._closed:
             raise PoolClosedError(f"the pool takes no more work: {self._closed}")
-        work = Work(next(_numbers), call, functions_by_value)
-        job = Job(work, self._cancel)
-        if self.backend.can_kill and call.items:  # that is: other processes
+
+    def _enter(self, call: Call, functions_by_value: bool) -> Job:
+        self._take_no_more()
+        job = Job(Work(next(_numbers), call, functions_by_value), self._cancel)
+        if not call.items or self._pack(job):
+            self._post(lambda: self._submit(job))
+        return job
+
+    def _pack(self, job: Job) -> bool:
+        """Make a job's function ready to travel; return whether it is, else the job is over."""
+        if self.backend.can_kill:  # that is: other processes
             try:
-                work.pack()
+                job.work.pack()
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # whatever the function's own pickling does
-                job.error = _unsent_function(work, error)
+                job.error = _unsent_function(job.work, error)
                 job.settle()
-                return job
-        self._post(lambda: self._submit(job))
-        return job
+        return not job.over
 
-    def _submit(self, job: Job) -> None:
+    def _submit(self, job: Job, open: bool = False) -> None:
         if self._closed:
             job.error = PoolClosedError(f"the pool takes no more work: {self._closed}")
             self._over.append(job)
@@ -208,11 +271,14 @@ class Driver:
         call = job.work.call
         self._jobs[job.work.number] = job
         self._handle(
-            s.JobSubmitted(job.work.number, job.total, call.chunksize, call.collect, call.stop)
+            s.JobSubmitted(
+                job.work.number, job.total, call.chunksize, call.collect, call.stop, open
+            )
         )
 
     def _cancel(self, job: Job) -> None:
-        self._post(lambda: self._handle(s.JobCancelled(job.work.number)))
+        cancelled = s.JobCancelled(job.work.number, job.work.call.kill)
+        self._post(lambda: self._handle(cancelled))
         if not job.over:
             self._leave_work()
 
@@ -234,8 +300,8 @@ class Driver:
                 self._holder = me
                 try:
                     self._keep(polled)
-                except BaseException:
-                    self._torn = True
+                except BaseException as error:
+                    self._torn = error
                     raise
                 finally:
                     self._holder = None
@@ -243,8 +309,8 @@ class Driver:
         self._tell()
 
     def _keep(self, polled: object) -> None:
-        if self._torn:
-            self._start_anew()
+        if self._torn is not None:
+            self._start_anew(self._torn)
         if polled is not None:
             for happening in self.backend.collect(polled):
                 self._take(happening)
@@ -267,27 +333,32 @@ class Driver:
             if self._leader.get(0, threading.get_ident()) != threading.get_ident():
                 self.backend.wake()  # the leader may have been waiting for just this
 
-    def _start_anew(self) -> None:
+    def _start_anew(self, torn: BaseException) -> None:
         self.backend.end()
-        error = "a signal's exception struck in the middle of the pool's bookkeeping; "
-        error += "all work under way on this pool was ended"
         for job in self._jobs.values():
-            job.error = InterruptedPoolError(error)
+            job.error = InterruptedPoolError(
+                f"{type(torn).__name__} struck in the middle of the pool's bookkeeping; all work "
+                "under way on this pool was ended"
+            )
+            job.error.__cause__ = torn
             self._over.append(job)
         self._jobs.clear()
         self._scheduler = s.Scheduler(self.limit, self._max_chunks, self.backend.can_kill)
         if self._closed:
             self._handle(s.Close())
-        self._torn = False
+        self._torn = None
 
     def _take(self, happening: Happening) -> None:
         if isinstance(happening, Finished):
             worker, work, start, values, failures, last, elapsed = happening
             job = self._jobs.get(work.number)
+            count = len(values)  # what is filled in is the job's to change
             if job is not None:
                 job.fill(start, values, failures)
             failed = tuple([start + offset for offset in failures]) if failures else ()
-            self._handle(s.ItemsFinished(worker, len(values), failed, elapsed, last))
+            self._handle(s.ItemsFinished(worker, count, failed, elapsed, last))
+            if isinstance(job, Flow):
+                job.cost, job.ahead = self._scheduler.outlook(work.number)
         elif isinstance(happening, Ready):
             self._handle(s.WorkerReady(happening.worker))
         else:
@@ -344,7 +415,7 @@ class Driver:
         return WorkerLost(
             pid=(gone.pid if gone else None) or 0,
             exitcode=gone.exitcode if gone else None,
-            begun=gone is None or gone.begun,
+            begun=gone is None or gone.begun > 0,
             function=item.function,
             index=index,
             input=item.input,
@@ -404,8 +475,15 @@ class Driver:
     def _leave_work(self) -> None:
         """See that somebody leads if there is work."""
         # Whoever leads at this moment looks here again when it stops leading.
-        if (self._scheduler.busy or self._inbox) and not self._leader:
+        if not self._leader and (self._inbox or self._wanting()):
             self._call_background(work=True)
+
+    def _wanting(self) -> bool:
+        """Return whether anything is under way that somebody waits for."""
+        if not self._scheduler.busy or not self.backend.runs_in_poll:
+            return self._scheduler.busy
+        # Those of streams are run by whoever asks for them, and wait until then.
+        return not self._jobs or any(not job.resting for job in list(self._jobs.values()))
 
     def _call_background(self, work: bool) -> None:
         with self._parking:
@@ -450,13 +528,19 @@ class Driver:
         try:
             if self._leader.setdefault(0, me) == me:
                 idle = self._idle_for_too_long()
-                self._lead(lambda: not self._scheduler.busy and not self._inbox)
+                self._lead(lambda: not self._inbox and not self._wanting())
                 if idle:
                     self._post(lambda: self._handle(s.Retire()))
                     self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
                 self._post(self._tidy)
         finally:
             self._stop_leading(me)
+
+    def lose_thread(self) -> None:
+        """Take in that the background thread ends by an error: nobody may wait for it."""
+        with self._parking:
+            self._thread = None
+        self._post(lambda: None)  # finds the books torn, and fails what is open
 
     def _idle_for_too_long(self) -> bool:
         if self._scheduler.busy:
@@ -503,6 +587,7 @@ def _background(driver: Driver) -> None:
     except BaseException:
         # When the interpreter ends, the backend is taken from under this daemon thread.
         if not _exiting:
+            driver.lose_thread()
             raise
 
 

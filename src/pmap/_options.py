@@ -57,6 +57,12 @@ def _one_of(words: tuple[str, ...], meaning_of_none: str = "") -> Check:
     return check
 
 
+def _yes_or_no(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise OptionError(name, value, f"{name} is True or False")
+
+
 def _initializer(name: str, value: object) -> object:
     if value is None or callable(value):
         return value
@@ -106,6 +112,10 @@ class CallOptions:
     chunksize: int | None = field(
         default=None, metadata={"check": _count("as many items as fit the time they take")}
     )
+    buffersize: int | None = field(
+        default=None, metadata={"check": _count("a few chunks for each worker")}
+    )
+    kill_on_cancel: bool = field(default=True, metadata={"check": _yes_or_no})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +141,11 @@ class Options(TypedDict, total=False, closed=True):
         max_tasks_per_child: how many chunks a worker runs before it is replaced. None: no limit.
         chunksize: how many items travel to a worker in one message. None: as many as fit the
             time they take.
+        buffersize: how many items a stream reads ahead of what was taken from it. None: a few
+            chunks for each worker. Only streams look at it.
+        kill_on_cancel: whether a call that is cancelled, or a stream that is left, ends the items
+            that run by killing their workers. If False, they run to their end and nobody hears
+            of it.
     """
 
     pool: GivenPool | None
@@ -141,6 +156,8 @@ class Options(TypedDict, total=False, closed=True):
     initargs: Iterable[object]
     max_tasks_per_child: int | None
     chunksize: int | None
+    buffersize: int | None
+    kill_on_cancel: bool
 
 
 def _checks(fields_of: tuple[Field[Any], ...]) -> dict[str, Check]:

@@ -2,29 +2,28 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from itertools import islice
-from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeVar, TypeVarTuple, overload
 
 from . import _call
-from ._call import Call
+from ._call import Call, Streamed
 from ._driver import Driver, exiting
 from ._errors import PoolClosedError
 from ._job import Job
 from ._options import Settings, WorkerOptions, cpu_count, merge
 from ._process import inside_item
 from ._result import AsyncResult
+from ._stream import ResultStream
 from .backends import Backend
 from .backends.process import ProcessBackend
 
-__all__ = ["Pool", "run", "start", "start_one"]
+__all__ = ["Pool", "run", "start", "start_one", "start_tuple", "stream"]
 
 A = TypeVar("A")
 R = TypeVar("R")
-R_co = TypeVar("R_co", covariant=True)
 Ts = TypeVarTuple("Ts")
 
 # Seconds after which a shared pool lets its idle workers go: long enough to think in a REPL, short
@@ -90,6 +89,7 @@ class Pool:
             "start_method": context.get_start_method() if context is not None else None,
         }
         self._driver = _make(merge(Settings(), options).worker, idle_timeout=None)
+        self._streams: weakref.WeakSet[ResultStream[Any]] = weakref.WeakSet()
         self._driver.prestart()
 
     # --- one call ------------------------------------------------------------------------------
@@ -154,7 +154,7 @@ class Pool:
             error_callback: called with the exception instead, if there is one.
         """
         job = self._driver.submit(self._call(func, args, kwds), functions_by_value=False)
-        result: AsyncResult[R] = AsyncResult(job, _first)
+        result: AsyncResult[R] = AsyncResult(job, lambda: job.values[0])
         _call_back(result, callback, error_callback)
         return result
 
@@ -202,30 +202,82 @@ class Pool:
         return self._start(self._star(func, iterable, chunksize), callback, error_callback)
 
     def imap(
-        self, func: Callable[[A], R], iterable: Iterable[A], chunksize: int = 1
-    ) -> "ResultIterator[R]":
-        """Return an iterator over the results of `map`, each as it comes, in input order.
+        self,
+        func: Callable[[A], R],
+        iterable: Iterable[A],
+        chunksize: int | None = 1,
+        buffersize: int | None = None,
+    ) -> ResultStream[R]:
+        """Return the results of `map`, each as it comes, in input order.
 
-        The input is read to its end first. If reading it fails, its exception comes after the
-        results of all whole chunks before.
+        Unlike in ``multiprocessing`` the input is not read at once by another thread, but when a
+        result is asked for, in the thread that asks, and no further ahead than `buffersize`. So
+        nothing runs before that; `join` reads the rest. A failing item raises in its place, and
+        the next call of ``next`` goes on behind it.
+
+        Args:
+            func: the function.
+            iterable: its arguments.
+            chunksize: how many items travel in one message; None: as many as fit the time.
+            buffersize: how many items are read ahead of what was taken; None: a few chunks for
+                each worker.
         """
-        return ResultIterator(*self._chunks(func, iterable, chunksize), ordered=True)
+        streamed = _call.each_streamed("Pool.imap", func, (iterable,))
+        return self._stream(streamed, chunksize, buffersize, ordered=True)
 
     def imap_unordered(
-        self, func: Callable[[A], R], iterable: Iterable[A], chunksize: int = 1
-    ) -> "ResultIterator[R]":
-        """Return an iterator over the results of `map` in the order in which they come."""
-        return ResultIterator(*self._chunks(func, iterable, chunksize), ordered=False)
+        self,
+        func: Callable[[A], R],
+        iterable: Iterable[A],
+        chunksize: int | None = 1,
+        buffersize: int | None = None,
+    ) -> ResultStream[R]:
+        """Return the results of `map` as they come, whatever is first; otherwise as `imap`."""
+        streamed = _call.each_streamed("Pool.imap_unordered", func, (iterable,))
+        return self._stream(streamed, chunksize, buffersize, ordered=False)
+
+    def istarmap(
+        self,
+        func: Callable[[*Ts], R],
+        iterable: Iterable[tuple[*Ts]],
+        chunksize: int | None = 1,
+        buffersize: int | None = None,
+    ) -> ResultStream[R]:
+        """Return the results of `starmap`, each as it comes, in input order; as `imap`."""
+        streamed = _call.star_streamed("Pool.istarmap", func, iterable)
+        return self._stream(streamed, chunksize, buffersize, ordered=True)
+
+    def _stream(
+        self,
+        streamed: Streamed,
+        chunksize: int | None,
+        buffersize: int | None,
+        *,
+        ordered: bool,
+    ) -> ResultStream[Any]:
+        self._check()
+        asked = merge(Settings(), {"chunksize": chunksize, "buffersize": buffersize}).call
+        call = streamed.call._replace(chunksize=asked.chunksize, collect=True, stop=False)
+        stream: ResultStream[Any] = ResultStream(
+            self._driver,
+            streamed._replace(call=call),
+            ordered=ordered,
+            buffersize=asked.buffersize,
+            drop_in=True,
+        )
+        stream.begin()  # or a pool that is closed in the meantime would not take it
+        self._streams.add(stream)
+        return stream
 
     def _each(self, func: object, iterable: object, chunksize: int | None) -> Call:
         self._check()
-        size = _chunksize(chunksize)
-        return _call.each("Pool.map", func, (iterable,), stop=False, chunksize=size)
+        call = _call.each("Pool.map", func, (iterable,))
+        return call._replace(stop=False, chunksize=_chunksize(chunksize))
 
     def _star(self, func: object, iterable: object, chunksize: int | None) -> Call:
         self._check()
-        size = _chunksize(chunksize)
-        return _call.star("Pool.starmap", func, iterable, stop=False, chunksize=size)
+        call = _call.star("Pool.starmap", func, iterable)
+        return call._replace(stop=False, chunksize=_chunksize(chunksize))
 
     def _wait(self, call: Call) -> list[Any]:
         return _results(self._driver.run(call, functions_by_value=False))
@@ -237,26 +289,9 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None,
     ) -> AsyncResult[list[R]]:
         job = self._driver.submit(call, functions_by_value=False)
-        result: AsyncResult[list[R]] = AsyncResult(job, _all)
+        result: AsyncResult[list[R]] = AsyncResult(job, lambda: job.values)
         _call_back(result, callback, error_callback)
         return result
-
-    def _chunks(
-        self, func: Callable[[A], R], iterable: Iterable[A], chunksize: int
-    ) -> tuple[list[AsyncResult[list[R]]], Exception | None]:
-        size = _chunksize(chunksize) or 1
-        source = iter(iterable)
-        chunks: list[AsyncResult[list[R]]] = []
-        try:
-            while chunk := list(islice(source, size)):
-                chunks.append(self.map_async(func, chunk, size))
-        except Exception as error:
-            if isinstance(error, PoolClosedError):
-                raise
-            return chunks, error
-        if not chunks:
-            self._each(func, (), None)  # the checks are due all the same
-        return chunks, None
 
     # --- the end -------------------------------------------------------------------------------
 
@@ -271,9 +306,15 @@ class Pool:
     def join(self) -> None:
         """Wait until the workers are gone; `close` or `terminate` must have been called.
 
+        Open streams read the rest of their input first, in this thread, without a bound: else
+        nobody would.
+
         Raises:
             ValueError: neither was.
         """
+        if self._driver.closed:
+            for stream in list(self._streams):
+                stream.read_on()
         self._driver.join()
 
     def _check(self) -> None:
@@ -314,60 +355,6 @@ class Pool:
         return f"<{kind.__module__}.{kind.__qualname__}, {driver.limit} processes, {state}>"
 
 
-class ResultIterator(Iterator[R_co]):
-    """The results of `Pool.imap` or `Pool.imap_unordered`, as they come."""
-
-    def __init__(
-        self, chunks: list[AsyncResult[list[R_co]]], error: Exception | None, ordered: bool
-    ) -> None:
-        self._error = error
-        self._left = len(chunks)
-        self._now: list[R_co] = []  # the chunk being handed out, reversed
-        self._over: SimpleQueue[AsyncResult[list[R_co]]] = SimpleQueue()
-        self._waiting = chunks[::-1] if ordered else []
-        if not ordered:
-            for chunk in chunks:
-                chunk.when_over(self._over.put)
-
-    def __next__(self) -> R_co:
-        return self.next()
-
-    def next(self, timeout: float | None = None) -> R_co:
-        """Return the next result.
-
-        Args:
-            timeout: seconds to wait for it at most; None: as long as it takes.
-
-        Raises:
-            StopIteration: there are no more.
-            multiprocessing.TimeoutError: it was not there in time; ask again.
-            Exception: what the function raised. The next call goes on with the next chunk.
-        """
-        if not self._now:
-            if not self._left:
-                error, self._error = self._error, None
-                raise StopIteration if error is None else error
-            chunk = self._waiting[-1] if self._waiting else self._next_over(timeout)
-            if self._waiting:
-                chunk.wait(timeout)
-                if chunk.ready():
-                    self._waiting.pop()
-            if chunk.ready():
-                self._left -= 1
-            self._now = chunk.get(0)[::-1]
-        return self._now.pop()
-
-    def _next_over(self, timeout: float | None) -> AsyncResult[list[R_co]]:
-        from queue import Empty
-
-        try:
-            return self._over.get(timeout=timeout)
-        except Empty:
-            from ._drop_in import ResultTimeoutError
-
-            raise ResultTimeoutError(f"no result came within {timeout} seconds") from None
-
-
 # --- the verbs' side -----------------------------------------------------------------------------
 
 
@@ -383,12 +370,33 @@ def run(call: Call, settings: Settings) -> list[Any]:
 
 def start(call: Call, settings: Settings) -> AsyncResult[list[Any]]:
     """Start `call`; return the handle of its results."""
-    return AsyncResult(_submit(call, settings), _all)
+    job = _submit(call, settings)
+    return AsyncResult(job, lambda: job.values)
 
 
 def start_one(call: Call, settings: Settings) -> AsyncResult[Any]:
     """Start `call`, which has one item; return the handle of its result."""
-    return AsyncResult(_submit(call, settings), _first)
+    job = _submit(call, settings)
+    return AsyncResult(job, lambda: job.values[0])
+
+
+def start_tuple(call: Call, settings: Settings) -> AsyncResult[tuple[Any, ...]]:
+    """Start `call`; return the handle of its results as a tuple."""
+    job = _submit(call, settings)
+    return AsyncResult(job, lambda: tuple(job.values))
+
+
+def stream(streamed: Streamed, settings: Settings, ordered: bool) -> ResultStream[Any]:
+    """Return the results of a call whose input is read as they are asked for."""
+    driver, ours = _driver_for(settings)
+    return ResultStream(
+        driver,
+        streamed,
+        ordered=ordered,
+        buffersize=settings.call.buffersize,
+        as_values=streamed.call.collect,
+        own_driver=ours,
+    )
 
 
 def _submit(call: Call, settings: Settings) -> Job:
@@ -408,14 +416,6 @@ def _results(job: Job) -> list[Any]:
     return job.values
 
 
-def _all(values: list[Any]) -> list[Any]:
-    return values
-
-
-def _first(values: Sequence[Any]) -> Any:
-    return values[0]
-
-
 def _call_back(
     result: AsyncResult[R],
     callback: Callable[[R], object] | None,
@@ -429,7 +429,7 @@ def _call_back(
             error_callback(error)
 
     if callback is not None or error_callback is not None:
-        result.when_over(tell)
+        result.add_done_callback(tell)
 
 
 def _chunksize(given: int | None) -> int | None:

@@ -3,21 +3,23 @@
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ._job import Job
+from ._eventloop import until
+from ._pending import Pending
 
-if TYPE_CHECKING:  # asyncio is heavy, and only needed when a result is awaited
-    import asyncio
+if TYPE_CHECKING:  # only needed when one is asked for
+    from concurrent.futures import Future
 
 __all__ = ["AsyncResult"]
 
 R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
 
 
 class AsyncResult(Generic[R_co]):
     """The result of a call that runs in the background.
 
-    It has the methods of ``multiprocessing.pool.AsyncResult``, can be awaited in asyncio, and can
-    be cancelled.
+    It has the methods of ``multiprocessing.pool.AsyncResult``, can be awaited in asyncio and trio,
+    and can be cancelled.
 
     >>> from pmap import pmap
     >>> later = pmap.async_(len, ["a", "bb"])
@@ -27,8 +29,8 @@ class AsyncResult(Generic[R_co]):
     (True, True, 2, 2)
     """
 
-    def __init__(self, job: Job, open_: Callable[[list[object]], R_co]) -> None:
-        self._job = job
+    def __init__(self, pending: Pending, open_: Callable[[], R_co]) -> None:
+        self._pending = pending
         self._open = open_
 
     def get(self, timeout: float | None = None) -> R_co:
@@ -42,22 +44,22 @@ class AsyncResult(Generic[R_co]):
             CancelledError: it was cancelled, or its pool terminated.
             Exception: what the function raised, for the first item (in input order) that failed.
         """
-        job = self._job
-        if not job.wait(timeout):
+        pending = self._pending
+        if not pending.wait(timeout):
             from ._drop_in import ResultTimeoutError
 
             raise ResultTimeoutError(f"{self!r} was not ready within {timeout} seconds")
-        if job.error is not None:
-            raise job.error
-        return self._open(job.values)
+        if pending.error is not None:
+            raise pending.error
+        return self._open()
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when the result is there or the call has failed, or after `timeout` seconds."""
-        self._job.wait(timeout)
+        self._pending.wait(timeout)
 
     def ready(self) -> bool:
         """Return whether the result is there or the call has failed."""
-        return self._job.over
+        return self._pending.over
 
     def successful(self) -> bool:
         """Return whether the call is over without an exception.
@@ -67,70 +69,122 @@ class AsyncResult(Generic[R_co]):
         """
         if not self.ready():
             raise ValueError(f"{self!r} is not ready")
-        return self._job.error is None
+        return self._pending.error is None
 
     def exception(self) -> Exception | None:
         """Return the exception that the call ended with, None where there is none (yet)."""
-        return self._job.error if self._job.over else None
+        return self._pending.error if self._pending.over else None
 
-    def when_over(self, callback: Callable[["AsyncResult[R_co]"], object]) -> None:
+    def add_done_callback(self, callback: Callable[["AsyncResult[R_co]"], object]) -> None:
         """Call `callback` with this handle when it is over, at once if it is.
 
         It runs in the thread that notices the end; its own exceptions are logged.
         """
-        self._job.when_over(lambda job: callback(self))
+        self._pending.when_over(lambda: callback(self))
 
     def cancel(self) -> bool:
         """End the call; return whether it was still under way.
 
         Items that run are ended by killing their worker processes (threads finish their present
-        item); the pool stays as it was otherwise. `get` then raises `CancelledError`.
+        item), unless the call was made with ``kill_on_cancel=False``; the pool stays as it was
+        otherwise. `get` then raises `CancelledError`.
         """
-        return self._job.cancel()
+        return self._pending.cancel()
 
     @property
     def done(self) -> int:
         """How many items are finished."""
-        return self._job.done
+        return self._pending.progress()[0]
 
     @property
     def total(self) -> int:
         """How many items there are."""
-        return self._job.total
+        return self._pending.progress()[1]
 
-    def __await__(self) -> Generator[Any, None, R_co]:
-        """Wait in asyncio without blocking the event loop; cancelling the task cancels the call."""
-        import asyncio
+    def then(self, f: Callable[[R_co], S], /) -> "AsyncResult[S]":
+        """Return the handle of ``f(result)``; `f` runs here, in the caller's process.
 
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
+        It runs once, when the result is there, in the thread that notices; so it should be short.
+        If the call fails, `f` is not run and the new handle fails with the same exception.
+        Cancelling the new handle cancels this one.
 
-        def tell(_: Job) -> None:
+        >>> from pmap import pmap
+        >>> pmap.async_(len, ["a", "bb"]).then(sum).get()
+        3
+
+        Args:
+            f: a function of the result.
+
+        Returns:
+            Its handle. Whatever `f` raises, it raises.
+        """
+        behind = _Behind(self._pending)
+        made: list[S] = []
+
+        def go_on() -> None:
+            behind.error = self._pending.error
+            if behind.error is None:
+                try:
+                    made.append(f(self._open()))
+                except Exception as error:
+                    behind.error = error
+            behind.settle()
+
+        self._pending.when_over(go_on)
+        return AsyncResult(behind, lambda: made[0])
+
+    def future(self) -> "Future[R_co]":
+        """Return a ``concurrent.futures.Future`` of the same result.
+
+        Cancelling it cancels the call.
+
+        >>> from concurrent.futures import wait
+        >>> from pmap import papply_async
+        >>> over, _ = wait([papply_async(abs, x).future() for x in (-1, 2)])
+        >>> sorted(future.result() for future in over)
+        [1, 2]
+        """
+        from ._future import future_of
+
+        return future_of(self._pending, self._open)
+
+    async def aget(self) -> R_co:
+        """Wait for the result in asyncio or trio: what ``await`` does, as a coroutine.
+
+        For those who take nothing else: ``TaskGroup.create_task(later.aget())``.
+        """
+        pending = self._pending
+        if not pending.over:
             try:
-                loop.call_soon_threadsafe(_set, future)
-            except RuntimeError:
-                pass  # the loop is closed: nobody awaits any more
-
-        self._job.when_over(tell)
-        try:
-            yield from future
-        except asyncio.CancelledError:
-            self.cancel()
-            raise
+                await until(pending.when_over)
+            except Exception:
+                raise
+            except BaseException:  # the task was cancelled, or timed out
+                pending.cancel()
+                raise
         return self.get()
 
+    def __await__(self) -> Generator[Any, None, R_co]:
+        """Wait without blocking the event loop; cancelling the waiting task cancels the call."""
+        return self.aget().__await__()
+
     def __repr__(self) -> str:
-        job = self._job
-        name = f"{job.work.call.verb}({job.work.function_name})"
-        if not job.over:
-            state = f"{job.done}/{job.total} done"
-        elif job.error is not None:
-            state = f"failed with {type(job.error).__name__}"
-        else:
-            state = f"{job.done}/{job.total} done"
-        return f"<AsyncResult {name} {state}>"
+        pending = self._pending
+        state = f"{self.done}/{self.total} done"
+        if pending.over and pending.error is not None:
+            state = f"failed with {type(pending.error).__name__}"
+        return f"<AsyncResult {pending.name} {state}>"
 
 
-def _set(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
+class _Behind(Pending):
+    """A function that is to run behind something."""
+
+    def __init__(self, first: Pending) -> None:
+        super().__init__(f"{first.name}.then", first.total)
+        self._first = first
+
+    def progress(self) -> tuple[int, int]:
+        return self._first.progress()
+
+    def _cancel(self) -> None:
+        self._first.cancel()

@@ -12,13 +12,14 @@ The life of an item::
 Invariants, held by the state machine in the tests:
 
 - an item is dispatched again only if the worker that had it is gone and had not begun it;
-- a job ends exactly once, and only when every item before its first failure is finished;
+- a job ends exactly once, and only when every item before its first failure is finished, and, if
+  its input comes bit by bit, when that has ended or is not wanted any more;
 - after the first failure (unless failures are collected) no later item is dispatched;
 - no worker holds a chunk while it is being stopped;
 - there are never more live workers than the limit.
 
 Later events have their place here: ``Tick`` for timeouts and delays, ``ItemBegun`` for running
-times, ``InputArrived`` for streams; a retry is a requeue that costs an attempt.
+times; a retry is a requeue that costs an attempt.
 """
 
 import heapq
@@ -27,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from ._chunking import CostMeter, chunk_size
+from ._chunking import CostMeter, chunk_size, worth_ahead
 
 __all__ = [
     "Close",
@@ -36,6 +37,8 @@ __all__ = [
     "FailJob",
     "FinishJob",
     "ForgetJob",
+    "InputArrived",
+    "InputEnded",
     "ItemsFinished",
     "JobCancelled",
     "JobSubmitted",
@@ -50,6 +53,7 @@ __all__ = [
     "Terminate",
     "WorkerGone",
     "WorkerReady",
+    "worth_ahead",
 ]
 
 # --- events ------------------------------------------------------------------------------------
@@ -60,6 +64,7 @@ class JobSubmitted(NamedTuple):
 
     `collect`: failures are values and stop nothing. `stop`: when an item has failed, later items
     that run already are ended by killing their workers, and the job waits until they are gone.
+    `open`: these are only the first items, and `InputArrived` brings more.
     """
 
     job: int
@@ -67,12 +72,30 @@ class JobSubmitted(NamedTuple):
     chunksize: int | None
     collect: bool
     stop: bool
+    open: bool = False
+
+
+class InputArrived(NamedTuple):
+    """An open job has `items` more items."""
+
+    job: int
+    items: int
+
+
+class InputEnded(NamedTuple):
+    """No more items come for an open job."""
+
+    job: int
 
 
 class JobCancelled(NamedTuple):
-    """The caller wants no more of a job: what runs is ended, what waits is dropped."""
+    """The caller wants no more of a job: what waits is dropped.
+
+    `kill`: what runs is ended; else the chunks that have begun run to their end, unheard.
+    """
 
     job: int
+    kill: bool = True
 
 
 class Prestart(NamedTuple):
@@ -117,15 +140,17 @@ class ItemsFinished(NamedTuple):
 class WorkerGone(NamedTuple):
     """A worker is no more, by whatever cause.
 
-    `begun`: it had begun its first chunk, so the first unfinished item of it is lost.
+    `begun`: how many unfinished items of its first chunk it had begun; they are lost.
     """
 
     worker: int
-    begun: bool
+    begun: int
 
 
 Event: TypeAlias = (
     JobSubmitted
+    | InputArrived
+    | InputEnded
     | JobCancelled
     | Prestart
     | Retire
@@ -235,6 +260,7 @@ class _Job:
     chunksize: int | None
     collect: bool
     stop: bool
+    open: bool  # more items may come
     cursor: int = 0  # the first item that was never dispatched
     again: list[_Range] = field(default_factory=list[_Range])  # a heap
     out: set[_Chunk] = field(default_factory=set[_Chunk])  # what workers hold
@@ -276,8 +302,8 @@ class _Job:
         return max(0, self.end - self.cursor) + again
 
     def unfinished(self) -> bool:
-        """Return whether a result before the end is still to come."""
-        if self.cursor < self.end or (self.again and self.waiting()):
+        """Return whether a result before the end, or the end itself, is still to come."""
+        if self.open or self.cursor < self.end or (self.again and self.waiting()):
             return True
         return any(chunk.next < min(chunk.stop, self.end) for chunk in self.out)
 
@@ -317,6 +343,8 @@ class Scheduler:
         self._commands: list[Command] = []
         self._on: dict[type, Callable[..., None]] = {
             JobSubmitted: self._submit,
+            InputArrived: self._more,
+            InputEnded: self._no_more,
             JobCancelled: self._cancelled,
             Prestart: self._prestart,
             Retire: self._retire,
@@ -331,6 +359,14 @@ class Scheduler:
     def busy(self) -> bool:
         """Whether any job is not over, or, once closed, any worker not gone."""
         return bool(self._jobs) or (self._closed and bool(self._workers))
+
+    def outlook(self, id: int) -> tuple[float | None, int]:
+        """Return what an item of a job costs, in seconds, and how many to read ahead for it."""
+        job = self._jobs.get(id)
+        if job is None:
+            return None, 1
+        cost = job.cost
+        return cost.seconds, worth_ahead(self._limit, cost.seconds, job.chunksize, cost.items)
 
     @property
     def workers(self) -> int:
@@ -349,7 +385,7 @@ class Scheduler:
     # --- jobs ----------------------------------------------------------------------------------
 
     def _submit(self, event: JobSubmitted) -> None:
-        job = _Job(event.job, event.size, event.chunksize, event.collect, event.stop)
+        job = _Job(event.job, event.size, event.chunksize, event.collect, event.stop, event.open)
         self._jobs[job.id] = job
         self._start_failures = 0
         self._retired = False
@@ -358,13 +394,26 @@ class Scheduler:
         else:
             self._maybe_over(job)
 
-    def _cancelled(self, event: JobCancelled) -> None:
-        self._cancel(event.job)
+    def _more(self, event: InputArrived) -> None:
+        job = self._jobs.get(event.job)
+        if job is not None and job.open:  # else a failure or the caller ended it meanwhile
+            job.end += event.items
+            self._queue[job.id] = job
 
-    def _cancel(self, id: int) -> None:
+    def _no_more(self, event: InputEnded) -> None:
+        job = self._jobs.get(event.job)
+        if job is not None and job.open:
+            job.open = False
+            self._maybe_over(job)
+
+    def _cancelled(self, event: JobCancelled) -> None:
+        self._cancel(event.job, event.kill)
+
+    def _cancel(self, id: int, kill: bool) -> None:
         job = self._jobs.get(id)
         if job is not None:
-            job.cancelled = job.stop = True
+            job.cancelled = True
+            job.stop = kill
             self._cut(job, 0)
             self._maybe_over(job)
 
@@ -377,6 +426,7 @@ class Scheduler:
     def _cut(self, job: _Job, end: int) -> None:
         """Give up all items from `end` on; end those that run, if the job wants that."""
         job.end = end
+        job.open = False
         if not job.stop or not self._can_kill:
             return  # what cannot be killed ends by itself when the job is forgotten
         for worker in self._workers.values():
@@ -469,11 +519,14 @@ class Scheduler:
             touched[job.id] = job
             if chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
                 chunk.tries += 1
-                if event.begun or chunk.tries >= MAX_TRIES:
-                    self._commands.append(LoseItem(job.id, chunk.next, worker.id))
-                    chunk.next += 1
+                lost = event.begun or int(chunk.tries >= MAX_TRIES)
+                for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
+                    if index >= job.end:
+                        break  # the loss of one before it was a failure that ends the job
+                    self._commands.append(LoseItem(job.id, index, worker.id))
+                    chunk.next = index + 1
                     chunk.tries = 0
-                    self._fail(job, chunk.next - 1)
+                    self._fail(job, index)
             if chunk.next < min(chunk.stop, job.end):
                 heapq.heappush(job.again, (chunk.next, chunk.stop, chunk.tries))
                 self._queue[job.id] = job
@@ -515,7 +568,7 @@ class Scheduler:
         for worker in self._workers.values():
             self._kill(worker)
         for id in list(self._jobs):
-            self._cancel(id)
+            self._cancel(id, kill=True)
 
     def _give_up(self) -> None:
         """End all jobs: no worker can be started for them."""

@@ -46,7 +46,10 @@ class Work:
 
     def item(self, index: int) -> Item:
         """Return what a message says of the item at `index`."""
-        value = self.call.items[index]
+        return self.described(index, self.call.items[index])
+
+    def described(self, index: int, value: object) -> Item:
+        """Return what a message says of the item `value` at `index`."""
         if self.call.kind is Kind.EACH:
             text = short_repr(value)
         elif self.call.kind is Kind.STAR:

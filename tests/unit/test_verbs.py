@@ -230,14 +230,13 @@ def test_repr_of_what_cannot_be_shown() -> None:
 
 @each_verb
 def test_completion_shows_what_a_verb_has(verb: Verb, name: str) -> None:
-    assert [n for n in dir(verb) if not n.startswith("_")] == ["async_", "collecting", "using"]
+    has = ["async_", "collecting", "iter", "iter_unordered", "using"]
+    if name == "papply":  # one result: there is nothing to go through
+        has = ["async_", "collecting", "using"]
+    assert [n for n in dir(verb) if not n.startswith("_")] == has
     complete = rlcompleter.Completer({name: verb}).complete
-    found = [complete(f"{name}.", n) for n in range(3)]
-    assert [text and text.rstrip("()") for text in found] == [
-        f"{name}.async_",
-        f"{name}.collecting",
-        f"{name}.using",
-    ]
+    found = [complete(f"{name}.", n) for n in range(len(has))]
+    assert [text and text.rstrip("()") for text in found] == [f"{name}.{n}" for n in has]
 
 
 @each_verb
@@ -343,5 +342,5 @@ def test_a_public_docstring_is_whole(name: str) -> None:
     assert text.splitlines()[0].startswith("Return ")
     for part in (">>> ", "Args:", "Returns:", "Raises:"):
         assert part in text
-    for later in ("timeout", "retries", "stream", "on_error"):
+    for later in ("retries", "on_error"):
         assert later not in text

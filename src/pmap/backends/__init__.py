@@ -1,6 +1,6 @@
 """The small protocol that the driver speaks with whatever runs the items."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .._work import Work
@@ -24,21 +24,21 @@ class Finished(NamedTuple):
     worker: int
     work: Work
     start: int
-    values: Sequence[object]
+    values: list[object]
     failures: Mapping[int, Exception]
     last: bool
     elapsed: float
 
 
 class Gone(NamedTuple):
-    """A worker is no more. `begun`: it had begun its first chunk.
+    """A worker is no more. `begun`: how many unfinished items of its first chunk it had begun.
 
     `pid` and `exitcode` are those of a process (None where they are not known); `reason` and
     `cause` say why it could not start, if it could not.
     """
 
     worker: int
-    begun: bool
+    begun: int
     pid: int | None = None
     exitcode: int | None = None
     reason: str = ""
@@ -54,11 +54,15 @@ Polled = TypeVar("Polled")
 class Backend(Protocol[Polled]):
     """Starts and stops workers, sends them chunks, tells what happened.
 
+    `can_kill`: workers can be ended at any moment. `runs_in_poll`: there are none, and items run
+    in the thread that polls.
+
     Only the driver calls it, under its lock, with two exceptions: `poll`, which only the thread
     that leads calls, and `wake`, which anyone may call at any time.
     """
 
     can_kill: bool
+    runs_in_poll: bool
 
     def start(self, worker: int) -> None:
         """Start a worker; `Ready` or `Gone` tells what came of it."""

@@ -1,7 +1,7 @@
 """Running items in this very process: shared by the threads and the serial backend."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -15,21 +15,24 @@ __all__ = ["run_chunk"]
 
 
 def run_chunk(
-    worker: int, work: Work, start: int, stop: int, go_on: Callable[[], bool]
+    worker: int, work: Work, start: int, items: Sequence[object], go_on: Callable[[], bool]
 ) -> Finished:
-    """Run items `start` to `stop` - 1, until one fails if that ends the job, or `go_on` says no."""
+    """Run `items`, the first being that at `start`, until one fails if that ends the job.
+
+    Or until `go_on` says no.
+    """
     values: list[object] = []
     failures: dict[int, Exception] = {}
     begin = perf_counter()
     item_threads.depth = getattr(item_threads, "depth", 0) + 1
     try:
-        for index in range(start, stop):
+        for index, item in enumerate(items, start):
             try:
-                values.append(_run(work, index))
+                values.append(_run(work, item))
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and _in_main_thread():
                     raise  # a real Ctrl-C: the caller's
-                failures[len(values)] = settle(error, work.item(index))
+                failures[len(values)] = settle(error, work.described(index, item))
                 values.append(None)
                 if not work.call.collect:
                     break
@@ -40,8 +43,7 @@ def run_chunk(
     return Finished(worker, work, start, values, failures, True, perf_counter() - begin)
 
 
-def _run(work: Work, index: int) -> object:
-    item = work.call.items[index]
+def _run(work: Work, item: object) -> object:
     if threading.current_thread() is work.caller:
         return _call(work, item)
     # A copy for each item: what one sets, the next does not see, and a context cannot be entered

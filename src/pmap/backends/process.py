@@ -78,6 +78,7 @@ class ProcessBackend:
     """Starts worker processes and speaks with them."""
 
     can_kill = True
+    runs_in_poll = False
 
     def __init__(
         self,
@@ -110,7 +111,7 @@ class ProcessBackend:
             cause = error
             if not isinstance(error, OSError):
                 reason = f"the initializer could not be sent: {error}"
-            self._failed.append(Gone(worker, begun=False, reason=reason, cause=cause))
+            self._failed.append(Gone(worker, begun=0, reason=reason, cause=cause))
             self.wake()  # another thread may be in `poll`
 
     def _start(self, worker: int) -> None:
@@ -180,6 +181,7 @@ class ProcessBackend:
                 work.variables,
                 not work.call.collect,
                 work.functions_by_value,
+                work.call.at_once,
                 world,
             )
         )
@@ -365,14 +367,17 @@ class ProcessBackend:
         self._close_link(link)
         yield Gone(link.number, begun, link.handle.pid, exitcode, reason, link.broken)
 
-    def _salvage(self, link: _Link) -> tuple[bool, list[Entry]]:
-        """Return whether a dead worker's chunk had begun, and what it had finished but not sent."""
+    def _salvage(self, link: _Link) -> tuple[int, list[Entry]]:
+        """Return how many items a dead worker had begun, and what it had finished but not sent."""
         if not link.chunks:
-            return False, []
+            return 0, []
         sent = link.chunks[0]
         if link.arena is None:
-            return link.begun == sent.serial, []
-        return link.arena.salvage(sent.serial, sent.received)
+            left = sent.size - sent.received if sent.work.call.at_once else 1
+            return left if link.begun == sent.serial else 0, []
+        begun, salvaged = link.arena.salvage(sent.serial, sent.received)
+        left = sent.size - sent.received - len(salvaged)
+        return (left if sent.work.call.at_once else 1) if begun else 0, salvaged
 
     def _close_link(self, link: _Link) -> None:
         if self._selector is not None:

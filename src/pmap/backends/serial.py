@@ -3,7 +3,7 @@
 For debugging, with real breakpoints and tracebacks, and for calls made inside an item.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 from .._work import Work
@@ -17,13 +17,14 @@ class SerialBackend:
     """Runs each chunk within `poll`: the leading thread is its only worker."""
 
     can_kill = False
+    runs_in_poll = True
 
     def __init__(
         self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
     ) -> None:
         self._initializer = initializer
         self._initargs = initargs
-        self._chunks: SimpleQueue[tuple[int, Work, int, int] | None] = SimpleQueue()
+        self._chunks: SimpleQueue[tuple[int, Work, int, Sequence[object]] | None] = SimpleQueue()
         self._forgotten: set[int] = set()
         self._happened: list[Happening] = []
         self._holds = 0  # chunks sent and not finished
@@ -34,24 +35,24 @@ class SerialBackend:
                 self._initializer(*self._initargs)
             except Exception as error:
                 reason = f"the initializer raised {type(error).__name__}: {error}"
-                self._tell(Gone(worker, begun=False, reason=reason, cause=error))
+                self._tell(Gone(worker, begun=0, reason=reason, cause=error))
                 return
         self._tell(Ready(worker))
 
     def send(self, worker: int, work: Work, start: int, stop: int) -> None:
         self._holds += 1
-        self._chunks.put((worker, work, start, stop))
+        self._chunks.put((worker, work, start, work.call.items[start:stop]))
 
     def forget(self, worker: int, work: Work) -> None:
         if self._holds:
             self._forgotten.add(work.number)
 
     def stop(self, worker: int) -> None:
-        self._tell(Gone(worker, begun=False))
+        self._tell(Gone(worker, begun=0))
 
     def kill(self, worker: int) -> None:
         # What is queued is of jobs that are over: `poll` skips it.
-        self._tell(Gone(worker, begun=False))
+        self._tell(Gone(worker, begun=0))
 
     def _tell(self, happening: Happening) -> None:
         self._happened.append(happening)
@@ -67,11 +68,11 @@ class SerialBackend:
             return []
         if chunk is None:
             return []
-        worker, work, start, stop = chunk
+        worker, work, start, items = chunk
         self._holds -= 1
         if work.number in self._forgotten:
             return [Finished(worker, work, start, [], {}, True, 0.0)]
-        return [run_chunk(worker, work, start, stop, lambda: work.number not in self._forgotten)]
+        return [run_chunk(worker, work, start, items, lambda: work.number not in self._forgotten)]
 
     def collect(self, polled: list[Happening]) -> list[Happening]:
         happened, self._happened = self._happened + polled, []

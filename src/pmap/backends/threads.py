@@ -1,7 +1,7 @@
 """Worker threads of this process: for functions that wait, or that release the GIL."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
@@ -12,7 +12,7 @@ from ._live import run_chunk
 
 __all__ = ["ThreadBackend"]
 
-_Chunk: TypeAlias = tuple[Work, int, int]
+_Chunk: TypeAlias = tuple[Work, int, Sequence[object]]
 
 
 class _Thread:
@@ -29,6 +29,7 @@ class ThreadBackend:
     """Runs chunks in threads. A thread cannot be killed: it ends after its present item."""
 
     can_kill = False
+    runs_in_poll = False
 
     def __init__(
         self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
@@ -47,14 +48,14 @@ class ThreadBackend:
         try:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending
-            self._happened.put(Gone(worker, begun=False, reason=str(error), cause=error))
+            self._happened.put(Gone(worker, begun=0, reason=str(error), cause=error))
 
     def _serve(self, worker: int, state: _Thread) -> None:
         try:
             self._work(worker, state, self._happened)
         except BaseException as error:  # nothing may end a thread without a word: a map waits
             cause = error if isinstance(error, Exception) else None
-            self._happened.put(Gone(worker, begun=True, reason=repr(error), cause=cause))
+            self._happened.put(Gone(worker, begun=1, reason=repr(error), cause=cause))
 
     def _work(self, worker: int, state: _Thread, happened: "SimpleQueue[Happening | None]") -> None:
         if self._initializer is not None:
@@ -63,19 +64,19 @@ class ThreadBackend:
             except BaseException as error:
                 reason = f"the initializer raised {type(error).__name__}: {error}"
                 cause = error if isinstance(error, Exception) else None
-                happened.put(Gone(worker, begun=False, reason=reason, cause=cause))
+                happened.put(Gone(worker, begun=0, reason=reason, cause=cause))
                 return
         happened.put(Ready(worker))
         while (chunk := state.chunks.get()) is not None and not state.ending:
-            work, start, stop = chunk
+            work, start, items = chunk
             if work.number in state.forgotten:
                 happened.put(Finished(worker, work, start, [], {}, True, 0.0))
             else:
                 # Looked at before each item: a chunk whose job is over ends there.
                 wanted = partial(self._wanted, state, work.number)
-                happened.put(run_chunk(worker, work, start, stop, wanted))
-            del chunk, work  # or the items would live until the next chunk comes
-        happened.put(Gone(worker, begun=False))
+                happened.put(run_chunk(worker, work, start, items, wanted))
+            del chunk, work, items  # or the items would live until the next chunk comes
+        happened.put(Gone(worker, begun=0))
 
     @staticmethod
     def _wanted(state: _Thread, number: int) -> bool:
@@ -84,7 +85,7 @@ class ThreadBackend:
     def send(self, worker: int, work: Work, start: int, stop: int) -> None:
         state = self._threads[worker]
         state.holds += 1
-        state.chunks.put((work, start, stop))
+        state.chunks.put((work, start, work.call.items[start:stop]))
 
     def forget(self, worker: int, work: Work) -> None:
         if self._threads[worker].holds:

@@ -1,0 +1,194 @@
+"""Several results together: gathered, as they are completed, split into good and bad."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, Generic, Self, TypeVar, overload
+
+from typing_extensions import TypeIs
+
+from ._bell import Bell
+from ._eventloop import until
+from ._outcome import Failure
+from ._pending import Pending
+from ._result import AsyncResult
+
+__all__ = ["Completed", "as_completed", "failed", "gather", "split"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@overload
+def gather() -> AsyncResult[tuple[()]]: ...
+@overload
+def gather(a: AsyncResult[A], /) -> AsyncResult[tuple[A]]: ...
+@overload
+def gather(a: AsyncResult[A], b: AsyncResult[B], /) -> AsyncResult[tuple[A, B]]: ...
+@overload
+def gather(
+    a: AsyncResult[A], b: AsyncResult[B], c: AsyncResult[C], /
+) -> AsyncResult[tuple[A, B, C]]: ...
+@overload
+def gather(
+    a: AsyncResult[A], b: AsyncResult[B], c: AsyncResult[C], d: AsyncResult[D], /
+) -> AsyncResult[tuple[A, B, C, D]]: ...
+@overload
+def gather(
+    a: AsyncResult[A],
+    b: AsyncResult[B],
+    c: AsyncResult[C],
+    d: AsyncResult[D],
+    e: AsyncResult[E],
+    /,
+) -> AsyncResult[tuple[A, B, C, D, E]]: ...
+@overload
+def gather(*results: AsyncResult[A]) -> AsyncResult[tuple[A, ...]]: ...
+def gather(*results: AsyncResult[Any]) -> AsyncResult[tuple[Any, ...]]:
+    """Return one handle for several: its result is the tuple of theirs.
+
+    >>> from pmap import gather, papply_async
+    >>> gather(papply_async(abs, -1), papply_async(str.upper, "a")).get()
+    (1, 'A')
+
+    If some fail, it fails as the first of them, in the order given, and does so as soon as those
+    before it are over; the others go on. Cancelling it cancels all of them.
+
+    Args:
+        *results: handles, of results of any types.
+
+    Returns:
+        The handle of the tuple.
+    """
+    for number, result in enumerate(results):
+        if not isinstance(result, AsyncResult):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may have no checker
+            raise TypeError(
+                f"gather's argument {number + 1} must be an AsyncResult, got "
+                f"{type(result).__name__}: {result!r}. papply_async(f, x) makes one"
+            )
+    gathered = _Gathered(results)
+    return AsyncResult(gathered, lambda: tuple([result.get() for result in results]))
+
+
+class _Gathered(Pending):
+    """Several handles as one."""
+
+    def __init__(self, results: tuple[AsyncResult[Any], ...]) -> None:
+        super().__init__("gather", 0)
+        self._results = results
+        for result in results:
+            result.add_done_callback(self._look)
+        self._look()
+
+    def _look(self, _: AsyncResult[Any] | None = None) -> None:
+        """See whether it is over; any thread may, and several at a time."""
+        for result in self._results:
+            if not result.ready():
+                return
+            error = result.exception()
+            if error is not None:
+                self.error = error
+                break
+        self.settle()
+
+    def progress(self) -> tuple[int, int]:
+        return sum(r.done for r in self._results), sum(r.total for r in self._results)
+
+    def _cancel(self) -> None:
+        for result in self._results:
+            result.cancel()
+
+
+class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], Generic[R_co]):
+    """Handles in the order in which they are over, for ``for`` and ``async for``."""
+
+    def __init__(self, results: Iterable[AsyncResult[R_co]]) -> None:
+        given = list(results)
+        self._left = len(given)
+        self._over: deque[AsyncResult[R_co]] = deque()
+        self._bell = Bell()
+        for result in given:
+            result.add_done_callback(self._take_in)
+
+    def _take_in(self, result: AsyncResult[R_co]) -> None:
+        self._over.append(result)
+        self._bell.ring()
+
+    def _some(self) -> bool:
+        return bool(self._over)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> AsyncResult[R_co]:
+        if not self._left:
+            raise StopIteration
+        while not self._over:
+            self._bell.wait(self._some)
+        self._left -= 1
+        return self._over.popleft()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AsyncResult[R_co]:
+        if not self._left:
+            raise StopAsyncIteration
+        while not self._over:
+            await until(lambda wake: self._bell.tell(wake, self._some))
+        self._left -= 1
+        return self._over.popleft()
+
+
+def as_completed(results: Iterable[AsyncResult[R]], /) -> Completed[R]:
+    """Return the handles as they are over, whatever is first, for ``for`` and ``async for``.
+
+    >>> from pmap import as_completed, papply_async
+    >>> sorted(later.get() for later in as_completed([papply_async(abs, x) for x in (-2, 1)]))
+    [1, 2]
+
+    Args:
+        results: handles; read to their end at once.
+
+    Returns:
+        An iterator, also an asynchronous one, over the same handles.
+    """
+    return Completed(results)
+
+
+def failed(result: object, /) -> TypeIs[Failure]:
+    """Return whether `result` is a `Failure`, as the ``.collecting`` forms leave them.
+
+    >>> from pmap import failed, pmap
+    >>> [failed(result) for result in pmap.collecting(int, ["1", "x"])]
+    [False, True]
+    """
+    return isinstance(result, Failure)
+
+
+def split(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]]:
+    """Return the results that are none, and those that are failures, each in their order.
+
+    >>> from pmap import pmap, split
+    >>> good, bad = split(pmap.collecting(int, ["1", "x", "3"]))
+    >>> good, [failure.index for failure in bad]
+    ([1, 3], [1])
+
+    Args:
+        results: what a ``.collecting`` form returned, or yields.
+
+    Returns:
+        Two lists.
+    """
+    good: list[R] = []
+    bad: list[Failure] = []
+    for result in results:
+        if isinstance(result, Failure):
+            bad.append(result)
+        else:
+            good.append(result)
+    return good, bad

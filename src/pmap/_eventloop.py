@@ -1,0 +1,96 @@
+"""Waiting inside an event loop for what another thread will tell: in asyncio, and in trio.
+
+Which of the two runs is found at run time, and neither is imported for it: who runs one has it.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["give_way", "until"]
+
+
+async def until(tell: Callable[[Callable[[], None]], object], seconds: float | None = None) -> None:
+    """Return when the function that `tell` is given has been called, or the time is up.
+
+    Args:
+        tell: called once with a function that may be called at any time, in any thread.
+        seconds: how long to wait at most; None: as long as it takes.
+    """
+    if _in_trio():
+        await _until_in_trio(tell, seconds)
+    else:
+        await _until_in_asyncio(tell, seconds)
+
+
+async def give_way() -> None:
+    """Let the other tasks of the event loop have their turn."""
+    if _in_trio():
+        import trio
+
+        await trio.lowlevel.checkpoint()
+    else:
+        import asyncio
+
+        await asyncio.sleep(0)
+
+
+def _in_trio() -> bool:
+    trio = sys.modules.get("trio")
+    if trio is None:
+        return False
+    try:
+        trio.lowlevel.current_task()
+    except (RuntimeError, AttributeError):  # another loop runs, or trio is being imported
+        return False
+    return True
+
+
+async def _until_in_asyncio(
+    tell: Callable[[Callable[[], None]], object], seconds: float | None
+) -> None:
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[None] = loop.create_future()
+
+    def wake() -> None:
+        try:
+            loop.call_soon_threadsafe(_set, told)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+    tell(wake)
+    timer = None if seconds is None else loop.call_later(seconds, _set, told)
+    try:
+        await told
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _set(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def _until_in_trio(
+    tell: Callable[[Callable[[], None]], object], seconds: float | None
+) -> None:
+    import trio
+
+    token = trio.lowlevel.current_trio_token()
+    told = trio.Event()
+
+    def wake() -> None:
+        try:
+            token.run_sync_soon(told.set)
+        except trio.RunFinishedError:
+            pass  # nobody waits any more
+
+    tell(wake)
+    with trio.move_on_after(float("inf") if seconds is None else seconds):
+        await told.wait()

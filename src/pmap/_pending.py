@@ -1,0 +1,116 @@
+"""What is under way and ends once: the half of a future that callers share.
+
+A job of a pool is one, and so is what is made of jobs: several gathered, one with a function
+behind.
+"""
+
+import threading
+from collections.abc import Callable
+
+from ._errors import CancelledError
+
+__all__ = ["Pending"]
+
+_lock = threading.Lock()  # one for all: held for two lines, and these objects stay small
+
+
+class Pending:
+    """Something that ends once, with `error` or without."""
+
+    def __init__(self, name: str, total: int) -> None:
+        """Begin.
+
+        Args:
+            name: what it is, for messages.
+            total: how many items there are.
+        """
+        self.name = name
+        self.total: int = total
+        self.done: int = 0
+        self.error: Exception | None = None
+        self._told = False
+        self._event: threading.Event | None = None  # made when somebody waits
+        self._callbacks: list[Callable[[], object]] | None = []
+        self._settler: int | None = None
+
+    # --- the side that knows -------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Run the callbacks, then let go those who wait; a second time it does nothing.
+
+        The callbacks come first, as in ``multiprocessing``: who has waited finds them done.
+        """
+        with _lock:
+            callbacks, self._callbacks = self._callbacks, None
+        if callbacks is None:
+            return
+        self._settler = threading.get_ident()
+        try:
+            self._round_off()
+            for callback in callbacks:
+                self._run(callback)
+        finally:
+            # Whatever strikes above, nobody waits for ever.
+            with _lock:
+                self._told = True
+            if self._event is not None:
+                self._event.set()
+            self._settler = None
+
+    def _round_off(self) -> None:
+        """Do what is left to do when the outcome is known, before anybody hears of it."""
+
+    def abandon(self, error: Exception) -> None:
+        """Be over with `error`, in a fork: the old event's lock may be held by a lost thread."""
+        self._callbacks = None
+        self.error = error
+        self._told = True
+        self._event = None
+
+    def _cancel(self) -> None:
+        """Ask those who do the work to end it; a `Pending` that has no way to is let be."""
+
+    # --- the side that waits -------------------------------------------------------------------
+
+    @property
+    def over(self) -> bool:
+        """Whether the outcome is known, and the callbacks have run (or are this very caller)."""
+        return self._told or (self._settler is not None and self._settler == threading.get_ident())
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is over, at most `timeout` seconds; return whether it is."""
+        if self.over:
+            return True
+        with _lock:
+            if self._event is None:
+                self._event = threading.Event()
+            if self._told:
+                return True
+        return self._event.wait(timeout)
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many items are finished, and how many there are."""
+        return self.done, self.total
+
+    def cancel(self) -> bool:
+        """Ask for its end; return whether the outcome was still open."""
+        if self.over:
+            return False
+        self._cancel()
+        return isinstance(self.error, CancelledError) or not self.over
+
+    def when_over(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when it is over, at once if it is; its exceptions are logged."""
+        with _lock:
+            if self._callbacks is not None:
+                self._callbacks.append(callback)
+                return
+        self._run(callback)
+
+    def _run(self, callback: Callable[[], object]) -> None:
+        try:
+            callback()
+        except Exception:
+            import logging
+
+            logging.getLogger("pmap").exception("a callback of %s raised", self.name)
