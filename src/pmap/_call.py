@@ -7,10 +7,10 @@ import enum
 import functools
 import operator
 import reprlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from ._input import AsyncInput, Input, Window
 from ._sync import Sync
@@ -23,10 +23,12 @@ __all__ = [
     "apply",
     "calls",
     "each",
+    "each_async",
     "each_streamed",
     "name_of",
     "short_repr",
     "star",
+    "star_async",
     "star_streamed",
 ]
 
@@ -144,6 +146,18 @@ def each_streamed(verb: str, function: object, iterables: tuple[object, ...]) ->
     return _streamed(verb, checked, Kind.STAR, Input(sources))
 
 
+def each_async(verb: str, function: object, iterables: tuple[object, ...]) -> Call | Streamed:
+    """Return `each`, or, if the only iterable is an asynchronous one, `each_streamed`."""
+    if len(iterables) == 1 and _only_async(iterables[0]):
+        return each_streamed(verb, function, iterables)
+    return each(verb, function, iterables)
+
+
+def star_async(verb: str, function: object, rows: object) -> Call | Streamed:
+    """Return `star`, or, if `rows` is an asynchronous iterable, `star_streamed`."""
+    return (star_streamed if _only_async(rows) else star)(verb, function, rows)
+
+
 def star_streamed(verb: str, function: object, rows: object) -> Streamed:
     """Return the call of f(*row) for each row, none read yet.
 
@@ -162,10 +176,14 @@ def _streamed(
     return Streamed(call, window, source)
 
 
+def _only_async(given: object) -> TypeGuard[AsyncIterable[object]]:
+    return is_async_iterable(given) and not is_iterable(given)
+
+
 def _source(
     verb: str, given: object, name: str, item: Callable[[object], object] | None
 ) -> Input | AsyncInput:
-    if is_async_iterable(given) and not is_iterable(given):
+    if _only_async(given):
         return AsyncInput(given, item)
     return Input([_iterable(verb, 0, given, name)], item)
 
@@ -187,7 +205,8 @@ def _iterable(verb: str, number: int, given: object, name: str = "") -> Iterable
     if hasattr(type(given), "__aiter__"):
         raise TypeError(
             f"{verb}'s {which} must be a plain iterable, got an asynchronous one, {what}. "
-            f"Collect it first: [x async for x in ...]"
+            f"Such a one is read by await {verb}.async_(f, xs) or by "
+            f"async for y in {verb}.iter(f, xs), on its own"
         )
     hint = " Give the function itself first" if callable(given) else ""
     raise TypeError(f"{verb}'s {which} must be iterable, got {what}.{hint}".rstrip("."))

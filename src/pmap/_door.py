@@ -29,7 +29,7 @@ def run(call: Call, settings: Settings) -> list[Any]:
     return _pool.run(call, settings)
 
 
-def start(call: Call, settings: Settings) -> "AsyncResult[list[Any]]":
+def start(call: Call | Streamed, settings: Settings) -> "AsyncResult[list[Any]]":
     """Start `call`; return the handle of its results."""
     _begin(settings)
     from . import _pool

@@ -4,13 +4,13 @@ Which of the two runs is found at run time, and neither is imported for it: who 
 """
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["give_way", "until"]
+__all__ = ["give_way", "in_running_loop", "spawn", "until"]
 
 
 async def until(tell: Callable[[Callable[[], None]], object], seconds: float | None = None) -> None:
@@ -36,6 +36,36 @@ async def give_way() -> None:
         import asyncio
 
         await asyncio.sleep(0)
+
+
+def spawn(f: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
+    """Start a task in the event loop that runs here, and return it.
+
+    Raises:
+        RuntimeError: none of asyncio runs here; trio has no tasks without a nursery.
+    """
+    import asyncio
+
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        loop = None
+    if loop is None or _in_trio():
+        raise RuntimeError(
+            "an asynchronous iterable can only be read where an event loop of asyncio runs; "
+            "elsewhere go through it with `async for y in pmap.iter(f, xs)`"
+        )
+    return loop.create_task(f())
+
+
+def in_running_loop(task: "asyncio.Task[None]") -> bool:
+    """Return whether `task` belongs to the event loop that runs in this thread."""
+    import asyncio
+
+    try:
+        return asyncio.get_running_loop() is task.get_loop()
+    except RuntimeError:
+        return False
 
 
 def _in_trio() -> bool:

@@ -11,7 +11,7 @@ from typing import TypeVar, overload
 
 from typing_extensions import Unpack
 
-from ._call import Call, Streamed, each, each_streamed
+from ._call import Call, Streamed, each, each_async, each_streamed
 from ._door import run, start, stream
 from ._options import Options, Settings
 from ._outcome import Failure
@@ -162,7 +162,7 @@ class Map(Verb[Fail_co]):
     def async_(
         self,
         f: Callable[[A], R],
-        xs: Iterable[A],
+        xs: Iterable[A] | AsyncIterable[A],
         /,
         **options: Unpack[Options],
     ) -> AsyncResult[list[R | Fail_co]]: ...
@@ -231,7 +231,7 @@ class Map(Verb[Fail_co]):
     def async_(
         self,
         f: Callable[..., R],
-        xs: Iterable[object],
+        xs: Iterable[object] | AsyncIterable[object],
         /,
         *more: Iterable[object],
         **options: Unpack[Options],
@@ -247,7 +247,8 @@ class Map(Verb[Fail_co]):
 
         Args:
             f: as in `pmap`.
-            xs: as in `pmap`.
+            xs: as in `pmap`; or an asynchronous iterable, which a task of the running
+                event loop reads (asyncio only).
             *more: as in `pmap`.
             **options: as in `pmap`.
 
@@ -258,7 +259,7 @@ class Map(Verb[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: `f` is no plain function, or an iterable is none. Nothing has started.
         """
-        return start(*self._ask(f, (xs, *more), options))
+        return start(*self._either(each_async(self._name, f, (xs, *more)), options))
 
     @overload
     def iter(

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 
 from ._errors import CancelledError
+from ._eventloop import until
 
 __all__ = ["Pending"]
 
@@ -87,6 +88,11 @@ class Pending:
             if self._told:
                 return True
         return self._event.wait(timeout)
+
+    async def await_end(self) -> None:
+        """Return when it is over, without blocking the event loop."""
+        if not self.over:
+            await until(self.when_over)
 
     def progress(self) -> tuple[int, int]:
         """Return how many items are finished, and how many there are."""

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar, TypeVarTuple, overloa
 
 from . import _call
 from ._call import Call, Streamed
+from ._collected import Collected
 from ._driver import Driver, exiting
 from ._errors import PoolClosedError
 from ._job import Job
@@ -368,8 +369,13 @@ def run(call: Call, settings: Settings) -> list[Any]:
             driver.close()
 
 
-def start(call: Call, settings: Settings) -> AsyncResult[list[Any]]:
+def start(call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
     """Start `call`; return the handle of its results."""
+    if isinstance(call, Streamed):
+        asked = call.call
+        name = f"{asked.verb}({_call.name_of(asked.function)})"
+        collected = Collected(stream(call, settings, ordered=True), name)
+        return AsyncResult(collected, lambda: collected.values)
     job = _submit(call, settings)
     return AsyncResult(job, lambda: job.values)
 

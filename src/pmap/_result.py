@@ -3,7 +3,6 @@
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ._eventloop import until
 from ._pending import Pending
 
 if TYPE_CHECKING:  # only needed when one is asked for
@@ -153,15 +152,13 @@ class AsyncResult(Generic[R_co]):
 
         For those who take nothing else: ``TaskGroup.create_task(later.aget())``.
         """
-        pending = self._pending
-        if not pending.over:
-            try:
-                await until(pending.when_over)
-            except Exception:
-                raise
-            except BaseException:  # the task was cancelled, or timed out
-                pending.cancel()
-                raise
+        try:
+            await self._pending.await_end()
+        except Exception:
+            raise
+        except BaseException:  # the task was cancelled, or timed out
+            self._pending.cancel()
+            raise
         return self.get()
 
     def __await__(self) -> Generator[Any, None, R_co]:

@@ -8,7 +8,7 @@ from typing import TypeVar, TypeVarTuple
 
 from typing_extensions import Unpack
 
-from ._call import Call, star, star_streamed
+from ._call import Call, star, star_async, star_streamed
 from ._door import run, start, stream
 from ._options import Options, Settings
 from ._outcome import Failure
@@ -61,7 +61,7 @@ class StarMap(Verb[Fail_co]):
     def async_(
         self,
         f: Callable[[*Ts], R],
-        rows: Iterable[tuple[*Ts]],
+        rows: Iterable[tuple[*Ts]] | AsyncIterable[tuple[*Ts]],
         /,
         **options: Unpack[Options],
     ) -> AsyncResult[list[R | Fail_co]]:
@@ -74,7 +74,8 @@ class StarMap(Verb[Fail_co]):
 
         Args:
             f: as in `pstarmap`.
-            rows: as in `pstarmap`; read before this returns.
+            rows: as in `pstarmap`, read before this returns; or an asynchronous iterable, as in
+                `pmap_async`.
             **options: as in `pstarmap`.
 
         Returns:
@@ -84,7 +85,7 @@ class StarMap(Verb[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
         """
-        return start(*self._ask(f, rows, options))
+        return start(*self._either(star_async(self._name, f, rows), options))
 
     def iter(
         self,

@@ -113,7 +113,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             except Exception:
                 raise
             except BaseException:  # Ctrl-C: what was asked for is not wanted any more
-                self._drop()
+                self.drop()
                 raise
             finally:
                 self._go_out()
@@ -158,7 +158,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         except Exception:
             raise
         except BaseException:  # the task was cancelled, or timed out
-            self._drop()
+            self.drop()
             raise
         finally:
             self._go_out()
@@ -307,7 +307,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def _failed(self, error: Exception) -> Exception:
         if not self._carry_on:
             self._over = True
-            self._drop()
+            self.drop()
             if _HOW_TO_GO_ON not in getattr(error, "__notes__", ()):
                 error.add_note(_HOW_TO_GO_ON)
         return error
@@ -319,18 +319,18 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
 
         Asking for another result raises `CancelledError` then, unless there was none left.
         """
-        self._drop()
+        self.drop()
         self._driver.await_end(self._flow)
 
     async def aclose(self) -> None:
         """Do what `close` does without blocking the event loop."""
-        self._drop()
+        self.drop()
         if isinstance(self._input, AsyncInput) and not self._inside:
             await self._input.aclose()
-        if not self._flow.over and self._begun:
-            await until(self._flow.when_over)
+        if self._begun:
+            await self._flow.await_end()
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         """Give it up, without waiting for anything. Any thread may do so, and a finaliser."""
         self._closed = True
         self._hand = []

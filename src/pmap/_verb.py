@@ -84,6 +84,12 @@ class Verb(Generic[Fail_co]):
         settings = self._with(options)
         return streamed._replace(call=self._as_set(streamed.call, settings)), settings
 
+    def _either(self, asked: Call | Streamed, options: Options) -> tuple[Call | Streamed, Settings]:
+        if isinstance(asked, Streamed):
+            return self._streamed(asked, options)
+        settings = self._with(options)
+        return self._as_set(asked, settings), settings
+
     # -- what makes the object read like a function --------------------------------------------
 
     def __post_init__(self) -> None:
