@@ -462,7 +462,7 @@ def _failure(error: BaseException) -> Entry:
 # --- the three ways in ---------------------------------------------------------------------------
 
 
-def main(kind: str, fd: int) -> NoReturn:
+def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     """Be a worker, or the template of workers, on the socket `fd`; the process is ours alone."""
     _stay_calm()
     _process.finish_package_on_demand()
@@ -471,8 +471,8 @@ def main(kind: str, fd: int) -> NoReturn:
     if kind == "template":
         from ._template import serve_template
 
-        serve_template(sock, enter_forked)
-    enter_forked(sock)
+        serve_template(sock, lambda own: enter_forked(own, lifeline))
+    enter_forked(sock, lifeline)
 
 
 def _shared_socket() -> socket:
@@ -482,11 +482,13 @@ def _shared_socket() -> socket:
     return public.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined, no-any-return]  # Windows
 
 
-def enter_forked(sock: socket) -> NoReturn:
+def enter_forked(sock: socket, lifeline: int) -> NoReturn:
     """Be a worker in a process that was just forked; never returns into the caller's code."""
     code = 1
     try:
+        _stand_alone()
         _stay_calm()
+        _hold_on(lifeline)
         _process.in_worker = True
         sys.modules["__main__"] = type(sys)("__main__")
         Worker(sock).run()
@@ -512,6 +514,44 @@ def _stay_calm() -> None:
         # Blocked by the caller while the process was started, when a Ctrl-C would have shown a
         # traceback of the interpreter's own start.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _stand_alone() -> None:
+    """Be the head of a process group, so that what an item starts can be ended with the worker."""
+    if hasattr(os, "setsid"):
+        try:
+            os.setsid()
+        except OSError:
+            pass  # it is the head of one already
+        # The terminal is the caller's: reading from it would now stop the process.
+        null = os.open(os.devnull, os.O_RDONLY)
+        if null != 0:
+            os.dup2(null, 0)
+            os.close(null)
+
+
+def _hold_on(lifeline: int) -> None:
+    """Let the end of the caller be the end of this process and of what it started.
+
+    `lifeline` is the reading end of a pipe whose other end only the caller has. When that closes,
+    the kernel itself sends SIGKILL, so it also ends what is busy in C code. Where there is no such
+    thing, the end of the socket shows between two chunks.
+    """
+    if lifeline < 0 or not os.path.exists(f"/proc/self/fd/{lifeline}"):
+        return
+    import fcntl
+
+    # Opened anew: whom the kernel signals is a property of the open file, and each worker's own.
+    own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+    os.close(lifeline)
+    fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    try:
+        if not os.read(own, 1):
+            os._exit(0)  # it closed before the kernel knew that we care
+    except BlockingIOError:
+        pass
 
 
 def _ignore(signum: int, stack: FrameType | None) -> None:

@@ -31,7 +31,8 @@ __all__ = ["Handle", "Template", "default_start_method", "send_arena", "start_fo
 
 _CODE = (
     "import sys; p = type(sys)('pmap'); p.__path__ = [sys.argv[1]]; "
-    "sys.modules['pmap'] = p; from pmap._child import main; main(sys.argv[2], int(sys.argv[3]))"
+    "sys.modules['pmap'] = p; from pmap._child import main; "
+    "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
 _PACKAGE = os.path.dirname(os.path.abspath(_child.__file__))
 
@@ -92,11 +93,10 @@ class _Child:
 
     def kill(self) -> None:
         if self._ended is None:
-            if self._popen is not None:
+            if hasattr(os, "killpg"):
+                _template.kill_group(self.pid or 0)
+            elif self._popen is not None:
                 self._popen.kill()
-            else:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(self.pid or 0, signal.SIGKILL)
 
     def reap(self) -> tuple[bool, int | None]:
         if self._ended is None:
@@ -107,6 +107,10 @@ class _Child:
         return self._ended
 
     def _wait(self) -> int | None:
+        if hasattr(os, "waitid"):
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid or 0, os.WEXITED | os.WNOWAIT)
+                _template.kill_group(self.pid or 0)  # what it left behind, while its id is its own
         if self._popen is not None:
             return self._popen.wait()
         try:
@@ -150,11 +154,17 @@ def start_fork(sock: socket.socket, theirs: socket.socket) -> Handle:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # None or closed; else the child would write it again
             stream.flush()
-    with _sigint_blocked():
-        pid = os.fork()
-        if pid == 0:
-            theirs.close()
-            _child.enter_forked(sock)
+    ours = _lifeline_end()
+    own = os.dup(ours) if ours >= 0 else -1  # a fork closes the one that is its caller's
+    try:
+        with _sigint_blocked():
+            pid = os.fork()
+            if pid == 0:
+                theirs.close()
+                _child.enter_forked(sock, own)
+    finally:
+        if own >= 0:
+            os.close(own)
     return _Child(pid, None)
 
 
@@ -215,9 +225,8 @@ class Template:
 
     def kill(self, pid: int) -> None:
         """End a worker. The template does it: it knows the pid is still that worker's."""
-        if not self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        if not self.alive:  # nobody reaps it but init, and its group is its own while it lives
+            _template.kill_group(pid)
             return
         with contextlib.suppress(OSError):
             self.sock.sendall(_template.REQUEST.pack(_template.KILL, pid))
@@ -296,14 +305,36 @@ def _interpreter(kind: str, sock: socket.socket) -> "subprocess.Popen[bytes]":
     flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
     command = [sys.executable, *flags, "-P", "-c", _CODE, _PACKAGE, kind]
     if sys.platform == "win32":  # a socket is no descriptor there: it is shared through stdin
-        popen = subprocess.Popen([*command, "-1"], stdin=subprocess.PIPE)
+        popen = subprocess.Popen([*command, "-1", "-1"], stdin=subprocess.PIPE)
         assert popen.stdin is not None
         with popen.stdin as stdin:
             stdin.write(sock.share(popen.pid))
         return popen
-    command.append(str(sock.fileno()))
+    lifeline = _lifeline_end()
+    command += [str(sock.fileno()), str(lifeline)]
+    fds = [sock.fileno(), lifeline] if lifeline >= 0 else [sock.fileno()]
     with _sigint_blocked():
-        return subprocess.Popen(command, pass_fds=[sock.fileno()], stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
+
+
+# The two ends of a pipe through which nothing ever goes: that the writing end is closed tells
+# workers that this process is gone (see `_child`). There is one for all.
+_lifeline: list[int] = []
+
+
+def _lifeline_end() -> int:
+    """Return the end that workers get, or -1 where that does not work."""
+    if sys.platform != "linux":
+        return -1
+    if not _lifeline:
+        _lifeline.extend(os.pipe())
+    return _lifeline[0]
+
+
+def _drop_lifeline() -> None:
+    """Close the pipe in a fork: the end of the caller must not wait for the end of that."""
+    while _lifeline:
+        os.close(_lifeline.pop())
 
 
 @contextlib.contextmanager
@@ -348,6 +379,7 @@ def _abandon_ahead() -> None:
 atexit.register(_close_ahead)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_ahead)
+    os.register_at_fork(after_in_child=_drop_lifeline)
 
 
 def send_arena(sock: socket.socket) -> _arena.Arena | None:

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-__all__ = ["EXITED", "FAILED", "FORK", "FORKED", "KILL", "REQUEST", "serve_template"]
+__all__ = [
+    "EXITED",
+    "FAILED",
+    "FORK",
+    "FORKED",
+    "KILL",
+    "REQUEST",
+    "kill_group",
+    "serve_template",
+]
 
 REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; KILL: its pid)
 FORK, KILL = 0, 1
@@ -62,12 +71,12 @@ def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> 
                 report = _fork(sock, number, fd, enter_forked, children, wake_read, wake_write)
                 sock.sendall(frame(report))
             elif number in children:
-                os.kill(number, signal.SIGKILL)
+                kill_group(number)
     except (ConnectionError, BrokenPipeError):
         pass  # the caller is gone, as below
     finally:
         for pid in children:
-            os.kill(pid, signal.SIGKILL)
+            kill_group(pid)
         for pid in children:
             os.waitpid(pid, 0)
         os._exit(0)
@@ -113,9 +122,31 @@ def _drain(fd: int) -> None:
 def _reap(children: set[int]) -> list[tuple[int, int]]:
     gone: list[tuple[int, int]] = []
     while children:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid == 0:
+        pid = _ended()
+        if not pid:
             break
+        _, status = os.waitpid(pid, 0)
         children.discard(pid)
         gone.append((pid, os.waitstatus_to_exitcode(status)))
     return gone
+
+
+def _ended() -> int:
+    """Return a worker that has ended and is not reaped, or 0; what it left behind is ended."""
+    info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if info is None:
+        return 0
+    kill_group(info.si_pid)  # while it is not reaped, its id is nobody else's
+    return info.si_pid
+
+
+def kill_group(pid: int) -> None:
+    """End a worker and what it started; only for a child that was not reaped."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # it is no head of a group yet; or, on macOS, it has ended
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass

@@ -361,25 +361,10 @@ def test_idle_workers_do_not_outlive_their_caller(
 
 
 @KILLED
-@pytest.mark.parametrize(
-    "method",
-    [
-        "forkserver",
-        *(
-            pytest.param(
-                method,
-                marks=pytest.mark.xfail(
-                    reason="a busy worker without a template looks only between two chunks"
-                ),
-            )
-            for method in ("spawn", "fork")
-        ),
-    ],
-)
 def test_busy_workers_do_not_outlive_their_caller(
-    method: str, number: signal.Signals, tmp_path: Path
+    start_method: "StartMethod", number: signal.Signals, tmp_path: Path
 ) -> None:
-    kill_the_caller(tmp_path, program(method, BUSY), number)
+    kill_the_caller(tmp_path, program(start_method, BUSY), number)
 
 
 def lives(pid: int) -> bool:
