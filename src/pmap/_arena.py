@@ -11,6 +11,12 @@ The arena begins with `_WORDS` 64-bit words::
     HOW      how those are noted: NOTHING, RECORDS, or the lane of ints or of floats
     COUNT    RECORDS: how many are whole; a lane: how many slots it has
     MARK     what an empty slot of a lane holds
+    TURN     how many items of the chunk have begun; ALL where that is not kept
+    SINCE    when the last of them began, as a double
+    HALT     the caller wants that no other begins
+
+The last three serve where items may not run for longer than some time. Behind all that, `STACK`
+bytes are for what a worker can say of its stack when it is ended.
 
 *Records* are marshalled entries one behind the other; the count is raised when a record is whole.
 A *lane* is an array of 64-bit slots, filled with a mark beforehand; writing a slot is one aligned
@@ -28,6 +34,9 @@ import marshal
 import mmap
 import os
 import sys
+from time import monotonic, sleep
+
+from ._bare import allocate_lock
 
 TYPE_CHECKING = False  # see `_bare`
 if TYPE_CHECKING:
@@ -35,14 +44,16 @@ if TYPE_CHECKING:
 
     from ._wire import Entry
 
-__all__ = ["LANES", "LANE_SLOTS", "Arena"]
+__all__ = ["LANES", "LANE_SLOTS", "SIZE", "STACK", "Arena"]
 
-_WORDS = 5
-_SERIAL, _SENT, _HOW, _COUNT, _MARK = range(_WORDS)
+_WORDS = 8
+_SERIAL, _SENT, _HOW, _COUNT, _MARK, _TURN, _SINCE, _HALT = range(_WORDS)
 _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
+_ALL = (1 << 64) - 1
 
 SIZE: Final = 1 << 16  # bytes: enough for some thousand small results between two messages
+STACK: Final = 1 << 13  # bytes behind these
 LANE_SLOTS: Final = (SIZE - _START) // 8
 
 # The types that have a lane, and the format of its slots.
@@ -56,6 +67,7 @@ class Arena:
         self._memory = memory
         self._view = memoryview(memory)
         self._head = self._view[:_START].cast("Q")
+        self._times = self._view[:_START].cast("d")
         self._ints = self._view[_START : _START + 8 * LANE_SLOTS].cast("q")
         self._floats = self._view[_START : _START + 8 * LANE_SLOTS].cast("d")
         self._marks = b""  # made when first needed
@@ -65,17 +77,40 @@ class Arena:
         self._ints.release()
         self._floats.release()
         self._head.release()
+        self._times.release()
         self._view.release()
         self._memory.close()
 
     # --- the worker's side ---------------------------------------------------------------------
 
-    def begin(self, serial: int) -> None:
-        """Note that the chunk `serial` has begun, and nothing of it is finished."""
+    def begin(self, serial: int, in_turn: bool) -> None:
+        """Note that the chunk `serial` has begun, and nothing of it is finished.
+
+        `in_turn`: `turn` will say which items begin; else all of it counts as begun.
+        """
         head = self._head
         head[_HOW] = _NOTHING  # first, or the old results would be taken for this chunk's
         head[_SENT] = 0
+        head[_TURN] = 0 if in_turn else _ALL
         head[_SERIAL] = serial
+
+    def turn(self, number: int) -> None:
+        """Note that item `number` of the chunk, counted from 1, begins; wait if none is to begin.
+
+        The caller sets HALT and then looks whether TURN is still what it was; here TURN is set and
+        then HALT looked at. So one of the two sees the other, and no item that has begun just now
+        is ended in place of the one before it.
+        """
+        head = self._head
+        while True:
+            self._times[_SINCE] = monotonic()
+            head[_TURN] = number
+            _fence()
+            if not head[_HALT]:
+                return
+            head[_TURN] = number - 1  # it has not begun
+            while head[_HALT]:  # until the caller ends this process, or thinks better of it
+                sleep(0.001)
 
     def records(self, sent: int) -> None:
         """Note results as records from now on; `sent` of the chunk's were sent as messages."""
@@ -88,10 +123,10 @@ class Arena:
 
     def record(self, data: bytes, count: int) -> bool:
         """Note a record, the one that makes them `count`; return whether there was room."""
-        try:
-            self._memory.write(data)
-        except ValueError:
+        memory = self._memory
+        if memory.tell() + len(data) > SIZE:
             return False
+        memory.write(data)
         self._head[_COUNT] = count
         return True
 
@@ -116,6 +151,32 @@ class Arena:
 
     # --- the caller's side ---------------------------------------------------------------------
 
+    def look(self, serial: int, limit: float) -> tuple[float, bool] | None:
+        """Return when the last item to begin of a chunk did so, and whether it is held.
+
+        It is held, so that none begins behind it, if it runs for longer than `limit` seconds.
+
+        Args:
+            serial: of the chunk that the worker holds first.
+            limit: in seconds.
+
+        Returns:
+            None if the chunk has not begun.
+        """
+        head = self._head
+        while head[_SERIAL] == serial and head[_TURN]:
+            turn, since = head[_TURN], self._times[_SINCE]
+            if head[_TURN] != turn:
+                continue  # another one began between the two reads
+            if monotonic() - since < limit:
+                return since, False
+            head[_HALT] = 1
+            _fence()
+            if head[_SERIAL] == serial and head[_TURN] == turn:
+                return since, True
+            head[_HALT] = 0
+        return None
+
     def salvage(self, serial: int, received: int) -> tuple[bool, list[Entry]]:
         """Read what a dead worker left.
 
@@ -124,9 +185,10 @@ class Arena:
             received: how many results of that chunk came as messages.
 
         Returns:
-            Whether the chunk had begun, and the results that were finished and not sent.
+            Whether an item that is not finished had begun, and the results that were finished and
+            not sent.
         """
-        begun, sent, how, count, mark = self._head
+        begun, sent, how, count, mark, turn, _, _ = self._head
         if begun != serial:
             return False, []
         entries: list[Entry] = []
@@ -140,4 +202,20 @@ class Arena:
             lane = self._ints if how == _INTS else self._floats
             entries = list(lane[: len(slots)])
         # It may have died between sending results and noting that they were sent.
-        return True, entries[max(0, received - sent) :]
+        entries = entries[max(0, received - sent) :]
+        return turn > received + len(entries), entries
+
+    def last_words(self) -> str:
+        """Return what a worker said of its stack, or nothing."""
+        text = bytes(self._view[SIZE:]).rstrip(b"\0").decode(errors="replace")
+        _, _, stack = text.partition("(most recent call first):\n")
+        return stack
+
+
+def _fence() -> None:
+    """Let no processor put what was stored before this behind what is loaded after it."""
+    with _lock:  # an atomic exchange, which every processor that Python runs on takes for a fence
+        pass
+
+
+_lock = allocate_lock()

@@ -11,6 +11,7 @@ import struct
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    from _thread import allocate_lock
     from collections import deque
     from contextvars import Context, ContextVar
     from pickle import dumps, loads
@@ -23,10 +24,11 @@ else:
         from _contextvars import Context, ContextVar
         from _pickle import dumps, loads
         from _socket import SOL_SOCKET, socket
-        from _thread import RLock
+        from _thread import RLock, allocate_lock
         from _thread import _local as local
     except ImportError:
         import signal
+        from _thread import allocate_lock
         from collections import deque
         from contextvars import Context, ContextVar
         from pickle import dumps, loads
@@ -42,6 +44,7 @@ __all__ = [
     "Context",
     "ContextVar",
     "RLock",
+    "allocate_lock",
     "deque",
     "dumps",
     "loads",

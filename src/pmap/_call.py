@@ -54,6 +54,9 @@ class Call(NamedTuple):
         chunksize: how many items travel in one message; None: adaptive.
         kill: when the call is cancelled, items that run are ended by killing their workers.
         at_once: the items of a chunk all begin when it does.
+        timeout: seconds that an item may run; None: as long as it takes.
+        retries: seconds to wait before each further try of an item that failed.
+        retry_on: the types of errors after which there is another try.
     """
 
     verb: str
@@ -65,6 +68,9 @@ class Call(NamedTuple):
     chunksize: int | None = None
     kill: bool = True
     at_once: bool = False
+    timeout: float | None = None
+    retries: tuple[float, ...] = ()
+    retry_on: tuple[type[BaseException], ...] = ()
 
 
 def each(verb: str, function: object, iterables: tuple[object, ...]) -> Call:

@@ -19,6 +19,7 @@ cannot be had, each result is a message of its own.
 
 from __future__ import annotations
 
+import faulthandler
 import marshal
 import mmap
 import os
@@ -67,7 +68,8 @@ _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much 
 # Messages to a worker. The words behind each are its fields.
 SETUP = 0  # world, argv, pickled (initializer, initargs) or None
 # job, pickled (function, kind), pickled context variables with values, stop at failure,
-# functions by value, all items of a chunk at once, world (None: that of the job before)
+# functions by value, all items of a chunk at once, seconds that an item may run or None,
+# world (None: that of the job before)
 JOB = 1
 CHUNK = 2  # job, serial, entries (or start, stop and step of a range)
 FORGET = 3  # job
@@ -89,6 +91,7 @@ class _Job:
         stop: bool,
         by_value: bool,
         at_once: bool,
+        timeout: float | None,
         world: World,
     ) -> None:
         self.data: bytes | None = data
@@ -96,13 +99,14 @@ class _Job:
         self.stop = stop
         self.by_value = by_value
         self.at_once = at_once
+        self.timeout = timeout
         self.world = world
         self.call: Callable[[object], object] | None = None
         self.coroutine: Callable[[object], Any] | None = None  # of an item, if they run at once
         self.context: Context | None = None
         # The type of the results while they all have one that has a lane; None: not known yet.
         self.lane: type | None = None
-        self.mixed = False
+        self.mixed = timeout is not None  # a lane leaves no time to note when each item begins
 
     def load(self) -> Callable[[object], object]:
         """Return the function as one of one argument; loads it when first asked."""
@@ -182,7 +186,9 @@ class Worker:
         data, fd = receive_with_fd(self._socket, 4)
         if fd is not None:
             self._arena = Arena(mmap.mmap(fd, int.from_bytes(data, "little")))
-            os.close(fd)
+            # What it says of the stack when it crashes, or is ended, goes behind the arena; it does
+            # so in C, also while something holds the interpreter's lock.
+            faulthandler.enable(file=fd)
 
     def _set_up(self) -> bool:
         message = self._next()
@@ -233,9 +239,11 @@ class Worker:
 
     def _take(self, message: Message) -> None:
         if message[0] == JOB:
-            _, job, data, variables, stop, by_value, at_once, world = message
+            _, job, data, variables, stop, by_value, at_once, timeout, world = message
             self._told_world = self._told_world if world is None else world
-            self._jobs[job] = _Job(data, variables, stop, by_value, at_once, self._told_world)
+            self._jobs[job] = _Job(
+                data, variables, stop, by_value, at_once, timeout, self._told_world
+            )
         elif message[0] == FORGET:
             self._jobs.pop(message[1], None)
         elif message[0] == CHUNK:
@@ -247,10 +255,11 @@ class Worker:
             if job not in self._jobs or (self._inbox and self._void(job)):
                 self._send((RESULTS, serial, [], True, 0.0))
             else:
-                if self._arena is None:
+                in_turn = self._jobs[job].timeout is not None
+                if self._arena is not None:
+                    self._arena.begin(serial, in_turn)
+                elif not in_turn:
                     self._send((BEGUN, serial))
-                else:
-                    self._arena.begin(serial)
                 self._run_chunk(self._jobs[job], serial, items)
 
     def _run_chunk(self, job: _Job, serial: int, entries: Sequence[Entry]) -> None:
@@ -302,6 +311,8 @@ class Worker:
         serial: int,
         entries: Sequence[Entry],
     ) -> Unsent:
+        if job.timeout is not None and (len(entries) == 1 or job.at_once):
+            self.turn(serial, len(entries))
         if len(entries) == 1:
             # Nothing to note: until its message is sent, the item is the one in hand.
             result = self.one(job, call, entries[0])[0]
@@ -322,11 +333,20 @@ class Worker:
         for entry in entries:
             if results:
                 self.send_results(serial, results)  # before the next item begins
+            if job.timeout is not None and not job.at_once:
+                self.turn(serial, 0)
             result, failed = self.one(job, call, entry)
             results = [result]
             if failed and job.stop:
                 break
         return results
+
+    def turn(self, serial: int, number: int) -> None:
+        """Note that item `number` of a chunk, counted from 1, begins."""
+        if self._arena is not None:
+            self._arena.turn(number)
+        else:
+            self._send((BEGUN, serial))
 
     def send_results(self, serial: int, results: Unsent) -> None:
         """Send results of a chunk that goes on."""
@@ -392,7 +412,10 @@ class _Run:
         one = self._worker.one
         self._arena.records(self._sent)
         results: list[Entry] = []
+        in_turn = job.timeout is not None and not job.at_once
         for entry in islice(self._entries, self._sent, None):
+            if in_turn:
+                self._arena.turn(self._sent + len(results) + 1)
             result, failed = one(job, call, entry)
             results.append(result)
             if (failed and job.stop) or not record(pack(result), len(results)):

@@ -24,7 +24,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import _scheduler as s
@@ -34,6 +34,7 @@ from ._errors import (
     InterruptedPoolError,
     PmapError,
     PoolClosedError,
+    TaskTimeout,
     TransportError,
     WorkerLost,
     WorkerStartError,
@@ -41,6 +42,7 @@ from ._errors import (
 from ._flow import Flow
 from ._input import Window
 from ._job import Job
+from ._outcome import readable_stack, tried, with_stack
 from ._record import describe
 from ._work import Work
 from .backends import Backend, Finished, Gone, Happening, Ready
@@ -272,7 +274,16 @@ class Driver:
         self._jobs[job.work.number] = job
         self._handle(
             s.JobSubmitted(
-                job.work.number, job.total, call.chunksize, call.collect, call.stop, open
+                job.work.number,
+                job.total,
+                call.chunksize,
+                call.collect,
+                call.stop,
+                open,
+                call.timeout,
+                call.retries,
+                issubclass(WorkerLost, call.retry_on),
+                issubclass(TaskTimeout, call.retry_on),
             )
         )
 
@@ -352,11 +363,14 @@ class Driver:
         if isinstance(happening, Finished):
             worker, work, start, values, failures, last, elapsed = happening
             job = self._jobs.get(work.number)
-            count = len(values)  # what is filled in is the job's to change
-            if job is not None:
-                job.fill(start, values, failures)
             failed = tuple([start + offset for offset in failures]) if failures else ()
-            self._handle(s.ItemsFinished(worker, count, failed, elapsed, last))
+            event = s.ItemsFinished(worker, len(values), failed, elapsed, last)
+            if job is not None and failures and work.call.retries:
+                self._handle_failures(event, job, start, values, failures)
+            else:
+                if job is not None:
+                    job.fill(start, values, failures)
+                self._handle(event)
             if isinstance(job, Flow):
                 job.cost, job.ahead = self._scheduler.outlook(work.number)
         elif isinstance(happening, Ready):
@@ -367,8 +381,37 @@ class Driver:
                 self._start_failure = happening
             self._handle(s.WorkerGone(happening.worker, happening.begun))
 
+    def _handle_failures(
+        self,
+        event: s.ItemsFinished,
+        job: Job,
+        start: int,
+        values: list[Any],
+        failures: Mapping[int, Exception],
+    ) -> None:
+        """Take in results of which some failed, and may be tried again."""
+        may = [o for o, e in failures.items() if isinstance(e, job.work.call.retry_on)]
+        event = event._replace(again=frozenset([start + offset for offset in may]))
+        commands = self._scheduler.handle(event, time.monotonic())
+        holes = sorted([c.item - start for c in commands if isinstance(c, s.RetryItem)])
+        at = 0
+        for hole in [*holes, len(values)]:
+            part = {
+                offset - at: tried(error, job.tried.get(start + offset, 0) + 1)
+                for offset, error in failures.items()
+                if at <= offset < hole
+            }
+            if hole > at:
+                job.fill(start + at, values[at:hole], part)
+            at = hole + 1
+        self._obey(commands)
+
     def _handle(self, event: s.Event) -> None:
-        for command in self._scheduler.handle(event):
+        now = time.monotonic() if self._scheduler.timed else 0.0
+        self._obey(self._scheduler.handle(event, now))
+
+    def _obey(self, commands: list[s.Command]) -> None:
+        for command in commands:
             self._carry_out[type(command)](*command)
         if self._closed and not self._scheduler.busy and not self._ended.is_set():
             self._ended.set()
@@ -381,7 +424,9 @@ class Driver:
             s.SendChunk: self._send,
             s.StartWorker: self.backend.start,
             s.StopWorker: self.backend.stop,
-            s.KillWorker: self.backend.kill,
+            s.KillWorker: self._kill,
+            s.Look: self._look,
+            s.RetryItem: self._retry,
             s.ForgetJob: self._forget,
             s.LoseItem: self._lose,
             s.FinishJob: self._finish,
@@ -394,9 +439,21 @@ class Driver:
     def _forget(self, worker: int, number: int) -> None:
         self.backend.forget(worker, self._jobs[number].work)
 
-    def _lose(self, number: int, index: int, worker: int) -> None:
+    def _kill(self, worker: int, gently: bool) -> None:
+        (self.backend.abort if gently else self.backend.kill)(worker)
+
+    def _look(self, worker: int, limit: float) -> None:
+        since, held = self.backend.look(worker, limit) or (None, False)
+        self._handle(s.ItemRuns(worker, since, held))
+
+    def _retry(self, number: int, index: int) -> None:
         job = self._jobs[number]
-        job.lose(index, self._lost(job, index))
+        job.tried[index] = job.tried.get(index, 0) + 1
+
+    def _lose(self, number: int, index: int, worker: int, overdue: bool) -> None:
+        job = self._jobs[number]
+        error = self._overdue(job, index) if overdue else self._lost(job, index)
+        job.lose(index, tried(error, job.tried.get(index, 0) + 1))
 
     def _finish(self, number: int, failed: int | None) -> None:
         job = self._jobs.pop(number)
@@ -409,10 +466,22 @@ class Driver:
         job.error = self._cancelled(job) if cancelled else self._unstarted()
         self._over.append(job)
 
+    def _overdue(self, job: Job, index: int) -> Exception:
+        item = job.work.item(index)
+        stack = readable_stack(self._gone.stack if self._gone else "")
+        error = TaskTimeout(
+            limit=job.work.call.timeout or 0.0,
+            function=item.function,
+            index=index,
+            input=item.input,
+            stack=stack,
+        )
+        return with_stack(error, stack)
+
     def _lost(self, job: Job, index: int) -> Exception:
         item = job.work.item(index)
         gone = self._gone
-        return WorkerLost(
+        error = WorkerLost(
             pid=(gone.pid if gone else None) or 0,
             exitcode=gone.exitcode if gone else None,
             begun=gone is None or gone.begun > 0,
@@ -420,6 +489,7 @@ class Driver:
             index=index,
             input=item.input,
         )
+        return with_stack(error, readable_stack(gone.stack if gone else ""))
 
     def _cancelled(self, job: Job) -> Exception:
         why = "its pool was terminated" if self._closed else "it was cancelled"
@@ -469,7 +539,11 @@ class Driver:
     def _lead(self, reached: Callable[[], bool]) -> None:
         self._enter_books()
         while not reached():
-            self._enter_books(self.backend.poll(None))
+            alarm = self._scheduler.alarm
+            wait = None if alarm is None else max(0.0, alarm - time.monotonic())
+            self._enter_books(self.backend.poll(wait))
+            if alarm is not None and alarm <= time.monotonic():
+                self._post(lambda: self._handle(s.Tick()))
         self._last_used = time.monotonic()
 
     def _leave_work(self) -> None:

@@ -8,6 +8,7 @@ PmapError                      all of them; a RuntimeError
 ├── InterruptedPoolError       a signal's exception struck inside the pool's bookkeeping
 └── ItemError                  one item has no result; knows function, index and input
     ├── WorkerLost             its worker process died
+    ├── TaskTimeout            it ran for longer than it may (also a TimeoutError)
     ├── ControlFlowError       it raised SystemExit, KeyboardInterrupt, StopIteration, ...
     └── TransportError         something could not cross between the processes
 
@@ -27,6 +28,7 @@ __all__ = [
     "OptionError",
     "PmapError",
     "PoolClosedError",
+    "TaskTimeout",
     "TransportError",
     "WorkerLost",
     "WorkerStartError",
@@ -147,6 +149,30 @@ class WorkerLost(ItemError):
         super().__init__(
             f"the worker process {pid} {how_it_ended(exitcode)} {when} item {index}, "
             f"{function}({input}). {_advice(exitcode)}",
+            function=function,
+            index=index,
+            input=input,
+        )
+
+
+class TaskTimeout(ItemError, TimeoutError):
+    """The item ran for longer than it may, and was ended.
+
+    Where it was is told by its ``__cause__``, if that could be had.
+
+    Attributes:
+        limit: how long it may run, in seconds.
+        stack: where it was, as text; empty if it could not say.
+    """
+
+    def __init__(
+        self, *, limit: float, function: str, index: int, input: str, stack: str = ""
+    ) -> None:
+        self.limit = limit
+        self.stack = stack
+        super().__init__(
+            f"item {index}, {function}({input}), ran for longer than its timeout of {limit:g} s "
+            "and was ended",
             function=function,
             index=index,
             input=input,

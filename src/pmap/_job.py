@@ -23,6 +23,7 @@ class Job(Pending):
         # Any: what they are is known to the caller's types only.
         self.values: list[Any] = [None] * self.total
         self.failures: dict[int, Exception] = {}
+        self.tried: dict[int, int] = {}  # items that are tried again, by how often they failed
         self._cancel_me = cancel
 
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
@@ -53,4 +54,5 @@ class Job(Pending):
         text = remote if isinstance(remote, str) else ""
         if not text and error.__traceback__ is not None:
             text = format_traceback(error)
-        return Failure(error, index, item.function, item.input, text.strip().strip('"').strip())
+        text = text.strip().strip('"').strip()
+        return Failure(error, index, item.function, item.input, text, self.tried.get(index, 0) + 1)

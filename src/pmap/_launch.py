@@ -59,6 +59,10 @@ class Handle(Protocol):
         """End it by SIGKILL (TerminateProcess on Windows)."""
         ...
 
+    def abort(self) -> None:
+        """End it by SIGABRT, upon which it says where it was; or as `kill` does."""
+        ...
+
     def reap(self) -> tuple[bool, int | None]:
         """Return whether it is known to have ended, and its exit code if that is known.
 
@@ -97,6 +101,12 @@ class _Child:
                 _template.kill_group(self.pid or 0)
             elif self._popen is not None:
                 self._popen.kill()
+
+    def abort(self) -> None:
+        if self._ended is None and self.pid is not None and hasattr(signal, "SIGABRT"):
+            _no_core(self.pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGABRT)
 
     def reap(self) -> tuple[bool, int | None]:
         if self._ended is None:
@@ -141,6 +151,14 @@ def _pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError:
         return None
+
+
+def _no_core(pid: int) -> None:
+    """Let a process that we end leave no core file: nothing is wrong with the interpreter."""
+    with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
+        import resource
+
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
 def start_spawn(sock: socket.socket) -> Handle:
@@ -231,6 +249,11 @@ class Template:
         with contextlib.suppress(OSError):
             self.sock.sendall(_template.REQUEST.pack(_template.KILL, pid))
 
+    def abort(self, pid: int) -> None:
+        """Let a worker say where it is, and end."""
+        with contextlib.suppress(OSError):
+            self.sock.sendall(_template.REQUEST.pack(_template.ABORT, pid))
+
     def lost(self) -> list[int]:
         """Take in that the template is no more; return the numbers of workers it never started.
 
@@ -283,6 +306,11 @@ class _Forked:
         self.killed = True  # if there is no pid yet, when it comes
         if self.pid is not None and not self.ended:
             self._template.kill(self.pid)
+
+    def abort(self) -> None:
+        if self.pid is not None and not self.ended:
+            _no_core(self.pid)
+            self._template.abort(self.pid)
 
     def reap(self) -> tuple[bool, int | None]:
         if not self.ended:
@@ -387,7 +415,7 @@ def send_arena(sock: socket.socket) -> _arena.Arena | None:
 
     Without it each result is a message of its own.
     """
-    size = _arena.SIZE.to_bytes(4, "little")
+    size = _arena.SIZE + _arena.STACK
     try:
         fd = os.memfd_create("pmap", os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else -1
     except OSError:
@@ -396,9 +424,10 @@ def send_arena(sock: socket.socket) -> _arena.Arena | None:
         sock.sendall(bytes(4))
         return None
     try:
-        os.ftruncate(fd, _arena.SIZE)
-        arena = _arena.Arena(mmap.mmap(fd, _arena.SIZE))
-        socket.send_fds(sock, [size], [fd])
+        os.ftruncate(fd, size)
+        arena = _arena.Arena(mmap.mmap(fd, size))
+        os.lseek(fd, _arena.SIZE, os.SEEK_SET)  # where the worker writes its last words
+        socket.send_fds(sock, [size.to_bytes(4, "little")], [fd])
     finally:
         os.close(fd)
     return arena

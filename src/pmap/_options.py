@@ -9,12 +9,12 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from operator import index
-from typing import Any, Final, SupportsIndex, TypeAlias, get_args
+from typing import Any, Final, SupportsFloat, SupportsIndex, TypeAlias, get_args
 
 # typing's own TypedDict knows closed= only from Python 3.15 on.
 from typing_extensions import TypedDict
 
-from ._errors import OptionError
+from ._errors import OptionError, TaskTimeout, WorkerLost
 from ._types import Backend, GivenPool, StartMethod, is_iterable
 
 __all__ = ["CallOptions", "Options", "Settings", "WorkerOptions", "cpu_count", "merge"]
@@ -55,6 +55,50 @@ def _one_of(words: tuple[str, ...], meaning_of_none: str = "") -> Check:
         )
 
     return check
+
+
+def _seconds(value: object) -> float | None:
+    """Return `value` as a number of seconds, or None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, SupportsFloat):
+        return None
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if math.isnan(seconds) else seconds
+
+
+def _timeout(name: str, value: object) -> float | None:
+    seconds = _seconds(value)
+    if value is None or (seconds is not None and seconds > 0):
+        return None if seconds == math.inf else seconds
+    raise OptionError(
+        name, value, f"{name} is a number of seconds > 0, or None: an item may run for ever"
+    )
+
+
+def _retries(name: str, value: object) -> tuple[float, ...]:
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool) and index(value) >= 0:
+        return (0.0,) * index(value)
+    if is_iterable(value) and not isinstance(value, str | bytes):
+        given = [_seconds(delay) for delay in value]
+        delays = tuple([delay for delay in given if delay is not None and 0 <= delay < math.inf])
+        if len(delays) == len(given):
+            return delays
+    raise OptionError(
+        name,
+        value,
+        f"{name} is how often a failed item is tried again, an int >= 0, or the seconds to wait "
+        "before each further try, as (0.1, 1.0)",
+    )
+
+
+def _retry_on(name: str, value: object) -> tuple[type[BaseException], ...]:
+    given: tuple[object, ...] = tuple(value) if isinstance(value, tuple | list) else (value,)
+    kinds = tuple([k for k in given if isinstance(k, type) and issubclass(k, Exception)])
+    if len(kinds) == len(given):
+        return kinds
+    raise OptionError(name, value, f"{name} is a class of exceptions, or a tuple of such classes")
 
 
 def _yes_or_no(name: str, value: object) -> bool:
@@ -116,6 +160,11 @@ class CallOptions:
         default=None, metadata={"check": _count("a few chunks for each worker")}
     )
     kill_on_cancel: bool = field(default=True, metadata={"check": _yes_or_no})
+    timeout: float | None = field(default=None, metadata={"check": _timeout})
+    retries: tuple[float, ...] = field(default=(), metadata={"check": _retries})
+    retry_on: tuple[type[BaseException], ...] = field(
+        default=(WorkerLost, TaskTimeout), metadata={"check": _retry_on}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +195,14 @@ class Options(TypedDict, total=False, closed=True):
         kill_on_cancel: whether a call that is cancelled, or a stream that is left, ends the items
             that run by killing their workers. If False, they run to their end and nobody hears
             of it.
+        timeout: how many seconds an item may run; time that it waits does not count. One that runs
+            for longer is ended by killing its worker, whatever it does, and costs a `TaskTimeout`.
+            None: for ever. Items that run in this very process cannot be ended: a thread is left
+            to itself, and the serial backend takes no notice.
+        retries: how often an item that failed is tried again; or the seconds to wait before each
+            further try, as ``(0.1, 1.0, 10.0)``.
+        retry_on: after which errors there is another try: a class of exceptions, or several. Not
+            the function's own, if nothing else is said: lost workers and timeouts.
     """
 
     pool: GivenPool | None
@@ -158,6 +215,9 @@ class Options(TypedDict, total=False, closed=True):
     chunksize: int | None
     buffersize: int | None
     kill_on_cancel: bool
+    timeout: float | None
+    retries: int | Iterable[float]
+    retry_on: type[Exception] | tuple[type[Exception], ...]
 
 
 def _checks(fields_of: tuple[Field[Any], ...]) -> dict[str, Check]:

@@ -1,5 +1,6 @@
 """What came of one item, at the caller: the exception to raise, or a failure as a value."""
 
+import os
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,7 +18,17 @@ from ._record import (
 )
 from ._wire import loads
 
-__all__ = ["Failure", "Item", "restore", "settle", "unloaded_result", "unsent_argument"]
+__all__ = [
+    "Failure",
+    "Item",
+    "readable_stack",
+    "restore",
+    "settle",
+    "tried",
+    "unloaded_result",
+    "unsent_argument",
+    "with_stack",
+]
 
 E = TypeVar("E", bound=BaseException)
 
@@ -41,6 +52,7 @@ class Failure:
         function: the name of the function.
         input: a short repr of the item.
         traceback: the traceback in the worker, as text; empty where there was none.
+        attempts: how often it was tried.
     """
 
     error: Exception
@@ -48,6 +60,7 @@ class Failure:
     function: str
     input: str
     traceback: str
+    attempts: int = 1
 
     def __repr__(self) -> str:
         text = " ".join(safe(str, self.error).split())
@@ -130,6 +143,33 @@ def unloaded_result(error: BaseException, item: Item) -> Exception:
     return wrapped
 
 
+def readable_stack(text: str) -> str:
+    """Return what a dying worker said of its stack as a traceback has it: the innermost last.
+
+    Frames of pmap itself, which are the outermost, are left out.
+    """
+    frames: list[str] = []
+    for line in text.splitlines():
+        if not line.startswith("  File "):
+            break  # the next thread, or the extension modules
+        if f"{os.sep}pmap{os.sep}_" in line:
+            break
+        frames.append(line)
+    return "\n".join(["Stack (most recent call last):", *reversed(frames)]) if frames else ""
+
+
+def with_stack(error: E, stack: str) -> E:
+    """Return `error` with the stack that its item was in as its cause."""
+    return _with_trace(error, stack)
+
+
+def tried(error: Exception, attempts: int) -> Exception:
+    """Return `error` with a note that says how often its item was tried."""
+    if attempts > 1:
+        _add_note(error, f"pmap: tried {attempts} times")
+    return error
+
+
 def _transport(what: str, side: str, why: str, item: Item) -> Exception:
     return TransportError(
         what, side, why, function=item.function, index=item.index, input=item.input
@@ -137,13 +177,16 @@ def _transport(what: str, side: str, why: str, item: Item) -> Exception:
 
 
 def _with_note(error: Exception, item: Item) -> Exception:
-    note = f"pmap: item {item.index}, {item.function}({item.input})"
+    _add_note(error, f"pmap: item {item.index}, {item.function}({item.input})")
+    return error
+
+
+def _add_note(error: Exception, note: str) -> None:
     try:
         if note not in getattr(error, "__notes__", ()):  # it may be raised for an item twice
             error.add_note(note)
     except Exception:
-        vars(error).setdefault("__notes__", [note])  # a frozen dataclass, say, takes none so
-    return error
+        vars(error).setdefault("__notes__", []).append(note)  # a frozen dataclass, say
 
 
 def _with_trace(error: E, trace: str) -> E:

@@ -1,25 +1,29 @@
 """Which chunk goes to which worker: a pure state machine, events in, commands out.
 
-It knows no process, thread, clock, pipe or pickle. The driver tells it what happened and carries
-out what it answers; tests drive it through thousands of schedules with nothing running at all.
+It knows no process, thread, clock, pipe or pickle. The driver tells it what happened and when, and
+carries out what it answers; tests drive it through thousands of schedules with nothing running.
 
 The life of an item::
 
-    submitted -> dispatched in a chunk -> finished | failed | lost with its worker
-                     |                                  (all three are final: law "once")
+    submitted -> dispatched in a chunk -> finished | failed | lost with its worker | overdue
+                     |                       (all are final: law "once"; but the last three may be
+                     |                        tried again, as often as the caller asked for)
                      +-> the worker died before it began -> dispatched again
 
 Invariants, held by the state machine in the tests:
 
-- an item is dispatched again only if the worker that had it is gone and had not begun it;
+- an item is dispatched again only if the worker that had it is gone and had not begun it, or
+  handed it back unbegun, or if it failed and is to be tried again;
+- a finished item is never dispatched again;
 - a job ends exactly once, and only when every item before its first failure is finished, and, if
   its input comes bit by bit, when that has ended or is not wanted any more;
 - after the first failure (unless failures are collected) no later item is dispatched;
 - no worker holds a chunk while it is being stopped;
 - there are never more live workers than the limit.
 
-Later events have their place here: ``Tick`` for timeouts and delays, ``ItemBegun`` for running
-times; a retry is a requeue that costs an attempt.
+**Time.** Each event comes with the time, in seconds of any clock that only goes forward. `alarm` is
+when the scheduler wants to be told of it next: a worker is then looked at (`Look`), and if its item
+runs for longer than it may, it is killed; or a delay before another try is over.
 """
 
 import heapq
@@ -39,18 +43,22 @@ __all__ = [
     "ForgetJob",
     "InputArrived",
     "InputEnded",
+    "ItemRuns",
     "ItemsFinished",
     "JobCancelled",
     "JobSubmitted",
     "KillWorker",
+    "Look",
     "LoseItem",
     "Prestart",
     "Retire",
+    "RetryItem",
     "Scheduler",
     "SendChunk",
     "StartWorker",
     "StopWorker",
     "Terminate",
+    "Tick",
     "WorkerGone",
     "WorkerReady",
     "worth_ahead",
@@ -64,7 +72,10 @@ class JobSubmitted(NamedTuple):
 
     `collect`: failures are values and stop nothing. `stop`: when an item has failed, later items
     that run already are ended by killing their workers, and the job waits until they are gone.
-    `open`: these are only the first items, and `InputArrived` brings more.
+    `open`: these are only the first items, and `InputArrived` brings more. `timeout`: seconds that
+    an item may run. `retries`: seconds to wait before each further try of an item that may be tried
+    again; `retry_lost`, `retry_overdue`: whether those lost with their workers, and those that took
+    too long, may.
     """
 
     job: int
@@ -73,6 +84,10 @@ class JobSubmitted(NamedTuple):
     collect: bool
     stop: bool
     open: bool = False
+    timeout: float | None = None
+    retries: tuple[float, ...] = ()
+    retry_lost: bool = True
+    retry_overdue: bool = True
 
 
 class InputArrived(NamedTuple):
@@ -127,7 +142,8 @@ class ItemsFinished(NamedTuple):
     """The next `items` items of a worker's first chunk are finished, `failed` among them.
 
     `failed` holds indices of the job's input. `last`: the worker is done with the chunk, also when
-    it left items of it out because one failed. `elapsed`: seconds for the whole chunk, with `last`.
+    it left items of it out. `elapsed`: seconds for the whole chunk, with `last`. `again`: those
+    among the failed that may be tried again. `worn`: the worker is to be replaced.
     """
 
     worker: int
@@ -135,6 +151,24 @@ class ItemsFinished(NamedTuple):
     failed: tuple[int, ...]
     elapsed: float
     last: bool
+    again: frozenset[int] = frozenset()
+    worn: bool = False
+
+
+class Tick(NamedTuple):
+    """Time has passed."""
+
+
+class ItemRuns(NamedTuple):
+    """The answer to `Look`: since when a worker runs the item of its first chunk that it runs.
+
+    `since`: None if the chunk has not begun. `held`: it ran for longer than it may, and the worker
+    will not begin another one.
+    """
+
+    worker: int
+    since: float | None
+    held: bool
 
 
 class WorkerGone(NamedTuple):
@@ -156,7 +190,9 @@ Event: TypeAlias = (
     | Retire
     | Close
     | Terminate
+    | Tick
     | WorkerReady
+    | ItemRuns
     | ItemsFinished
     | WorkerGone
 )
@@ -186,17 +222,42 @@ class StopWorker(NamedTuple):
 
 
 class KillWorker(NamedTuple):
-    """End a worker whatever it does; `WorkerGone` answers."""
+    """End a worker whatever it does; `WorkerGone` answers.
+
+    `gently`: it may first say where it was, if it does so at once.
+    """
 
     worker: int
+    gently: bool = False
+
+
+class Look(NamedTuple):
+    """Find out what a worker runs, and if for longer than `limit` seconds, hold it there.
+
+    `ItemRuns` answers, at once.
+    """
+
+    worker: int
+    limit: float
+
+
+class RetryItem(NamedTuple):
+    """A failed item is tried again: its error is of no consequence."""
+
+    job: int
+    item: int
 
 
 class LoseItem(NamedTuple):
-    """An item was lost with its worker: its error must be made."""
+    """An item was lost with its worker: its error must be made.
+
+    `overdue`: the worker was killed because the item ran for too long.
+    """
 
     job: int
     item: int
     worker: int
+    overdue: bool = False
 
 
 class FinishJob(NamedTuple):
@@ -221,7 +282,16 @@ class ForgetJob(NamedTuple):
 
 
 Command: TypeAlias = (
-    StartWorker | SendChunk | StopWorker | KillWorker | LoseItem | FinishJob | FailJob | ForgetJob
+    StartWorker
+    | SendChunk
+    | StopWorker
+    | KillWorker
+    | Look
+    | RetryItem
+    | LoseItem
+    | FinishJob
+    | FailJob
+    | ForgetJob
 )
 
 # --- state -------------------------------------------------------------------------------------
@@ -239,6 +309,8 @@ PREFETCH_BELOW = 0.005
 MOST_HELD = 8
 # And only when the cost of so many items is known: the first ones may be no like the others.
 ENOUGH = 16
+# Seconds that a worker gets to say where it was before it is killed.
+LAST_WORDS = 0.5
 
 
 _Range: TypeAlias = tuple[int, int, int]  # items start to stop - 1, and how often it was tried
@@ -261,6 +333,10 @@ class _Job:
     collect: bool
     stop: bool
     open: bool  # more items may come
+    timeout: float | None
+    retries: tuple[float, ...]
+    retry_lost: bool
+    retry_overdue: bool
     cursor: int = 0  # the first item that was never dispatched
     again: list[_Range] = field(default_factory=list[_Range])  # a heap
     out: set[_Chunk] = field(default_factory=set[_Chunk])  # what workers hold
@@ -269,6 +345,8 @@ class _Job:
     over: bool = False
     cost: CostMeter = field(default_factory=CostMeter)
     told: set[int] = field(default_factory=set[int])  # workers that know the function
+    tried: dict[int, int] = field(default_factory=dict[int, int])  # items by how often they failed
+    later: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])  # a heap: when
 
     def take(self, workers: int) -> _Range | None:
         """Remove and return the next range to dispatch; the lowest items first."""
@@ -305,6 +383,8 @@ class _Job:
         """Return whether a result before the end, or the end itself, is still to come."""
         if self.open or self.cursor < self.end or (self.again and self.waiting()):
             return True
+        if self.later and any(item < self.end for _, item in self.later):
+            return True
         return any(chunk.next < min(chunk.stop, self.end) for chunk in self.out)
 
 
@@ -316,6 +396,9 @@ class _Worker:
     killed: bool = False
     chunks: deque[_Chunk] = field(default_factory=deque[_Chunk])
     taken: int = 0  # chunks ever sent to it
+    worn: bool = False
+    look_at: float | None = None  # when to see for how long its item runs, or to end it for good
+    overdue: bool = False  # it is killed because its item runs for too long
 
 
 class Scheduler:
@@ -341,6 +424,8 @@ class Scheduler:
         self._closed = False
         self._retired = False  # no job was submitted since the workers were let go
         self._commands: list[Command] = []
+        self._now = 0.0
+        self.timed = False  # whether the time matters to anything under way
         self._on: dict[type, Callable[..., None]] = {
             JobSubmitted: self._submit,
             InputArrived: self._more,
@@ -350,6 +435,8 @@ class Scheduler:
             Retire: self._retire,
             Close: self._close,
             Terminate: self._terminate,
+            Tick: self._tick,
+            ItemRuns: self._runs,
             WorkerReady: self._ready,
             ItemsFinished: self._finished,
             WorkerGone: self._gone,
@@ -373,8 +460,19 @@ class Scheduler:
         """How many workers are started and not gone."""
         return len(self._workers)
 
-    def handle(self, event: Event) -> list[Command]:
-        """Take in what happened; return what is to be done, in order."""
+    @property
+    def alarm(self) -> float | None:
+        """When a `Tick` is wanted; None: not at all."""
+        if not self.timed:
+            return None
+        times = [w.look_at for w in self._workers.values() if w.look_at is not None]
+        times += [job.later[0][0] for job in self._jobs.values() if job.later]
+        self.timed = bool(times or self._jobs)
+        return min(times, default=None)
+
+    def handle(self, event: Event, now: float = 0.0) -> list[Command]:
+        """Take in what happened at the time `now`; return what is to be done, in order."""
+        self._now = now
         # A table and not a match: this runs for each chunk, and a match tries the types in turn.
         self._on[type(event)](event)
         if self._queue:
@@ -385,10 +483,11 @@ class Scheduler:
     # --- jobs ----------------------------------------------------------------------------------
 
     def _submit(self, event: JobSubmitted) -> None:
-        job = _Job(event.job, event.size, event.chunksize, event.collect, event.stop, event.open)
+        job = _Job(*event)
         self._jobs[job.id] = job
         self._start_failures = 0
         self._retired = False
+        self.timed = self.timed or job.timeout is not None or bool(job.retries)
         if event.size:
             self._queue[job.id] = job
         else:
@@ -493,8 +592,13 @@ class Scheduler:
             worker.chunks.popleft()
             job.out.discard(chunk)
             job.cost.measured(chunk.next - chunk.start, event.elapsed)
+            worker.worn = worker.worn or event.worn
+            self._watch(worker)
         for index in event.failed:
-            self._fail(job, index)
+            if not (index in event.again and self._try_again(job, index)):
+                self._fail(job, index)
+        if event.last and chunk.next < min(chunk.stop, job.end) and not job.over:
+            self._put_back(chunk)  # the worker left these out, for a reason of its own
         if event.last:
             # What it began just now may have been given up while it waited behind this chunk.
             self._end_unwanted(worker)
@@ -523,18 +627,81 @@ class Scheduler:
                 for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
                     if index >= job.end:
                         break  # the loss of one before it was a failure that ends the job
-                    self._commands.append(LoseItem(job.id, index, worker.id))
                     chunk.next = index + 1
                     chunk.tries = 0
-                    self._fail(job, index)
+                    may = job.retry_overdue if worker.overdue else job.retry_lost
+                    if not (may and self._try_again(job, index)):
+                        self._commands.append(LoseItem(job.id, index, worker.id, worker.overdue))
+                        worker.overdue = False  # only of the first: it was the one in hand
+                        self._fail(job, index)
             if chunk.next < min(chunk.stop, job.end):
-                heapq.heappush(job.again, (chunk.next, chunk.stop, chunk.tries))
-                self._queue[job.id] = job
-                self._queue.move_to_end(job.id, last=False)
+                self._put_back(chunk)
         for job in touched.values():
             self._maybe_over(job)
         if not self._workers and self._start_failures >= MAX_START_FAILURES:
             self._give_up()
+
+    def _put_back(self, chunk: _Chunk) -> None:
+        """Let what is left of a chunk be dispatched again, before anything else of its job."""
+        job = chunk.job
+        heapq.heappush(job.again, (chunk.next, chunk.stop, chunk.tries))
+        self._queue[job.id] = job
+        self._queue.move_to_end(job.id, last=False)
+
+    def _try_again(self, job: _Job, index: int) -> bool:
+        """Let a failed item be tried once more if it may be; return whether it is."""
+        tried = job.tried.get(index, 0)
+        if job.over or index >= job.end or tried >= len(job.retries):
+            return False
+        job.tried[index] = tried + 1
+        self._commands.append(RetryItem(job.id, index))
+        heapq.heappush(job.later, (self._now + job.retries[tried], index))
+        self._due(job)
+        return True
+
+    def _due(self, job: _Job) -> None:
+        """Put items back whose delay is over."""
+        while job.later and job.later[0][0] <= self._now:
+            _, index = heapq.heappop(job.later)
+            if index < job.end:
+                heapq.heappush(job.again, (index, index + 1, 0))
+                self._queue[job.id] = job
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def _tick(self, _: Tick) -> None:
+        for worker in self._workers.values():
+            if worker.look_at is not None and worker.look_at <= self._now:
+                worker.look_at = None
+                if worker.overdue:
+                    self._commands.append(KillWorker(worker.id))  # it had its time to speak
+                elif worker.chunks and not worker.leaving:
+                    limit = worker.chunks[0].job.timeout
+                    if limit is not None:
+                        self._commands.append(Look(worker.id, limit))
+        for job in list(self._jobs.values()):
+            self._due(job)
+
+    def _watch(self, worker: _Worker) -> None:
+        """See that a worker is looked at when its first chunk may have run for too long."""
+        limit = worker.chunks[0].job.timeout if worker.chunks else None
+        if not worker.leaving:
+            worker.look_at = None if limit is None else self._now + limit
+
+    def _runs(self, event: ItemRuns) -> None:
+        worker = self._workers.get(event.worker)
+        if worker is None or worker.leaving or not worker.chunks:
+            return
+        limit = worker.chunks[0].job.timeout
+        if limit is None:
+            return
+        if event.held:
+            worker.overdue = True
+            worker.leaving = worker.killed = True
+            worker.look_at = self._now + LAST_WORDS
+            self._commands.append(KillWorker(worker.id, gently=True))
+        else:
+            worker.look_at = (self._now if event.since is None else event.since) + limit
 
     def _kill(self, worker: _Worker) -> None:
         if not worker.killed:  # one that was only stopped may not be able to go
@@ -595,7 +762,7 @@ class Scheduler:
                         pass
 
     def _worn(self, worker: _Worker) -> bool:
-        return self._max_chunks is not None and worker.taken >= self._max_chunks
+        return worker.worn or (self._max_chunks is not None and worker.taken >= self._max_chunks)
 
     def _give(self, worker: _Worker, ahead: bool) -> bool:
         """Send `worker` a chunk, behind others if those are quick; return whether it got one."""
@@ -614,6 +781,8 @@ class Scheduler:
                 self._queue[job.id] = job
             chunk = _Chunk(job, *span, span[0])
             worker.chunks.append(chunk)
+            if not ahead:
+                self._watch(worker)
             worker.taken += 1
             job.out.add(chunk)
             job.told.add(worker.id)

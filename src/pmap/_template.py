@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 __all__ = [
+    "ABORT",
     "EXITED",
     "FAILED",
     "FORK",
@@ -35,8 +36,8 @@ __all__ = [
     "serve_template",
 ]
 
-REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; KILL: its pid)
-FORK, KILL = 0, 1
+REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; else its pid)
+FORK, KILL, ABORT = 0, 1, 2
 # Reports: (FORKED, number, pid), (FAILED, number, errno), (EXITED, pid, exit code)
 FORKED, FAILED, EXITED = 20, 21, 22
 
@@ -71,7 +72,7 @@ def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> 
                 report = _fork(sock, number, fd, enter_forked, children, wake_read, wake_write)
                 sock.sendall(frame(report))
             elif number in children:
-                kill_group(number)
+                _end(number, what)
     except (ConnectionError, BrokenPipeError):
         pass  # the caller is gone, as below
     finally:
@@ -105,6 +106,13 @@ def _fork(
     os.close(fd)
     children.add(pid)
     return FORKED, number, pid
+
+
+def _end(pid: int, how: int) -> None:
+    if how == ABORT:
+        os.kill(pid, signal.SIGABRT)
+    else:
+        kill_group(pid)
 
 
 def _ignore(signum: int, stack: FrameType | None) -> None:

@@ -78,6 +78,9 @@ class Verb(Generic[Fail_co]):
             stop=not self._collect,
             chunksize=settings.call.chunksize or (AT_ONCE if call.at_once else None),
             kill=settings.call.kill_on_cancel,
+            timeout=settings.call.timeout,
+            retries=settings.call.retries,
+            retry_on=settings.call.retry_on,
         )
 
     def _streamed(self, streamed: Streamed, options: Options) -> tuple[Streamed, Settings]:

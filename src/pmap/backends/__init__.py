@@ -34,7 +34,8 @@ class Gone(NamedTuple):
     """A worker is no more. `begun`: how many unfinished items of its first chunk it had begun.
 
     `pid` and `exitcode` are those of a process (None where they are not known); `reason` and
-    `cause` say why it could not start, if it could not.
+    `cause` say why it could not start, if it could not; `stack` is where it was, innermost first,
+    if it could say so.
     """
 
     worker: int
@@ -43,6 +44,7 @@ class Gone(NamedTuple):
     exitcode: int | None = None
     reason: str = ""
     cause: Exception | None = None
+    stack: str = ""
 
 
 Happening: TypeAlias = Ready | Finished | Gone
@@ -82,6 +84,18 @@ class Backend(Protocol[Polled]):
 
     def kill(self, worker: int) -> None:
         """End a worker whatever it does; where that is impossible, after its present item."""
+        ...
+
+    def abort(self, worker: int) -> None:
+        """End a worker as `kill` does; it may first say where it was, if it does so at once."""
+        ...
+
+    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
+        """Return since when a worker runs an item of its first chunk, and whether it is held.
+
+        It is held, so that it begins no other one, if it runs that one for longer than `limit`
+        seconds. None if it has not begun.
+        """
         ...
 
     def flush(self) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import _child, _launch
@@ -35,6 +36,8 @@ _INITIALIZER = Item("initializer", 0, "...")
 # Bytes read or written at a time: enough to keep the calls few, and below the size from which
 # malloc maps memory anew for each buffer (three system calls more for each message).
 _PIECE = 1 << 16
+# Seconds beyond the limit that coroutines get to end by themselves.
+_GRACE = 1.0
 
 
 _Polled: TypeAlias = list[tuple[selectors.SelectorKey, int]]
@@ -68,6 +71,7 @@ class _Link:
     later: bytes = b""  # goes along with the next message
     serial: int = 0
     begun: int = 0  # the serial of the chunk that has begun, where a message says so
+    begun_at: float = 0.0  # when its last item did, as far as we know
     ended: bool = False  # its socket is at its end
     ready: bool = False
     stopping: bool = False
@@ -182,6 +186,7 @@ class ProcessBackend:
                 not work.call.collect,
                 work.functions_by_value,
                 work.call.at_once,
+                work.call.timeout,
                 world,
             )
         )
@@ -223,6 +228,24 @@ class ProcessBackend:
     def kill(self, worker: int) -> None:
         if worker in self._links:
             self._links[worker].handle.kill()
+
+    def abort(self, worker: int) -> None:
+        if worker in self._links:
+            self._links[worker].handle.abort()
+
+    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
+        link = self._links.get(worker)
+        if link is None or not link.chunks:
+            return None
+        sent = link.chunks[0]
+        if sent.work.call.at_once:
+            limit += _GRACE  # they end in time by themselves, unless one of them blocks the others
+        if link.arena is not None:
+            return link.arena.look(sent.serial, limit)
+        if link.begun != sent.serial:
+            return None
+        # It cannot be held here: another item may begin in just this moment, and fall with it.
+        return link.begun_at, monotonic() - link.begun_at >= limit
 
     def _write(self, link: _Link, data: bytes) -> None:
         """Send `data` as far as the worker takes it now; keep the rest for when it takes more."""
@@ -333,6 +356,7 @@ class ProcessBackend:
             return Ready(link.number)
         if what == _child.BEGUN:
             link.begun = message[1]
+            link.begun_at = monotonic()
         else:
             link.broken = restore(message[1], _INITIALIZER)
         return None
@@ -364,8 +388,10 @@ class ProcessBackend:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
         if not reason and not link.ready:
             reason = f"the process {how_it_ended(exitcode)} before it was ready"
+        stack = link.arena.last_words() if link.arena is not None else ""
         self._close_link(link)
-        yield Gone(link.number, begun, link.handle.pid, exitcode, reason, link.broken)
+        pid = link.handle.pid
+        yield Gone(link.number, begun, pid, exitcode, reason, link.broken, stack)
 
     def _salvage(self, link: _Link) -> tuple[int, list[Entry]]:
         """Return how many items a dead worker had begun, and what it had finished but not sent."""

@@ -58,6 +58,12 @@ class SerialBackend:
         self._happened.append(happening)
         self.wake()  # another thread may be in `poll`
 
+    def abort(self, worker: int) -> None:
+        raise NotImplementedError("nothing is looked at here, so nothing is found to be late")
+
+    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
+        return None  # the item runs in the thread that would end it
+
     def flush(self) -> None:
         pass  # commands take effect at once
 

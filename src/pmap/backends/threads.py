@@ -1,9 +1,11 @@
 """Worker threads of this process: for functions that wait, or that release the GIL."""
 
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
+from time import monotonic
 from typing import TypeAlias
 
 from .._work import Work
@@ -21,6 +23,9 @@ class _Thread:
     def __init__(self) -> None:
         self.chunks: SimpleQueue[_Chunk | None] = SimpleQueue()
         self.ending = False
+        self.left = False  # nobody waits for it any more: it ran for too long
+        self.since: float | None = None  # when the item began that it runs, where that matters
+        self.thread: threading.Thread | None = None
         self.holds = 0  # chunks sent and not finished
         self.forgotten: set[int] = set()  # jobs that are over while a chunk of them is held
 
@@ -45,6 +50,7 @@ class ThreadBackend:
         thread = threading.Thread(
             target=self._serve, args=(worker, state), name=f"pmap-worker-{worker}", daemon=True
         )
+        state.thread = thread
         try:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending
@@ -74,9 +80,38 @@ class ThreadBackend:
             else:
                 # Looked at before each item: a chunk whose job is over ends there.
                 wanted = partial(self._wanted, state, work.number)
-                happened.put(run_chunk(worker, work, start, items, wanted))
+                for finished in self._run(state, worker, work, start, items, wanted):
+                    happened.put(finished)
+            if state.left:
+                return
             del chunk, work, items  # or the items would live until the next chunk comes
         happened.put(Gone(worker, begun=0))
+
+    @staticmethod
+    def _run(
+        state: _Thread,
+        worker: int,
+        work: Work,
+        start: int,
+        items: Sequence[object],
+        wanted: Callable[[], bool],
+    ) -> Iterator[Finished]:
+        if work.call.timeout is None:
+            yield run_chunk(worker, work, start, items, wanted)
+            return
+        # One by one: what is finished must be told before the next item may be too late.
+        begin = monotonic()
+        for number, item in enumerate(items):
+            state.since = monotonic()
+            finished = run_chunk(worker, work, start + number, [item], wanted)
+            state.since = None
+            if state.left:
+                return
+            failed = bool(finished.failures) and not work.call.collect
+            last = failed or number + 1 == len(items) or not wanted()
+            yield finished._replace(last=last, elapsed=monotonic() - begin)
+            if last:
+                return
 
     @staticmethod
     def _wanted(state: _Thread, number: int) -> bool:
@@ -99,6 +134,20 @@ class ThreadBackend:
         state.ending = True
         state.chunks.put(None)
 
+    def abort(self, worker: int) -> None:
+        """Leave a thread to itself: it cannot be ended, but nobody waits for it any more."""
+        state = self._threads[worker]
+        state.left = state.ending = True
+        state.chunks.put(None)
+        self._happened.put(Gone(worker, begun=1, stack=_stack_of(state.thread)))
+
+    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
+        since = self._threads[worker].since
+        if since is None:
+            return None
+        # It is not held: what it begins in this very moment is left with it.
+        return since, monotonic() - since >= limit
+
     def flush(self) -> None:
         pass  # commands take effect at once
 
@@ -112,15 +161,23 @@ class ThreadBackend:
             return happened
 
     def collect(self, polled: list[Happening | None]) -> list[Happening]:
+        told: list[Happening] = []
         for happening in polled:
+            # A thread that was left may have told something in just that moment.
+            state = self._threads.get(happening.worker) if happening is not None else None
+            if happening is None or state is None:
+                continue
             if isinstance(happening, Gone):
                 del self._threads[happening.worker]
-            elif isinstance(happening, Finished):
-                state = self._threads[happening.worker]
+                begun = int(state.since is not None)  # its item may have ended after all
+                told.append(happening._replace(begun=begun) if state.left else happening)
+                continue
+            if isinstance(happening, Finished) and happening.last:
                 state.holds -= 1
                 if not state.holds:
                     state.forgotten.clear()
-        return [happening for happening in polled if happening is not None]
+            told.append(happening)
+        return told
 
     def wake(self) -> None:
         self._happened.put(None)
@@ -137,3 +194,14 @@ class ThreadBackend:
 
     def abandon(self) -> None:
         self._threads.clear()  # threads do not live on in a fork
+
+
+def _stack_of(thread: threading.Thread | None) -> str:
+    """Return where a thread is, innermost first, in the form of ``faulthandler``."""
+    frame = sys._current_frames().get(thread.ident or 0) if thread is not None else None
+    lines: list[str] = []
+    while frame is not None:
+        code = frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}')
+        frame = frame.f_back
+    return "\n".join(lines)
