@@ -70,7 +70,7 @@ class Call(NamedTuple):
     at_once: bool = False
     timeout: float | None = None
     retries: tuple[float, ...] = ()
-    retry_on: tuple[type[BaseException], ...] = ()
+    retry_on: tuple[type[Exception], ...] = ()
 
 
 def each(verb: str, function: object, iterables: tuple[object, ...]) -> Call:

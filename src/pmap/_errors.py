@@ -19,6 +19,7 @@ from those of ``multiprocessing`` live in ``_drop_in``, which is imported when o
 
 import signal
 from collections.abc import Iterable
+from typing import Self
 
 __all__ = [
     "CancelledError",
@@ -164,6 +165,10 @@ class TaskTimeout(ItemError, TimeoutError):
         limit: how long it may run, in seconds.
         stack: where it was, as text; empty if it could not say.
     """
+
+    def __new__(cls, *_: object, **fields: object) -> Self:
+        # RuntimeError's, which comes first, does not make the part that is an OSError's.
+        return TimeoutError.__new__(cls)
 
     def __init__(
         self, *, limit: float, function: str, index: int, input: str, stack: str = ""

@@ -27,7 +27,15 @@ from ._wire import FrameReader
 if TYPE_CHECKING:
     from ._wire import Message
 
-__all__ = ["Handle", "Template", "default_start_method", "send_arena", "start_fork", "start_spawn"]
+__all__ = [
+    "Handle",
+    "Lifeline",
+    "Template",
+    "default_start_method",
+    "send_arena",
+    "start_fork",
+    "start_spawn",
+]
 
 _CODE = (
     "import sys; p = type(sys)('pmap'); p.__path__ = [sys.argv[1]]; "
@@ -82,6 +90,25 @@ class Handle(Protocol):
     def disown(self) -> None:
         """Forget the process: this one is a fork of its parent."""
         ...
+
+
+class Lifeline:
+    """A pipe through which nothing goes: that its writing end is closed tells of the caller's end.
+
+    The workers have the other end, see `_child`. A fork of the caller closes both, or the caller's
+    end would be noticed only with its own.
+    """
+
+    def __init__(self) -> None:
+        """Open it, where the kernel can do what `_child` asks of it."""
+        self.end, self._ours = os.pipe() if sys.platform == "linux" else (-1, -1)
+
+    def close(self) -> None:
+        """Close both ends; workers that are left are killed by it."""
+        if self.end >= 0:
+            os.close(self.end)
+            os.close(self._ours)
+            self.end = self._ours = -1
 
 
 class _Child:
@@ -161,19 +188,19 @@ def _no_core(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
-def start_spawn(sock: socket.socket) -> Handle:
+def start_spawn(sock: socket.socket, lifeline: Lifeline) -> Handle:
     """Start a fresh interpreter as a worker on `sock`."""
-    popen = _interpreter("worker", sock)
+    popen = _interpreter("worker", sock, lifeline)
     return _Child(popen.pid, popen)
 
 
-def start_fork(sock: socket.socket, theirs: socket.socket) -> Handle:
+def start_fork(sock: socket.socket, theirs: socket.socket, lifeline: Lifeline) -> Handle:
     """Fork this process into a worker on `sock`; `theirs` is the end that the caller keeps."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # None or closed; else the child would write it again
             stream.flush()
-    ours = _lifeline_end()
-    own = os.dup(ours) if ours >= 0 else -1  # a fork closes the one that is its caller's
+    # A copy: what is the caller's own, a fork closes before anything else.
+    own = os.dup(lifeline.end) if lifeline.end >= 0 else -1
     try:
         with _sigint_blocked():
             pid = os.fork()
@@ -191,8 +218,9 @@ class Template:
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
+        self._lifeline = Lifeline()
         with theirs:
-            self._popen = _interpreter("template", theirs)
+            self._popen = _interpreter("template", theirs, self._lifeline)
         self.sock = ours
         self._reader = FrameReader()
         self.alive = True
@@ -282,10 +310,12 @@ class Template:
         except subprocess.TimeoutExpired:  # stopped, or stuck: it holds nothing worth waiting for
             self._popen.kill()
             self._popen.wait()
+        self._lifeline.close()
 
     def abandon(self) -> None:
         """Forget the template in a fork of its parent."""
         self.sock.close()
+        self._lifeline.close()
         self._popen.returncode = 0
 
 
@@ -326,7 +356,7 @@ class _Forked:
         pass
 
 
-def _interpreter(kind: str, sock: socket.socket) -> "subprocess.Popen[bytes]":
+def _interpreter(kind: str, sock: socket.socket, lifeline: Lifeline) -> "subprocess.Popen[bytes]":
     if not sys.executable:
         raise OSError("sys.executable is empty, so no interpreter can be started")
     # Private, and what multiprocessing uses: -X, -W and the like. typeshed does not know it.
@@ -338,31 +368,10 @@ def _interpreter(kind: str, sock: socket.socket) -> "subprocess.Popen[bytes]":
         with popen.stdin as stdin:
             stdin.write(sock.share(popen.pid))
         return popen
-    lifeline = _lifeline_end()
-    command += [str(sock.fileno()), str(lifeline)]
-    fds = [sock.fileno(), lifeline] if lifeline >= 0 else [sock.fileno()]
+    fds = [fd for fd in (sock.fileno(), lifeline.end) if fd >= 0]
+    command += [str(sock.fileno()), str(lifeline.end)]
     with _sigint_blocked():
         return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
-
-
-# The two ends of a pipe through which nothing ever goes: that the writing end is closed tells
-# workers that this process is gone (see `_child`). There is one for all.
-_lifeline: list[int] = []
-
-
-def _lifeline_end() -> int:
-    """Return the end that workers get, or -1 where that does not work."""
-    if sys.platform != "linux":
-        return -1
-    if not _lifeline:
-        _lifeline.extend(os.pipe())
-    return _lifeline[0]
-
-
-def _drop_lifeline() -> None:
-    """Close the pipe in a fork: the end of the caller must not wait for the end of that."""
-    while _lifeline:
-        os.close(_lifeline.pop())
 
 
 @contextlib.contextmanager
@@ -407,7 +416,6 @@ def _abandon_ahead() -> None:
 atexit.register(_close_ahead)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_ahead)
-    os.register_at_fork(after_in_child=_drop_lifeline)
 
 
 def send_arena(sock: socket.socket) -> _arena.Arena | None:

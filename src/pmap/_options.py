@@ -77,9 +77,9 @@ def _timeout(name: str, value: object) -> float | None:
     )
 
 
-def _retries(name: str, value: object) -> tuple[float, ...]:
+def _retries(name: str, value: object) -> int | tuple[float, ...]:
     if isinstance(value, SupportsIndex) and not isinstance(value, bool) and index(value) >= 0:
-        return (0.0,) * index(value)
+        return index(value)
     if is_iterable(value) and not isinstance(value, str | bytes):
         given = [_seconds(delay) for delay in value]
         delays = tuple([delay for delay in given if delay is not None and 0 <= delay < math.inf])
@@ -93,12 +93,19 @@ def _retries(name: str, value: object) -> tuple[float, ...]:
     )
 
 
-def _retry_on(name: str, value: object) -> tuple[type[BaseException], ...]:
+def _retry_on(name: str, value: object) -> tuple[type[Exception], ...] | None:
+    if value is None:
+        return None
     given: tuple[object, ...] = tuple(value) if isinstance(value, tuple | list) else (value,)
     kinds = tuple([k for k in given if isinstance(k, type) and issubclass(k, Exception)])
     if len(kinds) == len(given):
         return kinds
-    raise OptionError(name, value, f"{name} is a class of exceptions, or a tuple of such classes")
+    raise OptionError(
+        name,
+        value,
+        f"{name} is a class of exceptions, a tuple of such classes, or None: lost workers and "
+        "items that took too long",
+    )
 
 
 def _yes_or_no(name: str, value: object) -> bool:
@@ -161,9 +168,9 @@ class CallOptions:
     )
     kill_on_cancel: bool = field(default=True, metadata={"check": _yes_or_no})
     timeout: float | None = field(default=None, metadata={"check": _timeout})
-    retries: tuple[float, ...] = field(default=(), metadata={"check": _retries})
-    retry_on: tuple[type[BaseException], ...] = field(
-        default=(WorkerLost, TaskTimeout), metadata={"check": _retry_on}
+    retries: int | Iterable[float] = field(default=0, metadata={"check": _retries})
+    retry_on: type[Exception] | tuple[type[Exception], ...] | None = field(
+        default=None, metadata={"check": _retry_on}
     )
 
 
@@ -201,8 +208,8 @@ class Options(TypedDict, total=False, closed=True):
             to itself, and the serial backend takes no notice.
         retries: how often an item that failed is tried again; or the seconds to wait before each
             further try, as ``(0.1, 1.0, 10.0)``.
-        retry_on: after which errors there is another try: a class of exceptions, or several. Not
-            the function's own, if nothing else is said: lost workers and timeouts.
+        retry_on: after which errors there is another try: a class of exceptions, or a tuple of
+            them. None: lost workers and timeouts, and not what the function itself raises.
     """
 
     pool: GivenPool | None
@@ -217,7 +224,7 @@ class Options(TypedDict, total=False, closed=True):
     kill_on_cancel: bool
     timeout: float | None
     retries: int | Iterable[float]
-    retry_on: type[Exception] | tuple[type[Exception], ...]
+    retry_on: type[Exception] | tuple[type[Exception], ...] | None
 
 
 def _checks(fields_of: tuple[Field[Any], ...]) -> dict[str, Check]:
@@ -276,6 +283,29 @@ def _no_such(name: str) -> str:
     near = difflib.get_close_matches(name, _ALL, n=1, cutoff=0.4)
     question = f"; did you mean {near[0]!r}?" if near else "."
     return f"there is no option {name!r}{question} The options are {', '.join(sorted(_ALL))}"
+
+
+# -- what options amount to --------------------------------------------------------------------
+
+
+def delays(retries: int | Iterable[float]) -> tuple[float, ...]:
+    """Return the seconds to wait before each further try.
+
+    >>> delays(2), delays([0.5, 1])
+    ((0.0, 0.0), (0.5, 1.0))
+    """
+    if isinstance(retries, int):
+        return (0.0,) * retries
+    return tuple([float(delay) for delay in retries])
+
+
+def errors(
+    retry_on: type[Exception] | tuple[type[Exception], ...] | None,
+) -> tuple[type[Exception], ...]:
+    """Return the errors after which there is another try."""
+    if retry_on is None:
+        return WorkerLost, TaskTimeout
+    return retry_on if isinstance(retry_on, tuple) else (retry_on,)
 
 
 # -- the CPUs that this process may use --------------------------------------------------------

@@ -186,7 +186,7 @@ def _add_note(error: Exception, note: str) -> None:
         if note not in getattr(error, "__notes__", ()):  # it may be raised for an item twice
             error.add_note(note)
     except Exception:
-        vars(error).setdefault("__notes__", []).append(note)  # a frozen dataclass, say
+        vars(error).setdefault("__notes__", [note])  # a frozen dataclass, say, takes none so
 
 
 def _with_trace(error: E, trace: str) -> E:

@@ -100,7 +100,9 @@ def _without_init(
     cls: type[BaseException], args: tuple[object, ...], state: dict[str, object]
 ) -> BaseException:
     # Neither BaseException's __new__, since OSError and groups have their own, nor one in Python.
-    native: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    native: Any = cls
+    while native.__module__ != "builtins":
+        native = native.__base__  # the one whose layout it has
     error: BaseException = native.__new__(cls, *args)
     setter: Any = BaseException.args
     setter.__set__(error, args)  # past a __setattr__ that refuses (a frozen dataclass)

@@ -16,7 +16,7 @@ from typing import ClassVar, Generic, Never, Self
 from typing_extensions import TypeVar, Unpack, get_type_hints
 
 from ._call import Call, Streamed, name_of, short_repr
-from ._options import Options, Settings, changed, in_force, merge
+from ._options import Options, Settings, changed, delays, errors, in_force, merge
 
 __all__ = ["Fail_co", "Verb", "read_like_functions"]
 
@@ -79,8 +79,8 @@ class Verb(Generic[Fail_co]):
             chunksize=settings.call.chunksize or (AT_ONCE if call.at_once else None),
             kill=settings.call.kill_on_cancel,
             timeout=settings.call.timeout,
-            retries=settings.call.retries,
-            retry_on=settings.call.retry_on,
+            retries=delays(settings.call.retries),
+            retry_on=errors(settings.call.retry_on),
         )
 
     def _streamed(self, streamed: Streamed, options: Options) -> tuple[Streamed, Settings]:

@@ -38,6 +38,8 @@ FIELDS: dict[str, object] = {
     "pid": 4711,
     "exitcode": -9,
     "raised": "SystemExit(3)",
+    "limit": 2.5,
+    "stack": "Stack (most recent call last):",
     "what": "argument",
     "side": "caller",
     "why": "cannot pickle a lock",

@@ -27,7 +27,7 @@ OF_THE_DOOR: Final = (
 # worker's command line makes the package without running its __init__.
 OF_A_WORKER: Final = (
     "__future__, gc, itertools, marshal, mmap, os, select, struct, sys, time, types, "
-    "_collections, _contextvars, _pickle, _signal, _socket, _thread"
+    "_collections, _contextvars, _pickle, _signal, _socket, _thread, faulthandler, fcntl"
 )
 
 HEAVY: Final = {

@@ -97,6 +97,7 @@ class ProcessBackend:
         self._selector: selectors.BaseSelector | None = None
         self._wakers: tuple[socket.socket, socket.socket] | None = None
         self._template: _launch.Template | None = None
+        self._lifeline: _launch.Lifeline | None = None  # where there is no template, which has one
         self._world: World | None = None
         self._to_flush: dict[int, _Link] = {}
         self._failed: list[Happening] = []  # workers that could not even be asked for
@@ -151,10 +152,12 @@ class ProcessBackend:
     def _start_process(
         self, worker: int, ours: socket.socket, theirs: socket.socket
     ) -> _launch.Handle:
-        if self._method == "spawn":
-            return _launch.start_spawn(theirs)
-        if self._method == "fork":
-            return _launch.start_fork(theirs, ours)
+        if self._method != "forkserver":
+            if self._lifeline is None:
+                self._lifeline = _launch.Lifeline()
+            if self._method == "spawn":
+                return _launch.start_spawn(theirs, self._lifeline)
+            return _launch.start_fork(theirs, ours, self._lifeline)
         if self._template is not None and not self._template.alive:
             self._drop_template()
         if self._template is None:
@@ -448,8 +451,14 @@ class ProcessBackend:
             self._template.close()
             self._template = None
 
+    def _drop_lifeline(self) -> None:
+        if self._lifeline is not None:
+            self._lifeline.close()
+            self._lifeline = None
+
     def close(self) -> None:
         self._drop_template()
+        self._drop_lifeline()
         if self._selector is not None and self._wakers is not None:
             self._selector.close()
             for end in self._wakers:
@@ -466,6 +475,7 @@ class ProcessBackend:
                 link.ended = True
             link.handle.reap()
             self._close_link(link)
+        self._drop_lifeline()
         self._links.clear()
         self._to_flush.clear()
         self._failed.clear()
@@ -477,6 +487,7 @@ class ProcessBackend:
             link.handle.disown()
             link.handle.release()
         self._links.clear()
+        self._drop_lifeline()
         if self._template is not None:
             self._template.abandon()
             self._template = None
