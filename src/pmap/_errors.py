@@ -19,7 +19,7 @@ from those of ``multiprocessing`` live in ``_drop_in``, which is imported when o
 
 import signal
 from collections.abc import Iterable
-from typing import Self
+from typing import Any
 
 __all__ = [
     "CancelledError",
@@ -42,7 +42,10 @@ def _rebuild(
     fields: dict[str, object],
     cause: BaseException | None,
 ) -> "PmapError":
-    error = cls.__new__(cls, *args)
+    native: Any = cls  # its own __new__ may be that of another base than the one it is laid out as
+    while native.__module__ != "builtins":
+        native = native.__base__
+    error: PmapError = native.__new__(cls, *args)
     error.args = args
     error.__dict__.update(fields)
     error.__cause__ = cause
@@ -165,10 +168,6 @@ class TaskTimeout(ItemError, TimeoutError):
         limit: how long it may run, in seconds.
         stack: where it was, as text; empty if it could not say.
     """
-
-    def __new__(cls, *_: object, **fields: object) -> Self:
-        # RuntimeError's, which comes first, does not make the part that is an OSError's.
-        return TimeoutError.__new__(cls)
 
     def __init__(
         self, *, limit: float, function: str, index: int, input: str, stack: str = ""
