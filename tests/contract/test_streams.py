@@ -1,0 +1,547 @@
+"""Streams keep the laws on every backend and start method.
+
+How much of the input is read is counted, not guessed: `Counted` knows at each read how many results
+its consumer has taken.
+"""
+
+import gc
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.helpers import (
+    BACKENDS,
+    PATIENCE,
+    Settings,
+    mark,
+    marks,
+    square,
+    until,
+    wait_for_file,
+    work_pid,
+)
+
+from pmap import CancelledError, Failure, Map, Pool, PoolClosedError, WorkerLost, pmap, pstarmap
+
+if TYPE_CHECKING:
+    from pmap import Options, ResultStream
+
+SIZES = st.one_of(st.none(), st.integers(1, 9))
+PROCESSES = [b for b in BACKENDS if b.processes]
+
+
+def options(backend: Settings, processes: int = 2) -> "Options":
+    """Return the options for a backend."""
+    return {
+        "backend": backend.backend,
+        "start_method": backend.start_method,
+        "processes": processes,
+    }
+
+
+@pytest.fixture
+def each(backend: Settings) -> Map:
+    """`pmap` on two warm workers."""
+    return pmap.using(**options(backend))
+
+
+@pytest.fixture(params=PROCESSES, ids=lambda b: b.name)
+def process(request: pytest.FixtureRequest) -> Settings:
+    """The backends whose workers are processes."""
+    assert isinstance(request.param, Settings)
+    return request.param
+
+
+class Counted(Iterator[int]):
+    """An input of `size` items that counts its reads, and knows how many may be made."""
+
+    def __init__(self, size: int | None, bound: int | None = None) -> None:
+        self.size = size
+        self.bound = bound
+        self.reads = 0
+        self.taken = 0
+        self.threads: set[int] = set()
+
+    def __next__(self) -> int:
+        self.threads.add(threading.get_ident())
+        if self.reads == self.size:
+            raise StopIteration
+        self.reads += 1
+        if self.bound is not None:
+            assert self.reads <= self.taken + self.bound, "it reads too far ahead"
+        return self.reads - 1
+
+
+def begin_and_wait(folder: str, x: int) -> int:
+    """Note that an item begins; those from 1000 on wait to be ended."""
+    mark(folder, x)
+    if x >= 1000:
+        wait_for_file(f"{folder}/never")
+    return x
+
+
+def wait_to_go(folder: str, x: int) -> int:
+    """Wait until there is a file of the item's name."""
+    mark(folder, x)
+    wait_for_file(f"{folder}/{x}")
+    return x
+
+
+def die_at(folder: str, fatal: int, x: int) -> int:
+    """Note that an item begins; at one of them the worker dies."""
+    mark(folder, x)
+    if x == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x * x
+
+
+def inner_stream(x: int) -> list[int]:
+    """Use a stream inside an item."""
+    with pmap.iter(square, itertools.count()) as results:
+        return [next(results) for _ in range(x)]
+
+
+def invert(x: int) -> float:
+    """Fail at 0."""
+    return 1 / x
+
+
+# --- laws 1 and 4: results and order -------------------------------------------------------------
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(size=st.integers(0, 60), chunksize=SIZES, buffersize=SIZES, processes=st.integers(1, 3))
+def test_results_are_those_of_map(
+    backend: Settings, size: int, chunksize: int | None, buffersize: int | None, processes: int
+) -> None:
+    verb = pmap.using(**options(backend, processes), chunksize=chunksize, buffersize=buffersize)
+    source = Counted(size, buffersize)
+    taken: list[int] = []
+    for result in verb.iter(square, source):
+        taken.append(result)
+        source.taken = len(taken)
+    assert taken == [x * x for x in range(size)]
+    assert source.reads == size
+    source = Counted(size, buffersize)
+    taken.clear()
+    for result in verb.iter_unordered(square, source):
+        taken.append(result)
+        source.taken = len(taken)
+    assert Counter(taken) == Counter(x * x for x in range(size))
+
+
+@pytest.mark.parametrize("items", [0, 1, 2, 3, 40], ids="items={}".format)
+def test_workers_fewer_equal_and_more_than_items(backend: Settings, items: int) -> None:
+    for processes in (1, 2, 3):
+        verb = pmap.using(**options(backend, processes))
+        assert list(verb.iter(square, range(items))) == [x * x for x in range(items)]
+
+
+def test_several_iterables_end_with_the_shortest(each: Map) -> None:
+    assert list(each.iter(pow, itertools.count(2), [5, 2])) == [32, 9]
+    assert list(each.iter(max, [1, 9], [5, 5], [3, 3])) == [5, 9]
+
+
+def test_rows(backend: Settings) -> None:
+    star = pstarmap.using(**options(backend))
+    rows = ((x, 2) for x in range(20))
+    assert list(star.iter(pow, rows)) == [x * x for x in range(20)]
+    assert sorted(star.iter_unordered(pow, [(2, 3), (3, 2)])) == [8, 9]
+
+
+def test_a_result_comes_as_soon_as_it_is_its_turn(tmp_path: Path, process: Settings) -> None:
+    stream = pmap.using(**options(process), chunksize=1).iter(
+        partial(wait_to_go, str(tmp_path)), [0, 1, 2]
+    )
+    with stream:
+        (tmp_path / "0").touch()
+        assert next(stream) == 0  # while the others wait
+        (tmp_path / "2").touch()
+        with pytest.raises(multiprocessing.TimeoutError):
+            stream.next(timeout=0.05)
+        (tmp_path / "1").touch()
+        assert list(stream) == [1, 2]
+
+
+def test_unordered_waits_for_nobody(tmp_path: Path, process: Settings) -> None:
+    verb = pmap.using(**options(process), chunksize=1)
+    with verb.iter_unordered(partial(wait_to_go, str(tmp_path)), [0, 1]) as stream:
+        (tmp_path / "1").touch()
+        assert next(stream) == 1
+        (tmp_path / "0").touch()
+        assert list(stream) == [0]
+
+
+# --- law 6: how far the input is read ------------------------------------------------------------
+
+
+def test_nothing_is_read_before_the_first_result_is_asked_for(each: Map) -> None:
+    source = Counted(None)
+    with each.iter(square, source, buffersize=3) as stream:
+        assert source.reads == 0
+        assert next(stream) == 0
+        reads = source.reads
+        assert 1 <= reads <= 3
+        assert stream.read == reads
+        assert stream.taken == 1
+    assert source.reads == reads, "closing reads nothing"
+
+
+def test_the_bound_holds_with_an_endless_input(each: Map) -> None:
+    for bound in (1, 2, 7):
+        source = Counted(None, bound)
+        with each.iter(square, source, buffersize=bound) as stream:
+            for source.taken in range(1, 30):
+                assert next(stream) == (source.taken - 1) ** 2
+        assert source.reads <= 29 + bound
+
+
+def test_there_is_a_bound_by_default(each: Map) -> None:
+    source = Counted(None)
+    with each.iter(square, source) as stream:
+        for _ in range(5):
+            next(stream)
+    assert source.reads <= 5 + (1 << 14)
+
+
+def test_the_input_is_read_by_the_thread_that_asks(each: Map) -> None:
+    source = Counted(50)
+    assert sum(each.iter(square, source)) == sum(x * x for x in range(50))
+    assert source.threads == {threading.get_ident()}
+
+
+def test_five_and_no_more(tmp_path: Path, process: Settings) -> None:
+    """Taking five and stopping leaves at most `buffersize` begun, and ends them."""
+    verb = pmap.using(**options(process), chunksize=1, buffersize=4)
+    source = itertools.chain(range(5), itertools.count(1000))
+    with verb.iter(partial(begin_and_wait, str(tmp_path)), source) as stream:
+        assert [next(stream) for _ in range(5)] == [0, 1, 2, 3, 4]
+    begun = marks(tmp_path)
+    assert len(begun) <= 5 + 4
+    assert len({*begun}) == len(begun)
+    # What ran is ended: the workers are free for others at once.
+    assert verb(square, range(4)) == [0, 1, 4, 9]
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def test_a_failure_comes_in_its_place_and_ends_the_stream(each: Map) -> None:
+    stream = each.iter(invert, [1, 2, 0, 4])
+    assert [next(stream), next(stream)] == [1.0, 0.5]
+    with pytest.raises(ZeroDivisionError) as caught:
+        next(stream)
+    notes = "\n".join(caught.value.__notes__)
+    assert "item 2, invert(0)" in notes
+    assert ".collecting" in notes
+    with pytest.raises(StopIteration):
+        next(stream)
+
+
+def test_failures_can_be_values(each: Map) -> None:
+    results = list(each.collecting.iter(invert, [1, 0, 4, 0]))
+    assert [type(r) for r in results] == [float, Failure, float, Failure]
+    assert [r.index for r in results if isinstance(r, Failure)] == [1, 3]
+    assert Counter(map(type, each.collecting.iter_unordered(invert, [1, 0, 4]))) == {
+        float: 2,
+        Failure: 1,
+    }
+
+
+def test_the_inputs_own_exception_comes_after_all_results(each: Map) -> None:
+    def broken() -> Iterator[int]:
+        yield from range(7)
+        raise LookupError("no more pages")
+
+    stream = each.iter(square, broken())
+    assert [next(stream) for _ in range(7)] == [x * x for x in range(7)]
+    with pytest.raises(LookupError, match="no more pages") as caught:
+        next(stream)
+    assert not hasattr(caught.value, "__notes__")
+    with pytest.raises(StopIteration):
+        next(stream)
+
+
+def test_a_lost_worker_costs_one_item(tmp_path: Path, process: Settings) -> None:
+    verb = pmap.using(**options(process)).collecting
+    results = list(verb.iter(partial(die_at, str(tmp_path), 11), range(40)))
+    assert [r for r in results if not isinstance(r, Failure)] == [
+        x * x for x in range(40) if x != 11
+    ]
+    (lost,) = [r for r in results if isinstance(r, Failure)]
+    assert isinstance(lost.error, WorkerLost)
+    assert lost.index == 11
+    assert Counter(marks(tmp_path)) == Counter(map(str, range(40))), "each began once"
+
+
+# --- leaving early -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["with", "close", "drop", "fail"])
+def test_a_generator_is_closed_when_the_stream_is_left(each: Map, how: str) -> None:
+    closed: list[bool] = []
+
+    def numbers() -> Iterator[int]:
+        try:
+            yield from itertools.count(1)
+        finally:
+            closed.append(True)
+
+    if how == "with":
+        with each.iter(square, numbers()) as stream:
+            next(stream)
+    elif how == "close":
+        stream = each.iter(square, numbers())
+        next(stream)
+        stream.close()
+    elif how == "drop":
+        for _ in each.iter(square, numbers()):
+            break
+        gc.collect()
+    else:
+        source = (3 - x for x in numbers())
+        with pytest.raises(ZeroDivisionError):
+            list(each.iter(invert, source))
+        del source
+        gc.collect()
+    assert closed == [True]
+
+
+def test_what_is_no_generator_is_left_open(each: Map, tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_text("a\nb\nc\n")
+    with path.open(encoding="ascii") as file:
+        with each.iter(len, file, buffersize=1) as stream:
+            assert next(stream) == 2
+        assert not file.closed
+
+
+def test_an_abandoned_stream_ends_what_it_runs(tmp_path: Path, process: Settings) -> None:
+    verb = pmap.using(**options(process), chunksize=1, buffersize=2)
+    source = itertools.chain([0], itertools.count(1000))
+    stream = verb.iter(partial(begin_and_wait, str(tmp_path)), source)
+    assert next(stream) == 0
+    with pytest.raises(multiprocessing.TimeoutError):
+        stream.next(timeout=0.01)  # reads, so that others begin
+    del stream
+    gc.collect()
+    assert verb(square, range(4)) == [0, 1, 4, 9], "the workers are free"
+
+
+def test_kill_on_cancel_can_be_turned_off(tmp_path: Path, process: Settings) -> None:
+    verb = pmap.using(**options(process), chunksize=1, buffersize=2, kill_on_cancel=False)
+    with verb.iter(partial(wait_to_go, str(tmp_path)), [0, 1]) as stream:
+        (tmp_path / "0").touch()
+        assert next(stream) == 0
+        until(lambda: "1" in marks(tmp_path))
+        pids = {*pmap.using(**options(process))(work_pid, range(8), chunksize=1)}
+    (tmp_path / "1").touch()
+    again = {*pmap.using(**options(process))(work_pid, range(20), chunksize=1)}
+    assert pids <= again, "no worker was ended"
+
+
+def test_closed_from_another_thread_while_its_consumer_waits(
+    tmp_path: Path, process: Settings
+) -> None:
+    verb = pmap.using(**options(process), chunksize=1)
+    stream = verb.iter(partial(wait_to_go, str(tmp_path)), [7])
+
+    def close() -> None:
+        until(lambda: marks(tmp_path) == ["7"])
+        stream.close()
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    with pytest.raises(CancelledError, match="closed"):
+        next(stream)
+    thread.join()
+    with pytest.raises(CancelledError):
+        next(stream)
+
+
+def test_closing_twice_and_asking_afterwards(each: Map) -> None:
+    stream = each.iter(square, itertools.count())
+    assert next(stream) == 0
+    stream.close()
+    stream.close()
+    with pytest.raises(CancelledError, match="closed"):
+        next(stream)
+    unused = each.iter(square, itertools.count())
+    unused.close()
+
+
+def test_a_stream_that_is_never_asked_warns(each: Map) -> None:
+    with pytest.warns(RuntimeWarning, match="never asked"):
+        each.iter(square, [1])
+        gc.collect()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with each.iter(square, [1]):
+            pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends itself a signal")
+def test_a_ctrl_c_while_waiting(tmp_path: Path, process: Settings) -> None:
+    verb = pmap.using(**options(process), chunksize=1)
+    stream = verb.iter(partial(wait_to_go, str(tmp_path)), [7])
+
+    def interrupt() -> None:
+        until(lambda: marks(tmp_path) == ["7"])
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        next(stream)
+    thread.join()
+    with pytest.raises(CancelledError):
+        next(stream)
+    assert verb(square, range(5)) == [0, 1, 4, 9, 16]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
+def test_a_fork_has_no_part_in_it(each: Map) -> None:
+    stream = each.iter(square, itertools.count())
+    assert next(stream) == 0
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            for _ in range(1 << 15):  # what had come before the fork is there
+                next(stream)
+        except (PoolClosedError, CancelledError):
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert next(stream) == 1
+    stream.close()
+
+
+# --- several at a time ---------------------------------------------------------------------------
+
+
+def test_two_streams_interleaved(each: Map) -> None:
+    with each.iter(square, itertools.count()) as a, each.iter(str, itertools.count()) as b:
+        pairs = [(next(a), next(b)) for _ in range(60)]
+    assert pairs == [(x * x, str(x)) for x in range(60)]
+
+
+def test_a_stream_as_the_input_of_a_stream(each: Map) -> None:
+    with each.iter(square, itertools.count()) as inner, each.iter(str, inner) as outer:
+        assert list(itertools.islice(outer, 30)) == [str(x * x) for x in range(30)]
+
+
+def test_a_stream_inside_an_item(each: Map) -> None:
+    assert list(each.iter(inner_stream, range(4))) == [[], [0], [0, 1], [0, 1, 4]]
+
+
+def test_plain_calls_between_results(each: Map) -> None:
+    with each.iter(square, itertools.count()) as stream:
+        for x in range(10):
+            assert next(stream) == x * x
+            assert each(square, [x, x + 1]) == [x * x, (x + 1) ** 2]
+
+
+def test_an_input_that_asks_for_a_result(each: Map) -> None:
+    streams: list[ResultStream[int]] = []
+
+    def selfish() -> Iterator[int]:
+        yield next(streams[0])
+
+    streams.append(each.iter(square, selfish()))
+    with pytest.raises(RuntimeError, match="while it is being asked"):
+        next(streams[0])
+
+
+def test_several_threads_share_a_stream(each: Map) -> None:
+    taken: list[int] = []
+    stream = each.iter(square, range(300), buffersize=20)
+
+    def consume() -> None:
+        taken.extend(stream)
+
+    threads = [threading.Thread(target=consume) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert sorted(taken) == [x * x for x in range(300)]
+
+
+# --- Pool.imap and its siblings ------------------------------------------------------------------
+
+
+@pytest.fixture
+def pool(process: Settings) -> Iterator[Pool]:
+    """A pool of two."""
+    context: Any = multiprocessing.get_context(process.start_method)
+    with Pool(2, context=context) as pool:
+        yield pool
+    pool.join()
+
+
+STREAMS: list[Callable[[Pool], "ResultStream[Any]"]] = [
+    lambda pool: pool.imap(square, range(30)),
+    lambda pool: pool.imap(square, range(30), chunksize=7),
+    lambda pool: pool.imap(square, range(30), None),
+    lambda pool: pool.imap(square, range(30), 4, buffersize=2),
+    lambda pool: pool.istarmap(pow, ((x, 2) for x in range(30))),
+]
+
+
+@pytest.mark.parametrize("make", STREAMS)
+def test_imap(pool: Pool, make: Callable[[Pool], "ResultStream[int]"]) -> None:
+    assert list(make(pool)) == [x * x for x in range(30)]
+
+
+def test_imap_unordered(pool: Pool) -> None:
+    assert sorted(pool.imap_unordered(square, range(30))) == [x * x for x in range(30)]
+
+
+def test_imap_goes_on_behind_a_failure(pool: Pool) -> None:
+    stream = pool.imap(invert, [1, 0, 0, 4])
+    assert next(stream) == 1.0
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            next(stream)
+    assert next(stream) == 0.25
+    with pytest.raises(StopIteration):
+        next(stream)
+
+
+def test_a_pool_that_is_closed_finishes_its_streams(pool: Pool) -> None:
+    source = Counted(500)
+    stream = pool.imap(square, source, buffersize=5)
+    pool.close()
+    assert next(stream) == 0
+    pool.join()  # would wait for ever if it did not read the rest
+    assert source.reads == 500
+    assert list(stream) == [x * x for x in range(1, 500)]
+    with pytest.raises(PoolClosedError):
+        pool.imap(square, [1])
+
+
+def test_a_pool_that_is_terminated_ends_its_streams(tmp_path: Path, pool: Pool) -> None:
+    stream = pool.imap(partial(wait_to_go, str(tmp_path)), [0, 1])
+    (tmp_path / "0").touch()
+    assert next(stream) == 0
+    pool.terminate()
+    with pytest.raises(CancelledError):
+        next(stream)
