@@ -73,6 +73,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._given = 0  # results that came to hand, or were raised
         self._read = 0
         self._begun = False
+        self._asked = False
         self._closed = False
         self._over = False
         self._waited = False
@@ -193,7 +194,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 f"{self!r} is asked for a result while it is being asked for one: by its own "
                 "input, by a signal handler, or by two tasks at once"
             )
-        self._inside = True
+        self._inside = self._asked = True
 
     def _go_out(self) -> None:
         self._inside = False
@@ -381,7 +382,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         flow = getattr(self, "_flow", None)
         if flow is None or self._closed or self._over:
             return
-        if not self._read and not self._input.ended:
+        if not self._asked:
             import warnings
 
             warnings.warn(

@@ -295,7 +295,7 @@ class World:
         self.flush(worker)
         worker.dead = True
         worker.innocent = not worker.killed
-        worker.outbox.append(WorkerGone(worker.id, begun=worker.running is not None))
+        worker.outbox.append(WorkerGone(worker.id, begun=int(worker.running is not None)))
 
     def deliver(self, worker: Worker) -> None:
         """Tell the scheduler the next thing that a worker has to tell."""
@@ -315,7 +315,7 @@ class World:
         self.tell(event)
         assert self._losing is None, f"{self._losing} is missing"
 
-    def _gone(self, worker: Worker, begun: bool) -> None:
+    def _gone(self, worker: Worker, begun: int) -> None:
         del self.workers[worker.id]
         if worker.ready:
             self.start_failures = 0

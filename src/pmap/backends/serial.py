@@ -26,6 +26,7 @@ class SerialBackend:
         self._initargs = initargs
         self._chunks: SimpleQueue[tuple[int, Work, int, Sequence[object]] | None] = SimpleQueue()
         self._forgotten: set[int] = set()
+        self._killed: set[int] = set()  # workers whose chunks are not run any more
         self._happened: list[Happening] = []
         self._holds = 0  # chunks sent and not finished
 
@@ -51,7 +52,7 @@ class SerialBackend:
         self._tell(Gone(worker, begun=0))
 
     def kill(self, worker: int) -> None:
-        # What is queued is of jobs that are over: `poll` skips it.
+        self._killed.add(worker)
         self._tell(Gone(worker, begun=0))
 
     def _tell(self, happening: Happening) -> None:
@@ -76,6 +77,8 @@ class SerialBackend:
             return []
         worker, work, start, items = chunk
         self._holds -= 1
+        if worker in self._killed:
+            return []
         if work.number in self._forgotten:
             return [Finished(worker, work, start, [], {}, True, 0.0)]
         return [run_chunk(worker, work, start, items, lambda: work.number not in self._forgotten)]
