@@ -96,7 +96,7 @@ def _retries(name: str, value: object) -> int | tuple[float, ...]:
 def _retry_on(name: str, value: object) -> tuple[type[Exception], ...] | None:
     if value is None:
         return None
-    given: tuple[object, ...] = tuple(value) if isinstance(value, tuple | list) else (value,)
+    given = tuple(value) if is_iterable(value) and not isinstance(value, type) else (value,)
     kinds = tuple([k for k in given if isinstance(k, type) and issubclass(k, Exception)])
     if len(kinds) == len(given):
         return kinds

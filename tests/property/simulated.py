@@ -27,9 +27,11 @@ from pmap._scheduler import (
     JobCancelled,
     JobSubmitted,
     KillWorker,
+    Look,
     LoseItem,
     Prestart,
     Retire,
+    RetryItem,
     Scheduler,
     SendChunk,
     StartWorker,
@@ -433,6 +435,8 @@ class World:
                 worker.inbox.append(Forget(self.jobs[id]))
             case FinishJob() | FailJob():
                 self._end(command)
+            case Look() | RetryItem():
+                raise AssertionError("no item takes too long here, and none is tried again")
 
     def _start(self, number: int) -> None:
         assert number not in self.workers

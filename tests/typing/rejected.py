@@ -6,7 +6,21 @@ Where a checker no longer sees one, its comment is no longer needed, and that is
 import multiprocessing.pool
 from collections.abc import Callable
 
-from pmap import AsyncResult, Failure, Map, papply, papply_async, pmap, pmap_async, pstarmap
+from pmap import (
+    AsyncResult,
+    Failure,
+    Map,
+    ResultStream,
+    call,
+    gather,
+    papply,
+    papply_async,
+    pcall,
+    pmap,
+    pmap_async,
+    pstarmap,
+    sync,
+)
 
 
 def one(x: int) -> str:
@@ -69,7 +83,9 @@ pmap(one, [1], chunksize="2")  # type: ignore[call-overload]  # pyright: ignore[
 pmap.using(backend="process")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 pmap.using(start_method="forks")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 pmap.using(2)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
-pmap.using(timeout=3.0)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+pmap.using(timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.using(retries="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.using(retry_on=ValueError())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def foreign(pool: multiprocessing.pool.Pool) -> Map:
@@ -91,3 +107,24 @@ def narrower(later: AsyncResult[object]) -> AsyncResult[int]:
 pmap.using(processes=2)._collect = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 expects: Callable[[Callable[[int], str], list[str]], list[str]] = pmap  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 failure: Failure = Failure()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+# streams
+pmap.iter(one, ["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.iter_unordered(two, [1], [2])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.iter(one, [1], buffersize="2")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pstarmap.iter(two, pairs())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+floats: ResultStream[float] = pmap.iter(one, [1])  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+
+
+def narrower_stream(stream: ResultStream[object]) -> ResultStream[int]:
+    return stream  # type: ignore[return-value]  # pyright: ignore[reportReturnType]
+
+
+# several together
+call(two, 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+call(one, "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pcall(one)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
+wrong_pair: tuple[int, str] = pcall(call(one, 1), call(one, 1))  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+gather(1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+papply_async(one, 1).then(one)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap(sync(one), [1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

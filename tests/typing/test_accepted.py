@@ -1,11 +1,29 @@
 """What the checkers must infer. pytest runs every line, too: the types are those at run time."""
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise, product
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from concurrent.futures import Future
+from itertools import count, pairwise, product
 from typing import NamedTuple, Never, TypeVar, assert_type
 
 import pmap as door
-from pmap import Apply, AsyncResult, Failure, Map, Options, Pool, StarMap
+from pmap import (
+    Apply,
+    AsyncResult,
+    Calls,
+    Deferred,
+    Failure,
+    Map,
+    Options,
+    Pool,
+    ResultStream,
+    StarMap,
+    as_completed,
+    call,
+    failed,
+    gather,
+    split,
+    sync,
+)
 
 T = TypeVar("T")
 
@@ -13,6 +31,7 @@ T = TypeVar("T")
 pmap = door.pmap.using(backend="serial")
 pstarmap = door.pstarmap.using(backend="serial")
 papply = door.papply.using(backend="serial")
+pcall = door.pcall.using(backend="serial")
 
 
 class Animal:
@@ -224,3 +243,139 @@ def test_a_verb_is_a_function_to_others() -> None:
 
     assert_type(use(pmap), list[str])
     assert_type(wrapped(one, [1]), list[str])
+
+
+# --- streams -------------------------------------------------------------------------------------
+
+
+def test_streams() -> None:
+    pmap.iter(one, count(), buffersize=2).close()
+    assert_type(list(pmap.iter(two, [1], ["a"])), list[float])
+    assert_type(list(pmap.iter(max, [1], [2], [3])), list[int])
+    assert_type(list(pmap.iter(total, [1], [2], [3], [4])), list[int])
+    assert_type(list(pmap.iter(total, [1], [2], [3], [4], [5])), list[int])
+    assert_type(list(pmap.iter(six, [1], [2], [3], [4], [5], [6])), list[str])
+    assert_type(list(pmap.iter_unordered(one, [1])), list[str])
+    assert_type(list(pmap.iter_unordered(two, [1], ["a"], chunksize=2)), list[float])
+    assert_type(list(pmap.collecting.iter(one, [1])), list[str | Failure])
+    assert_type(list(pstarmap.iter(two, [(1, "a")])), list[float])
+    assert_type(list(pstarmap.iter_unordered(two, zip([1], ["a"], strict=True))), list[float])
+    assert_type(list(pstarmap.collecting.iter(two, [(1, "a")])), list[float | Failure])
+    with pmap.iter(one, [1]) as stream:
+        assert_type(stream, ResultStream[str])
+        assert_type(next(stream), str)
+        assert_type(stream.taken, int)
+        assert_type(stream.read, int)
+
+
+def test_streams_of_asynchronous_iterables() -> None:
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+
+    async def rows() -> AsyncIterator[tuple[int, str]]:
+        yield 1, "a"
+
+    async def main() -> None:  # typed only: asyncio has its own tests
+        assert_type(pmap.iter(one, numbers()), ResultStream[str])
+        assert_type(pmap.iter_unordered(one, numbers()), ResultStream[str])
+        assert_type(pstarmap.iter(two, rows()), ResultStream[float])
+        assert_type(await pmap.async_(one, numbers()), list[str])
+        assert_type(await pstarmap.async_(two, rows()), list[float])
+        async for result in pmap.iter(one, [1]):
+            assert_type(result, str)
+        async with pmap.iter(one, [1]) as stream:
+            assert_type(await anext(stream), str)
+
+    assert callable(main)
+
+
+def test_the_names_of_streams() -> None:
+    def each() -> object:
+        assert_type(door.pimap(one, [1]), ResultStream[str])
+        return assert_type(door.pimap_unordered(two, [1], ["a"]), ResultStream[float])
+
+    assert callable(each)
+
+
+def test_the_streams_of_a_pool() -> None:
+    def use(pool: Pool) -> None:
+        assert_type(pool.imap(one, [1]), ResultStream[str])
+        assert_type(pool.imap_unordered(one, [1], 5, buffersize=10), ResultStream[str])
+        assert_type(pool.istarmap(two, [(1, "a")]), ResultStream[float])
+
+    assert callable(use)
+
+
+def test_variance_of_streams() -> None:
+    dogs = pmap.iter(dog, [1])
+    animals: ResultStream[Animal] = dogs
+    assert [animal.name for animal in animals] == ["1"]
+
+
+# --- several handles -----------------------------------------------------------------------------
+
+
+def test_gather() -> None:
+    a, b = papply.async_(one, 1), papply.async_(two, 1, "a")
+    assert_type(gather().get(), tuple[()])
+    assert_type(gather(a).get(), tuple[str])
+    assert_type(gather(a, b).get(), tuple[str, float])
+    assert_type(gather(a, b, a).get(), tuple[str, float, str])
+    assert_type(gather(a, b, a, b).get(), tuple[str, float, str, float])
+    assert_type(gather(a, b, a, b, a).get(), tuple[str, float, str, float, str])
+    assert_type(gather(a, a, a, a, a, a).get(), tuple[str, ...])
+    assert_type(gather(*[a, a]), AsyncResult[tuple[str, ...]])
+
+
+def test_handles() -> None:
+    later = papply.async_(one, 1)
+    assert_type(later.then(len), AsyncResult[int])
+    assert_type(later.then(len).get(), int)
+    assert_type(later.future(), Future[str])
+    assert_type([done.get() for done in as_completed([later])], list[str])
+    assert_type(later.exception(), Exception | None)
+
+
+def test_different_calls() -> None:
+    assert_type(call(two, 1, name="a"), Deferred[float])
+    assert_type(call(two, 1, name="a")(), float)
+    assert_type(pcall(call(one, 1)), tuple[str])
+    assert_type(pcall(call(one, 1), call(two, 1, "a")), tuple[str, float])
+    assert_type(pcall(call(one, 1), lambda: 5), tuple[str, int])
+    both = pcall.collecting(call(one, 1), call(two, 1, "a"))
+    assert_type(both, tuple[str | Failure, float | Failure])
+    later = pcall.async_(call(one, 1), call(two, 1, "a"))
+    assert_type(later, AsyncResult[tuple[str, float]])
+    assert_type(later.get()[1], float)
+    collecting: Calls[Failure] = pcall
+    assert collecting(call(one, 1)) == ("1",)
+
+
+def test_failures_are_told_apart() -> None:
+    results = pmap.collecting(one, [1])
+    good, bad = split(results)
+    assert_type(good, list[str])
+    assert_type(bad, list[Failure])
+    result = results[0]
+    if failed(result):
+        assert_type(result, Failure)
+    else:
+        assert_type(result, str)
+
+
+def test_coroutine_functions() -> None:
+    async def fetch(x: int, name: str = "") -> bytes:
+        return name.encode() * x
+
+    async def page(x: int) -> str:
+        return str(x)
+
+    assert_type(pmap(sync(page), [1]), list[str])
+    assert_type(list(pmap.iter(sync(page), [1])), list[str])
+    assert_type(papply(sync(fetch), 1, name="a"), bytes)
+    assert_type(pstarmap(sync(fetch), [(1, "a")]), list[bytes])
+
+
+def test_options_of_time() -> None:
+    assert_type(pmap.using(timeout=3.0, retries=2, retry_on=ValueError), Map)
+    assert_type(pmap.using(timeout=None, retries=[0.1, 1], retry_on=(OSError, KeyError)), Map)
