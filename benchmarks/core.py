@@ -5,21 +5,18 @@ ratio is made of two neighbours in time; the table shows the median of the ratio
 the greatest. Nothing is asserted: see README.md for how to read the numbers.
 """
 
-import argparse
 import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
 from pathlib import Path
-from time import perf_counter
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final
+
+from side_by_side import Case, Measure, StartMethod, asked, head, measure, row, timed
 
 import pmap as ours
 
@@ -27,56 +24,10 @@ ITEMS: Final = 100_000  # of a map with the default chunksize
 SINGLE_ITEMS: Final = 20_000  # of a map with chunksize=1
 CALLS: Final = 200  # of papply in a round, enough for a p99
 
-StartMethod: TypeAlias = Literal["spawn", "forkserver", "fork"]
-METHODS: Final[tuple[StartMethod, ...]] = ("spawn", "forkserver", "fork")
-
-# A measurement returns seconds.
-Measure: TypeAlias = Callable[[], float]
-
 
 def plain(x: int) -> int:
     """Do next to nothing, in Python."""
     return x + 1
-
-
-@dataclass(frozen=True)
-class Case:
-    """One line of the table.
-
-    Attributes:
-        name: what is measured.
-        ours: measures pmap once.
-        theirs: measures ``multiprocessing.Pool`` once.
-        target: the greatest median ratio that we want; None: there is no target.
-        unit: how a time is shown.
-        per: by how much a time is divided to be shown.
-    """
-
-    name: str
-    ours: Measure
-    theirs: Measure
-    target: float | None = None
-    unit: str = "ms"
-    per: int = 1
-
-
-class Line(NamedTuple):
-    """What came of a case: the times of each side, round by round."""
-
-    case: Case
-    ours: list[float]
-    theirs: list[float]
-
-    def ratios(self) -> list[float]:
-        """Return ours / theirs of each round."""
-        return [a / b for a, b in zip(self.ours, self.theirs, strict=True)]
-
-
-def timed(run: Callable[[], object]) -> float:
-    """Return how many seconds `run` takes."""
-    begin = perf_counter()
-    run()
-    return perf_counter() - begin
 
 
 def percentile(run: Callable[[], object], percent: int) -> float:
@@ -179,64 +130,9 @@ def cold_cases(folder: Path) -> list[Case]:
     return cases
 
 
-def measure(case: Case, rounds: int) -> Line:
-    """Run both sides in turn: once unmeasured, then `rounds` times."""
-    case.ours()
-    case.theirs()
-    line = Line(case, [], [])
-    for _ in range(rounds):
-        line.ours.append(case.ours())
-        line.theirs.append(case.theirs())
-    return line
-
-
-def row(line: Line) -> str:
-    """Return the line of the table."""
-    case = line.case
-    scale = {"ms": 1e3, "us": 1e6}[case.unit] / case.per
-    ratios = line.ratios()
-    target = "" if case.target is None else f"<= {case.target}"
-    cells = [
-        case.name,
-        f"{statistics.median(line.ours) * scale:.1f} {case.unit}",
-        f"{statistics.median(line.theirs) * scale:.1f} {case.unit}",
-        f"**{statistics.median(ratios):.2f}**",
-        f"{min(ratios):.2f}",
-        f"{max(ratios):.2f}",
-        target,
-    ]
-    return f"| {' | '.join(cells)} |"
-
-
-def head(method: str, processes: int, rounds: int) -> str:
-    """Return what was measured where, and the head of the table."""
-    load = f", load {os.getloadavg()[0]:.1f} before" if hasattr(os, "getloadavg") else ""
-    python = f"{platform.python_implementation()} {platform.python_version()}"
-    system = f"{platform.system()} {platform.release()} {platform.machine()}"
-    return "\n".join(
-        [
-            f"pmap {ours.__version__}, {python}, {system}, {os.cpu_count()} CPUs{load}.",
-            f"{processes} workers, start method {method}, {rounds} rounds.",
-            "",
-            "| case | pmap | Pool | median ratio | min | max | target |",
-            "|---|---:|---:|---:|---:|---:|---:|",
-        ]
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--start-method", default="forkserver", choices=METHODS)
-    parser.add_argument("--processes", type=int, default=2, help="workers on each side")
-    parser.add_argument("--rounds", type=int, default=9, help="measured rounds of each case")
-    parser.add_argument("--only", default="", help="only cases whose name contains this")
-    given = parser.parse_args(arguments)
-    method: StartMethod = given.start_method
-    processes: int = given.processes
-    rounds: int = given.rounds
-    only: str = given.only
-
+    method, processes, rounds, only = asked(__doc__, arguments, rounds=9)
     print(head(method, processes, rounds), flush=True)
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -25,16 +25,29 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, TypeAlias, cast
 
-from pmap import AsyncResult, Failure, OptionError, WorkerLost, papply, pmap, pstarmap
+from pmap import (
+    AsyncResult,
+    Failure,
+    OptionError,
+    ResultStream,
+    WorkerLost,
+    papply,
+    pmap,
+    pstarmap,
+)
 
 # Seconds of serial work: enough for the gain to be seen, little enough for eight rounds.
 SERIAL: Final = 1.2
 # Files at least, also on a slow machine: enough for every worker to get some.
 FEWEST: Final = 24
+# Items that the stream may read ahead.
+AHEAD: Final = 16
 # Seconds that an item waits for what may never come: the go of a caller who is himself waiting.
 HELD: Final = 0.6
 # Seconds within which two items that run at the same time have met, also on a busy machine.
 MEETING: Final = 1.0
+# Seconds after which the result of an item that has finished is with the caller.
+SENT: Final = 0.1
 
 Counted: TypeAlias = tuple[int, "Counter[str]"]  # the process that counted, and what
 Step: TypeAlias = Callable[[Path, int], object]  # what an item of a measurement runs
@@ -102,6 +115,7 @@ def first_comes_last(folder: Path, index: int) -> int:
     """Return the index; item 0 not before item 1 has finished."""
     if index == 0:
         wait_for(folder / "finished-1", MEETING)
+        time.sleep(SENT)
     (folder / f"finished-{index}").touch()
     return index
 
@@ -208,6 +222,23 @@ def every_form(tour: Tour) -> None:
     def collecting() -> list[Counted]:
         return [c for c in pmap.collecting(count_names, paths) if not isinstance(c, Failure)]
 
+    def streamed() -> list[Counted]:
+        read = 0
+
+        def reading() -> Iterator[Path]:
+            nonlocal read
+            for path in paths:
+                read += 1
+                yield path
+
+        counted: list[Counted] = []
+        with pmap.iter(count_names, reading(), buffersize=AHEAD) as results:
+            for one in results:
+                if not counted:
+                    say(f"    the first result was there after {read} of {len(paths)} were read")
+                counted.append(one)
+        return counted
+
     def with_options() -> list[Counted]:
         some = pmap.using(backend="threads", processes=2)(count_names, paths[:10])
         return [*some, *pmap.using(processes=2, chunksize=3)(count_names, paths[10:])]
@@ -217,6 +248,7 @@ def every_form(tour: Tour) -> None:
 
     tour.round("pmap", lambda: pmap(count_names, paths))
     tour.round("pmap.async_", lambda: watched(pmap.async_(count_names, paths)))
+    tour.round("pmap.iter, bit by bit", streamed)
     tour.round("pmap.collecting", collecting)
     tour.round("pmap.using(...)", with_options)
     tour.round("pstarmap", lambda: pstarmap(count_tokens, rows))
@@ -257,17 +289,31 @@ def forms() -> list[Form]:
     return [
         Form("pmap", lambda f, d, n: [each(f, [d] * n, range(n))], each),
         Form("pmap.async_", lambda f, d, n: [each.async_(f, [d] * n, range(n))], each.async_),
+        Form("pmap.iter", lambda f, d, n: [each.iter(f, [d] * n, range(n))], each.iter),
+        Form(
+            "pmap.iter_unordered",
+            lambda f, d, n: [each.iter_unordered(f, [d] * n, range(n))],
+            each.iter_unordered,
+        ),
         Form("pstarmap", lambda f, d, n: [star(f, rows(d, n))], star),
         Form("pstarmap.async_", lambda f, d, n: [star.async_(f, rows(d, n))], star.async_),
+        Form("pstarmap.iter", lambda f, d, n: [star.iter(f, rows(d, n))], star.iter),
+        Form(
+            "pstarmap.iter_unordered",
+            lambda f, d, n: [star.iter_unordered(f, rows(d, n))],
+            star.iter_unordered,
+        ),
         Form("papply", lambda f, d, n: [one(f, *row) for row in rows(d, n)], one),
         Form("papply.async_", lambda f, d, n: [one.async_(f, *r) for r in rows(d, n)], one.async_),
     ]
 
 
 def opened(returned: object) -> object:
-    """Return the result itself, where a handle to wait on was returned."""
+    """Return the result itself, where a handle to wait on or to go through was returned."""
     if isinstance(returned, AsyncResult):
         return cast("AsyncResult[object]", returned).get()
+    if isinstance(returned, ResultStream):
+        return list(cast("ResultStream[object]", returned))
     return returned
 
 
@@ -284,7 +330,8 @@ def both(folder: Path, index: int) -> str:
 
 def several_arguments(form: Form, folder: Path) -> str:
     """Measure: is a function of two arguments given both, and may they be keywords?"""
-    if results(form.ask(both, folder, 2)) != [both(folder, 0), both(folder, 1)]:
+    # In any order: that is another question.
+    if set(results(form.ask(both, folder, 2))) != {both(folder, 0), both(folder, 1)}:
         return "no"
     try:
         keyword = opened(form.verb(int, "ff", base=16)) == 255
@@ -310,6 +357,7 @@ def blocks(form: Form, folder: Path) -> str:
 def order(form: Form, folder: Path) -> str:
     """Measure: where is the result of item 0, if item 1 finishes first?"""
     returned = form.ask(both, folder, 2)
+    results(returned)  # a stream that nobody asks for anything warns of that
     if len(returned) > 1:
         return "-"  # a call for each item: the order of their results is the caller's own
     return "input" if results(form.ask(first_comes_last, folder, 2)) == [0, 1] else "completion"
@@ -318,12 +366,15 @@ def order(form: Form, folder: Path) -> str:
 def returns(form: Form, folder: Path) -> str:
     """Measure: what is the type of what comes back from a function that returns a str?"""
     returned = form.ask(both, folder, 1)[0]
+    handle = type(returned).__name__
     value = opened(returned)
     inside = type(value).__name__
     if isinstance(value, list):
         (item,) = cast("list[object]", value)
-        inside = f"list[{type(item).__name__}]"
-    return inside if value is returned else f"{type(returned).__name__}[{inside}]"
+        inside = type(item).__name__
+        if handle != ResultStream.__name__:  # whose results are taken one by one
+            inside = f"list[{inside}]"
+    return inside if value is returned else f"{handle}[{inside}]"
 
 
 COLUMNS: Final[dict[str, Callable[[Form, Path], str]]] = {

@@ -43,7 +43,7 @@ class Sync:
         return Sync, (self.f,)
 
     def __repr__(self) -> str:
-        return f"sync({getattr(self.f, '__qualname__', None) or self.f!r})"
+        return f"sync({getattr(self.f, '__qualname__', None) or repr(self.f)})"
 
 
 def sync(f: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R]:

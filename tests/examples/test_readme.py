@@ -1,4 +1,4 @@
-"""What README.md shows is run, and what it tells a reader to type is what the CI runs."""
+"""What README.md and docs/ show is run; what a reader is told to type is what the CI runs."""
 
 import doctest
 import os
@@ -6,35 +6,59 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 TOP: Final = Path(__file__).parents[2]
-README: Final = TOP / "README.md"
-TEXT: Final = README.read_text(encoding="utf-8")
-# (language, text) of each fenced block
-BLOCKS: Final[list[tuple[str, str]]] = re.findall(
-    r"^```(\w*)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL
-)
-PYTHON: Final = [text for language, text in BLOCKS if language == "python"]
-SCRIPTS: Final = [text for text in PYTHON if ">>>" not in text]
-SESSIONS: Final = [text for text in PYTHON if ">>>" in text]
-SHELL: Final = [text for language, text in BLOCKS if language == "sh"]
 
 
-def test_each_block_is_of_a_kind_that_is_run() -> None:
-    assert TEXT.count("```") == 2 * len(BLOCKS)
-    assert {language for language, _ in BLOCKS} == {"python", "sh"}
-    assert SCRIPTS
-    assert SESSIONS
+class Page:
+    """A Markdown file and the blocks of code in it."""
+
+    def __init__(self, path: str) -> None:
+        self.path: Final = TOP / path
+        self.text: Final = self.path.read_text(encoding="utf-8")
+        # (language, text) of each fenced block
+        self.blocks: Final[list[tuple[str, str]]] = re.findall(
+            r"^```(\w*)\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL
+        )
+        python = self.of("python")
+        self.scripts: Final = [text for text in python if ">>>" not in text]
+        self.sessions: Final = [text for text in python if ">>>" in text]
+
+    def of(self, language: str) -> list[str]:
+        return [text for kind, text in self.blocks if kind == language]
+
+
+README: Final = Page("README.md")
+PAGES: Final = [README, Page("docs/streams.md"), Page("docs/asyncio.md")]
+TEXT: Final = README.text
+SHELL: Final = README.of("sh")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.stem)
+def test_each_block_is_of_a_kind_that_is_run(page: Page) -> None:
+    assert page.text.count("```") == 2 * len(page.blocks)
+    languages = {language for language, _ in page.blocks}
+    assert languages == ({"python", "sh"} if page is README else {"python"})
+    assert page.scripts
+    assert page.sessions
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.path.stem)
+def test_a_page_refers_to_what_is_there(page: Page) -> None:
+    targets: list[str] = re.findall(r"\]\(([^)#:]+)\)", page.text)
+    assert [name for name in targets if not (page.path.parent / name).exists()] == []
 
 
 def test_an_example_with_its_output_is_within_the_first_lines() -> None:
     first = "\n".join(TEXT.splitlines()[:15])
-    assert "```python\n" + SCRIPTS[0] + "```" in first
-    assert output_of(SCRIPTS[0])
+    assert "```python\n" + README.scripts[0] + "```" in first
+    assert output_of(README.scripts[0])
 
 
 def output_of(script: str) -> list[str]:
@@ -42,7 +66,16 @@ def output_of(script: str) -> list[str]:
     return [line.removeprefix("# ") for line in script.splitlines() if line.startswith("# ")]
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
+def shown(blocks: Callable[[Page], list[str]]) -> list[ParameterSet]:
+    """Return each of the blocks of each page, named by the page and its place."""
+    return [
+        pytest.param(text, id=f"{page.path.stem}-{number}")
+        for page in PAGES
+        for number, text in enumerate(blocks(page), 1)
+    ]
+
+
+@pytest.mark.parametrize("script", shown(lambda page: page.scripts))
 def test_a_script_prints_what_it_shows(script: str, tmp_path: Path) -> None:
     path = tmp_path / "script.py"
     path.write_text(script, encoding="utf-8")
@@ -61,9 +94,9 @@ def test_a_script_prints_what_it_shows(script: str, tmp_path: Path) -> None:
     assert done.stdout.splitlines() == output_of(script) != []
 
 
-@pytest.mark.parametrize("session", SESSIONS)
+@pytest.mark.parametrize("session", shown(lambda page: page.sessions))
 def test_a_session_answers_as_it_shows(session: str) -> None:
-    test = doctest.DocTestParser().get_doctest(session, {}, "README", str(README), 0)
+    test = doctest.DocTestParser().get_doctest(session, {}, "session", None, 0)
     said: list[str] = []
     ran = doctest.DocTestRunner().run(test, out=said.append)
     assert ran.attempted > 0

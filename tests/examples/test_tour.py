@@ -21,17 +21,22 @@ TOP: Final = Path(__file__).parents[2]
 LIMIT: Final = 75
 
 TABLE: Final = """
-pmap             yes                yes  yes  input  list[str]
-pmap.async_      yes                yes  no   input  AsyncResult[list[str]]
-pstarmap         yes                yes  yes  input  list[str]
-pstarmap.async_  yes                yes  no   input  AsyncResult[list[str]]
-papply           yes, keywords too  no   yes  -      str
-papply.async_    yes, keywords too  yes  no   -      AsyncResult[str]
+pmap                     yes                yes  yes  input       list[str]
+pmap.async_              yes                yes  no   input       AsyncResult[list[str]]
+pmap.iter                yes                yes  no   input       ResultStream[str]
+pmap.iter_unordered      yes                yes  no   completion  ResultStream[str]
+pstarmap                 yes                yes  yes  input       list[str]
+pstarmap.async_          yes                yes  no   input       AsyncResult[list[str]]
+pstarmap.iter            yes                yes  no   input       ResultStream[str]
+pstarmap.iter_unordered  yes                yes  no   completion  ResultStream[str]
+papply                   yes, keywords too  no   yes  -           str
+papply.async_            yes, keywords too  yes  no   -           AsyncResult[str]
 """
 
 FORMS: Final = [
     "pmap",
     "pmap.async_",
+    "pmap.iter, bit by bit",
     "pmap.collecting",
     "pmap.using(...)",
     "pstarmap",
@@ -78,7 +83,7 @@ def test_the_readme_promises_the_same(printed: str) -> None:
     promised = {
         name: [blocks, order or "-"]
         for name, blocks, order in re.findall(
-            r"^\| `([\w.]+)\(.*\|.*\| (yes|no) \| (input)? ?\|.*\|$",
+            r"^\| `([\w.]+)\(.*\|.*\| (yes|no) \| (input|completion)? ?\|.*\|$",
             (TOP / "README.md").read_text(encoding="utf-8"),
             re.MULTILINE,
         )
@@ -88,7 +93,7 @@ def test_the_readme_promises_the_same(printed: str) -> None:
         for row in map(cells, printed.splitlines())
         if row[0] in promised and len(row) == 6
     }
-    assert len(promised) == 6
+    assert len(promised) == 10
     assert promised == measured
 
 
@@ -102,6 +107,8 @@ def test_every_form_gave_the_serial_answer(printed: str) -> None:
 def test_it_shows_what_happens_meanwhile(printed: str) -> None:
     done, total = find(r"<AsyncResult pmap\(count_names\) (\d+)/(\d+) done>", printed)
     assert 0 < int(done) < int(total)
+    read, files = find(r"the first result was there after (\d+) of (\d+) were read", printed)
+    assert 0 < int(read) <= tour.AHEAD < int(files)
     (turns,) = find(r"the event loop went round (\d+) times", printed)
     assert int(turns) > 1
 
@@ -110,7 +117,7 @@ def test_it_names_the_processes_and_all_their_items(printed: str) -> None:
     (files,) = find(r"^Serially: (\d+) files, \d+ names", printed)
     items = re.findall(r"^  process (\d+).*: (\d+) items$", printed, re.MULTILINE)
     assert len(items) >= 2
-    assert sum(int(count) for _, count in items) == int(files) * 6 + 8
+    assert sum(int(count) for _, count in items) == int(files) * 7 + 8
 
 
 def test_it_shows_an_error_as_its_user_sees_it(printed: str) -> None:

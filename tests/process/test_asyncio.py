@@ -115,9 +115,12 @@ def test_gather_and_task_groups() -> None:
 
 def test_a_timeout_ends_what_runs(tmp_path: Path) -> None:
     async def main() -> None:
+        later = one.async_(wait_to_go, str(tmp_path), 1)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):
-                await one.async_(wait_to_go, str(tmp_path), 1)
+                await later
+        with pytest.raises(CancelledError):
+            await later  # until nothing of it runs
         (tmp_path / "go").touch()
         assert await two.async_(square, range(4)) == [0, 1, 4, 9]
 

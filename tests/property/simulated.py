@@ -2,8 +2,9 @@
 
 A simulated worker does what `_child` does: it takes messages in order, runs the items of a chunk
 one by one, stops at the first failure unless failures are collected, and answers a forgotten chunk
-with no items. What it tells stands in its outbox until it is delivered, so that the scheduler is
-always a little behind: that is where the races are.
+with no items. Of some jobs the items of a chunk all begin when it does, and end in order. What
+a worker tells stands in its outbox until it is delivered, so that the scheduler is always a little
+behind: that is where the races are.
 
 `World` knows what really happened, and checks each command against it at once.
 """
@@ -23,6 +24,8 @@ from pmap._scheduler import (
     FailJob,
     FinishJob,
     ForgetJob,
+    InputArrived,
+    InputEnded,
     ItemsFinished,
     JobCancelled,
     JobSubmitted,
@@ -60,10 +63,12 @@ class Job:
     """A job, and what has come of its items."""
 
     id: int
-    size: int
+    size: int  # so far
     chunksize: int | None
     collect: bool
-    stop: bool
+    stop: bool  # what is not wanted any more is ended, be it by a failure or by a cancel
+    open: bool  # its input was not ended
+    at_once: bool  # all items of a chunk begin together
     fates: Mapping[int, Fate]
     begun: set[int] = field(default_factory=set[int])
     given: set[int] = field(default_factory=set[int])  # held by workers, or over
@@ -81,8 +86,14 @@ class Job:
         return self.size if self.collect else min(self.failed, default=self.size)
 
     @property
+    def takes_more(self) -> bool:
+        """Whether more items may come; what comes after a failure, say, is ignored."""
+        failed = self.failed and not self.collect
+        return self.open and not failed and not self.cancelled and self.over is None
+
+    @property
     def complete(self) -> bool:
-        """Whether every wanted item is finished."""
+        """Whether every wanted item is finished that has come."""
         return all(index in self.finished for index in range(self.end))
 
     @property
@@ -115,7 +126,7 @@ class Quit:
 
 @dataclass(eq=False)
 class Running:
-    """The chunk that a worker runs; the item at `hand` has begun."""
+    """The chunk that a worker runs; the item at `hand` has begun, or all from there on have."""
 
     chunk: Chunk
     hand: int
@@ -168,7 +179,7 @@ class World:
         self.terminated = False
         self.start_failures = 0
         self.log: list[Event | Command] = []
-        self._losing: LoseItem | None = None
+        self._losing: deque[LoseItem] = deque()
         self._may_lose: LoseItem | None = None
 
     def __repr__(self) -> str:
@@ -183,20 +194,41 @@ class World:
         *,
         collect: bool = False,
         stop: bool = False,
+        open: bool = False,
+        at_once: bool = False,
         fates: Mapping[int, Fate] | None = None,
     ) -> Job:
-        """Submit a job."""
+        """Submit a job; one that is `open` has only its first items."""
         assert not self.closed, "the driver takes no work once it is closed"
-        job = Job(len(self.jobs), size, chunksize, collect, stop, fates or {})
+        job = Job(len(self.jobs), size, chunksize, collect, stop, open, at_once, fates or {})
         self.jobs[job.id] = job
         self.start_failures = 0
-        self.tell(JobSubmitted(job.id, size, chunksize, collect, stop))
+        self.tell(JobSubmitted(job.id, size, chunksize, collect, stop, open))
         return job
 
-    def cancel(self, job: Job) -> None:
+    def feed(self, job: Job, items: int) -> None:
+        """Add at least one item to the input of a job; it is ignored if that wants no more."""
+        ignored = not job.takes_more
+        if not ignored:
+            job.size += items
+        answer = self.tell(InputArrived(job.id, items))
+        assert not (ignored and answer), "input counts that nobody wants any more"
+
+    def end_input(self, job: Job) -> None:
+        """End the input of a job; it is ignored if that wants no more already."""
+        ignored = not job.takes_more
+        job.open = False
+        answer = self.tell(InputEnded(job.id))
+        assert not (ignored and answer), "the end of an input counts that nobody wants any more"
+
+    def cancel(self, job: Job, kill: bool = True) -> None:
         """Cancel a job; nothing comes of it if that is over."""
-        job.cancelled = job.cancelled or job.over is None
-        self.tell(JobCancelled(job.id))
+        if job.over is None:
+            job.cancelled = True
+            job.stop = kill
+        self.tell(JobCancelled(job.id, kill))
+        if not kill:
+            assert job.over is not None, "a job is waited for that may run on unheard"
 
     def prestart(self) -> None:
         """Ask for all workers, and see that they come."""
@@ -222,7 +254,7 @@ class World:
         """Terminate the pool, and see that nobody is spared."""
         self.closed = self.terminated = True
         for job in self.open_jobs():
-            job.cancelled = True
+            job.cancelled = job.stop = True
         self.tell(Terminate())
         assert all(w.killed for w in self.workers.values()), "a worker is not killed"
         if not self.can_kill:
@@ -253,11 +285,13 @@ class World:
 
     def _begin(self, running: Running) -> None:
         job = running.chunk.job
-        assert running.hand not in job.begun, f"item {running.hand} of {job.id} begins twice"
+        if job.at_once and running.hand > running.chunk.start:
+            return  # it began with the chunk
+        items = range(running.hand, running.chunk.stop if job.at_once else running.hand + 1)
+        assert job.begun.isdisjoint(items), f"one of items {items} of {job.id} begins twice"
         if job.over is not None and self.can_kill:
             assert not job.stop, "an item begins when all was said to be done"
-            assert not job.cancelled, "an item begins when its job is cancelled"
-        job.begun.add(running.hand)
+        job.begun.update(items)
 
     def _go_on(self, worker: Worker, running: Running) -> None:
         """End the item in hand, and begin the next."""
@@ -297,7 +331,15 @@ class World:
         self.flush(worker)
         worker.dead = True
         worker.innocent = not worker.killed
-        worker.outbox.append(WorkerGone(worker.id, begun=int(worker.running is not None)))
+        worker.outbox.append(WorkerGone(worker.id, self._in_hand(worker)))
+
+    @staticmethod
+    def _in_hand(worker: Worker) -> int:
+        """Return how many items a worker has begun and not finished."""
+        running = worker.running
+        if running is None:
+            return 0
+        return running.chunk.stop - running.hand if running.chunk.job.at_once else 1
 
     def deliver(self, worker: Worker) -> None:
         """Tell the scheduler the next thing that a worker has to tell."""
@@ -315,7 +357,7 @@ class World:
         elif isinstance(event, WorkerGone):
             self._gone(worker, event.begun)
         self.tell(event)
-        assert self._losing is None, f"{self._losing} is missing"
+        assert not self._losing, f"{self._losing} is missing"
 
     def _gone(self, worker: Worker, begun: int) -> None:
         del self.workers[worker.id]
@@ -328,14 +370,16 @@ class World:
             chunk = worker.holds[0]
             job = chunk.job
             if job.over is None and chunk.next < min(chunk.stop, job.end):
-                losing = LoseItem(job.id, chunk.next, worker.id)
                 if begun:
                     assert worker.innocent, f"item {chunk.next} of {job.id} fell to a kill of ours"
-                    self._losing = losing
-                    self._lose(job, chunk.next)
-                    chunk.next += 1
                 elif job.tries.setdefault(chunk.next, 0) + 1 >= TRIES:
-                    self._may_lose = losing
+                    self._may_lose = LoseItem(job.id, chunk.next, worker.id)
+                for index in range(chunk.next, chunk.next + begun):
+                    if index >= job.end:
+                        break  # it is gone as well, but nobody wants it
+                    self._losing.append(LoseItem(job.id, index, worker.id))
+                    self._lose(job, index)
+                    chunk.next += 1
                 job.tries[chunk.start] = job.tries.get(chunk.start, 0) + 1
         for chunk in worker.holds:
             chunk.job.given.difference_update(range(chunk.next, chunk.stop))
@@ -400,13 +444,15 @@ class World:
 
     # --- what the scheduler does ---------------------------------------------------------------
 
-    def tell(self, event: Event) -> None:
-        """Tell the scheduler something, do what it answers, and look at everything."""
+    def tell(self, event: Event) -> list[Command]:
+        """Tell the scheduler something, do what it answers, check everything; return the answer."""
         self.log.append(event)
-        for command in self.scheduler.handle(event):
+        answer = self.scheduler.handle(event)
+        for command in answer:
             self.log.append(command)
             self._obey(command)
         self.check()
+        return answer
 
     def _obey(self, command: Command) -> None:
         match command:
@@ -423,10 +469,12 @@ class World:
             case KillWorker(number):
                 self._kill(self.workers[number])
             case LoseItem(id, index):
-                if command != self._losing:
-                    assert command == self._may_lose, f"{command}, but it was {self._losing}"
+                if self._losing:
+                    assert command == self._losing.popleft(), "another item was lost"
+                else:
+                    assert command == self._may_lose, "an item is lost that is not"
+                    self._may_lose = None
                     self._lose(self.jobs[id], index)
-                self._losing = self._may_lose = None
             case ForgetJob(number, id):
                 worker = self.workers[number]
                 assert self.jobs[id].over is None, "the driver knows it no more"
@@ -473,7 +521,8 @@ class World:
             for chunk in worker.holds:
                 job = chunk.job
                 assert chunk.next >= job.end, "a worker is killed that holds wanted items"
-                assert job.cancelled or (job.stop and not job.collect)
+                assert job.stop, "a worker is killed for a job that lets it run on"
+                assert job.cancelled or not job.collect
         worker.killed = True
 
     def _end(self, command: FinishJob | FailJob) -> None:
@@ -486,6 +535,8 @@ class World:
             assert self.start_failures >= MAX_START_FAILURES
             return
         assert job.complete, "a job ends while results are to come"
+        failed = job.failed and not job.collect
+        assert job.cancelled or failed or not job.open, "a job ends while items are to come"
         if isinstance(command, FailJob):
             assert job.cancelled
         elif command.failed is None:
@@ -495,7 +546,7 @@ class World:
             assert not job.cancelled
             assert not job.collect
             assert command.failed == min(job.failed), "not the error of the serial loop"
-        if self.can_kill and (job.stop or job.cancelled) and job.end < job.size:
+        if self.can_kill and job.stop and job.end < job.size:
             assert not self._held_by(job), "a job is over while an item of it may run"
 
     def _held_by(self, job: Job) -> list[Worker]:
@@ -514,8 +565,8 @@ class World:
         jobs = self.open_jobs()
         workers = self.workers.values()
         for job in jobs:
-            if job.complete:
-                ends = self.can_kill and (job.stop or job.cancelled)
+            if job.complete and not job.takes_more:
+                ends = self.can_kill and job.stop
                 held = any(chunk.job is job for w in workers for chunk in w.holds)
                 assert ends, f"job {job.id} could be over"
                 assert held, f"job {job.id} could be over"
@@ -538,24 +589,28 @@ class World:
 
     def check_quiet(self) -> None:
         """Check what holds when nothing happens any more by itself."""
-        assert not self.open_jobs(), "nothing happens any more, and a job is not over"
+        jobs = self.open_jobs()
+        # A job that waits for its input is all that may be left, and nothing that has come of that.
+        assert all(job.takes_more for job in jobs), "nothing happens, and a job is not over"
+        assert all(job.complete for job in jobs), "nothing happens, and results are to come"
         assert all(worker.idle for worker in self.workers.values())
         # A worker that lives keeps no function of a job that is over.
-        assert not any(worker.told for worker in self.workers.values())
+        numbers = {job.id for job in jobs}
+        assert all(worker.told <= numbers for worker in self.workers.values())
         self.check_books()
 
     def check_books(self) -> None:
-        """Check that the scheduler itself keeps nothing of jobs that are over."""
+        """Check that the scheduler keeps nothing of what is over, when nothing is under way."""
         scheduler = self.scheduler
-        assert not scheduler._jobs
-        assert not scheduler._queue, "jobs that are over stay in the queue"
+        assert scheduler._jobs.keys() == {job.id for job in self.open_jobs()}
+        assert not scheduler._queue, "jobs with nothing to do stay in the queue"
         assert scheduler._workers.keys() == self.workers.keys()
         assert scheduler._idle.keys() == self.workers.keys()
         assert not any(worker.chunks for worker in scheduler._workers.values())
 
     def check_law_of_errors(self, job: Job) -> None:
         """Check the end of a job in a world where no worker died but by an item's own fault."""
-        fatal = () if job.collect else sorted(job.fates)
+        fatal = () if job.collect else sorted(index for index in job.fates if index < job.size)
         if job.cancelled:
             assert job.over == FailJob(job.id, cancelled=True)
         else:

@@ -1,4 +1,4 @@
-"""The scheduler in thousands of schedules that crash, fail, cancel and end it, with no process.
+"""The scheduler in thousands of schedules that crash, fail, feed, cancel and end it, all simulated.
 
 What must hold is written in `simulated.World`, which checks every command and every state. Here are
 two ways to invent schedules: Hypothesis, which shrinks what it finds to a few lines, and a plain
@@ -10,7 +10,7 @@ names its seed.
 
 import os
 import random
-from typing import Final
+from typing import Final, TypeAlias
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -27,6 +27,11 @@ from tests.property.simulated import DURATIONS, Fate, World, fates_of
 WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "8000"))
 EXAMPLES: Final = int(os.environ.get("PMAP_EXAMPLES", "400"))
 BATCH: Final = 1000  # walks in one test, which has a time limit
+LATER: Final = 40  # how far behind the first items of an open job those are that may end badly
+
+# What is done to jobs that are open at the end: their input is ended (None), or they are cancelled,
+# and what runs is killed or not.
+Ending: TypeAlias = bool | None
 
 chunksizes = st.none() | st.integers(1, 7)
 marks = st.lists(st.tuples(st.integers(0, 99), st.sampled_from(Fate)), max_size=4)
@@ -39,16 +44,26 @@ class SchedulerMachine(RuleBasedStateMachine):
         super().__init__()
         self.world = World(1)
         self.starts_fail = False
+        self.ending: Ending = None
 
     @initialize(
         limit=st.integers(1, 5),
         max_chunks=st.none() | st.integers(1, 3),
         can_kill=st.booleans(),
         starts_fail=st.booleans(),
+        ending=st.none() | st.booleans(),
     )
-    def open(self, limit: int, max_chunks: int | None, can_kill: bool, starts_fail: bool) -> None:
+    def open(
+        self,
+        limit: int,
+        max_chunks: int | None,
+        can_kill: bool,
+        starts_fail: bool,
+        ending: Ending,
+    ) -> None:
         self.world = World(limit, max_chunks, can_kill)
         self.starts_fail = starts_fail
+        self.ending = ending
 
     @precondition(lambda self: not self.world.closed)
     @rule(
@@ -56,6 +71,8 @@ class SchedulerMachine(RuleBasedStateMachine):
         chunksize=chunksizes,
         collect=st.booleans(),
         stop=st.booleans(),
+        open=st.booleans(),
+        at_once=st.booleans(),
         marks=marks,
     )
     def submit(
@@ -64,10 +81,30 @@ class SchedulerMachine(RuleBasedStateMachine):
         chunksize: int | None,
         collect: bool,
         stop: bool,
+        open: bool,
+        at_once: bool,
         marks: list[tuple[int, Fate]],
     ) -> None:
-        fates = fates_of(size, marks)
-        self.world.submit(size, chunksize, collect=collect, stop=stop, fates=fates)
+        self.world.submit(
+            size,
+            chunksize,
+            collect=collect,
+            stop=stop,
+            open=open,
+            at_once=at_once,
+            fates=fates_of(size + LATER if open else size, marks),
+        )
+
+    # Also when the job is over, has failed or was not open: then nothing comes of it.
+    @precondition(lambda self: self.world.jobs)
+    @rule(which=st.integers(0, 9), items=st.integers(1, 30))
+    def feed(self, which: int, items: int) -> None:
+        self.world.feed(self.world.jobs[which % len(self.world.jobs)], items)
+
+    @precondition(lambda self: self.world.jobs)
+    @rule(which=st.integers(0, 9))
+    def end_input(self, which: int) -> None:
+        self.world.end_input(self.world.jobs[which % len(self.world.jobs)])
 
     @rule(tape=st.binary(min_size=1, max_size=60), duration=st.sampled_from(DURATIONS))
     def time_passes(self, tape: bytes, duration: float) -> None:
@@ -81,9 +118,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.world.die(workers[which % len(workers)])
 
     @precondition(lambda self: self.world.jobs)
-    @rule(which=st.integers(0, 9))
-    def cancel(self, which: int) -> None:
-        self.world.cancel(self.world.jobs[which % len(self.world.jobs)])
+    @rule(which=st.integers(0, 9), kill=st.booleans())
+    def cancel(self, which: int, kill: bool) -> None:
+        self.world.cancel(self.world.jobs[which % len(self.world.jobs)], kill)
 
     @rule()
     def everything_happens(self) -> None:
@@ -107,11 +144,19 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.world.terminate()
 
     def teardown(self) -> None:
-        end_of(self.world, self.starts_fail)
+        end_of(self.world, self.starts_fail, self.ending)
 
 
-def end_of(world: World, starts_fail: bool) -> None:
+def end_of(world: World, starts_fail: bool, ending: Ending) -> None:
     """Let a world come to its end, and check that nothing is left of it."""
+    world.run_out(starts_fail)
+    for job in world.open_jobs():
+        assert job.takes_more, "only a job whose input was not ended waits for ever"
+        if ending is None:
+            world.end_input(job)
+        else:
+            world.cancel(job, ending)
+        assert job.over is not None, "there was nothing left of it to wait for"
     world.run_out(starts_fail)
     assert not world.open_jobs()
     world.close()
@@ -142,8 +187,10 @@ def walk(seed: int) -> None:
         for _ in range(rng.randint(1, 12)):
             if rng.random() < 0.5:
                 submit_one(world, rng)
+            elif rng.random() < 0.4 and world.jobs:
+                feed_one(world, rng)
             elif rng.random() < 0.1 and world.jobs:
-                world.cancel(world.jobs[rng.randrange(len(world.jobs))])
+                world.cancel(world.jobs[rng.randrange(len(world.jobs))], kill=rng.random() < 0.5)
             elif rng.random() < 0.1:
                 rng.choice((world.prestart, world.retire))()
             elif rng.random() < 0.2:
@@ -153,7 +200,8 @@ def walk(seed: int) -> None:
             world.advance(tape if wild else bytes(byte & 0xEF for byte in tape))
         if wild and rng.random() < 0.2:
             rng.choice((world.close, world.terminate))()
-        end_of(world, starts_fail=wild and rng.random() < 0.3)
+        ending = rng.choice((None, None, True, False))
+        end_of(world, wild and rng.random() < 0.3, ending)
         if not wild:
             for job in world.jobs.values():
                 world.check_law_of_errors(job)
@@ -166,16 +214,32 @@ def submit_one(world: World, rng: random.Random) -> None:
     """Submit a job that may be anything."""
     size = rng.choice((0, 1, rng.randint(2, 6), rng.randint(0, 40), rng.randint(50, 120)))
     kinds = list(Fate)
+    open = rng.random() < 0.3
     fates = fates_of(
-        size, [(rng.randrange(120), rng.choice(kinds)) for _ in range(rng.choice((0, 0, 1, 3)))]
+        size + LATER if open else size,
+        [(rng.randrange(120), rng.choice(kinds)) for _ in range(rng.choice((0, 0, 1, 3)))],
     )
     world.submit(
         size,
         rng.choice((None, rng.randint(1, 7))),
         collect=rng.random() < 0.3,
         stop=rng.random() < 0.6,
+        open=open,
+        at_once=rng.random() < 0.3,
         fates=fates,
     )
+
+
+def feed_one(world: World, rng: random.Random) -> None:
+    """Give a job more input, or end it: mostly one that wants it."""
+    jobs = [job for job in world.jobs.values() if job.takes_more]
+    if not jobs or rng.random() < 0.2:
+        jobs = list(world.jobs.values())
+    job = rng.choice(jobs)
+    if rng.random() < 0.7:
+        world.feed(job, rng.choice((1, rng.randint(2, 6), rng.randint(10, 40))))
+    else:
+        world.end_input(job)
 
 
 @pytest.mark.parametrize("first", range(0, WALKS, BATCH))

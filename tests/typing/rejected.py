@@ -123,8 +123,8 @@ def narrower_stream(stream: ResultStream[object]) -> ResultStream[int]:
 # several together
 call(two, 1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 call(one, "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-pcall(one)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue]
+pcall(one)  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
 wrong_pair: tuple[int, str] = pcall(call(one, 1), call(one, 1))  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-gather(1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+gather(1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 papply_async(one, 1).then(one)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 pmap(sync(one), [1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -18,6 +18,8 @@ from pmap._scheduler import (
     FailJob,
     FinishJob,
     ForgetJob,
+    InputArrived,
+    InputEnded,
     ItemsFinished,
     JobCancelled,
     JobSubmitted,
@@ -46,8 +48,9 @@ def submitted(
     *,
     collect: bool = False,
     stop: bool = False,
+    open: bool = False,
 ) -> JobSubmitted:
-    return JobSubmitted(job, size, chunksize, collect, stop)
+    return JobSubmitted(job, size, chunksize, collect, stop, open)
 
 
 def done(worker: int, *failed: int, count: int = 1, elapsed: float = SLOW) -> ItemsFinished:
@@ -102,8 +105,8 @@ def test_starts_that_fail_in_a_row_end_all_jobs_with_an_error() -> None:
     scheduler = Scheduler(1)
     tell(scheduler, submitted(1, 5), submitted(2, 5))
     for worker in range(MAX_START_FAILURES - 1):
-        assert tell(scheduler, WorkerGone(worker, begun=False)) == [StartWorker(worker + 1)]
-    assert tell(scheduler, WorkerGone(MAX_START_FAILURES - 1, begun=False)) == [
+        assert tell(scheduler, WorkerGone(worker, begun=0)) == [StartWorker(worker + 1)]
+    assert tell(scheduler, WorkerGone(MAX_START_FAILURES - 1, begun=0)) == [
         FailJob(1, cancelled=False),
         FailJob(2, cancelled=False),
     ]
@@ -114,14 +117,14 @@ def test_starts_are_tried_again_for_the_next_job() -> None:
     scheduler = Scheduler(1)
     tell(scheduler, submitted(1, 5))
     for worker in range(MAX_START_FAILURES):
-        tell(scheduler, WorkerGone(worker, begun=False))
+        tell(scheduler, WorkerGone(worker, begun=0))
     assert tell(scheduler, submitted(2, 1)) == [StartWorker(MAX_START_FAILURES)]
 
 
 def test_the_workers_that_live_do_the_work_of_those_that_cannot_be_started() -> None:
     scheduler = Scheduler(4)
     tell(scheduler, submitted(1, 4), WorkerReady(0))
-    tell(scheduler, *(WorkerGone(worker, begun=False) for worker in (1, 2, 3)))
+    tell(scheduler, *(WorkerGone(worker, begun=0) for worker in (1, 2, 3)))
     commands = [tell(scheduler, done(0)) for _ in range(4)]
     assert commands[-1] == [ForgetJob(0, 1), FinishJob(1, None)]
 
@@ -186,7 +189,7 @@ def test_nothing_earlier_waits_behind_a_later_chunk() -> None:
     scheduler = pool(2)
     tell(scheduler, submitted(1, 40 * MANY, MANY))  # the first chunk to worker 1
     tell(scheduler, done(0, count=MANY, elapsed=QUICK))
-    assert tell(scheduler, WorkerGone(1, begun=False)) == [StartWorker(2)]
+    assert tell(scheduler, WorkerGone(1, begun=0)) == [StartWorker(2)]
     for _ in range(MOST_HELD - 1):  # the last one is left, and whatever was sent behind it
         sent = tell(scheduler, done(0, count=MANY, elapsed=QUICK))
         assert SendChunk(0, 1, 0, MANY) not in sent
@@ -213,7 +216,114 @@ def test_a_worn_worker_is_replaced() -> None:
     tell(scheduler, submitted(1, 4), WorkerReady(0))
     assert tell(scheduler, done(0)) == [SendChunk(0, 1, 1, 2)]
     assert tell(scheduler, done(0)) == [StopWorker(0)]
-    assert tell(scheduler, WorkerGone(0, begun=False)) == [StartWorker(1)]
+    assert tell(scheduler, WorkerGone(0, begun=0)) == [StartWorker(1)]
+
+
+# --- input that comes bit by bit ---------------------------------------------------------------
+
+
+def test_what_arrives_goes_to_an_idle_worker_at_once() -> None:
+    scheduler = pool(1)
+    assert tell(scheduler, submitted(1, 0, 4, open=True)) == []
+    assert tell(scheduler, InputArrived(1, 3)) == [SendChunk(0, 1, 0, 3)]
+
+
+def test_what_arrives_starts_workers_for_what_waits() -> None:
+    scheduler = Scheduler(4)
+    assert tell(scheduler, submitted(1, 0, open=True)) == []
+    assert tell(scheduler, InputArrived(1, 2)) == [StartWorker(0), StartWorker(1)]
+
+
+def test_what_arrives_comes_behind_what_waits() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 2, open=True), InputArrived(1, 1), InputArrived(1, 1))
+    sent = [command for _ in range(3) for command in tell(scheduler, done(0))]
+    assert sent == [SendChunk(0, 1, 1, 2), SendChunk(0, 1, 2, 3), SendChunk(0, 1, 3, 4)]
+
+
+def test_what_arrives_has_its_turn_behind_the_jobs_that_wait() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1, open=True), submitted(2, 2), InputArrived(1, 2))
+    sent = [command for _ in range(4) for command in tell(scheduler, done(0))]
+    jobs = [command.job for command in sent if isinstance(command, SendChunk)]
+    assert jobs == [2, 1, 2, 1]
+
+
+def test_an_open_job_waits_for_the_end_of_its_input() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1, open=True))
+    assert tell(scheduler, done(0)) == []
+    assert scheduler.busy
+    assert tell(scheduler, InputEnded(1)) == [ForgetJob(0, 1), FinishJob(1, None)]
+    assert not scheduler.busy
+
+
+def test_a_job_whose_input_ended_waits_for_its_items() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1, open=True))
+    assert tell(scheduler, InputEnded(1)) == []
+    assert tell(scheduler, done(0)) == [ForgetJob(0, 1), FinishJob(1, None)]
+
+
+def test_an_open_job_is_over_with_its_failure_and_wants_no_more_input() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1, open=True))
+    assert tell(scheduler, done(0, 0)) == [ForgetJob(0, 1), FinishJob(1, 0)]
+    assert tell(scheduler, InputArrived(1, 5)) == []
+    assert tell(scheduler, InputEnded(1)) == []
+
+
+def test_input_that_arrives_behind_a_failure_is_not_wanted_while_earlier_items_run() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 2, open=True))  # the first to worker 1
+    assert tell(scheduler, done(0, 1)) == []
+    assert tell(scheduler, InputArrived(1, 5)) == []
+    assert tell(scheduler, InputEnded(1)) == []
+    assert FinishJob(1, 1) in tell(scheduler, done(1))
+
+
+def test_collecting_takes_more_input_after_a_failure() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1, collect=True, open=True), done(0, 0))
+    assert tell(scheduler, InputArrived(1, 1)) == [SendChunk(0, 1, 1, 2)]
+
+
+def test_an_open_job_with_nothing_to_do_is_cancelled_at_once() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1, open=True), done(0))
+    assert tell(scheduler, JobCancelled(1)) == [ForgetJob(0, 1), FailJob(1, cancelled=True)]
+    assert tell(scheduler, InputArrived(1, 5)) == []
+    assert tell(scheduler, InputEnded(1)) == []
+
+
+def test_input_is_not_wanted_while_what_runs_of_a_cancelled_job_is_ended() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 1, open=True), JobCancelled(1))
+    assert tell(scheduler, InputArrived(1, 5)) == []
+    assert tell(scheduler, WorkerGone(1, begun=1)) == [FailJob(1, cancelled=True)]
+
+
+def test_a_closed_pool_waits_for_the_input_of_an_open_job() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1, open=True), done(0))
+    assert tell(scheduler, Close()) == []
+    assert tell(scheduler, InputArrived(1, 1)) == [SendChunk(0, 1, 1, 2)]
+    assert tell(scheduler, done(0)) == []
+    assert tell(scheduler, InputEnded(1)) == [
+        ForgetJob(0, 1),
+        FinishJob(1, None),
+        StopWorker(0),
+    ]
+
+
+def test_an_open_job_that_waits_keeps_no_idle_worker() -> None:
+    # Its consumer may rest for hours. When it goes on there are new workers.
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1, open=True), done(0))
+    assert tell(scheduler, Retire()) == [StopWorker(0)]
+    assert tell(scheduler, WorkerGone(0, begun=0)) == []
+    assert tell(scheduler, InputArrived(1, 1)) == [StartWorker(1)]
+    assert tell(scheduler, WorkerReady(1)) == [SendChunk(1, 1, 1, 2)]
 
 
 # --- deaths ------------------------------------------------------------------------------------
@@ -223,7 +333,7 @@ def test_one_item_is_lost_and_the_rest_of_its_chunk_goes_to_another_worker() -> 
     scheduler = Scheduler(1)
     tell(scheduler, submitted(1, 5, 5, collect=True), WorkerReady(0))
     tell(scheduler, ItemsFinished(0, 2, (), 0.0, last=False))
-    assert tell(scheduler, WorkerGone(0, begun=True)) == [LoseItem(1, 2, 0), StartWorker(1)]
+    assert tell(scheduler, WorkerGone(0, begun=1)) == [LoseItem(1, 2, 0), StartWorker(1)]
     assert tell(scheduler, WorkerReady(1)) == [SendChunk(1, 1, 3, 5)]
     assert tell(scheduler, done(1, count=2)) == [ForgetJob(1, 1), FinishJob(1, None)]
 
@@ -231,7 +341,7 @@ def test_one_item_is_lost_and_the_rest_of_its_chunk_goes_to_another_worker() -> 
 def test_nothing_is_lost_with_a_worker_that_had_not_begun() -> None:
     scheduler = Scheduler(1)
     tell(scheduler, submitted(1, 2, 2), WorkerReady(0))
-    assert tell(scheduler, WorkerGone(0, begun=False)) == [StartWorker(1)]
+    assert tell(scheduler, WorkerGone(0, begun=0)) == [StartWorker(1)]
     assert tell(scheduler, WorkerReady(1)) == [SendChunk(1, 1, 0, 2)]
 
 
@@ -242,18 +352,73 @@ def test_nothing_is_lost_with_a_worker_that_had_finished_all() -> None:
         ForgetJob(0, 1),
         FinishJob(1, None),
     ]
-    assert tell(scheduler, WorkerGone(0, begun=True)) == []
+    assert tell(scheduler, WorkerGone(0, begun=1)) == []
 
 
 def test_a_lost_item_is_the_jobs_failure() -> None:
     scheduler = Scheduler(1)
     tell(scheduler, submitted(1, 2), WorkerReady(0))
-    assert tell(scheduler, WorkerGone(0, begun=True)) == [LoseItem(1, 0, 0), FinishJob(1, 0)]
+    assert tell(scheduler, WorkerGone(0, begun=1)) == [LoseItem(1, 0, 0), FinishJob(1, 0)]
+
+
+def test_all_is_lost_that_had_begun_and_the_rest_goes_to_another_worker() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, submitted(1, 6, 6, collect=True), WorkerReady(0))
+    tell(scheduler, ItemsFinished(0, 1, (), 0.0, last=False))
+    assert tell(scheduler, WorkerGone(0, begun=3)) == [
+        LoseItem(1, 1, 0),
+        LoseItem(1, 2, 0),
+        LoseItem(1, 3, 0),
+        StartWorker(1),
+    ]
+    assert tell(scheduler, WorkerReady(1)) == [SendChunk(1, 1, 4, 6)]
+    assert tell(scheduler, done(1, count=2)) == [ForgetJob(1, 1), FinishJob(1, None)]
+
+
+def test_nothing_runs_again_if_all_of_a_chunk_had_begun() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, submitted(1, 2, 2, collect=True), WorkerReady(0))
+    assert tell(scheduler, WorkerGone(0, begun=2)) == [
+        LoseItem(1, 0, 0),
+        LoseItem(1, 1, 0),
+        FinishJob(1, None),
+    ]
+
+
+def test_the_first_of_several_lost_items_is_the_jobs_failure() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, submitted(1, 4, 4), WorkerReady(0))
+    tell(scheduler, ItemsFinished(0, 1, (), 0.0, last=False))
+    assert tell(scheduler, WorkerGone(0, begun=3)) == [LoseItem(1, 1, 0), FinishJob(1, 1)]
+
+
+def test_nothing_is_lost_behind_a_failure_though_it_had_begun() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 4, 2))  # the first two to worker 1
+    tell(scheduler, ItemsFinished(1, 1, (), 0.0, last=False))
+    assert tell(scheduler, done(0, 2, count=1)) == []
+    assert tell(scheduler, WorkerGone(1, begun=1)) == [
+        LoseItem(1, 1, 1),
+        ForgetJob(0, 1),
+        FinishJob(1, 1),
+    ]
+
+
+def test_what_waits_behind_a_chunk_that_had_begun_is_not_lost_with_it() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 3 * MANY, MANY, collect=True))
+    tell(scheduler, done(0, count=MANY, elapsed=QUICK))  # two more chunks to worker 0
+    commands = tell(scheduler, WorkerGone(0, begun=MANY))
+    assert commands == [
+        *(LoseItem(1, item, 0) for item in range(MANY, 2 * MANY)),
+        StartWorker(1),
+    ]
+    assert tell(scheduler, WorkerReady(1)) == [SendChunk(1, 1, 2 * MANY, 3 * MANY)]
 
 
 def test_an_idle_worker_that_dies_is_not_missed_until_there_is_work() -> None:
     scheduler = pool(1)
-    assert tell(scheduler, WorkerGone(0, begun=False)) == []
+    assert tell(scheduler, WorkerGone(0, begun=0)) == []
     assert tell(scheduler, submitted(1, 1)) == [StartWorker(1)]
 
 
@@ -264,7 +429,7 @@ def test_what_ends_each_worker_before_it_begins_is_not_tried_for_ever() -> None:
     answer: list[Command] = []
     for worker in range(100):
         tell(scheduler, WorkerReady(worker))
-        answer = tell(scheduler, WorkerGone(worker, begun=False))
+        answer = tell(scheduler, WorkerGone(worker, begun=0))
         if answer != [StartWorker(worker + 1)]:
             break
     assert any(isinstance(command, (FinishJob, FailJob)) for command in answer)
@@ -300,7 +465,7 @@ def test_a_failure_ends_what_runs_behind_it_before_the_job_is_over() -> None:
     scheduler = pool(2)
     tell(scheduler, submitted(1, 2, stop=True))
     assert tell(scheduler, done(1, 0)) == [KillWorker(0)]
-    assert tell(scheduler, WorkerGone(0, begun=True)) == [ForgetJob(1, 1), FinishJob(1, 0)]
+    assert tell(scheduler, WorkerGone(0, begun=1)) == [ForgetJob(1, 1), FinishJob(1, 0)]
 
 
 def test_a_failure_ends_the_job_at_once_where_nothing_can_be_killed() -> None:
@@ -318,9 +483,9 @@ def test_a_failure_ends_what_begins_after_it_was_seen() -> None:
     assert SendChunk(1, 1, 2 * MANY, 3 * MANY) in sent
     assert SendChunk(0, 1, 3 * MANY, 4 * MANY) in sent
     assert tell(scheduler, done(1, 2 * MANY)) == [KillWorker(1)]
-    assert tell(scheduler, WorkerGone(1, begun=True)) == []
+    assert tell(scheduler, WorkerGone(1, begun=1)) == []
     assert tell(scheduler, done(0, count=MANY, elapsed=QUICK)) == [KillWorker(0)]
-    assert tell(scheduler, WorkerGone(0, begun=True)) == [FinishJob(1, 2 * MANY)]
+    assert tell(scheduler, WorkerGone(0, begun=1)) == [FinishJob(1, 2 * MANY)]
 
 
 # --- ends --------------------------------------------------------------------------------------
@@ -330,7 +495,7 @@ def test_a_cancelled_job_is_over_when_what_runs_has_ended() -> None:
     scheduler = pool(1)
     tell(scheduler, submitted(1, 5))
     assert tell(scheduler, JobCancelled(1)) == [KillWorker(0)]
-    assert tell(scheduler, WorkerGone(0, begun=True)) == [FailJob(1, cancelled=True)]
+    assert tell(scheduler, WorkerGone(0, begun=1)) == [FailJob(1, cancelled=True)]
 
 
 def test_a_cancelled_job_that_only_waits_costs_nobody_anything() -> None:
@@ -338,6 +503,61 @@ def test_a_cancelled_job_that_only_waits_costs_nobody_anything() -> None:
     tell(scheduler, submitted(1, 1), submitted(2, 1))
     assert tell(scheduler, JobCancelled(2)) == [FailJob(2, cancelled=True)]
     assert tell(scheduler, JobCancelled(2)) == []
+
+
+def test_a_job_cancelled_without_a_kill_is_over_at_once_and_runs_on_unheard() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 5, 2, stop=True))
+    assert tell(scheduler, JobCancelled(1, kill=False)) == [
+        ForgetJob(0, 1),
+        FailJob(1, cancelled=True),
+    ]
+    assert not scheduler.busy
+    assert tell(scheduler, JobCancelled(1)) == []  # what runs on is not ended any more
+    assert tell(scheduler, submitted(2, 1)) == []  # the worker still holds what it has
+    assert tell(scheduler, done(0, 0, count=2)) == [SendChunk(0, 2, 0, 1)]
+
+
+def test_a_worker_that_dies_with_what_nobody_hears_loses_nothing() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 4, 2), JobCancelled(1, kill=False))
+    assert tell(scheduler, WorkerGone(0, begun=2)) == []
+
+
+def test_what_began_behind_a_chunk_that_nobody_hears_is_not_killed() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 40 * MANY, MANY, stop=True))
+    tell(scheduler, done(0, count=MANY, elapsed=QUICK))
+    tell(scheduler, JobCancelled(1, kill=False))
+    answers = [tell(scheduler, done(0, count=MANY, elapsed=QUICK)) for _ in range(MOST_HELD)]
+    assert not any(answers)
+
+
+def test_a_job_is_not_waited_for_any_more_when_it_is_cancelled_without_a_kill() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 2, stop=True))
+    assert tell(scheduler, done(1, 0)) == [KillWorker(0)]
+    assert tell(scheduler, JobCancelled(1, kill=False)) == [
+        ForgetJob(1, 1),
+        FailJob(1, cancelled=True),
+    ]
+    assert tell(scheduler, WorkerGone(0, begun=1)) == []
+
+
+def test_a_closed_pool_lets_a_worker_go_when_it_is_done_with_what_nobody_hears() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1), Close())
+    assert tell(scheduler, JobCancelled(1, kill=False)) == [
+        ForgetJob(0, 1),
+        FailJob(1, cancelled=True),
+    ]
+    assert tell(scheduler, done(0)) == [StopWorker(0)]
+
+
+def test_terminate_ends_what_nobody_hears() -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1), JobCancelled(1, kill=False))
+    assert tell(scheduler, Terminate()) == [KillWorker(0)]
 
 
 def test_nothing_is_kept_of_cancelled_jobs_while_a_worker_is_busy() -> None:
@@ -360,7 +580,7 @@ def test_a_closed_pool_ends_when_its_work_is_done() -> None:
         StopWorker(1),
     ]
     assert scheduler.busy
-    tell(scheduler, WorkerGone(0, begun=False), WorkerGone(1, begun=False))
+    tell(scheduler, WorkerGone(0, begun=0), WorkerGone(1, begun=0))
     assert not scheduler.busy
 
 
@@ -378,8 +598,8 @@ def test_terminate_kills_all_and_cancels_all() -> None:
         KillWorker(1),
         FailJob(3, cancelled=True),
     ]
-    assert tell(scheduler, WorkerGone(1, begun=True)) == [FailJob(1, cancelled=True)]
-    assert tell(scheduler, WorkerGone(0, begun=True)) == [FailJob(2, cancelled=True)]
+    assert tell(scheduler, WorkerGone(1, begun=1)) == [FailJob(1, cancelled=True)]
+    assert tell(scheduler, WorkerGone(0, begun=1)) == [FailJob(2, cancelled=True)]
     assert not scheduler.busy
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 import selectors
 import socket
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -96,6 +98,7 @@ class ProcessBackend:
         self._links: dict[int, _Link] = {}
         self._selector: selectors.BaseSelector | None = None
         self._wakers: tuple[socket.socket, socket.socket] | None = None
+        self._opening = threading.Lock()
         self._template: _launch.Template | None = None
         self._lifeline: _launch.Lifeline | None = None  # where there is no template, which has one
         self._world: World | None = None
@@ -338,8 +341,7 @@ class ProcessBackend:
                 data = b""
             if not data:
                 link.ended = True
-                if self._selector is not None:
-                    self._selector.unregister(link.sock)
+                self._unwatch(link.sock)
                 return
             for message in link.reader.feed(data):
                 happening = self._take(link, message)
@@ -409,11 +411,10 @@ class ProcessBackend:
         return (left if sent.work.call.at_once else 1) if begun else 0, salvaged
 
     def _close_link(self, link: _Link) -> None:
-        if self._selector is not None:
-            if not link.ended:
-                self._selector.unregister(link.sock)
-            if link.handle.sentinel is not None:
-                self._selector.unregister(link.handle.sentinel)
+        if not link.ended:
+            self._unwatch(link.sock)
+        if link.handle.sentinel is not None:
+            self._unwatch(link.handle.sentinel)
         link.handle.release()
         link.sock.close()
         if link.arena is not None:
@@ -422,13 +423,21 @@ class ProcessBackend:
     # --- opening and closing -------------------------------------------------------------------
 
     def _open(self) -> selectors.BaseSelector:
-        if self._selector is None:
-            self._wakers = socket.socketpair()
-            for end in self._wakers:
-                end.setblocking(False)
-            self._selector = selectors.DefaultSelector()
-            self._selector.register(self._wakers[0], _READ, None)
-        return self._selector
+        # `poll` comes here without the driver's lock, while a command may, too.
+        with self._opening:
+            if self._selector is None:
+                self._wakers = socket.socketpair()
+                for end in self._wakers:
+                    end.setblocking(False)
+                self._selector = selectors.DefaultSelector()
+                self._selector.register(self._wakers[0], _READ, None)
+            return self._selector
+
+    def _unwatch(self, fileobj: socket.socket | int) -> None:
+        if self._selector is not None:
+            # What a signal's exception tore may be half done; the end must come all the same.
+            with suppress(KeyError, ValueError):
+                self._selector.unregister(fileobj)
 
     def wake(self) -> None:
         wakers = self._wakers
@@ -446,8 +455,8 @@ class ProcessBackend:
                 pass
 
     def _drop_template(self) -> None:
-        if self._template is not None and self._selector is not None:
-            self._selector.unregister(self._template.sock)
+        if self._template is not None:
+            self._unwatch(self._template.sock)
             self._template.close()
             self._template = None
 
@@ -470,8 +479,8 @@ class ProcessBackend:
             link.handle.kill()
         self._drop_template()  # it ends its workers before itself
         for link in self._links.values():
-            if not link.ended and self._selector is not None:
-                self._selector.unregister(link.sock)
+            if not link.ended:
+                self._unwatch(link.sock)
                 link.ended = True
             link.handle.reap()
             self._close_link(link)
@@ -482,6 +491,7 @@ class ProcessBackend:
         self.wake()  # another thread may be in `poll`, on what is gone now
 
     def abandon(self) -> None:
+        self._opening = threading.Lock()  # it may be held by a thread that is not here
         for link in self._links.values():
             link.sock.close()
             link.handle.disown()

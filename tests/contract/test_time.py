@@ -1,0 +1,302 @@
+"""Timeouts and retries: an item that takes too long is ended, whatever it does; nothing else is."""
+
+import itertools
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+from tests.helpers import BACKENDS, PATIENCE, Settings, mark, marks, square, until, wait_for_file
+
+from pmap import (
+    Failure,
+    Map,
+    OptionError,
+    TaskTimeout,
+    WorkerLost,
+    papply,
+    pmap,
+    pstarmap,
+)
+
+if TYPE_CHECKING:
+    from pmap import Options
+
+PROCESSES = [b for b in BACKENDS if b.processes]
+LIMIT = 0.3  # seconds
+
+
+@pytest.fixture(params=PROCESSES, ids=lambda b: b.name)
+def process(request: pytest.FixtureRequest) -> "Options":
+    """The options for two worker processes."""
+    return {"start_method": request.param.start_method, "processes": 2}
+
+
+@pytest.fixture(params=[b for b in BACKENDS if b.name != "serial"], ids=lambda b: b.name)
+def concurrent(request: pytest.FixtureRequest) -> "Options":
+    """The options for two workers that can be left, if not ended."""
+    backend: Settings = request.param
+    return {"backend": backend.backend, "start_method": backend.start_method, "processes": 2}
+
+
+# --- what an item may be at when its time is up --------------------------------------------------
+
+
+def sleep() -> None:
+    """Wait for nothing."""
+    time.sleep(2 * PATIENCE)
+
+
+def hold_the_lock_of_the_interpreter() -> None:
+    """Stay in C code, where no signal handler of Python's can run."""
+    re.match(r"(a+)+$", "a" * 64 + "b")
+
+
+def take_no_notice() -> None:
+    """Ignore every signal that can be ignored, and swallow every exception."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGABRT):
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        try:
+            time.sleep(PATIENCE)
+        except BaseException:
+            continue
+
+
+def deadlock() -> None:
+    """Wait for a lock that this very thread holds."""
+    lock = threading.Lock()
+    with lock:
+        lock.acquire()
+
+
+def wait_for_a_child(folder: str = "") -> None:
+    """Wait for a process that waits for a long time."""
+    child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({2 * PATIENCE})"])
+    mark(folder, child.pid)
+    child.wait()
+
+
+ACTS: list[Callable[[], object]] = [
+    sleep,
+    hold_the_lock_of_the_interpreter,
+    take_no_notice,
+    deadlock,
+]
+
+
+def act_at(bad: int, act: Callable[[], object], x: int) -> int:
+    """Do something else at one item."""
+    if x == bad:
+        act()
+    return x
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_it_is_ended_whatever_it_does(process: "Options", act: Callable[[], object]) -> None:
+    verb = pmap.using(**process).using(timeout=LIMIT).collecting
+    results = verb(partial(act_at, 3, act), range(12))
+    assert [r for r in results if not isinstance(r, Failure)] == [x for x in range(12) if x != 3]
+    (failure,) = [r for r in results if isinstance(r, Failure)]
+    assert failure.index == 3
+    error = failure.error
+    assert isinstance(error, TaskTimeout)
+    assert isinstance(error, TimeoutError)
+    assert error.limit == LIMIT
+    assert f"item 3, partial(act_at)(3), ran for longer than its timeout of {LIMIT} s" in str(error)
+    if act is not take_no_notice:
+        assert f"in {act.__name__}" in error.stack
+        assert f"in {act.__name__}" in str(error.__cause__)
+    assert verb(square, range(4)) == [0, 1, 4, 9], "the pool goes on"
+
+
+def test_its_children_go_with_it(tmp_path: Path, process: "Options") -> None:
+    verb = pmap.using(**process).using(timeout=LIMIT)
+    with pytest.raises(TaskTimeout):
+        verb(partial(act_at, 1, partial(wait_for_a_child, str(tmp_path))), range(3))
+    (pid,) = map(int, marks(tmp_path))
+    until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the child")
+
+
+def test_a_thread_is_left_to_itself() -> None:
+    go = threading.Event()
+    verb = pmap.using(backend="threads", processes=2, timeout=LIMIT).collecting
+
+    def wait() -> None:
+        go.wait(PATIENCE)
+
+    try:
+        results = verb(partial(act_at, 3, wait), range(12))
+    finally:
+        go.set()
+    assert [r for r in results if not isinstance(r, Failure)] == [x for x in range(12) if x != 3]
+    (failure,) = [r for r in results if isinstance(r, Failure)]
+    assert isinstance(failure.error, TaskTimeout)
+    assert "in wait" in failure.error.stack
+
+
+def test_only_the_time_that_an_item_runs_counts(process: "Options") -> None:
+    """Many items of a chunk, each well within its time, all of them together well beyond it."""
+    verb = pmap.using(**process).using(timeout=LIMIT)
+    assert verb(time.sleep, [LIMIT / 6] * 24, chunksize=12) == [None] * 24
+    one = papply.using(**process).using(timeout=LIMIT)
+    waiting = [one.async_(time.sleep, LIMIT / 3) for _ in range(12)]
+    assert [later.get() for later in waiting] == [None] * 12
+
+
+def test_in_every_form(process: "Options") -> None:
+    verb = pmap.using(**process).using(timeout=LIMIT)
+    with pytest.raises(TaskTimeout):
+        verb.async_(partial(act_at, 1, sleep), range(3)).get()
+    with verb.iter(partial(act_at, 1, sleep), itertools.count(), chunksize=1) as stream:
+        assert next(stream) == 0
+        with pytest.raises(TaskTimeout):
+            next(stream)
+    with pytest.raises(TaskTimeout):
+        papply.using(**process).using(timeout=LIMIT)(sleep)
+    with pytest.raises(TaskTimeout):
+        pstarmap.using(**process).using(timeout=LIMIT)(time.sleep, [(0,), (2 * PATIENCE,)])
+
+
+def test_items_that_are_nearly_too_late_are_never_mixed_up(process: "Options") -> None:
+    """Times on both sides of the limit: each item is finished or too late, and none another's."""
+    verb = pmap.using(**process).using(timeout=0.02, chunksize=8).collecting
+    times = [0.02 + 0.0002 * ((n * 7) % 16 - 8) for n in range(48)]
+    for time_, result in zip(times, verb(time.sleep, times), strict=True):
+        if isinstance(result, Failure):
+            assert isinstance(result.error, TaskTimeout), result
+            assert time_ > 0.01
+    assert verb(time.sleep, [0.0] * 100) == [None] * 100
+
+
+# --- retries -------------------------------------------------------------------------------------
+
+
+def fail_first(folder: str, times: int, how: Callable[[], object], x: int) -> int:
+    """Fail so many times at each item that is divisible by 3, then be well."""
+    mark(folder, x)
+    if x % 3 == 0 and marks(folder).count(str(x)) <= times:
+        how()
+    return x
+
+
+def raise_lookup() -> NoReturn:
+    """Raise."""
+    raise LookupError("not yet")
+
+
+def end_me() -> None:
+    """End the process that this runs in."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_an_item_is_tried_again(tmp_path: Path, concurrent: "Options") -> None:
+    verb = pmap.using(**concurrent).using(retries=2, retry_on=LookupError)
+    f = partial(fail_first, str(tmp_path), 2, raise_lookup)
+    assert verb(f, range(7)) == [*range(7)]
+    tries = Counter(marks(tmp_path))
+    assert tries == Counter({str(x): 3 if x % 3 == 0 else 1 for x in range(7)})
+
+
+def test_in_streams_too(tmp_path: Path, concurrent: "Options") -> None:
+    verb = pmap.using(**concurrent).using(retries=1, retry_on=LookupError)
+    f = partial(fail_first, str(tmp_path), 1, raise_lookup)
+    assert list(verb.iter(f, range(30))) == [*range(30)]
+    assert {*Counter(marks(tmp_path)).values()} == {1, 2}
+
+
+def test_lost_workers_and_late_items_are_tried_again_by_default(
+    tmp_path: Path, process: "Options"
+) -> None:
+    verb = pmap.using(**process).using(retries=1)
+    for name, how in (("lost", end_me), ("late", sleep)):
+        (tmp_path / name).mkdir()
+        f = partial(fail_first, str(tmp_path / name), 1, how)
+        assert verb.using(timeout=LIMIT)(f, range(4)) == [*range(4)]
+        assert Counter(marks(tmp_path / name)) == {"0": 2, "1": 1, "2": 1, "3": 2}
+
+
+def test_what_the_function_raises_is_not(tmp_path: Path, concurrent: "Options") -> None:
+    verb = pmap.using(**concurrent).using(retries=5)
+    with pytest.raises(LookupError):
+        verb(partial(fail_first, str(tmp_path), 1, raise_lookup), [3])
+    assert marks(tmp_path) == ["3"]
+
+
+def test_the_last_error_says_how_often(tmp_path: Path, concurrent: "Options") -> None:
+    verb = pmap.using(**concurrent).using(retries=2, retry_on=(LookupError, OSError))
+    f = partial(fail_first, str(tmp_path), 99, raise_lookup)
+    with pytest.raises(LookupError, match="not yet") as caught:
+        verb(f, range(3))
+    assert "pmap: tried 3 times" in caught.value.__notes__
+    (failure,) = [r for r in verb.collecting(f, [1, 3]) if isinstance(r, Failure)]
+    assert failure.attempts == 3
+    assert failure.index == 1
+
+
+def test_there_is_a_delay_before_each_try(tmp_path: Path, concurrent: "Options") -> None:
+    begin = time.monotonic()
+    verb = pmap.using(**concurrent).using(retries=(0.05, 0.1), retry_on=LookupError)
+    assert verb(partial(fail_first, str(tmp_path), 2, raise_lookup), [3]) == [3]
+    assert time.monotonic() - begin >= 0.15
+
+
+def test_a_poisonous_item_is_given_up(tmp_path: Path, process: "Options") -> None:
+    results = (
+        pmap.using(**process)
+        .using(retries=2)
+        .collecting(partial(fail_first, str(tmp_path), 99, end_me), range(5))
+    )
+    lost = [r for r in results if isinstance(r, Failure)]
+    assert [(r.index, r.attempts) for r in lost] == [(0, 3), (3, 3)]
+    assert all(isinstance(r.error, WorkerLost) for r in lost)
+    assert Counter(marks(tmp_path)) == {"0": 3, "1": 1, "2": 1, "3": 3, "4": 1}
+
+
+def test_cancelled_while_it_waits_for_its_next_try(tmp_path: Path, concurrent: "Options") -> None:
+    verb = pmap.using(**concurrent).using(retries=(PATIENCE,), retry_on=LookupError)
+    later = verb.async_(partial(fail_first, str(tmp_path), 1, raise_lookup), [3])
+    until(lambda: marks(tmp_path) == ["3"])
+    assert later.cancel()
+    later.wait()
+    assert later.ready()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timeout": 0},
+        {"timeout": -1.0},
+        {"timeout": float("nan")},
+        {"timeout": "3"},
+        {"timeout": True},
+        {"retries": -1},
+        {"retries": 1.5},
+        {"retries": [0.1, -1]},
+        {"retries": "12"},
+        {"retry_on": "ValueError"},
+        {"retry_on": [ValueError()]},
+        {"retry_on": KeyboardInterrupt},
+    ],
+    ids=str,
+)
+def test_what_is_no_time_and_no_number(wrong: "Options") -> None:
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        pmap.using(**wrong)
+
+
+def test_a_file_is_waited_for_as_long_as_it_takes(tmp_path: Path) -> None:
+    """An endless timeout is none."""
+    verb: Map = pmap.using(timeout=float("inf"), processes=1)
+    later = verb.async_(wait_for_file, [tmp_path / "go"])
+    (tmp_path / "go").touch()
+    assert later.get() == [None]
