@@ -113,6 +113,7 @@ def calls(verb: str, given: tuple[object, ...]) -> Call:
                 f"{type(one).__name__}: {short_repr(one)}. Give {verb}(call(f, x), call(g, y)), "
                 f"not {verb}(f(x), g(y))"
             )
+        _function(verb, one, (), "*args")
     return Call(verb, operator.call, Kind.EACH, given)
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ._errors import CancelledError
-from ._eventloop import in_running_loop, spawn
+from ._eventloop import cancel_task, in_running_loop, spawn
 from ._pending import Pending
 from ._stream import ResultStream
 
@@ -30,8 +30,11 @@ class Collected(Pending):
 
     async def _collect(self) -> None:
         try:
-            async for value in self._stream:
-                self.values.append(value)
+            try:
+                async for value in self._stream:
+                    self.values.append(value)
+            finally:
+                await self._stream.close_input()
         except Exception as error:
             self.error = self.error or error
         except BaseException:  # the loop ends, and its tasks with it
@@ -51,6 +54,7 @@ class Collected(Pending):
         return len(self.values), self._stream.read
 
     def _cancel(self) -> None:
-        self.error = CancelledError(f"{self.name} has no result: it was cancelled")
+        self.error = self.error or CancelledError(f"{self.name} has no result: it was cancelled")
         self._stream.drop()
         self.settle()
+        cancel_task(self._task)  # it may wait for its input, which nobody wants any more

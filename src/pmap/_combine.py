@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
+from functools import partial
 from typing import Any, Generic, Self, TypeVar, overload
 
 from typing_extensions import TypeIs
@@ -81,10 +82,11 @@ class _Gathered(Pending):
         super().__init__("gather", 0)
         self._results = results
         for result in results:
-            result.add_done_callback(self._look)
+            # Not a callback: of two that run at once, each would find the other not ready.
+            result._pending.when_told(self._look)
         self._look()
 
-    def _look(self, _: AsyncResult[Any] | None = None) -> None:
+    def _look(self) -> None:
         """See whether it is over; any thread may, and several at a time."""
         for result in self._results:
             if not result.ready():
@@ -112,7 +114,7 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         self._over: deque[AsyncResult[R_co]] = deque()
         self._bell = Bell()
         for result in given:
-            result.add_done_callback(self._take_in)
+            result._pending.when_told(partial(self._take_in, result))
 
     def _take_in(self, result: AsyncResult[R_co]) -> None:
         self._over.append(result)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["give_way", "in_running_loop", "spawn", "until"]
+__all__ = ["cancel_task", "give_way", "in_running_loop", "spawn", "until"]
 
 
 async def until(tell: Callable[[Callable[[], None]], object], seconds: float | None = None) -> None:
@@ -66,6 +66,14 @@ def in_running_loop(task: "asyncio.Task[None]") -> bool:
         return asyncio.get_running_loop() is task.get_loop()
     except RuntimeError:
         return False
+
+
+def cancel_task(task: "asyncio.Task[None]") -> None:
+    """Cancel `task`, from any thread."""
+    try:
+        task.get_loop().call_soon_threadsafe(task.cancel)
+    except RuntimeError:
+        pass  # its loop is closed, and it is cancelled
 
 
 def _in_trio() -> bool:

@@ -35,13 +35,18 @@ class _Future(Future[R], Generic[R]):
             if self._state == "CANCELLED":
                 self.set_running_or_notify_cancel()
 
+    def _goes_on(self) -> bool:
+        # The call may end as it likes when the future was cancelled.
+        with self._condition:
+            return not self.cancelled() and self.set_running_or_notify_cancel()
+
     def take(self, open_: Callable[[], R]) -> None:
         """Take over how the call ended."""
         error = self._pending.error
         if isinstance(error, CancelledError):
             super().cancel()
             self._tell()
-        elif self.set_running_or_notify_cancel():
+        elif self._goes_on():
             if error is not None:
                 self.set_exception(error)
             else:

@@ -4,6 +4,7 @@ A job of a pool is one, and so is what is made of jobs: several gathered, one wi
 behind.
 """
 
+import os
 import threading
 from collections.abc import Callable
 
@@ -13,6 +14,16 @@ from ._eventloop import until
 __all__ = ["Pending"]
 
 _lock = threading.Lock()  # one for all: held for two lines, and these objects stay small
+
+
+def _renew_lock() -> None:
+    """Have a lock of our own in a fork: a thread that is lost may have held the old one."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class Pending:
@@ -32,6 +43,7 @@ class Pending:
         self._told = False
         self._event: threading.Event | None = None  # made when somebody waits
         self._callbacks: list[Callable[[], object]] | None = []
+        self._followers: list[Callable[[], object]] | None = None  # made when somebody follows
         self._settler: int | None = None
 
     # --- the side that knows -------------------------------------------------------------------
@@ -54,9 +66,12 @@ class Pending:
             # Whatever strikes above, nobody waits for ever.
             with _lock:
                 self._told = True
+                followers, self._followers = self._followers, None
             if self._event is not None:
                 self._event.set()
             self._settler = None
+            for follower in followers or ():
+                self._run(follower)
 
     def _round_off(self) -> None:
         """Do what is left to do when the outcome is known, before anybody hears of it."""
@@ -92,7 +107,7 @@ class Pending:
     async def await_end(self) -> None:
         """Return when it is over, without blocking the event loop."""
         if not self.over:
-            await until(self.when_over)
+            await until(self.when_told)
 
     def progress(self) -> tuple[int, int]:
         """Return how many items are finished, and how many there are."""
@@ -113,10 +128,21 @@ class Pending:
                 return
         self._run(callback)
 
+    def when_told(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when those who wait are let go: for all threads, it is over then."""
+        with _lock:
+            if not self.over:
+                self._followers = self._followers or []
+                self._followers.append(callback)
+                return
+        self._run(callback)
+
     def _run(self, callback: Callable[[], object]) -> None:
         try:
             callback()
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # SystemExit, say, would keep the others from being called
             import logging
 
             logging.getLogger("pmap").exception("a callback of %s raised", self.name)

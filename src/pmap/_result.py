@@ -127,6 +127,11 @@ class AsyncResult(Generic[R_co]):
                     made.append(f(self._open()))
                 except Exception as error:
                     behind.error = error
+                except BaseException as error:  # or nobody would hear of it
+                    behind.error = _contained(error, f)
+                    if isinstance(error, KeyboardInterrupt):
+                        behind.settle()
+                        raise
             behind.settle()
 
         self._pending.when_over(go_on)
@@ -171,6 +176,19 @@ class AsyncResult(Generic[R_co]):
         if pending.over and pending.error is not None:
             state = f"failed with {type(pending.error).__name__}"
         return f"<AsyncResult {pending.name} {state}>"
+
+
+def _contained(error: BaseException, f: object) -> Exception:
+    """Return what stands for an exception that would end or bend the thread that gets it."""
+    from ._errors import ControlFlowError
+    from ._record import describe
+
+    name: object = getattr(f, "__qualname__", None) or repr(f)
+    contained = ControlFlowError(
+        describe(error), function=f"then({name})", index=0, input="the result"
+    )
+    contained.__cause__ = error
+    return contained
 
 
 class _Behind(Pending):

@@ -326,10 +326,14 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     async def aclose(self) -> None:
         """Do what `close` does without blocking the event loop."""
         self.drop()
-        if isinstance(self._input, AsyncInput) and not self._inside:
-            await self._input.aclose()
+        await self.close_input()
         if self._begun:
             await self._flow.await_end()
+
+    async def close_input(self) -> None:
+        """End an asynchronous generator that is read, unless a task is just reading it."""
+        if isinstance(self._input, AsyncInput) and not self._inside:
+            await self._input.aclose()
 
     def drop(self) -> None:
         """Give it up, without waiting for anything. Any thread may do so, and a finaliser."""

@@ -35,9 +35,11 @@ class Sync:
             return asyncio.run(self.f(*args, **kwargs))
         # Within a loop, as in a notebook, another one can only run in another thread.
         from concurrent.futures import ThreadPoolExecutor
+        from contextvars import copy_context
 
         with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, self.f(*args, **kwargs)).result()
+            call = self.f(*args, **kwargs)
+            return thread.submit(copy_context().run, asyncio.run, call).result()
 
     def __reduce__(self) -> tuple[object, ...]:
         return Sync, (self.f,)
@@ -110,10 +112,17 @@ class AtOnce:
 
     def result(self, index: int) -> object:
         """Return what the call at `index` returns, when it does; raise what it raises."""
-        good, value = self._runner.run(self._wait_for(index))
+        good, value = self._run(lambda: self._wait_for(index))
         if good:
             return value
         raise value
+
+    def _run(self, start: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        while True:
+            try:
+                return self._runner.run(start())
+            except (SystemExit, KeyboardInterrupt):
+                continue  # of a task that one of them started: whoever awaits that has it, too
 
     async def _wait_for(self, index: int) -> tuple[bool, Any]:
         import asyncio
@@ -130,7 +139,7 @@ class AtOnce:
     def close(self) -> None:
         """End what still runs."""
         if any(not task.done() for task in self._tasks):
-            self._runner.run(self._end())
+            self._run(self._end)
 
     async def _end(self) -> None:
         import asyncio

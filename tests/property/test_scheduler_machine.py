@@ -189,8 +189,8 @@ def walk(seed: int) -> None:
                 submit_one(world, rng)
             elif rng.random() < 0.4 and world.jobs:
                 feed_one(world, rng)
-            elif rng.random() < 0.1 and world.jobs:
-                world.cancel(world.jobs[rng.randrange(len(world.jobs))], kill=rng.random() < 0.5)
+            elif rng.random() < 0.2 and world.jobs:
+                cancel_one(world, rng)
             elif rng.random() < 0.1:
                 rng.choice((world.prestart, world.retire))()
             elif rng.random() < 0.2:
@@ -231,14 +231,23 @@ def submit_one(world: World, rng: random.Random) -> None:
 
 
 def feed_one(world: World, rng: random.Random) -> None:
-    """Give a job more input, or end it: mostly one that wants it."""
-    jobs = [job for job in world.jobs.values() if job.takes_more]
+    """Give a job more input, or end it: mostly one whose input was not ended."""
+    jobs = [job for job in world.open_jobs() if job.open]
     if not jobs or rng.random() < 0.2:
         jobs = list(world.jobs.values())
     job = rng.choice(jobs)
     if rng.random() < 0.7:
         world.feed(job, rng.choice((1, rng.randint(2, 6), rng.randint(10, 40))))
     else:
+        world.end_input(job)
+
+
+def cancel_one(world: World, rng: random.Random) -> None:
+    """Cancel a job, mostly one that is not over; its input may go on for a moment."""
+    job = rng.choice(world.open_jobs() or list(world.jobs.values()))
+    world.cancel(job, kill=rng.random() < 0.5)
+    if rng.random() < 0.3:
+        world.feed(job, 1)
         world.end_input(job)
 
 

@@ -260,8 +260,9 @@ def test_an_open_job_waits_for_the_end_of_its_input() -> None:
 
 def test_a_job_whose_input_ended_waits_for_its_items() -> None:
     scheduler = pool(1)
-    tell(scheduler, submitted(1, 1, open=True))
+    tell(scheduler, submitted(1, 2, open=True))
     assert tell(scheduler, InputEnded(1)) == []
+    assert tell(scheduler, done(0)) == [SendChunk(0, 1, 1, 2)]
     assert tell(scheduler, done(0)) == [ForgetJob(0, 1), FinishJob(1, None)]
 
 
