@@ -102,7 +102,9 @@ class ProcessBackend:
         self._wakers: tuple[socket.socket, socket.socket] | None = None
         self._opening = threading.Lock()
         self._template: _launch.Template | None = None
-        self._lifeline: _launch.Lifeline | None = None  # where there is no template, which has one
+        self._lifeline: _launch.Lifeline | None = (
+            None  # of all workers, also those of a template that died
+        )
         self._world: World | None = None
         self._to_flush: dict[int, _Link] = {}
         self._failed: list[Happening] = []  # workers that could not even be asked for
@@ -166,7 +168,8 @@ class ProcessBackend:
         if self._template is not None and not self._template.alive:
             self._drop_template()
         if self._template is None:
-            self._template = _launch.take_template()
+            self._template = _launch.take_template(self._lifeline)
+            self._lifeline = self._template.lifeline
             self._open().register(self._template.sock, _READ, self._template)
         return self._template.start(worker, theirs)
 
