@@ -185,10 +185,8 @@ def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
         found.update(end.fileno() for end in backend._wakers or ())
         if backend._template is not None:
             found.add(backend._template.sock.fileno())
-        for owner in (backend, backend._template):
-            lifeline = getattr(owner, "_lifeline", None)
-            if lifeline is not None:
-                found |= {lifeline.end, lifeline._ours}
+        if backend._lifeline is not None:
+            found |= {backend._lifeline.end, backend._lifeline._ours}
     return found
 
 

@@ -14,7 +14,7 @@
 from typing import TYPE_CHECKING
 
 from ._apply import Apply
-from ._combine import Completed, as_completed, failed, gather, split
+from ._combine import Completed, as_completed, failed, gather, raise_failures, split
 from ._errors import (
     CancelledError,
     ControlFlowError,
@@ -90,6 +90,7 @@ __all__ = [
     "pmap_async",
     "pstarmap",
     "pstarmap_async",
+    "raise_failures",
     "split",
     "sync",
 ]

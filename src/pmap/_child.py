@@ -31,9 +31,17 @@ from time import perf_counter
 from . import _process
 from ._arena import LANE_SLOTS, LANES, Arena
 from ._bare import deque, receive_with_fd, signal, socket
-from ._record import ARGUMENT, FUNCTION, RESULT, capture, capture_transport
+from ._record import (
+    ARGUMENT,
+    FUNCTION,
+    RESULT,
+    TOO_LONG,
+    capture,
+    capture_transport,
+    format_traceback,
+)
 from ._wire import PLAIN, FrameReader, encode, frame, is_plain, loads
-from ._world import apply_world, context_of
+from ._world import apply_world, context_of, take_world
 
 TYPE_CHECKING = False  # see `_bare`
 if TYPE_CHECKING:
@@ -66,7 +74,9 @@ __all__ = [
 _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
 
 # Messages to a worker. The words behind each are its fields.
-SETUP = 0  # world, argv, pickled (initializer, initargs) or None
+SETUP = (
+    0  # world, argv, pickled (initializer, initargs) or None, bytes of memory it may take or None
+)
 # job, pickled (function, kind), pickled context variables with values, stop at failure,
 # functions by value, all items of a chunk at once, seconds that an item may run or None,
 # world (None: that of the job before)
@@ -78,7 +88,31 @@ QUIT = 4
 READY = 10
 BROKEN = 11  # failure record of the initializer
 BEGUN = 12  # serial; only where there is no arena
-RESULTS = 13  # serial, entries (or format and bytes of a lane), last, elapsed
+# serial, entries (or format and bytes of a lane), last, elapsed, whether the worker is worn
+RESULTS = 13
+
+
+# What an item did to its surroundings: the names of the audit events that tell of it.
+_traces: list[str] = []
+_FORKED = "forked"  # this is a fork of the worker, which an item made
+_TELLING = frozenset({"os.chdir", "os.putenv", "os.unsetenv"})
+
+
+def _notice(event: str, _: tuple[object, ...]) -> None:
+    if event in _TELLING:
+        _traces.append(event)
+
+
+def _resident() -> int:
+    """Return how many bytes of memory this process takes."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * mmap.PAGESIZE
+    except OSError:
+        import resource
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
 
 
 class _Job:
@@ -171,6 +205,8 @@ class Worker:
         self._world: World | None = None  # the one that is in place
         self._told_world: World = (None, {}, [])  # the one of the newest job
         self._arena: Arena | None = None
+        self._max_memory: int | None = None
+        self._own: World | None = None  # the surroundings that an item is to find
 
     def run(self) -> None:
         """Serve until the caller is gone or wants no more."""
@@ -196,10 +232,13 @@ class Worker:
             return False
         argv: list[str]
         initializer: bytes | None
-        _, world, argv, initializer = message
+        _, world, argv, initializer, self._max_memory = message
         sys.argv[:] = argv
         self._told_world = world
         self._apply(world)
+        sys.addaudithook(_notice)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=lambda: _traces.append(_FORKED))
         if initializer is not None:
             try:
                 function, args = loads(initializer)
@@ -207,13 +246,31 @@ class Worker:
             except BaseException as error:  # the caller must learn of it, whatever it is
                 self._send((BROKEN, capture(error)))
                 return False
+            self._own = take_world()  # what it set is there for all items
+            _traces.clear()
         self._send((READY,))
         return True
 
     def _apply(self, world: World) -> None:
         if world is not self._world:
-            self._world = world
+            self._world = self._own = world
             apply_world(world)
+            _traces.clear()
+
+    def tidy(self) -> None:
+        """Undo what an item did to its surroundings, so that the next one finds its own.
+
+        What returns from an item in a process that the item forked is no worker: it ends here.
+        """
+        if _FORKED in _traces:
+            os._exit(0)
+        if self._own is not None:
+            apply_world(self._own)
+        _traces.clear()
+
+    def worn(self) -> bool:
+        """Return whether this process takes more memory than it may."""
+        return self._max_memory is not None and _resident() > self._max_memory
 
     def _next(self) -> Message | None:
         while not self._inbox:
@@ -253,7 +310,7 @@ class Worker:
                 items = range(*message[3])
             # A forgotten job's chunk is answered all the same: the caller counts the answers.
             if job not in self._jobs or (self._inbox and self._void(job)):
-                self._send((RESULTS, serial, [], True, 0.0))
+                self._send((RESULTS, serial, [], True, 0.0, False))
             else:
                 in_turn = self._jobs[job].timeout is not None
                 if self._arena is not None:
@@ -276,18 +333,19 @@ class Worker:
                 results = self._run_items(job, call, serial, entries)
             else:
                 # All begin now; then "running" the item at an index is waiting for its end.
-                many = self._at_once(job.coroutine, entries, job.context)
+                many = self._at_once(job.coroutine, entries, job.context, job.timeout)
                 try:
                     results = self._run_items(job, many.result, serial, range(len(entries)))
                 finally:
                     many.close()
-        self._send((RESULTS, serial, results, True, perf_counter() - begin))
+        self._send((RESULTS, serial, results, True, perf_counter() - begin, self.worn()))
 
     def _at_once(
         self,
         coroutine: Callable[[object], Any],
         entries: Sequence[Entry],
         context: Context | None,
+        timeout: float | None,
     ) -> AtOnce:
         from ._sync import AtOnce
 
@@ -302,7 +360,7 @@ class Worker:
                 return lambda: fail(bad)
             return lambda: coroutine(item)
 
-        return AtOnce([start(entry) for entry in entries], context)
+        return AtOnce([start(entry) for entry in entries], context, timeout)
 
     def _run_items(
         self,
@@ -319,6 +377,8 @@ class Worker:
             job.lane = type(result) if type(result) in LANES else None
             return [result]
         if self._arena is not None:
+            if self._max_memory is not None:
+                job.mixed = True  # it is looked at after each item, which a lane leaves no time for
             return _Run(self, self._arena, job, serial, entries).run(call)
         return self._run_without_arena(job, call, serial, entries)
 
@@ -337,7 +397,7 @@ class Worker:
                 self.turn(serial, 0)
             result, failed = self.one(job, call, entry)
             results = [result]
-            if failed and job.stop:
+            if (failed and job.stop) or self.worn():
                 break
         return results
 
@@ -350,7 +410,7 @@ class Worker:
 
     def send_results(self, serial: int, results: Unsent) -> None:
         """Send results of a chunk that goes on."""
-        self._send((RESULTS, serial, results, False, 0.0))
+        self._send((RESULTS, serial, results, False, 0.0, False))
 
     def one(self, job: _Job, call: Callable[[object], object], entry: Entry) -> tuple[Entry, bool]:
         """Run one item; return the entry of what came of it, and whether it failed."""
@@ -358,7 +418,11 @@ class Worker:
             item = self.argument(entry) if type(entry) is list else entry
             result = call(item)
         except BaseException as error:  # every way an item can end is an answer
+            if _traces:
+                self.tidy()
             return _failure(error), True
+        if _traces:
+            self.tidy()
         if type(result) in PLAIN or is_plain(result):
             return result, False
         try:
@@ -389,6 +453,7 @@ class _Run:
         self._serial = serial
         self._entries = entries
         self._sent = 0  # results sent as messages
+        self._enough = False  # no more items are to be run here
 
     def run(self, call: Callable[[object], object]) -> Unsent:
         """Run all items; return the results that were not sent yet."""
@@ -401,7 +466,7 @@ class _Run:
             else:
                 results, failed = self._in_lane(call, lane)
             count = len(results[1]) // 8 if isinstance(results, tuple) else len(results)
-            if (failed and job.stop) or self._sent + count >= len(self._entries):
+            if (failed and job.stop) or self._enough or self._sent + count >= len(self._entries):
                 return results
             self._worker.send_results(self._serial, results)
             self._sent += count
@@ -418,6 +483,9 @@ class _Run:
                 self._arena.turn(self._sent + len(results) + 1)
             result, failed = one(job, call, entry)
             results.append(result)
+            if self._worker.worn():
+                self._enough = True
+                return results, failed
             if (failed and job.stop) or not record(pack(result), len(results)):
                 return results, failed
             if not job.mixed:
@@ -441,6 +509,7 @@ class _Run:
         # Any: it takes the lane's type only, and that is what is tested.
         slots: Any = self._arena.lane(lane, len(entries), self._sent)
         argument = self._worker.argument
+        traces = _traces
         index = -1
         result: object = None
         extra: list[Entry] = []
@@ -448,6 +517,8 @@ class _Run:
         try:
             for index, entry in enumerate(entries):
                 result = call(argument(entry) if type(entry) is list else entry)
+                if traces:
+                    self._worker.tidy()
                 if type(result) is not kind:
                     job.mixed = True
                     extra, failed = self._other(result)
@@ -456,6 +527,8 @@ class _Run:
             else:
                 index += 1
         except BaseException as error:  # every way an item can end is an answer
+            if traces:
+                self._worker.tidy()
             if _too_large(result):  # of this item: one before it could not have been stored
                 job.mixed = True
                 extra = [result]
@@ -479,6 +552,8 @@ def _too_large(result: object) -> bool:
 def _failure(error: BaseException) -> Entry:
     if isinstance(error, _BadArgument):
         return capture_transport(ARGUMENT, error.__cause__ or error)
+    if type(error).__name__ == "TooLong" and type(error).__module__ == f"{__package__}._sync":
+        return [TOO_LONG, None, "", "", format_traceback(error)]
     return capture(error)
 
 

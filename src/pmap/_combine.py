@@ -13,7 +13,7 @@ from ._outcome import Failure
 from ._pending import Pending
 from ._result import AsyncResult
 
-__all__ = ["Completed", "as_completed", "failed", "gather", "split"]
+__all__ = ["Completed", "as_completed", "failed", "gather", "raise_failures", "split"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -194,3 +194,31 @@ def split(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]]:
         else:
             good.append(result)
     return good, bad
+
+
+def raise_failures(results: Iterable[R | Failure], /) -> list[R]:
+    """Return the results if none is a failure; else raise all failures together.
+
+    >>> from pmap import pmap, raise_failures
+    >>> raise_failures(pmap.collecting(int, ["1", "2"]))
+    [1, 2]
+    >>> try:
+    ...     raise_failures(pmap.collecting(int, ["1", "x", "y"]))
+    ... except* ValueError as group:
+    ...     print(group.message, len(group.exceptions))
+    2 of 3 items failed 2
+
+    Args:
+        results: what a ``.collecting`` form returned, or yields.
+
+    Returns:
+        A list of the results.
+
+    Raises:
+        ExceptionGroup: of the errors of all failures, in their order.
+    """
+    good, bad = split(results)
+    if bad:
+        total = len(good) + len(bad)
+        raise ExceptionGroup(f"{len(bad)} of {total} items failed", [f.error for f in bad])
+    return good

@@ -68,6 +68,7 @@ class Driver:
         limit: int,
         max_chunks: int | None = None,
         idle_timeout: float | None = None,
+        prefetch: bool = True,
     ) -> None:
         """Make the driver of a pool without workers yet.
 
@@ -76,12 +77,14 @@ class Driver:
             limit: how many workers there may be.
             max_chunks: how many chunks a worker may run before it is replaced; None: no limit.
             idle_timeout: seconds after which idle workers are let go; None: never.
+            prefetch: whether chunks may be sent to workers ahead of need.
         """
         self.backend = backend
         self.limit = limit
         self._max_chunks = max_chunks
         self._idle_timeout = idle_timeout
-        self._scheduler = s.Scheduler(limit, max_chunks, backend.can_kill)
+        self._prefetch = prefetch
+        self._scheduler = s.Scheduler(limit, max_chunks, backend.can_kill, prefetch)
         self._jobs: dict[int, Job] = {}
         self._over: deque[Job] = deque()  # jobs whose outcome is known but not told
         self._closed = ""  # why no more work is taken
@@ -354,17 +357,19 @@ class Driver:
             job.error.__cause__ = torn
             self._over.append(job)
         self._jobs.clear()
-        self._scheduler = s.Scheduler(self.limit, self._max_chunks, self.backend.can_kill)
+        self._scheduler = s.Scheduler(
+            self.limit, self._max_chunks, self.backend.can_kill, self._prefetch
+        )
         if self._closed:
             self._handle(s.Close())
         self._torn = None
 
     def _take(self, happening: Happening) -> None:
         if isinstance(happening, Finished):
-            worker, work, start, values, failures, last, elapsed = happening
+            worker, work, start, values, failures, last, elapsed, worn = happening
             job = self._jobs.get(work.number)
             failed = tuple([start + offset for offset in failures]) if failures else ()
-            event = s.ItemsFinished(worker, len(values), failed, elapsed, last)
+            event = s.ItemsFinished(worker, len(values), failed, elapsed, last, worn=worn)
             if job is not None and failures and work.call.retries:
                 self._handle_failures(event, job, start, values, failures)
             else:

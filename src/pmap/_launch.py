@@ -216,11 +216,11 @@ def start_fork(sock: socket.socket, theirs: socket.socket, lifeline: Lifeline) -
 class Template:
     """The template process and the workers that it forked for us."""
 
-    def __init__(self) -> None:
+    def __init__(self, lifeline: Lifeline) -> None:
+        self.lifeline = lifeline  # that of its workers, who may outlive it
         ours, theirs = socket.socketpair()
-        self._lifeline = Lifeline()
         with theirs:
-            self._popen = _interpreter("template", theirs, self._lifeline)
+            self._popen = _interpreter("template", theirs, lifeline)
         self.sock = ours
         self._reader = FrameReader()
         self.alive = True
@@ -310,12 +310,10 @@ class Template:
         except subprocess.TimeoutExpired:  # stopped, or stuck: it holds nothing worth waiting for
             self._popen.kill()
             self._popen.wait()
-        self._lifeline.close()
 
     def abandon(self) -> None:
         """Forget the template in a fork of its parent."""
         self.sock.close()
-        self._lifeline.close()
         self._popen.returncode = 0
 
 
@@ -395,22 +393,28 @@ def begin(start_method: str | None) -> None:
     """Start a template if that is how workers begin; `take_template` gives it to a pool."""
     if (start_method or default_start_method()) == "forkserver" and not _ahead:
         with contextlib.suppress(OSError):  # the pool tries again, and says what is wrong
-            _ahead.append(Template())
+            _ahead.append(Template(Lifeline()))
 
 
-def take_template() -> Template:
-    """Return a template that nobody uses yet."""
-    return _ahead.pop() if _ahead else Template()
+def take_template(lifeline: Lifeline | None) -> Template:
+    """Return a template that nobody uses yet, on `lifeline` if there is one already."""
+    if _ahead and lifeline is None:
+        return _ahead.pop()
+    return Template(lifeline or Lifeline())
 
 
 def _close_ahead() -> None:
     while _ahead:
-        _ahead.pop().close()
+        template = _ahead.pop()
+        template.close()
+        template.lifeline.close()
 
 
 def _abandon_ahead() -> None:
     while _ahead:
-        _ahead.pop().abandon()
+        template = _ahead.pop()
+        template.abandon()
+        template.lifeline.close()
 
 
 atexit.register(_close_ahead)

@@ -154,6 +154,15 @@ class WorkerOptions:
     max_tasks_per_child: int | None = field(
         default=None, metadata={"check": _count("a worker is never replaced for its age")}
     )
+    max_memory_per_child: int | None = field(
+        default=None, metadata={"check": _count("a worker is never replaced for its size")}
+    )
+    isolate: bool = field(default=False, metadata={"check": _yes_or_no})
+
+    @property
+    def most_tasks(self) -> int | None:
+        """How many chunks a worker runs before it is replaced; None: no limit."""
+        return 1 if self.isolate else self.max_tasks_per_child
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +204,11 @@ class Options(TypedDict, total=False, closed=True):
         initializer: a function that each worker calls once when it begins. None: nothing.
         initargs: the initializer's arguments.
         max_tasks_per_child: how many chunks a worker runs before it is replaced. None: no limit.
+        max_memory_per_child: how many bytes of memory a worker may take (resident, as the operating
+            system counts them). One that is found to take more after an item is replaced, and its
+            memory is given back. None: no limit.
+        isolate: whether each item gets a process of its own, which ends with it: nothing of it is
+            left, its memory least of all. The same as chunks of one item, and workers that run one.
         chunksize: how many items travel to a worker in one message. None: as many as fit the
             time they take.
         buffersize: how many items a stream reads ahead of what was taken from it. None: a few
@@ -219,6 +233,8 @@ class Options(TypedDict, total=False, closed=True):
     initializer: Callable[..., object] | None
     initargs: Iterable[object]
     max_tasks_per_child: int | None
+    max_memory_per_child: int | None
+    isolate: bool
     chunksize: int | None
     buffersize: int | None
     kill_on_cancel: bool

@@ -4,13 +4,14 @@ import os
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from ._errors import ControlFlowError, TransportError
+from ._errors import ControlFlowError, TaskTimeout, TransportError
 from ._record import (
     ARGUMENT,
     CONTROL,
     FUNCTION,
     RAISED,
     RESULT,
+    TOO_LONG,
     UNSENDABLE,
     describe,
     is_control_flow,
@@ -69,8 +70,11 @@ class Failure:
         return f"<Failure of item {self.index}, {self.function}({self.input}): {kind}: {text}>"
 
 
-def restore(record: list[Any], item: Item) -> Exception:
-    """Return the exception for `record`, to be raised or kept at the caller."""
+def restore(record: list[Any], item: Item, limit: float | None = None) -> Exception:
+    """Return the exception for `record`, to be raised or kept at the caller.
+
+    `limit`: how long the item was allowed to run, in seconds.
+    """
     kind: int
     data: bytes | None
     name: str
@@ -86,6 +90,12 @@ def restore(record: list[Any], item: Item) -> Exception:
             ),
             trace,
         )
+    if kind == TOO_LONG:
+        late = TaskTimeout(
+            limit=limit or 0.0, function=item.function, index=item.index, input=item.input
+        )
+        late.stack = trace
+        return _with_trace(late, trace)
     cause: BaseException | None = None
     if isinstance(data, bytes):
         try:

@@ -491,8 +491,14 @@ def _make(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
 
         backend = ThreadBackend(options.initializer, options.initargs)
     else:
-        backend = ProcessBackend(options.start_method, options.initializer, options.initargs)
-    return Driver(backend, limit, options.max_tasks_per_child, idle_timeout)
+        backend = ProcessBackend(
+            options.start_method,
+            options.initializer,
+            options.initargs,
+            options.max_memory_per_child,
+        )
+    prefetch = options.max_memory_per_child is None
+    return Driver(backend, limit, options.most_tasks, idle_timeout, prefetch)
 
 
 if hasattr(os, "register_at_fork"):

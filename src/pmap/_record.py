@@ -21,6 +21,7 @@ __all__ = [
     "FUNCTION",
     "RAISED",
     "RESULT",
+    "TOO_LONG",
     "UNSENDABLE",
     "capture",
     "capture_transport",
@@ -30,7 +31,7 @@ __all__ = [
     "safe",
 ]
 
-RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION = range(6)
+RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION, TOO_LONG = range(7)
 
 
 def is_control_flow(error: BaseException) -> bool:

@@ -404,14 +404,23 @@ class _Worker:
 class Scheduler:
     """The state of one pool: its jobs and its workers."""
 
-    def __init__(self, limit: int, max_chunks: int | None = None, can_kill: bool = True) -> None:
+    def __init__(
+        self,
+        limit: int,
+        max_chunks: int | None = None,
+        can_kill: bool = True,
+        prefetch: bool = True,
+    ) -> None:
         """Make a pool of no workers yet.
 
         Args:
             limit: how many workers there may be at a time.
             max_chunks: how many chunks a worker may run before it is replaced; None for no limit.
             can_kill: whether killing works (processes) or is only a request (threads).
+            prefetch: whether chunks may be sent ahead of need; not where a worker may be replaced
+                after any of them.
         """
+        self._prefetch = prefetch
         self._limit = limit
         self._max_chunks = max_chunks
         self._can_kill = can_kill
@@ -632,7 +641,6 @@ class Scheduler:
                     may = job.retry_overdue if worker.overdue else job.retry_lost
                     if not (may and self._try_again(job, index)):
                         self._commands.append(LoseItem(job.id, index, worker.id, worker.overdue))
-                        worker.overdue = False  # only of the first: it was the one in hand
                         self._fail(job, index)
             if chunk.next < min(chunk.stop, job.end):
                 self._put_back(chunk)
@@ -754,7 +762,7 @@ class Scheduler:
                 self._idle[worker.id] = worker
         if self._queue and len(self._workers) < self._limit:
             self._start_workers(self._wanted())
-        if self._queue:
+        if self._queue and self._prefetch:
             for worker in self._workers.values():
                 # Filled up when half empty, and not one by one: see MOST_HELD.
                 if 0 < len(worker.chunks) <= MOST_HELD // 2 and worker.ready:

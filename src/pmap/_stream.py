@@ -8,13 +8,14 @@ pool works on what it has, and the results wait in the `Flow`.
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from ._call import Streamed
 from ._errors import CancelledError
 from ._eventloop import give_way, until
-from ._input import SLICE, AsyncInput
+from ._input import SLICE, AsyncInput, Input
 
 if TYPE_CHECKING:  # the verbs name this class, and leave the pool for the first call
     from ._driver import Driver
@@ -127,21 +128,28 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 f"the input of {self!r} is asynchronous: take its results by `async for`"
             )
         until = None if timeout is None else time.monotonic() + timeout
-        while not self._hand and not self._take_up():
-            room, pause = self._next_move()
-            if room:
+        while True:
+            while not self._hand and not self._take_up():
+                self._go_on(source, timeout, until)
+            if room := self._room_to_top_up():
                 self._feed(source.read(room))
-            else:
-                left = None if until is None else until - time.monotonic()
-                if left is not None and left <= 0:
-                    from ._drop_in import ResultTimeoutError
+            # Another thread may have taken what was in hand: it needs no lock for that.
+            with suppress(IndexError):
+                return self._hand.pop()
 
-                    raise ResultTimeoutError(f"{self!r} had no result within {timeout} seconds")
-                waits = [wait for wait in (left, pause) if wait is not None]
-                self._driver.await_more(self._flow, self._given, min(waits, default=None))
-        if room := self._room_to_top_up():
+    def _go_on(self, source: Input, timeout: float | None, until: float | None) -> None:
+        """Read some input, or wait for results."""
+        room, pause = self._next_move()
+        if room:
             self._feed(source.read(room))
-        return self._hand.pop()
+            return
+        left = None if until is None else until - time.monotonic()
+        if left is not None and left <= 0:
+            from ._drop_in import ResultTimeoutError
+
+            raise ResultTimeoutError(f"{self!r} had no result within {timeout} seconds")
+        waits = [wait for wait in (left, pause) if wait is not None]
+        self._driver.await_more(self._flow, self._given, min(waits, default=None))
 
     def __iter__(self) -> Self:
         return self
@@ -167,19 +175,25 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
 
     async def _ask_async(self) -> R_co:
         await give_way()  # a stream whose results are always there must not starve the others
-        while not self._hand and not self._take_up():
-            room, pause = self._next_move()
-            if room:
+        while True:
+            while not self._hand and not self._take_up():
+                await self._go_on_async()
+            if room := self._room_to_top_up():
                 self._feed(await self._read_async(room))
-            else:
-                self._driver.tend(self._flow)
-                try:
-                    await until(lambda wake: self._flow.tell(wake, self._given), pause)
-                finally:
-                    self._flow.resting = True
-        if room := self._room_to_top_up():
+            with suppress(IndexError):  # a thread may have taken it
+                return self._hand.pop()
+
+    async def _go_on_async(self) -> None:
+        room, pause = self._next_move()
+        if room:
             self._feed(await self._read_async(room))
-        return self._hand.pop()
+            await give_way()  # reading a plain iterable has kept the loop from turning
+            return
+        self._driver.tend(self._flow)
+        try:
+            await until(lambda wake: self._flow.tell(wake, self._given), pause)
+        finally:
+            self._flow.resting = True
 
     async def _read_async(self, room: int) -> list[object]:
         source = self._input

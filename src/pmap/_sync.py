@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-__all__ = ["AtOnce", "Sync", "sync"]
+__all__ = ["AtOnce", "Sync", "TooLong", "sync"]
 
 
 class Sync:
@@ -90,6 +90,10 @@ def _is_coroutine_function(f: object) -> bool:
     )
 
 
+class TooLong(Exception):
+    """A coroutine ran for longer than it may."""
+
+
 _runner: asyncio.Runner | None = None
 
 
@@ -97,9 +101,15 @@ class AtOnce:
     """Several calls that run in this process's event loop, all begun, ended in order."""
 
     def __init__(
-        self, starts: Sequence[Callable[[], Coroutine[Any, Any, Any]]], context: Context | None
+        self,
+        starts: Sequence[Callable[[], Coroutine[Any, Any, Any]]],
+        context: Context | None,
+        timeout: float | None,
     ) -> None:
-        """Make them ready; they begin when the first result is asked for."""
+        """Make them ready; they begin when the first result is asked for.
+
+        `timeout`: seconds that each may run; `TooLong` is what then comes of it.
+        """
         global _runner
         if _runner is None:
             import asyncio
@@ -108,6 +118,7 @@ class AtOnce:
         self._runner = _runner
         self._starts = starts
         self._context = context
+        self._timeout = timeout
         self._tasks: list[asyncio.Task[tuple[bool, Any]]] = []
 
     def result(self, index: int) -> object:
@@ -131,7 +142,9 @@ class AtOnce:
             loop = asyncio.get_running_loop()
             # A copy of the context for each: what one sets, the others do not see.
             self._tasks = [
-                loop.create_task(_outcome(start), context=self._context and self._context.copy())
+                loop.create_task(
+                    _outcome(start, self._timeout), context=self._context and self._context.copy()
+                )
                 for start in self._starts
             ]
         return await self._tasks[index]
@@ -149,8 +162,17 @@ class AtOnce:
         await asyncio.wait(self._tasks)
 
 
-async def _outcome(start: Callable[[], Coroutine[Any, Any, Any]]) -> tuple[bool, Any]:
+async def _outcome(
+    start: Callable[[], Coroutine[Any, Any, Any]], seconds: float | None
+) -> tuple[bool, Any]:
+    import asyncio
+
+    limit = asyncio.timeout(seconds)
     try:
-        return True, await start()
+        async with limit:
+            return True, await start()
     except BaseException as error:  # SystemExit, say, would end the loop and the others with it
+        if limit.expired() and isinstance(error, TimeoutError):
+            cancelled = error.__cause__ or error  # it knows where the coroutine was
+            return False, TooLong().with_traceback(cancelled.__traceback__)
         return False, error

@@ -27,6 +27,12 @@ AT_ONCE = 64
 Fail_co = TypeVar("Fail_co", covariant=True, default=Never)
 
 
+def _chunksize(call: Call, settings: Settings) -> int | None:
+    if settings.worker.isolate:
+        return 1
+    return settings.call.chunksize or (AT_ONCE if call.at_once else None)
+
+
 class _Signature:
     """``verb.__signature__``: the parameters of the call, options with their present values.
 
@@ -76,7 +82,7 @@ class Verb(Generic[Fail_co]):
         return call._replace(
             collect=self._collect,
             stop=not self._collect,
-            chunksize=settings.call.chunksize or (AT_ONCE if call.at_once else None),
+            chunksize=_chunksize(call, settings),
             kill=settings.call.kill_on_cancel,
             timeout=settings.call.timeout,
             retries=delays(settings.call.retries),

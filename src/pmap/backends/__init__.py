@@ -18,7 +18,8 @@ class Finished(NamedTuple):
     """The next items of a worker's first chunk are finished.
 
     `values` has a slot for each, of no meaning where `failures` has the offset of the slot. `last`:
-    the worker is done with the chunk. `elapsed`: seconds for the whole chunk, with `last`.
+    the worker is done with the chunk. `elapsed`: seconds for the whole chunk, with `last`. `worn`:
+    the worker is to be replaced.
     """
 
     worker: int
@@ -28,6 +29,7 @@ class Finished(NamedTuple):
     failures: Mapping[int, Exception]
     last: bool
     elapsed: float
+    worn: bool = False
 
 
 class Gone(NamedTuple):

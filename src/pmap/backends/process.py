@@ -91,16 +91,20 @@ class ProcessBackend:
         start_method: str | None,
         initializer: Callable[..., object] | None,
         initargs: tuple[object, ...],
+        max_memory: int | None = None,
     ) -> None:
         self._method = start_method or _launch.default_start_method()
         self._initializer = initializer
         self._initargs = initargs
+        self._max_memory = max_memory
         self._links: dict[int, _Link] = {}
         self._selector: selectors.BaseSelector | None = None
         self._wakers: tuple[socket.socket, socket.socket] | None = None
         self._opening = threading.Lock()
         self._template: _launch.Template | None = None
-        self._lifeline: _launch.Lifeline | None = None  # where there is no template, which has one
+        self._lifeline: _launch.Lifeline | None = (
+            None  # of all workers, also those of a template that died
+        )
         self._world: World | None = None
         self._to_flush: dict[int, _Link] = {}
         self._failed: list[Happening] = []  # workers that could not even be asked for
@@ -150,7 +154,7 @@ class ProcessBackend:
         if self._initializer is not None:
             initializer = dumps((self._initializer, self._initargs))
         self._world = take_world()
-        return frame((_child.SETUP, self._world, list(sys.argv), initializer))
+        return frame((_child.SETUP, self._world, list(sys.argv), initializer, self._max_memory))
 
     def _start_process(
         self, worker: int, ours: socket.socket, theirs: socket.socket
@@ -164,7 +168,8 @@ class ProcessBackend:
         if self._template is not None and not self._template.alive:
             self._drop_template()
         if self._template is None:
-            self._template = _launch.take_template()
+            self._template = _launch.take_template(self._lifeline)
+            self._lifeline = self._template.lifeline
             self._open().register(self._template.sock, _READ, self._template)
         return self._template.start(worker, theirs)
 
@@ -353,9 +358,9 @@ class ProcessBackend:
     def _take(self, link: _Link, message: Message) -> Happening | None:
         what = message[0]
         if what == _child.RESULTS:
-            _, serial, results, last, elapsed = message
+            _, serial, results, last, elapsed, worn = message
             assert link.chunks[0].serial == serial
-            return self._finished(link, _unpacked(results), last, elapsed)
+            return self._finished(link, _unpacked(results), last, elapsed, worn)
         if what == _child.READY:
             link.ready = True
             return Ready(link.number)
@@ -366,14 +371,16 @@ class ProcessBackend:
             link.broken = restore(message[1], _INITIALIZER)
         return None
 
-    def _finished(self, link: _Link, entries: list[Entry], last: bool, elapsed: float) -> Finished:
+    def _finished(
+        self, link: _Link, entries: list[Entry], last: bool, elapsed: float, worn: bool = False
+    ) -> Finished:
         sent = link.chunks[0]
         start = sent.start + sent.received
         sent.received += len(entries)
         if last:
             link.chunks.popleft()
         values, failures = _open_entries(sent.work, start, entries)
-        return Finished(link.number, sent.work, start, values, failures, last, elapsed)
+        return Finished(link.number, sent.work, start, values, failures, last, elapsed, worn)
 
     def _end(self, link: _Link) -> Iterator[Happening]:
         """Take in that a worker has ended or is of no use any more, once its exit is known."""
@@ -529,7 +536,7 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
         return loads(parts[0])
     if index in work.unsent:
         raise _Failed(unsent_argument(work.unsent.pop(index), work.item(index)))
-    raise _Failed(restore(parts, work.item(index)))
+    raise _Failed(restore(parts, work.item(index), work.call.timeout))
 
 
 def _open_entries(
