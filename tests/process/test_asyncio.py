@@ -5,9 +5,12 @@ Every loop here runs in debug mode, and a callback of it that takes long is a fa
 
 import asyncio
 import contextvars
+import gc
 import itertools
 import logging
 import multiprocessing
+import os
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import partial
@@ -17,7 +20,18 @@ from typing import Any, TypeVar
 import pytest
 from tests.helpers import mark, marks, square, until, wait_for_file
 
-from pmap import CancelledError, Failure, as_completed, gather, papply, pmap, pstarmap
+from pmap import (
+    AsyncResult,
+    CancelledError,
+    Failure,
+    WorkerLost,
+    as_completed,
+    gather,
+    papply,
+    pmap,
+    pstarmap,
+    sync,
+)
 
 T = TypeVar("T")
 variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
@@ -29,9 +43,10 @@ one = papply.using(processes=2)
 def slow(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Warm the pool, for its start takes its time; then fail if a callback does, or one raises."""
     two(square, range(4))
-    with caplog.at_level(logging.WARNING, "asyncio"):
+    with caplog.at_level(logging.WARNING):
         yield
-    assert not [r.getMessage() for r in caplog.records if r.name == "asyncio"]
+    gc.collect()  # what was never retrieved, or destroyed too early, says so now
+    assert not [r.getMessage() for r in caplog.records if r.name != "pmap.expected"]
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -52,9 +67,31 @@ def see(_: int) -> str:
     return variable.get()
 
 
+def first_goes(folder: str, x: int) -> int:
+    """Wait, except for the first item."""
+    return wait_to_go(folder, x) if x else 0
+
+
+def exit_at_2(x: int) -> int:
+    """End the process at one item."""
+    if x == 2:
+        os._exit(3)
+    return x
+
+
+def exit_hard(code: int) -> None:
+    """End the process."""
+    os._exit(code)
+
+
 def invert(x: int) -> float:
     """Fail at 0."""
     return 1 / x
+
+
+def large_gap(seconds: float) -> bool:
+    """Return whether a loop that stands still for so long is blocked."""
+    return seconds > 0.25
 
 
 def large(_: int) -> bytes:
@@ -72,6 +109,33 @@ async def count(stop: int) -> AsyncIterator[int]:
 async def ask(stream: AsyncIterator[int]) -> int:
     """Return the next result."""
     return await anext(stream)
+
+
+async def count_and_tell(closed: list[int]) -> AsyncIterator[int]:
+    """Count without end; say when that is closed."""
+    try:
+        for number in itertools.count():
+            yield number
+    finally:
+        closed.append(1)
+
+
+async def as_async(stream: AsyncIterator[int]) -> AsyncIterator[int]:
+    """Go through a stream by nothing but `async for`."""
+    async for y in stream:
+        yield y
+
+
+async def wait_in_thread(event: threading.Event) -> None:
+    """Return when `event` is set, without blocking the loop."""
+    while not event.is_set():  # noqa: ASYNC110 - another thread sets it
+        await asyncio.sleep(0.002)
+
+
+async def see_later(_: int) -> str:
+    """Return what the context variable is."""
+    await asyncio.sleep(0)
+    return variable.get()
 
 
 async def begun(folder: Path, *names: str) -> None:
@@ -109,6 +173,195 @@ def test_gather_and_task_groups() -> None:
         assert [*await asyncio.gather(later.aget(), later.aget())] == [25, 25]
         assert await later.then(str) == "25"
         assert await asyncio.wrap_future(one.async_(square, 6).future()) == 36
+
+    run(main)
+
+
+def test_a_handle_that_is_over_is_awaited_at_once() -> None:
+    async def main() -> None:
+        later, bad = one.async_(square, 3), one.async_(invert, 0)
+        while not (later.ready() and bad.ready()):  # noqa: ASYNC110 - a thread makes it so
+            await asyncio.sleep(0.002)
+        turns = asyncio.create_task(asyncio.sleep(0))
+        assert await later == 9
+        assert not turns.done(), "nothing had to be waited for"
+        for _ in range(2):
+            with pytest.raises(ZeroDivisionError):
+                await bad
+        await turns
+
+    run(main)
+
+
+def test_two_tasks_await_one_handle(tmp_path: Path) -> None:
+    async def main() -> None:
+        later = one.async_(wait_to_go, str(tmp_path), 7)
+        tasks = [asyncio.create_task(later.aget()) for _ in range(3)]
+        await begun(tmp_path, "begin7")
+        assert not any(task.done() for task in tasks)
+        (tmp_path / "go").touch()
+        assert [*await asyncio.gather(*tasks)] == [7, 7, 7]
+
+    run(main)
+    assert marks(tmp_path) == ["begin7", "end7"]
+
+
+def test_cancelling_one_of_two_waiting_tasks_ends_the_call_for_both(tmp_path: Path) -> None:
+    async def main() -> None:
+        later = one.async_(wait_to_go, str(tmp_path), 1)
+        first, second = [asyncio.create_task(later.aget()) for _ in range(2)]
+        await begun(tmp_path, "begin1")
+        first.cancel()
+        with pytest.raises(CancelledError):
+            await second
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    run(main)
+
+
+def test_two_loops_await_one_handle(tmp_path: Path) -> None:
+    later = one.async_(wait_to_go, str(tmp_path), 7)
+    waiting = threading.Barrier(3, timeout=30)
+    results: list[int] = []
+
+    async def main() -> int:
+        task = asyncio.create_task(later.aget())
+        await asyncio.sleep(0)
+        waiting.wait()
+        return await task
+
+    threads = [threading.Thread(target=lambda: results.append(run(main))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    waiting.wait()
+    (tmp_path / "go").touch()
+    for thread in threads:
+        thread.join()
+    assert results == [7, 7]
+
+    async def again() -> int:
+        return await later
+
+    assert run(again) == 7
+
+
+def test_who_awaits_does_not_wait_for_callbacks(tmp_path: Path) -> None:
+    # They run in another thread and may take long: to ask for the result too early would block.
+    released = threading.Event()
+
+    async def main() -> None:
+        later = one.async_(wait_to_go, str(tmp_path), 7)
+        task = asyncio.create_task(later.aget())
+        await asyncio.sleep(0)
+        called = threading.Event()
+
+        def slow_callback(_: AsyncResult[int]) -> None:
+            called.set()
+            assert released.wait(30)
+
+        later.add_done_callback(slow_callback)
+        (tmp_path / "go").touch()
+        await wait_in_thread(called)
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        released.set()
+        assert await task == 7
+
+    threading.Timer(20, released.set).start()  # a loop that is blocked fails, and does not hang
+    begin = time.monotonic()
+    run(main)
+    assert time.monotonic() - begin < 15
+
+
+def test_callbacks_run_in_another_thread_and_can_call_the_loop() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[int] = loop.create_future()
+
+        def tell(later: AsyncResult[int]) -> None:
+            loop.call_soon_threadsafe(told.set_result, later.get())
+
+        one.async_(square, 5).add_done_callback(tell)
+        assert await told == 25
+
+    run(main)
+
+
+def test_a_task_group_that_fails_ends_the_others(tmp_path: Path) -> None:
+    async def main() -> None:
+        waits = one.async_(wait_to_go, str(tmp_path), 1)
+        await begun(tmp_path, "begin1")
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(waits.aget())
+                group.create_task(one.async_(invert, 0).aget())
+        assert caught.group_contains(ZeroDivisionError)
+        with pytest.raises(CancelledError):
+            await waits
+        (tmp_path / "go").touch()
+        assert await two.async_(square, range(4)) == [0, 1, 4, 9]
+
+    run(main)
+    assert marks(tmp_path) == ["begin1"]
+
+
+def test_waiting_for_handles_as_for_anything_else(tmp_path: Path) -> None:
+    async def main() -> None:
+        assert await asyncio.wait_for(one.async_(square, 3), 30) == 9
+        later = one.async_(wait_to_go, str(tmp_path), 1)
+        await begun(tmp_path, "begin1")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(later, 0.05)
+        with pytest.raises(CancelledError):
+            await later
+        (tmp_path / "go").touch()
+
+    run(main)
+    assert marks(tmp_path) == ["begin1"]
+
+
+def test_cancelling_what_was_gathered_ends_all(tmp_path: Path) -> None:
+    async def main() -> None:
+        parts = [one.async_(wait_to_go, str(tmp_path), x) for x in (1, 2)]
+        task = asyncio.create_task(gather(*parts).then(sum).aget())
+        await begun(tmp_path, "begin1", "begin2")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        for part in parts:
+            with pytest.raises(CancelledError):
+                await part
+        (tmp_path / "go").touch()
+        assert await two.async_(square, range(4)) == [0, 1, 4, 9]
+
+    run(main)
+    assert {*marks(tmp_path)} == {"begin1", "begin2"}
+
+
+@pytest.mark.parametrize("backend", ["threads", "serial"])
+def test_awaiting_where_nothing_can_be_killed(backend: Any, tmp_path: Path) -> None:
+    verb = papply.using(backend=backend)
+
+    async def main() -> None:
+        assert await verb.async_(square, 3) == 9
+        later = verb.async_(wait_to_go, str(tmp_path), 1)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await later
+        (tmp_path / "go").touch()
+        with pytest.raises(CancelledError):
+            await later
+        assert await verb.async_(square, 4) == 16
+
+    run(main)
+
+
+def test_a_lost_worker_is_an_error_like_others() -> None:
+    async def main() -> None:
+        with pytest.raises(WorkerLost):
+            await one.async_(exit_hard, 7)
+        assert await one.async_(square, 3) == 9
 
     run(main)
 
@@ -164,10 +417,15 @@ def test_shielded(tmp_path: Path) -> None:
         later = one.async_(wait_to_go, str(tmp_path), 1)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(later.aget()), 0.05)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await asyncio.shield(later)
+        assert not later.ready()
         (tmp_path / "go").touch()
         assert await later == 1
 
     run(main)
+    assert marks(tmp_path) == ["begin1", "end1"]
 
 
 def test_a_loop_that_is_gone_is_not_missed(tmp_path: Path) -> None:
@@ -182,6 +440,21 @@ def test_a_loop_that_is_gone_is_not_missed(tmp_path: Path) -> None:
     assert later.ready()
 
 
+def test_a_loop_that_is_closed_is_not_called(tmp_path: Path) -> None:
+    later = one.async_(wait_to_go, str(tmp_path), 1)
+    waiting = later.aget()
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> None:
+        waiting.send(None)  # as a task would, but no task is left behind
+
+    loop.run_until_complete(begin())
+    loop.close()
+    (tmp_path / "go").touch()
+    assert later.get() == 1
+    waiting.close()
+
+
 def test_callbacks_and_as_completed(tmp_path: Path) -> None:
     async def main() -> None:
         slow_one = one.async_(wait_to_go, str(tmp_path), 1)
@@ -191,6 +464,25 @@ def test_callbacks_and_as_completed(tmp_path: Path) -> None:
             order.append(later.get())
             (tmp_path / "go").touch()
         assert order == [9, 1]
+        nothing: list[AsyncResult[int]] = []
+        assert [later async for later in as_completed(nothing)] == []
+
+    run(main)
+
+
+def test_as_completed_can_be_left_and_gone_on_with(tmp_path: Path) -> None:
+    async def main() -> None:
+        later = one.async_(wait_to_go, str(tmp_path), 1)
+        completed = as_completed([later])
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await anext(completed)
+        assert not later.ready(), "only the waiting was cancelled"
+        (tmp_path / "go").touch()
+        assert await anext(completed) is later
+        assert later.successful()
+        with pytest.raises(StopAsyncIteration):
+            await anext(completed)
 
     run(main)
 
@@ -209,12 +501,27 @@ def test_context_variables_of_the_task_are_seen() -> None:
     run(main)
 
 
+@pytest.mark.parametrize("backend", ["processes", "threads", "serial"])
+def test_a_coroutine_function_sees_them_also_within_a_running_loop(backend: Any) -> None:
+    verb = pmap.using(backend=backend, processes=2)
+    verb(square, [1])
+
+    async def main() -> None:
+        variable.set("the task's")
+        assert sync(see_later)(1) == "the task's"
+        assert verb(sync(see_later), [1, 2]) == ["the task's"] * 2
+        assert await verb.async_(sync(see_later), [1, 2]) == ["the task's"] * 2
+
+    run(main)
+
+
 # --- streams -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("backend", ["processes", "threads", "serial"])
 def test_async_for(backend: Any) -> None:
-    verb = pmap.using(backend=backend)
+    verb = pmap.using(backend=backend, processes=2)
+    verb(square, range(4))
 
     async def main() -> None:
         assert [y async for y in verb.iter(square, range(50))] == [x * x for x in range(50)]
@@ -253,6 +560,29 @@ def test_an_asynchronous_input_is_read_no_further_than_it_may() -> None:
 
     taken: list[int] = []
     run(main)
+
+
+def test_an_asynchronous_input_is_read_as_far_as_it_may(tmp_path: Path) -> None:
+    reads = 0
+
+    async def source() -> AsyncIterator[int]:
+        nonlocal reads
+        for number in itertools.count(1):
+            reads += 1
+            yield number
+
+    async def main() -> None:
+        async with two.iter(partial(wait_to_go, str(tmp_path)), source(), buffersize=5) as stream:
+            task = asyncio.create_task(ask(stream))
+            await begun(tmp_path, "begin1", "begin2")
+            await asyncio.sleep(0.05)  # the others have room, and may not come
+            assert (reads, stream.read, stream.taken) == (5, 5, 0)
+            (tmp_path / "go").touch()
+            assert await task == 1
+            assert reads <= 6
+
+    run(main)
+    assert reads <= 6
 
 
 def test_an_asynchronous_generator_is_closed_and_its_error_comes_last() -> None:
@@ -299,6 +629,38 @@ def test_an_asynchronous_input_for_one_handle() -> None:
         next(two.iter(square, count(3)))
 
 
+def test_an_input_that_is_not_wanted_any_more_is_closed(tmp_path: Path) -> None:
+    async def main() -> None:
+        arrivals: asyncio.Queue[int] = asyncio.Queue()
+        closed: list[int] = []
+
+        async def source() -> AsyncIterator[int]:
+            try:
+                while True:
+                    yield await arrivals.get()
+            finally:
+                closed.append(1)
+
+        arrivals.put_nowait(1)
+        later = two.async_(partial(wait_to_go, str(tmp_path)), source())
+        await begun(tmp_path)  # that is: let it begin
+        assert later.cancel()
+        with pytest.raises(CancelledError):
+            await later
+        async with asyncio.timeout(10):
+            while not closed:  # noqa: ASYNC110 - the collecting task makes it so
+                await asyncio.sleep(0.002)
+        arrivals.put_nowait(2)
+        await asyncio.sleep(0.01)
+        assert arrivals.qsize() >= 1, "what arrives later is not taken away"
+        failing = two.async_(invert, count_and_tell(closed))
+        with pytest.raises(ZeroDivisionError):
+            await failing
+        assert closed == [1, 1], "though the handle is still there"
+
+    run(main)
+
+
 def test_a_cancelled_consumer_ends_its_stream(tmp_path: Path) -> None:
     async def main() -> None:
         stream = two.iter(partial(wait_to_go, str(tmp_path)), [1, 2])
@@ -317,6 +679,76 @@ def test_a_cancelled_consumer_ends_its_stream(tmp_path: Path) -> None:
     assert {*marks(tmp_path)} == {"begin1", "begin2"}
 
 
+def test_a_timeout_ends_a_stream(tmp_path: Path) -> None:
+    async def main() -> None:
+        stream = two.iter_unordered(partial(wait_to_go, str(tmp_path)), count(5))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                async for _ in stream:
+                    raise AssertionError("nothing can have come")
+        with pytest.raises(CancelledError):
+            await anext(stream)
+        await stream.aclose()  # until nothing of it runs
+        await stream.aclose()
+        (tmp_path / "go").touch()
+        assert await two.async_(square, range(4)) == [0, 1, 4, 9]
+
+    run(main)
+    assert not [name for name in marks(tmp_path) if name.startswith("end")]
+
+
+def test_a_stream_that_is_not_to_be_killed_ends_what_has_begun(tmp_path: Path) -> None:
+    async def main() -> None:
+        spared = two.using(kill_on_cancel=False)
+        async with spared.iter(partial(wait_to_go, str(tmp_path)), [1, 2, 3]) as stream:
+            task = asyncio.create_task(ask(stream))
+            await begun(tmp_path, "begin1", "begin2")
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    run(main)
+    (tmp_path / "go").touch()
+    until(lambda: {"end1", "end2"} <= {*marks(tmp_path)})
+    assert "begin3" not in marks(tmp_path)
+
+
+def test_leaving_a_stream_ends_what_runs(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with two.iter(partial(first_goes, str(tmp_path)), itertools.count()) as stream:
+            async for y in stream:
+                assert y == 0
+                await begun(tmp_path, "begin1")
+                break
+        (tmp_path / "go").touch()
+        assert await two.async_(square, range(4)) == [0, 1, 4, 9]
+
+    run(main)
+    assert not [name for name in marks(tmp_path) if name.startswith("end")]
+
+
+def test_streams_side_by_side_and_in_each_other() -> None:
+    async def main() -> None:
+        async def total(stop: int) -> int:
+            return sum([y async for y in two.iter(square, count(stop))])
+
+        assert [*await asyncio.gather(*map(total, (5, 10, 15)))] == [30, 285, 1015]
+        inner = two.iter(square, count(10))
+        assert [y async for y in two.iter(square, as_async(inner))] == [x**4 for x in range(10)]
+
+    run(main)
+
+
+def test_a_lost_worker_costs_a_stream_one_item() -> None:
+    async def main() -> None:
+        results = [y async for y in two.collecting.iter(exit_at_2, count(6))]
+        assert [y for y in results if not isinstance(y, Failure)] == [0, 1, 3, 4, 5]
+        assert isinstance(results[2], Failure)
+        assert isinstance(results[2].error, WorkerLost)
+
+    run(main)
+
+
 def test_two_tasks_cannot_ask_at_once(tmp_path: Path) -> None:
     async def main() -> None:
         stream = two.iter(partial(wait_to_go, str(tmp_path)), [1, 2])
@@ -333,12 +765,15 @@ def test_two_tasks_cannot_ask_at_once(tmp_path: Path) -> None:
 
 def test_others_have_their_turn_while_results_are_always_there() -> None:
     turns = 0
+    most = 0.0
 
     async def turn() -> None:
-        nonlocal turns
+        nonlocal turns, most
+        last = time.monotonic()
         while True:
             turns += 1
             await asyncio.sleep(0)
+            most, last = max(most, time.monotonic() - last), time.monotonic()
 
     async def main() -> None:
         task = asyncio.create_task(turn())
@@ -348,14 +783,13 @@ def test_others_have_their_turn_while_results_are_always_there() -> None:
         task.cancel()
         assert taken == 20_000
         assert turns > 10
+        assert most < 1, f"others had to wait for {most:.3f} s"
 
     run(main)
 
 
 def test_large_results_do_not_block_the_loop() -> None:
-    gaps: list[float] = []
-
-    async def tick() -> None:
+    async def tick(gaps: list[float]) -> None:
         last = time.monotonic()
         while True:
             await asyncio.sleep(0.001)
@@ -363,15 +797,19 @@ def test_large_results_do_not_block_the_loop() -> None:
             gaps.append(now - last)
             last = now
 
-    async def main() -> None:
-        task = asyncio.create_task(tick())
-        async for result in two.iter(large, range(3)):
+    async def largest_gap() -> float:
+        gaps: list[float] = []
+        task = asyncio.create_task(tick(gaps))
+        assert len(await one.async_(large, 0)) == 64 << 20
+        async for result in two.iter(large, range(2)):
             assert len(result) == 64 << 20
         task.cancel()
+        assert len(gaps) > 10, f"the loop went round {len(gaps)} times"
+        return max(gaps)
 
-    run(main)
-    # Far more than it takes, for the machine may be busy; a loop that waits for a result is worse.
-    assert len(gaps) > 10, f"the loop went round {len(gaps)} times, at most {max(gaps):.3f} s apart"
+    # The machine may be busy: then another try tells.
+    gap = min(itertools.takewhile(large_gap, (run(largest_gap) for _ in range(3))), default=0.0)
+    assert not large_gap(gap), f"the loop stood still for {gap:.3f} s"
 
 
 def test_a_handle_that_times_out_goes_on() -> None:
