@@ -30,4 +30,6 @@ class Bell:
         rung = threading.Lock()
         rung.acquire()
         self.tell(rung.release, there)
-        rung.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+        if not rung.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
+            with suppress(ValueError):  # it rings just now
+                self._waiting.remove(rung.release)

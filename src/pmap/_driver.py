@@ -132,7 +132,7 @@ class Driver:
 
     def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> Flow:
         """Return the job of a call whose input comes bit by bit into `window`, not yet started."""
-        self._take_no_more()
+        self.take_no_more()
         work = Work(next(_numbers), call, functions_by_value=True)
         ahead = s.worth_ahead(self.limit, None, call.chunksize, 0)
         flow = Flow(work, window, self._cancel, ordered=ordered, as_values=as_values, ahead=ahead)
@@ -142,7 +142,6 @@ class Driver:
 
     def begin(self, flow: Flow) -> None:
         """Start a job made by `open`."""
-        self._take_no_more()
         self._post(lambda: self._submit(flow, open=True))
 
     def feed(self, flow: Flow, window: Window, items: list[object], ended: bool) -> None:
@@ -245,12 +244,13 @@ class Driver:
         """Whether this very thread is inside the books, as a pickling method called from there."""
         return self._holder == threading.get_ident()
 
-    def _take_no_more(self) -> None:
+    def take_no_more(self) -> None:
+        """Raise `PoolClosedError` if the pool is closed."""
         if self._closed:
             raise PoolClosedError(f"the pool takes no more work: {self._closed}")
 
     def _enter(self, call: Call, functions_by_value: bool) -> Job:
-        self._take_no_more()
+        self.take_no_more()
         job = Job(Work(next(_numbers), call, functions_by_value), self._cancel)
         if not call.items or self._pack(job):
             self._post(lambda: self._submit(job))

@@ -395,7 +395,7 @@ def start_tuple(call: Call, settings: Settings) -> AsyncResult[tuple[Any, ...]]:
 def stream(streamed: Streamed, settings: Settings, ordered: bool) -> ResultStream[Any]:
     """Return the results of a call whose input is read as they are asked for."""
     driver, ours = _driver_for(settings)
-    return ResultStream(
+    made: ResultStream[Any] = ResultStream(
         driver,
         streamed,
         ordered=ordered,
@@ -403,6 +403,9 @@ def stream(streamed: Streamed, settings: Settings, ordered: bool) -> ResultStrea
         as_values=streamed.call.collect,
         own_driver=ours,
     )
+    if isinstance(settings.pool, Pool) and driver is settings.pool._driver:
+        settings.pool._streams.add(made)  # the pool's `join` would wait for it
+    return made
 
 
 def _submit(call: Call, settings: Settings) -> Job:

@@ -5,6 +5,7 @@ reads input, as far as the buffer has room, and hands it to the pool; then it wa
 pool works on what it has, and the results wait in the `Flow`.
 """
 
+import os
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from ._call import Streamed
-from ._errors import CancelledError
+from ._errors import CancelledError, PoolClosedError
 from ._eventloop import give_way, until
 from ._input import SLICE, AsyncInput, Input
 
@@ -80,6 +81,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._waited = False
         self._asking = threading.RLock()  # two threads may share a stream
         self._inside = False
+        self._pid = os.getpid()
         self._flow: Flow = driver.open(
             streamed.call, streamed.window, ordered=ordered, as_values=as_values
         )
@@ -106,6 +108,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             CancelledError: the stream was closed, or its pool terminated.
             Exception: what the function raised for this item; or the input, after all results.
         """
+        self._stay_home()
         with self._asking:
             self._go_in()
             try:
@@ -159,6 +162,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             return self._hand.pop()
         except IndexError:
             pass
+        self._stay_home()
         self._go_in()
         try:
             return await self._ask_async()
@@ -202,6 +206,14 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def __aiter__(self) -> Self:
         return self
 
+    def _stay_home(self) -> None:
+        # Before the lock is asked for: it may have been held by a thread that is not here.
+        if os.getpid() != self._pid:
+            raise PoolClosedError(
+                f"no result comes from {self!r}: it belongs to the process {self._pid} that this "
+                "one was forked from"
+            )
+
     def _go_in(self) -> None:
         if self._inside:
             raise RuntimeError(
@@ -235,6 +247,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
 
     def _next_move(self) -> tuple[int, float | None]:
         """Return how many items to read now, or 0 and how long to wait for results."""
+        if not self._begun:
+            self._driver.take_no_more()  # nothing is read for a pool that is closed
         room = self._room()
         if not room:
             return 0, None
@@ -245,6 +259,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         slow = pace is not None and pace > SLICE and (cost is None or cost < pace)
         if slow and under_way and not self._waited:
             self._waited = True
+            if self._driver.backend.runs_in_poll:
+                return 0, None  # to wait is to run them, in this very thread
             return 0, _PATIENCE * (pace or 0.0)
         return room, None
 
@@ -278,6 +294,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         if not self._begun:
             self._begun = True
             self._driver.begin(self._flow)
+            if self._closed:  # while the first input was read: there was nothing to cancel yet
+                self._flow.cancel()
             if self._own_driver:
                 self._driver.close()  # it goes when the job is done
 
@@ -369,10 +387,17 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         """
         source = self._input
         with self._asking:
-            while not (self._inside or self._closed or source.ended):
-                if isinstance(source, AsyncInput):
-                    break
-                self._feed(source.read(1 << 12))
+            if self._inside or not self._begun or isinstance(source, AsyncInput):
+                return
+            self._go_in()
+            try:
+                while not (self._closed or self._flow.over or source.ended):
+                    self._feed(source.read(1 << 12))
+            except BaseException:  # what was just read is lost
+                self.drop()
+                raise
+            finally:
+                self._go_out()
 
     def __enter__(self) -> Self:
         return self

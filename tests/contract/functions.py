@@ -1,6 +1,7 @@
 """The functions that the laws are tried with. Workers import this module, so it imports little."""
 
 import os
+import signal
 import sys
 import time
 from contextvars import ContextVar
@@ -44,6 +45,36 @@ def fail_in(failing: frozenset[int], folder: str, x: int) -> int:
     return x * x
 
 
+def die_at(folder: str, fatal: int, x: int) -> int:
+    """Note that `x` began; at one of them the worker dies."""
+    mark(folder, x)
+    if x == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x * x
+
+
+def wait_to_go(folder: str, x: int) -> int:
+    """Note that `x` began, and wait until there is a file of its name."""
+    mark(folder, x)
+    wait_for_file(os.path.join(folder, str(x)))
+    return x
+
+
+def pid_and_wait(folder: str, free: int, x: int) -> int:
+    """Note which process began `x`; those from `free` on wait to be killed."""
+    mark(folder, f"{x}:{os.getpid()}")
+    if x >= free:
+        wait_for_file(os.path.join(folder, "never"))
+    return x
+
+
+def interrupt_at(fatal: int, x: int) -> int:
+    """Have this very process interrupted, as by Ctrl-C, at one item."""
+    if x == fatal:
+        signal.raise_signal(signal.SIGINT)
+    return x
+
+
 def first_fails(folder: str, x: int) -> int:
     """Note that `x` began. Item 0 fails; no other ends before that."""
     mark(folder, x)
@@ -73,6 +104,15 @@ def the_later_fails_first(folder: str, x: int) -> int:
     if x == 0:
         wait_for_file(os.path.join(folder, "failed"))
         raise ValueError("the first")
+    return x
+
+
+def first_fails_when_told(folder: str, x: int) -> int:
+    """Item 0 fails once there is a file `go`; the others end at once."""
+    mark(folder, x)
+    if x == 0:
+        wait_for_file(os.path.join(folder, "go"))
+        raise LookupError("the first")
     return x
 
 

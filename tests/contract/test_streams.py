@@ -21,6 +21,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.contract.functions import (
+    die_at,
+    wait_to_go,
+)
 from tests.helpers import (
     BACKENDS,
     PATIENCE,
@@ -90,21 +94,6 @@ def begin_and_wait(folder: str, x: int) -> int:
     if x >= 1000:
         wait_for_file(f"{folder}/never")
     return x
-
-
-def wait_to_go(folder: str, x: int) -> int:
-    """Wait until there is a file of the item's name."""
-    mark(folder, x)
-    wait_for_file(f"{folder}/{x}")
-    return x
-
-
-def die_at(folder: str, fatal: int, x: int) -> int:
-    """Note that an item begins; at one of them the worker dies."""
-    mark(folder, x)
-    if x == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return x * x
 
 
 def inner_stream(x: int) -> list[int]:

@@ -139,7 +139,8 @@ async def see_later(_: int) -> str:
 
 
 async def begun(folder: Path, *names: str) -> None:
-    """Return when items have begun, without blocking the loop."""
+    """Return when items have begun, without blocking the loop; tasks that wait have, too."""
+    await asyncio.sleep(0)
     while not {*names} <= {*marks(folder)}:  # noqa: ASYNC110 - another process makes it so
         await asyncio.sleep(0.002)
 
@@ -629,30 +630,32 @@ def test_an_asynchronous_input_for_one_handle() -> None:
         next(two.iter(square, count(3)))
 
 
-def test_an_input_that_is_not_wanted_any_more_is_closed(tmp_path: Path) -> None:
+def test_an_input_that_is_not_wanted_any_more_is_closed() -> None:
     async def main() -> None:
         arrivals: asyncio.Queue[int] = asyncio.Queue()
         closed: list[int] = []
 
+        asked = asyncio.Event()
+
         async def source() -> AsyncIterator[int]:
             try:
                 while True:
+                    asked.set()
                     yield await arrivals.get()
             finally:
                 closed.append(1)
 
-        arrivals.put_nowait(1)
-        later = two.async_(partial(wait_to_go, str(tmp_path)), source())
-        await begun(tmp_path)  # that is: let it begin
+        later = two.async_(square, source())
+        await asked.wait()
         assert later.cancel()
         with pytest.raises(CancelledError):
             await later
         async with asyncio.timeout(10):
             while not closed:  # noqa: ASYNC110 - the collecting task makes it so
                 await asyncio.sleep(0.002)
-        arrivals.put_nowait(2)
+        arrivals.put_nowait(1)
         await asyncio.sleep(0.01)
-        assert arrivals.qsize() >= 1, "what arrives later is not taken away"
+        assert arrivals.qsize() == 1, "what arrives later is not taken away"
         failing = two.async_(invert, count_and_tell(closed))
         with pytest.raises(ZeroDivisionError):
             await failing
