@@ -40,7 +40,7 @@ from ._record import (
     capture_transport,
     format_traceback,
 )
-from ._wire import PLAIN, FrameReader, encode, frame, is_plain, loads
+from ._wire import PLAIN, FrameReader, encode, frame, frame_of_entries, is_plain, loads
 from ._world import apply_world, context_of, take_world
 
 TYPE_CHECKING = False  # see `_bare`
@@ -299,7 +299,7 @@ class Worker:
             _, job, data, variables, stop, by_value, at_once, timeout, world = message
             self._told_world = self._told_world if world is None else world
             self._jobs[job] = _Job(
-                data, variables, stop, by_value, at_once, timeout, self._told_world
+                data[0][0], variables, stop, by_value, at_once, timeout, self._told_world
             )
         elif message[0] == FORGET:
             self._jobs.pop(message[1], None)
@@ -338,7 +338,8 @@ class Worker:
                     results = self._run_items(job, many.result, serial, range(len(entries)))
                 finally:
                     many.close()
-        self._send((RESULTS, serial, results, True, perf_counter() - begin, self.worn()))
+        elapsed = perf_counter() - begin
+        self._send_results(serial, results, job, True, elapsed, self.worn())
 
     def _at_once(
         self,
@@ -392,7 +393,7 @@ class Worker:
         results: list[Entry] = []
         for entry in entries:
             if results:
-                self.send_results(serial, results)  # before the next item begins
+                self.send_results(serial, results, job)  # before the next item begins
             if job.timeout is not None and not job.at_once:
                 self.turn(serial, 0)
             result, failed = self.one(job, call, entry)
@@ -408,9 +409,23 @@ class Worker:
         else:
             self._send((BEGUN, serial))
 
-    def send_results(self, serial: int, results: Unsent) -> None:
+    def send_results(self, serial: int, results: Unsent, job: _Job) -> None:
         """Send results of a chunk that goes on."""
-        self._send((RESULTS, serial, results, False, 0.0, False))
+        self._send_results(serial, results, job, False, 0.0, False)
+
+    def _send_results(
+        self, serial: int, results: Unsent, job: _Job, last: bool, elapsed: float, worn: bool
+    ) -> None:
+        if isinstance(results, tuple):
+            self._send((RESULTS, serial, results, last, elapsed, worn))
+        else:
+            self._socket.sendall(
+                frame_of_entries(
+                    lambda entries: (RESULTS, serial, entries, last, elapsed, worn),
+                    results,
+                    job.by_value,
+                )
+            )
 
     def one(self, job: _Job, call: Callable[[object], object], entry: Entry) -> tuple[Entry, bool]:
         """Run one item; return the entry of what came of it, and whether it failed."""
@@ -468,7 +483,7 @@ class _Run:
             count = len(results[1]) // 8 if isinstance(results, tuple) else len(results)
             if (failed and job.stop) or self._enough or self._sent + count >= len(self._entries):
                 return results
-            self._worker.send_results(self._serial, results)
+            self._worker.send_results(self._serial, results, job)
             self._sent += count
 
     def _in_records(self, call: Callable[[object], object]) -> tuple[list[Entry], bool]:
@@ -486,7 +501,11 @@ class _Run:
             if self._worker.worn():
                 self._enough = True
                 return results, failed
-            if (failed and job.stop) or not record(pack(result), len(results)):
+            try:
+                noted = record(pack(result), len(results))
+            except ValueError:  # it is too large for marshal
+                noted = False
+            if (failed and job.stop) or not noted:
                 return results, failed
             if not job.mixed:
                 if job.lane is not None or type(result) not in LANES:

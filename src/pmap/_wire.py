@@ -8,6 +8,9 @@ a message is an *entry*:
 - ``[data]`` is anything else, pickled on its own, so that one bad object costs one item;
 - a list of more than one element is a failure record (see ``_outcome``).
 
+marshal takes nothing of 2 GiB or more. A message that holds such a thing carries the pickled values
+as *blobs* behind its body, and there they are numbers: ``[0]`` is the entry that the first blob is.
+
 What is importable travels by name. What lives in ``__main__``, a REPL, a notebook or a closure
 travels by value, through cloudpickle, which is imported when first needed.
 """
@@ -30,7 +33,16 @@ if TYPE_CHECKING:
     Entry: TypeAlias = Any
     Message: TypeAlias = tuple[Any, ...]
 
-__all__ = ["PLAIN", "FrameReader", "all_plain", "dumps", "encode", "frame", "loads"]
+__all__ = [
+    "PLAIN",
+    "FrameReader",
+    "all_plain",
+    "dumps",
+    "encode",
+    "frame",
+    "frame_of_entries",
+    "loads",
+]
 
 # marshal gives back exactly these, by exact type; it would turn a bytearray into bytes, so the
 # test is by type and never by trying.
@@ -39,6 +51,7 @@ _LONGEST_PLAIN_TUPLE = 16  # longer ones gain little over pickle, and the test w
 
 _PROTOCOL = 5
 _LENGTH = struct.Struct("<Q")
+_BLOBS = 1 << 63  # in the length: behind it stand how many blobs there are, and their lengths
 _MAIN = b"__main__"
 
 loads: Callable[[bytes], Any] = _bare.loads
@@ -103,9 +116,46 @@ def dumps(value: object, functions_by_value: bool = True) -> bytes:
 
 
 def frame(message: Message) -> bytes:
-    """Return the bytes that carry `message`."""
+    """Return the bytes that carry `message`; raises ValueError where something is too large."""
     body = marshal.dumps(message)
     return _LENGTH.pack(len(body)) + body
+
+
+def frame_of_entries(
+    make: Callable[[list[Entry]], Message], entries: list[Entry], by_value: bool = True
+) -> bytes:
+    """Return the bytes that carry the message that `make` makes of `entries`, however large.
+
+    Args:
+        make: called with the entries, or with what stands for them.
+        entries: what travels.
+        by_value: see `dumps`.
+    """
+    try:
+        return frame(make(entries))
+    except ValueError:
+        blobs: list[bytes] = []
+        body = marshal.dumps(make([_apart(entry, blobs, by_value) for entry in entries]))
+        sizes = [len(body) | _BLOBS, len(blobs), *map(len, blobs)]
+        return b"".join([*map(_LENGTH.pack, sizes), body, *blobs])
+
+
+def _apart(entry: Entry, blobs: list[bytes], by_value: bool) -> Entry:
+    """Return what stands for `entry` in a message whose blobs are `blobs`."""
+    if type(entry) is list and len(entry) != 1:
+        return entry  # a failure
+    blobs.append(entry[0] if type(entry) is list else dumps(entry, by_value))
+    return [len(blobs) - 1]
+
+
+def _together(message: Message, blobs: list[bytes]) -> Message:
+    """Put the blobs of a message where they belong."""
+    for part in message:
+        if type(part) is list:
+            for entry in [part, *part]:
+                if type(entry) is list and len(entry) == 1 and type(entry[0]) is int:
+                    entry[0] = blobs[entry[0]]
+    return message
 
 
 class FrameReader:
@@ -122,12 +172,44 @@ class FrameReader:
         head = _LENGTH.size
         while len(buffer) - start >= head:
             (size,) = _LENGTH.unpack_from(buffer, start)
-            end = start + head + size
-            if len(buffer) < end:
+            if size & _BLOBS:
+                end, message = self._with_blobs(start)
+            else:
+                end, message = start + head + size, None
+                if len(buffer) >= end:
+                    message = self._loaded(start + head, end)
+            if message is None:
                 break
-            with memoryview(buffer) as view, view[start + head : end] as body:
-                message = marshal.loads(body)
             start = end
             yield message
         if start:
             del buffer[:start]
+
+    def _loaded(self, start: int, end: int) -> Message:
+        with memoryview(self._buffer) as view, view[start:end] as body:
+            message: Message = marshal.loads(body)
+        return message
+
+    def _with_blobs(self, start: int) -> tuple[int, Message | None]:
+        """Return where the message at `start` ends, and the message if it is all there."""
+        buffer = self._buffer
+        head = _LENGTH.size
+        if len(buffer) < start + 2 * head:
+            return 0, None
+        (count,) = _LENGTH.unpack_from(buffer, start + head)
+        at = start + (2 + count) * head
+        if len(buffer) < at:
+            return 0, None
+        size = _LENGTH.unpack_from(buffer, start)[0] & ~_BLOBS
+        sizes = [_LENGTH.unpack_from(buffer, start + (2 + n) * head)[0] for n in range(count)]
+        end = at + size + sum(sizes)
+        if len(buffer) < end:
+            return 0, None
+        message = self._loaded(at, at + size)
+        blobs: list[bytes] = []
+        at += size
+        for length in sizes:
+            with memoryview(buffer) as view, view[at : at + length] as blob:
+                blobs.append(bytes(blob))
+            at += length
+        return end, _together(message, blobs)

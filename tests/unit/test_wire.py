@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._wire import FrameReader, dumps, encode, frame, is_plain, loads
+from pmap._wire import FrameReader, dumps, encode, frame, frame_of_entries, is_plain, loads
 
 if TYPE_CHECKING:
     from pmap._wire import Message
@@ -275,3 +275,38 @@ def test_an_object_nested_too_deeply_is_an_error_and_not_a_crash() -> None:
         nested = [nested]
     with pytest.raises(RecursionError):
         dumps(nested)
+
+
+# --- what marshal does not take ------------------------------------------------------------------
+
+
+@given(st.integers(1, 50), st.data())
+def test_what_is_too_large_travels_behind_the_message(piece: int, data: st.DataObject) -> None:
+    # Here an object that marshal does not take stands for one that is too large for it.
+    sent = [5, [dumps("pickled")], Point(1, 2), [3, "a failure", "of several parts"], None]
+    framed = frame_of_entries(lambda entries: (13, 7, entries, True), sent)
+    with pytest.raises(ValueError, match="unmarshallable"):
+        frame((13, 7, sent, True))
+    several = frame((1,)) + framed + framed + frame((2, [4], ["argv"]))
+    reader = FrameReader()
+    messages: list[Message] = []
+    while several:
+        piece = data.draw(st.integers(1, 200)) if len(several) < 400 else piece
+        messages += reader.feed(several[:piece])
+        several = several[piece:]
+    first, one, two, last = messages
+    assert first == (1,)
+    assert last == (2, [4], ["argv"])
+    assert one == two
+    what, serial, entries, end = one
+    assert (what, serial, end) == (13, 7, True)
+    assert loads(entries[0][0]) == 5
+    assert loads(entries[1][0]) == "pickled"
+    assert loads(entries[2][0]) == Point(1, 2)
+    assert entries[3] == sent[3]
+    assert loads(entries[4][0]) is None
+
+
+def test_what_fits_travels_in_the_message() -> None:
+    sent = [5, [dumps("pickled")]]
+    assert frame_of_entries(lambda entries: (13, entries), sent) == frame((13, sent))

@@ -21,7 +21,7 @@ from .. import _child, _launch
 from .._arena import Arena
 from .._errors import how_it_ended
 from .._outcome import Item, restore, unloaded_result, unsent_argument
-from .._wire import FrameReader, all_plain, dumps, encode, frame, loads
+from .._wire import FrameReader, all_plain, dumps, encode, frame, frame_of_entries, loads
 from .._work import Work
 from .._world import take_world
 from . import Finished, Gone, Happening, Ready
@@ -182,24 +182,29 @@ class ProcessBackend:
         link.serial += 1
         entries = self._entries(work, start, stop)
         link.chunks.append(_Sent(link.serial, work, start, stop - start))
-        message += frame((_child.CHUNK, work.number, link.serial, entries))
+        if isinstance(entries, tuple):
+            message += frame((_child.CHUNK, work.number, link.serial, entries))
+        else:
+            chunk = _child.CHUNK, work.number, link.serial
+            message += frame_of_entries(lambda some: (*chunk, some), entries)
         self._write(link, message)
 
     def _job_frame(self, link: _Link, work: Work) -> bytes:
         world = None if work.world == link.world else work.world
         link.world = work.world
-        return frame(
-            (
+        return frame_of_entries(
+            lambda payload: (
                 _child.JOB,
                 work.number,
-                work.payload,
+                payload,
                 work.variables,
                 not work.call.collect,
                 work.functions_by_value,
                 work.call.at_once,
                 work.call.timeout,
                 world,
-            )
+            ),
+            [[work.payload]],
         )
 
     def _entries(self, work: Work, start: int, stop: int) -> Entry:
