@@ -1,13 +1,7 @@
 """Several handles together, different calls together, and coroutine functions, on every backend."""
 
-import asyncio
 import concurrent.futures
 import contextvars
-import os
-import signal
-from collections import Counter
-from collections.abc import Callable, Coroutine
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +11,7 @@ from tests.helpers import BACKENDS, Settings, mark, marks, square, until, wait_f
 from pmap import (
     AsyncResult,
     CancelledError,
-    ControlFlowError,
     Failure,
-    TransportError,
-    WorkerLost,
     as_completed,
     call,
     failed,
@@ -28,9 +19,7 @@ from pmap import (
     papply,
     pcall,
     pmap,
-    pstarmap,
     split,
-    sync,
 )
 
 if TYPE_CHECKING:

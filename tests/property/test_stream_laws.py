@@ -236,7 +236,9 @@ def test_a_failure_is_raised_in_its_place(
 
 
 @many
-@given(failing=st.sets(st.integers(0, 19)), chunksize=SIZES, buffersize=SIZES, ordered=st.booleans())
+@given(
+    failing=st.sets(st.integers(0, 19)), chunksize=SIZES, buffersize=SIZES, ordered=st.booleans()
+)
 def test_collected_failures_are_values(
     backend: "Backend",
     failing: set[int],
@@ -377,7 +379,9 @@ def test_imap_runs_nothing_of_a_chunk_that_the_input_fails_in(
 ) -> None:
     ledger = Ledger(size, bound_of(buffersize, 2, chunksize), LookupError("of the input"))
     stream = pool.imap(square, ledger, chunksize, buffersize)
-    whole = size // min(chunksize, buffersize or chunksize) * min(chunksize, buffersize or chunksize)
+    whole = (
+        size // min(chunksize, buffersize or chunksize) * min(chunksize, buffersize or chunksize)
+    )
     assert [next_of(ledger, stream) for _ in range(whole)] == [x * x for x in range(whole)]
     with pytest.raises(LookupError, match="of the input"):
         ledger.ask(stream)
