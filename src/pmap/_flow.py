@@ -70,7 +70,7 @@ class Flow(Job):
                 self.failures[start + offset] = error  # the first of them ends the job
         if self._as_values:
             failures = {}
-        self.done += count
+        self._finished(count)
         self._window.release(start, start + count)
         part = Part(start, values, failures)
         if self._ordered:

@@ -93,9 +93,9 @@ class Input:
             iterables: one, whose elements are the items, or several, whose rows are.
             item: what makes an item of what is read; None: it is one.
         """
-        self.ended = False
+        self.ended: bool = False
         self.error: Exception | None = None  # what reading raised
-        self.pace = _Pace()
+        self.pace: _Pace = _Pace()
         self._iterables = iterables
         self._item = item
         self._opened: list[Iterator[object]] = []
@@ -146,9 +146,9 @@ class AsyncInput:
         self, iterable: AsyncIterable[object], item: Callable[[object], object] | None = None
     ) -> None:
         """Take the iterable; nothing is read. `item` as for `Input`."""
-        self.ended = False
+        self.ended: bool = False
         self.error: Exception | None = None
-        self.pace = _Pace()
+        self.pace: _Pace = _Pace()
         self._iterable = iterable
         self._item = item
         self._items: AsyncIterator[object] | None = None

@@ -31,12 +31,12 @@ class Job(Pending):
         self.values[start : start + len(values)] = values
         for offset, error in failures.items():
             self.failures[start + offset] = error
-        self.done += len(values)
+        self._finished(len(values))
 
     def lose(self, index: int, error: Exception) -> None:
         """Take in that an item has no result because of its worker."""
         self.failures[index] = error
-        self.done += 1
+        self._finished(1)
 
     def _cancel(self) -> None:
         self._cancel_me(self)

@@ -48,6 +48,9 @@ class Pending:
 
     # --- the side that knows -------------------------------------------------------------------
 
+    def _finished(self, items: int) -> None:
+        self.done += items
+
     def settle(self) -> None:
         """Run the callbacks, then let go those who wait; a second time it does nothing.
 

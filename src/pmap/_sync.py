@@ -86,7 +86,7 @@ def _is_coroutine_function(f: object) -> bool:
 
     # inspect looks through partials and methods by itself, but not at an object that is called.
     return inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(
-        getattr(f, "__call__", None)  # noqa: B004 - the code, not whether
+        getattr(type(f), "__call__", None)  # noqa: B004 - the code, not whether
     )
 
 
