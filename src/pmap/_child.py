@@ -588,6 +588,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     if kind == "template":
         from ._template import serve_template
 
+        _stand_alone()  # what a terminal tells its programs is for the caller to hear
         serve_template(sock, lambda own: enter_forked(own, lifeline))
     enter_forked(sock, lifeline)
 

@@ -1,17 +1,31 @@
-"""Several handles together, different calls together, and coroutine functions, on every backend."""
+"""Several handles together, and different calls together, on every backend."""
 
+import asyncio
 import concurrent.futures
-import contextvars
+import operator
+import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.helpers import BACKENDS, Settings, mark, marks, square, until, wait_for_file
+from tests.helpers import (
+    BACKENDS,
+    PATIENCE,
+    Settings,
+    mark,
+    marks,
+    square,
+    until,
+    wait_for_file,
+)
 
 from pmap import (
     AsyncResult,
     CancelledError,
+    ControlFlowError,
     Failure,
+    WorkerLost,
     as_completed,
     call,
     failed,
@@ -26,7 +40,6 @@ if TYPE_CHECKING:
     from pmap import Options
 
 PROCESSES = [b for b in BACKENDS if b.processes]
-variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
 
 
 @pytest.fixture
@@ -203,3 +216,224 @@ def test_calls_that_were_made_already_are_refused() -> None:
     with pytest.raises(TypeError, match="must be a function"):
         call(wrong)
     assert repr(call(int, "ff", base=16)) == "int('ff', base=16)"
+
+
+# --- what ends in several threads at once, or badly ----------------------------------------------
+
+
+def test_gathered_handles_that_end_at_the_same_moment(tmp_path: Path, process: "Options") -> None:
+    # Each is told while the callbacks of the other still run, by another pool.
+    path = str(tmp_path)
+    parts = [papply.using(**process).using(processes=n).async_(wait_to_go, path, 1) for n in (1, 2)]
+    both = gather(*parts)
+    meeting = threading.Barrier(2, timeout=PATIENCE)
+    for part in parts:
+        part.add_done_callback(lambda _: meeting.wait())
+    (tmp_path / "1").touch()
+    assert both.get(PATIENCE) == (1, 1)
+
+
+def test_what_is_completed_is_ready(tmp_path: Path, process: "Options") -> None:
+    good = papply.using(**process).async_(wait_to_go, str(tmp_path), 1)
+    bad = papply.using(**process).async_(invert, 0)
+    taken: list[bool] = []
+    other = threading.Thread(target=lambda: taken.append(next(completed).ready()))
+
+    def slow_callback(_: object) -> None:
+        other.start()
+        other.join(0.2)  # it gets the handle when the callbacks are done, and not before
+
+    completed = as_completed([good, bad])
+    good.add_done_callback(slow_callback)
+    assert next(completed) is bad
+    assert isinstance(bad.exception(), ZeroDivisionError)
+    (tmp_path / "1").touch()
+    assert good.get() == 1
+    other.join()
+    assert taken == [True]
+    assert list(completed) == []
+
+
+def test_callbacks_that_raise(options: "Options", caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[int] = []
+    later = papply.using(**options).async_(square, 3)
+    later.wait()
+    for kind in (ValueError, SystemExit, asyncio.CancelledError):
+        later.add_done_callback(fail_with(kind))
+    later.add_done_callback(lambda over: seen.append(over.get()))
+    assert seen == [9]
+    assert len(caplog.records) == 3
+    assert papply.using(**options).async_(square, 4).get() == 16
+
+
+def test_one_bad_callback_keeps_no_other_from_being_called(
+    tmp_path: Path, process: "Options", caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[int] = []
+    later = papply.using(**process).async_(wait_to_go, str(tmp_path), 3)
+    for kind in (ValueError, SystemExit):
+        later.add_done_callback(fail_with(kind))
+    later.add_done_callback(lambda over: seen.append(over.get()))
+    behind = later.then(str)
+    both = gather(later, later)
+    (tmp_path / "3").touch()
+    assert behind.get(PATIENCE) == "3"
+    assert both.get(PATIENCE) == (3, 3)
+    assert seen == [3]
+    assert [r.getMessage() for r in caplog.records] == [
+        "a callback of papply(wait_to_go) raised"
+    ] * 2
+
+
+@pytest.mark.parametrize("kind", [SystemExit, GeneratorExit, asyncio.CancelledError])
+def test_what_comes_then_raises_what_would_end_the_thread(
+    options: "Options", kind: type[BaseException]
+) -> None:
+    later = papply.using(**options).async_(square, 3)
+    behind = later.then(fail_with(kind))
+    with pytest.raises(ControlFlowError) as caught:
+        behind.get(PATIENCE)
+    assert isinstance(caught.value.__cause__, kind)
+    assert later.get() == 9
+
+
+def test_then_runs_once_and_in_this_process(options: "Options") -> None:
+    calls: list[int] = []
+
+    def note(x: int) -> int:
+        calls.append(x)
+        return os.getpid()
+
+    later = papply.using(**options).async_(square, 3)
+    behind = later.then(note)
+    assert [behind.get(), behind.get()] == [os.getpid()] * 2
+    assert calls == [9]
+    bad = papply.using(**options).async_(invert, 0).then(note)
+    bad.wait()
+    assert isinstance(bad.exception(), ZeroDivisionError)
+    assert calls == [9], "it does not run behind a failure"
+    assert "then" in repr(behind)
+    assert (behind.done, behind.total) == (1, 1)
+
+
+def test_a_future_that_is_cancelled_while_the_result_comes(
+    tmp_path: Path, process: "Options", caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(x: int) -> int:
+        begun.set()
+        assert release.wait(PATIENCE)
+        return x
+
+    behind = papply.using(**process).async_(wait_to_go, str(tmp_path), 1).then(slow)
+    future = behind.future()
+    (tmp_path / "1").touch()
+    assert begun.wait(PATIENCE)
+    assert future.cancel()
+    release.set()
+    assert behind.get() == 1, "it could not be stopped any more"
+    assert future.cancelled()
+    assert not caplog.records
+
+
+def test_a_future_tells_its_callbacks_once(tmp_path: Path, process: "Options") -> None:
+    for cancelled in (False, True):
+        folder = tmp_path / str(cancelled)
+        folder.mkdir()
+        seen: list[bool] = []
+        later = papply.using(**process).async_(wait_to_go, str(folder), 1)
+        future = later.future()
+        future.add_done_callback(lambda over, seen=seen: seen.append(over.cancelled()))
+        until(lambda folder=folder: marks(folder) == ["1"])
+        assert not future.running()
+        if cancelled:
+            assert future.cancel()
+            assert future.cancel(), "it can be cancelled again"
+        else:
+            (folder / "1").touch()
+            assert future.result(PATIENCE) == 1
+            assert not future.cancel(), "it is too late for that"
+        later.wait()
+        until(lambda seen=seen: seen)
+        assert seen == [cancelled]
+        assert later.future().done()
+
+
+def test_a_cancelled_handle_cancels_its_future(tmp_path: Path, process: "Options") -> None:
+    later = papply.using(**process).async_(wait_to_go, str(tmp_path), 1)
+    future = later.future()
+    until(lambda: marks(tmp_path) == ["1"])
+    later.cancel()
+    assert concurrent.futures.wait([future], timeout=PATIENCE).done == {future}
+    assert future.cancelled()
+
+
+def test_gathered_and_then_and_so_on(options: "Options") -> None:
+    one = papply.using(**options)
+    inner = gather(one.async_(square, 1), one.async_(square, 2)).then(sum)
+    outer = gather(inner, one.async_(str, 3), gather())
+    assert outer.get() == (5, "3", ())
+    later = one.async_(square, 3)
+    assert gather(later, later).get() == (9, 9)
+    assert outer.future().result() == (5, "3", ())
+    assert not outer.cancel()
+    assert len(list(as_completed([later, later]))) == 2
+
+
+def test_as_completed_reads_any_iterable_and_keeps_failures(options: "Options") -> None:
+    one = papply.using(**options)
+    completed = as_completed(one.async_(invert, x) for x in (1, 0, 2))
+    ended = [(later.exception(), later) for later in completed]
+    assert sorted(type(error).__name__ for error, _ in ended) == [
+        "NoneType",
+        "NoneType",
+        "ZeroDivisionError",
+    ]
+    with pytest.raises(StopIteration):
+        next(completed)
+
+
+def test_good_and_bad_of_a_stream(options: "Options") -> None:
+    good, bad = split(pmap.using(**options).collecting.iter(invert, [0, 1, 0, 2]))
+    assert good == [1.0, 0.5]
+    assert [f.index for f in bad] == [0, 2]
+    nothing: list[int | Failure] = []
+    assert split(nothing) == ([], [])
+
+
+# --- different calls, again ----------------------------------------------------------------------
+
+
+def test_each_call_is_its_own_item(tmp_path: Path, process: "Options") -> None:
+    run = pcall.using(**process)
+    with pytest.raises(ZeroDivisionError) as caught:
+        run(call(square, 1), call(invert, 0), call(wait_to_go, str(tmp_path), 5))
+    assert "item 1, call(invert(0))" in caught.value.__notes__[0]
+    results = run.collecting(call(os._exit, 3), call(square, 2), lambda: 1 / 0)
+    assert isinstance(results[0], Failure)
+    assert isinstance(results[0].error, WorkerLost)
+    assert results[1] == 4
+    assert failed(results[2])
+    later = run.collecting.async_(call(os._exit, 3), call(square, 2))
+    assert [failed(result) for result in later.get()] == [True, False]
+
+
+def test_calls_can_be_cancelled(tmp_path: Path, process: "Options") -> None:
+    later = pcall.using(**process).async_(
+        call(wait_to_go, str(tmp_path), 1), call(wait_to_go, str(tmp_path), 2)
+    )
+    until(lambda: sorted(marks(tmp_path)) == ["1", "2"])
+    assert later.cancel()
+    with pytest.raises(CancelledError):
+        later.get()
+    assert pcall.using(**process)(call(square, 3)) == (9,)
+
+
+def test_a_deferred_call_is_a_function_like_any_other(options: "Options") -> None:
+    deferred = call(int, "ff", base=16)
+    assert deferred() == 255
+    assert papply.using(**options)(deferred) == 255
+    assert pmap.using(**options)(operator.call, [deferred, call(str, 1)]) == [255, "1"]
+    with pytest.raises(TypeError, match="coroutine function"):
+        call(asyncio.sleep, 1)

@@ -26,6 +26,10 @@ from hypothesis import strategies as st
 from tests.contract.functions import (
     die_at,
     fail_in,
+    first_fails_when_told,
+    interrupt_at,
+    pid_and_wait,
+    variable,
     wait_to_go,
 )
 from tests.helpers import (

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import trio
-from pmap._eventloop import until as wait_in_loop
 from tests.helpers import mark, marks, square, until, wait_for_file
 
 from pmap import (
@@ -26,6 +25,7 @@ from pmap import (
     pmap,
     sync,
 )
+from pmap._eventloop import until as wait_in_loop
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 two = pmap.using(processes=2, chunksize=1)
@@ -114,14 +114,16 @@ def test_tasks_of_a_nursery() -> None:
 
 
 def test_a_failing_nursery_ends_the_others(tmp_path: Path) -> None:
+    async def both(*handles: AsyncResult[Any]) -> None:
+        async with trio.open_nursery() as nursery:
+            for later in handles:
+                nursery.start_soon(later.aget)
+
     async def main() -> None:
         waits = one.async_(wait_to_go, str(tmp_path), 1)
         await begun(tmp_path, "begin1")
         with pytest.raises(ExceptionGroup) as caught:
-            async with trio.open_nursery(strict_exception_groups=True) as nursery:
-                nursery.start_soon(waits.aget)
-                await trio.lowlevel.checkpoint()
-                nursery.start_soon(one.async_(invert, 0).aget)
+            await both(waits, one.async_(invert, 0))
         assert caught.group_contains(ZeroDivisionError)
         with pytest.raises(CancelledError):
             await waits
