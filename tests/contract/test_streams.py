@@ -698,6 +698,20 @@ def test_a_ctrl_c_in_an_item_of_this_thread() -> None:
     assert verb(square, range(5)) == [0, 1, 4, 9, 16]
 
 
+def test_a_ctrl_c_in_an_item_costs_no_other_call() -> None:
+    verb = pmap.using(backend="serial")
+    other = verb.iter(square, itertools.count())
+    assert next(other) == 0
+    for size in (1, 4):
+        with pytest.raises(KeyboardInterrupt):
+            verb(partial(interrupt_at, 3), range(6), chunksize=size)
+        assert verb(square, range(5)) == [0, 1, 4, 9, 16]
+        assert list(itertools.islice(other, 20)) == [
+            x * x for x in range(other.taken - 20, other.taken)
+        ]
+    other.close()
+
+
 def test_a_ctrl_c_while_reading(each: Map) -> None:
     closed: list[bool] = []
 

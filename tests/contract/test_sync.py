@@ -367,9 +367,7 @@ def test_the_error_is_that_of_the_lowest_index(tmp_path: Path, process: "Options
             sync(partial(the_later_fails_first, str(tmp_path))), range(10), chunksize=10
         )
     assert "item 2, " in caught.value.__notes__[0]
-    assert {*marks(tmp_path)} == {"failed", *(f"begin{x}" for x in range(10))}, (
-        "and nothing runs on"
-    )
+    assert not [name for name in marks(tmp_path) if name.startswith("end")], "nothing runs on"
     assert pmap.using(**process)(sync(double), [1]) == [2]
 
 
@@ -431,14 +429,10 @@ def test_inside_an_item(options: "Options") -> None:
 def test_plain_verbs_refuse_a_coroutine_function_and_say_what_to_do() -> None:
     coroutine: Any = add
     for function in (coroutine, partial(coroutine, 1), Adder(1).method, Adder(1), Adder.static):
-        for ask in (pmap, pstarmap, pmap.async_, pmap.iter, pmap.collecting):
-            verb: Any = ask
+        asked: list[Any] = [pmap, pstarmap, pmap.async_, pmap.iter, pmap.collecting, papply, call]
+        for ask in asked:
             with pytest.raises(TypeError, match=r"sync\("):
-                verb(function, [1])
-        with pytest.raises(TypeError, match=r"papply\(sync\("):
-            papply(function, 1)
-        with pytest.raises(TypeError, match=r"call\(sync\("):
-            call(function, 1)
+                ask(function, [1])
     with pytest.raises(TypeError, match=r"sync\(nothing\)"):
         pcall(nothing)
 
@@ -447,7 +441,10 @@ def test_sync_refuses_what_is_none() -> None:
     async def generate(x: int) -> Any:
         yield x
 
-    wrong: list[Any] = [lambda x: add(x), generate, square, 5, None, Adder]
+    def only_returns_one(x: int) -> object:
+        return add(x)
+
+    wrong: list[Any] = [only_returns_one, generate, square, 5, None, Adder]
     for function in wrong:
         with pytest.raises(TypeError, match="sync takes a coroutine function"):
             sync(function)

@@ -3,15 +3,20 @@
 Where a checker no longer sees one, its comment is no longer needed, and that is an error.
 """
 
+import asyncio
 import multiprocessing.pool
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 
 from pmap import (
     AsyncResult,
     Failure,
     Map,
+    Pool,
     ResultStream,
+    as_completed,
     call,
+    failed,
     gather,
     papply,
     papply_async,
@@ -19,6 +24,7 @@ from pmap import (
     pmap,
     pmap_async,
     pstarmap,
+    split,
     sync,
 )
 
@@ -128,3 +134,73 @@ wrong_pair: tuple[int, str] = pcall(call(one, 1), call(one, 1))  # type: ignore[
 gather(1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
 papply_async(one, 1).then(one)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 pmap(sync(one), [1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def coroutine(x: int) -> str:
+    return str(x)
+
+
+async def texts() -> AsyncIterator[str]:
+    yield "a"
+
+
+# streams again: input of the wrong type, also asynchronous; one asynchronous iterable on its own
+pmap.iter(one, texts())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.iter_unordered(one, texts())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.iter(two, texts(), [1])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap(one, texts())  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap.async_(one, texts())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pstarmap.iter(two, texts())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pstarmap.iter_unordered(two, [(1,)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.iter(one, [1], [2])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.iter(one)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+pmap.iter(one, 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap.iter(one, [1], size=2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+sure_stream: ResultStream[str] = pmap.collecting.iter(one, [1])  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+next(pmap.iter(one, [1])) + 1  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]
+pmap.iter(one, [1]).next("soon")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def streams_of(pool: Pool) -> None:
+    pool.imap(one, ["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pool.imap_unordered(one, [1], "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pool.istarmap(two, pairs())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pool.istarmap(two, [(1,)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def go_through() -> None:
+    async for text in pmap.iter(one, [1]):
+        text += 1  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnknownVariableType]
+    number: int = await papply_async(one, 1)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+    group = asyncio.TaskGroup()
+    group.create_task(papply_async(one, 1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    del number
+
+
+# handles again
+gather([papply_async(one, 1)])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+wrong_tuple: tuple[str, str] = gather(papply_async(one, 1), papply_async(len, "a")).get()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+papply_async(one, 1).then(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+papply_async(one, 1).then(two)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+papply_async(one, 1).add_done_callback(one)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+wrong_future: Future[int] = papply_async(one, 1).future()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+as_completed(papply_async(one, 1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+as_completed([1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# calls again
+call(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+call(needs_keyword, 1, 2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+pcall(one(1))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+pcall(call(one, 1), 5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+pcall.async_(call)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+pcall.collecting(call(one, 1))[0].upper()  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+pcall(call(one, 1), chunksize=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+# failures and coroutine functions
+split(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+failed()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+only_good: list[str] = pmap.collecting(one, [1])  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+sync(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+texts_of: list[str] = pmap(coroutine, [1])  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+pmap(sync(coroutine), ["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+sync(coroutine)("a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

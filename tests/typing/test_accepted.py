@@ -1,6 +1,7 @@
 """What the checkers must infer. pytest runs every line, too: the types are those at run time."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from itertools import count, pairwise, product
 from typing import NamedTuple, Never, TypeVar, assert_type
@@ -248,6 +249,29 @@ def test_a_verb_is_a_function_to_others() -> None:
 # --- streams -------------------------------------------------------------------------------------
 
 
+def test_each_form_of_streams() -> None:
+    assert_type(list(pmap.iter(one, [1])), list[str])
+    assert_type(
+        list(pmap.iter(lambda x, y, z: (z, y, x), [1], ["a"], [b""])), list[tuple[bytes, str, int]]
+    )
+    assert_type(list(pmap.iter(total, [1], [2], [3], [4], [5], [6], [7])), list[int])
+    assert_type(list(pmap.iter_unordered(max, [1], [2], [3])), list[int])
+    assert_type(list(pmap.iter_unordered(total, [1], [2], [3], [4])), list[int])
+    assert_type(list(pmap.iter_unordered(total, [1], [2], [3], [4], [5])), list[int])
+    assert_type(list(pmap.iter_unordered(six, [1], [2], [3], [4], [5], [6])), list[str])
+    assert_type(list(pmap.collecting.iter_unordered(two, [1], ["a"])), list[float | Failure])
+    assert_type(list(pstarmap.collecting.iter_unordered(two, [(1, "a")])), list[float | Failure])
+    assert_type(list(pmap.iter(same, ["a"])), list[str])
+    assert_type(next(pmap.iter(Dog, ["Rex"])), Dog)
+    assert_type(list(pstarmap.iter(two, [Row(1, "a")], buffersize=None)), list[float])
+    with pmap.collecting.iter(one, [1]) as stream:
+        assert_type(stream, ResultStream[str | Failure])
+        assert_type(stream.next(timeout=5), str | Failure)
+    chained = pmap.iter(len, pmap.iter(one, [1]))
+    assert_type(chained, ResultStream[int])
+    assert list(chained) == [1]
+
+
 def test_streams() -> None:
     pmap.iter(one, count(), buffersize=2).close()
     assert_type(list(pmap.iter(two, [1], ["a"])), list[float])
@@ -279,10 +303,19 @@ def test_streams_of_asynchronous_iterables() -> None:
         assert_type(pmap.iter(one, numbers()), ResultStream[str])
         assert_type(pmap.iter_unordered(one, numbers()), ResultStream[str])
         assert_type(pstarmap.iter(two, rows()), ResultStream[float])
+        assert_type(pmap.collecting.iter(one, numbers()), ResultStream[str | Failure])
+        assert_type(pstarmap.iter_unordered(two, rows()), ResultStream[float])
+        assert_type(door.pimap(one, numbers()), ResultStream[str])
+        assert_type(door.pimap_unordered(one, numbers()), ResultStream[str])
+        assert_type(pmap.iter(len, pmap.iter(one, numbers())), ResultStream[int])
+        assert_type(pmap.async_(one, numbers()), AsyncResult[list[str]])
+        assert_type(await pmap.collecting.async_(one, numbers()), list[str | Failure])
         assert_type(await pmap.async_(one, numbers()), list[str])
         assert_type(await pstarmap.async_(two, rows()), list[float])
         async for result in pmap.iter(one, [1]):
             assert_type(result, str)
+        async for result_or_failure in pmap.collecting.iter(one, numbers()):
+            assert_type(result_or_failure, str | Failure)
         async with pmap.iter(one, [1]) as stream:
             assert_type(await anext(stream), str)
 
@@ -301,7 +334,11 @@ def test_the_streams_of_a_pool() -> None:
     def use(pool: Pool) -> None:
         assert_type(pool.imap(one, [1]), ResultStream[str])
         assert_type(pool.imap_unordered(one, [1], 5, buffersize=10), ResultStream[str])
+        assert_type(pool.imap(func=one, iterable=[1], chunksize=2), ResultStream[str])
+        assert_type(pool.imap(len, ["a"], chunksize=None, buffersize=None), ResultStream[int])
+        assert_type(next(pool.imap_unordered(one, [1])), str)
         assert_type(pool.istarmap(two, [(1, "a")]), ResultStream[float])
+        assert_type(pool.istarmap(two, zip([1], ["a"], strict=True), 5, 10), ResultStream[float])
 
     assert callable(use)
 
@@ -309,7 +346,28 @@ def test_the_streams_of_a_pool() -> None:
 def test_variance_of_streams() -> None:
     dogs = pmap.iter(dog, [1])
     animals: ResultStream[Animal] = dogs
+    anything: ResultStream[object] = animals
     assert [animal.name for animal in animals] == ["1"]
+    plain: Iterator[Animal] = anything_of(dogs)
+    assert list(plain) == []
+    maybe = pmap.iter(dog, [1])
+    collected: ResultStream[Dog | Failure] = maybe
+    assert len(list(collected)) == 1
+    assert list(anything) == []
+
+
+def anything_of(stream: ResultStream[Animal]) -> ResultStream[Animal]:
+    return stream
+
+
+def test_variance_of_what_is_gathered() -> None:
+    dogs = papply.async_(dog, 1)
+    later = gather(dogs, dogs)
+    animals: AsyncResult[tuple[Animal, Animal]] = later
+    assert len(animals.get()) == 2
+    completed = as_completed([dogs])
+    wider: Iterator[AsyncResult[Animal]] = completed
+    assert next(wider).get().name == "1"
 
 
 # --- several handles -----------------------------------------------------------------------------
@@ -325,6 +383,17 @@ def test_gather() -> None:
     assert_type(gather(a, b, a, b, a).get(), tuple[str, float, str, float, str])
     assert_type(gather(a, a, a, a, a, a).get(), tuple[str, ...])
     assert_type(gather(*[a, a]), AsyncResult[tuple[str, ...]])
+    assert_type(gather(a, gather(b, a)).get(), tuple[str, tuple[float, str]])
+    assert_type(gather(pmap.async_(one, [1]), b).get(), tuple[list[str], float])
+    maybe = papply.collecting.async_(one, 1)
+    assert_type(gather(maybe, a).get(), tuple[str | Failure, str])
+    assert_type(gather(a, b).then(lambda both: both[1]).get(), float)
+
+    async def main() -> None:
+        assert_type(await gather(), tuple[()])
+        assert_type(await gather(a, b), tuple[str, float])
+
+    assert callable(main)
 
 
 def test_handles() -> None:
@@ -334,6 +403,26 @@ def test_handles() -> None:
     assert_type(later.future(), Future[str])
     assert_type([done.get() for done in as_completed([later])], list[str])
     assert_type(later.exception(), Exception | None)
+    assert_type(later.then(lambda text: [text]).get(), list[str])
+    assert_type(later.then(len).then(one).get(), str)
+    assert_type(later.then(len).future().result(), int)
+    assert_type(pmap.async_(one, [1]).then(sorted).get(), list[str])
+
+    def told(over: AsyncResult[str]) -> None:
+        assert_type(over.get(), str)
+
+    later.add_done_callback(told)
+    later.add_done_callback(lambda over: assert_type(over.get(), str))
+
+    async def main() -> None:
+        assert_type(await later.aget(), str)
+        assert_type(await later.then(len), int)
+        async for over in as_completed([later]):
+            assert_type(over, AsyncResult[str])
+        async with asyncio.TaskGroup() as group:
+            assert_type(group.create_task(later.aget()), asyncio.Task[str])
+
+    assert callable(main)
 
 
 def test_different_calls() -> None:
@@ -342,6 +431,26 @@ def test_different_calls() -> None:
     assert_type(pcall(call(one, 1)), tuple[str])
     assert_type(pcall(call(one, 1), call(two, 1, "a")), tuple[str, float])
     assert_type(pcall(call(one, 1), lambda: 5), tuple[str, int])
+    a, b = call(one, 1), call(two, 1, "a")
+    assert_type(pcall(a, b, a), tuple[str, float, str])
+    assert_type(pcall(a, b, a, b), tuple[str, float, str, float])
+    assert_type(pcall(a, b, a, b, a), tuple[str, float, str, float, str])
+    assert_type(pcall(a, a, a, a, a, a), tuple[str, ...])
+    assert_type(pcall(*[a, a]), tuple[str, ...])
+    assert_type(pcall.async_(a), AsyncResult[tuple[str]])
+    assert_type(pcall.async_(a, b, a).get(), tuple[str, float, str])
+    assert_type(pcall.async_(a, b, a, b).get(), tuple[str, float, str, float])
+    assert_type(pcall.async_(a, b, a, b, a).get(), tuple[str, float, str, float, str])
+    assert_type(pcall.async_(*[a, a]).get(), tuple[str, ...])
+    assert_type(pcall.collecting.async_(a, b).get(), tuple[str | Failure, float | Failure])
+    assert_type(pcall.using(chunksize=1), Calls[Never])
+    assert_type(pcall.collecting, Calls[Failure])
+    assert_type(call(total, 1, 2, 3)(), int)
+    assert_type(call(Dog, name="Rex"), Deferred[Dog])
+    assert_type(call(same, "a")(), str)
+    dogs = call(dog, 1)
+    animals: Deferred[Animal] = dogs
+    assert animals().name == "1"
     both = pcall.collecting(call(one, 1), call(two, 1, "a"))
     assert_type(both, tuple[str | Failure, float | Failure])
     later = pcall.async_(call(one, 1), call(two, 1, "a"))
@@ -361,6 +470,18 @@ def test_failures_are_told_apart() -> None:
         assert_type(result, Failure)
     else:
         assert_type(result, str)
+    if not failed(result):
+        assert_type(result, str)
+    else:
+        assert_type(result.error, Exception)
+    assert_type([r for r in results if not failed(r)], list[str])
+    assert_type([r for r in results if failed(r)], list[Failure])
+    both = pcall.collecting(call(one, 1), call(two, 1, "a"))
+    if not failed(both[0]):
+        assert_type(both[0], str)
+    streamed, bad_ones = split(pmap.collecting.iter(two, [1], ["a"]))
+    assert_type(streamed, list[float])
+    assert_type(bad_ones, list[Failure])
 
 
 def test_coroutine_functions() -> None:
@@ -370,6 +491,11 @@ def test_coroutine_functions() -> None:
     async def page(x: int) -> str:
         return str(x)
 
+    assert_type(sync(page)(1), str)
+    assert_type(pmap(sync(fetch), [1], ["a"]), list[bytes])
+    assert_type(pmap.collecting(sync(page), [1]), list[str | Failure])
+    assert_type(pmap.async_(sync(page), [1]).get(), list[str])
+    assert_type(pcall(call(sync(fetch), 1, name="a"), call(one, 1)), tuple[bytes, str])
     assert_type(pmap(sync(page), [1]), list[str])
     assert_type(list(pmap.iter(sync(page), [1])), list[str])
     assert_type(papply(sync(fetch), 1, name="a"), bytes)

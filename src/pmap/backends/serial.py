@@ -81,7 +81,14 @@ class SerialBackend:
             return []
         if work.number in self._forgotten:
             return [Finished(worker, work, start, [], {}, True, 0.0)]
-        return [run_chunk(worker, work, start, items, lambda: work.number not in self._forgotten)]
+        try:
+            return [
+                run_chunk(worker, work, start, items, lambda: work.number not in self._forgotten)
+            ]
+        except BaseException:  # Ctrl-C: how far the chunk got is not known, so none of it is rerun
+            self._killed.add(worker)
+            self._tell(Gone(worker, begun=len(items)))
+            raise
 
     def collect(self, polled: list[Happening]) -> list[Happening]:
         happened, self._happened = self._happened + polled, []
