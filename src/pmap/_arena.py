@@ -13,7 +13,7 @@ The arena begins with `_WORDS` 64-bit words::
     MARK     what an empty slot of a lane holds
     TURN     how many items of the chunk have begun; ALL where that is not kept
     SINCE    when the last of them began, as a double
-    HALT     the caller wants that no other begins
+    HALT     the caller wants that no other begins; or OVERSIZE: the worker ended itself
 
 The last three serve where items may not run for longer than some time. Behind all that, `STACK`
 bytes are for what a worker can say of its stack when it is ended.
@@ -51,6 +51,7 @@ _SERIAL, _SENT, _HOW, _COUNT, _MARK, _TURN, _SINCE, _HALT = range(_WORDS)
 _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
 _ALL = (1 << 64) - 1
+_OVERSIZE = 2  # for HALT
 
 SIZE: Final = 1 << 16  # bytes: enough for some thousand small results between two messages
 STACK: Final = 1 << 13  # bytes behind these
@@ -111,6 +112,10 @@ class Arena:
             head[_TURN] = number - 1  # it has not begun
             while head[_HALT]:  # until the caller ends this process, or thinks better of it
                 sleep(0.001)
+
+    def note_oversize(self) -> None:
+        """Note that the process ends itself because it takes too much memory."""
+        self._head[_HALT] = _OVERSIZE
 
     def records(self, sent: int) -> None:
         """Note results as records from now on; `sent` of the chunk's were sent as messages."""
@@ -205,10 +210,16 @@ class Arena:
         entries = entries[max(0, received - sent) :]
         return turn > received + len(entries), entries
 
+    @property
+    def oversize(self) -> bool:
+        """Whether the worker ended itself because it took too much memory."""
+        return self._head[_HALT] == _OVERSIZE
+
     def last_words(self) -> str:
         """Return what a worker said of its stack, or nothing."""
         text = bytes(self._view[SIZE:]).rstrip(b"\0").decode(errors="replace")
-        _, _, stack = text.partition("(most recent call first):\n")
+        _, _, current = text.partition("Current thread ")  # others may come before it
+        _, _, stack = current.partition("(most recent call first):\n")
         return stack
 
 

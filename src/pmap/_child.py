@@ -26,7 +26,7 @@ import os
 import select
 import sys
 from itertools import islice
-from time import perf_counter
+from time import perf_counter, sleep
 
 from . import _process
 from ._arena import LANE_SLOTS, LANES, Arena
@@ -71,11 +71,15 @@ __all__ = [
     "main",
 ]
 
+_LOOK = 0.02  # seconds between two looks at the memory of a process that runs an item
+_LAST_WORDS = 0.5  # seconds to say where it was
+
 _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
 
 # Messages to a worker. The words behind each are its fields.
 SETUP = (
-    0  # world, argv, pickled (initializer, initargs) or None, bytes of memory it may take or None
+    0  # world, argv, pickled (initializer, initargs) or None, bytes of memory it may take or None,
+    # whether it is to be ended when it takes more
 )
 # job, pickled (function, kind), pickled context variables with values, stop at failure,
 # functions by value, all items of a chunk at once, seconds that an item may run or None,
@@ -113,6 +117,29 @@ def _resident() -> int:
 
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
+
+
+class _MemoryWatch:
+    """A thread that ends this process when it takes too much memory while an item runs."""
+
+    def __init__(self, limit: int, arena: Arena) -> None:
+        import threading
+
+        self.busy = threading.Event()
+        self._limit = limit
+        self._arena = arena
+        self._main = threading.get_ident()
+        threading.Thread(target=self._run, name="pmap-memory", daemon=True).start()
+
+    def _run(self) -> None:
+        while self.busy.wait():
+            if _resident() > self._limit:
+                self._arena.note_oversize()
+                # That thread says where it is, and the process ends; if it does not, it is killed.
+                signal.pthread_kill(self._main, signal.SIGABRT)
+                sleep(_LAST_WORDS)
+                os.kill(os.getpid(), signal.SIGKILL)
+            sleep(_LOOK)
 
 
 class _Job:
@@ -206,6 +233,7 @@ class Worker:
         self._told_world: World = (None, {}, [])  # the one of the newest job
         self._arena: Arena | None = None
         self._max_memory: int | None = None
+        self._watch: _MemoryWatch | None = None
         self._own: World | None = None  # the surroundings that an item is to find
 
     def run(self) -> None:
@@ -232,7 +260,7 @@ class Worker:
             return False
         argv: list[str]
         initializer: bytes | None
-        _, world, argv, initializer, self._max_memory = message
+        _, world, argv, initializer, self._max_memory, kill = message
         sys.argv[:] = argv
         self._told_world = world
         self._apply(world)
@@ -248,6 +276,8 @@ class Worker:
                 return False
             self._own = take_world()  # what it set is there for all items
             _traces.clear()
+        if self._max_memory is not None and kill and self._arena is not None:
+            self._watch = _MemoryWatch(self._max_memory, self._arena)
         self._send((READY,))
         return True
 
@@ -317,7 +347,11 @@ class Worker:
                     self._arena.begin(serial, in_turn)
                 elif not in_turn:
                     self._send((BEGUN, serial))
+                if self._watch is not None:
+                    self._watch.busy.set()
                 self._run_chunk(self._jobs[job], serial, items)
+                if self._watch is not None:
+                    self._watch.busy.clear()
 
     def _run_chunk(self, job: _Job, serial: int, entries: Sequence[Entry]) -> None:
         self._apply(job.world)

@@ -490,6 +490,7 @@ class Driver:
             pid=(gone.pid if gone else None) or 0,
             exitcode=gone.exitcode if gone else None,
             begun=gone is None or gone.begun > 0,
+            reason=gone.reason if gone and gone.begun else "",
             function=item.function,
             index=index,
             input=item.input,
@@ -558,9 +559,9 @@ class Driver:
             self._call_background(work=True)
 
     def _wanting(self) -> bool:
-        """Return whether anything is under way that somebody waits for."""
-        if not self._scheduler.busy or not self.backend.runs_in_poll:
-            return self._scheduler.busy
+        """Return whether anything is under way that somebody is to see to."""
+        if not self._scheduler.restless or not self.backend.runs_in_poll:
+            return self._scheduler.restless
         # Those of streams are run by whoever asks for them, and wait until then.
         return not self._jobs or any(not job.resting for job in list(self._jobs.values()))
 

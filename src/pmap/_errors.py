@@ -134,6 +134,7 @@ class WorkerLost(ItemError):
         pid: the process id the worker had.
         exitcode: its exit code; the negative number of the signal that killed it; None where the
             operating system did not tell.
+        reason: why we ended it ourselves; empty if we did not.
     """
 
     def __init__(
@@ -145,14 +146,16 @@ class WorkerLost(ItemError):
         index: int,
         input: str,
         begun: bool = True,
+        reason: str = "",
     ) -> None:
+        self.reason = reason
         self.pid = pid
         self.exitcode = exitcode
         self.begun = begun
         when = "while it ran" if begun else "as several before it, before it could begin"
         super().__init__(
             f"the worker process {pid} {how_it_ended(exitcode)} {when} item {index}, "
-            f"{function}({input}). {_advice(exitcode)}",
+            f"{function}({input})" + (f": {reason}" if reason else f". {_advice(exitcode)}"),
             function=function,
             index=index,
             input=input,

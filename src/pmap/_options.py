@@ -157,6 +157,7 @@ class WorkerOptions:
     max_memory_per_child: int | None = field(
         default=None, metadata={"check": _count("a worker is never replaced for its size")}
     )
+    kill_over_memory: bool = field(default=False, metadata={"check": _yes_or_no})
     isolate: bool = field(default=False, metadata={"check": _yes_or_no})
 
     @property
@@ -207,6 +208,8 @@ class Options(TypedDict, total=False, closed=True):
         max_memory_per_child: how many bytes of memory a worker may take (resident, as the operating
             system counts them). One that is found to take more after an item is replaced, and its
             memory is given back. None: no limit.
+        kill_over_memory: whether a worker that grows over `max_memory_per_child` while it runs an
+            item is killed, which costs that item a `WorkerLost`.
         isolate: whether each item gets a process of its own, which ends with it: nothing of it is
             left, its memory least of all. The same as chunks of one item, and workers that run one.
         chunksize: how many items travel to a worker in one message. None: as many as fit the
@@ -234,6 +237,7 @@ class Options(TypedDict, total=False, closed=True):
     initargs: Iterable[object]
     max_tasks_per_child: int | None
     max_memory_per_child: int | None
+    kill_over_memory: bool
     isolate: bool
     chunksize: int | None
     buffersize: int | None

@@ -499,6 +499,7 @@ def _make(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
             options.initializer,
             options.initargs,
             options.max_memory_per_child,
+            options.kill_over_memory,
         )
     prefetch = options.max_memory_per_child is None
     return Driver(backend, limit, options.most_tasks, idle_timeout, prefetch)

@@ -456,6 +456,11 @@ class Scheduler:
         """Whether any job is not over, or, once closed, any worker not gone."""
         return bool(self._jobs) or (self._closed and bool(self._workers))
 
+    @property
+    def restless(self) -> bool:
+        """Whether anything is still to happen: it is busy, or a worker is on its way out."""
+        return self.busy or any(worker.leaving for worker in self._workers.values())
+
     def outlook(self, id: int) -> tuple[float | None, int]:
         """Return what an item of a job costs, in seconds, and how many to read ahead for it."""
         job = self._jobs.get(id)

@@ -300,3 +300,47 @@ def test_a_file_is_waited_for_as_long_as_it_takes(tmp_path: Path) -> None:
     later = verb.async_(wait_for_file, [tmp_path / "go"])
     (tmp_path / "go").touch()
     assert later.get() == [None]
+
+
+# --- memory --------------------------------------------------------------------------------------
+
+LARGE = 300 << 20  # bytes
+
+
+def grow_at(bad: int, folder: str, x: int) -> int:
+    """Take more and more memory at one item."""
+    mark(folder, x)
+    taken: list[bytes] = []
+    while x == bad and len(taken) < 4000:
+        taken.append(b"x" * (1 << 20))
+    return x
+
+
+def keep_much(x: int) -> int:
+    """Leave much memory behind; return the process that does."""
+    globals()["kept"] = b"x" * LARGE
+    return os.getpid() + 0 * x
+
+
+def test_an_item_that_grows_too_large_is_ended(tmp_path: Path, process: "Options") -> None:
+    verb = pmap.using(**process).using(max_memory_per_child=LARGE, kill_over_memory=True)
+    results = verb.collecting(partial(grow_at, 3, str(tmp_path)), range(8))
+    assert [r for r in results if not isinstance(r, Failure)] == [x for x in range(8) if x != 3]
+    (failure,) = [r for r in results if isinstance(r, Failure)]
+    assert isinstance(failure.error, WorkerLost)
+    assert f"it took more than {LARGE} bytes of memory" in str(failure.error)
+    assert "in grow_at" in str(failure.error.__cause__)
+    assert Counter(marks(tmp_path)) == Counter(map(str, range(8))), "each began once"
+
+
+@pytest.mark.parametrize("chunksize", [1, 4])
+def test_a_worker_that_has_grown_too_large_is_replaced(process: "Options", chunksize: int) -> None:
+    verb = pmap.using(**process).using(max_memory_per_child=LARGE // 2, chunksize=chunksize)
+    assert len({*verb(keep_much, range(6))}) == 6
+
+
+def test_each_item_has_a_process_of_its_own(process: "Options") -> None:
+    verb = pmap.using(**process).using(isolate=True)
+    pids = verb(keep_much, range(6), chunksize=3)
+    assert len({*pids}) == 6
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "their end")

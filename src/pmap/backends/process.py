@@ -92,11 +92,13 @@ class ProcessBackend:
         initializer: Callable[..., object] | None,
         initargs: tuple[object, ...],
         max_memory: int | None = None,
+        kill_over_memory: bool = False,
     ) -> None:
         self._method = start_method or _launch.default_start_method()
         self._initializer = initializer
         self._initargs = initargs
         self._max_memory = max_memory
+        self._kill_over_memory = kill_over_memory
         self._links: dict[int, _Link] = {}
         self._selector: selectors.BaseSelector | None = None
         self._wakers: tuple[socket.socket, socket.socket] | None = None
@@ -154,7 +156,8 @@ class ProcessBackend:
         if self._initializer is not None:
             initializer = dumps((self._initializer, self._initargs))
         self._world = take_world()
-        return frame((_child.SETUP, self._world, list(sys.argv), initializer, self._max_memory))
+        memory = self._max_memory, self._kill_over_memory
+        return frame((_child.SETUP, self._world, list(sys.argv), initializer, *memory))
 
     def _start_process(
         self, worker: int, ours: socket.socket, theirs: socket.socket
@@ -406,6 +409,8 @@ class ProcessBackend:
         if not reason and not link.ready:
             reason = f"the process {how_it_ended(exitcode)} before it was ready"
         stack = link.arena.last_words() if link.arena is not None else ""
+        if link.arena is not None and link.arena.oversize:
+            reason = f"it took more than {self._max_memory} bytes of memory"
         self._close_link(link)
         pid = link.handle.pid
         yield Gone(link.number, begun, pid, exitcode, reason, link.broken, stack)
