@@ -25,6 +25,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from . import _scheduler as s
@@ -510,12 +511,13 @@ class Driver:
         error.__cause__ = failure.cause if failure else None
         return error
 
-    def _tidy(self) -> None:
-        """Give back what only workers need; the one who leads asks for it, at its end.
+    def _tidy(self, idle: bool = False) -> None:
+        """Give back what only workers need, if no more are to come soon; for the one who leads.
 
         In the books, or another thread's call could start a worker between the look and the deed.
         """
-        if not self._scheduler.workers and not self._scheduler.busy:
+        unused = not self._scheduler.workers and not self._scheduler.busy
+        if unused and (idle or self._closed):
             self.backend.close()
 
     # --- leading -------------------------------------------------------------------------------
@@ -590,7 +592,8 @@ class Driver:
                     return False
                 left = None
                 if self._idle_timeout is not None:
-                    if not (self._scheduler.workers or self._scheduler.busy):
+                    unused = not (self._scheduler.workers or self._scheduler.busy)
+                    if unused and not self.backend.is_open:
                         self._thread = None  # nothing to wait for; the next call starts another
                         return False
                     left = self._last_used + self._idle_timeout - time.monotonic()
@@ -612,7 +615,7 @@ class Driver:
                 if idle:
                     self._post(lambda: self._handle(s.Retire()))
                     self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
-                self._post(self._tidy)
+                self._post(partial(self._tidy, idle))
         finally:
             self._stop_leading(me)
 

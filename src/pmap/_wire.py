@@ -142,20 +142,24 @@ def frame_of_entries(
 
 def _apart(entry: Entry, blobs: list[bytes], by_value: bool) -> Entry:
     """Return what stands for `entry` in a message whose blobs are `blobs`."""
-    if type(entry) is list and len(entry) != 1:
+    pickled = _is_list(entry)
+    if pickled and len(entry) != 1:
         return entry  # a failure
-    blobs.append(entry[0] if type(entry) is list else dumps(entry, by_value))
+    blobs.append(entry[0] if pickled else dumps(entry, by_value))
     return [len(blobs) - 1]
 
 
 def _together(message: Message, blobs: list[bytes]) -> Message:
     """Put the blobs of a message where they belong."""
     for part in message:
-        if type(part) is list:
-            for entry in [part, *part]:
-                if type(entry) is list and len(entry) == 1 and type(entry[0]) is int:
-                    entry[0] = blobs[entry[0]]
+        for entry in [part, *part] if _is_list(part) else ():
+            if _is_list(entry) and len(entry) == 1 and type(entry[0]) is int:
+                entry[0] = blobs[entry[0]]
     return message
+
+
+def _is_list(value: object) -> bool:
+    return type(value) is list
 
 
 class FrameReader:

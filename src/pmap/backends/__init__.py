@@ -120,6 +120,11 @@ class Backend(Protocol[Polled]):
         """Make the `poll` that is under way, or the next one, return at once."""
         ...
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is held beside the workers that `close` would give back."""
+        ...
+
     def close(self) -> None:
         """Give back what is held beside the workers; it is opened again when one is started.
 

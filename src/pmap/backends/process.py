@@ -185,11 +185,11 @@ class ProcessBackend:
         link.serial += 1
         entries = self._entries(work, start, stop)
         link.chunks.append(_Sent(link.serial, work, start, stop - start))
-        if isinstance(entries, tuple):
-            message += frame((_child.CHUNK, work.number, link.serial, entries))
-        else:
-            chunk = _child.CHUNK, work.number, link.serial
+        chunk = _child.CHUNK, work.number, link.serial
+        if isinstance(entries, list):
             message += frame_of_entries(lambda some: (*chunk, some), entries)
+        else:
+            message += frame((*chunk, entries))
         self._write(link, message)
 
     def _job_frame(self, link: _Link, work: Work) -> bytes:
@@ -210,7 +210,7 @@ class ProcessBackend:
             [[work.payload]],
         )
 
-    def _entries(self, work: Work, start: int, stop: int) -> Entry:
+    def _entries(self, work: Work, start: int, stop: int) -> list[Entry] | tuple[int, int, int]:
         items = work.call.items[start:stop]
         if isinstance(items, range):
             return items.start, items.stop, items.step
@@ -481,6 +481,10 @@ class ProcessBackend:
         if self._lifeline is not None:
             self._lifeline.close()
             self._lifeline = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._selector is not None
 
     def close(self) -> None:
         self._drop_template()

@@ -99,6 +99,10 @@ class SerialBackend:
     def wake(self) -> None:
         self._chunks.put(None)
 
+    @property
+    def is_open(self) -> bool:
+        return False
+
     def close(self) -> None:
         pass
 

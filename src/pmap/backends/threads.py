@@ -182,8 +182,12 @@ class ThreadBackend:
     def wake(self) -> None:
         self._happened.put(None)
 
+    @property
+    def is_open(self) -> bool:
+        return False  # nothing is held beside the threads
+
     def close(self) -> None:
-        pass  # nothing is held beside the threads
+        pass
 
     def end(self) -> None:
         for state in self._threads.values():
