@@ -1,14 +1,14 @@
-"""What the items of test_chaos do. Workers import this module by its name, so it imports little."""
+"""What the items of test_chaos do.
+
+Thousands of workers import this module by its name, so it makes do without typing, too.
+"""
 
 import os
 import time
-from typing import Final, TypeAlias
 
-# What items do that do not just return, by index: see `do`.
-Plan: TypeAlias = dict[int, str]
-KINDS: Final = ("int", "float", "text", "mixed", "row", "big")
-LONG: Final = 60.0  # seconds: nobody waits for that
-BIG: Final = 300_000  # bytes: more than an arena or a socket takes at once
+KINDS = ("int", "float", "text", "mixed", "row", "big")
+LONG = 60.0  # seconds: nobody waits for that
+BIG = 300_000  # bytes: more than an arena or a socket takes at once
 
 
 class Own(ValueError):
@@ -28,7 +28,7 @@ def value_of(kind: str, index: int) -> object:
     return index if kind == "mixed" and index % 3 else f"<{index}>"
 
 
-def do(path: str, kind: str, plan: Plan, index: int) -> object:
+def do(path: str, kind: str, plan: dict[int, str], index: int) -> object:
     """Note in the file that the item began, and in which process; then do what the plan says."""
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
@@ -54,7 +54,7 @@ def do(path: str, kind: str, plan: Plan, index: int) -> object:
     return value_of(kind, index)
 
 
-def do_row(path: str, kind: str, plan: Plan, index: int, twice: int) -> object:
+def do_row(path: str, kind: str, plan: dict[int, str], index: int, twice: int) -> object:
     """As `do`, for rows of two."""
     assert twice == 2 * index
     return do(path, kind, plan, index)

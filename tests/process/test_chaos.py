@@ -38,7 +38,7 @@ from tests.helpers import (
     show_pools,
     until,
 )
-from tests.process.chaos_items import KINDS, Own, Plan, do, do_row, value_of
+from tests.process.chaos_items import KINDS, Own, do, do_row, value_of
 
 from pmap import (
     AsyncResult,
@@ -74,7 +74,7 @@ class Call:
     star: bool
     kind: str
     size: int
-    plan: Plan
+    plan: dict[int, str]
     collecting: bool
     leave: bool  # whether it is cancelled, or its stream left, before its end
     options: Options
@@ -96,7 +96,7 @@ def draw(rng: random.Random, path: str, worker: Options) -> Call:
     apply = form.startswith("apply")
     size = 1 if apply else rng.choice((0, 1, 2, 7, 7, 30, 30, 200, 2000))
     kind = rng.choice(KINDS)
-    if kind == "big":
+    if kind == "big" or "isolate" in worker:
         size = min(size, 30)
     leave = form != "call" and form != "apply" and rng.random() < 0.3
     options = Options()
