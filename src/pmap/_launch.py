@@ -58,6 +58,10 @@ class Handle(Protocol):
         """Its process id, or None while that is not known yet."""
         ...
 
+    def met(self, pid: int) -> None:
+        """Take in the process id that the worker itself tells."""
+        ...
+
     @property
     def sentinel(self) -> int | None:
         """A descriptor that is readable when the process has ended, or None."""
@@ -121,6 +125,9 @@ class _Child:
         self.sentinel = _pidfd(pid)
         self._popen = popen
         self._ended: tuple[bool, int | None] | None = None
+
+    def met(self, pid: int) -> None:
+        pass
 
     def kill(self) -> None:
         if self._ended is None:
@@ -244,7 +251,8 @@ class Template:
         except ConnectionError:
             data = b""
         if not data:
-            return self.lost()
+            self._lost()
+            return []
         ended = (self._report(message) for message in self._reader.feed(data))
         return [number for number in ended if number is not None]
 
@@ -254,10 +262,8 @@ class Template:
         assert isinstance(value, int)
         if what == _template.FORKED:
             handle = self._by_number[key]
-            handle.pid = value
             self._by_pid[value] = handle
-            if handle.killed:
-                handle.kill()
+            handle.met(value)
             return None
         handle = self._by_number[key] if what == _template.FAILED else self._by_pid.pop(key)
         number = next(n for n, h in self._by_number.items() if h is handle)
@@ -282,25 +288,23 @@ class Template:
         with contextlib.suppress(OSError):
             self.sock.sendall(_template.REQUEST.pack(_template.ABORT, pid))
 
-    def lost(self) -> list[int]:
-        """Take in that the template is no more; return the numbers of workers it never started.
+    def _lost(self) -> None:
+        """Take in that the template is no more.
 
-        Those it did start work on: their sockets tell of their ends.
+        The workers that it started work on; their sockets tell of their ends. The same holds for
+        one of which it did not report: it may have been killed just between the fork and the
+        report. If there was no fork, nobody has the other end of that worker's socket any more.
         """
         self.alive = False
         self._popen.kill()
         self._popen.wait()
-        never: list[int] = []
-        for number, handle in self._by_number.items():
+        for handle in self._by_number.values():
             if handle.pid is None:
-                handle.ended = True
                 handle.failure = "the template process was killed"
-                never.append(number)
             elif handle.killed:
                 self.kill(handle.pid)  # it may not have read the request
         self._by_number.clear()
         self._by_pid.clear()
-        return never
 
     def close(self) -> None:
         """Let the template go; it ends workers that are left."""
@@ -329,6 +333,13 @@ class _Forked:
         self.ended = False
         self.exitcode: int | None = None
         self.failure = ""
+
+    def met(self, pid: int) -> None:
+        if self.pid is None:
+            self.pid = pid
+            self.failure = ""
+            if self.killed:
+                self.kill()
 
     def kill(self) -> None:
         self.killed = True  # if there is no pid yet, when it comes

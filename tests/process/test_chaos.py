@@ -286,7 +286,8 @@ def judge_starts(call: Call) -> set[int]:
     lines = [line.split() for line in text.splitlines()]
     began = Counter(int(index) for index, _ in lines)
     for index, times in began.items():
-        assert times <= call.tries, f"item {index} began {times} times: {call}"
+        where = [place for place, line in enumerate(lines) if line[0] == str(index)]
+        assert times <= call.tries, f"item {index} began in lines {where} of {lines}: {call}"
         assert 0 <= index < call.size
     errors = dict(errors_of(call))
     for index, answer in call.answers.items():

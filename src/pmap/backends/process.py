@@ -371,6 +371,7 @@ class ProcessBackend:
             return self._finished(link, _unpacked(results), last, elapsed, worn)
         if what == _child.READY:
             link.ready = True
+            link.handle.met(message[1])
             return Ready(link.number)
         if what == _child.BEGUN:
             link.begun = message[1]
@@ -404,7 +405,7 @@ class ProcessBackend:
         del self._links[link.number]
         self._to_flush.pop(link.number, None)
         reason = link.handle.failure
-        if not reason and link.broken is not None:
+        if link.broken is not None:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
         if not reason and not link.ready:
             reason = f"the process {how_it_ended(exitcode)} before it was ready"
