@@ -410,11 +410,15 @@ def test_template_killed_at_rest(templated: Pool, tmp_path: Path) -> None:
     assert templated.map(square, range(20)) == [x * x for x in range(20)]
 
 
+def not_heard(template: _launch.Template, message: object) -> None:
+    """Take no notice of what a template reports."""
+
+
 def test_template_killed_before_it_could_report_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It is as if it had been killed right behind the fork: what it says of it is not heard.
-    monkeypatch.setattr(_launch.Template, "_report", lambda *_: None)
+    monkeypatch.setattr(_launch.Template, "_report", not_heard)
     go = tmp_path / "go"
     with new_pool("forkserver") as pool:
         later = pool.map_async(
