@@ -675,11 +675,13 @@ def _stand_alone() -> None:
             os.setsid()
         except OSError:
             pass  # it is the head of one already
+        # Where a standard stream is closed, nothing else may come: what an item prints would go
+        # into it.
+        while (null := os.open(os.devnull, os.O_RDWR)) < 3:
+            pass
         # The terminal is the caller's: reading from it would now stop the process.
-        null = os.open(os.devnull, os.O_RDONLY)
-        if null != 0:
-            os.dup2(null, 0)
-            os.close(null)
+        os.dup2(null, 0)
+        os.close(null)
 
 
 def _hold_on(lifeline: int) -> None:

@@ -12,6 +12,7 @@ system libraries do not survive a fork, not even one of a process that hardly us
 
 import atexit
 import contextlib
+import errno
 import mmap
 import os
 import signal
@@ -32,7 +33,9 @@ __all__ = [
     "Lifeline",
     "Template",
     "default_start_method",
+    "refused",
     "send_arena",
+    "socketpair",
     "start_fork",
     "start_spawn",
 ]
@@ -48,6 +51,25 @@ _PACKAGE = os.path.dirname(os.path.abspath(_child.__file__))
 def default_start_method() -> str:
     """Return the start method that is used when none is asked for."""
     return "forkserver" if sys.platform == "linux" else "spawn"
+
+
+_FEWER = "or use fewer processes"
+_REFUSALS: dict[int, str] = {
+    errno.EMFILE: f"raise the limit of open files (ulimit -n), {_FEWER}",
+    errno.ENFILE: f"the whole machine has too many files open: close some, {_FEWER}",
+    errno.EAGAIN: f"raise the limit of processes (ulimit -u, or the container's), {_FEWER}",
+    errno.ENOMEM: f"free memory, {_FEWER}",
+}
+
+
+def refused(error: OSError) -> str:
+    """Return in words why a process could not be started, and what helps.
+
+    >>> refused(OSError(errno.ENOMEM, "No memory"))
+    'the operating system refused: [Errno 12] No memory; free memory, or use fewer processes'
+    """
+    advice = _REFUSALS.get(error.errno or 0)
+    return f"the operating system refused: {error}" + (f"; {advice}" if advice else "")
 
 
 class Handle(Protocol):
@@ -106,6 +128,7 @@ class Lifeline:
     def __init__(self) -> None:
         """Open it, where the kernel can do what `_child` asks of it."""
         self.end, self._ours = os.pipe() if sys.platform == "linux" else (-1, -1)
+        self.end = _not_standard(self.end)
 
     def close(self) -> None:
         """Close both ends; workers that are left are killed by it."""
@@ -195,6 +218,29 @@ def _no_core(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
+def socketpair() -> tuple[socket.socket, socket.socket]:
+    """Return the ends of a connection: ours, and one that a child process can be given."""
+    ours, theirs = socket.socketpair()
+    if theirs.fileno() < 3:
+        theirs = socket.socket(fileno=_not_standard(theirs.detach()))
+    return ours, theirs
+
+
+def _not_standard(fd: int) -> int:
+    """Return `fd`, or a copy in its stead if it stands where a standard stream was closed.
+
+    For what a child process is to have under the same number: there it has streams of its own.
+    """
+    if not 0 <= fd < 3 or sys.platform == "win32":
+        return fd
+    import fcntl
+
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
+
+
 def start_spawn(sock: socket.socket, lifeline: Lifeline) -> Handle:
     """Start a fresh interpreter as a worker on `sock`."""
     popen = _interpreter("worker", sock, lifeline)
@@ -207,7 +253,7 @@ def start_fork(sock: socket.socket, theirs: socket.socket, lifeline: Lifeline) -
         with contextlib.suppress(Exception):  # None or closed; else the child would write it again
             stream.flush()
     # A copy: what is the caller's own, a fork closes before anything else.
-    own = os.dup(lifeline.end) if lifeline.end >= 0 else -1
+    own = _not_standard(os.dup(lifeline.end)) if lifeline.end >= 0 else -1
     try:
         with _sigint_blocked():
             pid = os.fork()
@@ -225,7 +271,7 @@ class Template:
 
     def __init__(self, lifeline: Lifeline) -> None:
         self.lifeline = lifeline  # that of its workers, who may outlive it
-        ours, theirs = socket.socketpair()
+        ours, theirs = socketpair()
         with theirs:
             self._popen = _interpreter("template", theirs, lifeline)
         self.sock = ours
@@ -270,7 +316,7 @@ class Template:
         del self._by_number[number]
         handle.ended = True
         if what == _template.FAILED:
-            handle.failure = os.strerror(value)
+            handle.failure = refused(OSError(value, os.strerror(value)))
         else:
             handle.exitcode = value
         return number
@@ -443,14 +489,18 @@ def send_arena(sock: socket.socket) -> _arena.Arena | None:
         fd = os.memfd_create("pmap", os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else -1
     except OSError:
         fd = -1
-    if fd < 0:
-        sock.sendall(bytes(4))
-        return None
+    memory: mmap.mmap | None = None
     try:
-        os.ftruncate(fd, size)
-        arena = _arena.Arena(mmap.mmap(fd, size))
+        if fd >= 0:
+            with contextlib.suppress(OSError):  # no memory left, or no file may be so large
+                os.ftruncate(fd, size)
+                memory = mmap.mmap(fd, size)
+        if memory is None:
+            sock.sendall(bytes(4))
+            return None
         os.lseek(fd, _arena.SIZE, os.SEEK_SET)  # where the worker writes its last words
         socket.send_fds(sock, [size.to_bytes(4, "little")], [fd])
+        return _arena.Arena(memory)
     finally:
-        os.close(fd)
-    return arena
+        if fd >= 0:
+            os.close(fd)
