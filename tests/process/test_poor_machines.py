@@ -239,6 +239,20 @@ REFUSED: Final = {
         """,
         ["WorkerStartError ulimit -u", "WorkerStartError ulimit -u fewer processes", MAP],
     ),
+    "no waiting": (
+        """
+        from pmap.backends.process import ProcessBackend
+        threading.excepthook = lambda args: None
+        kept = ProcessBackend.poll
+        def refused(self, timeout):
+            ProcessBackend.poll = kept
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        ProcessBackend.poll = refused
+        tell(lambda: papply.async_(double, 1).get(20), "OSError struck")
+        tell(lambda: pmap(double, range(5)))
+        """,
+        ["InterruptedPoolError OSError struck", MAP],
+    ),
     "no threads": (
         """
         kept = threading.Thread.start
