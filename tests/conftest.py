@@ -41,9 +41,15 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["PYTHONFAULTHANDLER"] = "1"
 
 
+def _limit(item: pytest.Item | pytest.Collector) -> float:
+    """Return after how many seconds a test hangs: a little before pytest-timeout says so."""
+    marker = item.get_closest_marker("timeout")
+    return HARD_LIMIT if marker is None else float(marker.args[0]) - 30
+
+
 def _arm(item: pytest.Item | pytest.Collector) -> None:
     stderr = item.config.stash[fault_handler_stderr_fd_key]
-    faulthandler.dump_traceback_later(HARD_LIMIT, exit=True, file=stderr)
+    faulthandler.dump_traceback_later(_limit(item), exit=True, file=stderr)
 
 
 @pytest.hookimpl(trylast=True)
@@ -57,7 +63,7 @@ def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """End a test that hangs, with everybody's stack."""
     stderr = item.config.stash[fault_handler_stderr_fd_key]  # the one that capturing does not hide
-    early = threading.Timer(HARD_LIMIT - 5, show_descendants, (stderr,))
+    early = threading.Timer(_limit(item) - 5, show_descendants, (stderr,))
     early.name = "tests-watchdog"
     early.daemon = True
     early.start()

@@ -89,7 +89,7 @@ CHUNK = 2  # job, serial, entries (or start, stop and step of a range)
 FORGET = 3  # job
 QUIT = 4
 # Messages from a worker.
-READY = 10
+READY = 10  # process id
 BROKEN = 11  # failure record of the initializer
 BEGUN = 12  # serial; only where there is no arena
 # serial, entries (or format and bytes of a lane), last, elapsed, whether the worker is worn
@@ -278,7 +278,7 @@ class Worker:
             _traces.clear()
         if self._max_memory is not None and kill and self._arena is not None:
             self._watch = _MemoryWatch(self._max_memory, self._arena)
-        self._send((READY,))
+        self._send((READY, os.getpid()))
         return True
 
     def _apply(self, world: World) -> None:
@@ -675,11 +675,13 @@ def _stand_alone() -> None:
             os.setsid()
         except OSError:
             pass  # it is the head of one already
+        # Where a standard stream is closed, nothing else may come: what an item prints would go
+        # into it.
+        while (null := os.open(os.devnull, os.O_RDWR)) < 3:
+            pass
         # The terminal is the caller's: reading from it would now stop the process.
-        null = os.open(os.devnull, os.O_RDONLY)
-        if null != 0:
-            os.dup2(null, 0)
-            os.close(null)
+        os.dup2(null, 0)
+        os.close(null)
 
 
 def _hold_on(lifeline: int) -> None:

@@ -128,7 +128,11 @@ class Driver:
         """Start `call` and return its job at once."""
         job = self._enter(call, functions_by_value)
         if not job.over:
-            self._leave_work()
+            try:
+                self._leave_work()
+            except RuntimeError:  # no thread can be had: nobody hears what would come of it
+                self._post(lambda: self._handle(s.JobCancelled(job.work.number, kill=True)))
+                raise
         return job
 
     def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> Flow:
@@ -619,10 +623,12 @@ class Driver:
         finally:
             self._stop_leading(me)
 
-    def lose_thread(self) -> None:
+    def lose_thread(self, error: BaseException) -> None:
         """Take in that the background thread ends by an error: nobody may wait for it."""
         with self._parking:
             self._thread = None
+        # Also if the books are whole, as when the system refuses to let it poll: nobody else leads.
+        self._torn = self._torn or error
         self._post(lambda: None)  # finds the books torn, and fails what is open
 
     def _idle_for_too_long(self) -> bool:
@@ -667,10 +673,10 @@ def _background(driver: Driver) -> None:
     try:
         while driver.park():
             driver.background()
-    except BaseException:
+    except BaseException as error:
         # When the interpreter ends, the backend is taken from under this daemon thread.
         if not _exiting:
-            driver.lose_thread()
+            driver.lose_thread(error)
             raise
 
 

@@ -12,6 +12,7 @@ system libraries do not survive a fork, not even one of a process that hardly us
 
 import atexit
 import contextlib
+import errno
 import mmap
 import os
 import signal
@@ -32,7 +33,9 @@ __all__ = [
     "Lifeline",
     "Template",
     "default_start_method",
+    "refused",
     "send_arena",
+    "socketpair",
     "start_fork",
     "start_spawn",
 ]
@@ -50,12 +53,35 @@ def default_start_method() -> str:
     return "forkserver" if sys.platform == "linux" else "spawn"
 
 
+_FEWER = "or use fewer processes"
+_REFUSALS: dict[int, str] = {
+    errno.EMFILE: f"raise the limit of open files (ulimit -n), {_FEWER}",
+    errno.ENFILE: f"the whole machine has too many files open: close some, {_FEWER}",
+    errno.EAGAIN: f"raise the limit of processes (ulimit -u, or the container's), {_FEWER}",
+    errno.ENOMEM: f"free memory, {_FEWER}",
+}
+
+
+def refused(error: OSError) -> str:
+    """Return in words why a process could not be started, and what helps.
+
+    >>> refused(OSError(errno.ENOMEM, "No memory"))
+    'the operating system refused: [Errno 12] No memory; free memory, or use fewer processes'
+    """
+    advice = _REFUSALS.get(error.errno or 0)
+    return f"the operating system refused: {error}" + (f"; {advice}" if advice else "")
+
+
 class Handle(Protocol):
     """A started worker process, to be watched and ended."""
 
     @property
     def pid(self) -> int | None:
         """Its process id, or None while that is not known yet."""
+        ...
+
+    def met(self, pid: int) -> None:
+        """Take in the process id that the worker itself tells."""
         ...
 
     @property
@@ -102,6 +128,7 @@ class Lifeline:
     def __init__(self) -> None:
         """Open it, where the kernel can do what `_child` asks of it."""
         self.end, self._ours = os.pipe() if sys.platform == "linux" else (-1, -1)
+        self.end = _not_standard(self.end)
 
     def close(self) -> None:
         """Close both ends; workers that are left are killed by it."""
@@ -121,6 +148,9 @@ class _Child:
         self.sentinel = _pidfd(pid)
         self._popen = popen
         self._ended: tuple[bool, int | None] | None = None
+
+    def met(self, pid: int) -> None:
+        pass
 
     def kill(self) -> None:
         if self._ended is None:
@@ -188,6 +218,29 @@ def _no_core(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
+def socketpair() -> tuple[socket.socket, socket.socket]:
+    """Return the ends of a connection: ours, and one that a child process can be given."""
+    ours, theirs = socket.socketpair()
+    if theirs.fileno() < 3:
+        theirs = socket.socket(fileno=_not_standard(theirs.detach()))
+    return ours, theirs
+
+
+def _not_standard(fd: int) -> int:
+    """Return `fd`, or a copy in its stead if it stands where a standard stream was closed.
+
+    For what a child process is to have under the same number: there it has streams of its own.
+    """
+    if not 0 <= fd < 3 or sys.platform == "win32":
+        return fd
+    import fcntl
+
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
+
+
 def start_spawn(sock: socket.socket, lifeline: Lifeline) -> Handle:
     """Start a fresh interpreter as a worker on `sock`."""
     popen = _interpreter("worker", sock, lifeline)
@@ -200,7 +253,7 @@ def start_fork(sock: socket.socket, theirs: socket.socket, lifeline: Lifeline) -
         with contextlib.suppress(Exception):  # None or closed; else the child would write it again
             stream.flush()
     # A copy: what is the caller's own, a fork closes before anything else.
-    own = os.dup(lifeline.end) if lifeline.end >= 0 else -1
+    own = _not_standard(os.dup(lifeline.end)) if lifeline.end >= 0 else -1
     try:
         with _sigint_blocked():
             pid = os.fork()
@@ -218,7 +271,7 @@ class Template:
 
     def __init__(self, lifeline: Lifeline) -> None:
         self.lifeline = lifeline  # that of its workers, who may outlive it
-        ours, theirs = socket.socketpair()
+        ours, theirs = socketpair()
         with theirs:
             self._popen = _interpreter("template", theirs, lifeline)
         self.sock = ours
@@ -244,7 +297,8 @@ class Template:
         except ConnectionError:
             data = b""
         if not data:
-            return self.lost()
+            self._lost()
+            return []
         ended = (self._report(message) for message in self._reader.feed(data))
         return [number for number in ended if number is not None]
 
@@ -254,17 +308,15 @@ class Template:
         assert isinstance(value, int)
         if what == _template.FORKED:
             handle = self._by_number[key]
-            handle.pid = value
             self._by_pid[value] = handle
-            if handle.killed:
-                handle.kill()
+            handle.met(value)
             return None
         handle = self._by_number[key] if what == _template.FAILED else self._by_pid.pop(key)
         number = next(n for n, h in self._by_number.items() if h is handle)
         del self._by_number[number]
         handle.ended = True
         if what == _template.FAILED:
-            handle.failure = os.strerror(value)
+            handle.failure = refused(OSError(value, os.strerror(value)))
         else:
             handle.exitcode = value
         return number
@@ -282,25 +334,23 @@ class Template:
         with contextlib.suppress(OSError):
             self.sock.sendall(_template.REQUEST.pack(_template.ABORT, pid))
 
-    def lost(self) -> list[int]:
-        """Take in that the template is no more; return the numbers of workers it never started.
+    def _lost(self) -> None:
+        """Take in that the template is no more.
 
-        Those it did start work on: their sockets tell of their ends.
+        The workers that it started work on; their sockets tell of their ends. The same holds for
+        one of which it did not report: it may have been killed just between the fork and the
+        report. If there was no fork, nobody has the other end of that worker's socket any more.
         """
         self.alive = False
         self._popen.kill()
         self._popen.wait()
-        never: list[int] = []
-        for number, handle in self._by_number.items():
+        for handle in self._by_number.values():
             if handle.pid is None:
-                handle.ended = True
                 handle.failure = "the template process was killed"
-                never.append(number)
             elif handle.killed:
                 self.kill(handle.pid)  # it may not have read the request
         self._by_number.clear()
         self._by_pid.clear()
-        return never
 
     def close(self) -> None:
         """Let the template go; it ends workers that are left."""
@@ -329,6 +379,13 @@ class _Forked:
         self.ended = False
         self.exitcode: int | None = None
         self.failure = ""
+
+    def met(self, pid: int) -> None:
+        if self.pid is None:
+            self.pid = pid
+            self.failure = ""
+            if self.killed:
+                self.kill()
 
     def kill(self) -> None:
         self.killed = True  # if there is no pid yet, when it comes
@@ -432,14 +489,18 @@ def send_arena(sock: socket.socket) -> _arena.Arena | None:
         fd = os.memfd_create("pmap", os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else -1
     except OSError:
         fd = -1
-    if fd < 0:
-        sock.sendall(bytes(4))
-        return None
+    memory: mmap.mmap | None = None
     try:
-        os.ftruncate(fd, size)
-        arena = _arena.Arena(mmap.mmap(fd, size))
+        if fd >= 0:
+            with contextlib.suppress(OSError):  # no memory left, or no file may be so large
+                os.ftruncate(fd, size)
+                memory = mmap.mmap(fd, size)
+        if memory is None:
+            sock.sendall(bytes(4))
+            return None
         os.lseek(fd, _arena.SIZE, os.SEEK_SET)  # where the worker writes its last words
         socket.send_fds(sock, [size.to_bytes(4, "little")], [fd])
+        return _arena.Arena(memory)
     finally:
-        os.close(fd)
-    return arena
+        if fd >= 0:
+            os.close(fd)

@@ -51,6 +51,7 @@ from pmap import (
     TransportError,
     WorkerLost,
     WorkerStartError,
+    _launch,
     papply,
     pmap,
 )
@@ -407,6 +408,33 @@ def test_template_killed_at_rest(templated: Pool, tmp_path: Path) -> None:
     with pytest.raises(WorkerLost):
         templated.apply(os._exit, (3,))
     assert templated.map(square, range(20)) == [x * x for x in range(20)]
+
+
+def not_heard(template: _launch.Template, message: object) -> None:
+    """Take no notice of what a template reports."""
+
+
+def test_template_killed_before_it_could_report_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It is as if it had been killed right behind the fork: what it says of it is not heard.
+    monkeypatch.setattr(_launch.Template, "_report", not_heard)
+    go = tmp_path / "go"
+    with new_pool("forkserver") as pool:
+        later = pool.map_async(
+            partial(wait_and_square, str(tmp_path), str(go)), range(8), chunksize=1
+        )
+        until(lambda: len(marks(tmp_path)) == 2, "two items beginning")
+        template = template_of(pool)
+        kill({template})
+        until(lambda: backend_of(pool)._template is None, "the loss of the template")
+        go.touch()
+        # Its workers are as good as others, and what they run is not begun a second time.
+        assert later.get(PATIENCE) == [x * x for x in range(8)]
+        assert len(marks(tmp_path)) == 8
+        pids = backend_of(pool).pids()
+        assert len(pids) == 2
+    until(lambda: all(map(gone, pids)), "the end of its workers")
 
 
 def test_template_killed_at_work(templated: Pool, tmp_path: Path) -> None:

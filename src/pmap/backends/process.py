@@ -121,17 +121,17 @@ class ProcessBackend:
         try:
             self._start(worker)
         except Exception as error:  # no memory, no processes, no descriptors left
-            reason = f"the operating system refused: {error}"
             cause = error
-            if not isinstance(error, OSError):
-                reason = f"the initializer could not be sent: {error}"
+            reason = f"the initializer could not be sent: {error}"
+            if isinstance(error, OSError):
+                reason = _launch.refused(error)
             self._failed.append(Gone(worker, begun=0, reason=reason, cause=cause))
             self.wake()  # another thread may be in `poll`
 
     def _start(self, worker: int) -> None:
         set_up = self._setup_frame()
         selector = self._open()
-        ours, theirs = socket.socketpair()
+        ours, theirs = _launch.socketpair()
         arena: Arena | None = None
         try:
             with theirs:
@@ -305,6 +305,8 @@ class ProcessBackend:
     def poll(self, timeout: float | None) -> _Polled:
         if self._failed:
             timeout = 0
+            if self._selector is None:
+                return []  # it may be just this that could not be opened
         return self._open().select(timeout)
 
     def collect(self, polled: _Polled) -> Iterator[Happening]:
@@ -371,6 +373,7 @@ class ProcessBackend:
             return self._finished(link, _unpacked(results), last, elapsed, worn)
         if what == _child.READY:
             link.ready = True
+            link.handle.met(message[1])
             return Ready(link.number)
         if what == _child.BEGUN:
             link.begun = message[1]
@@ -404,7 +407,7 @@ class ProcessBackend:
         del self._links[link.number]
         self._to_flush.pop(link.number, None)
         reason = link.handle.failure
-        if not reason and link.broken is not None:
+        if link.broken is not None:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
         if not reason and not link.ready:
             reason = f"the process {how_it_ended(exitcode)} before it was ready"
@@ -443,11 +446,16 @@ class ProcessBackend:
         # `poll` comes here without the driver's lock, while a command may, too.
         with self._opening:
             if self._selector is None:
-                self._wakers = socket.socketpair()
-                for end in self._wakers:
-                    end.setblocking(False)
-                self._selector = selectors.DefaultSelector()
-                self._selector.register(self._wakers[0], _READ, None)
+                selector = selectors.DefaultSelector()
+                try:
+                    self._wakers = socket.socketpair()
+                    for end in self._wakers:
+                        end.setblocking(False)
+                    selector.register(self._wakers[0], _READ, None)
+                except BaseException:
+                    selector.close()
+                    raise
+                self._selector = selector
             return self._selector
 
     def _unwatch(self, fileobj: socket.socket | int) -> None:
