@@ -646,21 +646,25 @@ class Scheduler:
                 # it had not begun.
                 if chunk.next == chunk.start and not worker.killed:
                     chunk.tries += 1
-                lost = event.begun or int(chunk.tries >= MAX_TRIES)
-                for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
-                    if index >= job.end:
-                        break  # the loss of one before it was a failure that ends the job
-                    chunk.next = index + 1
-                    may = job.retry_overdue if worker.overdue else job.retry_lost
-                    if not (may and self._try_again(job, index)):
-                        self._commands.append(LoseItem(job.id, index, worker.id, worker.overdue))
-                        self._fail(job, index)
+                self._lose(worker, chunk, event.begun or int(chunk.tries >= MAX_TRIES))
             if chunk.next < min(chunk.stop, job.end):
                 self._put_back(chunk)
         for job in touched.values():
             self._maybe_over(job)
         if not self._workers and self._start_failures >= MAX_START_FAILURES:
             self._give_up()
+
+    def _lose(self, worker: _Worker, chunk: _Chunk, lost: int) -> None:
+        """Take in that the next `lost` items of a chunk are gone with their worker."""
+        job = chunk.job
+        for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
+            if index >= job.end:
+                break  # the loss of one before it was a failure that ends the job
+            chunk.next = index + 1
+            may = job.retry_overdue if worker.overdue else job.retry_lost
+            if not (may and self._try_again(job, index)):
+                self._commands.append(LoseItem(job.id, index, worker.id, worker.overdue))
+                self._fail(job, index)
 
     def _put_back(self, chunk: _Chunk) -> None:
         """Let what is left of a chunk be dispatched again, before anything else of its job."""
