@@ -433,6 +433,7 @@ class Scheduler:
         self._closed = False
         self._retired = False  # no job was submitted since the workers were let go
         self._commands: list[Command] = []
+        self._looks: list[Command] = []
         self._now = 0.0
         self.timed = False  # whether the time matters to anything under way
         self._on: dict[type, Callable[..., None]] = {
@@ -492,6 +493,11 @@ class Scheduler:
         if self._queue:
             self._dispatch()
         commands, self._commands = self._commands, []
+        if self._looks:
+            # Last: the answer to each is an event of its own, and what comes of that must not be
+            # done before anything that was decided here.
+            commands += self._looks
+            self._looks = []
         return commands
 
     # --- jobs ----------------------------------------------------------------------------------
@@ -636,17 +642,11 @@ class Scheduler:
                 continue
             touched[job.id] = job
             if chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
-                chunk.tries += 1
-                lost = event.begun or int(chunk.tries >= MAX_TRIES)
-                for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
-                    if index >= job.end:
-                        break  # the loss of one before it was a failure that ends the job
-                    chunk.next = index + 1
-                    chunk.tries = 0
-                    may = job.retry_overdue if worker.overdue else job.retry_lost
-                    if not (may and self._try_again(job, index)):
-                        self._commands.append(LoseItem(job.id, index, worker.id, worker.overdue))
-                        self._fail(job, index)
+                # One that had begun gets shorter by that; one that was killed says nothing of what
+                # it had not begun.
+                if chunk.next == chunk.start and not worker.killed:
+                    chunk.tries += 1
+                self._lose(worker, chunk, event.begun or int(chunk.tries >= MAX_TRIES))
             if chunk.next < min(chunk.stop, job.end):
                 self._put_back(chunk)
         for job in touched.values():
@@ -654,10 +654,23 @@ class Scheduler:
         if not self._workers and self._start_failures >= MAX_START_FAILURES:
             self._give_up()
 
+    def _lose(self, worker: _Worker, chunk: _Chunk, lost: int) -> None:
+        """Take in that the next `lost` items of a chunk are gone with their worker."""
+        job = chunk.job
+        for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
+            if index >= job.end:
+                break  # the loss of one before it was a failure that ends the job
+            chunk.next = index + 1
+            may = job.retry_overdue if worker.overdue else job.retry_lost
+            if not (may and self._try_again(job, index)):
+                self._commands.append(LoseItem(job.id, index, worker.id, worker.overdue))
+                self._fail(job, index)
+
     def _put_back(self, chunk: _Chunk) -> None:
         """Let what is left of a chunk be dispatched again, before anything else of its job."""
         job = chunk.job
-        heapq.heappush(job.again, (chunk.next, chunk.stop, chunk.tries))
+        tries = chunk.tries if chunk.next == chunk.start else 0
+        heapq.heappush(job.again, (chunk.next, chunk.stop, tries))
         self._queue[job.id] = job
         self._queue.move_to_end(job.id, last=False)
 
@@ -691,7 +704,7 @@ class Scheduler:
                 elif worker.chunks and not worker.leaving:
                     limit = worker.chunks[0].job.timeout
                     if limit is not None:
-                        self._commands.append(Look(worker.id, limit))
+                        self._looks.append(Look(worker.id, limit))
         for job in list(self._jobs.values()):
             self._due(job)
 

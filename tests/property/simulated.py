@@ -6,6 +6,10 @@ with no items. Of some jobs the items of a chunk all begin when it does, and end
 a worker tells stands in its outbox until it is delivered, so that the scheduler is always a little
 behind: that is where the races are.
 
+The world has a clock. An item takes some time, and some hang. A worker that is held begins nothing
+more, and goes when it is asked to, or only when it is made to. The clock moves when a worker needs
+time for what it does, and when nothing else can happen until the scheduler's alarm.
+
 `World` knows what really happened, and checks each command against it at once.
 """
 
@@ -13,9 +17,11 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from math import inf
+from typing import Final, NamedTuple
 
 from pmap._scheduler import (
+    LAST_WORDS,
     MAX_START_FAILURES,
     MOST_HELD,
     Close,
@@ -26,6 +32,7 @@ from pmap._scheduler import (
     ForgetJob,
     InputArrived,
     InputEnded,
+    ItemRuns,
     ItemsFinished,
     JobCancelled,
     JobSubmitted,
@@ -40,11 +47,13 @@ from pmap._scheduler import (
     StartWorker,
     StopWorker,
     Terminate,
+    Tick,
     WorkerGone,
     WorkerReady,
 )
 
 TRIES: Final = 3  # deaths with a chunk that had not begun, after which an item may be given up
+START: Final = 1000.0  # by the clock, so that the 0.0 of a driver without alarms is long past
 # Seconds that an item takes: those that make chunks small, large, and sent ahead or not.
 DURATIONS: Final = (0.0, 1e-6, 1e-4, 0.002, 0.03, 2.0)
 _STEPS: Final = 50_000  # moves after which a world that is to come to its end never will
@@ -56,6 +65,15 @@ class Fate(Enum):
     RAISES = "raises"
     SPOILS = "spoils"  # its result cannot be loaded at the caller, which the worker does not know
     KILLS = "kills"  # its worker dies
+    HANGS = "hangs"  # it does not end by itself
+
+
+class Doom(NamedTuple):
+    """What is wrong with an item: its first `times` tries end badly, or all of them if None."""
+
+    fate: Fate
+    times: int | None = None
+    again: bool = True  # its error is one of those that may be tried again
 
 
 @dataclass(eq=False)
@@ -69,8 +87,17 @@ class Job:
     stop: bool  # what is not wanted any more is ended, be it by a failure or by a cancel
     open: bool  # its input was not ended
     at_once: bool  # all items of a chunk begin together
-    fates: Mapping[int, Fate]
-    begun: set[int] = field(default_factory=set[int])
+    dooms: Mapping[int, Doom]
+    timeout: float | None = None
+    retries: tuple[float, ...] = ()
+    retry_lost: bool = True
+    retry_overdue: bool = True
+    begun: set[int] = field(default_factory=set[int])  # and not to be tried again
+    succeeded: set[int] = field(default_factory=set[int])  # at their workers
+    begins: dict[int, int] = field(default_factory=dict[int, int])  # kept if there are retries
+    retried: dict[int, int] = field(default_factory=dict[int, int])  # as the scheduler said
+    unbegun: dict[int, int] = field(default_factory=dict[int, int])  # tries that never began
+    later: dict[int, float] = field(default_factory=dict[int, float])  # when these are due
     given: set[int] = field(default_factory=set[int])  # held by workers, or over
     finished: set[int] = field(default_factory=set[int])  # as the scheduler was told
     failed: set[int] = field(default_factory=set[int])  # of these, those without a result
@@ -83,7 +110,9 @@ class Job:
         """The first item that is not wanted any more."""
         if self.cancelled:
             return 0
-        return self.size if self.collect else min(self.failed, default=self.size)
+        if self.collect or not self.failed:
+            return self.size
+        return min(self.failed)
 
     @property
     def takes_more(self) -> bool:
@@ -94,12 +123,42 @@ class Job:
     @property
     def complete(self) -> bool:
         """Whether every wanted item is finished that has come."""
-        return self.finished.issuperset(range(self.end))
+        end = self.end
+        if end == self.size:
+            return len(self.finished) == end
+        return self.finished.issuperset(range(end))
 
     @property
     def waiting(self) -> int:
-        """How many wanted items no worker has."""
-        return len(set(range(self.end)).difference(self.given))
+        """How many wanted items no worker has, and none that wait for their next try."""
+        end = self.end
+        if end == self.size:
+            return end - len(self.given)
+        return len(set(range(end)).difference(self.given))
+
+    def doom(self, item: int) -> Doom | None:
+        """What is wrong with the try of an item that has begun last."""
+        doom = self.dooms.get(item)
+        if doom is None or (doom.times is not None and self.begins.get(item, 1) > doom.times):
+            return None
+        return doom
+
+    def may_retry(self, doom: Doom) -> bool:
+        """Whether what ended so may be tried again."""
+        if doom.fate is Fate.KILLS:
+            return self.retry_lost
+        return self.retry_overdue if doom.fate is Fate.HANGS else doom.again
+
+    def has_try_left(self, item: int) -> bool:
+        """Whether a failed item is wanted and was not tried as often as it may be."""
+        tried = self.retried.get(item, 0)
+        return self.over is None and item < self.end and tried < len(self.retries)
+
+    def release(self, told: float) -> None:
+        """Let the items wait for a worker whose delay is over."""
+        for item in [item for item, due in self.later.items() if due <= told]:
+            del self.later[item]
+            self.given.discard(item)
 
 
 @dataclass(eq=False)
@@ -126,12 +185,19 @@ class Quit:
 
 @dataclass(eq=False)
 class Running:
-    """The chunk that a worker runs; the item at `hand` has begun, or all from there on have."""
+    """The chunk that a worker runs; the item at `hand` has begun, or all from there on have.
+
+    But not if it `waits`: its worker is held, and begins it no more.
+    """
 
     chunk: Chunk
     hand: int
     sent: int  # items before it are told
     spoiled: list[int] = field(default_factory=list[int])  # failed and not told
+    since: float | None = None  # when the last item to begin did so
+    ends: float = 0.0  # when the item in hand does
+    took: float = 0.0  # seconds, so far
+    waits: bool = False
 
 
 @dataclass(eq=False)
@@ -145,10 +211,16 @@ class Worker:
     inbox: deque[Chunk | Forget | Quit] = field(default_factory=deque[Chunk | Forget | Quit])
     outbox: deque[Event] = field(default_factory=deque[Event])
     running: Running | None = None
+    seen: Running | None = None  # what ran last: it can be looked at until another chunk begins
+    held: bool = False
+    stubborn: bool = False  # it does not go when it is asked to
     # As the scheduler knows it:
     ready: bool = False
     stopped: bool = False
     killed: bool = False
+    asked: float | None = None  # when it was killed gently
+    gently: bool = False  # and not in any other way since
+    worn: bool = False
     holds: deque[Chunk] = field(default_factory=deque[Chunk])
     taken: int = 0
     told: set[int] = field(default_factory=set[int])
@@ -159,6 +231,11 @@ class Worker:
         return self.stopped or self.killed
 
     @property
+    def doomed(self) -> bool:
+        """Whether it was killed in a way that ends it."""
+        return self.killed and not (self.gently and self.stubborn)
+
+    @property
     def idle(self) -> bool:
         """Whether the scheduler could give it something at once."""
         return self.ready and not self.leaving and not self.holds
@@ -167,8 +244,28 @@ class Worker:
 class World:
     """A scheduler, its workers and its jobs; every method is a thing that may happen."""
 
-    def __init__(self, limit: int, max_chunks: int | None = None, can_kill: bool = True) -> None:
-        self.scheduler = Scheduler(limit, max_chunks, can_kill)
+    def __init__(
+        self,
+        limit: int,
+        max_chunks: int | None = None,
+        can_kill: bool = True,
+        *,
+        wears: bool = False,
+        punctual: bool = False,
+    ) -> None:
+        """Make a world with no workers yet.
+
+        Args:
+            limit: how many workers there may be.
+            max_chunks: how many chunks a worker may run.
+            can_kill: whether workers can be killed.
+            wears: whether workers may be worn after any item.
+            punctual: whether an item ends in its time; else it may be late for no fault of its own.
+        """
+        self.scheduler = Scheduler(limit, max_chunks, can_kill, prefetch=not wears)
+        self.wears = wears
+        self.punctual = punctual
+        self.now = START
         self.limit = limit
         self.max_chunks = max_chunks
         self.can_kill = can_kill
@@ -179,7 +276,7 @@ class World:
         self.terminated = False
         self.start_failures = 0
         self.log: list[Event | Command] = []
-        self._losing: deque[LoseItem] = deque()
+        self._expected: deque[LoseItem | RetryItem] = deque()
         self._may_lose: LoseItem | None = None
 
     def __repr__(self) -> str:
@@ -196,14 +293,22 @@ class World:
         stop: bool = False,
         open: bool = False,
         at_once: bool = False,
-        fates: Mapping[int, Fate] | None = None,
+        dooms: Mapping[int, Doom] | None = None,
+        timeout: float | None = None,
+        retries: tuple[float, ...] = (),
+        retry_lost: bool = True,
+        retry_overdue: bool = True,
     ) -> Job:
         """Submit a job; one that is `open` has only its first items."""
         assert not self.closed, "the driver takes no work once it is closed"
-        job = Job(len(self.jobs), size, chunksize, collect, stop, open, at_once, fates or {})
+        dooms = dooms or {}
+        if timeout is None:  # nobody would ever end what hangs
+            dooms = {item: doom for item, doom in dooms.items() if doom.fate is not Fate.HANGS}
+        about = (timeout, retries, retry_lost, retry_overdue)
+        job = Job(len(self.jobs), size, chunksize, collect, stop, open, at_once, dooms, *about)
         self.jobs[job.id] = job
         self.start_failures = 0
-        self.tell(JobSubmitted(job.id, size, chunksize, collect, stop, open))
+        self.tell(JobSubmitted(job.id, size, chunksize, collect, stop, open, *about))
         return job
 
     def feed(self, job: Job, items: int) -> None:
@@ -263,12 +368,21 @@ class World:
     # --- what workers do -----------------------------------------------------------------------
 
     def step(self, worker: Worker) -> None:
-        """Let a worker do the next thing."""
+        """Let a worker do the next thing, and the clock move on if that needs time."""
+        running = worker.running
         if not worker.up:
             worker.up = True
             worker.outbox.append(WorkerReady(worker.id))
-        elif worker.running is not None:
-            self._go_on(worker, worker.running)
+        elif running is not None:
+            if running.waits:
+                return
+            alarm = self.scheduler.alarm if self.punctual else None
+            if alarm is not None and alarm <= running.ends:
+                self.tick(wait=True)  # nobody misses his time here
+                return
+            self.pass_time(running.ends)
+            if worker.running is running and not worker.dead and running.ends <= self.now:
+                self._go_on(worker, running)
         elif worker.killed and not self.can_kill:
             self.die(worker)
         elif worker.inbox:
@@ -280,42 +394,77 @@ class World:
                     worker.outbox.append(ItemsFinished(worker.id, 0, (), 0.0, last=True))
                 else:
                     assert message.job.id in worker.told or message.job.over
-                    worker.running = Running(message, message.start, message.start)
-                    self._begin(worker.running)
+                    worker.seen = worker.running = Running(message, message.start, message.start)
+                    self._begin(worker, worker.running)
 
-    def _begin(self, running: Running) -> None:
+    def _begin(self, worker: Worker, running: Running) -> None:
         job = running.chunk.job
-        if job.at_once and running.hand > running.chunk.start:
-            return  # it began with the chunk
-        items = range(running.hand, running.chunk.stop if job.at_once else running.hand + 1)
-        assert job.begun.isdisjoint(items), f"one of items {items} of {job.id} begins twice"
-        if job.over is not None and self.can_kill:
-            assert not job.stop, "an item begins when all was said to be done"
-        job.begun.update(items)
+        hand = running.hand
+        if not job.at_once or hand == running.chunk.start:  # else it began with the chunk
+            if worker.held:
+                running.waits = True
+                return
+            items = range(hand, running.chunk.stop if job.at_once else hand + 1)
+            assert job.begun.isdisjoint(items), f"one of items {items} of {job.id} begins twice"
+            assert job.succeeded.isdisjoint(items), f"one of items {items} had succeeded"
+            if job.over is not None and self.can_kill:
+                assert not job.stop, "an item begins when all was said to be done"
+            job.begun.update(items)
+            running.since = self.now
+            if job.retries:
+                for item in items:
+                    job.begins[item] = job.begins.get(item, 0) + 1
+                    assert job.begins[item] <= 1 + len(job.retries), f"{item} begins too often"
+        duration = self.duration * (hand + job.begins.get(hand, 0) & 3) / 2
+        if job.timeout is not None:
+            duration = min(duration, 0.9 * job.timeout)
+            doom = job.doom(hand) if job.dooms else None
+            if doom is not None and doom.fate is Fate.HANGS:
+                # What cannot be killed ends some day, or the pool would never be closed.
+                duration = inf if self.can_kill else 100 * job.timeout
+        running.ends = (running.since or 0.0) + duration
+        running.took += duration
 
     def _go_on(self, worker: Worker, running: Running) -> None:
         """End the item in hand, and begin the next."""
         job = running.chunk.job
-        fate = job.fates.get(running.hand)
+        doom = job.doom(running.hand) if job.dooms else None
+        fate = None if doom is None else doom.fate
         if fate is Fate.KILLS:
             self.die(worker)
             return
-        if fate is not None:
+        if fate is None:
+            job.succeeded.add(running.hand)
+        elif fate is not Fate.HANGS:
             running.spoiled.append(running.hand)
         running.hand += 1
         asked_to_end = worker.killed and not self.can_kill
         raised = fate is Fate.RAISES and not job.collect
-        if running.hand == running.chunk.stop or raised or asked_to_end:
-            self._report(worker, running, last=True)
+        worn = self.wears and (7 * running.hand + worker.id) % 5 == 0
+        if running.hand == running.chunk.stop or raised or asked_to_end or worn:
+            if job.at_once:
+                self._call_off(job, range(running.hand, running.chunk.stop))
+            self._report(worker, running, last=True, worn=worn)
             worker.running = None
         else:
-            self._begin(running)
+            self._begin(worker, running)
 
-    def _report(self, worker: Worker, running: Running, last: bool) -> None:
+    @staticmethod
+    def _call_off(job: Job, items: range) -> None:
+        """End items that began with their chunk: as the worker says, they count as not begun."""
+        job.begun.difference_update(items)
+        if job.retries:
+            for item in items:
+                job.begins[item] -= 1
+
+    def _report(self, worker: Worker, running: Running, last: bool, worn: bool = False) -> None:
         count = running.hand - running.sent
-        elapsed = self.duration * (running.hand - running.chunk.start) if last else 0.0
+        elapsed = running.took if last else 0.0
         failed = tuple(running.spoiled)
-        worker.outbox.append(ItemsFinished(worker.id, count, failed, elapsed, last))
+        dooms = running.chunk.job.dooms
+        again = frozenset([item for item in failed if dooms[item].again])
+        event = ItemsFinished(worker.id, count, failed, elapsed, last, again, worn)
+        worker.outbox.append(event)
         running.sent = running.hand
         running.spoiled.clear()
 
@@ -337,9 +486,23 @@ class World:
     def _in_hand(worker: Worker) -> int:
         """Return how many items a worker has begun and not finished."""
         running = worker.running
-        if running is None:
+        if running is None or running.waits:
             return 0
         return running.chunk.stop - running.hand if running.chunk.job.at_once else 1
+
+    def look(self, worker: Worker, limit: float) -> tuple[float | None, bool]:
+        """Return since when a worker runs its item, and whether it is held because of that."""
+        seen = worker.seen
+        # An item that is over is taken for one that runs until the next one begins.
+        if seen is None or seen.chunk is not worker.holds[0] or seen.since is None:
+            return None, False
+        worker.held = seen.since + limit <= self.now
+        return seen.since, worker.held
+
+    @property
+    def told(self) -> float:
+        """The time as the driver gives it: it looks at the clock only if that matters."""
+        return self.now if self.scheduler.timed else 0.0
 
     def deliver(self, worker: Worker) -> None:
         """Tell the scheduler the next thing that a worker has to tell."""
@@ -348,16 +511,32 @@ class World:
             worker.ready = True
             self.start_failures = 0
         elif isinstance(event, ItemsFinished):
-            chunk = worker.holds[0]
-            chunk.job.finished.update(range(chunk.next, chunk.next + event.items))
-            chunk.job.failed.update(event.failed)
-            chunk.next += event.items
-            if event.last:
-                worker.holds.popleft()
+            self._finished(worker, event)
         elif isinstance(event, WorkerGone):
             self._gone(worker, event.begun)
         self.tell(event)
-        assert not self._losing, f"{self._losing} is missing"
+        assert not self._expected, f"{self._expected} is missing"
+
+    def _finished(self, worker: Worker, event: ItemsFinished) -> None:
+        chunk = worker.holds[0]
+        job = chunk.job
+        items = range(chunk.next, chunk.next + event.items)
+        if job.retries:
+            for item in items:
+                tries = job.retried.get(item, 0) - job.unbegun.get(item, 0) + 1
+                assert job.begins[item] == tries, f"it was told of another try of {item}"
+        chunk.next = items.stop
+        job.finished.update(items)
+        for index in event.failed:
+            if index in event.again and job.has_try_left(index):
+                self._expected.append(RetryItem(job.id, index))
+                job.finished.discard(index)
+            else:
+                job.failed.add(index)
+        if event.last:
+            worker.holds.popleft()
+            worker.worn = event.worn
+            job.given.difference_update(range(chunk.next, chunk.stop))
 
     def _gone(self, worker: Worker, begun: int) -> None:
         del self.workers[worker.id]
@@ -371,18 +550,37 @@ class World:
             job = chunk.job
             if job.over is None and chunk.next < min(chunk.stop, job.end):
                 if begun:
-                    assert worker.innocent, f"item {chunk.next} of {job.id} fell to a kill of ours"
-                elif job.tries.setdefault(chunk.next, 0) + 1 >= TRIES:
-                    self._may_lose = LoseItem(job.id, chunk.next, worker.id)
-                for index in range(chunk.next, chunk.next + begun):
-                    if index >= job.end:
-                        break  # it is gone as well, but nobody wants it
-                    self._losing.append(LoseItem(job.id, index, worker.id))
-                    self._lose(job, index)
-                    chunk.next += 1
-                job.tries[chunk.start] = job.tries.get(chunk.start, 0) + 1
+                    self._lose_all(worker, chunk, begun)
+                elif chunk.next == chunk.start and worker.asked is None:
+                    job.tries[chunk.next] = job.tries.get(chunk.next, 0) + 1
+                    if job.tries[chunk.next] >= TRIES:
+                        self._may_lose = LoseItem(job.id, chunk.next, worker.id)
         for chunk in worker.holds:
             chunk.job.given.difference_update(range(chunk.next, chunk.stop))
+
+    def _lose_all(self, worker: Worker, chunk: Chunk, begun: int) -> None:
+        """Expect that the scheduler finds items lost, or tries them again."""
+        job = chunk.job
+        overdue = worker.asked is not None
+        if overdue:
+            seen = worker.seen
+            assert seen is not None
+            assert seen.chunk is chunk
+            assert seen.since is not None
+            assert job.timeout is not None, "an item is overdue that may take its time"
+            assert seen.since + job.timeout <= self.now, "an item is overdue before its time"
+        else:
+            assert worker.innocent, f"item {chunk.next} of {job.id} fell to a kill of ours"
+        may = job.retry_overdue if overdue else job.retry_lost
+        for index in range(chunk.next, chunk.next + begun):
+            if index >= job.end:
+                break  # it is gone as well, but nobody wants it
+            chunk.next += 1
+            if may and job.has_try_left(index):
+                self._expected.append(RetryItem(job.id, index))
+            else:
+                self._expected.append(LoseItem(job.id, index, worker.id, overdue))
+                self._lose(job, index)
 
     def _lose(self, job: Job, index: int) -> None:
         job.finished.add(index)
@@ -392,19 +590,75 @@ class World:
     # --- time passes ---------------------------------------------------------------------------
 
     def busy(self, worker: Worker) -> bool:
-        """Whether something will happen at a worker by itself."""
+        """Whether something will happen at a worker by itself, or when its time is over."""
         if worker.outbox or not worker.up:
             return True
         return bool(worker.killed or worker.running or worker.inbox)
 
+    def _can_move(self, worker: Worker) -> bool:
+        """Whether something can happen at a worker without the scheduler."""
+        if worker.outbox or not worker.up:
+            return True
+        if worker.dead:
+            return False
+        if worker.doomed and self.can_kill:
+            return True
+        running = worker.running
+        if running is not None:
+            return not running.waits and running.ends < inf
+        return bool(worker.inbox or (worker.killed and not self.can_kill))
+
+    def pass_time(self, until: float) -> None:
+        """Move the clock on; in a punctual world all items end that do so before."""
+        while self.punctual and until > self.now:
+            ends = [
+                (worker.running.ends, worker.id)
+                for worker in self.workers.values()
+                if worker.running is not None and not worker.dead and not worker.running.waits
+            ]
+            first, number = min(ends, default=(inf, 0))
+            if first >= until:
+                break
+            self.now = max(self.now, first)
+            worker = self.workers[number]
+            assert worker.running is not None
+            self._go_on(worker, worker.running)
+        if self.now < until < inf:
+            self.now = until
+
+    def tick(self, wait: bool) -> bool:
+        """Tell the scheduler that its time has come; return whether it has.
+
+        Args:
+            wait: whether to let time pass until then.
+        """
+        alarm = self.scheduler.alarm
+        if alarm is None or (alarm > self.now and not wait):
+            return False
+        self.pass_time(alarm)
+        if self.punctual:  # all that was said by now is heard before, as the driver does it
+            for worker in list(self.workers.values()):
+                while worker.outbox:
+                    self.deliver(worker)
+        for job in self.open_jobs():
+            job.release(self.told)
+        self.tell(Tick())
+        alarm = self.scheduler.alarm
+        assert alarm is None or alarm > self.now, "a tick is wanted that there was just now"
+        return True
+
     def advance(self, tape: bytes) -> None:
         """Let a byte's worth of things happen for each byte of `tape`."""
         for byte in tape:
-            movable = [worker for worker in self.workers.values() if self.busy(worker)]
+            what = byte >> 4
+            if self.scheduler.timed and what in (4, 12):
+                self.tick(wait=what == 12)
+            movable = [worker for worker in self.workers.values() if self._can_move(worker)]
             if not movable:
+                if self.tick(wait=True):
+                    continue
                 return
             worker = movable[(byte & 0x0F) % len(movable)]
-            what = byte >> 4
             if what == 15:
                 self.die(worker)
             elif worker.outbox and (worker.dead or what < 6):
@@ -413,12 +667,16 @@ class World:
                 continue
             elif what == 14:
                 self.flush(worker)
-            elif worker.killed and self.can_kill and what & 1:
+            elif worker.doomed and self.can_kill and what & 1:
                 self.die(worker)
             else:
                 self.step(worker)
-                while what > 10 and worker.running is not None and not worker.dead:
+                while what > 10 and worker.running is not None and self._can_go_on(worker):
                     self.step(worker)
+
+    def _can_go_on(self, worker: Worker) -> bool:
+        running = worker.running
+        return running is not None and not (worker.dead or running.waits or running.ends == inf)
 
     def run_out(self, starts_fail: bool = False) -> None:
         """Let everything happen that is under way, with workers that behave from now on.
@@ -427,18 +685,26 @@ class World:
             starts_fail: whether those that are not ready, and all later ones, die at their start.
         """
         for _ in range(_STEPS):
-            moved = False
+            moved = self.scheduler.timed and self.tick(wait=False)
+            next = inf  # when an item ends
             for worker in list(self.workers.values()):
-                if not self.busy(worker):
+                if worker.id not in self.workers or not self._can_move(worker):
                     continue
-                moved = True
+                running = worker.running
                 if worker.outbox:
                     self.deliver(worker)
-                elif (starts_fail and not worker.up) or (worker.killed and self.can_kill):
+                elif (starts_fail and not worker.up) or (worker.doomed and self.can_kill):
                     self.die(worker)
+                elif running is not None and running.ends > self.now:
+                    next = min(next, running.ends)
+                    continue
                 else:
                     self.step(worker)
-            if not moved:
+                moved = True
+            if not moved and next < inf:
+                alarm = self.scheduler.alarm
+                self.pass_time(next if alarm is None else min(next, alarm))
+            elif not moved and not self.tick(wait=True):
                 return
         raise AssertionError("it never comes to an end")
 
@@ -446,12 +712,16 @@ class World:
 
     def tell(self, event: Event) -> list[Command]:
         """Tell the scheduler something, do what it answers, check everything; return the answer."""
+        answer = self._handle(event)
+        self.check()
+        return answer
+
+    def _handle(self, event: Event) -> list[Command]:
         self.log.append(event)
-        answer = self.scheduler.handle(event)
+        answer = self.scheduler.handle(event, self.told)
         for command in answer:
             self.log.append(command)
             self._obey(command)
-        self.check()
         return answer
 
     def _obey(self, command: Command) -> None:
@@ -466,15 +736,13 @@ class World:
                 assert not worker.leaving, "a worker is stopped twice"
                 worker.stopped = True
                 worker.inbox.append(Quit())
-            case KillWorker(number):
-                self._kill(self.workers[number])
-            case LoseItem(id, index):
-                if self._losing:
-                    assert command == self._losing.popleft(), "another item was lost"
+            case KillWorker(number, gently):
+                if gently:
+                    self._ask_to_go(self.workers[number])
                 else:
-                    assert command == self._may_lose, "an item is lost that is not"
-                    self._may_lose = None
-                    self._lose(self.jobs[id], index)
+                    self._kill(self.workers[number])
+            case LoseItem() | RetryItem():
+                self._lose_or_retry(command)
             case ForgetJob(number, id):
                 worker = self.workers[number]
                 assert self.jobs[id].over is None, "the driver knows it no more"
@@ -483,13 +751,51 @@ class World:
                 worker.inbox.append(Forget(self.jobs[id]))
             case FinishJob() | FailJob():
                 self._end(command)
-            case Look() | RetryItem():
-                raise AssertionError("no item takes too long here, and none is tried again")
+            case Look(number, limit):
+                self._look(self.workers[number], limit)
+
+    def _look(self, worker: Worker, limit: float) -> None:
+        assert not worker.leaving, "a worker is looked at that is leaving"
+        assert limit == worker.holds[0].job.timeout
+        since, held = self.look(worker, limit)
+        # The driver answers in the middle of what it was told, and so does this.
+        self._handle(ItemRuns(worker.id, since, held))
+        if held:
+            assert worker.gently, "an item runs for too long, and nobody ends it"
+        else:
+            alarm = self.scheduler.alarm
+            latest = (self.now if since is None else since) + limit
+            assert alarm is not None, "nobody looks at a worker again"
+            assert alarm <= latest, "a worker is looked at again too late"
+
+    def _lose_or_retry(self, command: LoseItem | RetryItem) -> None:
+        job = self.jobs[command.job]
+        item = command.item
+        if self._expected:
+            assert command == self._expected.popleft(), "another item was lost or is tried again"
+        else:
+            assert self._may_lose is not None, "an item is lost that is not"
+            retried = job.retry_lost and job.has_try_left(item)
+            assert command == (RetryItem(job.id, item) if retried else self._may_lose)
+            self._may_lose = None
+            if retried:
+                job.unbegun[item] = job.unbegun.get(item, 0) + 1
+                job.tries[item] = 0
+            else:
+                self._lose(job, item)
+        if isinstance(command, RetryItem):
+            tried = job.retried.get(item, 0)
+            assert item not in job.later
+            job.retried[item] = tried + 1
+            job.begun.discard(item)
+            job.given.add(item)
+            job.later[item] = self.told + job.retries[tried]
+            job.release(self.told)
 
     def _start(self, number: int) -> None:
         assert number not in self.workers
         assert self.start_failures < MAX_START_FAILURES, "no start is tried for ever"
-        self.workers[number] = Worker(number)
+        self.workers[number] = Worker(number, stubborn=number % 2 == 1)
         assert len(self.workers) <= self.limit, "there are too many workers"
 
     def _send(self, command: SendChunk) -> None:
@@ -498,6 +804,7 @@ class World:
         items = range(command.start, command.stop)
         assert worker.ready, "a chunk is sent to a worker that is not ready"
         assert not worker.leaving, "a chunk is sent to a worker that is leaving"
+        assert not worker.worn, "a chunk is sent to a worker that is worn"
         assert job.over is None, "a chunk of a job that is over"
         assert items, "a chunk of nothing"
         assert items.stop <= job.end, "an item is dispatched after a failure before it"
@@ -510,10 +817,24 @@ class World:
         worker.inbox.append(chunk)
         worker.told.add(job.id)
         worker.taken += 1
-        assert len(worker.holds) <= MOST_HELD, "too many chunks for a worker"
+        assert job.later.keys().isdisjoint(items), "an item is tried again before its delay is over"
+        assert len(worker.holds) <= (1 if self.wears else MOST_HELD), "too many chunks for a worker"
         assert self.max_chunks is None or worker.taken <= self.max_chunks
 
+    def _ask_to_go(self, worker: Worker) -> None:
+        assert not worker.leaving, "a worker is asked to go that is leaving"
+        assert worker.held, "a worker is killed gently that may go on"
+        worker.killed = worker.gently = True
+        worker.asked = self.now
+        if not self.can_kill:
+            self.die(worker)  # it is left to itself, and nobody hears of it again
+
     def _kill(self, worker: Worker) -> None:
+        if worker.asked is not None:
+            assert worker.gently, "a worker is killed a third time"
+            assert self.now >= worker.asked + LAST_WORDS, "a worker has no time to speak"
+            worker.gently = False
+            return
         assert not worker.killed, "a worker is killed twice"
         if not self.terminated:
             assert self.can_kill
@@ -582,10 +903,29 @@ class World:
                 assert workers, "work waits, and nobody will come"
         if self.closed and not jobs:
             assert not any(w.idle for w in workers), "an idle worker stays in a closed pool"
+        if self.scheduler.timed:
+            self.check_alarm()
+        else:
+            assert not any(job.timeout or job.later for job in jobs), "the clock is not looked at"
         assert self.scheduler.workers == len(workers)
         assert self.scheduler.busy == bool(jobs or (self.closed and workers))
-        if not any(map(self.busy, workers)):
+        if not any(map(self.busy, workers)) and not any(job.later for job in jobs):
             self.check_quiet()
+
+    def check_alarm(self) -> None:
+        """Check that the scheduler wants to be told of the time when it has to know."""
+        latest = min([due for job in self.open_jobs() for due in job.later.values()], default=inf)
+        for worker in self.workers.values():
+            if worker.gently and worker.asked is not None:
+                # When its time is over it is killed, and nothing more is waited for.
+                latest = min(latest, worker.asked + LAST_WORDS)
+            elif worker.holds and not worker.leaving:
+                limit = worker.holds[0].job.timeout
+                latest = latest if limit is None else min(latest, self.now + limit)
+        if latest < inf:
+            alarm = self.scheduler.alarm
+            assert alarm is not None, "nobody will know that the time has come"
+            assert alarm <= latest, "it will be known too late that the time has come"
 
     def check_quiet(self) -> None:
         """Check what holds when nothing happens any more by itself."""
@@ -597,6 +937,7 @@ class World:
         # A worker that lives keeps no function of a job that is over.
         numbers = {job.id for job in jobs}
         assert all(worker.told <= numbers for worker in self.workers.values())
+        assert self.scheduler.alarm is None, "there is nothing to look at"
         self.check_books()
 
     def check_books(self) -> None:
@@ -610,11 +951,23 @@ class World:
 
     def check_law_of_errors(self, job: Job) -> None:
         """Check the end of a job in a world where no worker died but by an item's own fault."""
-        fatal = () if job.collect else sorted(index for index in job.fates if index < job.size)
         if job.cancelled:
             assert job.over == FailJob(job.id, cancelled=True)
+            return
+        fatal: list[int] = []
+        for item, doom in job.dooms.items():
+            tries = 1 + len(job.retries) if job.may_retry(doom) else 1
+            if item < job.size and (doom.times is None or doom.times >= tries):
+                fatal.append(item)
+        first = None if job.collect else min(fatal, default=None)
+        if job.at_once and job.dooms:
+            # One that falls with another has a try less, and may fail, or be spared, by that.
+            assert isinstance(job.over, FinishJob)
+        elif job.collect:
+            assert job.over == FinishJob(job.id, None)
+            assert job.failed == set(fatal)
         else:
-            assert job.over == FinishJob(job.id, next(iter(fatal), None))
+            assert job.over == FinishJob(job.id, first)
 
 
 def _only_sends(answer: list[Command]) -> bool:
@@ -622,6 +975,6 @@ def _only_sends(answer: list[Command]) -> bool:
     return all(isinstance(command, SendChunk) for command in answer)
 
 
-def fates_of(size: int, marks: Iterable[tuple[int, Fate]]) -> dict[int, Fate]:
+def dooms_of(size: int, marks: Iterable[tuple[int, Doom]]) -> dict[int, Doom]:
     """Return which of `size` items end badly, and how."""
-    return {index % size: fate for index, fate in marks} if size else {}
+    return {index % size: doom for index, doom in marks} if size else {}

@@ -22,11 +22,15 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.property.simulated import DURATIONS, Fate, World, fates_of
+from tests.property.simulated import DURATIONS, Doom, Fate, World, dooms_of
 
-WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "8000"))
+from pmap import pmap
+
+WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "20000"))
 EXAMPLES: Final = int(os.environ.get("PMAP_EXAMPLES", "400"))
 BATCH: Final = 1000  # walks in one test, which has a time limit
+LIMITS: Final = (0.001, 0.5, 3.0)  # seconds that an item may take: below and above DURATIONS
+DELAYS: Final = (0.0, 0.2, 5.0)  # seconds before another try
 LATER: Final = 40  # how far behind the first items of an open job those are that may end badly
 
 # What is done to jobs that are open at the end: their input is ended (None), or they are cancelled,
@@ -34,7 +38,9 @@ LATER: Final = 40  # how far behind the first items of an open job those are tha
 Ending: TypeAlias = bool | None
 
 chunksizes = st.none() | st.integers(1, 7)
-marks = st.lists(st.tuples(st.integers(0, 99), st.sampled_from(Fate)), max_size=4)
+dooms = st.builds(Doom, st.sampled_from(Fate), st.none() | st.integers(1, 3), st.booleans())
+marks = st.lists(st.tuples(st.integers(0, 99), dooms), max_size=4)
+retries = st.lists(st.sampled_from(DELAYS), max_size=2).map(tuple)
 
 
 class SchedulerMachine(RuleBasedStateMachine):
@@ -51,6 +57,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         max_chunks=st.none() | st.integers(1, 3),
         can_kill=st.booleans(),
         starts_fail=st.booleans(),
+        wears=st.booleans(),
         ending=st.none() | st.booleans(),
     )
     def open(
@@ -59,9 +66,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         max_chunks: int | None,
         can_kill: bool,
         starts_fail: bool,
+        wears: bool,
         ending: Ending,
     ) -> None:
-        self.world = World(limit, max_chunks, can_kill)
+        self.world = World(limit, max_chunks, can_kill, wears=wears)
         self.starts_fail = starts_fail
         self.ending = ending
 
@@ -74,6 +82,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         open=st.booleans(),
         at_once=st.booleans(),
         marks=marks,
+        timeout=st.none() | st.sampled_from(LIMITS),
+        retries=retries,
+        retry_lost=st.booleans(),
+        retry_overdue=st.booleans(),
     )
     def submit(
         self,
@@ -83,7 +95,11 @@ class SchedulerMachine(RuleBasedStateMachine):
         stop: bool,
         open: bool,
         at_once: bool,
-        marks: list[tuple[int, Fate]],
+        marks: list[tuple[int, Doom]],
+        timeout: float | None,
+        retries: tuple[float, ...],
+        retry_lost: bool,
+        retry_overdue: bool,
     ) -> None:
         self.world.submit(
             size,
@@ -92,7 +108,11 @@ class SchedulerMachine(RuleBasedStateMachine):
             stop=stop,
             open=open,
             at_once=at_once,
-            fates=fates_of(size + LATER if open else size, marks),
+            dooms=dooms_of(size + LATER if open else size, marks),
+            timeout=timeout,
+            retries=retries,
+            retry_lost=retry_lost,
+            retry_overdue=retry_overdue,
         )
 
     # Also when the job is over, has failed or was not open: then nothing comes of it.
@@ -181,10 +201,16 @@ def test_invented_schedules() -> None:
 def walk(seed: int) -> None:
     """One random life of a pool; the same seed gives the same."""
     rng = random.Random(seed)
-    world = World(rng.randint(1, 5), rng.choice((None, None, 1, 2)), rng.random() < 0.7)
     wild = rng.random() < 0.5  # else nobody dies but by an item, and the outcome is known
+    world = World(
+        rng.randint(1, 5),
+        rng.choice((None, None, 1, 2)),
+        rng.random() < 0.7,
+        wears=rng.random() < 0.2,
+        punctual=not wild,
+    )
     try:
-        for _ in range(rng.randint(1, 12)):
+        for _ in range(rng.randint(1, 8)):
             if rng.random() < 0.5:
                 submit_one(world, rng)
             elif rng.random() < 0.4 and world.jobs:
@@ -215,10 +241,10 @@ def submit_one(world: World, rng: random.Random) -> None:
     size = rng.choice((0, 1, rng.randint(2, 6), rng.randint(0, 40), rng.randint(50, 120)))
     kinds = list(Fate)
     open = rng.random() < 0.3
-    fates = fates_of(
-        size + LATER if open else size,
-        [(rng.randrange(120), rng.choice(kinds)) for _ in range(rng.choice((0, 0, 1, 3)))],
-    )
+    marks: list[tuple[int, Doom]] = []
+    for _ in range(rng.choice((0, 1, 1, 3))):
+        doom = Doom(rng.choice(kinds), rng.choice((None, 1, 2)), rng.random() < 0.8)
+        marks.append((rng.randrange(120), doom))
     world.submit(
         size,
         rng.choice((None, rng.randint(1, 7))),
@@ -226,7 +252,11 @@ def submit_one(world: World, rng: random.Random) -> None:
         stop=rng.random() < 0.6,
         open=open,
         at_once=rng.random() < 0.3,
-        fates=fates,
+        dooms=dooms_of(size + LATER if open else size, marks),
+        timeout=rng.choice((None, *LIMITS)),
+        retries=rng.choice(((), (rng.choice(DELAYS),), (0.0, rng.choice(DELAYS)))),
+        retry_lost=rng.random() < 0.8,
+        retry_overdue=rng.random() < 0.8,
     )
 
 
@@ -253,5 +283,4 @@ def cancel_one(world: World, rng: random.Random) -> None:
 
 @pytest.mark.parametrize("first", range(0, WALKS, BATCH))
 def test_random_walks(first: int) -> None:
-    for seed in range(first, min(first + BATCH, WALKS)):
-        walk(seed)
+    pmap(walk, range(first, min(first + BATCH, WALKS)))  # on every CPU that there is

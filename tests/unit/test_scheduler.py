@@ -20,18 +20,22 @@ from pmap._scheduler import (
     ForgetJob,
     InputArrived,
     InputEnded,
+    ItemRuns,
     ItemsFinished,
     JobCancelled,
     JobSubmitted,
     KillWorker,
+    Look,
     LoseItem,
     Prestart,
     Retire,
+    RetryItem,
     Scheduler,
     SendChunk,
     StartWorker,
     StopWorker,
     Terminate,
+    Tick,
     WorkerGone,
     WorkerReady,
 )
@@ -436,6 +440,16 @@ def test_what_ends_each_worker_before_it_begins_is_not_tried_for_ever() -> None:
     assert any(isinstance(command, (FinishJob, FailJob)) for command in answer)
 
 
+def test_a_chunk_gets_all_its_tries_again_when_it_was_begun() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, submitted(1, 4, 4), WorkerReady(0), WorkerGone(0, begun=0))
+    tell(scheduler, WorkerReady(1), ItemsFinished(1, 2, (), 0.0, last=False))
+    for worker in (1, 2, 3):
+        assert tell(scheduler, WorkerGone(worker, begun=0)) == [StartWorker(worker + 1)]
+        assert tell(scheduler, WorkerReady(worker + 1)) == [SendChunk(worker + 1, 1, 2, 4)]
+    assert tell(scheduler, WorkerGone(4, begun=0)) == [LoseItem(1, 2, 4), FinishJob(1, 2)]
+
+
 # --- failures ----------------------------------------------------------------------------------
 
 
@@ -636,3 +650,31 @@ def test_a_worker_stays_when_a_job_came_after_retire() -> None:
     tell(scheduler, submitted(1, 1), JobCancelled(1), Retire(), submitted(2, 1))
     assert tell(scheduler, done(0)) == [SendChunk(0, 2, 0, 1)]
     assert StopWorker(0) not in tell(scheduler, done(0))
+
+
+# --- time --------------------------------------------------------------------------------------
+
+
+def test_a_kill_for_an_item_before_it_is_no_try_of_a_chunk() -> None:
+    scheduler = pool(1)
+    scheduler.handle(JobSubmitted(1, 3 * MANY, MANY, True, False, timeout=9.0), 1.0)
+    chunks = scheduler.handle(done(0, count=MANY, elapsed=QUICK), 2.0)
+    assert chunks == [SendChunk(0, 1, MANY, 2 * MANY), SendChunk(0, 1, 2 * MANY, 3 * MANY)]
+    assert scheduler.handle(Tick(), 11.0) == [Look(0, 9.0)]
+    assert scheduler.handle(ItemRuns(0, 2.0, True), 11.0) == [KillWorker(0, gently=True)]
+    # It was the last item of its chunk, and it was done after all: the next did not begin.
+    scheduler.handle(ItemsFinished(0, MANY, (), QUICK, last=True), 11.1)
+    for worker in (0, 1, 2):
+        assert scheduler.handle(WorkerGone(worker, begun=0), 11.2) == [StartWorker(worker + 1)]
+        answer = scheduler.handle(WorkerReady(worker + 1), 11.3)
+        assert answer == [SendChunk(worker + 1, 1, 2 * MANY, 3 * MANY)]
+
+
+def test_what_is_decided_is_done_before_anybody_is_looked_at() -> None:
+    # For the answer to a look is taken in at once, and what comes of it is done first.
+    scheduler = pool(2)
+    scheduler.handle(JobSubmitted(1, 1, 1, False, False, timeout=9.0), 1.0)
+    scheduler.handle(JobSubmitted(2, 1, 1, False, False, retries=(7.0,)), 1.0)
+    failed = ItemsFinished(0, 1, (0,), SLOW, last=True, again=frozenset({0}))
+    assert scheduler.handle(failed, 3.0) == [RetryItem(2, 0)]
+    assert scheduler.handle(Tick(), 10.0) == [SendChunk(0, 2, 0, 1), Look(1, 9.0)]
