@@ -37,7 +37,7 @@ MOST_SHARED = 8
 class Context(Protocol):
     """What ``multiprocessing.get_context`` gives, as far as a pool asks it."""
 
-    def get_start_method(self, allow_none: bool = False) -> str | None:
+    def get_start_method(self) -> str | None:
         """Return the name of the start method."""
         ...
 

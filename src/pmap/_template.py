@@ -15,7 +15,7 @@ import os
 import select
 import struct
 
-from ._bare import receive_with_fd, signal, socket
+from ._bare import receive_with_fds, signal, socket
 from ._wire import frame
 
 TYPE_CHECKING = False  # see `_bare`
@@ -62,14 +62,14 @@ def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> 
                 sock.sendall(frame((EXITED, pid, code)))
             if sock not in readable:
                 continue
-            data, fd = receive_with_fd(sock, REQUEST.size)
+            data, fds = receive_with_fds(sock, REQUEST.size)
             if not data:
                 break
             while len(data) < REQUEST.size:
                 data += sock.recv(REQUEST.size - len(data))
             what, number = REQUEST.unpack(data)
-            if what == FORK and fd is not None:
-                report = _fork(sock, number, fd, enter_forked, children, wake_read, wake_write)
+            if what == FORK and fds:
+                report = _fork(sock, number, fds[0], enter_forked, children, wake_read, wake_write)
                 sock.sendall(frame(report))
             elif number in children:
                 _end(number, what)

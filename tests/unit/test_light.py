@@ -20,7 +20,7 @@ import pmap
 # What the door needs of the standard library, and with it whatever these import themselves.
 OF_THE_DOOR: Final = (
     "__future__, collections.abc, contextvars, dataclasses, enum, functools, inspect, itertools, "
-    "marshal, math, operator, os, reprlib, signal, struct, sys, threading, types, typing, "
+    "marshal, math, mmap, operator, os, reprlib, signal, struct, sys, threading, types, typing, "
     "typing_extensions, _collections, _contextvars, _pickle, _signal, _socket, _thread"
 )
 # What a worker needs: C modules, what `_pickle` imports when it is loaded, and `types`, of which a
@@ -80,6 +80,7 @@ OURS_IN_A_WORKER: Final = {
     "pmap._child",
     "pmap._process",
     "pmap._record",
+    "pmap._segment",
     "pmap._wire",
     "pmap._world",
 }

@@ -6,12 +6,13 @@ which items each one holds. What a dead worker had finished is read from its are
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -19,14 +20,27 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import _child, _launch
 from .._arena import Arena
+from .._bare import receive_with_fds, send_with_fds
 from .._errors import how_it_ended
 from .._outcome import Item, restore, unloaded_result, unsent_argument
-from .._wire import FrameReader, all_plain, dumps, encode, frame, frame_of_entries, loads
+from .._segment import MOST, Segment, Shelf
+from .._wire import (
+    Cargo,
+    FrameReader,
+    all_plain,
+    decode,
+    dumps,
+    encode,
+    frame,
+    frame_of_entries,
+)
 from .._work import Work
 from .._world import take_world
 from . import Finished, Gone, Happening, Ready
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from .._wire import Entry, Message
     from .._world import World
 
@@ -40,6 +54,9 @@ _INITIALIZER = Item("initializer", 0, "...")
 _PIECE = 1 << 16
 # Seconds beyond the limit that coroutines get to end by themselves.
 _GRACE = 1.0
+# Segments that a worker holds and we wait for, to use them again.
+_MOST_LENT = 16
+_TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
 
 
 _Polled: TypeAlias = list[tuple[selectors.SelectorKey, int]]
@@ -65,7 +82,11 @@ class _Link:
     handle: _launch.Handle
     arena: Arena | None
     reader: FrameReader = field(default_factory=FrameReader)
-    outbox: deque[memoryview] = field(default_factory=deque[memoryview])
+    # What it did not take yet, and the segments that go along with the first byte of it.
+    outbox: deque[tuple[memoryview, list[Segment]]] = field(
+        default_factory=deque[tuple[memoryview, list[Segment]]]
+    )
+    lent: dict[int, Segment] = field(default_factory=dict[int, Segment])
     chunks: deque[_Sent] = field(default_factory=deque[_Sent])
     told: set[int] = field(default_factory=set[int])
     world: World | None = None
@@ -109,6 +130,9 @@ class ProcessBackend:
         )
         self._world: World | None = None
         self._to_flush: dict[int, _Link] = {}
+        self._shelf = Shelf()
+        self._segments = 0  # the number of the last one that was lent
+        self._lends = False
         self._failed: list[Happening] = []  # workers that could not even be asked for
 
     def pids(self) -> list[int]:
@@ -178,24 +202,26 @@ class ProcessBackend:
 
     def send(self, worker: int, work: Work, start: int, stop: int) -> None:
         link = self._links[worker]
-        message = b""
         if work.number not in link.told:
             link.told.add(work.number)
-            message = self._job_frame(link, work)
+            self._introduce(link, work)
         link.serial += 1
-        entries = self._entries(work, start, stop)
+        cargo = Cargo(lambda buffers: self._lend(link, buffers))
+        entries = self._entries(work, start, stop, cargo)
         link.chunks.append(_Sent(link.serial, work, start, stop - start))
         chunk = _child.CHUNK, work.number, link.serial
         if isinstance(entries, list):
-            message += frame_of_entries(lambda some: (*chunk, some), entries)
+            message = frame_of_entries(lambda some: (*chunk, some), entries)
         else:
-            message += frame((*chunk, entries))
-        self._write(link, message)
+            message = frame((*chunk, entries))
+        self._write(link, message, cargo.segments)
 
-    def _job_frame(self, link: _Link, work: Work) -> bytes:
+    def _introduce(self, link: _Link, work: Work) -> None:
+        """Send a worker the function, and what surrounds it."""
+        assert work.payload is not None
         world = None if work.world == link.world else work.world
         link.world = work.world
-        return frame_of_entries(
+        message = frame_of_entries(
             lambda payload: (
                 _child.JOB,
                 work.number,
@@ -207,10 +233,26 @@ class ProcessBackend:
                 work.call.timeout,
                 world,
             ),
-            [[work.payload]],
+            [work.payload.entry],
         )
+        segment = work.payload.segment
+        self._write(link, message, [] if segment is None else [segment])
 
-    def _entries(self, work: Work, start: int, stop: int) -> list[Entry] | tuple[int, int, int]:
+    def _lend(self, link: _Link, buffers: Sequence[Buffer]) -> Segment | None:
+        """Return a segment that holds `buffers`, and wait for its return."""
+        segment = self._shelf.written(buffers)
+        if segment is not None:
+            self._lends = True
+            self._segments += 1
+            segment.number = self._segments
+            link.lent[segment.number] = segment
+            if len(link.lent) > _MOST_LENT:  # it keeps them: we need not, too
+                del link.lent[next(iter(link.lent))]
+        return segment
+
+    def _entries(
+        self, work: Work, start: int, stop: int, cargo: Cargo
+    ) -> list[Entry] | tuple[int, int, int]:
         items = work.call.items[start:stop]
         if isinstance(items, range):
             return items.start, items.stop, items.step
@@ -219,7 +261,7 @@ class ProcessBackend:
         entries: list[Entry] = []
         for index, item in enumerate(items, start):
             try:
-                entries.append(encode(item))
+                entries.append(encode(item, cargo=cargo))
             except KeyboardInterrupt:
                 raise  # a real Ctrl-C: the caller's
             except BaseException as error:  # whatever the object's own pickling does
@@ -234,10 +276,19 @@ class ProcessBackend:
             message = frame((_child.FORGET, work.number))
             # A worker that holds nothing of it may learn of it with the next message, unless it
             # keeps much memory for it.
-            if any(sent.work is work for sent in link.chunks) or len(work.payload or b"") > _PIECE:
+            if any(sent.work is work for sent in link.chunks) or (
+                work.payload is not None and work.payload.size > _PIECE
+            ):
                 self._write(link, message)
             else:
                 link.later += message
+
+    def rest(self) -> None:
+        if self._lends:
+            self._lends = False
+            self._shelf.clear()
+            for link in self._links.values():
+                link.lent.clear()  # those that come back yet are not waited for
 
     def stop(self, worker: int) -> None:
         link = self._links[worker]
@@ -266,12 +317,12 @@ class ProcessBackend:
         # It cannot be held here: another item may begin in just this moment, and fall with it.
         return link.begun_at, monotonic() - link.begun_at >= limit
 
-    def _write(self, link: _Link, data: bytes) -> None:
+    def _write(self, link: _Link, data: bytes, segments: list[Segment] | None = None) -> None:
         """Send `data` as far as the worker takes it now; keep the rest for when it takes more."""
         if link.later:
             data = link.later + data
             link.later = b""
-        link.outbox.append(memoryview(data))
+        link.outbox.append((memoryview(data), segments or []))
         self._to_flush[link.number] = link
 
     def flush(self) -> None:
@@ -281,21 +332,28 @@ class ProcessBackend:
 
     def _flush(self, link: _Link) -> None:
         outbox = link.outbox
-        if len(outbox) > 1 and sum(map(len, outbox)) < _PIECE:
-            joined = memoryview(b"".join(outbox))  # one system call for many small messages
+        if len(outbox) > 1 and _are_small(outbox):
+            joined = b"".join([data for data, _ in outbox])  # one system call for all
             outbox.clear()
-            outbox.append(joined)
+            outbox.append((memoryview(joined), []))
         try:
             while outbox:
-                sent = link.sock.send(outbox[0])
-                if sent == len(outbox[0]):
+                data, segments = outbox[0]
+                if segments:
+                    sent = send_with_fds(link.sock, data, [segment.fd for segment in segments])
+                else:
+                    sent = link.sock.send(data)
+                if sent == len(data):
                     outbox.popleft()
                 else:
-                    outbox[0] = outbox[0][sent:]
+                    outbox[0] = data[sent:], []
         except BlockingIOError:
             pass
-        except OSError:
-            outbox.clear()  # the worker is gone: reading its socket tells
+        except OSError as error:
+            # ETOOMANYREFS: too many descriptors are under way, and the workers take them soon. Else
+            # the worker is gone: reading its socket tells.
+            if error.errno != _TOO_MANY_REFS:
+                outbox.clear()
         if bool(outbox) != link.blocked and self._selector is not None and not link.ended:
             link.blocked = bool(outbox)
             self._selector.modify(link.sock, _READ | _WRITE if outbox else _READ, link)
@@ -349,16 +407,16 @@ class ProcessBackend:
     def _read(self, link: _Link, to_the_end: bool = False) -> Iterator[Happening]:
         while not link.ended:
             try:
-                data = link.sock.recv(_PIECE)
+                data, fds = receive_with_fds(link.sock, _PIECE, MOST)
             except BlockingIOError:
                 return
             except OSError:
-                data = b""
+                data, fds = b"", None
             if not data:
                 link.ended = True
                 self._unwatch(link.sock)
                 return
-            for message in link.reader.feed(data):
+            for message in link.reader.feed(data, fds):
                 happening = self._take(link, message)
                 if happening is not None:
                     yield happening
@@ -368,7 +426,10 @@ class ProcessBackend:
     def _take(self, link: _Link, message: Message) -> Happening | None:
         what = message[0]
         if what == _child.RESULTS:
-            _, serial, results, last, elapsed, worn = message
+            _, serial, results, last, elapsed, worn, gone = message
+            for number in gone:
+                if number in link.lent:
+                    self._shelf.put(link.lent.pop(number))
             assert link.chunks[0].serial == serial
             return self._finished(link, _unpacked(results), last, elapsed, worn)
         if what == _child.READY:
@@ -545,6 +606,16 @@ def _unpacked(results: list[Entry] | tuple[Literal["q", "d"], bytes]) -> list[En
     return [*memoryview(data).cast(lane)]
 
 
+def _are_small(outbox: deque[tuple[memoryview, list[Segment]]]) -> bool:
+    """Return whether messages are small, and without segments."""
+    size = 0
+    for data, segments in outbox:
+        size += len(data)
+        if segments or size >= _PIECE:
+            return False
+    return True
+
+
 class _Failed(Exception):
     """The entry is no value but a failure."""
 
@@ -554,8 +625,8 @@ class _Failed(Exception):
 
 def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
     """Return the value of an entry that is a list; raises `_Failed` if it stands for a failure."""
-    if len(parts) == 1:
-        return loads(parts[0])
+    if len(parts) in (1, 3):
+        return decode(parts)
     if index in work.unsent:
         raise _Failed(unsent_argument(work.unsent.pop(index), work.item(index)))
     raise _Failed(restore(parts, work.item(index), work.call.timeout))
