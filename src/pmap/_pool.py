@@ -18,6 +18,7 @@ from ._options import Settings, WorkerOptions, cpu_count, merge
 from ._process import inside_item
 from ._result import AsyncResult
 from ._stream import ResultStream
+from ._world import thread_limits
 from .backends import Backend
 from .backends.process import ProcessBackend
 
@@ -500,6 +501,7 @@ def _make(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
             options.initargs,
             options.max_memory_per_child,
             options.kill_over_memory,
+            thread_limits(options.threads_per_worker, max(1, cpu_count() // limit)),
         )
     prefetch = options.max_memory_per_child is None
     return Driver(backend, limit, options.most_tasks, idle_timeout, prefetch)

@@ -35,14 +35,14 @@ from .._wire import (
     frame_of_entries,
 )
 from .._work import Work
-from .._world import take_world
+from .._world import limited, take_world
 from . import Finished, Gone, Happening, Ready
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .._wire import Entry, Message
-    from .._world import World
+    from .._world import Limits, World
 
 __all__ = ["ProcessBackend"]
 
@@ -114,12 +114,15 @@ class ProcessBackend:
         initargs: tuple[object, ...],
         max_memory: int | None = None,
         kill_over_memory: bool = False,
+        limits: Limits = ({}, {}),
     ) -> None:
         self._method = start_method or _launch.default_start_method()
         self._initializer = initializer
         self._initargs = initargs
         self._max_memory = max_memory
         self._kill_over_memory = kill_over_memory
+        self._limits = limits
+        self._worlds: tuple[World, World] | None = None  # the last, and what a worker is told
         self._links: dict[int, _Link] = {}
         self._selector: selectors.BaseSelector | None = None
         self._wakers: tuple[socket.socket, socket.socket] | None = None
@@ -179,7 +182,7 @@ class ProcessBackend:
         initializer = None
         if self._initializer is not None:
             initializer = dumps((self._initializer, self._initargs))
-        self._world = take_world()
+        self._world = self._limited(take_world())
         memory = self._max_memory, self._kill_over_memory
         return frame((_child.SETUP, self._world, list(sys.argv), initializer, *memory))
 
@@ -219,8 +222,10 @@ class ProcessBackend:
     def _introduce(self, link: _Link, work: Work) -> None:
         """Send a worker the function, and what surrounds it."""
         assert work.payload is not None
-        world = None if work.world == link.world else work.world
-        link.world = work.world
+        assert work.world is not None
+        told = self._limited(work.world)
+        world = None if told == link.world else told
+        link.world = told
         message = frame_of_entries(
             lambda payload: (
                 _child.JOB,
@@ -237,6 +242,12 @@ class ProcessBackend:
         )
         segment = work.payload.segment
         self._write(link, message, [] if segment is None else [segment])
+
+    def _limited(self, world: World) -> World:
+        """Return the surroundings with the limits of a worker; the same while they stay."""
+        if self._worlds is None or self._worlds[0] is not world:
+            self._worlds = world, limited(world, self._limits)
+        return self._worlds[1]
 
     def _lend(self, link: _Link, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a segment that holds `buffers`, and wait for its return."""
