@@ -203,6 +203,34 @@ def test_a_forked_worker_has_what_its_parent_has_and_no_more(tmp_path: Path) -> 
     assert not modules & {"asyncio", "cloudpickle", "logging", "multiprocessing", "numpy"}
 
 
+SHIM: Final = """
+import os, sys
+here = os.path.dirname(__file__)
+with open(os.path.join(here, "marks"), "a") as marks:
+    marks.write(f"{os.getpid()}\\n")
+sys.path = [entry for entry in sys.path if entry != here]
+del sys.modules["cloudpickle"]
+import cloudpickle
+"""
+
+
+@pytest.mark.parametrize("first", ["by value", "by name"])
+def test_what_functions_by_value_need_is_loaded_once(first: str, tmp_path: Path) -> None:
+    (tmp_path / "cloudpickle.py").write_text(SHIM)
+    code = f"""
+from pmap import papply
+verb = papply.using(start_method="forkserver", isolate=True)
+if {first == "by name"}:
+    verb(len, "ab")
+def mine(x):
+    return -x
+print(*[verb(mine, n) for n in range(4)])
+"""
+    assert run(code, tmp_path).split() == ["0", "-1", "-2", "-3"]
+    # The caller and the template: workers have it from there.
+    assert len((tmp_path / "marks").read_text().split()) == 2
+
+
 def test_a_worker_loads_pmap_itself_when_an_item_asks_for_it(tmp_path: Path) -> None:
     (tmp_path / "nested.py").write_text(
         "def inner():\n    import pmap\n    return pmap.pmap(abs, [-1, -2]), pmap.__version__\n"
