@@ -235,6 +235,7 @@ class Worker:
         self._max_memory: int | None = None
         self._watch: _MemoryWatch | None = None
         self._own: World | None = None  # the surroundings that an item is to find
+        self._recursion = sys.getrecursionlimit()  # what an item is to have, at least
 
     def run(self) -> None:
         """Serve until the caller is gone or wants no more."""
@@ -275,6 +276,7 @@ class Worker:
                 self._send((BROKEN, capture(error)))
                 return False
             self._own = take_world()  # what it set is there for all items
+            self._recursion = sys.getrecursionlimit()
             _traces.clear()
         if self._max_memory is not None and kill and self._arena is not None:
             self._watch = _MemoryWatch(self._max_memory, self._arena)
@@ -355,6 +357,9 @@ class Worker:
 
     def _run_chunk(self, job: _Job, serial: int, entries: Sequence[Entry]) -> None:
         self._apply(job.world)
+        # An item may have lowered it; a module that raised it, when it was imported, needs it.
+        if sys.getrecursionlimit() < self._recursion:
+            sys.setrecursionlimit(self._recursion)
         begin = perf_counter()
         results: Unsent
         try:
