@@ -36,18 +36,17 @@ def close_ours() -> None:
 def close_and_take() -> None:
     """Put sockets of the item's own where the library's were."""
     close_ours()
-    kept.append([socket.socketpair() for _ in range(8)])
+    kept.append([socket.socketpair() for _ in range(64)])
 
 
-def write_garbage() -> None:
+def write_into_sockets(data: bytes) -> None:
     """Write into every socket that is open, as one who mixes up descriptors does."""
     for fd in range(3, 64):
         try:
-            os.fstat(fd)
             if os.readlink(f"/proc/self/fd/{fd}").startswith("socket:"):
-                os.write(fd, b"\xff" * 200)
+                os.write(fd, data)
         except OSError:
-            continue
+            continue  # it is not open
 
 
 def fork_and_return() -> None:
@@ -233,7 +232,10 @@ ACTS: Final[dict[str, Callable[[], object]]] = {
     "closes all descriptors": close_all,
     "closes our descriptors": close_ours,
     "takes our descriptors": close_and_take,
-    "writes into our socket": write_garbage,
+    "writes text to us": lambda: write_into_sockets(b"GET / HTTP/1.0\r\n\r\n"),
+    "writes one byte to us": lambda: write_into_sockets(b"x"),
+    "writes zeros to us": lambda: write_into_sockets(bytes(64)),
+    "writes a length to us": lambda: write_into_sockets((1 << 40).to_bytes(8, "little")),
     "forks and returns twice": fork_and_return,
     "forks and raises there": fork_and_raise,
     "daemonises itself": daemonise,

@@ -49,6 +49,12 @@ def harmless(name: str) -> Row:
     return Row(name, None, "", "stays")
 
 
+def wrote(what: str) -> Row:
+    """Return the row of what gets between our messages."""
+    # With others in its chunk it could as well be the next one that is lost.
+    return Row(f"writes {what} to us", WorkerLost, "its connection", "is replaced", chunksize=1)
+
+
 ROWS: Final = [
     Row("closes all descriptors", WorkerLost, "", "is replaced", chunksize=1),
     Row("closes our descriptors", WorkerLost, "", "is replaced", chunksize=1),
@@ -75,7 +81,11 @@ ROWS: Final = [
     Row("result exits when pickled", WorkerLost, "exited with code 8", "is replaced"),
     Row("result leaves when pickled", MaybeEncodingError, "SystemExit", "stays"),
     Row("error without a text", OddText, "", "stays"),
-    Row("takes our descriptors", WorkerLost, "", "is replaced", chunksize=1),
+    Row("takes our descriptors", WorkerLost, "its connection", "is replaced", chunksize=1),
+    wrote("text"),
+    wrote("one byte"),
+    wrote("zeros"),
+    wrote("a length"),
 ]
 
 

@@ -21,7 +21,16 @@ from .. import _child, _launch
 from .._arena import Arena
 from .._errors import how_it_ended
 from .._outcome import Item, restore, unloaded_result, unsent_argument
-from .._wire import FrameReader, all_plain, dumps, encode, frame, frame_of_entries, loads
+from .._wire import (
+    FrameReader,
+    NotAMessage,
+    all_plain,
+    dumps,
+    encode,
+    frame,
+    frame_of_entries,
+    loads,
+)
 from .._work import Work
 from .._world import take_world
 from . import Finished, Gone, Happening, Ready
@@ -78,6 +87,7 @@ class _Link:
     ready: bool = False
     stopping: bool = False
     broken: Exception | None = None
+    why: str = ""  # why it is of no use any more, though it lived
 
 
 class ProcessBackend:
@@ -355,15 +365,25 @@ class ProcessBackend:
             except OSError:
                 data = b""
             if not data:
-                link.ended = True
-                self._unwatch(link.sock)
+                if _launch.is_alive(link.handle.pid):
+                    link.why = "it lost its connection: something in it closed descriptors"
+                self._hang_up(link)
                 return
-            for message in link.reader.feed(data):
-                happening = self._take(link, message)
-                if happening is not None:
-                    yield happening
+            try:
+                for message in link.reader.feed(data):
+                    happening = self._take(link, message)
+                    if happening is not None:
+                        yield happening
+            except NotAMessage:
+                link.why = "something in it wrote into its connection"
+                self._hang_up(link)
+                return
             if len(data) < _PIECE and not to_the_end:
                 return  # more, or the end, shows at the next poll: one system call saved
+
+    def _hang_up(self, link: _Link) -> None:
+        link.ended = True
+        self._unwatch(link.sock)
 
     def _take(self, link: _Link, message: Message) -> Happening | None:
         what = message[0]
@@ -406,7 +426,7 @@ class ProcessBackend:
             yield self._finished(link, salvaged, False, 0.0)
         del self._links[link.number]
         self._to_flush.pop(link.number, None)
-        reason = link.handle.failure
+        reason = link.handle.failure or link.why
         if link.broken is not None:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
         if not reason and not link.ready:
