@@ -71,6 +71,8 @@ __all__ = [
     "main",
 ]
 
+_exit = os._exit  # whatever an item makes of it: a fork must not come back to the caller's code
+
 _LOOK = 0.02  # seconds between two looks at the memory of a process that runs an item
 _LAST_WORDS = 0.5  # seconds to say where it was
 
@@ -295,7 +297,7 @@ class Worker:
         What returns from an item in a process that the item forked is no worker: it ends here.
         """
         if _FORKED in _traces:
-            os._exit(0)
+            _exit(0)
         if self._own is not None:
             apply_world(self._own)
         _traces.clear()
@@ -721,6 +723,6 @@ def _leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except Exception:
+        except BaseException:  # of a stream of an item's own: it must not lead out of here
             pass  # closed, or None: nothing to save
-    os._exit(code)
+    _exit(code)

@@ -39,6 +39,7 @@ from ._errors import (
     TransportError,
     WorkerLost,
     WorkerStartError,
+    is_ctrl_c,
 )
 from ._flow import Flow
 from ._input import Window
@@ -266,9 +267,9 @@ class Driver:
         if self.backend.can_kill:  # that is: other processes
             try:
                 job.work.pack()
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:  # whatever the function's own pickling does
+                if is_ctrl_c(error):
+                    raise
                 job.error = _unsent_function(job.work, error)
                 job.settle()
         return not job.over

@@ -9,7 +9,6 @@ import resource
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -17,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Final, Never
 
-from tests.helpers import PATIENCE, Loading, mark, quietly
+from tests.helpers import PATIENCE, Loading, quietly
 
 SLEEPER: Final = [sys.executable, "-S", "-c", f"import time; time.sleep({4 * PATIENCE})"]
 kept: Final[list[object]] = []  # what is to outlive its item
@@ -142,6 +141,27 @@ def replace_stdout() -> None:
     sys.stdout = sys.stderr = Hostile()  # as careless code does
 
 
+class Endless:
+    """A stream whose flush never comes back."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        time.sleep(4 * PATIENCE)
+
+
+def endless_stdout() -> None:
+    """Put something in the place of what Python prints to that holds up the end."""
+    sys.stdout = Endless()
+
+
+def no_exit() -> None:
+    """Take away what ends the process."""
+    os._exit = lambda status: None  # type: ignore[assignment,return-value]
+    sys.exit = lambda status=None: None  # type: ignore[assignment,return-value]
+
+
 def change_pickle() -> None:
     """Take away what the library sends with."""
     for name in ("dumps", "loads", "dump", "load", "Pickler", "Unpickler"):
@@ -222,12 +242,6 @@ def odd_text() -> Never:
     raise OddText
 
 
-def leave_a_child_and_die(folder: str) -> Never:
-    """Leave a process behind, and die."""
-    mark(folder, subprocess.Popen(SLEEPER).pid)
-    os._exit(9)
-
-
 ACTS: Final[dict[str, Callable[[], object]]] = {
     "closes all descriptors": close_all,
     "closes our descriptors": close_ours,
@@ -249,6 +263,8 @@ ACTS: Final[dict[str, Callable[[], object]]] = {
     "leaves threads": leave_threads,
     "closes stdout": close_stdout,
     "replaces stdout": replace_stdout,
+    "blocks stdout": endless_stdout,
+    "takes os._exit away": no_exit,
     "changes pickle": change_pickle,
     "changes the rest": change_the_rest,
     "deletes the temporary directory": delete_the_temporary_directory,

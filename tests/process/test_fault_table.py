@@ -5,19 +5,23 @@ a worker, the next ones meet. An item that does harm loses itself at worst; the 
 results, and so has the next call. Ways for an item to *end* are in test_crash_table.
 """
 
+import os
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from traceback import format_exception
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
-from tests.helpers import START_METHODS, MaybeEncodingError, square
-from tests.process.fault_items import OddText, act_at
+from tests.helpers import PATIENCE, START_METHODS, MaybeEncodingError, mark, marks, square, until
+from tests.process.fault_items import SLEEPER, OddText, act_at, interrupt
+from tests.process.test_scripts import lives
 
-from pmap import Failure, Pool, TaskTimeout, WorkerLost, pmap
+from pmap import Failure, InterruptedPoolError, Pool, TaskTimeout, TransportError, WorkerLost, pmap
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
@@ -27,6 +31,9 @@ pytestmark = pytest.mark.timeout(60)
 ITEMS: Final = 8
 BAD: Final = 2  # with others before it and behind it in its chunk
 LIMIT: Final = 0.3  # seconds that an item may run which would run for ever
+
+
+SQUARES: Final = [x * x for x in range(ITEMS)]
 
 
 @dataclass(frozen=True)
@@ -147,3 +154,118 @@ def test_the_recursion_limit_is_put_back() -> None:
         before = pool.map(recursion_limit, range(2))
         assert pool.map(partial(act_at, "lowers the recursion limit", 0), range(1)) == [0]
         assert pool.map(recursion_limit, range(2)) == before
+
+
+@pytest.mark.parametrize("name", ["replaces stdout", "takes os._exit away"])
+def test_a_worker_ends_whatever_it_has_for_streams(start_method: "StartMethod", name: str) -> None:
+    with new_pool(start_method) as pool:
+        assert pool.map(partial(act_at, name, BAD), range(ITEMS)) == SQUARES
+        pids = pids_of(pool)
+        pool.close()
+        pool.join()
+        assert not any(map(lives, pids))
+
+
+def test_a_worker_that_cannot_print_its_last_words_can_be_terminated() -> None:
+    with new_pool(None) as pool:
+        assert pool.map(partial(act_at, "blocks stdout", BAD), range(ITEMS)) == SQUARES
+        pids = pids_of(pool)
+        pool.close()
+        pool.terminate()
+        pool.join()
+        assert not any(map(lives, pids))
+
+
+def leave_a_child_and_die(folder: str, x: int) -> int:
+    """Square, but at one item leave a process behind and die."""
+    if x == BAD:
+        mark(folder, subprocess.Popen(SLEEPER).pid)
+        os._exit(9)
+    return x * x
+
+
+def test_what_an_item_started_goes_with_its_worker(pool: Pool, tmp_path: Path) -> None:
+    answers = pmap.using(pool=pool).collecting(
+        partial(leave_a_child_and_die, str(tmp_path)), range(ITEMS)
+    )
+    assert isinstance(answers.pop(BAD), Failure)
+    assert answers == [x * x for x in range(ITEMS) if x != BAD]
+    (pid,) = map(int, marks(tmp_path))
+    until(lambda: not lives(pid), "the end of the child")
+
+
+def leave_a_child(folder: str, x: int) -> int:
+    """Leave a process behind."""
+    mark(folder, subprocess.Popen(SLEEPER).pid)
+    return x
+
+
+@pytest.mark.parametrize("end", [Pool.close, Pool.terminate], ids=["close", "terminate"])
+def test_what_items_started_goes_with_the_pool(
+    start_method: "StartMethod", end: Callable[[Pool], None], tmp_path: Path
+) -> None:
+    with new_pool(start_method) as pool:
+        assert pool.map(partial(leave_a_child, str(tmp_path)), range(2)) == [0, 1]
+        end(pool)
+        pool.join()
+    children = [int(pid) for pid in marks(tmp_path)]
+    assert len(children) == 2
+    until(lambda: not any(map(lives, children)), "the end of the children")
+
+
+def surroundings(folder: str, x: int) -> tuple[str, str | None, bool]:
+    """Return what there is of the current directory, the environment and sys.path; change them."""
+    found = os.getcwd(), os.environ.get("PMAP_TEST"), folder in sys.path
+    os.chdir(folder)
+    os.environ["PMAP_TEST"] = str(x)
+    sys.path.append(folder)
+    return found
+
+
+def test_the_next_item_has_its_own_surroundings(pool: Pool, tmp_path: Path) -> None:
+    found = pool.map(partial(surroundings, str(tmp_path)), range(ITEMS), chunksize=4)
+    assert found == [(os.getcwd(), None, False)] * ITEMS
+
+
+def test_a_false_ctrl_c_where_a_result_is_loaded(pool: Pool) -> None:
+    # In the background thread it is known to be none.
+    later = pmap.using(pool=pool).collecting.async_(
+        partial(act_at, "result interrupts when loaded", BAD), range(ITEMS), chunksize=4
+    )
+    answers = later.get(PATIENCE)
+    failure = answers.pop(BAD)
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, TransportError)
+    assert "not a real one" in str(failure.error)
+    assert answers == [x * x for x in range(ITEMS) if x != BAD]
+    check_works(pool)
+
+
+def test_a_false_ctrl_c_in_the_main_thread(start_method: "StartMethod") -> None:
+    with new_pool(start_method) as pool:
+        with pytest.raises((KeyboardInterrupt, InterruptedPoolError)):
+            pool.map(partial(act_at, "result interrupts when loaded", BAD), range(ITEMS))
+        check_works(pool)
+
+
+def interrupt_back(_: list[object]) -> None:
+    """Raise a KeyboardInterrupt where results are told of."""
+    interrupt()
+
+
+def test_a_false_ctrl_c_in_a_callback(pool: Pool, caplog: pytest.LogCaptureFixture) -> None:
+    later = pool.map_async(square, range(ITEMS), callback=interrupt_back)
+    assert later.get(PATIENCE) == SQUARES
+    check_works(pool)
+    assert "not a real one" in caplog.text
+
+
+def test_the_template_is_killed_by_an_item() -> None:
+    with new_pool("forkserver") as pool:
+        check_works(pool)
+        answers = pmap.using(pool=pool).collecting(
+            partial(act_at, "kills its parent", BAD), range(ITEMS), chunksize=1
+        )
+        others = [answer for index, answer in enumerate(answers) if index != BAD]
+        assert others == [x * x for x in range(ITEMS) if x != BAD]
+        check_works(pool)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import _child, _launch
 from .._arena import Arena
-from .._errors import how_it_ended
+from .._errors import how_it_ended, is_ctrl_c
 from .._outcome import Item, restore, unloaded_result, unsent_argument
 from .._wire import (
     FrameReader,
@@ -230,9 +230,9 @@ class ProcessBackend:
         for index, item in enumerate(items, start):
             try:
                 entries.append(encode(item))
-            except KeyboardInterrupt:
-                raise  # a real Ctrl-C: the caller's
             except BaseException as error:  # whatever the object's own pickling does
+                if is_ctrl_c(error):
+                    raise
                 work.unsent[index] = error
                 entries.append([])
         return entries
@@ -597,11 +597,11 @@ def _open_entries(
             index = start + offset
             try:
                 value = _open_entry(work, index, parts)
-            except KeyboardInterrupt:
-                raise  # a real Ctrl-C: the caller's
             except _Failed as failed:
                 failures[offset] = failed.error
             except BaseException as error:  # whatever the object's own unpickling does
+                if is_ctrl_c(error):
+                    raise
                 failures[offset] = unloaded_result(error, work.item(index))
         values.append(value)
     return values, failures
