@@ -5,9 +5,12 @@ a worker, the next ones meet. An item that does harm loses itself at worst; the 
 results, and so has the next call. Ways for an item to *end* are in test_crash_table.
 """
 
+import gc
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -17,11 +20,29 @@ from traceback import format_exception
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
-from tests.helpers import PATIENCE, START_METHODS, MaybeEncodingError, mark, marks, square, until
+from tests.helpers import (
+    PATIENCE,
+    START_METHODS,
+    MaybeEncodingError,
+    mark,
+    marks,
+    square,
+    until,
+    wait_and_square,
+)
 from tests.process.fault_items import SLEEPER, OddText, act_at, interrupt
 from tests.process.test_scripts import lives
 
-from pmap import Failure, InterruptedPoolError, Pool, TaskTimeout, TransportError, WorkerLost, pmap
+from pmap import (
+    CancelledError,
+    Failure,
+    InterruptedPoolError,
+    Pool,
+    TaskTimeout,
+    TransportError,
+    WorkerLost,
+    pmap,
+)
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
@@ -84,7 +105,6 @@ ROWS: Final = [
     Row("leaves its session", PermissionError, "not permitted", "stays"),
     Row("leaves its group", PermissionError, "not permitted", "stays"),
     Row("sets a timer", WorkerLost, "SIGALRM", "is replaced"),
-    harmless("leaves no descriptors"),
     Row("result exits when pickled", WorkerLost, "exited with code 8", "is replaced"),
     Row("result leaves when pickled", MaybeEncodingError, "SystemExit", "stays"),
     Row("error without a text", OddText, "", "stays"),
@@ -147,6 +167,13 @@ def test_costs_itself_at_most(pool: Pool, row: Row) -> None:
 def recursion_limit(_: int) -> int:
     """Return how deep an item may recurse."""
     return sys.getrecursionlimit()
+
+
+def test_no_descriptors_left_to_open() -> None:
+    # Not for all rows: the ones behind it open descriptors.
+    with new_pool(None) as pool:
+        assert pool.map(partial(act_at, "leaves no descriptors", BAD), range(ITEMS)) == SQUARES
+        check_works(pool)
 
 
 def test_the_recursion_limit_is_put_back() -> None:
@@ -258,6 +285,96 @@ def test_a_false_ctrl_c_in_a_callback(pool: Pool, caplog: pytest.LogCaptureFixtu
     assert later.get(PATIENCE) == SQUARES
     check_works(pool)
     assert "not a real one" in caplog.text
+
+
+def megabytes(folder: str, x: int) -> bytes:
+    """Return much, over and over."""
+    mark(folder, x)
+    return bytes(8_000_000)
+
+
+def test_terminated_while_much_is_under_way(start_method: "StartMethod", tmp_path: Path) -> None:
+    with new_pool(start_method) as pool:
+        later = pool.map_async(partial(megabytes, str(tmp_path)), range(40), chunksize=1)
+        until(lambda: len(marks(tmp_path)) > 2, "a result")
+        pids = pids_of(pool)
+        pool.terminate()
+        pool.terminate()
+        with pytest.raises(CancelledError):
+            later.get(PATIENCE)
+        assert not any(map(lives, pids))
+
+
+def wait_for_ever(folder: str, x: int) -> int:
+    """Begin, and do not end."""
+    mark(folder, x)
+    time.sleep(4 * PATIENCE)
+    return x
+
+
+def test_left_by_an_error_while_items_run(start_method: "StartMethod", tmp_path: Path) -> None:
+    pids: set[int] = set()
+
+    def leave() -> None:
+        with new_pool(start_method) as pool:
+            pool.map_async(partial(wait_for_ever, str(tmp_path)), range(4), chunksize=1)
+            until(lambda: len(marks(tmp_path)) == 2, "two items' beginning")
+            pids.update(pids_of(pool))
+            raise LookupError("the caller's own")
+
+    with pytest.raises(LookupError, match="the caller's own"):
+        leave()
+    assert len(pids) == 2
+    assert not any(map(lives, pids))
+
+
+def test_terminated_from_many_threads(start_method: "StartMethod", tmp_path: Path) -> None:
+    pool = new_pool(start_method)
+    later = pool.map_async(partial(wait_for_ever, str(tmp_path)), range(4), chunksize=1)
+    until(lambda: len(marks(tmp_path)) == 2, "two items' beginning")
+    pids = pids_of(pool)
+    threads = [threading.Thread(target=end) for end in [pool.close, pool.terminate] * 3]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads)
+    pool.join()
+    with pytest.raises(CancelledError):
+        later.get(PATIENCE)
+    assert not any(map(lives, pids))
+
+
+def drop(pools: list[Pool]) -> None:
+    """Forget the last reference to a pool."""
+    pools.clear()
+    gc.collect()
+
+
+def test_a_pool_that_is_dropped(start_method: "StartMethod") -> None:
+    pools = [new_pool(start_method)]
+    check_works(pools[0])
+    pids = pids_of(pools[0])
+    with pytest.warns(ResourceWarning, match="unclosed running pmap pool"):
+        drop(pools)
+    until(lambda: not any(map(lives, pids)), "the end of its workers")
+
+
+def test_a_pool_that_is_dropped_at_work_ends_it_first(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    pools = [new_pool(start_method)]
+    go = tmp_path / "go"
+    later = pools[0].map_async(
+        partial(wait_and_square, str(tmp_path), str(go)), range(4), chunksize=1
+    )
+    until(lambda: len(marks(tmp_path)) == 2, "two items' beginning")
+    pids = pids_of(pools[0])
+    with pytest.warns(ResourceWarning, match="unclosed running pmap pool"):
+        drop(pools)
+    go.touch()
+    assert later.get(PATIENCE) == [x * x for x in range(4)]
+    until(lambda: not any(map(lives, pids)), "the end of its workers")
 
 
 def test_the_template_is_killed_by_an_item() -> None:
