@@ -75,6 +75,7 @@ _exit = os._exit  # whatever an item makes of it: a fork must not come back to t
 
 _LOOK = 0.02  # seconds between two looks at the memory of a process that runs an item
 _LAST_WORDS = 0.5  # seconds to say where it was
+_LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printed
 
 _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
 
@@ -720,7 +721,13 @@ def _ignore(signum: int, stack: FrameType | None) -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
+    for stream, own in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
+        if stream is not own and hasattr(signal, "alarm"):
+            # The flush of an item's own stream may never return, and whoever waits for this process
+            # to go would wait for ever. The process's own streams wait for their reader.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+            signal.alarm(_LAST_FLUSH)
         try:
             stream.flush()
         except BaseException:  # of a stream of an item's own: it must not lead out of here

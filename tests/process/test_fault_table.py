@@ -193,6 +193,11 @@ def test_a_worker_ends_whatever_it_has_for_streams(start_method: "StartMethod", 
         assert not any(map(lives, pids))
 
 
+def test_a_worker_whose_stream_never_takes_its_last_words_holds_nobody_up() -> None:
+    verb = pmap.using(processes=1, max_tasks_per_child=1)
+    assert verb(partial(act_at, "blocks stdout", 1), range(3), chunksize=1) == [0, 1, 4]
+
+
 def test_a_worker_that_cannot_print_its_last_words_can_be_terminated() -> None:
     with new_pool(None) as pool:
         assert pool.map(partial(act_at, "blocks stdout", BAD), range(ITEMS)) == SQUARES
