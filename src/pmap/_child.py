@@ -83,8 +83,11 @@ __all__ = [
     "main",
 ]
 
+_exit = os._exit  # whatever an item makes of it: a fork must not come back to the caller's code
+
 _LOOK = 0.02  # seconds between two looks at the memory of a process that runs an item
 _LAST_WORDS = 0.5  # seconds to say where it was
+_LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printed
 
 _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
 
@@ -248,6 +251,7 @@ class Worker:
         self._max_memory: int | None = None
         self._watch: _MemoryWatch | None = None
         self._own: World | None = None  # the surroundings that an item is to find
+        self._recursion = sys.getrecursionlimit()  # what an item is to have, at least
 
     def run(self) -> None:
         """Serve until the caller is gone or wants no more."""
@@ -289,6 +293,7 @@ class Worker:
                 self._send((BROKEN, capture(error)))
                 return False
             self._own = take_world()  # what it set is there for all items
+            self._recursion = sys.getrecursionlimit()
             _traces.clear()
         if self._max_memory is not None and kill and self._arena is not None:
             self._watch = _MemoryWatch(self._max_memory, self._arena)
@@ -307,7 +312,7 @@ class Worker:
         What returns from an item in a process that the item forked is no worker: it ends here.
         """
         if _FORKED in _traces:
-            os._exit(0)
+            _exit(0)
         if self._own is not None:
             apply_world(self._own)
         _traces.clear()
@@ -371,6 +376,9 @@ class Worker:
 
     def _run_chunk(self, job: _Job, serial: int, entries: Sequence[Entry]) -> None:
         self._apply(job.world)
+        # An item may have lowered it; a module that raised it, when it was imported, needs it.
+        if sys.getrecursionlimit() < self._recursion:
+            sys.setrecursionlimit(self._recursion)
         begin = perf_counter()
         results: Unsent
         try:
@@ -751,9 +759,15 @@ def _ignore(signum: int, stack: FrameType | None) -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
+    for stream, own in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
+        if stream is not own and hasattr(signal, "alarm"):
+            # The flush of an item's own stream may never return, and whoever waits for this process
+            # to go would wait for ever. The process's own streams wait for their reader.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+            signal.alarm(_LAST_FLUSH)
         try:
             stream.flush()
-        except Exception:
+        except BaseException:  # of a stream of an item's own: it must not lead out of here
             pass  # closed, or None: nothing to save
-    os._exit(code)
+    _exit(code)

@@ -39,6 +39,7 @@ from ._errors import (
     TransportError,
     WorkerLost,
     WorkerStartError,
+    is_ctrl_c,
 )
 from ._flow import Flow
 from ._input import Window
@@ -269,9 +270,9 @@ class Driver:
                 job.work.pack(self._payload)
                 if job.work.payload is not None and job.work.payload.segment is not None:
                     self._payload = job.work.payload
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:  # whatever the function's own pickling does
+                if is_ctrl_c(error):
+                    raise
                 job.error = _unsent_function(job.work, error)
                 job.settle()
         return not job.over

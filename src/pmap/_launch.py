@@ -33,6 +33,7 @@ __all__ = [
     "Lifeline",
     "Template",
     "default_start_method",
+    "is_alive",
     "refused",
     "send_arena",
     "socketpair",
@@ -45,6 +46,7 @@ _CODE = (
     "sys.modules['pmap'] = p; from pmap._child import main; "
     "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
+_EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
 _PACKAGE = os.path.dirname(os.path.abspath(_child.__file__))
 
 
@@ -208,6 +210,16 @@ def _pidfd(pid: int) -> int | None:
         return os.pidfd_open(pid)
     except OSError:
         return None
+
+
+def is_alive(pid: int | None) -> bool:
+    """Return whether a process is known to live and not to be ending; only Linux tells."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            flags = int(stat.read().rpartition(b")")[2].split()[6])
+    except (OSError, IndexError, ValueError):
+        return False
+    return not flags & _EXITING
 
 
 def _no_core(pid: int) -> None:

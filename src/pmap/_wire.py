@@ -48,6 +48,7 @@ __all__ = [
     "PLAIN",
     "Cargo",
     "FrameReader",
+    "NotAMessage",
     "all_plain",
     "decode",
     "dumps",
@@ -70,6 +71,10 @@ _LONGEST_PLAIN_TUPLE = 16  # longer ones gain little over pickle, and the test w
 _PROTOCOL = 5
 _LENGTH = struct.Struct("<Q")
 _BLOBS = 1 << 63  # in the length: behind it stand how many blobs there are, and their lengths
+# In each length, so that what something else wrote into the socket is not waited for as if it were
+# a message, for as long as its bytes happen to say.
+_MARK = 0x706D << 48
+_SIZE = (1 << 48) - 1
 _MAIN = b"__main__"
 
 loads = _bare.loads
@@ -238,7 +243,7 @@ def _sieve(large: list[Buffer]) -> Callable[[PickleBuffer], bool]:
 def frame(message: Message) -> bytes:
     """Return the bytes that carry `message`; raises ValueError where something is too large."""
     body = marshal.dumps(message)
-    return _LENGTH.pack(len(body)) + body
+    return _LENGTH.pack(len(body) | _MARK) + body
 
 
 def frame_of_entries(
@@ -256,7 +261,7 @@ def frame_of_entries(
     except ValueError:
         blobs: list[bytes] = []
         body = marshal.dumps(make([_apart(entry, blobs, by_value) for entry in entries]))
-        sizes = [len(body) | _BLOBS, len(blobs), *map(len, blobs)]
+        sizes = [len(body) | _MARK | _BLOBS, len(blobs), *map(len, blobs)]
         return b"".join([*map(_LENGTH.pack, sizes), body, *blobs])
 
 
@@ -282,6 +287,10 @@ def _is_list(value: object) -> bool:
     return type(value) is list
 
 
+class NotAMessage(Exception):
+    """What came was not written by `frame`, or not it alone."""
+
+
 class FrameReader:
     """Turns the bytes of a stream, in whatever pieces they come, into messages."""
 
@@ -292,7 +301,7 @@ class FrameReader:
         self.gone: list[int] = []
 
     def feed(self, data: bytes, fds: list[int] | None = None) -> Iterator[Message]:
-        """Yield the messages that `data` completes.
+        """Yield the messages that `data` completes; raises NotAMessage.
 
         Args:
             data: the next bytes.
@@ -306,11 +315,13 @@ class FrameReader:
         start = 0
         head = _LENGTH.size
         while len(buffer) - start >= head:
-            (size,) = _LENGTH.unpack_from(buffer, start)
-            if size & _BLOBS:
+            (word,) = _LENGTH.unpack_from(buffer, start)
+            if (word | _BLOBS) & ~_SIZE != _MARK | _BLOBS:
+                raise NotAMessage
+            if word & _BLOBS:
                 end, message = self._with_blobs(start)
             else:
-                end, message = start + head + size, None
+                end, message = start + head + (word & _SIZE), None
                 if len(buffer) >= end:
                     message = self._loaded(start + head, end)
             if message is None:
@@ -347,7 +358,7 @@ class FrameReader:
         at = start + (2 + count) * head
         if len(buffer) < at:
             return 0, None
-        size = _LENGTH.unpack_from(buffer, start)[0] & ~_BLOBS
+        size = _LENGTH.unpack_from(buffer, start)[0] & _SIZE
         sizes = [_LENGTH.unpack_from(buffer, start + (2 + n) * head)[0] for n in range(count)]
         end = at + size + sum(sizes)
         if len(buffer) < end:

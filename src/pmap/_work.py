@@ -5,6 +5,7 @@ from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ._call import Call, Kind, name_of, short_repr
+from ._errors import is_ctrl_c
 from ._outcome import Item
 from ._segment import Segment, written
 from ._wire import dumps, sizes_of, split
@@ -77,10 +78,9 @@ class Work:
         for pair in self.context.items():
             try:
                 self.variables.append(dumps(pair))
-            except KeyboardInterrupt:
-                raise
-            except BaseException:  # a variable that cannot travel is not set in the worker
-                continue
+            except BaseException as error:  # a variable that cannot travel is not set in the worker
+                if is_ctrl_c(error):
+                    raise
 
     def item(self, index: int) -> Item:
         """Return what a message says of the item at `index`."""

@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from .. import _child, _launch
 from .._arena import Arena
 from .._bare import receive_with_fds, send_with_fds
-from .._errors import how_it_ended
+from .._errors import how_it_ended, is_ctrl_c
 from .._outcome import Item, restore, unloaded_result, unsent_argument
 from .._segment import MOST, Segment, Shelf
 from .._wire import (
     Cargo,
     FrameReader,
+    NotAMessage,
     all_plain,
     decode,
     dumps,
@@ -99,6 +100,7 @@ class _Link:
     ready: bool = False
     stopping: bool = False
     broken: Exception | None = None
+    why: str = ""  # why it is of no use any more, though it lived
 
 
 class ProcessBackend:
@@ -273,9 +275,9 @@ class ProcessBackend:
         for index, item in enumerate(items, start):
             try:
                 entries.append(encode(item, cargo=cargo))
-            except KeyboardInterrupt:
-                raise  # a real Ctrl-C: the caller's
             except BaseException as error:  # whatever the object's own pickling does
+                if is_ctrl_c(error):
+                    raise
                 work.unsent[index] = error
                 entries.append([])
         return entries
@@ -424,15 +426,25 @@ class ProcessBackend:
             except OSError:
                 data, fds = b"", None
             if not data:
-                link.ended = True
-                self._unwatch(link.sock)
+                if _launch.is_alive(link.handle.pid):
+                    link.why = "it lost its connection: something in it closed descriptors"
+                self._hang_up(link)
                 return
-            for message in link.reader.feed(data, fds):
-                happening = self._take(link, message)
-                if happening is not None:
-                    yield happening
+            try:
+                for message in link.reader.feed(data, fds):
+                    happening = self._take(link, message)
+                    if happening is not None:
+                        yield happening
+            except NotAMessage:
+                link.why = "something in it wrote into its connection"
+                self._hang_up(link)
+                return
             if len(data) < _PIECE and not to_the_end:
                 return  # more, or the end, shows at the next poll: one system call saved
+
+    def _hang_up(self, link: _Link) -> None:
+        link.ended = True
+        self._unwatch(link.sock)
 
     def _take(self, link: _Link, message: Message) -> Happening | None:
         what = message[0]
@@ -478,7 +490,7 @@ class ProcessBackend:
             yield self._finished(link, salvaged, False, 0.0)
         del self._links[link.number]
         self._to_flush.pop(link.number, None)
-        reason = link.handle.failure
+        reason = link.handle.failure or link.why
         if link.broken is not None:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
         if not reason and not link.ready:
@@ -659,11 +671,11 @@ def _open_entries(
             index = start + offset
             try:
                 value = _open_entry(work, index, parts)
-            except KeyboardInterrupt:
-                raise  # a real Ctrl-C: the caller's
             except _Failed as failed:
                 failures[offset] = failed.error
             except BaseException as error:  # whatever the object's own unpickling does
+                if is_ctrl_c(error):
+                    raise
                 failures[offset] = unloaded_result(error, work.item(index))
         values.append(value)
     return values, failures
