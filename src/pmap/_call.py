@@ -223,7 +223,7 @@ def _iterable(verb: str, number: int, given: object, name: str = "") -> Iterable
 def _fixed(xs: Iterable[object]) -> Sequence[object]:
     # Exact types: a subclass may iterate differently. A list may change while the call runs.
     kind = type(xs)
-    return xs if isinstance(xs, tuple | range) and kind in (tuple, range) else list(xs)
+    return xs if isinstance(xs, tuple | range) and kind in (tuple, range) else [*iter(xs)]
 
 
 def _row(row: object) -> object:

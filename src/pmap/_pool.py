@@ -339,10 +339,11 @@ class Pool:
         # Not terminate: results that somebody still holds come, and nobody is kept waiting here.
         driver = getattr(self, "_driver", None)
         if driver is not None and not driver.closed:
+            shown = repr(self)
+            driver.close()  # first: where warnings are errors, nothing comes behind it
             warnings.warn(
-                f"unclosed running pmap pool {self!r}", ResourceWarning, stacklevel=2, source=self
+                f"unclosed running pmap pool {shown}", ResourceWarning, stacklevel=2, source=self
             )
-            driver.close()
 
     def __reduce__(self) -> str:
         raise NotImplementedError(
