@@ -14,9 +14,11 @@ The arena begins with `_WORDS` 64-bit words::
     TURN     how many items of the chunk have begun; ALL where that is not kept
     SINCE    when the last of them began, as a double
     HALT     the caller wants that no other begins; or OVERSIZE: the worker ended itself
+    BACK     which chunks the caller wants back: serials behind the one that has begun
+    TAKEN    the same, when it has them
 
-The last three serve where items may not run for longer than some time. Behind all that, `STACK`
-bytes are for what a worker can say of its stack when it is ended.
+TURN, SINCE and HALT serve where items may not run for longer than some time. Behind all that,
+`STACK` bytes are for what a worker can say of its stack when it is ended.
 
 *Records* are marshalled entries one behind the other; the count is raised when a record is whole.
 A *lane* is an array of 64-bit slots, filled with a mark beforehand; writing a slot is one aligned
@@ -46,8 +48,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LANES", "LANE_SLOTS", "SIZE", "STACK", "Arena"]
 
-_WORDS = 8
-_SERIAL, _SENT, _HOW, _COUNT, _MARK, _TURN, _SINCE, _HALT = range(_WORDS)
+_WORDS = 10
+_SERIAL, _SENT, _HOW, _COUNT, _MARK, _TURN, _SINCE, _HALT, _BACK, _TAKEN = range(_WORDS)
 _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
 _ALL = (1 << 64) - 1
@@ -84,16 +86,27 @@ class Arena:
 
     # --- the worker's side ---------------------------------------------------------------------
 
-    def begin(self, serial: int, in_turn: bool) -> None:
+    def begin(self, serial: int, in_turn: bool) -> bool:
         """Note that the chunk `serial` has begun, and nothing of it is finished.
 
         `in_turn`: `turn` will say which items begin; else all of it counts as begun.
+
+        Return False if the caller has taken it back. The caller sets BACK and then looks whether
+        SERIAL is still that of a chunk before it; here SERIAL is set and then BACK looked at. So
+        one of the two sees the other, and a chunk is either taken back or run. If both do, the
+        caller decides, in a moment: TAKEN, or BACK is again what it was.
         """
         head = self._head
         head[_HOW] = _NOTHING  # first, or the old results would be taken for this chunk's
         head[_SENT] = 0
         head[_TURN] = 0 if in_turn else _ALL
         head[_SERIAL] = serial
+        _fence()
+        while _is_in(serial, back := head[_BACK]):
+            if head[_TAKEN] == back:
+                return False
+            sleep(0.0001)
+        return True
 
     def turn(self, number: int) -> None:
         """Note that item `number` of the chunk, counted from 1, begins; wait if none is to begin.
@@ -182,6 +195,24 @@ class Arena:
             head[_HALT] = 0
         return None
 
+    def take_back(self, first: int, last: int) -> bool:
+        """Take back the chunks behind `first`, up to `last`; return whether none of them begins.
+
+        That cannot be had if `first` has not begun, or is done and the next one has.
+        """
+        head = self._head
+        # Only where `first` has begun: then it is through with all that were taken back before.
+        if head[_SERIAL] != first:
+            return False
+        before, back = head[_BACK], first << 32 | last  # in one word: it is there whole, or not
+        head[_BACK] = back
+        _fence()
+        if head[_SERIAL] == first:
+            head[_TAKEN] = back
+            return True
+        head[_BACK] = before  # what was taken back before stays so
+        return False
+
     def salvage(self, serial: int, received: int) -> tuple[bool, list[Entry]]:
         """Read what a dead worker left.
 
@@ -193,7 +224,7 @@ class Arena:
             Whether an item that is not finished had begun, and the results that were finished and
             not sent.
         """
-        begun, sent, how, count, mark, turn, _, _ = self._head
+        begun, sent, how, count, mark, turn, *_ = self._head
         if begun != serial:
             return False, []
         entries: list[Entry] = []
@@ -221,6 +252,11 @@ class Arena:
         _, _, current = text.partition("Current thread ")  # others may come before it
         _, _, stack = current.partition("(most recent call first):\n")
         return stack
+
+
+def _is_in(serial: int, back: int) -> bool:
+    """Return whether a chunk is among those that `back` says."""
+    return back >> 32 < serial <= back & 0xFFFFFFFF
 
 
 def _fence() -> None:

@@ -359,20 +359,25 @@ class Worker:
             items: Sequence[Entry] = entries
             if type(entries) is tuple:
                 items = range(*message[3])
-            # A forgotten job's chunk is answered all the same: the caller counts the answers.
-            if job not in self._jobs or (self._inbox and self._void(job)):
+            known = self._jobs.get(job)
+            if known is None or (self._inbox and self._void(job)) or not self._begin(serial, known):
+                # What does not begin is answered all the same: the caller counts the answers.
                 self._send_results(serial, [], None, True, 0.0, False)
             else:
-                in_turn = self._jobs[job].timeout is not None
-                if self._arena is not None:
-                    self._arena.begin(serial, in_turn)
-                elif not in_turn:
-                    self._send((BEGUN, serial))
                 if self._watch is not None:
                     self._watch.busy.set()
-                self._run_chunk(self._jobs[job], serial, items)
+                self._run_chunk(known, serial, items)
                 if self._watch is not None:
                     self._watch.busy.clear()
+
+    def _begin(self, serial: int, job: _Job) -> bool:
+        """Note that a chunk begins; return False if the caller has taken it back."""
+        in_turn = job.timeout is not None
+        if self._arena is not None:
+            return self._arena.begin(serial, in_turn)
+        if not in_turn:
+            self._send((BEGUN, serial))
+        return True
 
     def _run_chunk(self, job: _Job, serial: int, entries: Sequence[Entry]) -> None:
         self._apply(job.world)

@@ -421,8 +421,7 @@ class Driver:
         self._obey(commands)
 
     def _handle(self, event: s.Event) -> None:
-        now = time.monotonic() if self._scheduler.timed else 0.0
-        self._obey(self._scheduler.handle(event, now))
+        self._obey(self._scheduler.handle(event, time.monotonic()))
 
     def _obey(self, commands: list[s.Command]) -> None:
         for command in commands:
@@ -440,6 +439,7 @@ class Driver:
             s.StopWorker: self.backend.stop,
             s.KillWorker: self._kill,
             s.Look: self._look,
+            s.TakeBack: self._take_back,
             s.RetryItem: self._retry,
             s.ForgetJob: self._forget,
             s.LoseItem: self._lose,
@@ -459,6 +459,10 @@ class Driver:
     def _look(self, worker: int, limit: float) -> None:
         since, held = self.backend.look(worker, limit) or (None, False)
         self._handle(s.ItemRuns(worker, since, held))
+
+    def _take_back(self, worker: int) -> None:
+        if self.backend.take_back(worker):
+            self._handle(s.ChunksBack(worker))
 
     def _retry(self, number: int, index: int) -> None:
         job = self._jobs[number]

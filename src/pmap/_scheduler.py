@@ -30,6 +30,7 @@ import heapq
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple, TypeAlias
 
 from ._chunking import CostMeter, chunk_size, worth_ahead
@@ -159,6 +160,12 @@ class Tick(NamedTuple):
     """Time has passed."""
 
 
+class ChunksBack(NamedTuple):
+    """A worker holds only its first chunk any more: the others are as if never sent."""
+
+    worker: int
+
+
 class ItemRuns(NamedTuple):
     """The answer to `Look`: since when a worker runs the item of its first chunk that it runs.
 
@@ -193,6 +200,7 @@ Event: TypeAlias = (
     | Tick
     | WorkerReady
     | ItemRuns
+    | ChunksBack
     | ItemsFinished
     | WorkerGone
 )
@@ -241,6 +249,15 @@ class Look(NamedTuple):
     limit: float
 
 
+class TakeBack(NamedTuple):
+    """Take back what a worker holds behind its first chunk, if it has begun none of it.
+
+    `ChunksBack` answers, at once, if that was possible.
+    """
+
+    worker: int
+
+
 class RetryItem(NamedTuple):
     """A failed item is tried again: its error is of no consequence."""
 
@@ -287,6 +304,7 @@ Command: TypeAlias = (
     | StopWorker
     | KillWorker
     | Look
+    | TakeBack
     | RetryItem
     | LoseItem
     | FinishJob
@@ -395,6 +413,7 @@ class _Worker:
     leaving: bool = False  # stopped or killed: takes nothing more
     killed: bool = False
     chunks: deque[_Chunk] = field(default_factory=deque[_Chunk])
+    since: float = 0.0  # when its first chunk began; inf: others are not taken back from it
     taken: int = 0  # chunks ever sent to it
     worn: bool = False
     look_at: float | None = None  # when to see for how long its item runs, or to end it for good
@@ -436,6 +455,7 @@ class Scheduler:
         self._looks: list[Command] = []
         self._now = 0.0
         self.timed = False  # whether the time matters to anything under way
+        self._ahead = False  # whether a worker may hold more than one chunk
         self._on: dict[type, Callable[..., None]] = {
             JobSubmitted: self._submit,
             InputArrived: self._more,
@@ -447,6 +467,7 @@ class Scheduler:
             Terminate: self._terminate,
             Tick: self._tick,
             ItemRuns: self._runs,
+            ChunksBack: self._back,
             WorkerReady: self._ready,
             ItemsFinished: self._finished,
             WorkerGone: self._gone,
@@ -478,11 +499,16 @@ class Scheduler:
     @property
     def alarm(self) -> float | None:
         """When a `Tick` is wanted; None: not at all."""
-        if not self.timed:
-            return None
-        times = [w.look_at for w in self._workers.values() if w.look_at is not None]
-        times += [job.later[0][0] for job in self._jobs.values() if job.later]
-        self.timed = bool(times or self._jobs)
+        times: list[float] = []
+        if self._ahead and self._idle and not self._queue:
+            # Somebody could run what waits behind a chunk that takes longer than was expected.
+            holding = [worker for worker in self._workers.values() if len(worker.chunks) > 1]
+            times = [w.since + PREFETCH_BELOW for w in holding if w.since < inf and not w.leaving]
+            self._ahead = bool(holding)
+        if self.timed:
+            times += [w.look_at for w in self._workers.values() if w.look_at is not None]
+            times += [job.later[0][0] for job in self._jobs.values() if job.later]
+            self.timed = bool(times or self._jobs)
         return min(times, default=None)
 
     def handle(self, event: Event, now: float = 0.0) -> list[Command]:
@@ -613,6 +639,7 @@ class Scheduler:
             job.out.discard(chunk)
             job.cost.measured(chunk.next - chunk.start, event.elapsed)
             worker.worn = worker.worn or event.worn
+            worker.since = self._now
             self._watch(worker)
         for index in event.failed:
             if not (index in event.again and self._try_again(job, index)):
@@ -707,6 +734,32 @@ class Scheduler:
                         self._looks.append(Look(worker.id, limit))
         for job in list(self._jobs.values()):
             self._due(job)
+        if self._idle and not self._queue:
+            self._ask_back()
+
+    def _ask_back(self) -> None:
+        """Let others have what waits behind a chunk that takes longer than was expected."""
+        late = [
+            worker
+            for worker in self._workers.values()
+            if len(worker.chunks) > 1
+            and not worker.leaving
+            and worker.since + PREFETCH_BELOW <= self._now
+        ]
+        if late:
+            # One at a time: who is idle may have enough of it.
+            worker = max(late, key=lambda worker: len(worker.chunks))
+            worker.since = inf  # once for each first chunk: it may not be possible
+            self._looks.append(TakeBack(worker.id))
+
+    def _back(self, event: ChunksBack) -> None:
+        worker = self._workers[event.worker]
+        while len(worker.chunks) > 1:
+            chunk = worker.chunks.pop()
+            worker.taken -= 1
+            chunk.job.out.discard(chunk)
+            if not chunk.job.over:
+                self._put_back(chunk)
 
     def _watch(self, worker: _Worker) -> None:
         """See that a worker is looked at when its first chunk may have run for too long."""
@@ -807,7 +860,10 @@ class Scheduler:
                 self._queue[job.id] = job
             chunk = _Chunk(job, *span, span[0])
             worker.chunks.append(chunk)
-            if not ahead:
+            if ahead:
+                self._ahead = True
+            else:
+                worker.since = self._now
                 self._watch(worker)
             worker.taken += 1
             job.out.add(chunk)
@@ -816,9 +872,10 @@ class Scheduler:
             return True
         return False
 
-    @staticmethod
-    def _quick(worker: _Worker) -> bool:
+    def _quick(self, worker: _Worker) -> bool:
         """Return whether `worker` will soon be done with what it holds."""
+        if worker.since == inf or self._now - worker.since >= PREFETCH_BELOW:
+            return False  # its first chunk takes longer than was expected
         expected = 0.0
         for chunk in worker.chunks:
             cost = chunk.job.cost.seconds

@@ -134,7 +134,12 @@ def control_flow(name: str) -> object:
 
 def zero_waits(folder: str, others: int, limit: float, x: int) -> int:
     """Item 0 ends when so many others have ended."""
-    if x == 0:
+    return one_waits(folder, 0, others, limit, x)
+
+
+def one_waits(folder: str, slow: int, others: int, limit: float, x: int) -> int:
+    """The item `slow` ends when so many others have ended."""
+    if x == slow:
         until(lambda: len(marks(folder)) >= others, "the others' end", limit)
     mark(folder, x)
     return x

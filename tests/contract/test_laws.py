@@ -24,6 +24,7 @@ from tests.contract.functions import (
     fail_in,
     first_fails,
     nested,
+    one_waits,
     one_waits_one_fails,
     pair,
     pool_inside,
@@ -340,14 +341,25 @@ def test_order_is_the_inputs(concurrent: Settings, tmp_path: Path) -> None:
     assert "0" not in marks(tmp_path)[:5]
 
 
-@pytest.mark.xfail(
-    reason="chunks sent ahead stay behind a slow item while other workers are idle", strict=False
-)
 def test_a_slow_item_holds_up_no_other(concurrent: Settings, tmp_path: Path) -> None:
     verb = pmap.using(**options(concurrent))
-    function = partial(zero_waits, str(tmp_path), 39, 3.0)
+    function = partial(zero_waits, str(tmp_path), 39, PATIENCE)
     assert verb(function, range(40), chunksize=1) == list(range(40))
     assert marks(tmp_path)[-1] == "0"
+
+
+def test_a_slow_item_behind_quick_ones_holds_up_no_other(
+    concurrent: Settings, tmp_path: Path
+) -> None:
+    # By now chunks are sent ahead, and some are behind the slow one: the others take them back.
+    verb = pmap.using(**options(concurrent))
+    for slow in (200, 230, 250):
+        folder = tmp_path / str(slow)
+        folder.mkdir()
+        function = partial(one_waits, str(folder), slow, 299, PATIENCE)
+        assert verb(function, range(300), chunksize=1) == list(range(300))
+        assert marks(folder)[-1] == str(slow)
+        assert len(marks(folder)) == 300
 
 
 # --- law 5: blocking ---------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from pmap._scheduler import (
     LAST_WORDS,
     MAX_START_FAILURES,
     MOST_HELD,
+    ChunksBack,
     Close,
     Command,
     Event,
@@ -46,6 +47,7 @@ from pmap._scheduler import (
     SendChunk,
     StartWorker,
     StopWorker,
+    TakeBack,
     Terminate,
     Tick,
     WorkerGone,
@@ -275,6 +277,7 @@ class World:
         self.closed = False
         self.terminated = False
         self.start_failures = 0
+        self.taken_back = 0  # chunks
         self.log: list[Event | Command] = []
         self._expected: deque[LoseItem | RetryItem] = deque()
         self._may_lose: LoseItem | None = None
@@ -499,11 +502,6 @@ class World:
         worker.held = seen.since + limit <= self.now
         return seen.since, worker.held
 
-    @property
-    def told(self) -> float:
-        """The time as the driver gives it: it looks at the clock only if that matters."""
-        return self.now if self.scheduler.timed else 0.0
-
     def deliver(self, worker: Worker) -> None:
         """Tell the scheduler the next thing that a worker has to tell."""
         event = worker.outbox.popleft()
@@ -641,17 +639,20 @@ class World:
                 while worker.outbox:
                     self.deliver(worker)
         for job in self.open_jobs():
-            job.release(self.told)
-        self.tell(Tick())
+            job.release(self.now)
+        answer = self.tell(Tick())
+        asked = any(isinstance(command, TakeBack) for command in answer)  # one of them at a time
         alarm = self.scheduler.alarm
-        assert alarm is None or alarm > self.now, "a tick is wanted that there was just now"
+        assert asked or alarm is None or alarm > self.now, (
+            "a tick is wanted that there was just now"
+        )
         return True
 
     def advance(self, tape: bytes) -> None:
         """Let a byte's worth of things happen for each byte of `tape`."""
         for byte in tape:
             what = byte >> 4
-            if self.scheduler.timed and what in (4, 12):
+            if what in (4, 12):
                 self.tick(wait=what == 12)
             movable = [worker for worker in self.workers.values() if self._can_move(worker)]
             if not movable:
@@ -685,7 +686,7 @@ class World:
             starts_fail: whether those that are not ready, and all later ones, die at their start.
         """
         for _ in range(_STEPS):
-            moved = self.scheduler.timed and self.tick(wait=False)
+            moved = self.tick(wait=False)
             next = inf  # when an item ends
             for worker in list(self.workers.values()):
                 if worker.id not in self.workers or not self._can_move(worker):
@@ -718,7 +719,7 @@ class World:
 
     def _handle(self, event: Event) -> list[Command]:
         self.log.append(event)
-        answer = self.scheduler.handle(event, self.told)
+        answer = self.scheduler.handle(event, self.now)
         for command in answer:
             self.log.append(command)
             self._obey(command)
@@ -753,6 +754,25 @@ class World:
                 self._end(command)
             case Look(number, limit):
                 self._look(self.workers[number], limit)
+            case TakeBack(number):
+                self._take_back(self.workers[number])
+
+    def _take_back(self, worker: Worker) -> None:
+        assert not worker.leaving, "chunks are taken back from a worker that is leaving"
+        assert any(other.idle for other in self.workers.values()), "they are taken back for nobody"
+        first, *others = worker.holds
+        assert others, "there is nothing to take back"
+        if worker.seen is None or worker.seen.chunk is not first:
+            return  # it has not begun, or is done and the one behind it has begun
+        for chunk in others:
+            worker.holds.remove(chunk)
+            worker.inbox.remove(chunk)
+            worker.taken -= 1
+            if chunk.job.over is None:
+                chunk.job.given.difference_update(range(chunk.start, chunk.stop))
+        self.taken_back += len(others)
+        # The driver answers in the middle of what it was told, and so does this.
+        self._handle(ChunksBack(worker.id))
 
     def _look(self, worker: Worker, limit: float) -> None:
         assert not worker.leaving, "a worker is looked at that is leaving"
@@ -789,8 +809,8 @@ class World:
             job.retried[item] = tried + 1
             job.begun.discard(item)
             job.given.add(item)
-            job.later[item] = self.told + job.retries[tried]
-            job.release(self.told)
+            job.later[item] = self.now + job.retries[tried]
+            job.release(self.now)
 
     def _start(self, number: int) -> None:
         assert number not in self.workers
@@ -906,7 +926,7 @@ class World:
         if self.scheduler.timed:
             self.check_alarm()
         else:
-            assert not any(job.timeout or job.later for job in jobs), "the clock is not looked at"
+            assert not any(job.timeout or job.later for job in jobs), "no alarm is looked for"
         assert self.scheduler.workers == len(workers)
         assert self.scheduler.busy == bool(jobs or (self.closed and workers))
         if not any(map(self.busy, workers)) and not any(job.later for job in jobs):

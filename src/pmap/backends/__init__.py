@@ -104,6 +104,13 @@ class Backend(Protocol[Polled]):
         """
         ...
 
+    def take_back(self, worker: int) -> bool:
+        """Take back all chunks behind the first; return whether none of them begins there.
+
+        Else all stay: it may have begun the second, or nobody can tell.
+        """
+        ...
+
     def flush(self) -> None:
         """Pass on what the commands since the last flush left to be sent."""
         ...

@@ -89,6 +89,7 @@ class _Link:
     )
     lent: dict[int, Segment] = field(default_factory=dict[int, Segment])
     chunks: deque[_Sent] = field(default_factory=deque[_Sent])
+    void: set[int] = field(default_factory=set[int])  # serials of chunks that were taken back
     told: set[int] = field(default_factory=set[int])
     world: World | None = None
     blocked: bool = False  # it takes no more for now: the outbox waits
@@ -330,6 +331,17 @@ class ProcessBackend:
         # It cannot be held here: another item may begin in just this moment, and fall with it.
         return link.begun_at, monotonic() - link.begun_at >= limit
 
+    def take_back(self, worker: int) -> bool:
+        link = self._links.get(worker)
+        if link is None or link.arena is None or len(link.chunks) < 2:
+            return False
+        first, *others = link.chunks
+        if not link.arena.take_back(first.serial, others[-1].serial):
+            return False
+        link.void.update(sent.serial for sent in others)
+        link.chunks = deque([first])
+        return True
+
     def _write(self, link: _Link, data: bytes, segments: list[Segment] | None = None) -> None:
         """Send `data` as far as the worker takes it now; keep the rest for when it takes more."""
         if link.later:
@@ -453,6 +465,9 @@ class ProcessBackend:
             for number in gone:
                 if number in link.lent:
                     self._shelf.put(link.lent.pop(number))
+            if serial in link.void:
+                link.void.remove(serial)
+                return None
             assert link.chunks[0].serial == serial
             return self._finished(link, _unpacked(results), last, elapsed, worn)
         if what == _child.READY:

@@ -68,6 +68,9 @@ class SerialBackend:
     def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
         return None  # the item runs in the thread that would end it
 
+    def take_back(self, worker: int) -> bool:
+        return False  # there is nobody else
+
     def flush(self) -> None:
         pass  # commands take effect at once
 

@@ -3,6 +3,7 @@
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
@@ -150,6 +151,20 @@ class ThreadBackend:
             return None
         # It is not held: what it begins in this very moment is left with it.
         return since, monotonic() - since >= limit
+
+    def take_back(self, worker: int) -> bool:
+        state = self._threads[worker]
+        back: list[_Chunk] = []
+        # A chunk is had by whoever gets it from the queue.
+        with suppress(Empty):
+            while (chunk := state.chunks.get_nowait()) is not None:
+                back.append(chunk)
+        if len(back) == state.holds - 1:
+            state.holds = 1
+            return True
+        for chunk in back:
+            state.chunks.put(chunk)
+        return False
 
     def flush(self) -> None:
         pass  # commands take effect at once
