@@ -6,6 +6,7 @@ Nothing is asserted. docs/performance.md tells how to read it.
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 import pmap as ours
@@ -29,6 +30,8 @@ def main() -> None:
     given = parser.parse_args()
     count = given.rounds or (1 if given.quick else 5)
 
+    # What is installed has its byte code, wherever the benchmark itself is run.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     texts = [machine(ours.__version__, given.processes, count)]
     print(texts[0], flush=True)
     done: list[Results] = []
@@ -39,15 +42,20 @@ def main() -> None:
             done.append(results)
             texts.append(table(results))
             print(f"\n{texts[-1]}", flush=True)
-    if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
-        (given.out / "table.md").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
-        values = json.dumps(as_json(done), indent=1)
-        (given.out / "figures.json").write_text(values + "\n", encoding="utf-8")
-        try:
-            pictures(done, given.out)
-        except ImportError as error:
-            print(f"\nno pictures: {error}")
+            if given.out:
+                write(texts, done, given.out)
+
+
+def write(texts: list[str], done: list[Results], folder: Path) -> None:
+    """Write all that is known by now."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "table.md").write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+    values = json.dumps(as_json(done), indent=1)
+    (folder / "figures.json").write_text(values + "\n", encoding="utf-8")
+    try:
+        pictures(done, folder)
+    except ImportError as error:
+        print(f"\nno pictures: {error}")
 
 
 if __name__ == "__main__":

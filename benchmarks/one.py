@@ -6,13 +6,14 @@ It prints a line of JSON for each figure as soon as that is known.
 import json
 import sys
 
-from .peers import UnableError
-from .work import Setting
-from .works import WORKS
-
 
 def main(name: str, peer: str, processes: str, quick: str) -> None:
     """Measure and print."""
+    # Here, since a peer's workers may import this module, as the program's own.
+    from .peers import UnableError
+    from .work import Setting
+    from .works import WORKS
+
     work = next(work for work in WORKS if work.name == name)
     try:
         for figure, value in work.measure(Setting(peer, int(processes), bool(quick))):

@@ -4,8 +4,9 @@ All have the same number of workers, and those that let one choose begin them by
 is the default of pmap.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
@@ -30,7 +31,6 @@ class Peer(ABC):
     """
 
     few: bool = False
-    executor: Executor | None = None
 
     @abstractmethod
     def map(self, f: Callable[[T], R], items: Sequence[T], chunksize: int | None = None) -> list[R]:
@@ -47,6 +47,10 @@ class Peer(ABC):
     def call(self, f: Callable[[T], R], item: T) -> R:
         """Call and wait."""
         return self.submit(f, item)()
+
+    def awaitable(self, f: Callable[[T], R], item: T) -> Awaitable[R]:
+        """Ask for one call, to be awaited."""
+        raise UnableError
 
     @abstractmethod
     def close(self) -> None:
@@ -74,6 +78,9 @@ class Pmap(Peer):
 
     def call(self, f: Callable[[T], R], item: T) -> R:
         return self._apply(f, item)
+
+    def awaitable(self, f: Callable[[T], R], item: T) -> Awaitable[R]:
+        return self._apply.async_(f, item)
 
     def close(self) -> None:
         """Leave it to the end of the program, as a program would."""
@@ -105,7 +112,7 @@ class Futures(Peer):
     few = True
 
     def __init__(self, executor: Executor) -> None:
-        self.executor = self._executor = executor
+        self._executor = executor
 
     def map(self, f: Callable[[T], R], items: Sequence[T], chunksize: int | None = None) -> list[R]:
         return list(self._executor.map(f, items, chunksize=chunksize or 1))
@@ -115,6 +122,9 @@ class Futures(Peer):
 
     def submit(self, f: Callable[[T], R], item: T) -> Callable[[], R]:
         return self._executor.submit(f, item).result
+
+    def awaitable(self, f: Callable[[T], R], item: T) -> Awaitable[R]:
+        return asyncio.get_running_loop().run_in_executor(self._executor, f, item)
 
     def close(self) -> None:
         self._executor.shutdown()
@@ -200,6 +210,10 @@ class Pebble(Peer):
 
     def submit(self, f: Callable[[T], R], item: T) -> Callable[[], R]:
         result: Callable[[], R] = self._pool.schedule(f, args=[item]).result
+        return result
+
+    def awaitable(self, f: Callable[[T], R], item: T) -> Awaitable[R]:
+        result: asyncio.Future[R] = asyncio.wrap_future(self._pool.schedule(f, args=[item]))
         return result
 
     def close(self) -> None:

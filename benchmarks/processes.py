@@ -25,11 +25,16 @@ def tree(pid: int) -> list[int]:
     return found
 
 
-def cpu(pids: list[int]) -> float:
-    """Return the seconds of CPU that the threads of these have used, those that live."""
+def cpu(pids: list[int], but: int | None = None) -> float:
+    """Return the seconds of CPU that the threads of these have used, those that live.
+
+    The thread `but` is left out.
+    """
     nanoseconds = 0
     for pid in pids:
         for thread in (PROC / str(pid) / "task").glob("*/schedstat"):
+            if thread.parent.name == str(but):
+                continue
             with suppress(OSError):
                 nanoseconds += int(thread.read_text().split()[0])
     return nanoseconds / 1e9

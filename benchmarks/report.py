@@ -61,7 +61,7 @@ def cell(results: Results, figure: Figure, peer: str) -> str:
     if value is not None:
         return number(value)
     notes = results.notes.get(peer, [])
-    return "-" if not notes else "hangs" if "hangs" in notes else "fails"
+    return "-" if not notes else notes[-1] if notes[-1].startswith("over ") else "fails"
 
 
 def wanted(results: Results, figure: Figure, target: Target) -> str:

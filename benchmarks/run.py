@@ -37,7 +37,7 @@ def measure(work: Work, peer: str, count: int, quick: bool) -> tuple[dict[str, f
         try:
             process.wait(work.limit)
         except subprocess.TimeoutExpired:
-            note = "hangs"
+            note = f"over {work.limit:g} s"
             pids = processes.tree(process.pid)
             processes.end(pids)
             process.wait()
@@ -49,17 +49,21 @@ def measure(work: Work, peer: str, count: int, quick: bool) -> tuple[dict[str, f
         return dict(json.loads(line) for line in out.read().splitlines()), note
 
 
+def _too_slow(results: Results, peer: str) -> bool:
+    return any(note.startswith("over") for note in results.notes.get(peer, []))
+
+
 def rounds(
     work: Work, peers: Collection[str], count: int, workers: int, quick: bool
 ) -> Iterator[Results]:
     """Measure the peers in turn; yield all there is after each round.
 
-    A peer that hung is not asked again.
+    A peer that hung, or took far too long, is not asked again.
     """
     results = Results(work)
     for _ in range(count):
         for peer in work.peers:
-            if peer not in peers or "hangs" in results.notes.get(peer, []):
+            if peer not in peers or _too_slow(results, peer):
                 continue
             values, note = measure(work, peer, workers, quick)
             if note:

@@ -6,6 +6,7 @@ from functools import partial
 from statistics import median
 from typing import Final
 
+from .. import processes
 from ..peers import started
 from ..work import Figure, Setting, Target, Work, timed
 
@@ -51,6 +52,11 @@ def measure_stream(setting: Setting) -> Iterator[tuple[str, float]]:
         items = range(FEW if slow else 100_000 if setting.quick else MILLION)
         seconds = timed(lambda: deque(peer.stream(abs, items), maxlen=0))
         yield "`abs`, 1e6 items", seconds / len(items) * 1e6
+        before = 0
+        for number, _ in enumerate(peer.stream(abs, items), 1):
+            if number == len(items) // 10:
+                before = processes.resident()
+        yield "memory that nine tenths of them add", (processes.resident() - before) / 1e6
 
 
 WORKS: Final = (
@@ -70,7 +76,10 @@ WORKS: Final = (
     Work(
         "stream",
         "A stream of tiny items, default settings: time for each item",
-        (Figure("`abs`, 1e6 items", "us", (Target(0.05),)),),
+        (
+            Figure("`abs`, 1e6 items", "us", (Target(0.05),)),
+            Figure("memory that nine tenths of them add", "MB", (Target(5, None),)),
+        ),
         measure_stream,
     ),
 )
