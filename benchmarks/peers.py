@@ -26,11 +26,12 @@ class UnableError(Exception):
 class Peer(ABC):
     """A pool of workers, or something like it.
 
-    `few` says that by default each item is a message of its own; such a peer is given fewer items
-    where a million of them would take minutes, and its time is that of one item.
+    `most` is how many tiny items it is given at most. By default some send each item as a message
+    of its own, and a million of them would take minutes; their time is that of one item, which is
+    the same, however many there are.
     """
 
-    few: bool = False
+    most: int = 1_000_000
 
     @abstractmethod
     def map(self, f: Callable[[T], R], items: Sequence[T], chunksize: int | None = None) -> list[R]:
@@ -109,7 +110,7 @@ class Multiprocessing(Peer):
 class Futures(Peer):
     """What has the interface of ``concurrent.futures.Executor``."""
 
-    few = True
+    most = 3_000
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
@@ -136,6 +137,8 @@ class Loky(Futures):
 
 
 class Joblib(Peer):
+    most = 100_000
+
     def __init__(self, processes: int) -> None:
         self._module = import_module("joblib")
         self._processes = processes
@@ -160,6 +163,8 @@ class Joblib(Peer):
 
 
 class Mpire(Peer):
+    most = 100_000
+
     def __init__(self, processes: int) -> None:
         # Any: mpire and pebble have no types.
         self._pool: Any = import_module("mpire").WorkerPool(
@@ -193,7 +198,7 @@ class Mpire(Peer):
 
 
 class Pebble(Peer):
-    few = True
+    most = 3_000
 
     def __init__(self, processes: int) -> None:
         self._pool: Any = import_module("pebble").ProcessPool(

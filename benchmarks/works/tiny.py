@@ -11,8 +11,6 @@ from ..peers import started
 from ..work import Figure, Setting, Target, Work, timed
 
 MILLION: Final = 1_000_000
-SINGLE: Final = 10_000  # items of a map with chunksize=1
-FEW: Final = 5_000  # what a peer is given instead that sends items one by one
 
 
 def plain(x: int) -> int:
@@ -23,33 +21,34 @@ def plain(x: int) -> int:
 def measure_map(setting: Setting) -> Iterator[tuple[str, float]]:
     """Map over tiny items, with warm workers."""
     with started(setting.peer, setting.processes) as peer:
-        times = 1 if setting.quick or peer.few else 3
-        most = FEW if peer.few else MILLION
+        times = 1 if setting.quick else 3
         for name, function, asked in (
             ("`abs`, 1e5 items", abs, 100_000),
             ("`abs`, 1e6 items", abs, MILLION),
             ("a Python function, 1e5 items", plain, 100_000),
         ):
-            items = range(min(asked, most))
+            items = range(min(asked, peer.most))
             run = partial(peer.map, function, items)
             peer.map(function, items[:100])  # a worker that does not know it imports it
             yield name, median(timed(run) for _ in range(times)) / len(items) * 1e6
         for name, values in (
-            ("`len`, 1e5 strings", [f"item {number}" for number in range(min(100_000, most))]),
-            ("`len`, 1e5 tuples", [(n, str(n)) for n in range(min(100_000, most))]),
+            ("`len`, 1e5 strings", [f"item {number}" for number in range(min(100_000, peer.most))]),
+            ("`len`, 1e5 tuples", [(n, str(n)) for n in range(min(100_000, peer.most))]),
         ):
             run = partial(peer.map, len, values)
             yield name, median(timed(run) for _ in range(times)) / len(values) * 1e6
-        run = partial(peer.map, abs, range(SINGLE), chunksize=1)
+        items = range(min(10_000, peer.most))
+        run = partial(peer.map, abs, items, chunksize=1)
         seconds = median(timed(run) for _ in range(times))
-        yield "`abs`, 1e4 items, chunksize=1", seconds / SINGLE * 1e6
+        yield "`abs`, 1e4 items, chunksize=1", seconds / len(items) * 1e6
 
 
 def measure_stream(setting: Setting) -> Iterator[tuple[str, float]]:
     """Take all results of a stream, and keep none."""
     with started(setting.peer, setting.processes) as peer:
-        slow = peer.few or setting.peer in ("Pool", "mpire")
-        items = range(FEW if slow else 100_000 if setting.quick else MILLION)
+        # Streams of Pool and mpire send items one by one, too, and their maps do not.
+        most = 20_000 if setting.peer in ("Pool", "mpire") else peer.most
+        items = range(min(most, 200_000 if setting.quick else MILLION))
         seconds = timed(lambda: deque(peer.stream(abs, items), maxlen=0))
         yield "`abs`, 1e6 items", seconds / len(items) * 1e6
         before = 0
