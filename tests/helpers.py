@@ -187,6 +187,8 @@ def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
             found.add(backend._template.sock.fileno())
         if backend._lifeline is not None:
             found |= {backend._lifeline.end, backend._lifeline._ours}
+        if driver._payload is not None:
+            found.add(driver._payload.segment.fd)
     return found
 
 
@@ -245,7 +247,8 @@ class Leftovers:
             known = _descriptors_of(meant)
             descriptors = frozenset(d for d in descriptors if d[0] not in known)
             shared = {d for d in now.descriptors if d[1].startswith("/memfd:pmap")}
-            if len(shared) <= _arenas_of(_open_pools()):
+            arenas = {d for d in shared if d[0] not in known}
+            if len(arenas) <= _arenas_of(_open_pools()):
                 descriptors -= shared
         return [
             *(f"process {describe_process(pid)}" for pid in sorted(new)),

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from collections import deque
     from contextvars import Context, ContextVar
     from pickle import dumps, loads
-    from socket import CMSG_LEN, SCM_RIGHTS, SOL_SOCKET, socket
+    from socket import (
+        CMSG_SPACE,
+        MSG_CMSG_CLOEXEC,
+        MSG_CTRUNC,
+        SCM_RIGHTS,
+        SOL_SOCKET,
+        socket,
+    )
     from threading import RLock, local
 else:
     try:
@@ -35,9 +42,13 @@ else:
         from socket import SOL_SOCKET, socket
         from threading import RLock, local
     try:
-        from _socket import CMSG_LEN, SCM_RIGHTS
+        from _socket import CMSG_SPACE, MSG_CTRUNC, SCM_RIGHTS
     except ImportError:  # Windows: no descriptors travel over sockets
-        CMSG_LEN = SCM_RIGHTS = None
+        CMSG_SPACE = MSG_CTRUNC = SCM_RIGHTS = None
+    try:
+        from _socket import MSG_CMSG_CLOEXEC
+    except ImportError:  # macOS
+        MSG_CMSG_CLOEXEC = 0
 
 
 __all__ = [
@@ -49,7 +60,8 @@ __all__ = [
     "dumps",
     "loads",
     "local",
-    "receive_with_fd",
+    "receive_with_fds",
+    "send_with_fds",
     "signal",
     "socket",
 ]
@@ -57,12 +69,30 @@ __all__ = [
 _FD = struct.Struct("i")
 
 
-def receive_with_fd(sock: "socket", size: int) -> "tuple[bytes, int | None]":
-    """Receive at most `size` bytes and the descriptor that came along, if one did."""
+def receive_with_fds(sock: "socket", size: int, most: int = 1) -> "tuple[bytes, list[int] | None]":
+    """Receive at most `size` bytes and the descriptors that came along.
+
+    Args:
+        sock: a socket.
+        size: how many bytes to receive at most.
+        most: how many descriptors may come at a time.
+
+    Returns:
+        The bytes, and the descriptors: those that this process may still have. None if none came.
+    """
     if not hasattr(sock, "recvmsg"):  # Windows
         return sock.recv(size), None
-    data, extras, _, _ = sock.recvmsg(size, CMSG_LEN(_FD.size))
+    data, extras, flags, _ = sock.recvmsg(size, CMSG_SPACE(most * _FD.size), MSG_CMSG_CLOEXEC)
+    if not extras and not flags & MSG_CTRUNC:
+        return data, None
+    fds: list[int] = []
     for level, kind, content in extras:
-        if level == SOL_SOCKET and kind == SCM_RIGHTS and len(content) >= _FD.size:
-            return data, _FD.unpack_from(content)[0]
-    return data, None
+        if level == SOL_SOCKET and kind == SCM_RIGHTS:
+            fds += [fd for (fd,) in _FD.iter_unpack(content[: len(content) // _FD.size * _FD.size])]
+    return data, fds
+
+
+def send_with_fds(sock: "socket", data: "bytes | memoryview", fds: list[int]) -> int:
+    """Send as much of `data` as goes now, with descriptors; return how many bytes that was."""
+    packed = b"".join(map(_FD.pack, fds))
+    return sock.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, packed)])

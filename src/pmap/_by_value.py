@@ -7,7 +7,9 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Callable
 from contextvars import Context, ContextVar
+from pickle import PickleBuffer
 from typing import cast
 
 import cloudpickle
@@ -19,10 +21,12 @@ _keys: dict[ContextVar[object], str] = {}
 _by_key: dict[str, ContextVar[object]] = {}
 
 
-def dumps_by_value(value: object, protocol: int) -> bytes:
+def dumps_by_value(
+    value: object, protocol: int, buffer_callback: Callable[[PickleBuffer], bool] | None = None
+) -> bytes:
     """Return `value` pickled; what cannot be imported elsewhere goes along itself."""
     with io.BytesIO() as file:
-        _Pickler(file, protocol).dump(value)
+        _Pickler(file, protocol, buffer_callback).dump(value)
         return file.getvalue()
 
 

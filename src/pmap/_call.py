@@ -12,6 +12,7 @@ from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import NamedTuple, TypeGuard
 
+from ._errors import is_ctrl_c
 from ._input import AsyncInput, Input, Window
 from ._sync import Sync
 from ._types import is_async_iterable, is_iterable
@@ -222,7 +223,7 @@ def _iterable(verb: str, number: int, given: object, name: str = "") -> Iterable
 def _fixed(xs: Iterable[object]) -> Sequence[object]:
     # Exact types: a subclass may iterate differently. A list may change while the call runs.
     kind = type(xs)
-    return xs if isinstance(xs, tuple | range) and kind in (tuple, range) else list(xs)
+    return xs if isinstance(xs, tuple | range) and kind in (tuple, range) else [*iter(xs)]
 
 
 def _row(row: object) -> object:
@@ -374,9 +375,9 @@ class _ShortRepr(reprlib.Repr):
     def repr_instance(self, x: object, level: int) -> str:
         try:
             return repr(x)
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # a repr may do anything, SystemExit included
+            if is_ctrl_c(error):
+                raise
             return _no_repr(x, error)
 
     # reprlib sorts the keys first: all of them, and the order is then not the object's.

@@ -30,7 +30,7 @@ from time import perf_counter, sleep
 
 from . import _process
 from ._arena import LANE_SLOTS, LANES, Arena
-from ._bare import deque, receive_with_fd, signal, socket
+from ._bare import deque, receive_with_fds, send_with_fds, signal, socket
 from ._record import (
     ARGUMENT,
     FUNCTION,
@@ -40,7 +40,19 @@ from ._record import (
     capture_transport,
     format_traceback,
 )
-from ._wire import PLAIN, FrameReader, encode, frame, frame_of_entries, is_plain, loads
+from ._segment import MOST, note_fork, written
+from ._wire import (
+    PLAIN,
+    Cargo,
+    FrameReader,
+    decode,
+    encode,
+    frame,
+    frame_of_entries,
+    is_long,
+    is_plain,
+    loads,
+)
 from ._world import apply_world, context_of, take_world
 
 TYPE_CHECKING = False  # see `_bare`
@@ -71,8 +83,11 @@ __all__ = [
     "main",
 ]
 
+_exit = os._exit  # whatever an item makes of it: a fork must not come back to the caller's code
+
 _LOOK = 0.02  # seconds between two looks at the memory of a process that runs an item
 _LAST_WORDS = 0.5  # seconds to say where it was
+_LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printed
 
 _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
 
@@ -81,8 +96,8 @@ SETUP = (
     0  # world, argv, pickled (initializer, initargs) or None, bytes of memory it may take or None,
     # whether it is to be ended when it takes more
 )
-# job, pickled (function, kind), pickled context variables with values, stop at failure,
-# functions by value, all items of a chunk at once, seconds that an item may run or None,
+# job, the entry of (function, kind) in a list, pickled context variables with values, stop at
+# failure, functions by value, all items of a chunk at once, seconds that an item may run or None,
 # world (None: that of the job before)
 JOB = 1
 CHUNK = 2  # job, serial, entries (or start, stop and step of a range)
@@ -92,7 +107,8 @@ QUIT = 4
 READY = 10  # process id
 BROKEN = 11  # failure record of the initializer
 BEGUN = 12  # serial; only where there is no arena
-# serial, entries (or format and bytes of a lane), last, elapsed, whether the worker is worn
+# serial, entries (or format and bytes of a lane), last, elapsed, whether the worker is worn,
+# numbers of segments that it has no use for any more
 RESULTS = 13
 
 
@@ -147,7 +163,7 @@ class _Job:
 
     def __init__(
         self,
-        data: bytes,
+        entry: Entry,
         variables: list[bytes],
         stop: bool,
         by_value: bool,
@@ -155,7 +171,7 @@ class _Job:
         timeout: float | None,
         world: World,
     ) -> None:
-        self.data: bytes | None = data
+        self.entry: Entry | None = entry
         self.variables = variables
         self.stop = stop
         self.by_value = by_value
@@ -172,14 +188,13 @@ class _Job:
     def load(self) -> Callable[[object], object]:
         """Return the function as one of one argument; loads it when first asked."""
         if self.call is None:
-            assert self.data is not None
-            function, kind = loads(self.data)
+            function, kind = decode(self.entry)
             variables = _load_each(self.variables)
             if self.at_once:
                 self.coroutine = _of_one(function.f, kind)
                 self.context = context_of(variables)
             self.call = _in_context(_of_one(function, kind), variables)
-            self.data = None
+            self.entry = None
         return self.call
 
 
@@ -228,6 +243,7 @@ class Worker:
         self._socket = sock
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
+        self.cargo = Cargo(written)  # of the results that are not sent yet
         self._jobs: dict[int, _Job] = {}
         self._world: World | None = None  # the one that is in place
         self._told_world: World = (None, {}, [])  # the one of the newest job
@@ -235,6 +251,7 @@ class Worker:
         self._max_memory: int | None = None
         self._watch: _MemoryWatch | None = None
         self._own: World | None = None  # the surroundings that an item is to find
+        self._recursion = sys.getrecursionlimit()  # what an item is to have, at least
 
     def run(self) -> None:
         """Serve until the caller is gone or wants no more."""
@@ -247,8 +264,9 @@ class Worker:
     # --- coming in -----------------------------------------------------------------------------
 
     def _open_arena(self) -> None:
-        data, fd = receive_with_fd(self._socket, 4)
-        if fd is not None:
+        data, fds = receive_with_fds(self._socket, 4)
+        if fds:
+            (fd,) = fds
             self._arena = Arena(mmap.mmap(fd, int.from_bytes(data, "little")))
             # What it says of the stack when it crashes, or is ended, goes behind the arena; it does
             # so in C, also while something holds the interpreter's lock.
@@ -266,7 +284,7 @@ class Worker:
         self._apply(world)
         sys.addaudithook(_notice)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: _traces.append(_FORKED))
+            os.register_at_fork(before=note_fork, after_in_child=lambda: _traces.append(_FORKED))
         if initializer is not None:
             try:
                 function, args = loads(initializer)
@@ -275,6 +293,7 @@ class Worker:
                 self._send((BROKEN, capture(error)))
                 return False
             self._own = take_world()  # what it set is there for all items
+            self._recursion = sys.getrecursionlimit()
             _traces.clear()
         if self._max_memory is not None and kill and self._arena is not None:
             self._watch = _MemoryWatch(self._max_memory, self._arena)
@@ -293,7 +312,7 @@ class Worker:
         What returns from an item in a process that the item forked is no worker: it ends here.
         """
         if _FORKED in _traces:
-            os._exit(0)
+            _exit(0)
         if self._own is not None:
             apply_world(self._own)
         _traces.clear()
@@ -304,19 +323,21 @@ class Worker:
 
     def _next(self) -> Message | None:
         while not self._inbox:
-            data = self._socket.recv(_PIECE)
-            if not data:
+            if not self._receive():
                 return None
-            self._inbox.extend(self._reader.feed(data))
         return self._inbox.popleft()
+
+    def _receive(self) -> bool:
+        """Wait for more messages, or a part of one; return False if the caller is gone."""
+        data, fds = receive_with_fds(self._socket, _PIECE, MOST)
+        self._inbox.extend(self._reader.feed(data, fds))
+        return bool(data)
 
     def _void(self, job: int) -> bool:
         """Return whether the caller has by now given up a job whose chunk is about to begin."""
         while select.select([self._socket], [], [], 0)[0]:
-            data = self._socket.recv(_PIECE)
-            if not data:
+            if not self._receive():
                 break  # the caller is gone: the next read says so
-            self._inbox.extend(self._reader.feed(data))
         return any(message[0] == FORGET and message[1] == job for message in self._inbox)
 
     def _send(self, message: Message) -> None:
@@ -329,7 +350,7 @@ class Worker:
             _, job, data, variables, stop, by_value, at_once, timeout, world = message
             self._told_world = self._told_world if world is None else world
             self._jobs[job] = _Job(
-                data[0][0], variables, stop, by_value, at_once, timeout, self._told_world
+                data[0], variables, stop, by_value, at_once, timeout, self._told_world
             )
         elif message[0] == FORGET:
             self._jobs.pop(message[1], None)
@@ -340,7 +361,7 @@ class Worker:
                 items = range(*message[3])
             # A forgotten job's chunk is answered all the same: the caller counts the answers.
             if job not in self._jobs or (self._inbox and self._void(job)):
-                self._send((RESULTS, serial, [], True, 0.0, False))
+                self._send_results(serial, [], None, True, 0.0, False)
             else:
                 in_turn = self._jobs[job].timeout is not None
                 if self._arena is not None:
@@ -355,6 +376,9 @@ class Worker:
 
     def _run_chunk(self, job: _Job, serial: int, entries: Sequence[Entry]) -> None:
         self._apply(job.world)
+        # An item may have lowered it; a module that raised it, when it was imported, needs it.
+        if sys.getrecursionlimit() < self._recursion:
+            sys.setrecursionlimit(self._recursion)
         begin = perf_counter()
         results: Unsent
         try:
@@ -448,18 +472,35 @@ class Worker:
         self._send_results(serial, results, job, False, 0.0, False)
 
     def _send_results(
-        self, serial: int, results: Unsent, job: _Job, last: bool, elapsed: float, worn: bool
+        self, serial: int, results: Unsent, job: _Job | None, last: bool, elapsed: float, worn: bool
     ) -> None:
+        gone = self._reader.gone[:]
         if isinstance(results, tuple):
-            self._send((RESULTS, serial, results, last, elapsed, worn))
+            data = frame((RESULTS, serial, results, last, elapsed, worn, gone))
         else:
-            self._socket.sendall(
-                frame_of_entries(
-                    lambda entries: (RESULTS, serial, entries, last, elapsed, worn),
-                    results,
-                    job.by_value,
-                )
+            data = frame_of_entries(
+                lambda entries: (RESULTS, serial, entries, last, elapsed, worn, gone),
+                results,
+                job is None or job.by_value,
             )
+        if gone:
+            del self._reader.gone[: len(gone)]
+        self._socket.sendall(self._unload(data) if self.cargo.segments else data)
+
+    def _unload(self, data: bytes) -> memoryview:
+        """Send the segments of the results, with the first bytes of `data`; return the rest."""
+        segments, self.cargo = self.cargo.segments, Cargo(written)
+        while True:
+            try:
+                sent = send_with_fds(self._socket, data, [segment.fd for segment in segments])
+            except OSError as error:
+                import errno
+
+                if error.errno != errno.ETOOMANYREFS:
+                    raise
+                sleep(_LOOK)  # too many descriptors are under way: the caller takes some soon
+            else:
+                return memoryview(data)[sent:]
 
     def one(self, job: _Job, call: Callable[[object], object], entry: Entry) -> tuple[Entry, bool]:
         """Run one item; return the entry of what came of it, and whether it failed."""
@@ -472,10 +513,10 @@ class Worker:
             return _failure(error), True
         if _traces:
             self.tidy()
-        if type(result) in PLAIN or is_plain(result):
+        if (type(result) in PLAIN or is_plain(result)) and not is_long(result):
             return result, False
         try:
-            return encode(result, job.by_value), False
+            return encode(result, job.by_value, self.cargo), False
         except BaseException as error:  # the result's own pickling may do anything
             return capture_transport(RESULT, error, result), True
 
@@ -485,7 +526,7 @@ class Worker:
         if not entry:
             raise _BadArgument from None  # the caller could not pickle it and knows why
         try:
-            return loads(entry[0])
+            return decode(entry)
         except BaseException as error:
             raise _BadArgument from error
 
@@ -534,6 +575,8 @@ class _Run:
             results.append(result)
             if self._worker.worn():
                 self._enough = True
+                return results, failed
+            if self._worker.cargo.segments:  # what is in a segment cannot be noted
                 return results, failed
             try:
                 noted = record(pack(result), len(results))
@@ -593,7 +636,7 @@ class _Run:
 
     def _other(self, result: object) -> tuple[list[Entry], bool]:
         try:
-            return [encode(result, self._job.by_value)], False
+            return [encode(result, self._job.by_value, self._worker.cargo)], False
         except BaseException as error:  # the result's own pickling may do anything
             return [capture_transport(RESULT, error, result)], True
 
@@ -619,8 +662,11 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     _process.finish_package_on_demand()
     sys.modules["__main__"] = type(sys)("__main__")
     sock = socket(fileno=fd) if fd >= 0 else _shared_socket()
-    if kind == "template":
-        from ._template import serve_template
+    if kind.startswith("template"):
+        from ._template import prepare, serve_template
+
+        if kind.endswith("by value"):
+            prepare()
 
         _stand_alone()  # what a terminal tells its programs is for the caller to hear
         serve_template(sock, lambda own: enter_forked(own, lifeline))
@@ -713,9 +759,15 @@ def _ignore(signum: int, stack: FrameType | None) -> None:
 
 
 def _leave(code: int) -> NoReturn:
-    for stream in (sys.stdout, sys.stderr):
+    for stream, own in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
+        if stream is not own and hasattr(signal, "alarm"):
+            # The flush of an item's own stream may never return, and whoever waits for this process
+            # to go would wait for ever. The process's own streams wait for their reader.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+            signal.alarm(_LAST_FLUSH)
         try:
             stream.flush()
-        except Exception:
+        except BaseException:  # of a stream of an item's own: it must not lead out of here
             pass  # closed, or None: nothing to save
-    os._exit(code)
+    _exit(code)

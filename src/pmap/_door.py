@@ -23,7 +23,7 @@ _POOL = f"{__package__}._pool"
 
 def run(call: Call, settings: Settings) -> list[Any]:
     """Return the results of `call`; raises its first failure."""
-    _begin(settings)
+    _begin(call, settings)
     from . import _pool
 
     return _pool.run(call, settings)
@@ -31,7 +31,7 @@ def run(call: Call, settings: Settings) -> list[Any]:
 
 def start(call: Call | Streamed, settings: Settings) -> "AsyncResult[list[Any]]":
     """Start `call`; return the handle of its results."""
-    _begin(settings)
+    _begin(call, settings)
     from . import _pool
 
     return _pool.start(call, settings)
@@ -39,7 +39,7 @@ def start(call: Call | Streamed, settings: Settings) -> "AsyncResult[list[Any]]"
 
 def start_one(call: Call, settings: Settings) -> "AsyncResult[Any]":
     """Start `call`, which has one item; return the handle of its result."""
-    _begin(settings)
+    _begin(call, settings)
     from . import _pool
 
     return _pool.start_one(call, settings)
@@ -47,7 +47,7 @@ def start_one(call: Call, settings: Settings) -> "AsyncResult[Any]":
 
 def start_tuple(call: Call, settings: Settings) -> "AsyncResult[tuple[Any, ...]]":
     """Start `call`; return the handle of its results as a tuple."""
-    _begin(settings)
+    _begin(call, settings)
     from . import _pool
 
     return _pool.start_tuple(call, settings)
@@ -55,17 +55,20 @@ def start_tuple(call: Call, settings: Settings) -> "AsyncResult[tuple[Any, ...]]
 
 def stream(streamed: Streamed, settings: Settings, ordered: bool) -> "ResultStream[Any]":
     """Return the results of a call whose input is read as they are asked for."""
-    _begin(settings)
+    _begin(streamed, settings)
     from . import _pool
 
     return _pool.stream(streamed, settings, ordered)
 
 
-def _begin(settings: Settings) -> None:
+def _begin(call: Call | Streamed, settings: Settings) -> None:
     """Start what takes longest, if this is the first call."""
     if _POOL in sys.modules or settings.pool is not None or inside_item():
         return
     if settings.worker.backend == "processes":
         from . import _launch
 
-        _launch.begin(settings.worker.start_method)
+        # Workers need as long for what loads a function by value as for all else.
+        function = call.function if isinstance(call, Call) else call.call.function
+        by_value = getattr(function, "__module__", None) == "__main__"
+        _launch.begin(settings.worker.start_method, by_value)

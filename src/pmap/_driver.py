@@ -39,13 +39,14 @@ from ._errors import (
     TransportError,
     WorkerLost,
     WorkerStartError,
+    is_ctrl_c,
 )
 from ._flow import Flow
 from ._input import Window
 from ._job import Job
 from ._outcome import readable_stack, tried, with_stack
 from ._record import describe
-from ._work import Work
+from ._work import Payload, Work
 from .backends import Backend, Finished, Gone, Happening, Ready
 
 __all__ = ["Driver", "exiting"]
@@ -94,6 +95,7 @@ class Driver:
         self._gone: Gone | None = None  # the worker whose end is being taken in
         self._start_failure: Gone | None = None
         self._last_used = time.monotonic()
+        self._payload: Payload | None = None  # the last that was large
         self._carry_out = self._table()
         self._new_locks()
         _drivers.add(self)
@@ -265,10 +267,12 @@ class Driver:
         """Make a job's function ready to travel; return whether it is, else the job is over."""
         if self.backend.can_kill:  # that is: other processes
             try:
-                job.work.pack()
-            except KeyboardInterrupt:
-                raise
+                job.work.pack(self._payload)
+                if job.work.payload is not None and job.work.payload.segment is not None:
+                    self._payload = job.work.payload
             except BaseException as error:  # whatever the function's own pickling does
+                if is_ctrl_c(error):
+                    raise
                 job.error = _unsent_function(job.work, error)
                 job.settle()
         return not job.over
@@ -469,12 +473,17 @@ class Driver:
         job = self._jobs.pop(number)
         if failed is not None:
             job.error = job.failures[failed]
-        self._over.append(job)
+        self._end_job(job)
 
     def _fail(self, number: int, cancelled: bool) -> None:
         job = self._jobs.pop(number)
         job.error = self._cancelled(job) if cancelled else self._unstarted()
+        self._end_job(job)
+
+    def _end_job(self, job: Job) -> None:
         self._over.append(job)
+        if not self._jobs:
+            self.backend.rest()
 
     def _overdue(self, job: Job, index: int) -> Exception:
         item = job.work.item(index)
@@ -523,6 +532,7 @@ class Driver:
         unused = not self._scheduler.workers and not self._scheduler.busy
         if unused and (idle or self._closed):
             self.backend.close()
+            self._payload = None
 
     # --- leading -------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from those of ``multiprocessing`` live in ``_drop_in``, which is imported when o
 """
 
 import signal
+import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -242,6 +243,18 @@ def transport_message(
         "result": "could not be pickled" if side == "worker" else "could not be loaded",
     }.get(what, "could not be sent")
     return f"the {what} of item {index}, {function}({input}), {verb} in {place}: {why}"
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Return whether `error` may be a Ctrl-C, which is the caller's, and not that of some object.
+
+    Signals strike in the main thread. In another one it was raised by what ran there, whose failure
+    it is; let through, it would end our own thread, and with it all other calls.
+    """
+    return (
+        isinstance(error, KeyboardInterrupt)
+        and threading.current_thread() is threading.main_thread()
+    )
 
 
 def how_it_ended(exitcode: int | None) -> str:

@@ -33,6 +33,7 @@ __all__ = [
     "Lifeline",
     "Template",
     "default_start_method",
+    "is_alive",
     "refused",
     "send_arena",
     "socketpair",
@@ -45,6 +46,7 @@ _CODE = (
     "sys.modules['pmap'] = p; from pmap._child import main; "
     "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
+_EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
 _PACKAGE = os.path.dirname(os.path.abspath(_child.__file__))
 
 
@@ -210,6 +212,16 @@ def _pidfd(pid: int) -> int | None:
         return None
 
 
+def is_alive(pid: int | None) -> bool:
+    """Return whether a process is known to live and not to be ending; only Linux tells."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            flags = int(stat.read().rpartition(b")")[2].split()[6])
+    except (OSError, IndexError, ValueError):
+        return False
+    return not flags & _EXITING
+
+
 def _no_core(pid: int) -> None:
     """Let a process that we end leave no core file: nothing is wrong with the interpreter."""
     with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
@@ -269,11 +281,13 @@ def start_fork(sock: socket.socket, theirs: socket.socket, lifeline: Lifeline) -
 class Template:
     """The template process and the workers that it forked for us."""
 
-    def __init__(self, lifeline: Lifeline) -> None:
+    def __init__(self, lifeline: Lifeline, by_value: bool = False) -> None:
         self.lifeline = lifeline  # that of its workers, who may outlive it
+        self._by_value = by_value
         ours, theirs = socketpair()
         with theirs:
-            self._popen = _interpreter("template", theirs, lifeline)
+            kind = "template by value" if by_value else "template"
+            self._popen = _interpreter(kind, theirs, lifeline)
         self.sock = ours
         self._reader = FrameReader()
         self.alive = True
@@ -282,6 +296,9 @@ class Template:
 
     def start(self, number: int, sock: socket.socket) -> Handle:
         """Ask for a worker on `sock`; its pid is known when the template has answered."""
+        if not self._by_value and f"{__package__}._by_value" in sys.modules:
+            self._by_value = True
+            self._ask(_template.PREPARE, 0)  # before it forks the first that needs it
         handle = self._by_number[number] = _Forked(self)
         # If the template is gone by now, its socket says so when it is read.
         with contextlib.suppress(OSError):
@@ -326,13 +343,16 @@ class Template:
         if not self.alive:  # nobody reaps it but init, and its group is its own while it lives
             _template.kill_group(pid)
             return
-        with contextlib.suppress(OSError):
-            self.sock.sendall(_template.REQUEST.pack(_template.KILL, pid))
+        self._ask(_template.KILL, pid)
 
     def abort(self, pid: int) -> None:
         """Let a worker say where it is, and end."""
+        self._ask(_template.ABORT, pid)
+
+    def _ask(self, what: int, pid: int) -> None:
+        # If the template is gone by now, its socket says so when it is read.
         with contextlib.suppress(OSError):
-            self.sock.sendall(_template.REQUEST.pack(_template.ABORT, pid))
+            self.sock.sendall(_template.REQUEST.pack(what, pid))
 
     def _lost(self) -> None:
         """Take in that the template is no more.
@@ -446,11 +466,14 @@ def _sigint_blocked() -> Generator[None, None, None]:
 _ahead: list[Template] = []
 
 
-def begin(start_method: str | None) -> None:
-    """Start a template if that is how workers begin; `take_template` gives it to a pool."""
+def begin(start_method: str | None, by_value: bool) -> None:
+    """Start a template if that is how workers begin; `take_template` gives it to a pool.
+
+    `by_value`: whether it is prepared for what travels by value from the start.
+    """
     if (start_method or default_start_method()) == "forkserver" and not _ahead:
         with contextlib.suppress(OSError):  # the pool tries again, and says what is wrong
-            _ahead.append(Template(Lifeline()))
+            _ahead.append(Template(Lifeline(), by_value))
 
 
 def take_template(lifeline: Lifeline | None) -> Template:

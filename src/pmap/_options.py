@@ -159,6 +159,9 @@ class WorkerOptions:
     )
     kill_over_memory: bool = field(default=False, metadata={"check": _yes_or_no})
     isolate: bool = field(default=False, metadata={"check": _yes_or_no})
+    threads_per_worker: int | None = field(
+        default=None, metadata={"check": _count("the CPUs are shared among the workers")}
+    )
 
     @property
     def most_tasks(self) -> int | None:
@@ -212,6 +215,10 @@ class Options(TypedDict, total=False, closed=True):
             item is killed, which costs that item a `WorkerLost`.
         isolate: whether each item gets a process of its own, which ends with it: nothing of it is
             left, its memory least of all. The same as chunks of one item, and workers that run one.
+        threads_per_worker: how many threads libraries such as BLAS and OpenMP may use in each
+            worker. It is told to them by their environment variables (``OMP_NUM_THREADS`` and the
+            like), so it counts for those that are loaded in the worker. None: the CPUs that this
+            process may use, divided by the workers, at least one, unless the variable is set.
         chunksize: how many items travel to a worker in one message. None: as many as fit the
             time they take.
         buffersize: how many items a stream reads ahead of what was taken from it. None: a few
@@ -239,6 +246,7 @@ class Options(TypedDict, total=False, closed=True):
     max_memory_per_child: int | None
     kill_over_memory: bool
     isolate: bool
+    threads_per_worker: int | None
     chunksize: int | None
     buffersize: int | None
     kill_on_cancel: bool

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 
-from ._errors import CancelledError
+from ._errors import CancelledError, is_ctrl_c
 from ._eventloop import until
 
 __all__ = ["Pending"]
@@ -143,9 +143,9 @@ class Pending:
     def _run(self, callback: Callable[[], object]) -> None:
         try:
             callback()
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # SystemExit, say, would keep the others from being called
+        except BaseException as error:  # SystemExit, say, would keep the others from being called
+            if is_ctrl_c(error):
+                raise
             import logging
 
             logging.getLogger("pmap").exception("a callback of %s raised", self.name)

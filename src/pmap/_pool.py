@@ -18,6 +18,7 @@ from ._options import Settings, WorkerOptions, cpu_count, merge
 from ._process import inside_item
 from ._result import AsyncResult
 from ._stream import ResultStream
+from ._world import thread_limits
 from .backends import Backend
 from .backends.process import ProcessBackend
 
@@ -37,7 +38,7 @@ MOST_SHARED = 8
 class Context(Protocol):
     """What ``multiprocessing.get_context`` gives, as far as a pool asks it."""
 
-    def get_start_method(self, allow_none: bool = False) -> str | None:
+    def get_start_method(self) -> str | None:
         """Return the name of the start method."""
         ...
 
@@ -338,10 +339,11 @@ class Pool:
         # Not terminate: results that somebody still holds come, and nobody is kept waiting here.
         driver = getattr(self, "_driver", None)
         if driver is not None and not driver.closed:
+            shown = repr(self)
+            driver.close()  # first: where warnings are errors, nothing comes behind it
             warnings.warn(
-                f"unclosed running pmap pool {self!r}", ResourceWarning, stacklevel=2, source=self
+                f"unclosed running pmap pool {shown}", ResourceWarning, stacklevel=2, source=self
             )
-            driver.close()
 
     def __reduce__(self) -> str:
         raise NotImplementedError(
@@ -500,6 +502,7 @@ def _make(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
             options.initargs,
             options.max_memory_per_child,
             options.kill_over_memory,
+            thread_limits(options.threads_per_worker, max(1, cpu_count() // limit)),
         )
     prefetch = options.max_memory_per_child is None
     return Driver(backend, limit, options.most_tasks, idle_timeout, prefetch)

@@ -15,7 +15,7 @@ import os
 import select
 import struct
 
-from ._bare import receive_with_fd, signal, socket
+from ._bare import receive_with_fds, signal, socket
 from ._wire import frame
 
 TYPE_CHECKING = False  # see `_bare`
@@ -31,13 +31,15 @@ __all__ = [
     "FORK",
     "FORKED",
     "KILL",
+    "PREPARE",
     "REQUEST",
     "kill_group",
+    "prepare",
     "serve_template",
 ]
 
 REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; else its pid)
-FORK, KILL, ABORT = 0, 1, 2
+FORK, KILL, ABORT, PREPARE = 0, 1, 2, 3
 # Reports: (FORKED, number, pid), (FAILED, number, errno), (EXITED, pid, exit code)
 FORKED, FAILED, EXITED = 20, 21, 22
 
@@ -62,15 +64,15 @@ def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> 
                 sock.sendall(frame((EXITED, pid, code)))
             if sock not in readable:
                 continue
-            data, fd = receive_with_fd(sock, REQUEST.size)
-            if not data:
+            request = _next_request(sock)
+            if request is None:
                 break
-            while len(data) < REQUEST.size:
-                data += sock.recv(REQUEST.size - len(data))
-            what, number = REQUEST.unpack(data)
+            what, number, fd = request
             if what == FORK and fd is not None:
                 report = _fork(sock, number, fd, enter_forked, children, wake_read, wake_write)
                 sock.sendall(frame(report))
+            elif what == PREPARE:
+                prepare()
             elif number in children:
                 _end(number, what)
     except (ConnectionError, BrokenPipeError):
@@ -81,6 +83,26 @@ def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> 
         for pid in children:
             os.waitpid(pid, 0)
         os._exit(0)
+
+
+def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
+    """Return what is asked, of which worker, and its socket; None if the caller is gone."""
+    data, fds = receive_with_fds(sock, REQUEST.size)
+    if not data:
+        return None
+    while len(data) < REQUEST.size:
+        data += sock.recv(REQUEST.size - len(data))
+    what, number = REQUEST.unpack(data)
+    return what, number, fds[0] if fds else None
+
+
+def prepare() -> None:
+    """Import what workers need for a function by value: each would need longer than it lives."""
+    try:
+        from . import _by_value  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError:
+        pass  # a worker finds it where its caller has found it
+    gc.freeze()
 
 
 def _fork(

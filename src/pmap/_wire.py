@@ -6,7 +6,9 @@ a message is an *entry*:
 
 - a plain scalar, or a short tuple of them, is its own entry;
 - ``[data]`` is anything else, pickled on its own, so that one bad object costs one item;
-- a list of more than one element is a failure record (see ``_outcome``).
+- ``[head, sizes, number]`` is one whose large buffers are in a segment (see ``_segment``), whose
+  descriptor comes along with the message; where it arrives, the segment stands in for the number;
+- a longer list is a failure record (see ``_outcome``).
 
 marshal takes nothing of 2 GiB or more. A message that holds such a thing carries the pickled values
 as *blobs* behind its body, and there they are numbers: ``[0]`` is the entry that the first blob is.
@@ -22,39 +24,60 @@ import struct
 from itertools import chain
 
 from . import _bare
+from ._bare import deque
+from ._segment import LARGE, Segment, most_at_once
 
 TYPE_CHECKING = False  # see `_bare`
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pickle import PickleBuffer
     from typing import Any, TypeAlias
+
+    from typing_extensions import Buffer
 
     # What stands in a message is known from its first word, and what an entry is from its own type,
     # at run time only: no type can say it, so each end names and types the parts as it takes them.
     Entry: TypeAlias = Any
     Message: TypeAlias = tuple[Any, ...]
 
+    # A pickle whose large buffers are apart; None: the last of them is the pickle itself; the name
+    # of a type: the buffer is the value.
+    Head: TypeAlias = bytes | str | None
+
 __all__ = [
     "PLAIN",
+    "Cargo",
     "FrameReader",
+    "NotAMessage",
     "all_plain",
+    "decode",
     "dumps",
     "encode",
     "frame",
     "frame_of_entries",
+    "is_long",
     "loads",
+    "sizes_of",
+    "split",
 ]
 
 # marshal gives back exactly these, by exact type; it would turn a bytearray into bytes, so the
 # test is by type and never by trying.
 PLAIN: frozenset[type] = frozenset({int, float, bool, str, bytes, complex, type(None)})
+_LONG: frozenset[type] = frozenset({bytes, str})  # those of them that may be large
+_RAW: dict[str, Callable[[memoryview], object]] = {"bytes": bytes, "bytearray": bytearray}
 _LONGEST_PLAIN_TUPLE = 16  # longer ones gain little over pickle, and the test would cost more
 
 _PROTOCOL = 5
 _LENGTH = struct.Struct("<Q")
 _BLOBS = 1 << 63  # in the length: behind it stand how many blobs there are, and their lengths
+# In each length, so that what something else wrote into the socket is not waited for as if it were
+# a message, for as long as its bytes happen to say.
+_MARK = 0x706D << 48
+_SIZE = (1 << 48) - 1
 _MAIN = b"__main__"
 
-loads: Callable[[bytes], Any] = _bare.loads
+loads = _bare.loads
 
 
 def is_plain(value: object) -> bool:
@@ -76,7 +99,10 @@ def all_plain(values: Sequence[object]) -> bool:
     """Return whether all `values` may be entries as they are; quick for many of one kind."""
     kinds = set(map(type, values))
     if PLAIN.issuperset(kinds):
-        return True
+        if not kinds <= _LONG:
+            return True
+        long: Any = values
+        return max(map(len, long)) < LARGE
     if kinds != {tuple}:
         return False
     rows: Any = values
@@ -85,21 +111,101 @@ def all_plain(values: Sequence[object]) -> bool:
     )
 
 
-def encode(value: object, functions_by_value: bool = True) -> Entry:
-    """Return the entry of `value`; raises what its pickling raises."""
-    return value if is_plain(value) else [dumps(value, functions_by_value)]
+def is_long(value: object) -> bool:
+    """Return whether a plain value is one that had better travel in a segment."""
+    text: Any = value
+    return type(value) in _LONG and len(text) >= LARGE
 
 
-def dumps(value: object, functions_by_value: bool = True) -> bytes:
+def encode(value: object, functions_by_value: bool = True, cargo: Cargo | None = None) -> Entry:
+    """Return the entry of `value`; raises what its pickling raises.
+
+    Args:
+        value: what is to travel.
+        functions_by_value: see `dumps`.
+        cargo: takes the segment with the large buffers of `value`, if it has any.
+    """
+    plain = is_plain(value)
+    if cargo is not None and (not plain or is_long(value)):
+        entry = cargo.add(value, functions_by_value)
+        if entry is not None:
+            return entry
+    return value if plain else [dumps(value, functions_by_value)]
+
+
+def decode(entry: Entry) -> Any:
+    """Return the value of an entry that is a list and no failure; raises what loading it raises."""
+    if len(entry) == 1:
+        return loads(entry[0])
+    head, sizes, segment = entry
+    if segment is None:
+        import errno
+
+        text = "too many open files here: its memory did not arrive; raise the limit (ulimit -n)"
+        raise OSError(errno.EMFILE, text)
+    buffers: list[memoryview] = segment.read(sizes)
+    if type(head) is str:
+        return _RAW[head](buffers[0])
+    return loads(buffers.pop() if head is None else head, buffers=buffers)
+
+
+class Cargo:
+    """The segments that go along with a message."""
+
+    def __init__(self, make: Callable[[Sequence[Buffer]], Segment | None]) -> None:
+        """Make an empty one; `make` returns a segment that holds buffers, if one can be had."""
+        self._make = make
+        self.segments: list[Segment] = []
+
+    def add(self, value: object, functions_by_value: bool) -> Entry | None:
+        """Return the entry of `value`, or None where it must travel without a segment."""
+        if self.segments and len(self.segments) >= most_at_once():
+            return None
+        head, buffers = split(value, functions_by_value)
+        if not buffers:
+            return [head]
+        segment = self._make(buffers)
+        if segment is None:
+            return None
+        self.segments.append(segment)
+        return [head, sizes_of(buffers), segment.number]
+
+
+def split(value: object, functions_by_value: bool = True) -> tuple[Head, list[Buffer]]:
+    """Return `value` pickled without its large buffers, and these; raises what pickling raises."""
+    kind = type(value)
+    if kind.__name__ in _RAW and (kind is bytes or kind is bytearray):
+        raw: Any = value
+        if len(raw) >= LARGE:
+            return kind.__name__, [raw]
+    buffers: list[Buffer] = []
+    head = dumps(value, functions_by_value, buffers)
+    if len(head) < LARGE:
+        return head, buffers
+    return None, [*buffers, head]
+
+
+def sizes_of(buffers: list[Buffer]) -> tuple[int, ...]:
+    """Return how many bytes each buffer has."""
+    return tuple(memoryview(buffer).nbytes for buffer in buffers)
+
+
+def dumps(
+    value: object, functions_by_value: bool = True, buffers: list[Buffer] | None = None
+) -> bytes:
     """Return `value` pickled, by name where it is importable, else by value.
 
     Args:
         value: the object.
         functions_by_value: whether a function that is not importable may be sent itself. The
             methods of `Pool` refuse it as a result, as ``multiprocessing`` does.
+        buffers: takes the large buffers of `value`, which are then no part of the pickle.
     """
     try:
-        data = _bare.dumps(value, _PROTOCOL)
+        if buffers is None:
+            data = _bare.dumps(value, _PROTOCOL)
+        else:
+            data = _bare.dumps(value, _PROTOCOL, buffer_callback=_sieve(buffers))
         # A reference to __main__ by name would be looked up in the receiver's __main__, which is
         # another module. The name stands literally in every pickle that refers to it; a string
         # that just contains it takes the slower road for nothing.
@@ -112,13 +218,32 @@ def dumps(value: object, functions_by_value: bool = True) -> bytes:
             raise
     from ._by_value import dumps_by_value
 
-    return dumps_by_value(value, _PROTOCOL)
+    if buffers is None:
+        return dumps_by_value(value, _PROTOCOL)
+    buffers.clear()  # of the first attempt
+    return dumps_by_value(value, _PROTOCOL, _sieve(buffers))
+
+
+def _sieve(large: list[Buffer]) -> Callable[[PickleBuffer], bool]:
+    """Return what pickle asks whether a buffer is to be part of the pickle."""
+
+    def is_part(buffer: PickleBuffer) -> bool:
+        try:
+            raw = buffer.raw()
+        except BufferError:  # it is in pieces
+            return True
+        if raw.nbytes < LARGE:
+            return True
+        large.append(raw)
+        return False
+
+    return is_part
 
 
 def frame(message: Message) -> bytes:
     """Return the bytes that carry `message`; raises ValueError where something is too large."""
     body = marshal.dumps(message)
-    return _LENGTH.pack(len(body)) + body
+    return _LENGTH.pack(len(body) | _MARK) + body
 
 
 def frame_of_entries(
@@ -136,7 +261,7 @@ def frame_of_entries(
     except ValueError:
         blobs: list[bytes] = []
         body = marshal.dumps(make([_apart(entry, blobs, by_value) for entry in entries]))
-        sizes = [len(body) | _BLOBS, len(blobs), *map(len, blobs)]
+        sizes = [len(body) | _MARK | _BLOBS, len(blobs), *map(len, blobs)]
         return b"".join([*map(_LENGTH.pack, sizes), body, *blobs])
 
 
@@ -162,29 +287,48 @@ def _is_list(value: object) -> bool:
     return type(value) is list
 
 
+class NotAMessage(Exception):
+    """What came was not written by `frame`, or not it alone."""
+
+
 class FrameReader:
     """Turns the bytes of a stream, in whatever pieces they come, into messages."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._fds: deque[list[int]] = deque()
+        # The numbers of segments that came, and of which nothing is mapped or to be mapped here.
+        self.gone: list[int] = []
 
-    def feed(self, data: bytes) -> Iterator[Message]:
-        """Yield the messages that `data` completes."""
+    def feed(self, data: bytes, fds: list[int] | None = None) -> Iterator[Message]:
+        """Yield the messages that `data` completes; raises NotAMessage.
+
+        Args:
+            data: the next bytes.
+            fds: the descriptors that came with these, which belong to the first message to come
+                that has segments.
+        """
+        if fds is not None:
+            self._fds.append(fds)
         buffer = self._buffer
         buffer += data
         start = 0
         head = _LENGTH.size
         while len(buffer) - start >= head:
-            (size,) = _LENGTH.unpack_from(buffer, start)
-            if size & _BLOBS:
+            (word,) = _LENGTH.unpack_from(buffer, start)
+            if (word | _BLOBS) & ~_SIZE != _MARK | _BLOBS:
+                raise NotAMessage
+            if word & _BLOBS:
                 end, message = self._with_blobs(start)
             else:
-                end, message = start + head + size, None
+                end, message = start + head + (word & _SIZE), None
                 if len(buffer) >= end:
                     message = self._loaded(start + head, end)
             if message is None:
                 break
             start = end
+            if self._fds:
+                self._unload(message)
             yield message
         if start:
             del buffer[:start]
@@ -193,6 +337,16 @@ class FrameReader:
         with memoryview(self._buffer) as view, view[start:end] as body:
             message: Message = marshal.loads(body)
         return message
+
+    def _unload(self, message: Message) -> None:
+        """Give each entry of a message its segment, if this is the message that has some."""
+        entries = [entry for part in message if _is_list(part) for entry in part]
+        entries = [entry for entry in entries if _is_list(entry) and len(entry) == 3]
+        if entries:
+            fds = self._fds.popleft()
+            for place, entry in enumerate(entries):
+                arrived = place < len(fds)  # else this process may have no more of them
+                entry[2] = Segment(fds[place], entry[2], self.gone) if arrived else None
 
     def _with_blobs(self, start: int) -> tuple[int, Message | None]:
         """Return where the message at `start` ends, and the message if it is all there."""
@@ -204,7 +358,7 @@ class FrameReader:
         at = start + (2 + count) * head
         if len(buffer) < at:
             return 0, None
-        size = _LENGTH.unpack_from(buffer, start)[0] & ~_BLOBS
+        size = _LENGTH.unpack_from(buffer, start)[0] & _SIZE
         sizes = [_LENGTH.unpack_from(buffer, start + (2 + n) * head)[0] for n in range(count)]
         end = at + size + sum(sizes)
         if len(buffer) < end:

@@ -2,17 +2,53 @@
 
 import threading
 from contextvars import Context, copy_context
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ._call import Call, Kind, name_of, short_repr
+from ._errors import is_ctrl_c
 from ._outcome import Item
-from ._wire import dumps
+from ._segment import Segment, written
+from ._wire import dumps, sizes_of, split
 from ._world import take_world
 
 if TYPE_CHECKING:
+    from ._wire import Entry, Head
     from ._world import World
 
-__all__ = ["Work", "as_call"]
+__all__ = ["Payload", "Work", "as_call"]
+
+
+class Payload(NamedTuple):
+    """A function as bytes; its large buffers are in a segment, which all workers map."""
+
+    head: "Head"
+    sizes: tuple[int, ...] = ()
+    segment: Segment | None = None
+
+    @property
+    def entry(self) -> "Entry":
+        """What stands for it in a message; the segment goes along."""
+        return [self.head] if self.segment is None else [self.head, self.sizes, 0]
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return sum(self.sizes) + (0 if self.head is None else len(self.head))
+
+
+def _payload(function: object, last: Payload | None) -> Payload:
+    """Return `function` as bytes, or `last` if that is just the same."""
+    head, buffers = split(function)
+    if buffers:
+        sizes = sizes_of(buffers)
+        known = last is not None and last.head == head and last.sizes == sizes
+        if last is not None and last.segment is not None and known and last.segment.holds(buffers):
+            return last
+        segment = written(buffers)
+        if segment is not None:
+            return Payload(head, sizes, segment)
+        head = dumps(function)
+    return Payload(head)
 
 
 class Work:
@@ -28,21 +64,23 @@ class Work:
         # Items whose arguments could not be pickled; the worker answers for them by index only.
         self.unsent: dict[int, BaseException] = {}
         self.world: World | None = None
-        self.payload: bytes | None = None
+        self.payload: Payload | None = None
         self.variables: list[bytes] = []
 
-    def pack(self) -> None:
-        """Pickle the function and take the surroundings; raises what the pickling raises."""
+    def pack(self, last: Payload | None = None) -> None:
+        """Pickle the function and take the surroundings; raises what the pickling raises.
+
+        `last` is that of an earlier call: what did not change since is not written anew.
+        """
         self.world = take_world()
-        self.payload = dumps((self.call.function, int(self.call.kind)))
+        self.payload = _payload((self.call.function, int(self.call.kind)), last)
         self.variables = []
         for pair in self.context.items():
             try:
                 self.variables.append(dumps(pair))
-            except KeyboardInterrupt:
-                raise
-            except BaseException:  # a variable that cannot travel is not set in the worker
-                continue
+            except BaseException as error:  # a variable that cannot travel is not set in the worker
+                if is_ctrl_c(error):
+                    raise
 
     def item(self, index: int) -> Item:
         """Return what a message says of the item at `index`."""

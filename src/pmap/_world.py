@@ -17,10 +17,22 @@ if TYPE_CHECKING:
 
     # (current directory or None where it was deleted, environment, sys.path): plain values
     World: TypeAlias = tuple[str | None, dict[str, str], list[str]]
+    # (environment variables that are set where they are not; those that are set in any case)
+    Limits: TypeAlias = tuple[dict[str, str], dict[str, str]]
     Variables: TypeAlias = list[tuple[ContextVar[object], object]]
 
-__all__ = ["apply_world", "context_of", "take_world"]
+__all__ = ["apply_world", "context_of", "limited", "take_world", "thread_limits"]
 
+# What tells libraries how many threads to use: OpenMP, BLAS in its kinds, what compiles.
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
 
 _last: tuple[object, World] | None = None
 
@@ -41,6 +53,23 @@ def take_world() -> World:
     world = (directory, os.environ.copy(), path)
     _last = None if raw is None else (dict(raw), world)
     return world
+
+
+def thread_limits(count: int | None, usual: int) -> Limits:
+    """Return the variables that let libraries use `count` threads.
+
+    Or `usual`, where it is None and the user has set nothing.
+    """
+    if count is None:
+        return dict.fromkeys(_THREADS, str(usual)), {}
+    return {}, dict.fromkeys(_THREADS, str(count))
+
+
+def limited(world: World, limits: Limits) -> World:
+    """Return `world` with an environment that has `limits`."""
+    directory, environment, path = world
+    usual, forced = limits
+    return directory, {**usual, **environment, **forced}, path
 
 
 def apply_world(world: World) -> None:

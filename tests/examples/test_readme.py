@@ -55,6 +55,16 @@ def test_a_page_refers_to_what_is_there(page: Page) -> None:
     assert [name for name in targets if not (page.path.parent / name).exists()] == []
 
 
+def test_each_promise_names_a_test_that_is_there() -> None:
+    table = (TOP / "docs" / "reliability.md").read_text(encoding="utf-8")
+    promised = set(re.findall(r"\b(test_\w+)`", table))
+    sources = (TOP / "tests").rglob("test_*.py")
+    text = "".join(path.read_text(encoding="utf-8") for path in sources)
+    there = set(re.findall(r"^def (test_\w+)", text, re.MULTILINE))
+    assert len(promised) > 40
+    assert promised - there == set()
+
+
 def test_an_example_with_its_output_is_within_the_first_lines() -> None:
     first = "\n".join(TEXT.splitlines()[:15])
     assert "```python\n" + README.scripts[0] + "```" in first

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from itertools import count, pairwise, product
+from multiprocessing import get_context
 from typing import NamedTuple, Never, TypeVar, assert_type
 
 import pmap as door
@@ -135,6 +136,15 @@ def test_options_in_the_call() -> None:
     assert_type(pstarmap(two, [(1, "a")], chunksize=None), list[float])
     assert_type(pmap.using(**given), Map[Never])
     assert_type(pmap.using(initializer=one, initargs=(1,), start_method="spawn"), Map[Never])
+
+
+def test_the_context_of_a_pool() -> None:
+    def make(method: str) -> None:
+        Pool(context=get_context("spawn"))
+        Pool(2, context=get_context(method))
+        Pool(2, None, (), None, get_context())
+
+    assert callable(make)
 
 
 def test_a_given_pool() -> None:

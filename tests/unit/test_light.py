@@ -20,7 +20,7 @@ import pmap
 # What the door needs of the standard library, and with it whatever these import themselves.
 OF_THE_DOOR: Final = (
     "__future__, collections.abc, contextvars, dataclasses, enum, functools, inspect, itertools, "
-    "marshal, math, operator, os, reprlib, signal, struct, sys, threading, types, typing, "
+    "marshal, math, mmap, operator, os, reprlib, signal, struct, sys, threading, types, typing, "
     "typing_extensions, _collections, _contextvars, _pickle, _signal, _socket, _thread"
 )
 # What a worker needs: C modules, what `_pickle` imports when it is loaded, and `types`, of which a
@@ -80,6 +80,7 @@ OURS_IN_A_WORKER: Final = {
     "pmap._child",
     "pmap._process",
     "pmap._record",
+    "pmap._segment",
     "pmap._wire",
     "pmap._world",
 }
@@ -200,6 +201,34 @@ def test_a_forked_worker_has_what_its_parent_has_and_no_more(tmp_path: Path) -> 
     modules = in_worker("fork", tmp_path)
     assert of_pmap(modules) > OURS_IN_A_WORKER
     assert not modules & {"asyncio", "cloudpickle", "logging", "multiprocessing", "numpy"}
+
+
+SHIM: Final = """
+import os, sys
+here = os.path.dirname(__file__)
+with open(os.path.join(here, "marks"), "a") as marks:
+    marks.write(f"{os.getpid()}\\n")
+sys.path = [entry for entry in sys.path if entry != here]
+del sys.modules["cloudpickle"]
+import cloudpickle
+"""
+
+
+@pytest.mark.parametrize("first", ["by value", "by name"])
+def test_what_functions_by_value_need_is_loaded_once(first: str, tmp_path: Path) -> None:
+    (tmp_path / "cloudpickle.py").write_text(SHIM)
+    code = f"""
+from pmap import papply
+verb = papply.using(start_method="forkserver", isolate=True)
+if {first == "by name"}:
+    verb(len, "ab")
+def mine(x):
+    return -x
+print(*[verb(mine, n) for n in range(4)])
+"""
+    assert run(code, tmp_path).split() == ["0", "-1", "-2", "-3"]
+    # The caller and the template: workers have it from there.
+    assert len((tmp_path / "marks").read_text().split()) == 2
 
 
 def test_a_worker_loads_pmap_itself_when_an_item_asks_for_it(tmp_path: Path) -> None:

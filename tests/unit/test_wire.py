@@ -14,7 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._wire import FrameReader, dumps, encode, frame, frame_of_entries, is_plain, loads
+from pmap._wire import (
+    FrameReader,
+    NotAMessage,
+    dumps,
+    encode,
+    frame,
+    frame_of_entries,
+    is_plain,
+    loads,
+)
 
 if TYPE_CHECKING:
     from pmap._wire import Message
@@ -178,6 +187,14 @@ def test_a_message_is_there_with_its_last_byte() -> None:
     data = frame((1, "abc"))
     assert list(reader.feed(data[:-1])) == []
     assert list(reader.feed(data[-1:])) == [(1, "abc")]
+
+
+@pytest.mark.parametrize("other", [bytes(8), b"\xff" * 8, b"GET / HTTP/1.0", b"x"])
+def test_what_is_no_message_is_not_waited_for(other: bytes) -> None:
+    feed = FrameReader().feed(frame((1,)) + other + frame((2,)))
+    assert next(feed) == (1,)
+    with pytest.raises(NotAMessage):
+        next(feed)
 
 
 # --- by name and by value ----------------------------------------------------------------------

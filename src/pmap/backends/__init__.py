@@ -80,6 +80,10 @@ class Backend(Protocol[Polled]):
         """Tell a worker that no more of `work` comes, and that what it has not begun is void."""
         ...
 
+    def rest(self) -> None:
+        """Give back what only work that is under way needs: there is none."""
+        ...
+
     def stop(self, worker: int) -> None:
         """Let a worker go that holds nothing."""
         ...

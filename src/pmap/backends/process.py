@@ -6,12 +6,13 @@ which items each one holds. What a dead worker had finished is read from its are
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -19,16 +20,30 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .. import _child, _launch
 from .._arena import Arena
-from .._errors import how_it_ended
+from .._bare import receive_with_fds, send_with_fds
+from .._errors import how_it_ended, is_ctrl_c
 from .._outcome import Item, restore, unloaded_result, unsent_argument
-from .._wire import FrameReader, all_plain, dumps, encode, frame, frame_of_entries, loads
+from .._segment import MOST, Segment, Shelf
+from .._wire import (
+    Cargo,
+    FrameReader,
+    NotAMessage,
+    all_plain,
+    decode,
+    dumps,
+    encode,
+    frame,
+    frame_of_entries,
+)
 from .._work import Work
-from .._world import take_world
+from .._world import limited, take_world
 from . import Finished, Gone, Happening, Ready
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
     from .._wire import Entry, Message
-    from .._world import World
+    from .._world import Limits, World
 
 __all__ = ["ProcessBackend"]
 
@@ -40,6 +55,9 @@ _INITIALIZER = Item("initializer", 0, "...")
 _PIECE = 1 << 16
 # Seconds beyond the limit that coroutines get to end by themselves.
 _GRACE = 1.0
+# Segments that a worker holds and we wait for, to use them again.
+_MOST_LENT = 16
+_TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
 
 
 _Polled: TypeAlias = list[tuple[selectors.SelectorKey, int]]
@@ -65,7 +83,11 @@ class _Link:
     handle: _launch.Handle
     arena: Arena | None
     reader: FrameReader = field(default_factory=FrameReader)
-    outbox: deque[memoryview] = field(default_factory=deque[memoryview])
+    # What it did not take yet, and the segments that go along with the first byte of it.
+    outbox: deque[tuple[memoryview, list[Segment]]] = field(
+        default_factory=deque[tuple[memoryview, list[Segment]]]
+    )
+    lent: dict[int, Segment] = field(default_factory=dict[int, Segment])
     chunks: deque[_Sent] = field(default_factory=deque[_Sent])
     told: set[int] = field(default_factory=set[int])
     world: World | None = None
@@ -78,6 +100,7 @@ class _Link:
     ready: bool = False
     stopping: bool = False
     broken: Exception | None = None
+    why: str = ""  # why it is of no use any more, though it lived
 
 
 class ProcessBackend:
@@ -93,12 +116,15 @@ class ProcessBackend:
         initargs: tuple[object, ...],
         max_memory: int | None = None,
         kill_over_memory: bool = False,
+        limits: Limits = ({}, {}),
     ) -> None:
         self._method = start_method or _launch.default_start_method()
         self._initializer = initializer
         self._initargs = initargs
         self._max_memory = max_memory
         self._kill_over_memory = kill_over_memory
+        self._limits = limits
+        self._worlds: tuple[World, World] | None = None  # the last, and what a worker is told
         self._links: dict[int, _Link] = {}
         self._selector: selectors.BaseSelector | None = None
         self._wakers: tuple[socket.socket, socket.socket] | None = None
@@ -109,6 +135,9 @@ class ProcessBackend:
         )
         self._world: World | None = None
         self._to_flush: dict[int, _Link] = {}
+        self._shelf = Shelf()
+        self._segments = 0  # the number of the last one that was lent
+        self._lends = False
         self._failed: list[Happening] = []  # workers that could not even be asked for
 
     def pids(self) -> list[int]:
@@ -155,7 +184,7 @@ class ProcessBackend:
         initializer = None
         if self._initializer is not None:
             initializer = dumps((self._initializer, self._initargs))
-        self._world = take_world()
+        self._world = self._limited(take_world())
         memory = self._max_memory, self._kill_over_memory
         return frame((_child.SETUP, self._world, list(sys.argv), initializer, *memory))
 
@@ -178,24 +207,28 @@ class ProcessBackend:
 
     def send(self, worker: int, work: Work, start: int, stop: int) -> None:
         link = self._links[worker]
-        message = b""
         if work.number not in link.told:
             link.told.add(work.number)
-            message = self._job_frame(link, work)
+            self._introduce(link, work)
         link.serial += 1
-        entries = self._entries(work, start, stop)
+        cargo = Cargo(lambda buffers: self._lend(link, buffers))
+        entries = self._entries(work, start, stop, cargo)
         link.chunks.append(_Sent(link.serial, work, start, stop - start))
         chunk = _child.CHUNK, work.number, link.serial
         if isinstance(entries, list):
-            message += frame_of_entries(lambda some: (*chunk, some), entries)
+            message = frame_of_entries(lambda some: (*chunk, some), entries)
         else:
-            message += frame((*chunk, entries))
-        self._write(link, message)
+            message = frame((*chunk, entries))
+        self._write(link, message, cargo.segments)
 
-    def _job_frame(self, link: _Link, work: Work) -> bytes:
-        world = None if work.world == link.world else work.world
-        link.world = work.world
-        return frame_of_entries(
+    def _introduce(self, link: _Link, work: Work) -> None:
+        """Send a worker the function, and what surrounds it."""
+        assert work.payload is not None
+        assert work.world is not None
+        told = self._limited(work.world)
+        world = None if told == link.world else told
+        link.world = told
+        message = frame_of_entries(
             lambda payload: (
                 _child.JOB,
                 work.number,
@@ -207,10 +240,32 @@ class ProcessBackend:
                 work.call.timeout,
                 world,
             ),
-            [[work.payload]],
+            [work.payload.entry],
         )
+        segment = work.payload.segment
+        self._write(link, message, [] if segment is None else [segment])
 
-    def _entries(self, work: Work, start: int, stop: int) -> list[Entry] | tuple[int, int, int]:
+    def _limited(self, world: World) -> World:
+        """Return the surroundings with the limits of a worker; the same while they stay."""
+        if self._worlds is None or self._worlds[0] is not world:
+            self._worlds = world, limited(world, self._limits)
+        return self._worlds[1]
+
+    def _lend(self, link: _Link, buffers: Sequence[Buffer]) -> Segment | None:
+        """Return a segment that holds `buffers`, and wait for its return."""
+        segment = self._shelf.written(buffers)
+        if segment is not None:
+            self._lends = True
+            self._segments += 1
+            segment.number = self._segments
+            link.lent[segment.number] = segment
+            if len(link.lent) > _MOST_LENT:  # it keeps them: we need not, too
+                del link.lent[next(iter(link.lent))]
+        return segment
+
+    def _entries(
+        self, work: Work, start: int, stop: int, cargo: Cargo
+    ) -> list[Entry] | tuple[int, int, int]:
         items = work.call.items[start:stop]
         if isinstance(items, range):
             return items.start, items.stop, items.step
@@ -219,10 +274,10 @@ class ProcessBackend:
         entries: list[Entry] = []
         for index, item in enumerate(items, start):
             try:
-                entries.append(encode(item))
-            except KeyboardInterrupt:
-                raise  # a real Ctrl-C: the caller's
+                entries.append(encode(item, cargo=cargo))
             except BaseException as error:  # whatever the object's own pickling does
+                if is_ctrl_c(error):
+                    raise
                 work.unsent[index] = error
                 entries.append([])
         return entries
@@ -234,10 +289,19 @@ class ProcessBackend:
             message = frame((_child.FORGET, work.number))
             # A worker that holds nothing of it may learn of it with the next message, unless it
             # keeps much memory for it.
-            if any(sent.work is work for sent in link.chunks) or len(work.payload or b"") > _PIECE:
+            if any(sent.work is work for sent in link.chunks) or (
+                work.payload is not None and work.payload.size > _PIECE
+            ):
                 self._write(link, message)
             else:
                 link.later += message
+
+    def rest(self) -> None:
+        if self._lends:
+            self._lends = False
+            self._shelf.clear()
+            for link in self._links.values():
+                link.lent.clear()  # those that come back yet are not waited for
 
     def stop(self, worker: int) -> None:
         link = self._links[worker]
@@ -266,12 +330,12 @@ class ProcessBackend:
         # It cannot be held here: another item may begin in just this moment, and fall with it.
         return link.begun_at, monotonic() - link.begun_at >= limit
 
-    def _write(self, link: _Link, data: bytes) -> None:
+    def _write(self, link: _Link, data: bytes, segments: list[Segment] | None = None) -> None:
         """Send `data` as far as the worker takes it now; keep the rest for when it takes more."""
         if link.later:
             data = link.later + data
             link.later = b""
-        link.outbox.append(memoryview(data))
+        link.outbox.append((memoryview(data), segments or []))
         self._to_flush[link.number] = link
 
     def flush(self) -> None:
@@ -281,21 +345,28 @@ class ProcessBackend:
 
     def _flush(self, link: _Link) -> None:
         outbox = link.outbox
-        if len(outbox) > 1 and sum(map(len, outbox)) < _PIECE:
-            joined = memoryview(b"".join(outbox))  # one system call for many small messages
+        if len(outbox) > 1 and _are_small(outbox):
+            joined = b"".join([data for data, _ in outbox])  # one system call for all
             outbox.clear()
-            outbox.append(joined)
+            outbox.append((memoryview(joined), []))
         try:
             while outbox:
-                sent = link.sock.send(outbox[0])
-                if sent == len(outbox[0]):
+                data, segments = outbox[0]
+                if segments:
+                    sent = send_with_fds(link.sock, data, [segment.fd for segment in segments])
+                else:
+                    sent = link.sock.send(data)
+                if sent == len(data):
                     outbox.popleft()
                 else:
-                    outbox[0] = outbox[0][sent:]
+                    outbox[0] = data[sent:], []
         except BlockingIOError:
             pass
-        except OSError:
-            outbox.clear()  # the worker is gone: reading its socket tells
+        except OSError as error:
+            # ETOOMANYREFS: too many descriptors are under way, and the workers take them soon. Else
+            # the worker is gone: reading its socket tells.
+            if error.errno != _TOO_MANY_REFS:
+                outbox.clear()
         if bool(outbox) != link.blocked and self._selector is not None and not link.ended:
             link.blocked = bool(outbox)
             self._selector.modify(link.sock, _READ | _WRITE if outbox else _READ, link)
@@ -349,26 +420,39 @@ class ProcessBackend:
     def _read(self, link: _Link, to_the_end: bool = False) -> Iterator[Happening]:
         while not link.ended:
             try:
-                data = link.sock.recv(_PIECE)
+                data, fds = receive_with_fds(link.sock, _PIECE, MOST)
             except BlockingIOError:
                 return
             except OSError:
-                data = b""
+                data, fds = b"", None
             if not data:
-                link.ended = True
-                self._unwatch(link.sock)
+                if _launch.is_alive(link.handle.pid):
+                    link.why = "it lost its connection: something in it closed descriptors"
+                self._hang_up(link)
                 return
-            for message in link.reader.feed(data):
-                happening = self._take(link, message)
-                if happening is not None:
-                    yield happening
+            try:
+                for message in link.reader.feed(data, fds):
+                    happening = self._take(link, message)
+                    if happening is not None:
+                        yield happening
+            except NotAMessage:
+                link.why = "something in it wrote into its connection"
+                self._hang_up(link)
+                return
             if len(data) < _PIECE and not to_the_end:
                 return  # more, or the end, shows at the next poll: one system call saved
+
+    def _hang_up(self, link: _Link) -> None:
+        link.ended = True
+        self._unwatch(link.sock)
 
     def _take(self, link: _Link, message: Message) -> Happening | None:
         what = message[0]
         if what == _child.RESULTS:
-            _, serial, results, last, elapsed, worn = message
+            _, serial, results, last, elapsed, worn, gone = message
+            for number in gone:
+                if number in link.lent:
+                    self._shelf.put(link.lent.pop(number))
             assert link.chunks[0].serial == serial
             return self._finished(link, _unpacked(results), last, elapsed, worn)
         if what == _child.READY:
@@ -406,7 +490,7 @@ class ProcessBackend:
             yield self._finished(link, salvaged, False, 0.0)
         del self._links[link.number]
         self._to_flush.pop(link.number, None)
-        reason = link.handle.failure
+        reason = link.handle.failure or link.why
         if link.broken is not None:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
         if not reason and not link.ready:
@@ -545,6 +629,16 @@ def _unpacked(results: list[Entry] | tuple[Literal["q", "d"], bytes]) -> list[En
     return [*memoryview(data).cast(lane)]
 
 
+def _are_small(outbox: deque[tuple[memoryview, list[Segment]]]) -> bool:
+    """Return whether messages are small, and without segments."""
+    size = 0
+    for data, segments in outbox:
+        size += len(data)
+        if segments or size >= _PIECE:
+            return False
+    return True
+
+
 class _Failed(Exception):
     """The entry is no value but a failure."""
 
@@ -554,8 +648,8 @@ class _Failed(Exception):
 
 def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
     """Return the value of an entry that is a list; raises `_Failed` if it stands for a failure."""
-    if len(parts) == 1:
-        return loads(parts[0])
+    if len(parts) in (1, 3):
+        return decode(parts)
     if index in work.unsent:
         raise _Failed(unsent_argument(work.unsent.pop(index), work.item(index)))
     raise _Failed(restore(parts, work.item(index), work.call.timeout))
@@ -577,11 +671,11 @@ def _open_entries(
             index = start + offset
             try:
                 value = _open_entry(work, index, parts)
-            except KeyboardInterrupt:
-                raise  # a real Ctrl-C: the caller's
             except _Failed as failed:
                 failures[offset] = failed.error
             except BaseException as error:  # whatever the object's own unpickling does
+                if is_ctrl_c(error):
+                    raise
                 failures[offset] = unloaded_result(error, work.item(index))
         values.append(value)
     return values, failures

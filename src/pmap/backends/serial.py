@@ -48,6 +48,9 @@ class SerialBackend:
         if self._holds:
             self._forgotten.add(work.number)
 
+    def rest(self) -> None:
+        pass
+
     def stop(self, worker: int) -> None:
         self._tell(Gone(worker, begun=0))
 

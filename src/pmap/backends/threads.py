@@ -126,6 +126,9 @@ class ThreadBackend:
         if self._threads[worker].holds:
             self._threads[worker].forgotten.add(work.number)
 
+    def rest(self) -> None:
+        pass
+
     def stop(self, worker: int) -> None:
         self._threads[worker].chunks.put(None)
 

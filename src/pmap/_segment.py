@@ -1,0 +1,234 @@
+"""Segments: memory that carries large values from one process to another.
+
+A large buffer does not go through the socket. It is written into anonymous memory that has a
+descriptor, the descriptor goes through the socket, and the receiver maps that memory: privately, so
+that what it gets is its own, as after a pickle, and a page is copied only when it is written to.
+
+The kernel counts who has a segment open or mapped, so none can be left behind, however a process
+ends. Where there is no such memory (``memfd_create`` is Linux's), or none is to be had, a large
+value travels through the socket as any other.
+
+New pages cost more than the copy into them. So a sender may use a segment again once the receiver
+says that nothing of it is mapped any more (`Shelf`).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+
+TYPE_CHECKING = False  # see `_bare`
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Final
+
+    from typing_extensions import Buffer
+
+__all__ = ["LARGE", "MOST", "Segment", "Shelf", "most_at_once", "note_fork", "written"]
+
+# Bytes from which a buffer is worth a segment: a few system calls and page faults.
+LARGE: Final = 1 << 17
+# Segments in one message, at most.
+MOST: Final = 64
+_ALIGNMENT = 64  # of each buffer in a segment: a cache line, and the widest vector there is
+_KEPT = 1 << 27  # bytes of segments on a shelf
+
+
+_KEEPS_DESCRIPTOR = sys.version_info < (3, 13)  # a mapping, of its own
+
+
+def most_at_once() -> int:
+    """Return how many segments a message may have where workers may open as many files as here."""
+    return max(1, min(MOST, _descriptors() // 16))
+
+
+def _can_map_more() -> bool:
+    """Return whether this process has descriptors to spare for another mapping."""
+    return not _KEEPS_DESCRIPTOR or _Mapping.live < max(4, _descriptors() // 4)
+
+
+def _descriptors() -> int:
+    """Return how many descriptors this process may have."""
+    import resource  # here there is one: nothing comes in a segment to Windows
+
+    limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 20 if limit == resource.RLIM_INFINITY else limit
+
+
+class _Mapping(mmap.mmap):
+    """A mapped segment. It goes when nothing refers to its memory any more, and says so."""
+
+    live = 0
+    forks = 0
+
+    is_live = False
+    number = 0
+    gone: list[int] | None = None  # where its number is noted when it goes
+    forks_before = 0
+
+    def __del__(self) -> None:
+        _Mapping.live -= self.is_live
+        # A process that was forked since then may have it still.
+        if self.gone is not None and self.forks_before == _Mapping.forks:
+            self.gone.append(self.number)
+
+
+def note_fork() -> None:
+    """Take in that this process is about to be forked, with all that it has mapped."""
+    _Mapping.forks += 1
+
+
+class Segment:
+    """Memory with a descriptor, which is closed with the last reference to this object."""
+
+    def __init__(self, fd: int, number: int = 0, gone: list[int] | None = None) -> None:
+        """Take over a descriptor.
+
+        Args:
+            fd: the descriptor.
+            number: the sender's name for it; 0 if the sender has no use for it.
+            gone: where to note the number when neither this nor a mapping of it is left.
+        """
+        self.fd = fd
+        self.size = 0
+        self.number = number
+        self._gone = gone if number else None
+
+    def __del__(self) -> None:
+        try:
+            os.close(self.fd)
+        except OSError:
+            pass  # an item closed it
+        if self._gone is not None:
+            self._gone.append(self.number)
+
+    def write(self, buffers: Sequence[Buffer]) -> None:
+        """Write `buffers` from the beginning on; raises OSError if it has no room for them."""
+        at = 0
+        for buffer in buffers:
+            with memoryview(buffer) as view, view.cast("B") as data:
+                done = 0
+                while done < len(data):
+                    with data[done:] as rest:
+                        done += os.pwrite(self.fd, rest, at + done)
+            at = _aligned(at + done)
+        if at > self.size:
+            os.ftruncate(self.fd, at)
+            self.size = at
+
+    def read(self, sizes: Sequence[int]) -> list[memoryview]:
+        """Return the buffers that were written, each of its size; mapped, or else copied."""
+        total = sum(map(_aligned, sizes))
+        memory = self._mapped(total)
+        view = memoryview(self._copied(total) if memory is None else memory)
+        return [view[start : start + size] for start, size in _places(sizes)]
+
+    def _mapped(self, size: int) -> _Mapping | None:
+        if not _can_map_more():
+            return None
+        try:
+            if sys.version_info >= (3, 13):
+                mapping = _Mapping(self.fd, size, flags=mmap.MAP_PRIVATE, trackfd=False)
+            else:
+                mapping = _Mapping(self.fd, size, flags=mmap.MAP_PRIVATE)
+        except OSError:  # no descriptor, no room for addresses
+            return None
+        _Mapping.live += 1
+        mapping.is_live = True
+        mapping.number, mapping.gone = self.number, self._gone
+        mapping.forks_before = _Mapping.forks
+        self._gone = None  # the mapping will say it
+        return mapping
+
+    def _copied(self, size: int) -> bytearray:
+        data = bytearray(size)
+        done = 0
+        with memoryview(data) as view:
+            while done < size:
+                with view[done:] as rest:
+                    done += os.preadv(self.fd, [rest], done)
+        return data
+
+    def holds(self, buffers: Sequence[Buffer]) -> bool:
+        """Return whether it begins with just these, as `write` puts them."""
+        piece = bytearray(1 << 18)  # small enough to stay in the processor's cache
+        at = 0
+        for buffer in buffers:
+            with memoryview(buffer) as view, view.cast("B") as data:
+                for start in range(0, len(data), len(piece)):
+                    with data[start : start + len(piece)] as part:
+                        if os.preadv(self.fd, [piece], at + start) < len(part):
+                            return False
+                        if not piece.startswith(part):
+                            return False
+                at = _aligned(at + len(data))
+        return True
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def _places(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield where each buffer begins, and its size."""
+    at = 0
+    for size in sizes:
+        yield at, size
+        at += _aligned(size)
+
+
+def written(buffers: Sequence[Buffer]) -> Segment | None:
+    """Return a new segment that holds `buffers`, or None where none can be had."""
+    return _write(_new(), buffers)
+
+
+def _new() -> Segment | None:
+    try:
+        return Segment(os.memfd_create("pmap", os.MFD_CLOEXEC))
+    except (AttributeError, OSError):  # not on this system; or no descriptor is left
+        return None
+
+
+def _write(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | None:
+    if segment is not None:
+        try:
+            segment.write(buffers)
+        except OSError:  # no memory left, or no file may be so large
+            return None
+    return segment
+
+
+class Shelf:
+    """A sender's segments that nobody uses just now."""
+
+    def __init__(self) -> None:
+        """Make an empty one."""
+        self._free: list[Segment] = []  # by size
+
+    def written(self, buffers: Sequence[Buffer]) -> Segment | None:
+        """Return a segment that holds `buffers`, or None where none can be had."""
+        return _write(self._take(sum(memoryview(buffer).nbytes for buffer in buffers)), buffers)
+
+    def _take(self, size: int) -> Segment | None:
+        for place, segment in enumerate(self._free):
+            if segment.size >= size:
+                return self._free.pop(place)
+        # The largest has most of the pages that are needed, and grows.
+        return self._free.pop() if self._free else _new()
+
+    def put(self, segment: Segment) -> None:
+        """Take a segment back, which nobody has mapped any more."""
+        self._free.append(segment)
+        self._free.sort(key=_size)
+        kept = sum(map(_size, self._free))
+        while kept > _KEPT:
+            kept -= self._free.pop().size
+
+    def clear(self) -> None:
+        """Give all memory back."""
+        self._free.clear()
+
+
+def _size(segment: Segment) -> int:
+    return segment.size

@@ -1,0 +1,331 @@
+"""Large buffers: they go by shared memory, and nobody can tell but by the time it takes."""
+
+import functools
+import gc
+import mmap
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from tests.helpers import PATIENCE, until
+
+from pmap import Failure, Pool, WorkerLost, _segment, pmap, pstarmap
+from pmap._segment import LARGE, MOST
+
+if TYPE_CHECKING:
+    from pmap._types import StartMethod
+
+Array = NDArray[Any]
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "memfd_create"), reason="large values go through the socket here"
+)
+
+N: Final = LARGE // 8 + 1000  # floats that make a large buffer
+LAYOUTS: Final = {
+    "rows": np.arange(2.0 * N).reshape(2, N),
+    "columns": np.asfortranarray(np.arange(2.0 * N).reshape(2, N)),
+    "in pieces": np.arange(4.0 * N)[::2],
+    "backwards": np.arange(1.0 * N)[::-1],
+    "records": np.zeros(N, dtype=[("a", "i4"), ("b", "f8")]),
+    "small": np.arange(3),
+    "empty": np.empty((0, 5)),
+    "objects": np.array([None, "a", 3], dtype=object),
+    "big endian": np.arange(N, dtype=">i8"),
+}
+
+
+@pytest.fixture(name="writes")
+def _writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes this process wrote into segments, one by one."""
+    sizes: list[int] = []
+    write = _segment.Segment.write
+
+    def noted(segment: _segment.Segment, buffers: Any) -> None:
+        sizes.append(sum(memoryview(buffer).nbytes for buffer in buffers))
+        write(segment, buffers)
+
+    monkeypatch.setattr(_segment.Segment, "write", noted)
+    return sizes
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+def is_mapped(value: Any) -> bool:
+    """Return whether the memory of an array is that of a mapping."""
+    while isinstance(value, np.ndarray):
+        value = value.base
+    return isinstance(value, memoryview) and isinstance(value.obj, mmap.mmap)
+
+
+def look(array: Array) -> tuple[bool, bool, float]:
+    return is_mapped(array), array.flags.writeable, float(array.sum())
+
+
+def test_both_ways(start_method: "StartMethod") -> None:
+    verb = pmap.using(start_method=start_method)
+    arrays = [np.full(N, float(n)) for n in range(8)]
+    assert verb(look, arrays) == [(True, True, float(n) * N) for n in range(8)]
+    for n, back in enumerate(verb(same, arrays)):
+        assert is_mapped(back)
+        assert (back == arrays[n]).all()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("writable", [True, False])
+def test_what_arrives_is_what_a_pickle_gives(layout: str, writable: bool) -> None:
+    array = LAYOUTS[layout].copy(order="K")
+    array.flags.writeable = writable
+    pickled = pickle.loads(pickle.dumps(array, 5))
+    [back] = pmap(same, [array])
+    assert back.dtype == pickled.dtype
+    assert back.flags.writeable == pickled.flags.writeable
+    assert back.flags.f_contiguous == pickled.flags.f_contiguous
+    assert back.tobytes("A") == pickled.tobytes("A") or layout == "objects"
+    assert back.tolist() == pickled.tolist()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"x" * LARGE,
+        bytearray(b"y" * LARGE),
+        "z" * LARGE,
+        "é" * LARGE,
+        [b"1" * LARGE, bytearray(b"2" * LARGE)],
+        {"many": list(range(LARGE))},
+        (b"a" * LARGE, 1),
+        [np.arange(N), np.arange(3), np.arange(2 * N)],
+        b"x" * (LARGE - 1),
+        [memoryview(b"q" * LARGE).tobytes(), "w", None],
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_of_other_types(value: Any) -> None:
+    for each in (pmap(same, [value, 0, value]), pmap(same, [value] * 3)):
+        for back in each[::2]:
+            assert type(back) is type(value)
+            assert pickle.dumps(back) == pickle.dumps(value)
+
+
+def scribble(array: Array) -> float:
+    before = float(array.sum())
+    array[:] = -1.0
+    return before
+
+
+def test_an_argument_is_the_items_own() -> None:
+    array = np.ones(N)
+    assert pmap(scribble, [array] * 20, processes=2) == [float(N)] * 20
+    assert (array == 1.0).all()
+
+
+def test_a_result_is_the_callers_own() -> None:
+    first, second = pmap(same, [np.ones(N)] * 2)
+    first[:] = 5.0
+    assert (second == 1.0).all()
+    again = pmap(same, [np.zeros(N)] * 8)
+    assert (first == 5.0).all()
+    assert all((array == 0.0).all() for array in again)
+
+
+_kept: list[Array] = []
+
+
+def keep(array: Array) -> list[float]:
+    _kept.append(array)
+    return [float(kept[0]) for kept in _kept if (kept == kept[0]).all()]
+
+
+def test_an_argument_that_is_kept_stays_what_it_was() -> None:
+    # The caller writes into a segment again only when nothing of it is mapped.
+    count = 40
+    seen = pmap(keep, [np.full(N, float(n)) for n in range(count)], processes=1, isolate=False)
+    assert seen[-1][-count:] == [float(n) for n in range(count)]
+    assert seen[0][-1:] == [0.0]
+
+
+def leave_a_child(array: Array, place: Path) -> None:
+    if os.fork() == 0:
+        try:
+            until((place / "go").exists)
+            found = {float(value) for value in array}
+            (place / "part").write_text(str(found))
+            (place / "part").rename(place / "found")
+        finally:
+            os._exit(0)
+
+
+def test_a_child_that_an_item_left_keeps_the_argument(tmp_path: Path) -> None:
+    with Pool(1) as pool:
+        pool.apply(leave_a_child, (np.full(N, 1.0), tmp_path))
+        pool.map(look, [np.full(N, 2.0)] * 10)
+        (tmp_path / "go").touch()
+        until((tmp_path / "found").exists)
+    assert (tmp_path / "found").read_text() == "{1.0}"
+
+
+def test_segments_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    create = os.memfd_create
+
+    def noted(*args: Any) -> int:
+        made.append(0)
+        return create(*args)
+
+    monkeypatch.setattr(os, "memfd_create", noted)
+    count = 200
+    array = np.ones(N)
+    with Pool(2) as pool:
+        pool.map(look, [array] * 2, chunksize=1)
+        made.clear()
+        assert pool.map(look, [array] * count, chunksize=1) == [(True, True, float(N))] * count
+    # Eight chunks may be sent ahead to each of the workers.
+    assert len(made) <= 2 * (8 + 2)
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_results_memory_goes_with_it() -> None:
+    pmap(same, [1, 2])
+    before = descriptors()
+    assert all(map(is_mapped, pmap.iter(same, (np.ones(N) for _ in range(30)))))
+    kept = pmap(same, [np.ones(N)] * 4)
+    if sys.version_info < (3, 13):
+        assert descriptors() > before
+    assert all(map(is_mapped, kept))
+    del kept
+    gc.collect()
+    assert descriptors() == before
+
+
+def test_more_in_a_chunk_than_descriptors_can_travel_with_a_message() -> None:
+    arrays = [np.full(N, float(n)) for n in range(MOST + 20)]
+    seen = pmap(look, arrays, chunksize=len(arrays))
+    assert [total for _, _, total in seen] == [float(array.sum()) for array in arrays]
+    assert sum(mapped for mapped, _, _ in seen) == min(MOST, _segment.most_at_once())
+
+
+def test_a_large_result_outlives_its_worker() -> None:
+    first, lost, last = pmap.collecting(give_or_end, [0, 1, 2], chunksize=3)
+    assert isinstance(first, np.ndarray)
+    assert isinstance(last, np.ndarray)
+    assert isinstance(lost, Failure)
+    assert isinstance(lost.error, WorkerLost)
+
+
+def give_or_end(number: int) -> Array:
+    if number == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return np.full(N, float(number))
+
+
+def end_once(array: Array, mark: Path) -> float:
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return float(array.sum())
+
+
+def test_an_item_with_a_large_argument_is_tried_again(tmp_path: Path) -> None:
+    verb = pstarmap.using(retries=1, chunksize=2)
+    rows = [(np.full(N, float(n)), tmp_path / "mark") for n in range(6)]
+    assert verb(end_once, rows) == [float(n) * N for n in range(6)]
+
+
+# --- the function -------------------------------------------------------------------------------
+
+
+def weigh(weights: Array, number: int) -> float:
+    return float(weights[number])
+
+
+def test_a_large_function_is_written_once_for_all_workers_and_calls(writes: list[int]) -> None:
+    weights = np.arange(float(N))
+    with Pool(2) as pool:
+        for _ in range(3):
+            found = pool.map(functools.partial(weigh, weights), range(100), chunksize=1)
+            assert found == list(map(float, range(100)))
+        assert writes == [weights.nbytes]
+        weights[7] = -7.0
+        assert pool.map(functools.partial(weigh, weights), range(10), chunksize=1)[7] == -7.0
+        assert writes == [weights.nbytes] * 2
+
+
+def put(weights: Array, number: int) -> float:
+    weights[0] += 1.0
+    return float(weights[0])
+
+
+def test_what_an_item_does_to_a_large_function_ends_with_the_call() -> None:
+    weights = np.zeros(N)
+    with Pool(1) as pool:
+        for _ in range(2):
+            assert pool.map(functools.partial(put, weights), range(3)) == [1.0, 2.0, 3.0]
+    assert weights[0] == 0.0
+
+
+def test_a_large_function_by_value() -> None:
+    weights = np.arange(float(N))
+    assert pmap(lambda n: float(weights[n]), range(4)) == [0.0, 1.0, 2.0, 3.0]
+
+
+# --- without -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "start", ["forkserver", "fork"]
+)  # a fork of this process has no way either
+def test_without_such_memory(
+    start: "StartMethod", monkeypatch: pytest.MonkeyPatch, writes: list[int]
+) -> None:
+    monkeypatch.setattr(_segment, "_new", lambda: None)
+    arrays = [np.full(N, float(n)) for n in range(6)]
+    with Pool(2, context=multiprocessing.get_context(start)) as pool:
+        seen = pool.map(look, arrays)
+        assert seen == [(False, True, float(n) * N) for n in range(6)]
+        for array, back in zip(arrays, pool.map(same, arrays), strict=True):
+            assert (array == back).all()
+            assert is_mapped(back) == (start == "forkserver")
+        weights = np.arange(float(N))
+        assert pool.map(functools.partial(weigh, weights), [3]) == [3.0]
+    assert not writes
+
+
+def test_where_nothing_can_be_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_segment, "_can_map_more", lambda: False)
+    array = np.arange(float(N))
+    for back in pmap(same, [array] * 3):
+        assert not is_mapped(back)
+        assert back.flags.writeable
+        assert (back == array).all()
+
+
+def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    assert pmap(look, [np.ones(N)] * 3) == [(False, True, float(N))] * 3
+
+
+def test_the_pool_keeps_nothing_when_there_is_no_work() -> None:
+    with Pool(2) as pool:
+        pool.map(same, [1, 2])
+        before = descriptors()
+        pool.map(look, [np.ones(N)] * 20)
+        assert descriptors() == before
+        handle = pool.map_async(look, [np.ones(N)] * 20)
+        handle.get(PATIENCE)
+        assert descriptors() == before
