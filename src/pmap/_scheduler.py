@@ -821,7 +821,7 @@ class Scheduler:
         """Return whether `worker` will soon be done with what it holds."""
         expected = 0.0
         for chunk in worker.chunks:
-            cost = chunk.job.cost.seconds
+            cost = chunk.job.cost.at_worst()
             if cost is None or chunk.job.cost.items < ENOUGH:
                 return False
             expected += cost * (chunk.stop - chunk.next)
