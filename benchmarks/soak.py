@@ -24,7 +24,7 @@ def worker(_: int) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--isolate", action="store_true", help="a process for each item")
     arguments = parser.parse_args()

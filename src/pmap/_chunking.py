@@ -16,16 +16,18 @@ _TRUST = 4  # a chunk has at most so many times the items that were measured bef
 # many again that are on their way to the consumer or wait for a turn of its.
 _AHEAD = 4
 _MOST_AHEAD = 1 << 14  # items; a stream is to take little memory, and more would make it no faster
+_COLD = 32  # items: so many may have paid for imports, or come right after one that did
 _GROWTH = 0.5  # weight of the newest measurement: costs drift along an input
 
 
 class CostMeter:
     """The running estimate of what one item of a job costs, in seconds."""
 
-    __slots__ = ("items", "seconds")
+    __slots__ = ("elapsed", "items", "seconds")
 
     def __init__(self) -> None:
         self.items = 0
+        self.elapsed = 0.0  # of all items together
         self.seconds: float | None = None
 
     def measured(self, items: int, elapsed: float) -> None:
@@ -33,12 +35,21 @@ class CostMeter:
         if items <= 0:
             return
         self.items += items
+        self.elapsed += elapsed
         each = elapsed / items
-        if self.seconds is None or each < self.seconds / 2:
-            # The first items pay for imports and cold caches: a much lower cost is believed at once
+        if self.seconds is None or (self.items <= _COLD and each < self.seconds / 2):
+            # The first items pay for imports and cold caches: a much lower cost is believed at
+            # once. Later it may be one item that was quick by chance, among slow ones.
             self.seconds = each
         else:
             self.seconds += _GROWTH * (each - self.seconds)
+
+    def at_worst(self) -> float | None:
+        """Return the estimate, or the mean of all items so far if that is more.
+
+        For what cannot be taken back: the estimate is still small after a quick one by chance.
+        """
+        return self.seconds and max(self.seconds, self.elapsed / self.items)
 
 
 def chunk_size(

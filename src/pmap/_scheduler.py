@@ -878,7 +878,7 @@ class Scheduler:
             return False  # its first chunk takes longer than was expected
         expected = 0.0
         for chunk in worker.chunks:
-            cost = chunk.job.cost.seconds
+            cost = chunk.job.cost.at_worst()
             if cost is None or chunk.job.cost.items < ENOUGH:
                 return False
             expected += cost * (chunk.stop - chunk.next)

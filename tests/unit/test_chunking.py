@@ -158,6 +158,16 @@ def test_the_makespan_is_close_to_the_best(name: str, workers: int) -> None:
     assert run(costs, workers)[0] <= best + allowed
 
 
+@pytest.mark.parametrize("workers", [2, 8])
+def test_a_few_quick_items_among_slow_ones_do_not_gather_work_at_one_worker(workers: int) -> None:
+    for seed in range(40):
+        rng = random.Random(seed)
+        costs = [rng.uniform(0, 0.04) for _ in range(200)]
+        best = math.fsum(costs) / workers
+        # In whatever order they come, nobody waits for much longer than for one more item.
+        assert run(costs, workers)[0] <= best + 2 * 0.04
+
+
 def test_tiny_items_travel_by_the_thousand() -> None:
     _, chunks = run([1e-6] * 100_000, 4)
     assert chunks < 150

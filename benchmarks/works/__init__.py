@@ -1,0 +1,16 @@
+"""All works, in the order of the report.
+
+None of these modules imports NumPy or a peer: a worker that imports one of them should not pay
+for it.
+"""
+
+from typing import Final
+
+from ..work import Work
+from . import arrays, calls, raw, real, rest, start, timing, tiny
+
+WORKS: Final[tuple[Work, ...]] = tuple(
+    work
+    for module in (raw, tiny, calls, arrays, timing, start, rest, real)
+    for work in module.WORKS
+)

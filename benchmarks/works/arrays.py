@@ -1,0 +1,144 @@
+"""Large values: what it costs to carry them in, out, both ways, and inside a function."""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from ..peers import started
+from ..work import Figure, Setting, Target, Work, timed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+MB: Final = 1 << 20
+SIZES: Final = ((8, 32), (64, 8))  # MB in an array, and how many arrays
+WAYS: Final = ("in", "out", "both")
+
+
+def total(array: NDArray[np.float64]) -> float:
+    """Read all of it: the way in."""
+    return float(array.sum())
+
+
+def ones(count: int) -> NDArray[np.float64]:
+    """Make one: the way out."""
+    import numpy as np
+
+    return np.ones(count)
+
+
+def same(value: T) -> T:
+    """Both ways."""
+    return value
+
+
+def element(array: NDArray[np.float64], place: int) -> float:
+    """Look at one of many."""
+    return float(array[place])
+
+
+def measure_arrays(setting: Setting) -> Iterator[tuple[str, float]]:
+    """Carry arrays, each with its own memory."""
+    import numpy as np
+
+    with started(setting.peer, setting.processes) as peer:
+        for size, count in SIZES:
+            arrays = [np.full(size * MB // 8, float(number)) for number in range(count)]
+            peer.map(total, arrays[: setting.processes])
+            runs: dict[str, tuple[Callable[[], object], int]] = {
+                "in": (partial(peer.map, total, arrays), 1),
+                "out": (partial(peer.map, ones, [size * MB // 8] * count), 1),
+                "both": (partial(peer.map, same, arrays), 2),
+            }
+            for way, (run, times) in runs.items():
+                yield f"{count} x {size} MB, {way}", times * count * size * MB / timed(run) / 1e9
+
+
+def measure_objects(setting: Setting) -> Iterator[tuple[str, float]]:
+    """Carry other things of 8 MB, both ways."""
+    import numpy as np
+
+    count = 4 if setting.quick else 16
+    size = 8 * MB
+
+    def frame(number: int) -> object:
+        columns = {name: np.full(size // 64, float(number)) for name in "abcdefgh"}
+        return import_module("pandas").DataFrame(columns)
+
+    makers: dict[str, Callable[[int], object]] = {
+        "`bytes`": lambda number: bytes([number]) * size,
+        "`bytearray`": lambda number: bytearray([number]) * size,
+        "a list of 8 arrays": lambda n: [np.full(size // 64, float(n)) for _ in range(8)],
+        "an array in Fortran order": lambda n: np.full((1024, size // 8192), float(n), order="F"),
+        "a DataFrame": frame,
+    }
+    with started(setting.peer, setting.processes) as peer:
+        for name, make in makers.items():
+            values = [make(number) for number in range(count)]
+            peer.map(same, values[: setting.processes])
+            seconds = timed(partial(peer.map, same, values))
+            yield name, 2 * count * size / seconds / 1e9
+
+
+def measure_partial(setting: Setting) -> Iterator[tuple[str, float]]:
+    """Map a function that holds an array over tiny items, twice."""
+    import numpy as np
+
+    items: Sequence[int] = range(1000)
+    with started(setting.peer, setting.processes) as peer:
+        peer.map(partial(element, np.ones(10)), range(10))  # the workers import what they need
+        function = partial(element, np.ones(50 * MB // 8))
+        for name in ("first map", "second map"):
+            yield name, timed(partial(peer.map, function, items)) * 1e3
+
+
+WORKS: Final = (
+    Work(
+        "arrays",
+        "NumPy arrays in (`sum`), out (`ones`) and both ways (identity)",
+        tuple(
+            Figure(
+                f"{count} x {size} MB, {way}",
+                "GB/s",
+                (Target(8), Target(1, "joblib")),
+                more=True,
+            )
+            for size, count in SIZES
+            for way in WAYS
+        ),
+        measure_arrays,
+        limit=120,
+    ),
+    Work(
+        "objects",
+        "Other things of 8 MB, both ways",
+        tuple(
+            Figure(name, "GB/s", (Target(2),), more=True)
+            for name in (
+                "`bytes`",
+                "`bytearray`",
+                "a list of 8 arrays",
+                "an array in Fortran order",
+                "a DataFrame",
+            )
+        ),
+        measure_objects,
+    ),
+    Work(
+        "partial",
+        "A `partial` that holds an array of 50 MB, over 1000 tiny items",
+        (
+            Figure("first map", "ms", (Target(0.15),)),
+            Figure("second map", "ms", (Target(0.05),)),
+        ),
+        measure_partial,
+        limit=45,
+    ),
+)

@@ -1,0 +1,146 @@
+"""Single calls: one after another, a million at once, and awaited."""
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from .. import processes
+from ..peers import Peer, started
+from ..work import Figure, Setting, Target, Work, timed
+
+BYTES: Final = 64 << 20  # in a large result
+LARGE: Final = 8  # large results
+TICK: Final = 0.001  # seconds that the event loop is asked to sleep, again and again
+
+
+def measure_call(setting: Setting) -> Iterator[tuple[str, float]]:
+    """Call and wait, again and again."""
+    count = 200 if setting.quick else 1000
+    with started(setting.peer, setting.processes) as peer:
+        run = partial(peer.call, abs, -1)
+        for _ in range(20):
+            run()
+        times = sorted(timed(run) for _ in range(count))
+    yield "p50", times[count // 2] * 1e6
+    yield "p99", times[count * 99 // 100] * 1e6
+
+
+def wait(path: str) -> None:
+    """Wait until somebody opens the other end."""
+    with open(path, "rb"):
+        pass
+
+
+def measure_pending(setting: Setting) -> Iterator[tuple[str, float]]:
+    """Ask for many calls while the workers wait; then let them."""
+    with started(setting.peer, setting.processes) as peer, tempfile.TemporaryDirectory() as folder:
+        # Enough to see the memory of a call; more would take some peers minutes.
+        slow = setting.peer not in ("pmap", "Pool")
+        count = 20_000 if slow else 200_000 if setting.quick else 1_000_000
+        gate = str(Path(folder) / "gate")
+        os.mkfifo(gate)
+        held = [peer.submit(wait, gate) for _ in range(setting.processes)]
+        before = processes.resident()
+        begin = time.perf_counter()
+        calls = [peer.submit(abs, number) for number in range(count)]
+        asked = time.perf_counter()
+        yield "memory of the caller, each", (processes.resident() - before) / count
+        yield "time to ask, each", (asked - begin) / count * 1e6
+        with open(gate, "wb"):
+            begin = time.perf_counter()
+            for opened in held:
+                opened()
+        for get in calls:
+            get()
+        yield "time to drain, each", (time.perf_counter() - begin) / count * 1e6
+
+
+async def late(peer: Peer) -> list[float]:
+    """Return by how many seconds the loop was late, each time, while large results arrived."""
+    times: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            begin = time.perf_counter()
+            await asyncio.sleep(TICK)
+            times.append(time.perf_counter() - begin - TICK)
+
+    ticking = asyncio.create_task(tick())
+    for result in [peer.awaitable(bytes, BYTES) for _ in range(LARGE)]:
+        await result
+    ticking.cancel()
+    return sorted(times)
+
+
+async def awaited(peer: Peer, count: int) -> tuple[float, float]:
+    """Return how many calls a second there are, one by one and gathered."""
+
+    async def one_by_one() -> float:
+        begin = time.perf_counter()
+        for number in range(count):
+            await peer.awaitable(abs, number)
+        return count / (time.perf_counter() - begin)
+
+    async def gathered() -> float:
+        begin = time.perf_counter()
+        await asyncio.gather(*[peer.awaitable(abs, number) for number in range(10 * count)])
+        return 10 * count / (time.perf_counter() - begin)
+
+    await peer.awaitable(abs, 0)
+    return await one_by_one(), await gathered()
+
+
+def measure_await(setting: Setting) -> Iterator[tuple[str, float]]:
+    """Await calls; and look how free the event loop is while large results arrive."""
+    with started(setting.peer, setting.processes) as peer:
+        single, gathered = asyncio.run(awaited(peer, 100 if setting.quick else 1000))
+        yield "one by one", single
+        yield "gathered", gathered
+        asyncio.run(late(peer))
+        times = asyncio.run(late(peer))
+        yield "lag of the event loop, p50", times[len(times) // 2] * 1e3
+        yield "lag of the event loop, p99", times[len(times) * 99 // 100] * 1e3
+        yield "lag of the event loop, max", times[-1] * 1e3
+
+
+WORKS: Final = (
+    Work(
+        "call",
+        "One blocking call of `abs`, warm",
+        (
+            Figure("p50", "us", (Target(0.65),)),
+            Figure("p99", "us", (Target(0.65),)),
+        ),
+        measure_call,
+    ),
+    Work(
+        "pending",
+        "A million pending calls of `abs`",
+        (
+            Figure("memory of the caller, each", "bytes", (Target(0.35),)),
+            Figure("time to ask, each", "us"),
+            Figure("time to drain, each", "us", (Target(0.6),)),
+        ),
+        measure_pending,
+        ("pmap", "Pool", "PPE", "loky", "mpire", "pebble"),
+        limit=180,
+    ),
+    Work(
+        "await",
+        "Awaited calls of `abs`; and the event loop while results of 64 MB arrive",
+        (
+            Figure("one by one", "calls/s", (Target(1.5, "PPE"),), more=True),
+            Figure("gathered", "calls/s", (Target(1.5, "PPE"),), more=True),
+            Figure("lag of the event loop, p50", "ms"),
+            Figure("lag of the event loop, p99", "ms", (Target(20, None),)),
+            Figure("lag of the event loop, max", "ms"),
+        ),
+        measure_await,
+        ("pmap", "PPE", "loky", "pebble"),
+    ),
+)
