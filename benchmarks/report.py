@@ -88,13 +88,15 @@ def compared(results: Results, figure: Figure) -> str:
 def table(results: Results) -> str:
     """Return the table of one work."""
     work = results.work
-    head = ["", *work.peers, "pmap's ratio", "target"]
+    asked = {peer for _, peer in results.values}
+    peers = [peer for peer in work.peers if peer in asked]
+    head = ["", *peers, "pmap's ratio", "target"]
     lines = [f"### {work.what}", "", f"`--only {work.name}`", ""]
-    lines += [f"| {' | '.join(head)} |", f"|---|{'---:|' * len(work.peers)}---|---|"]
+    lines += [f"| {' | '.join(head)} |", f"|---|{'---:|' * len(peers)}---|---|"]
     for figure in work.figures:
         cells = [
             f"{figure.name}, {figure.unit}" if figure.unit else figure.name,
-            *(cell(results, figure, peer) for peer in work.peers),
+            *(cell(results, figure, peer) for peer in peers),
             compared(results, figure),
             "; ".join(wanted(results, figure, target) for target in figure.targets),
         ]

@@ -20,12 +20,13 @@ def nothing(_: Setting) -> Iterator[tuple[str, float]]:
 
 
 def results() -> Results:
-    work = Work("fake", "A fake", (TIME, SPEED), nothing, ("pmap", "Pool", "loky"))
+    work = Work("fake", "A fake", (TIME, SPEED), nothing, ("pmap", "Pool", "loky", "mpire"))
     values: dict[tuple[str, str], list[float | None]] = {
         ("time", "pmap"): [10.0, 5.0, 30.0],
         ("time", "Pool"): [20.0, 50.0, 40.0],
         ("speed", "pmap"): [4.0, None, 8.0],
         ("speed", "Pool"): [2.0, 2.0, 2.0],
+        ("time", "loky"): [None],
     }
     return Results(work, values, {"loky": ["over 60 s"]})
 
@@ -42,6 +43,7 @@ def test_a_target_is_a_limit_of_the_ratio_or_of_the_figure() -> None:
 
 
 def test_the_table_says_what_missed_its_target_and_who_did_not_answer() -> None:
+    assert "| pmap | Pool | loky | pmap's ratio |" in table(results())  # mpire was not asked
     time, speed = (
         line for line in table(results()).splitlines() if line.startswith(("| t", "| s"))
     )
@@ -56,7 +58,7 @@ def test_the_json_holds_the_value_of_each_round() -> None:
     time, speed = as_json([results()])
     assert time["reached"] == [True, False]
     values = speed["values"]
-    assert values == {"pmap": [4.0, None, 8.0], "Pool": [2.0, 2.0, 2.0], "loky": []}
+    assert values == {"pmap": [4.0, None, 8.0], "Pool": [2.0, 2.0, 2.0], "loky": [], "mpire": []}
 
 
 def test_what_takes_too_long_is_a_note_and_is_not_asked_again() -> None:
