@@ -220,7 +220,11 @@ class Driver:
 
     def _after_the_end(self) -> None:
         me = threading.get_ident()
-        if self._leader.setdefault(0, me) == me:
+        if self._leader.get(0) == me:
+            # In a callback or signal handler, inside of leading: that goes on and keeps the claim,
+            # or another thread would poll besides and take in what this one waits for.
+            self._post(self._tidy)
+        elif self._leader.setdefault(0, me) == me:
             try:
                 self._post(self._tidy)
             finally:

@@ -549,6 +549,29 @@ def test_callbacks(backend: Settings, tmp_path: Path) -> None:
         assert inner == [[16]]
 
 
+def test_a_callback_that_closes_its_pool(backend: Settings, tmp_path: Path) -> None:
+    called: list[object] = []
+    with new_pool(backend) as pool:
+        main = threading.get_ident()
+
+        def close(_: object) -> None:
+            pool.close()
+            called.append((threading.get_ident(), pool._driver._leader.get(0)))
+            (tmp_path / "go").touch()
+
+        def beside() -> None:
+            # Only once the main thread leads: then the callback is called by it, while it does.
+            until(lambda: marks(tmp_path) and pool._driver._leader.get(0) == main)
+            pool.map_async(square, [2], callback=close)
+
+        thread = threading.Thread(target=beside)
+        thread.start()
+        assert pool.map(partial(answer_when_told, str(tmp_path)), [3]) == [9]
+        thread.join(PATIENCE)
+        pool.join()
+    assert called == [(main, main)]  # it still leads: else two threads would
+
+
 # --- await -------------------------------------------------------------------------------------
 
 
