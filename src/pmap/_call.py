@@ -223,10 +223,10 @@ def _iterable(verb: str, number: int, given: object, name: str = "") -> Iterable
 def _fixed(xs: Iterable[object]) -> Sequence[object]:
     # Exact types: a subclass may iterate differently. A list may change while the call runs.
     kind = type(xs)
-    # And not list(xs), which asks for the length first: map does not, and it may be wrong.
     if isinstance(xs, tuple | range) and kind in (tuple, range):
         return xs
-    return list(xs) if kind is list else [*iter(xs)]
+    # Not list(xs), which asks the input for its length first: map never does, and it may be wrong.
+    return list(xs) if kind is list else list(islice(xs, None))
 
 
 def _row(row: object) -> object:

@@ -104,6 +104,9 @@ class _Gathered(Pending):
         for result in self._results:
             result.cancel()
 
+    def needs_this_thread(self) -> bool:
+        return any(r._pending.needs_this_thread() for r in self._results if not r.ready())
+
 
 class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], Generic[R_co]):
     """Handles in the order in which they are over, for ``for`` and ``async for``."""

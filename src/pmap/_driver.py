@@ -45,6 +45,7 @@ from ._flow import Flow
 from ._input import Window
 from ._job import Job
 from ._outcome import readable_stack, tried, with_stack
+from ._pending import waits_for_itself
 from ._record import describe
 from ._work import Payload, Work
 from .backends import Backend, Finished, Gone, Happening, Ready
@@ -142,7 +143,15 @@ class Driver:
         self.take_no_more()
         work = Work(next(_numbers), call, functions_by_value=True)
         ahead = s.worth_ahead(self.limit, None, call.chunksize, 0)
-        flow = Flow(work, window, self._cancel, ordered=ordered, as_values=as_values, ahead=ahead)
+        flow = Flow(
+            work,
+            window,
+            self._cancel,
+            self.holder_is_here,
+            ordered=ordered,
+            as_values=as_values,
+            ahead=ahead,
+        )
         flow.resting = True
         self._pack(flow)
         return flow
@@ -175,6 +184,8 @@ class Driver:
             self._rely_on_others(flow, start, timeout)
 
     def _rely_on_others(self, flow: Flow, start: int, timeout: float | None) -> None:
+        if timeout is None and flow.needs_this_thread() and not flow.has(start):
+            raise waits_for_itself(flow.name)
         self.tend(flow)
         try:
             flow.wait_for(start, timeout)
@@ -183,7 +194,7 @@ class Driver:
 
     def await_end(self, job: Job) -> None:
         """Return when a job that was begun is over; at once where nobody could end it."""
-        if job.work.number in self._jobs and not self.holder_is_here:
+        if job.work.number in self._jobs and not self.holder_is_here():
             self._see_to(lambda: job.over, job.wait)
 
     def tend(self, flow: Flow) -> None:
@@ -205,7 +216,7 @@ class Driver:
         """End everything now. Where workers can be killed, returns when they are gone."""
         self._closed = self._closed or "it was terminated"
         self._post(lambda: self._handle(s.Terminate()))
-        if self.backend.can_kill:
+        if self.backend.can_kill and not self.holder_is_here():
             self.join()
         self._after_the_end()
 
@@ -213,6 +224,8 @@ class Driver:
         """Wait until a closed or terminated pool is empty."""
         if not self._closed:
             raise ValueError("the pool is still running: call close() or terminate() before join()")
+        if self.holder_is_here():
+            raise waits_for_itself("the end of the pool")
         thread = self._thread
         self._see_to(self._ended.is_set, self._ended.wait)
         if thread is not None and thread is not threading.current_thread():
@@ -250,7 +263,6 @@ class Driver:
         """Why no more work is taken, or nothing."""
         return self._closed
 
-    @property
     def holder_is_here(self) -> bool:
         """Whether this very thread is inside the books, as a pickling method called from there."""
         return self._holder == threading.get_ident()
@@ -262,7 +274,8 @@ class Driver:
 
     def _enter(self, call: Call, functions_by_value: bool) -> Job:
         self.take_no_more()
-        job = Job(Work(next(_numbers), call, functions_by_value), self._cancel)
+        work = Work(next(_numbers), call, functions_by_value)
+        job = Job(work, self._cancel, self.holder_is_here)
         if not call.items or self._pack(job):
             self._post(lambda: self._submit(job))
         return job

@@ -32,6 +32,7 @@ class Flow(Job):
         work: Work,
         window: Window,
         cancel: Callable[[Job], None],
+        in_books: Callable[[], bool],
         *,
         ordered: bool,
         as_values: bool,
@@ -43,11 +44,12 @@ class Flow(Job):
             work: the call; its items are `window`.
             window: the items that were read and are not finished.
             cancel: what asks for the end of it.
+            in_books: whether the present thread is inside the books of the pool.
             ordered: whether parts are taken in the order of the input.
             as_values: whether a `Failure` stands among the values where an item failed.
             ahead: how many items it is worth to have read ahead, to begin with.
         """
-        super().__init__(work, cancel)
+        super().__init__(work, cancel, in_books)
         self.ahead = ahead
         self.cost: float | None = None  # seconds that an item takes, as far as that is known
         self._window = window

@@ -17,7 +17,16 @@ class Job(Pending):
     # Whether nobody waits for more of it at present, so that nobody need work on it either.
     resting = False
 
-    def __init__(self, work: Work, cancel: Callable[["Job"], None]) -> None:
+    def __init__(
+        self, work: Work, cancel: Callable[["Job"], None], in_books: Callable[[], bool]
+    ) -> None:
+        """Begin with no results.
+
+        Args:
+            work: the call.
+            cancel: what asks for the end of it.
+            in_books: whether the present thread is inside the books of the pool.
+        """
         super().__init__(f"{work.call.verb}({work.function_name})", len(work.call.items))
         self.work = work
         # Any: what they are is known to the caller's types only.
@@ -25,6 +34,7 @@ class Job(Pending):
         self.failures: dict[int, Exception] = {}
         self.tried: dict[int, int] = {}  # items that are tried again, by how often they failed
         self._cancel_me = cancel
+        self._in_books = in_books
 
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
         """Take in the results of the items from `start` on; `failures` is by offset."""
@@ -40,6 +50,9 @@ class Job(Pending):
 
     def _cancel(self) -> None:
         self._cancel_me(self)
+
+    def needs_this_thread(self) -> bool:
+        return self._in_books()
 
     def _round_off(self) -> None:
         if self.work.call.collect and self.error is None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from ._errors import CancelledError, is_ctrl_c
 from ._eventloop import until
 
-__all__ = ["Pending"]
+__all__ = ["Pending", "waits_for_itself"]
 
 _lock = threading.Lock()  # one for all: held for two lines, and these objects stay small
 
@@ -24,6 +24,14 @@ def _renew_lock() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
+
+
+def waits_for_itself(name: str) -> RuntimeError:
+    """Return the error of a wait, in the books of a pool, for what that pool is to do."""
+    return RuntimeError(
+        f"{name} would be waited for in vain: its pool can only go on when the pickling method or "
+        "signal handler that waits has returned. Take the result before that"
+    )
 
 
 class Pending:
@@ -89,6 +97,10 @@ class Pending:
     def _cancel(self) -> None:
         """Ask those who do the work to end it; a `Pending` that has no way to is let be."""
 
+    def needs_this_thread(self) -> bool:
+        """Return whether it cannot end while this very thread waits for it."""
+        return False
+
     # --- the side that waits -------------------------------------------------------------------
 
     @property
@@ -100,6 +112,8 @@ class Pending:
         """Wait until it is over, at most `timeout` seconds; return whether it is."""
         if self.over:
             return True
+        if timeout is None and self.needs_this_thread():
+            raise waits_for_itself(self.name)
         with _lock:
             if self._event is None:
                 self._event = threading.Event()

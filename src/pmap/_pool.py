@@ -155,7 +155,8 @@ class Pool:
             callback: called with the result when it is there, in another thread.
             error_callback: called with the exception instead, if there is one.
         """
-        job = self._driver.submit(self._call(func, args, kwds), functions_by_value=False)
+        call = self._call(func, args, kwds)
+        job = _submit(self._taker(), call, functions_by_value=False)
         result: AsyncResult[R] = AsyncResult(job, lambda: job.values[0])
         _call_back(result, callback, error_callback)
         return result
@@ -260,12 +261,14 @@ class Pool:
         self._check()
         asked = merge(Settings(), {"chunksize": chunksize, "buffersize": buffersize}).call
         call = streamed.call._replace(chunksize=asked.chunksize, collect=True, stop=False)
+        driver, ours = self._taker()
         stream: ResultStream[Any] = ResultStream(
-            self._driver,
+            driver,
             streamed._replace(call=call),
             ordered=ordered,
             buffersize=asked.buffersize,
             drop_in=True,
+            own_driver=ours,
         )
         stream.begin()  # or a pool that is closed in the meantime would not take it
         self._streams.add(stream)
@@ -282,7 +285,13 @@ class Pool:
         return call._replace(stop=False, chunksize=_chunksize(chunksize))
 
     def _wait(self, call: Call) -> list[Any]:
-        return _results(self._driver.run(call, functions_by_value=False))
+        return _run(self._taker(), call, functions_by_value=False)
+
+    def _taker(self) -> tuple[Driver, bool]:
+        """Return the driver for a call, and whether it is for this call only."""
+        if self._driver.holder_is_here():  # see `_driver_for`
+            return _make(WorkerOptions(backend="serial")), True
+        return self._driver, False
 
     def _start(
         self,
@@ -290,7 +299,7 @@ class Pool:
         callback: Callable[[list[R]], object] | None,
         error_callback: Callable[[BaseException], object] | None,
     ) -> AsyncResult[list[R]]:
-        job = self._driver.submit(call, functions_by_value=False)
+        job = _submit(self._taker(), call, functions_by_value=False)
         result: AsyncResult[list[R]] = AsyncResult(job, lambda: job.values)
         _call_back(result, callback, error_callback)
         return result
@@ -363,12 +372,7 @@ class Pool:
 
 def run(call: Call, settings: Settings) -> list[Any]:
     """Return the results of `call`; raises its first failure."""
-    driver, ours = _driver_for(settings)
-    try:
-        return _results(driver.run(call))
-    finally:
-        if ours:
-            driver.close()
+    return _run(_driver_for(settings), call)
 
 
 def start(call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
@@ -378,19 +382,19 @@ def start(call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
         name = f"{asked.verb}({_call.name_of(asked.function)})"
         collected = Collected(stream(call, settings, ordered=True), name)
         return AsyncResult(collected, lambda: collected.values)
-    job = _submit(call, settings)
+    job = _submit(_driver_for(settings), call)
     return AsyncResult(job, lambda: job.values)
 
 
 def start_one(call: Call, settings: Settings) -> AsyncResult[Any]:
     """Start `call`, which has one item; return the handle of its result."""
-    job = _submit(call, settings)
+    job = _submit(_driver_for(settings), call)
     return AsyncResult(job, lambda: job.values[0])
 
 
 def start_tuple(call: Call, settings: Settings) -> AsyncResult[tuple[Any, ...]]:
     """Start `call`; return the handle of its results as a tuple."""
-    job = _submit(call, settings)
+    job = _submit(_driver_for(settings), call)
     return AsyncResult(job, lambda: tuple(job.values))
 
 
@@ -410,9 +414,18 @@ def stream(streamed: Streamed, settings: Settings, ordered: bool) -> ResultStrea
     return made
 
 
-def _submit(call: Call, settings: Settings) -> Job:
-    driver, ours = _driver_for(settings)
-    job = driver.submit(call)
+def _run(taker: tuple[Driver, bool], call: Call, functions_by_value: bool = True) -> list[Any]:
+    driver, ours = taker
+    try:
+        return _results(driver.run(call, functions_by_value))
+    finally:
+        if ours:
+            driver.close()
+
+
+def _submit(taker: tuple[Driver, bool], call: Call, functions_by_value: bool = True) -> Job:
+    driver, ours = taker
+    job = driver.submit(call, functions_by_value)
     if ours:
         driver.close()  # it goes when the job is done
     return job
@@ -456,7 +469,7 @@ def _driver_for(settings: Settings) -> tuple[Driver, bool]:
     """Return the driver for a call, and whether it is for this call only."""
     if isinstance(settings.pool, Pool):
         driver = settings.pool._driver
-        if not inside_item() and not driver.holder_is_here:
+        if not inside_item() and not driver.holder_is_here():
             return driver, False
     # Inside an item the workers are busy with the very map that waits for it; in the books of a
     # pool nobody would lead; and when the interpreter ends, nothing can be started any more.
@@ -467,7 +480,7 @@ def _driver_for(settings: Settings) -> tuple[Driver, bool]:
         driver = _shared.get(options) or _shared.setdefault(options, _make(options, IDLE_TIMEOUT))
     except TypeError:  # initargs that cannot be a key: a pool for this call
         return _make(options), True
-    if driver.holder_is_here:
+    if driver.holder_is_here():
         return _make(replace(options, backend="serial", initializer=None)), True
     if len(_shared) > MOST_SHARED:
         _drop_one(driver)

@@ -203,3 +203,6 @@ class _Behind(Pending):
 
     def _cancel(self) -> None:
         self._first.cancel()
+
+    def needs_this_thread(self) -> bool:
+        return self._first.needs_this_thread()

@@ -1,4 +1,4 @@
-"""Very few, very many, very deep; inputs that lie or break; and nothing that grows.
+"""Very few, very many, very deep; and nothing that grows.
 
 ``PMAP_POOLS=5000`` opens and closes more pools.
 """
@@ -7,7 +7,7 @@ import gc
 import os
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, TypeVar
 
 import pytest
 from tests.helpers import PATIENCE, square, until
@@ -127,46 +127,11 @@ def test_a_function_that_holds_what_is_nested_too_deeply() -> None:
     flatten(deep)
 
 
-# --- inputs that lie or break -----------------------------------------------------------------
-
-
-class Lying(Generic[T]):
-    """An iterable whose length is not that of what it yields."""
-
-    def __init__(self, length: int | Exception, *items: T) -> None:
-        self._length = length
-        self._items = items
-
-    def __len__(self) -> int:
-        if isinstance(self._length, Exception):
-            raise self._length
-        return self._length
-
-    def __iter__(self) -> Iterator[T]:
-        return iter(self._items)
-
-
-@pytest.mark.parametrize("length", [0, 2, 7, ValueError("no length")], ids=str)
-def test_a_length_that_is_wrong(form: Form, length: int | Exception) -> None:
-    serial = [n * n for n in Lying(3, 1, 2, 3)]
-    assert form(square, Lying(length, 1, 2, 3)) == serial
+# --- odd inputs -------------------------------------------------------------------------------
 
 
 class Broken(Exception):
     """What an input raises."""
-
-
-def test_an_input_that_raises_midway(form: Form) -> None:
-    broken = Broken("here")
-
-    def items() -> Iterator[int]:
-        yield from range(50)
-        raise broken
-
-    with pytest.raises(Broken) as caught:
-        form(square, items())
-    assert caught.value is broken
-    assert form(square, [3]) == [9]
 
 
 def test_a_stream_yields_all_that_came_before_its_input_broke() -> None:
@@ -183,25 +148,6 @@ def test_a_stream_yields_all_that_came_before_its_input_broke() -> None:
     with pytest.raises(Broken):
         take()
     assert seen == [n * n for n in range(50)]
-
-
-def test_an_input_that_uses_the_pool_while_it_is_read(form: Form) -> None:
-    def items() -> Iterator[int]:
-        for n in range(20):
-            yield papply(square, n) + pmap(square, [n])[0]
-
-    assert form(square, items()) == [4 * n**4 for n in range(20)]
-
-
-def test_an_input_that_is_bound_to_its_thread(form: Form) -> None:
-    mine = threading.get_ident()
-
-    def items() -> Iterator[int]:
-        for n in range(300):
-            assert threading.get_ident() == mine
-            yield n
-
-    assert form(square, items()) == [n * n for n in range(300)]
 
 
 def test_an_input_that_is_its_own_function() -> None:
@@ -227,26 +173,6 @@ def test_an_argument_that_cannot_be_pickled_among_many() -> None:
 
 def _first(row: list[int]) -> int:
     return row[0]
-
-
-class UsesThePool:
-    """A function whose pickling runs a map of its own."""
-
-    def __call__(self, x: int) -> int:
-        return x + 1
-
-    def __reduce__(self) -> "tuple[type[UsesThePool], tuple[()]]":
-        assert papply(square, 3) == 9
-        return UsesThePool, ()
-
-
-def test_pickling_that_uses_the_pool() -> None:
-    assert pmap(UsesThePool(), range(10)) == list(range(1, 11))
-    assert pmap(_call, [UsesThePool()] * 4) == [2] * 4
-
-
-def _call(f: Callable[[int], int]) -> int:
-    return f(1)
 
 
 # --- nothing grows ---------------------------------------------------------------------------
