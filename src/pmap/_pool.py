@@ -49,7 +49,8 @@ class Pool:
     A drop-in for it, with types: the same methods and parameters. What differs: a worker's death
     costs one item and not the program (`WorkerLost`); lambdas and what a script or REPL defined
     can be sent; no ``if __name__ == "__main__"`` guard is needed; `chunksize` adapts to what the
-    items cost; a pool that is dropped without being closed finishes its work and goes.
+    items cost; items that have not begun when one fails are not run; a pool that is dropped without
+    being closed finishes its work and goes.
 
     >>> from pmap import Pool
     >>> with Pool(2) as pool:

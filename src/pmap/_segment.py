@@ -91,7 +91,7 @@ class Segment:
             gone: where to note the number when neither this nor a mapping of it is left.
         """
         self.fd = fd
-        self.size = 0
+        self.size: int = 0
         self.number = number
         self._gone = gone if number else None
 

@@ -5,6 +5,7 @@ They are taken from the interpreter that runs this, so each version is judged by
 
 import importlib
 import multiprocessing
+import os
 import unittest
 from collections.abc import Callable, Iterable
 from multiprocessing.resource_tracker import ResourceTracker
@@ -12,7 +13,7 @@ from multiprocessing.resource_tracker import _resource_tracker as tracker
 from typing import Any, Final
 
 import pytest
-from tests.helpers import START_METHODS
+from tests.helpers import START_METHODS, until
 
 from pmap import Pool
 
@@ -70,6 +71,31 @@ def _left_out(reason: str) -> Callable[[unittest.TestCase], None]:
     return test
 
 
+def _with_workers_up(test: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a test whose pools have all their workers before it goes on.
+
+    It is about an item that runs while another one fails. Theirs queues all items at once; ours
+    begins none behind a failure, and on a busy machine the second worker may come after it.
+    """
+
+    def run(self: Any) -> None:
+        make = self.Pool
+
+        def full(processes: int) -> Pool:
+            pool: Pool = make(processes)
+            row: list[tuple[()]] = [()] * 8
+            until(lambda: len(set(pool.starmap(os.getpid, row, chunksize=1))) == processes)
+            return pool
+
+        self.Pool = full
+        try:
+            test(self)
+        finally:
+            del self.Pool
+
+    return run
+
+
 def _install() -> None:
     for method in START_METHODS:
         make = pool_factory(multiprocessing.get_context(method))
@@ -82,6 +108,8 @@ def _install() -> None:
             for test, reason in LEFT_OUT.items():
                 if hasattr(base, test):
                     members[test] = _left_out(reason)
+            if hasattr(base, "test_map_no_failfast"):
+                members["test_map_no_failfast"] = _with_workers_up(base.test_map_no_failfast)
             title = f"Test{name.removeprefix('_Test')}_{method}"
             globals()[title] = type(
                 title, (_Patched, base, theirs.ProcessesMixin, unittest.TestCase), members
