@@ -189,7 +189,9 @@ def delete_the_temporary_directory() -> None:
 
 
 def alarm() -> None:
-    """Be ended by a timer of one's own."""
+    """Be ended by a timer of one's own, whatever another item has left of the signals."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     signal.setitimer(signal.ITIMER_REAL, 0.01)
     time.sleep(2 * PATIENCE)
 
