@@ -92,7 +92,7 @@ class Arena:
         `in_turn`: `turn` will say which items begin; else all of it counts as begun.
 
         Return False if the caller has taken it back. The caller sets BACK and then looks whether
-        SERIAL is still that of a chunk before it; here SERIAL is set and then BACK looked at. So
+        SERIAL is still what it was, that of a chunk before it; here SERIAL is set and then BACK looked at. So
         one of the two sees the other, and a chunk is either taken back or run. If both do, the
         caller decides, in a moment: TAKEN, or BACK is again what it was.
         """
@@ -195,23 +195,27 @@ class Arena:
             head[_HALT] = 0
         return None
 
-    def take_back(self, first: int, last: int) -> bool:
-        """Take back the chunks behind `first`, up to `last`; return whether none of them begins.
+    def take_back(self, last: int) -> int:
+        """Take back all chunks up to `last` that have not begun.
 
-        That cannot be had if `first` has not begun, or is done and the next one has.
+        Returns:
+            The serial of the last chunk that has begun: all behind it never will.
         """
         head = self._head
-        # Only where `first` has begun: then it is through with all that were taken back before.
-        if head[_SERIAL] != first:
-            return False
-        before, back = head[_BACK], first << 32 | last  # in one word: it is there whole, or not
-        head[_BACK] = back
-        _fence()
-        if head[_SERIAL] == first:
-            head[_TAKEN] = back
-            return True
-        head[_BACK] = before  # what was taken back before stays so
-        return False
+        while True:
+            serial, before = head[_SERIAL], head[_BACK]
+            # One of those that were taken back before, if it is not through with them: then what is
+            # taken back now is these and more.
+            begun = before >> 32 if _is_in(serial, before) else serial
+            if begun >= last:
+                return begun
+            back = begun << 32 | last  # in one word: it is there whole, or not
+            head[_BACK] = back
+            _fence()
+            if head[_SERIAL] == serial:
+                head[_TAKEN] = back
+                return begun
+            head[_BACK] = before  # what was taken back before stays so
 
     def salvage(self, serial: int, received: int) -> tuple[bool, list[Entry]]:
         """Read what a dead worker left.

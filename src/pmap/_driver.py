@@ -26,7 +26,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _scheduler as s
 from ._call import Call
@@ -50,7 +50,13 @@ from ._record import describe
 from ._work import Payload, Work
 from .backends import Backend, Finished, Gone, Happening, Ready
 
+if TYPE_CHECKING:
+    from ._wire import Head
+
 __all__ = ["Driver", "exiting"]
+
+# Bytes of a function, at most, by which later calls of it are known.
+_MOST_LIKE = 1 << 12
 
 _numbers = itertools.count(1)
 _drivers: "weakref.WeakSet[Driver]" = weakref.WeakSet()
@@ -313,6 +319,7 @@ class Driver:
                 call.retries,
                 issubclass(WorkerLost, call.retry_on),
                 issubclass(TaskTimeout, call.retry_on),
+                _likeness(job.work) if job.total == 1 and not open else None,
             )
         )
 
@@ -405,7 +412,7 @@ class Driver:
             if isinstance(job, Flow):
                 job.cost, job.ahead = self._scheduler.outlook(work.number)
         elif isinstance(happening, Ready):
-            self._handle(s.WorkerReady(happening.worker))
+            self._handle(s.WorkerReady(happening.worker, happening.yields))
         else:
             self._gone = happening
             if happening.reason:
@@ -478,8 +485,7 @@ class Driver:
         self._handle(s.ItemRuns(worker, since, held))
 
     def _take_back(self, worker: int) -> None:
-        if self.backend.take_back(worker):
-            self._handle(s.ChunksBack(worker))
+        self._handle(s.ChunksBack(worker, self.backend.take_back(worker)))
 
     def _retry(self, number: int, index: int) -> None:
         job = self._jobs[number]
@@ -709,6 +715,12 @@ def _background(driver: Driver) -> None:
         if not _exiting:
             driver.lose_thread(error)
             raise
+
+
+def _likeness(work: Work) -> "Head | None":
+    """Return what is equal for single calls that cost about the same, or None."""
+    payload = work.payload
+    return payload.head if payload is not None and payload.size <= _MOST_LIKE else None
 
 
 def _unsent_function(work: Work, error: BaseException) -> PmapError:

@@ -27,8 +27,8 @@ runs for longer than it may, it is killed; or a delay before another try is over
 """
 
 import heapq
-from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple, TypeAlias
@@ -76,7 +76,8 @@ class JobSubmitted(NamedTuple):
     `open`: these are only the first items, and `InputArrived` brings more. `timeout`: seconds that
     an item may run. `retries`: seconds to wait before each further try of an item that may be tried
     again; `retry_lost`, `retry_overdue`: whether those lost with their workers, and those that took
-    too long, may.
+    too long, may. `like`: jobs for which it is equal share what is known of the cost of their items;
+    None: nothing is like this one.
     """
 
     job: int
@@ -89,6 +90,7 @@ class JobSubmitted(NamedTuple):
     retries: tuple[float, ...] = ()
     retry_lost: bool = True
     retry_overdue: bool = True
+    like: Hashable = None
 
 
 class InputArrived(NamedTuple):
@@ -134,9 +136,13 @@ class Terminate(NamedTuple):
 
 
 class WorkerReady(NamedTuple):
-    """A started worker can take work."""
+    """A started worker can take work.
+
+    `yields`: what waits there can be taken back at any moment.
+    """
 
     worker: int
+    yields: bool = True
 
 
 class ItemsFinished(NamedTuple):
@@ -161,9 +167,13 @@ class Tick(NamedTuple):
 
 
 class ChunksBack(NamedTuple):
-    """A worker holds only its first chunk any more: the others are as if never sent."""
+    """A worker holds only its first `kept` chunks any more: the others are as if never sent.
+
+    Of those that it kept, all but the last are done, and it was not told yet.
+    """
 
     worker: int
+    kept: int
 
 
 class ItemRuns(NamedTuple):
@@ -250,9 +260,9 @@ class Look(NamedTuple):
 
 
 class TakeBack(NamedTuple):
-    """Take back what a worker holds behind its first chunk, if it has begun none of it.
+    """Take back all chunks that a worker has not begun.
 
-    `ChunksBack` answers, at once, if that was possible.
+    `ChunksBack` answers, at once.
     """
 
     worker: int
@@ -329,6 +339,8 @@ MOST_HELD = 8
 ENOUGH = 16
 # Seconds that a worker gets to say where it was before it is killed.
 LAST_WORDS = 0.5
+# Of so many functions the cost of a single call is remembered.
+_MOST_METERS = 64
 
 
 _Range: TypeAlias = tuple[int, int, int]  # items start to stop - 1, and how often it was tried
@@ -345,6 +357,7 @@ class _Chunk:
 
 @dataclass(slots=True, eq=False)
 class _Job:
+    # There may be millions that wait: what one needs only later is made then.
     id: int
     end: int  # items from here on are not wanted: the size, or the first failure
     chunksize: int | None
@@ -355,16 +368,17 @@ class _Job:
     retries: tuple[float, ...]
     retry_lost: bool
     retry_overdue: bool
+    cost: CostMeter
     cursor: int = 0  # the first item that was never dispatched
-    again: list[_Range] = field(default_factory=list[_Range])  # a heap
-    out: set[_Chunk] = field(default_factory=set[_Chunk])  # what workers hold
+    queued: int = 0  # how often it stands in the queue
+    again: list[_Range] | None = None  # a heap
+    out: set[_Chunk] | None = None  # what workers hold
     failed: int | None = None
     cancelled: bool = False
     over: bool = False
-    cost: CostMeter = field(default_factory=CostMeter)
-    told: set[int] = field(default_factory=set[int])  # workers that know the function
-    tried: dict[int, int] = field(default_factory=dict[int, int])  # items by how often they failed
-    later: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])  # a heap: when
+    told: set[int] | None = None  # workers that know the function
+    tried: dict[int, int] | None = None  # items by how often they failed
+    later: list[tuple[float, int]] | None = None  # a heap: when
 
     def take(self, workers: int) -> _Range | None:
         """Remove and return the next range to dispatch; the lowest items first."""
@@ -403,7 +417,25 @@ class _Job:
             return True
         if self.later and any(item < self.end for _, item in self.later):
             return True
-        return any(chunk.next < min(chunk.stop, self.end) for chunk in self.out)
+        return any(chunk.next < min(chunk.stop, self.end) for chunk in self.out or ())
+
+    def put(self, start: int, stop: int, tries: int) -> None:
+        """Let items be dispatched again, before any later ones."""
+        if self.again is None:
+            self.again = []
+        heapq.heappush(self.again, (start, stop, tries))
+
+    def give(self, worker: int, chunk: "_Chunk") -> None:
+        """Note that a worker holds a chunk."""
+        if self.out is None or self.told is None:
+            self.out, self.told = set(), set()
+        self.out.add(chunk)
+        self.told.add(worker)
+
+    def have_back(self, chunk: "_Chunk") -> None:
+        """Note that nobody holds a chunk any more."""
+        if self.out is not None:
+            self.out.discard(chunk)
 
 
 @dataclass(slots=True, eq=False)
@@ -416,6 +448,8 @@ class _Worker:
     since: float = 0.0  # when its first chunk began; inf: others are not taken back from it
     taken: int = 0  # chunks ever sent to it
     worn: bool = False
+    yields: bool = False  # what waits there can be taken back
+    asked: bool = False  # it is taken back in a moment
     look_at: float | None = None  # when to see for how long its item runs, or to end it for good
     overdue: bool = False  # it is killed because its item runs for too long
 
@@ -446,7 +480,9 @@ class Scheduler:
         self._workers: dict[int, _Worker] = {}
         self._idle: dict[int, _Worker] = {}  # those that hold nothing, the last to work last
         self._jobs: dict[int, _Job] = {}
-        self._queue: OrderedDict[int, _Job] = OrderedDict()  # jobs that may have items to dispatch
+        # Jobs that may have items to dispatch; the first has some.
+        self._queue: deque[_Job] = deque()
+        self._meters: dict[Hashable, CostMeter] = {}  # by what jobs of single calls are like
         self._next_worker = 0
         self._start_failures = 0
         self._closed = False
@@ -529,21 +565,49 @@ class Scheduler:
     # --- jobs ----------------------------------------------------------------------------------
 
     def _submit(self, event: JobSubmitted) -> None:
-        job = _Job(*event)
+        *about, like = event
+        job = _Job(*about, self._meter(like))
         self._jobs[job.id] = job
         self._start_failures = 0
         self._retired = False
         self.timed = self.timed or job.timeout is not None or bool(job.retries)
         if event.size:
-            self._queue[job.id] = job
+            self._enqueue(job)
         else:
             self._maybe_over(job)
+
+    def _meter(self, like: Hashable) -> CostMeter:
+        """Return what is known of the cost of a job that is like others."""
+        meter = CostMeter() if like is None else self._meters.get(like)
+        if meter is None:
+            meter = self._meters[like] = CostMeter()
+            if len(self._meters) > _MOST_METERS:
+                del self._meters[next(iter(self._meters))]
+        return meter
+
+    def _enqueue(self, job: _Job, first: bool = False) -> None:
+        """Let a job have its turn, behind the others if it has none yet, or as the next one.
+
+        One that stands in the queue and is to be the next one then stands there twice.
+        """
+        if first:
+            if not self._queue or self._queue[0] is not job:
+                job.queued += 1
+                self._queue.appendleft(job)
+        elif not job.queued:
+            job.queued = 1
+            self._queue.append(job)
+
+    def _prune(self) -> None:
+        """Let the first job of the queue be one that has items to dispatch."""
+        while self._queue and not self._queue[0].waiting():
+            self._queue.popleft().queued -= 1
 
     def _more(self, event: InputArrived) -> None:
         job = self._jobs.get(event.job)
         if job is not None and job.open:  # else a failure or the caller ended it meanwhile
             job.end += event.items
-            self._queue[job.id] = job
+            self._enqueue(job)
 
     def _no_more(self, event: InputEnded) -> None:
         job = self._jobs.get(event.job)
@@ -575,26 +639,37 @@ class Scheduler:
         if not job.stop or not self._can_kill:
             return  # what cannot be killed ends by itself when the job is forgotten
         for worker in self._workers.values():
-            if worker.chunks and worker.chunks[0].job is job:
+            if any(chunk.job is job for chunk in worker.chunks):
                 self._end_unwanted(worker)
 
     def _end_unwanted(self, worker: _Worker) -> None:
-        """Kill a worker that runs what its job wants ended."""
-        if worker.chunks:
-            chunk = worker.chunks[0]
-            if chunk.job.stop and self._can_kill and chunk.next >= chunk.job.end:
-                self._kill(worker)
+        """Kill a worker that runs what its job wants ended, and see that no such chunk begins.
+
+        If it holds anything that is wanted, all that has not begun is taken back before.
+        """
+        if worker.leaving or not self._can_kill:
+            return
+        unwanted = [chunk.job.stop and chunk.next >= chunk.job.end for chunk in worker.chunks]
+        if all(unwanted) and unwanted:
+            self._kill(worker)
+        elif any(unwanted):
+            self._ask(worker)
+
+    def _ask(self, worker: _Worker) -> None:
+        """Have all taken back that a worker has not begun."""
+        if not worker.asked:
+            worker.asked = True
+            self._looks.append(TakeBack(worker.id))
 
     def _maybe_over(self, job: _Job) -> None:
         if job.over or job.unfinished():
             return
         # A job that ends what runs is over when that has ended: "done" means done.
-        if job.out and job.stop and self._can_kill and self._being_killed(job):
+        if job.out and job.stop and self._can_kill:
             return
         job.over = True
         del self._jobs[job.id]
-        self._queue.pop(job.id, None)
-        for id in job.told & self._workers.keys():
+        for id in self._workers.keys() & job.told if job.told else ():
             if not self._workers[id].leaving:
                 self._commands.append(ForgetJob(id, job.id))
         if job.cancelled:
@@ -604,18 +679,13 @@ class Scheduler:
         if self._closed and not self._jobs:
             self._retire()
 
-    def _being_killed(self, job: _Job) -> bool:
-        return any(
-            worker.leaving and worker.chunks and worker.chunks[0].job is job
-            for worker in self._workers.values()
-        )
-
     # --- workers -------------------------------------------------------------------------------
 
     def _ready(self, event: WorkerReady) -> None:
         self._start_failures = 0
         worker = self._workers[event.worker]
         worker.ready = True
+        worker.yields = event.yields
         self._rest(worker)
 
     def _rest(self, worker: _Worker) -> None:
@@ -636,7 +706,7 @@ class Scheduler:
             # Before the failures are looked at: the chunk behind this one has begun by now, and is
             # among those that a failure ends.
             worker.chunks.popleft()
-            job.out.discard(chunk)
+            job.have_back(chunk)
             job.cost.measured(chunk.next - chunk.start, event.elapsed)
             worker.worn = worker.worn or event.worn
             worker.since = self._now
@@ -646,7 +716,7 @@ class Scheduler:
                 self._fail(job, index)
         if event.last and chunk.next < min(chunk.stop, job.end) and not job.over:
             self._put_back(chunk)  # the worker left these out, for a reason of its own
-        if event.last:
+        if worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
             # What it began just now may have been given up while it waited behind this chunk.
             self._end_unwanted(worker)
         if not job.over:
@@ -664,7 +734,7 @@ class Scheduler:
         touched: dict[int, _Job] = {}
         for chunk in worker.chunks:
             job = chunk.job
-            job.out.discard(chunk)
+            job.have_back(chunk)
             if job.over:
                 continue
             touched[job.id] = job
@@ -697,14 +767,17 @@ class Scheduler:
         """Let what is left of a chunk be dispatched again, before anything else of its job."""
         job = chunk.job
         tries = chunk.tries if chunk.next == chunk.start else 0
-        heapq.heappush(job.again, (chunk.next, chunk.stop, tries))
-        self._queue[job.id] = job
-        self._queue.move_to_end(job.id, last=False)
+        job.put(chunk.next, chunk.stop, tries)
+        self._enqueue(job, first=True)
 
     def _try_again(self, job: _Job, index: int) -> bool:
         """Let a failed item be tried once more if it may be; return whether it is."""
+        if job.over or index >= job.end or not job.retries:
+            return False
+        if job.tried is None or job.later is None:
+            job.tried, job.later = {}, []
         tried = job.tried.get(index, 0)
-        if job.over or index >= job.end or tried >= len(job.retries):
+        if tried >= len(job.retries):
             return False
         job.tried[index] = tried + 1
         self._commands.append(RetryItem(job.id, index))
@@ -717,8 +790,8 @@ class Scheduler:
         while job.later and job.later[0][0] <= self._now:
             _, index = heapq.heappop(job.later)
             if index < job.end:
-                heapq.heappush(job.again, (index, index + 1, 0))
-                self._queue[job.id] = job
+                job.put(index, index + 1, 0)
+                self._enqueue(job)
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -749,17 +822,31 @@ class Scheduler:
         if late:
             # One at a time: who is idle may have enough of it.
             worker = max(late, key=lambda worker: len(worker.chunks))
-            worker.since = inf  # once for each first chunk: it may not be possible
-            self._looks.append(TakeBack(worker.id))
+            worker.since = inf  # once for each first chunk
+            self._ask(worker)
 
     def _back(self, event: ChunksBack) -> None:
         worker = self._workers[event.worker]
-        while len(worker.chunks) > 1:
+        worker.asked = False
+        touched: dict[int, _Job] = {}
+        while len(worker.chunks) > event.kept:
             chunk = worker.chunks.pop()
             worker.taken -= 1
-            chunk.job.out.discard(chunk)
-            if not chunk.job.over:
+            job = chunk.job
+            job.have_back(chunk)
+            if not job.over:
+                touched[job.id] = job
                 self._put_back(chunk)
+        if event.kept == 1:
+            # If more were kept, it is told in a moment that the first is done: then we see.
+            self._end_unwanted(worker)
+        for job in touched.values():
+            self._maybe_over(job)
+        if not worker.chunks:
+            self._rest(worker)
+            if worker.id in self._idle:
+                # As the last to be given something: it did not begin what it had.
+                self._idle = {worker.id: worker, **self._idle}
 
     def _watch(self, worker: _Worker) -> None:
         """See that a worker is looked at when its first chunk may have run for too long."""
@@ -827,6 +914,7 @@ class Scheduler:
     # --- dispatch ------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
+        self._prune()
         while self._queue and self._idle:
             _, worker = self._idle.popitem()  # the one that worked last: its caches are warm
             if not self._give(worker, ahead=False):
@@ -845,19 +933,23 @@ class Scheduler:
 
     def _give(self, worker: _Worker, ahead: bool) -> bool:
         """Send `worker` a chunk, behind others if those are quick; return whether it got one."""
-        if ahead and (worker.leaving or self._worn(worker) or not self._quick(worker)):
+        if ahead and (worker.leaving or worker.asked or self._worn(worker)):
+            return False
+        if ahead and not self._quick(worker):
             return False
         while self._queue:
-            job = next(iter(self._queue.values()))
-            if ahead and not job.follows(worker.chunks[-1]):
+            job = self._queue[0]
+            if ahead and not worker.yields and not job.follows(worker.chunks[-1]):
                 return False
-            del self._queue[job.id]
+            self._queue.popleft()
+            job.queued -= 1
             span = job.take(self._limit)
             if span is None:
                 continue
             # One chunk of each job in turn: a long job does not starve a short one.
             if job.waiting():
-                self._queue[job.id] = job
+                self._enqueue(job)
+            self._prune()
             chunk = _Chunk(job, *span, span[0])
             worker.chunks.append(chunk)
             if ahead:
@@ -866,8 +958,7 @@ class Scheduler:
                 worker.since = self._now
                 self._watch(worker)
             worker.taken += 1
-            job.out.add(chunk)
-            job.told.add(worker.id)
+            job.give(worker.id, chunk)
             self._commands.append(SendChunk(worker.id, job.id, chunk.next, chunk.stop))
             return True
         return False
@@ -888,8 +979,11 @@ class Scheduler:
         """Return how many workers there should be, for what waits and what they hold."""
         held = sum(1 for w in self._workers.values() if w.chunks or w.leaving)
         waiting = 0
-        for job in self._queue.values():
-            waiting += -(-job.waiting() // (job.chunksize or 1))
+        counted: set[_Job] = set()
+        for job in self._queue:
+            if job not in counted:
+                counted.add(job)
+                waiting += -(-job.waiting() // (job.chunksize or 1))
             if held + waiting >= self._limit:
                 break
         return held + waiting

@@ -216,6 +216,7 @@ class Worker:
     seen: Running | None = None  # what ran last: it can be looked at until another chunk begins
     held: bool = False
     stubborn: bool = False  # it does not go when it is asked to
+    yields: bool = True  # what waits there can be taken back
     # As the scheduler knows it:
     ready: bool = False
     stopped: bool = False
@@ -254,6 +255,7 @@ class World:
         *,
         wears: bool = False,
         punctual: bool = False,
+        yields: bool = True,
     ) -> None:
         """Make a world with no workers yet.
 
@@ -263,9 +265,11 @@ class World:
             can_kill: whether workers can be killed.
             wears: whether workers may be worn after any item.
             punctual: whether an item ends in its time; else it may be late for no fault of its own.
+            yields: whether what waits at a worker can be taken back, but for one in five.
         """
         self.scheduler = Scheduler(limit, max_chunks, can_kill, prefetch=not wears)
         self.wears = wears
+        self.yields = yields
         self.punctual = punctual
         self.now = START
         self.limit = limit
@@ -301,6 +305,7 @@ class World:
         retries: tuple[float, ...] = (),
         retry_lost: bool = True,
         retry_overdue: bool = True,
+        like: int | None = None,
     ) -> Job:
         """Submit a job; one that is `open` has only its first items."""
         assert not self.closed, "the driver takes no work once it is closed"
@@ -311,7 +316,7 @@ class World:
         job = Job(len(self.jobs), size, chunksize, collect, stop, open, at_once, dooms, *about)
         self.jobs[job.id] = job
         self.start_failures = 0
-        self.tell(JobSubmitted(job.id, size, chunksize, collect, stop, open, *about))
+        self.tell(JobSubmitted(job.id, size, chunksize, collect, stop, open, *about, like))
         return job
 
     def feed(self, job: Job, items: int) -> None:
@@ -375,7 +380,7 @@ class World:
         running = worker.running
         if not worker.up:
             worker.up = True
-            worker.outbox.append(WorkerReady(worker.id))
+            worker.outbox.append(WorkerReady(worker.id, worker.yields))
         elif running is not None:
             if running.waits:
                 return
@@ -759,20 +764,19 @@ class World:
 
     def _take_back(self, worker: Worker) -> None:
         # It may be told to go by what was answered to a look just before.
-        assert any(other.idle for other in self.workers.values()), "they are taken back for nobody"
-        first, *others = worker.holds
-        assert others, "there is nothing to take back"
-        if worker.seen is None or worker.seen.chunk is not first:
-            return  # it has not begun, or is done and the one behind it has begun
-        for chunk in others:
-            worker.holds.remove(chunk)
-            worker.inbox.remove(chunk)
-            worker.taken -= 1
-            if chunk.job.over is None:
+        for_others = any(other.idle for other in self.workers.values())
+        unwanted = any(c.job.stop and c.next >= c.job.end for c in worker.holds)
+        assert for_others or unwanted, "they are taken back for nobody"
+        assert len(worker.holds) > 1, "there is nothing to take back"
+        if worker.yields:
+            for chunk in [chunk for chunk in worker.holds if chunk in worker.inbox]:
+                worker.holds.remove(chunk)
+                worker.inbox.remove(chunk)
+                worker.taken -= 1
                 chunk.job.given.difference_update(range(chunk.start, chunk.stop))
-        self.taken_back += len(others)
+                self.taken_back += 1
         # The driver answers in the middle of what it was told, and so does this.
-        self._handle(ChunksBack(worker.id))
+        self._handle(ChunksBack(worker.id, len(worker.holds)))
 
     def _look(self, worker: Worker, limit: float) -> None:
         assert not worker.leaving, "a worker is looked at that is leaving"
@@ -815,7 +819,8 @@ class World:
     def _start(self, number: int) -> None:
         assert number not in self.workers
         assert self.start_failures < MAX_START_FAILURES, "no start is tried for ever"
-        self.workers[number] = Worker(number, stubborn=number % 2 == 1)
+        yields = self.yields and number % 5 != 4
+        self.workers[number] = Worker(number, stubborn=number % 2 == 1, yields=yields)
         assert len(self.workers) <= self.limit, "there are too many workers"
 
     def _send(self, command: SendChunk) -> None:

@@ -80,9 +80,12 @@ class Simulation:
         elif isinstance(command, TakeBack):
             waiting = self._waiting[command.worker]
             # What waits behind a chunk that has ended has begun, though nobody was told.
-            if waiting and self._running[command.worker] > self._now:
-                waiting.clear()
-                self._tell(ChunksBack(command.worker))
+            done = self._running[command.worker] <= self._now
+            kept = waiting.popleft() if waiting and done else None
+            waiting.clear()
+            if kept is not None:
+                waiting.append(kept)
+            self._tell(ChunksBack(command.worker, 1 + len(waiting)))
 
     def _begin_next(self, worker: int, at: float) -> None:
         self._running.pop(worker, None)

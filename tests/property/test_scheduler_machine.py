@@ -58,6 +58,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         can_kill=st.booleans(),
         starts_fail=st.booleans(),
         wears=st.booleans(),
+        yields=st.booleans(),
         ending=st.none() | st.booleans(),
     )
     def open(
@@ -67,9 +68,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         can_kill: bool,
         starts_fail: bool,
         wears: bool,
+        yields: bool,
         ending: Ending,
     ) -> None:
-        self.world = World(limit, max_chunks, can_kill, wears=wears)
+        self.world = World(limit, max_chunks, can_kill, wears=wears, yields=yields)
         self.starts_fail = starts_fail
         self.ending = ending
 
@@ -86,6 +88,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         retries=retries,
         retry_lost=st.booleans(),
         retry_overdue=st.booleans(),
+        like=st.none() | st.just(0),
     )
     def submit(
         self,
@@ -100,6 +103,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         retries: tuple[float, ...],
         retry_lost: bool,
         retry_overdue: bool,
+        like: int | None,
     ) -> None:
         self.world.submit(
             size,
@@ -113,6 +117,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             retries=retries,
             retry_lost=retry_lost,
             retry_overdue=retry_overdue,
+            like=like,
         )
 
     # Also when the job is over, has failed or was not open: then nothing comes of it.
@@ -208,11 +213,14 @@ def walk(seed: int) -> None:
         rng.random() < 0.7,
         wears=rng.random() < 0.2,
         punctual=not wild,
+        yields=rng.random() < 0.8,
     )
     try:
         for _ in range(rng.randint(1, 8)):
             if rng.random() < 0.5:
                 submit_one(world, rng)
+            elif rng.random() < 0.2:
+                submit_calls(world, rng)
             elif rng.random() < 0.4 and world.jobs:
                 feed_one(world, rng)
             elif rng.random() < 0.2 and world.jobs:
@@ -257,7 +265,16 @@ def submit_one(world: World, rng: random.Random) -> None:
         retries=rng.choice(((), (rng.choice(DELAYS),), (0.0, rng.choice(DELAYS)))),
         retry_lost=rng.random() < 0.8,
         retry_overdue=rng.random() < 0.8,
+        like=rng.choice((None, 0)),
     )
+
+
+def submit_calls(world: World, rng: random.Random) -> None:
+    """Submit many calls of one function, of which some are of no more interest in a moment."""
+    calls = [world.submit(1, stop=True, like=1) for _ in range(rng.randint(2, 30))]
+    for job in rng.sample(calls, rng.choice((0, 0, 1, 2))):
+        world.advance(bytes(byte & 0xEF for byte in rng.randbytes(rng.randint(0, 20))))
+        world.cancel(job, kill=rng.random() < 0.8)
 
 
 def feed_one(world: World, rng: random.Random) -> None:

@@ -34,17 +34,34 @@ def _switch_often() -> Iterator[None]:
 
 def test_what_is_behind_the_chunk_that_runs_is_taken_back(arena: Arena) -> None:
     assert arena.begin(1, in_turn=False)
-    assert arena.take_back(1, 3)
+    assert arena.take_back(3) == 1
     assert not arena.begin(2, in_turn=False)
     assert not arena.begin(3, in_turn=False)
     assert arena.begin(4, in_turn=False)
 
 
-def test_nothing_is_taken_back_before_the_first_begins_or_when_the_next_has(arena: Arena) -> None:
-    assert not arena.take_back(1, 3)
+def test_all_is_taken_back_where_nothing_has_begun(arena: Arena) -> None:
+    assert arena.take_back(2) == 0
+    assert not arena.begin(1, in_turn=False)
+    assert not arena.begin(2, in_turn=False)
+    assert arena.begin(3, in_turn=False)
+
+
+def test_what_was_taken_back_stays_so_when_more_is(arena: Arena) -> None:
+    assert arena.begin(1, in_turn=False)
+    assert arena.take_back(3) == 1
+    assert not arena.begin(2, in_turn=False)
+    assert arena.take_back(5) == 1
+    assert not arena.begin(3, in_turn=False)
+    assert not arena.begin(4, in_turn=False)
+    assert not arena.begin(5, in_turn=False)
+    assert arena.begin(6, in_turn=False)
+
+
+def test_what_has_begun_is_not_taken_back(arena: Arena) -> None:
     assert arena.begin(1, in_turn=False)
     assert arena.begin(2, in_turn=False)
-    assert not arena.take_back(1, 3)
+    assert arena.take_back(2) == 2
     assert arena.begin(3, in_turn=False)
 
 
@@ -58,8 +75,8 @@ def test_each_chunk_is_run_or_taken_back(looks: list[bool], held: int) -> None:
         first = serial + 1
         last = serial + held
         assert arena.begin(first, in_turn=False)
-        if look and arena.take_back(first, last):
-            taken.update(range(first + 1, last + 1))
+        if look:
+            taken.update(range(arena.take_back(last) + 1, last + 1))
         ran.append(first)
         ran += [serial for serial in range(first + 1, last + 1) if arena.begin(serial, False)]
         serial = last
@@ -72,20 +89,17 @@ def test_one_of_both_has_it_whenever_they_meet(arena: Arena) -> None:
     # The caller knows which chunks are not answered, as in life, and asks at any moment.
     rng = random.Random(7)
     count = 3000
-    answered = 0
     ran: list[int] = []
     taken: set[int] = set()
     sent = threading.Semaphore(0)
 
     def work() -> None:
-        nonlocal answered
         for serial in range(1, count + 1):
             sent.acquire()
             if arena.begin(serial, in_turn=False):
                 ran.append(serial)
                 for _ in range(serial % 5):
                     time.sleep(0)  # let the other one in
-            answered = serial
 
     worker = threading.Thread(target=work)
     worker.start()
@@ -95,12 +109,7 @@ def test_one_of_both_has_it_whenever_they_meet(arena: Arena) -> None:
         sent.release(more)
         last += more
         for _ in range(rng.randint(1, 20)):
-            now = answered + 1
-            while now in taken:
-                now += 1
-            if now < last and arena.take_back(now, last):
-                taken.update(range(now + 1, last + 1))
-                break
+            taken.update(range(arena.take_back(last) + 1, last + 1))
             time.sleep(0)
     worker.join(PATIENCE)
     assert not worker.is_alive()

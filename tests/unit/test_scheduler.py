@@ -12,6 +12,7 @@ from pmap._scheduler import (
     MAX_START_FAILURES,
     MOST_HELD,
     PREFETCH_BELOW,
+    ChunksBack,
     Close,
     Command,
     Event,
@@ -34,6 +35,7 @@ from pmap._scheduler import (
     SendChunk,
     StartWorker,
     StopWorker,
+    TakeBack,
     Terminate,
     Tick,
     WorkerGone,
@@ -69,10 +71,12 @@ def tell(scheduler: Scheduler, *events: Event) -> list[Command]:
     return answer
 
 
-def pool(workers: int, limit: int | None = None, can_kill: bool = True) -> Scheduler:
+def pool(
+    workers: int, limit: int | None = None, can_kill: bool = True, yields: bool = True
+) -> Scheduler:
     """Return a scheduler whose first `workers` workers are ready."""
     scheduler = Scheduler(limit or workers, can_kill=can_kill)
-    tell(scheduler, Prestart(), *map(WorkerReady, range(workers)))
+    tell(scheduler, Prestart(), *[WorkerReady(worker, yields) for worker in range(workers)])
     return scheduler
 
 
@@ -170,10 +174,10 @@ def test_nothing_waits_behind_what_nobody_knows_the_cost_of() -> None:
     assert tell(scheduler, submitted(1, 100)) == [SendChunk(0, 1, 0, 1)]
 
 
-def test_nothing_of_another_job_waits_behind_a_chunk() -> None:
+def test_nothing_of_another_job_waits_where_it_cannot_be_taken_back() -> None:
     # When job 1 ends by a failure elsewhere, worker 0 is killed; by then it may have gone on to
     # what waits behind, unseen, and that would be lost through no fault of its own.
-    scheduler = pool(1)
+    scheduler = pool(1, yields=False)
     tell(scheduler, submitted(2, 40 * MANY, MANY))
     tell(scheduler, done(0, count=MANY, elapsed=QUICK))
     tell(scheduler, submitted(1, 40 * MANY, MANY, stop=True))
@@ -187,10 +191,107 @@ def test_nothing_of_another_job_waits_behind_a_chunk() -> None:
     assert {chunk.job for chunk in held} == {1, 2}
 
 
-def test_nothing_earlier_waits_behind_a_later_chunk() -> None:
+def single(job: int, like: int | None = 7, *, stop: bool = True) -> JobSubmitted:
+    return JobSubmitted(job, 1, None, collect=False, stop=stop, open=False, like=like)
+
+
+CALLS = 5  # as many as a worker is given one by one
+
+
+def full_of_calls(limit: int = 1, workers: int = 1) -> Scheduler:
+    """Return a pool whose first worker holds the calls 1, 2 and so on: those before were quick."""
+    scheduler = pool(workers, limit)
+    before = range(100, 100 + MANY)
+    tell(scheduler, *[event for job in before for event in (single(job), quick_one(workers - 1))])
+    busy = [JobSubmitted(200 + n, 1, None, False, False, False) for n in range(workers - 1)]
+    tell(scheduler, *busy)  # all but worker 0 are at something that nobody knows
+    tell(scheduler, *[single(job) for job in range(1, 1 + CALLS)])
+    return scheduler
+
+
+def quick_one(worker: int) -> ItemsFinished:
+    return done(worker, elapsed=QUICK)
+
+
+def test_single_calls_of_a_quick_function_are_sent_ahead() -> None:
+    scheduler = full_of_calls()
+    for job in range(1, 1 + CALLS):
+        assert tell(scheduler, quick_one(0)) == [ForgetJob(0, job), FinishJob(job, None)]
+
+
+def test_what_one_function_costs_says_nothing_of_another() -> None:
+    scheduler = full_of_calls()
+    tell(scheduler, *[quick_one(0)] * CALLS)
+    assert SendChunk(0, 50, 0, 1) in tell(scheduler, single(50, like=8))
+    assert tell(scheduler, single(51)) == []  # nothing waits behind what nobody knows
+
+
+def test_the_cost_of_so_many_functions_is_remembered_and_of_no_more() -> None:
+    scheduler = pool(1)
+    for like in range(1000):
+        tell(scheduler, single(like, like), quick_one(0))
+    assert len(scheduler._meters) <= 64
+    assert 999 in scheduler._meters
+
+
+def test_a_call_that_is_cancelled_is_ended_without_those_behind_it() -> None:
+    scheduler = full_of_calls()
+    assert tell(scheduler, JobCancelled(1)) == [TakeBack(0)]
+    assert tell(scheduler, ChunksBack(0, kept=1)) == [KillWorker(0)]
+    answer = tell(scheduler, WorkerGone(0, begun=1))
+    assert answer == [FailJob(1, cancelled=True), StartWorker(1)]
+    assert SendChunk(1, 2, 0, 1) in tell(scheduler, WorkerReady(1))
+
+
+def test_a_cancelled_call_that_has_not_begun_costs_nobody_anything() -> None:
+    scheduler = full_of_calls()
+    assert tell(scheduler, JobCancelled(1)) == [TakeBack(0)]
+    answer = tell(scheduler, ChunksBack(0, kept=0))
+    assert answer[:2] == [ForgetJob(0, 1), FailJob(1, cancelled=True)]
+    assert SendChunk(0, 2, 0, 1) in answer
+
+
+def test_a_cancelled_call_that_is_done_costs_nobody_anything() -> None:
+    # Worker 0 has gone on to the next one, and what it tells of the first is under way.
+    scheduler = full_of_calls()
+    assert tell(scheduler, JobCancelled(1)) == [TakeBack(0)]
+    assert not any(isinstance(c, KillWorker) for c in tell(scheduler, ChunksBack(0, kept=2)))
+    answer = tell(scheduler, quick_one(0))
+    assert FailJob(1, cancelled=True) in answer
+    assert not any(isinstance(command, KillWorker) for command in answer)
+
+
+def test_a_cancelled_call_that_has_begun_behind_another_is_ended() -> None:
+    scheduler = full_of_calls()
+    assert tell(scheduler, JobCancelled(2)) == [TakeBack(0)]
+    assert FailJob(2, cancelled=True) not in tell(scheduler, ChunksBack(0, kept=2))
+    answer = tell(scheduler, quick_one(0))
+    assert FinishJob(1, None) in answer
+    assert KillWorker(0) in [*answer, *tell(scheduler, ChunksBack(0, kept=1))]
+    assert FailJob(2, cancelled=True) in tell(scheduler, WorkerGone(0, begun=1))
+
+
+def test_a_cancelled_call_that_waits_behind_another_never_begins() -> None:
+    scheduler = full_of_calls()
+    assert tell(scheduler, JobCancelled(3)) == [TakeBack(0)]
+    answer = tell(scheduler, ChunksBack(0, kept=1))
+    assert FailJob(3, cancelled=True) in answer
+    assert not any(isinstance(command, KillWorker) for command in answer)
+
+
+def test_who_did_not_begin_what_is_taken_back_is_the_last_to_have_it_again() -> None:
+    scheduler = full_of_calls(2, 2)
+    tell(scheduler, done(1))  # now worker 1 is idle
+    later = PREFETCH_BELOW * 2
+    assert scheduler.handle(Tick(), later) == [TakeBack(0)]
+    sent = scheduler.handle(ChunksBack(0, kept=0), later)
+    assert sent[0] == SendChunk(1, 1, 0, 1)
+
+
+def test_nothing_earlier_waits_behind_a_later_chunk_where_it_cannot_be_taken_back() -> None:
     # A failure between the two would end the later one by killing the worker, which may have gone
     # on to the earlier one by then.
-    scheduler = pool(2)
+    scheduler = pool(2, yields=False)
     tell(scheduler, submitted(1, 40 * MANY, MANY))  # the first chunk to worker 1
     tell(scheduler, done(0, count=MANY, elapsed=QUICK))
     assert tell(scheduler, WorkerGone(1, begun=0)) == [StartWorker(2)]
@@ -489,18 +590,24 @@ def test_a_failure_ends_the_job_at_once_where_nothing_can_be_killed() -> None:
     assert set(tell(scheduler, done(1, 0))) == {ForgetJob(0, 1), ForgetJob(1, 1), FinishJob(1, 0)}
 
 
-def test_a_failure_ends_what_begins_after_it_was_seen() -> None:
-    # Worker 0 holds the second chunk and later ones behind it; the third fails elsewhere. When the
-    # second is done it goes on to a later one at once: the job is not over until that is ended.
+@pytest.mark.parametrize("kept", [1, 2])
+def test_a_failure_ends_what_begins_after_it_was_seen(kept: int) -> None:
+    # Worker 0 holds the second chunk and later ones behind it; the third fails elsewhere. If it has
+    # gone on to a later one by then, the job is not over until that is ended.
     scheduler = pool(2)
     tell(scheduler, submitted(1, 40 * MANY, MANY, stop=True))  # the first to 1, the second to 0
     sent = tell(scheduler, done(1, count=MANY, elapsed=QUICK))
     assert SendChunk(1, 1, 2 * MANY, 3 * MANY) in sent
     assert SendChunk(0, 1, 3 * MANY, 4 * MANY) in sent
-    assert tell(scheduler, done(1, 2 * MANY)) == [KillWorker(1)]
+    assert tell(scheduler, done(1, 2 * MANY)) == [KillWorker(1), TakeBack(0)]
+    assert tell(scheduler, ChunksBack(0, kept=kept)) == []
     assert tell(scheduler, WorkerGone(1, begun=1)) == []
-    assert tell(scheduler, done(0, count=MANY, elapsed=QUICK)) == [KillWorker(0)]
-    assert tell(scheduler, WorkerGone(0, begun=1)) == [FinishJob(1, 2 * MANY)]
+    over = FinishJob(1, 2 * MANY)
+    if kept == 1:  # it was just in time
+        assert over in tell(scheduler, done(0, count=MANY, elapsed=QUICK))
+    else:
+        assert tell(scheduler, done(0, count=MANY, elapsed=QUICK)) == [KillWorker(0)]
+        assert tell(scheduler, WorkerGone(0, begun=1)) == [over]
 
 
 # --- ends --------------------------------------------------------------------------------------

@@ -9,9 +9,13 @@ __all__ = ["Backend", "Finished", "Gone", "Happening", "Ready"]
 
 
 class Ready(NamedTuple):
-    """A worker has started and can take work."""
+    """A worker has started and can take work.
+
+    `yields`: `take_back` can tell which chunks have begun.
+    """
 
     worker: int
+    yields: bool = True
 
 
 class Finished(NamedTuple):
@@ -104,10 +108,11 @@ class Backend(Protocol[Polled]):
         """
         ...
 
-    def take_back(self, worker: int) -> bool:
-        """Take back all chunks behind the first; return whether none of them begins there.
+    def take_back(self, worker: int) -> int:
+        """Take back all chunks that a worker has not begun; return how many it keeps.
 
-        Else all stay: it may have begun the second, or nobody can tell.
+        Those are the first, and all where nobody can tell which have begun. If there are several,
+        all but the last are done.
         """
         ...
 

@@ -331,16 +331,13 @@ class ProcessBackend:
         # It cannot be held here: another item may begin in just this moment, and fall with it.
         return link.begun_at, monotonic() - link.begun_at >= limit
 
-    def take_back(self, worker: int) -> bool:
-        link = self._links.get(worker)
-        if link is None or link.arena is None or len(link.chunks) < 2:
-            return False
-        first, *others = link.chunks
-        if not link.arena.take_back(first.serial, others[-1].serial):
-            return False
-        link.void.update(sent.serial for sent in others)
-        link.chunks = deque([first])
-        return True
+    def take_back(self, worker: int) -> int:
+        link = self._links[worker]
+        if link.arena is not None and link.chunks:
+            begun = link.arena.take_back(link.chunks[-1].serial)
+            while link.chunks and link.chunks[-1].serial > begun:
+                link.void.add(link.chunks.pop().serial)
+        return len(link.chunks)
 
     def _write(self, link: _Link, data: bytes, segments: list[Segment] | None = None) -> None:
         """Send `data` as far as the worker takes it now; keep the rest for when it takes more."""
@@ -473,7 +470,7 @@ class ProcessBackend:
         if what == _child.READY:
             link.ready = True
             link.handle.met(message[1])
-            return Ready(link.number)
+            return Ready(link.number, link.arena is not None)
         if what == _child.BEGUN:
             link.begun = message[1]
             link.begun_at = monotonic()

@@ -38,7 +38,7 @@ class SerialBackend:
                 reason = f"the initializer raised {type(error).__name__}: {error}"
                 self._tell(Gone(worker, begun=0, reason=reason, cause=error))
                 return
-        self._tell(Ready(worker))
+        self._tell(Ready(worker, yields=False))
 
     def send(self, worker: int, work: Work, start: int, stop: int) -> None:
         self._holds += 1
@@ -68,8 +68,8 @@ class SerialBackend:
     def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
         return None  # the item runs in the thread that would end it
 
-    def take_back(self, worker: int) -> bool:
-        return False  # there is nobody else
+    def take_back(self, worker: int) -> int:
+        return self._holds  # there is nobody else
 
     def flush(self) -> None:
         pass  # commands take effect at once

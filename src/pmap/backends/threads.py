@@ -152,19 +152,13 @@ class ThreadBackend:
         # It is not held: what it begins in this very moment is left with it.
         return since, monotonic() - since >= limit
 
-    def take_back(self, worker: int) -> bool:
+    def take_back(self, worker: int) -> int:
         state = self._threads[worker]
-        back: list[_Chunk] = []
         # A chunk is had by whoever gets it from the queue.
         with suppress(Empty):
-            while (chunk := state.chunks.get_nowait()) is not None:
-                back.append(chunk)
-        if len(back) == state.holds - 1:
-            state.holds = 1
-            return True
-        for chunk in back:
-            state.chunks.put(chunk)
-        return False
+            while state.chunks.get_nowait() is not None:
+                state.holds -= 1
+        return state.holds
 
     def flush(self) -> None:
         pass  # commands take effect at once
