@@ -187,8 +187,8 @@ def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
             found.add(backend._template.sock.fileno())
         if backend._lifeline is not None:
             found |= {backend._lifeline.end, backend._lifeline._ours}
-        if driver._payload is not None:
-            found.add(driver._payload.segment.fd)
+        if driver._large is not None:
+            found.add(driver._large.segment.fd)
     return found
 
 

@@ -92,9 +92,9 @@ class Arena:
         `in_turn`: `turn` will say which items begin; else all of it counts as begun.
 
         Return False if the caller has taken it back. The caller sets BACK and then looks whether
-        SERIAL is still what it was, that of a chunk before it; here SERIAL is set and then BACK looked at. So
-        one of the two sees the other, and a chunk is either taken back or run. If both do, the
-        caller decides, in a moment: TAKEN, or BACK is again what it was.
+        SERIAL is still what it was, that of a chunk before it; here SERIAL is set and then BACK
+        looked at. So one of the two sees the other, and a chunk is either taken back or run. If
+        both do, the caller decides, in a moment: TAKEN, or BACK is again what it was.
         """
         head = self._head
         head[_HOW] = _NOTHING  # first, or the old results would be taken for this chunk's

@@ -10,7 +10,7 @@ import reprlib
 from collections.abc import AsyncIterable, Callable, Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from types import BuiltinFunctionType, FunctionType, MethodType
-from typing import NamedTuple, TypeGuard
+from typing import Final, NamedTuple, TypeGuard
 
 from ._errors import is_ctrl_c
 from ._input import AsyncInput, Input, Window
@@ -130,7 +130,10 @@ def apply(
         TypeError: `function` cannot run in a worker.
     """
     checked = _function(verb, function, args, "*args")
-    return Call(verb, checked, Kind.APPLY, [(args, dict(kwargs))])
+    return Call(verb, checked, Kind.APPLY, ((args, dict(kwargs) if kwargs else _NO_KEYWORDS),))
+
+
+_NO_KEYWORDS: Final[dict[str, object]] = {}  # of all calls that have none: nobody changes it
 
 
 class Streamed(NamedTuple):

@@ -71,14 +71,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BEGUN",
+    "BRIEF",
     "BROKEN",
     "CHUNK",
-    "FORGET",
-    "JOB",
+    "DROP",
     "QUIT",
     "READY",
     "RESULTS",
     "SETUP",
+    "VOID",
     "enter_forked",
     "main",
 ]
@@ -96,13 +97,14 @@ SETUP = (
     0  # world, argv, pickled (initializer, initargs) or None, bytes of memory it may take or None,
     # whether it is to be ended when it takes more
 )
-# job, the entry of (function, kind) in a list, pickled context variables with values, stop at
+# number, the entry of (function, kind) in a list, pickled context variables with values, stop at
 # failure, functions by value, all items of a chunk at once, seconds that an item may run or None,
-# world (None: that of the job before)
-JOB = 1
-CHUNK = 2  # job, serial, entries (or start, stop and step of a range)
-FORGET = 3  # job
+# world (None: that of the brief before)
+BRIEF = 1
+CHUNK = 2  # brief, serial, entries (or start, stop and step of a range)
+DROP = 3  # brief: no chunk of it comes any more
 QUIT = 4
+VOID = 5  # serials of chunks that are not to begin
 # Messages from a worker.
 READY = 10  # process id
 BROKEN = 11  # failure record of the initializer
@@ -158,7 +160,7 @@ class _MemoryWatch:
             sleep(_LOOK)
 
 
-class _Job:
+class _Brief:
     """One function, as a worker knows it."""
 
     def __init__(
@@ -244,9 +246,9 @@ class Worker:
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
         self.cargo = Cargo(written)  # of the results that are not sent yet
-        self._jobs: dict[int, _Job] = {}
+        self._briefs: dict[int, _Brief] = {}
         self._world: World | None = None  # the one that is in place
-        self._told_world: World = (None, {}, [])  # the one of the newest job
+        self._told_world: World = (None, {}, [])  # the one of the newest brief
         self._arena: Arena | None = None
         self._max_memory: int | None = None
         self._watch: _MemoryWatch | None = None
@@ -333,12 +335,12 @@ class Worker:
         self._inbox.extend(self._reader.feed(data, fds))
         return bool(data)
 
-    def _void(self, job: int) -> bool:
-        """Return whether the caller has by now given up a job whose chunk is about to begin."""
+    def _void(self, serial: int) -> bool:
+        """Return whether the caller has by now given up a chunk that is about to begin."""
         while select.select([self._socket], [], [], 0)[0]:
             if not self._receive():
                 break  # the caller is gone: the next read says so
-        return any(message[0] == FORGET and message[1] == job for message in self._inbox)
+        return any(message[0] == VOID and serial in message[1] for message in self._inbox)
 
     def _send(self, message: Message) -> None:
         self._socket.sendall(frame(message))
@@ -346,21 +348,22 @@ class Worker:
     # --- work ----------------------------------------------------------------------------------
 
     def _take(self, message: Message) -> None:
-        if message[0] == JOB:
-            _, job, data, variables, stop, by_value, at_once, timeout, world = message
+        if message[0] == BRIEF:
+            _, brief, data, variables, stop, by_value, at_once, timeout, world = message
             self._told_world = self._told_world if world is None else world
-            self._jobs[job] = _Job(
+            self._briefs[brief] = _Brief(
                 data[0], variables, stop, by_value, at_once, timeout, self._told_world
             )
-        elif message[0] == FORGET:
-            self._jobs.pop(message[1], None)
+        elif message[0] == DROP:
+            self._briefs.pop(message[1], None)
         elif message[0] == CHUNK:
-            _, job, serial, entries = message
+            _, brief, serial, entries = message
             items: Sequence[Entry] = entries
             if type(entries) is tuple:
                 items = range(*message[3])
-            known = self._jobs.get(job)
-            if known is None or (self._inbox and self._void(job)) or not self._begin(serial, known):
+            known = self._briefs.get(brief)
+            void = known is None or (self._inbox and self._void(serial))
+            if known is None or void or not self._begin(serial, known):
                 # What does not begin is answered all the same: the caller counts the answers.
                 self._send_results(serial, [], None, True, 0.0, False)
             else:
@@ -370,39 +373,39 @@ class Worker:
                 if self._watch is not None:
                     self._watch.busy.clear()
 
-    def _begin(self, serial: int, job: _Job) -> bool:
+    def _begin(self, serial: int, brief: _Brief) -> bool:
         """Note that a chunk begins; return False if the caller has taken it back."""
-        in_turn = job.timeout is not None
+        in_turn = brief.timeout is not None
         if self._arena is not None:
             return self._arena.begin(serial, in_turn)
         if not in_turn:
             self._send((BEGUN, serial))
         return True
 
-    def _run_chunk(self, job: _Job, serial: int, entries: Sequence[Entry]) -> None:
-        self._apply(job.world)
+    def _run_chunk(self, brief: _Brief, serial: int, entries: Sequence[Entry]) -> None:
+        self._apply(brief.world)
         # An item may have lowered it; a module that raised it, when it was imported, needs it.
         if sys.getrecursionlimit() < self._recursion:
             sys.setrecursionlimit(self._recursion)
         begin = perf_counter()
         results: Unsent
         try:
-            call = job.load()
+            call = brief.load()
         except BaseException as error:  # SystemExit from the import of a module, say
             record: Entry = capture_transport(FUNCTION, error)
-            results = [record] * (1 if job.stop else len(entries))
+            results = [record] * (1 if brief.stop else len(entries))
         else:
-            if job.coroutine is None:
-                results = self._run_items(job, call, serial, entries)
+            if brief.coroutine is None:
+                results = self._run_items(brief, call, serial, entries)
             else:
                 # All begin now; then "running" the item at an index is waiting for its end.
-                many = self._at_once(job.coroutine, entries, job.context, job.timeout)
+                many = self._at_once(brief.coroutine, entries, brief.context, brief.timeout)
                 try:
-                    results = self._run_items(job, many.result, serial, range(len(entries)))
+                    results = self._run_items(brief, many.result, serial, range(len(entries)))
                 finally:
                     many.close()
         elapsed = perf_counter() - begin
-        self._send_results(serial, results, job, True, elapsed, self.worn())
+        self._send_results(serial, results, brief, True, elapsed, self.worn())
 
     def _at_once(
         self,
@@ -428,27 +431,29 @@ class Worker:
 
     def _run_items(
         self,
-        job: _Job,
+        brief: _Brief,
         call: Callable[[Any], object],
         serial: int,
         entries: Sequence[Entry],
     ) -> Unsent:
-        if job.timeout is not None and (len(entries) == 1 or job.at_once):
+        if brief.timeout is not None and (len(entries) == 1 or brief.at_once):
             self.turn(serial, len(entries))
         if len(entries) == 1:
             # Nothing to note: until its message is sent, the item is the one in hand.
-            result = self.one(job, call, entries[0])[0]
-            job.lane = type(result) if type(result) in LANES else None
+            result = self.one(brief, call, entries[0])[0]
+            brief.lane = type(result) if type(result) in LANES else None
             return [result]
         if self._arena is not None:
             if self._max_memory is not None:
-                job.mixed = True  # it is looked at after each item, which a lane leaves no time for
-            return _Run(self, self._arena, job, serial, entries).run(call)
-        return self._run_without_arena(job, call, serial, entries)
+                brief.mixed = (
+                    True  # it is looked at after each item, which a lane leaves no time for
+                )
+            return _Run(self, self._arena, brief, serial, entries).run(call)
+        return self._run_without_arena(brief, call, serial, entries)
 
     def _run_without_arena(
         self,
-        job: _Job,
+        brief: _Brief,
         call: Callable[[object], object],
         serial: int,
         entries: Sequence[Entry],
@@ -456,12 +461,12 @@ class Worker:
         results: list[Entry] = []
         for entry in entries:
             if results:
-                self.send_results(serial, results, job)  # before the next item begins
-            if job.timeout is not None and not job.at_once:
+                self.send_results(serial, results, brief)  # before the next item begins
+            if brief.timeout is not None and not brief.at_once:
                 self.turn(serial, 0)
-            result, failed = self.one(job, call, entry)
+            result, failed = self.one(brief, call, entry)
             results = [result]
-            if (failed and job.stop) or self.worn():
+            if (failed and brief.stop) or self.worn():
                 break
         return results
 
@@ -472,12 +477,18 @@ class Worker:
         else:
             self._send((BEGUN, serial))
 
-    def send_results(self, serial: int, results: Unsent, job: _Job) -> None:
+    def send_results(self, serial: int, results: Unsent, brief: _Brief) -> None:
         """Send results of a chunk that goes on."""
-        self._send_results(serial, results, job, False, 0.0, False)
+        self._send_results(serial, results, brief, False, 0.0, False)
 
     def _send_results(
-        self, serial: int, results: Unsent, job: _Job | None, last: bool, elapsed: float, worn: bool
+        self,
+        serial: int,
+        results: Unsent,
+        brief: _Brief | None,
+        last: bool,
+        elapsed: float,
+        worn: bool,
     ) -> None:
         gone = self._reader.gone[:]
         if isinstance(results, tuple):
@@ -486,7 +497,7 @@ class Worker:
             data = frame_of_entries(
                 lambda entries: (RESULTS, serial, entries, last, elapsed, worn, gone),
                 results,
-                job is None or job.by_value,
+                brief is None or brief.by_value,
             )
         if gone:
             del self._reader.gone[: len(gone)]
@@ -507,7 +518,9 @@ class Worker:
             else:
                 return memoryview(data)[sent:]
 
-    def one(self, job: _Job, call: Callable[[object], object], entry: Entry) -> tuple[Entry, bool]:
+    def one(
+        self, brief: _Brief, call: Callable[[object], object], entry: Entry
+    ) -> tuple[Entry, bool]:
         """Run one item; return the entry of what came of it, and whether it failed."""
         try:
             item = self.argument(entry) if type(entry) is list else entry
@@ -521,7 +534,7 @@ class Worker:
         if (type(result) in PLAIN or is_plain(result)) and not is_long(result):
             return result, False
         try:
-            return encode(result, job.by_value, self.cargo), False
+            return encode(result, brief.by_value, self.cargo), False
         except BaseException as error:  # the result's own pickling may do anything
             return capture_transport(RESULT, error, result), True
 
@@ -540,11 +553,11 @@ class _Run:
     """One chunk on its way, with an arena to note its results in."""
 
     def __init__(
-        self, worker: Worker, arena: Arena, job: _Job, serial: int, entries: Sequence[Entry]
+        self, worker: Worker, arena: Arena, brief: _Brief, serial: int, entries: Sequence[Entry]
     ) -> None:
         self._worker = worker
         self._arena = arena
-        self._job = job
+        self._brief = brief
         self._serial = serial
         self._entries = entries
         self._sent = 0  # results sent as messages
@@ -552,31 +565,31 @@ class _Run:
 
     def run(self, call: Callable[[object], object]) -> Unsent:
         """Run all items; return the results that were not sent yet."""
-        job = self._job
+        brief = self._brief
         results: Unsent
         while True:
-            lane = None if job.mixed or job.lane is None else LANES.get(job.lane)
+            lane = None if brief.mixed or brief.lane is None else LANES.get(brief.lane)
             if lane is None:
                 results, failed = self._in_records(call)
             else:
                 results, failed = self._in_lane(call, lane)
             count = len(results[1]) // 8 if isinstance(results, tuple) else len(results)
-            if (failed and job.stop) or self._enough or self._sent + count >= len(self._entries):
+            if (failed and brief.stop) or self._enough or self._sent + count >= len(self._entries):
                 return results
-            self._worker.send_results(self._serial, results, job)
+            self._worker.send_results(self._serial, results, brief)
             self._sent += count
 
     def _in_records(self, call: Callable[[object], object]) -> tuple[list[Entry], bool]:
         """Run items until the arena is full, or the results turn out to have a lane."""
-        job, record, pack = self._job, self._arena.record, marshal.dumps
+        brief, record, pack = self._brief, self._arena.record, marshal.dumps
         one = self._worker.one
         self._arena.records(self._sent)
         results: list[Entry] = []
-        in_turn = job.timeout is not None and not job.at_once
+        in_turn = brief.timeout is not None and not brief.at_once
         for entry in islice(self._entries, self._sent, None):
             if in_turn:
                 self._arena.turn(self._sent + len(results) + 1)
-            result, failed = one(job, call, entry)
+            result, failed = one(brief, call, entry)
             results.append(result)
             if self._worker.worn():
                 self._enough = True
@@ -587,13 +600,13 @@ class _Run:
                 noted = record(pack(result), len(results))
             except ValueError:  # it is too large for marshal
                 noted = False
-            if (failed and job.stop) or not noted:
+            if (failed and brief.stop) or not noted:
                 return results, failed
-            if not job.mixed:
-                if job.lane is not None or type(result) not in LANES:
-                    job.mixed = True
+            if not brief.mixed:
+                if brief.lane is not None or type(result) not in LANES:
+                    brief.mixed = True
                 else:
-                    job.lane = type(result)
+                    brief.lane = type(result)
                     return results, failed
         return results, False
 
@@ -604,8 +617,8 @@ class _Run:
 
         Per item no more than the call, a test of the type and one store.
         """
-        job = self._job
-        kind = job.lane
+        brief = self._brief
+        kind = brief.lane
         entries = self._entries[self._sent : self._sent + LANE_SLOTS]
         # Any: it takes the lane's type only, and that is what is tested.
         slots: Any = self._arena.lane(lane, len(entries), self._sent)
@@ -621,7 +634,7 @@ class _Run:
                 if traces:
                     self._worker.tidy()
                 if type(result) is not kind:
-                    job.mixed = True
+                    brief.mixed = True
                     extra, failed = self._other(result)
                     break
                 slots[index] = result
@@ -631,7 +644,7 @@ class _Run:
             if traces:
                 self._worker.tidy()
             if _too_large(result):  # of this item: one before it could not have been stored
-                job.mixed = True
+                brief.mixed = True
                 extra = [result]
             else:
                 extra, failed = [_failure(error)], True
@@ -641,7 +654,7 @@ class _Run:
 
     def _other(self, result: object) -> tuple[list[Entry], bool]:
         try:
-            return [encode(result, self._job.by_value, self._worker.cargo)], False
+            return [encode(result, self._brief.by_value, self._worker.cargo)], False
         except BaseException as error:  # the result's own pickling may do anything
             return [capture_transport(RESULT, error, result)], True
 

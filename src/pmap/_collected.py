@@ -19,7 +19,8 @@ class Collected(Pending):
         Raises:
             RuntimeError: no event loop of asyncio runs here.
         """
-        super().__init__(name, 0)
+        super().__init__(0)
+        self._name = name
         self.values: list[Any] = []
         self._stream = stream
         try:
@@ -27,6 +28,10 @@ class Collected(Pending):
         except RuntimeError:
             stream.drop()
             raise
+
+    @property
+    def name(self) -> str:
+        return self._name
 
     async def _collect(self) -> None:
         try:

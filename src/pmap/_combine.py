@@ -79,12 +79,16 @@ class _Gathered(Pending):
     """Several handles as one."""
 
     def __init__(self, results: tuple[AsyncResult[Any], ...]) -> None:
-        super().__init__("gather", 0)
+        super().__init__(0)
         self._results = results
         for result in results:
             # Not a callback: of two that run at once, each would find the other not ready.
             result._pending.when_told(self._look)
         self._look()
+
+    @property
+    def name(self) -> str:
+        return "gather"
 
     def _look(self) -> None:
         """See whether it is over; any thread may, and several at a time."""

@@ -47,7 +47,7 @@ from ._job import Job
 from ._outcome import readable_stack, tried, with_stack
 from ._pending import waits_for_itself
 from ._record import describe
-from ._work import Payload, Work
+from ._work import Brief, Payload, Work
 from .backends import Backend, Finished, Gone, Happening, Ready
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ class Driver:
         self._gone: Gone | None = None  # the worker whose end is being taken in
         self._start_failure: Gone | None = None
         self._last_used = time.monotonic()
-        self._payload: Payload | None = None  # the last that was large
+        self._brief: Brief | None = None  # the last one that the next call may share
+        self._large: Payload | None = None  # the last that was large
         self._carry_out = self._table()
         self._new_locks()
         _drivers.add(self)
@@ -127,7 +128,7 @@ class Driver:
         try:
             self._see_to(lambda: job.over, job.wait)
         except BaseException:  # Ctrl-C while it runs: what was asked for is not wanted any more
-            self._cancel(job)
+            self.cancel(job)
             raise
         if self._idle_timeout is not None and self._thread is None:
             self._call_background(work=False)
@@ -152,8 +153,7 @@ class Driver:
         flow = Flow(
             work,
             window,
-            self._cancel,
-            self.holder_is_here,
+            self,
             ordered=ordered,
             as_values=as_values,
             ahead=ahead,
@@ -281,7 +281,7 @@ class Driver:
     def _enter(self, call: Call, functions_by_value: bool) -> Job:
         self.take_no_more()
         work = Work(next(_numbers), call, functions_by_value)
-        job = Job(work, self._cancel, self.holder_is_here)
+        job = Job(work, self)
         if not call.items or self._pack(job):
             self._post(lambda: self._submit(job))
         return job
@@ -290,9 +290,9 @@ class Driver:
         """Make a job's function ready to travel; return whether it is, else the job is over."""
         if self.backend.can_kill:  # that is: other processes
             try:
-                job.work.pack(self._payload)
-                if job.work.payload is not None and job.work.payload.segment is not None:
-                    self._payload = job.work.payload
+                payload = job.work.pack(self._brief, self._large).payload
+                if payload.segment is not None:
+                    self._large = payload
             except BaseException as error:  # whatever the function's own pickling does
                 if is_ctrl_c(error):
                     raise
@@ -307,6 +307,7 @@ class Driver:
             return
         call = job.work.call
         self._jobs[job.work.number] = job
+        self._brief_for(job.work)
         self._handle(
             s.JobSubmitted(
                 job.work.number,
@@ -323,7 +324,8 @@ class Driver:
             )
         )
 
-    def _cancel(self, job: Job) -> None:
+    def cancel(self, job: Job) -> None:
+        """Ask for the end of a job."""
         cancelled = s.JobCancelled(job.work.number, job.work.call.kill)
         self._post(lambda: self._handle(cancelled))
         if not job.over:
@@ -390,6 +392,7 @@ class Driver:
             job.error.__cause__ = torn
             self._over.append(job)
         self._jobs.clear()
+        self._brief = None
         self._scheduler = s.Scheduler(
             self.limit, self._max_chunks, self.backend.can_kill, self._prefetch
         )
@@ -435,7 +438,7 @@ class Driver:
         at = 0
         for hole in [*holes, len(values)]:
             part = {
-                offset - at: tried(error, job.tried.get(start + offset, 0) + 1)
+                offset - at: tried(error, job.tries(start + offset))
                 for offset, error in failures.items()
                 if at <= offset < hole
             }
@@ -465,7 +468,7 @@ class Driver:
             s.Look: self._look,
             s.TakeBack: self._take_back,
             s.RetryItem: self._retry,
-            s.ForgetJob: self._forget,
+            s.VoidChunks: self._void,
             s.LoseItem: self._lose,
             s.FinishJob: self._finish,
             s.FailJob: self._fail,
@@ -474,8 +477,8 @@ class Driver:
     def _send(self, worker: int, number: int, start: int, stop: int) -> None:
         self.backend.send(worker, self._jobs[number].work, start, stop)
 
-    def _forget(self, worker: int, number: int) -> None:
-        self.backend.forget(worker, self._jobs[number].work)
+    def _void(self, worker: int, number: int) -> None:
+        self.backend.void(worker, self._jobs[number].work)
 
     def _kill(self, worker: int, gently: bool) -> None:
         (self.backend.abort if gently else self.backend.kill)(worker)
@@ -488,17 +491,16 @@ class Driver:
         self._handle(s.ChunksBack(worker, self.backend.take_back(worker)))
 
     def _retry(self, number: int, index: int) -> None:
-        job = self._jobs[number]
-        job.tried[index] = job.tried.get(index, 0) + 1
+        self._jobs[number].try_again(index)
 
     def _lose(self, number: int, index: int, worker: int, overdue: bool) -> None:
         job = self._jobs[number]
         error = self._overdue(job, index) if overdue else self._lost(job, index)
-        job.lose(index, tried(error, job.tried.get(index, 0) + 1))
+        job.lose(index, tried(error, job.tries(index)))
 
     def _finish(self, number: int, failed: int | None) -> None:
         job = self._jobs.pop(number)
-        if failed is not None:
+        if failed is not None and job.failures is not None:
             job.error = job.failures[failed]
         self._end_job(job)
 
@@ -507,8 +509,23 @@ class Driver:
         job.error = self._cancelled(job) if cancelled else self._unstarted()
         self._end_job(job)
 
+    def _brief_for(self, work: Work) -> None:
+        """Note that a call uses its brief, which the next one may share."""
+        brief = work.brief
+        if brief is not None:
+            brief.calls += 1
+            if brief.named and brief is not self._brief:
+                last, self._brief = self._brief, brief
+                if last is not None and not last.calls:
+                    self.backend.drop(last)
+
     def _end_job(self, job: Job) -> None:
         self._over.append(job)
+        brief = job.work.brief
+        if brief is not None:
+            brief.calls -= 1
+            if not brief.calls and brief is not self._brief:
+                self.backend.drop(brief)
         if not self._jobs:
             self.backend.rest()
 
@@ -559,7 +576,7 @@ class Driver:
         unused = not self._scheduler.workers and not self._scheduler.busy
         if unused and (idle or self._closed):
             self.backend.close()
-            self._payload = None
+            self._brief = self._large = None
 
     # --- leading -------------------------------------------------------------------------------
 
@@ -717,10 +734,10 @@ def _background(driver: Driver) -> None:
             raise
 
 
-def _likeness(work: Work) -> "Head | None":
+def _likeness(work: Work) -> "Head":
     """Return what is equal for single calls that cost about the same, or None."""
-    payload = work.payload
-    return payload.head if payload is not None and payload.size <= _MOST_LIKE else None
+    brief = work.brief
+    return brief.payload.head if brief is not None and brief.payload.size <= _MOST_LIKE else None
 
 
 def _unsent_function(work: Work, error: BaseException) -> PmapError:

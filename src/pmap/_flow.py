@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ._bell import Bell
 from ._input import Window
-from ._job import Job
+from ._job import Books, Job
 from ._work import Work
 
 __all__ = ["Flow", "Part"]
@@ -31,8 +31,7 @@ class Flow(Job):
         self,
         work: Work,
         window: Window,
-        cancel: Callable[[Job], None],
-        in_books: Callable[[], bool],
+        books: Books,
         *,
         ordered: bool,
         as_values: bool,
@@ -43,13 +42,12 @@ class Flow(Job):
         Args:
             work: the call; its items are `window`.
             window: the items that were read and are not finished.
-            cancel: what asks for the end of it.
-            in_books: whether the present thread is inside the books of the pool.
+            books: who keeps it.
             ordered: whether parts are taken in the order of the input.
             as_values: whether a `Failure` stands among the values where an item failed.
             ahead: how many items it is worth to have read ahead, to begin with.
         """
-        super().__init__(work, cancel, in_books)
+        super().__init__(work, books)
         self.ahead = ahead
         self.cost: float | None = None  # seconds that an item takes, as far as that is known
         self._window = window
@@ -69,7 +67,7 @@ class Flow(Job):
             if self._as_values:
                 values[offset] = self.failure(start + offset, error)
             elif not self.work.call.collect:
-                self.failures[start + offset] = error  # the first of them ends the job
+                self.fail(start + offset, error)  # the first of them ends the job
         if self._as_values:
             failures = {}
         self._finished(count)

@@ -1,7 +1,7 @@
 """One submitted call: what has come of it so far, and who waits for the rest."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from ._outcome import Failure
 from ._pending import Pending
@@ -11,51 +11,89 @@ from ._work import Work
 __all__ = ["Job"]
 
 
+class Books(Protocol):
+    """Who keeps a job: its driver."""
+
+    def cancel(self, job: "Job") -> None:
+        """Ask for the end of a job."""
+        ...
+
+    def holder_is_here(self) -> bool:
+        """Whether this very thread is inside the books."""
+        ...
+
+
 class Job(Pending):
-    """The results of one call, filled by the driver, read by the caller."""
+    """The results of one call, filled by the driver, read by the caller.
+
+    There may be millions that wait: what one needs only later is made then.
+    """
+
+    __slots__ = ("_books", "failures", "tried", "values", "work")
 
     # Whether nobody waits for more of it at present, so that nobody need work on it either.
     resting = False
 
-    def __init__(
-        self, work: Work, cancel: Callable[["Job"], None], in_books: Callable[[], bool]
-    ) -> None:
-        """Begin with no results.
-
-        Args:
-            work: the call.
-            cancel: what asks for the end of it.
-            in_books: whether the present thread is inside the books of the pool.
-        """
-        super().__init__(f"{work.call.verb}({work.function_name})", len(work.call.items))
+    def __init__(self, work: Work, books: Books) -> None:
+        """Begin with no results."""
+        super().__init__(len(work.call.items))
         self.work = work
         # Any: what they are is known to the caller's types only.
         self.values: list[Any] = [None] * self.total
-        self.failures: dict[int, Exception] = {}
-        self.tried: dict[int, int] = {}  # items that are tried again, by how often they failed
-        self._cancel_me = cancel
-        self._in_books = in_books
+        self.failures: dict[int, Exception] | None = None
+        # Items that are tried again, by how often they failed.
+        self.tried: dict[int, int] | None = None
+        self._books = books
+
+    @property
+    def name(self) -> str:
+        return f"{self.work.call.verb}({self.work.function_name})"
 
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
         """Take in the results of the items from `start` on; `failures` is by offset."""
         self.values[start : start + len(values)] = values
-        for offset, error in failures.items():
-            self.failures[start + offset] = error
+        if failures:
+            for offset, error in failures.items():
+                self.fail(start + offset, error)
         self._finished(len(values))
+
+    def fail(self, index: int, error: Exception) -> None:
+        """Note that an item has failed."""
+        if self.failures is None:
+            self.failures = {}
+        self.failures[index] = error
 
     def lose(self, index: int, error: Exception) -> None:
         """Take in that an item has no result because of its worker."""
-        self.failures[index] = error
+        self.fail(index, error)
         self._finished(1)
 
+    def tries(self, index: int) -> int:
+        """Return which try of an item is the present one."""
+        return 1 if self.tried is None else self.tried.get(index, 0) + 1
+
+    def try_again(self, index: int) -> None:
+        """Note that an item has failed and is tried again."""
+        if self.tried is None:
+            self.tried = {}
+        self.tried[index] = self.tried.get(index, 0) + 1
+
+    def first(self) -> Any:
+        """Return the value of the first item."""
+        return self.values[0]
+
+    def all(self) -> list[Any]:
+        """Return the values of all items."""
+        return self.values
+
     def _cancel(self) -> None:
-        self._cancel_me(self)
+        self._books.cancel(self)
 
     def needs_this_thread(self) -> bool:
-        return self._in_books()
+        return self._books.holder_is_here()
 
     def _round_off(self) -> None:
-        if self.work.call.collect and self.error is None:
+        if self.failures and self.work.call.collect and self.error is None:
             for index, error in self.failures.items():
                 self.values[index] = self.failure(index, error)
             self.failures.clear()
@@ -68,4 +106,4 @@ class Job(Pending):
         if not text and error.__traceback__ is not None:
             text = format_traceback(error)
         text = text.strip().strip('"').strip()
-        return Failure(error, index, item.function, item.input, text, self.tried.get(index, 0) + 1)
+        return Failure(error, index, item.function, item.input, text, self.tries(index))

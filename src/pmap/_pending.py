@@ -37,22 +37,35 @@ def waits_for_itself(name: str) -> RuntimeError:
 class Pending:
     """Something that ends once, with `error` or without."""
 
-    def __init__(self, name: str, total: int) -> None:
-        """Begin.
+    __slots__ = (
+        "__weakref__",
+        "_callbacks",
+        "_event",
+        "_followers",
+        "_settled",
+        "_settler",
+        "_told",
+        "done",
+        "error",
+        "total",
+    )
 
-        Args:
-            name: what it is, for messages.
-            total: how many items there are.
-        """
-        self.name = name
+    def __init__(self, total: int) -> None:
+        """Begin; `total`: how many items there are."""
         self.total: int = total
         self.done: int = 0
         self.error: Exception | None = None
         self._told = False
         self._event: threading.Event | None = None  # made when somebody waits
-        self._callbacks: list[Callable[[], object]] | None = []
+        self._settled = False  # the callbacks have run, or do so now
+        self._callbacks: list[Callable[[], object]] | None = None  # made when there is one
         self._followers: list[Callable[[], object]] | None = None  # made when somebody follows
         self._settler: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is, for messages."""
+        raise NotImplementedError
 
     # --- the side that knows -------------------------------------------------------------------
 
@@ -65,13 +78,14 @@ class Pending:
         The callbacks come first, as in ``multiprocessing``: who has waited finds them done.
         """
         with _lock:
+            if self._settled:
+                return
+            self._settled = True
             callbacks, self._callbacks = self._callbacks, None
-        if callbacks is None:
-            return
         self._settler = threading.get_ident()
         try:
             self._round_off()
-            for callback in callbacks:
+            for callback in callbacks or ():
                 self._run(callback)
         finally:
             # Whatever strikes above, nobody waits for ever.
@@ -89,6 +103,7 @@ class Pending:
 
     def abandon(self, error: Exception) -> None:
         """Be over with `error`, in a fork: the old event's lock may be held by a lost thread."""
+        self._settled = True
         self._callbacks = None
         self.error = error
         self._told = True
@@ -140,7 +155,8 @@ class Pending:
     def when_over(self, callback: Callable[[], object]) -> None:
         """Call `callback` when it is over, at once if it is; its exceptions are logged."""
         with _lock:
-            if self._callbacks is not None:
+            if not self._settled:
+                self._callbacks = self._callbacks or []
                 self._callbacks.append(callback)
                 return
         self._run(callback)

@@ -158,7 +158,7 @@ class Pool:
         """
         call = self._call(func, args, kwds)
         job = _submit(self._taker(), call, functions_by_value=False)
-        result: AsyncResult[R] = AsyncResult(job, lambda: job.values[0])
+        result: AsyncResult[R] = AsyncResult(job, job.first)
         _call_back(result, callback, error_callback)
         return result
 
@@ -301,7 +301,7 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None,
     ) -> AsyncResult[list[R]]:
         job = _submit(self._taker(), call, functions_by_value=False)
-        result: AsyncResult[list[R]] = AsyncResult(job, lambda: job.values)
+        result: AsyncResult[list[R]] = AsyncResult(job, job.all)
         _call_back(result, callback, error_callback)
         return result
 
@@ -384,13 +384,13 @@ def start(call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
         collected = Collected(stream(call, settings, ordered=True), name)
         return AsyncResult(collected, lambda: collected.values)
     job = _submit(_driver_for(settings), call)
-    return AsyncResult(job, lambda: job.values)
+    return AsyncResult(job, job.all)
 
 
 def start_one(call: Call, settings: Settings) -> AsyncResult[Any]:
     """Start `call`, which has one item; return the handle of its result."""
     job = _submit(_driver_for(settings), call)
-    return AsyncResult(job, lambda: job.values[0])
+    return AsyncResult(job, job.first)
 
 
 def start_tuple(call: Call, settings: Settings) -> AsyncResult[tuple[Any, ...]]:

@@ -28,6 +28,8 @@ class AsyncResult(Generic[R_co]):
     (True, True, 2, 2)
     """
 
+    __slots__ = ("__weakref__", "_open", "_pending")
+
     def __init__(self, pending: Pending, open_: Callable[[], R_co]) -> None:
         self._pending = pending
         self._open = open_
@@ -195,8 +197,12 @@ class _Behind(Pending):
     """A function that is to run behind something."""
 
     def __init__(self, first: Pending) -> None:
-        super().__init__(f"{first.name}.then", first.total)
+        super().__init__(first.total)
         self._first = first
+
+    @property
+    def name(self) -> str:
+        return f"{self._first.name}.then"
 
     def progress(self) -> tuple[int, int]:
         return self._first.progress()

@@ -41,7 +41,6 @@ __all__ = [
     "Event",
     "FailJob",
     "FinishJob",
-    "ForgetJob",
     "InputArrived",
     "InputEnded",
     "ItemRuns",
@@ -60,6 +59,7 @@ __all__ = [
     "StopWorker",
     "Terminate",
     "Tick",
+    "VoidChunks",
     "WorkerGone",
     "WorkerReady",
     "worth_ahead",
@@ -76,8 +76,8 @@ class JobSubmitted(NamedTuple):
     `open`: these are only the first items, and `InputArrived` brings more. `timeout`: seconds that
     an item may run. `retries`: seconds to wait before each further try of an item that may be tried
     again; `retry_lost`, `retry_overdue`: whether those lost with their workers, and those that took
-    too long, may. `like`: jobs for which it is equal share what is known of the cost of their items;
-    None: nothing is like this one.
+    too long, may. `like`: jobs for which it is equal share what is known of their items' cost; None:
+    nothing is like this one.
     """
 
     job: int
@@ -301,8 +301,8 @@ class FailJob(NamedTuple):
     cancelled: bool
 
 
-class ForgetJob(NamedTuple):
-    """A worker needs to know nothing more of a job; chunks of it that it has not begun are void."""
+class VoidChunks(NamedTuple):
+    """What a worker holds of a job and has not begun is void: nobody wants it any more."""
 
     worker: int
     job: int
@@ -319,7 +319,7 @@ Command: TypeAlias = (
     | LoseItem
     | FinishJob
     | FailJob
-    | ForgetJob
+    | VoidChunks
 )
 
 # --- state -------------------------------------------------------------------------------------
@@ -368,6 +368,7 @@ class _Job:
     retries: tuple[float, ...]
     retry_lost: bool
     retry_overdue: bool
+    like: Hashable
     cost: CostMeter
     cursor: int = 0  # the first item that was never dispatched
     queued: int = 0  # how often it stands in the queue
@@ -376,7 +377,6 @@ class _Job:
     failed: int | None = None
     cancelled: bool = False
     over: bool = False
-    told: set[int] | None = None  # workers that know the function
     tried: dict[int, int] | None = None  # items by how often they failed
     later: list[tuple[float, int]] | None = None  # a heap: when
 
@@ -425,12 +425,11 @@ class _Job:
             self.again = []
         heapq.heappush(self.again, (start, stop, tries))
 
-    def give(self, worker: int, chunk: "_Chunk") -> None:
+    def give(self, chunk: "_Chunk") -> None:
         """Note that a worker holds a chunk."""
-        if self.out is None or self.told is None:
-            self.out, self.told = set(), set()
+        if self.out is None:
+            self.out = set()
         self.out.add(chunk)
-        self.told.add(worker)
 
     def have_back(self, chunk: "_Chunk") -> None:
         """Note that nobody holds a chunk any more."""
@@ -565,8 +564,7 @@ class Scheduler:
     # --- jobs ----------------------------------------------------------------------------------
 
     def _submit(self, event: JobSubmitted) -> None:
-        *about, like = event
-        job = _Job(*about, self._meter(like))
+        job = _Job(*event, self._meter(event.like))
         self._jobs[job.id] = job
         self._start_failures = 0
         self._retired = False
@@ -637,7 +635,7 @@ class Scheduler:
         job.end = end
         job.open = False
         if not job.stop or not self._can_kill:
-            return  # what cannot be killed ends by itself when the job is forgotten
+            return  # what cannot be killed ends by itself when its chunks are void
         for worker in self._workers.values():
             if any(chunk.job is job for chunk in worker.chunks):
                 self._end_unwanted(worker)
@@ -669,9 +667,10 @@ class Scheduler:
             return
         job.over = True
         del self._jobs[job.id]
-        for id in self._workers.keys() & job.told if job.told else ():
-            if not self._workers[id].leaving:
-                self._commands.append(ForgetJob(id, job.id))
+        if job.out:
+            for worker in self._workers.values():
+                if not worker.leaving and any(chunk.job is job for chunk in worker.chunks):
+                    self._commands.append(VoidChunks(worker.id, job.id))
         if job.cancelled:
             self._commands.append(FailJob(job.id, cancelled=True))
         else:
@@ -807,6 +806,7 @@ class Scheduler:
                         self._looks.append(Look(worker.id, limit))
         for job in list(self._jobs.values()):
             self._due(job)
+        self._dispatch()  # first, or there is nobody idle for what comes back
         if self._idle and not self._queue:
             self._ask_back()
 
@@ -843,6 +843,7 @@ class Scheduler:
         for job in touched.values():
             self._maybe_over(job)
         if not worker.chunks:
+            self._watch(worker)
             self._rest(worker)
             if worker.id in self._idle:
                 # As the last to be given something: it did not begin what it had.
@@ -958,7 +959,7 @@ class Scheduler:
                 worker.since = self._now
                 self._watch(worker)
             worker.taken += 1
-            job.give(worker.id, chunk)
+            job.give(chunk)
             self._commands.append(SendChunk(worker.id, job.id, chunk.next, chunk.stop))
             return True
         return False

@@ -1,7 +1,10 @@
 """One call on its way through a pool: what a backend needs to run its items."""
 
+import itertools
+import sys
 import threading
 from contextvars import Context, copy_context
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from ._call import Call, Kind, name_of, short_repr
@@ -15,7 +18,9 @@ if TYPE_CHECKING:
     from ._wire import Entry, Head
     from ._world import World
 
-__all__ = ["Payload", "Work", "as_call"]
+__all__ = ["Brief", "Payload", "Work", "as_call"]
+
+_numbers = itertools.count(1)
 
 
 class Payload(NamedTuple):
@@ -51,36 +56,87 @@ def _payload(function: object, last: Payload | None) -> Payload:
     return Payload(head)
 
 
+class Brief:
+    """What a worker is told of a call before its first chunk.
+
+    Calls that would tell the same share one, if their function is known by its name: then nothing
+    of what an item leaves in it could be seen by another call that is not there anyway.
+    """
+
+    __slots__ = ("about", "calls", "named", "number", "payload", "variables", "world")
+
+    def __init__(
+        self,
+        about: "_About",
+        named: bool,
+        payload: Payload,
+        variables: list[bytes],
+        world: "World",
+    ) -> None:
+        self.number = next(_numbers)
+        self.about = about
+        self.named = named
+        self.payload = payload
+        self.variables = variables
+        self.world = world
+        self.calls = 0  # that are under way; for the driver
+
+
+class _About(NamedTuple):
+    """What of a call its brief says."""
+
+    function: object
+    kind: int
+    stop: bool
+    functions_by_value: bool
+    at_once: bool
+    timeout: float | None
+
+
 class Work:
-    """A call with its number, its surroundings, and the function as bytes, made when asked for."""
+    """A call with its number and its surroundings; what a worker is told is made when asked for."""
+
+    __slots__ = ("brief", "call", "caller", "context", "functions_by_value", "number", "unsent")
 
     def __init__(self, number: int, call: Call, functions_by_value: bool) -> None:
         self.number = number
         self.call = call
         self.functions_by_value = functions_by_value
-        self.function_name: str = name_of(call.function)
-        self.context: Context = copy_context()
+        self.context: Context | None = copy_context()
         self.caller: threading.Thread = threading.current_thread()
         # Items whose arguments could not be pickled; the worker answers for them by index only.
-        self.unsent: dict[int, BaseException] = {}
-        self.world: World | None = None
-        self.payload: Payload | None = None
-        self.variables: list[bytes] = []
+        self.unsent: dict[int, BaseException] | None = None
+        self.brief: Brief | None = None
 
-    def pack(self, last: Payload | None = None) -> None:
+    @property
+    def function_name(self) -> str:
+        """A short readable name of the function."""
+        return name_of(self.call.function)
+
+    def pack(self, last: Brief | None, large: Payload | None) -> Brief:
         """Pickle the function and take the surroundings; raises what the pickling raises.
 
-        `last` is that of an earlier call: what did not change since is not written anew.
+        `last` and `large` are those of earlier calls: what did not change since is not made anew.
         """
-        self.world = take_world()
-        self.payload = _payload((self.call.function, int(self.call.kind)), last)
-        self.variables = []
-        for pair in self.context.items():
-            try:
-                self.variables.append(dumps(pair))
-            except BaseException as error:  # a variable that cannot travel is not set in the worker
-                if is_ctrl_c(error):
-                    raise
+        call = self.call
+        context, self.context = self.context, None
+        about = _About(
+            call.function,
+            int(call.kind),
+            not call.collect,
+            self.functions_by_value,
+            call.at_once,
+            call.timeout,
+        )
+        world = take_world()
+        named = not context and _has_a_name(call.function)
+        if named and last is not None and last.world is world and last.about == about:
+            self.brief = last
+        else:
+            payload = _payload((call.function, about.kind), large)
+            variables = _pickled(context) if context else []
+            self.brief = Brief(about, named, payload, variables, world)
+        return self.brief
 
     def item(self, index: int) -> Item:
         """Return what a message says of the item at `index`."""
@@ -95,6 +151,29 @@ class Work:
         else:
             text = _arguments(*as_call(value))
         return Item(self.function_name, index, text)
+
+
+def _has_a_name(function: object) -> bool:
+    """Return whether a plain function is found by its name, as pickle would have it."""
+    if isinstance(function, BuiltinFunctionType):
+        if not isinstance(function.__self__, ModuleType):
+            return False  # the method of an object
+    elif not isinstance(function, FunctionType):
+        return False
+    module = function.__module__
+    found: object = getattr(sys.modules.get(module), function.__qualname__, None)
+    return found is function and module != "__main__"
+
+
+def _pickled(context: Context) -> list[bytes]:
+    pickled: list[bytes] = []
+    for pair in context.items():
+        try:
+            pickled.append(dumps(pair))
+        except BaseException as error:  # a variable that cannot travel is not set in the worker
+            if is_ctrl_c(error):
+                raise
+    return pickled
 
 
 def as_call(item: object) -> tuple[tuple[object, ...], dict[str, object]]:

@@ -1,7 +1,7 @@
 """A pool with nothing in it: simulated workers that obey a real `Scheduler` and check all it says.
 
 A simulated worker does what `_child` does: it takes messages in order, runs the items of a chunk
-one by one, stops at the first failure unless failures are collected, and answers a forgotten chunk
+one by one, stops at the first failure unless failures are collected, and answers a void chunk
 with no items. Of some jobs the items of a chunk all begin when it does, and end in order. What
 a worker tells stands in its outbox until it is delivered, so that the scheduler is always a little
 behind: that is where the races are.
@@ -30,7 +30,6 @@ from pmap._scheduler import (
     Event,
     FailJob,
     FinishJob,
-    ForgetJob,
     InputArrived,
     InputEnded,
     ItemRuns,
@@ -50,6 +49,7 @@ from pmap._scheduler import (
     TakeBack,
     Terminate,
     Tick,
+    VoidChunks,
     WorkerGone,
     WorkerReady,
 )
@@ -174,8 +174,8 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Forget:
-    """The message that a job is over."""
+class Void:
+    """The message that nothing of a job is to begin any more."""
 
     job: Job
 
@@ -210,7 +210,7 @@ class Worker:
     up: bool = False
     dead: bool = False
     innocent: bool = False  # it was dead before anybody wanted it dead
-    inbox: deque[Chunk | Forget | Quit] = field(default_factory=deque[Chunk | Forget | Quit])
+    inbox: deque[Chunk | Void | Quit] = field(default_factory=deque[Chunk | Void | Quit])
     outbox: deque[Event] = field(default_factory=deque[Event])
     running: Running | None = None
     seen: Running | None = None  # what ran last: it can be looked at until another chunk begins
@@ -226,7 +226,6 @@ class Worker:
     worn: bool = False
     holds: deque[Chunk] = field(default_factory=deque[Chunk])
     taken: int = 0
-    told: set[int] = field(default_factory=set[int])
 
     @property
     def leaving(self) -> bool:
@@ -384,6 +383,8 @@ class World:
         elif running is not None:
             if running.waits:
                 return
+            if self.punctual and running.ends > self.now and self.hear():
+                return
             alarm = self.scheduler.alarm if self.punctual else None
             if alarm is not None and alarm <= running.ends:
                 self.tick(wait=True)  # nobody misses his time here
@@ -398,10 +399,9 @@ class World:
             if isinstance(message, Quit):
                 self.die(worker)
             elif isinstance(message, Chunk):
-                if Forget(message.job) in worker.inbox:
+                if Void(message.job) in worker.inbox:
                     worker.outbox.append(ItemsFinished(worker.id, 0, (), 0.0, last=True))
                 else:
-                    assert message.job.id in worker.told or message.job.over
                     worker.seen = worker.running = Running(message, message.start, message.start)
                     self._begin(worker, worker.running)
 
@@ -415,8 +415,10 @@ class World:
             items = range(hand, running.chunk.stop if job.at_once else hand + 1)
             assert job.begun.isdisjoint(items), f"one of items {items} of {job.id} begins twice"
             assert job.succeeded.isdisjoint(items), f"one of items {items} had succeeded"
-            if job.over is not None and self.can_kill:
-                assert not job.stop, "an item begins when all was said to be done"
+            if job.stop and self.can_kill:
+                assert job.over is None, "an item begins when all was said to be done"
+                if worker.yields and not worker.killed and hand == running.chunk.start:
+                    assert hand < job.end, "a chunk begins that nobody wants"
             job.begun.update(items)
             running.since = self.now
             if job.retries:
@@ -629,6 +631,15 @@ class World:
         if self.now < until < inf:
             self.now = until
 
+    def hear(self) -> bool:
+        """Tell the scheduler all that workers have to tell; return whether there was anything."""
+        heard = False
+        for worker in list(self.workers.values()):
+            while worker.outbox:
+                heard = True
+                self.deliver(worker)
+        return heard
+
     def tick(self, wait: bool) -> bool:
         """Tell the scheduler that its time has come; return whether it has.
 
@@ -640,9 +651,7 @@ class World:
             return False
         self.pass_time(alarm)
         if self.punctual:  # all that was said by now is heard before, as the driver does it
-            for worker in list(self.workers.values()):
-                while worker.outbox:
-                    self.deliver(worker)
+            self.hear()
         for job in self.open_jobs():
             job.release(self.now)
         answer = self.tell(Tick())
@@ -749,12 +758,12 @@ class World:
                     self._kill(self.workers[number])
             case LoseItem() | RetryItem():
                 self._lose_or_retry(command)
-            case ForgetJob(number, id):
+            case VoidChunks(number, id):
                 worker = self.workers[number]
                 assert self.jobs[id].over is None, "the driver knows it no more"
                 assert not worker.leaving
-                worker.told.remove(id)
-                worker.inbox.append(Forget(self.jobs[id]))
+                assert any(chunk.job.id == id for chunk in worker.holds)
+                worker.inbox.append(Void(self.jobs[id]))
             case FinishJob() | FailJob():
                 self._end(command)
             case Look(number, limit):
@@ -840,7 +849,6 @@ class World:
         chunk = Chunk(job, items.start, items.stop, items.start)
         worker.holds.append(chunk)
         worker.inbox.append(chunk)
-        worker.told.add(job.id)
         worker.taken += 1
         assert job.later.keys().isdisjoint(items), "an item is tried again before its delay is over"
         assert len(worker.holds) <= (1 if self.wears else MOST_HELD), "too many chunks for a worker"
@@ -926,6 +934,13 @@ class World:
                 assert len(workers) - taken >= enough, "work waits, and no worker is started for it"
             else:
                 assert workers, "work waits, and nobody will come"
+        if self.can_kill:
+            for worker in workers:
+                if worker.running is None or worker.leaving or worker.dead:
+                    continue
+                chunk = worker.running.chunk
+                if chunk is worker.holds[0] and chunk.job.stop:
+                    assert chunk.next < chunk.job.end, "what nobody wants runs on"
         if self.closed and not jobs:
             assert not any(w.idle for w in workers), "an idle worker stays in a closed pool"
         if self.scheduler.timed:
@@ -959,9 +974,6 @@ class World:
         assert all(job.takes_more for job in jobs), "nothing happens, and a job is not over"
         assert all(job.complete for job in jobs), "nothing happens, and results are to come"
         assert all(worker.idle for worker in self.workers.values())
-        # A worker that lives keeps no function of a job that is over.
-        numbers = {job.id for job in jobs}
-        assert all(worker.told <= numbers for worker in self.workers.values())
         assert self.scheduler.alarm is None, "there is nothing to look at"
         self.check_books()
 

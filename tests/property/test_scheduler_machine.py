@@ -219,8 +219,6 @@ def walk(seed: int) -> None:
         for _ in range(rng.randint(1, 8)):
             if rng.random() < 0.5:
                 submit_one(world, rng)
-            elif rng.random() < 0.2:
-                submit_calls(world, rng)
             elif rng.random() < 0.4 and world.jobs:
                 feed_one(world, rng)
             elif rng.random() < 0.2 and world.jobs:
@@ -230,8 +228,7 @@ def walk(seed: int) -> None:
             elif rng.random() < 0.2:
                 world.run_out()
             world.duration = rng.choice(DURATIONS)
-            tape = rng.randbytes(rng.randint(0, 60))
-            world.advance(tape if wild else bytes(byte & 0xEF for byte in tape))
+            world.advance(tape_of(rng, 60, wild))
         if wild and rng.random() < 0.2:
             rng.choice((world.close, world.terminate))()
         ending = rng.choice((None, None, True, False))
@@ -241,6 +238,30 @@ def walk(seed: int) -> None:
                 world.check_law_of_errors(job)
     except BaseException as error:
         error.add_note(f"walk({seed}):\n{world}")
+        raise
+
+
+def walk_of_calls(seed: int) -> None:
+    """Many single calls that are sent ahead behind one another, and cancelled at any moment."""
+    rng = random.Random(seed)
+    world = World(rng.randint(1, 3), can_kill=rng.random() < 0.9, yields=rng.random() < 0.9)
+    try:
+        for _ in range(30):  # their cost is known from here on
+            world.submit(1, stop=True, like=1)
+        world.run_out()
+        for _ in range(rng.randint(3, 15)):
+            for _ in range(rng.randint(0, 6)):
+                if rng.random() < 0.2:
+                    submit_one(world, rng)
+                else:
+                    world.submit(1, stop=rng.random() < 0.9, like=1)
+            world.advance(tape_of(rng, 12, wild=rng.random() < 0.2))
+            held = [c.job for w in world.workers.values() for c in w.holds if c.job.over is None]
+            if held:
+                world.cancel(rng.choice(held), kill=rng.random() < 0.8)
+        end_of(world, starts_fail=False, ending=True)
+    except BaseException as error:
+        error.add_note(f"walk_of_calls({seed}):\n{world}")
         raise
 
 
@@ -269,12 +290,10 @@ def submit_one(world: World, rng: random.Random) -> None:
     )
 
 
-def submit_calls(world: World, rng: random.Random) -> None:
-    """Submit many calls of one function, of which some are of no more interest in a moment."""
-    calls = [world.submit(1, stop=True, like=1) for _ in range(rng.randint(2, 30))]
-    for job in rng.sample(calls, rng.choice((0, 0, 1, 2))):
-        world.advance(bytes(byte & 0xEF for byte in rng.randbytes(rng.randint(0, 20))))
-        world.cancel(job, kill=rng.random() < 0.8)
+def tape_of(rng: random.Random, most: int, wild: bool) -> bytes:
+    """Return a tape for the world; only a wild one has deaths that are no item's fault."""
+    tape = rng.randbytes(rng.randint(0, most))
+    return tape if wild else bytes(byte & 0xEF for byte in tape)
 
 
 def feed_one(world: World, rng: random.Random) -> None:
@@ -301,3 +320,7 @@ def cancel_one(world: World, rng: random.Random) -> None:
 @pytest.mark.parametrize("first", range(0, WALKS, BATCH))
 def test_random_walks(first: int) -> None:
     pmap(walk, range(first, min(first + BATCH, WALKS)))  # on every CPU that there is
+
+
+def test_random_walks_of_calls() -> None:
+    pmap(walk_of_calls, range(WALKS // 5))

@@ -150,7 +150,7 @@ def test_a_bad_row_is_a_type_error_as_in_starmap(rows: list[tuple[int, ...]]) ->
 
 def test_apply_is_one_item() -> None:
     call = apply("papply", double, (1,), {"x": 2})
-    assert call.items == [((1,), {"x": 2})]
+    assert call.items == (((1,), {"x": 2}),)
     assert call.kind is Kind.APPLY
 
 

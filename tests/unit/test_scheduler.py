@@ -18,7 +18,6 @@ from pmap._scheduler import (
     Event,
     FailJob,
     FinishJob,
-    ForgetJob,
     InputArrived,
     InputEnded,
     ItemRuns,
@@ -38,6 +37,7 @@ from pmap._scheduler import (
     TakeBack,
     Terminate,
     Tick,
+    VoidChunks,
     WorkerGone,
     WorkerReady,
 )
@@ -134,7 +134,7 @@ def test_the_workers_that_live_do_the_work_of_those_that_cannot_be_started() -> 
     tell(scheduler, submitted(1, 4), WorkerReady(0))
     tell(scheduler, *(WorkerGone(worker, begun=0) for worker in (1, 2, 3)))
     commands = [tell(scheduler, done(0)) for _ in range(4)]
-    assert commands[-1] == [ForgetJob(0, 1), FinishJob(1, None)]
+    assert commands[-1] == [FinishJob(1, None)]
 
 
 # --- chunks ------------------------------------------------------------------------------------
@@ -216,7 +216,7 @@ def quick_one(worker: int) -> ItemsFinished:
 def test_single_calls_of_a_quick_function_are_sent_ahead() -> None:
     scheduler = full_of_calls()
     for job in range(1, 1 + CALLS):
-        assert tell(scheduler, quick_one(0)) == [ForgetJob(0, job), FinishJob(job, None)]
+        assert tell(scheduler, quick_one(0)) == [FinishJob(job, None)]
 
 
 def test_what_one_function_costs_says_nothing_of_another() -> None:
@@ -247,7 +247,7 @@ def test_a_cancelled_call_that_has_not_begun_costs_nobody_anything() -> None:
     scheduler = full_of_calls()
     assert tell(scheduler, JobCancelled(1)) == [TakeBack(0)]
     answer = tell(scheduler, ChunksBack(0, kept=0))
-    assert answer[:2] == [ForgetJob(0, 1), FailJob(1, cancelled=True)]
+    assert answer[0] == FailJob(1, cancelled=True)
     assert SendChunk(0, 2, 0, 1) in answer
 
 
@@ -359,7 +359,7 @@ def test_an_open_job_waits_for_the_end_of_its_input() -> None:
     tell(scheduler, submitted(1, 1, open=True))
     assert tell(scheduler, done(0)) == []
     assert scheduler.busy
-    assert tell(scheduler, InputEnded(1)) == [ForgetJob(0, 1), FinishJob(1, None)]
+    assert tell(scheduler, InputEnded(1)) == [FinishJob(1, None)]
     assert not scheduler.busy
 
 
@@ -368,13 +368,13 @@ def test_a_job_whose_input_ended_waits_for_its_items() -> None:
     tell(scheduler, submitted(1, 2, open=True))
     assert tell(scheduler, InputEnded(1)) == []
     assert tell(scheduler, done(0)) == [SendChunk(0, 1, 1, 2)]
-    assert tell(scheduler, done(0)) == [ForgetJob(0, 1), FinishJob(1, None)]
+    assert tell(scheduler, done(0)) == [FinishJob(1, None)]
 
 
 def test_an_open_job_is_over_with_its_failure_and_wants_no_more_input() -> None:
     scheduler = pool(1)
     tell(scheduler, submitted(1, 1, open=True))
-    assert tell(scheduler, done(0, 0)) == [ForgetJob(0, 1), FinishJob(1, 0)]
+    assert tell(scheduler, done(0, 0)) == [FinishJob(1, 0)]
     assert tell(scheduler, InputArrived(1, 5)) == []
     assert tell(scheduler, InputEnded(1)) == []
 
@@ -397,7 +397,7 @@ def test_collecting_takes_more_input_after_a_failure() -> None:
 def test_an_open_job_with_nothing_to_do_is_cancelled_at_once() -> None:
     scheduler = pool(1)
     tell(scheduler, submitted(1, 1, open=True), done(0))
-    assert tell(scheduler, JobCancelled(1)) == [ForgetJob(0, 1), FailJob(1, cancelled=True)]
+    assert tell(scheduler, JobCancelled(1)) == [FailJob(1, cancelled=True)]
     assert tell(scheduler, InputArrived(1, 5)) == []
     assert tell(scheduler, InputEnded(1)) == []
 
@@ -416,7 +416,6 @@ def test_a_closed_pool_waits_for_the_input_of_an_open_job() -> None:
     assert tell(scheduler, InputArrived(1, 1)) == [SendChunk(0, 1, 1, 2)]
     assert tell(scheduler, done(0)) == []
     assert tell(scheduler, InputEnded(1)) == [
-        ForgetJob(0, 1),
         FinishJob(1, None),
         StopWorker(0),
     ]
@@ -441,7 +440,7 @@ def test_one_item_is_lost_and_the_rest_of_its_chunk_goes_to_another_worker() -> 
     tell(scheduler, ItemsFinished(0, 2, (), 0.0, last=False))
     assert tell(scheduler, WorkerGone(0, begun=1)) == [LoseItem(1, 2, 0), StartWorker(1)]
     assert tell(scheduler, WorkerReady(1)) == [SendChunk(1, 1, 3, 5)]
-    assert tell(scheduler, done(1, count=2)) == [ForgetJob(1, 1), FinishJob(1, None)]
+    assert tell(scheduler, done(1, count=2)) == [FinishJob(1, None)]
 
 
 def test_nothing_is_lost_with_a_worker_that_had_not_begun() -> None:
@@ -455,7 +454,7 @@ def test_nothing_is_lost_with_a_worker_that_had_finished_all() -> None:
     scheduler = Scheduler(1)
     tell(scheduler, submitted(1, 2, 2), WorkerReady(0))
     assert tell(scheduler, ItemsFinished(0, 2, (), 0.0, last=False)) == [
-        ForgetJob(0, 1),
+        VoidChunks(0, 1),
         FinishJob(1, None),
     ]
     assert tell(scheduler, WorkerGone(0, begun=1)) == []
@@ -478,7 +477,7 @@ def test_all_is_lost_that_had_begun_and_the_rest_goes_to_another_worker() -> Non
         StartWorker(1),
     ]
     assert tell(scheduler, WorkerReady(1)) == [SendChunk(1, 1, 4, 6)]
-    assert tell(scheduler, done(1, count=2)) == [ForgetJob(1, 1), FinishJob(1, None)]
+    assert tell(scheduler, done(1, count=2)) == [FinishJob(1, None)]
 
 
 def test_nothing_runs_again_if_all_of_a_chunk_had_begun() -> None:
@@ -505,7 +504,6 @@ def test_nothing_is_lost_behind_a_failure_though_it_had_begun() -> None:
     assert tell(scheduler, done(0, 2, count=1)) == []
     assert tell(scheduler, WorkerGone(1, begun=1)) == [
         LoseItem(1, 1, 1),
-        ForgetJob(0, 1),
         FinishJob(1, 1),
     ]
 
@@ -567,27 +565,27 @@ def test_items_before_a_failure_are_still_run_and_none_behind_it() -> None:
     tell(scheduler, submitted(1, 10, 2))
     assert tell(scheduler, done(0, 2, count=1)) == []
     answer = tell(scheduler, done(1, count=2))
-    assert set(answer) == {ForgetJob(0, 1), ForgetJob(1, 1), FinishJob(1, 2)}
+    assert set(answer) == {FinishJob(1, 2)}
 
 
 def test_collecting_goes_on_after_a_failure() -> None:
     scheduler = pool(1)
     tell(scheduler, submitted(1, 2, collect=True))
     assert tell(scheduler, done(0, 0)) == [SendChunk(0, 1, 1, 2)]
-    assert tell(scheduler, done(0, 1)) == [ForgetJob(0, 1), FinishJob(1, None)]
+    assert tell(scheduler, done(0, 1)) == [FinishJob(1, None)]
 
 
 def test_a_failure_ends_what_runs_behind_it_before_the_job_is_over() -> None:
     scheduler = pool(2)
     tell(scheduler, submitted(1, 2, stop=True))
     assert tell(scheduler, done(1, 0)) == [KillWorker(0)]
-    assert tell(scheduler, WorkerGone(0, begun=1)) == [ForgetJob(1, 1), FinishJob(1, 0)]
+    assert tell(scheduler, WorkerGone(0, begun=1)) == [FinishJob(1, 0)]
 
 
 def test_a_failure_ends_the_job_at_once_where_nothing_can_be_killed() -> None:
     scheduler = pool(2, can_kill=False)
     tell(scheduler, submitted(1, 2, stop=True))
-    assert set(tell(scheduler, done(1, 0))) == {ForgetJob(0, 1), ForgetJob(1, 1), FinishJob(1, 0)}
+    assert tell(scheduler, done(1, 0)) == [VoidChunks(0, 1), FinishJob(1, 0)]
 
 
 @pytest.mark.parametrize("kept", [1, 2])
@@ -631,7 +629,7 @@ def test_a_job_cancelled_without_a_kill_is_over_at_once_and_runs_on_unheard() ->
     scheduler = pool(1)
     tell(scheduler, submitted(1, 5, 2, stop=True))
     assert tell(scheduler, JobCancelled(1, kill=False)) == [
-        ForgetJob(0, 1),
+        VoidChunks(0, 1),
         FailJob(1, cancelled=True),
     ]
     assert not scheduler.busy
@@ -659,10 +657,7 @@ def test_a_job_is_not_waited_for_any_more_when_it_is_cancelled_without_a_kill() 
     scheduler = pool(2)
     tell(scheduler, submitted(1, 2, stop=True))
     assert tell(scheduler, done(1, 0)) == [KillWorker(0)]
-    assert tell(scheduler, JobCancelled(1, kill=False)) == [
-        ForgetJob(1, 1),
-        FailJob(1, cancelled=True),
-    ]
+    assert tell(scheduler, JobCancelled(1, kill=False)) == [FailJob(1, cancelled=True)]
     assert tell(scheduler, WorkerGone(0, begun=1)) == []
 
 
@@ -670,7 +665,7 @@ def test_a_closed_pool_lets_a_worker_go_when_it_is_done_with_what_nobody_hears()
     scheduler = pool(1)
     tell(scheduler, submitted(1, 1), Close())
     assert tell(scheduler, JobCancelled(1, kill=False)) == [
-        ForgetJob(0, 1),
+        VoidChunks(0, 1),
         FailJob(1, cancelled=True),
     ]
     assert tell(scheduler, done(0)) == [StopWorker(0)]
@@ -696,7 +691,6 @@ def test_a_closed_pool_ends_when_its_work_is_done() -> None:
     tell(scheduler, submitted(1, 1))
     assert tell(scheduler, Close()) == []
     assert tell(scheduler, done(1)) == [
-        ForgetJob(1, 1),
         FinishJob(1, None),
         StopWorker(0),
         StopWorker(1),

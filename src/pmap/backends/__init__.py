@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
-from .._work import Work
+from .._work import Brief, Work
 
 __all__ = ["Backend", "Finished", "Gone", "Happening", "Ready"]
 
@@ -80,8 +80,12 @@ class Backend(Protocol[Polled]):
         """Give a worker items `start` to `stop` - 1, behind what it has; never blocks."""
         ...
 
-    def forget(self, worker: int, work: Work) -> None:
-        """Tell a worker that no more of `work` comes, and that what it has not begun is void."""
+    def void(self, worker: int, work: Work) -> None:
+        """Tell a worker that what it holds of `work` and has not begun is not to be run."""
+        ...
+
+    def drop(self, brief: Brief) -> None:
+        """Let all workers forget a brief that no call uses any more."""
         ...
 
     def rest(self) -> None:

@@ -48,6 +48,7 @@ def _run(work: Work, item: object) -> object:
         return _call(work, item)
     # A copy for each item: what one sets, the next does not see, and a context cannot be entered
     # by two threads at a time.
+    assert work.context is not None, "it was packed, for another process"
     return work.context.copy().run(_call, work, item)
 
 

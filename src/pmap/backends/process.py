@@ -35,7 +35,7 @@ from .._wire import (
     frame,
     frame_of_entries,
 )
-from .._work import Work
+from .._work import Brief, Work
 from .._world import limited, take_world
 from . import Finished, Gone, Happening, Ready
 
@@ -208,42 +208,43 @@ class ProcessBackend:
 
     def send(self, worker: int, work: Work, start: int, stop: int) -> None:
         link = self._links[worker]
-        if work.number not in link.told:
-            link.told.add(work.number)
-            self._introduce(link, work)
+        brief = work.brief
+        assert brief is not None, "it was not packed"
+        if brief.number not in link.told:
+            link.told.add(brief.number)
+            self._introduce(link, brief)
         link.serial += 1
         cargo = Cargo(lambda buffers: self._lend(link, buffers))
         entries = self._entries(work, start, stop, cargo)
         link.chunks.append(_Sent(link.serial, work, start, stop - start))
-        chunk = _child.CHUNK, work.number, link.serial
+        chunk = _child.CHUNK, brief.number, link.serial
         if isinstance(entries, list):
             message = frame_of_entries(lambda some: (*chunk, some), entries)
         else:
             message = frame((*chunk, entries))
         self._write(link, message, cargo.segments)
 
-    def _introduce(self, link: _Link, work: Work) -> None:
+    def _introduce(self, link: _Link, brief: Brief) -> None:
         """Send a worker the function, and what surrounds it."""
-        assert work.payload is not None
-        assert work.world is not None
-        told = self._limited(work.world)
+        told = self._limited(brief.world)
         world = None if told == link.world else told
         link.world = told
+        about = brief.about
         message = frame_of_entries(
             lambda payload: (
-                _child.JOB,
-                work.number,
+                _child.BRIEF,
+                brief.number,
                 payload,
-                work.variables,
-                not work.call.collect,
-                work.functions_by_value,
-                work.call.at_once,
-                work.call.timeout,
+                brief.variables,
+                about.stop,
+                about.functions_by_value,
+                about.at_once,
+                about.timeout,
                 world,
             ),
-            [work.payload.entry],
+            [brief.payload.entry],
         )
-        segment = work.payload.segment
+        segment = brief.payload.segment
         self._write(link, message, [] if segment is None else [segment])
 
     def _limited(self, world: World) -> World:
@@ -279,23 +280,26 @@ class ProcessBackend:
             except BaseException as error:  # whatever the object's own pickling does
                 if is_ctrl_c(error):
                     raise
+                work.unsent = work.unsent or {}
                 work.unsent[index] = error
                 entries.append([])
         return entries
 
-    def forget(self, worker: int, work: Work) -> None:
+    def void(self, worker: int, work: Work) -> None:
         link = self._links[worker]
-        if work.number in link.told:
-            link.told.discard(work.number)
-            message = frame((_child.FORGET, work.number))
-            # A worker that holds nothing of it may learn of it with the next message, unless it
-            # keeps much memory for it.
-            if any(sent.work is work for sent in link.chunks) or (
-                work.payload is not None and work.payload.size > _PIECE
-            ):
-                self._write(link, message)
-            else:
-                link.later += message
+        serials = [sent.serial for sent in link.chunks if sent.work is work]
+        self._write(link, frame((_child.VOID, serials)))
+
+    def drop(self, brief: Brief) -> None:
+        message = frame((_child.DROP, brief.number))
+        for link in self._links.values():
+            if brief.number in link.told:
+                link.told.remove(brief.number)
+                # It may learn of it with the next message, unless it keeps much memory for it.
+                if brief.payload.size > _PIECE:
+                    self._write(link, message)
+                else:
+                    link.later += message
 
     def rest(self) -> None:
         if self._lends:
@@ -662,7 +666,7 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
     """Return the value of an entry that is a list; raises `_Failed` if it stands for a failure."""
     if len(parts) in (1, 3):
         return decode(parts)
-    if index in work.unsent:
+    if work.unsent and index in work.unsent:
         raise _Failed(unsent_argument(work.unsent.pop(index), work.item(index)))
     raise _Failed(restore(parts, work.item(index), work.call.timeout))
 

@@ -6,7 +6,7 @@ For debugging, with real breakpoints and tracebacks, and for calls made inside a
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
-from .._work import Work
+from .._work import Brief, Work
 from . import Finished, Gone, Happening, Ready
 from ._live import run_chunk
 
@@ -44,9 +44,12 @@ class SerialBackend:
         self._holds += 1
         self._chunks.put((worker, work, start, work.call.items[start:stop]))
 
-    def forget(self, worker: int, work: Work) -> None:
+    def void(self, worker: int, work: Work) -> None:
         if self._holds:
             self._forgotten.add(work.number)
+
+    def drop(self, brief: Brief) -> None:
+        raise NotImplementedError("nothing is packed here")
 
     def rest(self) -> None:
         pass

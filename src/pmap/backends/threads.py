@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TypeAlias
 
-from .._work import Work
+from .._work import Brief, Work
 from . import Finished, Gone, Happening, Ready
 from ._live import run_chunk
 
@@ -123,9 +123,12 @@ class ThreadBackend:
         state.holds += 1
         state.chunks.put((work, start, work.call.items[start:stop]))
 
-    def forget(self, worker: int, work: Work) -> None:
+    def void(self, worker: int, work: Work) -> None:
         if self._threads[worker].holds:
             self._threads[worker].forgotten.add(work.number)
+
+    def drop(self, brief: Brief) -> None:
+        raise NotImplementedError("nothing is packed here")
 
     def rest(self) -> None:
         pass
