@@ -53,7 +53,7 @@ from ._wire import (
     is_plain,
     loads,
 )
-from ._world import apply_world, context_of, take_world
+from ._world import apply_world, are_few, context_of, take_world
 
 TYPE_CHECKING = False  # see `_bare`
 if TYPE_CHECKING:
@@ -180,24 +180,25 @@ class _Brief:
         self.at_once = at_once
         self.timeout = timeout
         self.world = world
-        self.call: Callable[[object], object] | None = None
+        self.function: Callable[[object], object] | None = None
         self.coroutine: Callable[[object], Any] | None = None  # of an item, if they run at once
-        self.context: Context | None = None
+        self.context: Context | None = None  # with the variables, if there are any
+        self.fresh = are_few(variables)  # they are loaded for each chunk: it may be another call's
         # The type of the results while they all have one that has a lane; None: not known yet.
         self.lane: type | None = None
         self.mixed = timeout is not None  # a lane leaves no time to note when each item begins
 
     def load(self) -> Callable[[object], object]:
         """Return the function as one of one argument; loads it when first asked."""
-        if self.call is None:
+        if self.function is None:
             function, kind = decode(self.entry)
-            variables = _load_each(self.variables)
             if self.at_once:
                 self.coroutine = _of_one(function.f, kind)
-                self.context = context_of(variables)
-            self.call = _in_context(_of_one(function, kind), variables)
+            self.function = _of_one(function, kind)
             self.entry = None
-        return self.call
+        if (self.variables or self.at_once) and (self.fresh or self.context is None):
+            self.context = context_of(_load_each(self.variables))
+        return self.function if self.context is None else _in_context(self.function, self.context)
 
 
 def _of_one(function: Callable[..., object], kind: int) -> Callable[[Any], object]:
@@ -220,13 +221,7 @@ def _load_each(variables: list[bytes]) -> Variables:
     return loaded
 
 
-def _in_context(
-    call: Callable[[object], object], variables: Variables
-) -> Callable[[object], object]:
-    if not variables:
-        return call
-    context: Context = context_of(variables)
-
+def _in_context(call: Callable[[object], object], context: Context) -> Callable[[object], object]:
     def run(item: object) -> object:
         # A copy for each item: what one sets, the next does not see.
         return context.copy().run(call, item)

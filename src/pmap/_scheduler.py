@@ -76,8 +76,8 @@ class JobSubmitted(NamedTuple):
     `open`: these are only the first items, and `InputArrived` brings more. `timeout`: seconds that
     an item may run. `retries`: seconds to wait before each further try of an item that may be tried
     again; `retry_lost`, `retry_overdue`: whether those lost with their workers, and those that took
-    too long, may. `like`: jobs for which it is equal share what is known of their items' cost; None:
-    nothing is like this one.
+    too long, may. `like`: jobs for which it is equal share what is known of the cost of an item;
+    None: nothing is like this one.
     """
 
     job: int

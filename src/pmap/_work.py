@@ -12,7 +12,7 @@ from ._errors import is_ctrl_c
 from ._outcome import Item
 from ._segment import Segment, written
 from ._wire import dumps, sizes_of, split
-from ._world import take_world
+from ._world import are_few, take_world
 
 if TYPE_CHECKING:
     from ._wire import Entry, Head
@@ -81,6 +81,10 @@ class Brief:
         self.world = world
         self.calls = 0  # that are under way; for the driver
 
+    def says(self, about: "_About", variables: list[bytes], world: "World") -> bool:
+        """Return whether it would do for another call."""
+        return self.world is world and self.about == about and self.variables == variables
+
 
 class _About(NamedTuple):
     """What of a call its brief says."""
@@ -129,12 +133,12 @@ class Work:
             call.timeout,
         )
         world = take_world()
-        named = not context and _has_a_name(call.function)
-        if named and last is not None and last.world is world and last.about == about:
+        variables = _pickled(context) if context else []
+        named = _has_a_name(call.function) and are_few(variables)
+        if named and last is not None and last.says(about, variables, world):
             self.brief = last
         else:
             payload = _payload((call.function, about.kind), large)
-            variables = _pickled(context) if context else []
             self.brief = Brief(about, named, payload, variables, world)
         return self.brief
 

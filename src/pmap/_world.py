@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Limits: TypeAlias = tuple[dict[str, str], dict[str, str]]
     Variables: TypeAlias = list[tuple[ContextVar[object], object]]
 
-__all__ = ["apply_world", "context_of", "limited", "take_world", "thread_limits"]
+__all__ = ["apply_world", "are_few", "context_of", "limited", "take_world", "thread_limits"]
 
 # What tells libraries how many threads to use: OpenMP, BLAS in its kinds, what compiles.
 _THREADS = (
@@ -33,6 +33,8 @@ _THREADS = (
     "NUMEXPR_NUM_THREADS",
     "NUMBA_NUM_THREADS",
 )
+
+_FEW = 1 << 12  # bytes of pickled context variables: some ten microseconds
 
 _last: tuple[object, World] | None = None
 
@@ -85,6 +87,11 @@ def apply_world(world: World) -> None:
             del os.environ[name]
         os.environ.update(environment)
     sys.path[:] = path
+
+
+def are_few(variables: list[bytes]) -> bool:
+    """Return whether variables take so little that a worker may load them again and again."""
+    return sum(map(len, variables)) <= _FEW
 
 
 def context_of(variables: Variables) -> Context:

@@ -1,0 +1,223 @@
+"""Single calls that wait by the thousand: what they cost, and that none pays for another."""
+
+import contextvars
+import gc
+import multiprocessing
+import os
+import time
+import tracemalloc
+from functools import partial
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from tests.helpers import (
+    PATIENCE,
+    START_METHODS,
+    changed_directory,
+    mark,
+    marks,
+    until,
+    wait_for_file,
+)
+
+from pmap import CancelledError, Pool, WorkerLost, papply
+from pmap._scheduler import MOST_HELD
+
+if TYPE_CHECKING:
+    from pmap._types import StartMethod
+
+MANY: Final = 40  # calls after which it is known what one costs
+
+numbers: contextvars.ContextVar[list[int]] = contextvars.ContextVar("numbers")
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="not set")
+
+
+def marked(folder: str, name: str, go: str = "") -> str:
+    """Note that the call has begun, and wait for the file `go` if there is to be one."""
+    mark(folder, name)
+    if go:
+        wait_for_file(go)
+    return name
+
+
+def value_of_variable() -> str:
+    """Return what a context variable says."""
+    return variable.get()
+
+
+def appended() -> list[int]:
+    """Append to the list in a context variable, and return it."""
+    numbers.get().append(1)
+    return numbers.get()
+
+
+def add(x: int, y: int) -> int:
+    """Return the sum."""
+    return x + y
+
+
+def leave(_: int) -> None:
+    """End the worker."""
+    os._exit(3)
+
+
+@pytest.fixture(params=START_METHODS, name="method")
+def _method(request: pytest.FixtureRequest) -> BaseContext:
+    method: StartMethod = request.param
+    return multiprocessing.get_context(method)
+
+
+def briefs(pool: Pool) -> list[set[int]]:
+    """Return the numbers of the briefs that each worker knows."""
+    told: list[set[int]] = [link.told for link in _links(pool)]
+    return told
+
+
+def held(pool: Pool) -> list[int]:
+    """Return how many chunks each worker holds."""
+    return [len(link.chunks) for link in _links(pool)]
+
+
+def _links(pool: Pool) -> list[Any]:
+    return list(vars(pool)["_driver"].backend._links.values())
+
+
+def test_the_memory_of_a_call_that_waits() -> None:
+    with Pool(1) as pool:
+        pool.apply(abs, (-1,))
+        block = pool.apply_async(time.sleep, (2 * PATIENCE,))
+        waiting = [pool.apply_async(abs, (-1,)) for _ in range(100)]
+        gc.collect()
+        tracemalloc.start()
+        count = 2000
+        waiting += [pool.apply_async(abs, (-1,)) for _ in range(count)]
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert size / count < 1400
+        assert not block.ready()
+
+
+def test_a_function_known_by_its_name_is_told_each_worker_once() -> None:
+    with Pool(2) as pool:
+        later = [pool.apply_async(abs, (-x,)) for x in range(200)]
+        assert [one.get(PATIENCE) for one in later] == list(range(200))
+        assert all(len(told) <= 1 for told in briefs(pool))
+        (first,) = set[int]().union(*briefs(pool))
+        assert pool.apply(abs, (-7,)) == 7
+        assert set().union(*briefs(pool)) == {first}
+        # Only the last one is kept.
+        assert pool.map(len, ["a", "bb"]) == [1, 2]
+        until(lambda: first not in set().union(*briefs(pool)))
+        assert all(len(told) <= 1 for told in briefs(pool))
+
+
+def test_what_has_no_name_is_forgotten_after_its_call() -> None:
+    with Pool(1) as pool:
+        call = papply.using(pool=pool)
+        for number in range(5):
+            added = partial(add, number)
+            assert call(added, 1) == 1 + number
+        assert briefs(pool) == [set()]
+
+
+def test_what_surrounds_a_call_is_seen_though_the_function_is_known(tmp_path: Path) -> None:
+    with Pool(1) as pool:
+        here = os.getcwd()
+        assert pool.apply(os.getcwd) == here
+        with changed_directory(tmp_path):
+            assert pool.apply(os.getcwd) == str(tmp_path)
+        assert pool.apply(os.getcwd) == here
+        call = papply.using(pool=pool)
+        assert call(value_of_variable) == "not set"
+        token = variable.set("set")
+        assert call(value_of_variable) == "set"
+        variable.reset(token)
+        assert call(value_of_variable) == "not set"
+
+
+def test_what_a_call_leaves_in_a_variable_no_other_one_sees() -> None:
+    token = numbers.set([])
+    with Pool(1) as pool:
+        for _ in range(3):
+            assert pool.apply(appended) == [1]
+        later = [pool.apply_async(appended) for _ in range(20)]
+        assert [one.get(PATIENCE) for one in later] == [[1]] * 20
+    numbers.reset(token)
+
+
+def test_quick_calls_are_sent_ahead(tmp_path: Path) -> None:
+    with Pool(1) as pool:
+        for number in range(MANY):
+            pool.apply(marked, (str(tmp_path), f"warm{number}"))
+        go = tmp_path / "go"
+        first = pool.apply_async(marked, (str(tmp_path), "first", str(go)))
+        rest = [pool.apply_async(marked, (str(tmp_path), f"{n}")) for n in range(MOST_HELD)]
+        # It has not been found to be slow yet, or those behind it were held back.
+        assert max(held(pool)) <= MOST_HELD
+        go.touch()
+        assert first.get(PATIENCE) == "first"
+        assert [one.get(PATIENCE) for one in rest] == [f"{n}" for n in range(MOST_HELD)]
+
+
+def test_a_cancelled_call_takes_none_with_it(method: BaseContext, tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    with Pool(1, context=method) as pool:
+        for number in range(MANY):
+            pool.apply(marked, (folder, f"warm{number}"))
+        for turn in range(6):
+            # The calls behind are asked for at once, while nobody knows yet that it is slow.
+            slow = pool.apply_async(marked, (folder, f"slow{turn}", str(tmp_path / "never")))
+            rest = [pool.apply_async(marked, (folder, f"{turn}-{n}")) for n in range(6)]
+            if turn % 2:
+                until(lambda: f"slow{turn}" in marks(folder))  # noqa: B023 - it is called here
+            assert slow.cancel()
+            with pytest.raises(CancelledError):
+                slow.get(PATIENCE)
+            assert [one.get(PATIENCE) for one in rest] == [f"{turn}-{n}" for n in range(6)]
+    begun = marks(folder)
+    assert len(begun) == len(set(begun)), "a call began twice"
+
+
+def test_one_that_waits_behind_another_is_cancelled_without_it(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    with Pool(1) as pool:
+        for number in range(MANY):
+            pool.apply(marked, (folder, f"warm{number}"))
+        go = tmp_path / "go"
+        slow = pool.apply_async(marked, (folder, "slow", str(go)))
+        rest = [pool.apply_async(marked, (folder, f"{n}")) for n in range(6)]
+        assert rest[2].cancel()
+        with pytest.raises(CancelledError):
+            rest[2].get(PATIENCE)
+        go.touch()
+        assert slow.get(PATIENCE) == "slow"
+        assert [one.get(PATIENCE) for one in rest if one is not rest[2]] == list("01345")
+    assert "2" not in marks(folder)
+
+
+def test_a_worker_that_dies_takes_only_the_call_that_it_ran(method: BaseContext) -> None:
+    with Pool(1, context=method) as pool:
+        for _ in range(MANY):
+            pool.apply(abs, (-1,))
+        rest = [pool.apply_async(abs, (-n,)) for n in range(3)]
+        lost = pool.apply_async(leave, (0,))
+        rest += [pool.apply_async(abs, (-n,)) for n in range(3, 9)]
+        with pytest.raises(WorkerLost):
+            lost.get(PATIENCE)
+        assert [one.get(PATIENCE) for one in rest] == list(range(9))
+
+
+def test_what_waits_behind_a_slow_call_goes_to_others(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    with Pool(2) as pool:
+        for number in range(MANY):
+            pool.apply(marked, (folder, f"warm{number}"))
+        go = tmp_path / "go"
+        slow = [pool.apply_async(marked, (folder, "slow", str(go)))]
+        rest = [pool.apply_async(marked, (folder, f"{n}")) for n in range(12)]
+        assert [one.get(PATIENCE) for one in rest] == [f"{n}" for n in range(12)]
+        assert not slow[0].ready()
+        go.touch()
+        assert slow[0].get(PATIENCE) == "slow"
