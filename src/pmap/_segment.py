@@ -124,6 +124,17 @@ class Segment:
         view = memoryview(self._copied(total) if memory is None else memory)
         return [view[start : start + size] for start, size in _places(sizes)]
 
+    def raw(self, kind: type[bytes | bytearray], size: int) -> bytes | bytearray:
+        """Return the first `size` bytes as an object of their own.
+
+        Copied by the system and not from a mapping: other threads run while it does so.
+        """
+        if kind is bytearray:
+            return self._copied(size)
+        data = os.pread(self.fd, size, 0)
+        # The system copies no more than 2 GiB at a time.
+        return data if len(data) == size else bytes(self._copied(size))
+
     def _mapped(self, size: int) -> _Mapping | None:
         if not _can_map_more():
             return None

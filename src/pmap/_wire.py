@@ -65,7 +65,7 @@ __all__ = [
 # test is by type and never by trying.
 PLAIN: frozenset[type] = frozenset({int, float, bool, str, bytes, complex, type(None)})
 _LONG: frozenset[type] = frozenset({bytes, str})  # those of them that may be large
-_RAW: dict[str, Callable[[memoryview], object]] = {"bytes": bytes, "bytearray": bytearray}
+_RAW: dict[str, type[bytes | bytearray]] = {"bytes": bytes, "bytearray": bytearray}
 _LONGEST_PLAIN_TUPLE = 16  # longer ones gain little over pickle, and the test would cost more
 
 _PROTOCOL = 5
@@ -143,9 +143,9 @@ def decode(entry: Entry) -> Any:
 
         text = "too many open files here: its memory did not arrive; raise the limit (ulimit -n)"
         raise OSError(errno.EMFILE, text)
-    buffers: list[memoryview] = segment.read(sizes)
     if type(head) is str:
-        return _RAW[head](buffers[0])
+        return segment.raw(_RAW[head], sizes[0])
+    buffers: list[memoryview] = segment.read(sizes)
     return loads(buffers.pop() if head is None else head, buffers=buffers)
 
 

@@ -329,3 +329,28 @@ def test_the_pool_keeps_nothing_when_there_is_no_work() -> None:
         handle = pool.map_async(look, [np.ones(N)] * 20)
         handle.get(PATIENCE)
         assert descriptors() == before
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_what_is_copied_is_copied_by_the_system_and_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch, kind: type[bytes | bytearray]
+) -> None:
+    mapped: list[int] = []
+
+    def note(_: _segment.Segment, size: int) -> None:
+        mapped.append(size)
+
+    monkeypatch.setattr(_segment.Segment, "_mapped", note)
+    assert pmap(kind, [2 * LARGE], processes=1) == [kind(2 * LARGE)]
+    assert not mapped
+
+
+def test_what_the_system_copies_only_in_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = os.pread
+
+    def part(fd: int, size: int, at: int) -> bytes:
+        return whole(fd, min(size, 1000), at)
+
+    monkeypatch.setattr(os, "pread", part)
+    value = bytes(range(256)) * (LARGE // 128)
+    assert pmap(bytes, [value], processes=1) == [value]
