@@ -37,7 +37,7 @@ class Job(Pending):
     def __init__(self, work: Work, books: Books) -> None:
         """Begin with no results."""
         super().__init__(len(work.call.items))
-        self.work = work
+        self.work: Work = work
         # Any: what they are is known to the caller's types only.
         self.values: list[Any] = [None] * self.total
         self.failures: dict[int, Exception] | None = None

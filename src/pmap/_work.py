@@ -73,13 +73,13 @@ class Brief:
         variables: list[bytes],
         world: "World",
     ) -> None:
-        self.number = next(_numbers)
-        self.about = about
-        self.named = named
-        self.payload = payload
-        self.variables = variables
-        self.world = world
-        self.calls = 0  # that are under way; for the driver
+        self.number: int = next(_numbers)
+        self.about: _About = about
+        self.named: bool = named
+        self.payload: Payload = payload
+        self.variables: list[bytes] = variables
+        self.world: World = world
+        self.calls: int = 0  # that are under way; for the driver
 
     def says(self, about: "_About", variables: list[bytes], world: "World") -> bool:
         """Return whether it would do for another call."""
@@ -103,9 +103,9 @@ class Work:
     __slots__ = ("brief", "call", "caller", "context", "functions_by_value", "number", "unsent")
 
     def __init__(self, number: int, call: Call, functions_by_value: bool) -> None:
-        self.number = number
-        self.call = call
-        self.functions_by_value = functions_by_value
+        self.number: int = number
+        self.call: Call = call
+        self.functions_by_value: bool = functions_by_value
         self.context: Context | None = copy_context()
         self.caller: threading.Thread = threading.current_thread()
         # Items whose arguments could not be pickled; the worker answers for them by index only.
