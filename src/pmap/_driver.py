@@ -26,6 +26,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from . import _scheduler as s
@@ -97,6 +98,8 @@ class Driver:
         self._jobs: dict[int, Job] = {}
         self._over: deque[Job] = deque()  # jobs whose outcome is known but not told
         self._closed = ""  # why no more work is taken
+        self._alarm: float | None = None  # when the scheduler wants to be told of the time
+        self._polls_until = -inf  # when the one who leads looks at the alarm again by itself
         self._torn: BaseException | None = None  # what struck in the middle of the books
         self._retiring = False
         self._gone: Gone | None = None  # the worker whose end is being taken in
@@ -366,6 +369,10 @@ class Driver:
         while self._inbox:
             self._inbox.popleft()()
         self.backend.flush()
+        # Here, in the books: what it is computed from must not change meanwhile.
+        self._alarm = self._scheduler.alarm
+        if self._alarm is not None and self._alarm < self._polls_until:
+            self.backend.wake()  # another thread leads, and would sleep beyond it
 
     def _tell(self) -> None:
         """Settle the jobs that are over: callbacks run here, outside the lock."""
@@ -605,9 +612,15 @@ class Driver:
     def _lead(self, reached: Callable[[], bool]) -> None:
         self._enter_books()
         while not reached():
-            alarm = self._scheduler.alarm
+            # In this order: who sets the alarm before we read it need not wake us, and who sets it
+            # after that finds us waiting for longer, and does; a wake-up also ends the next poll.
+            self._polls_until = inf
+            alarm = self._alarm
+            self._polls_until = inf if alarm is None else alarm
             wait = None if alarm is None else max(0.0, alarm - time.monotonic())
-            self._enter_books(self.backend.poll(wait))
+            polled = self.backend.poll(wait)
+            self._polls_until = -inf
+            self._enter_books(polled)
             if alarm is not None and alarm <= time.monotonic():
                 self._post(lambda: self._handle(s.Tick()))
         self._last_used = time.monotonic()

@@ -378,7 +378,7 @@ class _Job:
     cancelled: bool = False
     over: bool = False
     tried: dict[int, int] | None = None  # items by how often they failed
-    later: list[tuple[float, int]] | None = None  # a heap: when
+    later: set[int] | None = None  # those of them that wait for their next try
 
     def take(self, workers: int) -> _Range | None:
         """Remove and return the next range to dispatch; the lowest items first."""
@@ -415,7 +415,7 @@ class _Job:
         """Return whether a result before the end, or the end itself, is still to come."""
         if self.open or self.cursor < self.end or (self.again and self.waiting()):
             return True
-        if self.later and any(item < self.end for _, item in self.later):
+        if self.later and any(item < self.end for item in self.later):
             return True
         return any(chunk.next < min(chunk.stop, self.end) for chunk in self.out or ())
 
@@ -481,6 +481,8 @@ class Scheduler:
         self._jobs: dict[int, _Job] = {}
         # Jobs that may have items to dispatch; the first has some.
         self._queue: deque[_Job] = deque()
+        # A heap of when, job and item: of all jobs in one, as there may be a million that wait.
+        self._later: list[tuple[float, int, int]] = []
         self._meters: dict[Hashable, CostMeter] = {}  # by what jobs of single calls are like
         self._next_worker = 0
         self._start_failures = 0
@@ -542,7 +544,7 @@ class Scheduler:
             self._ahead = bool(holding)
         if self.timed:
             times += [w.look_at for w in self._workers.values() if w.look_at is not None]
-            times += [job.later[0][0] for job in self._jobs.values() if job.later]
+            times += [when for when, _, _ in self._next_tries()]
             self.timed = bool(times or self._jobs)
         return min(times, default=None)
 
@@ -774,23 +776,37 @@ class Scheduler:
         if job.over or index >= job.end or not job.retries:
             return False
         if job.tried is None or job.later is None:
-            job.tried, job.later = {}, []
+            job.tried, job.later = {}, set()
         tried = job.tried.get(index, 0)
         if tried >= len(job.retries):
             return False
         job.tried[index] = tried + 1
         self._commands.append(RetryItem(job.id, index))
-        heapq.heappush(job.later, (self._now + job.retries[tried], index))
-        self._due(job)
+        job.later.add(index)
+        heapq.heappush(self._later, (self._now + job.retries[tried], job.id, index))
+        self._due()
         return True
 
-    def _due(self, job: _Job) -> None:
+    def _next_tries(self) -> list[tuple[float, int, int]]:
+        """Return the first of what waits for its next try, if there is any."""
+        while self._later:
+            _, id, index = self._later[0]
+            job = self._jobs.get(id)
+            if job is not None and index < job.end:
+                break
+            heapq.heappop(self._later)  # nobody wants it any more
+        return self._later[:1]
+
+    def _due(self) -> None:
         """Put items back whose delay is over."""
-        while job.later and job.later[0][0] <= self._now:
-            _, index = heapq.heappop(job.later)
-            if index < job.end:
-                job.put(index, index + 1, 0)
-                self._enqueue(job)
+        while self._later and self._later[0][0] <= self._now:
+            _, id, index = heapq.heappop(self._later)
+            job = self._jobs.get(id)
+            if job is not None and job.later is not None:
+                job.later.discard(index)
+                if index < job.end:
+                    job.put(index, index + 1, 0)
+                    self._enqueue(job)
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -804,8 +820,7 @@ class Scheduler:
                     limit = worker.chunks[0].job.timeout
                     if limit is not None:
                         self._looks.append(Look(worker.id, limit))
-        for job in list(self._jobs.values()):
-            self._due(job)
+        self._due()
         self._dispatch()  # first, or there is nobody idle for what comes back
         if self._idle and not self._queue:
             self._ask_back()

@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
-from tests.helpers import BACKENDS, PATIENCE, Settings, mark, marks, square, until, wait_for_file
+from tests.helpers import (
+    BACKENDS,
+    PATIENCE,
+    Settings,
+    mark,
+    marks,
+    square,
+    until,
+    wait_for_file,
+)
 
 from pmap import (
     Failure,
@@ -77,6 +86,19 @@ def deadlock() -> None:
     lock = threading.Lock()
     with lock:
         lock.acquire()
+
+
+def meet(folder: str, name: str) -> None:
+    """Return when two of these run at once."""
+    mark(folder, name)
+    until(lambda: len(marks(folder)) >= 2, "the other")
+
+
+def begin_and_wait(path: str) -> str:
+    """Say that it has begun, then wait for a file."""
+    Path(path + "-begun").touch()
+    wait_for_file(path)
+    return path
 
 
 def wait_for_a_child(folder: str = "") -> None:
@@ -176,6 +198,31 @@ def test_items_that_are_nearly_too_late_are_never_mixed_up(process: "Options") -
             assert isinstance(result.error, TaskTimeout), result
             assert time_ > 0.01
     assert verb(time.sleep, [0.0] * 100) == [None] * 100
+
+
+def test_a_limit_is_seen_while_another_thread_waits_for_long(
+    tmp_path: Path, concurrent: "Options"
+) -> None:
+    """The thread that leads had nothing to look at a clock for when it began to wait."""
+    go = tmp_path / "go"
+    done: list[object] = []
+    # Both workers are there, or it is woken by one that starts.
+    pmap.using(**concurrent)(partial(meet, str(tmp_path)), ["a", "b"], chunksize=1)
+    other = threading.Thread(
+        target=lambda: done.extend(pmap.using(**concurrent)(begin_and_wait, [str(go)]))
+    )
+    other.start()
+    try:
+        wait_for_file(tmp_path / "go-begun")
+        one = papply.using(**concurrent).using(timeout=LIMIT)  # on the same pool
+        with pytest.raises(TaskTimeout):
+            one(begin_and_wait, str(tmp_path / "never"))
+        assert not done
+    finally:
+        (tmp_path / "never").touch()  # a thread cannot be ended
+        go.touch()
+        other.join()
+    assert done == [str(go)], "what it waited for has nothing to do with that"
 
 
 # --- retries -------------------------------------------------------------------------------------

@@ -156,6 +156,10 @@ class Job:
         tried = self.retried.get(item, 0)
         return self.over is None and item < self.end and tried < len(self.retries)
 
+    def delayed(self) -> list[float]:
+        """Return when the delays are over of the items that are still wanted."""
+        return [due for item, due in self.later.items() if item < self.end]
+
     def release(self, told: float) -> None:
         """Let the items wait for a worker whose delay is over."""
         for item in [item for item, due in self.later.items() if due <= told]:
@@ -823,7 +827,8 @@ class World:
             job.begun.discard(item)
             job.given.add(item)
             job.later[item] = self.now + job.retries[tried]
-            job.release(self.now)
+            for other in self.open_jobs():
+                other.release(self.now)
 
     def _start(self, number: int) -> None:
         assert number not in self.workers
@@ -946,15 +951,15 @@ class World:
         if self.scheduler.timed:
             self.check_alarm()
         else:
-            assert not any(job.timeout or job.later for job in jobs), "no alarm is looked for"
+            assert not any(job.timeout or job.delayed() for job in jobs), "no alarm is looked for"
         assert self.scheduler.workers == len(workers)
         assert self.scheduler.busy == bool(jobs or (self.closed and workers))
-        if not any(map(self.busy, workers)) and not any(job.later for job in jobs):
+        if not any(map(self.busy, workers)) and not any(job.delayed() for job in jobs):
             self.check_quiet()
 
     def check_alarm(self) -> None:
         """Check that the scheduler wants to be told of the time when it has to know."""
-        latest = min([due for job in self.open_jobs() for due in job.later.values()], default=inf)
+        latest = min([due for job in self.open_jobs() for due in job.delayed()], default=inf)
         for worker in self.workers.values():
             if worker.gently and worker.asked is not None:
                 # When its time is over it is killed, and nothing more is waited for.
