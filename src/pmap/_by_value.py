@@ -1,4 +1,4 @@
-"""Pickling by value: cloudpickle, and context variables, which it does not know.
+"""Pickling by value: cloudpickle, context variables, which it does not know, and files of code.
 
 Imported when something first has to travel by value: cloudpickle takes longer to import than pmap.
 """
@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextvars import Context, ContextVar
 from pickle import PickleBuffer
+from types import CodeType
 from typing import cast
 
 import cloudpickle
@@ -34,7 +35,23 @@ class _Pickler(cloudpickle.Pickler):
     def reducer_override(self, obj: object) -> object:
         if isinstance(obj, ContextVar):
             return _reduce_variable(cast("ContextVar[object]", obj))
+        if isinstance(obj, CodeType):
+            return _with_its_file(obj, self.dispatch_table[CodeType](obj))
         return super().reducer_override(obj)
+
+
+def _with_its_file(code: CodeType, reduced: tuple[object, ...]) -> tuple[object, ...]:
+    """Return what cloudpickle makes of `code`, and the file it comes from.
+
+    From 3.1.3 on cloudpickle writes ``<dynamic-code>`` in its place. A traceback from a worker
+    would then show no line of the function, and not say where to look.
+    """
+    make, arguments = reduced
+    assert isinstance(arguments, tuple)
+    values = list(cast("tuple[object, ...]", arguments))
+    # In every version of Python the file is the first text among what a code object is made of.
+    values[[isinstance(value, str) for value in values].index(True)] = code.co_filename
+    return make, tuple(values)
 
 
 def _reduce_variable(variable: ContextVar[object]) -> tuple[object, ...]:

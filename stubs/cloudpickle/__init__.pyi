@@ -1,5 +1,6 @@
 # What pmap calls of cloudpickle, which ships no types. Held by stubtest.
 
+from collections import ChainMap
 from collections.abc import Callable
 from pickle import PickleBuffer
 from pickle import loads as loads
@@ -9,6 +10,7 @@ from typing import IO
 # Its base, pickle.Pickler, is left out: pmap uses none of it, and typeshed gives reducer_override
 # a result so narrow that a subclass could not hand on what cloudpickle's own returns.
 class Pickler:
+    dispatch_table: ChainMap[type, Callable[[object], tuple[object, ...]]]
     def __init__(
         self,
         file: IO[bytes],

@@ -236,6 +236,21 @@ def test_a_lambda_travels_by_value() -> None:
     assert function() == 3
 
 
+def test_a_function_by_value_keeps_its_file_and_all_else() -> None:
+    """Or a traceback from a worker would not show its lines."""
+
+    def outer(x: int, /, *, by: int = 2) -> Callable[[], int]:
+        return lambda: x * by
+
+    sent = cast("types.FunctionType", outer).__code__
+    arrived = cast("types.FunctionType", loads(dumps(outer))).__code__
+    assert arrived == sent, "code objects are equal by all but their files"
+    assert arrived.co_filename == sent.co_filename == __file__
+    inner = [c for c in arrived.co_consts if isinstance(c, types.CodeType)]
+    assert [c.co_filename for c in inner] == [__file__]
+    assert list(arrived.co_positions()) == list(sent.co_positions())
+
+
 def test_a_closure_travels_with_what_it_holds() -> None:
     held = [1, 2]
     function = cast("Callable[[], int]", loads(dumps(lambda: sum(held))))
