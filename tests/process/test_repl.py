@@ -62,24 +62,30 @@ class Repl:
         """
         for _ in range(10):
             self.send("\x03")
-            try:
-                return self.read(limit=2.0)
-            except AssertionError:
-                continue
+            shown = self._shown(PROMPT, limit=2.0)
+            if shown is not None:
+                return shown
         raise AssertionError("Ctrl-C shows nothing")
 
     def read_to(self, text: str, limit: float = PATIENCE) -> str:
         """Return what is shown up to `text`, where prompts may be part of it."""
+        shown = self._shown(text, limit)
+        if shown is None:
+            raise AssertionError(f"no {text!r} after {limit} s, only: {self._stacks()}")
+        return shown
+
+    def _shown(self, text: str, limit: float) -> str | None:
+        """Return what is shown up to `text`, or None if it does not come in time."""
         deadline = time.monotonic() + limit
         while text not in self._text:
             left = deadline - time.monotonic()
             if left <= 0 or not self._more(left):
-                raise AssertionError(f"no {text!r} after {limit} s, only: {self._stacks()}")
+                return None
         shown, _, self._text = self._text.partition(text)
         return shown
 
     def _stacks(self) -> str:
-        """Return what was shown, and where every thread is: faulthandler is on."""
+        """Return what was shown, and where every thread is: faulthandler is on. It ends it all."""
         self.process.send_signal(signal.SIGABRT)
         while self._more(2.0):
             pass
