@@ -3,15 +3,16 @@
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from functools import partial
-from typing import Any, Generic, Self, TypeVar, overload
-
-from typing_extensions import TypeIs
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from ._bell import Bell
 from ._eventloop import until
 from ._outcome import Failure
 from ._pending import Pending
 from ._result import AsyncResult
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 __all__ = ["Completed", "as_completed", "failed", "gather", "raise_failures", "split"]
 
@@ -169,7 +170,7 @@ def as_completed(results: Iterable[AsyncResult[R]], /) -> Completed[R]:
     return Completed(results)
 
 
-def failed(result: object, /) -> TypeIs[Failure]:
+def failed(result: object, /) -> "TypeIs[Failure]":
     """Return whether `result` is a `Failure`, as the ``.collecting`` forms leave them.
 
     >>> from pmap import failed, pmap

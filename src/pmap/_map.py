@@ -7,9 +7,7 @@ No ``from __future__ import annotations`` here: ``help`` would show quoted strin
 """
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import TypeVar, overload
-
-from typing_extensions import Unpack
+from typing import TypeVar, Unpack, overload
 
 from ._call import Call, Streamed, each, each_async, each_streamed
 from ._door import run, start, stream

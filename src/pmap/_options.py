@@ -1,21 +1,33 @@
 """The options: their names, types, defaults and checks, each in one place.
 
-To add an option, add a field with its check to `WorkerOptions` (who runs) or `CallOptions` (how
-this call runs), and a line to `Options`, which types ``**options``; a test holds that they agree.
+To add an option, add a field to `WorkerOptions` (who runs) or `CallOptions` (how this call runs),
+its check below them, and a line to `Options`, which types ``**options``; a test holds that they
+agree. No dataclasses: their module takes as long to import as half of pmap.
 """
 
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
 from operator import index
-from typing import Any, Final, SupportsFloat, SupportsIndex, TypeAlias, get_args
-
-# typing's own TypedDict knows closed= only from Python 3.15 on.
-from typing_extensions import TypedDict
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    NamedTuple,
+    SupportsFloat,
+    SupportsIndex,
+    TypeAlias,
+    get_args,
+)
 
 from ._errors import OptionError, TaskTimeout, WorkerLost
 from ._types import Backend, GivenPool, StartMethod, is_iterable
+
+if TYPE_CHECKING:
+    # typing's own TypedDict knows closed= only from Python 3.15 on.
+    from typing_extensions import TypedDict
+else:
+    from typing import TypedDict
 
 __all__ = ["CallOptions", "Options", "Settings", "WorkerOptions", "cpu_count", "merge"]
 
@@ -135,33 +147,19 @@ def _pool(name: str, value: object) -> object:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerOptions:
+class WorkerOptions(NamedTuple):
     """Who runs: calls with equal worker options share one pool."""
 
-    processes: int | None = field(
-        default=None, metadata={"check": _count("one per CPU that this process may use")}
-    )
-    backend: Backend = field(default="processes", metadata={"check": _one_of(BACKENDS)})
-    start_method: StartMethod | None = field(
-        default=None,
-        metadata={"check": _one_of(START_METHODS, "the fastest that is safe with threads")},
-    )
-    initializer: Callable[..., object] | None = field(
-        default=None, metadata={"check": _initializer}
-    )
-    initargs: tuple[object, ...] = field(default=(), metadata={"check": _initargs})
-    max_tasks_per_child: int | None = field(
-        default=None, metadata={"check": _count("a worker is never replaced for its age")}
-    )
-    max_memory_per_child: int | None = field(
-        default=None, metadata={"check": _count("a worker is never replaced for its size")}
-    )
-    kill_over_memory: bool = field(default=False, metadata={"check": _yes_or_no})
-    isolate: bool = field(default=False, metadata={"check": _yes_or_no})
-    threads_per_worker: int | None = field(
-        default=None, metadata={"check": _count("the CPUs are shared among the workers")}
-    )
+    processes: int | None = None
+    backend: Backend = "processes"
+    start_method: StartMethod | None = None
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[object, ...] = ()
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
+    kill_over_memory: bool = False
+    isolate: bool = False
+    threads_per_worker: int | None = None
 
     @property
     def most_tasks(self) -> int | None:
@@ -169,34 +167,50 @@ class WorkerOptions:
         return 1 if self.isolate else self.max_tasks_per_child
 
 
-@dataclass(frozen=True, slots=True)
-class CallOptions:
+class CallOptions(NamedTuple):
     """How this call runs."""
 
-    chunksize: int | None = field(
-        default=None, metadata={"check": _count("as many items as fit the time they take")}
-    )
-    buffersize: int | None = field(
-        default=None, metadata={"check": _count("a few chunks for each worker")}
-    )
-    kill_on_cancel: bool = field(default=True, metadata={"check": _yes_or_no})
-    timeout: float | None = field(default=None, metadata={"check": _timeout})
-    retries: int | Iterable[float] = field(default=0, metadata={"check": _retries})
-    retry_on: type[Exception] | tuple[type[Exception], ...] | None = field(
-        default=None, metadata={"check": _retry_on}
-    )
+    chunksize: int | None = None
+    buffersize: int | None = None
+    kill_on_cancel: bool = True
+    timeout: float | None = None
+    retries: int | Iterable[float] = 0
+    retry_on: type[Exception] | tuple[type[Exception], ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """All that a verb was told: on a given pool, or else by which workers; and how."""
 
-    pool: GivenPool | None = field(default=None, metadata={"check": _pool})
+    pool: GivenPool | None = None
     worker: WorkerOptions = WorkerOptions()
     call: CallOptions = CallOptions()
 
 
-class Options(TypedDict, total=False, closed=True):
+_POOL: Final[dict[str, Check]] = {"pool": _pool}
+_WORKER: Final[dict[str, Check]] = {
+    "processes": _count("one per CPU that this process may use"),
+    "backend": _one_of(BACKENDS),
+    "start_method": _one_of(START_METHODS, "the fastest that is safe with threads"),
+    "initializer": _initializer,
+    "initargs": _initargs,
+    "max_tasks_per_child": _count("a worker is never replaced for its age"),
+    "max_memory_per_child": _count("a worker is never replaced for its size"),
+    "kill_over_memory": _yes_or_no,
+    "isolate": _yes_or_no,
+    "threads_per_worker": _count("the CPUs are shared among the workers"),
+}
+_CALL: Final[dict[str, Check]] = {
+    "chunksize": _count("as many items as fit the time they take"),
+    "buffersize": _count("a few chunks for each worker"),
+    "kill_on_cancel": _yes_or_no,
+    "timeout": _timeout,
+    "retries": _retries,
+    "retry_on": _retry_on,
+}
+_ALL: Final = _POOL | _WORKER | _CALL
+
+
+class _Options(TypedDict, total=False):
     """The options that a mapping verb takes in the call, and every verb in ``using``.
 
     Attributes:
@@ -255,14 +269,16 @@ class Options(TypedDict, total=False, closed=True):
     retry_on: type[Exception] | tuple[type[Exception], ...] | None
 
 
-def _checks(fields_of: tuple[Field[Any], ...]) -> dict[str, Check]:
-    return {f.name: f.metadata["check"] for f in fields_of if "check" in f.metadata}
+if TYPE_CHECKING:
 
+    class Options(_Options, total=False, closed=True):
+        """The options that a mapping verb takes in the call, and every verb in ``using``."""
 
-_POOL: Final = _checks(fields(Settings))
-_WORKER: Final = _checks(fields(WorkerOptions))
-_CALL: Final = _checks(fields(CallOptions))
-_ALL: Final = _POOL | _WORKER | _CALL
+else:
+    # What checkers read of it has no meaning at run time, and the import of typing_extensions
+    # would take a tenth of that of pmap.
+    Options = _Options
+    Options.__name__ = Options.__qualname__ = "Options"
 
 
 def merge(settings: Settings, options: Mapping[str, object]) -> Settings:
@@ -275,12 +291,12 @@ def merge(settings: Settings, options: Mapping[str, object]) -> Settings:
     for name in options:
         if name not in _ALL:
             raise OptionError(name, options[name], _no_such(name))
-    # Any: dataclasses.replace takes what the field takes, which each check has just made sure of.
+    # Any: _replace takes what the field takes, which each check has just made sure of.
     kept: dict[str, Any] = {name: _ALL[name](name, value) for name, value in options.items()}
     merged = Settings(
         pool=kept.get("pool", settings.pool),
-        worker=replace(settings.worker, **{n: v for n, v in kept.items() if n in _WORKER}),
-        call=replace(settings.call, **{n: v for n, v in kept.items() if n in _CALL}),
+        worker=settings.worker._replace(**{n: v for n, v in kept.items() if n in _WORKER}),
+        call=settings.call._replace(**{n: v for n, v in kept.items() if n in _CALL}),
     )
     if merged.pool is not None:
         for name, value in changed(merged).items():

@@ -1,8 +1,7 @@
 """What came of one item, at the caller: the exception to raise, or a failure as a value."""
 
 import os
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ._errors import ControlFlowError, TaskTimeout, TransportError
 from ._record import (
@@ -17,6 +16,7 @@ from ._record import (
     is_control_flow,
     safe,
 )
+from ._types import Frozen
 from ._wire import loads
 
 __all__ = [
@@ -34,17 +34,18 @@ __all__ = [
 E = TypeVar("E", bound=BaseException)
 
 
-@dataclass(slots=True)
 class Item:
     """Which item is meant, for a message: the function's name, the index, a repr of the input."""
 
-    function: str
-    index: int
-    input: str
+    __slots__ = ("function", "index", "input")
+
+    def __init__(self, function: str, index: int, input: str) -> None:
+        self.function: str = function
+        self.index: int = index
+        self.input: str = input
 
 
-@dataclass(frozen=True, repr=False)
-class Failure:
+class Failure(Frozen):
     """What stands where an item's result would be, when failures are collected.
 
     Attributes:
@@ -56,12 +57,39 @@ class Failure:
         attempts: how often it was tried.
     """
 
+    __slots__ = ("attempts", "error", "function", "index", "input", "traceback")
+    __match_args__: ClassVar[tuple[str, ...]] = (
+        "error",
+        "index",
+        "function",
+        "input",
+        "traceback",
+        "attempts",
+    )
+
     error: Exception
     index: int
     function: str
     input: str
     traceback: str
-    attempts: int = 1
+    attempts: int
+
+    def __init__(
+        self,
+        error: Exception,
+        index: int,
+        function: str,
+        input: str,
+        traceback: str,
+        attempts: int = 1,
+    ) -> None:
+        """Make the value that stands for an item's failure."""
+        values = (error, index, function, input, traceback, attempts)
+        for name, value in zip(self.__match_args__, values, strict=True):
+            object.__setattr__(self, name, value)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), self._fields()
 
     def __repr__(self) -> str:
         text = " ".join(safe(str, self.error).split())

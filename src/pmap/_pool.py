@@ -4,7 +4,6 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeVar, TypeVarTuple, overload
 
@@ -476,13 +475,13 @@ def _driver_for(settings: Settings) -> tuple[Driver, bool]:
     # pool nobody would lead; and when the interpreter ends, nothing can be started any more.
     options = settings.worker
     if inside_item() or exiting():
-        return _make(replace(options, backend="serial", initializer=None)), True
+        return _make(options._replace(backend="serial", initializer=None)), True
     try:
         driver = _shared.get(options) or _shared.setdefault(options, _make(options, IDLE_TIMEOUT))
     except TypeError:  # initargs that cannot be a key: a pool for this call
         return _make(options), True
     if driver.holder_is_here():
-        return _make(replace(options, backend="serial", initializer=None)), True
+        return _make(options._replace(backend="serial", initializer=None)), True
     if len(_shared) > MOST_SHARED:
         _drop_one(driver)
     return driver, False

@@ -4,9 +4,7 @@ No ``from __future__ import annotations`` here: ``help`` would show quoted strin
 """
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import TypeVar, TypeVarTuple
-
-from typing_extensions import Unpack
+from typing import TypeVar, TypeVarTuple, Unpack
 
 from ._call import Call, star, star_async, star_streamed
 from ._door import run, start, stream

@@ -1,9 +1,18 @@
 """The few types that several floors share."""
 
 from collections.abc import AsyncIterable, Iterable
-from typing import ClassVar, Literal, Protocol, TypeAlias, TypeGuard, runtime_checkable
+from typing import (
+    ClassVar,
+    Literal,
+    Never,
+    Protocol,
+    TypeAlias,
+    TypeGuard,
+    dataclass_transform,
+    runtime_checkable,
+)
 
-__all__ = ["Backend", "GivenPool", "StartMethod", "is_async_iterable", "is_iterable"]
+__all__ = ["Backend", "Frozen", "GivenPool", "StartMethod", "is_async_iterable", "is_iterable"]
 
 Backend: TypeAlias = Literal["processes", "threads", "serial"]
 StartMethod: TypeAlias = Literal["spawn", "forkserver", "fork"]
@@ -18,6 +27,35 @@ class GivenPool(Protocol):
     """
 
     __pmap_pool__: ClassVar[bool]
+
+
+@dataclass_transform(frozen_default=True)
+class Frozen:
+    """A value: equal to another of its class if all its fields are, and never changed.
+
+    As a frozen dataclass is; but that module takes as long to import as half of pmap.
+    """
+
+    __slots__ = ()
+
+    __match_args__: ClassVar[tuple[str, ...]]
+
+    def _fields(self) -> tuple[object, ...]:
+        return tuple([getattr(self, name) for name in self.__match_args__])
+
+    def __setattr__(self, name: str, value: object) -> Never:
+        raise AttributeError(f"cannot set {name!r}: a {type(self).__name__} does not change")
+
+    def __delattr__(self, name: str) -> Never:
+        raise AttributeError(f"cannot delete {name!r}: a {type(self).__name__} does not change")
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return self._fields() == other._fields()
+
+    def __hash__(self) -> int:
+        return hash(self._fields())
 
 
 def is_iterable(value: object) -> TypeGuard[Iterable[object]]:

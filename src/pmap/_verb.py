@@ -6,25 +6,38 @@ A verb is an object that reads like a function: here stands what ``help``, ``ins
 No ``from __future__ import annotations`` here: ``help`` would show quoted strings.
 """
 
-import inspect
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
-from typing import ClassVar, Generic, Never, Self
-
-# TypeVar with default= is in typing from Python 3.13 on.
-from typing_extensions import TypeVar, Unpack, get_type_hints
+from types import FunctionType
+from typing import (
+    TYPE_CHECKING,
+    ClassVar,
+    Generic,
+    Never,
+    Self,
+    TypeVar,
+    Unpack,
+    get_type_hints,
+)
 
 from ._call import Call, Streamed, name_of, short_repr
 from ._options import Options, Settings, changed, delays, errors, in_force, merge
+from ._types import Frozen
 
 __all__ = ["Fail_co", "Verb", "read_like_functions"]
 
 # How many coroutines run at once in a worker: they wait most of the time, and more than a few dozen
 # of them are more than most of what they wait for takes at a time.
 AT_ONCE = 64
-# What stands where an item failed: nothing, unless failures are collected.
-Fail_co = TypeVar("Fail_co", covariant=True, default=Never)
+if TYPE_CHECKING:
+    import inspect
+
+    import typing_extensions
+
+    # What stands where an item failed: nothing, unless failures are collected.
+    Fail_co = typing_extensions.TypeVar("Fail_co", covariant=True, default=Never)
+else:  # typing's takes a default from Python 3.13 on, and at run time nobody asks for it
+    Fail_co = TypeVar("Fail_co", covariant=True)
 
 
 def _chunksize(call: Call, settings: Settings) -> int | None:
@@ -39,23 +52,36 @@ class _Signature:
     No property: ``inspect.signature`` of the class would find the property itself.
     """
 
-    def __get__(self, verb: "Verb[object] | None", owner: type) -> inspect.Signature:
+    def __get__(self, verb: "Verb[object] | None", owner: type) -> "inspect.Signature":
+        import inspect
+
         if verb is None:
             raise AttributeError("__signature__")
         _, *parameters = inspect.signature(type(verb).__call__).parameters.values()
         return _readable(parameters, in_force(verb._settings) if verb._takes_options else {})
 
 
-# No slots: on 3.11 a generic frozen dataclass with slots cannot be called as Map[X](...).
-@dataclass(frozen=True, repr=False)
-class Verb(Generic[Fail_co]):
-    _settings: Settings = field(default_factory=Settings)
+class Verb(Frozen, Generic[Fail_co]):
+    __match_args__: ClassVar[tuple[str, ...]] = ("_settings", "_collect")
+
+    _settings: Settings = Settings()
     _collect: bool = False
 
     _name: ClassVar[str]
     _takes_options: ClassVar[bool] = True
 
     __signature__: ClassVar[_Signature] = _Signature()
+
+    def __init__(self, _settings: Settings = _settings, _collect: bool = False) -> None:
+        # Name and docstring into the instance: a class body cannot define __qualname__ for its
+        # instances. The docstring is not the class's, or pydoc would take it for inherited.
+        vars(self).update(
+            _settings=_settings,
+            _collect=_collect,
+            __name__=self._name,
+            __qualname__=self._name,
+            __doc__=type(self).__call__.__doc__,
+        )
 
     def using(self, **options: Unpack[Options]) -> Self:
         """Return this verb with the options set, for all its calls; the verb itself is unchanged.
@@ -72,7 +98,7 @@ class Verb(Generic[Fail_co]):
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
         """
-        return replace(self, _settings=merge(self._settings, options))
+        return type(self)(merge(self._settings, options), self._collect)
 
     def _with(self, options: Options) -> Settings:
         return merge(self._settings, options) if options else self._settings
@@ -100,13 +126,6 @@ class Verb(Generic[Fail_co]):
         return self._as_set(asked, settings), settings
 
     # -- what makes the object read like a function --------------------------------------------
-
-    def __post_init__(self) -> None:
-        # Into the instance: a class body cannot define __qualname__ for its instances. The
-        # docstring is not the class's, or pydoc would take it for inherited and hide it.
-        vars(self).update(
-            __name__=self._name, __qualname__=self._name, __doc__=type(self).__call__.__doc__
-        )
 
     def __get__(self, instance: object, owner: type | None = None) -> Self:
         # With this, inspect.isroutine holds, so help() and doctest take a verb for a function,
@@ -137,12 +156,14 @@ class Verb(Generic[Fail_co]):
 
 
 def _readable(
-    parameters: Iterable[inspect.Parameter], options: dict[str, object]
-) -> inspect.Signature:
+    parameters: "Iterable[inspect.Parameter]", options: dict[str, object]
+) -> "inspect.Signature":
     """Return the signature as a reader wants it: each option in place of ``**options``.
 
     The types of the others are left out: with their type variables they are hard to read.
     """
+    import inspect  # only now: it takes as long to import as a third of pmap
+
     types = get_type_hints(Options)
     own = [
         parameter.replace(annotation=parameter.empty)
@@ -165,15 +186,33 @@ class _AsTheVerbHasIt:
         return "..."
 
 
+class _SpelledOut:
+    """What ``inspect`` finds behind a method, with its options spelled out; made when asked for."""
+
+    def __init__(self, method: FunctionType, takes_options: bool) -> None:
+        # The same function again: whoever looks behind this for its source finds that.
+        self.__wrapped__: FunctionType = FunctionType(
+            method.__code__, method.__globals__, method.__name__, method.__defaults__
+        )
+        self.__wrapped__.__kwdefaults__ = method.__kwdefaults__
+        self._takes_options = takes_options
+
+    @property
+    def __signature__(self) -> "inspect.Signature":
+        import inspect
+
+        options: dict[str, object] = dict.fromkeys(in_force(Settings()), _AsTheVerbHasIt())
+        return _readable(
+            inspect.signature(self.__wrapped__).parameters.values(),
+            options if self._takes_options else {},
+        )
+
+
 def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
     """Give the methods of `kinds` a signature that spells out the options."""
-    spelled_out: dict[str, object] = dict.fromkeys(in_force(Settings()), _AsTheVerbHasIt())
     for kind in kinds:
         for name in ("async_", "iter", "iter_unordered"):
             method = vars(kind).get(name)
             if method is not None:
                 method.__module__ = __package__
-                method.__signature__ = _readable(
-                    inspect.signature(method).parameters.values(),
-                    spelled_out if kind._takes_options else {},
-                )
+                method.__wrapped__ = _SpelledOut(method, kind._takes_options)

@@ -19,9 +19,9 @@ import pmap
 
 # What the door needs of the standard library, and with it whatever these import themselves.
 OF_THE_DOOR: Final = (
-    "__future__, collections.abc, contextvars, dataclasses, enum, functools, inspect, itertools, "
+    "__future__, collections.abc, contextvars, enum, functools, itertools, "
     "marshal, math, mmap, operator, os, reprlib, signal, struct, sys, threading, types, typing, "
-    "typing_extensions, _collections, _contextvars, _pickle, _signal, _socket, _thread"
+    "_collections, _contextvars, _pickle, _signal, _socket, _thread"
 )
 # What a worker needs: C modules, what `_pickle` imports when it is loaded, and `types`, of which a
 # worker's command line makes the package without running its __init__.
@@ -35,8 +35,10 @@ HEAVY: Final = {
     "cloudpickle",
     "concurrent",
     "concurrent.futures",
+    "dataclasses",
     "difflib",
     "email",
+    "inspect",
     "json",
     "logging",
     "multiprocessing",
@@ -52,6 +54,7 @@ HEAVY: Final = {
     "tempfile",
     "tqdm",
     "traceback",
+    "typing_extensions",
     "urllib",
 }
 AFTER_THE_FIRST_CALL: Final = {
@@ -63,14 +66,11 @@ AFTER_THE_FIRST_CALL: Final = {
     "pmap.backends",
 }
 NOT_IN_A_WORKER: Final = HEAVY | {
-    "dataclasses",
     "enum",
-    "inspect",
     "re",
     "signal",
     "threading",
     "typing",
-    "typing_extensions",
     "weakref",
 }
 OURS_IN_A_WORKER: Final = {

@@ -3,7 +3,6 @@
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import FrozenInstanceError, fields
 from pathlib import Path
 from typing import ClassVar, get_args, get_type_hints
 
@@ -49,13 +48,13 @@ def nothing() -> None: ...
 # -- defined once ------------------------------------------------------------------------------
 
 
-def test_the_typed_dict_and_the_dataclasses_name_the_same_options() -> None:
-    own = [f.name for f in fields(Settings) if f.name not in ("worker", "call")]
-    named = own + [f.name for kind in (WorkerOptions, CallOptions) for f in fields(kind)]
+def test_the_typed_dict_and_the_tuples_name_the_same_options() -> None:
+    own = [name for name in Settings._fields if name not in ("worker", "call")]
+    named = [*own, *WorkerOptions._fields, *CallOptions._fields]
     assert list(Options.__annotations__) == named == list(in_force(Settings()))
 
 
-def test_the_typed_dict_and_the_dataclasses_give_them_the_same_types() -> None:
+def test_the_typed_dict_and_the_tuples_give_them_the_same_types() -> None:
     kept = {
         **get_type_hints(Settings),
         **get_type_hints(WorkerOptions),
@@ -101,7 +100,7 @@ def test_equal_worker_options_are_one_key() -> None:
 
 
 def test_settings_are_immutable() -> None:
-    with pytest.raises(FrozenInstanceError):
+    with pytest.raises(AttributeError):
         Settings().worker = WorkerOptions()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
