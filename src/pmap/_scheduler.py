@@ -29,7 +29,6 @@ runs for longer than it may, it is killed; or a delay before another try is over
 import heapq
 from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple, TypeAlias
 
@@ -346,39 +345,66 @@ _MOST_METERS = 64
 _Range: TypeAlias = tuple[int, int, int]  # items start to stop - 1, and how often it was tried
 
 
-@dataclass(slots=True, eq=False)
+# No dataclasses: their module takes as long to import as all that a first call needs of pmap.
+
+
 class _Chunk:
-    job: "_Job"
-    start: int
-    stop: int
-    tries: int  # workers that died with it before it began
-    next: int  # the first item that is not finished
+    __slots__ = ("job", "next", "start", "stop", "tries")
+
+    def __init__(self, job: "_Job", start: int, stop: int, tries: int) -> None:
+        self.job = job
+        self.start = start
+        self.stop = stop
+        self.tries = tries  # workers that died with it before it began
+        self.next = start  # the first item that is not finished
 
 
-@dataclass(slots=True, eq=False)
 class _Job:
     # There may be millions that wait: what one needs only later is made then.
-    id: int
-    end: int  # items from here on are not wanted: the size, or the first failure
-    chunksize: int | None
-    collect: bool
-    stop: bool
-    open: bool  # more items may come
-    timeout: float | None
-    retries: tuple[float, ...]
-    retry_lost: bool
-    retry_overdue: bool
-    like: Hashable
-    cost: CostMeter
-    cursor: int = 0  # the first item that was never dispatched
-    queued: int = 0  # how often it stands in the queue
-    again: list[_Range] | None = None  # a heap
-    out: set[_Chunk] | None = None  # what workers hold
-    failed: int | None = None
-    cancelled: bool = False
-    over: bool = False
-    tried: dict[int, int] | None = None  # items by how often they failed
-    later: set[int] | None = None  # those of them that wait for their next try
+    __slots__ = (
+        "again",
+        "cancelled",
+        "chunksize",
+        "collect",
+        "cost",
+        "cursor",
+        "end",
+        "failed",
+        "id",
+        "later",
+        "open",
+        "out",
+        "over",
+        "queued",
+        "retries",
+        "retry_lost",
+        "retry_overdue",
+        "stop",
+        "timeout",
+        "tried",
+    )
+
+    def __init__(self, event: JobSubmitted, cost: CostMeter) -> None:
+        self.id = event.job
+        self.end = event.size  # items from here on are not wanted: the size, or the first failure
+        self.chunksize = event.chunksize
+        self.collect = event.collect
+        self.stop = event.stop
+        self.open = event.open  # more items may come
+        self.timeout = event.timeout
+        self.retries = event.retries
+        self.retry_lost = event.retry_lost
+        self.retry_overdue = event.retry_overdue
+        self.cost = cost
+        self.cursor = 0  # the first item that was never dispatched
+        self.queued = 0  # how often it stands in the queue
+        self.again: list[_Range] | None = None  # a heap
+        self.out: set[_Chunk] | None = None  # what workers hold
+        self.failed: int | None = None
+        self.cancelled = False
+        self.over = False
+        self.tried: dict[int, int] | None = None  # items by how often they failed
+        self.later: set[int] | None = None  # those of them that wait for their next try
 
     def take(self, workers: int) -> _Range | None:
         """Remove and return the next range to dispatch; the lowest items first."""
@@ -437,20 +463,35 @@ class _Job:
             self.out.discard(chunk)
 
 
-@dataclass(slots=True, eq=False)
 class _Worker:
-    id: int
-    ready: bool = False
-    leaving: bool = False  # stopped or killed: takes nothing more
-    killed: bool = False
-    chunks: deque[_Chunk] = field(default_factory=deque[_Chunk])
-    since: float = 0.0  # when its first chunk began; inf: others are not taken back from it
-    taken: int = 0  # chunks ever sent to it
-    worn: bool = False
-    yields: bool = False  # what waits there can be taken back
-    asked: bool = False  # it is taken back in a moment
-    look_at: float | None = None  # when to see for how long its item runs, or to end it for good
-    overdue: bool = False  # it is killed because its item runs for too long
+    __slots__ = (
+        "asked",
+        "chunks",
+        "id",
+        "killed",
+        "leaving",
+        "look_at",
+        "overdue",
+        "ready",
+        "since",
+        "taken",
+        "worn",
+        "yields",
+    )
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.ready = False
+        self.leaving = False  # stopped or killed: takes nothing more
+        self.killed = False
+        self.chunks: deque[_Chunk] = deque()
+        self.since = 0.0  # when its first chunk began; inf: others are not taken back from it
+        self.taken = 0  # chunks ever sent to it
+        self.worn = False
+        self.yields = False  # what waits there can be taken back
+        self.asked = False  # it is taken back in a moment
+        self.look_at: float | None = None  # when to see how long its item runs, or to end it
+        self.overdue = False  # it is killed because its item runs for too long
 
 
 class Scheduler:
@@ -566,7 +607,7 @@ class Scheduler:
     # --- jobs ----------------------------------------------------------------------------------
 
     def _submit(self, event: JobSubmitted) -> None:
-        job = _Job(*event, self._meter(event.like))
+        job = _Job(event, self._meter(event.like))
         self._jobs[job.id] = job
         self._start_failures = 0
         self._retired = False
@@ -966,7 +1007,7 @@ class Scheduler:
             if job.waiting():
                 self._enqueue(job)
             self._prune()
-            chunk = _Chunk(job, *span, span[0])
+            chunk = _Chunk(job, *span)
             worker.chunks.append(chunk)
             if ahead:
                 self._ahead = True

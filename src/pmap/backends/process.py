@@ -14,7 +14,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -63,45 +62,52 @@ _TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
 _Polled: TypeAlias = list[tuple[selectors.SelectorKey, int]]
 
 
-@dataclass(slots=True, eq=False)
 class _Sent:
     """A chunk that a worker holds."""
 
-    serial: int
-    work: Work
-    start: int
-    size: int
-    received: int = 0
+    __slots__ = ("received", "serial", "size", "start", "work")
+
+    def __init__(self, serial: int, work: Work, start: int, size: int) -> None:
+        self.serial = serial
+        self.work = work
+        self.start = start
+        self.size = size
+        self.received = 0
 
 
-@dataclass(slots=True, eq=False)
 class _Link:
     """What is known of one worker."""
 
-    number: int
-    sock: socket.socket
-    handle: _launch.Handle
-    arena: Arena | None
-    reader: FrameReader = field(default_factory=FrameReader)
-    # What it did not take yet, and the segments that go along with the first byte of it.
-    outbox: deque[tuple[memoryview, list[Segment]]] = field(
-        default_factory=deque[tuple[memoryview, list[Segment]]]
-    )
-    lent: dict[int, Segment] = field(default_factory=dict[int, Segment])
-    chunks: deque[_Sent] = field(default_factory=deque[_Sent])
-    void: set[int] = field(default_factory=set[int])  # serials of chunks that were taken back
-    told: set[int] = field(default_factory=set[int])
-    world: World | None = None
-    blocked: bool = False  # it takes no more for now: the outbox waits
-    later: bytes = b""  # goes along with the next message
-    serial: int = 0
-    begun: int = 0  # the serial of the chunk that has begun, where a message says so
-    begun_at: float = 0.0  # when its last item did, as far as we know
-    ended: bool = False  # its socket is at its end
-    ready: bool = False
-    stopping: bool = False
-    broken: Exception | None = None
-    why: str = ""  # why it is of no use any more, though it lived
+    def __init__(
+        self,
+        number: int,
+        sock: socket.socket,
+        handle: _launch.Handle,
+        arena: Arena | None,
+        world: World | None,
+    ) -> None:
+        self.number = number
+        self.sock = sock
+        self.handle = handle
+        self.arena = arena
+        self.reader = FrameReader()
+        # What it did not take yet, and the segments that go along with the first byte of it.
+        self.outbox: deque[tuple[memoryview, list[Segment]]] = deque()
+        self.lent: dict[int, Segment] = {}
+        self.chunks: deque[_Sent] = deque()
+        self.void: set[int] = set()  # serials of chunks that were taken back
+        self.told: set[int] = set()
+        self.world = world
+        self.blocked = False  # it takes no more for now: the outbox waits
+        self.later = b""  # goes along with the next message
+        self.serial = 0
+        self.begun = 0  # the serial of the chunk that has begun, where a message says so
+        self.begun_at = 0.0  # when its last item did, as far as we know
+        self.ended = False  # its socket is at its end
+        self.ready = False
+        self.stopping = False
+        self.broken: Exception | None = None
+        self.why = ""  # why it is of no use any more, though it lived
 
 
 class ProcessBackend:
@@ -174,7 +180,7 @@ class ProcessBackend:
                 arena.close()
             raise
         ours.setblocking(False)
-        link = _Link(worker, ours, handle, arena, world=self._world)
+        link = _Link(worker, ours, handle, arena, self._world)
         self._links[worker] = link
         selector.register(ours, _READ, link)
         if handle.sentinel is not None:
