@@ -4,12 +4,16 @@ With no `chunksize` given the first chunks are single items; from then on a chun
 about `TARGET` seconds by the measured cost of its job's items, and never more than its share of
 what is left (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36, 1987,
 which gives each free worker a fixed fraction of the rest, so that chunks shrink towards the end).
+Nor does it carry more than about `MOST_BYTES`, by what items and their results took so far.
 """
 
 __all__ = ["CostMeter", "chunk_size", "worth_ahead"]
 
 TARGET = 0.02  # seconds; a message costs about 0.1 ms, so half a per cent of it
 LEAST = 0.0005  # seconds; shorter chunks at the end would cost more in messages than they balance
+# Bytes, there and back: a chunk of them takes a worker a few milliseconds to load and to send, so
+# a message costs little beside it; and as many are held, here and there, for each chunk under way.
+MOST_BYTES = 1 << 24
 _SHARES = 2  # a free worker takes 1 / (2 * workers) of the rest
 _TRUST = 4  # a chunk has at most so many times the items that were measured before
 # How many chunks for each worker a stream reads ahead: one that runs, one that waits for it, and as
@@ -21,19 +25,23 @@ _GROWTH = 0.5  # weight of the newest measurement: costs drift along an input
 
 
 class CostMeter:
-    """The running estimate of what one item of a job costs, in seconds."""
+    """The running estimate of what one item of a job costs, in seconds, and takes, in bytes."""
 
-    __slots__ = ("elapsed", "items", "seconds")
+    __slots__ = ("elapsed", "items", "seconds", "size")
 
     def __init__(self) -> None:
         self.items = 0
         self.elapsed = 0.0  # of all items together
         self.seconds: float | None = None
+        self.size = 0.0  # of an item and its result
 
-    def measured(self, items: int, elapsed: float) -> None:
-        """Take in that `items` items took `elapsed` seconds together."""
+    def measured(self, items: int, elapsed: float, size: int = 0) -> None:
+        """Take in that `items` items took `elapsed` seconds together, and `size` bytes."""
         if items <= 0:
             return
+        # Greater ones are believed at once: too many bytes do more harm than too many messages.
+        self.size += _GROWTH * (size / items - self.size)
+        self.size = max(self.size, size / items)
         self.items += items
         self.elapsed += elapsed
         each = elapsed / items
@@ -53,7 +61,12 @@ class CostMeter:
 
 
 def chunk_size(
-    remaining: int, workers: int, cost: float | None, fixed: int | None, measured: int | None = None
+    remaining: int,
+    workers: int,
+    cost: float | None,
+    fixed: int | None,
+    measured: int | None = None,
+    size: float = 0.0,
 ) -> int:
     """Return how many of `remaining` items the next chunk gets, at least 1.
 
@@ -63,6 +76,7 @@ def chunk_size(
         cost: seconds per item as measured so far; None before the first measurement.
         fixed: the `chunksize` that the caller asked for; None for an adaptive one.
         measured: how many items `cost` is known of; None for enough.
+        size: bytes that an item and its result take, as measured so far.
     """
     if fixed is not None:
         return min(fixed, remaining)
@@ -73,10 +87,17 @@ def chunk_size(
     least = remaining if cost * remaining <= LEAST else int(LEAST / cost)
     # The first items may be no like the others: what one trivial item says is not believed of all.
     trusted = remaining if measured is None else _TRUST * measured
-    return max(1, min(trusted, max(least, wanted)))
+    return max(1, min(trusted, max(least, wanted), _fitting(size, remaining)))
 
 
-def worth_ahead(workers: int, cost: float | None, fixed: int | None, measured: int) -> int:
+def _fitting(size: float, most: int) -> int:
+    """Return how many items of `size` bytes go in a chunk, of at most `most`."""
+    return most if size * most <= MOST_BYTES else int(MOST_BYTES / size)
+
+
+def worth_ahead(
+    workers: int, cost: float | None, fixed: int | None, measured: int, size: float = 0.0
+) -> int:
     """Return how many items a stream reads ahead of its consumer if it is told nothing.
 
     Args:
@@ -84,9 +105,11 @@ def worth_ahead(workers: int, cost: float | None, fixed: int | None, measured: i
         cost: seconds per item as measured so far; None before the first measurement.
         fixed: the `chunksize` that the caller asked for; None for an adaptive one.
         measured: how many items `cost` is known of.
+        size: bytes that an item and its result take, as measured so far.
     """
     least = _AHEAD * workers * (fixed or 1)
     if cost is None:
         return least
     chunk = _MOST_AHEAD if cost * _MOST_AHEAD <= TARGET else int(TARGET / cost)
-    return max(least, min(_AHEAD * workers * min(chunk, _TRUST * measured), _MOST_AHEAD))
+    chunk = min(chunk, _TRUST * measured, _fitting(size, _MOST_AHEAD))
+    return max(least, min(_AHEAD * workers * chunk, _MOST_AHEAD))

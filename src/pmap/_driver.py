@@ -409,10 +409,12 @@ class Driver:
 
     def _take(self, happening: Happening) -> None:
         if isinstance(happening, Finished):
-            worker, work, start, values, failures, last, elapsed, worn = happening
+            worker, work, start, values, failures, last, elapsed, worn, size = happening
             job = self._jobs.get(work.number)
             failed = tuple([start + offset for offset in failures]) if failures else ()
-            event = s.ItemsFinished(worker, len(values), failed, elapsed, last, worn=worn)
+            event = s.ItemsFinished(
+                worker, len(values), failed, elapsed, last, worn=worn, size=size
+            )
             if job is not None and failures and work.call.retries:
                 self._handle_failures(event, job, start, values, failures)
             else:

@@ -149,7 +149,8 @@ class ItemsFinished(NamedTuple):
 
     `failed` holds indices of the job's input. `last`: the worker is done with the chunk, also when
     it left items of it out. `elapsed`: seconds for the whole chunk, with `last`. `again`: those
-    among the failed that may be tried again. `worn`: the worker is to be replaced.
+    among the failed that may be tried again. `worn`: the worker is to be replaced. `size`: bytes
+    that the whole chunk took, there and back, with `last`.
     """
 
     worker: int
@@ -159,6 +160,7 @@ class ItemsFinished(NamedTuple):
     last: bool
     again: frozenset[int] = frozenset()
     worn: bool = False
+    size: int = 0
 
 
 class Tick(NamedTuple):
@@ -417,7 +419,8 @@ class _Job:
             return None
         start = self.cursor
         cost = self.cost
-        size = chunk_size(self.end - start, workers, cost.seconds, self.chunksize, cost.items)
+        rest = self.end - start
+        size = chunk_size(rest, workers, cost.seconds, self.chunksize, cost.items, cost.size)
         self.cursor = start + size
         return start, self.cursor, 0
 
@@ -567,7 +570,8 @@ class Scheduler:
         if job is None:
             return None, 1
         cost = job.cost
-        return cost.seconds, worth_ahead(self._limit, cost.seconds, job.chunksize, cost.items)
+        ahead = worth_ahead(self._limit, cost.seconds, job.chunksize, cost.items, cost.size)
+        return cost.seconds, ahead
 
     @property
     def workers(self) -> int:
@@ -749,7 +753,7 @@ class Scheduler:
             # among those that a failure ends.
             worker.chunks.popleft()
             job.have_back(chunk)
-            job.cost.measured(chunk.next - chunk.start, event.elapsed)
+            job.cost.measured(chunk.next - chunk.start, event.elapsed, event.size)
             worker.worn = worker.worn or event.worn
             worker.since = self._now
             self._watch(worker)

@@ -156,6 +156,7 @@ class Cargo:
         """Make an empty one; `make` returns a segment that holds buffers, if one can be had."""
         self._make = make
         self.segments: list[Segment] = []
+        self.size = 0  # bytes in them
 
     def add(self, value: object, functions_by_value: bool) -> Entry | None:
         """Return the entry of `value`, or None where it must travel without a segment."""
@@ -168,7 +169,9 @@ class Cargo:
         if segment is None:
             return None
         self.segments.append(segment)
-        return [head, sizes_of(buffers), segment.number]
+        sizes = sizes_of(buffers)
+        self.size += sum(sizes)
+        return [head, sizes, segment.number]
 
 
 def split(value: object, functions_by_value: bool = True) -> tuple[Head, list[Buffer]]:
@@ -299,6 +302,7 @@ class FrameReader:
         self._fds: deque[list[int]] = deque()
         # The numbers of segments that came, and of which nothing is mapped or to be mapped here.
         self.gone: list[int] = []
+        self.size = 0  # bytes of the last message and of what its segments carry
 
     def feed(self, data: bytes, fds: list[int] | None = None) -> Iterator[Message]:
         """Yield the messages that `data` completes; raises NotAMessage.
@@ -326,6 +330,7 @@ class FrameReader:
                     message = self._loaded(start + head, end)
             if message is None:
                 break
+            self.size = end - start
             start = end
             if self._fds:
                 self._unload(message)
@@ -345,6 +350,7 @@ class FrameReader:
         if entries:
             fds = self._fds.popleft()
             for place, entry in enumerate(entries):
+                self.size += sum(entry[1])
                 arrived = place < len(fds)  # else this process may have no more of them
                 entry[2] = Segment(fds[place], entry[2], self.gone) if arrived else None
 

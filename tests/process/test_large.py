@@ -4,6 +4,7 @@ import functools
 import gc
 import mmap
 import multiprocessing
+import operator
 import os
 import pickle
 import signal
@@ -17,10 +18,15 @@ from numpy.typing import NDArray
 from tests.helpers import PATIENCE, until
 
 from pmap import Failure, Pool, WorkerLost, _segment, pmap, pstarmap
+from pmap._chunking import MOST_BYTES
 from pmap._segment import LARGE, MOST
+from pmap.backends.process import ProcessBackend
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pmap._types import StartMethod
+    from pmap._work import Work
 
 Array = NDArray[Any]
 
@@ -172,6 +178,35 @@ def test_a_child_that_an_item_left_keeps_the_argument(tmp_path: Path) -> None:
         (tmp_path / "go").touch()
         until((tmp_path / "found").exists)
     assert (tmp_path / "found").read_text() == "{1.0}"
+
+
+LARGE_WAYS: Final[dict[str, "tuple[Callable[[Any], object], object]"]] = {
+    "bytes there": (len, bytes(1 << 20)),
+    "bytes back": (bytes, 1 << 20),
+    "text there": (len, "x" * (1 << 20)),
+    "text back": (functools.partial(operator.mul, "x"), 1 << 20),
+}
+
+
+@pytest.mark.parametrize("way", LARGE_WAYS)
+def test_chunks_of_large_items_have_few(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However quick they are, or one would hold hundreds of megabytes."""
+    sent: list[int] = []
+    send = ProcessBackend.send
+
+    def note(self: ProcessBackend, worker: int, work: "Work", start: int, stop: int) -> None:
+        sent.append(stop - start)
+        send(self, worker, work, start, stop)
+
+    monkeypatch.setattr(ProcessBackend, "send", note)
+    function, item = LARGE_WAYS[way]
+    with Pool(2) as pool:
+        assert all(r == function(item) for r in pool.imap(function, [item] * 300))
+        assert pool.map(function, [item] * 300) == [function(item)] * 300
+        assert max(sent) <= MOST_BYTES >> 20
+        sent.clear()
+        assert pool.map(abs, range(100_000)) == [*range(100_000)]
+        assert max(sent) > 1000, "small ones are not fewer for that"
 
 
 def test_segments_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:

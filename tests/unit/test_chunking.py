@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._chunking import LEAST, TARGET, CostMeter, chunk_size
+from pmap._chunking import LEAST, MOST_BYTES, TARGET, CostMeter, chunk_size, worth_ahead
 from pmap._scheduler import (
     Command,
     ItemsFinished,
@@ -74,6 +74,36 @@ def test_nothing_is_known_before_the_first_measurement() -> None:
     assert meter.seconds is None
     meter.measured(0, 1.0)  # a chunk of which nothing was run says nothing
     assert meter.seconds is None
+
+
+@given(remainings, workers, st.none() | costs, st.floats(0, 1e12))
+def test_a_chunk_carries_no_more_than_so_many_bytes(
+    remaining: int, workers: int, cost: float | None, size: float
+) -> None:
+    items = chunk_size(remaining, workers, cost, None, None, size)
+    assert items == 1 or items * size <= MOST_BYTES
+    assert items == min(chunk_size(remaining, workers, cost, None), max(1, items))
+    if (items + 1) * size <= MOST_BYTES:  # then it is not for the bytes that it has no more
+        assert items == chunk_size(remaining, workers, cost, None)
+
+
+@given(workers, st.none() | costs, st.integers(1, 1000), st.floats(0, 1e12))
+def test_a_stream_reads_no_more_ahead_than_such_chunks(
+    workers: int, cost: float | None, measured: int, size: float
+) -> None:
+    ahead = worth_ahead(workers, cost, None, measured, size)
+    assert 4 * workers <= ahead <= max(4 * workers, worth_ahead(workers, cost, None, measured))
+    assert ahead == 4 * workers or ahead * size <= 4 * workers * MOST_BYTES
+
+
+def test_the_bytes_of_an_item_are_believed_at_once_if_they_are_more() -> None:
+    meter = CostMeter()
+    meter.measured(10, 1.0, 1000)
+    assert meter.size == 100
+    meter.measured(1, 1.0, 1 << 20)
+    assert meter.size == 1 << 20
+    meter.measured(1, 1.0)
+    assert meter.size == 1 << 19
 
 
 def test_the_first_measurement_is_believed() -> None:

@@ -23,7 +23,8 @@ class Finished(NamedTuple):
 
     `values` has a slot for each, of no meaning where `failures` has the offset of the slot. `last`:
     the worker is done with the chunk. `elapsed`: seconds for the whole chunk, with `last`. `worn`:
-    the worker is to be replaced.
+    the worker is to be replaced. `size`: bytes that the whole chunk took, there and back, with
+    `last`; 0 where nothing travels.
     """
 
     worker: int
@@ -34,6 +35,7 @@ class Finished(NamedTuple):
     last: bool
     elapsed: float
     worn: bool = False
+    size: int = 0
 
 
 class Gone(NamedTuple):

@@ -65,14 +65,15 @@ _Polled: TypeAlias = list[tuple[selectors.SelectorKey, int]]
 class _Sent:
     """A chunk that a worker holds."""
 
-    __slots__ = ("received", "serial", "size", "start", "work")
+    __slots__ = ("items", "received", "serial", "size", "start", "work")
 
-    def __init__(self, serial: int, work: Work, start: int, size: int) -> None:
+    def __init__(self, serial: int, work: Work, start: int, items: int, size: int) -> None:
         self.serial = serial
         self.work = work
         self.start = start
-        self.size = size
+        self.items = items
         self.received = 0
+        self.size = size  # bytes, there and back
 
 
 class _Link:
@@ -222,12 +223,13 @@ class ProcessBackend:
         link.serial += 1
         cargo = Cargo(lambda buffers: self._lend(link, buffers))
         entries = self._entries(work, start, stop, cargo)
-        link.chunks.append(_Sent(link.serial, work, start, stop - start))
         chunk = _child.CHUNK, brief.number, link.serial
         if isinstance(entries, list):
             message = frame_of_entries(lambda some: (*chunk, some), entries)
         else:
             message = frame((*chunk, entries))
+        size = len(message) + cargo.size
+        link.chunks.append(_Sent(link.serial, work, start, stop - start, size))
         self._write(link, message, cargo.segments)
 
     def _introduce(self, link: _Link, brief: Brief) -> None:
@@ -494,10 +496,12 @@ class ProcessBackend:
         sent = link.chunks[0]
         start = sent.start + sent.received
         sent.received += len(entries)
+        sent.size += link.reader.size
         if last:
             link.chunks.popleft()
         values, failures = _open_entries(sent.work, start, entries)
-        return Finished(link.number, sent.work, start, values, failures, last, elapsed, worn)
+        number, size = link.number, sent.size
+        return Finished(number, sent.work, start, values, failures, last, elapsed, worn, size)
 
     def _end(self, link: _Link) -> Iterator[Happening]:
         """Take in that a worker has ended or is of no use any more, once its exit is known."""
@@ -530,10 +534,10 @@ class ProcessBackend:
             return 0, []
         sent = link.chunks[0]
         if link.arena is None:
-            left = sent.size - sent.received if sent.work.call.at_once else 1
+            left = sent.items - sent.received if sent.work.call.at_once else 1
             return left if link.begun == sent.serial else 0, []
         begun, salvaged = link.arena.salvage(sent.serial, sent.received)
-        left = sent.size - sent.received - len(salvaged)
+        left = sent.items - sent.received - len(salvaged)
         return (left if sent.work.call.at_once else 1) if begun else 0, salvaged
 
     def _close_link(self, link: _Link) -> None:
