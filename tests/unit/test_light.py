@@ -19,7 +19,7 @@ import pmap
 
 # What the door needs of the standard library, and with it whatever these import themselves.
 OF_THE_DOOR: Final = (
-    "__future__, collections.abc, contextvars, enum, functools, itertools, "
+    "__future__, collections.abc, contextlib, contextvars, enum, functools, itertools, "
     "marshal, math, mmap, operator, os, reprlib, signal, struct, sys, threading, types, typing, "
     "_collections, _contextvars, _pickle, _signal, _socket, _thread"
 )
