@@ -13,6 +13,8 @@ from ._result import AsyncResult
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
+else:  # which has it from Python 3.13 on, and at run time both say as little
+    from typing import TypeGuard as TypeIs
 
 __all__ = ["Completed", "as_completed", "failed", "gather", "raise_failures", "split"]
 
@@ -170,7 +172,7 @@ def as_completed(results: Iterable[AsyncResult[R]], /) -> Completed[R]:
     return Completed(results)
 
 
-def failed(result: object, /) -> "TypeIs[Failure]":
+def failed(result: object, /) -> TypeIs[Failure]:
     """Return whether `result` is a `Failure`, as the ``.collecting`` forms leave them.
 
     >>> from pmap import failed, pmap

@@ -186,8 +186,9 @@ class Driver:
 
     def await_more(self, flow: Flow, start: int, timeout: float | None) -> None:
         """Return when a job has more results from `start` on, or is over, or the time is up."""
-        if self.backend.runs_in_poll and timeout is None:
-            # The items run in the thread that leads: in that of the consumer, and only now.
+        if timeout is None and (self.backend.runs_in_poll or self._leads_here()):
+            # The items run in the thread that leads: in that of the consumer, and only now. Or this
+            # is a callback of the thread that leads, and nobody else would.
             self._see_to(lambda: flow.has(start), lambda: self._rely_on_others(flow, start, None))
         else:
             self._rely_on_others(flow, start, timeout)
@@ -205,6 +206,15 @@ class Driver:
         """Return when a job that was begun is over; at once where nobody could end it."""
         if job.work.number in self._jobs and not self.holder_is_here():
             self._see_to(lambda: job.over, job.wait)
+
+    def lead_to(self, job: Job) -> None:
+        """Return when a job is over if it is this thread that leads: nobody else would end it."""
+        if self._leads_here():
+            self._see_to(lambda: job.over, None)
+
+    def _leads_here(self) -> bool:
+        """Whether this thread leads, as in a callback of it, and is not in the books."""
+        return self._leader.get(0) == threading.get_ident() and not self.holder_is_here()
 
     def tend(self, flow: Flow) -> None:
         """See that somebody works on a job, also if its consumer does not lead."""
@@ -592,8 +602,13 @@ class Driver:
     def _see_to(self, reached: Callable[[], bool], wait: Callable[[], object] | None) -> None:
         """Return when `reached`: lead until then, or wait while another thread leads."""
         me = threading.get_ident()
-        if self._leader.get(0) == me:  # a callback of ours: lead within leading
-            self._lead(reached)
+        if self._leader.get(0) == me:  # a callback or signal handler of ours: lead within leading
+            try:
+                self._lead(reached)
+            finally:
+                # A handler's runs within `poll`, which goes on afterwards; and this may have taken
+                # in what that was waiting for, or have let the alarm be set earlier.
+                self.backend.wake()
         while not reached():
             try:
                 if self._leader.setdefault(0, me) == me:

@@ -22,6 +22,10 @@ class Books(Protocol):
         """Whether this very thread is inside the books."""
         ...
 
+    def lead_to(self, job: "Job") -> None:
+        """Return when a job is over, if nobody but this very thread would end it; else at once."""
+        ...
+
 
 class Job(Pending):
     """The results of one call, filled by the driver, read by the caller.
@@ -88,6 +92,12 @@ class Job(Pending):
 
     def _cancel(self) -> None:
         self._books.cancel(self)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is over, at most `timeout` seconds; return whether it is."""
+        if timeout is None and not self.over:
+            self._books.lead_to(self)
+        return super().wait(timeout)
 
     def needs_this_thread(self) -> bool:
         return self._books.holder_is_here()

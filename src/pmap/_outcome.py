@@ -57,7 +57,6 @@ class Failure(Frozen):
         attempts: how often it was tried.
     """
 
-    __slots__ = ("attempts", "error", "function", "index", "input", "traceback")
     __match_args__: ClassVar[tuple[str, ...]] = (
         "error",
         "index",
@@ -66,6 +65,7 @@ class Failure(Frozen):
         "traceback",
         "attempts",
     )
+    _names: ClassVar[tuple[str, ...]] = __match_args__
 
     error: Exception
     index: int
@@ -84,12 +84,14 @@ class Failure(Frozen):
         attempts: int = 1,
     ) -> None:
         """Make the value that stands for an item's failure."""
-        values = (error, index, function, input, traceback, attempts)
-        for name, value in zip(self.__match_args__, values, strict=True):
-            object.__setattr__(self, name, value)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return type(self), self._fields()
+        vars(self).update(
+            error=error,
+            index=index,
+            function=function,
+            input=input,
+            traceback=traceback,
+            attempts=attempts,
+        )
 
     def __repr__(self) -> str:
         text = " ".join(safe(str, self.error).split())

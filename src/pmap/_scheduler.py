@@ -342,6 +342,8 @@ ENOUGH = 16
 LAST_WORDS = 0.5
 # Of so many functions the cost of a single call is remembered.
 _MOST_METERS = 64
+# So many tries that wait are not looked through for those that nobody wants any more.
+_FEW_TRIES = 64
 
 
 _Range: TypeAlias = tuple[int, int, int]  # items start to stop - 1, and how often it was tried
@@ -527,6 +529,7 @@ class Scheduler:
         self._queue: deque[_Job] = deque()
         # A heap of when, job and item: of all jobs in one, as there may be a million that wait.
         self._later: list[tuple[float, int, int]] = []
+        self._most_later = _FEW_TRIES  # when it is looked through for those that nobody wants
         self._meters: dict[Hashable, CostMeter] = {}  # by what jobs of single calls are like
         self._next_worker = 0
         self._start_failures = 0
@@ -828,19 +831,24 @@ class Scheduler:
         job.tried[index] = tried + 1
         self._commands.append(RetryItem(job.id, index))
         job.later.add(index)
+        if len(self._later) >= self._most_later:
+            self._later = [later for later in self._later if self._is_wanted(later)]
+            heapq.heapify(self._later)
+            self._most_later = max(_FEW_TRIES, 2 * len(self._later))
         heapq.heappush(self._later, (self._now + job.retries[tried], job.id, index))
         self._due()
         return True
 
     def _next_tries(self) -> list[tuple[float, int, int]]:
         """Return the first of what waits for its next try, if there is any."""
-        while self._later:
-            _, id, index = self._later[0]
-            job = self._jobs.get(id)
-            if job is not None and index < job.end:
-                break
-            heapq.heappop(self._later)  # nobody wants it any more
+        while self._later and not self._is_wanted(self._later[0]):
+            heapq.heappop(self._later)
         return self._later[:1]
+
+    def _is_wanted(self, later: tuple[float, int, int]) -> bool:
+        _, id, index = later
+        job = self._jobs.get(id)
+        return job is not None and index < job.end
 
     def _due(self) -> None:
         """Put items back whose delay is over."""

@@ -36,12 +36,10 @@ class Frozen:
     As a frozen dataclass is; but that module takes as long to import as half of pmap.
     """
 
-    __slots__ = ()
-
-    __match_args__: ClassVar[tuple[str, ...]]
+    _names: ClassVar[tuple[str, ...]]  # of its fields
 
     def _fields(self) -> tuple[object, ...]:
-        return tuple([getattr(self, name) for name in self.__match_args__])
+        return tuple([getattr(self, name) for name in self._names])
 
     def __setattr__(self, name: str, value: object) -> Never:
         raise AttributeError(f"cannot set {name!r}: a {type(self).__name__} does not change")

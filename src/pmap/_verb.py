@@ -62,7 +62,7 @@ class _Signature:
 
 
 class Verb(Frozen, Generic[Fail_co]):
-    __match_args__: ClassVar[tuple[str, ...]] = ("_settings", "_collect")
+    _names: ClassVar[tuple[str, ...]] = ("_settings", "_collect")
 
     _settings: Settings = Settings()
     _collect: bool = False

@@ -304,6 +304,52 @@ def test_unhandled_error_is_shown_once(start_method: "StartMethod", tmp_path: Pa
     assert done.stderr.count("return 1 / x") == 1
 
 
+HANDLER: Final = """
+    import signal, time
+    def handler(*_):
+        # What the main thread waits for ends meanwhile, and this takes it in.
+        print({inner})
+    def touch(seconds):
+        time.sleep(seconds)
+        return seconds
+    outer = papply.using(start_method={method!r}, processes=3)
+    pmap.using(start_method={method!r}, processes=3)(touch, [0.05] * 3, chunksize=1)
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    print(outer(touch, 0.3))
+"""
+
+
+@pytest.mark.parametrize(
+    "inner",
+    ["outer(touch, 0.5)", "outer.async_(touch, 0.5).get()", "[*pmap.iter(touch, [0.5])][0]"],
+)
+def test_a_handler_that_calls_while_the_main_thread_waits(
+    start_method: "StartMethod", inner: str, tmp_path: Path
+) -> None:
+    body = HANDLER.format(inner=inner, method=start_method)
+    text = f"from pmap import papply, pmap as verb\npmap = verb.using(start_method={start_method!r}"
+    text += ", processes=3)\n" + textwrap.dedent(body)
+    assert run_script(tmp_path, text) == ["0.5", "0.3"]
+
+
+CALLBACK: Final = """
+    def called(_):
+        print(pool.apply_async(abs, (-3,)).get(), *pool.imap(abs, [-4]))
+    with Pool(2, context=multiprocessing.get_context({method!r})) as pool:
+        first = pool.apply_async(abs, (-1,), callback=called)
+        print(pool.map(time.sleep, [0.2, 0.3]), first.get())
+"""
+
+
+def test_a_callback_that_waits_for_its_own_pool(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    text = "import multiprocessing, time\nfrom pmap import Pool\n"
+    text += textwrap.dedent(CALLBACK.format(method=start_method))
+    assert run_script(tmp_path, text) == ["3 4", "[None, None] 1"]
+
+
 IDLE: Final = """
     import time
     def pause(x):

@@ -5,9 +5,11 @@ exception is.
 """
 
 import builtins
+import copy
 import multiprocessing.pool
 import pickle
 import threading
+import weakref
 from asyncio import CancelledError
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -425,3 +427,36 @@ def test_a_failure_survives_pickling() -> None:
 
 def test_a_failure_of_an_exception_that_cannot_be_shown() -> None:
     assert "BadRepr" in repr(Failure(BadRepr(), 7, "render", "'page.md'", ""))
+
+
+class OneArgument(Failure):
+    """A failure of a user's own, made in another way and with more to it."""
+
+    __match_args__ = ("error",)
+
+    def __init__(self, error: Exception, more: str) -> None:
+        super().__init__(error, 3, "f", "x", "")
+        vars(self)["more"] = more
+
+
+def pickled(value: object) -> object:
+    """Return what comes of a pickle."""
+    return pickle.loads(pickle.dumps(value))
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, pickled])
+def test_a_failure_of_a_users_own_class_is_copied_whole(again: Callable[[Any], Any]) -> None:
+    failure = OneArgument(ValueError("x"), "more")
+    other = again(failure)
+    assert type(other) is OneArgument
+    assert vars(other).keys() == vars(failure).keys()
+    assert vars(other)["more"] == "more"
+    assert other.index == 3
+    assert failure != OneArgument(ValueError("x"), "more"), "errors are equal to themselves only"
+    assert hash(failure) == hash(copy.copy(failure))
+    assert failure == copy.copy(failure)
+
+
+def test_a_failure_can_be_referred_to_weakly() -> None:
+    failure = Failure(ValueError("x"), 3, "f", "x", "")
+    assert weakref.ref(failure)() is failure

@@ -8,7 +8,7 @@ import pydoc
 import rlcompleter
 import subprocess
 import sys
-from typing import TypeAlias
+from typing import TypeAlias, get_type_hints
 
 import pytest
 from hypothesis import given
@@ -22,6 +22,7 @@ from pmap import (
     OptionError,
     Options,
     StarMap,
+    failed,
     papply,
     papply_async,
     pmap,
@@ -343,3 +344,7 @@ def test_a_public_docstring_is_whole(name: str) -> None:
         assert part in text
     for later in ("retries", "on_error"):
         assert later not in text
+
+
+def test_what_tells_failures_has_types_that_can_be_read_at_run_time() -> None:
+    assert get_type_hints(failed).keys() == {"result", "return"}
