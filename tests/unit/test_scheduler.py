@@ -779,3 +779,18 @@ def test_what_is_decided_is_done_before_anybody_is_looked_at() -> None:
     failed = ItemsFinished(0, 1, (0,), SLOW, last=True, again=frozenset({0}))
     assert scheduler.handle(failed, 3.0) == [RetryItem(2, 0)]
     assert scheduler.handle(Tick(), 10.0) == [SendChunk(0, 2, 0, 1), Look(1, 9.0)]
+
+
+def test_tries_that_nobody_wants_are_not_kept_for_their_delays() -> None:
+    """Also where one that is wanted, and soon, stands before them in the heap."""
+    scheduler = pool(1)
+    for job, delay in [(0, 10.0), *[(n, 3600.0) for n in range(1, 1000)]]:
+        submit = JobSubmitted(job, 1, 1, False, False, retries=(delay,))
+        (sent,) = tell(scheduler, submit)
+        assert isinstance(sent, SendChunk)
+        failure = ItemsFinished(0, 1, (0,), QUICK, last=True, again=frozenset([0]))
+        assert tell(scheduler, failure) == [RetryItem(job, 0)]
+        if job:
+            tell(scheduler, JobCancelled(job))
+    assert scheduler.alarm == 10.0
+    assert len(vars(scheduler)["_later"]) < 100
