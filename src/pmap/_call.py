@@ -20,6 +20,7 @@ from ._types import is_async_iterable, is_iterable
 __all__ = [
     "Call",
     "Kind",
+    "Rules",
     "Streamed",
     "apply",
     "calls",
@@ -42,36 +43,54 @@ class Kind(enum.IntEnum):
     APPLY = 2  # f(*args, **kwargs): the item is (args, kwargs)
 
 
+class Rules(NamedTuple):
+    """How a call runs; the same object for all calls of a verb.
+
+    Attributes:
+        collect: failures are values, and nothing stops.
+        stop: later items that run are ended when an earlier one has failed.
+        chunksize: how many items travel in one message; None: adaptive.
+        kill: when the call is cancelled, items that run are ended by killing their workers.
+        timeout: seconds that an item may run; None: as long as it takes.
+        retries: seconds to wait before each further try of an item that failed.
+        retry_on: the types of errors after which there is another try.
+    """
+
+    collect: bool = False
+    stop: bool = True
+    chunksize: int | None = None
+    kill: bool = True
+    timeout: float | None = None
+    retries: tuple[float, ...] = ()
+    retry_on: tuple[type[Exception], ...] = ()
+
+
+_USUAL: Final = Rules()
+
+
 class Call(NamedTuple):
-    """One call of a verb: the function, the items, and what a failure means.
+    """One call of a verb: the function, the items, and how they run.
 
     Attributes:
         verb: the name of the verb, for messages.
         function: what runs in the workers.
         kind: how an item becomes a call of the function.
         items: the input, read to its end.
-        collect: failures are values, and nothing stops.
-        stop: later items that run are ended when an earlier one has failed.
-        chunksize: how many items travel in one message; None: adaptive.
-        kill: when the call is cancelled, items that run are ended by killing their workers.
         at_once: the items of a chunk all begin when it does.
-        timeout: seconds that an item may run; None: as long as it takes.
-        retries: seconds to wait before each further try of an item that failed.
-        retry_on: the types of errors after which there is another try.
+        rules: what a failure means, and how the items travel.
     """
 
     verb: str
     function: Callable[..., object]
     kind: Kind
     items: Sequence[object]
-    collect: bool = False
-    stop: bool = True
-    chunksize: int | None = None
-    kill: bool = True
     at_once: bool = False
-    timeout: float | None = None
-    retries: tuple[float, ...] = ()
-    retry_on: tuple[type[Exception], ...] = ()
+    rules: Rules = _USUAL
+
+    def under(self, rules: Rules) -> "Call":
+        """Return this call with other rules."""
+        # Not _replace, which takes as long as all else that a call asks for.
+        return Call(self.verb, self.function, self.kind, self.items, self.at_once, rules)
 
 
 def each(verb: str, function: object, iterables: tuple[object, ...]) -> Call:
@@ -130,10 +149,9 @@ def apply(
         TypeError: `function` cannot run in a worker.
     """
     checked = _function(verb, function, args, "*args")
-    return Call(verb, checked, Kind.APPLY, ((args, dict(kwargs) if kwargs else _NO_KEYWORDS),))
-
-
-_NO_KEYWORDS: Final[dict[str, object]] = {}  # of all calls that have none: nobody changes it
+    if not kwargs:  # as a row it may travel as it is
+        return Call(verb, checked, Kind.STAR, (args,))
+    return Call(verb, checked, Kind.APPLY, ((args, dict(kwargs)),))
 
 
 class Streamed(NamedTuple):

@@ -21,7 +21,6 @@ class Collected(Pending):
         """
         super().__init__(0)
         self._name = name
-        self.values: list[Any] = []
         self._stream = stream
         try:
             self._task = spawn(self._collect)

@@ -75,7 +75,7 @@ def gather(*results: AsyncResult[Any]) -> AsyncResult[tuple[Any, ...]]:
                 f"{type(result).__name__}: {result!r}. papply_async(f, x) makes one"
             )
     gathered = _Gathered(results)
-    return AsyncResult(gathered, lambda: tuple([result.get() for result in results]))
+    return AsyncResult(gathered, tuple)
 
 
 class _Gathered(Pending):
@@ -102,6 +102,8 @@ class _Gathered(Pending):
             if error is not None:
                 self.error = error
                 break
+        else:
+            self.values = [result.get() for result in self._results]
         self.settle()
 
     def progress(self) -> tuple[int, int]:

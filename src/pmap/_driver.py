@@ -30,7 +30,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from . import _scheduler as s
-from ._call import Call
+from ._call import Call, Rules
 from ._errors import (
     CancelledError,
     InterruptedPoolError,
@@ -107,6 +107,8 @@ class Driver:
         self._last_used = time.monotonic()
         self._brief: Brief | None = None  # the last one that the next call may share
         self._large: Payload | None = None  # the last that was large
+        self._rules = Rules()  # of the last call, and what the scheduler is told of them
+        self._terms = _terms(self._rules)
         self._carry_out = self._table()
         self._new_locks()
         _drivers.add(self)
@@ -144,17 +146,17 @@ class Driver:
             try:
                 self._leave_work()
             except RuntimeError:  # no thread can be had: nobody hears what would come of it
-                self._post(lambda: self._handle(s.JobCancelled(job.work.number, kill=True)))
+                self._post(lambda: self._handle(s.JobCancelled(job.number, kill=True)))
                 raise
         return job
 
     def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> Flow:
         """Return the job of a call whose input comes bit by bit into `window`, not yet started."""
         self.take_no_more()
-        work = Work(next(_numbers), call, functions_by_value=True)
-        ahead = s.worth_ahead(self.limit, None, call.chunksize, 0)
+        ahead = s.worth_ahead(self.limit, None, call.rules.chunksize, 0)
         flow = Flow(
-            work,
+            next(_numbers),
+            call,
             window,
             self,
             ordered=ordered,
@@ -171,7 +173,7 @@ class Driver:
 
     def feed(self, flow: Flow, window: Window, items: list[object], ended: bool) -> None:
         """Add `items` to the input of a job that has begun; `ended`: they are the last."""
-        number = flow.work.number
+        number = flow.number
 
         def take_in() -> None:
             window.extend(items)
@@ -204,7 +206,7 @@ class Driver:
 
     def await_end(self, job: Job) -> None:
         """Return when a job that was begun is over; at once where nobody could end it."""
-        if job.work.number in self._jobs and not self.holder_is_here():
+        if job.number in self._jobs and not self.holder_is_here():
             self._see_to(lambda: job.over, job.wait)
 
     def lead_to(self, job: Job) -> None:
@@ -293,8 +295,7 @@ class Driver:
 
     def _enter(self, call: Call, functions_by_value: bool) -> Job:
         self.take_no_more()
-        work = Work(next(_numbers), call, functions_by_value)
-        job = Job(work, self)
+        job = Job(next(_numbers), call, functions_by_value, self)
         if not call.items or self._pack(job):
             self._post(lambda: self._submit(job))
         return job
@@ -303,13 +304,13 @@ class Driver:
         """Make a job's function ready to travel; return whether it is, else the job is over."""
         if self.backend.can_kill:  # that is: other processes
             try:
-                payload = job.work.pack(self._brief, self._large).payload
+                payload = job.pack(self._brief, self._large).payload
                 if payload.segment is not None:
                     self._large = payload
             except BaseException as error:  # whatever the function's own pickling does
                 if is_ctrl_c(error):
                     raise
-                job.error = _unsent_function(job.work, error)
+                job.error = _unsent_function(job, error)
                 job.settle()
         return not job.over
 
@@ -318,28 +319,17 @@ class Driver:
             job.error = PoolClosedError(f"the pool takes no more work: {self._closed}")
             self._over.append(job)
             return
-        call = job.work.call
-        self._jobs[job.work.number] = job
-        self._brief_for(job.work)
-        self._handle(
-            s.JobSubmitted(
-                job.work.number,
-                job.total,
-                call.chunksize,
-                call.collect,
-                call.stop,
-                open,
-                call.timeout,
-                call.retries,
-                issubclass(WorkerLost, call.retry_on),
-                issubclass(TaskTimeout, call.retry_on),
-                _likeness(job.work) if job.total == 1 and not open else None,
-            )
-        )
+        self._jobs[job.number] = job
+        self._brief_for(job)
+        rules = job.call.rules
+        if rules is not self._rules:
+            self._rules, self._terms = rules, _terms(rules)
+        like = _likeness(job) if job.total == 1 and not open else None
+        self._handle(s.JobSubmitted(job.number, job.total, self._terms, open, like))
 
     def cancel(self, job: Job) -> None:
         """Ask for the end of a job."""
-        cancelled = s.JobCancelled(job.work.number, job.work.call.kill)
+        cancelled = s.JobCancelled(job.number, job.call.rules.kill)
         self._post(lambda: self._handle(cancelled))
         if not job.over:
             self._leave_work()
@@ -425,7 +415,7 @@ class Driver:
             event = s.ItemsFinished(
                 worker, len(values), failed, elapsed, last, worn=worn, size=size
             )
-            if job is not None and failures and work.call.retries:
+            if job is not None and failures and work.call.rules.retries:
                 self._handle_failures(event, job, start, values, failures)
             else:
                 if job is not None:
@@ -450,7 +440,7 @@ class Driver:
         failures: Mapping[int, Exception],
     ) -> None:
         """Take in results of which some failed, and may be tried again."""
-        may = [o for o, e in failures.items() if isinstance(e, job.work.call.retry_on)]
+        may = [o for o, e in failures.items() if isinstance(e, job.call.rules.retry_on)]
         event = event._replace(again=frozenset([start + offset for offset in may]))
         commands = self._scheduler.handle(event, time.monotonic())
         holes = sorted([c.item - start for c in commands if isinstance(c, s.RetryItem)])
@@ -494,10 +484,10 @@ class Driver:
         }
 
     def _send(self, worker: int, number: int, start: int, stop: int) -> None:
-        self.backend.send(worker, self._jobs[number].work, start, stop)
+        self.backend.send(worker, self._jobs[number], start, stop)
 
     def _void(self, worker: int, number: int) -> None:
-        self.backend.void(worker, self._jobs[number].work)
+        self.backend.void(worker, self._jobs[number])
 
     def _kill(self, worker: int, gently: bool) -> None:
         (self.backend.abort if gently else self.backend.kill)(worker)
@@ -540,7 +530,7 @@ class Driver:
 
     def _end_job(self, job: Job) -> None:
         self._over.append(job)
-        brief = job.work.brief
+        brief = job.brief
         if brief is not None:
             brief.calls -= 1
             if not brief.calls and brief is not self._brief:
@@ -549,10 +539,10 @@ class Driver:
             self.backend.rest()
 
     def _overdue(self, job: Job, index: int) -> Exception:
-        item = job.work.item(index)
+        item = job.item(index)
         stack = readable_stack(self._gone.stack if self._gone else "")
         error = TaskTimeout(
-            limit=job.work.call.timeout or 0.0,
+            limit=job.call.rules.timeout or 0.0,
             function=item.function,
             index=index,
             input=item.input,
@@ -561,7 +551,7 @@ class Driver:
         return with_stack(error, stack)
 
     def _lost(self, job: Job, index: int) -> Exception:
-        item = job.work.item(index)
+        item = job.item(index)
         gone = self._gone
         error = WorkerLost(
             pid=(gone.pid if gone else None) or 0,
@@ -577,8 +567,7 @@ class Driver:
     def _cancelled(self, job: Job) -> Exception:
         why = "its pool was terminated" if self._closed else "it was cancelled"
         return CancelledError(
-            f"{job.work.call.verb}({job.work.function_name}) has no result: {why} "
-            f"after {job.done} of {job.total} items"
+            f"{job.name} has no result: {why} after {job.done} of {job.total} items"
         )
 
     def _unstarted(self) -> Exception:
@@ -762,6 +751,19 @@ def _background(driver: Driver) -> None:
         if not _exiting:
             driver.lose_thread(error)
             raise
+
+
+def _terms(rules: Rules) -> s.Terms:
+    """Return what of a call's rules is the scheduler's business."""
+    return s.Terms(
+        rules.chunksize,
+        rules.collect,
+        rules.stop,
+        rules.timeout,
+        rules.retries,
+        issubclass(WorkerLost, rules.retry_on),
+        issubclass(TaskTimeout, rules.retry_on),
+    )
 
 
 def _likeness(work: Work) -> "Head":

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ._bell import Bell
+from ._call import Call
 from ._input import Window
 from ._job import Books, Job
-from ._work import Work
 
 __all__ = ["Flow", "Part"]
 
@@ -29,7 +29,8 @@ class Flow(Job):
 
     def __init__(
         self,
-        work: Work,
+        number: int,
+        call: Call,
         window: Window,
         books: Books,
         *,
@@ -40,14 +41,15 @@ class Flow(Job):
         """Begin with no input.
 
         Args:
-            work: the call; its items are `window`.
+            number: of the call.
+            call: its items are `window`.
             window: the items that were read and are not finished.
             books: who keeps it.
             ordered: whether parts are taken in the order of the input.
             as_values: whether a `Failure` stands among the values where an item failed.
             ahead: how many items it is worth to have read ahead, to begin with.
         """
-        super().__init__(work, books)
+        super().__init__(number, call, True, books)
         self.ahead = ahead
         self.cost: float | None = None  # seconds that an item takes, as far as that is known
         self._window = window
@@ -66,7 +68,7 @@ class Flow(Job):
         for offset, error in failures.items():
             if self._as_values:
                 values[offset] = self.failure(start + offset, error)
-            elif not self.work.call.collect:
+            elif not self.call.rules.collect:
                 self.fail(start + offset, error)  # the first of them ends the job
         if self._as_values:
             failures = {}

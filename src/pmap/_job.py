@@ -1,10 +1,10 @@
 """One submitted call: what has come of it so far, and who waits for the rest."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
+from ._call import Call
 from ._outcome import Failure
-from ._pending import Pending
 from ._record import format_traceback
 from ._work import Work
 
@@ -27,39 +27,40 @@ class Books(Protocol):
         ...
 
 
-class Job(Pending):
+class Job(Work):
     """The results of one call, filled by the driver, read by the caller.
 
     There may be millions that wait: what one needs only later is made then.
     """
 
-    __slots__ = ("_books", "failures", "tried", "values", "work")
+    __slots__ = ("_books", "failures", "tried")
 
     # Whether nobody waits for more of it at present, so that nobody need work on it either.
     resting = False
 
-    def __init__(self, work: Work, books: Books) -> None:
+    def __init__(self, number: int, call: Call, functions_by_value: bool, books: Books) -> None:
         """Begin with no results."""
-        super().__init__(len(work.call.items))
-        self.work: Work = work
-        # Any: what they are is known to the caller's types only.
-        self.values: list[Any] = [None] * self.total
+        super().__init__(number, call, functions_by_value)
         self.failures: dict[int, Exception] | None = None
         # Items that are tried again, by how often they failed.
         self.tried: dict[int, int] | None = None
         self._books = books
 
-    @property
-    def name(self) -> str:
-        return f"{self.work.call.verb}({self.work.function_name})"
-
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
         """Take in the results of the items from `start` on; `failures` is by offset."""
-        self.values[start : start + len(values)] = values
+        if len(values) == self.total:
+            self.values = values
+        else:
+            self._make_room()
+            self.values[start : start + len(values)] = values
         if failures:
             for offset, error in failures.items():
                 self.fail(start + offset, error)
         self._finished(len(values))
+
+    def _make_room(self) -> None:
+        if not self.values:
+            self.values = [None] * self.total
 
     def fail(self, index: int, error: Exception) -> None:
         """Note that an item has failed."""
@@ -82,14 +83,6 @@ class Job(Pending):
             self.tried = {}
         self.tried[index] = self.tried.get(index, 0) + 1
 
-    def first(self) -> Any:
-        """Return the value of the first item."""
-        return self.values[0]
-
-    def all(self) -> list[Any]:
-        """Return the values of all items."""
-        return self.values
-
     def _cancel(self) -> None:
         self._books.cancel(self)
 
@@ -103,14 +96,15 @@ class Job(Pending):
         return self._books.holder_is_here()
 
     def _round_off(self) -> None:
-        if self.failures and self.work.call.collect and self.error is None:
+        if self.failures and self.call.rules.collect and self.error is None:
+            self._make_room()
             for index, error in self.failures.items():
                 self.values[index] = self.failure(index, error)
             self.failures.clear()
 
     def failure(self, index: int, error: Exception) -> Failure:
         """Return `error` as the value that stands where an item failed."""
-        item = self.work.item(index)
+        item = self.item(index)
         remote: object = getattr(error.__cause__, "tb", None)  # multiprocessing's RemoteTraceback
         text = remote if isinstance(remote, str) else ""
         if not text and error.__traceback__ is not None:

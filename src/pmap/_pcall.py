@@ -202,4 +202,4 @@ class Calls(Verb[Fail_co]):
     def _ask(self, given: tuple[object, ...]) -> tuple[Call, Settings]:
         asked = self._as_set(calls(self._name, given), self._settings)
         # Each is another kind of work: what one costs says nothing of the next.
-        return asked._replace(chunksize=1), self._settings
+        return asked.under(asked.rules._replace(chunksize=1)), self._settings

@@ -7,6 +7,7 @@ behind.
 import os
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from ._errors import CancelledError, is_ctrl_c
 from ._eventloop import until
@@ -35,7 +36,7 @@ def waits_for_itself(name: str) -> RuntimeError:
 
 
 class Pending:
-    """Something that ends once, with `error` or without."""
+    """Something that ends once: with `error`, or with `values`."""
 
     __slots__ = (
         "__weakref__",
@@ -48,6 +49,7 @@ class Pending:
         "done",
         "error",
         "total",
+        "values",
     )
 
     def __init__(self, total: int) -> None:
@@ -55,6 +57,8 @@ class Pending:
         self.total: int = total
         self.done: int = 0
         self.error: Exception | None = None
+        # The results, once it is over without an error. Any: callers' types know what they are.
+        self.values: list[Any] = []
         self._told = False
         self._event: threading.Event | None = None  # made when somebody waits
         self._settled = False  # the callbacks have run, or do so now

@@ -8,14 +8,14 @@ from types import TracebackType
 from typing import Any, ClassVar, Protocol, Self, TypeVar, TypeVarTuple, overload
 
 from . import _call
-from ._call import Call, Streamed
+from ._call import Call, Rules, Streamed
 from ._collected import Collected
 from ._driver import Driver, exiting
 from ._errors import PoolClosedError
 from ._job import Job
 from ._options import Settings, WorkerOptions, cpu_count, merge
 from ._process import inside_item
-from ._result import AsyncResult
+from ._result import AsyncResult, every, first
 from ._stream import ResultStream
 from ._world import thread_limits
 from .backends import Backend
@@ -157,7 +157,7 @@ class Pool:
         """
         call = self._call(func, args, kwds)
         job = _submit(self._taker(), call, functions_by_value=False)
-        result: AsyncResult[R] = AsyncResult(job, job.first)
+        result: AsyncResult[R] = AsyncResult(job, first)
         _call_back(result, callback, error_callback)
         return result
 
@@ -260,7 +260,7 @@ class Pool:
     ) -> ResultStream[Any]:
         self._check()
         asked = merge(Settings(), {"chunksize": chunksize, "buffersize": buffersize}).call
-        call = streamed.call._replace(chunksize=asked.chunksize, collect=True, stop=False)
+        call = streamed.call.under(Rules(True, stop=False, chunksize=asked.chunksize))
         driver, ours = self._taker()
         stream: ResultStream[Any] = ResultStream(
             driver,
@@ -276,13 +276,11 @@ class Pool:
 
     def _each(self, func: object, iterable: object, chunksize: int | None) -> Call:
         self._check()
-        call = _call.each("Pool.map", func, (iterable,))
-        return call._replace(stop=False, chunksize=_chunksize(chunksize))
+        return _call.each("Pool.map", func, (iterable,)).under(_rules(chunksize))
 
     def _star(self, func: object, iterable: object, chunksize: int | None) -> Call:
         self._check()
-        call = _call.star("Pool.starmap", func, iterable)
-        return call._replace(stop=False, chunksize=_chunksize(chunksize))
+        return _call.star("Pool.starmap", func, iterable).under(_rules(chunksize))
 
     def _wait(self, call: Call) -> list[Any]:
         return _run(self._taker(), call, functions_by_value=False)
@@ -300,7 +298,7 @@ class Pool:
         error_callback: Callable[[BaseException], object] | None,
     ) -> AsyncResult[list[R]]:
         job = _submit(self._taker(), call, functions_by_value=False)
-        result: AsyncResult[list[R]] = AsyncResult(job, job.all)
+        result: AsyncResult[list[R]] = AsyncResult(job, every)
         _call_back(result, callback, error_callback)
         return result
 
@@ -381,21 +379,21 @@ def start(call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
         asked = call.call
         name = f"{asked.verb}({_call.name_of(asked.function)})"
         collected = Collected(stream(call, settings, ordered=True), name)
-        return AsyncResult(collected, lambda: collected.values)
+        return AsyncResult(collected, every)
     job = _submit(_driver_for(settings), call)
-    return AsyncResult(job, job.all)
+    return AsyncResult(job, every)
 
 
 def start_one(call: Call, settings: Settings) -> AsyncResult[Any]:
     """Start `call`, which has one item; return the handle of its result."""
     job = _submit(_driver_for(settings), call)
-    return AsyncResult(job, job.first)
+    return AsyncResult(job, first)
 
 
 def start_tuple(call: Call, settings: Settings) -> AsyncResult[tuple[Any, ...]]:
     """Start `call`; return the handle of its results as a tuple."""
     job = _submit(_driver_for(settings), call)
-    return AsyncResult(job, lambda: tuple(job.values))
+    return AsyncResult(job, tuple)
 
 
 def stream(streamed: Streamed, settings: Settings, ordered: bool) -> ResultStream[Any]:
@@ -406,7 +404,7 @@ def stream(streamed: Streamed, settings: Settings, ordered: bool) -> ResultStrea
         streamed,
         ordered=ordered,
         buffersize=settings.call.buffersize,
-        as_values=streamed.call.collect,
+        as_values=streamed.call.rules.collect,
         own_driver=ours,
     )
     if isinstance(settings.pool, Pool) and driver is settings.pool._driver:
@@ -456,8 +454,9 @@ def _call_back(
         result.add_done_callback(tell)
 
 
-def _chunksize(given: int | None) -> int | None:
-    return merge(Settings(), {"chunksize": given}).call.chunksize
+def _rules(chunksize: int | None) -> Rules:
+    """Return how the maps of a `Pool` run: what is under way when an item fails runs on."""
+    return Rules(stop=False, chunksize=merge(Settings(), {"chunksize": chunksize}).call.chunksize)
 
 
 # --- the shared pools ----------------------------------------------------------------------------

@@ -8,10 +8,21 @@ from ._pending import Pending
 if TYPE_CHECKING:  # only needed when one is asked for
     from concurrent.futures import Future
 
-__all__ = ["AsyncResult"]
+__all__ = ["AsyncResult", "every", "first"]
 
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
+
+
+def first(values: list[R]) -> R:
+    """Return the only result of a call of one item."""
+    return values[0]
+
+
+def every(values: list[R]) -> list[R]:
+    """Return the results of a call."""
+    return values
 
 
 class AsyncResult(Generic[R_co]):
@@ -30,9 +41,13 @@ class AsyncResult(Generic[R_co]):
 
     __slots__ = ("__weakref__", "_open", "_pending")
 
-    def __init__(self, pending: Pending, open_: Callable[[], R_co]) -> None:
+    def __init__(self, pending: Pending, open_: Callable[[list[Any]], R_co]) -> None:
+        # No method of `pending`, nor anything else that is made anew: there may be millions.
         self._pending = pending
         self._open = open_
+
+    def _opened(self) -> R_co:
+        return self._open(self._pending.values)
 
     def get(self, timeout: float | None = None) -> R_co:
         """Return the result when it is there.
@@ -52,7 +67,7 @@ class AsyncResult(Generic[R_co]):
             raise ResultTimeoutError(f"{self!r} was not ready within {timeout} seconds")
         if pending.error is not None:
             raise pending.error
-        return self._open()
+        return self._opened()
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when the result is there or the call has failed, or after `timeout` seconds."""
@@ -120,13 +135,12 @@ class AsyncResult(Generic[R_co]):
             Its handle. Whatever `f` raises, it raises.
         """
         behind = _Behind(self._pending)
-        made: list[S] = []
 
         def go_on() -> None:
             behind.error = self._pending.error
             if behind.error is None:
                 try:
-                    made.append(f(self._open()))
+                    behind.values = [f(self._opened())]
                 except Exception as error:
                     behind.error = error
                 except BaseException as error:  # or nobody would hear of it
@@ -137,7 +151,7 @@ class AsyncResult(Generic[R_co]):
             behind.settle()
 
         self._pending.when_over(go_on)
-        return AsyncResult(behind, lambda: made[0])
+        return AsyncResult(behind, first)
 
     def future(self) -> "Future[R_co]":
         """Return a ``concurrent.futures.Future`` of the same result.
@@ -152,7 +166,7 @@ class AsyncResult(Generic[R_co]):
         """
         from ._future import future_of
 
-        return future_of(self._pending, self._open)
+        return future_of(self._pending, self._opened)
 
     async def aget(self) -> R_co:
         """Wait for the result in asyncio or trio: what ``await`` does, as a coroutine.

@@ -57,6 +57,7 @@ __all__ = [
     "StartWorker",
     "StopWorker",
     "Terminate",
+    "Terms",
     "Tick",
     "VoidChunks",
     "WorkerGone",
@@ -67,28 +68,37 @@ __all__ = [
 # --- events ------------------------------------------------------------------------------------
 
 
-class JobSubmitted(NamedTuple):
-    """The caller wants items 0 to size - 1 of a function run.
+class Terms(NamedTuple):
+    """How the items of a job run; many jobs may share one.
 
-    `collect`: failures are values and stop nothing. `stop`: when an item has failed, later items
-    that run already are ended by killing their workers, and the job waits until they are gone.
-    `open`: these are only the first items, and `InputArrived` brings more. `timeout`: seconds that
-    an item may run. `retries`: seconds to wait before each further try of an item that may be tried
-    again; `retry_lost`, `retry_overdue`: whether those lost with their workers, and those that took
-    too long, may. `like`: jobs for which it is equal share what is known of the cost of an item;
-    None: nothing is like this one.
+    `chunksize`: how many are in a chunk; None: adaptive. `collect`: failures are values and stop
+    nothing. `stop`: when an item has failed, later items that run already are ended by killing
+    their workers, and the job waits until they are gone. `timeout`: seconds that an item may run.
+    `retries`: seconds to wait before each further try of an item that may be tried again;
+    `retry_lost`, `retry_overdue`: whether those lost with their workers, and those that took too
+    long, may.
     """
 
-    job: int
-    size: int
-    chunksize: int | None
-    collect: bool
-    stop: bool
-    open: bool = False
+    chunksize: int | None = None
+    collect: bool = False
+    stop: bool = False
     timeout: float | None = None
     retries: tuple[float, ...] = ()
     retry_lost: bool = True
     retry_overdue: bool = True
+
+
+class JobSubmitted(NamedTuple):
+    """The caller wants items 0 to size - 1 of a function run.
+
+    `open`: these are only the first items, and `InputArrived` brings more. `like`: jobs for which
+    it is equal share what is known of the cost of an item; None: nothing is like this one.
+    """
+
+    job: int
+    size: int
+    terms: Terms
+    open: bool = False
     like: Hashable = None
 
 
@@ -368,8 +378,6 @@ class _Job:
     __slots__ = (
         "again",
         "cancelled",
-        "chunksize",
-        "collect",
         "cost",
         "cursor",
         "end",
@@ -380,25 +388,16 @@ class _Job:
         "out",
         "over",
         "queued",
-        "retries",
-        "retry_lost",
-        "retry_overdue",
         "stop",
-        "timeout",
+        "terms",
         "tried",
     )
 
     def __init__(self, event: JobSubmitted, cost: CostMeter) -> None:
-        self.id = event.job
-        self.end = event.size  # items from here on are not wanted: the size, or the first failure
-        self.chunksize = event.chunksize
-        self.collect = event.collect
-        self.stop = event.stop
-        self.open = event.open  # more items may come
-        self.timeout = event.timeout
-        self.retries = event.retries
-        self.retry_lost = event.retry_lost
-        self.retry_overdue = event.retry_overdue
+        self.id, self.end, self.terms, self.open, _ = event
+        # `end`: items from there on are not wanted: the size, or the first failure. `open`: more
+        # may come.
+        self.stop = self.terms.stop
         self.cost = cost
         self.cursor = 0  # the first item that was never dispatched
         self.queued = 0  # how often it stands in the queue
@@ -422,7 +421,7 @@ class _Job:
         start = self.cursor
         cost = self.cost
         rest = self.end - start
-        size = chunk_size(rest, workers, cost.seconds, self.chunksize, cost.items, cost.size)
+        size = chunk_size(rest, workers, cost.seconds, self.terms.chunksize, cost.items, cost.size)
         self.cursor = start + size
         return start, self.cursor, 0
 
@@ -531,6 +530,7 @@ class Scheduler:
         self._later: list[tuple[float, int, int]] = []
         self._most_later = _FEW_TRIES  # when it is looked through for those that nobody wants
         self._meters: dict[Hashable, CostMeter] = {}  # by what jobs of single calls are like
+        self._leaving = 0  # how many of the workers are on their way out
         self._next_worker = 0
         self._start_failures = 0
         self._closed = False
@@ -565,7 +565,7 @@ class Scheduler:
     @property
     def restless(self) -> bool:
         """Whether anything is still to happen: it is busy, or a worker is on its way out."""
-        return self.busy or any(worker.leaving for worker in self._workers.values())
+        return self.busy or self._leaving > 0
 
     def outlook(self, id: int) -> tuple[float | None, int]:
         """Return what an item of a job costs, in seconds, and how many to read ahead for it."""
@@ -573,7 +573,7 @@ class Scheduler:
         if job is None:
             return None, 1
         cost = job.cost
-        ahead = worth_ahead(self._limit, cost.seconds, job.chunksize, cost.items, cost.size)
+        ahead = worth_ahead(self._limit, cost.seconds, job.terms.chunksize, cost.items, cost.size)
         return cost.seconds, ahead
 
     @property
@@ -584,6 +584,8 @@ class Scheduler:
     @property
     def alarm(self) -> float | None:
         """When a `Tick` is wanted; None: not at all."""
+        if not (self._ahead or self.timed):
+            return None  # as mostly
         times: list[float] = []
         if self._ahead and self._idle and not self._queue:
             # Somebody could run what waits behind a chunk that takes longer than was expected.
@@ -618,7 +620,7 @@ class Scheduler:
         self._jobs[job.id] = job
         self._start_failures = 0
         self._retired = False
-        self.timed = self.timed or job.timeout is not None or bool(job.retries)
+        self.timed = self.timed or job.terms.timeout is not None or bool(job.terms.retries)
         if event.size:
             self._enqueue(job)
         else:
@@ -675,7 +677,7 @@ class Scheduler:
             self._maybe_over(job)
 
     def _fail(self, job: _Job, index: int) -> None:
-        if job.over or job.collect or index >= job.end:
+        if job.over or job.terms.collect or index >= job.end:
             return
         job.failed = index
         self._cut(job, index)
@@ -776,6 +778,7 @@ class Scheduler:
     def _gone(self, event: WorkerGone) -> None:
         worker = self._workers.pop(event.worker)
         self._idle.pop(event.worker, None)
+        self._leaving -= worker.leaving
         if worker.ready:
             self._start_failures = 0  # it shows that a worker can start: others are tried again
         elif not worker.leaving:
@@ -807,7 +810,7 @@ class Scheduler:
             if index >= job.end:
                 break  # the loss of one before it was a failure that ends the job
             chunk.next = index + 1
-            may = job.retry_overdue if worker.overdue else job.retry_lost
+            may = job.terms.retry_overdue if worker.overdue else job.terms.retry_lost
             if not (may and self._try_again(job, index)):
                 self._commands.append(LoseItem(job.id, index, worker.id, worker.overdue))
                 self._fail(job, index)
@@ -821,12 +824,12 @@ class Scheduler:
 
     def _try_again(self, job: _Job, index: int) -> bool:
         """Let a failed item be tried once more if it may be; return whether it is."""
-        if job.over or index >= job.end or not job.retries:
+        if job.over or index >= job.end or not job.terms.retries:
             return False
         if job.tried is None or job.later is None:
             job.tried, job.later = {}, set()
         tried = job.tried.get(index, 0)
-        if tried >= len(job.retries):
+        if tried >= len(job.terms.retries):
             return False
         job.tried[index] = tried + 1
         self._commands.append(RetryItem(job.id, index))
@@ -835,7 +838,7 @@ class Scheduler:
             self._later = [later for later in self._later if self._is_wanted(later)]
             heapq.heapify(self._later)
             self._most_later = max(_FEW_TRIES, 2 * len(self._later))
-        heapq.heappush(self._later, (self._now + job.retries[tried], job.id, index))
+        heapq.heappush(self._later, (self._now + job.terms.retries[tried], job.id, index))
         self._due()
         return True
 
@@ -870,7 +873,7 @@ class Scheduler:
                 if worker.overdue:
                     self._commands.append(KillWorker(worker.id))  # it had its time to speak
                 elif worker.chunks and not worker.leaving:
-                    limit = worker.chunks[0].job.timeout
+                    limit = worker.chunks[0].job.terms.timeout
                     if limit is not None:
                         self._looks.append(Look(worker.id, limit))
         self._due()
@@ -919,7 +922,7 @@ class Scheduler:
 
     def _watch(self, worker: _Worker) -> None:
         """See that a worker is looked at when its first chunk may have run for too long."""
-        limit = worker.chunks[0].job.timeout if worker.chunks else None
+        limit = worker.chunks[0].job.terms.timeout if worker.chunks else None
         if not worker.leaving:
             worker.look_at = None if limit is None else self._now + limit
 
@@ -927,12 +930,12 @@ class Scheduler:
         worker = self._workers.get(event.worker)
         if worker is None or worker.leaving or not worker.chunks:
             return
-        limit = worker.chunks[0].job.timeout
+        limit = worker.chunks[0].job.terms.timeout
         if limit is None:
             return
         if event.held:
-            worker.overdue = True
-            worker.leaving = worker.killed = True
+            worker.overdue = worker.killed = True
+            self._leave(worker)
             worker.look_at = self._now + LAST_WORDS
             self._commands.append(KillWorker(worker.id, gently=True))
         else:
@@ -940,14 +943,19 @@ class Scheduler:
 
     def _kill(self, worker: _Worker) -> None:
         if not worker.killed:  # one that was only stopped may not be able to go
-            worker.leaving = worker.killed = True
-            self._idle.pop(worker.id, None)
+            worker.killed = True
+            self._leave(worker)
             self._commands.append(KillWorker(worker.id))
 
     def _stop(self, worker: _Worker) -> None:
+        self._leave(worker)
+        self._commands.append(StopWorker(worker.id))
+
+    def _leave(self, worker: _Worker) -> None:
+        """Note that a worker is on its way out: it takes nothing more."""
+        self._leaving += not worker.leaving
         worker.leaving = True
         self._idle.pop(worker.id, None)
-        self._commands.append(StopWorker(worker.id))
 
     def _prestart(self, _: Prestart) -> None:
         self._retired = False
@@ -1052,7 +1060,7 @@ class Scheduler:
         for job in self._queue:
             if job not in counted:
                 counted.add(job)
-                waiting += -(-job.waiting() // (job.chunksize or 1))
+                waiting += -(-job.waiting() // (job.terms.chunksize or 1))
             if held + waiting >= self._limit:
                 break
         return held + waiting

@@ -68,7 +68,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._own_driver = own_driver
         # How many items go together, as far as the drop-in promises it: of a chunk that the input
         # fails in, nothing is run.
-        self._unit = (streamed.call.chunksize or 1) if drop_in else 1
+        self._unit = (streamed.call.rules.chunksize or 1) if drop_in else 1
         self._held: list[object] = []  # read, but not a whole unit yet
         self._hand: list[R_co] = []  # results that are next, the last one first
         self._failure: Exception | None = None  # what comes behind those in hand

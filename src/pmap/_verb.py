@@ -20,7 +20,7 @@ from typing import (
     get_type_hints,
 )
 
-from ._call import Call, Streamed, name_of, short_repr
+from ._call import Call, Rules, Streamed, name_of, short_repr
 from ._options import Options, Settings, changed, delays, errors, in_force, merge
 from ._types import Frozen
 
@@ -40,10 +40,17 @@ else:  # typing's takes a default from Python 3.13 on, and at run time nobody as
     Fail_co = TypeVar("Fail_co", covariant=True)
 
 
-def _chunksize(call: Call, settings: Settings) -> int | None:
-    if settings.worker.isolate:
-        return 1
-    return settings.call.chunksize or (AT_ONCE if call.at_once else None)
+def _rules(settings: Settings, collect: bool) -> Rules:
+    """Return how the calls of a verb run."""
+    return Rules(
+        collect=collect,
+        stop=not collect,
+        chunksize=1 if settings.worker.isolate else settings.call.chunksize,
+        kill=settings.call.kill_on_cancel,
+        timeout=settings.call.timeout,
+        retries=delays(settings.call.retries),
+        retry_on=errors(settings.call.retry_on),
+    )
 
 
 class _Signature:
@@ -69,6 +76,7 @@ class Verb(Frozen, Generic[Fail_co]):
 
     _name: ClassVar[str]
     _takes_options: ClassVar[bool] = True
+    _rules: Rules = Rules()
 
     __signature__: ClassVar[_Signature] = _Signature()
 
@@ -78,6 +86,7 @@ class Verb(Frozen, Generic[Fail_co]):
         vars(self).update(
             _settings=_settings,
             _collect=_collect,
+            _rules=_rules(_settings, _collect),
             __name__=self._name,
             __qualname__=self._name,
             __doc__=type(self).__call__.__doc__,
@@ -105,15 +114,12 @@ class Verb(Frozen, Generic[Fail_co]):
 
     def _as_set(self, call: Call, settings: Settings) -> Call:
         """Return `call` as this verb and its settings want it."""
-        return call._replace(
-            collect=self._collect,
-            stop=not self._collect,
-            chunksize=_chunksize(call, settings),
-            kill=settings.call.kill_on_cancel,
-            timeout=settings.call.timeout,
-            retries=delays(settings.call.retries),
-            retry_on=errors(settings.call.retry_on),
-        )
+        rules = self._rules
+        if settings is not self._settings:
+            rules = _rules(settings, self._collect)
+        if call.at_once and rules.chunksize is None:
+            rules = rules._replace(chunksize=AT_ONCE)
+        return call.under(rules)
 
     def _streamed(self, streamed: Streamed, options: Options) -> tuple[Streamed, Settings]:
         settings = self._with(options)

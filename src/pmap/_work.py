@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from ._call import Call, Kind, name_of, short_repr
 from ._errors import is_ctrl_c
 from ._outcome import Item
+from ._pending import Pending
 from ._segment import Segment, written
 from ._wire import dumps, sizes_of, split
 from ._world import are_few, take_world
@@ -97,12 +98,13 @@ class _About(NamedTuple):
     timeout: float | None
 
 
-class Work:
+class Work(Pending):
     """A call with its number and its surroundings; what a worker is told is made when asked for."""
 
     __slots__ = ("brief", "call", "caller", "context", "functions_by_value", "number", "unsent")
 
     def __init__(self, number: int, call: Call, functions_by_value: bool) -> None:
+        super().__init__(len(call.items))
         self.number: int = number
         self.call: Call = call
         self.functions_by_value: bool = functions_by_value
@@ -111,6 +113,10 @@ class Work:
         # Items whose arguments could not be pickled; the worker answers for them by index only.
         self.unsent: dict[int, BaseException] | None = None
         self.brief: Brief | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.call.verb}({self.function_name})"
 
     @property
     def function_name(self) -> str:
@@ -127,10 +133,10 @@ class Work:
         about = _About(
             call.function,
             int(call.kind),
-            not call.collect,
+            not call.rules.collect,
             self.functions_by_value,
             call.at_once,
-            call.timeout,
+            call.rules.timeout,
         )
         world = take_world()
         variables = _pickled(context) if context else []

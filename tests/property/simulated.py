@@ -48,6 +48,7 @@ from pmap._scheduler import (
     StopWorker,
     TakeBack,
     Terminate,
+    Terms,
     Tick,
     VoidChunks,
     WorkerGone,
@@ -319,7 +320,8 @@ class World:
         job = Job(len(self.jobs), size, chunksize, collect, stop, open, at_once, dooms, *about)
         self.jobs[job.id] = job
         self.start_failures = 0
-        self.tell(JobSubmitted(job.id, size, chunksize, collect, stop, open, *about, like))
+        terms = Terms(chunksize, collect, stop, *about)
+        self.tell(JobSubmitted(job.id, size, terms, open, like))
         return job
 
     def feed(self, job: Job, items: int) -> None:

@@ -26,6 +26,7 @@ from pmap._scheduler import (
     SendChunk,
     StartWorker,
     TakeBack,
+    Terms,
     Tick,
     WorkerReady,
 )
@@ -48,7 +49,7 @@ class Simulation:
 
     def run(self) -> float:
         """Return the makespan, in seconds."""
-        self._tell(JobSubmitted(1, len(self._seconds), None, False, False))
+        self._tell(JobSubmitted(1, len(self._seconds), Terms()))
         while self._scheduler.busy:
             due = self._scheduler.alarm
             time, _, event = self._coming[0] if self._coming else (inf, 0, Tick())

@@ -17,6 +17,7 @@ from pmap._scheduler import (
     Prestart,
     Scheduler,
     SendChunk,
+    Terms,
     WorkerReady,
 )
 
@@ -156,7 +157,7 @@ def run(costs: Sequence[float], workers: int) -> tuple[float, int]:
                 count = command.stop - command.start
                 heapq.heappush(chunks, (free[worker], sent, worker, count, elapsed))
 
-    obey(scheduler.handle(JobSubmitted(1, len(costs), None, collect=False, stop=False)))
+    obey(scheduler.handle(JobSubmitted(1, len(costs), Terms())))
     while chunks:
         now, _, worker, count, elapsed = heapq.heappop(chunks)
         obey(scheduler.handle(ItemsFinished(worker, count, (), elapsed, last=True)))

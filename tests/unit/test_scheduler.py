@@ -36,6 +36,7 @@ from pmap._scheduler import (
     StopWorker,
     TakeBack,
     Terminate,
+    Terms,
     Tick,
     VoidChunks,
     WorkerGone,
@@ -56,7 +57,7 @@ def submitted(
     stop: bool = False,
     open: bool = False,
 ) -> JobSubmitted:
-    return JobSubmitted(job, size, chunksize, collect, stop, open)
+    return JobSubmitted(job, size, Terms(chunksize, collect, stop), open)
 
 
 def done(worker: int, *failed: int, count: int = 1, elapsed: float = SLOW) -> ItemsFinished:
@@ -192,7 +193,7 @@ def test_nothing_of_another_job_waits_where_it_cannot_be_taken_back() -> None:
 
 
 def single(job: int, like: int | None = 7, *, stop: bool = True) -> JobSubmitted:
-    return JobSubmitted(job, 1, None, collect=False, stop=stop, open=False, like=like)
+    return JobSubmitted(job, 1, Terms(stop=stop), like=like)
 
 
 CALLS = 5  # as many as a worker is given one by one
@@ -203,7 +204,7 @@ def full_of_calls(limit: int = 1, workers: int = 1) -> Scheduler:
     scheduler = pool(workers, limit)
     before = range(100, 100 + MANY)
     tell(scheduler, *[event for job in before for event in (single(job), quick_one(workers - 1))])
-    busy = [JobSubmitted(200 + n, 1, None, False, False, False) for n in range(workers - 1)]
+    busy = [JobSubmitted(200 + n, 1, Terms()) for n in range(workers - 1)]
     tell(scheduler, *busy)  # all but worker 0 are at something that nobody knows
     tell(scheduler, *[single(job) for job in range(1, 1 + CALLS)])
     return scheduler
@@ -758,7 +759,7 @@ def test_a_worker_stays_when_a_job_came_after_retire() -> None:
 
 def test_a_kill_for_an_item_before_it_is_no_try_of_a_chunk() -> None:
     scheduler = pool(1)
-    scheduler.handle(JobSubmitted(1, 3 * MANY, MANY, True, False, timeout=9.0), 1.0)
+    scheduler.handle(JobSubmitted(1, 3 * MANY, Terms(MANY, collect=True, timeout=9.0)), 1.0)
     chunks = scheduler.handle(done(0, count=MANY, elapsed=QUICK), 2.0)
     assert chunks == [SendChunk(0, 1, MANY, 2 * MANY), SendChunk(0, 1, 2 * MANY, 3 * MANY)]
     assert scheduler.handle(Tick(), 11.0) == [Look(0, 9.0)]
@@ -774,8 +775,8 @@ def test_a_kill_for_an_item_before_it_is_no_try_of_a_chunk() -> None:
 def test_what_is_decided_is_done_before_anybody_is_looked_at() -> None:
     # For the answer to a look is taken in at once, and what comes of it is done first.
     scheduler = pool(2)
-    scheduler.handle(JobSubmitted(1, 1, 1, False, False, timeout=9.0), 1.0)
-    scheduler.handle(JobSubmitted(2, 1, 1, False, False, retries=(7.0,)), 1.0)
+    scheduler.handle(JobSubmitted(1, 1, Terms(1, timeout=9.0)), 1.0)
+    scheduler.handle(JobSubmitted(2, 1, Terms(1, retries=(7.0,))), 1.0)
     failed = ItemsFinished(0, 1, (0,), SLOW, last=True, again=frozenset({0}))
     assert scheduler.handle(failed, 3.0) == [RetryItem(2, 0)]
     assert scheduler.handle(Tick(), 10.0) == [SendChunk(0, 2, 0, 1), Look(1, 9.0)]
@@ -785,7 +786,7 @@ def test_tries_that_nobody_wants_are_not_kept_for_their_delays() -> None:
     """Also where one that is wanted, and soon, stands before them in the heap."""
     scheduler = pool(1)
     for job, delay in [(0, 10.0), *[(n, 3600.0) for n in range(1, 1000)]]:
-        submit = JobSubmitted(job, 1, 1, False, False, retries=(delay,))
+        submit = JobSubmitted(job, 1, Terms(1, retries=(delay,)))
         (sent,) = tell(scheduler, submit)
         assert isinstance(sent, SendChunk)
         failure = ItemsFinished(0, 1, (0,), QUICK, last=True, again=frozenset([0]))

@@ -34,7 +34,7 @@ def run_chunk(
                     raise  # a real Ctrl-C: the caller's
                 failures[len(values)] = settle(error, work.described(index, item))
                 values.append(None)
-                if not work.call.collect:
+                if not work.call.rules.collect:
                     break
             if not go_on():
                 break

@@ -678,7 +678,7 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
         return decode(parts)
     if work.unsent and index in work.unsent:
         raise _Failed(unsent_argument(work.unsent.pop(index), work.item(index)))
-    raise _Failed(restore(parts, work.item(index), work.call.timeout))
+    raise _Failed(restore(parts, work.item(index), work.call.rules.timeout))
 
 
 def _open_entries(

@@ -97,7 +97,7 @@ class ThreadBackend:
         items: Sequence[object],
         wanted: Callable[[], bool],
     ) -> Iterator[Finished]:
-        if work.call.timeout is None:
+        if work.call.rules.timeout is None:
             yield run_chunk(worker, work, start, items, wanted)
             return
         # One by one: what is finished must be told before the next item may be too late.
@@ -108,7 +108,7 @@ class ThreadBackend:
             state.since = None
             if state.left:
                 return
-            failed = bool(finished.failures) and not work.call.collect
+            failed = bool(finished.failures) and not work.call.rules.collect
             last = failed or number + 1 == len(items) or not wanted()
             yield finished._replace(last=last, elapsed=monotonic() - begin)
             if last:
