@@ -88,5 +88,4 @@ class Apply(Verb[Fail_co]):
     def _ask(
         self, f: object, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> tuple[Call, Settings]:
-        call = apply(self._name, f, args, kwargs)
-        return self._as_set(call, self._settings), self._settings
+        return apply(self._name, f, args, kwargs, self._rules), self._settings

@@ -142,6 +142,7 @@ def apply(
     function: object,
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
+    rules: Rules = _USUAL,
 ) -> Call:
     """Return the call of f(*args, **kwargs): one item.
 
@@ -150,8 +151,8 @@ def apply(
     """
     checked = _function(verb, function, args, "*args")
     if not kwargs:  # as a row it may travel as it is
-        return Call(verb, checked, Kind.STAR, (args,))
-    return Call(verb, checked, Kind.APPLY, ((args, dict(kwargs)),))
+        return Call(verb, checked, Kind.STAR, (args,), False, rules)
+    return Call(verb, checked, Kind.APPLY, ((args, dict(kwargs)),), False, rules)
 
 
 class Streamed(NamedTuple):

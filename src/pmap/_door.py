@@ -24,41 +24,41 @@ _POOL = f"{__package__}._pool"
 def run(call: Call, settings: Settings) -> list[Any]:
     """Return the results of `call`; raises its first failure."""
     _begin(call, settings)
-    from . import _pool
+    from ._pool import run as run_there
 
-    return _pool.run(call, settings)
+    return run_there(call, settings)
 
 
 def start(call: Call | Streamed, settings: Settings) -> "AsyncResult[list[Any]]":
     """Start `call`; return the handle of its results."""
     _begin(call, settings)
-    from . import _pool
+    from ._pool import start as start_there
 
-    return _pool.start(call, settings)
+    return start_there(call, settings)
 
 
 def start_one(call: Call, settings: Settings) -> "AsyncResult[Any]":
     """Start `call`, which has one item; return the handle of its result."""
     _begin(call, settings)
-    from . import _pool
+    from ._pool import start_one as start_one_there
 
-    return _pool.start_one(call, settings)
+    return start_one_there(call, settings)
 
 
 def start_tuple(call: Call, settings: Settings) -> "AsyncResult[tuple[Any, ...]]":
     """Start `call`; return the handle of its results as a tuple."""
     _begin(call, settings)
-    from . import _pool
+    from ._pool import start_tuple as start_tuple_there
 
-    return _pool.start_tuple(call, settings)
+    return start_tuple_there(call, settings)
 
 
 def stream(streamed: Streamed, settings: Settings, ordered: bool) -> "ResultStream[Any]":
     """Return the results of a call whose input is read as they are asked for."""
     _begin(streamed, settings)
-    from . import _pool
+    from ._pool import stream as stream_there
 
-    return _pool.stream(streamed, settings, ordered)
+    return stream_there(streamed, settings, ordered)
 
 
 def _begin(call: Call | Streamed, settings: Settings) -> None:

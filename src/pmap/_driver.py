@@ -59,6 +59,7 @@ __all__ = ["Driver", "exiting"]
 # Bytes of a function, at most, by which later calls of it are known.
 _MOST_LIKE = 1 << 12
 
+_NONE: frozenset[int] = frozenset()
 _numbers = itertools.count(1)
 _drivers: "weakref.WeakSet[Driver]" = weakref.WeakSet()
 _exiting = False
@@ -358,7 +359,8 @@ class Driver:
                 finally:
                     self._holder = None
             polled = None
-        self._tell()
+        if self._over:
+            self._tell()
 
     def _keep(self, polled: object) -> None:
         if self._torn is not None:
@@ -412,9 +414,8 @@ class Driver:
             worker, work, start, values, failures, last, elapsed, worn, size = happening
             job = self._jobs.get(work.number)
             failed = tuple([start + offset for offset in failures]) if failures else ()
-            event = s.ItemsFinished(
-                worker, len(values), failed, elapsed, last, worn=worn, size=size
-            )
+            count = len(values)
+            event = s.ItemsFinished(worker, count, failed, elapsed, last, _NONE, worn, size)
             if job is not None and failures and work.call.rules.retries:
                 self._handle_failures(event, job, start, values, failures)
             else:
@@ -602,10 +603,12 @@ class Driver:
             try:
                 if self._leader.setdefault(0, me) == me:
                     self._lead(reached)
-                    self._post(self._tidy)
+                    if self._closed or not self._scheduler.workers:
+                        self._post(self._tidy)
+                    return
             finally:
                 self._stop_leading(me)
-            if wait is None or reached():
+            if wait is None:
                 return
             wait()
 
@@ -616,7 +619,8 @@ class Driver:
         self._leave_work()
 
     def _lead(self, reached: Callable[[], bool]) -> None:
-        self._enter_books()
+        if self._inbox or self._over:
+            self._enter_books()
         while not reached():
             # In this order: who sets the alarm before we read it need not wake us, and who sets it
             # after that finds us waiting for longer, and does; a wake-up also ends the next poll.
@@ -639,8 +643,10 @@ class Driver:
 
     def _wanting(self) -> bool:
         """Return whether anything is under way that somebody is to see to."""
-        if not self._scheduler.restless or not self.backend.runs_in_poll:
-            return self._scheduler.restless
+        if not self._scheduler.restless:
+            return False
+        if not self.backend.runs_in_poll:
+            return True
         # Those of streams are run by whoever asks for them, and wait until then.
         return not self._jobs or any(not job.resting for job in list(self._jobs.values()))
 

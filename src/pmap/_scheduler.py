@@ -447,7 +447,9 @@ class _Job:
             return True
         if self.later and any(item < self.end for item in self.later):
             return True
-        return any(chunk.next < min(chunk.stop, self.end) for chunk in self.out or ())
+        if not self.out:
+            return False
+        return any(chunk.next < min(chunk.stop, self.end) for chunk in self.out)
 
     def put(self, start: int, stop: int, tries: int) -> None:
         """Let items be dispatched again, before any later ones."""

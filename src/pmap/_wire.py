@@ -315,9 +315,24 @@ class FrameReader:
         if fds is not None:
             self._fds.append(fds)
         buffer = self._buffer
-        buffer += data
         start = 0
         head = _LENGTH.size
+        if not buffer and not self._fds:
+            # As mostly: whole messages without segments, which need no copy.
+            with memoryview(data) as view:
+                while len(data) - start >= head:
+                    (word,) = _LENGTH.unpack_from(data, start)
+                    end = start + head + (word & _SIZE)
+                    if word & ~_SIZE != _MARK or end > len(data):
+                        break
+                    with view[start + head : end] as body:
+                        message = marshal.loads(body)
+                    self.size = end - start
+                    start = end
+                    yield message
+            data = data[start:]
+            start = 0
+        buffer += data
         while len(buffer) - start >= head:
             (word,) = _LENGTH.unpack_from(buffer, start)
             if (word | _BLOBS) & ~_SIZE != _MARK | _BLOBS:

@@ -36,7 +36,8 @@ _THREADS = (
 
 _FEW = 1 << 12  # bytes of pickled context variables: some ten microseconds
 
-_last: tuple[object, World] | None = None
+# Environment and path as they were, and what was made of them.
+_last: tuple[object, list[str], World] | None = None
 
 
 def take_world() -> World:
@@ -46,14 +47,15 @@ def take_world() -> World:
         directory = os.getcwd()
     except OSError:
         directory = None
-    path = [entry for entry in sys.path if type(entry) is str]
     # Decoding the environment takes longer than all the rest of a small call, and it hardly ever
     # changes; the encoded form behind it is one flat dict.
     raw: Any = getattr(os.environ, "_data", None)
-    if _last is not None and _last == (raw, (directory, _last[1][1], path)):
-        return _last[1]
-    world = (directory, os.environ.copy(), path)
-    _last = None if raw is None else (dict(raw), world)
+    if _last is not None:
+        environment, path, world = _last
+        if world[0] == directory and path == sys.path and environment == raw:
+            return world
+    world = directory, os.environ.copy(), [entry for entry in sys.path if type(entry) is str]
+    _last = None if raw is None else (dict(raw), sys.path[:], world)
     return world
 
 

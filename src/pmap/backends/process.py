@@ -221,15 +221,34 @@ class ProcessBackend:
             link.told.add(brief.number)
             self._introduce(link, brief)
         link.serial += 1
-        cargo = Cargo(lambda buffers: self._lend(link, buffers))
-        entries = self._entries(work, start, stop, cargo)
-        chunk = _child.CHUNK, brief.number, link.serial
-        if isinstance(entries, list):
-            message = frame_of_entries(lambda some: (*chunk, some), entries)
+        serial = link.serial
+        items = work.call.items[start:stop]
+        entries: list[Entry] | tuple[int, int, int]
+        if isinstance(items, range):
+            entries = items.start, items.stop, items.step
+        elif all_plain(items):
+            entries = list(items)
         else:
-            message = frame((*chunk, entries))
+            self._send_large(link, work, start, items)
+            return
+        try:
+            message = frame((_child.CHUNK, brief.number, serial, entries))
+        except ValueError:  # it is too large for marshal
+            self._send_large(link, work, start, items)
+            return
+        link.chunks.append(_Sent(serial, work, start, stop - start, len(message)))
+        self._write(link, message)
+
+    def _send_large(self, link: _Link, work: Work, start: int, items: Sequence[object]) -> None:
+        """Send a chunk of items that are pickled, or large."""
+        brief = work.brief
+        assert brief is not None, "it was not packed"
+        cargo = Cargo(lambda buffers: self._lend(link, buffers))
+        entries = self._entries(work, start, items, cargo)
+        chunk = _child.CHUNK, brief.number, link.serial
+        message = frame_of_entries(lambda some: (*chunk, some), entries)
         size = len(message) + cargo.size
-        link.chunks.append(_Sent(link.serial, work, start, stop - start, size))
+        link.chunks.append(_Sent(link.serial, work, start, len(items), size))
         self._write(link, message, cargo.segments)
 
     def _introduce(self, link: _Link, brief: Brief) -> None:
@@ -274,13 +293,8 @@ class ProcessBackend:
         return segment
 
     def _entries(
-        self, work: Work, start: int, stop: int, cargo: Cargo
-    ) -> list[Entry] | tuple[int, int, int]:
-        items = work.call.items[start:stop]
-        if isinstance(items, range):
-            return items.start, items.stop, items.step
-        if all_plain(items):
-            return list(items)
+        self, work: Work, start: int, items: Sequence[object], cargo: Cargo
+    ) -> list[Entry]:
         entries: list[Entry] = []
         for index, item in enumerate(items, start):
             try:
@@ -361,8 +375,7 @@ class ProcessBackend:
 
     def flush(self) -> None:
         while self._to_flush:
-            _, link = self._to_flush.popitem()
-            self._flush(link)
+            self._flush(self._to_flush.popitem()[1])
 
     def _flush(self, link: _Link) -> None:
         outbox = link.outbox
@@ -399,7 +412,7 @@ class ProcessBackend:
             timeout = 0
             if self._selector is None:
                 return []  # it may be just this that could not be opened
-        return self._open().select(timeout)
+        return (self._selector or self._open()).select(timeout)
 
     def collect(self, polled: _Polled) -> Iterator[Happening]:
         failed, self._failed = self._failed, []
