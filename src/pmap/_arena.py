@@ -6,19 +6,20 @@ is noted here as soon as it is there. Only if the worker dies does the caller re
 
 The arena begins with `_WORDS` 64-bit words::
 
-    SERIAL   of the chunk that has begun
+    AT       which chunk has begun, its serial; and how many of its items, or ALL where they begin
+             together
     SENT     how many of its results were sent as messages before those noted here
     HOW      how those are noted: NOTHING, RECORDS, or the lane of ints or of floats
     COUNT    RECORDS: how many are whole; a lane: how many slots it has
     MARK     what an empty slot of a lane holds
-    TURN     how many items of the chunk have begun; ALL where that is not kept
-    SINCE    when the last of them began, as a double
+    SINCE    when the last items began, as a double
     HALT     the caller wants that no other begins; or OVERSIZE: the worker ended itself
     BACK     which chunks the caller wants back: serials behind the one that has begun
     TAKEN    the same, when it has them
+    KEEP     how many items of the chunk before those the worker may run
 
-TURN, SINCE and HALT serve where items may not run for longer than some time. Behind all that,
-`STACK` bytes are for what a worker can say of its stack when it is ended.
+SINCE and HALT serve where items may not run for longer than some time. Behind all that, `STACK`
+bytes are for what a worker can say of its stack when it is ended.
 
 *Records* are marshalled entries one behind the other; the count is raised when a record is whole.
 A *lane* is an array of 64-bit slots, filled with a mark beforehand; writing a slot is one aligned
@@ -49,10 +50,10 @@ if TYPE_CHECKING:
 __all__ = ["LANES", "LANE_SLOTS", "SIZE", "STACK", "Arena"]
 
 _WORDS = 10
-_SERIAL, _SENT, _HOW, _COUNT, _MARK, _TURN, _SINCE, _HALT, _BACK, _TAKEN = range(_WORDS)
+_AT, _SENT, _HOW, _COUNT, _MARK, _SINCE, _HALT, _BACK, _TAKEN, _KEEP = range(_WORDS)
 _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
-_ALL = (1 << 64) - 1
+_ALL = (1 << 32) - 1  # of AT and KEEP
 _OVERSIZE = 2  # for HALT
 
 SIZE: Final = 1 << 16  # bytes: enough for some thousand small results between two messages
@@ -91,16 +92,17 @@ class Arena:
 
         `in_turn`: `turn` will say which items begin; else all of it counts as begun.
 
-        Return False if the caller has taken it back. The caller sets BACK and then looks whether
-        SERIAL is still what it was, that of a chunk before it; here SERIAL is set and then BACK
-        looked at. So one of the two sees the other, and a chunk is either taken back or run. If
-        both do, the caller decides, in a moment: TAKEN, or BACK is again what it was.
+        Return False if the caller has taken it back. The caller sets BACK and then looks whether AT
+        is still what it was, in a chunk before it; here AT is set and then BACK looked at. So one
+        of the two sees the other, and a chunk is either taken back or run. If both do, the caller
+        decides, in a moment: TAKEN, or BACK is again what it was.
         """
         head = self._head
         head[_HOW] = _NOTHING  # first, or the old results would be taken for this chunk's
         head[_SENT] = 0
-        head[_TURN] = 0 if in_turn else _ALL
-        head[_SERIAL] = serial
+        head[_AT] = serial << 32 | (
+            0 if in_turn else _ALL
+        )  # in one word: neither without the other
         _fence()
         while _is_in(serial, back := head[_BACK]):
             if head[_TAKEN] == back:
@@ -108,23 +110,38 @@ class Arena:
             sleep(0.0001)
         return True
 
-    def turn(self, number: int) -> None:
-        """Note that item `number` of the chunk, counted from 1, begins; wait if none is to begin.
+    def turn(self, number: int) -> bool:
+        """Note that the items of the chunk up to `number`, counted from 1, begin.
 
-        The caller sets HALT and then looks whether TURN is still what it was; here TURN is set and
-        then HALT looked at. So one of the two sees the other, and no item that has begun just now
-        is ended in place of the one before it.
+        Waits if none is to begin. Returns False if the caller has taken them back.
+
+        The caller sets HALT, or KEEP and BACK, and then looks whether AT is still what it was;
+        here AT is set and then these are looked at. So one of the two sees the other: no item
+        that has begun just now is ended in place of the one before it, and each item is either
+        taken back or run. If both see it, the caller decides in a moment, as in `begin`.
         """
         head = self._head
+        before = head[_AT]
+        serial = before >> 32
         while True:
             self._times[_SINCE] = monotonic()
-            head[_TURN] = number
+            head[_AT] = serial << 32 | number
             _fence()
-            if not head[_HALT]:
-                return
-            head[_TURN] = number - 1  # it has not begun
-            while head[_HALT]:  # until the caller ends this process, or thinks better of it
-                sleep(0.001)
+            back = head[_BACK]
+            if head[_HALT]:
+                head[_AT] = before  # they have not begun
+                while head[_HALT]:  # until the caller ends this process, or thinks better of it
+                    sleep(0.001)
+            elif back >> 32 != serial:
+                return True
+            else:
+                _fence()
+                if number <= head[_KEEP]:
+                    return True
+                if head[_TAKEN] == back:
+                    head[_AT] = before
+                    return False
+                sleep(0.0001)
 
     def note_oversize(self) -> None:
         """Note that the process ends itself because it takes too much memory."""
@@ -182,40 +199,49 @@ class Arena:
             None if the chunk has not begun.
         """
         head = self._head
-        while head[_SERIAL] == serial and head[_TURN]:
-            turn, since = head[_TURN], self._times[_SINCE]
-            if head[_TURN] != turn:
+        while (at := head[_AT]) >> 32 == serial and at & _ALL:
+            since = self._times[_SINCE]
+            if head[_AT] != at:
                 continue  # another one began between the two reads
             if monotonic() - since < limit:
                 return since, False
             head[_HALT] = 1
             _fence()
-            if head[_SERIAL] == serial and head[_TURN] == turn:
+            if head[_AT] == at:
                 return since, True
             head[_HALT] = 0
         return None
 
-    def take_back(self, last: int) -> int:
-        """Take back all chunks up to `last` that have not begun.
+    def take_back(self, last: int) -> tuple[int, int | None]:
+        """Take back all that has not begun of the chunks up to `last`.
 
         Returns:
-            The serial of the last chunk that has begun: all behind it never will.
+            The serial of the last chunk that has begun, all behind which never will; and how many
+            items of it have begun or will, None for all.
         """
         head = self._head
         while True:
-            serial, before = head[_SERIAL], head[_BACK]
-            # One of those that were taken back before, if it is not through with them: then what is
-            # taken back now is these and more.
-            begun = before >> 32 if _is_in(serial, before) else serial
-            if begun >= last:
-                return begun
-            back = begun << 32 | last  # in one word: it is there whole, or not
-            head[_BACK] = back
-            _fence()
-            if head[_SERIAL] == serial:
+            at, before = head[_AT], head[_BACK]
+            serial = at >> 32
+            if _is_in(serial, before) or before >> 32 == serial:
+                # It is not through with what was taken back before: what is taken back now is that
+                # and more, and what was kept then is kept still.
+                begun, keep = before >> 32, head[_KEEP]
+            else:
+                begun, keep = serial, at & _ALL
+            if begun > last or (begun == last and keep == _ALL):
+                return begun, None
+            back = begun << 32 | last
+            if back != before:
+                head[_KEEP] = keep  # it is what it was, or says nothing until BACK does
+                _fence()
+                head[_BACK] = back  # in one word: it is there whole, or not
+                _fence()
+                if head[_AT] != at:
+                    head[_BACK] = before  # what was taken back before stays so
+                    continue
                 head[_TAKEN] = back
-                return begun
-            head[_BACK] = before  # what was taken back before stays so
+            return begun, None if keep == _ALL else keep
 
     def salvage(self, serial: int, received: int) -> tuple[bool, list[Entry]]:
         """Read what a dead worker left.
@@ -228,8 +254,8 @@ class Arena:
             Whether an item that is not finished had begun, and the results that were finished and
             not sent.
         """
-        begun, sent, how, count, mark, turn, *_ = self._head
-        if begun != serial:
+        at, sent, how, count, mark, *_ = self._head
+        if at >> 32 != serial:
             return False, []
         entries: list[Entry] = []
         if how == _RECORDS:
@@ -243,7 +269,7 @@ class Arena:
             entries = list(lane[: len(slots)])
         # It may have died between sending results and noting that they were sent.
         entries = entries[max(0, received - sent) :]
-        return turn > received + len(entries), entries
+        return at & _ALL > received + len(entries), entries
 
     @property
     def oversize(self) -> bool:
@@ -260,7 +286,7 @@ class Arena:
 
 def _is_in(serial: int, back: int) -> bool:
     """Return whether a chunk is among those that `back` says."""
-    return back >> 32 < serial <= back & 0xFFFFFFFF
+    return back >> 32 < serial <= back & _ALL
 
 
 def _fence() -> None:

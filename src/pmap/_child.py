@@ -101,7 +101,7 @@ SETUP = (
 # failure, functions by value, all items of a chunk at once, seconds that an item may run or None,
 # world (None: that of the brief before)
 BRIEF = 1
-CHUNK = 2  # brief, serial, entries (or start, stop and step of a range)
+CHUNK = 2  # brief, serial, entries (or start, stop and step of a range), how many begin together
 DROP = 3  # brief: no chunk of it comes any more
 QUIT = 4
 VOID = 5  # serials of chunks that are not to begin
@@ -352,32 +352,36 @@ class Worker:
         elif message[0] == DROP:
             self._briefs.pop(message[1], None)
         elif message[0] == CHUNK:
-            _, brief, serial, entries = message
+            _, brief, serial, entries, together = message
             items: Sequence[Entry] = entries
             if type(entries) is tuple:
                 items = range(*message[3])
+            if len(items) == 1:
+                together = 0
             known = self._briefs.get(brief)
             void = known is None or (self._inbox and self._void(serial))
-            if known is None or void or not self._begin(serial, known):
+            if known is None or void or not self._begin(serial, known, together):
                 # What does not begin is answered all the same: the caller counts the answers.
                 self._send_results(serial, [], None, True, 0.0, False)
             else:
                 if self._watch is not None:
                     self._watch.busy.set()
-                self._run_chunk(known, serial, items)
+                self._run_chunk(known, serial, items, together)
                 if self._watch is not None:
                     self._watch.busy.clear()
 
-    def _begin(self, serial: int, brief: _Brief) -> bool:
+    def _begin(self, serial: int, brief: _Brief, together: int) -> bool:
         """Note that a chunk begins; return False if the caller has taken it back."""
-        in_turn = brief.timeout is not None
+        in_turn = brief.timeout is not None or together > 0
         if self._arena is not None:
             return self._arena.begin(serial, in_turn)
         if not in_turn:
             self._send((BEGUN, serial))
         return True
 
-    def _run_chunk(self, brief: _Brief, serial: int, entries: Sequence[Entry]) -> None:
+    def _run_chunk(
+        self, brief: _Brief, serial: int, entries: Sequence[Entry], together: int
+    ) -> None:
         self._apply(brief.world)
         # An item may have lowered it; a module that raised it, when it was imported, needs it.
         if sys.getrecursionlimit() < self._recursion:
@@ -391,12 +395,12 @@ class Worker:
             results = [record] * (1 if brief.stop else len(entries))
         else:
             if brief.coroutine is None:
-                results = self._run_items(brief, call, serial, entries)
+                results = self._run_items(brief, call, serial, entries, together)
             else:
                 # All begin now; then "running" the item at an index is waiting for its end.
                 many = self._at_once(brief.coroutine, entries, brief.context, brief.timeout)
                 try:
-                    results = self._run_items(brief, many.result, serial, range(len(entries)))
+                    results = self._run_items(brief, many.result, serial, range(len(entries)), 0)
                 finally:
                     many.close()
         elapsed = perf_counter() - begin
@@ -430,9 +434,11 @@ class Worker:
         call: Callable[[Any], object],
         serial: int,
         entries: Sequence[Entry],
+        together: int,
     ) -> Unsent:
-        if brief.timeout is not None and (len(entries) == 1 or brief.at_once):
-            self.turn(serial, len(entries))
+        in_turn = brief.timeout is not None and (len(entries) == 1 or brief.at_once)
+        if in_turn and not self.turn(serial, len(entries)):
+            return []
         if len(entries) == 1:
             # Nothing to note: until its message is sent, the item is the one in hand.
             result = self.one(brief, call, entries[0])[0]
@@ -443,7 +449,7 @@ class Worker:
                 brief.mixed = (
                     True  # it is looked at after each item, which a lane leaves no time for
                 )
-            return _Run(self, self._arena, brief, serial, entries).run(call)
+            return _Run(self, self._arena, brief, serial, entries, together).run(call)
         return self._run_without_arena(brief, call, serial, entries)
 
     def _run_without_arena(
@@ -465,12 +471,12 @@ class Worker:
                 break
         return results
 
-    def turn(self, serial: int, number: int) -> None:
-        """Note that item `number` of a chunk, counted from 1, begins."""
+    def turn(self, serial: int, number: int) -> bool:
+        """Note that the items of a chunk up to `number` begin; return False if they must not."""
         if self._arena is not None:
-            self._arena.turn(number)
-        else:
-            self._send((BEGUN, serial))
+            return self._arena.turn(number)
+        self._send((BEGUN, serial))
+        return True
 
     def send_results(self, serial: int, results: Unsent, brief: _Brief) -> None:
         """Send results of a chunk that goes on."""
@@ -548,15 +554,39 @@ class _Run:
     """One chunk on its way, with an arena to note its results in."""
 
     def __init__(
-        self, worker: Worker, arena: Arena, brief: _Brief, serial: int, entries: Sequence[Entry]
+        self,
+        worker: Worker,
+        arena: Arena,
+        brief: _Brief,
+        serial: int,
+        entries: Sequence[Entry],
+        together: int,
     ) -> None:
         self._worker = worker
         self._arena = arena
         self._brief = brief
         self._serial = serial
         self._entries = entries
+        # How many items begin together: 0 where all began with the chunk.
+        self._together = together
+        if brief.timeout is not None and not brief.at_once:
+            self._together = 1
+        self._begun = 0 if self._together else len(entries)
         self._sent = 0  # results sent as messages
         self._enough = False  # no more items are to be run here
+
+    def _goes_on(self, number: int) -> bool:
+        """Return whether the item at `number` may run, and note that it begins, and some behind it.
+
+        If not, the caller has taken it back.
+        """
+        if number >= self._begun:
+            begun = min(number + self._together, len(self._entries))
+            if not self._arena.turn(begun):
+                self._enough = True
+                return False
+            self._begun = begun
+        return True
 
     def run(self, call: Callable[[object], object]) -> Unsent:
         """Run all items; return the results that were not sent yet."""
@@ -580,10 +610,9 @@ class _Run:
         one = self._worker.one
         self._arena.records(self._sent)
         results: list[Entry] = []
-        in_turn = brief.timeout is not None and not brief.at_once
-        for entry in islice(self._entries, self._sent, None):
-            if in_turn:
-                self._arena.turn(self._sent + len(results) + 1)
+        for number, entry in enumerate(islice(self._entries, self._sent, None), self._sent):
+            if number >= self._begun and not self._goes_on(number):
+                break
             result, failed = one(brief, call, entry)
             results.append(result)
             if self._worker.worn():
@@ -619,22 +648,25 @@ class _Run:
         slots: Any = self._arena.lane(lane, len(entries), self._sent)
         argument = self._worker.argument
         traces = _traces
-        index = -1
+        index = 0
         result: object = None
         extra: list[Entry] = []
         failed = False
         try:
-            for index, entry in enumerate(entries):
-                result = call(argument(entry) if type(entry) is list else entry)
-                if traces:
-                    self._worker.tidy()
-                if type(result) is not kind:
-                    brief.mixed = True
-                    extra, failed = self._other(result)
-                    break
-                slots[index] = result
-            else:
-                index += 1
+            while index < len(entries) and not extra and self._goes_on(self._sent + index):
+                # Those that begin together in a loop of their own, with nothing more in it.
+                start, stop = index, self._begun - self._sent
+                for index, entry in enumerate(entries[start:stop], start):
+                    result = call(argument(entry) if type(entry) is list else entry)
+                    if traces:
+                        self._worker.tidy()
+                    if type(result) is not kind:
+                        brief.mixed = True
+                        extra, failed = self._other(result)
+                        break
+                    slots[index] = result
+                else:
+                    index += 1
         except BaseException as error:  # every way an item can end is an answer
             if traces:
                 self._worker.tidy()

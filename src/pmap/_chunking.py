@@ -7,14 +7,23 @@ which gives each free worker a fixed fraction of the rest, so that chunks shrink
 Nor does it carry more than about `MOST_BYTES`, by what items and their results took so far.
 """
 
-__all__ = ["CostMeter", "chunk_size", "worth_ahead"]
+__all__ = ["CostMeter", "at_a_time", "chunk_size", "chunks_together", "worth_ahead"]
 
 TARGET = 0.02  # seconds; a message costs about 0.1 ms, so half a per cent of it
 LEAST = 0.0005  # seconds; shorter chunks at the end would cost more in messages than they balance
 # Bytes, there and back: a chunk of them takes a worker a few milliseconds to load and to send, so
 # a message costs little beside it; and as many are held, here and there, for each chunk under way.
 MOST_BYTES = 1 << 24
+# Seconds that chunks of a size that the caller chose take, at most, which travel together: a
+# message costs a twentieth of that, and who is idle then waits no longer.
+_TOGETHER = 0.002
 _SHARES = 2  # a free worker takes 1 / (2 * workers) of the rest
+_PART = 0.001  # seconds; what begins together takes about as long
+# Items that begin together, at most, however quick they are so far: the next ones may be slow. To
+# ask about a part takes 1 us, so that is a twentieth of what the quickest take. Where the caller
+# chose how many are in a chunk, he cares more for who has what.
+_MOST_TOGETHER = 256
+_FEW_TOGETHER = 16
 _TRUST = 4  # a chunk has at most so many times the items that were measured before
 # How many chunks for each worker a stream reads ahead: one that runs, one that waits for it, and as
 # many again that are on their way to the consumer or wait for a turn of its.
@@ -88,6 +97,47 @@ def chunk_size(
     # The first items may be no like the others: what one trivial item says is not believed of all.
     trusted = remaining if measured is None else _TRUST * measured
     return max(1, min(trusted, max(least, wanted), _fitting(size, remaining)))
+
+
+def chunks_together(
+    remaining: int, workers: int, cost: float, fixed: int, measured: int, size: float = 0.0
+) -> int:
+    """Return how many chunks of a size that the caller chose are worth one message.
+
+    Args:
+        remaining: items that no worker has yet, at least 1.
+        workers: how many workers there are or may be.
+        cost: seconds per item, at worst.
+        fixed: the `chunksize` that the caller asked for.
+        measured: how many items `cost` is known of.
+        size: bytes that an item and its result take, as measured so far.
+    """
+    chunks = -(-remaining // fixed)
+    each = cost * fixed
+    share = chunks // (_SHARES * workers)
+    wanted = share if each * share <= _TOGETHER else int(_TOGETHER / each)
+    least = chunks if each * chunks <= LEAST else int(LEAST / each)
+    trusted = _TRUST * measured // fixed
+    return max(1, min(trusted, max(least, wanted), _fitting(size * fixed, chunks)))
+
+
+def at_a_time(items: int, cost: float | None, chosen: bool) -> int:
+    """Return how many of the items of a chunk begin together, so that the others can be had back.
+
+    As few as cost next to nothing to ask about.
+
+    Args:
+        items: of the chunk.
+        cost: seconds per item as measured so far; None before the first measurement.
+        chosen: whether the caller chose how many items are in a chunk.
+
+    Returns:
+        0 where it is not worth it: they all begin together.
+    """
+    few = _FEW_TOGETHER if chosen or cost is None else _MOST_TOGETHER
+    if cost is not None and cost * few > _PART:
+        few = max(1, int(_PART / cost))
+    return few if few < items else 0
 
 
 def _fitting(size: float, most: int) -> int:

@@ -325,8 +325,9 @@ class Driver:
         rules = job.call.rules
         if rules is not self._rules:
             self._rules, self._terms = rules, _terms(rules)
+        terms = self._terms._replace(at_once=True) if job.call.at_once else self._terms
         like = _likeness(job) if job.total == 1 and not open else None
-        self._handle(s.JobSubmitted(job.number, job.total, self._terms, open, like))
+        self._handle(s.JobSubmitted(job.number, job.total, terms, open, like))
 
     def cancel(self, job: Job) -> None:
         """Ask for the end of a job."""
@@ -425,7 +426,7 @@ class Driver:
             if isinstance(job, Flow):
                 job.cost, job.ahead = self._scheduler.outlook(work.number)
         elif isinstance(happening, Ready):
-            self._handle(s.WorkerReady(happening.worker, happening.yields))
+            self._handle(s.WorkerReady(*happening))
         else:
             self._gone = happening
             if happening.reason:
@@ -484,8 +485,8 @@ class Driver:
             s.FailJob: self._fail,
         }
 
-    def _send(self, worker: int, number: int, start: int, stop: int) -> None:
-        self.backend.send(worker, self._jobs[number], start, stop)
+    def _send(self, worker: int, number: int, start: int, stop: int, together: int) -> None:
+        self.backend.send(worker, self._jobs[number], start, stop, together)
 
     def _void(self, worker: int, number: int) -> None:
         self.backend.void(worker, self._jobs[number])
@@ -498,7 +499,7 @@ class Driver:
         self._handle(s.ItemRuns(worker, since, held))
 
     def _take_back(self, worker: int) -> None:
-        self._handle(s.ChunksBack(worker, self.backend.take_back(worker)))
+        self._handle(s.ChunksBack(worker, *self.backend.take_back(worker)))
 
     def _retry(self, number: int, index: int) -> None:
         self._jobs[number].try_again(index)

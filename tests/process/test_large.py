@@ -194,9 +194,11 @@ def test_chunks_of_large_items_have_few(way: str, monkeypatch: pytest.MonkeyPatc
     sent: list[int] = []
     send = ProcessBackend.send
 
-    def note(self: ProcessBackend, worker: int, work: "Work", start: int, stop: int) -> None:
+    def note(
+        self: ProcessBackend, worker: int, work: "Work", start: int, stop: int, together: int
+    ) -> None:
         sent.append(stop - start)
-        send(self, worker, work, start, stop)
+        send(self, worker, work, start, stop, together)
 
     monkeypatch.setattr(ProcessBackend, "send", note)
     function, item = LARGE_WAYS[way]

@@ -89,6 +89,7 @@ class Job:
     collect: bool
     stop: bool  # what is not wanted any more is ended, be it by a failure or by a cancel
     open: bool  # its input was not ended
+    streams: bool  # it was not when it began
     at_once: bool  # all items of a chunk begin together
     dooms: Mapping[int, Doom]
     timeout: float | None = None
@@ -176,6 +177,14 @@ class Chunk:
     start: int
     stop: int
     next: int
+    together: int  # so many items begin together; 0: all
+
+    def kept(self, hand: int) -> int:
+        """Return how many items have begun, or do with the one in hand."""
+        if not self.together:
+            return self.stop - self.start
+        parts = (hand - self.start) // self.together + 1
+        return min(parts * self.together, self.stop - self.start)
 
 
 @dataclass(frozen=True)
@@ -205,6 +214,7 @@ class Running:
     ends: float = 0.0  # when the item in hand does
     took: float = 0.0  # seconds, so far
     waits: bool = False
+    ended: bool = False  # all was said of it
 
 
 @dataclass(eq=False)
@@ -221,7 +231,8 @@ class Worker:
     seen: Running | None = None  # what ran last: it can be looked at until another chunk begins
     held: bool = False
     stubborn: bool = False  # it does not go when it is asked to
-    yields: bool = True  # what waits there can be taken back
+    yields: bool = True  # chunks that wait there can be taken back
+    splits: bool = False  # and what has not begun of one that has
     # As the scheduler knows it:
     ready: bool = False
     stopped: bool = False
@@ -286,6 +297,8 @@ class World:
         self.terminated = False
         self.start_failures = 0
         self.taken_back = 0  # chunks
+        self.split = 0  # chunks of which a part was taken back
+        self.batches = 0  # messages with several chunks of a size that was asked for
         self.log: list[Event | Command] = []
         self._expected: deque[LoseItem | RetryItem] = deque()
         self._may_lose: LoseItem | None = None
@@ -317,10 +330,11 @@ class World:
         if timeout is None:  # nobody would ever end what hangs
             dooms = {item: doom for item, doom in dooms.items() if doom.fate is not Fate.HANGS}
         about = (timeout, retries, retry_lost, retry_overdue)
-        job = Job(len(self.jobs), size, chunksize, collect, stop, open, at_once, dooms, *about)
+        number = len(self.jobs)
+        job = Job(number, size, chunksize, collect, stop, open, open, at_once, dooms, *about)
         self.jobs[job.id] = job
         self.start_failures = 0
-        terms = Terms(chunksize, collect, stop, *about)
+        terms = Terms(chunksize, collect, stop, *about, at_once)
         self.tell(JobSubmitted(job.id, size, terms, open, like))
         return job
 
@@ -385,7 +399,7 @@ class World:
         running = worker.running
         if not worker.up:
             worker.up = True
-            worker.outbox.append(WorkerReady(worker.id, worker.yields))
+            worker.outbox.append(WorkerReady(worker.id, worker.yields, worker.splits))
         elif running is not None:
             if running.waits:
                 return
@@ -461,6 +475,7 @@ class World:
             if job.at_once:
                 self._call_off(job, range(running.hand, running.chunk.stop))
             self._report(worker, running, last=True, worn=worn)
+            running.ended = True
             worker.running = None
         else:
             self._begin(worker, running)
@@ -780,9 +795,11 @@ class World:
     def _take_back(self, worker: Worker) -> None:
         # It may be told to go by what was answered to a look just before.
         for_others = any(other.idle for other in self.workers.values())
-        unwanted = any(c.job.stop and c.next >= c.job.end for c in worker.holds)
+        unwanted = any((c.job.stop or c.together) and c.next >= c.job.end for c in worker.holds)
         assert for_others or unwanted, "they are taken back for nobody"
-        assert len(worker.holds) > 1, "there is nothing to take back"
+        more = len(worker.holds) > 1 or any(chunk.together for chunk in worker.holds)
+        assert more, "there is nothing to take back"
+        items: int | None = None
         if worker.yields:
             for chunk in [chunk for chunk in worker.holds if chunk in worker.inbox]:
                 worker.holds.remove(chunk)
@@ -790,8 +807,17 @@ class World:
                 worker.taken -= 1
                 chunk.job.given.difference_update(range(chunk.start, chunk.stop))
                 self.taken_back += 1
+        seen = worker.seen
+        if worker.splits and worker.holds and seen is not None and seen.chunk is worker.holds[-1]:
+            chunk = seen.chunk
+            if chunk.together and (worker.running is seen or worker.dead) and not seen.ended:
+                # What is held has not begun, though it is in hand.
+                items = seen.hand - chunk.start if seen.waits else chunk.kept(seen.hand)
+                stop, chunk.stop = chunk.stop, chunk.start + items
+                chunk.job.given.difference_update(range(chunk.stop, stop))
+                self.split += chunk.stop < stop
         # The driver answers in the middle of what it was told, and so does this.
-        self._handle(ChunksBack(worker.id, len(worker.holds)))
+        self._handle(ChunksBack(worker.id, len(worker.holds), items))
 
     def _look(self, worker: Worker, limit: float) -> None:
         assert not worker.leaving, "a worker is looked at that is leaving"
@@ -836,7 +862,10 @@ class World:
         assert number not in self.workers
         assert self.start_failures < MAX_START_FAILURES, "no start is tried for ever"
         yields = self.yields and number % 5 != 4
-        self.workers[number] = Worker(number, stubborn=number % 2 == 1, yields=yields)
+        splits = yields and number % 3 != 2
+        self.workers[number] = Worker(
+            number, stubborn=number % 2 == 1, yields=yields, splits=splits
+        )
         assert len(self.workers) <= self.limit, "there are too many workers"
 
     def _send(self, command: SendChunk) -> None:
@@ -851,9 +880,17 @@ class World:
         assert items.stop <= job.end, "an item is dispatched after a failure before it"
         assert job.given.isdisjoint(items), "an item is dispatched again"
         assert job.begun.isdisjoint(items), "an item is dispatched that had begun"
-        assert job.chunksize is None or len(items) <= job.chunksize
+        assert not command.together or worker.splits, "nobody could have the rest of it back"
+        assert 0 <= command.together < len(items)
+        assert not (job.at_once and command.together), "they all begin at once"
+        if job.chunksize is not None and len(items) > job.chunksize:
+            assert worker.splits, "chunks are put together for good"
+            assert self.max_chunks is None, "a chunk counts as several"
+            assert not job.streams, "results are kept from who waits for them"
+            assert not job.at_once
+            self.batches += 1
         job.given.update(items)
-        chunk = Chunk(job, items.start, items.stop, items.start)
+        chunk = Chunk(job, items.start, items.stop, items.start, command.together)
         worker.holds.append(chunk)
         worker.inbox.append(chunk)
         worker.taken += 1

@@ -34,14 +34,14 @@ def _switch_often() -> Iterator[None]:
 
 def test_what_is_behind_the_chunk_that_runs_is_taken_back(arena: Arena) -> None:
     assert arena.begin(1, in_turn=False)
-    assert arena.take_back(3) == 1
+    assert arena.take_back(3) == (1, None)
     assert not arena.begin(2, in_turn=False)
     assert not arena.begin(3, in_turn=False)
     assert arena.begin(4, in_turn=False)
 
 
 def test_all_is_taken_back_where_nothing_has_begun(arena: Arena) -> None:
-    assert arena.take_back(2) == 0
+    assert arena.take_back(2) == (0, 0)
     assert not arena.begin(1, in_turn=False)
     assert not arena.begin(2, in_turn=False)
     assert arena.begin(3, in_turn=False)
@@ -49,9 +49,9 @@ def test_all_is_taken_back_where_nothing_has_begun(arena: Arena) -> None:
 
 def test_what_was_taken_back_stays_so_when_more_is(arena: Arena) -> None:
     assert arena.begin(1, in_turn=False)
-    assert arena.take_back(3) == 1
+    assert arena.take_back(3) == (1, None)
     assert not arena.begin(2, in_turn=False)
-    assert arena.take_back(5) == 1
+    assert arena.take_back(5) == (1, None)
     assert not arena.begin(3, in_turn=False)
     assert not arena.begin(4, in_turn=False)
     assert not arena.begin(5, in_turn=False)
@@ -61,8 +61,42 @@ def test_what_was_taken_back_stays_so_when_more_is(arena: Arena) -> None:
 def test_what_has_begun_is_not_taken_back(arena: Arena) -> None:
     assert arena.begin(1, in_turn=False)
     assert arena.begin(2, in_turn=False)
-    assert arena.take_back(2) == 2
+    assert arena.take_back(2) == (2, None)
     assert arena.begin(3, in_turn=False)
+
+
+def test_what_has_not_begun_of_a_chunk_is_taken_back(arena: Arena) -> None:
+    assert arena.begin(1, in_turn=True)
+    assert arena.turn(5)
+    assert arena.take_back(1) == (1, 5)
+    assert arena.take_back(1) == (1, 5)
+    assert arena.turn(5)
+    assert not arena.turn(6)
+    assert arena.begin(2, in_turn=True)
+    assert arena.turn(9)
+
+
+def test_with_the_rest_of_a_chunk_those_behind_it_are_taken_back(arena: Arena) -> None:
+    assert arena.begin(1, in_turn=True)
+    assert arena.turn(1)
+    assert arena.take_back(1) == (1, 1)
+    assert arena.take_back(3) == (1, 1)  # sent since
+    assert not arena.turn(2)
+    assert not arena.begin(2, in_turn=True)
+    assert arena.take_back(4) == (1, 1)
+    assert not arena.begin(3, in_turn=False)
+    assert not arena.begin(4, in_turn=False)
+    assert arena.begin(5, in_turn=True)
+    assert arena.take_back(5) == (5, 0)
+    assert not arena.turn(1)
+
+
+def test_what_begins_as_a_whole_is_not_taken_back_in_part(arena: Arena) -> None:
+    assert arena.begin(1, in_turn=False)
+    assert arena.take_back(1) == (1, None)
+    assert arena.take_back(2) == (1, None)
+    assert not arena.begin(2, in_turn=True)
+    assert arena.begin(3, in_turn=True)
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(2, 8))
@@ -76,12 +110,59 @@ def test_each_chunk_is_run_or_taken_back(looks: list[bool], held: int) -> None:
         last = serial + held
         assert arena.begin(first, in_turn=False)
         if look:
-            taken.update(range(arena.take_back(last) + 1, last + 1))
+            taken.update(range(arena.take_back(last)[0] + 1, last + 1))
         ran.append(first)
         ran += [serial for serial in range(first + 1, last + 1) if arena.begin(serial, False)]
         serial = last
     assert sorted([*ran, *taken]) == list(range(1, serial + 1))
     arena.close()
+
+
+def run_in_parts(
+    arena: Arena, chunks: int, size: int, sent: threading.Semaphore, ran: list[tuple[int, int]]
+) -> None:
+    for serial in range(1, chunks + 1):
+        sent.acquire()
+        if not arena.begin(serial, in_turn=True):
+            continue
+        step = 1 + serial % 3
+        for item in range(0, size, step):
+            if not arena.turn(item + step):
+                break
+            ran.extend((serial, item + more) for more in range(step))
+            time.sleep(0)  # let the other one in
+
+
+@pytest.mark.usefixtures("hurried")
+def test_each_item_is_run_or_taken_back_whenever_they_meet(arena: Arena) -> None:
+    rng = random.Random(11)
+    chunks, size = 1500, 6
+    ran: list[tuple[int, int]] = []
+    kept: dict[int, int] = {}  # of what was taken back, items that the worker has
+    sent = threading.Semaphore(0)
+    worker = threading.Thread(target=run_in_parts, args=(arena, chunks, size, sent, ran))
+    worker.start()
+    last = 0
+    while last < chunks:
+        first, last = last + 1, last + min(rng.randint(1, 4), chunks - last)
+        sent.release(last - first + 1)
+        for _ in range(rng.randint(1, 40)):
+            if rng.random() < 0.7:
+                time.sleep(0)
+                continue
+            begun, items = arena.take_back(last)
+            if items is not None:
+                assert kept.setdefault(begun, items) == items
+            for serial in range(max(begun + 1, first), last + 1):
+                assert kept.setdefault(serial, 0) == 0
+        while worker.is_alive() and sent._value:  # as in life, serials behind these come later
+            time.sleep(0)
+    worker.join(PATIENCE)
+    assert not worker.is_alive()
+    assert len(ran) == len(set(ran))
+    for serial in range(1, chunks + 1):
+        assert sum(1 for chunk, _ in ran if chunk == serial) == kept.get(serial, size)
+    assert any(0 < items < size for items in kept.values())
 
 
 @pytest.mark.usefixtures("hurried")
@@ -109,7 +190,7 @@ def test_one_of_both_has_it_whenever_they_meet(arena: Arena) -> None:
         sent.release(more)
         last += more
         for _ in range(rng.randint(1, 20)):
-            taken.update(range(arena.take_back(last) + 1, last + 1))
+            taken.update(range(arena.take_back(last)[0] + 1, last + 1))
             time.sleep(0)
     worker.join(PATIENCE)
     assert not worker.is_alive()

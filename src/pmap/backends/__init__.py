@@ -11,11 +11,12 @@ __all__ = ["Backend", "Finished", "Gone", "Happening", "Ready"]
 class Ready(NamedTuple):
     """A worker has started and can take work.
 
-    `yields`: `take_back` can tell which chunks have begun.
+    `yields`: `take_back` can tell which chunks have begun. `splits`: and how much of them.
     """
 
     worker: int
     yields: bool = True
+    splits: bool = False
 
 
 class Finished(NamedTuple):
@@ -78,8 +79,11 @@ class Backend(Protocol[Polled]):
         """Start a worker; `Ready` or `Gone` tells what came of it."""
         ...
 
-    def send(self, worker: int, work: Work, start: int, stop: int) -> None:
-        """Give a worker items `start` to `stop` - 1, behind what it has; never blocks."""
+    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
+        """Give a worker items `start` to `stop` - 1, behind what it has; never blocks.
+
+        So many of them begin `together`; 0: all of them. See `take_back`.
+        """
         ...
 
     def void(self, worker: int, work: Work) -> None:
@@ -114,11 +118,12 @@ class Backend(Protocol[Polled]):
         """
         ...
 
-    def take_back(self, worker: int) -> int:
-        """Take back all chunks that a worker has not begun; return how many it keeps.
+    def take_back(self, worker: int) -> tuple[int, int | None]:
+        """Take back what a worker has not begun; return what it keeps.
 
-        Those are the first, and all where nobody can tell which have begun. If there are several,
-        all but the last are done.
+        How many chunks: the first ones, and all where nobody can tell which have begun; if there
+        are several, all but the last are done. And how many items of the last of them, from its
+        start on; None: all.
         """
         ...
 

@@ -213,7 +213,7 @@ class ProcessBackend:
             self._open().register(self._template.sock, _READ, self._template)
         return self._template.start(worker, theirs)
 
-    def send(self, worker: int, work: Work, start: int, stop: int) -> None:
+    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
         link = self._links[worker]
         brief = work.brief
         assert brief is not None, "it was not packed"
@@ -229,24 +229,26 @@ class ProcessBackend:
         elif all_plain(items):
             entries = list(items)
         else:
-            self._send_large(link, work, start, items)
+            self._send_large(link, work, start, items, together)
             return
         try:
-            message = frame((_child.CHUNK, brief.number, serial, entries))
+            message = frame((_child.CHUNK, brief.number, serial, entries, together))
         except ValueError:  # it is too large for marshal
-            self._send_large(link, work, start, items)
+            self._send_large(link, work, start, items, together)
             return
         link.chunks.append(_Sent(serial, work, start, stop - start, len(message)))
         self._write(link, message)
 
-    def _send_large(self, link: _Link, work: Work, start: int, items: Sequence[object]) -> None:
+    def _send_large(
+        self, link: _Link, work: Work, start: int, items: Sequence[object], together: int
+    ) -> None:
         """Send a chunk of items that are pickled, or large."""
         brief = work.brief
         assert brief is not None, "it was not packed"
         cargo = Cargo(lambda buffers: self._lend(link, buffers))
         entries = self._entries(work, start, items, cargo)
         chunk = _child.CHUNK, brief.number, link.serial
-        message = frame_of_entries(lambda some: (*chunk, some), entries)
+        message = frame_of_entries(lambda some: (*chunk, some, together), entries)
         size = len(message) + cargo.size
         link.chunks.append(_Sent(link.serial, work, start, len(items), size))
         self._write(link, message, cargo.segments)
@@ -357,13 +359,16 @@ class ProcessBackend:
         # It cannot be held here: another item may begin in just this moment, and fall with it.
         return link.begun_at, monotonic() - link.begun_at >= limit
 
-    def take_back(self, worker: int) -> int:
+    def take_back(self, worker: int) -> tuple[int, int | None]:
         link = self._links[worker]
+        items: int | None = None
         if link.arena is not None and link.chunks:
-            begun = link.arena.take_back(link.chunks[-1].serial)
+            begun, kept = link.arena.take_back(link.chunks[-1].serial)
             while link.chunks and link.chunks[-1].serial > begun:
                 link.void.add(link.chunks.pop().serial)
-        return len(link.chunks)
+            if link.chunks and link.chunks[-1].serial == begun:
+                items = kept
+        return len(link.chunks), items
 
     def _write(self, link: _Link, data: bytes, segments: list[Segment] | None = None) -> None:
         """Send `data` as far as the worker takes it now; keep the rest for when it takes more."""
@@ -495,7 +500,7 @@ class ProcessBackend:
         if what == _child.READY:
             link.ready = True
             link.handle.met(message[1])
-            return Ready(link.number, link.arena is not None)
+            return Ready(link.number, link.arena is not None, link.arena is not None)
         if what == _child.BEGUN:
             link.begun = message[1]
             link.begun_at = monotonic()

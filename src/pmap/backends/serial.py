@@ -40,7 +40,7 @@ class SerialBackend:
                 return
         self._tell(Ready(worker, yields=False))
 
-    def send(self, worker: int, work: Work, start: int, stop: int) -> None:
+    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
         self._holds += 1
         self._chunks.put((worker, work, start, work.call.items[start:stop]))
 
@@ -71,8 +71,8 @@ class SerialBackend:
     def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
         return None  # the item runs in the thread that would end it
 
-    def take_back(self, worker: int) -> int:
-        return self._holds  # there is nobody else
+    def take_back(self, worker: int) -> tuple[int, int | None]:
+        return self._holds, None  # there is nobody else
 
     def flush(self) -> None:
         pass  # commands take effect at once

@@ -118,7 +118,7 @@ class ThreadBackend:
     def _wanted(state: _Thread, number: int) -> bool:
         return not state.ending and number not in state.forgotten
 
-    def send(self, worker: int, work: Work, start: int, stop: int) -> None:
+    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
         state = self._threads[worker]
         state.holds += 1
         state.chunks.put((work, start, work.call.items[start:stop]))
@@ -155,13 +155,13 @@ class ThreadBackend:
         # It is not held: what it begins in this very moment is left with it.
         return since, monotonic() - since >= limit
 
-    def take_back(self, worker: int) -> int:
+    def take_back(self, worker: int) -> tuple[int, int | None]:
         state = self._threads[worker]
         # A chunk is had by whoever gets it from the queue.
         with suppress(Empty):
             while state.chunks.get_nowait() is not None:
                 state.holds -= 1
-        return state.holds
+        return state.holds, None
 
     def flush(self) -> None:
         pass  # commands take effect at once
