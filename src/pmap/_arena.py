@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from ._wire import Entry
 
-__all__ = ["LANES", "LANE_SLOTS", "SIZE", "STACK", "Arena"]
+__all__ = ["LANE_SLOTS", "SIZE", "STACK", "Arena"]
 
 _WORDS = 10
 _AT, _SENT, _HOW, _COUNT, _MARK, _SINCE, _HALT, _BACK, _TAKEN, _KEEP = range(_WORDS)
@@ -59,9 +59,6 @@ _OVERSIZE = 2  # for HALT
 SIZE: Final = 1 << 16  # bytes: enough for some thousand small results between two messages
 STACK: Final = 1 << 13  # bytes behind these
 LANE_SLOTS: Final = (SIZE - _START) // 8
-
-# The types that have a lane, and the format of its slots.
-LANES: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
 
 
 class Arena:

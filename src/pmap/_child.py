@@ -29,7 +29,7 @@ from itertools import islice
 from time import perf_counter, sleep
 
 from . import _process
-from ._arena import LANE_SLOTS, LANES, Arena
+from ._arena import LANE_SLOTS, Arena
 from ._bare import deque, receive_with_fds, send_with_fds, signal, socket
 from ._record import (
     ARGUMENT,
@@ -42,6 +42,7 @@ from ._record import (
 )
 from ._segment import MOST, note_fork, written
 from ._wire import (
+    LANES,
     PLAIN,
     Cargo,
     FrameReader,
@@ -52,6 +53,7 @@ from ._wire import (
     is_long,
     is_plain,
     loads,
+    unpacked,
 )
 from ._world import apply_world, are_few, context_of, take_world
 
@@ -101,7 +103,7 @@ SETUP = (
 # failure, functions by value, all items of a chunk at once, seconds that an item may run or None,
 # world (None: that of the brief before)
 BRIEF = 1
-CHUNK = 2  # brief, serial, entries (or start, stop and step of a range), how many begin together
+CHUNK = 2  # brief, serial, entries (packed), how many begin together
 DROP = 3  # brief: no chunk of it comes any more
 QUIT = 4
 VOID = 5  # serials of chunks that are not to begin
@@ -109,7 +111,7 @@ VOID = 5  # serials of chunks that are not to begin
 READY = 10  # process id
 BROKEN = 11  # failure record of the initializer
 BEGUN = 12  # serial; only where there is no arena
-# serial, entries (or format and bytes of a lane), last, elapsed, whether the worker is worn,
+# serial, entries (or a lane), last, elapsed, whether the worker is worn,
 # numbers of segments that it has no use for any more
 RESULTS = 13
 
@@ -353,9 +355,7 @@ class Worker:
             self._briefs.pop(message[1], None)
         elif message[0] == CHUNK:
             _, brief, serial, entries, together = message
-            items: Sequence[Entry] = entries
-            if type(entries) is tuple:
-                items = range(*message[3])
+            items = unpacked(entries)
             if len(items) == 1:
                 together = 0
             known = self._briefs.get(brief)
@@ -567,6 +567,8 @@ class _Run:
         self._brief = brief
         self._serial = serial
         self._entries = entries
+        # Those that are pickled are lists.
+        self._plain = type(entries) is not list or list not in set(map(type, entries))
         # How many items begin together: 0 where all began with the chunk.
         self._together = together
         if brief.timeout is not None and not brief.at_once:
@@ -644,9 +646,11 @@ class _Run:
         brief = self._brief
         kind = brief.lane
         entries = self._entries[self._sent : self._sent + LANE_SLOTS]
+        if isinstance(entries, memoryview):
+            entries = entries.tolist()  # not of the whole chunk: these stay in the cache
         # Any: it takes the lane's type only, and that is what is tested.
         slots: Any = self._arena.lane(lane, len(entries), self._sent)
-        argument = self._worker.argument
+        run = call if self._plain else self._loading(call)
         traces = _traces
         index = 0
         result: object = None
@@ -657,7 +661,7 @@ class _Run:
                 # Those that begin together in a loop of their own, with nothing more in it.
                 start, stop = index, self._begun - self._sent
                 for index, entry in enumerate(entries[start:stop], start):
-                    result = call(argument(entry) if type(entry) is list else entry)
+                    result = run(entry)
                     if traces:
                         self._worker.tidy()
                     if type(result) is not kind:
@@ -678,6 +682,10 @@ class _Run:
         if not extra:
             return (lane, slots[:index].tobytes()), False
         return [*slots[:index].tolist(), *extra], failed
+
+    def _loading(self, call: Callable[[object], object]) -> Callable[[object], object]:
+        argument = self._worker.argument
+        return lambda entry: call(argument(entry) if type(entry) is list else entry)
 
     def _other(self, result: object) -> tuple[list[Entry], bool]:
         try:

@@ -17,11 +17,14 @@ MOST_BYTES = 1 << 24
 # Seconds that chunks of a size that the caller chose take, at most, which travel together: a
 # message costs a twentieth of that, and who is idle then waits no longer.
 _TOGETHER = 0.002
+_SMALL = 1 << 16  # bytes that they carry together, at most: large ones gain nothing
+# Items in a chunk: of more the caller would be busy writing one while workers wait for the next.
+_MOST_ITEMS = 1 << 14
 _SHARES = 2  # a free worker takes 1 / (2 * workers) of the rest
 _PART = 0.001  # seconds; what begins together takes about as long
 # Items that begin together, at most, however quick they are so far: the next ones may be slow. To
 # ask about a part takes 1 us, so that is a twentieth of what the quickest take. Where the caller
-# chose how many are in a chunk, he cares more for who has what.
+# chose how many are in a chunk, or nothing is known, it is less of a hurry.
 _MOST_TOGETHER = 256
 _FEW_TOGETHER = 16
 _TRUST = 4  # a chunk has at most so many times the items that were measured before
@@ -96,7 +99,7 @@ def chunk_size(
     least = remaining if cost * remaining <= LEAST else int(LEAST / cost)
     # The first items may be no like the others: what one trivial item says is not believed of all.
     trusted = remaining if measured is None else _TRUST * measured
-    return max(1, min(trusted, max(least, wanted), _fitting(size, remaining)))
+    return max(1, min(trusted, max(least, wanted), _MOST_ITEMS, _fitting(size, remaining)))
 
 
 def chunks_together(
@@ -118,10 +121,11 @@ def chunks_together(
     wanted = share if each * share <= _TOGETHER else int(_TOGETHER / each)
     least = chunks if each * chunks <= LEAST else int(LEAST / each)
     trusted = _TRUST * measured // fixed
-    return max(1, min(trusted, max(least, wanted), _fitting(size * fixed, chunks)))
+    small = chunks if size * fixed * chunks <= _SMALL else int(_SMALL / (size * fixed))
+    return max(1, min(trusted, max(least, wanted), small))
 
 
-def at_a_time(items: int, cost: float | None, chosen: bool) -> int:
+def at_a_time(items: int, cost: float | None, fixed: int | None) -> int:
     """Return how many of the items of a chunk begin together, so that the others can be had back.
 
     As few as cost next to nothing to ask about.
@@ -129,12 +133,14 @@ def at_a_time(items: int, cost: float | None, chosen: bool) -> int:
     Args:
         items: of the chunk.
         cost: seconds per item as measured so far; None before the first measurement.
-        chosen: whether the caller chose how many items are in a chunk.
+        fixed: the `chunksize` that the caller asked for; None for an adaptive one.
 
     Returns:
         0 where it is not worth it: they all begin together.
     """
-    few = _FEW_TOGETHER if chosen or cost is None else _MOST_TOGETHER
+    if fixed is not None and items > fixed:
+        return fixed  # several chunks: what one of them does is nothing to the others
+    few = _MOST_TOGETHER if fixed is None and cost is not None else _FEW_TOGETHER
     if cost is not None and cost * few > _PART:
         few = max(1, int(_PART / cost))
     return few if few < items else 0
@@ -160,6 +166,6 @@ def worth_ahead(
     least = _AHEAD * workers * (fixed or 1)
     if cost is None:
         return least
-    chunk = _MOST_AHEAD if cost * _MOST_AHEAD <= TARGET else int(TARGET / cost)
+    chunk = _MOST_ITEMS if cost * _MOST_ITEMS <= TARGET else int(TARGET / cost)
     chunk = min(chunk, _TRUST * measured, _fitting(size, _MOST_AHEAD))
     return max(least, min(_AHEAD * workers * chunk, _MOST_AHEAD))

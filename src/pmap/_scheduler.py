@@ -463,7 +463,7 @@ class _Job:
             return 0
         if self.terms.timeout is not None:
             return 1
-        return at_a_time(items, self.cost.seconds, self.terms.chunksize is not None)
+        return at_a_time(items, self.cost.seconds, self.terms.chunksize)
 
     def follows(self, chunk: "_Chunk") -> bool:
         """Return whether what is dispatched next may wait behind `chunk`.

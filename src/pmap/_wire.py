@@ -10,6 +10,8 @@ a message is an *entry*:
   descriptor comes along with the message; where it arrives, the segment stands in for the number;
 - a longer list is a failure record (see ``_outcome``).
 
+Many ints, or many floats, are no entries but the words of a *lane*, and a range is three ints.
+
 marshal takes nothing of 2 GiB or more. A message that holds such a thing carries the pickled values
 as *blobs* behind its body, and there they are numbers: ``[0]`` is the entry that the first blob is.
 
@@ -31,7 +33,7 @@ TYPE_CHECKING = False  # see `_bare`
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pickle import PickleBuffer
-    from typing import Any, TypeAlias
+    from typing import Any, Final, Literal, TypeAlias
 
     from typing_extensions import Buffer
 
@@ -39,17 +41,19 @@ if TYPE_CHECKING:
     # at run time only: no type can say it, so each end names and types the parts as it takes them.
     Entry: TypeAlias = Any
     Message: TypeAlias = tuple[Any, ...]
+    # Entries as they travel: a list, the words of a lane, or start, stop and step of a range.
+    Packed: TypeAlias = list[Entry] | tuple[Literal["q", "d"], bytes] | tuple[int, int, int]
 
     # A pickle whose large buffers are apart; None: the last of them is the pickle itself; the name
     # of a type: the buffer is the value.
     Head: TypeAlias = bytes | str | None
 
 __all__ = [
+    "LANES",
     "PLAIN",
     "Cargo",
     "FrameReader",
     "NotAMessage",
-    "all_plain",
     "decode",
     "dumps",
     "encode",
@@ -57,8 +61,10 @@ __all__ = [
     "frame_of_entries",
     "is_long",
     "loads",
+    "packed",
     "sizes_of",
     "split",
+    "unpacked",
 ]
 
 # marshal gives back exactly these, by exact type; it would turn a bytearray into bytes, so the
@@ -66,6 +72,10 @@ __all__ = [
 PLAIN: frozenset[type] = frozenset({int, float, bool, str, bytes, complex, type(None)})
 _LONG: frozenset[type] = frozenset({bytes, str})  # those of them that may be large
 _RAW: dict[str, type[bytes | bytearray]] = {"bytes": bytes, "bytearray": bytearray}
+# The types of which many travel as an array of 64-bit words, and the format of one: marshal would
+# look each object up among those that it has written, which takes ten times as long.
+LANES: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
+_LANE = 16  # so many are worth it
 _LONGEST_PLAIN_TUPLE = 16  # longer ones gain little over pickle, and the test would cost more
 
 _PROTOCOL = 5
@@ -95,20 +105,46 @@ def is_plain(value: object) -> bool:
     return len(row) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(map(type, row))
 
 
-def all_plain(values: Sequence[object]) -> bool:
-    """Return whether all `values` may be entries as they are; quick for many of one kind."""
+def packed(values: Sequence[object]) -> Packed | None:
+    """Return `values` as they travel if all are plain, or None; quick for many of one kind.
+
+    >>> packed([3, "a"]), packed(range(5)), packed([[1]])
+    ([3, 'a'], (0, 5, 1), None)
+    """
+    if isinstance(values, range):
+        return values.start, values.stop, values.step
     kinds = set(map(type, values))
     if PLAIN.issuperset(kinds):
-        if not kinds <= _LONG:
-            return True
+        one = len(kinds) == 1 and len(values) >= _LANE
+        lane = LANES.get(next(iter(kinds))) if one else None
+        if lane is not None:
+            try:
+                return lane, struct.pack(f"{len(values)}{lane}", *values)
+            except struct.error:  # an int has more than 64 bits
+                return list(values)
         long: Any = values
-        return max(map(len, long)) < LARGE
+        if kinds and kinds <= _LONG and max(map(len, long)) >= LARGE:
+            return None
+        return list(values)
     if kinds != {tuple}:
-        return False
+        return None
     rows: Any = values
-    return max(map(len, rows)) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(
+    if max(map(len, rows)) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(
         map(type, chain.from_iterable(rows))
-    )
+    ):
+        return list(values)
+    return None
+
+
+def unpacked(values: Packed) -> list[Entry] | range | memoryview[Any]:
+    """Return what `packed` was given: as a list, a range, or a view of a lane."""
+    if type(values) is list:
+        return values
+    if len(values) == 3:
+        return range(*values)
+    lane, data = values
+    view: memoryview[Any] = memoryview(data).cast(lane)
+    return view
 
 
 def is_long(value: object) -> bool:

@@ -215,7 +215,7 @@ def test_what_waits_in_the_chunk_of_a_slow_item_goes_to_others(
     assert simulation.cuts or chunksize != 1000
 
 
-@pytest.mark.parametrize(("chunksize", "together"), [(None, 256), (1, 16), (500, 16)])
+@pytest.mark.parametrize(("chunksize", "together"), [(None, 256), (1, 1), (500, 16)])
 def test_items_that_become_slow_are_not_held_back(chunksize: int | None, together: int) -> None:
     # What is known of the first ones is wrong for the others, and some were sent to begin together.
     seconds = [1e-6] * 50_000 + [0.1] * 400

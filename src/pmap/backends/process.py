@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import _child, _launch
 from .._arena import Arena
@@ -27,12 +27,13 @@ from .._wire import (
     Cargo,
     FrameReader,
     NotAMessage,
-    all_plain,
     decode,
     dumps,
     encode,
     frame,
     frame_of_entries,
+    packed,
+    unpacked,
 )
 from .._work import Brief, Work
 from .._world import limited, take_world
@@ -41,7 +42,7 @@ from . import Finished, Gone, Happening, Ready
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from .._wire import Entry, Message
+    from .._wire import Entry, Message, Packed
     from .._world import Limits, World
 
 __all__ = ["ProcessBackend"]
@@ -223,12 +224,8 @@ class ProcessBackend:
         link.serial += 1
         serial = link.serial
         items = work.call.items[start:stop]
-        entries: list[Entry] | tuple[int, int, int]
-        if isinstance(items, range):
-            entries = items.start, items.stop, items.step
-        elif all_plain(items):
-            entries = list(items)
-        else:
+        entries = packed(items)
+        if entries is None:
             self._send_large(link, work, start, items, together)
             return
         try:
@@ -496,7 +493,7 @@ class ProcessBackend:
                 link.void.remove(serial)
                 return None
             assert link.chunks[0].serial == serial
-            return self._finished(link, _unpacked(results), last, elapsed, worn)
+            return self._finished(link, results, last, elapsed, worn)
         if what == _child.READY:
             link.ready = True
             link.handle.met(message[1])
@@ -509,15 +506,20 @@ class ProcessBackend:
         return None
 
     def _finished(
-        self, link: _Link, entries: list[Entry], last: bool, elapsed: float, worn: bool = False
+        self, link: _Link, results: Packed, last: bool, elapsed: float, worn: bool = False
     ) -> Finished:
         sent = link.chunks[0]
         start = sent.start + sent.received
+        opened = unpacked(results)
+        entries: list[Entry] = opened.tolist() if isinstance(opened, memoryview) else [*opened]
         sent.received += len(entries)
         sent.size += link.reader.size
         if last:
             link.chunks.popleft()
-        values, failures = _open_entries(sent.work, start, entries)
+        values: list[object] = entries
+        failures: dict[int, Exception] = {}
+        if type(results) is list:
+            values, failures = _open_entries(sent.work, start, entries)
         number, size = link.number, sent.size
         return Finished(number, sent.work, start, values, failures, last, elapsed, worn, size)
 
@@ -663,14 +665,6 @@ class ProcessBackend:
             for end in self._wakers:
                 end.close()
             self._selector = self._wakers = None
-
-
-def _unpacked(results: list[Entry] | tuple[Literal["q", "d"], bytes]) -> list[Entry]:
-    """Return results as a list, also those that came as the bytes of a lane."""
-    if isinstance(results, list):
-        return results
-    lane, data = results
-    return [*memoryview(data).cast(lane)]
 
 
 def _are_small(outbox: deque[tuple[memoryview, list[Segment]]]) -> bool:
