@@ -54,6 +54,7 @@ class Rules(NamedTuple):
         timeout: seconds that an item may run; None: as long as it takes.
         retries: seconds to wait before each further try of an item that failed.
         retry_on: the types of errors after which there is another try.
+        functions_by_value: a function that is a result may be sent by value.
     """
 
     collect: bool = False
@@ -63,6 +64,7 @@ class Rules(NamedTuple):
     timeout: float | None = None
     retries: tuple[float, ...] = ()
     retry_on: tuple[type[Exception], ...] = ()
+    functions_by_value: bool = True
 
 
 _USUAL: Final = Rules()

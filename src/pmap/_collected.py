@@ -21,6 +21,7 @@ class Collected(Pending):
         """
         super().__init__(0)
         self._name = name
+        self.values = []
         self._stream = stream
         try:
             self._task = spawn(self._collect)

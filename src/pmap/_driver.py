@@ -128,9 +128,9 @@ class Driver:
 
     # --- what callers ask for ------------------------------------------------------------------
 
-    def run(self, call: Call, functions_by_value: bool = True) -> Job:
+    def run(self, call: Call) -> Job:
         """Run `call` to its end and return its job, led by this thread if nobody leads."""
-        job = self._enter(call, functions_by_value)
+        job = self._enter(call)
         try:
             self._see_to(lambda: job.over, job.wait)
         except BaseException:  # Ctrl-C while it runs: what was asked for is not wanted any more
@@ -140,9 +140,9 @@ class Driver:
             self._call_background(work=False)
         return job
 
-    def submit(self, call: Call, functions_by_value: bool = True) -> Job:
+    def submit(self, call: Call) -> Job:
         """Start `call` and return its job at once."""
-        job = self._enter(call, functions_by_value)
+        job = self._enter(call)
         if not job.over:
             try:
                 self._leave_work()
@@ -294,9 +294,9 @@ class Driver:
         if self._closed:
             raise PoolClosedError(f"the pool takes no more work: {self._closed}")
 
-    def _enter(self, call: Call, functions_by_value: bool) -> Job:
+    def _enter(self, call: Call) -> Job:
         self.take_no_more()
-        job = Job(next(_numbers), call, functions_by_value, self)
+        job = Job(next(_numbers), call, self)
         if not call.items or self._pack(job):
             self._post(lambda: self._submit(job))
         return job

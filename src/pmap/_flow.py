@@ -49,7 +49,7 @@ class Flow(Job):
             as_values: whether a `Failure` stands among the values where an item failed.
             ahead: how many items it is worth to have read ahead, to begin with.
         """
-        super().__init__(number, call, True, books)
+        super().__init__(number, call, books)
         self.ahead = ahead
         self.cost: float | None = None  # seconds that an item takes, as far as that is known
         self._window = window

@@ -38,9 +38,9 @@ class Job(Work):
     # Whether nobody waits for more of it at present, so that nobody need work on it either.
     resting = False
 
-    def __init__(self, number: int, call: Call, functions_by_value: bool, books: Books) -> None:
+    def __init__(self, number: int, call: Call, books: Books) -> None:
         """Begin with no results."""
-        super().__init__(number, call, functions_by_value)
+        super().__init__(number, call)
         self.failures: dict[int, Exception] | None = None
         # Items that are tried again, by how often they failed.
         self.tried: dict[int, int] | None = None

@@ -27,6 +27,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
+_NONE_YET: list[Any] = []  # of all that are pending: nobody changes it
+
+
 def waits_for_itself(name: str) -> RuntimeError:
     """Return the error of a wait, in the books of a pool, for what that pool is to do."""
     return RuntimeError(
@@ -39,7 +42,6 @@ class Pending:
     """Something that ends once: with `error`, or with `values`."""
 
     __slots__ = (
-        "__weakref__",
         "_callbacks",
         "_event",
         "_followers",
@@ -58,7 +60,7 @@ class Pending:
         self.done: int = 0
         self.error: Exception | None = None
         # The results, once it is over without an error. Any: callers' types know what they are.
-        self.values: list[Any] = []
+        self.values: list[Any] = _NONE_YET
         self._told = False
         self._event: threading.Event | None = None  # made when somebody waits
         self._settled = False  # the callbacks have run, or do so now

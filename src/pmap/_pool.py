@@ -30,6 +30,8 @@ Ts = TypeVarTuple("Ts")
 # Seconds after which a shared pool lets its idle workers go: long enough to think in a REPL, short
 # enough that a program which is done with its maps does not keep processes for hours.
 IDLE_TIMEOUT = 60.0
+# Of the methods of `Pool`: a result that is a function travels by name only, as in multiprocessing.
+_RULES = Rules(functions_by_value=False)
 # Shared pools kept at a time: each distinct set of worker options makes one.
 MOST_SHARED = 8
 
@@ -156,14 +158,14 @@ class Pool:
             error_callback: called with the exception instead, if there is one.
         """
         call = self._call(func, args, kwds)
-        job = _submit(self._taker(), call, functions_by_value=False)
+        job = _submit(self._taker(), call)
         result: AsyncResult[R] = AsyncResult(job, first)
         _call_back(result, callback, error_callback)
         return result
 
     def _call(self, func: object, args: Iterable[Any], kwds: Mapping[str, Any] | None) -> Call:
         self._check()
-        return _call.apply("Pool.apply", func, tuple(args), kwds or {})
+        return _call.apply("Pool.apply", func, tuple(args), kwds or {}, _RULES)
 
     # --- many calls ----------------------------------------------------------------------------
 
@@ -283,7 +285,7 @@ class Pool:
         return _call.star("Pool.starmap", func, iterable).under(_rules(chunksize))
 
     def _wait(self, call: Call) -> list[Any]:
-        return _run(self._taker(), call, functions_by_value=False)
+        return _run(self._taker(), call)
 
     def _taker(self) -> tuple[Driver, bool]:
         """Return the driver for a call, and whether it is for this call only."""
@@ -297,7 +299,7 @@ class Pool:
         callback: Callable[[list[R]], object] | None,
         error_callback: Callable[[BaseException], object] | None,
     ) -> AsyncResult[list[R]]:
-        job = _submit(self._taker(), call, functions_by_value=False)
+        job = _submit(self._taker(), call)
         result: AsyncResult[list[R]] = AsyncResult(job, every)
         _call_back(result, callback, error_callback)
         return result
@@ -412,18 +414,18 @@ def stream(streamed: Streamed, settings: Settings, ordered: bool) -> ResultStrea
     return made
 
 
-def _run(taker: tuple[Driver, bool], call: Call, functions_by_value: bool = True) -> list[Any]:
+def _run(taker: tuple[Driver, bool], call: Call) -> list[Any]:
     driver, ours = taker
     try:
-        return _results(driver.run(call, functions_by_value))
+        return _results(driver.run(call))
     finally:
         if ours:
             driver.close()
 
 
-def _submit(taker: tuple[Driver, bool], call: Call, functions_by_value: bool = True) -> Job:
+def _submit(taker: tuple[Driver, bool], call: Call) -> Job:
     driver, ours = taker
-    job = driver.submit(call, functions_by_value)
+    job = driver.submit(call)
     if ours:
         driver.close()  # it goes when the job is done
     return job
@@ -456,7 +458,8 @@ def _call_back(
 
 def _rules(chunksize: int | None) -> Rules:
     """Return how the maps of a `Pool` run: what is under way when an item fails runs on."""
-    return Rules(stop=False, chunksize=merge(Settings(), {"chunksize": chunksize}).call.chunksize)
+    asked = merge(Settings(), {"chunksize": chunksize}).call.chunksize
+    return _RULES._replace(stop=False, chunksize=asked)
 
 
 # --- the shared pools ----------------------------------------------------------------------------

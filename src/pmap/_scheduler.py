@@ -571,9 +571,10 @@ class Scheduler:
         self._can_kill = can_kill
         self._workers: dict[int, _Worker] = {}
         self._idle: dict[int, _Worker] = {}  # those that hold nothing, the last to work last
-        self._jobs: dict[int, _Job] = {}
+        # Calls of one item are what was said of them until their turn comes: there may be millions.
+        self._jobs: dict[int, _Job | JobSubmitted] = {}
         # Jobs that may have items to dispatch; the first has some.
-        self._queue: deque[_Job] = deque()
+        self._queue: deque[_Job | JobSubmitted] = deque()
         # A heap of when, job and item: of all jobs in one, as there may be a million that wait.
         self._later: list[tuple[float, int, int]] = []
         self._most_later = _FEW_TRIES  # when it is looked through for those that nobody wants
@@ -617,7 +618,7 @@ class Scheduler:
 
     def outlook(self, id: int) -> tuple[float | None, int]:
         """Return what an item of a job costs, in seconds, and how many to read ahead for it."""
-        job = self._jobs.get(id)
+        job = self._job(id)
         if job is None:
             return None, 1
         cost = job.cost
@@ -664,15 +665,41 @@ class Scheduler:
     # --- jobs ----------------------------------------------------------------------------------
 
     def _submit(self, event: JobSubmitted) -> None:
-        job = _Job(event, self._meter(event.like))
-        self._jobs[job.id] = job
+        self._jobs[event.job] = event
         self._start_failures = 0
         self._retired = False
-        self.timed = self.timed or job.terms.timeout is not None or bool(job.terms.retries)
+        terms = event.terms
+        self.timed = self.timed or terms.timeout is not None or bool(terms.retries)
+        if event.size == 1 and not event.open:
+            self._queue.append(event)
+            return
+        job = self._make(event)
         if event.size:
             self._enqueue(job)
         else:
             self._maybe_over(job)
+
+    def _make(self, event: JobSubmitted) -> _Job:
+        job = self._jobs[event.job] = _Job(event, self._meter(event.like))
+        return job
+
+    def _job(self, id: int) -> _Job | None:
+        """Return a job that is not over."""
+        known = self._jobs.get(id)
+        if isinstance(known, JobSubmitted):
+            known = self._make(known)
+            known.queued = 1  # what was said of it stands there for it
+        return known
+
+    def _first(self) -> _Job | None:
+        """Return the first job of the queue, if that has items to dispatch."""
+        first = self._queue[0]
+        if isinstance(first, JobSubmitted):
+            job = self._job(first.job)
+            if job is None:
+                return None
+            self._queue[0] = first = job
+        return first if first.waiting() else None
 
     def _meter(self, like: Hashable) -> CostMeter:
         """Return what is known of the cost of a job that is like others."""
@@ -698,17 +725,19 @@ class Scheduler:
 
     def _prune(self) -> None:
         """Let the first job of the queue be one that has items to dispatch."""
-        while self._queue and not self._queue[0].waiting():
-            self._queue.popleft().queued -= 1
+        while self._queue and self._first() is None:
+            gone = self._queue.popleft()
+            if isinstance(gone, _Job):
+                gone.queued -= 1
 
     def _more(self, event: InputArrived) -> None:
-        job = self._jobs.get(event.job)
+        job = self._job(event.job)
         if job is not None and job.open:  # else a failure or the caller ended it meanwhile
             job.end += event.items
             self._enqueue(job)
 
     def _no_more(self, event: InputEnded) -> None:
-        job = self._jobs.get(event.job)
+        job = self._job(event.job)
         if job is not None and job.open:
             job.open = False
             self._maybe_over(job)
@@ -717,7 +746,7 @@ class Scheduler:
         self._cancel(event.job, event.kill)
 
     def _cancel(self, id: int, kill: bool) -> None:
-        job = self._jobs.get(id)
+        job = self._job(id)
         if job is not None:
             job.cancelled = True
             job.stop = kill
@@ -900,14 +929,14 @@ class Scheduler:
 
     def _is_wanted(self, later: tuple[float, int, int]) -> bool:
         _, id, index = later
-        job = self._jobs.get(id)
+        job = self._job(id)
         return job is not None and index < job.end
 
     def _due(self) -> None:
         """Put items back whose delay is over."""
         while self._later and self._later[0][0] <= self._now:
             _, id, index = heapq.heappop(self._later)
-            job = self._jobs.get(id)
+            job = self._job(id)
             if job is not None and job.later is not None:
                 job.later.discard(index)
                 if index < job.end:
@@ -1039,9 +1068,10 @@ class Scheduler:
 
     def _give_up(self) -> None:
         """End all jobs: no worker can be started for them."""
-        for job in self._jobs.values():
-            job.over = True
-            self._commands.append(FailJob(job.id, cancelled=False))
+        for id, job in self._jobs.items():
+            if isinstance(job, _Job):
+                job.over = True
+            self._commands.append(FailJob(id, cancelled=False))
         self._jobs.clear()
         self._queue.clear()
 
@@ -1072,7 +1102,10 @@ class Scheduler:
         if ahead and not self._quick(worker):
             return False
         while self._queue:
-            job = self._queue[0]
+            job = self._first()
+            if job is None:
+                self._prune()
+                continue
             if ahead and not worker.yields and not job.follows(worker.chunks[-1]):
                 return False
             self._queue.popleft()
@@ -1117,7 +1150,9 @@ class Scheduler:
         waiting = 0
         counted: set[_Job] = set()
         for job in self._queue:
-            if job not in counted:
+            if isinstance(job, JobSubmitted):
+                waiting += job.job in self._jobs
+            elif job not in counted:
                 counted.add(job)
                 waiting += -(-job.waiting() // (job.terms.chunksize or 1))
             if held + waiting >= self._limit:

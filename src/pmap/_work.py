@@ -101,13 +101,12 @@ class _About(NamedTuple):
 class Work(Pending):
     """A call with its number and its surroundings; what a worker is told is made when asked for."""
 
-    __slots__ = ("brief", "call", "caller", "context", "functions_by_value", "number", "unsent")
+    __slots__ = ("brief", "call", "caller", "context", "number", "unsent")
 
-    def __init__(self, number: int, call: Call, functions_by_value: bool) -> None:
+    def __init__(self, number: int, call: Call) -> None:
         super().__init__(len(call.items))
         self.number: int = number
         self.call: Call = call
-        self.functions_by_value: bool = functions_by_value
         self.context: Context | None = copy_context()
         self.caller: threading.Thread = threading.current_thread()
         # Items whose arguments could not be pickled; the worker answers for them by index only.
@@ -134,7 +133,7 @@ class Work(Pending):
             call.function,
             int(call.kind),
             not call.rules.collect,
-            self.functions_by_value,
+            call.rules.functions_by_value,
             call.at_once,
             call.rules.timeout,
         )

@@ -306,7 +306,9 @@ def test_the_cost_is_measured_over_the_whole_chunk_however_its_results_came() ->
     def cost_after(*finished: ItemsFinished) -> float | None:
         scheduler = pool(1)
         tell(scheduler, submitted(1, 100, 10), *finished)
-        return scheduler._jobs[1].cost.seconds
+        job = scheduler._job(1)
+        assert job is not None
+        return job.cost.seconds
 
     def part(count: int, elapsed: float, *, last: bool) -> ItemsFinished:
         return ItemsFinished(0, count, (), elapsed, last)
