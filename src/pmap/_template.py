@@ -99,7 +99,9 @@ def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
 def prepare() -> None:
     """Import what workers need for a function by value: each would need longer than it lives."""
     try:
-        from . import _by_value  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        # Not `from . import _by_value`: that asks the package for the name first, upon which it
+        # would run its __init__.
+        from ._by_value import dumps_by_value  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError:
         pass  # a worker finds it where its caller has found it
     gc.freeze()

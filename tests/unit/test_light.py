@@ -231,6 +231,34 @@ print(*[verb(mine, n) for n in range(4)])
     assert len((tmp_path / "marks").read_text().split()) == 2
 
 
+def test_what_prepares_for_functions_by_value_does_not_load_pmap_itself() -> None:
+    code = """
+from pmap import papply
+def mine():
+    import sys
+    return [name for name in sys.modules if name.startswith("pmap.")]
+print(*papply.using(start_method="forkserver")(mine))
+"""
+    ours = {*run(code).split()}
+    assert ours <= OURS_IN_A_WORKER | {"pmap._template", "pmap._by_value"}
+
+
+def test_the_end_of_a_template_is_heard_and_not_looked_for() -> None:
+    # A wait with a time limit looks now and then, and sleeps in between.
+    code = """
+import subprocess, time
+def sleep(seconds):
+    print("slept")
+class Time:
+    monotonic = time.monotonic
+    sleep = sleep
+from pmap import pmap
+subprocess.time = Time
+pmap(abs, [1, 2], processes=2, start_method="forkserver")
+"""
+    assert not run(code)
+
+
 def test_a_worker_loads_pmap_itself_when_an_item_asks_for_it(tmp_path: Path) -> None:
     (tmp_path / "nested.py").write_text(
         "def inner():\n    import pmap\n    return pmap.pmap(abs, [-1, -2]), pmap.__version__\n"
