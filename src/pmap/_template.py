@@ -34,7 +34,6 @@ __all__ = [
     "PREPARE",
     "REQUEST",
     "kill_group",
-    "prepare",
     "serve_template",
 ]
 
@@ -72,7 +71,7 @@ def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> 
                 report = _fork(sock, number, fd, enter_forked, children, wake_read, wake_write)
                 sock.sendall(frame(report))
             elif what == PREPARE:
-                prepare()
+                _prepare()
             elif number in children:
                 _end(number, what)
     except (ConnectionError, BrokenPipeError):
@@ -96,7 +95,7 @@ def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
     return what, number, fds[0] if fds else None
 
 
-def prepare() -> None:
+def _prepare() -> None:
     """Import what workers need for a function by value: each would need longer than it lives."""
     try:
         # Not `from . import _by_value`: that asks the package for the name first, upon which it

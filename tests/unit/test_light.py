@@ -154,15 +154,17 @@ import sys
 
 class Watch:
     def find_spec(self, name, path, target=None):
-        if name == "pmap._pool":
-            launch = sys.modules.get("pmap._launch")
-            print(len(launch._ahead) if launch else "no template")
+        if name in ("socket", "pmap._launch", "pmap._child", "pmap._pool"):
+            boot = sys.modules.get("pmap._boot")
+            print(name, len(boot._ahead) if boot else "no template")
 
 sys.meta_path.insert(0, Watch())
 from pmap import pmap
 pmap(abs, [1], processes=1, start_method="forkserver")
 """
-    assert run(code).split() == ["1"]
+    shown = dict(line.split() for line in run(code).splitlines())
+    assert shown.keys() == {"socket", "pmap._launch", "pmap._child", "pmap._pool"}
+    assert {*shown.values()} == {"1"}
 
 
 # --- a worker ------------------------------------------------------------------------------------
