@@ -69,7 +69,10 @@ def _begin(call: Call | Streamed, settings: Settings) -> None:
         from . import _boot
 
         boot = _boot.begin(settings.worker.start_method)
-        # Workers need as long for what loads a function by value as for all else.
         function = call.function if isinstance(call, Call) else call.call.function
         if boot is not None and getattr(function, "__module__", None) == "__main__":
-            boot.prepare()
+            from ._plainly import dumps_plainly
+
+            # Workers need as long for what loads any other function by value as for all else.
+            if dumps_plainly(function) is None:
+                boot.prepare()

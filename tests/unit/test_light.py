@@ -224,7 +224,9 @@ from pmap import papply
 verb = papply.using(start_method="forkserver", isolate=True)
 if {first == "by name"}:
     verb(len, "ab")
-def mine(x):
+class Own:
+    pass
+def mine(x, own=Own):
     return -x
 print(*[verb(mine, n) for n in range(4)])
 """
@@ -236,13 +238,32 @@ print(*[verb(mine, n) for n in range(4)])
 def test_what_prepares_for_functions_by_value_does_not_load_pmap_itself() -> None:
     code = """
 from pmap import papply
-def mine():
+class Own:
+    pass
+def mine(own=Own):
     import sys
     return [name for name in sys.modules if name.startswith("pmap.")]
 print(*papply.using(start_method="forkserver")(mine))
 """
     ours = {*run(code).split()}
+    assert "pmap._by_value" in ours
     assert ours <= OURS_IN_A_WORKER | {"pmap._template", "pmap._by_value"}
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_a_plain_function_of_main_needs_no_cloudpickle(method: str) -> None:
+    code = f"""
+import sys
+from pmap import pmap
+LIMIT = 3
+def other(x: int) -> list[int]:
+    return [x + LIMIT]
+def mine(x):
+    return other(x), sorted(sys.modules)
+[(result, names)] = pmap(mine, [4], processes=1, start_method={method!r})
+print(result, *("cloudpickle" in there for there in (names, sys.modules)))
+"""
+    assert run(code).split() == ["[7]", "False", "False"]
 
 
 def test_the_end_of_a_template_is_heard_and_not_looked_for() -> None:
