@@ -52,6 +52,8 @@ def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> 
     # A death must wake the select below, also when it comes between two calls of it.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _ignore)
+    import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]  # or each worker loads it
+
     gc.freeze()  # so that collections in the workers do not copy the template's pages
     try:
         while True:

@@ -189,6 +189,23 @@ print(json.dumps(papply.using(processes=1, start_method={method!r})(probe.module
     return {*names} - {"probe"}
 
 
+def test_a_worker_of_a_template_loads_nothing_itself() -> None:
+    code = "from pmap import pmap\npmap(abs, [1, 2], processes=2, start_method='forkserver')"
+    source = str(Path(pmap.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": source},
+    )
+    # The caller and its template: each module at most once.
+    names = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
+    assert max(map(names.count, OF_A_WORKER.split(", "))) <= 2
+    assert names.count("pmap._child") == 2
+
+
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_a_worker_starts_from_the_c_modules_alone(method: str, tmp_path: Path) -> None:
     modules = in_worker(method, tmp_path)
