@@ -117,6 +117,9 @@ class Boot:
             theirs = socket(fileno=not_standard(theirs.detach()))
         try:
             self.popen = interpreter("template", theirs, lifeline)
+        except BaseException:
+            self.sock.close()
+            raise
         finally:
             theirs.close()
 
