@@ -52,11 +52,14 @@ PROGRAMS: Final = {
     )
     .replace("{make}", 'ProcessPool(2, context=get_context("forkserver"))')
     .replace("{end}", ".result()"),
+    "alone": "{define}\nprint(list(map({function}, range(4))))\n",  # no library can be faster
 }
+NUMPY: Final = "`abs`, NumPy imported"
+ADDED: Final = "the same, less what the script takes alone"
 CASES: Final = {
     "`abs`": ("", "abs"),
     "a function of `__main__`": ("def function(x):\n    return x + 1\n", "function"),
-    "`abs`, NumPy imported": ("import numpy\n", "abs"),
+    NUMPY: ("import numpy\n", "abs"),
 }
 MODULES: Final = {
     "pmap": "pmap",
@@ -74,10 +77,17 @@ def measure_cold(setting: Setting) -> Iterator[tuple[str, float]]:
     times = 1 if setting.quick else 3
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.py"
-        for name, (define, function) in CASES.items():
-            text = PROGRAMS[setting.peer].replace("{define}", define)
-            script.write_text(text.replace("{function}", function), encoding="utf-8")
-            yield name, median(timed(lambda: _run(str(script))) for _ in range(times)) * 1e3
+
+        def once(peer: str, define: str, function: str) -> float:
+            text = PROGRAMS[peer].replace("{define}", define).replace("{function}", function)
+            script.write_text(text, encoding="utf-8")
+            return timed(lambda: _run(str(script))) * 1e3
+
+        for name, case in CASES.items():
+            took = median(once(setting.peer, *case) for _ in range(times))
+            yield name, took
+            if name == NUMPY and setting.peer != "alone":
+                yield ADDED, took - median(once("alone", *case) for _ in range(3))
 
 
 def _run(*arguments: str) -> str:
@@ -101,7 +111,8 @@ WORKS: Final = (
         "cold",
         "A whole program: a fresh interpreter, two workers, the first result, exit",
         tuple(
-            Figure(name, "ms", (Target(0.75, "Pool spawn"), Target(0.3, "loky"))) for name in CASES
+            Figure(name, "ms", (Target(0.75, "Pool spawn"), Target(0.3, "loky")))
+            for name in (*CASES, ADDED)
         ),
         measure_cold,
         tuple(PROGRAMS),

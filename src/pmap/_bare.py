@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SCM_RIGHTS,
         SOL_SOCKET,
         socket,
+        socketpair,
     )
     from threading import RLock, local
 else:
@@ -42,9 +43,9 @@ else:
         from socket import SOL_SOCKET, socket
         from threading import RLock, local
     try:
-        from _socket import CMSG_SPACE, MSG_CTRUNC, SCM_RIGHTS
+        from _socket import CMSG_SPACE, MSG_CTRUNC, SCM_RIGHTS, socketpair
     except ImportError:  # Windows: no descriptors travel over sockets
-        CMSG_SPACE = MSG_CTRUNC = SCM_RIGHTS = None
+        CMSG_SPACE = MSG_CTRUNC = SCM_RIGHTS = socketpair = None
     try:
         from _socket import MSG_CMSG_CLOEXEC
     except ImportError:  # macOS
@@ -64,6 +65,7 @@ __all__ = [
     "send_with_fds",
     "signal",
     "socket",
+    "socketpair",
 ]
 
 _FD = struct.Struct("i")

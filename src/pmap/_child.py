@@ -715,11 +715,8 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     _process.finish_package_on_demand()
     sys.modules["__main__"] = type(sys)("__main__")
     sock = socket(fileno=fd) if fd >= 0 else _shared_socket()
-    if kind.startswith("template"):
-        from ._template import prepare, serve_template
-
-        if kind.endswith("by value"):
-            prepare()
+    if kind == "template":
+        from ._template import serve_template
 
         _stand_alone()  # what a terminal tells its programs is for the caller to hear
         serve_template(sock, lambda own: enter_forked(own, lifeline))

@@ -66,9 +66,13 @@ def _begin(call: Call | Streamed, settings: Settings) -> None:
     if _POOL in sys.modules or settings.pool is not None or inside_item():
         return
     if settings.worker.backend == "processes":
-        from . import _launch
+        from . import _boot
 
-        # Workers need as long for what loads a function by value as for all else.
+        boot = _boot.begin(settings.worker.start_method)
         function = call.function if isinstance(call, Call) else call.call.function
-        by_value = getattr(function, "__module__", None) == "__main__"
-        _launch.begin(settings.worker.start_method, by_value)
+        if boot is not None and getattr(function, "__module__", None) == "__main__":
+            from ._plainly import dumps_plainly
+
+            # Workers need as long for what loads any other function by value as for all else.
+            if dumps_plainly(function) is None:
+                boot.prepare()

@@ -10,7 +10,6 @@ The default is forkserver on Linux, where it is both safe and fastest, and spawn
 system libraries do not survive a fork, not even one of a process that hardly used them.
 """
 
-import atexit
 import contextlib
 import errno
 import mmap
@@ -19,10 +18,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Protocol
 
 from . import _arena, _child, _template
+from ._boot import Boot, Lifeline, interpreter, not_standard, sigint_blocked
 from ._wire import FrameReader
 
 if TYPE_CHECKING:
@@ -30,9 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Handle",
-    "Lifeline",
     "Template",
-    "default_start_method",
     "is_alive",
     "refused",
     "send_arena",
@@ -41,20 +38,8 @@ __all__ = [
     "start_spawn",
 ]
 
-_CODE = (
-    "import sys; p = type(sys)('pmap'); p.__path__ = [sys.argv[1]]; "
-    "sys.modules['pmap'] = p; from pmap._child import main; "
-    "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
-)
 _EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
-_PACKAGE = os.path.dirname(os.path.abspath(_child.__file__))
-
-
-def default_start_method() -> str:
-    """Return the start method that is used when none is asked for."""
-    return "forkserver" if sys.platform == "linux" else "spawn"
-
-
+_LAST_WAIT = 2.0  # seconds for a template to end by itself
 _FEWER = "or use fewer processes"
 _REFUSALS: dict[int, str] = {
     errno.EMFILE: f"raise the limit of open files (ulimit -n), {_FEWER}",
@@ -118,26 +103,6 @@ class Handle(Protocol):
     def disown(self) -> None:
         """Forget the process: this one is a fork of its parent."""
         ...
-
-
-class Lifeline:
-    """A pipe through which nothing goes: that its writing end is closed tells of the caller's end.
-
-    The workers have the other end, see `_child`. A fork of the caller closes both, or the caller's
-    end would be noticed only with its own.
-    """
-
-    def __init__(self) -> None:
-        """Open it, where the kernel can do what `_child` asks of it."""
-        self.end, self._ours = os.pipe() if sys.platform == "linux" else (-1, -1)
-        self.end = _not_standard(self.end)
-
-    def close(self) -> None:
-        """Close both ends; workers that are left are killed by it."""
-        if self.end >= 0:
-            os.close(self.end)
-            os.close(self._ours)
-            self.end = self._ours = -1
 
 
 class _Child:
@@ -234,28 +199,13 @@ def socketpair() -> tuple[socket.socket, socket.socket]:
     """Return the ends of a connection: ours, and one that a child process can be given."""
     ours, theirs = socket.socketpair()
     if theirs.fileno() < 3:
-        theirs = socket.socket(fileno=_not_standard(theirs.detach()))
+        theirs = socket.socket(fileno=not_standard(theirs.detach()))
     return ours, theirs
-
-
-def _not_standard(fd: int) -> int:
-    """Return `fd`, or a copy in its stead if it stands where a standard stream was closed.
-
-    For what a child process is to have under the same number: there it has streams of its own.
-    """
-    if not 0 <= fd < 3 or sys.platform == "win32":
-        return fd
-    import fcntl
-
-    try:
-        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
-    finally:
-        os.close(fd)
 
 
 def start_spawn(sock: socket.socket, lifeline: Lifeline) -> Handle:
     """Start a fresh interpreter as a worker on `sock`."""
-    popen = _interpreter("worker", sock, lifeline)
+    popen = interpreter("worker", sock, lifeline)
     return _Child(popen.pid, popen)
 
 
@@ -265,9 +215,9 @@ def start_fork(sock: socket.socket, theirs: socket.socket, lifeline: Lifeline) -
         with contextlib.suppress(Exception):  # None or closed; else the child would write it again
             stream.flush()
     # A copy: what is the caller's own, a fork closes before anything else.
-    own = _not_standard(os.dup(lifeline.end)) if lifeline.end >= 0 else -1
+    own = not_standard(os.dup(lifeline.end)) if lifeline.end >= 0 else -1
     try:
-        with _sigint_blocked():
+        with sigint_blocked():
             pid = os.fork()
             if pid == 0:
                 theirs.close()
@@ -281,14 +231,11 @@ def start_fork(sock: socket.socket, theirs: socket.socket, lifeline: Lifeline) -
 class Template:
     """The template process and the workers that it forked for us."""
 
-    def __init__(self, lifeline: Lifeline, by_value: bool = False) -> None:
-        self.lifeline = lifeline  # that of its workers, who may outlive it
-        self._by_value = by_value
-        ours, theirs = socketpair()
-        with theirs:
-            kind = "template by value" if by_value else "template"
-            self._popen = _interpreter(kind, theirs, lifeline)
-        self.sock = ours
+    def __init__(self, boot: Boot) -> None:
+        self.lifeline = boot.lifeline  # that of its workers, who may outlive it
+        self._by_value = boot.by_value
+        self._popen = boot.popen
+        self.sock = socket.socket(fileno=boot.sock.detach())
         self._reader = FrameReader()
         self.alive = True
         self._by_number: dict[int, _Forked] = {}
@@ -374,12 +321,16 @@ class Template:
 
     def close(self) -> None:
         """Let the template go; it ends workers that are left."""
+        # It reads that nothing comes any more, ends, and with it its end of the socket; a wait for
+        # a process with a time limit would look now and then, up to 50 ms apart.
+        with contextlib.suppress(OSError):  # it is gone already, or the time is over
+            self.sock.shutdown(socket.SHUT_WR)
+            self.sock.settimeout(_LAST_WAIT)
+            while self.sock.recv(1 << 16):
+                pass
         self.sock.close()
-        try:
-            self._popen.wait(timeout=2.0)
-        except subprocess.TimeoutExpired:  # stopped, or stuck: it holds nothing worth waiting for
-            self._popen.kill()
-            self._popen.wait()
+        self._popen.kill()  # stopped, or stuck: it holds nothing worth waiting for
+        self._popen.wait()
 
     def abandon(self) -> None:
         """Forget the template in a fork of its parent."""
@@ -429,77 +380,6 @@ class _Forked:
 
     def disown(self) -> None:
         pass
-
-
-def _interpreter(kind: str, sock: socket.socket, lifeline: Lifeline) -> "subprocess.Popen[bytes]":
-    if not sys.executable:
-        raise OSError("sys.executable is empty, so no interpreter can be started")
-    # Private, and what multiprocessing uses: -X, -W and the like. typeshed does not know it.
-    flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
-    command = [sys.executable, *flags, "-P", "-c", _CODE, _PACKAGE, kind]
-    if sys.platform == "win32":  # a socket is no descriptor there: it is shared through stdin
-        popen = subprocess.Popen([*command, "-1", "-1"], stdin=subprocess.PIPE)
-        assert popen.stdin is not None
-        with popen.stdin as stdin:
-            stdin.write(sock.share(popen.pid))
-        return popen
-    fds = [fd for fd in (sock.fileno(), lifeline.end) if fd >= 0]
-    command += [str(sock.fileno()), str(lifeline.end)]
-    with _sigint_blocked():
-        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
-
-
-@contextlib.contextmanager
-def _sigint_blocked() -> Generator[None, None, None]:
-    """Block Ctrl-C for what is started here, until it has its own handler."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-# A template that was started ahead of the pool that will use it.
-_ahead: list[Template] = []
-
-
-def begin(start_method: str | None, by_value: bool) -> None:
-    """Start a template if that is how workers begin; `take_template` gives it to a pool.
-
-    `by_value`: whether it is prepared for what travels by value from the start.
-    """
-    if (start_method or default_start_method()) == "forkserver" and not _ahead:
-        with contextlib.suppress(OSError):  # the pool tries again, and says what is wrong
-            _ahead.append(Template(Lifeline(), by_value))
-
-
-def take_template(lifeline: Lifeline | None) -> Template:
-    """Return a template that nobody uses yet, on `lifeline` if there is one already."""
-    if _ahead and lifeline is None:
-        return _ahead.pop()
-    return Template(lifeline or Lifeline())
-
-
-def _close_ahead() -> None:
-    while _ahead:
-        template = _ahead.pop()
-        template.close()
-        template.lifeline.close()
-
-
-def _abandon_ahead() -> None:
-    while _ahead:
-        template = _ahead.pop()
-        template.abandon()
-        template.lifeline.close()
-
-
-atexit.register(_close_ahead)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_ahead)
 
 
 def send_arena(sock: socket.socket) -> _arena.Arena | None:

@@ -34,7 +34,6 @@ __all__ = [
     "PREPARE",
     "REQUEST",
     "kill_group",
-    "prepare",
     "serve_template",
 ]
 
@@ -53,6 +52,8 @@ def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> 
     # A death must wake the select below, also when it comes between two calls of it.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _ignore)
+    import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]  # or each worker loads it
+
     gc.freeze()  # so that collections in the workers do not copy the template's pages
     try:
         while True:
@@ -72,7 +73,7 @@ def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> 
                 report = _fork(sock, number, fd, enter_forked, children, wake_read, wake_write)
                 sock.sendall(frame(report))
             elif what == PREPARE:
-                prepare()
+                _prepare()
             elif number in children:
                 _end(number, what)
     except (ConnectionError, BrokenPipeError):
@@ -96,10 +97,12 @@ def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
     return what, number, fds[0] if fds else None
 
 
-def prepare() -> None:
+def _prepare() -> None:
     """Import what workers need for a function by value: each would need longer than it lives."""
     try:
-        from . import _by_value  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        # Not `from . import _by_value`: that asks the package for the name first, upon which it
+        # would run its __init__.
+        from ._by_value import dumps_by_value  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError:
         pass  # a worker finds it where its caller has found it
     gc.freeze()

@@ -255,6 +255,13 @@ def dumps(
     except Exception:  # what else is raised, SystemExit say, is no pickling error to get around
         if not functions_by_value and isinstance(value, type(dumps)):
             raise
+    from ._plainly import dumps_plainly
+
+    plain = dumps_plainly(value, _PROTOCOL)
+    if plain is not None:
+        if buffers is not None:
+            buffers.clear()  # of the first attempt
+        return plain
     from ._by_value import dumps_by_value
 
     if buffers is None:

@@ -25,6 +25,7 @@ UPWARDS: Final[dict[tuple[str, str], str]] = {}
 # Modules that import by a name made at run time, which no reading of imports can see.
 DYNAMIC: Final = {
     "pmap._by_value": "finds a context variable in the module that its pickle names",
+    "pmap._plainly": "imports a module that a function of __main__ has as a global",
     "pmap._process": "runs the package's __init__ in a worker, when an item asks it for a name",
 }
 

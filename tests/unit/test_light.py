@@ -154,15 +154,17 @@ import sys
 
 class Watch:
     def find_spec(self, name, path, target=None):
-        if name == "pmap._pool":
-            launch = sys.modules.get("pmap._launch")
-            print(len(launch._ahead) if launch else "no template")
+        if name in ("socket", "pmap._launch", "pmap._child", "pmap._pool"):
+            boot = sys.modules.get("pmap._boot")
+            print(name, len(boot._ahead) if boot else "no template")
 
 sys.meta_path.insert(0, Watch())
 from pmap import pmap
 pmap(abs, [1], processes=1, start_method="forkserver")
 """
-    assert run(code).split() == ["1"]
+    shown = dict(line.split() for line in run(code).splitlines())
+    assert shown.keys() == {"socket", "pmap._launch", "pmap._child", "pmap._pool"}
+    assert {*shown.values()} == {"1"}
 
 
 # --- a worker ------------------------------------------------------------------------------------
@@ -185,6 +187,23 @@ print(json.dumps(papply.using(processes=1, start_method={method!r})(probe.module
     names: list[str] = json.loads(run(code, folder))
     assert "probe" in names
     return {*names} - {"probe"}
+
+
+def test_a_worker_of_a_template_loads_nothing_itself() -> None:
+    code = "from pmap import pmap\npmap(abs, [1, 2], processes=2, start_method='forkserver')"
+    source = str(Path(pmap.__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": source},
+    )
+    # The caller and its template: each module at most once.
+    names = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
+    assert max(map(names.count, OF_A_WORKER.split(", "))) <= 2
+    assert names.count("pmap._child") == 2
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
@@ -222,13 +241,62 @@ from pmap import papply
 verb = papply.using(start_method="forkserver", isolate=True)
 if {first == "by name"}:
     verb(len, "ab")
-def mine(x):
+class Own:
+    pass
+def mine(x, own=Own):
     return -x
 print(*[verb(mine, n) for n in range(4)])
 """
     assert run(code, tmp_path).split() == ["0", "-1", "-2", "-3"]
     # The caller and the template: workers have it from there.
     assert len((tmp_path / "marks").read_text().split()) == 2
+
+
+def test_what_prepares_for_functions_by_value_does_not_load_pmap_itself() -> None:
+    code = """
+from pmap import papply
+class Own:
+    pass
+def mine(own=Own):
+    import sys
+    return [name for name in sys.modules if name.startswith("pmap.")]
+print(*papply.using(start_method="forkserver")(mine))
+"""
+    ours = {*run(code).split()}
+    assert "pmap._by_value" in ours
+    assert ours <= OURS_IN_A_WORKER | {"pmap._template", "pmap._by_value"}
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_a_plain_function_of_main_needs_no_cloudpickle(method: str) -> None:
+    code = f"""
+import sys
+from pmap import pmap
+LIMIT = 3
+def other(x: int) -> list[int]:
+    return [x + LIMIT]
+def mine(x):
+    return other(x), sorted(sys.modules)
+[(result, names)] = pmap(mine, [4], processes=1, start_method={method!r})
+print(result, *("cloudpickle" in there for there in (names, sys.modules)))
+"""
+    assert run(code).split() == ["[7]", "False", "False"]
+
+
+def test_the_end_of_a_template_is_heard_and_not_looked_for() -> None:
+    # A wait with a time limit looks now and then, and sleeps in between.
+    code = """
+import subprocess, time
+def sleep(seconds):
+    print("slept")
+class Time:
+    monotonic = time.monotonic
+    sleep = sleep
+from pmap import pmap
+subprocess.time = Time
+pmap(abs, [1, 2], processes=2, start_method="forkserver")
+"""
+    assert not run(code)
 
 
 def test_a_worker_loads_pmap_itself_when_an_item_asks_for_it(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .. import _child, _launch
+from .. import _boot, _child, _launch
 from .._arena import Arena
 from .._bare import receive_with_fds, send_with_fds
 from .._errors import how_it_ended, is_ctrl_c
@@ -127,7 +127,7 @@ class ProcessBackend:
         kill_over_memory: bool = False,
         limits: Limits = ({}, {}),
     ) -> None:
-        self._method = start_method or _launch.default_start_method()
+        self._method = start_method or _boot.default_start_method()
         self._initializer = initializer
         self._initargs = initargs
         self._max_memory = max_memory
@@ -139,7 +139,7 @@ class ProcessBackend:
         self._wakers: tuple[socket.socket, socket.socket] | None = None
         self._opening = threading.Lock()
         self._template: _launch.Template | None = None
-        self._lifeline: _launch.Lifeline | None = (
+        self._lifeline: _boot.Lifeline | None = (
             None  # of all workers, also those of a template that died
         )
         self._world: World | None = None
@@ -202,14 +202,14 @@ class ProcessBackend:
     ) -> _launch.Handle:
         if self._method != "forkserver":
             if self._lifeline is None:
-                self._lifeline = _launch.Lifeline()
+                self._lifeline = _boot.Lifeline()
             if self._method == "spawn":
                 return _launch.start_spawn(theirs, self._lifeline)
             return _launch.start_fork(theirs, ours, self._lifeline)
         if self._template is not None and not self._template.alive:
             self._drop_template()
         if self._template is None:
-            self._template = _launch.take_template(self._lifeline)
+            self._template = _launch.Template(_boot.take(self._lifeline))
             self._lifeline = self._template.lifeline
             self._open().register(self._template.sock, _READ, self._template)
         return self._template.start(worker, theirs)

@@ -1,0 +1,180 @@
+"""Starting a fresh interpreter for workers, and a template's ahead of everything else.
+
+A template boots on another processor while the caller imports the pool, so this module imports what
+it takes to start a process and no more: nothing here is imported by the first call before that one
+is on its way (see `_door`).
+"""
+
+import atexit
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator
+
+from ._bare import socket, socketpair
+
+__all__ = [
+    "Boot",
+    "Lifeline",
+    "begin",
+    "default_start_method",
+    "interpreter",
+    "not_standard",
+    "sigint_blocked",
+    "take",
+]
+
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
+_CODE = (
+    "import sys; p = type(sys)('pmap'); p.__path__ = [sys.argv[1]]; "
+    "sys.modules['pmap'] = p; from pmap._child import main; "
+    "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
+)
+
+
+def default_start_method() -> str:
+    """Return the start method that is used when none is asked for."""
+    return "forkserver" if sys.platform == "linux" else "spawn"
+
+
+class Lifeline:
+    """A pipe through which nothing goes: that its writing end is closed tells of the caller's end.
+
+    The workers have the other end, see `_child`. A fork of the caller closes both, or the caller's
+    end would be noticed only with its own.
+    """
+
+    def __init__(self) -> None:
+        """Open it, where the kernel can do what `_child` asks of it."""
+        self.end, self._ours = os.pipe() if sys.platform == "linux" else (-1, -1)
+        self.end = not_standard(self.end)
+
+    def close(self) -> None:
+        """Close both ends; workers that are left are killed by it."""
+        if self.end >= 0:
+            os.close(self.end)
+            os.close(self._ours)
+            self.end = self._ours = -1
+
+
+def not_standard(fd: int) -> int:
+    """Return `fd`, or a copy in its stead if it stands where a standard stream was closed.
+
+    For what a child process is to have under the same number: there it has streams of its own.
+    """
+    if not 0 <= fd < 3 or sys.platform == "win32":
+        return fd
+    import fcntl
+
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
+
+
+def interpreter(kind: str, sock: "socket", lifeline: Lifeline) -> "subprocess.Popen[bytes]":
+    """Start a fresh interpreter that is a worker, or a template, on `sock`."""
+    if not sys.executable:
+        raise OSError("sys.executable is empty, so no interpreter can be started")
+    # Private, and what multiprocessing uses: -X, -W and the like. typeshed does not know it.
+    flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
+    command = [sys.executable, *flags, "-P", "-c", _CODE, _PACKAGE, kind]
+    if sys.platform == "win32":  # a socket is no descriptor there: it is shared through stdin
+        popen = subprocess.Popen([*command, "-1", "-1"], stdin=subprocess.PIPE)
+        assert popen.stdin is not None
+        with popen.stdin as stdin:
+            stdin.write(sock.share(popen.pid))
+        return popen
+    fds = [fd for fd in (sock.fileno(), lifeline.end) if fd >= 0]
+    command += [str(sock.fileno()), str(lifeline.end)]
+    with sigint_blocked():
+        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def sigint_blocked() -> Generator[None, None, None]:
+    """Block Ctrl-C for what is started here, until it has its own handler."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class Boot:
+    """A template process that has just been started, and our end of its socket."""
+
+    def __init__(self, lifeline: Lifeline) -> None:
+        self.lifeline = lifeline  # that of its workers
+        self.by_value = False  # whether it was asked to prepare for what travels by value
+        self.sock, theirs = socketpair()
+        if theirs.fileno() < 3:
+            theirs = socket(fileno=not_standard(theirs.detach()))
+        try:
+            self.popen = interpreter("template", theirs, lifeline)
+        except BaseException:
+            self.sock.close()
+            raise
+        finally:
+            theirs.close()
+
+    def prepare(self) -> None:
+        """Let it prepare for what travels by value, before it forks the first worker."""
+        from ._template import PREPARE, REQUEST
+
+        self.by_value = True
+        with contextlib.suppress(OSError):  # it is gone: whoever reads its socket learns of it
+            self.sock.sendall(REQUEST.pack(PREPARE, 0))
+
+    def abandon(self) -> None:
+        """Forget it: this is a fork of its parent."""
+        self.sock.close()
+        self.popen.returncode = 0
+        self.lifeline.close()
+
+    def end(self) -> None:
+        """End it; it has no workers yet."""
+        self.popen.kill()
+        self.popen.wait()
+        self.sock.close()
+        self.lifeline.close()
+
+
+# A template that was started ahead of the pool that will use it.
+_ahead: list[Boot] = []
+
+
+def begin(start_method: str | None) -> Boot | None:
+    """Start a template if that is how workers begin; `take` gives it to a pool."""
+    if (start_method or default_start_method()) == "forkserver" and not _ahead:
+        with contextlib.suppress(OSError):  # the pool tries again, and says what is wrong
+            _ahead.append(Boot(Lifeline()))
+            return _ahead[0]
+    return None
+
+
+def take(lifeline: Lifeline | None) -> Boot:
+    """Return a template that nobody uses yet, on `lifeline` if there is one already."""
+    if _ahead and lifeline is None:
+        return _ahead.pop()
+    return Boot(lifeline or Lifeline())
+
+
+def _end_ahead() -> None:
+    while _ahead:
+        _ahead.pop().end()
+
+
+def _abandon_ahead() -> None:
+    while _ahead:
+        _ahead.pop().abandon()
+
+
+atexit.register(_end_ahead)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_ahead)
