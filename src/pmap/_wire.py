@@ -25,7 +25,7 @@ from itertools import chain
 
 from . import _bare
 from ._bare import deque
-from ._segment import LARGE, Segment, most_at_once
+from ._segment import LARGE, Segment, most_at_once, sizes_of
 
 TYPE_CHECKING = False  # see `_bare`
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ __all__ = [
     "frame_of_entries",
     "is_long",
     "loads",
-    "sizes_of",
     "split",
 ]
 
@@ -186,11 +185,6 @@ def split(value: object, functions_by_value: bool = True) -> tuple[Head, list[Bu
     if len(head) < LARGE:
         return head, buffers
     return None, [*buffers, head]
-
-
-def sizes_of(buffers: list[Buffer]) -> tuple[int, ...]:
-    """Return how many bytes each buffer has."""
-    return tuple(memoryview(buffer).nbytes for buffer in buffers)
 
 
 def dumps(

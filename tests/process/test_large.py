@@ -375,6 +375,37 @@ def test_the_next_call_finds_the_pages_of_the_last(monkeypatch: pytest.MonkeyPat
         assert not made
 
 
+@pytest.mark.parametrize("mappable", [True, False])
+def test_a_segment_in_use_again_is_written_through_a_mapping_that_is_kept(
+    mappable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    if not mappable:
+        monkeypatch.setattr(_segment, "_can_map_more", lambda: False)
+    calls: list[str] = []
+    pwrite, mapped = os.pwrite, _segment.Segment._map
+
+    def write(fd: int, data: bytes, at: int) -> int:
+        calls.append("pwrite")
+        return pwrite(fd, data, at)
+
+    def map_(segment: _segment.Segment, size: int, flags: int) -> Any:
+        calls.append("map")
+        return mapped(segment, size, flags)
+
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(_segment.Segment, "_map", map_)
+    mapping = ["pwrite", "map", "", "", "pwrite", "map", ""]
+    without = ["pwrite", "map pwrite", "map pwrite", "map pwrite", "pwrite"] + ["map pwrite"] * 2
+    with Pool(1) as pool:
+        # The fifth needs more pages than there are, and the next finds the mapping too short.
+        for place, times in enumerate((2, 2, 1, 2, 3, 3, 1)):
+            calls.clear()
+            array = np.arange(float(times * N)) * place
+            assert pool.map(look, [array]) == [(True, True, float(array.sum()))]
+            assert " ".join(calls) == (mapping if mappable else without)[place]
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_the_pool_keeps_nothing_when_there_is_no_work(asynchronous: bool) -> None:
     with Pool(2) as pool:
