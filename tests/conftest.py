@@ -26,6 +26,8 @@ from tests.helpers import (
     show_pools,
 )
 
+from pmap import _driver
+
 if TYPE_CHECKING:
     from pmap._types import StartMethod
 
@@ -87,8 +89,12 @@ def nothing_left_after_the_module() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(nothing_left_after_the_module: None) -> Iterator[None]:
+def nothing_left(
+    nothing_left_after_the_module: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
     """Check that a test leaves nothing but warm shared pools."""
+    # Seconds for which memory is kept, which each test with large values would wait for.
+    monkeypatch.setattr(_driver, "_WARM", 0.05)
     before = Leftovers.now()
     yield
     left = before.left(warm=True)

@@ -10,10 +10,12 @@ from ..work import Figure, Setting, Work, timed
 SIZE: Final = 256 << 20
 PIECE: Final = 1 << 20
 TRIPS: Final = 2000
+ARRAY: Final = 8 << 20
+ARRAYS: Final = 16
 
 
 def measure_raw(_: Setting) -> Iterator[tuple[str, float]]:
-    """Copy memory, and talk to a child."""
+    """Copy memory, talk to a child, and let two of them write into shared memory."""
     source = bytearray(SIZE)
     target = bytearray(SIZE)
 
@@ -51,6 +53,47 @@ def measure_raw(_: Setting) -> Iterator[tuple[str, float]]:
     yield "through a pipe", SIZE / timed(through) / 1e9
     os.waitpid(child, 0)
 
+    for pages in ("new", "used"):
+        seconds = median(_two_write(pages == "used") for _ in range(3))
+        yield f"two processes, arrays into {pages} pages", 2 * ARRAYS * ARRAY / seconds / 1e9
+
+
+def _two_write(used: bool) -> float:
+    """Return the seconds in which two processes make arrays and write them into shared memory."""
+    import numpy as np
+
+    begin, end = os.pipe(), os.pipe()
+    children: list[int] = []
+    for _ in range(2):
+        child = os.fork()
+        if child == 0:
+            places = [os.memfd_create("raw") for _ in range(ARRAYS)]
+            for place in places if used else ():
+                os.pwrite(place, np.ones(ARRAY // 8).data, 0)
+            os.write(end[1], b"x")
+            os.read(begin[0], 1)
+            for place in places:
+                os.pwrite(place, np.ones(ARRAY // 8).data, 0)
+            os.write(end[1], b"x")
+            os._exit(0)
+        children.append(child)
+
+    def both(fd: int) -> None:
+        for _ in children:
+            os.read(fd, 1)
+
+    def write() -> None:
+        os.write(begin[1], b"xx")
+        both(end[0])
+
+    both(end[0])
+    seconds = timed(write)
+    for child in children:
+        os.waitpid(child, 0)
+    for fd in (*begin, *end):
+        os.close(fd)
+    return seconds
+
 
 WORKS: Final = (
     Work(
@@ -61,6 +104,8 @@ WORKS: Final = (
             Figure("there and back through pipes, p50", "us"),
             Figure("there and back through pipes, p99", "us"),
             Figure("through a pipe", "GB/s", more=True),
+            Figure("two processes, arrays into new pages", "GB/s", more=True),
+            Figure("two processes, arrays into used pages", "GB/s", more=True),
         ),
         measure_raw,
         ("raw",),

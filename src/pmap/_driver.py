@@ -56,6 +56,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Driver", "exiting"]
 
+# Seconds without work after which the backend gives back what it keeps for the next call.
+_WARM = 1.0
 # Bytes of a function, at most, by which later calls of it are known.
 _MOST_LIKE = 1 << 12
 
@@ -125,6 +127,7 @@ class Driver:
         self._parking = threading.Condition()
         self._thread: threading.Thread | None = None
         self._wanted = False
+        self._parked_until = inf  # when the background thread looks again by itself
 
     # --- what callers ask for ------------------------------------------------------------------
 
@@ -618,6 +621,10 @@ class Driver:
             del self._leader[0]
         # Who came while we led waits for its event: somebody must lead on.
         self._leave_work()
+        if self.backend.warm and self._parked_until > self._last_used + _WARM:
+            self._call_background(work=False)  # it would not look in time
+            if self._thread is None:  # it cannot be had: nobody would do it later
+                self._post(partial(self._cool, 0.0))
 
     def _lead(self, reached: Callable[[], bool]) -> None:
         if self._inbox or self._over:
@@ -680,18 +687,33 @@ class Driver:
                     if unused and not self.backend.is_open:
                         self._thread = None  # nothing to wait for; the next call starts another
                         return False
-                    left = self._last_used + self._idle_timeout - time.monotonic()
-                    if left <= 0:
-                        if not self._scheduler.busy:
-                            return True
-                        left = self._idle_timeout  # a caller leads a long call: look again later
+                    left = self._left(self._idle_timeout)
+                if self.backend.warm and not self._scheduler.busy:  # who ends the work says so
+                    left = min(self._left(_WARM), inf if left is None else left)
+                if left is not None and left <= 0:
+                    return True
+                self._parked_until = inf if left is None else time.monotonic() + left
                 self._parking.wait(left)
+                self._parked_until = inf
             self._wanted = False
             return True
+
+    def _left(self, idle: float) -> float:
+        """Return the seconds until the pool has been without work for `idle` seconds."""
+        left = self._last_used + idle - time.monotonic()
+        # Beyond it a caller leads a long call: look again later.
+        return idle if left <= 0 and self._scheduler.busy else left
+
+    def _cool(self, after: float) -> None:
+        """Let the backend give back what it keeps, `after` seconds without work; in the books."""
+        if not self._scheduler.busy and time.monotonic() - self._last_used >= after:
+            self.backend.cool()
 
     def background(self) -> None:
         """Lead while there is work, then let idle workers go. For the background thread."""
         me = threading.get_ident()
+        if self.backend.warm:
+            self._post(partial(self._cool, _WARM))
         try:
             if self._leader.setdefault(0, me) == me:
                 idle = self._idle_for_too_long()

@@ -32,7 +32,14 @@ from collections.abc import Callable, Hashable
 from math import inf
 from typing import NamedTuple, TypeAlias
 
-from ._chunking import CostMeter, at_a_time, chunk_size, chunks_together, worth_ahead
+from ._chunking import (
+    MOST_BYTES,
+    CostMeter,
+    at_a_time,
+    chunk_size,
+    chunks_together,
+    worth_ahead,
+)
 
 __all__ = [
     "Close",
@@ -1136,13 +1143,15 @@ class Scheduler:
         """Return whether `worker` will soon be done with what it holds."""
         if worker.since == inf or self._now - worker.since >= PREFETCH_BELOW:
             return False  # its first chunk takes longer than was expected
-        expected = 0.0
+        expected = size = 0.0
         for chunk in worker.chunks:
             cost = chunk.job.cost.at_worst()
             if cost is None or chunk.job.cost.items < ENOUGH:
                 return False
             expected += cost * (chunk.stop - chunk.next)
-        return expected < PREFETCH_BELOW
+            size += chunk.job.cost.size * (chunk.stop - chunk.next)
+        # Each large one sent ahead lies in memory that is new for it, which costs more than a wait.
+        return expected < PREFETCH_BELOW and size < MOST_BYTES
 
     def _wanted(self) -> int:
         """Return how many workers there should be, for what waits and what they hold."""

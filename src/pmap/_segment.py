@@ -9,7 +9,7 @@ ends. Where there is no such memory (``memfd_create`` is Linux's), or none is to
 value travels through the socket as any other.
 
 New pages cost more than the copy into them. So a sender may use a segment again once the receiver
-says that nothing of it is mapped any more (`Shelf`).
+says that nothing of it is mapped any more (`Shelf`), and writes through a mapping that it keeps.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["LARGE", "MOST", "Segment", "Shelf", "most_at_once", "note_fork", "written"]
+__all__ = ["LARGE", "MOST", "Segment", "Shelf", "most_at_once", "note_fork", "sizes_of", "written"]
 
 # Bytes from which a buffer is worth a segment: a few system calls and page faults.
 LARGE: Final = 1 << 17
@@ -33,6 +33,7 @@ LARGE: Final = 1 << 17
 MOST: Final = 64
 _ALIGNMENT = 64  # of each buffer in a segment: a cache line, and the widest vector there is
 _KEPT = 1 << 27  # bytes of segments on a shelf
+_PIECE = 1 << 20  # bytes copied at a time where this keeps other threads from running
 
 
 _KEEPS_DESCRIPTOR = sys.version_info < (3, 13)  # a mapping, of its own
@@ -94,6 +95,7 @@ class Segment:
         self.size: int = 0
         self.number = number
         self._gone = gone if number else None
+        self._memory: memoryview | None = None  # where the sender writes into it again
 
     def __del__(self) -> None:
         try:
@@ -105,17 +107,38 @@ class Segment:
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         """Write `buffers` from the beginning on; raises OSError if it has no room for them."""
-        at = 0
-        for buffer in buffers:
+        sizes = sizes_of(buffers)
+        size = sum(map(_aligned, sizes))
+        memory = self._used(size)
+        for buffer, (start, length) in zip(buffers, _places(sizes), strict=True):
             with memoryview(buffer) as view, view.cast("B") as data:
-                done = 0
-                while done < len(data):
-                    with data[done:] as rest:
-                        done += os.pwrite(self.fd, rest, at + done)
-            at = _aligned(at + done)
-        if at > self.size:
-            os.ftruncate(self.fd, at)
-            self.size = at
+                if memory is None:
+                    done = 0
+                    while done < length:
+                        with data[done:] as rest:
+                            done += os.pwrite(self.fd, rest, start + done)
+                else:
+                    # In pieces: between any two of them another thread may run.
+                    for at in range(0, length, _PIECE):
+                        with data[at : at + _PIECE] as piece:
+                            memory[start + at : start + at + len(piece)] = piece
+        if size > self.size:
+            os.ftruncate(self.fd, size)
+            self.size = size
+            self._memory = None  # it is too short
+
+    def _used(self, size: int) -> memoryview | None:
+        """Return a mapping of pages that were written before, which is kept, if they suffice.
+
+        Mapped all at once they take no longer than a system call to write to, and from then on half
+        of that. New pages take longer in this way.
+        """
+        if not 0 < size <= self.size:
+            return None
+        if self._memory is None:
+            mapping = self._map(self.size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            self._memory = None if mapping is None else memoryview(mapping)
+        return self._memory
 
     def read(self, sizes: Sequence[int]) -> list[memoryview]:
         """Return the buffers that were written, each of its size; mapped, or else copied."""
@@ -136,20 +159,25 @@ class Segment:
         return data if len(data) == size else bytes(self._copied(size))
 
     def _mapped(self, size: int) -> _Mapping | None:
+        mapping = self._map(size, mmap.MAP_PRIVATE)
+        if mapping is not None:
+            mapping.number, mapping.gone = self.number, self._gone
+            mapping.forks_before = _Mapping.forks
+            self._gone = None  # the mapping will say it
+        return mapping
+
+    def _map(self, size: int, flags: int) -> _Mapping | None:
         if not _can_map_more():
             return None
         try:
             if sys.version_info >= (3, 13):
-                mapping = _Mapping(self.fd, size, flags=mmap.MAP_PRIVATE, trackfd=False)
+                mapping = _Mapping(self.fd, size, flags=flags, trackfd=False)
             else:
-                mapping = _Mapping(self.fd, size, flags=mmap.MAP_PRIVATE)
+                mapping = _Mapping(self.fd, size, flags=flags)
         except OSError:  # no descriptor, no room for addresses
             return None
         _Mapping.live += 1
         mapping.is_live = True
-        mapping.number, mapping.gone = self.number, self._gone
-        mapping.forks_before = _Mapping.forks
-        self._gone = None  # the mapping will say it
         return mapping
 
     def _copied(self, size: int) -> bytearray:
@@ -189,6 +217,11 @@ def _places(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
         at += _aligned(size)
 
 
+def sizes_of(buffers: Sequence[Buffer]) -> tuple[int, ...]:
+    """Return how many bytes each buffer has."""
+    return tuple(memoryview(buffer).nbytes for buffer in buffers)
+
+
 def written(buffers: Sequence[Buffer]) -> Segment | None:
     """Return a new segment that holds `buffers`, or None where none can be had."""
     return _write(_new(), buffers)
@@ -219,7 +252,7 @@ class Shelf:
 
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a segment that holds `buffers`, or None where none can be had."""
-        return _write(self._take(sum(memoryview(buffer).nbytes for buffer in buffers)), buffers)
+        return _write(self._take(sum(map(_aligned, sizes_of(buffers)))), buffers)
 
     def _take(self, size: int) -> Segment | None:
         for place, segment in enumerate(self._free):

@@ -27,7 +27,7 @@ from itertools import chain
 
 from . import _bare
 from ._bare import deque
-from ._segment import LARGE, Segment, most_at_once
+from ._segment import LARGE, Segment, most_at_once, sizes_of
 
 TYPE_CHECKING = False  # see `_bare`
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ __all__ = [
     "is_long",
     "loads",
     "packed",
-    "sizes_of",
     "split",
     "unpacked",
 ]
@@ -222,11 +221,6 @@ def split(value: object, functions_by_value: bool = True) -> tuple[Head, list[Bu
     if len(head) < LARGE:
         return head, buffers
     return None, [*buffers, head]
-
-
-def sizes_of(buffers: list[Buffer]) -> tuple[int, ...]:
-    """Return how many bytes each buffer has."""
-    return tuple(memoryview(buffer).nbytes for buffer in buffers)
 
 
 def dumps(

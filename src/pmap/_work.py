@@ -11,8 +11,8 @@ from ._call import Call, Kind, name_of, short_repr
 from ._errors import is_ctrl_c
 from ._outcome import Item
 from ._pending import Pending
-from ._segment import Segment, written
-from ._wire import dumps, sizes_of, split
+from ._segment import Segment, sizes_of, written
+from ._wire import dumps, split
 from ._world import are_few, take_world
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import os
 import pickle
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.helpers import PATIENCE, until
 
-from pmap import Failure, Pool, WorkerLost, _segment, pmap, pstarmap
+from pmap import Failure, Pool, WorkerLost, _driver, _segment, pmap, pstarmap
 from pmap._chunking import MOST_BYTES
 from pmap._segment import LARGE, MOST
 from pmap.backends.process import ProcessBackend
@@ -244,7 +245,7 @@ def test_a_results_memory_goes_with_it() -> None:
     assert all(map(is_mapped, kept))
     del kept
     gc.collect()
-    assert descriptors() == before
+    until(lambda: descriptors() == before)  # those of the arguments a moment later
 
 
 def test_more_in_a_chunk_than_descriptors_can_travel_with_a_message() -> None:
@@ -358,15 +359,102 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pmap(look, [np.ones(N)] * 3) == [(False, True, float(N))] * 3
 
 
-def test_the_pool_keeps_nothing_when_there_is_no_work() -> None:
+def test_the_next_call_finds_the_pages_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    made: list[int] = []
+    create = os.memfd_create
+
+    def noted(*args: Any) -> int:
+        made.append(0)
+        return create(*args)
+
+    monkeypatch.setattr(os, "memfd_create", noted)
+    with Pool(2) as pool:
+        for _ in range(3):
+            made.clear()
+            pool.map(look, [np.ones(N)] * 2, chunksize=1)
+        assert not made
+
+
+@pytest.mark.parametrize("mappable", [True, False])
+def test_a_segment_in_use_again_is_written_through_a_mapping_that_is_kept(
+    mappable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    if not mappable:
+        monkeypatch.setattr(_segment, "_can_map_more", lambda: False)
+    calls: list[str] = []
+    pwrite, mapped = os.pwrite, _segment.Segment._map
+
+    def write(fd: int, data: bytes, at: int) -> int:
+        calls.append("pwrite")
+        return pwrite(fd, data, at)
+
+    def map_(segment: _segment.Segment, size: int, flags: int) -> Any:
+        calls.append("map")
+        return mapped(segment, size, flags)
+
+    monkeypatch.setattr(os, "pwrite", write)
+    monkeypatch.setattr(_segment.Segment, "_map", map_)
+    mapping = ["pwrite", "map", "", "", "pwrite", "map", ""]
+    without = ["pwrite", "map pwrite", "map pwrite", "map pwrite", "pwrite"] + ["map pwrite"] * 2
+    with Pool(1) as pool:
+        # The fifth needs more pages than there are, and the next finds the mapping too short.
+        for place, times in enumerate((2, 2, 1, 2, 3, 3, 1)):
+            calls.clear()
+            array = np.arange(float(times * N)) * place
+            assert pool.map(look, [array]) == [(True, True, float(array.sum()))]
+            assert " ".join(calls) == (mapping if mappable else without)[place]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_the_pool_keeps_nothing_when_there_is_no_work(asynchronous: bool) -> None:
+    with Pool(2) as pool:
+        pool.map(same, [1, 2])
+        before = descriptors()
+        for _ in range(2):
+            if asynchronous:
+                pool.map_async(look, [np.ones(N)] * 20).get(PATIENCE)
+            else:
+                pool.map(look, [np.ones(N)] * 20)
+            until(lambda: descriptors() == before)
+
+
+def test_what_nobody_could_give_back_later_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
     with Pool(2) as pool:
         pool.map(same, [1, 2])
         before = descriptors()
         pool.map(look, [np.ones(N)] * 20)
         assert descriptors() == before
-        handle = pool.map_async(look, [np.ones(N)] * 20)
-        handle.get(PATIENCE)
-        assert descriptors() == before
+    with Pool(2, context=multiprocessing.get_context("fork")) as pool:
+        pool.map(same, [1, 2])
+        before = descriptors()
+        pool.map(look, [np.ones(N)] * 20)
+        assert descriptors() == before, "no thread is started where this process is forked"
+
+
+def segments() -> int:
+    links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    return sum("memfd:pmap " in os.readlink(link) for link in links if os.path.lexists(link))
+
+
+def test_a_fork_of_the_caller_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    before = segments()
+    with Pool(2) as pool:
+        pool.map(look, [np.ones(N)] * 20)
+        assert segments() > before
+        child = os.fork()
+        if child == 0:
+            os._exit(segments() > before)
+        assert os.waitpid(child, 0)[1] == 0
+    assert segments() == before
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray])

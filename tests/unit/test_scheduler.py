@@ -8,6 +8,7 @@ import itertools
 
 import pytest
 
+from pmap._chunking import MOST_BYTES
 from pmap._scheduler import (
     MAX_START_FAILURES,
     MOST_HELD,
@@ -162,6 +163,16 @@ def test_what_is_quick_is_sent_ahead() -> None:
     sent = tell(scheduler, done(0, count=MANY, elapsed=QUICK))
     spans = range(MANY, MANY * (MOST_HELD + 1), MANY)
     assert sent == [SendChunk(0, 1, start, start + MANY) for start in spans]
+
+
+@pytest.mark.parametrize(
+    ("size", "held"), [(1 << 10, MOST_HELD), (MOST_BYTES // 2, 2), (MOST_BYTES, 1)]
+)
+def test_little_of_what_is_large_is_sent_ahead(size: int, held: int) -> None:
+    scheduler = pool(1)
+    tell(scheduler, submitted(1, 1000, MANY))
+    quick = done(0, count=MANY, elapsed=QUICK)._replace(size=size)
+    assert len(tell(scheduler, quick)) == held
 
 
 def test_nothing_waits_behind_what_is_slow() -> None:

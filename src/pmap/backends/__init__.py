@@ -66,7 +66,7 @@ class Backend(Protocol[Polled]):
     """Starts and stops workers, sends them chunks, tells what happened.
 
     `can_kill`: workers can be ended at any moment. `runs_in_poll`: there are none, and items run
-    in the thread that polls.
+    in the thread that polls. `warm`: something is kept that `cool` would give back; anyone may ask.
 
     Only the driver calls it, under its lock, with two exceptions: `poll`, which only the thread
     that leads calls, and `wake`, which anyone may call at any time.
@@ -74,6 +74,7 @@ class Backend(Protocol[Polled]):
 
     can_kill: bool
     runs_in_poll: bool
+    warm: bool
 
     def start(self, worker: int) -> None:
         """Start a worker; `Ready` or `Gone` tells what came of it."""
@@ -95,7 +96,11 @@ class Backend(Protocol[Polled]):
         ...
 
     def rest(self) -> None:
-        """Give back what only work that is under way needs: there is none."""
+        """Take in that there is no work; what would make the next start sooner may be kept."""
+        ...
+
+    def cool(self) -> None:
+        """Give back what was kept: no work came for a while."""
         ...
 
     def stop(self, worker: int) -> None:

@@ -146,7 +146,7 @@ class ProcessBackend:
         self._to_flush: dict[int, _Link] = {}
         self._shelf = Shelf()
         self._segments = 0  # the number of the last one that was lent
-        self._lends = False
+        self.warm = False
         self._failed: list[Happening] = []  # workers that could not even be asked for
 
     def pids(self) -> list[int]:
@@ -283,7 +283,7 @@ class ProcessBackend:
         """Return a segment that holds `buffers`, and wait for its return."""
         segment = self._shelf.written(buffers)
         if segment is not None:
-            self._lends = True
+            self.warm = True
             self._segments += 1
             segment.number = self._segments
             link.lent[segment.number] = segment
@@ -323,8 +323,14 @@ class ProcessBackend:
                     link.later += message
 
     def rest(self) -> None:
-        if self._lends:
-            self._lends = False
+        # Only a thread could give it back later, and there had better be none where this process
+        # is forked.
+        if self._method == "fork":
+            self.cool()
+
+    def cool(self) -> None:
+        if self.warm:
+            self.warm = False
             self._shelf.clear()
             for link in self._links.values():
                 link.lent.clear()  # those that come back yet are not waited for
@@ -625,6 +631,7 @@ class ProcessBackend:
         return self._selector is not None
 
     def close(self) -> None:
+        self.cool()
         self._drop_template()
         self._drop_lifeline()
         if self._selector is not None and self._wakers is not None:
@@ -634,6 +641,7 @@ class ProcessBackend:
             self._selector = self._wakers = None
 
     def end(self) -> None:
+        self.cool()
         for link in self._links.values():
             link.handle.kill()
         self._drop_template()  # it ends its workers before itself
@@ -651,6 +659,7 @@ class ProcessBackend:
 
     def abandon(self) -> None:
         self._opening = threading.Lock()  # it may be held by a thread that is not here
+        self.cool()
         for link in self._links.values():
             link.sock.close()
             link.handle.disown()

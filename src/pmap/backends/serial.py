@@ -18,6 +18,7 @@ class SerialBackend:
 
     can_kill = False
     runs_in_poll = True
+    warm = False
 
     def __init__(
         self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
@@ -52,6 +53,9 @@ class SerialBackend:
         raise NotImplementedError("nothing is packed here")
 
     def rest(self) -> None:
+        pass  # nothing is kept
+
+    def cool(self) -> None:
         pass
 
     def stop(self, worker: int) -> None:

@@ -36,6 +36,7 @@ class ThreadBackend:
 
     can_kill = False
     runs_in_poll = False
+    warm = False
 
     def __init__(
         self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
@@ -131,6 +132,9 @@ class ThreadBackend:
         raise NotImplementedError("nothing is packed here")
 
     def rest(self) -> None:
+        pass  # nothing is kept
+
+    def cool(self) -> None:
         pass
 
     def stop(self, worker: int) -> None:
