@@ -383,6 +383,13 @@ _Range: TypeAlias = tuple[int, int, int]
 # No dataclasses: their module takes as long to import as all that a first call needs of pmap.
 
 
+class _Said(NamedTuple):
+    """What was said of a call of one item."""
+
+    terms: Terms
+    like: Hashable
+
+
 class _Chunk:
     __slots__ = ("job", "next", "start", "stop", "together", "tries")
 
@@ -578,10 +585,12 @@ class Scheduler:
         self._can_kill = can_kill
         self._workers: dict[int, _Worker] = {}
         self._idle: dict[int, _Worker] = {}  # those that hold nothing, the last to work last
-        # Calls of one item are what was said of them until their turn comes: there may be millions.
-        self._jobs: dict[int, _Job | JobSubmitted] = {}
+        # A call of one item is only what was said of it until its turn comes: there may be millions
+        # that wait, and the same is said of most of them.
+        self._jobs: dict[int, _Job | _Said] = {}
+        self._said = _Said(Terms(), None)  # of the last one
         # Jobs that may have items to dispatch; the first has some.
-        self._queue: deque[_Job | JobSubmitted] = deque()
+        self._queue: deque[_Job | int] = deque()
         # A heap of when, job and item: of all jobs in one, as there may be a million that wait.
         self._later: list[tuple[float, int, int]] = []
         self._most_later = _FEW_TRIES  # when it is looked through for those that nobody wants
@@ -672,37 +681,36 @@ class Scheduler:
     # --- jobs ----------------------------------------------------------------------------------
 
     def _submit(self, event: JobSubmitted) -> None:
-        self._jobs[event.job] = event
+        id, size, terms, open, like = event
         self._start_failures = 0
         self._retired = False
-        terms = event.terms
         self.timed = self.timed or terms.timeout is not None or bool(terms.retries)
-        if event.size == 1 and not event.open:
-            self._queue.append(event)
+        if size == 1 and not open:
+            if terms is not self._said.terms or like != self._said.like:
+                self._said = _Said(terms, like)
+            self._jobs[id] = self._said
+            self._queue.append(id)
             return
-        job = self._make(event)
-        if event.size:
+        job = self._jobs[id] = _Job(event, self._meter(like))
+        if size:
             self._enqueue(job)
         else:
             self._maybe_over(job)
 
-    def _make(self, event: JobSubmitted) -> _Job:
-        job = self._jobs[event.job] = _Job(event, self._meter(event.like))
-        return job
-
     def _job(self, id: int) -> _Job | None:
         """Return a job that is not over."""
         known = self._jobs.get(id)
-        if isinstance(known, JobSubmitted):
-            known = self._make(known)
-            known.queued = 1  # what was said of it stands there for it
+        if isinstance(known, _Said):
+            event = JobSubmitted(id, 1, known.terms)
+            known = self._jobs[id] = _Job(event, self._meter(known.like))
+            known.queued = 1  # its number stands there for it
         return known
 
     def _first(self) -> _Job | None:
         """Return the first job of the queue, if that has items to dispatch."""
         first = self._queue[0]
-        if isinstance(first, JobSubmitted):
-            job = self._job(first.job)
+        if isinstance(first, int):
+            job = self._job(first)
             if job is None:
                 return None
             self._queue[0] = first = job
@@ -1159,8 +1167,8 @@ class Scheduler:
         waiting = 0
         counted: set[_Job] = set()
         for job in self._queue:
-            if isinstance(job, JobSubmitted):
-                waiting += job.job in self._jobs
+            if isinstance(job, int):
+                waiting += job in self._jobs
             elif job not in counted:
                 counted.add(job)
                 waiting += -(-job.waiting() // (job.terms.chunksize or 1))
