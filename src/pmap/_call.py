@@ -55,6 +55,7 @@ class Rules(NamedTuple):
         retries: seconds to wait before each further try of an item that failed.
         retry_on: the types of errors after which there is another try.
         functions_by_value: a function that is a result may be sent by value.
+        at_once: the items of a chunk all begin when it does.
     """
 
     collect: bool = False
@@ -65,9 +66,11 @@ class Rules(NamedTuple):
     retries: tuple[float, ...] = ()
     retry_on: tuple[type[Exception], ...] = ()
     functions_by_value: bool = True
+    at_once: bool = False
 
 
 _USUAL: Final = Rules()
+_AT_ONCE: Final = Rules(at_once=True)
 
 
 class Call(NamedTuple):
@@ -78,7 +81,6 @@ class Call(NamedTuple):
         function: what runs in the workers.
         kind: how an item becomes a call of the function.
         items: the input, read to its end.
-        at_once: the items of a chunk all begin when it does.
         rules: what a failure means, and how the items travel.
     """
 
@@ -86,13 +88,14 @@ class Call(NamedTuple):
     function: Callable[..., object]
     kind: Kind
     items: Sequence[object]
-    at_once: bool = False
     rules: Rules = _USUAL
 
     def under(self, rules: Rules) -> "Call":
-        """Return this call with other rules."""
+        """Return this call with other rules, but that its function says how items begin."""
+        if self.rules.at_once:
+            rules = rules._replace(at_once=True)
         # Not _replace, which takes as long as all else that a call asks for.
-        return Call(self.verb, self.function, self.kind, self.items, self.at_once, rules)
+        return Call(self.verb, self.function, self.kind, self.items, rules)
 
 
 def each(verb: str, function: object, iterables: tuple[object, ...]) -> Call:
@@ -108,7 +111,7 @@ def each(verb: str, function: object, iterables: tuple[object, ...]) -> Call:
         kind, items = Kind.EACH, _fixed(sources[0])
     else:
         kind, items = Kind.STAR, list(zip(*sources, strict=False))
-    return Call(verb, checked, kind, items, at_once=isinstance(function, Sync))
+    return Call(verb, checked, kind, items, _begins(function))
 
 
 def star(verb: str, function: object, rows: object) -> Call:
@@ -119,7 +122,7 @@ def star(verb: str, function: object, rows: object) -> Call:
     """
     checked = _function(verb, function, (rows,), "rows")
     items = [_row(row) for row in _iterable(verb, 0, rows, "rows")]
-    return Call(verb, checked, Kind.STAR, items, at_once=isinstance(function, Sync))
+    return Call(verb, checked, Kind.STAR, items, _begins(function))
 
 
 def calls(verb: str, given: tuple[object, ...]) -> Call:
@@ -153,8 +156,12 @@ def apply(
     """
     checked = _function(verb, function, args, "*args")
     if not kwargs:  # as a row it may travel as it is
-        return Call(verb, checked, Kind.STAR, (args,), False, rules)
-    return Call(verb, checked, Kind.APPLY, ((args, dict(kwargs)),), False, rules)
+        return Call(verb, checked, Kind.STAR, (args,), rules)
+    return Call(verb, checked, Kind.APPLY, ((args, dict(kwargs)),), rules)
+
+
+def _begins(function: object) -> Rules:
+    return _AT_ONCE if isinstance(function, Sync) else _USUAL
 
 
 class Streamed(NamedTuple):
@@ -204,7 +211,7 @@ def _streamed(
     verb: str, function: Callable[..., object], kind: Kind, source: Input | AsyncInput
 ) -> Streamed:
     window = Window()
-    call = Call(verb, function, kind, window, at_once=isinstance(function, Sync))
+    call = Call(verb, function, kind, window, _begins(function))
     return Streamed(call, window, source)
 
 

@@ -19,7 +19,7 @@ class Collected(Pending):
         Raises:
             RuntimeError: no event loop of asyncio runs here.
         """
-        super().__init__(0)
+        super().__init__()
         self._name = name
         self.values = []
         self._stream = stream

@@ -82,7 +82,7 @@ class _Gathered(Pending):
     """Several handles as one."""
 
     def __init__(self, results: tuple[AsyncResult[Any], ...]) -> None:
-        super().__init__(0)
+        super().__init__()
         self._results = results
         for result in results:
             # Not a callback: of two that run at once, each would find the other not ready.

@@ -181,7 +181,7 @@ class Driver:
 
         def take_in() -> None:
             window.extend(items)
-            flow.total += len(items)
+            flow.read += len(items)
             if items:
                 self._handle(s.InputArrived(number, len(items)))
             if ended:
@@ -328,9 +328,8 @@ class Driver:
         rules = job.call.rules
         if rules is not self._rules:
             self._rules, self._terms = rules, _terms(rules)
-        terms = self._terms._replace(at_once=True) if job.call.at_once else self._terms
         like = _likeness(job) if job.total == 1 and not open else None
-        self._handle(s.JobSubmitted(job.number, job.total, terms, open, like))
+        self._handle(s.JobSubmitted(job.number, job.total, self._terms, open, like))
 
     def cancel(self, job: Job) -> None:
         """Ask for the end of a job."""
@@ -792,6 +791,7 @@ def _terms(rules: Rules) -> s.Terms:
         rules.retries,
         issubclass(WorkerLost, rules.retry_on),
         issubclass(TaskTimeout, rules.retry_on),
+        rules.at_once,
     )
 
 

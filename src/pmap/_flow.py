@@ -50,6 +50,7 @@ class Flow(Job):
             ahead: how many items it is worth to have read ahead, to begin with.
         """
         super().__init__(number, call, books)
+        self.read = 0  # items, so far
         self.ahead = ahead
         self.cost: float | None = None  # seconds that an item takes, as far as that is known
         self._window = window
@@ -60,6 +61,10 @@ class Flow(Job):
         self._bell = Bell()
 
     # --- the driver's side ---------------------------------------------------------------------
+
+    @property
+    def total(self) -> int:
+        return self.read
 
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
         count = len(values)

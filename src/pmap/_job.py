@@ -33,7 +33,7 @@ class Job(Work):
     There may be millions that wait: what one needs only later is made then.
     """
 
-    __slots__ = ("_books", "failures", "tried")
+    __slots__ = ("_books", "done", "failures", "tried")
 
     # Whether nobody waits for more of it at present, so that nobody need work on it either.
     resting = False
@@ -41,6 +41,7 @@ class Job(Work):
     def __init__(self, number: int, call: Call, books: Books) -> None:
         """Begin with no results."""
         super().__init__(number, call)
+        self.done: int = 0
         self.failures: dict[int, Exception] | None = None
         # Items that are tried again, by how often they failed.
         self.tried: dict[int, int] | None = None
@@ -57,6 +58,17 @@ class Job(Work):
             for offset, error in failures.items():
                 self.fail(start + offset, error)
         self._finished(len(values))
+
+    @property
+    def total(self) -> int:
+        """How many items there are."""
+        return len(self.call.items)
+
+    def progress(self) -> tuple[int, int]:
+        return self.done, self.total
+
+    def _finished(self, items: int) -> None:
+        self.done += items
 
     def _make_room(self) -> None:
         if not self.values:

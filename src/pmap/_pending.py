@@ -7,7 +7,7 @@ behind.
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from ._errors import CancelledError, is_ctrl_c
 from ._eventloop import until
@@ -27,6 +27,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
+_TOLD = 0  # which is no thread
+_Listener: TypeAlias = Callable[[], object]
 _NONE_YET: list[Any] = []  # of all that are pending: nobody changes it
 
 
@@ -41,31 +43,18 @@ def waits_for_itself(name: str) -> RuntimeError:
 class Pending:
     """Something that ends once: with `error`, or with `values`."""
 
-    __slots__ = (
-        "_callbacks",
-        "_event",
-        "_followers",
-        "_settled",
-        "_settler",
-        "_told",
-        "done",
-        "error",
-        "total",
-        "values",
-    )
+    # There may be millions: what one needs only later is made then.
+    __slots__ = ("_event", "_listeners", "_settler", "error", "values")
 
-    def __init__(self, total: int) -> None:
-        """Begin; `total`: how many items there are."""
-        self.total: int = total
-        self.done: int = 0
+    def __init__(self) -> None:
+        """Begin."""
         self.error: Exception | None = None
         # The results, once it is over without an error. Any: callers' types know what they are.
         self.values: list[Any] = _NONE_YET
-        self._told = False
         self._event: threading.Event | None = None  # made when somebody waits
-        self._settled = False  # the callbacks have run, or do so now
-        self._callbacks: list[Callable[[], object]] | None = None  # made when there is one
-        self._followers: list[Callable[[], object]] | None = None  # made when somebody follows
+        # Callbacks, and those who follow when these have run.
+        self._listeners: tuple[list[_Listener], list[_Listener]] | None = None
+        # Nobody yet; the thread that runs the callbacks; or nobody any more.
         self._settler: int | None = None
 
     @property
@@ -75,44 +64,41 @@ class Pending:
 
     # --- the side that knows -------------------------------------------------------------------
 
-    def _finished(self, items: int) -> None:
-        self.done += items
-
     def settle(self) -> None:
         """Run the callbacks, then let go those who wait; a second time it does nothing.
 
         The callbacks come first, as in ``multiprocessing``: who has waited finds them done.
         """
+        me = threading.get_ident()
         with _lock:
-            if self._settled:
+            if self._settler is not None:
                 return
-            self._settled = True
-            callbacks, self._callbacks = self._callbacks, None
-        self._settler = threading.get_ident()
+            self._settler = me
+            listeners = self._listeners  # no callback comes any more
         try:
             self._round_off()
-            for callback in callbacks or ():
-                self._run(callback)
+            if listeners is not None:
+                for callback in listeners[0]:
+                    self._run(callback)
         finally:
             # Whatever strikes above, nobody waits for ever.
             with _lock:
-                self._told = True
-                followers, self._followers = self._followers, None
+                self._settler = _TOLD
+                listeners, self._listeners = self._listeners, None
             if self._event is not None:
                 self._event.set()
-            self._settler = None
-            for follower in followers or ():
-                self._run(follower)
+            if listeners is not None:
+                for follower in listeners[1]:
+                    self._run(follower)
 
     def _round_off(self) -> None:
         """Do what is left to do when the outcome is known, before anybody hears of it."""
 
     def abandon(self, error: Exception) -> None:
         """Be over with `error`, in a fork: the old event's lock may be held by a lost thread."""
-        self._settled = True
-        self._callbacks = None
+        self._listeners = None
         self.error = error
-        self._told = True
+        self._settler = _TOLD
         self._event = None
 
     def _cancel(self) -> None:
@@ -127,7 +113,8 @@ class Pending:
     @property
     def over(self) -> bool:
         """Whether the outcome is known, and the callbacks have run (or are this very caller)."""
-        return self._told or (self._settler is not None and self._settler == threading.get_ident())
+        settler = self._settler
+        return settler == _TOLD or (settler is not None and settler == threading.get_ident())
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over, at most `timeout` seconds; return whether it is."""
@@ -138,7 +125,7 @@ class Pending:
         with _lock:
             if self._event is None:
                 self._event = threading.Event()
-            if self._told:
+            if self._settler == _TOLD:
                 return True
         return self._event.wait(timeout)
 
@@ -149,7 +136,7 @@ class Pending:
 
     def progress(self) -> tuple[int, int]:
         """Return how many items are finished, and how many there are."""
-        return self.done, self.total
+        raise NotImplementedError
 
     def cancel(self) -> bool:
         """Ask for its end; return whether the outcome was still open."""
@@ -161,9 +148,9 @@ class Pending:
     def when_over(self, callback: Callable[[], object]) -> None:
         """Call `callback` when it is over, at once if it is; its exceptions are logged."""
         with _lock:
-            if not self._settled:
-                self._callbacks = self._callbacks or []
-                self._callbacks.append(callback)
+            if self._settler is None:
+                self._listeners = self._listeners or ([], [])
+                self._listeners[0].append(callback)
                 return
         self._run(callback)
 
@@ -171,8 +158,8 @@ class Pending:
         """Call `callback` when those who wait are let go: for all threads, it is over then."""
         with _lock:
             if not self.over:
-                self._followers = self._followers or []
-                self._followers.append(callback)
+                self._listeners = self._listeners or ([], [])
+                self._listeners[1].append(callback)
                 return
         self._run(callback)
 

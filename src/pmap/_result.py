@@ -211,7 +211,7 @@ class _Behind(Pending):
     """A function that is to run behind something."""
 
     def __init__(self, first: Pending) -> None:
-        super().__init__(first.total)
+        super().__init__()
         self._first = first
 
     @property

@@ -117,7 +117,7 @@ class Verb(Frozen, Generic[Fail_co]):
         rules = self._rules
         if settings is not self._settings:
             rules = _rules(settings, self._collect)
-        if call.at_once and rules.chunksize is None:
+        if call.rules.at_once and rules.chunksize is None:
             rules = rules._replace(chunksize=AT_ONCE)
         return call.under(rules)
 

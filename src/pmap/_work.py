@@ -101,14 +101,15 @@ class _About(NamedTuple):
 class Work(Pending):
     """A call with its number and its surroundings; what a worker is told is made when asked for."""
 
-    __slots__ = ("brief", "call", "caller", "context", "number", "unsent")
+    __slots__ = ("brief", "call", "home", "number", "unsent")
 
     def __init__(self, number: int, call: Call) -> None:
-        super().__init__(len(call.items))
+        super().__init__()
         self.number: int = number
         self.call: Call = call
-        self.context: Context | None = copy_context()
-        self.caller: threading.Thread = threading.current_thread()
+        # Where the call was made; None once it is packed, for another process.
+        self.home: tuple[threading.Thread, Context] | None
+        self.home = threading.current_thread(), copy_context()
         # Items whose arguments could not be pickled; the worker answers for them by index only.
         self.unsent: dict[int, BaseException] | None = None
         self.brief: Brief | None = None
@@ -128,13 +129,14 @@ class Work(Pending):
         `last` and `large` are those of earlier calls: what did not change since is not made anew.
         """
         call = self.call
-        context, self.context = self.context, None
+        context = self.home and self.home[1]
+        self.home = None
         about = _About(
             call.function,
             int(call.kind),
             not call.rules.collect,
             call.rules.functions_by_value,
-            call.at_once,
+            call.rules.at_once,
             call.rules.timeout,
         )
         world = take_world()

@@ -44,12 +44,13 @@ def run_chunk(
 
 
 def _run(work: Work, item: object) -> object:
-    if threading.current_thread() is work.caller:
+    assert work.home is not None, "it was packed, for another process"
+    caller, context = work.home
+    if threading.current_thread() is caller:
         return _call(work, item)
     # A copy for each item: what one sets, the next does not see, and a context cannot be entered
     # by two threads at a time.
-    assert work.context is not None, "it was packed, for another process"
-    return work.context.copy().run(_call, work, item)
+    return context.copy().run(_call, work, item)
 
 
 def _call(work: Work, item: object) -> object:

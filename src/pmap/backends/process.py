@@ -353,7 +353,7 @@ class ProcessBackend:
         if link is None or not link.chunks:
             return None
         sent = link.chunks[0]
-        if sent.work.call.at_once:
+        if sent.work.call.rules.at_once:
             limit += _GRACE  # they end in time by themselves, unless one of them blocks the others
         if link.arena is not None:
             return link.arena.look(sent.serial, limit)
@@ -560,11 +560,11 @@ class ProcessBackend:
             return 0, []
         sent = link.chunks[0]
         if link.arena is None:
-            left = sent.items - sent.received if sent.work.call.at_once else 1
+            left = sent.items - sent.received if sent.work.call.rules.at_once else 1
             return left if link.begun == sent.serial else 0, []
         begun, salvaged = link.arena.salvage(sent.serial, sent.received)
         left = sent.items - sent.received - len(salvaged)
-        return (left if sent.work.call.at_once else 1) if begun else 0, salvaged
+        return (left if sent.work.call.rules.at_once else 1) if begun else 0, salvaged
 
     def _close_link(self, link: _Link) -> None:
         if not link.ended:
