@@ -29,6 +29,7 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from . import _events as e
 from . import _scheduler as s
 from ._call import Call, Rules
 from ._errors import (
@@ -150,7 +151,7 @@ class Driver:
             try:
                 self._leave_work()
             except RuntimeError:  # no thread can be had: nobody hears what would come of it
-                self._post(lambda: self._handle(s.JobCancelled(job.number, kill=True)))
+                self._post(lambda: self._handle(e.JobCancelled(job.number, kill=True)))
                 raise
         return job
 
@@ -183,9 +184,9 @@ class Driver:
             window.extend(items)
             flow.read += len(items)
             if items:
-                self._handle(s.InputArrived(number, len(items)))
+                self._handle(e.InputArrived(number, len(items)))
             if ended:
-                self._handle(s.InputEnded(number))
+                self._handle(e.InputEnded(number))
 
         self._post(take_in)
         self._leave_work()
@@ -229,18 +230,18 @@ class Driver:
 
     def prestart(self) -> None:
         """Start all workers now."""
-        self._post(lambda: self._handle(s.Prestart()))
+        self._post(lambda: self._handle(e.Prestart()))
 
     def close(self) -> None:
         """Take no more work; let the workers go when what there is is done."""
         self._closed = self._closed or "it was closed"
-        self._post(lambda: self._handle(s.Close()))
+        self._post(lambda: self._handle(e.Close()))
         self._after_the_end()
 
     def terminate(self) -> None:
         """End everything now. Where workers can be killed, returns when they are gone."""
         self._closed = self._closed or "it was terminated"
-        self._post(lambda: self._handle(s.Terminate()))
+        self._post(lambda: self._handle(e.Terminate()))
         if self.backend.can_kill and not self.holder_is_here():
             self.join()
         self._after_the_end()
@@ -329,11 +330,11 @@ class Driver:
         if rules is not self._rules:
             self._rules, self._terms = rules, _terms(rules)
         like = _likeness(job) if job.total == 1 and not open else None
-        self._handle(s.JobSubmitted(job.number, job.total, self._terms, open, like))
+        self._handle(e.JobSubmitted(job.number, job.total, self._terms, open, like))
 
     def cancel(self, job: Job) -> None:
         """Ask for the end of a job."""
-        cancelled = s.JobCancelled(job.number, job.call.rules.kill)
+        cancelled = e.JobCancelled(job.number, job.call.rules.kill)
         self._post(lambda: self._handle(cancelled))
         if not job.over:
             self._leave_work()
@@ -409,7 +410,7 @@ class Driver:
             self.limit, self._max_chunks, self.backend.can_kill, self._prefetch
         )
         if self._closed:
-            self._handle(s.Close())
+            self._handle(e.Close())
         self._torn = None
 
     def _take(self, happening: Happening) -> None:
@@ -418,7 +419,7 @@ class Driver:
             job = self._jobs.get(work.number)
             failed = tuple([start + offset for offset in failures]) if failures else ()
             count = len(values)
-            event = s.ItemsFinished(worker, count, failed, elapsed, last, _NONE, worn, size)
+            event = e.ItemsFinished(worker, count, failed, elapsed, last, _NONE, worn, size)
             if job is not None and failures and work.call.rules.retries:
                 self._handle_failures(event, job, start, values, failures)
             else:
@@ -428,26 +429,27 @@ class Driver:
             if isinstance(job, Flow):
                 job.cost, job.ahead = self._scheduler.outlook(work.number)
         elif isinstance(happening, Ready):
-            self._handle(s.WorkerReady(*happening))
+            self._handle(e.WorkerReady(*happening))
         else:
             self._gone = happening
             if happening.reason:
                 self._start_failure = happening
-            self._handle(s.WorkerGone(happening.worker, happening.begun))
+            self._handle(e.WorkerGone(happening.worker, happening.begun))
 
     def _handle_failures(
         self,
-        event: s.ItemsFinished,
+        event: e.ItemsFinished,
         job: Job,
         start: int,
         values: list[Any],
         failures: Mapping[int, Exception],
     ) -> None:
         """Take in results of which some failed, and may be tried again."""
-        may = [o for o, e in failures.items() if isinstance(e, job.call.rules.retry_on)]
+        retry_on = job.call.rules.retry_on
+        may = [offset for offset, error in failures.items() if isinstance(error, retry_on)]
         event = event._replace(again=frozenset([start + offset for offset in may]))
         commands = self._scheduler.handle(event, time.monotonic())
-        holes = sorted([c.item - start for c in commands if isinstance(c, s.RetryItem)])
+        holes = sorted([c.item - start for c in commands if isinstance(c, e.RetryItem)])
         at = 0
         for hole in [*holes, len(values)]:
             part = {
@@ -460,10 +462,10 @@ class Driver:
             at = hole + 1
         self._obey(commands)
 
-    def _handle(self, event: s.Event) -> None:
+    def _handle(self, event: e.Event) -> None:
         self._obey(self._scheduler.handle(event, time.monotonic()))
 
-    def _obey(self, commands: list[s.Command]) -> None:
+    def _obey(self, commands: list[e.Command]) -> None:
         for command in commands:
             self._carry_out[type(command)](*command)
         if self._closed and not self._scheduler.busy and not self._ended.is_set():
@@ -474,17 +476,17 @@ class Driver:
     def _table(self) -> dict[type, Callable[..., None]]:
         """Return how each command is carried out."""
         return {
-            s.SendChunk: self._send,
-            s.StartWorker: self.backend.start,
-            s.StopWorker: self.backend.stop,
-            s.KillWorker: self._kill,
-            s.Look: self._look,
-            s.TakeBack: self._take_back,
-            s.RetryItem: self._retry,
-            s.VoidChunks: self._void,
-            s.LoseItem: self._lose,
-            s.FinishJob: self._finish,
-            s.FailJob: self._fail,
+            e.SendChunk: self._send,
+            e.StartWorker: self.backend.start,
+            e.StopWorker: self.backend.stop,
+            e.KillWorker: self._kill,
+            e.Look: self._look,
+            e.TakeBack: self._take_back,
+            e.RetryItem: self._retry,
+            e.VoidChunks: self._void,
+            e.LoseItem: self._lose,
+            e.FinishJob: self._finish,
+            e.FailJob: self._fail,
         }
 
     def _send(self, worker: int, number: int, start: int, stop: int, together: int) -> None:
@@ -498,10 +500,10 @@ class Driver:
 
     def _look(self, worker: int, limit: float) -> None:
         since, held = self.backend.look(worker, limit) or (None, False)
-        self._handle(s.ItemRuns(worker, since, held))
+        self._handle(e.ItemRuns(worker, since, held))
 
     def _take_back(self, worker: int) -> None:
-        self._handle(s.ChunksBack(worker, *self.backend.take_back(worker)))
+        self._handle(e.ChunksBack(worker, *self.backend.take_back(worker)))
 
     def _retry(self, number: int, index: int) -> None:
         self._jobs[number].try_again(index)
@@ -639,7 +641,7 @@ class Driver:
             self._polls_until = -inf
             self._enter_books(polled)
             if alarm is not None and alarm <= time.monotonic():
-                self._post(lambda: self._handle(s.Tick()))
+                self._post(lambda: self._handle(e.Tick()))
         self._last_used = time.monotonic()
 
     def _leave_work(self) -> None:
@@ -718,7 +720,7 @@ class Driver:
                 idle = self._idle_for_too_long()
                 self._lead(lambda: not self._inbox and not self._wanting())
                 if idle:
-                    self._post(lambda: self._handle(s.Retire()))
+                    self._post(lambda: self._handle(e.Retire()))
                     self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
                 self._post(partial(self._tidy, idle))
         finally:
@@ -781,9 +783,9 @@ def _background(driver: Driver) -> None:
             raise
 
 
-def _terms(rules: Rules) -> s.Terms:
+def _terms(rules: Rules) -> e.Terms:
     """Return what of a call's rules is the scheduler's business."""
-    return s.Terms(
+    return e.Terms(
         rules.chunksize,
         rules.collect,
         rules.stop,

@@ -40,314 +40,39 @@ from ._chunking import (
     chunks_together,
     worth_ahead,
 )
-
-__all__ = [
-    "Close",
-    "Command",
-    "Event",
-    "FailJob",
-    "FinishJob",
-    "InputArrived",
-    "InputEnded",
-    "ItemRuns",
-    "ItemsFinished",
-    "JobCancelled",
-    "JobSubmitted",
-    "KillWorker",
-    "Look",
-    "LoseItem",
-    "Prestart",
-    "Retire",
-    "RetryItem",
-    "Scheduler",
-    "SendChunk",
-    "StartWorker",
-    "StopWorker",
-    "Terminate",
-    "Terms",
-    "Tick",
-    "VoidChunks",
-    "WorkerGone",
-    "WorkerReady",
-    "worth_ahead",
-]
-
-# --- events ------------------------------------------------------------------------------------
-
-
-class Terms(NamedTuple):
-    """How the items of a job run; many jobs may share one.
-
-    `chunksize`: how many are in a chunk; None: adaptive. `collect`: failures are values and stop
-    nothing. `stop`: when an item has failed, later items that run already are ended by killing
-    their workers, and the job waits until they are gone. `timeout`: seconds that an item may run.
-    `retries`: seconds to wait before each further try of an item that may be tried again;
-    `retry_lost`, `retry_overdue`: whether those lost with their workers, and those that took too
-    long, may. `at_once`: all items of a chunk begin with it.
-    """
-
-    chunksize: int | None = None
-    collect: bool = False
-    stop: bool = False
-    timeout: float | None = None
-    retries: tuple[float, ...] = ()
-    retry_lost: bool = True
-    retry_overdue: bool = True
-    at_once: bool = False
-
-
-class JobSubmitted(NamedTuple):
-    """The caller wants items 0 to size - 1 of a function run.
-
-    `open`: these are only the first items, and `InputArrived` brings more. `like`: jobs for which
-    it is equal share what is known of the cost of an item; None: nothing is like this one.
-    """
-
-    job: int
-    size: int
-    terms: Terms
-    open: bool = False
-    like: Hashable = None
-
-
-class InputArrived(NamedTuple):
-    """An open job has `items` more items."""
-
-    job: int
-    items: int
-
-
-class InputEnded(NamedTuple):
-    """No more items come for an open job."""
-
-    job: int
-
-
-class JobCancelled(NamedTuple):
-    """The caller wants no more of a job: what waits is dropped.
-
-    `kill`: what runs is ended; else the chunks that have begun run to their end, unheard.
-    """
-
-    job: int
-    kill: bool = True
-
-
-class Prestart(NamedTuple):
-    """Start all workers now rather than at need."""
-
-
-class Retire(NamedTuple):
-    """Let every worker go that holds nothing; new ones start when there is work again.
-
-    Where no job is open, one that still runs what nobody wants any more goes when it is done.
-    """
-
-
-class Close(NamedTuple):
-    """No more jobs will come: workers go as soon as there is nothing left for them."""
-
-
-class Terminate(NamedTuple):
-    """End everything now: every job is cancelled and every worker killed."""
-
-
-class WorkerReady(NamedTuple):
-    """A started worker can take work.
-
-    `yields`: chunks that wait there can be taken back at any moment. `splits`: and what has not
-    begun of one that has.
-    """
-
-    worker: int
-    yields: bool = True
-    splits: bool = False
-
-
-class ItemsFinished(NamedTuple):
-    """The next `items` items of a worker's first chunk are finished, `failed` among them.
-
-    `failed` holds indices of the job's input. `last`: the worker is done with the chunk, also when
-    it left items of it out. `elapsed`: seconds for the whole chunk, with `last`. `again`: those
-    among the failed that may be tried again. `worn`: the worker is to be replaced. `size`: bytes
-    that the whole chunk took, there and back, with `last`.
-    """
-
-    worker: int
-    items: int
-    failed: tuple[int, ...]
-    elapsed: float
-    last: bool
-    again: frozenset[int] = frozenset()
-    worn: bool = False
-    size: int = 0
-
-
-class Tick(NamedTuple):
-    """Time has passed."""
-
-
-class ChunksBack(NamedTuple):
-    """A worker holds only its first `kept` chunks any more: the others are as if never sent.
-
-    Of those that it kept, all but the last are done, and it was not told yet. Of the last it has
-    the first `items` only; None: all.
-    """
-
-    worker: int
-    kept: int
-    items: int | None = None
-
-
-class ItemRuns(NamedTuple):
-    """The answer to `Look`: since when a worker runs the item of its first chunk that it runs.
-
-    `since`: None if the chunk has not begun. `held`: it ran for longer than it may, and the worker
-    will not begin another one.
-    """
-
-    worker: int
-    since: float | None
-    held: bool
-
-
-class WorkerGone(NamedTuple):
-    """A worker is no more, by whatever cause.
-
-    `begun`: how many unfinished items of its first chunk it had begun; they are lost.
-    """
-
-    worker: int
-    begun: int
-
-
-Event: TypeAlias = (
-    JobSubmitted
-    | InputArrived
-    | InputEnded
-    | JobCancelled
-    | Prestart
-    | Retire
-    | Close
-    | Terminate
-    | Tick
-    | WorkerReady
-    | ItemRuns
-    | ChunksBack
-    | ItemsFinished
-    | WorkerGone
+from ._events import (
+    ChunksBack,
+    Close,
+    Command,
+    Event,
+    FailJob,
+    FinishJob,
+    InputArrived,
+    InputEnded,
+    ItemRuns,
+    ItemsFinished,
+    JobCancelled,
+    JobSubmitted,
+    KillWorker,
+    Look,
+    LoseItem,
+    Prestart,
+    Retire,
+    RetryItem,
+    SendChunk,
+    StartWorker,
+    StopWorker,
+    TakeBack,
+    Terminate,
+    Terms,
+    Tick,
+    VoidChunks,
+    WorkerGone,
+    WorkerReady,
 )
 
-# --- commands ----------------------------------------------------------------------------------
+__all__ = ["Scheduler", "worth_ahead"]
 
-
-class StartWorker(NamedTuple):
-    """Start a worker; `WorkerReady` or `WorkerGone` answers."""
-
-    worker: int
-
-
-class SendChunk(NamedTuple):
-    """Send items `start` to `stop` - 1 of a job to a worker, behind what it has already.
-
-    So many begin `together`, and those that have not can be taken back; 0: all begin together.
-    """
-
-    worker: int
-    job: int
-    start: int
-    stop: int
-    together: int = 0
-
-
-class StopWorker(NamedTuple):
-    """Let a worker that holds nothing go; `WorkerGone` answers."""
-
-    worker: int
-
-
-class KillWorker(NamedTuple):
-    """End a worker whatever it does; `WorkerGone` answers.
-
-    `gently`: it may first say where it was, if it does so at once.
-    """
-
-    worker: int
-    gently: bool = False
-
-
-class Look(NamedTuple):
-    """Find out what a worker runs, and if for longer than `limit` seconds, hold it there.
-
-    `ItemRuns` answers, at once.
-    """
-
-    worker: int
-    limit: float
-
-
-class TakeBack(NamedTuple):
-    """Take back all that a worker has not begun.
-
-    `ChunksBack` answers, at once.
-    """
-
-    worker: int
-
-
-class RetryItem(NamedTuple):
-    """A failed item is tried again: its error is of no consequence."""
-
-    job: int
-    item: int
-
-
-class LoseItem(NamedTuple):
-    """An item was lost with its worker: its error must be made.
-
-    `overdue`: the worker was killed because the item ran for too long.
-    """
-
-    job: int
-    item: int
-    worker: int
-    overdue: bool = False
-
-
-class FinishJob(NamedTuple):
-    """A job is over: with the failure at index `failed`, or, if that is None, with all results."""
-
-    job: int
-    failed: int | None
-
-
-class FailJob(NamedTuple):
-    """A job is over without results: cancelled, or no worker could be started for it."""
-
-    job: int
-    cancelled: bool
-
-
-class VoidChunks(NamedTuple):
-    """What a worker holds of a job and has not begun is void: nobody wants it any more."""
-
-    worker: int
-    job: int
-
-
-Command: TypeAlias = (
-    StartWorker
-    | SendChunk
-    | StopWorker
-    | KillWorker
-    | Look
-    | TakeBack
-    | RetryItem
-    | LoseItem
-    | FinishJob
-    | FailJob
-    | VoidChunks
-)
 
 # --- state -------------------------------------------------------------------------------------
 

@@ -95,7 +95,7 @@ def test_the_memory_of_a_call_that_waits() -> None:
         waiting += [pool.apply_async(abs, (-1,)) for _ in range(count)]
         size, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        assert size / count < 1400
+        assert size / count < 800
         assert not block.ready()
 
 

@@ -20,10 +20,7 @@ from enum import Enum
 from math import inf
 from typing import Final, NamedTuple
 
-from pmap._scheduler import (
-    LAST_WORDS,
-    MAX_START_FAILURES,
-    MOST_HELD,
+from pmap._events import (
     ChunksBack,
     Close,
     Command,
@@ -42,7 +39,6 @@ from pmap._scheduler import (
     Prestart,
     Retire,
     RetryItem,
-    Scheduler,
     SendChunk,
     StartWorker,
     StopWorker,
@@ -54,6 +50,7 @@ from pmap._scheduler import (
     WorkerGone,
     WorkerReady,
 )
+from pmap._scheduler import LAST_WORDS, MAX_START_FAILURES, MOST_HELD, Scheduler
 
 TRIES: Final = 3  # deaths with a chunk that had not begun, after which an item may be given up
 START: Final = 1000.0  # by the clock, so that the 0.0 of a driver without alarms is long past

@@ -16,13 +16,12 @@ from typing import Final
 
 import pytest
 
-from pmap._scheduler import (
+from pmap._events import (
     ChunksBack,
     Command,
     Event,
     ItemsFinished,
     JobSubmitted,
-    Scheduler,
     SendChunk,
     StartWorker,
     TakeBack,
@@ -30,6 +29,7 @@ from pmap._scheduler import (
     Tick,
     WorkerReady,
 )
+from pmap._scheduler import Scheduler
 
 LATENCY: Final = 100e-6  # seconds that a message takes
 OVERHEAD: Final = 0.3e-6  # seconds that an item takes beside its own

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pmap._chunking import LEAST, MOST_BYTES, TARGET, CostMeter, chunk_size, worth_ahead
-from pmap._scheduler import (
+from pmap._events import (
     Command,
     ItemsFinished,
     JobSubmitted,
     Prestart,
-    Scheduler,
     SendChunk,
     Terms,
     WorkerReady,
 )
+from pmap._scheduler import Scheduler
 
 remainings = st.integers(1, 10**9)
 workers = st.integers(1, 512)

@@ -9,10 +9,7 @@ import itertools
 import pytest
 
 from pmap._chunking import MOST_BYTES
-from pmap._scheduler import (
-    MAX_START_FAILURES,
-    MOST_HELD,
-    PREFETCH_BELOW,
+from pmap._events import (
     ChunksBack,
     Close,
     Command,
@@ -31,7 +28,6 @@ from pmap._scheduler import (
     Prestart,
     Retire,
     RetryItem,
-    Scheduler,
     SendChunk,
     StartWorker,
     StopWorker,
@@ -43,6 +39,7 @@ from pmap._scheduler import (
     WorkerGone,
     WorkerReady,
 )
+from pmap._scheduler import MAX_START_FAILURES, MOST_HELD, PREFETCH_BELOW, Scheduler
 
 QUICK = PREFETCH_BELOW / 100
 SLOW = PREFETCH_BELOW * 100
