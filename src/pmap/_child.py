@@ -89,6 +89,7 @@ __all__ = [
 _exit = os._exit  # whatever an item makes of it: a fork must not come back to the caller's code
 
 _LOOK = 0.02  # seconds between two looks at the memory of a process that runs an item
+_MOMENT = 0.0005  # seconds; a system call each would cost as much as several quick items
 _LAST_WORDS = 0.5  # seconds to say where it was
 _LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printed
 
@@ -242,6 +243,7 @@ class Worker:
         self._socket = sock
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
+        self._heard = 0.0  # when it was last looked for messages
         self.cargo = Cargo(written)  # of the results that are not sent yet
         self._briefs: dict[int, _Brief] = {}
         self._world: World | None = None  # the one that is in place
@@ -330,12 +332,16 @@ class Worker:
         """Wait for more messages, or a part of one; return False if the caller is gone."""
         data, fds = receive_with_fds(self._socket, _PIECE, MOST)
         self._inbox.extend(self._reader.feed(data, fds))
+        self._heard = perf_counter()
         return bool(data)
 
     def _void(self, serial: int) -> bool:
         """Return whether the caller has by now given up a chunk that is about to begin."""
-        while select.select([self._socket], [], [], 0)[0]:
-            if not self._receive():
+        # Not before each of many quick chunks: what came a moment ago says as much.
+        while perf_counter() - self._heard > _MOMENT:
+            if not select.select([self._socket], [], [], 0)[0]:
+                self._heard = perf_counter()
+            elif not self._receive():
                 break  # the caller is gone: the next read says so
         return any(message[0] == VOID and serial in message[1] for message in self._inbox)
 
@@ -568,7 +574,8 @@ class _Run:
         self._serial = serial
         self._entries = entries
         # Those that are pickled are lists.
-        self._plain = type(entries) is not list or list not in set(map(type, entries))
+        kind: type[object] = type(entries)
+        self._plain = kind is not list or list not in set(map(type, entries))
         # How many items begin together: 0 where all began with the chunk.
         self._together = together
         if brief.timeout is not None and not brief.at_once:

@@ -1,7 +1,7 @@
 """One submitted call: what has come of it so far, and who waits for the rest."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from ._call import Call
 from ._outcome import Failure
@@ -34,6 +34,8 @@ class Job(Work):
     """
 
     __slots__ = ("_books", "done", "failures", "tried")
+
+    values: list[Any]
 
     # Whether nobody waits for more of it at present, so that nobody need work on it either.
     resting = False

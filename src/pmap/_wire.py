@@ -135,15 +135,17 @@ def packed(values: Sequence[object]) -> Packed | None:
     return None
 
 
-def unpacked(values: Packed) -> list[Entry] | range | memoryview[Any]:
+def unpacked(values: Packed) -> list[Entry] | range | memoryview[int] | memoryview[float]:
     """Return what `packed` was given: as a list, a range, or a view of a lane."""
     if type(values) is list:
         return values
     if len(values) == 3:
         return range(*values)
+    lane: Literal["q", "d"]
+    data: bytes
     lane, data = values
-    view: memoryview[Any] = memoryview(data).cast(lane)
-    return view
+    view = memoryview(data)
+    return view.cast("q") if lane == "q" else view.cast("d")
 
 
 def is_long(value: object) -> bool:

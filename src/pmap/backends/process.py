@@ -146,7 +146,7 @@ class ProcessBackend:
         self._to_flush: dict[int, _Link] = {}
         self._shelf = Shelf()
         self._segments = 0  # the number of the last one that was lent
-        self.warm = False
+        self.warm: bool = False
         self._failed: list[Happening] = []  # workers that could not even be asked for
 
     def pids(self) -> list[int]:
