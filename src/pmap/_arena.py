@@ -224,6 +224,7 @@ class Arena:
                 # It is not through with what was taken back before: what is taken back now is that
                 # and more, and what was kept then is kept still.
                 begun, keep = before >> 32, head[_KEEP]
+                last = max(last, before & _ALL)  # what was taken back stays so
             else:
                 begun, keep = serial, at & _ALL
             if begun > last or (begun == last and keep == _ALL):

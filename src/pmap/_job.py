@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from ._call import Call
 from ._outcome import Failure
+from ._pending import NONE_YET
 from ._record import format_traceback
 from ._work import Work
 
@@ -44,6 +45,8 @@ class Job(Work):
         """Begin with no results."""
         super().__init__(number, call)
         self.done: int = 0
+        if not call.items:
+            self.values = []  # the caller's own, as any result is
         self.failures: dict[int, Exception] | None = None
         # Items that are tried again, by how often they failed.
         self.tried: dict[int, int] | None = None
@@ -73,7 +76,7 @@ class Job(Work):
         self.done += items
 
     def _make_room(self) -> None:
-        if not self.values:
+        if self.values is NONE_YET:
             self.values = [None] * self.total
 
     def fail(self, index: int, error: Exception) -> None:

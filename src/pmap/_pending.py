@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from ._errors import CancelledError, is_ctrl_c
 from ._eventloop import until
 
-__all__ = ["Pending", "waits_for_itself"]
+__all__ = ["NONE_YET", "Pending", "waits_for_itself"]
 
 _lock = threading.Lock()  # one for all: held for two lines, and these objects stay small
 
@@ -29,7 +29,7 @@ if hasattr(os, "register_at_fork"):
 
 _TOLD = 0  # which is no thread
 _Listener: TypeAlias = Callable[[], object]
-_NONE_YET: list[Any] = []  # of all that are pending: nobody changes it
+NONE_YET: list[Any] = []  # the values of all that are pending; nobody changes it, or gets it
 
 
 def waits_for_itself(name: str) -> RuntimeError:
@@ -50,7 +50,7 @@ class Pending:
         """Begin."""
         self.error: Exception | None = None
         # The results, once it is over without an error. Any: callers' types know what they are.
-        self.values: list[Any] = _NONE_YET
+        self.values: list[Any] = NONE_YET
         self._event: threading.Event | None = None  # made when somebody waits
         # Callbacks, and those who follow when these have run.
         self._listeners: tuple[list[_Listener], list[_Listener]] | None = None

@@ -6,8 +6,6 @@ classes, constants, and other such functions. For these, what is made here means
 would make: functions of one pickle share their globals if they did, refer to each other as they
 did, and have their attributes, defaults, code and file. Anything else is refused, and goes its way.
 
-One thing is easier here: what goes along is each global that has the name of something that the
-code mentions, be it an attribute. cloudpickle disassembles the code to tell these apart.
 """
 
 from __future__ import annotations
@@ -15,6 +13,7 @@ from __future__ import annotations
 import io
 import marshal
 import sys
+from opcode import EXTENDED_ARG, opmap
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 
 try:
@@ -32,6 +31,16 @@ __all__ = ["dumps_plainly"]
 _MAIN = "__main__"
 _OF_A_MODULE = ("__package__", "__name__", "__path__", "__file__")
 _SLOTS = ["name", "qualname", "annotations", "kwdefaults", "defaults", "module", "doc"]
+_LOAD_GLOBAL = opmap["LOAD_GLOBAL"]
+# By which a name is looked up in the globals; the last two in the body of a class.
+_BY_NAME = frozenset(
+    opmap[name]
+    for name in (
+        *("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL"),
+        *("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"),
+    )
+    if name in opmap
+)
 # What stands in annotations, and is nothing special to cloudpickle.
 _HINTS = frozenset(
     {"GenericAlias", "UnionType", "_GenericAlias", "_UnionGenericAlias", "_SpecialForm"}
@@ -100,8 +109,13 @@ def _has_a_name(obj: Any) -> bool:
 
 
 def _names(code: CodeType) -> Iterator[str]:
-    """Yield all names that `code` mentions, and the functions and classes in it."""
-    yield from code.co_names
+    """Yield the names that `code` looks up in its globals, and the functions and classes in it."""
+    names, extended = code.co_names, 0
+    for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
+        at = extended | low
+        if op in _BY_NAME:
+            yield names[at >> 1 if op == _LOAD_GLOBAL else at]  # it has a flag besides
+        extended = at << 8 if op == EXTENDED_ARG else 0
     for const in code.co_consts:
         if type(const) is CodeType:
             yield from _names(const)

@@ -89,6 +89,7 @@ PREFETCH_BELOW = 0.005
 # it back and send it anew costs two messages, 0.2 ms. Over random orders of unequal items that take
 # 0.1 or 1 ms, the mean makespan was less than without that, and at 5 ms less so.
 LATE = 0.001
+_LATEST = 1.0  # seconds, where workers get no processor for long
 # And no more than this many: enough that several travel in one system call.
 MOST_HELD = 8
 # And only when the cost of so many items is known: the first ones may be no like the others.
@@ -330,6 +331,7 @@ class Scheduler:
         self._now = 0.0
         self.timed = False  # whether the time matters to anything under way
         self._ahead = False  # whether a worker may hold what can be taken back
+        self._late = LATE  # seconds; more while workers do not even begin what they have
         self._on: dict[type, Callable[..., None]] = {
             JobSubmitted: self._submit,
             InputArrived: self._more,
@@ -380,7 +382,7 @@ class Scheduler:
         if self._ahead and self._idle and not self._queue:
             # Somebody could run what waits behind a chunk that takes longer than was expected.
             holding = [worker for worker in self._workers.values() if worker.holds_more()]
-            times = [w.since + LATE for w in holding if w.since < inf and not w.leaving]
+            times = [w.since + self._late for w in holding if w.since < inf and not w.leaving]
             self._ahead = bool(holding)
         if self.timed:
             times += [w.look_at for w in self._workers.values() if w.look_at is not None]
@@ -572,6 +574,7 @@ class Scheduler:
         chunk = worker.chunks[0]
         job = chunk.job
         chunk.next += event.items
+        self._late = LATE
         if event.last:
             # Before the failures are looked at: the chunk behind this one has begun by now, and is
             # among those that a failure ends.
@@ -705,7 +708,7 @@ class Scheduler:
         late = [
             worker
             for worker in self._workers.values()
-            if worker.holds_more() and not worker.leaving and worker.since + LATE <= self._now
+            if worker.holds_more() and not worker.leaving and worker.since + self._late <= self._now
         ]
         if late:
             # One at a time: who is idle may have enough of it.
@@ -716,6 +719,8 @@ class Scheduler:
     def _back(self, event: ChunksBack) -> None:
         worker = self._workers[event.worker]
         worker.asked = False
+        if not event.kept:  # nobody has time to run anything: it would go to and fro
+            self._late = min(2 * self._late, _LATEST)
         touched: dict[int, _Job] = {}
         while len(worker.chunks) > event.kept:
             chunk = worker.chunks.pop()

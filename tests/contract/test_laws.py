@@ -766,3 +766,15 @@ def test_nested_calls(each: Map) -> None:
 
 def test_a_pool_inside_an_item(each: Map) -> None:
     assert each(pool_inside, [3, 4]) == [[0, 1, 4], [0, 1, 4, 9]]
+
+
+def test_an_empty_result_is_the_callers_own(concurrent: Settings) -> None:
+    verb = pmap.using(**options(concurrent))
+    for _ in range(2):
+        first = verb(str, [])
+        assert first == []
+        first.append("mine")
+        later = verb.async_(str, []).get()
+        assert later == []
+        later.append("mine")
+    assert verb(str, [1, 2]) == ["1", "2"]

@@ -208,3 +208,30 @@ def test_what_can_be_imported_goes_by_name() -> None:
 
 def test_where_cloudpickle_is_imported_it_is_left_to_it() -> None:
     assert dumps_plainly(made("def f(x): return x")["f"]) is None
+
+
+def test_what_is_only_the_name_of_an_attribute_does_not_go_along() -> None:
+    space = made("data = list(range(100_000))\ndef f(x): return x.data\n")
+    pickled = plainly(space["f"])
+    assert pickled is not None
+    assert len(pickled) < 1000
+    space = made("data = [7]\ndef f(x): return x.data, data\n")
+    pickled = plainly(space["f"])
+    assert pickled is not None
+    assert loads(pickled).__globals__["data"] == [7]
+
+
+def test_names_in_long_code_and_in_a_class() -> None:
+    many = "\n".join(f"    y = x.a{n}" for n in range(600))
+    source = (
+        f"LIMIT = 7\ndef f(x):\n    if x:\n{many.replace('    y', '        y')}\n    return LIMIT\n"
+    )
+    pickled = plainly(made(source)["f"])
+    assert pickled is not None
+    assert loads(pickled)(None) == 7
+    source = (
+        "LIMIT = 7\ndef f(x):\n    class Local:\n        value = LIMIT\n    return Local.value\n"
+    )
+    pickled = plainly(made(source)["f"])
+    assert pickled is not None
+    assert loads(pickled)(None) == 7

@@ -91,6 +91,17 @@ def test_with_the_rest_of_a_chunk_those_behind_it_are_taken_back(arena: Arena) -
     assert not arena.turn(1)
 
 
+def test_less_asked_for_gives_back_no_more_than_was_taken(arena: Arena) -> None:
+    # The caller holds fewer by now: what it took back before runs elsewhere.
+    assert arena.begin(5, in_turn=True)
+    assert arena.turn(16)
+    assert arena.take_back(7) == (5, 16)
+    assert arena.take_back(5) == (5, 16)
+    assert not arena.begin(6, in_turn=True)
+    assert not arena.begin(7, in_turn=True)
+    assert arena.begin(8, in_turn=True)
+
+
 def test_what_begins_as_a_whole_is_not_taken_back_in_part(arena: Arena) -> None:
     assert arena.begin(1, in_turn=False)
     assert arena.take_back(1) == (1, None)

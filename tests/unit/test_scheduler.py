@@ -39,7 +39,7 @@ from pmap._events import (
     WorkerGone,
     WorkerReady,
 )
-from pmap._scheduler import MAX_START_FAILURES, MOST_HELD, PREFETCH_BELOW, Scheduler
+from pmap._scheduler import LATE, MAX_START_FAILURES, MOST_HELD, PREFETCH_BELOW, Scheduler
 
 QUICK = PREFETCH_BELOW / 100
 SLOW = PREFETCH_BELOW * 100
@@ -295,6 +295,21 @@ def test_who_did_not_begin_what_is_taken_back_is_the_last_to_have_it_again() -> 
     assert scheduler.handle(Tick(), later) == [TakeBack(0)]
     sent = scheduler.handle(ChunksBack(0, kept=0), later)
     assert sent[0] == SendChunk(1, 1, 0, 1)
+
+
+def test_what_nobody_begins_does_not_go_to_and_fro() -> None:
+    scheduler = Scheduler(2)
+    workers = [WorkerReady(worker, splits=True) for worker in range(2)]
+    tell(scheduler, Prestart(), *workers)
+    tell(scheduler, submitted(1, MANY, MANY))
+    asked, now = 0, 0.0
+    while now < 1.0:
+        now += LATE
+        for command in scheduler.handle(Tick(), now):
+            if isinstance(command, TakeBack):
+                asked += 1
+                scheduler.handle(ChunksBack(command.worker, kept=0), now)
+    assert 0 < asked < 20
 
 
 def test_nothing_earlier_waits_behind_a_later_chunk_where_it_cannot_be_taken_back() -> None:

@@ -76,6 +76,11 @@ class _Sent:
         self.received = 0
         self.size = size  # bytes, there and back
 
+    def keep(self, items: int) -> None:
+        """Take in that the worker has only so many items of it."""
+        self.size = self.size * items // self.items
+        self.items = items
+
 
 class _Link:
     """What is known of one worker."""
@@ -369,8 +374,9 @@ class ProcessBackend:
             begun, kept = link.arena.take_back(link.chunks[-1].serial)
             while link.chunks and link.chunks[-1].serial > begun:
                 link.void.add(link.chunks.pop().serial)
-            if link.chunks and link.chunks[-1].serial == begun:
+            if link.chunks and link.chunks[-1].serial == begun and kept is not None:
                 items = kept
+                link.chunks[-1].keep(items)
         return len(link.chunks), items
 
     def _write(self, link: _Link, data: bytes, segments: list[Segment] | None = None) -> None:
