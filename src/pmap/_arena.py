@@ -241,6 +241,10 @@ class Arena:
                 head[_TAKEN] = back
             return begun, None if keep == _ALL else keep
 
+    def has_begun(self, serial: int) -> bool:
+        """Return whether a chunk has begun, or one behind it."""
+        return self._head[_AT] >> 32 >= serial
+
     def salvage(self, serial: int, received: int) -> tuple[bool, list[Entry]]:
         """Read what a dead worker left.
 

@@ -574,12 +574,12 @@ class Scheduler:
         chunk = worker.chunks[0]
         job = chunk.job
         chunk.next += event.items
-        self._late = LATE
         if event.last:
             # Before the failures are looked at: the chunk behind this one has begun by now, and is
             # among those that a failure ends.
             worker.chunks.popleft()
             job.have_back(chunk)
+            self._late = max(LATE, self._late / 2)  # not at once: it may be the same with the next
             job.cost.measured(chunk.next - chunk.start, event.elapsed, event.size)
             worker.worn = worker.worn or event.worn
             worker.since = self._now
@@ -719,7 +719,10 @@ class Scheduler:
     def _back(self, event: ChunksBack) -> None:
         worker = self._workers[event.worker]
         worker.asked = False
-        if not event.kept:  # nobody has time to run anything: it would go to and fro
+        waits = event.kept == 1 and event.items is None and worker.chunks[0].together > 0
+        if waits:
+            worker.since = self._now  # it has not begun what it has: we look again
+        if waits or not event.kept:  # nobody has time to run anything, or it would go to and fro
             self._late = min(2 * self._late, _LATEST)
         touched: dict[int, _Job] = {}
         while len(worker.chunks) > event.kept:

@@ -231,6 +231,25 @@ def test_segments_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(made) <= 2 * (8 + 2)
 
 
+@pytest.mark.timeout(PATIENCE)
+def test_a_large_chunk_does_not_go_to_and_fro(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a worker still reads it, another one is idle."""
+    sent: list[int] = []
+    send = ProcessBackend.send
+
+    def note(self: ProcessBackend, worker: int, *args: Any) -> None:
+        sent.append(worker)
+        send(self, worker, *args)
+
+    monkeypatch.setattr(ProcessBackend, "send", note)
+    arrays = [np.full(N, float(n)) for n in range(60)]
+    with Pool(2) as pool:
+        for _ in range(5):
+            sent.clear()
+            assert len(pool.map(look, arrays, chunksize=len(arrays))) == len(arrays)
+            assert len(sent) <= 4, "it is handed on when some of it has begun, and not before"
+
+
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 

@@ -297,6 +297,21 @@ def test_who_did_not_begin_what_is_taken_back_is_the_last_to_have_it_again() -> 
     assert sent[0] == SendChunk(1, 1, 0, 1)
 
 
+def test_a_worker_that_has_not_begun_is_asked_again() -> None:
+    scheduler = Scheduler(2)
+    workers = [WorkerReady(worker, splits=True) for worker in range(2)]
+    tell(scheduler, Prestart(), *workers)
+    (sent,) = tell(scheduler, submitted(1, MANY, MANY))
+    assert isinstance(sent, SendChunk)
+    assert scheduler.handle(Tick(), LATE) == [TakeBack(sent.worker)]
+    scheduler.handle(ChunksBack(sent.worker, kept=1), LATE)
+    assert scheduler.alarm == 3 * LATE, "later than before"
+    assert scheduler.handle(Tick(), 3 * LATE) == [TakeBack(sent.worker)]
+    back = scheduler.handle(ChunksBack(sent.worker, kept=1, items=16), 3 * LATE)
+    assert SendChunk(1 - sent.worker, 1, 16, MANY) in back
+    assert scheduler.alarm is None
+
+
 def test_what_nobody_begins_does_not_go_to_and_fro() -> None:
     scheduler = Scheduler(2)
     workers = [WorkerReady(worker, splits=True) for worker in range(2)]

@@ -371,6 +371,8 @@ class ProcessBackend:
         link = self._links[worker]
         items: int | None = None
         if link.arena is not None and link.chunks:
+            if len(link.chunks) == 1 and not link.arena.has_begun(link.chunks[0].serial):
+                return 1, None  # it may be reading it just now: another one had to do so, too
             begun, kept = link.arena.take_back(link.chunks[-1].serial)
             while link.chunks and link.chunks[-1].serial > begun:
                 link.void.add(link.chunks.pop().serial)
