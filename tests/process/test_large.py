@@ -231,7 +231,6 @@ def test_segments_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(made) <= 2 * (8 + 2)
 
 
-@pytest.mark.timeout(PATIENCE)
 def test_a_large_chunk_does_not_go_to_and_fro(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a worker still reads it, another one is idle."""
     sent: list[int] = []

@@ -67,7 +67,6 @@ def _sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sent
 
 
-@pytest.mark.timeout(2 * PATIENCE)
 @pytest.mark.parametrize("chunksize", [None, 1, 1000])
 def test_what_waits_in_the_chunk_of_a_slow_item_is_run_by_others(
     chunksize: int | None, tmp_path: Path, start_method: "StartMethod"
@@ -79,7 +78,6 @@ def test_what_waits_in_the_chunk_of_a_slow_item_is_run_by_others(
     assert sorted(noted(path)) == [*range(ITEMS)], "one was run twice, or not at all"
 
 
-@pytest.mark.timeout(2 * PATIENCE)
 def test_what_was_taken_back_does_not_count_as_carried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,7 +97,6 @@ def test_what_was_taken_back_does_not_count_as_carried(
     assert max(sizes) < 100, "an int takes eight bytes each way"
 
 
-@pytest.mark.timeout(2 * PATIENCE)
 def test_also_where_each_item_has_a_time_limit(tmp_path: Path) -> None:
     path = str(tmp_path / "begun")
     run = pmap.using(processes=2, chunksize=1000, timeout=PATIENCE)
@@ -107,7 +104,6 @@ def test_also_where_each_item_has_a_time_limit(tmp_path: Path) -> None:
     assert sorted(noted(path)) == [*range(ITEMS)]
 
 
-@pytest.mark.timeout(2 * PATIENCE)
 def test_also_in_a_stream(tmp_path: Path) -> None:
     path = str(tmp_path / "begun")
     f = partial(wait_for_the_others, path, 1000)
