@@ -246,7 +246,8 @@ def test_a_large_chunk_does_not_go_to_and_fro(monkeypatch: pytest.MonkeyPatch) -
         for _ in range(5):
             sent.clear()
             assert len(pool.map(look, arrays, chunksize=len(arrays))) == len(arrays)
-            assert len(sent) <= 4, "it is handed on when some of it has begun, and not before"
+            # It is handed on when some of it has begun, and not before: a few items each time.
+            assert len(sent) <= 12
 
 
 def descriptors() -> int:
