@@ -4,7 +4,7 @@ import os
 import signal
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 from tests.helpers import PATIENCE, until
@@ -12,7 +12,7 @@ from tests.helpers import PATIENCE, until
 from pmap import Failure, Pool, WorkerLost, failed, pmap
 from pmap._chunking import _FEW_TOGETHER, _MOST_TOGETHER
 from pmap.backends import Finished
-from pmap.backends.process import ProcessBackend
+from pmap.backends.process import ProcessBackend, _Sent
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
@@ -65,6 +65,15 @@ def _sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(ProcessBackend, "send", counted)
     return sent
+
+
+def test_less_and_less_of_a_chunk_is_kept() -> None:
+    sent = _Sent(1, cast("Work", None), 0, items=10, size=1000)
+    kept: list[tuple[int, int]] = []
+    for items in (10, 4, 0, 0):
+        sent.keep(items)
+        kept.append((sent.items, sent.size))
+    assert kept == [(10, 1000), (4, 400), (0, 0), (0, 0)]
 
 
 @pytest.mark.parametrize("chunksize", [None, 1, 1000])

@@ -78,8 +78,9 @@ class _Sent:
 
     def keep(self, items: int) -> None:
         """Take in that the worker has only so many items of it."""
-        self.size = self.size * items // self.items
-        self.items = items
+        if items < self.items:  # it may be asked for again, and have none
+            self.size = self.size * items // self.items
+            self.items = items
 
 
 class _Link:
