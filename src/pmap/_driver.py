@@ -608,7 +608,7 @@ class Driver:
             try:
                 if self._leader.setdefault(0, me) == me:
                     self._lead(reached)
-                    if self._closed or not self._scheduler.workers:
+                    if self._closed:  # else there is nothing to tidy yet
                         self._post(self._tidy)
                     return
             finally:

@@ -212,7 +212,9 @@ def test_chunks_of_large_items_have_few(way: str, monkeypatch: pytest.MonkeyPatc
         assert max(sent) > 1000, "small ones are not fewer for that"
 
 
-def test_segments_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(name="made")
+def _made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Segments that were made here, one element each."""
     made: list[int] = []
     create = os.memfd_create
 
@@ -221,6 +223,10 @@ def test_segments_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
         return create(*args)
 
     monkeypatch.setattr(os, "memfd_create", noted)
+    return made
+
+
+def test_segments_are_used_again(made: list[int]) -> None:
     count = 200
     array = np.ones(N)
     with Pool(2) as pool:
@@ -378,16 +384,10 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pmap(look, [np.ones(N)] * 3) == [(False, True, float(N))] * 3
 
 
-def test_the_next_call_finds_the_pages_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_call_finds_the_pages_of_the_last(
+    made: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(_driver, "_WARM", PATIENCE)
-    made: list[int] = []
-    create = os.memfd_create
-
-    def noted(*args: Any) -> int:
-        made.append(0)
-        return create(*args)
-
-    monkeypatch.setattr(os, "memfd_create", noted)
     with Pool(2) as pool:
         for _ in range(3):
             made.clear()
