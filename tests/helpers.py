@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
@@ -180,15 +180,19 @@ def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
             found.add(link.sock.fileno())
             if link.handle.sentinel is not None:
                 found.add(link.handle.sentinel)
-        if backend._selector is not None:
-            found.add(backend._selector.fileno())
+        # A pool that idles out is closed by its own thread while we look: each is read once.
+        selector, template, lifeline = backend._selector, backend._template, backend._lifeline
+        if selector is not None:
+            with suppress(ValueError):  # closed meanwhile
+                found.add(selector.fileno())
         found.update(end.fileno() for end in backend._wakers or ())
-        if backend._template is not None:
-            found.add(backend._template.sock.fileno())
-        if backend._lifeline is not None:
-            found |= {backend._lifeline.end, backend._lifeline._ours}
-        if driver._large is not None:
-            found.add(driver._large.segment.fd)
+        if template is not None:
+            found.add(template.sock.fileno())
+        if lifeline is not None:
+            found |= {lifeline.end, lifeline._ours}
+        large = driver._large
+        if large is not None:
+            found.add(large.segment.fd)
     return found
 
 

@@ -635,6 +635,15 @@ class ProcessBackend:
             self._lifeline.close()
             self._lifeline = None
 
+    def _close_selector(self) -> None:
+        selector, wakers = self._selector, self._wakers
+        # Gone before it is closed: who looks from another thread finds none, never a closed one.
+        self._selector = self._wakers = None
+        if selector is not None and wakers is not None:
+            selector.close()
+            for end in wakers:
+                end.close()
+
     @property
     def is_open(self) -> bool:
         return self._selector is not None
@@ -643,11 +652,7 @@ class ProcessBackend:
         self.cool()
         self._drop_template()
         self._drop_lifeline()
-        if self._selector is not None and self._wakers is not None:
-            self._selector.close()
-            for end in self._wakers:
-                end.close()
-            self._selector = self._wakers = None
+        self._close_selector()
 
     def end(self) -> None:
         self.cool()
@@ -678,11 +683,7 @@ class ProcessBackend:
         if self._template is not None:
             self._template.abandon()
             self._template = None
-        if self._selector is not None and self._wakers is not None:
-            self._selector.close()
-            for end in self._wakers:
-                end.close()
-            self._selector = self._wakers = None
+        self._close_selector()
 
 
 def _are_small(outbox: deque[tuple[memoryview, list[Segment]]]) -> bool:
