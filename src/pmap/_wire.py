@@ -10,7 +10,8 @@ a message is an *entry*:
   descriptor comes along with the message; where it arrives, the segment stands in for the number;
 - a longer list is a failure record (see ``_outcome``).
 
-Many ints, or many floats, are no entries but the words of a *lane*, and a range is three ints.
+Many ints, or many floats, are no entries but the words of a *lane*, and a range is three ints; many
+short strings are one, and many rows of one length are their cells.
 
 marshal takes nothing of 2 GiB or more. A message that holds such a thing carries the pickled values
 as *blobs* behind its body, and there they are numbers: ``[0]`` is the entry that the first blob is.
@@ -41,8 +42,15 @@ if TYPE_CHECKING:
     # at run time only: no type can say it, so each end names and types the parts as it takes them.
     Entry: TypeAlias = Any
     Message: TypeAlias = tuple[Any, ...]
-    # Entries as they travel: a list, the words of a lane, or start, stop and step of a range.
-    Packed: TypeAlias = list[Entry] | tuple[Literal["q", "d"], bytes] | tuple[int, int, int]
+    # Entries as they travel: a list, the words of a lane, strings in one, width and cells of rows,
+    # or start, stop and step of a range.
+    Packed: TypeAlias = (
+        list[Entry]
+        | tuple[Literal["q", "d"], bytes]
+        | tuple[Literal["s"], str | bytes]
+        | tuple[Literal["t"], tuple[int, "Packed"]]
+        | tuple[int, int, int]
+    )
 
     # A pickle whose large buffers are apart; None: the last of them is the pickle itself; the name
     # of a type: the buffer is the value.
@@ -75,6 +83,9 @@ _RAW: dict[str, type[bytes | bytearray]] = {"bytes": bytes, "bytearray": bytearr
 # look each object up among those that it has written, which takes ten times as long.
 LANES: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
 _LANE = 16  # so many are worth it
+_SHORT = 64  # characters of strings that travel as one, in the mean
+# What travels in bulk where all are of one type.
+_IN_BULK: frozenset[type] = frozenset({int, float, str, bytes, tuple})
 _LONGEST_PLAIN_TUPLE = 16  # longer ones gain little over pickle, and the test would cost more
 
 _PROTOCOL = 5
@@ -112,40 +123,73 @@ def packed(values: Sequence[object]) -> Packed | None:
     """
     if isinstance(values, range):
         return values.start, values.stop, values.step
+    if len(values) >= _LANE:
+        one = type(values[0])
+        # Four times as quick as a set of them all.
+        if one in _IN_BULK and list(map(type, values)).count(one) == len(values):
+            return _packed_alike(one, values)
     kinds = set(map(type, values))
     if PLAIN.issuperset(kinds):
-        one = len(kinds) == 1 and len(values) >= _LANE
-        lane = LANES.get(next(iter(kinds))) if one else None
-        if lane is not None:
-            try:
-                return lane, struct.pack(f"{len(values)}{lane}", *values)
-            except struct.error:  # an int has more than 64 bits
-                return list(values)
         long: Any = values
         if kinds and kinds <= _LONG and max(map(len, long)) >= LARGE:
             return None
         return list(values)
-    if kinds != {tuple}:
-        return None
     rows: Any = values
+    return _packed_rows(rows) if kinds == {tuple} else None
+
+
+def _packed_alike(kind: type, values: Any) -> Packed | None:
+    """Return many values of one kind as they travel, or None if not all are plain."""
+    lane = LANES.get(kind)
+    if lane is not None:
+        try:
+            return lane, struct.pack(f"{len(values)}{lane}", *values)
+        except struct.error:  # an int has more than 64 bits
+            return list(values)
+    if kind is tuple:
+        return _packed_rows(values)
+    if max(len(values[0]), len(values[-1])) <= _SHORT:
+        # marshal would send one that stands there often only once: short ones only.
+        zero = "\0" if kind is str else b"\0"
+        joined: Any = zero.join(values)
+        if joined.count(zero) == len(values) - 1 and len(joined) < min(LARGE, _SHORT * len(values)):
+            return "s", joined
+    return None if max(map(len, values)) >= LARGE else list(values)
+
+
+def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
+    """Return tuples as they travel, or None if not all are plain; many alike as their cells."""
+    width = len(rows[0])
+    if not PLAIN.issuperset(map(type, rows[0])):
+        return None  # the others need not be looked at
+    if len(rows) >= _LANE and list(map(len, rows)).count(width) == len(rows):
+        if not 0 < width <= _LONGEST_PLAIN_TUPLE:
+            return None if width else list(rows)
+        cells = packed(list(chain.from_iterable(rows)))
+        return None if cells is None else ("t", (width, cells))
     if max(map(len, rows)) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(
         map(type, chain.from_iterable(rows))
     ):
-        return list(values)
+        return list(rows)
     return None
 
 
 def unpacked(values: Packed) -> list[Entry] | range | memoryview[int] | memoryview[float]:
     """Return what `packed` was given: as a list, a range, or a view of a lane."""
-    if type(values) is list:
+    if isinstance(values, list):
         return values
     if len(values) == 3:
         return range(*values)
-    lane: Literal["q", "d"]
-    data: bytes
-    lane, data = values
-    view = memoryview(data)
-    return view.cast("q") if lane == "q" else view.cast("d")
+    if values[0] == "t":
+        width, packed_cells = values[1]
+        flat = unpacked(packed_cells)
+        cells = iter(flat.tolist() if isinstance(flat, memoryview) else flat)
+        return list(zip(*[cells] * width, strict=True))
+    if values[0] == "s":
+        joined = values[1]
+        return joined.split("\0") if isinstance(joined, str) else joined.split(b"\0")
+    view = memoryview(values[1])
+    return view.cast("q") if values[0] == "q" else view.cast("d")
 
 
 def is_long(value: object) -> bool:
