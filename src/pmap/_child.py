@@ -653,8 +653,6 @@ class _Run:
         brief = self._brief
         kind = brief.lane
         entries = self._entries[self._sent : self._sent + LANE_SLOTS]
-        if isinstance(entries, memoryview):
-            entries = entries.tolist()  # not of the whole chunk: these stay in the cache
         # Any: it takes the lane's type only, and that is what is tested.
         slots: Any = self._arena.lane(lane, len(entries), self._sent)
         run = call if self._plain else self._loading(call)
@@ -667,7 +665,10 @@ class _Run:
             while index < len(entries) and not extra and self._goes_on(self._sent + index):
                 # Those that begin together in a loop of their own, with nothing more in it.
                 start, stop = index, self._begun - self._sent
-                for index, entry in enumerate(entries[start:stop], start):
+                part = entries[start:stop]
+                if isinstance(part, memoryview):
+                    part = part.tolist()  # not of the whole chunk: these stay in the cache
+                for index, entry in enumerate(part, start):
                     result = run(entry)
                     if traces:
                         self._worker.tidy()

@@ -19,7 +19,7 @@ MOST_BYTES = 1 << 24
 _TOGETHER = 0.002
 _SMALL = 1 << 16  # bytes that they carry together, at most: large ones gain nothing
 # Items in a chunk: of more the caller would be busy writing one while workers wait for the next.
-_MOST_ITEMS = 1 << 14
+_MOST_ITEMS = 16_000
 _SHARES = 2  # a free worker takes 1 / (2 * workers) of the rest
 _PART = 0.001  # seconds; what begins together takes about as long
 # Items that begin together, at most, however quick they are so far: the next ones may be slow. To

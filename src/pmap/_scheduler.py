@@ -892,7 +892,14 @@ class Scheduler:
             expected += cost * (chunk.stop - chunk.next)
             size += chunk.job.cost.size * (chunk.stop - chunk.next)
         # Each large one sent ahead lies in memory that is new for it, which costs more than a wait.
-        return expected < PREFETCH_BELOW and size < MOST_BYTES
+        if expected >= PREFETCH_BELOW or size >= MOST_BYTES:
+            return False
+        # Nor has it more than its share of what waits: others may be through before it.
+        first = self._queue and self._first()
+        if not first:
+            return True
+        each = first.cost.at_worst() or 0.0
+        return expected * self._limit <= each * (first.waiting() + len(self._queue) - 1)
 
     def _wanted(self) -> int:
         """Return how many workers there should be, for what waits and what they hold."""
