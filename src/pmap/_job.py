@@ -57,7 +57,8 @@ class Job(Work):
         if len(values) == self.total:
             self.values = values
         else:
-            self._make_room()
+            # It grows as results come: all of it at once would keep the workers waiting.
+            self._make_room(start)
             self.values[start : start + len(values)] = values
         if failures:
             for offset, error in failures.items():
@@ -75,9 +76,12 @@ class Job(Work):
     def _finished(self, items: int) -> None:
         self.done += items
 
-    def _make_room(self) -> None:
+    def _make_room(self, items: int) -> None:
         if self.values is NONE_YET:
-            self.values = [None] * self.total
+            self.values = []
+        missing = items - len(self.values)
+        if missing > 0:
+            self.values += [None] * missing
 
     def fail(self, index: int, error: Exception) -> None:
         """Note that an item has failed."""
@@ -114,7 +118,7 @@ class Job(Work):
 
     def _round_off(self) -> None:
         if self.failures and self.call.rules.collect and self.error is None:
-            self._make_room()
+            self._make_room(self.total)
             for index, error in self.failures.items():
                 self.values[index] = self.failure(index, error)
             self.failures.clear()
