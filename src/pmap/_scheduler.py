@@ -894,12 +894,11 @@ class Scheduler:
         # Each large one sent ahead lies in memory that is new for it, which costs more than a wait.
         if expected >= PREFETCH_BELOW or size >= MOST_BYTES:
             return False
-        # Nor has it more than its share of what waits: others may be through before it.
-        first = self._queue and self._first()
-        if not first:
+        # Nor has it more than its share of what waits of a job: others may be through before it.
+        first = self._queue[0] if self._queue else None
+        if not isinstance(first, _Job) or (waiting := first.waiting()) <= 1:
             return True
-        each = first.cost.at_worst() or 0.0
-        return expected * self._limit <= each * (first.waiting() + len(self._queue) - 1)
+        return expected * self._limit <= (first.cost.at_worst() or 0.0) * waiting
 
     def _wanted(self) -> int:
         """Return how many workers there should be, for what waits and what they hold."""
