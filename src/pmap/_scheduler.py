@@ -205,14 +205,9 @@ class _Job:
             return 1
         return at_a_time(items, self.cost.seconds, self.terms.chunksize)
 
-    def follows(self, chunk: "_Chunk") -> bool:
-        """Return whether what is dispatched next may wait behind `chunk`.
-
-        Only what is of the same job and comes later: then a worker whose first chunk is not wanted
-        any more holds nothing else that is, and can be killed without harm, wherever it is by now.
-        """
-        start = self.again[0][0] if self.again else self.cursor
-        return chunk.job is self and start >= chunk.stop
+    def next(self) -> int:
+        """Return which item is dispatched next, if any."""
+        return self.again[0][0] if self.again else self.cursor
 
     def waiting(self) -> int:
         """Return how many items wait to be dispatched."""
@@ -330,6 +325,7 @@ class Scheduler:
         self._looks: list[Command] = []
         self._now = 0.0
         self.timed = False  # whether the time matters to anything under way
+        self._fed = False  # the one of whom is heard just now has enough, and nothing else changed
         self._ahead = False  # whether a worker may hold what can be taken back
         self._late = LATE  # seconds; more while workers do not even begin what they have
         self._on: dict[type, Callable[..., None]] = {
@@ -393,9 +389,10 @@ class Scheduler:
     def handle(self, event: Event, now: float = 0.0) -> list[Command]:
         """Take in what happened at the time `now`; return what is to be done, in order."""
         self._now = now
+        self._fed = False
         # A table and not a match: this runs for each chunk, and a match tries the types in turn.
         self._on[type(event)](event)
-        if self._queue:
+        if self._queue and (self._idle or not self._fed):
             self._dispatch()
         commands, self._commands = self._commands, []
         if self._looks:
@@ -433,16 +430,6 @@ class Scheduler:
             known.queued = 1  # its number stands there for it
         return known
 
-    def _first(self) -> _Job | None:
-        """Return the first job of the queue, if that has items to dispatch."""
-        first = self._queue[0]
-        if isinstance(first, int):
-            job = self._job(first)
-            if job is None:
-                return None
-            self._queue[0] = first = job
-        return first if first.waiting() else None
-
     def _meter(self, like: Hashable) -> CostMeter:
         """Return what is known of the cost of a job that is like others."""
         meter = CostMeter() if like is None else self._meters.get(like)
@@ -467,10 +454,16 @@ class Scheduler:
 
     def _prune(self) -> None:
         """Let the first job of the queue be one that has items to dispatch."""
-        while self._queue and self._first() is None:
-            gone = self._queue.popleft()
-            if isinstance(gone, _Job):
-                gone.queued -= 1
+        while self._queue:
+            first = self._queue[0]
+            if isinstance(first, int):
+                if first in self._jobs:
+                    return
+            elif first.waiting():
+                return
+            else:
+                first.queued -= 1
+            self._queue.popleft()
 
     def _more(self, event: InputArrived) -> None:
         job = self._job(event.job)
@@ -594,6 +587,7 @@ class Scheduler:
             self._end_unwanted(worker)
         if not job.over:
             self._maybe_over(job)
+        self._fed = len(worker.chunks) > MOST_HELD // 2
         if not worker.chunks:
             self._rest(worker)
 
@@ -826,37 +820,77 @@ class Scheduler:
     # --- dispatch ------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        self._prune()
         while self._queue and self._idle:
             _, worker = self._idle.popitem()  # the one that worked last: its caches are warm
-            if not self._give(worker, ahead=False):
+            if self._give(worker) is None:
                 self._idle[worker.id] = worker
+            else:
+                worker.since = self._now
+                self._watch(worker)
         if self._queue and len(self._workers) < self._limit:
             self._start_workers(self._wanted())
         if self._queue and self._prefetch:
             for worker in self._workers.values():
                 # Filled up when half empty, and not one by one: see MOST_HELD.
                 if 0 < len(worker.chunks) <= MOST_HELD // 2 and worker.ready:
-                    while len(worker.chunks) < MOST_HELD and self._give(worker, ahead=True):
-                        pass
+                    self._fill_up(worker)
+        self._prune()
 
     def _worn(self, worker: _Worker) -> bool:
         return worker.worn or (self._max_chunks is not None and worker.taken >= self._max_chunks)
 
-    def _give(self, worker: _Worker, ahead: bool) -> bool:
-        """Send `worker` a chunk, behind others if those are quick; return whether it got one."""
-        if ahead and (worker.leaving or worker.asked or self._worn(worker)):
-            return False
-        if ahead and not self._quick(worker):
-            return False
+    def _fill_up(self, worker: _Worker) -> None:
+        """Send chunks to wait behind what a worker has, as long as it will soon be done with all."""
+        if worker.leaving or worker.asked or self._now - worker.since >= PREFETCH_BELOW:
+            return  # or its first chunk takes longer than was expected
+        if worker.since == inf:
+            return
+        expected = size = 0.0
+        for chunk in worker.chunks:
+            cost = chunk.job.cost
+            seconds = cost.at_worst()
+            if seconds is None or cost.items < ENOUGH:
+                return
+            expected += seconds * (chunk.stop - chunk.next)
+            size += cost.size * (chunk.stop - chunk.next)
+        # Each large one sent ahead lies in memory that is new for it, which costs more than a wait.
+        while len(worker.chunks) < MOST_HELD and expected < PREFETCH_BELOW and size < MOST_BYTES:
+            if not self._queue or self._worn(worker):
+                return
+            first = self._queue[0]
+            if isinstance(first, _Job) and (waiting := first.waiting()) > 1:
+                # Nor has it more than its share of what waits: others may be through before it.
+                if expected * self._limit > (first.cost.at_worst() or 0.0) * waiting:
+                    return
+            if not worker.yields and not self._follows(worker.chunks[-1]):
+                return
+            given = self._give(worker)
+            if given is None:
+                return
+            self._ahead = True
+            cost = given.job.cost
+            seconds = cost.at_worst()
+            if seconds is None or cost.items < ENOUGH:
+                return
+            expected += seconds * (given.stop - given.start)
+            size += cost.size * (given.stop - given.start)
+
+    def _follows(self, chunk: _Chunk) -> bool:
+        """Return whether what is dispatched next may wait behind `chunk`, if it is not taken back.
+
+        Only what is of the same job and comes later: then a worker whose first chunk is not wanted
+        any more holds nothing else that is, and can be killed without harm, wherever it is by now.
+        """
+        first = self._queue[0]
+        return isinstance(first, _Job) and chunk.job is first and first.next() >= chunk.stop
+
+    def _give(self, worker: _Worker) -> _Chunk | None:
+        """Send `worker` what is next, and return it; None if nothing is."""
         while self._queue:
-            job = self._first()
+            first = self._queue.popleft()
+            job = self._job(first) if isinstance(first, int) else first
             if job is None:
-                self._prune()
-                continue
-            if ahead and not worker.yields and not job.follows(worker.chunks[-1]):
-                return False
-            self._queue.popleft()
+                continue  # a call that was cancelled
             job.queued -= 1
             several = worker.splits and self._prefetch and self._max_chunks is None
             span = job.take(self._limit, several)
@@ -864,41 +898,17 @@ class Scheduler:
                 continue
             start, stop, tries = span
             # One chunk of each job in turn: a long job does not starve a short one.
-            if job.waiting():
+            if stop < job.end and job.waiting():
                 self._enqueue(job)
-            self._prune()
             together = job.together(stop - start) if worker.splits else 0
+            self._ahead = self._ahead or together > 0
             chunk = _Chunk(job, start, stop, tries, together)
             worker.chunks.append(chunk)
-            self._ahead = self._ahead or ahead or together > 0
-            if not ahead:
-                worker.since = self._now
-                self._watch(worker)
             worker.taken += 1
             job.give(chunk)
             self._commands.append(SendChunk(worker.id, job.id, start, stop, together))
-            return True
-        return False
-
-    def _quick(self, worker: _Worker) -> bool:
-        """Return whether `worker` will soon be done with what it holds."""
-        if worker.since == inf or self._now - worker.since >= PREFETCH_BELOW:
-            return False  # its first chunk takes longer than was expected
-        expected = size = 0.0
-        for chunk in worker.chunks:
-            cost = chunk.job.cost.at_worst()
-            if cost is None or chunk.job.cost.items < ENOUGH:
-                return False
-            expected += cost * (chunk.stop - chunk.next)
-            size += chunk.job.cost.size * (chunk.stop - chunk.next)
-        # Each large one sent ahead lies in memory that is new for it, which costs more than a wait.
-        if expected >= PREFETCH_BELOW or size >= MOST_BYTES:
-            return False
-        # Nor has it more than its share of what waits of a job: others may be through before it.
-        first = self._queue[0] if self._queue else None
-        if not isinstance(first, _Job) or (waiting := first.waiting()) <= 1:
-            return True
-        return expected * self._limit <= (first.cost.at_worst() or 0.0) * waiting
+            return chunk
+        return None
 
     def _wanted(self) -> int:
         """Return how many workers there should be, for what waits and what they hold."""

@@ -123,6 +123,8 @@ def packed(values: Sequence[object]) -> Packed | None:
     """
     if isinstance(values, range):
         return values.start, values.stop, values.step
+    if len(values) == 1:
+        return list(values) if is_plain(values[0]) and not is_long(values[0]) else None
     if len(values) >= _LANE:
         one = type(values[0])
         # Three times as fast as a set of them all.
