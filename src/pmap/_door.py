@@ -6,6 +6,7 @@ another processor while the pool is imported here.
 """
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._call import Call, Streamed
@@ -19,14 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["run", "start", "start_one", "start_tuple", "stream"]
 
 _POOL = f"{__package__}._pool"
+# Once they are known: to ask for them by an import takes 2 us each time.
+_run: "Callable[[Call, Settings], list[Any]] | None" = None
+_start_one: "Callable[[Call, Settings], AsyncResult[Any]] | None" = None
 
 
 def run(call: Call, settings: Settings) -> list[Any]:
     """Return the results of `call`; raises its first failure."""
-    _begin(call, settings)
-    from ._pool import run as run_there
+    global _run
+    if _run is None:
+        _begin(call, settings)
+        from ._pool import run as run_there
 
-    return run_there(call, settings)
+        _run = run_there
+    return _run(call, settings)
 
 
 def start(call: Call | Streamed, settings: Settings) -> "AsyncResult[list[Any]]":
@@ -39,10 +46,13 @@ def start(call: Call | Streamed, settings: Settings) -> "AsyncResult[list[Any]]"
 
 def start_one(call: Call, settings: Settings) -> "AsyncResult[Any]":
     """Start `call`, which has one item; return the handle of its result."""
-    _begin(call, settings)
-    from ._pool import start_one as start_one_there
+    global _start_one
+    if _start_one is None:
+        _begin(call, settings)
+        from ._pool import start_one as start_one_there
 
-    return start_one_there(call, settings)
+        _start_one = start_one_there
+    return _start_one(call, settings)
 
 
 def start_tuple(call: Call, settings: Settings) -> "AsyncResult[tuple[Any, ...]]":

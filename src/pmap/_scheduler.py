@@ -216,6 +216,12 @@ class _Job:
         again = sum(max(0, min(stop, self.end) - start) for start, stop, _ in self.again)
         return max(0, self.end - self.cursor) + again
 
+    def seconds(self) -> float | None:
+        """Return how long the items that wait will take; None: it is one, or nothing is known."""
+        waiting = self.waiting()
+        seconds = self.cost.at_worst()
+        return None if waiting <= 1 or seconds is None else seconds * waiting
+
     def unfinished(self) -> bool:
         """Return whether a result before the end, or the end itself, is still to come."""
         if self.open or self.cursor < self.end or (self.again and self.waiting()):
@@ -840,7 +846,7 @@ class Scheduler:
         return worker.worn or (self._max_chunks is not None and worker.taken >= self._max_chunks)
 
     def _fill_up(self, worker: _Worker) -> None:
-        """Send chunks to wait behind what a worker has, as long as it will soon be done with all."""
+        """Send chunks to wait behind what a worker has while it will soon be done with all."""
         if worker.leaving or worker.asked or self._now - worker.since >= PREFETCH_BELOW:
             return  # or its first chunk takes longer than was expected
         if worker.since == inf:
@@ -858,10 +864,10 @@ class Scheduler:
             if not self._queue or self._worn(worker):
                 return
             first = self._queue[0]
-            if isinstance(first, _Job) and (waiting := first.waiting()) > 1:
-                # Nor has it more than its share of what waits: others may be through before it.
-                if expected * self._limit > (first.cost.at_worst() or 0.0) * waiting:
-                    return
+            waits = first.seconds() if isinstance(first, _Job) else None
+            # Nor has it more than its share of what waits: others may be through before it.
+            if waits is not None and expected * self._limit > waits:
+                return
             if not worker.yields and not self._follows(worker.chunks[-1]):
                 return
             given = self._give(worker)

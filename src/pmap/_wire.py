@@ -417,6 +417,8 @@ class FrameReader:
                     yield message
             data = data[start:]
             start = 0
+        if not data:
+            return
         buffer += data
         while len(buffer) - start >= head:
             (word,) = _LENGTH.unpack_from(buffer, start)
