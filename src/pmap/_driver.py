@@ -608,8 +608,6 @@ class Driver:
             try:
                 if self._leader.setdefault(0, me) == me:
                     self._lead(reached)
-                    if self._closed:  # else there is nothing to tidy yet
-                        self._post(self._tidy)
                     return
             finally:
                 self._stop_leading(me)
@@ -620,6 +618,12 @@ class Driver:
     def _stop_leading(self, me: int) -> None:
         if self._leader.get(0) == me:
             del self._leader[0]
+        # Only now: who closes the pool while somebody leads leaves it to that one to tidy.
+        if self._closed and self.backend.is_open and self._leader.setdefault(0, me) == me:
+            try:
+                self._post(self._tidy)
+            finally:
+                del self._leader[0]
         # Who came while we led waits for its event: somebody must lead on.
         self._leave_work()
         if self.backend.warm and self._parked_until > self._last_used + _WARM:
@@ -722,7 +726,7 @@ class Driver:
                 if idle:
                     self._post(lambda: self._handle(e.Retire()))
                     self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
-                self._post(partial(self._tidy, idle))
+                    self._post(partial(self._tidy, idle))
         finally:
             self._stop_leading(me)
 
