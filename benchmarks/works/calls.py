@@ -98,7 +98,7 @@ async def awaited(peer: Peer, count: int) -> tuple[float, float]:
 def measure_await(setting: Setting) -> Iterator[tuple[str, float]]:
     """Await calls; and look how free the event loop is while large results arrive."""
     with started(setting.peer, setting.processes) as peer:
-        single, gathered = asyncio.run(awaited(peer, 100 if setting.quick else 1000))
+        single, gathered = asyncio.run(awaited(peer, 500 if setting.quick else 1000))
         yield "one by one", single
         yield "gathered", gathered
         asyncio.run(late(peer))

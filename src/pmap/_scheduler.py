@@ -287,6 +287,13 @@ class _Worker:
         return len(self.chunks) > 1 or (bool(self.chunks) and self.chunks[0].together > 0)
 
 
+def _load_of(chunk: _Chunk) -> tuple[float, float]:
+    """Return the seconds that a chunk will take, at worst, infinite if unknown, and its bytes."""
+    cost, items = chunk.job.cost, chunk.stop - chunk.next
+    each = cost.at_worst()
+    return inf if each is None or cost.items < ENOUGH else each * items, cost.size * items
+
+
 class Scheduler:
     """The state of one pool: its jobs and its workers."""
 
@@ -836,50 +843,56 @@ class Scheduler:
         if self._queue and len(self._workers) < self._limit:
             self._start_workers(self._wanted())
         if self._queue and self._prefetch:
-            for worker in self._workers.values():
-                # Filled up when half empty, and not one by one: see MOST_HELD.
-                if 0 < len(worker.chunks) <= MOST_HELD // 2 and worker.ready:
-                    self._fill_up(worker)
+            # Filled up when half empty, and not one by one: see MOST_HELD.
+            low = [w for w in self._workers.values() if 0 < len(w.chunks) <= MOST_HELD // 2]
+            if low:
+                self._fill_up(low)
         self._prune()
 
     def _worn(self, worker: _Worker) -> bool:
         return worker.worn or (self._max_chunks is not None and worker.taken >= self._max_chunks)
 
-    def _fill_up(self, worker: _Worker) -> None:
-        """Send chunks to wait behind what a worker has while it will soon be done with all."""
-        if worker.leaving or worker.asked or self._now - worker.since >= PREFETCH_BELOW:
-            return  # or its first chunk takes longer than was expected
-        if worker.since == inf:
-            return
-        expected = size = 0.0
+    def _fill_up(self, workers: list[_Worker]) -> None:
+        """Send chunks to wait behind what workers have, as long as they will soon be done with all.
+
+        One after the other, or the last would wait while those for the first are made.
+        """
+        loads = [(worker, *self._load(worker)) for worker in workers]
+        while loads:
+            rest: list[tuple[_Worker, float, float]] = []
+            for worker, seconds, size in loads:
+                chunk = self._give(worker) if self._takes(worker, seconds, size) else None
+                if chunk is not None:
+                    self._ahead = True
+                    more = _load_of(chunk)
+                    rest.append((worker, seconds + more[0], size + more[1]))
+            loads = rest
+
+    def _load(self, worker: _Worker) -> tuple[float, float]:
+        """Return the seconds and bytes of what a worker has; infinite where more has to wait."""
+        since = worker.since
+        if worker.leaving or worker.asked or since == inf or self._now - since >= PREFETCH_BELOW:
+            return inf, 0.0  # or its first chunk takes longer than was expected
+        seconds = size = 0.0
         for chunk in worker.chunks:
-            cost = chunk.job.cost
-            seconds = cost.at_worst()
-            if seconds is None or cost.items < ENOUGH:
-                return
-            expected += seconds * (chunk.stop - chunk.next)
-            size += cost.size * (chunk.stop - chunk.next)
+            more = _load_of(chunk)
+            seconds += more[0]
+            size += more[1]
+        return seconds, size
+
+    def _takes(self, worker: _Worker, seconds: float, size: float) -> bool:
+        """Return whether one more chunk is to wait behind those that a worker has."""
         # Each large one sent ahead lies in memory that is new for it, which costs more than a wait.
-        while len(worker.chunks) < MOST_HELD and expected < PREFETCH_BELOW and size < MOST_BYTES:
-            if not self._queue or self._worn(worker):
-                return
-            first = self._queue[0]
-            waits = first.seconds() if isinstance(first, _Job) else None
-            # Nor has it more than its share of what waits: others may be through before it.
-            if waits is not None and expected * self._limit > waits:
-                return
-            if not worker.yields and not self._follows(worker.chunks[-1]):
-                return
-            given = self._give(worker)
-            if given is None:
-                return
-            self._ahead = True
-            cost = given.job.cost
-            seconds = cost.at_worst()
-            if seconds is None or cost.items < ENOUGH:
-                return
-            expected += seconds * (given.stop - given.start)
-            size += cost.size * (given.stop - given.start)
+        if len(worker.chunks) >= MOST_HELD or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
+            return False
+        if not self._queue or self._worn(worker):
+            return False
+        first = self._queue[0]
+        waits = first.seconds() if isinstance(first, _Job) else None
+        # Nor has it more than its share of what waits: others may be through before it.
+        if waits is not None and seconds * self._limit > waits:
+            return False
+        return worker.yields or self._follows(worker.chunks[-1])
 
     def _follows(self, chunk: _Chunk) -> bool:
         """Return whether what is dispatched next may wait behind `chunk`, if it is not taken back.

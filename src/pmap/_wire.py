@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     # or start, stop and step of a range.
     Packed: TypeAlias = (
         list[Entry]
-        | tuple[Literal["q", "d"], bytes]
+        | tuple[Literal["i", "q", "d"], bytes]
         | tuple[Literal["s"], str | bytes]
         | tuple[Literal["t"], tuple[int, "Packed"]]
         | tuple[int, int, int]
@@ -145,9 +145,11 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
     lane = LANES.get(kind)
     if lane is not None:
         try:
-            return lane, struct.pack(f"{len(values)}{lane}", *values)
-        except struct.error:  # an int has more than 64 bits
-            return list(values)
+            if lane == "d":
+                return "d", struct.pack(f"{len(values)}d", *values)
+            return "i", struct.pack(f"{len(values)}i", *values)
+        except struct.error:  # an int has more than 32 bits
+            return _packed_ints(values)
     if kind is tuple:
         return _packed_rows(values)
     if max(len(values[0]), len(values[-1])) <= _SHORT:
@@ -157,6 +159,14 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
         if joined.count(zero) == len(values) - 1 and len(joined) < min(LARGE, _SHORT * len(values)):
             return "s", joined
     return None if max(map(len, values)) >= LARGE else list(values)
+
+
+def _packed_ints(values: Sequence[object]) -> Packed:
+    """Return ints as they travel, some of which have more than 32 bits."""
+    try:
+        return "q", struct.pack(f"{len(values)}q", *values)
+    except struct.error:  # an int has more than 64 bits
+        return list(values)
 
 
 def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
@@ -191,7 +201,7 @@ def unpacked(values: Packed) -> list[Entry] | range | memoryview[int] | memoryvi
         joined = values[1]
         return joined.split("\0") if isinstance(joined, str) else joined.split(b"\0")
     view = memoryview(values[1])
-    return view.cast("q") if values[0] == "q" else view.cast("d")
+    return view.cast(values[0])
 
 
 def is_long(value: object) -> bool:
@@ -417,8 +427,6 @@ class FrameReader:
                     yield message
             data = data[start:]
             start = 0
-        if not data:
-            return
         buffer += data
         while len(buffer) - start >= head:
             (word,) = _LENGTH.unpack_from(buffer, start)

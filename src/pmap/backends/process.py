@@ -53,6 +53,8 @@ _INITIALIZER = Item("initializer", 0, "...")
 # Bytes read or written at a time: enough to keep the calls few, and below the size from which
 # malloc maps memory anew for each buffer (three system calls more for each message).
 _PIECE = 1 << 16
+# Bytes of a chunk that is sent before the next one is made: the worker need not wait for that.
+_AT_ONCE = 1 << 13
 # Seconds beyond the limit that coroutines get to end by themselves.
 _GRACE = 1.0
 # Segments that a worker holds and we wait for, to use them again.
@@ -241,6 +243,8 @@ class ProcessBackend:
             return
         link.chunks.append(_Sent(serial, work, start, stop - start, len(message)))
         self._write(link, message)
+        if len(message) >= _AT_ONCE:
+            self._flush(link)
 
     def _send_large(
         self, link: _Link, work: Work, start: int, items: Sequence[object], together: int
