@@ -1,6 +1,8 @@
 """What the machine can do: no library is faster than that."""
 
+import mmap
 import os
+import struct
 from collections.abc import Iterator
 from statistics import median
 from typing import Final
@@ -12,6 +14,9 @@ PIECE: Final = 1 << 20
 TRIPS: Final = 2000
 ARRAY: Final = 8 << 20
 ARRAYS: Final = 16
+INTS: Final = 1_000_000
+CHUNK: Final = 4_000  # of them: so that two of them fit into a pipe
+PART: Final = 250  # that begin together
 
 
 def measure_raw(_: Setting) -> Iterator[tuple[str, float]]:
@@ -53,9 +58,73 @@ def measure_raw(_: Setting) -> Iterator[tuple[str, float]]:
     yield "through a pipe", SIZE / timed(through) / 1e9
     os.waitpid(child, 0)
 
+    for name, noted in (("", False), (", each result noted", True)):
+        seconds = median(_two_map(noted) for _ in range(5))
+        yield f"two processes, `abs` over 1e6 ints{name}", seconds / INTS * 1e6
+
     for pages in ("new", "used"):
         seconds = median(_two_write(pages == "used") for _ in range(3))
         yield f"two processes, arrays into {pages} pages", 2 * ARRAYS * ARRAY / seconds / 1e9
+
+
+def _serve_ints(source: int, target: int, noted: bool) -> None:
+    """Be a worker that knows one function and ints only, and nothing else."""
+    slots = memoryview(mmap.mmap(-1, 8 * CHUNK)).cast("q")
+    while data := os.read(source, 8 * CHUNK):
+        items = memoryview(data).cast("q")
+        if not noted:
+            os.write(target, struct.pack(f"{len(items)}q", *map(abs, items.tolist())))
+            continue
+        for start in range(0, len(items), PART):
+            for place, item in enumerate(items[start : start + PART].tolist(), start):
+                result = abs(item)
+                if type(result) is not int:
+                    break
+                slots[place] = result
+        os.write(target, slots[: len(items)].tobytes())
+
+
+def _two_map(noted: bool) -> float:
+    """Return the seconds in which two processes map `abs` over ints."""
+    items = [*range(INTS)]
+    ends: list[tuple[int, int]] = []
+    children: list[int] = []
+    for _ in range(2):
+        (theirs, to), (back, ours) = os.pipe(), os.pipe()
+        child = os.fork()
+        if child == 0:
+            for end in (to, back, *(end for pair in ends for end in pair)):
+                os.close(end)
+            _serve_ints(theirs, ours, noted)
+            os._exit(0)
+        os.close(theirs)
+        os.close(ours)
+        children.append(child)
+        ends.append((to, back))
+    results: list[int] = []
+
+    def send(number: int) -> None:
+        some = items[number * CHUNK : (number + 1) * CHUNK]
+        if some and set(map(type, some)) == {int}:
+            os.write(ends[number % 2][0], struct.pack(f"{len(some)}q", *some))
+
+    def run() -> None:
+        for number in range(4):
+            send(number)
+        for number in range(INTS // CHUNK):
+            data = b""
+            while len(data) < 8 * CHUNK:
+                data += os.read(ends[number % 2][1], 8 * CHUNK - len(data))
+            send(number + 4)
+            results.extend(memoryview(data).cast("q").tolist())
+
+    seconds = timed(run)
+    for to, back in ends:
+        os.close(to)
+        os.close(back)
+    for child in children:
+        os.waitpid(child, 0)
+    return seconds
 
 
 def _two_write(used: bool) -> float:
@@ -104,6 +173,8 @@ WORKS: Final = (
             Figure("there and back through pipes, p50", "us"),
             Figure("there and back through pipes, p99", "us"),
             Figure("through a pipe", "GB/s", more=True),
+            Figure("two processes, `abs` over 1e6 ints", "us"),
+            Figure("two processes, `abs` over 1e6 ints, each result noted", "us"),
             Figure("two processes, arrays into new pages", "GB/s", more=True),
             Figure("two processes, arrays into used pages", "GB/s", more=True),
         ),

@@ -172,6 +172,26 @@ def test_little_of_what_is_large_is_sent_ahead(size: int, held: int) -> None:
     assert len(tell(scheduler, quick)) == held
 
 
+def test_nobody_has_more_sent_ahead_than_its_share_of_what_waits() -> None:
+    # Else one worker has all of the rest, and the other is idle when it has run its own.
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 12 * MANY, MANY))
+    sent = tell(scheduler, done(1, count=MANY, elapsed=QUICK))
+    held = {worker: [c for c in sent if c[0] == worker] for worker in (0, 1)}
+    # One that it had, and nine waited: each more is given where twice its load is not above these.
+    assert [len(held[0]), len(held[1])] == [2, 3]
+    rest = sum(1 for chunks in held.values() for _ in chunks) + 2
+    assert rest < 12, "nothing is kept for the one who is through first"
+
+
+def test_workers_are_filled_up_in_turn() -> None:
+    # The last one does not wait until all is made for the first.
+    scheduler = pool(3)
+    tell(scheduler, submitted(1, 1000 * MANY, MANY))
+    sent = tell(scheduler, done(1, count=MANY, elapsed=QUICK))
+    assert [command[0] for command in sent[1:7]] == [0, 1, 2, 0, 1, 2]
+
+
 def test_nothing_waits_behind_what_is_slow() -> None:
     scheduler = pool(1)
     tell(scheduler, submitted(1, 100))
