@@ -24,22 +24,17 @@ Invariants, held by the state machine in the tests:
 **Time.** Each event comes with the time, in seconds of any clock that only goes forward. `alarm` is
 when the scheduler wants to be told of it next: a worker is then looked at (`Look`), and if its item
 runs for longer than it may, it is killed; or a delay before another try is over.
+
+Longer than 300 lines: each event takes a handful of them, and all share one state. What that state
+consists of is in `_ledger`.
 """
 
 import heapq
 from collections import deque
 from collections.abc import Callable, Hashable
 from math import inf
-from typing import NamedTuple, TypeAlias
 
-from ._chunking import (
-    MOST_BYTES,
-    CostMeter,
-    at_a_time,
-    chunk_size,
-    chunks_together,
-    worth_ahead,
-)
+from ._chunking import MOST_BYTES, CostMeter, worth_ahead
 from ._events import (
     ChunksBack,
     Close,
@@ -70,11 +65,9 @@ from ._events import (
     WorkerGone,
     WorkerReady,
 )
+from ._ledger import Chunk, Job, Said, Worker, load_of
 
 __all__ = ["Scheduler", "worth_ahead"]
-
-
-# --- state -------------------------------------------------------------------------------------
 
 # How many workers in a row may die before they are ready: an initializer may fail by bad luck
 # once, but one that always does must not be tried for ever.
@@ -92,206 +85,12 @@ LATE = 0.001
 _LATEST = 1.0  # seconds, where workers get no processor for long
 # And no more than this many: enough that several travel in one system call.
 MOST_HELD = 8
-# And only when the cost of so many items is known: the first ones may be no like the others.
-ENOUGH = 16
 # Seconds that a worker gets to say where it was before it is killed.
 LAST_WORDS = 0.5
 # Of so many functions the cost of a single call is remembered.
 _MOST_METERS = 64
 # So many tries that wait are not looked through for those that nobody wants any more.
 _FEW_TRIES = 64
-
-
-# Items start to stop - 1, and how often a worker died with it before it began.
-_Range: TypeAlias = tuple[int, int, int]
-
-
-# No dataclasses: their module takes as long to import as all that a first call needs of pmap.
-
-
-class _Said(NamedTuple):
-    """What was said of a call of one item."""
-
-    terms: Terms
-    like: Hashable
-
-
-class _Chunk:
-    __slots__ = ("job", "next", "start", "stop", "together", "tries")
-
-    def __init__(self, job: "_Job", start: int, stop: int, tries: int, together: int) -> None:
-        self.job = job
-        self.start = start
-        self.stop = stop
-        self.tries = tries  # workers that died with it before it began
-        self.together = together  # so many items begin together; 0: all
-        self.next = start  # the first item that is not finished
-
-
-class _Job:
-    # There may be millions that wait: what one needs only later is made then.
-    __slots__ = (
-        "again",
-        "cancelled",
-        "cost",
-        "cursor",
-        "end",
-        "failed",
-        "id",
-        "later",
-        "open",
-        "out",
-        "over",
-        "queued",
-        "stop",
-        "streams",
-        "terms",
-        "tried",
-    )
-
-    def __init__(self, event: JobSubmitted, cost: CostMeter) -> None:
-        self.id, self.end, self.terms, self.open, _ = event
-        # `end`: items from there on are not wanted: the size, or the first failure. `open`: more
-        # may come.
-        self.stop = self.terms.stop
-        self.streams = self.open  # somebody waits for each of its chunks
-        self.cost = cost
-        self.cursor = 0  # the first item that was never dispatched
-        self.queued = 0  # how often it stands in the queue
-        self.again: list[_Range] | None = None  # a heap
-        self.out: set[_Chunk] | None = None  # what workers hold
-        self.failed: int | None = None
-        self.cancelled = False
-        self.over = False
-        self.tried: dict[int, int] | None = None  # items by how often they failed
-        self.later: set[int] | None = None  # those of them that wait for their next try
-
-    def take(self, workers: int, several: bool) -> _Range | None:
-        """Remove and return the next range to dispatch; the lowest items first.
-
-        `several`: it may be more than one chunk of the size that the caller chose.
-        """
-        while self.again:
-            start, stop, tries = heapq.heappop(self.again)
-            stop = min(stop, self.end)
-            if start < stop:
-                end = start + self._size(self.waiting() + stop - start, workers, several)
-                if end < stop:
-                    self.put(end, stop, 0)
-                return start, min(stop, end), tries
-        if self.cursor >= self.end:
-            return None
-        start = self.cursor
-        self.cursor = start + self._size(self.end - start, workers, several)
-        return start, self.cursor, 0
-
-    def _size(self, rest: int, workers: int, several: bool) -> int:
-        """Return how many of `rest` items are dispatched next."""
-        cost, fixed = self.cost, self.terms.chunksize
-        if rest == 1:
-            return 1
-        worst = cost.at_worst()
-        alone = not several or self.streams or self.terms.at_once or cost.items < ENOUGH
-        if fixed is None or worst is None or alone:
-            return chunk_size(rest, workers, cost.seconds, fixed, cost.items, cost.size)
-        together = chunks_together(rest, workers, worst, fixed, cost.items, cost.size)
-        return min(rest, fixed * together)
-
-    def together(self, items: int) -> int:
-        """Return how many items of a chunk begin together where others can be taken back."""
-        if items == 1 or self.terms.at_once:
-            return 0
-        if self.terms.timeout is not None:
-            return 1
-        return at_a_time(items, self.cost.seconds, self.terms.chunksize)
-
-    def next(self) -> int:
-        """Return which item is dispatched next, if any."""
-        return self.again[0][0] if self.again else self.cursor
-
-    def waiting(self) -> int:
-        """Return how many items wait to be dispatched."""
-        if not self.again:
-            return max(0, self.end - self.cursor)
-        again = sum(max(0, min(stop, self.end) - start) for start, stop, _ in self.again)
-        return max(0, self.end - self.cursor) + again
-
-    def seconds(self) -> float | None:
-        """Return how long the items that wait will take; None: it is one, or nothing is known."""
-        waiting = self.waiting()
-        seconds = self.cost.at_worst()
-        return None if waiting <= 1 or seconds is None else seconds * waiting
-
-    def unfinished(self) -> bool:
-        """Return whether a result before the end, or the end itself, is still to come."""
-        if self.open or self.cursor < self.end or (self.again and self.waiting()):
-            return True
-        if self.later and any(item < self.end for item in self.later):
-            return True
-        if not self.out:
-            return False
-        return any(chunk.next < min(chunk.stop, self.end) for chunk in self.out)
-
-    def put(self, start: int, stop: int, tries: int) -> None:
-        """Let items be dispatched again, before any later ones."""
-        if self.again is None:
-            self.again = []
-        heapq.heappush(self.again, (start, stop, tries))
-
-    def give(self, chunk: "_Chunk") -> None:
-        """Note that a worker holds a chunk."""
-        if self.out is None:
-            self.out = set()
-        self.out.add(chunk)
-
-    def have_back(self, chunk: "_Chunk") -> None:
-        """Note that nobody holds a chunk any more."""
-        if self.out is not None:
-            self.out.discard(chunk)
-
-
-class _Worker:
-    __slots__ = (
-        "asked",
-        "chunks",
-        "id",
-        "killed",
-        "leaving",
-        "look_at",
-        "overdue",
-        "ready",
-        "since",
-        "splits",
-        "taken",
-        "worn",
-        "yields",
-    )
-
-    def __init__(self, id: int) -> None:
-        self.id = id
-        self.ready = False
-        self.leaving = False  # stopped or killed: takes nothing more
-        self.killed = False
-        self.chunks: deque[_Chunk] = deque()
-        self.since = 0.0  # when its first chunk began; inf: others are not taken back from it
-        self.taken = 0  # chunks ever sent to it
-        self.worn = False
-        self.yields = False  # chunks that wait there can be taken back
-        self.splits = False  # and what has not begun of one that has
-        self.asked = False  # it is taken back in a moment
-        self.look_at: float | None = None  # when to see how long its item runs, or to end it
-        self.overdue = False  # it is killed because its item runs for too long
-
-    def holds_more(self) -> bool:
-        """Return whether anything may wait behind what it runs."""
-        return len(self.chunks) > 1 or (bool(self.chunks) and self.chunks[0].together > 0)
-
-
-def _load_of(chunk: _Chunk) -> tuple[float, float]:
-    """Return the seconds that a chunk will take, at worst, infinite if unknown, and its bytes."""
-    cost, items = chunk.job.cost, chunk.stop - chunk.next
-    each = cost.at_worst()
-    return inf if each is None or cost.items < ENOUGH else each * items, cost.size * items
 
 
 class Scheduler:
@@ -317,14 +116,14 @@ class Scheduler:
         self._limit = limit
         self._max_chunks = max_chunks
         self._can_kill = can_kill
-        self._workers: dict[int, _Worker] = {}
-        self._idle: dict[int, _Worker] = {}  # those that hold nothing, the last to work last
+        self._workers: dict[int, Worker] = {}
+        self._idle: dict[int, Worker] = {}  # those that hold nothing, the last to work last
         # A call of one item is only what was said of it until its turn comes: there may be millions
         # that wait, and the same is said of most of them.
-        self._jobs: dict[int, _Job | _Said] = {}
-        self._said = _Said(Terms(), None)  # of the last one
+        self._jobs: dict[int, Job | Said] = {}
+        self._said = Said(Terms(), None)  # of the last one
         # Jobs that may have items to dispatch; the first has some.
-        self._queue: deque[_Job | int] = deque()
+        self._queue: deque[Job | int] = deque()
         # A heap of when, job and item: of all jobs in one, as there may be a million that wait.
         self._later: list[tuple[float, int, int]] = []
         self._most_later = _FEW_TRIES  # when it is looked through for those that nobody wants
@@ -424,22 +223,22 @@ class Scheduler:
         self.timed = self.timed or terms.timeout is not None or bool(terms.retries)
         if size == 1 and not open:
             if terms is not self._said.terms or like != self._said.like:
-                self._said = _Said(terms, like)
+                self._said = Said(terms, like)
             self._jobs[id] = self._said
             self._queue.append(id)
             return
-        job = self._jobs[id] = _Job(event, self._meter(like))
+        job = self._jobs[id] = Job(event, self._meter(like))
         if size:
             self._enqueue(job)
         else:
             self._maybe_over(job)
 
-    def _job(self, id: int) -> _Job | None:
+    def _job(self, id: int) -> Job | None:
         """Return a job that is not over."""
         known = self._jobs.get(id)
-        if isinstance(known, _Said):
+        if isinstance(known, Said):
             event = JobSubmitted(id, 1, known.terms)
-            known = self._jobs[id] = _Job(event, self._meter(known.like))
+            known = self._jobs[id] = Job(event, self._meter(known.like))
             known.queued = 1  # its number stands there for it
         return known
 
@@ -452,7 +251,7 @@ class Scheduler:
                 del self._meters[next(iter(self._meters))]
         return meter
 
-    def _enqueue(self, job: _Job, first: bool = False) -> None:
+    def _enqueue(self, job: Job, first: bool = False) -> None:
         """Let a job have its turn, behind the others if it has none yet, or as the next one.
 
         One that stands in the queue and is to be the next one then stands there twice.
@@ -501,13 +300,13 @@ class Scheduler:
             self._cut(job, 0)
             self._maybe_over(job)
 
-    def _fail(self, job: _Job, index: int) -> None:
+    def _fail(self, job: Job, index: int) -> None:
         if job.over or job.terms.collect or index >= job.end:
             return
         job.failed = index
         self._cut(job, index)
 
-    def _cut(self, job: _Job, end: int) -> None:
+    def _cut(self, job: Job, end: int) -> None:
         """Give up all items from `end` on; end those that run, if the job wants that."""
         job.end = end
         job.open = False
@@ -519,7 +318,7 @@ class Scheduler:
             elif any(chunk.job is job for chunk in worker.chunks):
                 self._end_unwanted(worker)
 
-    def _end_unwanted(self, worker: _Worker) -> None:
+    def _end_unwanted(self, worker: Worker) -> None:
         """Kill a worker that runs what its job wants ended, and see that no such chunk begins.
 
         If it holds anything that is wanted, all that has not begun is taken back before.
@@ -532,13 +331,13 @@ class Scheduler:
         elif any(unwanted):
             self._ask(worker)
 
-    def _ask(self, worker: _Worker) -> None:
+    def _ask(self, worker: Worker) -> None:
         """Have all taken back that a worker has not begun."""
         if not worker.asked:
             worker.asked = True
             self._looks.append(TakeBack(worker.id))
 
-    def _maybe_over(self, job: _Job) -> None:
+    def _maybe_over(self, job: Job) -> None:
         if job.over or job.unfinished():
             return
         # A job that ends what runs is over when that has ended: "done" means done.
@@ -566,7 +365,7 @@ class Scheduler:
         worker.yields, worker.splits = event.yields, event.splits
         self._rest(worker)
 
-    def _rest(self, worker: _Worker) -> None:
+    def _rest(self, worker: Worker) -> None:
         """Let a worker that holds nothing wait for work, or go."""
         if worker.leaving:
             return
@@ -612,7 +411,7 @@ class Scheduler:
             self._start_failures = 0  # it shows that a worker can start: others are tried again
         elif not worker.leaving:
             self._start_failures += 1
-        touched: dict[int, _Job] = {}
+        touched: dict[int, Job] = {}
         for chunk in worker.chunks:
             job = chunk.job
             job.have_back(chunk)
@@ -632,7 +431,7 @@ class Scheduler:
         if not self._workers and self._start_failures >= MAX_START_FAILURES:
             self._give_up()
 
-    def _lose(self, worker: _Worker, chunk: _Chunk, lost: int) -> None:
+    def _lose(self, worker: Worker, chunk: Chunk, lost: int) -> None:
         """Take in that the next `lost` items of a chunk are gone with their worker."""
         job = chunk.job
         for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
@@ -644,14 +443,14 @@ class Scheduler:
                 self._commands.append(LoseItem(job.id, index, worker.id, worker.overdue))
                 self._fail(job, index)
 
-    def _put_back(self, chunk: _Chunk) -> None:
+    def _put_back(self, chunk: Chunk) -> None:
         """Let what is left of a chunk be dispatched again, before anything else of its job."""
         job = chunk.job
         tries = chunk.tries if chunk.next == chunk.start else 0
         job.put(chunk.next, chunk.stop, tries)
         self._enqueue(job, first=True)
 
-    def _try_again(self, job: _Job, index: int) -> bool:
+    def _try_again(self, job: Job, index: int) -> bool:
         """Let a failed item be tried once more if it may be; return whether it is."""
         if job.over or index >= job.end or not job.terms.retries:
             return False
@@ -731,7 +530,7 @@ class Scheduler:
             worker.since = self._now  # it has not begun what it has: we look again
         if waits or not event.kept:  # nobody has time to run anything, or it would go to and fro
             self._late = min(2 * self._late, _LATEST)
-        touched: dict[int, _Job] = {}
+        touched: dict[int, Job] = {}
         while len(worker.chunks) > event.kept:
             chunk = worker.chunks.pop()
             worker.taken -= 1
@@ -761,7 +560,7 @@ class Scheduler:
                 # As the last to be given something: it did not begin what it had.
                 self._idle = {worker.id: worker, **self._idle}
 
-    def _watch(self, worker: _Worker) -> None:
+    def _watch(self, worker: Worker) -> None:
         """See that a worker is looked at when its first chunk may have run for too long."""
         limit = worker.chunks[0].job.terms.timeout if worker.chunks else None
         if not worker.leaving:
@@ -782,17 +581,17 @@ class Scheduler:
         else:
             worker.look_at = (self._now if event.since is None else event.since) + limit
 
-    def _kill(self, worker: _Worker) -> None:
+    def _kill(self, worker: Worker) -> None:
         if not worker.killed:  # one that was only stopped may not be able to go
             worker.killed = True
             self._leave(worker)
             self._commands.append(KillWorker(worker.id))
 
-    def _stop(self, worker: _Worker) -> None:
+    def _stop(self, worker: Worker) -> None:
         self._leave(worker)
         self._commands.append(StopWorker(worker.id))
 
-    def _leave(self, worker: _Worker) -> None:
+    def _leave(self, worker: Worker) -> None:
         """Note that a worker is on its way out: it takes nothing more."""
         self._leaving += not worker.leaving
         worker.leaving = True
@@ -824,7 +623,7 @@ class Scheduler:
     def _give_up(self) -> None:
         """End all jobs: no worker can be started for them."""
         for id, job in self._jobs.items():
-            if isinstance(job, _Job):
+            if isinstance(job, Job):
                 job.over = True
             self._commands.append(FailJob(id, cancelled=False))
         self._jobs.clear()
@@ -849,38 +648,38 @@ class Scheduler:
                 self._fill_up(low)
         self._prune()
 
-    def _worn(self, worker: _Worker) -> bool:
+    def _worn(self, worker: Worker) -> bool:
         return worker.worn or (self._max_chunks is not None and worker.taken >= self._max_chunks)
 
-    def _fill_up(self, workers: list[_Worker]) -> None:
+    def _fill_up(self, workers: list[Worker]) -> None:
         """Send chunks to wait behind what workers have, as long as they will soon be done with all.
 
         One after the other, or the last would wait while those for the first are made.
         """
         loads = [(worker, *self._load(worker)) for worker in workers]
         while loads:
-            rest: list[tuple[_Worker, float, float]] = []
+            rest: list[tuple[Worker, float, float]] = []
             for worker, seconds, size in loads:
                 chunk = self._give(worker) if self._takes(worker, seconds, size) else None
                 if chunk is not None:
                     self._ahead = True
-                    more = _load_of(chunk)
+                    more = load_of(chunk)
                     rest.append((worker, seconds + more[0], size + more[1]))
             loads = rest
 
-    def _load(self, worker: _Worker) -> tuple[float, float]:
+    def _load(self, worker: Worker) -> tuple[float, float]:
         """Return the seconds and bytes of what a worker has; infinite where more has to wait."""
         since = worker.since
         if worker.leaving or worker.asked or since == inf or self._now - since >= PREFETCH_BELOW:
             return inf, 0.0  # or its first chunk takes longer than was expected
         seconds = size = 0.0
         for chunk in worker.chunks:
-            more = _load_of(chunk)
+            more = load_of(chunk)
             seconds += more[0]
             size += more[1]
         return seconds, size
 
-    def _takes(self, worker: _Worker, seconds: float, size: float) -> bool:
+    def _takes(self, worker: Worker, seconds: float, size: float) -> bool:
         """Return whether one more chunk is to wait behind those that a worker has."""
         # Each large one sent ahead lies in memory that is new for it, which costs more than a wait.
         if len(worker.chunks) >= MOST_HELD or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
@@ -888,22 +687,22 @@ class Scheduler:
         if not self._queue or self._worn(worker):
             return False
         first = self._queue[0]
-        waits = first.seconds() if isinstance(first, _Job) else None
+        waits = first.seconds() if isinstance(first, Job) else None
         # Nor has it more than its share of what waits: others may be through before it.
         if waits is not None and seconds * self._limit > waits:
             return False
         return worker.yields or self._follows(worker.chunks[-1])
 
-    def _follows(self, chunk: _Chunk) -> bool:
+    def _follows(self, chunk: Chunk) -> bool:
         """Return whether what is dispatched next may wait behind `chunk`, if it is not taken back.
 
         Only what is of the same job and comes later: then a worker whose first chunk is not wanted
         any more holds nothing else that is, and can be killed without harm, wherever it is by now.
         """
         first = self._queue[0]
-        return isinstance(first, _Job) and chunk.job is first and first.next() >= chunk.stop
+        return isinstance(first, Job) and chunk.job is first and first.next() >= chunk.stop
 
-    def _give(self, worker: _Worker) -> _Chunk | None:
+    def _give(self, worker: Worker) -> Chunk | None:
         """Send `worker` what is next, and return it; None if nothing is."""
         while self._queue:
             first = self._queue.popleft()
@@ -921,7 +720,7 @@ class Scheduler:
                 self._enqueue(job)
             together = job.together(stop - start) if worker.splits else 0
             self._ahead = self._ahead or together > 0
-            chunk = _Chunk(job, start, stop, tries, together)
+            chunk = Chunk(job, start, stop, tries, together)
             worker.chunks.append(chunk)
             worker.taken += 1
             job.give(chunk)
@@ -933,7 +732,7 @@ class Scheduler:
         """Return how many workers there should be, for what waits and what they hold."""
         held = sum(1 for w in self._workers.values() if w.chunks or w.leaving)
         waiting = 0
-        counted: set[_Job] = set()
+        counted: set[Job] = set()
         for job in self._queue:
             if isinstance(job, int):
                 waiting += job in self._jobs
@@ -948,7 +747,7 @@ class Scheduler:
         if self._start_failures >= MAX_START_FAILURES:
             return
         for _ in range(min(wanted, self._limit) - len(self._workers)):
-            worker = _Worker(self._next_worker)
+            worker = Worker(self._next_worker)
             self._next_worker += 1
             self._workers[worker.id] = worker
             self._commands.append(StartWorker(worker.id))

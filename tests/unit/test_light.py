@@ -62,6 +62,7 @@ AFTER_THE_FIRST_CALL: Final = {
     "pmap._driver",
     "pmap._launch",
     "pmap._pool",
+    "pmap._ledger",
     "pmap._scheduler",
     "pmap.backends",
 }
