@@ -15,6 +15,8 @@ holds is shared with another worker, so one that dies holds nothing up.
 
 Each result is noted in the arena (see `_arena`) before the next item begins. Where such memory
 cannot be had, each result is a message of its own.
+
+More than 300 lines in one module: each one that a worker imports delays its first result.
 """
 
 from __future__ import annotations

@@ -14,7 +14,8 @@ PmapError                      all of them; a RuntimeError
 
 An error keeps its raw fields and survives pickling with its cause. The classes that also derive
 from those of ``multiprocessing`` live in ``_drop_in``, which is imported when one is needed:
-``multiprocessing.pool`` would cost every import of pmap more than pmap itself.
+``multiprocessing.pool`` would cost every import of pmap more than pmap itself. A little over 300
+lines: one small class after another, and what they say.
 """
 
 import signal

@@ -8,6 +8,8 @@ fork        a fork of this very process; POSIX, and only safe while it has no th
 
 The default is forkserver on Linux, where it is both safe and fastest, and spawn elsewhere: on macOS
 system libraries do not survive a fork, not even one of a process that hardly used them.
+
+Longer than 300 lines: three ways to start a process, of which each has its own way to be ended.
 """
 
 import contextlib

@@ -1,4 +1,7 @@
-"""Pool: the methods the verbs map onto; and the shared pools that the verbs run on by default."""
+"""Pool: the methods the verbs map onto; and the shared pools that the verbs run on by default.
+
+Over 300 lines, because the text that a user reads is here: what `Pool` takes, and its docstrings.
+"""
 
 import os
 import warnings

@@ -18,6 +18,8 @@ as *blobs* behind its body, and there they are numbers: ``[0]`` is the entry tha
 
 What is importable travels by name. What lives in ``__main__``, a REPL, a notebook or a closure
 travels by value, through cloudpickle, which is imported when first needed.
+
+More than 300 lines in one module: each one that a worker imports delays its first result.
 """
 
 from __future__ import annotations

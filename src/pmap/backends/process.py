@@ -2,6 +2,9 @@
 
 Nothing is shared between workers, so one that dies holds nothing up, and the caller always knows
 which items each one holds. What a dead worker had finished is read from its arena (see `_child`).
+
+Longer than 300 lines: sending, hearing and ending all work on what is known of one worker, its
+`_Link`; what depends on the platform is in `_launch`.
 """
 
 from __future__ import annotations
