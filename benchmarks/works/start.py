@@ -85,7 +85,7 @@ def compile_all() -> None:
 def measure_cold(setting: Setting) -> Iterator[tuple[str, float]]:
     """Run a whole program."""
     compile_all()
-    times = 1 if setting.quick else 3
+    times = 3 if setting.quick else 5
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "script.py"
 

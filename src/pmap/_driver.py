@@ -264,13 +264,11 @@ class Driver:
         me = threading.get_ident()
         if self._leader.get(0) == me:
             # In a callback or signal handler, inside of leading: that goes on and keeps the claim,
-            # or another thread would poll besides and take in what this one waits for.
-            self._post(self._tidy)
+            # or another thread would poll besides and take in what this one waits for. It may be in
+            # `poll` and needs what that polls: it tidies when it leads no more.
+            pass
         elif self._leader.setdefault(0, me) == me:
-            try:
-                self._post(self._tidy)
-            finally:
-                self._stop_leading(me)
+            self._stop_leading(me)  # which tidies
         else:
             self.backend.wake()  # the leader may wait for what will not come any more
         self._leave_work()
@@ -620,13 +618,15 @@ class Driver:
 
     def _stop_leading(self, me: int) -> None:
         if self._leader.get(0) == me:
-            del self._leader[0]
+            self._leader.pop(0, None)
         # Only now: who closes the pool while somebody leads leaves it to that one to tidy.
-        if self._closed and self.backend.is_open and self._leader.setdefault(0, me) == me:
+        if self._closed and self.backend.is_open:
             try:
-                self._post(self._tidy)
+                if self._leader.setdefault(0, me) == me:
+                    self._post(self._tidy)
             finally:
-                del self._leader[0]
+                if self._leader.get(0) == me:  # not in a fork that a callback made
+                    self._leader.pop(0, None)
         # Who came while we led waits for its event: somebody must lead on.
         self._leave_work()
         if self.backend.warm and self._parked_until > self._last_used + _WARM:

@@ -378,6 +378,7 @@ class Scheduler:
         worker = self._workers[event.worker]
         chunk = worker.chunks[0]
         job = chunk.job
+        queued = len(self._queue)
         chunk.next += event.items
         if event.last:
             # Before the failures are looked at: the chunk behind this one has begun by now, and is
@@ -399,7 +400,8 @@ class Scheduler:
             self._end_unwanted(worker)
         if not job.over:
             self._maybe_over(job)
-        self._fed = len(worker.chunks) > MOST_HELD // 2
+        # What comes back into the queue may need another worker.
+        self._fed = len(worker.chunks) > MOST_HELD // 2 and len(self._queue) <= queued
         if not worker.chunks:
             self._rest(worker)
 
@@ -632,6 +634,7 @@ class Scheduler:
     # --- dispatch ------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
+        self._prune()
         while self._queue and self._idle:
             _, worker = self._idle.popitem()  # the one that worked last: its caches are warm
             if self._give(worker) is None:
@@ -646,7 +649,6 @@ class Scheduler:
             low = [w for w in self._workers.values() if 0 < len(w.chunks) <= MOST_HELD // 2]
             if low:
                 self._fill_up(low)
-        self._prune()
 
     def _worn(self, worker: Worker) -> bool:
         return worker.worn or (self._max_chunks is not None and worker.taken >= self._max_chunks)
@@ -718,6 +720,7 @@ class Scheduler:
             # One chunk of each job in turn: a long job does not starve a short one.
             if stop < job.end and job.waiting():
                 self._enqueue(job)
+            self._prune()  # what is looked at next is what will be dispatched next
             together = job.together(stop - start) if worker.splits else 0
             self._ahead = self._ahead or together > 0
             chunk = Chunk(job, start, stop, tries, together)

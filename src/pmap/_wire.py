@@ -86,8 +86,11 @@ _RAW: dict[str, type[bytes | bytearray]] = {"bytes": bytes, "bytearray": bytearr
 LANES: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
 _LANE = 16  # so many are worth it
 _SHORT = 64  # characters of strings that travel as one, in the mean
-# What travels in bulk where all are of one type.
-_IN_BULK: frozenset[type] = frozenset({int, float, str, bytes, tuple})
+# What travels in bulk where all are of one type. A set asks for identity, where to count the types
+# would be to believe a metaclass that says that its class equals another.
+_IN_BULK: dict[type, frozenset[type]] = {
+    kind: frozenset({kind}) for kind in (int, float, str, bytes, tuple)
+}
 _LONGEST_PLAIN_TUPLE = 16  # longer ones gain little over pickle, and the test would cost more
 
 _PROTOCOL = 5
@@ -129,8 +132,8 @@ def packed(values: Sequence[object]) -> Packed | None:
         return list(values) if is_plain(values[0]) and not is_long(values[0]) else None
     if len(values) >= _LANE:
         one = type(values[0])
-        # Three times as fast as a set of them all.
-        if one in _IN_BULK and list(map(type, values)).count(one) == len(values):
+        only = _IN_BULK.get(one)
+        if only is not None and only.issuperset(map(type, values)):
             return _packed_alike(one, values)
     kinds = set(map(type, values))
     if PLAIN.issuperset(kinds):
@@ -154,13 +157,14 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
             return _packed_ints(values)
     if kind is tuple:
         return _packed_rows(values)
-    if max(len(values[0]), len(values[-1])) <= _SHORT:
-        # marshal would send one that stands there often only once: short ones only.
+    size = sum(map(len, values))
+    # marshal would send one that stands there often only once: short ones only.
+    if size <= min(LARGE, _SHORT * len(values)):
         zero = "\0" if kind is str else b"\0"
         joined: Any = zero.join(values)
-        if joined.count(zero) == len(values) - 1 and len(joined) < min(LARGE, _SHORT * len(values)):
+        if joined.count(zero) == len(values) - 1:
             return "s", joined
-    return None if max(map(len, values)) >= LARGE else list(values)
+    return None if size >= LARGE and max(map(len, values)) >= LARGE else list(values)
 
 
 def _packed_ints(values: Sequence[object]) -> Packed:

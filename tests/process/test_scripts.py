@@ -333,6 +333,37 @@ def test_a_handler_that_calls_while_the_main_thread_waits(
     assert run_script(tmp_path, text) == ["0.5", "0.3"]
 
 
+ENDING: Final = """
+    import multiprocessing, signal, time
+    from pmap import Pool
+    def handler(*_):
+        pool.{end}()
+    def touch(number):
+        time.sleep(0.05)
+        return number
+    pool = Pool(2, context=multiprocessing.get_context({method!r}))
+    pool.map(touch, [1, 2])
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        print(sum(pool.map(touch, range(20), chunksize=1)))
+    except pmap.CancelledError:
+        print("cancelled")
+    pool.close()
+    pool.join()
+    print(pool._driver.backend.is_open)
+"""
+
+
+@pytest.mark.parametrize(("end", "shown"), [("close", "190"), ("terminate", "cancelled")])
+def test_a_handler_that_ends_the_pool_that_the_main_thread_waits_for(
+    start_method: "StartMethod", end: str, shown: str, tmp_path: Path
+) -> None:
+    # It must not close what the main thread polls just then.
+    text = "import pmap\n" + textwrap.dedent(ENDING.format(end=end, method=start_method))
+    assert run_script(tmp_path, text) == [shown, "False"]
+
+
 CALLBACK: Final = """
     def called(_):
         print(pool.apply_async(abs, (-3,)).get(), *pool.imap(abs, [-4]))

@@ -2,6 +2,7 @@
 
 import marshal
 import struct
+import tracemalloc
 from typing import Any, NamedTuple
 
 import pytest
@@ -117,6 +118,46 @@ def test_a_long_string_is_not_for_a_message(kind: type[str | bytes], many: int) 
     assert travelled([short] * many) == [short] * many
     assert travelled([short] * many + [short * LARGE]) is None
     assert travelled([short] * many + [short * LARGE] + [short] * many) is None
+
+
+class Liar(type):
+    """The type of classes that say that they are int."""
+
+    def __eq__(cls, other: object) -> bool:
+        return other is int or cls is other
+
+    __hash__ = type.__hash__
+
+
+class Refuser(type):
+    """The type of classes that do not let themselves be compared."""
+
+    def __eq__(cls, other: object) -> bool:
+        raise TypeError("not comparable")
+
+    __hash__ = type.__hash__
+
+
+@pytest.mark.parametrize("metaclass", [Liar, Refuser])
+def test_no_class_passes_for_int_that_is_none(metaclass: type[type]) -> None:
+    kind = metaclass("Kind", (int,), {})
+    assert travelled([1] * 20 + [kind(5)]) is None
+    assert travelled([(1,)] * 20 + [(kind(5),)]) is None
+
+
+@pytest.mark.parametrize("in_rows", [False, True])
+def test_large_strings_are_not_joined_to_see_how_large_they_are(in_rows: bool) -> None:
+    large = "x" * (LARGE * 8)
+    values: list[Any] = ["a", *[large] * 100, "b"]
+    if in_rows:
+        values = [(value,) for value in values]
+    tracemalloc.start()
+    try:
+        travelled(values)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10 * len(large)
 
 
 def test_one_string_in_many_items_travels_once() -> None:

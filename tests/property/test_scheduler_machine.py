@@ -265,6 +265,65 @@ def walk_of_calls(seed: int) -> None:
         raise
 
 
+def walk_of_backlogs(seed: int) -> None:
+    """Workers with much sent ahead, of which items are tried again, lost and given up."""
+    rng = random.Random(seed)
+    wild = rng.random() < 0.6
+    world = World(rng.randint(1, 4), can_kill=rng.random() < 0.8, yields=rng.random() < 0.6)
+    retries = rng.choice(((), (0.0,), (0.0, 0.2), (0.2,)))
+    try:
+        world.duration = rng.choice(DURATIONS[:3])
+        for _ in range(30):  # the cost of calls is known from here on
+            world.submit(1, like=1)
+        world.run_out()
+        for _ in range(rng.randint(2, 6)):
+            submit_many(world, rng, retries)
+            if rng.random() < 0.3:
+                world.duration = rng.choice(DURATIONS)
+            world.advance(tape_of(rng, rng.choice((5, 20, 60)), wild))
+            if rng.random() < 0.5 and world.workers:
+                world.die(rng.choice(list(world.workers.values())))
+                world.advance(tape_of(rng, 20, wild=False))
+            held = [c.job for w in world.workers.values() for c in w.holds if c.job.over is None]
+            if held and rng.random() < 0.4:
+                world.cancel(rng.choice(held), kill=rng.random() < 0.7)
+            if rng.random() < 0.1:
+                world.retire()
+        end_of(world, starts_fail=False, ending=rng.choice((None, True, False)))
+    except BaseException as error:
+        error.add_note(f"walk_of_backlogs({seed}):\n{world}")
+        raise
+
+
+def submit_many(world: World, rng: random.Random, retries: tuple[float, ...]) -> None:
+    """Submit jobs of many items, and many single calls; some end badly."""
+    kinds = list(Fate)
+    for _ in range(rng.randint(0, 3)):
+        if rng.random() < 0.5:
+            size = rng.choice((20, 40, 100))
+            many = [rng.randrange(size) for _ in range(rng.choice((0, 1, 3, 10)))]
+            world.submit(
+                size,
+                rng.choice((1, 2)),
+                collect=rng.random() < 0.5,
+                stop=rng.random() < 0.5,
+                dooms={at: Doom(rng.choice(kinds), rng.choice((None, 1, 2))) for at in many},
+                timeout=rng.choice((None, None, 0.5)),
+                retries=retries,
+            )
+            continue
+        for _ in range(rng.randint(1, 25)):
+            doomed = rng.random() < 0.3
+            world.submit(
+                1,
+                stop=rng.random() < 0.9,
+                dooms={0: Doom(rng.choice(kinds), rng.choice((None, 1)))} if doomed else {},
+                timeout=rng.choice((None, None, None, 0.5)),
+                retries=retries if rng.random() < 0.5 else (),
+                like=1,
+            )
+
+
 def submit_one(world: World, rng: random.Random) -> None:
     """Submit a job that may be anything."""
     size = rng.choice((0, 1, rng.randint(2, 6), rng.randint(0, 40), rng.randint(50, 120)))
@@ -324,3 +383,7 @@ def test_random_walks(first: int) -> None:
 
 def test_random_walks_of_calls() -> None:
     pmap(walk_of_calls, range(WALKS // 5))
+
+
+def test_random_walks_of_backlogs() -> None:
+    pmap(walk_of_backlogs, range(WALKS // 20))

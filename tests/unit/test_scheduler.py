@@ -192,6 +192,24 @@ def test_workers_are_filled_up_in_turn() -> None:
     assert [command[0] for command in sent[1:7]] == [0, 1, 2, 0, 1, 2]
 
 
+def test_what_is_next_is_not_what_a_failure_has_just_ended() -> None:
+    # Worker 0 has two of job 1 and gives nothing back: what is next is of job 2, and must not wait
+    # there, though job 1, of which nothing waits any more, still stands before it.
+    scheduler = pool(2, yields=False)
+    known = Terms(1, stop=True)
+    tell(scheduler, JobSubmitted(0, MANY, known, like="f"))
+    while scheduler.busy:
+        for worker in (0, 1):
+            if scheduler._workers[worker].chunks:
+                tell(scheduler, done(worker, elapsed=1e-5))
+    tell(scheduler, JobSubmitted(1, 7, known, like="f"), done(1, elapsed=1e-5))
+    tell(scheduler, JobSubmitted(2, 5, known, like="f"))
+    first = scheduler._workers[1].chunks[0].start
+    answer = tell(scheduler, ItemsFinished(1, 1, (first,), 1e-5, last=True))
+    assert KillWorker(1) in answer
+    assert {chunk.job.id for chunk in scheduler._workers[0].chunks} == {1}
+
+
 def test_nothing_waits_behind_what_is_slow() -> None:
     scheduler = pool(1)
     tell(scheduler, submitted(1, 100))
@@ -246,6 +264,18 @@ def test_single_calls_of_a_quick_function_are_sent_ahead() -> None:
     scheduler = full_of_calls()
     for job in range(1, 1 + CALLS):
         assert tell(scheduler, quick_one(0)) == [FinishJob(job, None)]
+
+
+def test_a_worker_is_started_for_what_comes_back_from_one_that_has_enough() -> None:
+    scheduler = Scheduler(2)
+    terms = Terms(retries=(0.0,))
+    for job in range(100, 100 + MANY + MOST_HELD):
+        scheduler.handle(JobSubmitted(job, 1, terms, like=7))
+    tell(scheduler, WorkerReady(0), *[ItemsFinished(0, 1, (), 1e-5, last=True)] * MANY)
+    assert len(scheduler._workers[0].chunks) == MOST_HELD
+    tell(scheduler, WorkerReady(1), WorkerGone(1, begun=0))
+    again = ItemsFinished(0, 1, (0,), 1e-5, last=True, again=frozenset({0}))
+    assert tell(scheduler, again) == [RetryItem(100 + MANY, 0), StartWorker(2)]
 
 
 def test_what_one_function_costs_says_nothing_of_another() -> None:
