@@ -164,8 +164,8 @@ def _pids_of(drivers: Iterable[Any]) -> set[int]:
             pids.update(driver.backend.pids())
             template = driver.backend._template
             if template is not None:
-                pids.add(template._popen.pid)
-                pids |= descendants(template._popen.pid)
+                pids.add(template._process.pid)
+                pids |= descendants(template._process.pid)
     return pids
 
 

@@ -7,6 +7,7 @@ import no other than these, and evaluate no annotations, for the same reason.
 """
 
 import struct
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,25 @@ if TYPE_CHECKING:
     )
     from threading import RLock, local
 else:
+
+    def _load_pickle() -> None:
+        """Import pickle's C module with `partial`, which is all that it wants of functools."""
+        if "functools" in sys.modules:
+            return
+        import _functools
+
+        stub = type(sys)("functools")
+        stub.partial = _functools.partial
+        sys.modules["functools"] = stub
+        try:
+            import _pickle  # noqa: F401 - it is there from now on
+        finally:
+            del sys.modules["functools"]
+
+    try:
+        _load_pickle()
+    except (ImportError, AttributeError):  # it wants more than that, and has it now
+        sys.modules.pop("_pickle", None)
     try:
         import _signal as signal
         from _collections import deque

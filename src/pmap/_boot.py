@@ -2,18 +2,22 @@
 
 A template boots on another processor while the caller imports the pool, so this module imports what
 it takes to start a process and no more: nothing here is imported by the first call before that one
-is on its way (see `_door`).
+is on its way (see `_door`). Not even `subprocess`: to import it takes a third of the time in which
+the interpreter starts.
 """
 
 import atexit
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 from ._bare import socket, socketpair
+
+if TYPE_CHECKING:
+    import subprocess
 
 __all__ = [
     "Boot",
@@ -76,11 +80,9 @@ def not_standard(fd: int) -> int:
 
 def interpreter(kind: str, sock: "socket", lifeline: Lifeline) -> "subprocess.Popen[bytes]":
     """Start a fresh interpreter that is a worker, or a template, on `sock`."""
-    if not sys.executable:
-        raise OSError("sys.executable is empty, so no interpreter can be started")
-    # Private, and what multiprocessing uses: -X, -W and the like. typeshed does not know it.
-    flags: list[str] = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
-    command = [sys.executable, *flags, "-P", "-c", _CODE, _PACKAGE, kind]
+    import subprocess
+
+    command = _command(kind)
     if sys.platform == "win32":  # a socket is no descriptor there: it is shared through stdin
         popen = subprocess.Popen([*command, "-1", "-1"], stdin=subprocess.PIPE)
         assert popen.stdin is not None
@@ -91,6 +93,94 @@ def interpreter(kind: str, sock: "socket", lifeline: Lifeline) -> "subprocess.Po
     command += [str(sock.fileno()), str(lifeline.end)]
     with sigint_blocked():
         return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
+
+
+def _command(kind: str) -> list[str]:
+    if not sys.executable:
+        raise OSError("sys.executable is empty, so no interpreter can be started")
+    return [sys.executable, *interpreter_flags(), "-P", "-c", _CODE, _PACKAGE, kind]
+
+
+def interpreter_flags() -> list[str]:
+    """Return the options that this interpreter was started with: -X, -W and the like."""
+    flags = sys.flags
+    asked = (
+        *(flags.debug, flags.optimize, flags.no_site, flags.verbose, flags.bytes_warning),
+        *(flags.quiet, flags.isolated, flags.ignore_environment, flags.no_user_site),
+        *(flags.dev_mode, sys.warnoptions, sys._xoptions),
+    )
+    if not any(asked):
+        return ["-B"] if flags.dont_write_bytecode else []
+    import subprocess
+
+    # Private, and what multiprocessing uses. typeshed does not know it.
+    found: list[str] = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
+    return found
+
+
+class _Spawned:
+    """A process that was started, until it is waited for."""
+
+    def __init__(self, command: list[str], fds: list[int]) -> None:
+        """Start `command`; the numbers under which it has `fds` are its last arguments.
+
+        It has these and the standard streams, of which the first is empty, and nothing else.
+        """
+        # Numbers of their own, so that none is written over before it is copied. The copies are
+        # inherited; the originals are no other program's that is started meanwhile.
+        there = [number for number in range(3, 7) if number not in fds]
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
+            *[(os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited()],
+            *[(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(fds, there, strict=False)],
+        ]
+        numbers = [*map(str, there[: len(fds)]), "-1"]
+        # As subprocess does: what this interpreter ignores is not for others to ignore.
+        reset = [signal.SIGPIPE, signal.SIGXFSZ]
+        with sigint_blocked():
+            self.pid = os.posix_spawn(
+                command[0],
+                [*command, *numbers[:2]],
+                os.environ,
+                file_actions=actions,
+                setsigdef=reset,
+            )
+        self._over = False
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        if not self._reaped(os.WNOHANG):
+            os.kill(self.pid, signal.SIGKILL)  # it is still ours: nobody else has its id
+
+    def wait(self) -> None:
+        """Return when it has ended."""
+        self._reaped(0)
+
+    def disown(self) -> None:
+        """Forget it: this is a fork of its parent."""
+        self._over = True
+
+    def _reaped(self, how: int) -> bool:
+        if not self._over:
+            try:
+                self._over = os.waitpid(self.pid, how)[0] != 0
+            except ChildProcessError:  # somebody else has reaped it
+                self._over = True
+        return self._over
+
+
+def _inherited() -> list[int]:
+    """Return what this process has open for each program that it starts, but the standard streams.
+
+    None where the system does not tell.
+    """
+    inherited: list[int] = []
+    with contextlib.suppress(OSError):
+        for fd in map(int, os.listdir("/dev/fd")):
+            with contextlib.suppress(OSError):  # closed since, as what the list was read from
+                if fd > 2 and os.get_inheritable(fd):
+                    inherited.append(fd)
+    return inherited
 
 
 @contextlib.contextmanager
@@ -116,7 +206,8 @@ class Boot:
         if theirs.fileno() < 3:
             theirs = socket(fileno=not_standard(theirs.detach()))
         try:
-            self.popen = interpreter("template", theirs, lifeline)
+            fds = [fd for fd in (theirs.fileno(), lifeline.end) if fd >= 0]
+            self.process = _Spawned(_command("template"), fds)
         except BaseException:
             self.sock.close()
             raise
@@ -134,13 +225,13 @@ class Boot:
     def abandon(self) -> None:
         """Forget it: this is a fork of its parent."""
         self.sock.close()
-        self.popen.returncode = 0
+        self.process.disown()
         self.lifeline.close()
 
     def end(self) -> None:
         """End it; it has no workers yet."""
-        self.popen.kill()
-        self.popen.wait()
+        self.process.kill()
+        self.process.wait()
         self.sock.close()
         self.lifeline.close()
 

@@ -236,7 +236,7 @@ class Template:
     def __init__(self, boot: Boot) -> None:
         self.lifeline = boot.lifeline  # that of its workers, who may outlive it
         self._by_value = boot.by_value
-        self._popen = boot.popen
+        self._process = boot.process
         self.sock = socket.socket(fileno=boot.sock.detach())
         self._reader = FrameReader()
         self.alive = True
@@ -311,8 +311,8 @@ class Template:
         report. If there was no fork, nobody has the other end of that worker's socket any more.
         """
         self.alive = False
-        self._popen.kill()
-        self._popen.wait()
+        self._process.kill()
+        self._process.wait()
         for handle in self._by_number.values():
             if handle.pid is None:
                 handle.failure = "the template process was killed"
@@ -331,13 +331,13 @@ class Template:
             while self.sock.recv(1 << 16):
                 pass
         self.sock.close()
-        self._popen.kill()  # stopped, or stuck: it holds nothing worth waiting for
-        self._popen.wait()
+        self._process.kill()  # stopped, or stuck: it holds nothing worth waiting for
+        self._process.wait()
 
     def abandon(self) -> None:
         """Forget the template in a fork of its parent."""
         self.sock.close()
-        self._popen.returncode = 0
+        self._process.disown()
 
 
 class _Forked:

@@ -394,7 +394,7 @@ def templated() -> Iterator[Pool]:
 
 def template_of(pool: Pool) -> int:
     """Return the template's process id."""
-    pid = backend_of(pool)._template._popen.pid
+    pid = backend_of(pool)._template._process.pid
     assert isinstance(pid, int)
     return pid
 

@@ -230,11 +230,11 @@ REFUSED: Final = {
     "no processes": (
         """
         import _posixsubprocess, subprocess
-        kept = os.fork, subprocess._fork_exec
-        os.fork = subprocess._fork_exec = refuse(errno.EAGAIN)
+        kept = os.fork, os.posix_spawn, subprocess._fork_exec
+        os.fork = os.posix_spawn = subprocess._fork_exec = refuse(errno.EAGAIN)
         tell(lambda: papply.async_(double, 1).get(20), "ulimit -u")
         tell(lambda: pmap(double, range(5)), "ulimit -u", "fewer processes")
-        os.fork, subprocess._fork_exec = kept
+        os.fork, os.posix_spawn, subprocess._fork_exec = kept
         tell(lambda: pmap(double, range(5)))
         """,
         ["WorkerStartError ulimit -u", "WorkerStartError ulimit -u fewer processes", MAP],

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from tests.helpers import PATIENCE, descendants, until
 
+from pmap import _boot
+
 if TYPE_CHECKING:
     from pmap._types import StartMethod
 
@@ -302,6 +304,61 @@ def test_unhandled_error_is_shown_once(start_method: "StartMethod", tmp_path: Pa
     assert lines[-2:] == ["ZeroDivisionError: division by zero", "pmap: item 1, f(0)"]
     assert lines.count("ZeroDivisionError: division by zero") == 2  # the worker's, and ours
     assert done.stderr.count("return 1 / x") == 1
+
+
+INHERITED: Final = """
+    import os
+    ours, theirs = os.pipe()
+    os.set_inheritable(theirs, True)
+    high = os.dup2(theirs, 40, inheritable=True)
+    print(pmap(abs, [-1]))
+    os.close(theirs)
+    os.close(high)
+    print(os.read(ours, 1))  # would wait for as long as anybody has the other end
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_have_no_descriptor_of_the_caller(method: str, tmp_path: Path) -> None:
+    assert run_script(tmp_path, program(method, INHERITED)) == ["[1]", "b''"]
+
+
+@pytest.mark.parametrize("closed", [(0,), (1, 2), (0, 1, 2), (0, 3, 4, 5)])
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_descriptors_that_a_program_begins_without(
+    method: str, closed: tuple[int, ...], tmp_path: Path
+) -> None:
+    body = f"import os\nfor fd in {closed}:\n    try: os.close(fd)\n    except OSError: pass\n"
+    body += "with open('result', 'w') as file: print(pmap(abs, [-1, -2]), file=file)\n"
+    run_script(tmp_path, program(method, body))
+    assert (tmp_path / "result").read_text(encoding="utf-8") == "[1, 2]\n"
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *(["-B"], ["-O"], ["-s"], ["-E"], ["-I"], ["-q"], ["-b"], ["-P"], ["-X", "dev"]),
+        *(["-W", "error"], ["-X", "utf8=0", "-X", "faulthandler"], ["-v"], ["-d"], ["-S"], []),
+    ],
+    ids=" ".join,
+)
+def test_workers_have_the_options_of_the_interpreter(flags: list[str], tmp_path: Path) -> None:
+    root = str(Path(_boot.__file__).parents[1])
+    text = f"import sys\nsys.path.insert(0, {root!r})\nimport pmap._boot, subprocess\n"
+    # -P they have in any case.
+    text += "asked = [f for f in subprocess._args_from_interpreter_flags() if f != '-P']\n"
+    text += "print([f for f in pmap._boot.interpreter_flags() if f != '-P'] == asked)\n"
+    (tmp_path / "script.py").write_text(text, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, *flags, "script.py"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=40,
+        check=False,
+    )
+    ours = [flag for flag in done.stdout.splitlines() if flag in ("True", "False")]
+    assert ours == ["True"], done.stderr
 
 
 HANDLER: Final = """

@@ -67,7 +67,9 @@ AFTER_THE_FIRST_CALL: Final = {
     "pmap.backends",
 }
 NOT_IN_A_WORKER: Final = HEAVY | {
+    "collections",
     "enum",
+    "functools",
     "re",
     "signal",
     "threading",
