@@ -14,7 +14,12 @@ PIECE: Final = 1 << 20
 TRIPS: Final = 2000
 ARRAY: Final = 8 << 20
 ARRAYS: Final = 16
-INTS: Final = 1_000_000
+# How many, and whether each result is noted.
+INTS: Final = (
+    ("two processes, `abs` over 1e6 ints", 1_000_000, False),
+    ("two processes, `abs` over 1e6 ints, each result noted", 1_000_000, True),
+    ("two processes, `abs` over 1e5 ints, each result noted", 100_000, True),
+)
 CHUNK: Final = 4_000  # of them: so that two of them fit into a pipe
 PART: Final = 250  # that begin together
 
@@ -58,9 +63,9 @@ def measure_raw(_: Setting) -> Iterator[tuple[str, float]]:
     yield "through a pipe", SIZE / timed(through) / 1e9
     os.waitpid(child, 0)
 
-    for name, noted in (("", False), (", each result noted", True)):
-        seconds = median(_two_map(noted) for _ in range(5))
-        yield f"two processes, `abs` over 1e6 ints{name}", seconds / INTS * 1e6
+    for name, ints, noted in INTS:
+        seconds = median(_two_map(ints, noted) for _ in range(5))
+        yield name, seconds / ints * 1e6
 
     for pages in ("new", "used"):
         seconds = median(_two_write(pages == "used") for _ in range(3))
@@ -84,9 +89,9 @@ def _serve_ints(source: int, target: int, noted: bool) -> None:
         os.write(target, slots[: len(items)].tobytes())
 
 
-def _two_map(noted: bool) -> float:
+def _two_map(ints: int, noted: bool) -> float:
     """Return the seconds in which two processes map `abs` over ints."""
-    items = [*range(INTS)]
+    items = [*range(ints)]
     ends: list[tuple[int, int]] = []
     children: list[int] = []
     for _ in range(2):
@@ -111,7 +116,7 @@ def _two_map(noted: bool) -> float:
     def run() -> None:
         for number in range(4):
             send(number)
-        for number in range(INTS // CHUNK):
+        for number in range(ints // CHUNK):
             data = b""
             while len(data) < 8 * CHUNK:
                 data += os.read(ends[number % 2][1], 8 * CHUNK - len(data))
@@ -173,8 +178,7 @@ WORKS: Final = (
             Figure("there and back through pipes, p50", "us"),
             Figure("there and back through pipes, p99", "us"),
             Figure("through a pipe", "GB/s", more=True),
-            Figure("two processes, `abs` over 1e6 ints", "us"),
-            Figure("two processes, `abs` over 1e6 ints, each result noted", "us"),
+            *(Figure(name, "us") for name, _, _ in INTS),
             Figure("two processes, arrays into new pages", "GB/s", more=True),
             Figure("two processes, arrays into used pages", "GB/s", more=True),
         ),
