@@ -78,11 +78,11 @@ def not_standard(fd: int) -> int:
         os.close(fd)
 
 
-def interpreter(kind: str, sock: "socket", lifeline: Lifeline) -> "subprocess.Popen[bytes]":
-    """Start a fresh interpreter that is a worker, or a template, on `sock`."""
+def interpreter(sock: "socket", lifeline: Lifeline) -> "subprocess.Popen[bytes]":
+    """Start a fresh interpreter that is a worker on `sock`."""
     import subprocess
 
-    command = _command(kind)
+    command = _command("worker")
     if sys.platform == "win32":  # a socket is no descriptor there: it is shared through stdin
         popen = subprocess.Popen([*command, "-1", "-1"], stdin=subprocess.PIPE)
         assert popen.stdin is not None

@@ -262,15 +262,14 @@ class Driver:
 
     def _after_the_end(self) -> None:
         me = threading.get_ident()
-        if self._leader.get(0) == me:
-            # In a callback or signal handler, inside of leading: that goes on and keeps the claim,
-            # or another thread would poll besides and take in what this one waits for. It may be in
-            # `poll` and needs what that polls: it tidies when it leads no more.
-            pass
-        elif self._leader.setdefault(0, me) == me:
-            self._stop_leading(me)  # which tidies
-        else:
-            self.backend.wake()  # the leader may wait for what will not come any more
+        # In a callback or signal handler, inside of leading, nothing: that goes on and keeps the
+        # claim, or another thread would poll besides and take in what this one waits for. It may be
+        # in `poll` and needs what that polls: it tidies when it leads no more.
+        if self._leader.get(0) != me:
+            if self._leader.setdefault(0, me) == me:
+                self._stop_leading(me)  # which tidies
+            else:
+                self.backend.wake()  # the leader may wait for what will not come any more
         self._leave_work()
         with self._parking:
             self._parking.notify()
@@ -617,22 +616,24 @@ class Driver:
             wait()
 
     def _stop_leading(self, me: int) -> None:
-        if self._leader.get(0) == me:
-            self._leader.pop(0, None)
+        self._let_go(me)
         # Only now: who closes the pool while somebody leads leaves it to that one to tidy.
         if self._closed and self.backend.is_open:
             try:
                 if self._leader.setdefault(0, me) == me:
                     self._post(self._tidy)
             finally:
-                if self._leader.get(0) == me:  # not in a fork that a callback made
-                    self._leader.pop(0, None)
+                self._let_go(me)
         # Who came while we led waits for its event: somebody must lead on.
         self._leave_work()
         if self.backend.warm and self._parked_until > self._last_used + _WARM:
             self._call_background(work=False)  # it would not look in time
             if self._thread is None:  # it cannot be had: nobody would do it later
                 self._post(partial(self._cool, 0.0))
+
+    def _let_go(self, me: int) -> None:
+        if self._leader.get(0) == me:
+            self._leader.pop(0, None)  # it may be gone: a fork in between has a claim of its own
 
     def _lead(self, reached: Callable[[], bool]) -> None:
         if self._inbox or self._over:

@@ -207,7 +207,7 @@ def socketpair() -> tuple[socket.socket, socket.socket]:
 
 def start_spawn(sock: socket.socket, lifeline: Lifeline) -> Handle:
     """Start a fresh interpreter as a worker on `sock`."""
-    popen = interpreter("worker", sock, lifeline)
+    popen = interpreter(sock, lifeline)
     return _Child(popen.pid, popen)
 
 

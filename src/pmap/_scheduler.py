@@ -78,13 +78,13 @@ MAX_TRIES = 3
 # Chunks are sent behind others only while those are expected to take less than this, in seconds:
 # the worker then never waits for its next chunk, and nothing waits long behind a slow item.
 PREFETCH_BELOW = 0.005
+# And no more than this many: enough that several travel in one system call.
+MOST_HELD = 8
 # Seconds after which an idle worker gets what waits behind the item that another one runs. To have
 # it back and send it anew costs two messages, 0.2 ms. Over random orders of unequal items that take
 # 0.1 or 1 ms, the mean makespan was less than without that, and at 5 ms less so.
 LATE = 0.001
 _LATEST = 1.0  # seconds, where workers get no processor for long
-# And no more than this many: enough that several travel in one system call.
-MOST_HELD = 8
 # Seconds that a worker gets to say where it was before it is killed.
 LAST_WORDS = 0.5
 # Of so many functions the cost of a single call is remembered.

@@ -85,6 +85,8 @@ _RAW: dict[str, type[bytes | bytearray]] = {"bytes": bytes, "bytearray": bytearr
 # look each object up among those that it has written, which takes ten times as long.
 LANES: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
 _LANE = 16  # so many are worth it
+# The words that items are tried to travel as, the smallest first.
+_WORDS: dict[type, tuple[Literal["i", "q", "d"], ...]] = {int: ("i", "q"), float: ("d",)}
 _SHORT = 64  # characters of strings that travel as one, in the mean
 # What travels in bulk where all are of one type. A set asks for identity, where to count the types
 # would be to believe a metaclass that says that its class equals another.
@@ -147,14 +149,13 @@ def packed(values: Sequence[object]) -> Packed | None:
 
 def _packed_alike(kind: type, values: Any) -> Packed | None:
     """Return many values of one kind as they travel, or None if not all are plain."""
-    lane = LANES.get(kind)
-    if lane is not None:
+    for word in _WORDS.get(kind, ()):
         try:
-            if lane == "d":
-                return "d", struct.pack(f"{len(values)}d", *values)
-            return "i", struct.pack(f"{len(values)}i", *values)
-        except struct.error:  # an int has more than 32 bits
-            return _packed_ints(values)
+            return word, struct.pack(f"{len(values)}{word}", *values)
+        except struct.error:  # an int has more bits than that
+            continue
+    if kind in _WORDS:
+        return list(values)
     if kind is tuple:
         return _packed_rows(values)
     size = sum(map(len, values))
@@ -165,14 +166,6 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
         if joined.count(zero) == len(values) - 1:
             return "s", joined
     return None if size >= LARGE and max(map(len, values)) >= LARGE else list(values)
-
-
-def _packed_ints(values: Sequence[object]) -> Packed:
-    """Return ints as they travel, some of which have more than 32 bits."""
-    try:
-        return "q", struct.pack(f"{len(values)}q", *values)
-    except struct.error:  # an int has more than 64 bits
-        return list(values)
 
 
 def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
