@@ -128,6 +128,29 @@ def test_quick_chunks_of_one_item_travel_together(sent: list[int]) -> None:
     assert len(sent) < 2000
 
 
+def test_a_large_chunk_is_on_its_way_before_the_next_one_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or a worker would wait for what is made for others."""
+    waiting: list[bool] = []
+    send = ProcessBackend.send
+
+    def watched(
+        backend: ProcessBackend, worker: int, work: "Work", start: int, stop: int, together: int
+    ) -> None:
+        send(backend, worker, work, start, stop, together)
+        link = backend._links[worker]
+        if stop - start >= 4000:  # in four bytes each
+            waiting.append(bool(link.outbox) and not link.blocked)
+
+    monkeypatch.setattr(ProcessBackend, "send", watched)
+    items = [*range(1000, 101_000)]
+    with Pool(2) as pool:
+        assert pool.map(abs, items, chunksize=5000) == items
+    assert waiting
+    assert not any(waiting)
+
+
 def test_chunks_travel_alone_where_a_worker_is_to_run_so_many(sent: list[int]) -> None:
     with Pool(2, maxtasksperchild=500) as pool:
         assert pool.map(abs, range(1000), chunksize=1) == [*range(1000)]

@@ -225,6 +225,13 @@ def test_a_forked_worker_has_what_its_parent_has_and_no_more(tmp_path: Path) -> 
     assert not modules & {"asyncio", "cloudpickle", "logging", "multiprocessing", "numpy"}
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no templates")
+def test_a_template_is_started_without_subprocess() -> None:
+    # Its import would be waited for before anything else of the first call.
+    code = "import pmap._boot as b\nassert b.begin('forkserver') is not None"
+    assert "subprocess" not in loaded(code) - loaded("")
+
+
 SHIM: Final = """
 import os, sys
 here = os.path.dirname(__file__)
