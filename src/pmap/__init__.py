@@ -14,7 +14,6 @@
 from typing import TYPE_CHECKING
 
 from ._apply import Apply
-from ._combine import Completed, as_completed, failed, gather, raise_failures, split
 from ._errors import (
     CancelledError,
     ControlFlowError,
@@ -28,9 +27,9 @@ from ._errors import (
     WorkerLost,
     WorkerStartError,
 )
+from ._failure import Failure
 from ._map import Map
 from ._options import Options
-from ._outcome import Failure
 from ._pcall import Calls, Deferred, call
 from ._result import AsyncResult
 from ._starmap import StarMap
@@ -48,7 +47,8 @@ from ._verbs import (
     pstarmap_async,
 )
 
-if TYPE_CHECKING:  # at run time it is imported when asked for: see `_door`
+if TYPE_CHECKING:  # at run time these are imported when asked for: see `_door`
+    from ._combine import Completed, as_completed, failed, gather, raise_failures, split
     from ._pool import Pool
 
 __version__ = "0.1.0"
@@ -96,6 +96,9 @@ __all__ = [
 ]
 
 
+_COMBINED = ("Completed", "as_completed", "failed", "gather", "raise_failures", "split")
+
+
 def _claim() -> None:
     """Give the public classes this module: for a repr, a help text or a pickle they live here."""
     for name in __all__:
@@ -105,11 +108,20 @@ def _claim() -> None:
 
 
 def __getattr__(name: str) -> object:
+    public: object
     if name == "Pool":
         from ._pool import Pool
 
-        return globals().setdefault(name, Pool)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        public = Pool
+    elif name in _COMBINED:
+        from . import _combine
+
+        public = getattr(_combine, name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    public = globals().setdefault(name, public)
+    _claim()
+    return public
 
 
 def __dir__() -> list[str]:

@@ -8,8 +8,8 @@ from typing import ParamSpec, TypeVar
 
 from ._call import Call, apply
 from ._door import run, start_one
+from ._failure import Failure
 from ._options import Settings
-from ._outcome import Failure
 from ._result import AsyncResult
 from ._verb import Fail_co, Verb
 

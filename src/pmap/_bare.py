@@ -6,66 +6,45 @@ used here; on an interpreter without those the public ones serve. The modules th
 import no other than these, and evaluate no annotations, for the same reason.
 """
 
-import struct
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from _thread import allocate_lock
-    from collections import deque
-    from contextvars import Context, ContextVar
-    from pickle import dumps, loads
-    from socket import (
+    from _socket import (
         CMSG_SPACE,
         MSG_CMSG_CLOEXEC,
         MSG_CTRUNC,
         SCM_RIGHTS,
+        SHUT_WR,
         SOL_SOCKET,
         socket,
         socketpair,
     )
+    from _thread import allocate_lock, get_ident
+    from collections import deque
+    from contextvars import Context, ContextVar
     from threading import RLock, local
 else:
-
-    def _load_pickle() -> None:
-        """Import pickle's C module with `partial`, which is all that it wants of functools."""
-        if "functools" in sys.modules:
-            return
-        import _functools
-
-        stub = type(sys)("functools")
-        stub.partial = _functools.partial
-        sys.modules["functools"] = stub
-        try:
-            import _pickle  # noqa: F401 - it is there from now on
-        finally:
-            del sys.modules["functools"]
-
-    try:
-        _load_pickle()
-    except (ImportError, AttributeError):  # it wants more than that, and has it now
-        sys.modules.pop("_pickle", None)
     try:
         import _signal as signal
         from _collections import deque
         from _contextvars import Context, ContextVar
-        from _pickle import dumps, loads
         from _socket import SOL_SOCKET, socket
-        from _thread import RLock, allocate_lock
+        from _thread import RLock, allocate_lock, get_ident
         from _thread import _local as local
     except ImportError:
         import signal
-        from _thread import allocate_lock
+        from _thread import allocate_lock, get_ident
         from collections import deque
         from contextvars import Context, ContextVar
-        from pickle import dumps, loads
         from socket import SOL_SOCKET, socket
         from threading import RLock, local
     try:
-        from _socket import CMSG_SPACE, MSG_CTRUNC, SCM_RIGHTS, socketpair
+        from _socket import CMSG_SPACE, MSG_CTRUNC, SCM_RIGHTS, SHUT_WR, socketpair
     except ImportError:  # Windows: no descriptors travel over sockets
-        CMSG_SPACE = MSG_CTRUNC = SCM_RIGHTS = socketpair = None
+        CMSG_SPACE = MSG_CTRUNC = SCM_RIGHTS = None
+        from socket import SHUT_WR, socketpair
     try:
         from _socket import MSG_CMSG_CLOEXEC
     except ImportError:  # macOS
@@ -73,13 +52,13 @@ else:
 
 
 __all__ = [
+    "SHUT_WR",
     "Context",
     "ContextVar",
     "RLock",
     "allocate_lock",
     "deque",
-    "dumps",
-    "loads",
+    "get_ident",
     "local",
     "receive_with_fds",
     "send_with_fds",
@@ -88,7 +67,7 @@ __all__ = [
     "socketpair",
 ]
 
-_FD = struct.Struct("i")
+_FD = 4  # bytes of a descriptor
 
 
 def receive_with_fds(sock: "socket", size: int, most: int = 1) -> "tuple[bytes, list[int] | None]":
@@ -104,17 +83,18 @@ def receive_with_fds(sock: "socket", size: int, most: int = 1) -> "tuple[bytes, 
     """
     if not hasattr(sock, "recvmsg"):  # Windows
         return sock.recv(size), None
-    data, extras, flags, _ = sock.recvmsg(size, CMSG_SPACE(most * _FD.size), MSG_CMSG_CLOEXEC)
+    data, extras, flags, _ = sock.recvmsg(size, CMSG_SPACE(most * _FD), MSG_CMSG_CLOEXEC)
     if not extras and not flags & MSG_CTRUNC:
         return data, None
     fds: list[int] = []
     for level, kind, content in extras:
         if level == SOL_SOCKET and kind == SCM_RIGHTS:
-            fds += [fd for (fd,) in _FD.iter_unpack(content[: len(content) // _FD.size * _FD.size])]
+            starts = range(0, len(content) // _FD * _FD, _FD)
+            fds += [int.from_bytes(content[at : at + _FD], sys.byteorder) for at in starts]
     return data, fds
 
 
 def send_with_fds(sock: "socket", data: "bytes | memoryview", fds: list[int]) -> int:
     """Send as much of `data` as goes now, with descriptors; return how many bytes that was."""
-    packed = b"".join(map(_FD.pack, fds))
+    packed = b"".join([fd.to_bytes(_FD, sys.byteorder) for fd in fds])
     return sock.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, packed)])

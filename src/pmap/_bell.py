@@ -1,8 +1,9 @@
 """How one thread tells others that there is something new, without a lock for the news itself."""
 
-import threading
 from collections.abc import Callable
 from contextlib import suppress
+
+from ._bare import allocate_lock
 
 __all__ = ["Bell"]
 
@@ -27,7 +28,7 @@ class Bell:
 
     def wait(self, there: Callable[[], bool], timeout: float | None = None) -> None:
         """Return when it rings, or `there` says so, or after `timeout` seconds."""
-        rung = threading.Lock()
+        rung = allocate_lock()
         rung.acquire()
         self.tell(rung.release, there)
         if not rung.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):

@@ -9,12 +9,11 @@ the interpreter starts.
 import atexit
 import contextlib
 import os
-import signal
 import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from ._bare import socket, socketpair
+from ._bare import signal, socket, socketpair
 
 if TYPE_CHECKING:
     import subprocess

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from ._bell import Bell
 from ._eventloop import until
-from ._outcome import Failure
+from ._failure import Failure
 from ._pending import Pending
 from ._result import AsyncResult
 

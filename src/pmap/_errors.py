@@ -18,8 +18,6 @@ from those of ``multiprocessing`` live in ``_drop_in``, which is imported when o
 lines: one small class after another, and what they say.
 """
 
-import signal
-import threading
 from collections.abc import Iterable
 from typing import Any
 
@@ -252,10 +250,11 @@ def is_ctrl_c(error: BaseException) -> bool:
     Signals strike in the main thread. In another one it was raised by what ran there, whose failure
     it is; let through, it would end our own thread, and with it all other calls.
     """
-    return (
-        isinstance(error, KeyboardInterrupt)
-        and threading.current_thread() is threading.main_thread()
-    )
+    if not isinstance(error, KeyboardInterrupt):
+        return False
+    import threading
+
+    return threading.current_thread() is threading.main_thread()
 
 
 def how_it_ended(exitcode: int | None) -> str:
@@ -268,6 +267,8 @@ def how_it_ended(exitcode: int | None) -> str:
         return "ended, how is not known,"
     if exitcode >= 0:
         return f"exited with code {exitcode}"
+    import signal
+
     try:
         return f"was killed by {signal.Signals(-exitcode).name}"
     except ValueError:
@@ -294,6 +295,8 @@ def _advice(exitcode: int | None) -> str:
 def _signal_names(exitcode: int | None) -> Iterable[str]:
     if exitcode is None:
         return ()
+    import signal
+
     return (s.name for s in signal.Signals if s.value == -exitcode)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ._call import Call
-from ._outcome import Failure
+from ._failure import Failure
 from ._pending import NONE_YET
 from ._record import format_traceback
 from ._work import Work

@@ -16,17 +16,17 @@ import contextlib
 import errno
 import mmap
 import os
-import signal
-import socket
-import subprocess
 import sys
 from typing import TYPE_CHECKING, Protocol
 
-from . import _arena, _child, _template
+from . import _arena, _bare, _child, _template
+from ._bare import SHUT_WR, send_with_fds, signal, socket
 from ._boot import Boot, Lifeline, interpreter, not_standard, sigint_blocked
 from ._wire import FrameReader
 
 if TYPE_CHECKING:
+    import subprocess
+
     from ._wire import Message
 
 __all__ = [
@@ -197,21 +197,21 @@ def _no_core(pid: int) -> None:
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
 
 
-def socketpair() -> tuple[socket.socket, socket.socket]:
+def socketpair() -> tuple[socket, socket]:
     """Return the ends of a connection: ours, and one that a child process can be given."""
-    ours, theirs = socket.socketpair()
+    ours, theirs = _bare.socketpair()
     if theirs.fileno() < 3:
-        theirs = socket.socket(fileno=not_standard(theirs.detach()))
+        theirs = socket(fileno=not_standard(theirs.detach()))
     return ours, theirs
 
 
-def start_spawn(sock: socket.socket, lifeline: Lifeline) -> Handle:
+def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
     """Start a fresh interpreter as a worker on `sock`."""
     popen = interpreter(sock, lifeline)
     return _Child(popen.pid, popen)
 
 
-def start_fork(sock: socket.socket, theirs: socket.socket, lifeline: Lifeline) -> Handle:
+def start_fork(sock: socket, theirs: socket, lifeline: Lifeline) -> Handle:
     """Fork this process into a worker on `sock`; `theirs` is the end that the caller keeps."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # None or closed; else the child would write it again
@@ -237,13 +237,13 @@ class Template:
         self.lifeline = boot.lifeline  # that of its workers, who may outlive it
         self._by_value = boot.by_value
         self._process = boot.process
-        self.sock = socket.socket(fileno=boot.sock.detach())
+        self.sock = socket(fileno=boot.sock.detach())
         self._reader = FrameReader()
         self.alive = True
         self._by_number: dict[int, _Forked] = {}
         self._by_pid: dict[int, _Forked] = {}
 
-    def start(self, number: int, sock: socket.socket) -> Handle:
+    def start(self, number: int, sock: socket) -> Handle:
         """Ask for a worker on `sock`; its pid is known when the template has answered."""
         if not self._by_value and f"{__package__}._by_value" in sys.modules:
             self._by_value = True
@@ -251,8 +251,8 @@ class Template:
         handle = self._by_number[number] = _Forked(self)
         # If the template is gone by now, its socket says so when it is read.
         with contextlib.suppress(OSError):
-            socket.send_fds(
-                self.sock, [_template.REQUEST.pack(_template.FORK, number)], [sock.fileno()]
+            send_with_fds(
+                self.sock, _template.REQUEST.pack(_template.FORK, number), [sock.fileno()]
             )
         return handle
 
@@ -326,7 +326,7 @@ class Template:
         # It reads that nothing comes any more, ends, and with it its end of the socket; a wait for
         # a process with a time limit would look now and then, up to 50 ms apart.
         with contextlib.suppress(OSError):  # it is gone already, or the time is over
-            self.sock.shutdown(socket.SHUT_WR)
+            self.sock.shutdown(SHUT_WR)
             self.sock.settimeout(_LAST_WAIT)
             while self.sock.recv(1 << 16):
                 pass
@@ -384,7 +384,7 @@ class _Forked:
         pass
 
 
-def send_arena(sock: socket.socket) -> _arena.Arena | None:
+def send_arena(sock: socket) -> _arena.Arena | None:
     """Send a worker-to-be the memory to share with it, and return it; None if there is none.
 
     Without it each result is a message of its own.
@@ -404,7 +404,7 @@ def send_arena(sock: socket.socket) -> _arena.Arena | None:
             sock.sendall(bytes(4))
             return None
         os.lseek(fd, _arena.SIZE, os.SEEK_SET)  # where the worker writes its last words
-        socket.send_fds(sock, [size.to_bytes(4, "little")], [fd])
+        send_with_fds(sock, size.to_bytes(4, "little"), [fd])
         return _arena.Arena(memory)
     finally:
         if fd >= 0:

@@ -11,8 +11,8 @@ from typing import TypeVar, Unpack, overload
 
 from ._call import Call, Streamed, each, each_async, each_streamed
 from ._door import run, start, stream
+from ._failure import Failure
 from ._options import Options, Settings
-from ._outcome import Failure
 from ._result import AsyncResult
 from ._stream import ResultStream
 from ._verb import Fail_co, Verb

@@ -7,7 +7,6 @@ agree. No dataclasses: their module takes as long to import as half of pmap.
 Over 300 lines, most of them the texts of options and of what is said of a wrong one.
 """
 
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from operator import index
@@ -33,6 +32,7 @@ else:
 
 __all__ = ["CallOptions", "Options", "Settings", "WorkerOptions", "cpu_count", "merge"]
 
+_INFINITE: Final = float("inf")  # to import math would take longer than the checks
 # From (name, value) to the value as it is kept; raises OptionError.
 Check: TypeAlias = Callable[[str, object], object]
 
@@ -76,16 +76,16 @@ def _seconds(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, SupportsFloat):
         return None
     try:
-        seconds = float(value)
+        return float(value)
     except (TypeError, ValueError, OverflowError):
         return None
-    return None if math.isnan(seconds) else seconds
 
 
 def _timeout(name: str, value: object) -> float | None:
+    # No comparison below holds for a NaN, nor in `_retries`.
     seconds = _seconds(value)
     if value is None or (seconds is not None and seconds > 0):
-        return None if seconds == math.inf else seconds
+        return None if seconds == _INFINITE else seconds
     raise OptionError(
         name, value, f"{name} is a number of seconds > 0, or None: an item may run for ever"
     )
@@ -96,7 +96,7 @@ def _retries(name: str, value: object) -> int | tuple[float, ...]:
         return index(value)
     if is_iterable(value) and not isinstance(value, str | bytes):
         given = [_seconds(delay) for delay in value]
-        delays = tuple([delay for delay in given if delay is not None and 0 <= delay < math.inf])
+        delays = tuple([delay for delay in given if delay is not None and 0 <= delay < _INFINITE])
         if len(delays) == len(given):
             return delays
     raise OptionError(
@@ -372,7 +372,7 @@ def at_most(count: int, quotas: Iterable[float]) -> int:
     >>> at_most(8, []), at_most(8, [2.5, 4.0]), at_most(8, [0.1])
     (8, 3, 1)
     """
-    return max(1, min([count, *(math.ceil(quota) for quota in quotas)]))
+    return max(1, min([count, *(-int(-quota // 1) for quota in quotas)]))
 
 
 def parse_quota(quota: str, period: str) -> float | None:

@@ -1,7 +1,7 @@
-"""What came of one item, at the caller: the exception to raise, or a failure as a value."""
+"""What came of one item that failed, at the caller: the exception to raise or to keep."""
 
 import os
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 from ._errors import ControlFlowError, TaskTimeout, TransportError
 from ._record import (
@@ -14,13 +14,10 @@ from ._record import (
     UNSENDABLE,
     describe,
     is_control_flow,
-    safe,
 )
-from ._types import Frozen
 from ._wire import loads
 
 __all__ = [
-    "Failure",
     "Item",
     "readable_stack",
     "restore",
@@ -43,61 +40,6 @@ class Item:
         self.function: str = function
         self.index: int = index
         self.input: str = input
-
-
-class Failure(Frozen):
-    """What stands where an item's result would be, when failures are collected.
-
-    Attributes:
-        error: the exception that the item ended with.
-        index: the position of the item in the input.
-        function: the name of the function.
-        input: a short repr of the item.
-        traceback: the traceback in the worker, as text; empty where there was none.
-        attempts: how often it was tried.
-    """
-
-    __match_args__: ClassVar[tuple[str, ...]] = (
-        "error",
-        "index",
-        "function",
-        "input",
-        "traceback",
-        "attempts",
-    )
-    _names: ClassVar[tuple[str, ...]] = __match_args__
-
-    error: Exception
-    index: int
-    function: str
-    input: str
-    traceback: str
-    attempts: int
-
-    def __init__(
-        self,
-        error: Exception,
-        index: int,
-        function: str,
-        input: str,
-        traceback: str,
-        attempts: int = 1,
-    ) -> None:
-        """Make the value that stands for an item's failure."""
-        vars(self).update(
-            error=error,
-            index=index,
-            function=function,
-            input=input,
-            traceback=traceback,
-            attempts=attempts,
-        )
-
-    def __repr__(self) -> str:
-        text = " ".join(safe(str, self.error).split())
-        text = text if len(text) <= 100 else text[:97] + "..."
-        kind = type(self.error).__name__
-        return f"<Failure of item {self.index}, {self.function}({self.input}): {kind}: {text}>"
 
 
 def restore(record: list[Any], item: Item, limit: float | None = None) -> Exception:

@@ -9,8 +9,8 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from ._call import Call, apply, calls, name_of, short_repr
 from ._door import run, start_tuple
+from ._failure import Failure
 from ._options import Settings
-from ._outcome import Failure
 from ._result import AsyncResult
 from ._verb import Fail_co, Verb
 

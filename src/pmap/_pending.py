@@ -5,22 +5,25 @@ behind.
 """
 
 import os
-import threading
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from ._bare import allocate_lock, get_ident
 from ._errors import CancelledError, is_ctrl_c
 from ._eventloop import until
 
+if TYPE_CHECKING:  # imported when somebody waits: it is not light
+    from threading import Event
+
 __all__ = ["NONE_YET", "Pending", "waits_for_itself"]
 
-_lock = threading.Lock()  # one for all: held for two lines, and these objects stay small
+_lock = allocate_lock()  # one for all: held for two lines, and these objects stay small
 
 
 def _renew_lock() -> None:
     """Have a lock of our own in a fork: a thread that is lost may have held the old one."""
     global _lock
-    _lock = threading.Lock()
+    _lock = allocate_lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -51,7 +54,7 @@ class Pending:
         self.error: Exception | None = None
         # The results, once it is over without an error. Any: callers' types know what they are.
         self.values: list[Any] = NONE_YET
-        self._event: threading.Event | None = None  # made when somebody waits
+        self._event: Event | None = None  # made when somebody waits
         # Callbacks, and those who follow when these have run.
         self._listeners: tuple[list[_Listener], list[_Listener]] | None = None
         # Nobody yet; the thread that runs the callbacks; or nobody any more.
@@ -69,7 +72,7 @@ class Pending:
 
         The callbacks come first, as in ``multiprocessing``: who has waited finds them done.
         """
-        me = threading.get_ident()
+        me = get_ident()
         with _lock:
             if self._settler is not None:
                 return
@@ -114,7 +117,7 @@ class Pending:
     def over(self) -> bool:
         """Whether the outcome is known, and the callbacks have run (or are this very caller)."""
         settler = self._settler
-        return settler == _TOLD or (settler is not None and settler == threading.get_ident())
+        return settler == _TOLD or (settler is not None and settler == get_ident())
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over, at most `timeout` seconds; return whether it is."""
@@ -124,7 +127,9 @@ class Pending:
             raise waits_for_itself(self.name)
         with _lock:
             if self._event is None:
-                self._event = threading.Event()
+                from threading import Event
+
+                self._event = Event()
             if self._settler == _TOLD:
                 return True
         return self._event.wait(timeout)

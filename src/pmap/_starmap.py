@@ -8,8 +8,8 @@ from typing import TypeVar, TypeVarTuple, Unpack
 
 from ._call import Call, star, star_async, star_streamed
 from ._door import run, start, stream
+from ._failure import Failure
 from ._options import Options, Settings
-from ._outcome import Failure
 from ._result import AsyncResult
 from ._stream import ResultStream
 from ._verb import Fail_co, Verb

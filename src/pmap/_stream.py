@@ -9,13 +9,13 @@ read here what each of them does.
 """
 
 import os
-import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from ._bare import RLock
 from ._call import Streamed
 from ._errors import CancelledError, PoolClosedError
 from ._eventloop import give_way, until
@@ -82,7 +82,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._closed = False
         self._over = False
         self._waited = False
-        self._asking = threading.RLock()  # two threads may share a stream
+        self._asking = RLock()  # two threads may share a stream
         self._inside = False
         self._pid = os.getpid()
         self._flow: Flow = driver.open(

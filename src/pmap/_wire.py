@@ -28,7 +28,7 @@ import marshal
 import struct
 from itertools import chain
 
-from . import _bare
+from . import _cpickle
 from ._bare import deque
 from ._segment import LARGE, Segment, most_at_once, sizes_of
 
@@ -104,7 +104,7 @@ _MARK = 0x706D << 48
 _SIZE = (1 << 48) - 1
 _MAIN = b"__main__"
 
-loads = _bare.loads
+loads = _cpickle.loads
 
 
 def is_plain(value: object) -> bool:
@@ -293,9 +293,9 @@ def dumps(
     """
     try:
         if buffers is None:
-            data = _bare.dumps(value, _PROTOCOL)
+            data = _cpickle.dumps(value, _PROTOCOL)
         else:
-            data = _bare.dumps(value, _PROTOCOL, buffer_callback=_sieve(buffers))
+            data = _cpickle.dumps(value, _PROTOCOL, buffer_callback=_sieve(buffers))
         # A reference to __main__ by name would be looked up in the receiver's __main__, which is
         # another module. The name stands literally in every pickle that refers to it; a string
         # that just contains it takes the slower road for nothing.

@@ -16,7 +16,7 @@ from ._wire import dumps, split
 from ._world import are_few, take_world
 
 if TYPE_CHECKING:
-    from ._wire import Entry, Head
+    from ._wire import Entry
     from ._world import World
 
 __all__ = ["Brief", "Payload", "Work", "as_call"]
@@ -27,7 +27,7 @@ _numbers = itertools.count(1)
 class Payload(NamedTuple):
     """A function as bytes; its large buffers are in a segment, which all workers map."""
 
-    head: "Head"
+    head: bytes | str | None  # as `_wire.Head`; in quotes its check would load all of `ast`
     sizes: tuple[int, ...] = ()
     segment: Segment | None = None
 

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import errno
 import selectors
-import socket
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import _boot, _child, _launch
 from .._arena import Arena
-from .._bare import receive_with_fds, send_with_fds
+from .._bare import receive_with_fds, send_with_fds, socket, socketpair
 from .._errors import how_it_ended, is_ctrl_c
 from .._outcome import Item, restore, unloaded_result, unsent_argument
 from .._segment import MOST, Segment, Shelf
@@ -94,7 +93,7 @@ class _Link:
     def __init__(
         self,
         number: int,
-        sock: socket.socket,
+        sock: socket,
         handle: _launch.Handle,
         arena: Arena | None,
         world: World | None,
@@ -147,7 +146,7 @@ class ProcessBackend:
         self._worlds: tuple[World, World] | None = None  # the last, and what a worker is told
         self._links: dict[int, _Link] = {}
         self._selector: selectors.BaseSelector | None = None
-        self._wakers: tuple[socket.socket, socket.socket] | None = None
+        self._wakers: tuple[socket, socket] | None = None
         self._opening = threading.Lock()
         self._template: _launch.Template | None = None
         self._lifeline: _boot.Lifeline | None = (
@@ -183,7 +182,7 @@ class ProcessBackend:
         ours, theirs = _launch.socketpair()
         arena: Arena | None = None
         try:
-            with theirs:
+            with closing(theirs):
                 # Before the process is started, when nobody can have closed the other end yet.
                 arena = _launch.send_arena(ours)
                 handle = self._start_process(worker, ours, theirs)
@@ -208,9 +207,7 @@ class ProcessBackend:
         memory = self._max_memory, self._kill_over_memory
         return frame((_child.SETUP, self._world, list(sys.argv), initializer, *memory))
 
-    def _start_process(
-        self, worker: int, ours: socket.socket, theirs: socket.socket
-    ) -> _launch.Handle:
+    def _start_process(self, worker: int, ours: socket, theirs: socket) -> _launch.Handle:
         if self._method != "forkserver":
             if self._lifeline is None:
                 self._lifeline = _boot.Lifeline()
@@ -600,7 +597,7 @@ class ProcessBackend:
             if self._selector is None:
                 selector = selectors.DefaultSelector()
                 try:
-                    self._wakers = socket.socketpair()
+                    self._wakers = socketpair()
                     for end in self._wakers:
                         end.setblocking(False)
                     selector.register(self._wakers[0], _READ, None)
@@ -610,7 +607,7 @@ class ProcessBackend:
                 self._selector = selector
             return self._selector
 
-    def _unwatch(self, fileobj: socket.socket | int) -> None:
+    def _unwatch(self, fileobj: socket | int) -> None:
         if self._selector is not None:
             # What a signal's exception tore may be half done; the end must come all the same.
             with suppress(KeyError, ValueError):
