@@ -30,7 +30,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import _events as e
 from . import _scheduler as s
@@ -55,15 +55,10 @@ from ._record import describe
 from ._work import Brief, Payload, Work
 from .backends import Backend, Finished, Gone, Happening, Ready
 
-if TYPE_CHECKING:
-    from ._wire import Head
-
 __all__ = ["Driver", "exiting"]
 
 # Seconds without work after which the backend gives back what it keeps for the next call.
 _WARM = 1.0
-# Bytes of a function, at most, by which later calls of it are known.
-_MOST_LIKE = 1 << 12
 
 _NONE: frozenset[int] = frozenset()
 _numbers = itertools.count(1)
@@ -326,11 +321,11 @@ class Driver:
             return
         self._jobs[job.number] = job
         self._brief_for(job)
-        rules = job.call.rules
+        rules, size = job.call.rules, job.total
         if rules is not self._rules:
             self._rules, self._terms = rules, _terms(rules)
-        like = _likeness(job) if job.total == 1 and not open else None
-        self._handle(e.JobSubmitted(job.number, job.total, self._terms, open, like))
+        like = job.brief.like if size == 1 and not open and job.brief is not None else None
+        self._handle(e.JobSubmitted(job.number, size, self._terms, open, like))
 
     def cancel(self, job: Job) -> None:
         """Ask for the end of a job."""
@@ -803,12 +798,6 @@ def _terms(rules: Rules) -> e.Terms:
         issubclass(TaskTimeout, rules.retry_on),
         rules.at_once,
     )
-
-
-def _likeness(work: Work) -> "Head":
-    """Return what is equal for single calls that cost about the same, or None."""
-    brief = work.brief
-    return brief.payload.head if brief is not None and brief.payload.size <= _MOST_LIKE else None
 
 
 def _unsent_function(work: Work, error: BaseException) -> PmapError:

@@ -54,7 +54,7 @@ class Job(Work):
 
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
         """Take in the results of the items from `start` on; `failures` is by offset."""
-        if len(values) == self.total:
+        if len(values) == len(self.call.items):
             self.values = values
         else:
             # It grows as results come: all of it at once would keep the workers waiting.

@@ -10,7 +10,7 @@ from math import inf
 from typing import NamedTuple, TypeAlias
 
 from ._chunking import CostMeter, at_a_time, chunk_size, chunks_together
-from ._events import JobSubmitted, Terms
+from ._events import Terms
 
 __all__ = ["Chunk", "Job", "Said", "Worker", "load_of"]
 
@@ -65,12 +65,13 @@ class Job:
         "tried",
     )
 
-    def __init__(self, event: JobSubmitted, cost: CostMeter) -> None:
-        self.id, self.end, self.terms, self.open, _ = event
-        # `end`: items from there on are not wanted: the size, or the first failure. `open`: more
-        # may come.
-        self.stop = self.terms.stop
-        self.streams = self.open  # somebody waits for each of its chunks
+    def __init__(self, id: int, size: int, terms: Terms, open: bool, cost: CostMeter) -> None:
+        self.id = id
+        self.end = size  # items from there on are not wanted: the size, or the first failure
+        self.terms = terms
+        self.open = open  # more may come
+        self.stop = terms.stop
+        self.streams = open  # somebody waits for each of its chunks
         self.cost = cost
         self.cursor = 0  # the first item that was never dispatched
         self.queued = 0  # how often it stands in the queue

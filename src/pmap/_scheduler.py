@@ -165,7 +165,7 @@ class Scheduler:
     @property
     def restless(self) -> bool:
         """Whether anything is still to happen: it is busy, or a worker is on its way out."""
-        return self.busy or self._leaving > 0
+        return bool(self._jobs or self._leaving or (self._closed and self._workers))
 
     def outlook(self, id: int) -> tuple[float | None, int]:
         """Return what an item of a job costs, in seconds, and how many to read ahead for it."""
@@ -227,7 +227,7 @@ class Scheduler:
             self._jobs[id] = self._said
             self._queue.append(id)
             return
-        job = self._jobs[id] = Job(event, self._meter(like))
+        job = self._jobs[id] = Job(id, size, terms, open, self._meter(like))
         if size:
             self._enqueue(job)
         else:
@@ -237,8 +237,7 @@ class Scheduler:
         """Return a job that is not over."""
         known = self._jobs.get(id)
         if isinstance(known, Said):
-            event = JobSubmitted(id, 1, known.terms)
-            known = self._jobs[id] = Job(event, self._meter(known.like))
+            known = self._jobs[id] = Job(id, 1, known.terms, False, self._meter(known.like))
             known.queued = 1  # its number stands there for it
         return known
 
@@ -721,7 +720,7 @@ class Scheduler:
             if stop < job.end and job.waiting():
                 self._enqueue(job)
             self._prune()  # what is looked at next is what will be dispatched next
-            together = job.together(stop - start) if worker.splits else 0
+            together = job.together(stop - start) if worker.splits and stop - start > 1 else 0
             self._ahead = self._ahead or together > 0
             chunk = Chunk(job, start, stop, tries, together)
             worker.chunks.append(chunk)

@@ -413,17 +413,18 @@ class FrameReader:
         head = _LENGTH.size
         if not buffer and not self._fds:
             # As mostly: whole messages without segments, which need no copy.
-            with memoryview(data) as view:
-                while len(data) - start >= head:
-                    (word,) = _LENGTH.unpack_from(data, start)
-                    end = start + head + (word & _SIZE)
-                    if word & ~_SIZE != _MARK or end > len(data):
-                        break
-                    with view[start + head : end] as body:
-                        message = marshal.loads(body)
-                    self.size = end - start
-                    start = end
-                    yield message
+            view, size = memoryview(data), len(data)
+            while size - start >= head:
+                (word,) = _LENGTH.unpack_from(data, start)
+                end = start + head + (word & _SIZE)
+                if word & ~_SIZE != _MARK or end > size:
+                    break
+                message = marshal.loads(view[start + head : end])
+                self.size = end - start
+                start = end
+                yield message
+            if start == size:
+                return
             data = data[start:]
             start = 0
         buffer += data

@@ -7,7 +7,7 @@ from contextvars import Context, copy_context
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ._call import Call, Kind, name_of, short_repr
+from ._call import Call, Kind, Rules, name_of, short_repr
 from ._errors import is_ctrl_c
 from ._outcome import Item
 from ._pending import Pending
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Brief", "Payload", "Work", "as_call"]
 
 _numbers = itertools.count(1)
+# Bytes of a function, at most, by which later calls of it are known.
+_MOST_LIKE = 1 << 12
 
 
 class Payload(NamedTuple):
@@ -64,38 +66,53 @@ class Brief:
     of what an item leaves in it could be seen by another call that is not there anyway.
     """
 
-    __slots__ = ("about", "calls", "named", "number", "payload", "variables", "world")
+    __slots__ = (
+        "calls",
+        "function",
+        "kind",
+        "like",
+        "named",
+        "number",
+        "payload",
+        "rules",
+        "variables",
+        "world",
+    )
 
     def __init__(
         self,
-        about: "_About",
+        call: Call,
         named: bool,
         payload: Payload,
         variables: list[bytes],
         world: "World",
     ) -> None:
         self.number: int = next(_numbers)
-        self.about: _About = about
+        self.function: object = call.function
+        self.kind: Kind = call.kind
+        self.rules: Rules = call.rules
         self.named: bool = named
         self.payload: Payload = payload
         self.variables: list[bytes] = variables
         self.world: World = world
         self.calls: int = 0  # that are under way; for the driver
+        # What is equal for single calls that cost about the same; None: that is not known.
+        self.like: bytes | str | None = payload.head if payload.size <= _MOST_LIKE else None
 
-    def says(self, about: "_About", variables: list[bytes], world: "World") -> bool:
-        """Return whether it would do for another call."""
-        return self.world is world and self.about == about and self.variables == variables
+    def says(self, call: Call, variables: list[bytes], world: "World") -> bool:
+        """Return whether it would do for another call, of a function that has a name."""
+        return (
+            self.function is call.function
+            and self.world is world
+            and self.kind is call.kind
+            and (self.rules is call.rules or _said(self.rules) == _said(call.rules))
+            and self.variables == variables
+        )
 
 
-class _About(NamedTuple):
-    """What of a call its brief says."""
-
-    function: object
-    kind: int
-    stop: bool
-    functions_by_value: bool
-    at_once: bool
-    timeout: float | None
+def _said(rules: Rules) -> tuple[object, ...]:
+    """Return what of the rules of a call its brief says."""
+    return rules.collect, rules.functions_by_value, rules.at_once, rules.timeout
 
 
 class Work(Pending):
@@ -131,22 +148,14 @@ class Work(Pending):
         call = self.call
         context = self.home and self.home[1]
         self.home = None
-        about = _About(
-            call.function,
-            int(call.kind),
-            not call.rules.collect,
-            call.rules.functions_by_value,
-            call.rules.at_once,
-            call.rules.timeout,
-        )
         world = take_world()
         variables = _pickled(context) if context else []
         named = _has_a_name(call.function) and are_few(variables)
-        if named and last is not None and last.says(about, variables, world):
+        if named and last is not None and last.says(call, variables, world):
             self.brief = last
         else:
-            payload = _payload((call.function, about.kind), large)
-            self.brief = Brief(about, named, payload, variables, world)
+            payload = _payload((call.function, int(call.kind)), large)
+            self.brief = Brief(call, named, payload, variables, world)
         return self.brief
 
     def item(self, index: int) -> Item:

@@ -265,17 +265,17 @@ class ProcessBackend:
         told = self._limited(brief.world)
         world = None if told == link.world else told
         link.world = told
-        about = brief.about
+        rules = brief.rules
         message = frame_of_entries(
             lambda payload: (
                 _child.BRIEF,
                 brief.number,
                 payload,
                 brief.variables,
-                about.stop,
-                about.functions_by_value,
-                about.at_once,
-                about.timeout,
+                not rules.collect,
+                rules.functions_by_value,
+                rules.at_once,
+                rules.timeout,
                 world,
             ),
             [brief.payload.entry],
@@ -441,26 +441,23 @@ class ProcessBackend:
         source: _Link | _launch.Template | None
         for key, mask in polled:
             source = key.data
-            if source is None:
+            if isinstance(source, _Link):
+                if self._links.get(source.number) is not source:
+                    continue  # it ended since it was polled
+                if mask & _WRITE:
+                    self._flush(source)
+                if mask & _READ:
+                    yield from self._read(source)
+                    if source.ended or key.fileobj is not source.sock:
+                        yield from self._end(source)
+            elif source is None:
                 self._quiet_waker()
-            elif isinstance(source, _launch.Template):
-                if source is self._template:  # and was not closed since it was polled
-                    yield from self._hear(source)
-            else:
-                yield from self._serve(source, key.fileobj, mask)
+            elif source is self._template:  # and was not closed since it was polled
+                yield from self._hear()
 
-    def _serve(self, link: _Link, fileobj: object, mask: int) -> Iterator[Happening]:
-        known = self._links.get(link.number)
-        if known is not link:
-            return  # it ended since it was polled
-        if mask & _WRITE:
-            self._flush(link)
-        if mask & _READ:
-            yield from self._read(link)
-            if link.ended or fileobj != link.sock:
-                yield from self._end(link)
-
-    def _hear(self, template: _launch.Template) -> Iterator[Happening]:
+    def _hear(self) -> Iterator[Happening]:
+        template = self._template
+        assert template is not None
         for number in template.read():
             if number in self._links:
                 yield from self._end(self._links[number])
@@ -529,16 +526,18 @@ class ProcessBackend:
     ) -> Finished:
         sent = link.chunks[0]
         start = sent.start + sent.received
-        opened = unpacked(results)
-        entries: list[Entry] = opened.tolist() if isinstance(opened, memoryview) else [*opened]
-        sent.received += len(entries)
+        values: list[object]
+        failures: dict[int, Exception] = {}
+        if isinstance(results, list):
+            values, failures = _open_entries(sent.work, start, results)
+        else:
+            opened = unpacked(results)
+            entries: list[Entry] = opened.tolist() if isinstance(opened, memoryview) else [*opened]
+            values = entries
+        sent.received += len(values)
         sent.size += link.reader.size
         if last:
             link.chunks.popleft()
-        values: list[object] = entries
-        failures: dict[int, Exception] = {}
-        if type(results) is list:
-            values, failures = _open_entries(sent.work, start, entries)
         number, size = link.number, sent.size
         return Finished(number, sent.work, start, values, failures, last, elapsed, worn, size)
 
