@@ -33,6 +33,7 @@ from time import perf_counter, sleep
 from . import _process
 from ._arena import LANE_SLOTS, Arena
 from ._bare import deque, receive_with_fds, send_with_fds, signal, socket
+from ._patience import Patience
 from ._record import (
     ARGUMENT,
     FUNCTION,
@@ -100,7 +101,7 @@ _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much 
 # Messages to a worker. The words behind each are its fields.
 SETUP = (
     0  # world, argv, pickled (initializer, initargs) or None, bytes of memory it may take or None,
-    # whether it is to be ended when it takes more
+    # whether it is to be ended when it takes more, whether it may stay awake while it waits
 )
 # number, the entry of (function, kind) in a list, pickled context variables with values, stop at
 # failure, functions by value, all items of a chunk at once, seconds that an item may run or None,
@@ -246,6 +247,8 @@ class Worker:
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
         self._heard = 0.0  # when it was last looked for messages
+        self._stays_awake = False  # for a moment, when it waits for a message
+        self._patience = Patience()
         self.cargo = Cargo(written)  # of the results that are not sent yet
         self._briefs: dict[int, _Brief] = {}
         self._world: World | None = None  # the one that is in place
@@ -281,7 +284,7 @@ class Worker:
             return False
         argv: list[str]
         initializer: bytes | None
-        _, world, argv, initializer, self._max_memory, kill = message
+        _, world, argv, initializer, self._max_memory, kill, self._stays_awake = message
         sys.argv[:] = argv
         self._told_world = world
         self._apply(world)
@@ -326,9 +329,15 @@ class Worker:
 
     def _next(self) -> Message | None:
         while not self._inbox:
+            if self._stays_awake:
+                self._patience.awake(self._hears)
             if not self._receive():
                 return None
         return self._inbox.popleft()
+
+    def _hears(self) -> bool:
+        """Return whether there is a message, or a part of one, or the caller is gone."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def _receive(self) -> bool:
         """Wait for more messages, or a part of one; return False if the caller is gone."""
@@ -341,7 +350,7 @@ class Worker:
         """Return whether the caller has by now given up a chunk that is about to begin."""
         # Not before each of many quick chunks: what came a moment ago says as much.
         while perf_counter() - self._heard > _MOMENT:
-            if not select.select([self._socket], [], [], 0)[0]:
+            if not self._hears():
                 self._heard = perf_counter()
             elif not self._receive():
                 break  # the caller is gone: the next read says so

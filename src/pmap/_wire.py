@@ -423,8 +423,6 @@ class FrameReader:
                 self.size = end - start
                 start = end
                 yield message
-            if start == size:
-                return
             data = data[start:]
             start = 0
         buffer += data

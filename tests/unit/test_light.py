@@ -82,6 +82,7 @@ OURS_IN_A_WORKER: Final = {
     "pmap._bare",
     "pmap._child",
     "pmap._cpickle",
+    "pmap._patience",
     "pmap._process",
     "pmap._record",
     "pmap._segment",

@@ -23,7 +23,9 @@ from .. import _boot, _child, _launch
 from .._arena import Arena
 from .._bare import receive_with_fds, send_with_fds, socket, socketpair
 from .._errors import how_it_ended, is_ctrl_c
+from .._options import cpu_count
 from .._outcome import Item, restore, unloaded_result, unsent_argument
+from .._patience import Patience
 from .._segment import MOST, Segment, Shelf
 from .._wire import (
     Cargo,
@@ -157,6 +159,8 @@ class ProcessBackend:
         self._shelf = Shelf()
         self._segments = 0  # the number of the last one that was lent
         self.warm: bool = False
+        self._cpus = cpu_count()
+        self._patience = Patience()
         self._failed: list[Happening] = []  # workers that could not even be asked for
 
     def pids(self) -> list[int]:
@@ -205,7 +209,8 @@ class ProcessBackend:
             initializer = dumps((self._initializer, self._initargs))
         self._world = self._limited(take_world())
         memory = self._max_memory, self._kill_over_memory
-        return frame((_child.SETUP, self._world, list(sys.argv), initializer, *memory))
+        awake = self._cpus > 1
+        return frame((_child.SETUP, self._world, list(sys.argv), initializer, *memory, awake))
 
     def _start_process(self, worker: int, ours: socket, theirs: socket) -> _launch.Handle:
         if self._method != "forkserver":
@@ -433,7 +438,15 @@ class ProcessBackend:
             timeout = 0
             if self._selector is None:
                 return []  # it may be just this that could not be opened
-        return (self._selector or self._open()).select(timeout)
+        selector = self._selector or self._open()
+        polled: _Polled | None = None
+        if (timeout is None or timeout > 0) and self._can_stay_awake():
+            polled = self._patience.awake(lambda: selector.select(0))
+        return polled or selector.select(timeout)
+
+    def _can_stay_awake(self) -> bool:
+        """Return whether a worker has something, and there is a processor that none needs."""
+        return 0 < sum([1 for link in self._links.values() if link.chunks]) < self._cpus
 
     def collect(self, polled: _Polled) -> Iterator[Happening]:
         failed, self._failed = self._failed, []

@@ -1,0 +1,114 @@
+"""Who waits stays awake for a moment: only then, and only where a processor can be spared."""
+
+import gc
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from tests.helpers import START_METHODS, all_workers_at_once
+
+from pmap import Pool, papply, pmap
+from pmap._child import Worker
+from pmap._patience import Patience
+from pmap.backends import process
+from pmap.backends.process import ProcessBackend
+
+Found = TypeVar("Found")
+
+
+def this_worker() -> tuple[bool, int]:
+    """Return whether the worker that runs this may stay awake, and how many waits it will not."""
+    [worker] = [one for one in gc.get_objects() if type(one) is Worker]
+    return worker._stays_awake, worker._patience._asleep
+
+
+def runs(pid: int) -> list[str]:
+    """Return how long each thread of a process has run, and how often."""
+    return [path.read_text() for path in sorted(Path(f"/proc/{pid}/task").glob("*/schedstat"))]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="how often a process ran is read from /proc")
+@pytest.mark.parametrize("method", START_METHODS)
+def test_a_pool_at_rest_does_not_run(method: str) -> None:
+    with Pool(2, context=get_context(method)) as pool:
+        assert pool.map(abs, [-1] * 100, chunksize=1) == [1] * 100
+        for _ in range(50):
+            assert pool.apply(abs, (-1,)) == 1  # now both sides expect the next in a moment
+        backend = pool._driver.backend
+        assert isinstance(backend, ProcessBackend)
+        pids = backend.pids()
+        assert len(pids) == 2
+        before = list(map(runs, pids))
+        limit = time.monotonic() + 30
+        while True:
+            time.sleep(0.2)  # nothing is to happen in this time
+            after = list(map(runs, pids))
+            if after == before:
+                break
+            before = after  # it was not at rest yet
+            assert time.monotonic() < limit
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether each wait of this process that was awake at first found something so."""
+    awake = Patience.awake
+    found: list[bool] = []
+
+    def watched(self: Patience, look: Callable[[], Found]) -> Found | None:
+        result = awake(self, look)
+        found.append(bool(result))
+        return result
+
+    monkeypatch.setattr(Patience, "awake", watched)
+    return found
+
+
+def test_some_small_calls_find_their_caller_awake(
+    waits: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "cpu_count", lambda: 2)
+    with Pool(1) as pool:
+        for _ in range(500):
+            assert pool.apply(abs, (-1,)) == 1
+    assert any(waits)
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+@pytest.mark.parametrize("processors", [1, 2])
+def test_on_a_single_processor_nobody_stays_awake(
+    method: str, processors: int, waits: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "cpu_count", lambda: processors)
+    with Pool(1, context=get_context(method)) as pool:
+        verb = papply.using(pool=pool)
+        for _ in range(5):
+            stays_awake, asleep = verb(this_worker)
+            assert stays_awake == (processors > 1)
+            assert stays_awake or not asleep
+    assert bool(waits) == (processors > 1)
+
+
+def test_nobody_stays_awake_where_all_processors_have_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy: list[int] = []
+    can = ProcessBackend._can_stay_awake
+
+    def watched(self: ProcessBackend) -> bool:
+        answer = can(self)
+        work = sum(1 for link in self._links.values() if link.chunks)
+        assert answer == (work == 1)
+        busy.append(work)
+        return answer
+
+    monkeypatch.setattr(process, "cpu_count", lambda: 2)
+    monkeypatch.setattr(ProcessBackend, "_can_stay_awake", watched)
+    with Pool(2) as pool:
+        both = pmap.using(pool=pool, chunksize=1)
+        assert len(set(both(lambda _: all_workers_at_once(str(tmp_path), 2), range(2)))) == 2
+    assert 2 in busy  # both ran at once, and the caller waited

@@ -1,0 +1,131 @@
+"""Waiting awake: what is found, how long it is looked for, and who does not even try."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pmap import _patience
+from pmap._patience import Patience
+
+STEP: Final = 0.00001  # seconds that a look takes here
+
+
+class World:
+    """A clock that only looks move, and what is there from some moment on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.there_at = 0.0
+        self.looks = 0
+        self.yields = 0
+
+    def clock(self) -> float:
+        return self.now
+
+    def step_aside(self) -> None:
+        self.yields += 1
+
+    def look(self) -> str:
+        self.looks += 1
+        self.now += STEP
+        return "it" if self.now >= self.there_at else ""
+
+    def wait(self, patience: Patience, seconds: float) -> tuple[bool, int]:
+        """Return whether what comes in `seconds` is found awake, and after how many looks."""
+        self.there_at = self.now + seconds
+        self.looks = 0
+        found = patience.awake(self.look)
+        assert found in (None, "it")
+        return found == "it", self.looks
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(_patience, "perf_counter", world.clock)
+    monkeypatch.setattr(_patience, "_step_aside", world.step_aside)
+    return world
+
+
+def vain(world: World) -> Iterator[bool]:
+    """Yield for each of many waits that are all long whether it was awake at first."""
+    patience = Patience()
+    while True:
+        found, looks = world.wait(patience, 1.0)
+        assert not found
+        yield looks > 0
+
+
+def test_what_comes_in_a_moment_is_found_awake(world: World) -> None:
+    patience = Patience()
+    for _ in range(10):
+        found, looks = world.wait(patience, 5 * STEP)
+        assert found
+        assert 5 <= looks <= 6
+    assert world.yields >= 40  # before each look but the first: others have the processor first
+
+
+def test_it_is_not_looked_for_much_longer_than_a_moment(world: World) -> None:
+    found, looks = world.wait(Patience(), 1.0)
+    assert not found
+    assert looks <= _patience._AWAKE / STEP + 2
+
+
+def test_waits_that_are_always_long_are_asleep_but_for_a_few(world: World) -> None:
+    waits = vain(world)
+    awake = [next(waits) for _ in range(1000)]
+    tried = [number for number, was in enumerate(awake) if was]
+    assert tried[:5] == [0, 2, 6, 14, 30]  # after 1, 3, 7, 15 that were not
+    assert {b - a for a, b in pairwise(tried[5:])} == {64}
+
+
+def test_one_that_was_found_awake_is_followed_by_others(world: World) -> None:
+    patience = Patience()
+    for _ in range(200):
+        world.wait(patience, 1.0)
+    waits = 0
+    while not world.wait(patience, 5 * STEP)[0]:
+        waits += 1
+    assert waits <= 64
+    assert all(world.wait(patience, 5 * STEP)[0] for _ in range(10))
+    # And the next that is in vain costs one wait asleep, not sixty-three.
+    assert not world.wait(patience, 1.0)[0]
+    assert world.wait(patience, 5 * STEP) == (False, 0)
+    assert world.wait(patience, 5 * STEP)[0]
+
+
+def test_what_is_there_already_says_nothing_of_waits(world: World) -> None:
+    patience = Patience()
+    awake = 0
+    for _ in range(640):
+        world.wait(patience, 0.0)
+        awake += world.wait(patience, 1.0)[1] > 0
+    assert awake <= 640 / 32 + 6  # every sixty-fourth wait of either kind, as if all were long
+
+
+@given(st.lists(st.floats(0.0, 0.001), max_size=200))
+def test_a_wait_costs_at_most_a_moment_more(seconds: list[float]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        world = World()
+        patch.setattr(_patience, "perf_counter", world.clock)
+        patch.setattr(_patience, "_step_aside", world.step_aside)
+        patience = Patience()
+        for wait in seconds:
+            begin = world.now
+            found, looks = world.wait(patience, wait)
+            took = world.now - begin
+            assert took <= min(wait, _patience._AWAKE) + 3 * STEP
+            assert found or looks == 0 or wait > _patience._AWAKE - STEP
+
+
+def test_where_a_process_cannot_yield_it_sleeps_for_no_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(_patience, "sleep", slept.append)
+    _patience._no_yield()
+    assert slept == [0]
