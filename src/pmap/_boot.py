@@ -56,10 +56,15 @@ class Lifeline:
 
     def close(self) -> None:
         """Close both ends; workers that are left are killed by it."""
-        if self.end >= 0:
-            os.close(self.end)
-            os.close(self._ours)
-            self.end = self._ours = -1
+        end, ours = self.end, self._ours
+        self.end = self._ours = -1
+        if end >= 0:
+            os.close(end)
+            os.close(ours)
+
+    def __del__(self) -> None:
+        # Where starting a process failed, or was interrupted, nobody else has it.
+        self.close()
 
 
 def not_standard(fd: int) -> int:
@@ -136,6 +141,7 @@ class _Spawned:
         numbers = [*map(str, there[: len(fds)]), "-1"]
         # As subprocess does: what this interpreter ignores is not for others to ignore.
         reset = [signal.SIGPIPE, signal.SIGXFSZ]
+        self._over = True  # there is nothing to wait for yet
         with sigint_blocked():
             self.pid = os.posix_spawn(
                 command[0],
@@ -144,7 +150,13 @@ class _Spawned:
                 file_actions=actions,
                 setsigdef=reset,
             )
-        self._over = False
+            self._over = False
+
+    def __del__(self) -> None:
+        # Where what was to follow was interrupted, nobody else knows of it.
+        if not self._over:
+            self.kill()
+            self.wait()
 
     def kill(self) -> None:
         """End it, if it has not ended."""

@@ -260,11 +260,8 @@ class Driver:
         # In a callback or signal handler, inside of leading, nothing: that goes on and keeps the
         # claim, or another thread would poll besides and take in what this one waits for. It may be
         # in `poll` and needs what that polls: it tidies when it leads no more.
-        if self._leader.get(0) != me:
-            if self._leader.setdefault(0, me) == me:
-                self._stop_leading(me)  # which tidies
-            else:
-                self.backend.wake()  # the leader may wait for what will not come any more
+        if self._leader.get(0) != me and not self._claim(me, lambda: None):
+            self.backend.wake()  # the leader may wait for what will not come any more
         self._leave_work()
         with self._parking:
             self._parking.notify()
@@ -600,15 +597,25 @@ class Driver:
                 # in what that was waiting for, or have let the alarm be set earlier.
                 self.backend.wake()
         while not reached():
-            try:
-                if self._leader.setdefault(0, me) == me:
-                    self._lead(reached)
-                    return
-            finally:
-                self._stop_leading(me)
-            if wait is None:
+            if self._claim(me, lambda: self._lead(reached)) or wait is None:
                 return
             wait()
+
+    def _claim(self, me: int, lead: Callable[[], None]) -> bool:
+        """Call `lead` as the one who leads, and stop leading; return False if another one does."""
+        try:
+            try:
+                if self._leader.setdefault(0, me) != me:
+                    return False
+                lead()
+                return True
+            finally:
+                self._stop_leading(me)
+        finally:
+            # A signal's exception may strike between the lines of that: who keeps a claim and leads
+            # no more would let everybody wait for ever.
+            if self._leader.get(0) == me:
+                self._stop_leading(me)
 
     def _stop_leading(self, me: int) -> None:
         self._let_go(me)
@@ -718,16 +725,15 @@ class Driver:
         me = threading.get_ident()
         if self.backend.warm:
             self._post(partial(self._cool, _WARM))
-        try:
-            if self._leader.setdefault(0, me) == me:
-                idle = self._idle_for_too_long()
-                self._lead(lambda: not self._inbox and not self._wanting())
-                if idle:
-                    self._post(lambda: self._handle(e.Retire()))
-                    self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
-                    self._post(partial(self._tidy, idle))
-        finally:
-            self._stop_leading(me)
+        self._claim(me, self._work_on)
+
+    def _work_on(self) -> None:
+        idle = self._idle_for_too_long()
+        self._lead(lambda: not self._inbox and not self._wanting())
+        if idle:
+            self._post(lambda: self._handle(e.Retire()))
+            self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
+            self._post(partial(self._tidy, idle))
 
     def lose_thread(self, error: BaseException) -> None:
         """Take in that the background thread ends by an error: nobody may wait for it."""

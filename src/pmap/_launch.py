@@ -237,7 +237,7 @@ class Template:
         self.lifeline = boot.lifeline  # that of its workers, who may outlive it
         self._by_value = boot.by_value
         self._process = boot.process
-        self.sock = socket(fileno=boot.sock.detach())
+        self.sock = boot.sock
         self._reader = FrameReader()
         self.alive = True
         self._by_number: dict[int, _Forked] = {}

@@ -3,9 +3,11 @@
 For debugging, with real breakpoints and tracebacks, and for calls made inside an item.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
 
+from .._bell import Bell
+from .._process import inside_item
 from .._work import Brief, Work
 from . import Finished, Gone, Happening, Ready
 from ._live import run_chunk
@@ -13,8 +15,31 @@ from ._live import run_chunk
 __all__ = ["SerialBackend"]
 
 
+class _Sent:
+    """A chunk that is to be run."""
+
+    __slots__ = ("begun", "finished", "items", "start", "work", "worker")
+
+    def __init__(self, worker: int, work: Work, start: int, items: Sequence[object]) -> None:
+        self.worker = worker
+        self.work = work
+        self.start = start
+        self.items = items
+        self.begun = False
+        self.finished: Finished | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs further down this very stack."""
+        return self.begun and self.finished is None and inside_item()
+
+
 class SerialBackend:
-    """Runs each chunk within `poll`: the leading thread is its only worker."""
+    """Runs each chunk within `poll`: the leading thread is its only worker.
+
+    What `poll` has done stands in the chunk, and is taken in by `collect`, in the books: wherever
+    Ctrl-C strikes between the two, nothing that happened is lost.
+    """
 
     can_kill = False
     runs_in_poll = True
@@ -25,11 +50,12 @@ class SerialBackend:
     ) -> None:
         self._initializer = initializer
         self._initargs = initargs
-        self._chunks: SimpleQueue[tuple[int, Work, int, Sequence[object]] | None] = SimpleQueue()
+        self._chunks: deque[_Sent] = deque()
+        self._bell = Bell()
+        self._woken = False
         self._forgotten: set[int] = set()
         self._killed: set[int] = set()  # workers whose chunks are not run any more
         self._happened: list[Happening] = []
-        self._holds = 0  # chunks sent and not finished
 
     def start(self, worker: int) -> None:
         if self._initializer is not None:
@@ -42,11 +68,11 @@ class SerialBackend:
         self._tell(Ready(worker, yields=False))
 
     def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
-        self._holds += 1
-        self._chunks.put((worker, work, start, work.call.items[start:stop]))
+        self._chunks.append(_Sent(worker, work, start, work.call.items[start:stop]))
+        self._bell.ring()
 
     def void(self, worker: int, work: Work) -> None:
-        if self._holds:
+        if self._chunks:
             self._forgotten.add(work.number)
 
     def drop(self, brief: Brief) -> None:
@@ -76,41 +102,52 @@ class SerialBackend:
         return None  # the item runs in the thread that would end it
 
     def take_back(self, worker: int) -> tuple[int, int | None]:
-        return self._holds, None  # there is nobody else
+        return len(self._chunks), None  # there is nobody else
 
     def flush(self) -> None:
         pass  # commands take effect at once
 
-    def poll(self, timeout: float | None) -> list[Happening]:
-        try:
-            chunk = self._chunks.get(timeout=0 if self._happened else timeout)
-        except Empty:
-            return []
-        if chunk is None:
-            return []
-        worker, work, start, items = chunk
-        self._holds -= 1
-        if worker in self._killed:
-            return []
-        if work.number in self._forgotten:
-            return [Finished(worker, work, start, [], {}, True, 0.0)]
-        try:
-            return [
-                run_chunk(worker, work, start, items, lambda: work.number not in self._forgotten)
-            ]
-        except BaseException:  # Ctrl-C: how far the chunk got is not known, so none of it is rerun
-            self._killed.add(worker)
-            self._tell(Gone(worker, begun=len(items)))
-            raise
+    def poll(self, timeout: float | None) -> bool:
+        self._bell.wait(self._is_something, timeout)
+        self._woken = False
+        if self._chunks:
+            sent = self._chunks[0]
+            if not sent.begun and sent.worker not in self._killed:
+                sent.begun = True
+                sent.finished = self._run(sent)
+        return True
 
-    def collect(self, polled: list[Happening]) -> list[Happening]:
-        happened, self._happened = self._happened + polled, []
-        if not self._holds:
+    def _is_something(self) -> bool:
+        waits = bool(self._chunks) and not self._chunks[0].runs
+        return waits or self._woken or bool(self._happened)
+
+    def _run(self, sent: _Sent) -> Finished:
+        worker, work, start = sent.worker, sent.work, sent.start
+        if work.number in self._forgotten:
+            return Finished(worker, work, start, [], {}, True, 0.0)
+        return run_chunk(
+            worker, work, start, sent.items, lambda: work.number not in self._forgotten
+        )
+
+    def collect(self, polled: bool) -> list[Happening]:
+        told, self._happened = self._happened, []
+        while self._chunks:
+            sent = self._chunks[0]
+            if sent.finished is not None:
+                told.append(sent.finished)
+            elif sent.runs or not (sent.begun or sent.worker in self._killed):
+                break
+            elif sent.begun:  # Ctrl-C: how far it got is not known, so none of it is run again
+                self._killed.add(sent.worker)
+                told.append(Gone(sent.worker, begun=len(sent.items)))
+            self._chunks.popleft()
+        if not self._chunks:
             self._forgotten.clear()
-        return happened
+        return told
 
     def wake(self) -> None:
-        self._chunks.put(None)
+        self._woken = True
+        self._bell.ring()
 
     @property
     def is_open(self) -> bool:
@@ -120,9 +157,10 @@ class SerialBackend:
         pass
 
     def end(self) -> None:
-        self._chunks = SimpleQueue()
+        self._chunks.clear()
         self._happened.clear()
-        self._holds = 0
+        self._forgotten.clear()
+        self._killed.clear()  # new ones have the same numbers
 
     def abandon(self) -> None:
         pass

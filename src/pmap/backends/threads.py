@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -9,6 +10,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TypeAlias
 
+from .._bell import Bell
 from .._work import Brief, Work
 from . import Finished, Gone, Happening, Ready
 from ._live import run_chunk
@@ -44,7 +46,10 @@ class ThreadBackend:
         self._initializer = initializer
         self._initargs = initargs
         self._threads: dict[int, _Thread] = {}
-        self._happened: SimpleQueue[Happening | None] = SimpleQueue()
+        # No queue to wait at: what Ctrl-C takes from whoever has just got it there would be lost.
+        self._happened: deque[Happening] = deque()
+        self._bell = Bell()
+        self._woken = False
 
     def start(self, worker: int) -> None:
         state = self._threads[worker] = _Thread()
@@ -56,38 +61,43 @@ class ThreadBackend:
         try:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending
-            self._happened.put(Gone(worker, begun=0, reason=str(error), cause=error))
+            self._tell(self._happened, Gone(worker, begun=0, reason=str(error), cause=error))
+
+    def _tell(self, happened: deque[Happening], happening: Happening) -> None:
+        happened.append(happening)
+        self._bell.ring()
 
     def _serve(self, worker: int, state: _Thread) -> None:
+        happened = self._happened
         try:
-            self._work(worker, state, self._happened)
+            self._work(worker, state, partial(self._tell, happened))
         except BaseException as error:  # nothing may end a thread without a word: a map waits
             cause = error if isinstance(error, Exception) else None
-            self._happened.put(Gone(worker, begun=1, reason=repr(error), cause=cause))
+            self._tell(happened, Gone(worker, begun=1, reason=repr(error), cause=cause))
 
-    def _work(self, worker: int, state: _Thread, happened: "SimpleQueue[Happening | None]") -> None:
+    def _work(self, worker: int, state: _Thread, tell: Callable[[Happening], None]) -> None:
         if self._initializer is not None:
             try:
                 self._initializer(*self._initargs)
             except BaseException as error:
                 reason = f"the initializer raised {type(error).__name__}: {error}"
                 cause = error if isinstance(error, Exception) else None
-                happened.put(Gone(worker, begun=0, reason=reason, cause=cause))
+                tell(Gone(worker, begun=0, reason=reason, cause=cause))
                 return
-        happened.put(Ready(worker))
+        tell(Ready(worker))
         while (chunk := state.chunks.get()) is not None and not state.ending:
             work, start, items = chunk
             if work.number in state.forgotten:
-                happened.put(Finished(worker, work, start, [], {}, True, 0.0))
+                tell(Finished(worker, work, start, [], {}, True, 0.0))
             else:
                 # Looked at before each item: a chunk whose job is over ends there.
                 wanted = partial(self._wanted, state, work.number)
                 for finished in self._run(state, worker, work, start, items, wanted):
-                    happened.put(finished)
+                    tell(finished)
             if state.left:
                 return
             del chunk, work, items  # or the items would live until the next chunk comes
-        happened.put(Gone(worker, begun=0))
+        tell(Gone(worker, begun=0))
 
     @staticmethod
     def _run(
@@ -150,7 +160,7 @@ class ThreadBackend:
         state = self._threads[worker]
         state.left = state.ending = True
         state.chunks.put(None)
-        self._happened.put(Gone(worker, begun=1, stack=_stack_of(state.thread)))
+        self._tell(self._happened, Gone(worker, begun=1, stack=_stack_of(state.thread)))
 
     def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
         since = self._threads[worker].since
@@ -170,21 +180,21 @@ class ThreadBackend:
     def flush(self) -> None:
         pass  # commands take effect at once
 
-    def poll(self, timeout: float | None) -> list[Happening | None]:
-        happened: list[Happening | None] = []
-        try:
-            happened.append(self._happened.get(timeout=timeout))
-            while True:
-                happened.append(self._happened.get_nowait())
-        except Empty:
-            return happened
+    def poll(self, timeout: float | None) -> deque[Happening]:
+        self._bell.wait(self._is_something, timeout)
+        self._woken = False
+        return self._happened
 
-    def collect(self, polled: list[Happening | None]) -> list[Happening]:
+    def _is_something(self) -> bool:
+        return self._woken or bool(self._happened)
+
+    def collect(self, polled: deque[Happening]) -> list[Happening]:
         told: list[Happening] = []
-        for happening in polled:
+        while polled:
+            happening = polled.popleft()
             # A thread that was left may have told something in just that moment.
-            state = self._threads.get(happening.worker) if happening is not None else None
-            if happening is None or state is None:
+            state = self._threads.get(happening.worker)
+            if state is None:
                 continue
             if isinstance(happening, Gone):
                 del self._threads[happening.worker]
@@ -199,7 +209,8 @@ class ThreadBackend:
         return told
 
     def wake(self) -> None:
-        self._happened.put(None)
+        self._woken = True
+        self._bell.ring()
 
     @property
     def is_open(self) -> bool:
@@ -213,7 +224,7 @@ class ThreadBackend:
             state.ending = True
             state.chunks.put(None)
         self._threads.clear()
-        self._happened = SimpleQueue()  # what they still tell, nobody hears
+        self._happened = deque()  # what they still tell, nobody hears
 
     def abandon(self) -> None:
         self._threads.clear()  # threads do not live on in a fork
