@@ -1,7 +1,7 @@
 """Several results together: gathered, as they are completed, split into good and bad."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
@@ -113,8 +113,10 @@ class _Gathered(Pending):
         for result in self._results:
             result.cancel()
 
-    def needs_this_thread(self) -> bool:
-        return any(r._pending.needs_this_thread() for r in self._results if not r.ready())
+    def tend(self, enough: Callable[[], bool]) -> None:
+        for result in self._results:
+            if not (result.ready() or enough()):
+                result._pending.tend(enough)
 
 
 class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], Generic[R_co]):
@@ -122,6 +124,7 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
 
     def __init__(self, results: Iterable[AsyncResult[R_co]]) -> None:
         given = list(results)
+        self._open = deque(result._pending for result in given)
         self._left = len(given)
         self._over: deque[AsyncResult[R_co]] = deque()
         self._bell = Bell()
@@ -142,6 +145,11 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         if not self._left:
             raise StopIteration
         while not self._over:
+            # One of those that are left: most are of one pool, and the others have their turn.
+            while self._open and self._open[0].over:
+                self._open.popleft()
+            if self._open:
+                self._open[0].tend(self._some)
             self._bell.wait(self._some)
         self._left -= 1
         return self._over.popleft()

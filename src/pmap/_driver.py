@@ -199,7 +199,7 @@ class Driver:
             self._rely_on_others(flow, start, timeout)
 
     def _rely_on_others(self, flow: Flow, start: int, timeout: float | None) -> None:
-        if timeout is None and flow.needs_this_thread() and not flow.has(start):
+        if timeout is None and self.holder_is_here() and not flow.has(start):
             raise waits_for_itself(flow.name)
         self.tend(flow)
         try:
@@ -212,10 +212,10 @@ class Driver:
         if job.number in self._jobs and not self.holder_is_here():
             self._see_to(lambda: job.over, job.wait)
 
-    def lead_to(self, job: Job) -> None:
-        """Return when a job is over if it is this thread that leads: nobody else would end it."""
+    def lead_to(self, reached: Callable[[], bool]) -> None:
+        """Return when `reached` if it is this thread that leads: nobody else would get there."""
         if self._leads_here():
-            self._see_to(lambda: job.over, None)
+            self._see_to(reached, None)
 
     def _leads_here(self) -> bool:
         """Whether this thread leads, as in a callback of it, and is not in the books."""

@@ -29,6 +29,20 @@ class _Future(Future[R], Generic[R]):
             self._tell()
         return self.cancelled()
 
+    def result(self, timeout: float | None = None) -> R:
+        """Return the result when it is there: as the standard class does."""
+        self._tend(timeout)
+        return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return the exception when the call is over, or None: as the standard class does."""
+        self._tend(timeout)
+        return super().exception(timeout)
+
+    def _tend(self, timeout: float | None) -> None:
+        if timeout is None and not self.done():
+            self._pending.tend(self.done)
+
     def _tell(self) -> None:
         """Let those go who wait for several futures: ``cancel`` alone does not."""
         with self._condition:

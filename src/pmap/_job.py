@@ -1,11 +1,11 @@
 """One submitted call: what has come of it so far, and who waits for the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from ._call import Call
 from ._failure import Failure
-from ._pending import NONE_YET
+from ._pending import NONE_YET, waits_for_itself
 from ._record import format_traceback
 from ._work import Work
 
@@ -23,8 +23,8 @@ class Books(Protocol):
         """Whether this very thread is inside the books."""
         ...
 
-    def lead_to(self, job: "Job") -> None:
-        """Return when a job is over, if nobody but this very thread would end it; else at once."""
+    def lead_to(self, reached: Callable[[], bool]) -> None:
+        """Return when `reached`, if nobody but this very thread would get there; else at once."""
         ...
 
 
@@ -107,14 +107,10 @@ class Job(Work):
     def _cancel(self) -> None:
         self._books.cancel(self)
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it is over, at most `timeout` seconds; return whether it is."""
-        if timeout is None and not self.over:
-            self._books.lead_to(self)
-        return super().wait(timeout)
-
-    def needs_this_thread(self) -> bool:
-        return self._books.holder_is_here()
+    def tend(self, enough: Callable[[], bool]) -> None:
+        if self._books.holder_is_here():
+            raise waits_for_itself(self.name)
+        self._books.lead_to(lambda: self.over or enough())
 
     def _round_off(self) -> None:
         if self.failures and self.call.rules.collect and self.error is None:

@@ -107,9 +107,14 @@ class Pending:
     def _cancel(self) -> None:
         """Ask those who do the work to end it; a `Pending` that has no way to is let be."""
 
-    def needs_this_thread(self) -> bool:
-        """Return whether it cannot end while this very thread waits for it."""
-        return False
+    def tend(self, enough: Callable[[], bool]) -> None:
+        """Work on it where only this very thread can, until it is over, or `enough` says so.
+
+        Whoever waits without a limit calls it before.
+
+        Raises:
+            RuntimeError: it cannot go on before this thread has returned from where it is.
+        """
 
     # --- the side that waits -------------------------------------------------------------------
 
@@ -123,8 +128,8 @@ class Pending:
         """Wait until it is over, at most `timeout` seconds; return whether it is."""
         if self.over:
             return True
-        if timeout is None and self.needs_this_thread():
-            raise waits_for_itself(self.name)
+        if timeout is None:
+            self.tend(lambda: self.over)
         with _lock:
             if self._event is None:
                 from threading import Event

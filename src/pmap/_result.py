@@ -224,5 +224,5 @@ class _Behind(Pending):
     def _cancel(self) -> None:
         self._first.cancel()
 
-    def needs_this_thread(self) -> bool:
-        return self._first.needs_this_thread()
+    def tend(self, enough: Callable[[], bool]) -> None:
+        self._first.tend(enough)

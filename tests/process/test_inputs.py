@@ -20,6 +20,7 @@ from pmap import (
     Map,
     Pool,
     TransportError,
+    as_completed,
     gather,
     pmap,
     pstarmap,
@@ -320,6 +321,8 @@ def test_pickling_that_waits_for_the_pool_itself(one_pool: Pool, tmp_path: Path)
         "wait": earlier.wait,
         "gather": gather(earlier).get,
         "then": earlier.then(len).get,
+        "future": earlier.future().result,
+        "as_completed": lambda: next(as_completed([earlier])),
         "next": stream.next,
     }
     each = pmap.using(pool=one_pool, chunksize=3).collecting

@@ -423,18 +423,32 @@ def test_a_handler_that_ends_the_pool_that_the_main_thread_waits_for(
 
 CALLBACK: Final = """
     def called(_):
-        print(pool.apply_async(abs, (-3,)).get(), *pool.imap(abs, [-4]))
+        start = pool.apply_async
+        print({wait}, *pool.imap(abs, [-4]))
     with Pool(2, context=multiprocessing.get_context({method!r})) as pool:
         first = pool.apply_async(abs, (-1,), callback=called)
         print(pool.map(time.sleep, [0.2, 0.3]), first.get())
 """
 
 
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "start(abs, (-3,)).get()",
+        "start(abs, (-3,)).wait() or 3",
+        "start(abs, (-2,)).then(lambda two: two + 1).get()",
+        "start(abs, (-3,)).future().result()",
+        "start(abs, (-3,)).future().exception() or 3",
+        "sum(gather(start(abs, (-1,)), start(abs, (-2,))).get())",
+        "sum(one.get() for one in as_completed([start(abs, (-1,)), start(abs, (-2,))]))",
+        "sum(gather(start(time.sleep, (0.1,)).then(lambda _: 1), start(abs, (-2,))).get())",
+    ],
+)
 def test_a_callback_that_waits_for_its_own_pool(
-    start_method: "StartMethod", tmp_path: Path
+    start_method: "StartMethod", wait: str, tmp_path: Path
 ) -> None:
-    text = "import multiprocessing, time\nfrom pmap import Pool\n"
-    text += textwrap.dedent(CALLBACK.format(method=start_method))
+    text = "import multiprocessing, time\nfrom pmap import Pool, as_completed, gather\n"
+    text += textwrap.dedent(CALLBACK.format(method=start_method, wait=wait))
     assert run_script(tmp_path, text) == ["3 4", "[None, None] 1"]
 
 
