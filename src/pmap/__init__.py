@@ -108,19 +108,19 @@ def _claim() -> None:
 
 
 def __getattr__(name: str) -> object:
-    public: object
     if name == "Pool":
-        from ._pool import Pool
+        from . import _pool
 
-        public = Pool
+        globals().setdefault(name, _pool.Pool)
     elif name in _COMBINED:
         from . import _combine
 
-        public = getattr(_combine, name)
+        for one in _COMBINED:  # all of it: a class that is made there lives here
+            globals().setdefault(one, getattr(_combine, one))
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    public = globals().setdefault(name, public)
     _claim()
+    public: object = globals()[name]
     return public
 
 

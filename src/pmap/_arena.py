@@ -293,6 +293,6 @@ def _is_in(serial: int, back: int) -> bool:
 
 def _fence() -> None:
     """Let no processor put what was stored before this behind what is loaded after it."""
-    # To take a lock is an atomic exchange, which x86 takes for a fence. A new one each time: one that
-    # is shared could be held where a signal's handler comes here again, or in a fork.
+    # To take a lock is an atomic exchange, which x86 takes for a fence. A new one each time: one
+    # for all may be held where a signal's handler comes here again, or in a fork.
     allocate_lock().acquire()

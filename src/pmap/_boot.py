@@ -214,6 +214,8 @@ class Boot:
         self.lifeline = lifeline  # that of its workers
         self.by_value = False  # whether it was asked to prepare for what travels by value
         self.sock, theirs = socketpair()
+        for end in (self.sock, theirs):
+            end.setblocking(True)  # whatever default timeout the program has set
         if theirs.fileno() < 3:
             theirs = socket(fileno=not_standard(theirs.detach()))
         try:

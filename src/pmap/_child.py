@@ -239,6 +239,17 @@ class _BadArgument(Exception):
     """The argument could not be loaded; the cause says why."""
 
 
+def _looker(sock: socket) -> Callable[[], Sequence[object]]:
+    """Return what returns something true if there is anything to be read from `sock`."""
+    if hasattr(select, "poll"):  # select itself takes no descriptor above 1023
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        ask = poll.poll
+        return lambda: ask(0)
+    look = select.select
+    return lambda: look([sock], [], [], 0)[0]
+
+
 class Worker:
     """A worker's loop over its one socket."""
 
@@ -247,6 +258,8 @@ class Worker:
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
         self._heard = 0.0  # when it was last looked for messages
+        sock.setblocking(True)  # the caller may have set a default timeout for all its sockets
+        self._look = _looker(sock)
         self._stays_awake = False  # for a moment, when it waits for a message
         self._patience = Patience()
         self.cargo = Cargo(written)  # of the results that are not sent yet
@@ -329,15 +342,17 @@ class Worker:
 
     def _next(self) -> Message | None:
         while not self._inbox:
-            if self._stays_awake:
-                self._patience.awake(self._hears)
+            self._patience.awake(self._may_stay_awake, self._hears)
             if not self._receive():
                 return None
         return self._inbox.popleft()
 
     def _hears(self) -> bool:
         """Return whether there is a message, or a part of one, or the caller is gone."""
-        return bool(select.select([self._socket], [], [], 0)[0])
+        return bool(self._look())
+
+    def _may_stay_awake(self) -> bool:
+        return self._stays_awake
 
     def _receive(self) -> bool:
         """Wait for more messages, or a part of one; return False if the caller is gone."""

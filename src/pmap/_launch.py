@@ -200,6 +200,7 @@ def _no_core(pid: int) -> None:
 def socketpair() -> tuple[socket, socket]:
     """Return the ends of a connection: ours, and one that a child process can be given."""
     ours, theirs = _bare.socketpair()
+    ours.setblocking(True)  # whatever default timeout the program has set
     if theirs.fileno() < 3:
         theirs = socket(fileno=not_standard(theirs.detach()))
     return ours, theirs

@@ -26,9 +26,15 @@ __all__ = ["Patience"]
 # Seconds. A blocking call takes 50 us less for each of the two, caller and worker, that stays
 # awake; an awaited one, which goes through two threads of the caller, 130 us in all.
 _AWAKE: Final = 0.00015
+# Looks: more are not made in that time, and one day some clock may stand still.
+_MOST_LOOKS: Final = 200
+# Seconds for a look, at most, and what others do before it: else somebody else needs the processor,
+# and to step aside for that one takes longer than to be woken. A look takes 3 us.
+_CROWDED: Final = 0.00003
 # Waits that are asleep from the beginning, at most, after one that was awake in vain. If all are in
-# vain, that is 2.3 us each.
-_MOST_ASLEEP: Final = 63
+# vain, that is 0.15 us each, and 10 where each costs a turn of 10 ms of somebody else; and a
+# thousand that could be short are over in 0.15 s.
+_MOST_ASLEEP: Final = 1023
 
 
 def _no_yield() -> None:
@@ -48,20 +54,33 @@ class Patience:
         self._in_vain = 0  # how many waits were asleep after the last one that was awake in vain
         self._asleep = 0  # how many of these are left
 
-    def awake(self, look: Callable[[], Found]) -> Found | None:
-        """Return what `look` finds within a moment; something false if there was nothing."""
+    def awake(self, may: Callable[[], bool], look: Callable[[], Found]) -> Found | None:
+        """Return what is found within a moment; something false if that is nothing.
+
+        Args:
+            may: whether a processor can be spared.
+            look: returns what is there, or something false.
+        """
         if self._asleep:
             self._asleep -= 1
+            return None
+        if not may():
             return None
         found = look()
         if found:
             return found  # nobody had to wait, which says nothing of waits
-        until = perf_counter() + _AWAKE
-        while perf_counter() < until:
+        begin = before = perf_counter()
+        for _ in range(_MOST_LOOKS):
             _step_aside()
             found = look()
+            now = perf_counter()
+            if now - before >= _CROWDED:
+                break
             if found:
                 self._in_vain = 0
                 return found
+            if now - begin >= _AWAKE:
+                break
+            before = now
         self._asleep = self._in_vain = min(2 * self._in_vain + 1, _MOST_ASLEEP)
-        return None
+        return found

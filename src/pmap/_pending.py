@@ -6,7 +6,7 @@ behind.
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from ._bare import allocate_lock, get_ident
 from ._errors import CancelledError, is_ctrl_c
@@ -17,7 +17,10 @@ if TYPE_CHECKING:  # imported when somebody waits: it is not light
 
 __all__ = ["NONE_YET", "Pending", "waits_for_itself"]
 
-_lock = allocate_lock()  # one for all: held for two lines, and these objects stay small
+# One for all: held for a few lines, and these objects stay small. In these lines nothing is called
+# or made, and nothing loops: there the interpreter may run a signal's handler, or collect garbage
+# whose finaliser cancels a call; and who comes here again in this thread would wait for itself.
+_lock = allocate_lock()
 
 
 def _renew_lock() -> None:
@@ -31,7 +34,6 @@ if hasattr(os, "register_at_fork"):
 
 
 _TOLD = 0  # which is no thread
-_Listener: TypeAlias = Callable[[], object]
 NONE_YET: list[Any] = []  # the values of all that are pending; nobody changes it, or gets it
 
 
@@ -41,6 +43,17 @@ def waits_for_itself(name: str) -> RuntimeError:
         f"{name} would be waited for in vain: its pool can only go on when the pickling method or "
         "signal handler that waits has returned. Take the result before that"
     )
+
+
+class _Listener:
+    """Who is to be called when something is over, and who said so before."""
+
+    __slots__ = ("before", "call", "follows")
+
+    def __init__(self, call: Callable[[], object], follows: bool) -> None:
+        self.call = call
+        self.follows = follows  # when those who wait are let go, behind the callbacks
+        self.before: _Listener | None = None
 
 
 class Pending:
@@ -55,8 +68,7 @@ class Pending:
         # The results, once it is over without an error. Any: callers' types know what they are.
         self.values: list[Any] = NONE_YET
         self._event: Event | None = None  # made when somebody waits
-        # Callbacks, and those who follow when these have run.
-        self._listeners: tuple[list[_Listener], list[_Listener]] | None = None
+        self._listeners: _Listener | None = None  # the last one
         # Nobody yet; the thread that runs the callbacks; or nobody any more.
         self._settler: int | None = None
 
@@ -80,19 +92,16 @@ class Pending:
             listeners = self._listeners  # no callback comes any more
         try:
             self._round_off()
-            if listeners is not None:
-                for callback in listeners[0]:
-                    self._run(callback)
+            self._call(listeners, follow=False)
         finally:
             # Whatever strikes above, nobody waits for ever.
             with _lock:
                 self._settler = _TOLD
-                listeners, self._listeners = self._listeners, None
+                listeners = self._listeners
+                self._listeners = None
             if self._event is not None:
                 self._event.set()
-            if listeners is not None:
-                for follower in listeners[1]:
-                    self._run(follower)
+            self._call(listeners, follow=True)
 
     def _round_off(self) -> None:
         """Do what is left to do when the outcome is known, before anybody hears of it."""
@@ -130,14 +139,17 @@ class Pending:
             return True
         if timeout is None:
             self.tend(lambda: self.over)
+        event = self._event
+        if event is None:
+            from threading import Event
+
+            event = Event()
         with _lock:
             if self._event is None:
-                from threading import Event
-
-                self._event = Event()
-            if self._settler == _TOLD:
-                return True
-        return self._event.wait(timeout)
+                self._event = event
+            event = self._event
+            told = self._settler == _TOLD
+        return told or event.wait(timeout)
 
     async def await_end(self) -> None:
         """Return when it is over, without blocking the event loop."""
@@ -157,21 +169,34 @@ class Pending:
 
     def when_over(self, callback: Callable[[], object]) -> None:
         """Call `callback` when it is over, at once if it is; its exceptions are logged."""
-        with _lock:
-            if self._settler is None:
-                self._listeners = self._listeners or ([], [])
-                self._listeners[0].append(callback)
-                return
-        self._run(callback)
+        self._add(_Listener(callback, follows=False))
 
     def when_told(self, callback: Callable[[], object]) -> None:
         """Call `callback` when those who wait are let go: for all threads, it is over then."""
+        self._add(_Listener(callback, follows=True))
+
+    def _add(self, listener: _Listener) -> None:
+        """Let somebody be called in time; at once, if it is too late for that."""
+        me = get_ident()
         with _lock:
-            if not self.over:
-                self._listeners = self._listeners or ([], [])
-                self._listeners[1].append(callback)
-                return
-        self._run(callback)
+            settler = self._settler
+            # While the callbacks run, it is over for them, and not yet for those who follow.
+            in_time = settler is None or (listener.follows and settler != _TOLD and settler != me)
+            if in_time:
+                listener.before = self._listeners
+                self._listeners = listener
+        if not in_time:
+            self._run(listener.call)
+
+    def _call(self, last: _Listener | None, follow: bool) -> None:
+        """Call those who follow, or those who do not, in the order in which they came."""
+        listeners: list[_Listener] = []
+        while last is not None:
+            if last.follows == follow:
+                listeners.append(last)
+            last = last.before
+        for listener in reversed(listeners):
+            self._run(listener.call)
 
     def _run(self, callback: Callable[[], object]) -> None:
         try:

@@ -51,6 +51,7 @@ class Interrupt:
     def run(self, act: Callable[[], object]) -> object:
         """Return what `act` returns; raises what it raises."""
         before = sys.gettrace()
+        sys._getframe().f_trace_opcodes = True  # Python 3.13 looks for it when this is called:
         sys.settrace(self._enter)
         try:
             return act()

@@ -56,6 +56,30 @@ WORKS: Final = {
         """,
         [MAP, "9900"],
     ),
+    "only high descriptors": (
+        """
+        # select() takes none above 1023.
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        many = 1500 if hard == resource.RLIM_INFINITY else min(hard, 1500)
+        limit(resource.RLIMIT_NOFILE, many)
+        taken = [os.open(os.devnull, os.O_RDONLY) for _ in range(many - 100)]
+        tell(lambda: pmap(double, range(5)))
+        tell(lambda: sum(pmap.using(processes=3)(double, range(100), chunksize=1)))
+        """,
+        [MAP, "9900"],
+    ),
+    "a default timeout for sockets": (
+        """
+        import socket
+        for seconds in (0.001, 0, 30):
+            socket.setdefaulttimeout(seconds)
+            each = pmap.using(processes=1, threads_per_worker=1 + int(seconds * 1000))
+            tell(lambda: each(double, range(5)))
+            time.sleep(0.1)  # they wait for work meanwhile
+            tell(lambda: each(double, range(5)))
+        """,
+        [MAP] * 6,
+    ),
     "no shared memory": (
         """
         os.memfd_create = refuse(errno.ENOSYS)

@@ -59,9 +59,10 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     awake = Patience.awake
     found: list[bool] = []
 
-    def watched(self: Patience, look: Callable[[], Found]) -> Found | None:
-        result = awake(self, look)
-        found.append(bool(result))
+    def watched(self: Patience, may: Callable[[], bool], look: Callable[[], Found]) -> Found | None:
+        result = awake(self, may, look)
+        if may():
+            found.append(bool(result))
         return result
 
     monkeypatch.setattr(Patience, "awake", watched)
@@ -93,6 +94,29 @@ def test_on_a_single_processor_nobody_stays_awake(
     assert bool(waits) == (processors > 1)
 
 
+class Changing:
+    """A worker as the backend knows it, which is joined by another one when it is looked at."""
+
+    def __init__(self, links: dict[int, object]) -> None:
+        self._links = links
+
+    @property
+    def chunks(self) -> list[int]:
+        self._links[len(self._links)] = Changing(self._links)
+        return []
+
+
+def test_workers_may_be_started_while_one_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    # By another thread: who polls is not in the books.
+    backend = ProcessBackend(None, None, ())
+    links: dict[int, object] = {}
+    links[0] = Changing(links)
+    links[1] = Changing(links)
+    monkeypatch.setattr(backend, "_links", links)
+    assert not backend._can_stay_awake()
+    assert len(links) == 4
+
+
 def test_nobody_stays_awake_where_all_processors_have_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +132,11 @@ def test_nobody_stays_awake_where_all_processors_have_work(
 
     monkeypatch.setattr(process, "cpu_count", lambda: 2)
     monkeypatch.setattr(ProcessBackend, "_can_stay_awake", watched)
+
+    def asked(_: Patience, may: Callable[[], bool], __: object) -> None:
+        may()
+
+    monkeypatch.setattr(Patience, "awake", asked)
     with Pool(2) as pool:
         both = pmap.using(pool=pool, chunksize=1)
         assert len(set(both(lambda _: all_workers_at_once(str(tmp_path), 2), range(2)))) == 2

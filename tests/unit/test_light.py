@@ -368,6 +368,12 @@ print(pmap.Pool is Pool is there, Pool.__module__, vars(pmap)["Pool"] is Pool)
     assert run(code).split() == ["True", "pmap", "True"]
 
 
+@pytest.mark.parametrize("first", ["pmap.Completed", "pmap.as_completed", "pmap.gather"])
+def test_what_is_loaded_later_lives_in_pmap_too(first: str) -> None:
+    code = f"import pmap\n{first}\nprint(type(pmap.as_completed([])))"
+    assert run(code).strip() == "<class 'pmap.Completed'>"
+
+
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match=r"module 'pmap' has no attribute 'pmapp'"):
         _ = getattr(pmap, "pmapp")  # noqa: B009

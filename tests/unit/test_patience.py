@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pmap import _patience
 from pmap._patience import Patience
 
-STEP: Final = 0.00001  # seconds that a look takes here
+STEP: Final = 0.000005  # seconds that a look takes here
 
 
 class World:
@@ -22,12 +22,18 @@ class World:
         self.there_at = 0.0
         self.looks = 0
         self.yields = 0
+        self.others = 0.0  # seconds that somebody else takes each time that we step aside
+        self.spare = True
 
     def clock(self) -> float:
         return self.now
 
+    def may(self) -> bool:
+        return self.spare
+
     def step_aside(self) -> None:
         self.yields += 1
+        self.now += self.others
 
     def look(self) -> str:
         self.looks += 1
@@ -38,8 +44,8 @@ class World:
         """Return whether what comes in `seconds` is found awake, and after how many looks."""
         self.there_at = self.now + seconds
         self.looks = 0
-        found = patience.awake(self.look)
-        assert found in (None, "it")
+        found = patience.awake(self.may, self.look)
+        assert found in (None, "", "it")
         return found == "it", self.looks
 
 
@@ -48,6 +54,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(_patience, "perf_counter", world.clock)
     monkeypatch.setattr(_patience, "_step_aside", world.step_aside)
+    monkeypatch.setattr(_patience, "_MOST_ASLEEP", 63)
     return world
 
 
@@ -120,6 +127,33 @@ def test_a_wait_costs_at_most_a_moment_more(seconds: list[float]) -> None:
             took = world.now - begin
             assert took <= min(wait, _patience._AWAKE) + 3 * STEP
             assert found or looks == 0 or wait > _patience._AWAKE - STEP
+
+
+def test_who_is_not_alone_on_a_processor_sleeps(world: World) -> None:
+    # It is found, and still the wait was in vain: asleep, one would have been woken at once.
+    patience = Patience()
+    world.others = 0.001
+    assert world.wait(patience, 5 * STEP)[0]
+    assert world.yields == 1
+    waits = [world.wait(patience, 5 * STEP)[1] for _ in range(200)]
+    assert [number for number, looks in enumerate(waits) if looks][:4] == [1, 5, 13, 29]
+
+
+def test_where_no_processor_can_be_spared_nobody_looks(world: World) -> None:
+    patience = Patience()
+    world.spare = False
+    assert world.wait(patience, 5 * STEP) == (False, 0)
+    world.spare = True
+    assert world.wait(patience, 5 * STEP)[0]
+
+
+def test_a_clock_that_stands_still_does_not_keep_anybody_awake(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_patience, "perf_counter", lambda: 0.0)
+    found, looks = world.wait(Patience(), 1.0)
+    assert not found
+    assert looks <= 300
 
 
 def test_where_a_process_cannot_yield_it_sleeps_for_no_time(

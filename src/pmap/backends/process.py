@@ -439,14 +439,20 @@ class ProcessBackend:
             if self._selector is None:
                 return []  # it may be just this that could not be opened
         selector = self._selector or self._open()
-        polled: _Polled | None = None
-        if (timeout is None or timeout > 0) and self._can_stay_awake():
-            polled = self._patience.awake(lambda: selector.select(0))
-        return polled or selector.select(timeout)
+        try:
+            polled: _Polled | None = None
+            if timeout is None or timeout > 0:
+                polled = self._patience.awake(self._can_stay_awake, lambda: selector.select(0))
+            return polled or selector.select(timeout)
+        except (OSError, ValueError):
+            if self._selector is selector:
+                raise
+            return []  # a signal's handler has forked this process, which has no workers now
 
     def _can_stay_awake(self) -> bool:
         """Return whether a worker has something, and there is a processor that none needs."""
-        return 0 < sum([1 for link in self._links.values() if link.chunks]) < self._cpus
+        # Of a copy: this is not in the books, and another thread may start a worker just now.
+        return 0 < sum([1 for link in [*self._links.values()] if link.chunks]) < self._cpus
 
     def collect(self, polled: _Polled) -> Iterator[Happening]:
         failed, self._failed = self._failed, []
