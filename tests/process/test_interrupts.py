@@ -51,7 +51,6 @@ class Interrupt:
     def run(self, act: Callable[[], object]) -> object:
         """Return what `act` returns; raises what it raises."""
         before = sys.gettrace()
-        sys._getframe().f_trace_opcodes = True  # Python 3.13 looks for it when this is called:
         sys.settrace(self._enter)
         try:
             return act()
@@ -174,7 +173,8 @@ def is_well() -> None:
 @pytest.mark.parametrize("name", ACTS)
 def test_wherever_it_strikes_the_pool_goes_on(name: str) -> None:
     act = ACTS[name]
-    act()  # the first one makes what is kept
+    # The first one makes what is kept; and from Python 3.13 on, code is traced when it runs again.
+    interrupted(act, 0)
     points = interrupted(act, 0).passed
     assert points > 30
     some: Sequence[int] = range(1, points + 1)
@@ -190,7 +190,7 @@ def test_wherever_it_strikes_the_pool_goes_on(name: str) -> None:
         except BaseException as error:
             error.add_note(f"struck at point {at} of {points}: {interrupt.where}")
             raise
-    assert struck > len(some) // 2  # not each time it takes the same way
+    assert struck  # not each time: it may take another way, and pass fewer points
 
 
 def looped() -> int:
@@ -202,6 +202,7 @@ def looped() -> int:
 
 def test_the_points_are_found() -> None:
     # Its entry and `range`, and twice `abs` and the end of the loop.
+    Interrupt(0, __file__).run(looped)
     for at in range(7):
         interrupt = Interrupt(at, __file__)
         with pytest.raises(KeyboardInterrupt) if at else nullcontext():
