@@ -49,18 +49,22 @@ class Lifeline:
     end would be noticed only with its own.
     """
 
+    end = -1
+    _ours = -1
+
     def __init__(self) -> None:
         """Open it, where the kernel can do what `_child` asks of it."""
-        self.end, self._ours = os.pipe() if sys.platform == "linux" else (-1, -1)
-        self.end = not_standard(self.end)
+        if sys.platform == "linux":
+            end, self._ours = os.pipe()
+            self.end = not_standard(end)
 
     def close(self) -> None:
         """Close both ends; workers that are left are killed by it."""
-        end, ours = self.end, self._ours
+        ends = self.end, self._ours
         self.end = self._ours = -1
-        if end >= 0:
-            os.close(end)
-            os.close(ours)
+        for end in ends:
+            if end >= 0:
+                os.close(end)
 
     def __del__(self) -> None:
         # Where starting a process failed, or was interrupted, nobody else has it.
@@ -125,6 +129,8 @@ def interpreter_flags() -> list[str]:
 class _Spawned:
     """A process that was started, until it is waited for."""
 
+    _over = True  # there is nothing to wait for yet
+
     def __init__(self, command: list[str], fds: list[int]) -> None:
         """Start `command`; the numbers under which it has `fds` are its last arguments.
 
@@ -141,7 +147,6 @@ class _Spawned:
         numbers = [*map(str, there[: len(fds)]), "-1"]
         # As subprocess does: what this interpreter ignores is not for others to ignore.
         reset = [signal.SIGPIPE, signal.SIGXFSZ]
-        self._over = True  # there is nothing to wait for yet
         with sigint_blocked():
             self.pid = os.posix_spawn(
                 command[0],
