@@ -14,13 +14,15 @@ PIECE: Final = 1 << 20
 TRIPS: Final = 2000
 ARRAY: Final = 8 << 20
 ARRAYS: Final = 16
-# How many, and whether each result is noted.
+# How many, whether each result is noted, and whether chunks grow from 1: who does not know what an
+# item costs has to find out, and four times the items that came back are sent next.
 INTS: Final = (
-    ("two processes, `abs` over 1e6 ints", 1_000_000, False),
-    ("two processes, `abs` over 1e6 ints, each result noted", 1_000_000, True),
-    ("two processes, `abs` over 1e5 ints, each result noted", 100_000, True),
+    ("two processes, `abs` over 1e6 ints", 1_000_000, False, False),
+    ("two processes, `abs` over 1e6 ints, each result noted", 1_000_000, True, False),
+    ("two processes, `abs` over 1e5 ints, each result noted", 100_000, True, False),
+    ("the same, in chunks that grow", 100_000, True, True),
 )
-CHUNK: Final = 4_000  # of them: so that two of them fit into a pipe
+CHUNK: Final = 4_000  # of them, at most: so that two of them fit into a pipe
 PART: Final = 250  # that begin together
 
 
@@ -63,8 +65,8 @@ def measure_raw(_: Setting) -> Iterator[tuple[str, float]]:
     yield "through a pipe", SIZE / timed(through) / 1e9
     os.waitpid(child, 0)
 
-    for name, ints, noted in INTS:
-        seconds = median(_two_map(ints, noted) for _ in range(5))
+    for name, ints, noted, grow in INTS:
+        seconds = median(_two_map(ints, noted, grow) for _ in range(5))
         yield name, seconds / ints * 1e6
 
     for pages in ("new", "used"):
@@ -89,46 +91,73 @@ def _serve_ints(source: int, target: int, noted: bool) -> None:
         os.write(target, slots[: len(items)].tobytes())
 
 
-def _two_map(ints: int, noted: bool) -> float:
+class _Two:
+    """Two processes that map `abs` over ints, each behind two pipes."""
+
+    def __init__(self, noted: bool) -> None:
+        self._ends: list[tuple[int, int]] = []
+        self._children: list[int] = []
+        for _ in range(2):
+            (theirs, to), (back, ours) = os.pipe(), os.pipe()
+            child = os.fork()
+            if child == 0:
+                for end in (to, back, *(end for pair in self._ends for end in pair)):
+                    os.close(end)
+                _serve_ints(theirs, ours, noted)
+                os._exit(0)
+            os.close(theirs)
+            os.close(ours)
+            self._children.append(child)
+            self._ends.append((to, back))
+
+    def send(self, process: int, some: list[int]) -> None:
+        """Send a chunk, if there is one."""
+        if some and set(map(type, some)) == {int}:
+            os.write(self._ends[process][0], struct.pack(f"{len(some)}q", *some))
+
+    def take(self, process: int, size: int) -> list[int]:
+        """Return the results of the next chunk."""
+        data = b""
+        while len(data) < 8 * size:
+            data += os.read(self._ends[process][1], 8 * size - len(data))
+        return memoryview(data).cast("q").tolist()
+
+    def close(self) -> None:
+        """End them."""
+        for pair in self._ends:
+            for end in pair:
+                os.close(end)
+        for child in self._children:
+            os.waitpid(child, 0)
+
+
+def _two_map(ints: int, noted: bool, grow: bool) -> float:
     """Return the seconds in which two processes map `abs` over ints."""
     items = [*range(ints)]
-    ends: list[tuple[int, int]] = []
-    children: list[int] = []
-    for _ in range(2):
-        (theirs, to), (back, ours) = os.pipe(), os.pipe()
-        child = os.fork()
-        if child == 0:
-            for end in (to, back, *(end for pair in ends for end in pair)):
-                os.close(end)
-            _serve_ints(theirs, ours, noted)
-            os._exit(0)
-        os.close(theirs)
-        os.close(ours)
-        children.append(child)
-        ends.append((to, back))
     results: list[int] = []
-
-    def send(number: int) -> None:
-        some = items[number * CHUNK : (number + 1) * CHUNK]
-        if some and set(map(type, some)) == {int}:
-            os.write(ends[number % 2][0], struct.pack(f"{len(some)}q", *some))
+    two = _Two(noted)
 
     def run() -> None:
-        for number in range(4):
-            send(number)
-        for number in range(ints // CHUNK):
-            data = b""
-            while len(data) < 8 * CHUNK:
-                data += os.read(ends[number % 2][1], 8 * CHUNK - len(data))
-            send(number + 4)
-            results.extend(memoryview(data).cast("q").tolist())
+        done, size = 0, 1
+        while grow and size < CHUNK:
+            for process in range(2):
+                start = done + process * size
+                two.send(process, items[start : start + size])
+            for process in range(2):
+                results.extend(two.take(process, size))
+            done += 2 * size
+            size = 4 * done
+        starts = range(done, ints, CHUNK)
+        for number, start in enumerate(starts[:4]):
+            two.send(number % 2, items[start : start + CHUNK])
+        for number, start in enumerate(starts):
+            results.extend(two.take(number % 2, min(CHUNK, ints - start)))
+            ahead = start + 4 * CHUNK
+            two.send(number % 2, items[ahead : ahead + CHUNK])
 
     seconds = timed(run)
-    for to, back in ends:
-        os.close(to)
-        os.close(back)
-    for child in children:
-        os.waitpid(child, 0)
+    two.close()
+    assert results == items
     return seconds
 
 
@@ -178,7 +207,7 @@ WORKS: Final = (
             Figure("there and back through pipes, p50", "us"),
             Figure("there and back through pipes, p99", "us"),
             Figure("through a pipe", "GB/s", more=True),
-            *(Figure(name, "us") for name, _, _ in INTS),
+            *(Figure(name, "us") for name, *_ in INTS),
             Figure("two processes, arrays into new pages", "GB/s", more=True),
             Figure("two processes, arrays into used pages", "GB/s", more=True),
         ),

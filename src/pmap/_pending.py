@@ -94,14 +94,24 @@ class Pending:
             self._round_off()
             self._call(listeners, follow=False)
         finally:
-            # Whatever strikes above, nobody waits for ever.
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Let those go who wait. Wherever Ctrl-C strikes, before it or within, nobody is left."""
+        listeners: _Listener | None = None
+        try:
             with _lock:
                 self._settler = _TOLD
                 listeners = self._listeners
                 self._listeners = None
-            if self._event is not None:
-                self._event.set()
-            self._call(listeners, follow=True)
+        finally:
+            try:
+                if self._event is not None:
+                    self._event.set()
+            finally:
+                if self._event is not None:
+                    self._event.set()  # for all, where the first was struck before it told them
+                self._call(listeners, follow=True)
 
     def _round_off(self) -> None:
         """Do what is left to do when the outcome is known, before anybody hears of it."""
@@ -190,13 +200,18 @@ class Pending:
 
     def _call(self, last: _Listener | None, follow: bool) -> None:
         """Call those who follow, or those who do not, in the order in which they came."""
-        listeners: list[_Listener] = []
+        found: list[_Listener] = []
         while last is not None:
             if last.follows == follow:
-                listeners.append(last)
+                found.append(last)
             last = last.before
-        for listener in reversed(listeners):
-            self._run(listener.call)
+        listeners = reversed(found)
+        try:
+            for listener in listeners:
+                self._run(listener.call)
+        finally:
+            for listener in listeners:  # those behind one that Ctrl-C struck in
+                self._run(listener.call)
 
     def _run(self, callback: Callable[[], object]) -> None:
         try:

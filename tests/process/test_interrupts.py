@@ -35,6 +35,7 @@ OURS: Final = str(Path(pmap.__file__).parent)
 LOOP: Final = dis.opmap["JUMP_BACKWARD"]
 CALLS: Final = {code for name, code in dis.opmap.items() if name.startswith("CALL")}
 
+waiters: list[threading.Thread] = []
 verb = papply.using(processes=1)
 mapping = map_.using(processes=1)
 
@@ -102,6 +103,18 @@ def cancels() -> None:
     assert isinstance(later.exception(), pmap.CancelledError | None)
 
 
+def shared() -> int:
+    later = verb.async_(abs, -2)
+    # It waits for what this thread may settle.
+    waiter = threading.Thread(target=later.wait, daemon=True)
+    waiters.append(waiter)
+    waiter.start()
+    gathered = gather(later, verb.async_(abs, -3))
+    waiters.append(threading.Thread(target=gathered.wait, daemon=True))
+    waiters[-1].start()
+    return verb(abs, -1)
+
+
 def pool() -> list[int]:
     with pmap.Pool(1) as own:
         return own.map(abs, [-1, -2])
@@ -131,6 +144,7 @@ ACTS: Final[dict[str, Callable[[], object]]] = {
     "retries": lambda: mapping.collecting.using(retries=1)(math.sqrt, [-1.0, 4.0]),
     "cancel": cancels,
     "gather": lambda: gather(verb.async_(abs, -1), verb.async_(abs, -2)).get(),
+    "several who wait": shared,
     "then": lambda: verb.async_(abs, -1).then(abs).get(),
     "serial": lambda: map_(abs, [-1, -2], backend="serial"),
     "threads": lambda: map_(abs, [-1, -2], backend="threads", processes=1),
@@ -153,6 +167,11 @@ def interrupted(act: Callable[[], object], at: int) -> Interrupt:
 def is_well() -> None:
     """Check that the pool works, for this thread and others, and that nobody keeps anything."""
     driver, _ = _pool._driver_for(verb._settings)
+    while waiters:
+        waiter = waiters.pop()
+        if waiter.ident is not None:
+            waiter.join(30)
+            assert not waiter.is_alive()
     assert verb.async_(abs, -3).get(timeout=30) == 3
     results: list[int] = []
     other = threading.Thread(target=lambda: results.append(verb(abs, -4)), daemon=True)
