@@ -25,9 +25,12 @@ from tests.helpers import until
 import pmap
 from pmap import _pool, gather, papply, pstarmap
 from pmap import pmap as map_
+from pmap._call import Call, Kind
 
 if TYPE_CHECKING:
     from _typeshed import TraceFunction
+
+    from pmap._types import Backend
 
 ALL: Final = os.environ.get("PMAP_INTERRUPTS") == "1"
 POINTS: Final = 20  # of each act
@@ -210,6 +213,30 @@ def test_wherever_it_strikes_the_pool_goes_on(name: str) -> None:
             error.add_note(f"struck at point {at} of {points}: {interrupt.where}")
             raise
     assert struck  # not each time: it may take another way, and pass fewer points
+
+
+@pytest.mark.parametrize("backend", ["serial", "threads"])
+def test_what_had_happened_when_it_struck_and_the_pool_is_ended(backend: "Backend") -> None:
+    # Nobody took it in yet, and it is of a worker that is gone by then.
+    settings = map_.using(backend=backend, processes=1)._settings
+    driver = _pool._make(settings.worker)
+    call = Call("pmap", abs, Kind.EACH, [-1, -2])
+    polls: list[object] = []
+    poll = driver.backend.poll
+
+    def struck(timeout: float | None) -> object:
+        polls.append(poll(timeout))
+        if len(polls) > 1:
+            driver.backend.poll = poll  # type: ignore[method-assign]  # as it was
+            raise KeyboardInterrupt
+        return polls[0]
+
+    driver.backend.poll = struck  # type: ignore[method-assign]  # Ctrl-C right behind it
+    with pytest.raises(KeyboardInterrupt):
+        driver.run(call)
+    driver.terminate()
+    driver.join()
+    assert not driver._scheduler.busy
 
 
 def looped() -> int:

@@ -133,13 +133,16 @@ class SerialBackend:
         told, self._happened = self._happened, []
         while self._chunks:
             sent = self._chunks[0]
-            if sent.finished is not None:
-                told.append(sent.finished)
-            elif sent.runs or not (sent.begun or sent.worker in self._killed):
+            if sent.runs:
                 break
-            elif sent.begun:  # Ctrl-C: how far it got is not known, so none of it is run again
-                self._killed.add(sent.worker)
-                told.append(Gone(sent.worker, begun=len(sent.items)))
+            if sent.worker not in self._killed:  # of which it was told that it is gone
+                if sent.finished is not None:
+                    told.append(sent.finished)
+                elif sent.begun:  # Ctrl-C: how far it got is not known, so none of it is run again
+                    self._killed.add(sent.worker)
+                    told.append(Gone(sent.worker, begun=len(sent.items)))
+                else:
+                    break
             self._chunks.popleft()
         if not self._chunks:
             self._forgotten.clear()

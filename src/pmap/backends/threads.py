@@ -190,7 +190,7 @@ class ThreadBackend:
 
     def collect(self, polled: deque[Happening]) -> list[Happening]:
         told: list[Happening] = []
-        while polled:
+        while polled and polled is self._happened:  # else all ended since it was polled
             happening = polled.popleft()
             # A thread that was left may have told something in just that moment.
             state = self._threads.get(happening.worker)
