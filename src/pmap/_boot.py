@@ -22,6 +22,7 @@ __all__ = [
     "Boot",
     "Lifeline",
     "begin",
+    "connection",
     "default_start_method",
     "interpreter",
     "not_standard",
@@ -84,6 +85,16 @@ def not_standard(fd: int) -> int:
         return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
     finally:
         os.close(fd)
+
+
+def connection() -> "tuple[socket, socket]":
+    """Return the ends of a connection: ours, and one that a child process can be given."""
+    ours, theirs = socketpair()
+    if theirs.fileno() < 3:
+        theirs = socket(fileno=not_standard(theirs.detach()))
+    for end in (ours, theirs):
+        end.setblocking(True)  # whatever default timeout the program has set
+    return ours, theirs
 
 
 def interpreter(sock: "socket", lifeline: Lifeline) -> "subprocess.Popen[bytes]":
@@ -218,11 +229,7 @@ class Boot:
     def __init__(self, lifeline: Lifeline) -> None:
         self.lifeline = lifeline  # that of its workers
         self.by_value = False  # whether it was asked to prepare for what travels by value
-        self.sock, theirs = socketpair()
-        for end in (self.sock, theirs):
-            end.setblocking(True)  # whatever default timeout the program has set
-        if theirs.fileno() < 3:
-            theirs = socket(fileno=not_standard(theirs.detach()))
+        self.sock, theirs = connection()
         try:
             fds = [fd for fd in (theirs.fileno(), lifeline.end) if fd >= 0]
             self.process = _Spawned(_command("template"), fds)

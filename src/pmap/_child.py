@@ -258,8 +258,8 @@ class Worker:
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
         self._heard = 0.0  # when it was last looked for messages
-        sock.setblocking(True)  # the caller may have set a default timeout for all its sockets
-        self._look = _looker(sock)
+        # Whether there is a message, or a part of one, or the caller is gone.
+        self._hears = _looker(sock)
         self._stays_awake = False  # for a moment, when it waits for a message
         self._patience = Patience()
         self.cargo = Cargo(written)  # of the results that are not sent yet
@@ -346,10 +346,6 @@ class Worker:
             if not self._receive():
                 return None
         return self._inbox.popleft()
-
-    def _hears(self) -> bool:
-        """Return whether there is a message, or a part of one, or the caller is gone."""
-        return bool(self._look())
 
     def _may_stay_awake(self) -> bool:
         return self._stays_awake

@@ -19,7 +19,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Protocol
 
-from . import _arena, _bare, _child, _template
+from . import _arena, _child, _template
 from ._bare import SHUT_WR, send_with_fds, signal, socket
 from ._boot import Boot, Lifeline, interpreter, not_standard, sigint_blocked
 from ._wire import FrameReader
@@ -35,7 +35,6 @@ __all__ = [
     "is_alive",
     "refused",
     "send_arena",
-    "socketpair",
     "start_fork",
     "start_spawn",
 ]
@@ -195,15 +194,6 @@ def _no_core(pid: int) -> None:
         import resource
 
         resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
-
-
-def socketpair() -> tuple[socket, socket]:
-    """Return the ends of a connection: ours, and one that a child process can be given."""
-    ours, theirs = _bare.socketpair()
-    ours.setblocking(True)  # whatever default timeout the program has set
-    if theirs.fileno() < 3:
-        theirs = socket(fileno=not_standard(theirs.detach()))
-    return ours, theirs
 
 
 def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:

@@ -183,7 +183,7 @@ class ProcessBackend:
     def _start(self, worker: int) -> None:
         set_up = self._setup_frame()
         selector = self._open()
-        ours, theirs = _launch.socketpair()
+        ours, theirs = _boot.connection()
         arena: Arena | None = None
         try:
             with closing(theirs):
