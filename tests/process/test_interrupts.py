@@ -1,4 +1,4 @@
-"""Ctrl-C at every point where it can strike: the call ends, the pool goes on, nothing is left.
+"""Ctrl-C at every point where it can strike: the call ends, and the pool goes on.
 
 The interpreter looks for signals when a function is entered, when a call has returned and at the
 end of a loop. A trace function counts these points in pmap's own code, and raises
@@ -7,6 +7,7 @@ which takes minutes.
 """
 
 import dis
+import faulthandler
 import gc
 import math
 import os
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from tests.helpers import until
+from tests.process.test_scripts import environment
 
 import pmap
 from pmap import _pool, gather, papply, pstarmap
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 ALL: Final = os.environ.get("PMAP_INTERRUPTS") == "1"
 POINTS: Final = 20  # of each act
+HANGS: Final = 600 if ALL else 70  # after so many seconds: then it shows where
 OURS: Final = str(Path(pmap.__file__).parent)
 LOOP: Final = dis.opmap["JUMP_BACKWARD"]
 CALLS: Final = {code for name, code in dis.opmap.items() if name.startswith("CALL")}
@@ -190,7 +193,7 @@ def is_well() -> None:
 
 # A program of its own: what the kernel made just before Ctrl-C struck, and nobody has yet, stays
 # until the end of the process; and finalisers that it strikes in show it on stderr.
-@pytest.mark.timeout(630 if ALL else 120)
+@pytest.mark.timeout(HANGS + 60)
 @pytest.mark.parametrize("name", ACTS)
 def test_wherever_it_strikes_the_pool_goes_on(name: str) -> None:
     code = f"from {__name__} import sweep; sweep({name!r})"
@@ -198,16 +201,17 @@ def test_wherever_it_strikes_the_pool_goes_on(name: str) -> None:
         [sys.executable, "-W", "ignore", "-c", code],
         check=False,
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env=environment(),
         capture_output=True,
         text=True,
-        timeout=600 if ALL else 80,
+        timeout=HANGS + 10,
     )
     assert done.returncode == 0, done.stderr
 
 
 def sweep(name: str) -> None:
     """Let Ctrl-C strike at points of an act, and check each time that the pool goes on."""
+    faulthandler.dump_traceback_later(HANGS, exit=True)
     act = ACTS[name]
     # The first one makes what is kept; and from Python 3.13 on, code is traced when it runs again.
     interrupted(act, 0)
