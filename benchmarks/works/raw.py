@@ -12,8 +12,8 @@ from ..work import Figure, Setting, Work, timed
 SIZE: Final = 256 << 20
 PIECE: Final = 1 << 20
 TRIPS: Final = 2000
-ARRAY: Final = 8 << 20
-ARRAYS: Final = 16
+# MB in an array, how many of them each process makes, and whether into used pages.
+ARRAYS: Final = ((8, 16, False), (8, 16, True), (64, 4, False), (64, 4, True))
 # How many, whether each result is noted, and whether chunks grow from 1: who does not know what an
 # item costs has to find out, and four times the items that came back are sent next.
 INTS: Final = (
@@ -69,9 +69,13 @@ def measure_raw(_: Setting) -> Iterator[tuple[str, float]]:
         seconds = median(_two_map(ints, noted, grow) for _ in range(5))
         yield name, seconds / ints * 1e6
 
-    for pages in ("new", "used"):
-        seconds = median(_two_write(pages == "used") for _ in range(3))
-        yield f"two processes, arrays into {pages} pages", 2 * ARRAYS * ARRAY / seconds / 1e9
+    for size, count, used in ARRAYS:
+        seconds = median(_two_write(size << 20, count, used) for _ in range(3))
+        yield _of_arrays(size, used), 2 * count * (size << 20) / seconds / 1e9
+
+
+def _of_arrays(size: int, used: bool) -> str:
+    return f"two processes, arrays of {size} MB into {'used' if used else 'new'} pages"
 
 
 def _serve_ints(source: int, target: int, noted: bool) -> None:
@@ -161,7 +165,7 @@ def _two_map(ints: int, noted: bool, grow: bool) -> float:
     return seconds
 
 
-def _two_write(used: bool) -> float:
+def _two_write(size: int, count: int, used: bool) -> float:
     """Return the seconds in which two processes make arrays and write them into shared memory."""
     import numpy as np
 
@@ -170,13 +174,13 @@ def _two_write(used: bool) -> float:
     for _ in range(2):
         child = os.fork()
         if child == 0:
-            places = [os.memfd_create("raw") for _ in range(ARRAYS)]
+            places = [os.memfd_create("raw") for _ in range(count)]
             for place in places if used else ():
-                os.pwrite(place, np.ones(ARRAY // 8).data, 0)
+                os.pwrite(place, np.ones(size // 8).data, 0)
             os.write(end[1], b"x")
             os.read(begin[0], 1)
             for place in places:
-                os.pwrite(place, np.ones(ARRAY // 8).data, 0)
+                os.pwrite(place, np.ones(size // 8).data, 0)
             os.write(end[1], b"x")
             os._exit(0)
         children.append(child)
@@ -208,8 +212,7 @@ WORKS: Final = (
             Figure("there and back through pipes, p99", "us"),
             Figure("through a pipe", "GB/s", more=True),
             *(Figure(name, "us") for name, *_ in INTS),
-            Figure("two processes, arrays into new pages", "GB/s", more=True),
-            Figure("two processes, arrays into used pages", "GB/s", more=True),
+            *(Figure(_of_arrays(size, used), "GB/s", more=True) for size, _, used in ARRAYS),
         ),
         measure_raw,
         ("raw",),

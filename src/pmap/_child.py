@@ -43,7 +43,7 @@ from ._record import (
     capture_transport,
     format_traceback,
 )
-from ._segment import MOST, note_fork, written
+from ._segment import MOST, Loans, Shelf
 from ._wire import (
     LANES,
     PLAIN,
@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     Unsent: TypeAlias = list[Entry] | tuple[str, bytes]
 
 __all__ = [
+    "BACK",
     "BEGUN",
     "BRIEF",
     "BROKEN",
@@ -101,7 +102,8 @@ _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much 
 # Messages to a worker. The words behind each are its fields.
 SETUP = (
     0  # world, argv, pickled (initializer, initargs) or None, bytes of memory it may take or None,
-    # whether it is to be ended when it takes more, whether it may stay awake while it waits
+    # whether it is to be ended when it takes more, whether it may stay awake while it waits,
+    # bytes of segments that it may keep to use them again
 )
 # number, the entry of (function, kind) in a list, pickled context variables with values, stop at
 # failure, functions by value, all items of a chunk at once, seconds that an item may run or None,
@@ -111,6 +113,7 @@ CHUNK = 2  # brief, serial, entries (packed), how many begin together
 DROP = 3  # brief: no chunk of it comes any more
 QUIT = 4
 VOID = 5  # serials of chunks that are not to begin
+BACK = 6  # numbers of segments of results that nothing refers to any more; None: keep none
 # Messages from a worker.
 READY = 10  # process id
 BROKEN = 11  # failure record of the initializer
@@ -262,7 +265,9 @@ class Worker:
         self._hears = _looker(sock)
         self._stays_awake = False  # for a moment, when it waits for a message
         self._patience = Patience()
-        self.cargo = Cargo(written)  # of the results that are not sent yet
+        self._shelf = Shelf()
+        self._loans = Loans(self._shelf, 0, 0)
+        self.cargo = Cargo(self._loans.written)  # of the results that are not sent yet
         self._briefs: dict[int, _Brief] = {}
         self._world: World | None = None  # the one that is in place
         self._told_world: World = (None, {}, [])  # the one of the newest brief
@@ -297,13 +302,18 @@ class Worker:
             return False
         argv: list[str]
         initializer: bytes | None
-        _, world, argv, initializer, self._max_memory, kill, self._stays_awake = message
+        _, world, argv, initializer, self._max_memory, kill, self._stays_awake, room = message
+        self._loans = Loans(self._shelf, room, MOST)
+        self.cargo = Cargo(self._loans.written)
         sys.argv[:] = argv
         self._told_world = world
         self._apply(world)
         sys.addaudithook(_notice)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=note_fork, after_in_child=lambda: _traces.append(_FORKED))
+            # What an item starts may live for long, and would have all that is kept.
+            os.register_at_fork(
+                before=self._keep_none, after_in_child=lambda: _traces.append(_FORKED)
+            )
         if initializer is not None:
             try:
                 function, args = loads(initializer)
@@ -339,6 +349,11 @@ class Worker:
     def worn(self) -> bool:
         """Return whether this process takes more memory than it may."""
         return self._max_memory is not None and _resident() > self._max_memory
+
+    def _keep_none(self) -> None:
+        """Give back the memory that is kept for results to come."""
+        self._loans.forget()
+        self._shelf.shrink(0)
 
     def _next(self) -> Message | None:
         while not self._inbox:
@@ -381,6 +396,11 @@ class Worker:
             )
         elif message[0] == DROP:
             self._briefs.pop(message[1], None)
+        elif message[0] == BACK:
+            if message[1] is None:
+                self._keep_none()
+            else:
+                self._loans.back(message[1])
         elif message[0] == CHUNK:
             _, brief, serial, entries, together = message
             items = unpacked(entries)
@@ -534,7 +554,7 @@ class Worker:
 
     def _unload(self, data: bytes) -> memoryview:
         """Send the segments of the results, with the first bytes of `data`; return the rest."""
-        segments, self.cargo = self.cargo.segments, Cargo(written)
+        segments, self.cargo = self.cargo.segments, Cargo(self._loans.written)
         while True:
             try:
                 sent = send_with_fds(self._socket, data, [segment.fd for segment in segments])

@@ -516,6 +516,7 @@ def _make(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
     else:
         backend = ProcessBackend(
             options.start_method,
+            limit,
             options.initializer,
             options.initargs,
             options.max_memory_per_child,

@@ -9,7 +9,9 @@ ends. Where there is no such memory (``memfd_create`` is Linux's), or none is to
 value travels through the socket as any other.
 
 New pages cost more than the copy into them. So a sender may use a segment again once the receiver
-says that nothing of it is mapped any more (`Shelf`), and writes through a mapping that it keeps.
+says that nothing of it is mapped any more (`Loans`), and writes through a mapping that it keeps.
+
+More than 300 lines in one module: each one that a worker imports delays its first result.
 """
 
 from __future__ import annotations
@@ -25,15 +27,29 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = ["LARGE", "MOST", "Segment", "Shelf", "most_at_once", "note_fork", "sizes_of", "written"]
+__all__ = [
+    "KEPT",
+    "LARGE",
+    "MOST",
+    "Loans",
+    "Segment",
+    "Shelf",
+    "most_at_once",
+    "sizes_of",
+    "written",
+]
 
 # Bytes from which a buffer is worth a segment: a few system calls and page faults.
 LARGE: Final = 1 << 17
 # Segments in one message, at most.
 MOST: Final = 64
+# Bytes of segments that a pool keeps to use them again, at most; as many for what it sends as for
+# what its workers send. Some dozens of large arrays, or a hundredth of a machine's memory.
+KEPT: Final = 1 << 28
 _ALIGNMENT = 64  # of each buffer in a segment: a cache line, and the widest vector there is
-_KEPT = 1 << 27  # bytes of segments on a shelf
 _PIECE = 1 << 20  # bytes copied at a time where this keeps other threads from running
+_SPARE = 3  # an eighth of a segment may be more than is needed
+_PATIENCE = 16  # segments that are not lent while all that may be are
 
 
 _KEEPS_DESCRIPTOR = sys.version_info < (3, 13)  # a mapping, of its own
@@ -61,27 +77,52 @@ class _Mapping(mmap.mmap):
     """A mapped segment. It goes when nothing refers to its memory any more, and says so."""
 
     live = 0
-    forks = 0
 
     is_live = False
     number = 0
     gone: list[int] | None = None  # where its number is noted when it goes
-    forks_before = 0
+    forks_before: object = None
 
     def __del__(self) -> None:
         _Mapping.live -= self.is_live
         # A process that was forked since then may have it still.
-        if self.gone is not None and self.forks_before == _Mapping.forks:
+        if self.gone is not None and self.forks_before is _forks.last and not _forks.now:
             self.gone.append(self.number)
 
 
-def note_fork() -> None:
-    """Take in that this process is about to be forked, with all that it has mapped."""
-    _Mapping.forks += 1
+class _Forks:
+    """Whether this process is being forked, with all that it has mapped, and when it last was."""
+
+    def __init__(self) -> None:
+        self.now = 0  # by so many threads
+        self.last = object()  # another one after each fork
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._begin, after_in_parent=self._end, after_in_child=self._forget
+            )
+
+    # In each of these another thread may map something between two lines, or let it go: it is taken
+    # for one that the fork has, from before `now` is raised until after `last` is another.
+    def _begin(self) -> None:
+        self.now += 1
+        self.last = object()
+
+    def _end(self) -> None:
+        self.last = object()
+        self.now -= 1
+
+    def _forget(self) -> None:
+        self.now = 0
+        self.last = object()
+
+
+_forks = _Forks()
 
 
 class Segment:
     """Memory with a descriptor, which is closed with the last reference to this object."""
+
+    _file: tuple[int, int] | None = None  # device and inode, where it is kept for long
 
     def __init__(self, fd: int, number: int = 0, gone: list[int] | None = None) -> None:
         """Take over a descriptor.
@@ -99,11 +140,24 @@ class Segment:
 
     def __del__(self) -> None:
         try:
-            os.close(self.fd)
+            if self.is_open():
+                os.close(self.fd)
         except OSError:
             pass  # an item closed it
         if self._gone is not None:
             self._gone.append(self.number)
+
+    def keep(self) -> None:
+        """Take in that it is kept: what has its descriptor later may be another file."""
+        if self._file is None:
+            self._file = _file_of(self.fd)
+
+    def is_open(self) -> bool:
+        """Return whether the descriptor is still that of this memory, if this one is kept."""
+        try:
+            return self._file is None or self._file == _file_of(self.fd)
+        except OSError:
+            return False
 
     def write(self, buffers: Sequence[Buffer]) -> None:
         """Write `buffers` from the beginning on; raises OSError if it has no room for them."""
@@ -122,10 +176,12 @@ class Segment:
                     for at in range(0, length, _PIECE):
                         with data[at : at + _PIECE] as piece:
                             memory[start + at : start + at + len(piece)] = piece
-        if size > self.size:
+        # Not much larger than needed: the receiver may keep it for long.
+        if size > self.size or size < self.size - (self.size >> _SPARE):
             os.ftruncate(self.fd, size)
             self.size = size
-            self._memory = None  # it is too short
+        if self._memory is not None and len(self._memory) < size:
+            self._memory = None
 
     def _used(self, size: int) -> memoryview | None:
         """Return a mapping of pages that were written before, which is kept, if they suffice.
@@ -162,7 +218,7 @@ class Segment:
         mapping = self._map(size, mmap.MAP_PRIVATE)
         if mapping is not None:
             mapping.number, mapping.gone = self.number, self._gone
-            mapping.forks_before = _Mapping.forks
+            mapping.forks_before = _forks.last
             self._gone = None  # the mapping will say it
         return mapping
 
@@ -203,6 +259,11 @@ class Segment:
                             return False
                 at = _aligned(at + len(data))
         return True
+
+
+def _file_of(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
 
 
 def _aligned(size: int) -> int:
@@ -249,30 +310,99 @@ class Shelf:
     def __init__(self) -> None:
         """Make an empty one."""
         self._free: list[Segment] = []  # by size
+        self.size = 0  # bytes of all of them
 
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a segment that holds `buffers`, or None where none can be had."""
         return _write(self._take(sum(map(_aligned, sizes_of(buffers)))), buffers)
 
     def _take(self, size: int) -> Segment | None:
-        for place, segment in enumerate(self._free):
-            if segment.size >= size:
-                return self._free.pop(place)
-        # The largest has most of the pages that are needed, and grows.
-        return self._free.pop() if self._free else _new()
+        # A little larger is better than smaller; else the largest of these has most of the pages.
+        while self._free:
+            place = sum(one.size < size for one in self._free)
+            if place == len(self._free) or self._free[place].size > 2 * size:
+                place -= 1
+            if place < 0:
+                break
+            segment = self._free.pop(place)
+            self.size -= segment.size
+            if segment.is_open():
+                return segment
+        return _new()
 
-    def put(self, segment: Segment) -> None:
-        """Take a segment back, which nobody has mapped any more."""
+    def put(self, segment: Segment, room: int) -> None:
+        """Take a segment back, which nobody has mapped any more; keep `room` bytes in all."""
         self._free.append(segment)
         self._free.sort(key=_size)
-        kept = sum(map(_size, self._free))
-        while kept > _KEPT:
-            kept -= self._free.pop().size
+        self.size += segment.size
+        self.shrink(room)
 
-    def clear(self) -> None:
-        """Give all memory back."""
-        self._free.clear()
+    def shrink(self, room: int) -> None:
+        """Give back the smallest until the others have no more than `room` bytes."""
+        while self.size > room:
+            self.size -= self._free.pop(0).size
 
 
 def _size(segment: Segment) -> int:
     return segment.size
+
+
+class Loans:
+    """Segments that one receiver has, and that come back when nothing there refers to them."""
+
+    def __init__(self, shelf: Shelf, room: int, most: int) -> None:
+        """Lend nothing yet.
+
+        Args:
+            shelf: where they come from and go back to; others may use it, too.
+            room: bytes of those that are lent and those on the shelf, at most.
+            most: how many may be lent, if this process may have so many descriptors.
+        """
+        self._shelf = shelf
+        self._room = room
+        self._most = most
+        self._lent: dict[int, Segment] = {}  # by number
+        self._number = 0
+        self._refused = 0  # for want of room, since that was last made
+
+    def written(self, buffers: Sequence[Buffer]) -> Segment | None:
+        """Return a segment that holds `buffers`, or None where none can be had.
+
+        The receiver is to say its number when it is through with it; if that is 0, it need not.
+        """
+        segment = self._shelf.written(buffers)
+        if segment is not None:
+            segment.number = 0
+            if self._has_room(segment.size):
+                self._number += 1
+                segment.number = self._number
+                segment.keep()
+                self._lent[segment.number] = segment
+        return segment
+
+    def _has_room(self, size: int) -> bool:
+        """Return whether one more of `size` may be lent; makes room from time to time."""
+        lent = self._lent
+        left = self._room - size - sum(map(_size, lent.values()))
+        if len(lent) < min(self._most, most_at_once()) and left >= 0:
+            self._shelf.shrink(left)  # what is there is too small now
+            return True
+        # All of them may come back at once, and those that were used before are the better ones.
+        # But a receiver may keep some for as long as it lives: what it has had for longest is its
+        # own, when it was asked often enough.
+        self._refused += 1
+        if self._refused > _PATIENCE and lent:
+            self._refused = 0
+            del lent[next(iter(lent))]
+        return False
+
+    def back(self, numbers: Sequence[int]) -> None:
+        """Take in which segments the receiver is through with."""
+        for number in numbers:
+            segment = self._lent.pop(number, None)  # None: it was not waited for any more
+            if segment is not None:
+                self._shelf.put(segment, self._room - sum(map(_size, self._lent.values())))
+
+    def forget(self) -> None:
+        """Wait for none of them any more: their memory goes when the receiver is through."""
+        self._lent.clear()

@@ -396,6 +396,7 @@ class FrameReader:
         self._fds: deque[list[int]] = deque()
         # The numbers of segments that came, and of which nothing is mapped or to be mapped here.
         self.gone: list[int] = []
+        self.borrows = False  # segments came that the sender waits for
         self.size = 0  # bytes of the last message and of what its segments carry
 
     def feed(self, data: bytes, fds: list[int] | None = None) -> Iterator[Message]:
@@ -460,6 +461,7 @@ class FrameReader:
             for place, entry in enumerate(entries):
                 self.size += sum(entry[1])
                 arrived = place < len(fds)  # else this process may have no more of them
+                self.borrows = self.borrows or entry[2] > 0
                 entry[2] = Segment(fds[place], entry[2], self.gone) if arrived else None
 
     def _with_blobs(self, start: int) -> tuple[int, Message | None]:

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.helpers import PATIENCE, until
 
-from pmap import Failure, Pool, WorkerLost, _driver, _segment, pmap, pstarmap
+from pmap import Failure, Pool, WorkerLost, _driver, _pool, _segment, pmap, pstarmap
 from pmap._chunking import MOST_BYTES
 from pmap._segment import LARGE, MOST
 from pmap.backends.process import ProcessBackend
@@ -415,10 +417,12 @@ def test_a_segment_in_use_again_is_written_through_a_mapping_that_is_kept(
 
     monkeypatch.setattr(os, "pwrite", write)
     monkeypatch.setattr(_segment.Segment, "_map", map_)
-    mapping = ["pwrite", "map", "", "", "pwrite", "map", ""]
-    without = ["pwrite", "map pwrite", "map pwrite", "map pwrite", "pwrite"] + ["map pwrite"] * 2
+    mapping = ["pwrite", "map", "", "pwrite", "pwrite", "map", "pwrite"]
+    without = ["pwrite", "map pwrite", "map pwrite", "pwrite", "pwrite", "map pwrite", "pwrite"]
     with Pool(1) as pool:
-        # The fifth needs more pages than there are, and the next finds the mapping too short.
+        # The third needs half of the pages, and the rest is given back; so the fourth and the fifth
+        # need more than there are, and the sixth finds the mapping too short. The last one needs so
+        # few that it gets new ones.
         for place, times in enumerate((2, 2, 1, 2, 3, 3, 1)):
             calls.clear()
             array = np.arange(float(times * N)) * place
@@ -499,3 +503,226 @@ def test_what_the_system_copies_only_in_part(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(os, "pread", part)
     value = bytes(range(256)) * (LARGE // 128)
     assert pmap(bytes, [value], processes=1) == [value]
+
+
+# --- results, whose segments a worker uses again ------------------------------------------------
+
+
+class Kept:
+    """The segments that workers have, but for their arenas."""
+
+    def __init__(self, driver: _driver.Driver, call: "Callable[..., object]") -> None:
+        self._driver = driver
+        call(abs, range(10))
+        self._arenas = self._inodes()
+
+    def _inodes(self) -> set[int]:
+        found: set[int] = set()
+        backend = self._driver.backend
+        assert isinstance(backend, ProcessBackend)
+        for pid in backend.pids():
+            for fd in Path(f"/proc/{pid}/fd").iterdir():
+                try:
+                    if "memfd:pmap " in os.readlink(fd):
+                        found.add(fd.stat().st_ino)
+                except FileNotFoundError:
+                    continue  # it was closed meanwhile
+        return found
+
+    def __call__(self) -> set[int]:
+        """Return their inodes."""
+        return self._inodes() - self._arenas
+
+
+def full(number: float, size: int = N) -> Array:
+    return np.full(size, number)
+
+
+def test_a_worker_uses_the_segments_of_its_results_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    with Pool(2) as pool:
+        kept = Kept(pool._driver, pool.map)
+        pool.map(full, range(8), chunksize=4)
+        first = kept()
+        assert len(first) == 8
+        for _ in range(5):
+            assert all((array == 7.0).all() for array in pool.map(full, [7.0] * 8, chunksize=4))
+            assert len(kept() | first) == 8
+        # A stream whose results are dropped one by one needs no more for many than for a few.
+        for number, array in enumerate(pool.imap(full, map(float, range(200)), buffersize=4)):
+            assert (array == number).all()
+        assert len(kept()) <= 12
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_those_of_what_is_copied_at_once(
+    kind: "type[bytes | bytearray]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    with Pool(1) as pool:
+        kept = Kept(pool._driver, pool.map)
+        values = pool.map(functools.partial(operator.mul, kind(b"x")), [LARGE] * 30, chunksize=1)
+        assert values == [b"x" * LARGE] * 30
+        assert 0 < len(kept()) < 15
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_worker_keeps_nothing_when_there_is_no_work(
+    asynchronous: bool, start_method: "StartMethod"
+) -> None:
+    with Pool(2, context=multiprocessing.get_context(start_method)) as pool:
+        kept = Kept(pool._driver, pool.map)
+        if asynchronous:
+            held = pool.map_async(full, range(8)).get(PATIENCE)
+        else:
+            held = pool.map(full, range(8))
+        until(lambda: not kept())
+        assert [float(array[0]) for array in held] == [*range(8)]
+        del held
+        assert [float(array[0]) for array in pool.map(full, range(8))] == [*range(8)]
+        until(lambda: not kept())
+
+
+def test_nothing_is_kept_where_a_workers_memory_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    verb = pmap.using(processes=1, max_memory_per_child=1 << 30)
+    before = set(_pool._shared.values())
+    verb(abs, [1])
+    [driver] = set(_pool._shared.values()) - before
+    kept = Kept(driver, verb)
+    for _ in range(3):
+        assert len(verb(full, range(8))) == 8
+        assert not kept()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["keep", "drop", "write", "fork"]),
+            st.lists(st.integers(1, 3), min_size=1, max_size=5),
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_a_result_stays_what_it_is_while_others_come(
+    steps: "list[tuple[str, list[int]]]",
+) -> None:
+    held: dict[float, Array] = {}
+    children: list[tuple[int, int]] = []
+    number = 0.0
+    for what, sizes in steps:
+        numbers = [number + place for place in range(len(sizes))]
+        number += len(sizes)
+        arrays = pstarmap(full, [(n, N * size) for n, size in zip(numbers, sizes, strict=True)])
+        assert all((array == n).all() for n, array in zip(numbers, arrays, strict=True))
+        if what != "drop":
+            held.update(zip(numbers, arrays, strict=True))
+        if what == "write":
+            arrays[0][:] = number
+            held[number] = held.pop(numbers[0])
+            number += 1
+        if what == "fork":
+            children.append(child_that_looks_again(held))
+            del held[numbers[0]]
+        del arrays
+    for n, array in held.items():
+        assert (array == n).all()
+    for child, go in children:
+        os.write(go, b"x")
+        os.close(go)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def child_that_looks_again(held: "dict[float, Array]") -> tuple[int, int]:
+    """Fork, and let the child look whether all is what it was, when it is told."""
+    before = {n: float(array.sum()) for n, array in held.items()}
+    wait, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            os.close(go)
+            os.read(wait, 1)
+            code = int(before != {n: float(array.sum()) for n, array in held.items()})
+        finally:
+            os._exit(code)
+    os.close(wait)
+    return child, go
+
+
+def leave_one_that_tells(place: Path) -> Array:
+    """Fork, and let the child say which segments it has."""
+    if os.fork() == 0:
+        try:
+            links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+            links = [link for link in links if os.path.lexists(link)]
+            inodes = {os.stat(link).st_ino for link in links if "memfd:pmap " in os.readlink(link)}
+            (place / "part").write_text(str(len(inodes)))
+            (place / "part").rename(place / "found")
+        finally:
+            os._exit(0)
+    return full(1.0)
+
+
+def test_a_child_that_an_item_left_has_nothing_of_what_its_worker_keeps(tmp_path: Path) -> None:
+    with Pool(1) as pool:
+        held = pool.map(full, range(8))
+        held += pool.map(full, range(8))
+        pool.apply(leave_one_that_tells, (tmp_path,))
+        until((tmp_path / "found").exists)
+        assert [float(array[0]) for array in held] == [*range(8)] * 2
+    assert (tmp_path / "found").read_text() == "1", "the arena"
+
+
+def replace_segments(place: Path) -> tuple[int, Array]:
+    """Let files of one's own have the descriptors of all segments that are kept."""
+    files: list[int] = []
+    for link in Path("/proc/self/fd").iterdir():
+        fd = int(link.name)
+        if link.is_symlink() and "memfd:pmap " in os.readlink(link) and fd not in _arena_fds:
+            os.close(fd)
+            own = os.open(place / f"own {fd}", os.O_RDWR | os.O_CREAT)
+            if own != fd:
+                os.dup2(own, fd)
+                os.close(own)
+            files.append(fd)
+    _own.extend(files)
+    return len(files), full(1.0)
+
+
+_own: list[int] = []
+_arena_fds: set[int] = set()
+
+
+def learn_arena(_: int) -> int:
+    _arena_fds.update(
+        int(link.name)
+        for link in Path("/proc/self/fd").iterdir()
+        if link.is_symlink() and "memfd:pmap " in os.readlink(link)
+    )
+    return len(_arena_fds)
+
+
+def own_sizes(_: int) -> list[int]:
+    return [os.fstat(fd).st_size for fd in _own]
+
+
+def test_files_that_an_item_put_in_place_of_what_is_kept_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    with Pool(1) as pool:
+        pool.map(learn_arena, [0])
+        held = pool.map(full, range(4))
+        assert len(held) == 4
+        count, array = pool.apply(replace_segments, (tmp_path,))
+        assert count >= 4
+        del held
+        for _ in range(3):
+            assert all((array == 5.0).all() for array in pool.map(full, [5.0] * 8))
+        del array
+        assert pool.apply(own_sizes, (0,)) == [0] * count

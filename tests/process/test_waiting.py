@@ -108,7 +108,7 @@ class Changing:
 
 def test_workers_may_be_started_while_one_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     # By another thread: who polls is not in the books.
-    backend = ProcessBackend(None, None, ())
+    backend = ProcessBackend(None, 2, None, ())
     links: dict[int, object] = {}
     links[0] = Changing(links)
     links[1] = Changing(links)

@@ -26,7 +26,7 @@ from .._errors import how_it_ended, is_ctrl_c
 from .._options import cpu_count
 from .._outcome import Item, restore, unloaded_result, unsent_argument
 from .._patience import Patience
-from .._segment import MOST, Segment, Shelf
+from .._segment import KEPT, MOST, Loans, Segment, Shelf
 from .._wire import (
     Cargo,
     FrameReader,
@@ -99,6 +99,7 @@ class _Link:
         handle: _launch.Handle,
         arena: Arena | None,
         world: World | None,
+        loans: Loans,
     ) -> None:
         self.number = number
         self.sock = sock
@@ -107,7 +108,7 @@ class _Link:
         self.reader = FrameReader()
         # What it did not take yet, and the segments that go along with the first byte of it.
         self.outbox: deque[tuple[memoryview, list[Segment]]] = deque()
-        self.lent: dict[int, Segment] = {}
+        self.loans = loans
         self.chunks: deque[_Sent] = deque()
         self.void: set[int] = set()  # serials of chunks that were taken back
         self.told: set[int] = set()
@@ -133,6 +134,7 @@ class ProcessBackend:
     def __init__(
         self,
         start_method: str | None,
+        processes: int,
         initializer: Callable[..., object] | None,
         initargs: tuple[object, ...],
         max_memory: int | None = None,
@@ -157,7 +159,8 @@ class ProcessBackend:
         self._world: World | None = None
         self._to_flush: dict[int, _Link] = {}
         self._shelf = Shelf()
-        self._segments = 0  # the number of the last one that was lent
+        # Bytes of segments that a worker may keep. None where its memory is counted: they would be.
+        self._room = KEPT // processes if max_memory is None else 0
         self.warm: bool = False
         self._cpus = cpu_count()
         self._patience = Patience()
@@ -196,7 +199,8 @@ class ProcessBackend:
                 arena.close()
             raise
         ours.setblocking(False)
-        link = _Link(worker, ours, handle, arena, self._world)
+        loans = Loans(self._shelf, KEPT, _MOST_LENT)
+        link = _Link(worker, ours, handle, arena, self._world, loans)
         self._links[worker] = link
         selector.register(ours, _READ, link)
         if handle.sentinel is not None:
@@ -209,8 +213,8 @@ class ProcessBackend:
             initializer = dumps((self._initializer, self._initargs))
         self._world = self._limited(take_world())
         memory = self._max_memory, self._kill_over_memory
-        awake = self._cpus > 1
-        return frame((_child.SETUP, self._world, list(sys.argv), initializer, *memory, awake))
+        rest = self._cpus > 1, self._room
+        return frame((_child.SETUP, self._world, list(sys.argv), initializer, *memory, *rest))
 
     def _start_process(self, worker: int, ours: socket, theirs: socket) -> _launch.Handle:
         if self._method != "forkserver":
@@ -234,6 +238,8 @@ class ProcessBackend:
         if brief.number not in link.told:
             link.told.add(brief.number)
             self._introduce(link, brief)
+        if link.reader.gone:
+            self._give_back(link)
         link.serial += 1
         serial = link.serial
         items = work.call.items[start:stop]
@@ -296,15 +302,14 @@ class ProcessBackend:
 
     def _lend(self, link: _Link, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a segment that holds `buffers`, and wait for its return."""
-        segment = self._shelf.written(buffers)
-        if segment is not None:
-            self.warm = True
-            self._segments += 1
-            segment.number = self._segments
-            link.lent[segment.number] = segment
-            if len(link.lent) > _MOST_LENT:  # it keeps them: we need not, too
-                del link.lent[next(iter(link.lent))]
-        return segment
+        self.warm = True
+        return link.loans.written(buffers)
+
+    def _give_back(self, link: _Link) -> None:
+        """Tell a worker which segments of its results nothing refers to any more."""
+        gone = link.reader.gone[:]  # there may be more at any time
+        del link.reader.gone[: len(gone)]
+        self._write(link, frame((_child.BACK, gone)))
 
     def _entries(
         self, work: Work, start: int, items: Sequence[object], cargo: Cargo
@@ -345,10 +350,18 @@ class ProcessBackend:
 
     def cool(self) -> None:
         if self.warm:
-            self.warm = False
-            self._shelf.clear()
+            self._keep_none()
             for link in self._links.values():
-                link.lent.clear()  # those that come back yet are not waited for
+                if link.reader.borrows:
+                    link.reader.borrows = False
+                    self._write(link, frame((_child.BACK, None)))
+
+    def _keep_none(self) -> None:
+        """Give back what is kept for arguments to come."""
+        self.warm = False
+        self._shelf.shrink(0)
+        for link in self._links.values():
+            link.loans.forget()
 
     def stop(self, worker: int) -> None:
         link = self._links[worker]
@@ -521,9 +534,9 @@ class ProcessBackend:
         what = message[0]
         if what == _child.RESULTS:
             _, serial, results, last, elapsed, worn, gone = message
-            for number in gone:
-                if number in link.lent:
-                    self._shelf.put(link.lent.pop(number))
+            if gone:
+                link.loans.back(gone)
+            self.warm = self.warm or link.reader.borrows
             if serial in link.void:
                 link.void.remove(serial)
                 return None
@@ -671,13 +684,13 @@ class ProcessBackend:
         return self._selector is not None
 
     def close(self) -> None:
-        self.cool()
+        self._keep_none()
         self._drop_template()
         self._drop_lifeline()
         self._close_selector()
 
     def end(self) -> None:
-        self.cool()
+        self._keep_none()
         for link in self._links.values():
             link.handle.kill()
         self._drop_template()  # it ends its workers before itself
@@ -695,7 +708,7 @@ class ProcessBackend:
 
     def abandon(self) -> None:
         self._opening = threading.Lock()  # it may be held by a thread that is not here
-        self.cool()
+        self._keep_none()
         for link in self._links.values():
             link.sock.close()
             link.handle.disown()

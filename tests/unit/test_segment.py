@@ -1,0 +1,262 @@
+"""Segments that are used again: whose they are, how much is kept, and that none is too large."""
+
+import gc
+import os
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pmap import _segment
+from pmap._segment import Loans, Segment, Shelf
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there are none here")
+
+PAGE: Final = 4096
+ROOM: Final = 20 * PAGE
+MOST: Final = 5
+
+
+class Received:
+    """What a receiver has of a segment."""
+
+    def __init__(self, segment: Segment, data: bytes, gone: list[int]) -> None:
+        self.data = data
+        self.inode = os.fstat(segment.fd).st_ino
+        self.number = segment.number
+        arrived = Segment(os.dup(segment.fd), segment.number, gone)
+        [self.view] = arrived.read([len(data)])
+
+
+class Lending(RuleBasedStateMachine):
+    """A sender with some receivers, who keep what they get for as long as they like."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shelf = Shelf()
+        self.loans = Loans(self.shelf, ROOM, MOST)
+        self.gone: list[int] = []
+        self.held: list[Received] = []
+        self.count = 0
+
+    @rule(pages=st.integers(1, 25), less=st.integers(0, PAGE - 1))
+    def send(self, pages: int, less: int) -> None:
+        self.count += 1
+        data = bytes([self.count % 256]) * (pages * PAGE - less)
+        segment = self.loans.written([data])
+        assert segment is not None
+        received = Received(segment, data, self.gone)
+        size = os.fstat(segment.fd).st_size
+        assert len(data) <= size <= len(data) * 8 / 7 + 64, "a receiver may keep it for ever"
+        assert received.inode not in {other.inode for other in self.held}
+        self.held.append(received)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def drop(self, data: st.DataObject) -> None:
+        self.held.pop(data.draw(st.integers(0, len(self.held) - 1)))
+
+    @rule()
+    def tell(self) -> None:
+        told = self.gone[:]
+        self.gone.clear()
+        self.loans.back(told)
+
+    @rule()
+    def forget(self) -> None:
+        self.loans.forget()
+        self.shelf.shrink(0)
+
+    def teardown(self) -> None:
+        self.held.clear()
+        self.forget()
+
+    @invariant()
+    def what_is_held_stays_what_it_was(self) -> None:
+        for received in self.held:
+            assert received.view == received.data
+
+    @invariant()
+    def no_more_is_kept_than_there_is_room_for(self) -> None:
+        lent = vars(self.loans)["_lent"].values()
+        free = vars(self.shelf)["_free"]
+        assert self.shelf.size == sum(segment.size for segment in free)
+        assert sum(segment.size for segment in (*lent, *free)) <= ROOM
+        assert len(lent) <= MOST
+        sizes = [segment.size for segment in free]
+        assert sizes == sorted(sizes)
+
+
+TestLending = Lending.TestCase
+TestLending.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def sent(loans: Loans, size: int) -> Segment:
+    segment = loans.written([bytes(size)])
+    assert segment is not None
+    return segment
+
+
+def test_what_came_back_is_used_again() -> None:
+    loans = Loans(Shelf(), ROOM, MOST)
+    first = sent(loans, 2 * PAGE)
+    inode = os.fstat(first.fd).st_ino
+    assert os.fstat(sent(loans, 2 * PAGE).fd).st_ino != inode
+    loans.back([first.number])
+    assert sent(loans, 2 * PAGE) is first
+    assert first.number == 3, "a number is not used again: who says the old one is late"
+    loans.back([1])
+    assert sent(loans, 2 * PAGE) is not first
+
+
+@given(sizes=st.lists(st.integers(1, 8), min_size=1, max_size=8), size=st.integers(1, 8))
+def test_the_one_that_fits_best(sizes: list[int], size: int) -> None:
+    loans = Loans(Shelf(), 100 * PAGE, 100)
+    segments = [sent(loans, one * PAGE) for one in sizes]
+    loans.back([segment.number for segment in segments])
+    before = {id(segment): segment.size // PAGE for segment in segments}
+    used = before.get(id(sent(loans, size * PAGE)))
+    fitting = [one for one in sizes if size <= one <= 2 * size]
+    smaller = [one for one in sizes if one < size]
+    best = min(fitting) if fitting else max(smaller, default=None)
+    assert used == best
+
+
+def test_those_that_are_kept_for_ever_do_not_stand_in_the_way() -> None:
+    loans = Loans(Shelf(), ROOM, MOST)
+    kept = [sent(loans, PAGE) for _ in range(MOST)]
+    assert all(segment.number for segment in kept)
+    refused = 0
+    while not sent(loans, PAGE).number:
+        refused += 1
+        assert refused < 100
+    assert refused > MOST, "all of them may come back at once"
+
+
+def test_what_is_on_the_shelf_makes_room_for_what_is_larger() -> None:
+    shelf = Shelf()
+    loans = Loans(shelf, ROOM, MOST)
+    loans.back([sent(loans, 4 * PAGE).number for _ in range(MOST)])
+    assert shelf.size == 20 * PAGE
+    assert sent(loans, 15 * PAGE).number
+    assert shelf.size == 4 * PAGE
+
+
+def test_nothing_is_lent_without_room() -> None:
+    loans = Loans(Shelf(), 0, MOST)
+    segment = sent(loans, PAGE)
+    assert segment.number == 0
+    gone: list[int] = []
+    Segment(os.dup(segment.fd), segment.number, gone).read([PAGE])
+    assert not gone
+
+
+def test_few_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_segment, "most_at_once", lambda: 2)
+    loans = Loans(Shelf(), ROOM, MOST)
+    assert [bool(sent(loans, PAGE).number) for _ in range(3)] == [True, True, False]
+
+
+@pytest.mark.parametrize("reopened", [False, True])
+def test_a_descriptor_that_became_another_file_is_left_alone(
+    reopened: bool, tmp_path: Path
+) -> None:
+    loans = Loans(Shelf(), ROOM, MOST)
+    segment = sent(loans, PAGE)
+    number, fd = segment.number, segment.fd
+    own = os.open(tmp_path / "own", os.O_RDWR | os.O_CREAT)
+    if reopened:
+        os.dup2(own, fd)
+    else:
+        os.close(fd)
+    os.close(own)
+    loans.back([number])
+    del segment
+    other = sent(loans, PAGE)
+    assert os.fstat(other.fd).st_size == PAGE
+    del loans, other
+    gc.collect()
+    if reopened:
+        assert os.fstat(fd).st_size == 0, "nothing was written into it, nor was it closed"
+        os.close(fd)
+
+
+def test_what_a_fork_has_mapped_is_not_said_to_be_gone() -> None:
+    gone: list[int] = []
+    loans = Loans(Shelf(), ROOM, MOST)
+    before, after = (Segment(os.dup(sent(loans, PAGE).fd), n, gone) for n in (1, 2))
+    view = before.read([PAGE])
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    del before, view
+    gc.collect()
+    assert gone == []
+    view = after.read([PAGE])
+    del after, view
+    gc.collect()
+    assert gone == [2]
+
+
+@given(order=st.permutations([0, 0, 1, 1]), mapped=st.integers(0, 4), gone=st.integers(0, 4))
+def test_forks_by_two_threads_at_once(order: list[int], mapped: int, gone: int) -> None:
+    """What was mapped before the end of a fork, and lives on in the child, is never free."""
+    forks = _segment._Forks()
+    marks: list[object] = []
+    running: set[int] = set()
+    forked_since = False
+    for step in range(5):
+        if step == mapped:
+            marks.append(forks.last)
+            forked_since = False
+        if marks and step >= gone:
+            said = marks[0] is forks.last and not forks.now
+            assert not (said and (forked_since or running))
+        if step < len(order):
+            thread = order[step]
+            if thread in running:
+                forked_since = True  # the fork is somewhere between the two
+                running.remove(thread)
+                forks._end()
+            else:
+                running.add(thread)
+                forks._begin()
+
+
+def test_segments_are_lent_by_one_thread_while_others_let_go() -> None:
+    loans = Loans(Shelf(), ROOM, MOST)
+    gone: list[int] = []
+    arrived: SimpleQueue[Received | None] = SimpleQueue()
+    wrong: list[int] = []
+
+    def let_go() -> None:
+        while (received := arrived.get()) is not None:
+            if bytes(received.view) != received.data:
+                wrong.append(received.number)
+            del received
+
+    threads = [threading.Thread(target=let_go) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    inodes: set[int] = set()
+    for number in range(500):
+        data = bytes([number % 256]) * (PAGE * (1 + number % 3))
+        segment = loans.written([data])
+        assert segment is not None
+        inodes.add(os.fstat(segment.fd).st_ino)
+        arrived.put(Received(segment, data, gone))
+        told = gone[:]
+        del gone[: len(told)]
+        loans.back(told)
+    for _ in threads:
+        arrived.put(None)
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert len(inodes) < 500
