@@ -50,7 +50,7 @@ from pmap._events import (
     WorkerGone,
     WorkerReady,
 )
-from pmap._scheduler import LAST_WORDS, MAX_START_FAILURES, MOST_HELD, Scheduler
+from pmap._scheduler import LAST_WORDS, MAX_START_FAILURES, MOST_CALLS, MOST_HELD, Scheduler
 
 TRIES: Final = 3  # deaths with a chunk that had not begun, after which an item may be given up
 START: Final = 1000.0  # by the clock, so that the 0.0 of a driver without alarms is long past
@@ -892,7 +892,8 @@ class World:
         worker.inbox.append(chunk)
         worker.taken += 1
         assert job.later.keys().isdisjoint(items), "an item is tried again before its delay is over"
-        assert len(worker.holds) <= (1 if self.wears else MOST_HELD), "too many chunks for a worker"
+        most = MOST_CALLS if job.size == 1 and not job.streams else MOST_HELD
+        assert len(worker.holds) <= (1 if self.wears else most), "too many chunks for a worker"
         assert self.max_chunks is None or worker.taken <= self.max_chunks
 
     def _ask_to_go(self, worker: Worker) -> None:

@@ -39,7 +39,14 @@ from pmap._events import (
     WorkerGone,
     WorkerReady,
 )
-from pmap._scheduler import LATE, MAX_START_FAILURES, MOST_HELD, PREFETCH_BELOW, Scheduler
+from pmap._scheduler import (
+    LATE,
+    MAX_START_FAILURES,
+    MOST_CALLS,
+    MOST_HELD,
+    PREFETCH_BELOW,
+    Scheduler,
+)
 
 QUICK = PREFETCH_BELOW / 100
 SLOW = PREFETCH_BELOW * 100
@@ -172,6 +179,26 @@ def test_little_of_what_is_large_is_sent_ahead(size: int, held: int) -> None:
     assert len(tell(scheduler, quick)) == held
 
 
+@pytest.mark.parametrize(
+    ("size", "held"),
+    [(1 << 10, MOST_CALLS), (1 << 13, MOST_HELD), (MOST_BYTES // 2, 2), (MOST_BYTES, 1)],
+)
+def test_of_small_calls_more_are_sent_ahead(size: int, held: int) -> None:
+    scheduler = Scheduler(1)
+    for job in range(100, 100 + 10 * MOST_CALLS):
+        scheduler.handle(JobSubmitted(job, 1, Terms(), like=7))
+    quick = ItemsFinished(0, 1, (), 1e-5, last=True, size=size)
+    tell(scheduler, WorkerReady(0), *[quick] * 16)
+    assert len(scheduler._workers[0].chunks) == held
+    # Filled up when half empty, so that several travel at once.
+    before = held
+    for _ in range(3 * MOST_CALLS):
+        tell(scheduler, quick)
+        now = len(scheduler._workers[0].chunks)
+        assert now in (before - 1, held)
+        before = now
+
+
 def test_nobody_has_more_sent_ahead_than_its_share_of_what_waits() -> None:
     # Else one worker has all of the rest, and the other is idle when it has run its own.
     scheduler = pool(2)
@@ -269,13 +296,13 @@ def test_single_calls_of_a_quick_function_are_sent_ahead() -> None:
 def test_a_worker_is_started_for_what_comes_back_from_one_that_has_enough() -> None:
     scheduler = Scheduler(2)
     terms = Terms(retries=(0.0,))
-    for job in range(100, 100 + MANY + MOST_HELD):
+    for job in range(100, 100 + 16 + MOST_CALLS):
         scheduler.handle(JobSubmitted(job, 1, terms, like=7))
-    tell(scheduler, WorkerReady(0), *[ItemsFinished(0, 1, (), 1e-5, last=True)] * MANY)
-    assert len(scheduler._workers[0].chunks) == MOST_HELD
+    tell(scheduler, WorkerReady(0), *[ItemsFinished(0, 1, (), 1e-5, last=True)] * 16)
+    assert len(scheduler._workers[0].chunks) == MOST_CALLS
     tell(scheduler, WorkerReady(1), WorkerGone(1, begun=0))
     again = ItemsFinished(0, 1, (0,), 1e-5, last=True, again=frozenset({0}))
-    assert tell(scheduler, again) == [RetryItem(100 + MANY, 0), StartWorker(2)]
+    assert tell(scheduler, again) == [RetryItem(100 + 16, 0), StartWorker(2)]
 
 
 def test_what_one_function_costs_says_nothing_of_another() -> None:
