@@ -85,6 +85,10 @@ class _Mapping(mmap.mmap):
 
     def __del__(self) -> None:
         _Mapping.live -= self.is_live
+        try:
+            self.close()
+        except BufferError:
+            return  # of a cycle, something else of which may still want to live, and this with it
         # A process that was forked since then may have it still.
         if self.gone is not None and self.forks_before is _forks.last and not _forks.now:
             self.gone.append(self.number)

@@ -637,6 +637,39 @@ def test_a_result_stays_what_it_is_while_others_come(
         assert os.waitpid(child, 0)[1] == 0
 
 
+class Undead:
+    """Has a large buffer, refers to itself, and is back when it was collected."""
+
+    def __init__(self, buffer: Any) -> None:
+        self.buffer = buffer
+        self.cycle = self
+
+    def __reduce_ex__(self, protocol: Any) -> "tuple[type[Undead], tuple[pickle.PickleBuffer]]":
+        return Undead, (pickle.PickleBuffer(self.buffer),)
+
+    def __del__(self) -> None:
+        _undead.append(self)
+
+
+_undead: list[Undead] = []
+
+
+def undead(number: int) -> Undead:
+    return Undead(bytearray([number]) * LARGE)
+
+
+def test_a_result_that_its_finaliser_brings_back_stays_what_it_is() -> None:
+    try:
+        for number in range(1, 5):
+            pmap(undead, [number], processes=1)
+            gc.collect()
+        assert [bytes(one.buffer) for one in _undead] == [bytes([n]) * LARGE for n in range(1, 5)]
+    finally:
+        _undead.clear()
+        gc.collect()
+        _undead.clear()
+
+
 def child_that_looks_again(held: "dict[float, Array]") -> tuple[int, int]:
     """Fork, and let the child look whether all is what it was, when it is told."""
     before = {n: float(array.sum()) for n, array in held.items()}
