@@ -66,7 +66,10 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Literal, NoReturn, TypeAlias
 
+    from typing_extensions import Buffer
+
     from ._bare import Context
+    from ._segment import Segment
     from ._sync import AtOnce
     from ._wire import Entry, Message
     from ._world import Variables, World
@@ -265,9 +268,9 @@ class Worker:
         self._hears = _looker(sock)
         self._stays_awake = False  # for a moment, when it waits for a message
         self._patience = Patience()
-        self._shelf = Shelf()
-        self._loans = Loans(self._shelf, 0, 0)
-        self.cargo = Cargo(self._loans.written)  # of the results that are not sent yet
+        self._room = 0  # bytes of segments that may be kept for results to come
+        self._keep_none()
+        self.cargo = Cargo(self._lend)  # of the results that are not sent yet
         self._briefs: dict[int, _Brief] = {}
         self._world: World | None = None  # the one that is in place
         self._told_world: World = (None, {}, [])  # the one of the newest brief
@@ -302,9 +305,8 @@ class Worker:
             return False
         argv: list[str]
         initializer: bytes | None
-        _, world, argv, initializer, self._max_memory, kill, self._stays_awake, room = message
-        self._loans = Loans(self._shelf, room, MOST)
-        self.cargo = Cargo(self._loans.written)
+        _, world, argv, initializer, self._max_memory, kill, self._stays_awake, self._room = message
+        self._keep_none()
         sys.argv[:] = argv
         self._told_world = world
         self._apply(world)
@@ -351,9 +353,15 @@ class Worker:
         return self._max_memory is not None and _resident() > self._max_memory
 
     def _keep_none(self) -> None:
-        """Give back the memory that is kept for results to come."""
-        self._loans.forget()
-        self._shelf.shrink(0)
+        """Give back the memory that is kept for results to come.
+
+        By another thing in its place, and nothing changed in the old one: where a thread of an item
+        forks, the main thread may be using it just now.
+        """
+        self._loans = Loans(Shelf(), self._room, MOST)
+
+    def _lend(self, buffers: Sequence[Buffer]) -> Segment | None:
+        return self._loans.written(buffers)
 
     def _next(self) -> Message | None:
         while not self._inbox:
@@ -554,7 +562,7 @@ class Worker:
 
     def _unload(self, data: bytes) -> memoryview:
         """Send the segments of the results, with the first bytes of `data`; return the rest."""
-        segments, self.cargo = self.cargo.segments, Cargo(self._loans.written)
+        segments, self.cargo = self.cargo.segments, Cargo(self._lend)
         while True:
             try:
                 sent = send_with_fds(self._socket, data, [segment.fd for segment in segments])

@@ -19,6 +19,7 @@ from __future__ import annotations
 import mmap
 import os
 import sys
+from itertools import count
 
 TYPE_CHECKING = False  # see `_bare`
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ __all__ = [
 LARGE: Final = 1 << 17
 # Segments in one message, at most.
 MOST: Final = 64
-# Bytes of segments that a pool keeps to use them again, at most; as many for what it sends as for
-# what its workers send. Some dozens of large arrays, or a hundredth of a machine's memory.
+# Bytes of segments that a pool keeps to use them again, at most: so many on the caller's shelf, and
+# so many its workers together. Some dozens of large arrays, or a hundredth of a machine's memory.
 KEPT: Final = 1 << 28
 _ALIGNMENT = 64  # of each buffer in a segment: a cache line, and the widest vector there is
 _PIECE = 1 << 20  # bytes copied at a time where this keeps other threads from running
@@ -95,10 +96,15 @@ class _Mapping(mmap.mmap):
 
 
 class _Forks:
-    """Whether this process is being forked, with all that it has mapped, and when it last was."""
+    """Whether this process is being forked, with all that it has mapped, and when it last was.
+
+    As far as Python is told of it: not by a library that calls ``fork`` itself.
+    """
 
     def __init__(self) -> None:
-        self.now = 0  # by so many threads
+        # By so many threads. It stays too high where a signal's exception strikes in `_end`: then
+        # segments are not used again, which costs time only.
+        self.now = 0
         self.last = object()  # another one after each fork
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
@@ -126,6 +132,9 @@ _forks = _Forks()
 class Segment:
     """Memory with a descriptor, which is closed with the last reference to this object."""
 
+    # Until it is made, which a signal's exception may prevent.
+    fd = -1
+    _gone: list[int] | None = None
     _file: tuple[int, int] | None = None  # device and inode, where it is kept for long
 
     def __init__(self, fd: int, number: int = 0, gone: list[int] | None = None) -> None:
@@ -151,10 +160,16 @@ class Segment:
         if self._gone is not None:
             self._gone.append(self.number)
 
-    def keep(self) -> None:
-        """Take in that it is kept: what has its descriptor later may be another file."""
-        if self._file is None:
-            self._file = _file_of(self.fd)
+    def keep(self) -> bool:
+        """Take in that it is kept: what has its descriptor later may be another file.
+
+        Returns False if it was closed already.
+        """
+        try:
+            self._file = self._file or _file_of(self.fd)
+        except OSError:
+            return False
+        return True
 
     def is_open(self) -> bool:
         """Return whether the descriptor is still that of this memory, if this one is kept."""
@@ -309,12 +324,20 @@ def _write(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | None
 
 
 class Shelf:
-    """A sender's segments that nobody uses just now."""
+    """A sender's segments that nobody uses just now, the one that was used last at the end.
+
+    The list is all that is known of them, and each line leaves it whole: a signal's exception may
+    strike between any two, and another thread fork.
+    """
 
     def __init__(self) -> None:
         """Make an empty one."""
-        self._free: list[Segment] = []  # by size
-        self.size = 0  # bytes of all of them
+        self._free: list[Segment] = []
+
+    @property
+    def size(self) -> int:
+        """How many bytes they have."""
+        return sum([segment.size for segment in self._free])
 
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a segment that holds `buffers`, or None where none can be had."""
@@ -322,33 +345,31 @@ class Shelf:
 
     def _take(self, size: int) -> Segment | None:
         # A little larger is better than smaller; else the largest of these has most of the pages.
-        while self._free:
-            place = sum(one.size < size for one in self._free)
-            if place == len(self._free) or self._free[place].size > 2 * size:
-                place -= 1
-            if place < 0:
-                break
-            segment = self._free.pop(place)
-            self.size -= segment.size
+        while True:
+            fitting = [one for one in self._free if size <= one.size <= 2 * size]
+            smaller = [one for one in self._free if one.size < size]
+            if not fitting and not smaller:
+                return _new()
+            segment = min(fitting, key=_size) if fitting else max(smaller, key=_size)
+            self._free.remove(segment)
             if segment.is_open():
                 return segment
-        return _new()
 
-    def put(self, segment: Segment, room: int) -> None:
-        """Take a segment back, which nobody has mapped any more; keep `room` bytes in all."""
+    def put(self, segment: Segment) -> None:
+        """Take a segment back, which nobody has mapped any more."""
         self._free.append(segment)
-        self._free.sort(key=_size)
-        self.size += segment.size
-        self.shrink(room)
 
-    def shrink(self, room: int) -> None:
-        """Give back the smallest until the others have no more than `room` bytes."""
-        while self.size > room:
-            self.size -= self._free.pop(0).size
+    def shrink(self, room: int, most: int) -> None:
+        """Give those back that were not used for longest: keep `room` bytes, and `most` of them."""
+        while self._free and (len(self._free) > most or self.size > room):
+            self._free.pop(0)
 
 
 def _size(segment: Segment) -> int:
     return segment.size
+
+
+_numbers = count(1)
 
 
 class Loans:
@@ -359,14 +380,13 @@ class Loans:
 
         Args:
             shelf: where they come from and go back to; others may use it, too.
-            room: bytes of those that are lent and those on the shelf, at most.
-            most: how many may be lent, if this process may have so many descriptors.
+            room: bytes of those that this receiver has and those on the shelf, at most.
+            most: how many this receiver may have; `most_at_once` limits these and the others.
         """
         self._shelf = shelf
         self._room = room
         self._most = most
         self._lent: dict[int, Segment] = {}  # by number
-        self._number = 0
         self._refused = 0  # for want of room, since that was last made
 
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
@@ -377,19 +397,18 @@ class Loans:
         segment = self._shelf.written(buffers)
         if segment is not None:
             segment.number = 0
-            if self._has_room(segment.size):
-                self._number += 1
-                segment.number = self._number
-                segment.keep()
+            if self._make_room(segment.size) and segment.keep():
+                segment.number = next(_numbers)
                 self._lent[segment.number] = segment
         return segment
 
-    def _has_room(self, size: int) -> bool:
-        """Return whether one more of `size` may be lent; makes room from time to time."""
+    def _make_room(self, size: int) -> bool:
+        """Return whether one more of `size` may be lent; what is on the shelf makes room for it."""
         lent = self._lent
-        left = self._room - size - sum(map(_size, lent.values()))
-        if len(lent) < min(self._most, most_at_once()) and left >= 0:
-            self._shelf.shrink(left)  # what is there is too small now
+        left = self._room - size - self._bytes_lent()
+        most = most_at_once()
+        if len(lent) < min(self._most, most) and left >= 0:
+            self._shelf.shrink(left, most - len(lent) - 1)
             return True
         # All of them may come back at once, and those that were used before are the better ones.
         # But a receiver may keep some for as long as it lives: what it has had for longest is its
@@ -400,13 +419,14 @@ class Loans:
             del lent[next(iter(lent))]
         return False
 
+    def _bytes_lent(self) -> int:
+        return sum([segment.size for segment in self._lent.values()])
+
     def back(self, numbers: Sequence[int]) -> None:
         """Take in which segments the receiver is through with."""
         for number in numbers:
-            segment = self._lent.pop(number, None)  # None: it was not waited for any more
+            segment = self._lent.pop(number, None)  # None: it is not waited for any more
             if segment is not None:
-                self._shelf.put(segment, self._room - sum(map(_size, self._lent.values())))
-
-    def forget(self) -> None:
-        """Wait for none of them any more: their memory goes when the receiver is through."""
-        self._lent.clear()
+                self._shelf.put(segment)
+        left = self._room - self._bytes_lent()
+        self._shelf.shrink(left, most_at_once() - len(self._lent))

@@ -711,6 +711,83 @@ def test_a_child_that_an_item_left_has_nothing_of_what_its_worker_keeps(tmp_path
     assert (tmp_path / "found").read_text() == "1", "the arena"
 
 
+def make_while_another_forks(count: int) -> int:
+    """Return how often a thread of this process forked meanwhile."""
+    stop = threading.Event()
+    forks: list[int] = []
+
+    def fork() -> None:
+        while not stop.is_set():
+            child = os.fork()
+            if child == 0:
+                os._exit(0)
+            os.waitpid(child, 0)
+            forks.append(child)
+
+    _threads.append((stop, threading.Thread(target=fork)))
+    sys.setswitchinterval(1e-5)
+    _threads[-1][1].start()
+    until(lambda: len(forks) > count)
+    return len(forks)
+
+
+_threads: list[tuple[threading.Event, threading.Thread]] = []
+
+
+def let_it_end(_: int) -> None:
+    stop, thread = _threads.pop()
+    stop.set()
+    thread.join()
+    sys.setswitchinterval(0.005)
+
+
+def test_a_thread_of_an_item_forks_while_others_have_large_results(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with Pool(1) as pool:
+        assert pool.apply(make_while_another_forks, (3,)) > 3
+        for number in range(60):
+            sizes = [N * (1 + (number + place) % 4) for place in range(6)]
+            for array, size in zip(
+                pool.map(functools.partial(full, 7.0), sizes), sizes, strict=True
+            ):
+                assert array.size == size
+                assert (array == 7.0).all()
+        pool.apply(let_it_end, (0,))
+    assert "Exception ignored" not in capfd.readouterr().err
+
+
+def test_a_fork_of_the_caller_while_another_thread_sends_large_arguments() -> None:
+    stop = threading.Event()
+    wrong: list[object] = []
+    interval = sys.getswitchinterval()
+    with Pool(2) as pool:
+
+        def send() -> None:
+            number = 0
+            while not stop.is_set():
+                number += 1
+                arrays = [np.ones(N * (1 + (number + place) % 4)) for place in range(6)]
+                if pool.map(np.sum, arrays) != [float(array.size) for array in arrays]:
+                    wrong.append(arrays)
+
+        thread = threading.Thread(target=send)
+        thread.start()
+        sys.setswitchinterval(1e-5)
+        try:
+            for _ in range(150):
+                child = os.fork()
+                if child == 0:
+                    # All of the parent's pools were abandoned.
+                    os._exit(0 if pool._driver.closed else 1)
+                assert os.waitpid(child, 0)[1] == 0
+        finally:
+            sys.setswitchinterval(interval)
+            stop.set()
+            thread.join()
+    assert not wrong
+
+
 def replace_segments(place: Path) -> tuple[int, Array]:
     """Let files of one's own have the descriptors of all segments that are kept."""
     files: list[int] = []

@@ -199,8 +199,7 @@ class ProcessBackend:
                 arena.close()
             raise
         ours.setblocking(False)
-        loans = Loans(self._shelf, KEPT, _MOST_LENT)
-        link = _Link(worker, ours, handle, arena, self._world, loans)
+        link = _Link(worker, ours, handle, arena, self._world, self._new_loans())
         self._links[worker] = link
         selector.register(ours, _READ, link)
         if handle.sentinel is not None:
@@ -302,8 +301,12 @@ class ProcessBackend:
 
     def _lend(self, link: _Link, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a segment that holds `buffers`, and wait for its return."""
-        self.warm = True
-        return link.loans.written(buffers)
+        segment = link.loans.written(buffers)
+        self.warm = self.warm or segment is not None
+        return segment
+
+    def _new_loans(self) -> Loans:
+        return Loans(self._shelf, KEPT, _MOST_LENT)
 
     def _give_back(self, link: _Link) -> None:
         """Tell a worker which segments of its results nothing refers to any more."""
@@ -357,11 +360,14 @@ class ProcessBackend:
                     self._write(link, frame((_child.BACK, None)))
 
     def _keep_none(self) -> None:
-        """Give back what is kept for arguments to come."""
+        """Give back what is kept for arguments to come.
+
+        Nothing is changed in what was there: this may be a fork, made while another thread did so.
+        """
         self.warm = False
-        self._shelf.shrink(0)
+        self._shelf = Shelf()
         for link in self._links.values():
-            link.loans.forget()
+            link.loans = self._new_loans()
 
     def stop(self, worker: int) -> None:
         link = self._links[worker]
