@@ -133,7 +133,7 @@ class Segment:
     """Memory with a descriptor, which is closed with the last reference to this object."""
 
     # Until it is made, which a signal's exception may prevent.
-    fd = -1
+    fd: int = -1
     _gone: list[int] | None = None
     _file: tuple[int, int] | None = None  # device and inode, where it is kept for long
 
