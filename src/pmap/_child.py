@@ -547,7 +547,7 @@ class Worker:
         elapsed: float,
         worn: bool,
     ) -> None:
-        gone = self._reader.gone[:]
+        gone = self._reader.gone()
         if isinstance(results, tuple):
             data = frame((RESULTS, serial, results, last, elapsed, worn, gone))
         else:
@@ -556,8 +556,6 @@ class Worker:
                 results,
                 brief is None or brief.by_value,
             )
-        if gone:
-            del self._reader.gone[: len(gone)]
         self._socket.sendall(self._unload(data) if self.cargo.segments else data)
 
     def _unload(self, data: bytes) -> memoryview:

@@ -394,10 +394,17 @@ class FrameReader:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._fds: deque[list[int]] = deque()
-        # The numbers of segments that came, and of which nothing is mapped or to be mapped here.
-        self.gone: list[int] = []
+        self._gone: list[int] = []
         self.borrows = False  # segments came that the sender waits for
         self.size = 0  # bytes of the last message and of what its segments carry
+
+    def gone(self) -> list[int]:
+        """Return, once, the numbers of segments that came and that nothing here refers to now."""
+        if not self._gone:
+            return []  # as mostly
+        gone = self._gone[:]  # there may be more at any time
+        del self._gone[: len(gone)]
+        return gone
 
     def feed(self, data: bytes, fds: list[int] | None = None) -> Iterator[Message]:
         """Yield the messages that `data` completes; raises NotAMessage.
@@ -462,7 +469,7 @@ class FrameReader:
                 self.size += sum(entry[1])
                 arrived = place < len(fds)  # else this process may have no more of them
                 self.borrows = self.borrows or entry[2] > 0
-                entry[2] = Segment(fds[place], entry[2], self.gone) if arrived else None
+                entry[2] = Segment(fds[place], entry[2], self._gone) if arrived else None
 
     def _with_blobs(self, start: int) -> tuple[int, Message | None]:
         """Return where the message at `start` ends, and the message if it is all there."""

@@ -455,11 +455,17 @@ def test_what_nobody_could_give_back_later_is_not_kept(monkeypatch: pytest.Monke
         before = descriptors()
         pool.map(look, [np.ones(N)] * 20)
         assert descriptors() == before
+        kept = Kept(pool._driver, pool.map)
+        pool.map(full, range(8))
+        until(lambda: not kept())
     with Pool(2, context=multiprocessing.get_context("fork")) as pool:
         pool.map(same, [1, 2])
         before = descriptors()
         pool.map(look, [np.ones(N)] * 20)
         assert descriptors() == before, "no thread is started where this process is forked"
+        kept = Kept(pool._driver, pool.map)
+        pool.map(full, range(8))
+        until(lambda: not kept())
 
 
 def segments() -> int:

@@ -237,8 +237,9 @@ class ProcessBackend:
         if brief.number not in link.told:
             link.told.add(brief.number)
             self._introduce(link, brief)
-        if link.reader.gone:
-            self._give_back(link)
+        gone = link.reader.gone()
+        if gone:  # it may use the segments of these results again
+            self._write(link, frame((_child.BACK, gone)))
         link.serial += 1
         serial = link.serial
         items = work.call.items[start:stop]
@@ -307,12 +308,6 @@ class ProcessBackend:
 
     def _new_loans(self) -> Loans:
         return Loans(self._shelf, KEPT, _MOST_LENT)
-
-    def _give_back(self, link: _Link) -> None:
-        """Tell a worker which segments of its results nothing refers to any more."""
-        gone = link.reader.gone[:]  # there may be more at any time
-        del link.reader.gone[: len(gone)]
-        self._write(link, frame((_child.BACK, gone)))
 
     def _entries(
         self, work: Work, start: int, items: Sequence[object], cargo: Cargo
