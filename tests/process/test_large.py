@@ -342,6 +342,21 @@ def test_what_an_item_does_to_a_large_function_ends_with_the_call() -> None:
     assert weights[0] == 0.0
 
 
+def put_then_look(weights: Array, place: Path, number: int) -> float:
+    if number == 0:
+        weights[0] = 1.0
+        (place / "written").touch()
+    until((place / "written").exists)
+    return float(weights[0])
+
+
+def test_what_a_worker_does_to_a_large_function_the_others_do_not_see(tmp_path: Path) -> None:
+    weights = np.zeros(N)
+    function = functools.partial(put_then_look, weights, tmp_path)
+    assert pmap(function, range(2), processes=2, chunksize=1) == [1.0, 0.0]
+    assert weights[0] == 0.0
+
+
 def test_a_large_function_by_value() -> None:
     weights = np.arange(float(N))
     assert pmap(lambda n: float(weights[n]), range(4)) == [0.0, 1.0, 2.0, 3.0]
