@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias
 from ._chunking import CostMeter, at_a_time, chunk_size, chunks_together
 from ._events import Terms
 
-__all__ = ["Chunk", "Job", "Said", "Worker", "load_of"]
+__all__ = ["ENOUGH", "Chunk", "Job", "Said", "Worker", "load_of"]
 
 # What items cost is believed when so many are measured: the first may be no like the others.
 ENOUGH = 16

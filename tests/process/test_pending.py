@@ -42,6 +42,14 @@ def marked(folder: str, name: str, go: str = "") -> str:
     return name
 
 
+def met(folder: str, name: str, others: int) -> str:
+    """Note that the call has begun, and wait for the others, if there are to be any."""
+    if others:
+        mark(folder, name)
+        until(lambda: len(marks(folder)) >= others, "all of them beginning")
+    return name
+
+
 def value_of_variable() -> str:
     """Return what a context variable says."""
     return variable.get()
@@ -221,3 +229,17 @@ def test_what_waits_behind_a_slow_call_goes_to_others(tmp_path: Path) -> None:
         assert not slow[0].ready()
         go.touch()
         assert slow[0].get(PATIENCE) == "slow"
+
+
+def test_small_calls_that_turn_out_to_wait_for_each_other_meet(
+    method: BaseContext, tmp_path: Path
+) -> None:
+    # Those before were so quick that the next ones are put one behind the other.
+    with Pool(6, context=method) as pool:
+        for turn in range(3):
+            folder = tmp_path / f"{turn}"
+            folder.mkdir()
+            quick = [pool.apply_async(met, (str(folder), f"{n}", 0)) for n in range(5 * MANY)]
+            assert [one.get(PATIENCE) for one in quick] == [f"{n}" for n in range(5 * MANY)]
+            calls = [pool.apply_async(met, (str(folder), f"{n}", 6)) for n in range(6)]
+            assert [one.get(PATIENCE) for one in calls] == [f"{n}" for n in range(6)]

@@ -5,6 +5,7 @@ That its promises hold in every order of events is the business of the state mac
 """
 
 import itertools
+from collections import Counter
 
 import pytest
 
@@ -39,6 +40,7 @@ from pmap._events import (
     WorkerGone,
     WorkerReady,
 )
+from pmap._ledger import Worker
 from pmap._scheduler import (
     LATE,
     MAX_START_FAILURES,
@@ -291,6 +293,134 @@ def test_single_calls_of_a_quick_function_are_sent_ahead() -> None:
     scheduler = full_of_calls()
     for job in range(1, 1 + CALLS):
         assert tell(scheduler, quick_one(0)) == [FinishJob(job, None)]
+
+
+SMALL = 1e-5  # seconds that a call takes, less than a message to a worker
+
+
+def small_one(worker: int) -> ItemsFinished:
+    return done(worker, elapsed=SMALL)
+
+
+def used_to(workers: int, elapsed: float = SMALL) -> Scheduler:
+    """Return a pool that has had calls like 7."""
+    scheduler = pool(workers)
+    for job in range(100, 100 + MANY):
+        [sent] = tell(scheduler, single(job))
+        assert isinstance(sent, SendChunk)
+        tell(scheduler, done(sent.worker, elapsed=elapsed))
+    return scheduler
+
+
+def workers_of(scheduler: Scheduler, *events: Event, now: float = 0.0) -> list[int]:
+    """Return which workers have what `events` ask for."""
+    sent = [command for event in events for command in scheduler.handle(event, now)]
+    return [command.worker for command in sent if isinstance(command, SendChunk)]
+
+
+def test_calls_that_come_one_by_one_are_sent_ahead_as_well() -> None:
+    scheduler = used_to(1)
+    assert len(workers_of(scheduler, *map(single, range(MOST_CALLS)))) > MOST_CALLS // 2
+
+
+def test_a_small_call_wakes_nobody_while_two_others_run() -> None:
+    scheduler = used_to(4)
+    first, *rest = workers_of(scheduler, *map(single, range(8)))
+    assert first not in rest
+    assert len({*rest}) == 1
+
+
+def test_a_small_call_waits_behind_no_more_than_a_message_takes() -> None:
+    scheduler = used_to(4)
+    held = Counter(workers_of(scheduler, *map(single, range(20))))
+    assert max(held.values()) <= 1e-4 / SMALL + 1
+    assert len(held) == 3
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "like", "now"),
+    [(SMALL * 20, 7, 0.0), (SMALL, 8, 0.0), (SMALL, None, 0.0), (SMALL, 7, 1.1 * LATE)],
+    ids=["long", "another function", "not known", "what runs takes longer than was expected"],
+)
+def test_any_other_call_has_a_worker_of_its_own(
+    elapsed: float, like: int | None, now: float
+) -> None:
+    scheduler = used_to(4, elapsed)
+    workers = workers_of(scheduler, single(0), single(1))
+    workers += workers_of(scheduler, single(2, like), now=now)
+    assert len({*workers}) == 3
+
+
+def test_a_small_call_is_not_sent_to_a_worker_that_is_gone() -> None:
+    scheduler = used_to(5)
+    *_, last = workers_of(scheduler, single(0), single(1, like=8), single(2))
+    [other] = workers_of(scheduler, WorkerGone(last, begun=1), single(3))
+    assert other != last
+
+
+@pytest.fixture(name="looks")
+def _looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Which workers were looked at, whether they may have more."""
+    looks: list[int] = []
+    load = Scheduler._load
+
+    def noted(scheduler: Scheduler, worker: Worker) -> tuple[float, float]:
+        looks.append(worker.id)
+        return load(scheduler, worker)
+
+    monkeypatch.setattr(Scheduler, "_load", noted)
+    return looks
+
+
+@pytest.mark.parametrize("workers", [2, 64])
+def test_a_call_costs_as_much_with_many_workers(workers: int, looks: list[int]) -> None:
+    scheduler = used_to(workers)
+    tell(scheduler, *map(single, range(1000, 1000 + 2 * MOST_CALLS * workers)))
+    looks.clear()
+    tell(scheduler, *map(single, range(10_000, 11_000)))
+    assert not looks
+    tell(scheduler, *[small_one(n % workers) for n in range(1000)])
+    assert 0 < len(looks) <= 1000
+
+
+@pytest.mark.parametrize("workers", [2, 64])
+@pytest.mark.parametrize("chunksize", [None, 1])
+def test_a_chunk_costs_as_much_with_many_workers(
+    workers: int, chunksize: int | None, looks: list[int]
+) -> None:
+    scheduler = pool(workers)
+    tell(scheduler, submitted(1, 20_000, chunksize))
+    looks.clear()
+    chunks = 0
+    for _ in range(20_000):
+        for worker in [worker for worker in scheduler._workers.values() if worker.chunks]:
+            items = worker.chunks[0].stop - worker.chunks[0].start
+            tell(scheduler, done(worker.id, count=items, elapsed=items * 1e-7))
+            chunks += 1
+        if not scheduler.busy:
+            break
+    assert not scheduler.busy
+    assert len(looks) <= 2 * chunks
+
+
+def test_many_workers_hold_few_chunks_of_what_they_have_hardly_tried() -> None:
+    # The first items cost more than all others: chunks of the size that they suggest are too small.
+    scheduler = pool(64)
+    tell(scheduler, submitted(1, 100_000, None))
+    sent = [command for n in range(64) for command in tell(scheduler, done(n, elapsed=1e-5))]
+    held = Counter(command.worker for command in sent if isinstance(command, SendChunk))
+    assert len(held) == 64
+    assert max(held.values()) <= 3
+
+
+def test_who_had_its_share_has_another_of_what_arrives() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 4 * MANY, MANY, open=True))
+    tell(scheduler, done(0, count=MANY, elapsed=QUICK), done(1, count=MANY, elapsed=QUICK))
+    before = [len(scheduler._workers[worker].chunks) for worker in (0, 1)]
+    tell(scheduler, InputArrived(1, 100 * MANY))
+    after = [len(scheduler._workers[worker].chunks) for worker in (0, 1)]
+    assert all(now > then for now, then in zip(after, before, strict=True))
 
 
 def test_a_worker_is_started_for_what_comes_back_from_one_that_has_enough() -> None:
