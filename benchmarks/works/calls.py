@@ -4,7 +4,7 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -39,6 +39,11 @@ def wait(path: str) -> None:
         pass
 
 
+def tenths(marks: list[float]) -> float:
+    """Return the last step over the first one."""
+    return (marks[-1] - marks[-2]) / (marks[1] - marks[0])
+
+
 def measure_pending(setting: Setting) -> Iterator[tuple[str, float]]:
     """Ask for many calls while the workers wait; then let them."""
     with started(setting.peer, setting.processes) as peer, tempfile.TemporaryDirectory() as folder:
@@ -48,19 +53,29 @@ def measure_pending(setting: Setting) -> Iterator[tuple[str, float]]:
         gate = str(Path(folder) / "gate")
         os.mkfifo(gate)
         held = [peer.submit(wait, gate) for _ in range(setting.processes)]
-        before = processes.resident()
-        begin = time.perf_counter()
-        calls = [peer.submit(abs, number) for number in range(count)]
-        asked = time.perf_counter()
-        yield "memory of the caller, each", (processes.resident() - before) / count
-        yield "time to ask, each", (asked - begin) / count * 1e6
+        calls: list[Callable[[], int]] = []
+        memory: list[float] = [processes.resident()]
+        times = [time.perf_counter()]
+        for tenth in range(10):
+            numbers = range(tenth * count // 10, (tenth + 1) * count // 10)
+            calls += [peer.submit(abs, number) for number in numbers]
+            times.append(time.perf_counter())
+            memory.append(processes.resident())
+        yield "memory of the caller, each", (memory[-1] - memory[0]) / count
+        yield "time to ask, each", (times[-1] - times[0]) / count * 1e6
+        yield "memory, the last tenth over the first", tenths(memory)
+        yield "time to ask, the last tenth over the first", tenths(times)
         with open(gate, "wb"):
-            begin = time.perf_counter()
+            times = [time.perf_counter()]
             for opened in held:
                 opened()
-        for get in calls:
+        for number, get in enumerate(calls, 1):
             get()
-        yield "time to drain, each", (time.perf_counter() - begin) / count * 1e6
+            if number % (count // 10) == 0:
+                times.append(time.perf_counter())
+        yield "time to drain, each", (times[-1] - times[0]) / count * 1e6
+        # The other way round: most of them wait while the first are drained.
+        yield "time to drain, the first tenth over the last", 1 / tenths(times)
 
 
 async def late(peer: Peer) -> list[float]:
@@ -128,6 +143,9 @@ WORKS: Final = (
             Figure("memory of the caller, each", "bytes", (Target(0.35),)),
             Figure("time to ask, each", "us"),
             Figure("time to drain, each", "us", (Target(0.6),)),
+            Figure("memory, the last tenth over the first", "x", (Target(1.1, None),)),
+            Figure("time to ask, the last tenth over the first", "x", (Target(1.25, None),)),
+            Figure("time to drain, the first tenth over the last", "x", (Target(1.25, None),)),
         ),
         measure_pending,
         ("pmap", "Pool", "PPE", "loky", "mpire", "pebble"),

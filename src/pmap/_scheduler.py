@@ -408,10 +408,10 @@ class Scheduler:
             self._late = max(LATE, self._late / 2)  # not at once: it may be the same with the next
             unknown = job.cost.items < ENOUGH
             job.cost.measured(chunk.next - chunk.start, event.elapsed, event.size)
-            if unknown and job.cost.items >= ENOUGH:
-                self._hungry.update(self._workers)
-            else:
-                self._hungry[worker.id] = worker
+            learnt = unknown and job.cost.items >= ENOUGH
+            for one in self._workers.values() if learnt else (worker,):
+                if not one.leaving:
+                    self._hungry[one.id] = one
             worker.worn = worker.worn or event.worn
             worker.since = self._now
             self._watch(worker)
@@ -554,7 +554,8 @@ class Scheduler:
     def _back(self, event: ChunksBack) -> None:
         worker = self._workers[event.worker]
         worker.asked = False
-        self._hungry[worker.id] = worker
+        if not worker.leaving:
+            self._hungry[worker.id] = worker
         waits = event.kept == 1 and event.items is None and worker.chunks[0].together > 0
         if waits:
             worker.since = self._now  # it has not begun what it has: we look again

@@ -989,10 +989,19 @@ class World:
             self.check_alarm()
         else:
             assert not any(job.timeout or job.delayed() for job in jobs), "no alarm is looked for"
+        self.check_who_is_meant()
         assert self.scheduler.workers == len(workers)
         assert self.scheduler.busy == bool(jobs or (self.closed and workers))
         if not any(map(self.busy, workers)) and not any(job.delayed() for job in jobs):
             self.check_quiet()
+
+    def check_who_is_meant(self) -> None:
+        """Check that what comes is for workers that can take it."""
+        scheduler = self.scheduler
+        meant = [*scheduler._hungry.values(), *scheduler._served.values(), scheduler._woken]
+        for worker in filter(None, meant):
+            assert scheduler._workers.get(worker.id) is worker, "it is for one that is gone"
+            assert not worker.leaving, "it is for one that is leaving"
 
     def check_alarm(self) -> None:
         """Check that the scheduler wants to be told of the time when it has to know."""
