@@ -226,6 +226,34 @@ class Pebble(Peer):
         self._pool.join()
 
 
+class Ray(Peer):
+    """Asked for large arrays only: it has a store of objects for them."""
+
+    most = 3_000
+
+    def __init__(self, processes: int) -> None:
+        self._module: Any = import_module("ray")
+        self._module.init(
+            num_cpus=processes,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+
+    def map(self, f: Callable[[T], R], items: Sequence[T], chunksize: int | None = None) -> list[R]:
+        del chunksize  # each item is a task
+
+        def run(item: T) -> R:
+            return f(item)  # it takes no built-in function itself
+
+        task = self._module.remote(run)
+        results: list[R] = self._module.get([task.remote(item) for item in items])
+        return results
+
+    def close(self) -> None:
+        self._module.shutdown()
+
+
 def _executor(processes: int) -> Peer:
     return Futures(ProcessPoolExecutor(processes, mp_context=get_context("forkserver")))
 
@@ -238,6 +266,7 @@ PEERS: Final[dict[str, Callable[[int], Peer]]] = {
     "joblib": Joblib,
     "mpire": Mpire,
     "pebble": Pebble,
+    "Ray": Ray,
 }
 
 

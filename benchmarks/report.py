@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from .run import Results
 from .work import Figure, Target
 
-PACKAGES: Final = ("loky", "joblib", "mpire", "pebble", "numpy", "pandas")
+PACKAGES: Final = ("loky", "joblib", "mpire", "pebble", "ray", "numpy", "pandas")
 
 
 class Ratio(NamedTuple):

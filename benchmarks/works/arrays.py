@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from importlib import import_module
 from statistics import median
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from ..peers import started
-from ..work import Figure, Setting, Target, Work, timed
+from ..work import ALL, Figure, Setting, Target, Work, timed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MB: Final = 1 << 20
-SIZES: Final = ((8, 32), (64, 8))  # MB in an array, and how many arrays
+SIZES: Final = (8, 64)  # MB in an array
+ARRAYS: Final = 32
+FEW: Final = 8  # of the larger ones, with --quick
 WAYS: Final = ("in", "out", "both")
-AGAIN: Final = 4
+SETTLE: Final = 1.5  # seconds in which what is kept for the next map is given back
+AGAIN: Final = 4  # times; half of that for many large ones
 
 
 def total(array: NDArray[np.float64]) -> float:
@@ -50,20 +54,25 @@ def measure_arrays(setting: Setting) -> Iterator[tuple[str, float]]:
     """Carry arrays, each with its own memory."""
     import numpy as np
 
-    with started(setting.peer, setting.processes) as peer:
-        for size, count in SIZES:
-            arrays = [np.full(size * MB // 8, float(number)) for number in range(count)]
-            peer.map(total, arrays[: setting.processes])
-            runs: dict[str, tuple[Callable[[], object], int]] = {
-                "in": (partial(peer.map, total, arrays), 1),
-                "out": (partial(peer.map, ones, [size * MB // 8] * count), 1),
-                "both": (partial(peer.map, same, arrays), 2),
-            }
-            for way, (run, times) in runs.items():
-                size_of_all = times * count * size * MB / 1e9
-                yield f"{count} x {size} MB, {way}", size_of_all / timed(run)
-                again = median(timed(run) for _ in range(AGAIN))
-                yield f"{count} x {size} MB, {way}, again and again", size_of_all / again
+    for size in SIZES:
+        few = size > SIZES[0] and setting.quick
+        count = FEW if few else ARRAYS
+        arrays = [np.full(size * MB // 8, float(number)) for number in range(count)]
+        for way in WAYS:
+            # Each way with workers of its own, and memory that nobody has had before.
+            with started(setting.peer, setting.processes) as peer:
+                peer.map(total, [np.ones(10)] * (4 * setting.processes))
+                time.sleep(SETTLE)
+                runs: dict[str, Callable[[], object]] = {
+                    "in": partial(peer.map, total, arrays),
+                    "out": partial(peer.map, ones, [size * MB // 8] * count),
+                    "both": partial(peer.map, same, arrays),
+                }
+                carried = (2 if way == "both" else 1) * count * size * MB / 1e9
+                yield f"{size} MB, {way}", carried / timed(runs[way])
+                times = AGAIN if few or size == SIZES[0] else AGAIN // 2
+                seconds = median(timed(runs[way]) for _ in range(times))
+                yield f"{size} MB, {way}, again and again", carried / seconds
 
 
 def measure_objects(setting: Setting) -> Iterator[tuple[str, float]]:
@@ -110,16 +119,17 @@ WORKS: Final = (
         "NumPy arrays in (`sum`), out (`ones`) and both ways (identity)",
         tuple(
             Figure(
-                f"{count} x {size} MB, {way}{again}",
+                f"{size} MB, {way}{again}",
                 "GB/s",
-                (Target(8), Target(1, "joblib")),
+                (Target(8), Target(1, "joblib"), Target(1, "Ray")),
                 more=True,
             )
-            for size, count in SIZES
+            for size in SIZES
             for way in WAYS
             for again in ("", ", again and again")
         ),
         measure_arrays,
+        (*ALL, "Ray"),
         limit=240,
     ),
     Work(
