@@ -83,15 +83,10 @@ MOST_HELD = 8
 # Fewer as long as each worker has tried few of its items: the first ones cost more than others, so
 # chunks are too small, of which 64 workers would hold 500. With few workers it makes no difference.
 _TRIED = 4
-_UNTRIED = 64  # chunks that all workers together hold until then
+_UNTRIED = 64  # chunks that all workers together hold until then, or two each
 # Of small single calls more: half as many then travel together, and a call that waited takes two
 # thirds of the time. Chunks of a map grow, and the next ones had better be made later.
 MOST_CALLS = 32
-# Where so many workers run, a small call wakes no other one if it can go behind those like it that
-# take no longer than a message, in seconds. With 64 workers, 20,000 calls of `abs` that were asked
-# for one by one took two thirds of the time.
-_AWAKE = 2
-_SOON = 0.0001
 _SMALL = 1 << 16  # bytes of all that a worker holds, there and back
 # Seconds after which an idle worker gets what waits behind the item that another one runs. To have
 # it back and send it anew costs two messages, 0.2 ms. Over random orders of unequal items that take
@@ -102,6 +97,7 @@ _LATEST = 1.0  # seconds, where workers get no processor for long
 LAST_WORDS = 0.5
 # Of so many functions the cost of a single call is remembered.
 _MOST_METERS = 64
+_SEVERAL = -1  # jobs, in place of the number of one
 # So many tries that wait are not looked through for those that nobody wants any more.
 _FEW_TRIES = 64
 
@@ -141,13 +137,12 @@ class Scheduler:
         self._later: list[tuple[float, int, int]] = []
         self._most_later = _FEW_TRIES  # when it is looked through for those that nobody wants
         self._meters: dict[Hashable, CostMeter] = {}  # by what jobs of single calls are like
-        # Those that may take more than they have, when there is more; and those that have their
-        # share of what waits. Who is in neither has enough until it is done with some. So an event
-        # costs as much with a hundred workers as with one.
+        # Of those that hold something: who may take more, when there is more; and who has its share
+        # of what waits. Who is in neither has enough until it is done with some. So they need not
+        # all be looked at in each event.
         self._hungry: dict[int, Worker] = {}
         self._served: dict[int, Worker] = {}
-        self._woken: Worker | None = None  # the one that was idle and got something last
-        self._share_of: int | None = None  # the job that is meant, if it is not single calls
+        self._share_of: int | None = None  # of which job: see `_head`
         self._leaving = 0  # how many of the workers are on their way out
         self._next_worker = 0
         self._start_failures = 0
@@ -408,13 +403,13 @@ class Scheduler:
             self._late = max(LATE, self._late / 2)  # not at once: it may be the same with the next
             unknown = job.cost.items < ENOUGH
             job.cost.measured(chunk.next - chunk.start, event.elapsed, event.size)
-            learnt = unknown and job.cost.items >= ENOUGH
-            for one in self._workers.values() if learnt else (worker,):
-                if not one.leaving:
-                    self._hungry[one.id] = one
+            if unknown and job.cost.items >= ENOUGH:
+                for other in self._workers.values():
+                    self._may_take_more(other)
             worker.worn = worker.worn or event.worn
             worker.since = self._now
             self._watch(worker)
+        self._may_take_more(worker)
         for index in event.failed:
             if not (index in event.again and self._try_again(job, index)):
                 self._fail(job, index)
@@ -554,8 +549,7 @@ class Scheduler:
     def _back(self, event: ChunksBack) -> None:
         worker = self._workers[event.worker]
         worker.asked = False
-        if not worker.leaving:
-            self._hungry[worker.id] = worker
+        self._may_take_more(worker)
         waits = event.kept == 1 and event.items is None and worker.chunks[0].together > 0
         if waits:
             worker.since = self._now  # it has not begun what it has: we look again
@@ -631,8 +625,6 @@ class Scheduler:
 
     def _forget(self, id: int) -> None:
         """Give nothing more to a worker."""
-        if self._woken is not None and self._woken.id == id:
-            self._woken = None
         self._idle.pop(id, None)
         self._hungry.pop(id, None)
         self._served.pop(id, None)
@@ -674,23 +666,17 @@ class Scheduler:
     def _dispatch(self) -> None:
         self._prune()
         while self._queue and self._idle:
-            if self._joins():
-                continue
             _, worker = self._idle.popitem()  # the one that worked last: its caches are warm
             if self._give(worker) is None:
                 self._idle[worker.id] = worker
             else:
-                self._woken = worker
                 worker.since = self._now
                 self._watch(worker)
                 self._hungry[worker.id] = worker
         if self._queue and len(self._workers) < self._limit:
             self._start_workers(self._wanted())
         if self._queue and self._prefetch:
-            first = self._queue[0]
-            job = first.id if isinstance(first, Job) else None
-            if job != self._share_of:
-                self._share_of = job
+            if self._share_of != self._head():
                 self._share_anew()
             if self._hungry:
                 self._fill_up()
@@ -709,33 +695,21 @@ class Scheduler:
     def _worn(self, worker: Worker) -> bool:
         return worker.worn or (self._max_chunks is not None and worker.taken >= self._max_chunks)
 
-    def _joins(self) -> bool:
-        """Send a small call to the worker that was woken last, if that has time for it at once.
-
-        Return whether it was sent. If not, another one is to be woken.
-        """
-        worker, first = self._woken, self._queue[0]
-        if worker is None or not worker.chunks or len(self._workers) - len(self._idle) < _AWAKE:
-            return False
-        call = self._jobs.get(first) if isinstance(first, int) else None
-        cost, held = worker.chunks[-1].job.cost, len(worker.chunks)
-        if not isinstance(call, Said) or self._meters.get(call.like) is not cost:
-            return False  # it is like what the worker has, which is known to be quick
-        each = cost.at_worst()
-        if each is None or cost.items < ENOUGH or held * each > _SOON or held * cost.size > _SMALL:
-            return False
-        if not (self._prefetch and worker.yields) or worker.asked or self._worn(worker):
-            return False
-        if held >= MOST_CALLS or self._now - worker.since > LATE:
-            return False
-        self._ahead = True
-        return self._give(worker) is not None
+    def _may_take_more(self, worker: Worker) -> None:
+        """Have it looked at whether a worker is to have more, when there is more."""
+        if not worker.leaving:
+            self._hungry[worker.id] = worker
 
     def _share_anew(self) -> None:
         """Let those that had their share of what waited have one of what waits now."""
         if self._served:
             self._hungry.update(self._served)
             self._served.clear()
+
+    def _head(self) -> int | None:
+        """Return which job is dispatched next; None for single calls."""
+        first = self._queue[0]
+        return first.id if isinstance(first, Job) else None
 
     def _fill_up(self) -> None:
         """Send chunks to wait behind what workers have, as long as they will soon be done with all.
@@ -744,29 +718,44 @@ class Scheduler:
         """
         # Filled up when half empty, and not one by one: see MOST_HELD.
         half = self._most() // 2
-        loads: list[tuple[Worker, float, float]] = []
+        filled: list[tuple[Worker, float, float]] = []
         for worker in [*self._hungry.values()]:
+            if not self._queue:
+                return  # the others may take what comes
             if 0 < len(worker.chunks) <= half:
-                loads.append((worker, *self._load(worker)))
+                filled += self._send_ahead(worker, *self._load(worker))
             else:
                 del self._hungry[worker.id]
-        while loads and self._queue:
-            rest: list[tuple[Worker, float, float]] = []
-            for worker, seconds, size in loads:
+        while filled:
+            again = filled
+            filled = []
+            for worker, seconds, size in again:
                 if not self._queue:
-                    break  # they may take what comes
-                if self._has_enough(worker, seconds, size):
-                    del self._hungry[worker.id]
-                elif self._has_share(worker, seconds):
-                    del self._hungry[worker.id]
-                    self._served[worker.id] = worker
-                else:
-                    chunk = self._give(worker)
-                    if chunk is not None:
-                        self._ahead = True
-                        more = load_of(chunk)
-                        rest.append((worker, seconds + more[0], size + more[1]))
-            loads = rest
+                    return
+                filled += self._send_ahead(worker, seconds, size)
+
+    def _send_ahead(
+        self, worker: Worker, seconds: float, size: float
+    ) -> list[tuple[Worker, float, float]]:
+        """Send what is next to wait behind what a worker has, so many seconds and bytes.
+
+        Return it with what it has then, or nothing if it is to have no more.
+        """
+        if self._has_enough(worker, seconds, size):
+            del self._hungry[worker.id]
+            return []
+        if self._has_share(worker, seconds):
+            del self._hungry[worker.id]
+            head = self._head()
+            self._share_of = _SEVERAL if self._served and self._share_of != head else head
+            self._served[worker.id] = worker
+            return []
+        chunk = self._give(worker)
+        if chunk is None:
+            return []
+        self._ahead = True
+        more = load_of(chunk)
+        return [(worker, seconds + more[0], size + more[1])]
 
     def _load(self, worker: Worker) -> tuple[float, float]:
         """Return the seconds and bytes of what a worker has; infinite where more has to wait."""
@@ -783,7 +772,7 @@ class Scheduler:
     def _has_enough(self, worker: Worker, seconds: float, size: float) -> bool:
         """Return whether nothing more is to wait behind what a worker has, whatever it is."""
         # Each large one sent ahead lies in memory that is new for it, which costs more than a wait.
-        most = self._most() if size < _SMALL else MOST_HELD
+        most = self._most() if size < _SMALL else min(self._most(), MOST_HELD)
         if len(worker.chunks) >= most or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
             return True
         return self._worn(worker)

@@ -234,12 +234,12 @@ def test_what_waits_behind_a_slow_call_goes_to_others(tmp_path: Path) -> None:
 def test_small_calls_that_turn_out_to_wait_for_each_other_meet(
     method: BaseContext, tmp_path: Path
 ) -> None:
-    # Those before were so quick that the next ones are put one behind the other.
-    with Pool(6, context=method) as pool:
-        for turn in range(3):
+    # Those before are so quick that several are sent to one worker, and these behind them.
+    with Pool(4, context=method) as pool:
+        for turn in range(5):
             folder = tmp_path / f"{turn}"
             folder.mkdir()
-            quick = [pool.apply_async(met, (str(folder), f"{n}", 0)) for n in range(5 * MANY)]
-            assert [one.get(PATIENCE) for one in quick] == [f"{n}" for n in range(5 * MANY)]
-            calls = [pool.apply_async(met, (str(folder), f"{n}", 6)) for n in range(6)]
-            assert [one.get(PATIENCE) for one in calls] == [f"{n}" for n in range(6)]
+            quick = [pool.apply_async(met, (str(folder), f"{n}", 0)) for n in range(10 * MANY)]
+            calls = [pool.apply_async(met, (str(folder), f"{n}", 4)) for n in range(4)]
+            assert [one.get(PATIENCE) for one in calls] == [f"{n}" for n in range(4)]
+            assert [one.get(PATIENCE) for one in quick] == [f"{n}" for n in range(10 * MANY)]

@@ -998,8 +998,7 @@ class World:
     def check_who_is_meant(self) -> None:
         """Check that what comes is for workers that can take it."""
         scheduler = self.scheduler
-        meant = [*scheduler._hungry.values(), *scheduler._served.values(), scheduler._woken]
-        for worker in filter(None, meant):
+        for worker in (*scheduler._hungry.values(), *scheduler._served.values()):
             assert scheduler._workers.get(worker.id) is worker, "it is for one that is gone"
             assert not worker.leaving, "it is for one that is leaving"
 

@@ -298,10 +298,6 @@ def test_single_calls_of_a_quick_function_are_sent_ahead() -> None:
 SMALL = 1e-5  # seconds that a call takes, less than a message to a worker
 
 
-def small_one(worker: int) -> ItemsFinished:
-    return done(worker, elapsed=SMALL)
-
-
 def used_to(workers: int, elapsed: float = SMALL) -> Scheduler:
     """Return a pool that has had calls like 7."""
     scheduler = pool(workers)
@@ -312,50 +308,10 @@ def used_to(workers: int, elapsed: float = SMALL) -> Scheduler:
     return scheduler
 
 
-def workers_of(scheduler: Scheduler, *events: Event, now: float = 0.0) -> list[int]:
-    """Return which workers have what `events` ask for."""
-    sent = [command for event in events for command in scheduler.handle(event, now)]
-    return [command.worker for command in sent if isinstance(command, SendChunk)]
-
-
 def test_calls_that_come_one_by_one_are_sent_ahead_as_well() -> None:
     scheduler = used_to(1)
-    assert len(workers_of(scheduler, *map(single, range(MOST_CALLS)))) > MOST_CALLS // 2
-
-
-def test_a_small_call_wakes_nobody_while_two_others_run() -> None:
-    scheduler = used_to(4)
-    first, *rest = workers_of(scheduler, *map(single, range(8)))
-    assert first not in rest
-    assert len({*rest}) == 1
-
-
-def test_a_small_call_waits_behind_no_more_than_a_message_takes() -> None:
-    scheduler = used_to(4)
-    held = Counter(workers_of(scheduler, *map(single, range(20))))
-    assert max(held.values()) <= 1e-4 / SMALL + 1
-    assert len(held) == 3
-
-
-@pytest.mark.parametrize(
-    ("elapsed", "like", "now"),
-    [(SMALL * 20, 7, 0.0), (SMALL, 8, 0.0), (SMALL, None, 0.0), (SMALL, 7, 1.1 * LATE)],
-    ids=["long", "another function", "not known", "what runs takes longer than was expected"],
-)
-def test_any_other_call_has_a_worker_of_its_own(
-    elapsed: float, like: int | None, now: float
-) -> None:
-    scheduler = used_to(4, elapsed)
-    workers = workers_of(scheduler, single(0), single(1))
-    workers += workers_of(scheduler, single(2, like), now=now)
-    assert len({*workers}) == 3
-
-
-def test_a_small_call_is_not_sent_to_a_worker_that_is_gone() -> None:
-    scheduler = used_to(5)
-    *_, last = workers_of(scheduler, single(0), single(1, like=8), single(2))
-    [other] = workers_of(scheduler, WorkerGone(last, begun=1), single(3))
-    assert other != last
+    sent = [command for job in range(MOST_CALLS) for command in tell(scheduler, single(job))]
+    assert len(sent) > MOST_CALLS // 2
 
 
 @pytest.fixture(name="looks")
@@ -373,13 +329,19 @@ def _looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 @pytest.mark.parametrize("workers", [2, 64])
-def test_a_call_costs_as_much_with_many_workers(workers: int, looks: list[int]) -> None:
-    scheduler = used_to(workers)
-    tell(scheduler, *map(single, range(1000, 1000 + 2 * MOST_CALLS * workers)))
+@pytest.mark.parametrize("elapsed", [SMALL, PREFETCH_BELOW / 5])
+def test_a_call_costs_as_much_with_many_workers(
+    workers: int, elapsed: float, looks: list[int]
+) -> None:
+    scheduler = used_to(workers, elapsed)
+    # While they have ever more of it, until they have enough.
+    calls = 2 * MOST_CALLS * workers
+    tell(scheduler, *map(single, range(1000, 1000 + calls)))
+    assert 0 < len(looks) <= 2 * calls
     looks.clear()
     tell(scheduler, *map(single, range(10_000, 11_000)))
     assert not looks
-    tell(scheduler, *[small_one(n % workers) for n in range(1000)])
+    tell(scheduler, *[done(n % workers, elapsed=elapsed) for n in range(1000)])
     assert 0 < len(looks) <= 1000
 
 
@@ -403,11 +365,13 @@ def test_a_chunk_costs_as_much_with_many_workers(
     assert len(looks) <= 2 * chunks
 
 
-def test_many_workers_hold_few_chunks_of_what_they_have_hardly_tried() -> None:
+@pytest.mark.parametrize("size", [1 << 4, 1 << 17])
+def test_many_workers_hold_few_chunks_of_what_they_have_hardly_tried(size: int) -> None:
     # The first items cost more than all others: chunks of the size that they suggest are too small.
     scheduler = pool(64)
-    tell(scheduler, submitted(1, 100_000, None))
-    sent = [command for n in range(64) for command in tell(scheduler, done(n, elapsed=1e-5))]
+    tell(scheduler, submitted(1, 100_000, 1))
+    first = [done(worker, elapsed=1e-5)._replace(size=size) for worker in range(64)]
+    sent = [command for event in first for command in tell(scheduler, event)]
     held = Counter(command.worker for command in sent if isinstance(command, SendChunk))
     assert len(held) == 64
     assert max(held.values()) <= 3
