@@ -1,0 +1,135 @@
+"""What a map costs that can be counted: system calls, bytes, pickles, page faults. No times."""
+
+import os
+import resource
+from typing import Any, Final
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pmap import Pool, _bare, _boot
+
+Array = NDArray[np.float64]
+
+mapped = pytest.mark.skipif(
+    not hasattr(os, "memfd_create"), reason="large values are copied through the socket here"
+)
+
+PAGE: Final = os.sysconf("SC_PAGESIZE")
+SIZE: Final = 4 << 20  # bytes of an array
+COUNT: Final = 8
+PAGES: Final = COUNT * SIZE // PAGE  # that all of them have
+
+
+@pytest.fixture(name="sent")
+def _sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes each system call took that sent something to a worker."""
+    sizes: list[int] = []
+
+    class Counting(_bare.socket):
+        def send(self, *data: Any) -> int:
+            sizes.append(super().send(*data))
+            return sizes[-1]
+
+        def sendmsg(self, *data: Any) -> int:
+            sizes.append(super().sendmsg(*data))
+            return sizes[-1]
+
+    connection = _boot.connection
+
+    def counting() -> tuple[Counting, _bare.socket]:
+        ours, theirs = connection()
+        return Counting(fileno=ours.detach()), theirs
+
+    monkeypatch.setattr(_boot, "connection", counting)
+    return sizes
+
+
+def test_tiny_items_travel_by_the_thousand(sent: list[int]) -> None:
+    count = 100_000
+    with Pool(2) as pool:
+        pool.map(abs, range(100))
+        sent.clear()
+        pool.map(abs, [*range(count)])
+    # Four bytes an item, and what a chunk needs besides.
+    assert 4 * count < sum(sent) < 5 * count
+    assert len(sent) < 200
+
+
+def test_chunks_that_were_asked_for_travel_together(sent: list[int]) -> None:
+    count = 10_000
+    with Pool(2) as pool:
+        pool.map(abs, range(100), chunksize=1)
+        sent.clear()
+        pool.map(abs, [*range(count)], chunksize=1)
+    assert 0 < len(sent) < count / 20
+
+
+class Counted:
+    """A function that notes in this process how often it is pickled."""
+
+    pickles: int = 0
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    def __call__(self, number: int) -> int:
+        return len(self.data) + number
+
+    def __reduce__(self) -> tuple[type["Counted"], tuple[bytes]]:
+        Counted.pickles += 1
+        return Counted, (self.data,)
+
+
+def test_a_function_is_pickled_and_sent_once_for_a_map(sent: list[int]) -> None:
+    function = Counted(bytes(100_000))  # too small for a segment of its own
+    with Pool(2) as pool:
+        pool.map(abs, range(100), chunksize=1)
+        Counted.pickles = 0
+        sent.clear()
+        results = pool.map(function, range(1000), chunksize=1)
+    assert results == [100_000 + number for number in range(1000)]
+    assert Counted.pickles == 1
+    assert 1 <= sum(sent) // 100_000 <= 2  # once for each worker that has any of it
+
+
+def faults() -> int:
+    """Return how many pages this process had to be given so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+
+_kept: list[Array] = []
+
+
+def kept(array: Array) -> int:
+    """Keep it, so that the next one cannot have its pages; return the faults so far."""
+    _kept.append(array)
+    return faults()
+
+
+def made(number: int) -> Array:
+    return np.full(SIZE // 8, float(number))
+
+
+# What is not copied into memory of the receiver's own costs it no page until somebody looks at it.
+
+
+@mapped
+def test_arguments_that_arrive_cost_a_worker_few_pages() -> None:
+    arrays = [np.full(SIZE // 8, float(number)) for number in range(COUNT)]
+    with Pool(1) as pool:
+        pool.map(kept, arrays)
+        taken = pool.map(kept, arrays, chunksize=1)
+    assert taken[-1] - taken[0] < PAGES / 8
+
+
+@mapped
+def test_results_that_arrive_cost_the_caller_few_pages() -> None:
+    with Pool(1) as pool:
+        pool.map(made, range(COUNT))
+        before = faults()
+        results = pool.map(made, range(COUNT))
+        taken = faults() - before
+    assert [float(array[0]) for array in results] == [*map(float, range(COUNT))]
+    assert taken < PAGES / 8
