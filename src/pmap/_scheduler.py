@@ -278,6 +278,11 @@ class Scheduler:
             job.queued = 1
             self._queue.append(job)
 
+    def _more_waits(self, job: Job, first: bool = False) -> None:
+        """Let a job have its turn of which more waits than before; see `_enqueue`."""
+        self._enqueue(job, first)
+        self._share_anew()
+
     def _prune(self) -> None:
         """Let the first job of the queue be one that has items to dispatch."""
         while self._queue:
@@ -295,8 +300,7 @@ class Scheduler:
         job = self._job(event.job)
         if job is not None and job.open:  # else a failure or the caller ended it meanwhile
             job.end += event.items
-            self._enqueue(job)
-            self._share_anew()
+            self._more_waits(job)
 
     def _no_more(self, event: InputEnded) -> None:
         job = self._job(event.job)
@@ -470,8 +474,7 @@ class Scheduler:
         job = chunk.job
         tries = chunk.tries if chunk.next == chunk.start else 0
         job.put(chunk.next, chunk.stop, tries)
-        self._enqueue(job, first=True)
-        self._share_anew()
+        self._more_waits(job, first=True)
 
     def _try_again(self, job: Job, index: int) -> bool:
         """Let a failed item be tried once more if it may be; return whether it is."""
@@ -513,8 +516,7 @@ class Scheduler:
                 job.later.discard(index)
                 if index < job.end:
                     job.put(index, index + 1, 0)
-                    self._enqueue(job)
-                    self._share_anew()
+                    self._more_waits(job)
 
     # --- time ----------------------------------------------------------------------------------
 
@@ -572,8 +574,7 @@ class Scheduler:
             if chunk.stop < stop and not job.over:
                 touched[job.id] = job
                 job.put(chunk.stop, stop, 0)
-                self._enqueue(job, first=True)
-                self._share_anew()
+                self._more_waits(job, first=True)
         if event.kept == 1:
             # If more were kept, it is told in a moment that the first is done: then we see.
             self._end_unwanted(worker)
@@ -672,7 +673,7 @@ class Scheduler:
             else:
                 worker.since = self._now
                 self._watch(worker)
-                self._hungry[worker.id] = worker
+                self._may_take_more(worker)
         if self._queue and len(self._workers) < self._limit:
             self._start_workers(self._wanted())
         if self._queue and self._prefetch:

@@ -2,7 +2,6 @@
 
 import functools
 import gc
-import mmap
 import multiprocessing
 import operator
 import os
@@ -19,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from tests.helpers import PATIENCE, until
+from tests.property.memory_items import is_mapped
 
 from pmap import Failure, Pool, WorkerLost, _driver, _pool, _segment, pmap, pstarmap
 from pmap._chunking import MOST_BYTES
@@ -67,13 +67,6 @@ def _writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def same(value: Any) -> Any:
     return value
-
-
-def is_mapped(value: Any) -> bool:
-    """Return whether the memory of an array is that of a mapping."""
-    while isinstance(value, np.ndarray):
-        value = value.base
-    return isinstance(value, memoryview) and isinstance(value.obj, mmap.mmap)
 
 
 def look(array: Array) -> tuple[bool, bool, float]:
