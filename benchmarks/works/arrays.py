@@ -6,7 +6,7 @@ import time
 from functools import partial
 from importlib import import_module
 from statistics import median
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from ..peers import started
 from ..work import ALL, Figure, Setting, Target, Work, timed
@@ -55,23 +55,24 @@ def measure_arrays(setting: Setting) -> Iterator[tuple[str, float]]:
     import numpy as np
 
     for size in SIZES:
-        few = size > SIZES[0] and setting.quick
-        count = FEW if few else ARRAYS
+        many = size == SIZES[0] or not setting.quick
+        count = ARRAYS if many else FEW
+        times = AGAIN // 2 if many and size > SIZES[0] else AGAIN
         arrays = [np.full(size * MB // 8, float(number)) for number in range(count)]
-        for way in WAYS:
+        asked: dict[str, tuple[Callable[[Any], object], Sequence[object]]] = {
+            "in": (total, arrays),
+            "out": (ones, [size * MB // 8] * count),
+            "both": (same, arrays),
+        }
+        for way, (function, items) in asked.items():
             # Each way with workers of its own, and memory that nobody has had before.
             with started(setting.peer, setting.processes) as peer:
                 peer.map(total, [np.ones(10)] * (4 * setting.processes))
                 time.sleep(SETTLE)
-                runs: dict[str, Callable[[], object]] = {
-                    "in": partial(peer.map, total, arrays),
-                    "out": partial(peer.map, ones, [size * MB // 8] * count),
-                    "both": partial(peer.map, same, arrays),
-                }
+                run = partial(peer.map, function, items)
                 carried = (2 if way == "both" else 1) * count * size * MB / 1e9
-                yield f"{size} MB, {way}", carried / timed(runs[way])
-                times = AGAIN if few or size == SIZES[0] else AGAIN // 2
-                seconds = median(timed(runs[way]) for _ in range(times))
+                yield f"{size} MB, {way}", carried / timed(run)
+                seconds = median(timed(run) for _ in range(times))
                 yield f"{size} MB, {way}, again and again", carried / seconds
 
 
