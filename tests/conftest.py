@@ -26,7 +26,7 @@ from tests.helpers import (
     show_pools,
 )
 
-from pmap import _driver
+from pmap._engine import driver as _driver
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod

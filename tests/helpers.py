@@ -124,20 +124,20 @@ def _descriptors() -> dict[int, str]:
 
 
 def _open_pools() -> list[Any]:
-    from pmap import _driver
+    from pmap._engine import driver as _driver
 
     return [driver for driver in list(_driver._drivers) if not driver.closed]
 
 
 def _shared_pools() -> list[Any]:
-    from pmap import _pool
+    from pmap._api import pool as _pool
 
     return list(_pool._shared.values())
 
 
 def show_pools() -> list[str]:
     """Return what there is to say of each pool that still has workers."""
-    from pmap import _driver
+    from pmap._engine import driver as _driver
 
     return [
         f"{type(driver.backend).__name__} closed={driver.closed!r} busy={driver.busy} "
@@ -150,7 +150,7 @@ def show_pools() -> list[str]:
 
 def end_shared_pools() -> None:
     """End the library's warm pools, as the end of the program would."""
-    from pmap import _pool
+    from pmap._api import pool as _pool
 
     while _pool._shared:
         _, driver = _pool._shared.popitem()

@@ -13,7 +13,26 @@
 
 from typing import TYPE_CHECKING
 
-from ._apply import Apply
+from ._api.apply import Apply
+from ._api.async_result import AsyncResult
+from ._api.map import Map
+from ._api.pcall import Calls, Deferred, call
+from ._api.result_stream import ResultStream
+from ._api.starmap import StarMap
+from ._api.verbs import (
+    papply,
+    papply_async,
+    pcall,
+    pimap,
+    pimap_unordered,
+    pmap,
+    pmap_async,
+    pstarmap,
+    pstarmap_async,
+)
+from ._calls.failure import Failure
+from ._calls.options import Options
+from ._calls.sync import sync
 from ._errors import (
     CancelledError,
     ControlFlowError,
@@ -27,29 +46,10 @@ from ._errors import (
     WorkerLost,
     WorkerStartError,
 )
-from ._failure import Failure
-from ._map import Map
-from ._options import Options
-from ._pcall import Calls, Deferred, call
-from ._result import AsyncResult
-from ._starmap import StarMap
-from ._stream import ResultStream
-from ._sync import sync
-from ._verbs import (
-    papply,
-    papply_async,
-    pcall,
-    pimap,
-    pimap_unordered,
-    pmap,
-    pmap_async,
-    pstarmap,
-    pstarmap_async,
-)
 
-if TYPE_CHECKING:  # at run time these are imported when asked for: see `_door`
-    from ._combine import Completed, as_completed, failed, gather, raise_failures, split
-    from ._pool import Pool
+if TYPE_CHECKING:  # at run time these are imported when asked for: see `first_call`
+    from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
+    from ._api.pool import Pool
 
 __version__ = "0.1.0"
 
@@ -109,11 +109,11 @@ def _claim() -> None:
 
 def __getattr__(name: str) -> object:
     if name == "Pool":
-        from . import _pool
+        from ._api import pool as _pool
 
         globals().setdefault(name, _pool.Pool)
     elif name in _COMBINED:
-        from . import _combine
+        from ._api import combine as _combine
 
         for one in _COMBINED:  # all of it: a class that is made there lives here
             globals().setdefault(one, getattr(_combine, one))

@@ -13,9 +13,8 @@ PmapError                      all of them; a RuntimeError
     └── TransportError         something could not cross between the processes
 
 An error keeps its raw fields and survives pickling with its cause. The classes that also derive
-from those of ``multiprocessing`` live in ``_drop_in``, which is imported when one is needed:
-``multiprocessing.pool`` would cost every import of pmap more than pmap itself. A little over 300
-lines: one small class after another, and what they say.
+from those of ``multiprocessing`` live in ``_multiprocessing_errors``, which is imported when one is
+needed: ``multiprocessing.pool`` would cost every import of pmap more than pmap itself.
 """
 
 from collections.abc import Iterable

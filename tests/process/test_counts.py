@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pmap import Pool, _bare, _boot
+from pmap import Pool
+from pmap._backends import boot as _boot
+from pmap._transport import light_stdlib
 
 Array = NDArray[np.float64]
 
@@ -27,7 +29,7 @@ def _sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many bytes each system call took that sent something to a worker."""
     sizes: list[int] = []
 
-    class Counting(_bare.socket):
+    class Counting(light_stdlib.socket):
         def send(self, *data: Any) -> int:
             sizes.append(super().send(*data))
             return sizes[-1]
@@ -38,7 +40,7 @@ def _sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     connection = _boot.connection
 
-    def counting() -> tuple[Counting, _bare.socket]:
+    def counting() -> tuple[Counting, light_stdlib.socket]:
         ours, theirs = connection()
         return Counting(fileno=ours.detach()), theirs
 

@@ -51,10 +51,10 @@ from pmap import (
     TransportError,
     WorkerLost,
     WorkerStartError,
-    _launch,
     papply,
     pmap,
 )
+from pmap._backends import launch as _launch
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod

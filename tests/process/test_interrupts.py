@@ -26,9 +26,10 @@ from tests.helpers import until
 from tests.process.test_scripts import environment
 
 import pmap
-from pmap import _pool, gather, papply, pstarmap
+from pmap import gather, papply, pstarmap
 from pmap import pmap as map_
-from pmap._call import Call, Kind
+from pmap._api import pool as _pool
+from pmap._calls.call import Call, Kind
 
 if TYPE_CHECKING:
     from _typeshed import TraceFunction

@@ -20,16 +20,19 @@ from numpy.typing import NDArray
 from tests.helpers import PATIENCE, until
 from tests.property.memory_items import is_mapped
 
-from pmap import Failure, Pool, WorkerLost, _driver, _pool, _segment, pmap, pstarmap
-from pmap._chunking import MOST_BYTES
-from pmap._segment import LARGE, MOST
-from pmap.backends.process import ProcessBackend
+from pmap import Failure, Pool, WorkerLost, pmap, pstarmap
+from pmap._api import pool as _pool
+from pmap._backends.processes import ProcessBackend
+from pmap._engine import driver as _driver
+from pmap._scheduling.chunk_sizes import MOST_BYTES
+from pmap._transport import segments as _segments
+from pmap._transport.segments import LARGE, MOST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pmap._jobs.work import Work
     from pmap._types import StartMethod
-    from pmap._work import Work
 
 Array = NDArray[Any]
 
@@ -55,13 +58,13 @@ LAYOUTS: Final = {
 def _writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many bytes this process wrote into segments, one by one."""
     sizes: list[int] = []
-    write = _segment.Segment.write
+    write = _segments.Segment.write
 
-    def noted(segment: _segment.Segment, buffers: Any) -> None:
+    def noted(segment: _segments.Segment, buffers: Any) -> None:
         sizes.append(sum(memoryview(buffer).nbytes for buffer in buffers))
         write(segment, buffers)
 
-    monkeypatch.setattr(_segment.Segment, "write", noted)
+    monkeypatch.setattr(_segments.Segment, "write", noted)
     return sizes
 
 
@@ -273,7 +276,7 @@ def test_more_in_a_chunk_than_descriptors_can_travel_with_a_message() -> None:
     # One worker: another would be given what this one has not begun, in a message of its own.
     seen = pmap(look, arrays, chunksize=len(arrays), processes=1)
     assert [total for _, _, total in seen] == [float(array.sum()) for array in arrays]
-    assert sum(mapped for mapped, _, _ in seen) == min(MOST, _segment.most_at_once())
+    assert sum(mapped for mapped, _, _ in seen) == min(MOST, _segments.most_at_once())
 
 
 def test_a_large_result_outlives_its_worker() -> None:
@@ -364,7 +367,7 @@ def test_a_large_function_by_value() -> None:
 def test_without_such_memory(
     start: "StartMethod", monkeypatch: pytest.MonkeyPatch, writes: list[int]
 ) -> None:
-    monkeypatch.setattr(_segment, "_new", lambda: None)
+    monkeypatch.setattr(_segments, "_new", lambda: None)
     arrays = [np.full(N, float(n)) for n in range(6)]
     with Pool(2, context=multiprocessing.get_context(start)) as pool:
         seen = pool.map(look, arrays)
@@ -378,7 +381,7 @@ def test_without_such_memory(
 
 
 def test_where_nothing_can_be_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_segment, "_can_map_more", lambda: False)
+    monkeypatch.setattr(_segments, "_can_map_more", lambda: False)
     array = np.arange(float(N))
     for back in pmap(same, [array] * 3):
         assert not is_mapped(back)
@@ -411,20 +414,20 @@ def test_a_segment_in_use_again_is_written_through_a_mapping_that_is_kept(
 ) -> None:
     monkeypatch.setattr(_driver, "_WARM", PATIENCE)
     if not mappable:
-        monkeypatch.setattr(_segment, "_can_map_more", lambda: False)
+        monkeypatch.setattr(_segments, "_can_map_more", lambda: False)
     calls: list[str] = []
-    pwrite, mapped = os.pwrite, _segment.Segment._map
+    pwrite, mapped = os.pwrite, _segments.Segment._map
 
     def write(fd: int, data: bytes, at: int) -> int:
         calls.append("pwrite")
         return pwrite(fd, data, at)
 
-    def map_(segment: _segment.Segment, size: int, flags: int) -> Any:
+    def map_(segment: _segments.Segment, size: int, flags: int) -> Any:
         calls.append("map")
         return mapped(segment, size, flags)
 
     monkeypatch.setattr(os, "pwrite", write)
-    monkeypatch.setattr(_segment.Segment, "_map", map_)
+    monkeypatch.setattr(_segments.Segment, "_map", map_)
     mapping = ["pwrite", "map", "", "pwrite", "pwrite", "map", "pwrite"]
     without = ["pwrite", "map pwrite", "map pwrite", "pwrite", "pwrite", "map pwrite", "pwrite"]
     with Pool(1) as pool:
@@ -500,10 +503,10 @@ def test_what_is_copied_is_copied_by_the_system_and_holds_nobody_up(
 ) -> None:
     mapped: list[int] = []
 
-    def note(_: _segment.Segment, size: int) -> None:
+    def note(_: _segments.Segment, size: int) -> None:
         mapped.append(size)
 
-    monkeypatch.setattr(_segment.Segment, "_mapped", note)
+    monkeypatch.setattr(_segments.Segment, "_mapped", note)
     assert pmap(kind, [2 * LARGE], processes=1) == [kind(2 * LARGE)]
     assert not mapped
 

@@ -23,7 +23,7 @@ from tests.helpers import (
 )
 
 from pmap import CancelledError, Pool, WorkerLost, papply
-from pmap._scheduler import MOST_HELD
+from pmap._scheduling.scheduler import MOST_HELD
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod

@@ -237,8 +237,9 @@ REFUSED: Final = {
         f"{count} descriptors": (
             f"""
             papply.using(backend="serial")(abs, 1)  # what is imported by a call is there
-            from pmap import _drop_in, _stream
-            from pmap.backends import process
+            from pmap import _multiprocessing_errors
+            from pmap._api import result_stream
+            from pmap._backends import processes as process
             before = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             limit(resource.RLIMIT_NOFILE, {count})
             tell(lambda: papply.async_(double, 1).get(20), "open files", "ulimit -n")
@@ -265,7 +266,7 @@ REFUSED: Final = {
     ),
     "no waiting": (
         """
-        from pmap.backends.process import ProcessBackend
+        from pmap._backends.processes import ProcessBackend
         threading.excepthook = lambda args: None
         kept = ProcessBackend.poll
         def refused(self, timeout):

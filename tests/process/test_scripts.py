@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from tests.helpers import PATIENCE, descendants, until
 
-from pmap import _boot
+from pmap._backends import boot as _boot
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
@@ -344,10 +344,10 @@ def test_descriptors_that_a_program_begins_without(
 )
 def test_workers_have_the_options_of_the_interpreter(flags: list[str], tmp_path: Path) -> None:
     root = str(Path(_boot.__file__).parents[1])
-    text = f"import sys\nsys.path.insert(0, {root!r})\nimport pmap._boot, subprocess\n"
+    text = f"import sys\nsys.path.insert(0, {root!r})\nimport pmap._backends.boot, subprocess\n"
     # -P they have in any case.
     text += "asked = [f for f in subprocess._args_from_interpreter_flags() if f != '-P']\n"
-    text += "print([f for f in pmap._boot.interpreter_flags() if f != '-P'] == asked)\n"
+    text += "print([f for f in pmap._backends.boot.interpreter_flags() if f != '-P'] == asked)\n"
     (tmp_path / "script.py").write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, *flags, "script.py"],

@@ -10,13 +10,13 @@ import pytest
 from tests.helpers import PATIENCE, until
 
 from pmap import Failure, Pool, WorkerLost, failed, pmap
-from pmap._chunking import _FEW_TOGETHER, _MOST_TOGETHER
-from pmap.backends import Finished
-from pmap.backends.process import ProcessBackend, _Sent
+from pmap._backends.processes import ProcessBackend, _Sent
+from pmap._backends.protocol import Finished
+from pmap._scheduling.chunk_sizes import _FEW_TOGETHER, _MOST_TOGETHER
 
 if TYPE_CHECKING:
+    from pmap._jobs.work import Work
     from pmap._types import StartMethod
-    from pmap._work import Work
 
 ITEMS: Final = 4000
 SLOW: Final = 1500  # the item that waits for others, when it is known that they are quick

@@ -25,7 +25,7 @@ from pmap import (
     pmap,
     sync,
 )
-from pmap._eventloop import until as wait_in_loop
+from pmap._jobs.event_loops import until as wait_in_loop
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 two = pmap.using(processes=2, chunksize=1)

@@ -12,10 +12,10 @@ import pytest
 from tests.helpers import START_METHODS, all_workers_at_once
 
 from pmap import Pool, papply, pmap
-from pmap._child import Worker
-from pmap._patience import Patience
-from pmap.backends import process
-from pmap.backends.process import ProcessBackend
+from pmap._backends import processes as process
+from pmap._backends.processes import ProcessBackend
+from pmap._transport.adaptive_spin import Patience
+from pmap._worker.worker import Worker
 
 Found = TypeVar("Found")
 

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tests.helpers import mark, marks
 
-from pmap import _segment
-from pmap._segment import LARGE
+from pmap._transport import segments
+from pmap._transport.segments import LARGE
 
 ROOM: Final = 4 * LARGE  # bytes that fit into a segment where there is little memory
 
@@ -58,7 +58,7 @@ def _little(patch: Patch) -> None:
 
 def _now_and_then(patch: Patch) -> None:
     """Refuse each third segment, each fifth write when half is written, each fourth mapping."""
-    create, write, can_map = os.memfd_create, os.pwrite, _segment._can_map_more
+    create, write, can_map = os.memfd_create, os.pwrite, segments._can_map_more
     created, written, mapped = count(1), count(1), count(1)
 
     def memfd_create(name: str, flags: int) -> int:
@@ -75,7 +75,7 @@ def _now_and_then(patch: Patch) -> None:
 
     patch(os, "memfd_create", memfd_create)
     patch(os, "pwrite", pwrite)
-    patch(_segment, "_can_map_more", lambda: next(mapped) % 4 != 0 and can_map())
+    patch(segments, "_can_map_more", lambda: next(mapped) % 4 != 0 and can_map())
 
 
 MEMORIES: Final[dict[str, Callable[[Patch], None]]] = {

@@ -1,6 +1,6 @@
 """A pool with nothing in it: simulated workers that obey a real `Scheduler` and check all it says.
 
-A simulated worker does what `_child` does: it takes messages in order, runs the items of a chunk
+A simulated worker does what `worker` does: it takes messages in order, runs the items of a chunk
 one by one, stops at the first failure unless failures are collected, and answers a void chunk
 with no items. Of some jobs the items of a chunk all begin when it does, and end in order. What
 a worker tells stands in its outbox until it is delivered, so that the scheduler is always a little
@@ -20,7 +20,7 @@ from enum import Enum
 from math import inf
 from typing import Final, NamedTuple
 
-from pmap._events import (
+from pmap._scheduling.events import (
     ChunksBack,
     Close,
     Command,
@@ -50,7 +50,13 @@ from pmap._events import (
     WorkerGone,
     WorkerReady,
 )
-from pmap._scheduler import LAST_WORDS, MAX_START_FAILURES, MOST_CALLS, MOST_HELD, Scheduler
+from pmap._scheduling.scheduler import (
+    LAST_WORDS,
+    MAX_START_FAILURES,
+    MOST_CALLS,
+    MOST_HELD,
+    Scheduler,
+)
 
 TRIES: Final = 3  # deaths with a chunk that had not begun, after which an item may be given up
 START: Final = 1000.0  # by the clock, so that the 0.0 of a driver without alarms is long past

@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from pmap._events import (
+from pmap._scheduling.events import (
     ChunksBack,
     Command,
     Event,
@@ -29,7 +29,7 @@ from pmap._events import (
     Tick,
     WorkerReady,
 )
-from pmap._scheduler import Scheduler
+from pmap._scheduling.scheduler import Scheduler
 
 LATENCY: Final = 100e-6  # seconds that a message takes
 OVERHEAD: Final = 0.3e-6  # seconds that an item takes beside its own

@@ -38,7 +38,7 @@ from tests.property.memory_items import (
 )
 
 from pmap import Apply, Failure, Map, StarMap, WorkerLost, papply, pmap, pstarmap
-from pmap._segment import LARGE
+from pmap._transport.segments import LARGE
 
 if TYPE_CHECKING:
     from pmap import Options

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._segment import LARGE
-from pmap._wire import PLAIN, is_plain, packed, unpacked
+from pmap._transport.messages import PLAIN, is_plain, packed, unpacked
+from pmap._transport.segments import LARGE
 
 SCALARS = st.one_of(
     st.none(),

@@ -1,4 +1,4 @@
-"""What `_plainly` makes means what cloudpickle makes, for all that it does not refuse.
+"""What `pickle_main_functions` makes means what cloudpickle makes, for all that it does not refuse.
 
 Both pickles are loaded, and what comes out is compared as two graphs that are walked side by side:
 equal in every part, and shared where the other is shared.
@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._by_value import dumps_by_value
-from pmap._plainly import dumps_plainly
-from pmap._wire import loads
+from pmap._transport.messages import loads
+from pmap._transport.pickle_by_value import dumps_by_value
+from pmap._transport.pickle_main_functions import dumps_plainly
 
 HEAD: Final = """
 import math, os.path as path, sys

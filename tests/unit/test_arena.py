@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._arena import SIZE, STACK, Arena
+from pmap._transport.journal import SIZE, STACK, Arena
 
 PATIENCE: Final = 30.0
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pmap import pmap, pstarmap, sync
-from pmap._call import Call, Kind, apply, each, name_of, short_repr, star
+from pmap._calls.call import Call, Kind, apply, each, name_of, short_repr, star
 
 
 def double(x: int) -> int:

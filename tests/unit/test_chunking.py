@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._chunking import LEAST, MOST_BYTES, TARGET, CostMeter, chunk_size, worth_ahead
-from pmap._events import (
+from pmap._scheduling.chunk_sizes import (
+    LEAST,
+    MOST_BYTES,
+    TARGET,
+    CostMeter,
+    chunk_size,
+    worth_ahead,
+)
+from pmap._scheduling.events import (
     Command,
     ItemsFinished,
     JobSubmitted,
@@ -19,7 +26,7 @@ from pmap._events import (
     Terms,
     WorkerReady,
 )
-from pmap._scheduler import Scheduler
+from pmap._scheduling.scheduler import Scheduler
 
 remainings = st.integers(1, 10**9)
 workers = st.integers(1, 512)

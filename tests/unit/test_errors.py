@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 import pmap
-from pmap import _drop_in, _errors
+from pmap import _errors, _multiprocessing_errors
 from pmap._errors import (
     ControlFlowError,
     ItemError,
@@ -80,7 +80,7 @@ def make(kind: type[PmapError]) -> PmapError:
 def test_all_are_found() -> None:
     named = {*_errors.__all__, "ResultPicklingError", "ResultTimeoutError"}
     assert {kind.__name__ for kind in CLASSES} >= named
-    assert _drop_in.ResultPicklingError in CLASSES
+    assert _multiprocessing_errors.ResultPicklingError in CLASSES
 
 
 def test_the_tree_at_the_top_names_all_of_them() -> None:
@@ -135,8 +135,8 @@ def test_existing_except_clauses_catch_them() -> None:
     assert issubclass(OptionError, ValueError)
     assert issubclass(OptionError, TypeError)
     assert issubclass(PoolClosedError, ValueError)
-    assert issubclass(_drop_in.ResultTimeoutError, multiprocessing.TimeoutError)
-    assert issubclass(_drop_in.ResultPicklingError, MaybeEncodingError)
+    assert issubclass(_multiprocessing_errors.ResultTimeoutError, multiprocessing.TimeoutError)
+    assert issubclass(_multiprocessing_errors.ResultPicklingError, MaybeEncodingError)
     assert issubclass(PmapError, RuntimeError)
 
 
@@ -225,7 +225,7 @@ def test_control_flow_says_what_to_do_instead() -> None:
 
 
 def test_a_result_that_cannot_be_pickled_shows_it() -> None:
-    error = _drop_in.ResultPicklingError(
+    error = _multiprocessing_errors.ResultPicklingError(
         "TypeError('no')", "<lock>", function="f", index=3, input="'x'"
     )
     assert "the result of item 3, f('x'), could not be pickled in the worker" in str(error)

@@ -58,13 +58,13 @@ HEAVY: Final = {
     "urllib",
 }
 AFTER_THE_FIRST_CALL: Final = {
-    "pmap._child",
-    "pmap._driver",
-    "pmap._launch",
-    "pmap._pool",
-    "pmap._ledger",
-    "pmap._scheduler",
-    "pmap.backends",
+    "pmap._worker.worker",
+    "pmap._engine.driver",
+    "pmap._backends.launch",
+    "pmap._api.pool",
+    "pmap._scheduling.state",
+    "pmap._scheduling.scheduler",
+    "pmap._backends.protocol",
 }
 NOT_IN_A_WORKER: Final = HEAVY | {
     "collections",
@@ -78,16 +78,18 @@ NOT_IN_A_WORKER: Final = HEAVY | {
 }
 OURS_IN_A_WORKER: Final = {
     "pmap",
-    "pmap._arena",
-    "pmap._bare",
-    "pmap._child",
-    "pmap._cpickle",
-    "pmap._patience",
-    "pmap._process",
-    "pmap._record",
-    "pmap._segment",
-    "pmap._wire",
-    "pmap._world",
+    "pmap._transport",
+    "pmap._worker",
+    "pmap._transport.journal",
+    "pmap._transport.light_stdlib",
+    "pmap._worker.worker",
+    "pmap._transport.light_pickle",
+    "pmap._transport.adaptive_spin",
+    "pmap._transport.process_role",
+    "pmap._transport.failure_record",
+    "pmap._transport.segments",
+    "pmap._transport.messages",
+    "pmap._transport.environment",
 }
 
 SHOW: Final = "\nimport sys\nprint(*sorted(sys.modules))\n"
@@ -136,19 +138,19 @@ def test_import_loads_no_more_of_the_standard_library_than_it_means_to(
 
 
 def test_import_leaves_the_pool_for_the_first_call(after_import: set[str]) -> None:
-    assert "pmap._verbs" in after_import
+    assert "pmap._api.verbs" in after_import
     assert not after_import & AFTER_THE_FIRST_CALL
 
 
 def test_asking_for_the_pool_loads_it() -> None:
-    assert "pmap._pool" in loaded("import pmap; pmap.Pool")
+    assert "pmap._api.pool" in loaded("import pmap; pmap.Pool")
 
 
 @pytest.mark.parametrize("method", START_METHODS)
 def test_a_map_of_importable_functions_needs_no_other_library(method: str) -> None:
     code = f"from pmap import pmap\npmap(abs, [-1, 2], processes=1, start_method={method!r})"
     modules = loaded(code)
-    assert "pmap._pool" in modules
+    assert "pmap._api.pool" in modules
     allowed = {"selectors"} | ({"subprocess"} if method == "spawn" else set[str]())
     assert not modules & (HEAVY - allowed) - loaded("import selectors")
 
@@ -175,8 +177,8 @@ import sys
 
 class Watch:
     def find_spec(self, name, path, target=None):
-        if name in ("selectors", "pmap._launch", "pmap._child", "pmap._pool"):
-            boot = sys.modules.get("pmap._boot")
+        if name in ("selectors", "pmap._backends.launch", "pmap._worker.worker", "pmap._api.pool"):
+            boot = sys.modules.get("pmap._backends.boot")
             print(name, len(boot._ahead) if boot else "no template")
 
 sys.meta_path.insert(0, Watch())
@@ -184,7 +186,12 @@ from pmap import pmap
 pmap(abs, [1], processes=1, start_method="forkserver")
 """
     shown = dict(line.split() for line in run(code).splitlines())
-    assert shown.keys() == {"selectors", "pmap._launch", "pmap._child", "pmap._pool"}
+    assert shown.keys() == {
+        "selectors",
+        "pmap._backends.launch",
+        "pmap._worker.worker",
+        "pmap._api.pool",
+    }
     assert {*shown.values()} == {"1"}
 
 
@@ -224,7 +231,7 @@ def test_a_worker_of_a_template_loads_nothing_itself() -> None:
     # The caller and its template: each module at most once.
     names = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
     assert max(map(names.count, OF_A_WORKER.split(", "))) <= 2
-    assert names.count("pmap._child") == 2
+    assert names.count("pmap._worker.worker") == 2
 
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
@@ -233,7 +240,7 @@ def test_a_worker_starts_from_the_c_modules_alone(method: str, tmp_path: Path) -
     assert not modules & NOT_IN_A_WORKER - loaded("")
     ours = of_pmap(modules)
     assert modules - loaded(f"import {OF_A_WORKER}") == ours
-    template = {"pmap._template"} if method == "forkserver" else set[str]()
+    template = {"pmap._worker.template"} if method == "forkserver" else set[str]()
     assert ours == OURS_IN_A_WORKER | template
 
 
@@ -246,7 +253,7 @@ def test_a_forked_worker_has_what_its_parent_has_and_no_more(tmp_path: Path) -> 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no templates")
 def test_a_template_is_started_without_subprocess() -> None:
     # Its import would be waited for before anything else of the first call.
-    code = "import pmap._boot as b\nassert b.begin('forkserver') is not None"
+    code = "import pmap._backends.boot as b\nassert b.begin('forkserver') is not None"
     assert "subprocess" not in loaded(code) - loaded("")
 
 
@@ -291,8 +298,8 @@ def mine(own=Own):
 print(*papply.using(start_method="forkserver")(mine))
 """
     ours = {*run(code).split()}
-    assert "pmap._by_value" in ours
-    assert ours <= OURS_IN_A_WORKER | {"pmap._template", "pmap._by_value"}
+    assert "pmap._transport.pickle_by_value" in ours
+    assert ours <= OURS_IN_A_WORKER | {"pmap._worker.template", "pmap._transport.pickle_by_value"}
 
 
 @pytest.mark.parametrize("method", START_METHODS)
@@ -346,7 +353,9 @@ def test_all_is_sorted_and_there() -> None:
 
 
 def test_dir_lists_the_pool_before_it_is_loaded() -> None:
-    shown = run("import pmap, sys\nprint(*dir(pmap))\nprint('pmap._pool' in sys.modules)").split()
+    shown = run(
+        "import pmap, sys\nprint(*dir(pmap))\nprint('pmap._api.pool' in sys.modules)"
+    ).split()
     assert shown.pop() == "False"
     assert {*pmap.__all__} <= {*shown}
     assert shown == sorted(shown)
@@ -362,7 +371,7 @@ def test_the_pool_is_one_class_wherever_it_is_asked_for() -> None:
     code = """
 import pmap
 from pmap import Pool
-from pmap._pool import Pool as there
+from pmap._api.pool import Pool as there
 print(pmap.Pool is Pool is there, Pool.__module__, vars(pmap)["Pool"] is Pool)
 """
     assert run(code).split() == ["True", "pmap", "True"]

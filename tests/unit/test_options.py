@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap import OptionError, _options
-from pmap._options import (
+from pmap import OptionError
+from pmap._calls import options as _options
+from pmap._calls.options import (
     CallOptions,
     Options,
     Settings,

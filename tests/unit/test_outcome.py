@@ -20,9 +20,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pmap import ControlFlowError, Failure, TransportError
-from pmap._outcome import Item, restore, settle, unloaded_result, unsent_argument
-from pmap._record import ARGUMENT, FUNCTION, RESULT, capture, capture_transport, describe
-from pmap._wire import FrameReader, frame
+from pmap._jobs.item_errors import Item, restore, settle, unloaded_result, unsent_argument
+from pmap._transport.failure_record import (
+    ARGUMENT,
+    FUNCTION,
+    RESULT,
+    capture,
+    capture_transport,
+    describe,
+)
+from pmap._transport.messages import FrameReader, frame
 
 RemoteTraceback: type[Exception] = vars(multiprocessing.pool)["RemoteTraceback"]  # not in stubs
 ITEM = Item("render", 7, "'page.md'")

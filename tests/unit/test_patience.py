@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap import _patience
-from pmap._patience import Patience
+from pmap._transport import adaptive_spin
+from pmap._transport.adaptive_spin import Patience
 
 STEP: Final = 0.000005  # seconds that a look takes here
 
@@ -52,9 +52,9 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
-    monkeypatch.setattr(_patience, "perf_counter", world.clock)
-    monkeypatch.setattr(_patience, "_step_aside", world.step_aside)
-    monkeypatch.setattr(_patience, "_MOST_ASLEEP", 63)
+    monkeypatch.setattr(adaptive_spin, "perf_counter", world.clock)
+    monkeypatch.setattr(adaptive_spin, "_step_aside", world.step_aside)
+    monkeypatch.setattr(adaptive_spin, "_MOST_ASLEEP", 63)
     return world
 
 
@@ -79,7 +79,7 @@ def test_what_comes_in_a_moment_is_found_awake(world: World) -> None:
 def test_it_is_not_looked_for_much_longer_than_a_moment(world: World) -> None:
     found, looks = world.wait(Patience(), 1.0)
     assert not found
-    assert looks <= _patience._AWAKE / STEP + 2
+    assert looks <= adaptive_spin._AWAKE / STEP + 2
 
 
 def test_waits_that_are_always_long_are_asleep_but_for_a_few(world: World) -> None:
@@ -118,15 +118,15 @@ def test_what_is_there_already_says_nothing_of_waits(world: World) -> None:
 def test_a_wait_costs_at_most_a_moment_more(seconds: list[float]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         world = World()
-        patch.setattr(_patience, "perf_counter", world.clock)
-        patch.setattr(_patience, "_step_aside", world.step_aside)
+        patch.setattr(adaptive_spin, "perf_counter", world.clock)
+        patch.setattr(adaptive_spin, "_step_aside", world.step_aside)
         patience = Patience()
         for wait in seconds:
             begin = world.now
             found, looks = world.wait(patience, wait)
             took = world.now - begin
-            assert took <= min(wait, _patience._AWAKE) + 3 * STEP
-            assert found or looks == 0 or wait > _patience._AWAKE - STEP
+            assert took <= min(wait, adaptive_spin._AWAKE) + 3 * STEP
+            assert found or looks == 0 or wait > adaptive_spin._AWAKE - STEP
 
 
 def test_who_is_not_alone_on_a_processor_sleeps(world: World) -> None:
@@ -150,7 +150,7 @@ def test_where_no_processor_can_be_spared_nobody_looks(world: World) -> None:
 def test_a_clock_that_stands_still_does_not_keep_anybody_awake(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_patience, "perf_counter", lambda: 0.0)
+    monkeypatch.setattr(adaptive_spin, "perf_counter", lambda: 0.0)
     found, looks = world.wait(Patience(), 1.0)
     assert not found
     assert looks <= 300
@@ -160,6 +160,6 @@ def test_where_a_process_cannot_yield_it_sleeps_for_no_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(_patience, "sleep", slept.append)
-    _patience._no_yield()
+    monkeypatch.setattr(adaptive_spin, "sleep", slept.append)
+    adaptive_spin._no_yield()
     assert slept == [0]

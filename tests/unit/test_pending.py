@@ -9,8 +9,8 @@ from types import FrameType
 
 import pytest
 
-from pmap import _pending
-from pmap._pending import Pending
+from pmap._jobs import pending as _pending
+from pmap._jobs.pending import Pending
 
 
 class Plain(Pending):

@@ -9,8 +9,8 @@ from collections import Counter
 
 import pytest
 
-from pmap._chunking import MOST_BYTES
-from pmap._events import (
+from pmap._scheduling.chunk_sizes import MOST_BYTES
+from pmap._scheduling.events import (
     ChunksBack,
     Close,
     Command,
@@ -40,8 +40,7 @@ from pmap._events import (
     WorkerGone,
     WorkerReady,
 )
-from pmap._ledger import Worker
-from pmap._scheduler import (
+from pmap._scheduling.scheduler import (
     LATE,
     MAX_START_FAILURES,
     MOST_CALLS,
@@ -49,6 +48,7 @@ from pmap._scheduler import (
     PREFETCH_BELOW,
     Scheduler,
 )
+from pmap._scheduling.state import Worker
 
 QUICK = PREFETCH_BELOW / 100
 SLOW = PREFETCH_BELOW * 100

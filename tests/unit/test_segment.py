@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pmap import _segment
-from pmap._segment import Loans, Segment, Shelf, most_at_once
+from pmap._transport import segments as _segments
+from pmap._transport.segments import Loans, Segment, Shelf, most_at_once
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there are none here")
 
@@ -160,7 +160,7 @@ def test_nothing_is_lent_without_room() -> None:
 
 
 def test_few_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_segment, "most_at_once", lambda: 2)
+    monkeypatch.setattr(_segments, "most_at_once", lambda: 2)
     shelf = Shelf()
     loans = Loans(shelf, ROOM, MOST)
     numbers = [sent(loans, PAGE).number for _ in range(3)]
@@ -204,7 +204,7 @@ def striking(line: int) -> Tracer:
     left = [line]
 
     def trace(frame: FrameType, event: str, _: object) -> Tracer | None:
-        if frame.f_code.co_filename != _segment.__file__:
+        if frame.f_code.co_filename != _segments.__file__:
             return None
         if frame.f_code.co_name in ("__del__", "__init__", "_new"):
             return (
@@ -289,7 +289,7 @@ def test_what_a_fork_has_mapped_is_not_said_to_be_gone() -> None:
 @given(order=st.permutations([0, 0, 1, 1]), mapped=st.integers(0, 4), gone=st.integers(0, 4))
 def test_forks_by_two_threads_at_once(order: list[int], mapped: int, gone: int) -> None:
     """What was mapped before the end of a fork, and lives on in the child, is never free."""
-    forks = _segment._Forks()
+    forks = _segments._Forks()
     marks: list[object] = []
     running: set[int] = set()
     forked_since = False

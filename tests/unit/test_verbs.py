@@ -315,7 +315,7 @@ def test_importing_the_door_stays_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
-MODULES = ["pmap", "pmap._call", "pmap._options", "pmap._types", "pmap._verbs"]
+MODULES = ["pmap", "pmap._calls.call", "pmap._calls.options", "pmap._types", "pmap._api.verbs"]
 
 
 @pytest.mark.parametrize("name", MODULES)

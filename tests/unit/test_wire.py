@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._wire import (
+from pmap._transport.messages import (
     FrameReader,
     NotAMessage,
     dumps,
@@ -26,7 +26,7 @@ from pmap._wire import (
 )
 
 if TYPE_CHECKING:
-    from pmap._wire import Message
+    from pmap._transport.messages import Message
 
 
 class Point(NamedTuple):

@@ -1,0 +1,244 @@
+"""Several results together: gathered, as they are completed, split into good and bad."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+
+from .._calls.failure import Failure
+from .._jobs.event_loops import until
+from .._jobs.notifier import Bell
+from .._jobs.pending import Pending
+from .async_result import AsyncResult
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+else:  # which has it from Python 3.13 on, and at run time both say as little
+    from typing import TypeGuard as TypeIs
+
+__all__ = ["Completed", "as_completed", "failed", "gather", "raise_failures", "split"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+@overload
+def gather() -> AsyncResult[tuple[()]]: ...
+@overload
+def gather(a: AsyncResult[A], /) -> AsyncResult[tuple[A]]: ...
+@overload
+def gather(a: AsyncResult[A], b: AsyncResult[B], /) -> AsyncResult[tuple[A, B]]: ...
+@overload
+def gather(
+    a: AsyncResult[A], b: AsyncResult[B], c: AsyncResult[C], /
+) -> AsyncResult[tuple[A, B, C]]: ...
+@overload
+def gather(
+    a: AsyncResult[A], b: AsyncResult[B], c: AsyncResult[C], d: AsyncResult[D], /
+) -> AsyncResult[tuple[A, B, C, D]]: ...
+@overload
+def gather(
+    a: AsyncResult[A],
+    b: AsyncResult[B],
+    c: AsyncResult[C],
+    d: AsyncResult[D],
+    e: AsyncResult[E],
+    /,
+) -> AsyncResult[tuple[A, B, C, D, E]]: ...
+@overload
+def gather(*results: AsyncResult[A]) -> AsyncResult[tuple[A, ...]]: ...
+def gather(*results: AsyncResult[Any]) -> AsyncResult[tuple[Any, ...]]:
+    """Return one handle for several: its result is the tuple of theirs.
+
+    >>> from pmap import gather, papply_async
+    >>> gather(papply_async(abs, -1), papply_async(str.upper, "a")).get()
+    (1, 'A')
+
+    If some fail, it fails as the first of them, in the order given, and does so as soon as those
+    before it are over; the others go on. Cancelling it cancels all of them.
+
+    Args:
+        *results: handles, of results of any types.
+
+    Returns:
+        The handle of the tuple.
+    """
+    for number, result in enumerate(results):
+        if not isinstance(result, AsyncResult):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may have no checker
+            raise TypeError(
+                f"gather's argument {number + 1} must be an AsyncResult, got "
+                f"{type(result).__name__}: {result!r}. papply_async(f, x) makes one"
+            )
+    gathered = _Gathered(results)
+    return AsyncResult(gathered, tuple)
+
+
+class _Gathered(Pending):
+    """Several handles as one."""
+
+    def __init__(self, results: tuple[AsyncResult[Any], ...]) -> None:
+        super().__init__()
+        self._results = results
+        for result in results:
+            # Not a callback: of two that run at once, each would find the other not ready.
+            result._pending.when_told(self._look)
+        self._look()
+
+    @property
+    def name(self) -> str:
+        return "gather"
+
+    def _look(self) -> None:
+        """See whether it is over; any thread may, and several at a time."""
+        for result in self._results:
+            if not result.ready():
+                return
+            error = result.exception()
+            if error is not None:
+                self.error = error
+                break
+        else:
+            self.values = [result.get() for result in self._results]
+        self.settle()
+
+    def progress(self) -> tuple[int, int]:
+        return sum(r.done for r in self._results), sum(r.total for r in self._results)
+
+    def _cancel(self) -> None:
+        for result in self._results:
+            result.cancel()
+
+    def tend(self, enough: Callable[[], bool]) -> None:
+        for result in self._results:
+            if not (result.ready() or enough()):
+                result._pending.tend(enough)
+
+
+class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], Generic[R_co]):
+    """Handles in the order in which they are over, for ``for`` and ``async for``."""
+
+    def __init__(self, results: Iterable[AsyncResult[R_co]]) -> None:
+        given = list(results)
+        self._open = deque(result._pending for result in given)
+        self._left = len(given)
+        self._over: deque[AsyncResult[R_co]] = deque()
+        self._bell = Bell()
+        for result in given:
+            result._pending.when_told(partial(self._take_in, result))
+
+    def _take_in(self, result: AsyncResult[R_co]) -> None:
+        self._over.append(result)
+        self._bell.ring()
+
+    def _some(self) -> bool:
+        return bool(self._over)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> AsyncResult[R_co]:
+        if not self._left:
+            raise StopIteration
+        while not self._over:
+            # One of those that are left: most are of one pool, and the others have their turn.
+            while self._open and self._open[0].over:
+                self._open.popleft()
+            if self._open:
+                self._open[0].tend(self._some)
+            self._bell.wait(self._some)
+        self._left -= 1
+        return self._over.popleft()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AsyncResult[R_co]:
+        if not self._left:
+            raise StopAsyncIteration
+        while not self._over:
+            await until(lambda wake: self._bell.tell(wake, self._some))
+        self._left -= 1
+        return self._over.popleft()
+
+
+def as_completed(results: Iterable[AsyncResult[R]], /) -> Completed[R]:
+    """Return the handles as they are over, whatever is first, for ``for`` and ``async for``.
+
+    >>> from pmap import as_completed, papply_async
+    >>> sorted(later.get() for later in as_completed([papply_async(abs, x) for x in (-2, 1)]))
+    [1, 2]
+
+    Args:
+        results: handles; read to their end at once.
+
+    Returns:
+        An iterator, also an asynchronous one, over the same handles.
+    """
+    return Completed(results)
+
+
+def failed(result: object, /) -> TypeIs[Failure]:
+    """Return whether `result` is a `Failure`, as the ``.collecting`` forms leave them.
+
+    >>> from pmap import failed, pmap
+    >>> [failed(result) for result in pmap.collecting(int, ["1", "x"])]
+    [False, True]
+    """
+    return isinstance(result, Failure)
+
+
+def split(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]]:
+    """Return the results that are none, and those that are failures, each in their order.
+
+    >>> from pmap import pmap, split
+    >>> good, bad = split(pmap.collecting(int, ["1", "x", "3"]))
+    >>> good, [failure.index for failure in bad]
+    ([1, 3], [1])
+
+    Args:
+        results: what a ``.collecting`` form returned, or yields.
+
+    Returns:
+        Two lists.
+    """
+    good: list[R] = []
+    bad: list[Failure] = []
+    for result in results:
+        if isinstance(result, Failure):
+            bad.append(result)
+        else:
+            good.append(result)
+    return good, bad
+
+
+def raise_failures(results: Iterable[R | Failure], /) -> list[R]:
+    """Return the results if none is a failure; else raise all failures together.
+
+    >>> from pmap import pmap, raise_failures
+    >>> raise_failures(pmap.collecting(int, ["1", "2"]))
+    [1, 2]
+    >>> try:
+    ...     raise_failures(pmap.collecting(int, ["1", "x", "y"]))
+    ... except* ValueError as group:
+    ...     print(group.message, len(group.exceptions))
+    2 of 3 items failed 2
+
+    Args:
+        results: what a ``.collecting`` form returned, or yields.
+
+    Returns:
+        A list of the results.
+
+    Raises:
+        ExceptionGroup: of the errors of all failures, in their order.
+    """
+    good, bad = split(results)
+    if bad:
+        total = len(good) + len(bad)
+        raise ExceptionGroup(f"{len(bad)} of {total} items failed", [f.error for f in bad])
+    return good

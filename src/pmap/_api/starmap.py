@@ -1,0 +1,159 @@
+"""The kind of verb that `pstarmap` is.
+
+No ``from __future__ import annotations`` here: ``help`` would show quoted strings.
+"""
+
+from collections.abc import AsyncIterable, Callable, Iterable
+from typing import TypeVar, TypeVarTuple, Unpack
+
+from .._calls.call import Call, star, star_async, star_streamed
+from .._calls.failure import Failure
+from .._calls.options import Options, Settings
+from .async_result import AsyncResult
+from .first_call import run, start, stream
+from .result_stream import ResultStream
+from .verb import Fail_co, Verb
+
+__all__ = ["StarMap"]
+
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+
+
+class StarMap(Verb[Fail_co]):
+    """The kind of verb that `pstarmap` is; made from it by ``using`` and ``collecting``.
+
+    `Fail_co` is what stands in the result where an item failed: nothing, or a `Failure`.
+    """
+
+    _name = "pstarmap"
+
+    def __call__(
+        self,
+        f: Callable[[*Ts], R],
+        rows: Iterable[tuple[*Ts]],
+        /,
+        **options: Unpack[Options],
+    ) -> list[R | Fail_co]:
+        """Return ``list(starmap(f, rows))``, computed by several workers at once.
+
+        >>> pstarmap(pow, [(2, 5), (3, 2)])
+        [32, 9]
+
+        Like `pmap`, except that each item is a row: a tuple of all the arguments of one call.
+        A row of the wrong length is that item's TypeError.
+
+        Args:
+            f: a plain function.
+            rows: tuples of its arguments. For rows that are lists, give ``map(tuple, rows)``.
+            **options: for this call only; see `Options`.
+
+        Returns:
+            A list with one result for each row.
+
+        Raises:
+            Exception: the same as `pmap`.
+        """
+        return run(*self._ask(f, rows, options))
+
+    def async_(
+        self,
+        f: Callable[[*Ts], R],
+        rows: Iterable[tuple[*Ts]] | AsyncIterable[tuple[*Ts]],
+        /,
+        **options: Unpack[Options],
+    ) -> AsyncResult[list[R | Fail_co]]:
+        """Return an `AsyncResult` at once: the list that `pstarmap` would return.
+
+        >>> pstarmap_async(pow, [(2, 5), (3, 2)]).get()
+        [32, 9]
+
+        Like `pmap_async`, except that each item is a row, as in `pstarmap`.
+
+        Args:
+            f: as in `pstarmap`.
+            rows: as in `pstarmap`, read before this returns; or an asynchronous iterable, as in
+                `pmap_async`.
+            **options: as in `pstarmap`.
+
+        Returns:
+            The handle to wait on: ``get()``, or ``await``.
+
+        Raises:
+            OptionError: an option does not exist or has a value that is not allowed.
+            TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
+        """
+        return start(*self._either(star_async(self._name, f, rows), options))
+
+    def iter(
+        self,
+        f: Callable[[*Ts], R],
+        rows: Iterable[tuple[*Ts]] | AsyncIterable[tuple[*Ts]],
+        /,
+        **options: Unpack[Options],
+    ) -> ResultStream[R | Fail_co]:
+        """Return the results of `pstarmap` as they come, in the order of the input.
+
+        >>> list(pstarmap.iter(pow, [(2, 5), (3, 2)]))
+        [32, 9]
+
+        Like `pmap.iter`, except that each item is a row, as in `pstarmap`.
+
+        Args:
+            f: as in `pstarmap`.
+            rows: as in `pstarmap`; or an asynchronous iterable, as in `pmap.iter`.
+            **options: as in `pmap`.
+
+        Returns:
+            The stream, as of `pmap.iter`.
+
+        Raises:
+            OptionError: an option does not exist or has a value that is not allowed.
+            TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
+        """
+        streamed = star_streamed(self._name, f, rows)
+        return stream(*self._streamed(streamed, options), ordered=True)
+
+    def iter_unordered(
+        self,
+        f: Callable[[*Ts], R],
+        rows: Iterable[tuple[*Ts]] | AsyncIterable[tuple[*Ts]],
+        /,
+        **options: Unpack[Options],
+    ) -> ResultStream[R | Fail_co]:
+        """Return the results of `pstarmap` as they come, whatever is first.
+
+        >>> sorted(pstarmap.iter_unordered(pow, [(2, 5), (3, 2)]))
+        [9, 32]
+
+        Like `pmap.iter_unordered`, except that each item is a row, as in `pstarmap`.
+
+        Args:
+            f: as in `pstarmap`.
+            rows: as in `pstarmap.iter`.
+            **options: as in `pmap`.
+
+        Returns:
+            The stream, as of `pmap.iter`.
+
+        Raises:
+            OptionError: an option does not exist or has a value that is not allowed.
+            TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
+        """
+        streamed = star_streamed(self._name, f, rows)
+        return stream(*self._streamed(streamed, options), ordered=False)
+
+    @property
+    def collecting(self) -> "StarMap[Failure]":
+        """This verb with failures as values: a `Failure` stands where an item failed.
+
+        >>> pstarmap.collecting(divmod, [(7, 2), (1, 0)])[0]
+        (3, 1)
+
+        Nothing stops at an error, and none is raised.
+        """
+        return StarMap[Failure](self._settings, True)
+
+    def _ask(self, f: object, rows: object, options: Options) -> tuple[Call, Settings]:
+        settings = self._with(options)
+        return self._as_set(star(self._name, f, rows), settings), settings

@@ -1,0 +1,224 @@
+"""What the verbs have in common: settings that chain, and looking like a function.
+
+A verb is an object that reads like a function: here stands what ``help``, ``inspect.signature``,
+``repr``, tab completion and pickle find on one.
+
+No ``from __future__ import annotations`` here: ``help`` would show quoted strings.
+"""
+
+import sys
+from collections.abc import Iterable
+from types import FunctionType
+from typing import (
+    TYPE_CHECKING,
+    ClassVar,
+    Generic,
+    Never,
+    Self,
+    TypeVar,
+    Unpack,
+    get_type_hints,
+)
+
+from .._calls.call import Call, Rules, Streamed, name_of, short_repr
+from .._calls.options import Options, Settings, changed, delays, errors, in_force, merge
+from .._types import Frozen
+
+__all__ = ["Fail_co", "Verb", "read_like_functions"]
+
+# How many coroutines run at once in a worker: they wait most of the time, and more than a few dozen
+# of them are more than most of what they wait for takes at a time.
+AT_ONCE = 64
+if TYPE_CHECKING:
+    import inspect
+
+    import typing_extensions
+
+    # What stands where an item failed: nothing, unless failures are collected.
+    Fail_co = typing_extensions.TypeVar("Fail_co", covariant=True, default=Never)
+else:  # typing's takes a default from Python 3.13 on, and at run time nobody asks for it
+    Fail_co = TypeVar("Fail_co", covariant=True)
+
+
+def _rules(settings: Settings, collect: bool) -> Rules:
+    """Return how the calls of a verb run."""
+    return Rules(
+        collect=collect,
+        stop=not collect,
+        chunksize=1 if settings.worker.isolate else settings.call.chunksize,
+        kill=settings.call.kill_on_cancel,
+        timeout=settings.call.timeout,
+        retries=delays(settings.call.retries),
+        retry_on=errors(settings.call.retry_on),
+    )
+
+
+class _Signature:
+    """``verb.__signature__``: the parameters of the call, options with their present values.
+
+    No property: ``inspect.signature`` of the class would find the property itself.
+    """
+
+    def __get__(self, verb: "Verb[object] | None", owner: type) -> "inspect.Signature":
+        import inspect
+
+        if verb is None:
+            raise AttributeError("__signature__")
+        _, *parameters = inspect.signature(type(verb).__call__).parameters.values()
+        return _readable(parameters, in_force(verb._settings) if verb._takes_options else {})
+
+
+class Verb(Frozen, Generic[Fail_co]):
+    _names: ClassVar[tuple[str, ...]] = ("_settings", "_collect")
+
+    _settings: Settings = Settings()
+    _collect: bool = False
+
+    _name: ClassVar[str]
+    _takes_options: ClassVar[bool] = True
+    _rules: Rules = Rules()
+
+    __signature__: ClassVar[_Signature] = _Signature()
+
+    def __init__(self, _settings: Settings = _settings, _collect: bool = False) -> None:
+        # Name and docstring into the instance: a class body cannot define __qualname__ for its
+        # instances. The docstring is not the class's, or pydoc would take it for inherited.
+        vars(self).update(
+            _settings=_settings,
+            _collect=_collect,
+            _rules=_rules(_settings, _collect),
+            __name__=self._name,
+            __qualname__=self._name,
+            __doc__=type(self).__call__.__doc__,
+        )
+
+    def using(self, **options: Unpack[Options]) -> Self:
+        """Return this verb with the options set, for all its calls; the verb itself is unchanged.
+
+        >>> pmap.using(backend="threads").using(chunksize=10)
+        pmap.using(backend='threads', chunksize=10)
+
+        Args:
+            **options: see `Options`.
+
+        Returns:
+            A verb of the same kind.
+
+        Raises:
+            OptionError: an option does not exist or has a value that is not allowed.
+        """
+        return type(self)(merge(self._settings, options), self._collect)
+
+    def _with(self, options: Options) -> Settings:
+        return merge(self._settings, options) if options else self._settings
+
+    def _as_set(self, call: Call, settings: Settings) -> Call:
+        """Return `call` as this verb and its settings want it."""
+        rules = self._rules
+        if settings is not self._settings:
+            rules = _rules(settings, self._collect)
+        if call.rules.at_once and rules.chunksize is None:
+            rules = rules._replace(chunksize=AT_ONCE)
+        return call.under(rules)
+
+    def _streamed(self, streamed: Streamed, options: Options) -> tuple[Streamed, Settings]:
+        settings = self._with(options)
+        return streamed._replace(call=self._as_set(streamed.call, settings)), settings
+
+    def _either(self, asked: Call | Streamed, options: Options) -> tuple[Call | Streamed, Settings]:
+        if isinstance(asked, Streamed):
+            return self._streamed(asked, options)
+        settings = self._with(options)
+        return self._as_set(asked, settings), settings
+
+    # -- what makes the object read like a function --------------------------------------------
+
+    def __get__(self, instance: object, owner: type | None = None) -> Self:
+        # With this, inspect.isroutine holds, so help() and doctest take a verb for a function,
+        # and like a builtin function it does not bind to an object it is an attribute of.
+        return self
+
+    def __repr__(self) -> str:
+        options = changed(self._settings)
+        shown = ", ".join(
+            f"{name}={name_of(value) if callable(value) else short_repr(value)}"
+            for name, value in options.items()
+        )
+        using = f".using({shown})" if options else ""
+        return f"{self._name}{using}{'.collecting' if self._collect else ''}"
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        # A verb as imported travels by name, so it stays the same object.
+        imported: object = getattr(sys.modules.get(type(self).__module__), self._name, None)
+        if imported is self:
+            return self._name
+        return type(self), (self._settings, self._collect)
+
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # immutable; and the pool in it, if one was given, is meant to be shared
+
+    def __copy__(self) -> Self:
+        return self
+
+
+def _readable(
+    parameters: "Iterable[inspect.Parameter]", options: dict[str, object]
+) -> "inspect.Signature":
+    """Return the signature as a reader wants it: each option in place of ``**options``.
+
+    The types of the others are left out: with their type variables they are hard to read.
+    """
+    import inspect  # only now: it takes as long to import as a third of pmap
+
+    types = get_type_hints(Options)
+    own = [
+        parameter.replace(annotation=parameter.empty)
+        for parameter in parameters
+        if not (options and parameter.kind is parameter.VAR_KEYWORD)
+    ]
+    spelled_out = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=types[name]
+        )
+        for name, value in options.items()
+    ]
+    return inspect.Signature([*own, *spelled_out])
+
+
+class _AsTheVerbHasIt:
+    """The default of an option in a method's signature: a method knows no verb's settings."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+class _SpelledOut:
+    """What ``inspect`` finds behind a method, with its options spelled out; made when asked for."""
+
+    def __init__(self, method: FunctionType, takes_options: bool) -> None:
+        # The same function again: whoever looks behind this for its source finds that.
+        self.__wrapped__: FunctionType = FunctionType(
+            method.__code__, method.__globals__, method.__name__, method.__defaults__
+        )
+        self.__wrapped__.__kwdefaults__ = method.__kwdefaults__
+        self._takes_options = takes_options
+
+    @property
+    def __signature__(self) -> "inspect.Signature":
+        import inspect
+
+        options: dict[str, object] = dict.fromkeys(in_force(Settings()), _AsTheVerbHasIt())
+        return _readable(
+            inspect.signature(self.__wrapped__).parameters.values(),
+            options if self._takes_options else {},
+        )
+
+
+def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
+    """Give the methods of `kinds` a signature that spells out the options."""
+    for kind in kinds:
+        for name in ("async_", "iter", "iter_unordered"):
+            method = vars(kind).get(name)
+            if method is not None:
+                method.__module__ = "pmap"
+                method.__wrapped__ = _SpelledOut(method, kind._takes_options)

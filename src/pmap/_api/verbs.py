@@ -1,0 +1,50 @@
+"""The verbs themselves, and the long names of their forms."""
+
+from typing import Final
+
+from .apply import Apply
+from .map import Map
+from .pcall import Calls
+from .starmap import StarMap
+from .verb import read_like_functions
+
+__all__ = [
+    "papply",
+    "papply_async",
+    "pcall",
+    "pimap",
+    "pimap_unordered",
+    "pmap",
+    "pmap_async",
+    "pstarmap",
+    "pstarmap_async",
+]
+
+read_like_functions([Map, StarMap, Apply, Calls])
+
+pmap: Final[Map] = Map()
+"""``list(map(f, xs))``, computed by several workers at once; results in order."""
+
+pmap_async: Final = pmap.async_
+"""`pmap` that returns at once, with an `AsyncResult`."""
+
+pimap: Final = pmap.iter
+"""`pmap` that returns a `ResultStream`: results as they come, in order."""
+
+pimap_unordered: Final = pmap.iter_unordered
+"""`pmap` that returns a `ResultStream`: results as they come, whatever is first."""
+
+pstarmap: Final[StarMap] = StarMap()
+"""``list(starmap(f, rows))``, computed by several workers at once; results in order."""
+
+pstarmap_async: Final = pstarmap.async_
+"""`pstarmap` that returns at once, with an `AsyncResult`."""
+
+papply: Final[Apply] = Apply()
+"""``f(*args, **kwargs)``, computed in a worker."""
+
+papply_async: Final = papply.async_
+"""`papply` that returns at once, with an `AsyncResult`."""
+
+pcall: Final[Calls] = Calls()
+"""The results of different calls, made by several workers at once, as a tuple."""

@@ -1,0 +1,68 @@
+"""Running items in this very process: shared by the threads and the serial backend."""
+
+import threading
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+from .._calls.call import Kind
+from .._jobs.item_errors import settle
+from .._jobs.work import Work, as_call
+from .._transport.process_role import item_threads
+from .protocol import Finished
+
+__all__ = ["run_chunk"]
+
+
+def run_chunk(
+    worker: int, work: Work, start: int, items: Sequence[object], go_on: Callable[[], bool]
+) -> Finished:
+    """Run `items`, the first being that at `start`, until one fails if that ends the job.
+
+    Or until `go_on` says no.
+    """
+    values: list[object] = []
+    failures: dict[int, Exception] = {}
+    begin = perf_counter()
+    item_threads.depth = getattr(item_threads, "depth", 0) + 1
+    try:
+        for index, item in enumerate(items, start):
+            try:
+                values.append(_run(work, item))
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt) and _in_main_thread():
+                    raise  # a real Ctrl-C: the caller's
+                failures[len(values)] = settle(error, work.described(index, item))
+                values.append(None)
+                if not work.call.rules.collect:
+                    break
+            if not go_on():
+                break
+    finally:
+        item_threads.depth -= 1
+    return Finished(worker, work, start, values, failures, True, perf_counter() - begin)
+
+
+def _run(work: Work, item: object) -> object:
+    assert work.home is not None, "it was packed, for another process"
+    caller, context = work.home
+    if threading.current_thread() is caller:
+        return _call(work, item)
+    # A copy for each item: what one sets, the next does not see, and a context cannot be entered
+    # by two threads at a time.
+    return context.copy().run(_call, work, item)
+
+
+def _call(work: Work, item: object) -> object:
+    function = work.call.function
+    if work.call.kind is Kind.EACH:
+        return function(item)
+    if work.call.kind is Kind.STAR:
+        row: Any = item  # one that is no row is the item's TypeError
+        return function(*row)
+    args, kwargs = as_call(item)
+    return function(*args, **kwargs)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -1,0 +1,404 @@
+"""How worker processes are started, killed and reaped: all that depends on the platform.
+
+==========  ==========================================================================
+spawn       a fresh interpreter for each worker; works everywhere
+forkserver  a fork of a prepared template (`template`); POSIX
+fork        a fork of this very process; POSIX, and only safe while it has no threads
+==========  ==========================================================================
+
+The default is forkserver on Linux, where it is both safe and fastest, and spawn elsewhere: on macOS
+system libraries do not survive a fork, not even one of a process that hardly used them.
+
+Longer than 300 lines: three ways to start a process, of which each has its own way to be ended.
+"""
+
+import contextlib
+import errno
+import mmap
+import os
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from .._transport import journal
+from .._transport.light_stdlib import SHUT_WR, send_with_fds, signal, socket
+from .._transport.messages import FrameReader
+from .._worker import template as _template
+from .._worker import worker as _worker
+from .boot import Boot, Lifeline, interpreter, not_standard, sigint_blocked
+
+if TYPE_CHECKING:
+    import subprocess
+
+    from .._transport.messages import Message
+
+__all__ = [
+    "Handle",
+    "Template",
+    "is_alive",
+    "refused",
+    "send_arena",
+    "start_fork",
+    "start_spawn",
+]
+
+_EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
+_LAST_WAIT = 2.0  # seconds for a template to end by itself
+_FEWER = "or use fewer processes"
+_REFUSALS: dict[int, str] = {
+    errno.EMFILE: f"raise the limit of open files (ulimit -n), {_FEWER}",
+    errno.ENFILE: f"the whole machine has too many files open: close some, {_FEWER}",
+    errno.EAGAIN: f"raise the limit of processes (ulimit -u, or the container's), {_FEWER}",
+    errno.ENOMEM: f"free memory, {_FEWER}",
+}
+
+
+def refused(error: OSError) -> str:
+    """Return in words why a process could not be started, and what helps.
+
+    >>> refused(OSError(errno.ENOMEM, "No memory"))
+    'the operating system refused: [Errno 12] No memory; free memory, or use fewer processes'
+    """
+    advice = _REFUSALS.get(error.errno or 0)
+    return f"the operating system refused: {error}" + (f"; {advice}" if advice else "")
+
+
+class Handle(Protocol):
+    """A started worker process, to be watched and ended."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, or None while that is not known yet."""
+        ...
+
+    def met(self, pid: int) -> None:
+        """Take in the process id that the worker itself tells."""
+        ...
+
+    @property
+    def sentinel(self) -> int | None:
+        """A descriptor that is readable when the process has ended, or None."""
+        ...
+
+    def kill(self) -> None:
+        """End it by SIGKILL (TerminateProcess on Windows)."""
+        ...
+
+    def abort(self) -> None:
+        """End it by SIGABRT, upon which it says where it was; or as `kill` does."""
+        ...
+
+    def reap(self) -> tuple[bool, int | None]:
+        """Return whether it is known to have ended, and its exit code if that is known.
+
+        Only called when its socket is at its end or its sentinel fires: it ends it first.
+        """
+        ...
+
+    @property
+    def failure(self) -> str:
+        """Why it could not be started, or nothing."""
+        ...
+
+    def release(self) -> None:
+        """Give back the sentinel."""
+        ...
+
+    def disown(self) -> None:
+        """Forget the process: this one is a fork of its parent."""
+        ...
+
+
+class _Child:
+    """A child process of this one."""
+
+    failure = ""
+
+    def __init__(self, pid: int, popen: "subprocess.Popen[bytes] | None") -> None:
+        self.pid: int | None = pid
+        self.sentinel = _pidfd(pid)
+        self._popen = popen
+        self._ended: tuple[bool, int | None] | None = None
+
+    def met(self, pid: int) -> None:
+        pass
+
+    def kill(self) -> None:
+        if self._ended is None:
+            if hasattr(os, "killpg"):
+                _template.kill_group(self.pid or 0)
+            elif self._popen is not None:
+                self._popen.kill()
+
+    def abort(self) -> None:
+        if self._ended is None and self.pid is not None and hasattr(signal, "SIGABRT"):
+            _no_core(self.pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGABRT)
+
+    def reap(self) -> tuple[bool, int | None]:
+        if self._ended is None:
+            # A process that closed its socket but lives on is not a worker any more. One that is
+            # ending keeps the exit code it had: the signal comes too late to change it.
+            self.kill()
+            self._ended = True, self._wait()
+        return self._ended
+
+    def _wait(self) -> int | None:
+        if hasattr(os, "waitid"):
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid or 0, os.WEXITED | os.WNOWAIT)
+                _template.kill_group(self.pid or 0)  # what it left behind, while its id is its own
+        if self._popen is not None:
+            return self._popen.wait()
+        try:
+            _, status = os.waitpid(self.pid or 0, 0)
+        except ChildProcessError:  # somebody else reaped it, or SIGCHLD is ignored
+            return None
+        return os.waitstatus_to_exitcode(status)
+
+    def release(self) -> None:
+        if self.sentinel is not None:
+            os.close(self.sentinel)
+            self.sentinel = None
+
+    def disown(self) -> None:
+        if self._popen is not None:
+            self._popen.returncode = 0
+
+
+def _pidfd(pid: int) -> int | None:
+    """Return a descriptor that tells of the end of `pid`, where the system has such a thing.
+
+    Without one the end shows as the end of the worker's socket, unless something that the worker
+    started holds that open.
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None
+
+
+def is_alive(pid: int | None) -> bool:
+    """Return whether a process is known to live and not to be ending; only Linux tells."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            flags = int(stat.read().rpartition(b")")[2].split()[6])
+    except (OSError, IndexError, ValueError):
+        return False
+    return not flags & _EXITING
+
+
+def _no_core(pid: int) -> None:
+    """Let a process that we end leave no core file: nothing is wrong with the interpreter."""
+    with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
+        import resource
+
+        resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0))
+
+
+def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
+    """Start a fresh interpreter as a worker on `sock`."""
+    popen = interpreter(sock, lifeline)
+    return _Child(popen.pid, popen)
+
+
+def start_fork(sock: socket, theirs: socket, lifeline: Lifeline) -> Handle:
+    """Fork this process into a worker on `sock`; `theirs` is the end that the caller keeps."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):  # None or closed; else the child would write it again
+            stream.flush()
+    # A copy: what is the caller's own, a fork closes before anything else.
+    own = not_standard(os.dup(lifeline.end)) if lifeline.end >= 0 else -1
+    try:
+        with sigint_blocked():
+            pid = os.fork()
+            if pid == 0:
+                theirs.close()
+                _worker.enter_forked(sock, own)
+    finally:
+        if own >= 0:
+            os.close(own)
+    return _Child(pid, None)
+
+
+class Template:
+    """The template process and the workers that it forked for us."""
+
+    def __init__(self, boot: Boot) -> None:
+        self.lifeline = boot.lifeline  # that of its workers, who may outlive it
+        self._by_value = boot.by_value
+        self._process = boot.process
+        self.sock = boot.sock
+        self._reader = FrameReader()
+        self.alive = True
+        self._by_number: dict[int, _Forked] = {}
+        self._by_pid: dict[int, _Forked] = {}
+
+    def start(self, number: int, sock: socket) -> Handle:
+        """Ask for a worker on `sock`; its pid is known when the template has answered."""
+        if not self._by_value and "pmap._transport.pickle_by_value" in sys.modules:
+            self._by_value = True
+            self._ask(_template.PREPARE, 0)  # before it forks the first that needs it
+        handle = self._by_number[number] = _Forked(self)
+        # If the template is gone by now, its socket says so when it is read.
+        with contextlib.suppress(OSError):
+            send_with_fds(
+                self.sock, _template.REQUEST.pack(_template.FORK, number), [sock.fileno()]
+            )
+        return handle
+
+    def read(self) -> list[int]:
+        """Take in what the template reports; return the numbers of workers that have ended."""
+        try:
+            data = self.sock.recv(1 << 16)
+        except ConnectionError:
+            data = b""
+        if not data:
+            self._lost()
+            return []
+        ended = (self._report(message) for message in self._reader.feed(data))
+        return [number for number in ended if number is not None]
+
+    def _report(self, message: "Message") -> int | None:
+        what, key, value = message
+        assert isinstance(key, int)
+        assert isinstance(value, int)
+        if what == _template.FORKED:
+            handle = self._by_number[key]
+            self._by_pid[value] = handle
+            handle.met(value)
+            return None
+        handle = self._by_number[key] if what == _template.FAILED else self._by_pid.pop(key)
+        number = next(n for n, h in self._by_number.items() if h is handle)
+        del self._by_number[number]
+        handle.ended = True
+        if what == _template.FAILED:
+            handle.failure = refused(OSError(value, os.strerror(value)))
+        else:
+            handle.exitcode = value
+        return number
+
+    def kill(self, pid: int) -> None:
+        """End a worker. The template does it: it knows the pid is still that worker's."""
+        if not self.alive:  # nobody reaps it but init, and its group is its own while it lives
+            _template.kill_group(pid)
+            return
+        self._ask(_template.KILL, pid)
+
+    def abort(self, pid: int) -> None:
+        """Let a worker say where it is, and end."""
+        self._ask(_template.ABORT, pid)
+
+    def _ask(self, what: int, pid: int) -> None:
+        # If the template is gone by now, its socket says so when it is read.
+        with contextlib.suppress(OSError):
+            self.sock.sendall(_template.REQUEST.pack(what, pid))
+
+    def _lost(self) -> None:
+        """Take in that the template is no more.
+
+        The workers that it started work on; their sockets tell of their ends. The same holds for
+        one of which it did not report: it may have been killed just between the fork and the
+        report. If there was no fork, nobody has the other end of that worker's socket any more.
+        """
+        self.alive = False
+        self._process.kill()
+        self._process.wait()
+        for handle in self._by_number.values():
+            if handle.pid is None:
+                handle.failure = "the template process was killed"
+            elif handle.killed:
+                self.kill(handle.pid)  # it may not have read the request
+        self._by_number.clear()
+        self._by_pid.clear()
+
+    def close(self) -> None:
+        """Let the template go; it ends workers that are left."""
+        # It reads that nothing comes any more, ends, and with it its end of the socket; a wait for
+        # a process with a time limit would look now and then, up to 50 ms apart.
+        with contextlib.suppress(OSError):  # it is gone already, or the time is over
+            self.sock.shutdown(SHUT_WR)
+            self.sock.settimeout(_LAST_WAIT)
+            while self.sock.recv(1 << 16):
+                pass
+        self.sock.close()
+        self._process.kill()  # stopped, or stuck: it holds nothing worth waiting for
+        self._process.wait()
+
+    def abandon(self) -> None:
+        """Forget the template in a fork of its parent."""
+        self.sock.close()
+        self._process.disown()
+
+
+class _Forked:
+    """A worker that the template forked."""
+
+    sentinel: int | None = None  # the template reports the end
+
+    def __init__(self, template: Template) -> None:
+        self._template = template
+        self.pid: int | None = None
+        self.killed = False
+        self.ended = False
+        self.exitcode: int | None = None
+        self.failure = ""
+
+    def met(self, pid: int) -> None:
+        if self.pid is None:
+            self.pid = pid
+            self.failure = ""
+            if self.killed:
+                self.kill()
+
+    def kill(self) -> None:
+        self.killed = True  # if there is no pid yet, when it comes
+        if self.pid is not None and not self.ended:
+            self._template.kill(self.pid)
+
+    def abort(self) -> None:
+        if self.pid is not None and not self.ended:
+            _no_core(self.pid)
+            self._template.abort(self.pid)
+
+    def reap(self) -> tuple[bool, int | None]:
+        if not self.ended:
+            self.kill()
+            # Without the template nobody tells when it has ended, nor how.
+            self.ended = not self._template.alive
+        return self.ended, self.exitcode
+
+    def release(self) -> None:
+        pass
+
+    def disown(self) -> None:
+        pass
+
+
+def send_arena(sock: socket) -> journal.Arena | None:
+    """Send a worker-to-be the memory to share with it, and return it; None if there is none.
+
+    Without it each result is a message of its own.
+    """
+    size = journal.SIZE + journal.STACK
+    try:
+        fd = os.memfd_create("pmap", os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else -1
+    except OSError:
+        fd = -1
+    memory: mmap.mmap | None = None
+    try:
+        if fd >= 0:
+            with contextlib.suppress(OSError):  # no memory left, or no file may be so large
+                os.ftruncate(fd, size)
+                memory = mmap.mmap(fd, size)
+        if memory is None:
+            sock.sendall(bytes(4))
+            return None
+        os.lseek(fd, journal.SIZE, os.SEEK_SET)  # where the worker writes its last words
+        send_with_fds(sock, size.to_bytes(4, "little"), [fd])
+        return journal.Arena(memory)
+    finally:
+        if fd >= 0:
+            os.close(fd)

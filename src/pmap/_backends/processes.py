@@ -1,0 +1,776 @@
+"""Worker processes, each behind a socket of its own.
+
+Nothing is shared between workers, so one that dies holds nothing up, and the caller always knows
+which items each one holds. What a dead worker had finished is read from its arena (see `worker`).
+
+Longer than 300 lines: sending, hearing and ending all work on what is known of one worker, its
+`_Link`; what depends on the platform is in `launch`.
+"""
+
+from __future__ import annotations
+
+import errno
+import selectors
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from .._calls.options import cpu_count
+from .._errors import how_it_ended, is_ctrl_c
+from .._jobs.item_errors import Item, restore, unloaded_result, unsent_argument
+from .._jobs.work import Brief, Work
+from .._transport.adaptive_spin import Patience
+from .._transport.environment import limited, take_world
+from .._transport.journal import Arena
+from .._transport.light_stdlib import receive_with_fds, send_with_fds, socket, socketpair
+from .._transport.messages import (
+    Cargo,
+    FrameReader,
+    NotAMessage,
+    decode,
+    dumps,
+    encode,
+    frame,
+    frame_of_entries,
+    packed,
+    unpacked,
+)
+from .._transport.segments import KEPT, MOST, Loans, Segment, Shelf
+from .._worker import worker as _worker
+from . import boot as _boot
+from . import launch as _launch
+from .protocol import Finished, Gone, Happening, Ready
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+    from .._transport.environment import Limits, World
+    from .._transport.messages import Entry, Message, Packed
+
+__all__ = ["ProcessBackend"]
+
+_READ = selectors.EVENT_READ
+_WRITE = selectors.EVENT_WRITE
+_INITIALIZER = Item("initializer", 0, "...")
+# Bytes read or written at a time: enough to keep the calls few, and below the size from which
+# malloc maps memory anew for each buffer (three system calls more for each message).
+_PIECE = 1 << 16
+# Bytes of a chunk that is sent before the next one is made: the worker need not wait for that.
+_AT_ONCE = 1 << 13
+# Seconds beyond the limit that coroutines get to end by themselves.
+_GRACE = 1.0
+# Segments that a worker holds and we wait for, to use them again.
+_MOST_LENT = 16
+_TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
+
+
+_Polled: TypeAlias = list[tuple[selectors.SelectorKey, int]]
+
+
+class _Sent:
+    """A chunk that a worker holds."""
+
+    __slots__ = ("items", "received", "serial", "size", "start", "work")
+
+    def __init__(self, serial: int, work: Work, start: int, items: int, size: int) -> None:
+        self.serial = serial
+        self.work = work
+        self.start = start
+        self.items = items
+        self.received = 0
+        self.size = size  # bytes, there and back
+
+    def keep(self, items: int) -> None:
+        """Take in that the worker has only so many items of it."""
+        if items < self.items:  # it may be asked for again, and have none
+            self.size = self.size * items // self.items
+            self.items = items
+
+
+class _Link:
+    """What is known of one worker."""
+
+    def __init__(
+        self,
+        number: int,
+        sock: socket,
+        handle: _launch.Handle,
+        arena: Arena | None,
+        world: World | None,
+        loans: Loans,
+    ) -> None:
+        self.number = number
+        self.sock = sock
+        self.handle = handle
+        self.arena = arena
+        self.reader = FrameReader()
+        # What it did not take yet, and the segments that go along with the first byte of it.
+        self.outbox: deque[tuple[memoryview, list[Segment]]] = deque()
+        self.loans = loans
+        self.chunks: deque[_Sent] = deque()
+        self.void: set[int] = set()  # serials of chunks that were taken back
+        self.told: set[int] = set()
+        self.world = world
+        self.blocked = False  # it takes no more for now: the outbox waits
+        self.later = b""  # goes along with the next message
+        self.serial = 0
+        self.begun = 0  # the serial of the chunk that has begun, where a message says so
+        self.begun_at = 0.0  # when its last item did, as far as we know
+        self.ended = False  # its socket is at its end
+        self.ready = False
+        self.stopping = False
+        self.broken: Exception | None = None
+        self.why = ""  # why it is of no use any more, though it lived
+
+
+class ProcessBackend:
+    """Starts worker processes and speaks with them."""
+
+    can_kill = True
+    runs_in_poll = False
+
+    def __init__(
+        self,
+        start_method: str | None,
+        processes: int,
+        initializer: Callable[..., object] | None,
+        initargs: tuple[object, ...],
+        max_memory: int | None = None,
+        kill_over_memory: bool = False,
+        limits: Limits = ({}, {}),
+    ) -> None:
+        self._method = start_method or _boot.default_start_method()
+        self._initializer = initializer
+        self._initargs = initargs
+        self._max_memory = max_memory
+        self._kill_over_memory = kill_over_memory
+        self._limits = limits
+        self._worlds: tuple[World, World] | None = None  # the last, and what a worker is told
+        self._links: dict[int, _Link] = {}
+        self._selector: selectors.BaseSelector | None = None
+        self._wakers: tuple[socket, socket] | None = None
+        self._opening = threading.Lock()
+        self._template: _launch.Template | None = None
+        self._lifeline: _boot.Lifeline | None = (
+            None  # of all workers, also those of a template that died
+        )
+        self._world: World | None = None
+        self._to_flush: dict[int, _Link] = {}
+        self._shelf = Shelf()
+        # Bytes of segments that a worker may keep. None where its memory is counted: they would be.
+        self._room = KEPT // processes if max_memory is None else 0
+        self.warm: bool = False
+        self._cpus = cpu_count()
+        self._patience = Patience()
+        self._failed: list[Happening] = []  # workers that could not even be asked for
+
+    def pids(self) -> list[int]:
+        """Return the process ids of the workers, as far as they are known."""
+        return [link.handle.pid for link in self._links.values() if link.handle.pid is not None]
+
+    # --- commands ------------------------------------------------------------------------------
+
+    def start(self, worker: int) -> None:
+        try:
+            self._start(worker)
+        except Exception as error:  # no memory, no processes, no descriptors left
+            cause = error
+            reason = f"the initializer could not be sent: {error}"
+            if isinstance(error, OSError):
+                reason = _launch.refused(error)
+            self._failed.append(Gone(worker, begun=0, reason=reason, cause=cause))
+            self.wake()  # another thread may be in `poll`
+
+    def _start(self, worker: int) -> None:
+        set_up = self._setup_frame()
+        selector = self._open()
+        ours, theirs = _boot.connection()
+        arena: Arena | None = None
+        try:
+            with closing(theirs):
+                # Before the process is started, when nobody can have closed the other end yet.
+                arena = _launch.send_arena(ours)
+                handle = self._start_process(worker, ours, theirs)
+        except BaseException:
+            ours.close()
+            if arena is not None:
+                arena.close()
+            raise
+        ours.setblocking(False)
+        link = _Link(worker, ours, handle, arena, self._world, self._new_loans())
+        self._links[worker] = link
+        selector.register(ours, _READ, link)
+        if handle.sentinel is not None:
+            selector.register(handle.sentinel, _READ, link)
+        self._write(link, set_up)
+
+    def _setup_frame(self) -> bytes:
+        initializer = None
+        if self._initializer is not None:
+            initializer = dumps((self._initializer, self._initargs))
+        self._world = self._limited(take_world())
+        memory = self._max_memory, self._kill_over_memory
+        rest = self._cpus > 1, self._room
+        return frame((_worker.SETUP, self._world, list(sys.argv), initializer, *memory, *rest))
+
+    def _start_process(self, worker: int, ours: socket, theirs: socket) -> _launch.Handle:
+        if self._method != "forkserver":
+            if self._lifeline is None:
+                self._lifeline = _boot.Lifeline()
+            if self._method == "spawn":
+                return _launch.start_spawn(theirs, self._lifeline)
+            return _launch.start_fork(theirs, ours, self._lifeline)
+        if self._template is not None and not self._template.alive:
+            self._drop_template()
+        if self._template is None:
+            self._template = _launch.Template(_boot.take(self._lifeline))
+            self._lifeline = self._template.lifeline
+            self._open().register(self._template.sock, _READ, self._template)
+        return self._template.start(worker, theirs)
+
+    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
+        link = self._links[worker]
+        brief = work.brief
+        assert brief is not None, "it was not packed"
+        if brief.number not in link.told:
+            link.told.add(brief.number)
+            self._introduce(link, brief)
+        gone = link.reader.gone()
+        if gone:  # it may use the segments of these results again
+            self._write(link, frame((_worker.BACK, gone)))
+        link.serial += 1
+        serial = link.serial
+        items = work.call.items[start:stop]
+        entries = packed(items)
+        if entries is None:
+            self._send_large(link, work, start, items, together)
+            return
+        try:
+            message = frame((_worker.CHUNK, brief.number, serial, entries, together))
+        except ValueError:  # it is too large for marshal
+            self._send_large(link, work, start, items, together)
+            return
+        link.chunks.append(_Sent(serial, work, start, stop - start, len(message)))
+        self._write(link, message)
+        if len(message) >= _AT_ONCE:
+            self._flush(link)
+
+    def _send_large(
+        self, link: _Link, work: Work, start: int, items: Sequence[object], together: int
+    ) -> None:
+        """Send a chunk of items that are pickled, or large."""
+        brief = work.brief
+        assert brief is not None, "it was not packed"
+        cargo = Cargo(lambda buffers: self._lend(link, buffers))
+        entries = self._entries(work, start, items, cargo)
+        chunk = _worker.CHUNK, brief.number, link.serial
+        message = frame_of_entries(lambda some: (*chunk, some, together), entries)
+        size = len(message) + cargo.size
+        link.chunks.append(_Sent(link.serial, work, start, len(items), size))
+        self._write(link, message, cargo.segments)
+
+    def _introduce(self, link: _Link, brief: Brief) -> None:
+        """Send a worker the function, and what surrounds it."""
+        told = self._limited(brief.world)
+        world = None if told == link.world else told
+        link.world = told
+        rules = brief.rules
+        message = frame_of_entries(
+            lambda payload: (
+                _worker.BRIEF,
+                brief.number,
+                payload,
+                brief.variables,
+                not rules.collect,
+                rules.functions_by_value,
+                rules.at_once,
+                rules.timeout,
+                world,
+            ),
+            [brief.payload.entry],
+        )
+        segment = brief.payload.segment
+        self._write(link, message, [] if segment is None else [segment])
+
+    def _limited(self, world: World) -> World:
+        """Return the surroundings with the limits of a worker; the same while they stay."""
+        if self._worlds is None or self._worlds[0] is not world:
+            self._worlds = world, limited(world, self._limits)
+        return self._worlds[1]
+
+    def _lend(self, link: _Link, buffers: Sequence[Buffer]) -> Segment | None:
+        """Return a segment that holds `buffers`, and wait for its return."""
+        segment = link.loans.written(buffers)
+        self.warm = self.warm or segment is not None
+        return segment
+
+    def _new_loans(self) -> Loans:
+        return Loans(self._shelf, KEPT, _MOST_LENT)
+
+    def _entries(
+        self, work: Work, start: int, items: Sequence[object], cargo: Cargo
+    ) -> list[Entry]:
+        entries: list[Entry] = []
+        for index, item in enumerate(items, start):
+            try:
+                entries.append(encode(item, cargo=cargo))
+            except BaseException as error:  # whatever the object's own pickling does
+                if is_ctrl_c(error):
+                    raise
+                work.unsent = work.unsent or {}
+                work.unsent[index] = error
+                entries.append([])
+        return entries
+
+    def void(self, worker: int, work: Work) -> None:
+        link = self._links[worker]
+        serials = [sent.serial for sent in link.chunks if sent.work is work]
+        self._write(link, frame((_worker.VOID, serials)))
+
+    def drop(self, brief: Brief) -> None:
+        message = frame((_worker.DROP, brief.number))
+        for link in self._links.values():
+            if brief.number in link.told:
+                link.told.remove(brief.number)
+                # It may learn of it with the next message, unless it keeps much memory for it.
+                if brief.payload.size > _PIECE:
+                    self._write(link, message)
+                else:
+                    link.later += message
+
+    def rest(self) -> None:
+        # Only a thread could give it back later, and there had better be none where this process
+        # is forked.
+        if self._method == "fork":
+            self.cool()
+
+    def cool(self) -> None:
+        if self.warm:
+            self._keep_none()
+            for link in self._links.values():
+                if link.reader.borrows:
+                    link.reader.borrows = False
+                    self._write(link, frame((_worker.BACK, None)))
+
+    def _keep_none(self) -> None:
+        """Give back what is kept for arguments to come.
+
+        Nothing is changed in what was there: this may be a fork, made while another thread did so.
+        """
+        self.warm = False
+        self._shelf = Shelf()
+        for link in self._links.values():
+            link.loans = self._new_loans()
+
+    def stop(self, worker: int) -> None:
+        link = self._links[worker]
+        link.stopping = True
+        self._write(link, frame((_worker.QUIT,)))
+
+    def kill(self, worker: int) -> None:
+        if worker in self._links:
+            self._links[worker].handle.kill()
+
+    def abort(self, worker: int) -> None:
+        if worker in self._links:
+            self._links[worker].handle.abort()
+
+    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
+        link = self._links.get(worker)
+        if link is None or not link.chunks:
+            return None
+        sent = link.chunks[0]
+        if sent.work.call.rules.at_once:
+            limit += _GRACE  # they end in time by themselves, unless one of them blocks the others
+        if link.arena is not None:
+            return link.arena.look(sent.serial, limit)
+        if link.begun != sent.serial:
+            return None
+        # It cannot be held here: another item may begin in just this moment, and fall with it.
+        return link.begun_at, monotonic() - link.begun_at >= limit
+
+    def take_back(self, worker: int) -> tuple[int, int | None]:
+        link = self._links[worker]
+        items: int | None = None
+        if link.arena is not None and link.chunks:
+            if len(link.chunks) == 1 and not link.arena.has_begun(link.chunks[0].serial):
+                return 1, None  # it may be reading it just now: another one had to do so, too
+            begun, kept = link.arena.take_back(link.chunks[-1].serial)
+            while link.chunks and link.chunks[-1].serial > begun:
+                link.void.add(link.chunks.pop().serial)
+            if link.chunks and link.chunks[-1].serial == begun and kept is not None:
+                items = kept
+                link.chunks[-1].keep(items)
+        return len(link.chunks), items
+
+    def _write(self, link: _Link, data: bytes, segments: list[Segment] | None = None) -> None:
+        """Send `data` as far as the worker takes it now; keep the rest for when it takes more."""
+        if link.later:
+            data = link.later + data
+            link.later = b""
+        link.outbox.append((memoryview(data), segments or []))
+        self._to_flush[link.number] = link
+
+    def flush(self) -> None:
+        while self._to_flush:
+            self._flush(self._to_flush.popitem()[1])
+
+    def _flush(self, link: _Link) -> None:
+        outbox = link.outbox
+        if len(outbox) > 1 and _are_small(outbox):
+            joined = b"".join([data for data, _ in outbox])  # one system call for all
+            outbox.clear()
+            outbox.append((memoryview(joined), []))
+        try:
+            while outbox:
+                data, segments = outbox[0]
+                if segments:
+                    sent = send_with_fds(link.sock, data, [segment.fd for segment in segments])
+                else:
+                    sent = link.sock.send(data)
+                if sent == len(data):
+                    outbox.popleft()
+                else:
+                    outbox[0] = data[sent:], []
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            # ETOOMANYREFS: too many descriptors are under way, and the workers take them soon. Else
+            # the worker is gone: reading its socket tells.
+            if error.errno != _TOO_MANY_REFS:
+                outbox.clear()
+        if bool(outbox) != link.blocked and self._selector is not None and not link.ended:
+            link.blocked = bool(outbox)
+            self._selector.modify(link.sock, _READ | _WRITE if outbox else _READ, link)
+
+    # --- what happens --------------------------------------------------------------------------
+
+    def poll(self, timeout: float | None) -> _Polled:
+        if self._failed:
+            timeout = 0
+            if self._selector is None:
+                return []  # it may be just this that could not be opened
+        selector = self._selector or self._open()
+        try:
+            polled: _Polled | None = None
+            if timeout is None or timeout > 0:
+                polled = self._patience.awake(self._can_stay_awake, lambda: selector.select(0))
+            return polled or selector.select(timeout)
+        except (OSError, ValueError):
+            if self._selector is selector:
+                raise
+            return []  # a signal's handler has forked this process, which has no workers now
+
+    def _can_stay_awake(self) -> bool:
+        """Return whether a worker has something, and there is a processor that none needs."""
+        # Of a copy: this is not in the books, and another thread may start a worker just now.
+        return 0 < sum([1 for link in [*self._links.values()] if link.chunks]) < self._cpus
+
+    def collect(self, polled: _Polled) -> Iterator[Happening]:
+        failed, self._failed = self._failed, []
+        yield from failed
+        source: _Link | _launch.Template | None
+        for key, mask in polled:
+            source = key.data
+            if isinstance(source, _Link):
+                if self._links.get(source.number) is not source:
+                    continue  # it ended since it was polled
+                if mask & _WRITE:
+                    self._flush(source)
+                if mask & _READ:
+                    yield from self._read(source)
+                    if source.ended or key.fileobj is not source.sock:
+                        yield from self._end(source)
+            elif source is None:
+                self._quiet_waker()
+            elif source is self._template:  # and was not closed since it was polled
+                yield from self._hear()
+
+    def _hear(self) -> Iterator[Happening]:
+        template = self._template
+        assert template is not None
+        for number in template.read():
+            if number in self._links:
+                yield from self._end(self._links[number])
+        if template.alive:
+            return
+        # Workers whose sockets had ended already waited for its word on how.
+        for link in [link for link in self._links.values() if link.ended]:
+            yield from self._end(link)
+        if template is self._template:
+            self._drop_template()
+
+    def _read(self, link: _Link, to_the_end: bool = False) -> Iterator[Happening]:
+        while not link.ended:
+            try:
+                data, fds = receive_with_fds(link.sock, _PIECE, MOST)
+            except BlockingIOError:
+                return
+            except OSError:
+                data, fds = b"", None
+            if not data:
+                if _launch.is_alive(link.handle.pid):
+                    link.why = "it lost its connection: something in it closed descriptors"
+                self._hang_up(link)
+                return
+            try:
+                for message in link.reader.feed(data, fds):
+                    happening = self._take(link, message)
+                    if happening is not None:
+                        yield happening
+            except NotAMessage:
+                link.why = "something in it wrote into its connection"
+                self._hang_up(link)
+                return
+            if len(data) < _PIECE and not to_the_end:
+                return  # more, or the end, shows at the next poll: one system call saved
+
+    def _hang_up(self, link: _Link) -> None:
+        link.ended = True
+        self._unwatch(link.sock)
+
+    def _take(self, link: _Link, message: Message) -> Happening | None:
+        what = message[0]
+        if what == _worker.RESULTS:
+            _, serial, results, last, elapsed, worn, gone = message
+            if gone:
+                link.loans.back(gone)
+            self.warm = self.warm or link.reader.borrows
+            if serial in link.void:
+                link.void.remove(serial)
+                return None
+            assert link.chunks[0].serial == serial
+            return self._finished(link, results, last, elapsed, worn)
+        if what == _worker.READY:
+            link.ready = True
+            link.handle.met(message[1])
+            return Ready(link.number, link.arena is not None, link.arena is not None)
+        if what == _worker.BEGUN:
+            link.begun = message[1]
+            link.begun_at = monotonic()
+        else:
+            link.broken = restore(message[1], _INITIALIZER)
+        return None
+
+    def _finished(
+        self, link: _Link, results: Packed, last: bool, elapsed: float, worn: bool = False
+    ) -> Finished:
+        sent = link.chunks[0]
+        start = sent.start + sent.received
+        values: list[object]
+        failures: dict[int, Exception] = {}
+        if isinstance(results, list):
+            values, failures = _open_entries(sent.work, start, results)
+        else:
+            opened = unpacked(results)
+            entries: list[Entry] = opened.tolist() if isinstance(opened, memoryview) else [*opened]
+            values = entries
+        sent.received += len(values)
+        sent.size += link.reader.size
+        if last:
+            link.chunks.popleft()
+        number, size = link.number, sent.size
+        return Finished(number, sent.work, start, values, failures, last, elapsed, worn, size)
+
+    def _end(self, link: _Link) -> Iterator[Happening]:
+        """Take in that a worker has ended or is of no use any more, once its exit is known."""
+        ended, exitcode = link.handle.reap()
+        if not ended:
+            return  # the template reports the end in a moment
+        # All that it wrote is in the socket by now, also what came after the last read; the end of
+        # the stream may not be, if something that it started holds its end open.
+        yield from self._read(link, to_the_end=True)
+        begun, salvaged = self._salvage(link)
+        if salvaged:
+            yield self._finished(link, salvaged, False, 0.0)
+        del self._links[link.number]
+        self._to_flush.pop(link.number, None)
+        reason = link.handle.failure or link.why
+        if link.broken is not None:
+            reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
+        if not reason and not link.ready:
+            reason = f"the process {how_it_ended(exitcode)} before it was ready"
+        stack = link.arena.last_words() if link.arena is not None else ""
+        if link.arena is not None and link.arena.oversize:
+            reason = f"it took more than {self._max_memory} bytes of memory"
+        self._close_link(link)
+        pid = link.handle.pid
+        yield Gone(link.number, begun, pid, exitcode, reason, link.broken, stack)
+
+    def _salvage(self, link: _Link) -> tuple[int, list[Entry]]:
+        """Return how many items a dead worker had begun, and what it had finished but not sent."""
+        if not link.chunks:
+            return 0, []
+        sent = link.chunks[0]
+        if link.arena is None:
+            left = sent.items - sent.received if sent.work.call.rules.at_once else 1
+            return left if link.begun == sent.serial else 0, []
+        begun, salvaged = link.arena.salvage(sent.serial, sent.received)
+        left = sent.items - sent.received - len(salvaged)
+        return (left if sent.work.call.rules.at_once else 1) if begun else 0, salvaged
+
+    def _close_link(self, link: _Link) -> None:
+        if not link.ended:
+            self._unwatch(link.sock)
+        if link.handle.sentinel is not None:
+            self._unwatch(link.handle.sentinel)
+        link.handle.release()
+        link.sock.close()
+        if link.arena is not None:
+            link.arena.close()
+
+    # --- opening and closing -------------------------------------------------------------------
+
+    def _open(self) -> selectors.BaseSelector:
+        # `poll` comes here without the driver's lock, while a command may, too.
+        with self._opening:
+            if self._selector is None:
+                selector = selectors.DefaultSelector()
+                try:
+                    self._wakers = socketpair()
+                    for end in self._wakers:
+                        end.setblocking(False)
+                    selector.register(self._wakers[0], _READ, None)
+                except BaseException:
+                    selector.close()
+                    raise
+                self._selector = selector
+            return self._selector
+
+    def _unwatch(self, fileobj: socket | int) -> None:
+        if self._selector is not None:
+            # What a signal's exception tore may be half done; the end must come all the same.
+            with suppress(KeyError, ValueError):
+                self._selector.unregister(fileobj)
+
+    def wake(self) -> None:
+        wakers = self._wakers
+        if wakers is not None:
+            try:
+                wakers[1].send(b"\0")
+            except OSError:
+                pass  # full: a wake-up is already waiting; or closed: nobody is to be woken
+
+    def _quiet_waker(self) -> None:
+        if self._wakers is not None:
+            try:
+                self._wakers[0].recv(4096)
+            except BlockingIOError:
+                pass
+
+    def _drop_template(self) -> None:
+        if self._template is not None:
+            self._unwatch(self._template.sock)
+            self._template.close()
+            self._template = None
+
+    def _drop_lifeline(self) -> None:
+        if self._lifeline is not None:
+            self._lifeline.close()
+            self._lifeline = None
+
+    def _close_selector(self) -> None:
+        selector, wakers = self._selector, self._wakers
+        # Gone before it is closed: who looks from another thread finds none, never a closed one.
+        self._selector = self._wakers = None
+        if selector is not None and wakers is not None:
+            selector.close()
+            for end in wakers:
+                end.close()
+
+    @property
+    def is_open(self) -> bool:
+        return self._selector is not None
+
+    def close(self) -> None:
+        self._keep_none()
+        self._drop_template()
+        self._drop_lifeline()
+        self._close_selector()
+
+    def end(self) -> None:
+        self._keep_none()
+        for link in self._links.values():
+            link.handle.kill()
+        self._drop_template()  # it ends its workers before itself
+        for link in self._links.values():
+            if not link.ended:
+                self._unwatch(link.sock)
+                link.ended = True
+            link.handle.reap()
+            self._close_link(link)
+        self._drop_lifeline()
+        self._links.clear()
+        self._to_flush.clear()
+        self._failed.clear()
+        self.wake()  # another thread may be in `poll`, on what is gone now
+
+    def abandon(self) -> None:
+        self._opening = threading.Lock()  # it may be held by a thread that is not here
+        self._keep_none()
+        for link in self._links.values():
+            link.sock.close()
+            link.handle.disown()
+            link.handle.release()
+        self._links.clear()
+        self._drop_lifeline()
+        if self._template is not None:
+            self._template.abandon()
+            self._template = None
+        self._close_selector()
+
+
+def _are_small(outbox: deque[tuple[memoryview, list[Segment]]]) -> bool:
+    """Return whether messages are small, and without segments."""
+    size = 0
+    for data, segments in outbox:
+        size += len(data)
+        if segments or size >= _PIECE:
+            return False
+    return True
+
+
+class _Failed(Exception):
+    """The entry is no value but a failure."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
+    """Return the value of an entry that is a list; raises `_Failed` if it stands for a failure."""
+    if len(parts) in (1, 3):
+        return decode(parts)
+    if work.unsent and index in work.unsent:
+        raise _Failed(unsent_argument(work.unsent.pop(index), work.item(index)))
+    raise _Failed(restore(parts, work.item(index), work.call.rules.timeout))
+
+
+def _open_entries(
+    work: Work, start: int, entries: list[Entry]
+) -> tuple[list[object], dict[int, Exception]]:
+    """Return the values of `entries`, and by offset the errors of those that have none."""
+    failures: dict[int, Exception] = {}
+    if list not in set(map(type, entries)):
+        return entries, failures
+    values: list[object] = []
+    for offset, entry in enumerate(entries):
+        value: object = entry
+        parts: list[Any] | None
+        parts = entry if type(entry) is list else None  # pyright: ignore[reportUnknownVariableType]
+        if parts is not None:
+            index = start + offset
+            try:
+                value = _open_entry(work, index, parts)
+            except _Failed as failed:
+                failures[offset] = failed.error
+            except BaseException as error:  # whatever the object's own unpickling does
+                if is_ctrl_c(error):
+                    raise
+                failures[offset] = unloaded_result(error, work.item(index))
+        values.append(value)
+    return values, failures

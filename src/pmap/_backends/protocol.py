@@ -1,0 +1,173 @@
+"""The small protocol that the driver speaks with whatever runs the items."""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+
+from .._jobs.work import Brief, Work
+
+__all__ = ["Backend", "Finished", "Gone", "Happening", "Ready"]
+
+
+class Ready(NamedTuple):
+    """A worker has started and can take work.
+
+    `yields`: `take_back` can tell which chunks have begun. `splits`: and how much of them.
+    """
+
+    worker: int
+    yields: bool = True
+    splits: bool = False
+
+
+class Finished(NamedTuple):
+    """The next items of a worker's first chunk are finished.
+
+    `values` has a slot for each, of no meaning where `failures` has the offset of the slot. `last`:
+    the worker is done with the chunk. `elapsed`: seconds for the whole chunk, with `last`. `worn`:
+    the worker is to be replaced. `size`: bytes that the whole chunk took, there and back, with
+    `last`; 0 where nothing travels.
+    """
+
+    worker: int
+    work: Work
+    start: int
+    values: list[object]
+    failures: Mapping[int, Exception]
+    last: bool
+    elapsed: float
+    worn: bool = False
+    size: int = 0
+
+
+class Gone(NamedTuple):
+    """A worker is no more. `begun`: how many unfinished items of its first chunk it had begun.
+
+    `pid` and `exitcode` are those of a process (None where they are not known); `reason` and
+    `cause` say why it could not start, if it could not; `stack` is where it was, innermost first,
+    if it could say so.
+    """
+
+    worker: int
+    begun: int
+    pid: int | None = None
+    exitcode: int | None = None
+    reason: str = ""
+    cause: Exception | None = None
+    stack: str = ""
+
+
+Happening: TypeAlias = Ready | Finished | Gone
+
+
+Polled = TypeVar("Polled")
+
+
+class Backend(Protocol[Polled]):
+    """Starts and stops workers, sends them chunks, tells what happened.
+
+    `can_kill`: workers can be ended at any moment. `runs_in_poll`: there are none, and items run
+    in the thread that polls. `warm`: something is kept that `cool` would give back; anyone may ask.
+
+    Only the driver calls it, under its lock, with two exceptions: `poll`, which only the thread
+    that leads calls, and `wake`, which anyone may call at any time.
+    """
+
+    can_kill: bool
+    runs_in_poll: bool
+    warm: bool
+
+    def start(self, worker: int) -> None:
+        """Start a worker; `Ready` or `Gone` tells what came of it."""
+        ...
+
+    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
+        """Give a worker items `start` to `stop` - 1, behind what it has; never blocks.
+
+        So many of them begin `together`; 0: all of them. See `take_back`.
+        """
+        ...
+
+    def void(self, worker: int, work: Work) -> None:
+        """Tell a worker that what it holds of `work` and has not begun is not to be run."""
+        ...
+
+    def drop(self, brief: Brief) -> None:
+        """Let all workers forget a brief that no call uses any more."""
+        ...
+
+    def rest(self) -> None:
+        """Take in that there is no work; what would make the next start sooner may be kept."""
+        ...
+
+    def cool(self) -> None:
+        """Give back what was kept: no work came for a while."""
+        ...
+
+    def stop(self, worker: int) -> None:
+        """Let a worker go that holds nothing."""
+        ...
+
+    def kill(self, worker: int) -> None:
+        """End a worker whatever it does; where that is impossible, after its present item."""
+        ...
+
+    def abort(self, worker: int) -> None:
+        """End a worker as `kill` does; it may first say where it was, if it does so at once."""
+        ...
+
+    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
+        """Return since when a worker runs an item of its first chunk, and whether it is held.
+
+        It is held, so that it begins no other one, if it runs that one for longer than `limit`
+        seconds. None if it has not begun.
+        """
+        ...
+
+    def take_back(self, worker: int) -> tuple[int, int | None]:
+        """Take back what a worker has not begun; return what it keeps.
+
+        How many chunks: the first ones, and all where nobody can tell which have begun; if there
+        are several, all but the last are done. And how many items of the last of them, from its
+        start on; None: all.
+        """
+        ...
+
+    def flush(self) -> None:
+        """Pass on what the commands since the last flush left to be sent."""
+        ...
+
+    def poll(self, timeout: float | None) -> Polled:
+        """Wait until something happens; return what `collect` needs to tell it."""
+        ...
+
+    def collect(self, polled: Polled) -> Iterable[Happening]:
+        """Tell what happened, in order.
+
+        Each happening is to be answered before the next is asked for: until a worker is told of as
+        gone, it can be sent something.
+        """
+        ...
+
+    def wake(self) -> None:
+        """Make the `poll` that is under way, or the next one, return at once."""
+        ...
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anything is held beside the workers that `close` would give back."""
+        ...
+
+    def close(self) -> None:
+        """Give back what is held beside the workers; it is opened again when one is started.
+
+        Only called where `poll` is: what a `poll` waits on must not be closed under it.
+        """
+        ...
+
+    def end(self) -> None:
+        """End all workers at once, without telling what came of them."""
+        ...
+
+    def abandon(self) -> None:
+        """Forget everything without touching it: this process is a fork of the owner's."""
+        ...

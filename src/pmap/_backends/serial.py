@@ -1,0 +1,169 @@
+"""No workers: items run one after the other, in the thread that leads.
+
+For debugging, with real breakpoints and tracebacks, and for calls made inside an item.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from .._jobs.notifier import Bell
+from .._jobs.work import Brief, Work
+from .._transport.process_role import inside_item
+from .in_process import run_chunk
+from .protocol import Finished, Gone, Happening, Ready
+
+__all__ = ["SerialBackend"]
+
+
+class _Sent:
+    """A chunk that is to be run."""
+
+    __slots__ = ("begun", "finished", "items", "start", "work", "worker")
+
+    def __init__(self, worker: int, work: Work, start: int, items: Sequence[object]) -> None:
+        self.worker = worker
+        self.work = work
+        self.start = start
+        self.items = items
+        self.begun = False
+        self.finished: Finished | None = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs further down this very stack."""
+        return self.begun and self.finished is None and inside_item()
+
+
+class SerialBackend:
+    """Runs each chunk within `poll`: the leading thread is its only worker.
+
+    What `poll` has done stands in the chunk, and is taken in by `collect`, in the books: wherever
+    Ctrl-C strikes between the two, nothing that happened is lost.
+    """
+
+    can_kill = False
+    runs_in_poll = True
+    warm = False
+
+    def __init__(
+        self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
+    ) -> None:
+        self._initializer = initializer
+        self._initargs = initargs
+        self._chunks: deque[_Sent] = deque()
+        self._bell = Bell()
+        self._woken = False
+        self._forgotten: set[int] = set()
+        self._killed: set[int] = set()  # workers whose chunks are not run any more
+        self._happened: list[Happening] = []
+
+    def start(self, worker: int) -> None:
+        if self._initializer is not None:
+            try:
+                self._initializer(*self._initargs)
+            except Exception as error:
+                reason = f"the initializer raised {type(error).__name__}: {error}"
+                self._tell(Gone(worker, begun=0, reason=reason, cause=error))
+                return
+        self._tell(Ready(worker, yields=False))
+
+    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
+        self._chunks.append(_Sent(worker, work, start, work.call.items[start:stop]))
+        self._bell.ring()
+
+    def void(self, worker: int, work: Work) -> None:
+        if self._chunks:
+            self._forgotten.add(work.number)
+
+    def drop(self, brief: Brief) -> None:
+        raise NotImplementedError("nothing is packed here")
+
+    def rest(self) -> None:
+        pass  # nothing is kept
+
+    def cool(self) -> None:
+        pass
+
+    def stop(self, worker: int) -> None:
+        self._tell(Gone(worker, begun=0))
+
+    def kill(self, worker: int) -> None:
+        self._killed.add(worker)
+        self._tell(Gone(worker, begun=0))
+
+    def _tell(self, happening: Happening) -> None:
+        self._happened.append(happening)
+        self.wake()  # another thread may be in `poll`
+
+    def abort(self, worker: int) -> None:
+        raise NotImplementedError("nothing is looked at here, so nothing is found to be late")
+
+    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
+        return None  # the item runs in the thread that would end it
+
+    def take_back(self, worker: int) -> tuple[int, int | None]:
+        return len(self._chunks), None  # there is nobody else
+
+    def flush(self) -> None:
+        pass  # commands take effect at once
+
+    def poll(self, timeout: float | None) -> bool:
+        self._bell.wait(self._is_something, timeout)
+        self._woken = False
+        if self._chunks:
+            sent = self._chunks[0]
+            if not sent.begun and sent.worker not in self._killed:
+                sent.begun = True
+                sent.finished = self._run(sent)
+        return True
+
+    def _is_something(self) -> bool:
+        waits = bool(self._chunks) and not self._chunks[0].runs
+        return waits or self._woken or bool(self._happened)
+
+    def _run(self, sent: _Sent) -> Finished:
+        worker, work, start = sent.worker, sent.work, sent.start
+        if work.number in self._forgotten:
+            return Finished(worker, work, start, [], {}, True, 0.0)
+        return run_chunk(
+            worker, work, start, sent.items, lambda: work.number not in self._forgotten
+        )
+
+    def collect(self, polled: bool) -> list[Happening]:
+        told, self._happened = self._happened, []
+        while self._chunks:
+            sent = self._chunks[0]
+            if sent.runs:
+                break
+            if sent.worker not in self._killed:  # of which it was told that it is gone
+                if sent.finished is not None:
+                    told.append(sent.finished)
+                elif sent.begun:  # Ctrl-C: how far it got is not known, so none of it is run again
+                    self._killed.add(sent.worker)
+                    told.append(Gone(sent.worker, begun=len(sent.items)))
+                else:
+                    break
+            self._chunks.popleft()
+        if not self._chunks:
+            self._forgotten.clear()
+        return told
+
+    def wake(self) -> None:
+        self._woken = True
+        self._bell.ring()
+
+    @property
+    def is_open(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        self._chunks.clear()
+        self._happened.clear()
+        self._forgotten.clear()
+        self._killed.clear()  # new ones have the same numbers
+
+    def abandon(self) -> None:
+        pass

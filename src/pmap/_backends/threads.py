@@ -1,0 +1,241 @@
+"""Worker threads of this process: for functions that wait, or that release the GIL."""
+
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
+from queue import Empty, SimpleQueue
+from time import monotonic
+from typing import TypeAlias
+
+from .._jobs.notifier import Bell
+from .._jobs.work import Brief, Work
+from .in_process import run_chunk
+from .protocol import Finished, Gone, Happening, Ready
+
+__all__ = ["ThreadBackend"]
+
+_Chunk: TypeAlias = tuple[Work, int, Sequence[object]]
+
+
+class _Thread:
+    """One worker: its thread, its chunks, and whether it is to end."""
+
+    def __init__(self) -> None:
+        self.chunks: SimpleQueue[_Chunk | None] = SimpleQueue()
+        self.ending = False
+        self.left = False  # nobody waits for it any more: it ran for too long
+        self.since: float | None = None  # when the item began that it runs, where that matters
+        self.thread: threading.Thread | None = None
+        self.holds = 0  # chunks sent and not finished
+        self.forgotten: set[int] = set()  # jobs that are over while a chunk of them is held
+
+
+class ThreadBackend:
+    """Runs chunks in threads. A thread cannot be killed: it ends after its present item."""
+
+    can_kill = False
+    runs_in_poll = False
+    warm = False
+
+    def __init__(
+        self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
+    ) -> None:
+        self._initializer = initializer
+        self._initargs = initargs
+        self._threads: dict[int, _Thread] = {}
+        # No queue to wait at: what Ctrl-C takes from whoever has just got it there would be lost.
+        self._happened: deque[Happening] = deque()
+        self._bell = Bell()
+        self._woken = False
+
+    def start(self, worker: int) -> None:
+        state = self._threads[worker] = _Thread()
+        # Daemons: an item that never ends does not keep the interpreter from ending.
+        thread = threading.Thread(
+            target=self._serve, args=(worker, state), name=f"pmap-worker-{worker}", daemon=True
+        )
+        state.thread = thread
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is ending
+            self._tell(self._happened, Gone(worker, begun=0, reason=str(error), cause=error))
+
+    def _tell(self, happened: deque[Happening], happening: Happening) -> None:
+        happened.append(happening)
+        self._bell.ring()
+
+    def _serve(self, worker: int, state: _Thread) -> None:
+        happened = self._happened
+        try:
+            self._work(worker, state, partial(self._tell, happened))
+        except BaseException as error:  # nothing may end a thread without a word: a map waits
+            cause = error if isinstance(error, Exception) else None
+            self._tell(happened, Gone(worker, begun=1, reason=repr(error), cause=cause))
+
+    def _work(self, worker: int, state: _Thread, tell: Callable[[Happening], None]) -> None:
+        if self._initializer is not None:
+            try:
+                self._initializer(*self._initargs)
+            except BaseException as error:
+                reason = f"the initializer raised {type(error).__name__}: {error}"
+                cause = error if isinstance(error, Exception) else None
+                tell(Gone(worker, begun=0, reason=reason, cause=cause))
+                return
+        tell(Ready(worker))
+        while (chunk := state.chunks.get()) is not None and not state.ending:
+            work, start, items = chunk
+            if work.number in state.forgotten:
+                tell(Finished(worker, work, start, [], {}, True, 0.0))
+            else:
+                # Looked at before each item: a chunk whose job is over ends there.
+                wanted = partial(self._wanted, state, work.number)
+                for finished in self._run(state, worker, work, start, items, wanted):
+                    tell(finished)
+            if state.left:
+                return
+            del chunk, work, items  # or the items would live until the next chunk comes
+        tell(Gone(worker, begun=0))
+
+    @staticmethod
+    def _run(
+        state: _Thread,
+        worker: int,
+        work: Work,
+        start: int,
+        items: Sequence[object],
+        wanted: Callable[[], bool],
+    ) -> Iterator[Finished]:
+        if work.call.rules.timeout is None:
+            yield run_chunk(worker, work, start, items, wanted)
+            return
+        # One by one: what is finished must be told before the next item may be too late.
+        begin = monotonic()
+        for number, item in enumerate(items):
+            state.since = monotonic()
+            finished = run_chunk(worker, work, start + number, [item], wanted)
+            state.since = None
+            if state.left:
+                return
+            failed = bool(finished.failures) and not work.call.rules.collect
+            last = failed or number + 1 == len(items) or not wanted()
+            yield finished._replace(last=last, elapsed=monotonic() - begin)
+            if last:
+                return
+
+    @staticmethod
+    def _wanted(state: _Thread, number: int) -> bool:
+        return not state.ending and number not in state.forgotten
+
+    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
+        state = self._threads[worker]
+        state.holds += 1
+        state.chunks.put((work, start, work.call.items[start:stop]))
+
+    def void(self, worker: int, work: Work) -> None:
+        if self._threads[worker].holds:
+            self._threads[worker].forgotten.add(work.number)
+
+    def drop(self, brief: Brief) -> None:
+        raise NotImplementedError("nothing is packed here")
+
+    def rest(self) -> None:
+        pass  # nothing is kept
+
+    def cool(self) -> None:
+        pass
+
+    def stop(self, worker: int) -> None:
+        self._threads[worker].chunks.put(None)
+
+    def kill(self, worker: int) -> None:
+        state = self._threads[worker]
+        state.ending = True
+        state.chunks.put(None)
+
+    def abort(self, worker: int) -> None:
+        """Leave a thread to itself: it cannot be ended, but nobody waits for it any more."""
+        state = self._threads[worker]
+        state.left = state.ending = True
+        state.chunks.put(None)
+        self._tell(self._happened, Gone(worker, begun=1, stack=_stack_of(state.thread)))
+
+    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
+        since = self._threads[worker].since
+        if since is None:
+            return None
+        # It is not held: what it begins in this very moment is left with it.
+        return since, monotonic() - since >= limit
+
+    def take_back(self, worker: int) -> tuple[int, int | None]:
+        state = self._threads[worker]
+        # A chunk is had by whoever gets it from the queue.
+        with suppress(Empty):
+            while state.chunks.get_nowait() is not None:
+                state.holds -= 1
+        return state.holds, None
+
+    def flush(self) -> None:
+        pass  # commands take effect at once
+
+    def poll(self, timeout: float | None) -> deque[Happening]:
+        self._bell.wait(self._is_something, timeout)
+        self._woken = False
+        return self._happened
+
+    def _is_something(self) -> bool:
+        return self._woken or bool(self._happened)
+
+    def collect(self, polled: deque[Happening]) -> list[Happening]:
+        told: list[Happening] = []
+        while polled and polled is self._happened:  # else all ended since it was polled
+            happening = polled.popleft()
+            # A thread that was left may have told something in just that moment.
+            state = self._threads.get(happening.worker)
+            if state is None:
+                continue
+            if isinstance(happening, Gone):
+                del self._threads[happening.worker]
+                begun = int(state.since is not None)  # its item may have ended after all
+                told.append(happening._replace(begun=begun) if state.left else happening)
+                continue
+            if isinstance(happening, Finished) and happening.last:
+                state.holds -= 1
+                if not state.holds:
+                    state.forgotten.clear()
+            told.append(happening)
+        return told
+
+    def wake(self) -> None:
+        self._woken = True
+        self._bell.ring()
+
+    @property
+    def is_open(self) -> bool:
+        return False  # nothing is held beside the threads
+
+    def close(self) -> None:
+        pass
+
+    def end(self) -> None:
+        for state in self._threads.values():
+            state.ending = True
+            state.chunks.put(None)
+        self._threads.clear()
+        self._happened = deque()  # what they still tell, nobody hears
+
+    def abandon(self) -> None:
+        self._threads.clear()  # threads do not live on in a fork
+
+
+def _stack_of(thread: threading.Thread | None) -> str:
+    """Return where a thread is, innermost first, in the form of ``faulthandler``."""
+    frame = sys._current_frames().get(thread.ident or 0) if thread is not None else None
+    lines: list[str] = []
+    while frame is not None:
+        code = frame.f_code
+        lines.append(f'  File "{code.co_filename}", line {frame.f_lineno} in {code.co_name}')
+        frame = frame.f_back
+    return "\n".join(lines)

@@ -1,0 +1,64 @@
+"""A failure as a value, in the place of the result that an item has not got."""
+
+from typing import ClassVar
+
+from .._types import Frozen
+
+__all__ = ["Failure"]
+
+
+class Failure(Frozen):
+    """What stands where an item's result would be, when failures are collected.
+
+    Attributes:
+        error: the exception that the item ended with.
+        index: the position of the item in the input.
+        function: the name of the function.
+        input: a short repr of the item.
+        traceback: the traceback in the worker, as text; empty where there was none.
+        attempts: how often it was tried.
+    """
+
+    __match_args__: ClassVar[tuple[str, ...]] = (
+        "error",
+        "index",
+        "function",
+        "input",
+        "traceback",
+        "attempts",
+    )
+    _names: ClassVar[tuple[str, ...]] = __match_args__
+
+    error: Exception
+    index: int
+    function: str
+    input: str
+    traceback: str
+    attempts: int
+
+    def __init__(
+        self,
+        error: Exception,
+        index: int,
+        function: str,
+        input: str,
+        traceback: str,
+        attempts: int = 1,
+    ) -> None:
+        """Make the value that stands for an item's failure."""
+        vars(self).update(
+            error=error,
+            index=index,
+            function=function,
+            input=input,
+            traceback=traceback,
+            attempts=attempts,
+        )
+
+    def __repr__(self) -> str:
+        from .._transport.failure_record import safe  # not light, and there by then
+
+        text = " ".join(safe(str, self.error).split())
+        text = text if len(text) <= 100 else text[:97] + "..."
+        kind = type(self.error).__name__
+        return f"<Failure of item {self.index}, {self.function}({self.input}): {kind}: {text}>"

@@ -1,0 +1,430 @@
+"""The options: their names, types, defaults and checks, each in one place.
+
+To add an option, add a field to `WorkerOptions` (who runs) or `CallOptions` (how this call runs),
+its check below them, and a line to `Options`, which types ``**options``; a test holds that they
+agree. No dataclasses: their module takes as long to import as half of pmap.
+
+Over 300 lines, most of them the texts of options and of what is said of a wrong one.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from operator import index
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    NamedTuple,
+    SupportsFloat,
+    SupportsIndex,
+    TypeAlias,
+    get_args,
+)
+
+from .._errors import OptionError, TaskTimeout, WorkerLost
+from .._types import Backend, GivenPool, StartMethod, is_iterable
+
+if TYPE_CHECKING:
+    # typing's own TypedDict knows closed= only from Python 3.15 on.
+    from typing_extensions import TypedDict
+else:
+    from typing import TypedDict
+
+__all__ = ["CallOptions", "Options", "Settings", "WorkerOptions", "cpu_count", "merge"]
+
+_INFINITE: Final = float("inf")  # to import math would take longer than the checks
+# From (name, value) to the value as it is kept; raises OptionError.
+Check: TypeAlias = Callable[[str, object], object]
+
+BACKENDS: Final[tuple[str, ...]] = get_args(Backend)
+# Not multiprocessing.get_all_start_methods: the import would cost more than pmap itself.
+START_METHODS: Final[tuple[str, ...]] = get_args(StartMethod) if hasattr(os, "fork") else ("spawn",)
+
+
+def _count(meaning_of_none: str) -> Check:
+    """Return the check of an option that counts something: an int >= 1, or None."""
+
+    def check(name: str, value: object) -> int | None:
+        if value is None:
+            return None
+        # bool is an int, and processes=True is a mistake; numpy's integers are fine.
+        if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+            number = index(value)
+            if number >= 1:
+                return number
+        raise OptionError(name, value, f"{name} is an int >= 1, or None: {meaning_of_none}")
+
+    return check
+
+
+def _one_of(words: tuple[str, ...], meaning_of_none: str = "") -> Check:
+    """Return the check of an option that is one of a few words; None only if that has a meaning."""
+
+    def check(name: str, value: object) -> object:
+        if (value is None and meaning_of_none) or (isinstance(value, str) and value in words):
+            return value
+        allowed = f"{name} is one of {', '.join(map(repr, words))}"
+        raise OptionError(
+            name, value, f"{allowed}, or None: {meaning_of_none}" if meaning_of_none else allowed
+        )
+
+    return check
+
+
+def _seconds(value: object) -> float | None:
+    """Return `value` as a number of seconds, or None if it is none."""
+    if isinstance(value, bool) or not isinstance(value, SupportsFloat):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _timeout(name: str, value: object) -> float | None:
+    # No comparison below holds for a NaN, nor in `_retries`.
+    seconds = _seconds(value)
+    if value is None or (seconds is not None and seconds > 0):
+        return None if seconds == _INFINITE else seconds
+    raise OptionError(
+        name, value, f"{name} is a number of seconds > 0, or None: an item may run for ever"
+    )
+
+
+def _retries(name: str, value: object) -> int | tuple[float, ...]:
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool) and index(value) >= 0:
+        return index(value)
+    if is_iterable(value) and not isinstance(value, str | bytes):
+        given = [_seconds(delay) for delay in value]
+        delays = tuple([delay for delay in given if delay is not None and 0 <= delay < _INFINITE])
+        if len(delays) == len(given):
+            return delays
+    raise OptionError(
+        name,
+        value,
+        f"{name} is how often a failed item is tried again, an int >= 0, or the seconds to wait "
+        "before each further try, as (0.1, 1.0)",
+    )
+
+
+def _retry_on(name: str, value: object) -> tuple[type[Exception], ...] | None:
+    if value is None:
+        return None
+    given = tuple(value) if is_iterable(value) and not isinstance(value, type) else (value,)
+    kinds = tuple([k for k in given if isinstance(k, type) and issubclass(k, Exception)])
+    if len(kinds) == len(given):
+        return kinds
+    raise OptionError(
+        name,
+        value,
+        f"{name} is a class of exceptions, a tuple of such classes, or None: lost workers and "
+        "items that took too long",
+    )
+
+
+def _yes_or_no(name: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise OptionError(name, value, f"{name} is True or False")
+
+
+def _initializer(name: str, value: object) -> object:
+    if value is None or callable(value):
+        return value
+    raise OptionError(name, value, f"{name} is a function, or None: a worker starts without one")
+
+
+def _initargs(name: str, value: object) -> tuple[object, ...]:
+    # A string is iterable too, but initargs=("text") is a tuple that lost its comma.
+    if is_iterable(value) and not isinstance(value, str | bytes):
+        return tuple(value)
+    raise OptionError(name, value, f"{name} is a tuple of arguments for the initializer, as (1,)")
+
+
+def _pool(name: str, value: object) -> object:
+    if value is None or (isinstance(value, GivenPool) and not isinstance(value, type)):
+        return value
+    raise OptionError(
+        name, value, f"{name} is a pmap.Pool, or None: a shared pool that is kept warm"
+    )
+
+
+class WorkerOptions(NamedTuple):
+    """Who runs: calls with equal worker options share one pool."""
+
+    processes: int | None = None
+    backend: Backend = "processes"
+    start_method: StartMethod | None = None
+    initializer: Callable[..., object] | None = None
+    initargs: tuple[object, ...] = ()
+    max_tasks_per_child: int | None = None
+    max_memory_per_child: int | None = None
+    kill_over_memory: bool = False
+    isolate: bool = False
+    threads_per_worker: int | None = None
+
+    @property
+    def most_tasks(self) -> int | None:
+        """How many chunks a worker runs before it is replaced; None: no limit."""
+        return 1 if self.isolate else self.max_tasks_per_child
+
+
+class CallOptions(NamedTuple):
+    """How this call runs."""
+
+    chunksize: int | None = None
+    buffersize: int | None = None
+    kill_on_cancel: bool = True
+    timeout: float | None = None
+    retries: int | Iterable[float] = 0
+    retry_on: type[Exception] | tuple[type[Exception], ...] | None = None
+
+
+class Settings(NamedTuple):
+    """All that a verb was told: on a given pool, or else by which workers; and how."""
+
+    pool: GivenPool | None = None
+    worker: WorkerOptions = WorkerOptions()
+    call: CallOptions = CallOptions()
+
+
+_POOL: Final[dict[str, Check]] = {"pool": _pool}
+_WORKER: Final[dict[str, Check]] = {
+    "processes": _count("one per CPU that this process may use"),
+    "backend": _one_of(BACKENDS),
+    "start_method": _one_of(START_METHODS, "the fastest that is safe with threads"),
+    "initializer": _initializer,
+    "initargs": _initargs,
+    "max_tasks_per_child": _count("a worker is never replaced for its age"),
+    "max_memory_per_child": _count("a worker is never replaced for its size"),
+    "kill_over_memory": _yes_or_no,
+    "isolate": _yes_or_no,
+    "threads_per_worker": _count("the CPUs are shared among the workers"),
+}
+_CALL: Final[dict[str, Check]] = {
+    "chunksize": _count("as many items as fit the time they take"),
+    "buffersize": _count("a few chunks for each worker"),
+    "kill_on_cancel": _yes_or_no,
+    "timeout": _timeout,
+    "retries": _retries,
+    "retry_on": _retry_on,
+}
+_ALL: Final = _POOL | _WORKER | _CALL
+
+
+class _Options(TypedDict, total=False):
+    """The options that a mapping verb takes in the call, and every verb in ``using``.
+
+    Attributes:
+        pool: the `Pool` to run on. None: a shared one, kept warm for these worker options.
+        processes: how many workers. None: one per CPU that this process may use.
+        backend: where items run: ``"processes"``, ``"threads"`` or ``"serial"``.
+        start_method: how a worker process begins: ``"spawn"``, ``"forkserver"`` or ``"fork"``.
+            None: the fastest that is safe with threads in this process.
+        initializer: a function that each worker calls once when it begins. None: nothing.
+        initargs: the initializer's arguments.
+        max_tasks_per_child: how many chunks a worker runs before it is replaced. None: no limit.
+        max_memory_per_child: how many bytes of memory a worker may take (resident, as the operating
+            system counts them). One that is found to take more after an item is replaced, and its
+            memory is given back. None: no limit.
+        kill_over_memory: whether a worker that grows over `max_memory_per_child` while it runs an
+            item is killed, which costs that item a `WorkerLost`.
+        isolate: whether each item gets a process of its own, which ends with it: nothing of it is
+            left, its memory least of all. The same as chunks of one item, and workers that run one.
+        threads_per_worker: how many threads libraries such as BLAS and OpenMP may use in each
+            worker. It is told to them by their environment variables (``OMP_NUM_THREADS`` and the
+            like), so it counts for those that are loaded in the worker. None: the CPUs that this
+            process may use, divided by the workers, at least one, unless the variable is set.
+        chunksize: how many items travel to a worker in one message. None: as many as fit the
+            time they take.
+        buffersize: how many items a stream reads ahead of what was taken from it. None: a few
+            chunks for each worker. Only streams look at it.
+        kill_on_cancel: whether a call that is cancelled, or a stream that is left, ends the items
+            that run by killing their workers. If False, they run to their end and nobody hears
+            of it.
+        timeout: how many seconds an item may run; time that it waits does not count. One that runs
+            for longer is ended by killing its worker, whatever it does, and costs a `TaskTimeout`.
+            None: for ever. Items that run in this very process cannot be ended: a thread is left
+            to itself, and the serial backend takes no notice.
+        retries: how often an item that failed is tried again; or the seconds to wait before each
+            further try, as ``(0.1, 1.0, 10.0)``.
+        retry_on: after which errors there is another try: a class of exceptions, or a tuple of
+            them. None: lost workers and timeouts, and not what the function itself raises.
+    """
+
+    pool: GivenPool | None
+    processes: int | None
+    backend: Backend
+    start_method: StartMethod | None
+    initializer: Callable[..., object] | None
+    initargs: Iterable[object]
+    max_tasks_per_child: int | None
+    max_memory_per_child: int | None
+    kill_over_memory: bool
+    isolate: bool
+    threads_per_worker: int | None
+    chunksize: int | None
+    buffersize: int | None
+    kill_on_cancel: bool
+    timeout: float | None
+    retries: int | Iterable[float]
+    retry_on: type[Exception] | tuple[type[Exception], ...] | None
+
+
+if TYPE_CHECKING:
+
+    class Options(_Options, total=False, closed=True):
+        """The options that a mapping verb takes in the call, and every verb in ``using``."""
+
+else:
+    # What checkers read of it has no meaning at run time, and the import of typing_extensions
+    # would take a tenth of that of pmap.
+    Options = _Options
+    Options.__name__ = Options.__qualname__ = "Options"
+
+
+def merge(settings: Settings, options: Mapping[str, object]) -> Settings:
+    """Return `settings` with `options` laid over them.
+
+    Raises:
+        OptionError: an option does not exist, has a value that is not allowed, or contradicts
+            a given pool.
+    """
+    for name in options:
+        if name not in _ALL:
+            raise OptionError(name, options[name], _no_such(name))
+    # Any: _replace takes what the field takes, which each check has just made sure of.
+    kept: dict[str, Any] = {name: _ALL[name](name, value) for name, value in options.items()}
+    merged = Settings(
+        pool=kept.get("pool", settings.pool),
+        worker=settings.worker._replace(**{n: v for n, v in kept.items() if n in _WORKER}),
+        call=settings.call._replace(**{n: v for n, v in kept.items() if n in _CALL}),
+    )
+    if merged.pool is not None:
+        for name, value in changed(merged).items():
+            if name in _WORKER:
+                raise OptionError(name, value, f"the given pool has already decided {name}")
+    return merged
+
+
+def in_force(settings: Settings) -> dict[str, object]:
+    """Return every option, in the order of `Options`, with its present value."""
+    homes = [(settings, _POOL), (settings.worker, _WORKER), (settings.call, _CALL)]
+    return {name: getattr(home, name) for home, names in homes for name in names}
+
+
+def changed(settings: Settings) -> dict[str, object]:
+    """Return those options that differ from their defaults.
+
+    >>> changed(merge(Settings(), {"processes": 8}))
+    {'processes': 8}
+    """
+    usual = in_force(Settings())
+    return {name: value for name, value in in_force(settings).items() if value != usual[name]}
+
+
+def _no_such(name: str) -> str:
+    import difflib  # only a mistake needs it
+
+    near = difflib.get_close_matches(name, _ALL, n=1, cutoff=0.4)
+    question = f"; did you mean {near[0]!r}?" if near else "."
+    return f"there is no option {name!r}{question} The options are {', '.join(sorted(_ALL))}"
+
+
+# -- what options amount to --------------------------------------------------------------------
+
+
+def delays(retries: int | Iterable[float]) -> tuple[float, ...]:
+    """Return the seconds to wait before each further try.
+
+    >>> delays(2), delays([0.5, 1])
+    ((0.0, 0.0), (0.5, 1.0))
+    """
+    if isinstance(retries, int):
+        return (0.0,) * retries
+    return tuple([float(delay) for delay in retries])
+
+
+def errors(
+    retry_on: type[Exception] | tuple[type[Exception], ...] | None,
+) -> tuple[type[Exception], ...]:
+    """Return the errors after which there is another try."""
+    if retry_on is None:
+        return WorkerLost, TaskTimeout
+    return retry_on if isinstance(retry_on, tuple) else (retry_on,)
+
+
+# -- the CPUs that this process may use --------------------------------------------------------
+
+
+def cpu_count() -> int:
+    """Return how many CPUs this process may use: its affinity, cut by its cgroup's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    return at_most(count, _quotas("/proc/self/cgroup", "/sys/fs/cgroup"))
+
+
+def at_most(count: int, quotas: Iterable[float]) -> int:
+    """Return `count` cut by quotas in CPUs; a part of a CPU counts as one.
+
+    >>> at_most(8, []), at_most(8, [2.5, 4.0]), at_most(8, [0.1])
+    (8, 3, 1)
+    """
+    return max(1, min([count, *(-int(-quota // 1) for quota in quotas)]))
+
+
+def parse_quota(quota: str, period: str) -> float | None:
+    """Return the CPUs that a quota and period in microseconds mean, or None for no limit.
+
+    >>> parse_quota("150000", "100000"), parse_quota("max", "100000"), parse_quota("-1", "100000")
+    (1.5, None, None)
+    """
+    try:
+        microseconds, per = int(quota), int(period)
+    except ValueError:  # "max", or nothing that we know
+        return None
+    return microseconds / per if microseconds > 0 and per > 0 else None
+
+
+def parse_cgroups(text: str) -> list[tuple[str, str]]:
+    r"""Return (hierarchy, path) of the groups that may limit CPUs; version 2 has hierarchy "".
+
+    >>> parse_cgroups("4:memory:/a\n3:cpu,cpuacct:/b\n0::/c\n")
+    [('cpu,cpuacct', '/b'), ('', '/c')]
+    """
+    groups: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if path.startswith("/") and (not controllers or "cpu" in controllers.split(",")):
+            groups.append((controllers, path))
+    return groups
+
+
+def _quotas(membership: "os.PathLike[str] | str", root: "os.PathLike[str] | str") -> list[float]:
+    """Return the quotas that hold for this process: a group is bound by those it lies in, too."""
+    quotas: list[float | None] = []
+    for hierarchy, path in parse_cgroups(_read(membership)):
+        top = os.path.join(root, hierarchy)
+        # Inside a container the path may be the host's, and only the top can be seen.
+        folders = {top}
+        parts = [part for part in path.split("/") if part]
+        if ".." not in parts:
+            folders |= {os.path.join(top, *parts[:depth]) for depth in range(len(parts) + 1)}
+        for folder in folders:
+            if hierarchy:
+                quota = _read(f"{folder}/cpu.cfs_quota_us")
+                quotas.append(parse_quota(quota, _read(f"{folder}/cpu.cfs_period_us")))
+            else:
+                quotas.append(parse_quota(*(_read(f"{folder}/cpu.max").split() or ["", ""])[:2]))
+    return [quota for quota in quotas if quota is not None]
+
+
+def _read(path: "os.PathLike[str] | str") -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except (OSError, ValueError):  # not Linux, not mounted, not ours to read
+        return ""

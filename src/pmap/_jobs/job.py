@@ -1,0 +1,130 @@
+"""One submitted call: what has come of it so far, and who waits for the rest."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from .._calls.call import Call
+from .._calls.failure import Failure
+from .._transport.failure_record import format_traceback
+from .pending import NONE_YET, waits_for_itself
+from .work import Work
+
+__all__ = ["Job"]
+
+
+class Books(Protocol):
+    """Who keeps a job: its driver."""
+
+    def cancel(self, job: "Job") -> None:
+        """Ask for the end of a job."""
+        ...
+
+    def holder_is_here(self) -> bool:
+        """Whether this very thread is inside the books."""
+        ...
+
+    def lead_to(self, reached: Callable[[], bool]) -> None:
+        """Return when `reached`, if nobody but this very thread would get there; else at once."""
+        ...
+
+
+class Job(Work):
+    """The results of one call, filled by the driver, read by the caller.
+
+    There may be millions that wait: what one needs only later is made then.
+    """
+
+    __slots__ = ("_books", "done", "failures", "tried")
+
+    values: list[Any]
+
+    # Whether nobody waits for more of it at present, so that nobody need work on it either.
+    resting = False
+
+    def __init__(self, number: int, call: Call, books: Books) -> None:
+        """Begin with no results."""
+        super().__init__(number, call)
+        self.done: int = 0
+        if not call.items:
+            self.values = []  # the caller's own, as any result is
+        self.failures: dict[int, Exception] | None = None
+        # Items that are tried again, by how often they failed.
+        self.tried: dict[int, int] | None = None
+        self._books = books
+
+    def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
+        """Take in the results of the items from `start` on; `failures` is by offset."""
+        if len(values) == len(self.call.items):
+            self.values = values
+        else:
+            # It grows as results come: all of it at once would keep the workers waiting.
+            self._make_room(start)
+            self.values[start : start + len(values)] = values
+        if failures:
+            for offset, error in failures.items():
+                self.fail(start + offset, error)
+        self._finished(len(values))
+
+    @property
+    def total(self) -> int:
+        """How many items there are."""
+        return len(self.call.items)
+
+    def progress(self) -> tuple[int, int]:
+        return self.done, self.total
+
+    def _finished(self, items: int) -> None:
+        self.done += items
+
+    def _make_room(self, items: int) -> None:
+        if self.values is NONE_YET:
+            self.values = []
+        missing = items - len(self.values)
+        if missing > 0:
+            self.values += [None] * missing
+
+    def fail(self, index: int, error: Exception) -> None:
+        """Note that an item has failed."""
+        if self.failures is None:
+            self.failures = {}
+        self.failures[index] = error
+
+    def lose(self, index: int, error: Exception) -> None:
+        """Take in that an item has no result because of its worker."""
+        self.fail(index, error)
+        self._finished(1)
+
+    def tries(self, index: int) -> int:
+        """Return which try of an item is the present one."""
+        return 1 if self.tried is None else self.tried.get(index, 0) + 1
+
+    def try_again(self, index: int) -> None:
+        """Note that an item has failed and is tried again."""
+        if self.tried is None:
+            self.tried = {}
+        self.tried[index] = self.tried.get(index, 0) + 1
+
+    def _cancel(self) -> None:
+        self._books.cancel(self)
+
+    def tend(self, enough: Callable[[], bool]) -> None:
+        if self._books.holder_is_here():
+            raise waits_for_itself(self.name)
+        self._books.lead_to(lambda: self.over or enough())
+
+    def _round_off(self) -> None:
+        if self.failures and self.call.rules.collect and self.error is None:
+            self._make_room(self.total)
+            for index, error in self.failures.items():
+                self.values[index] = self.failure(index, error)
+            self.failures.clear()
+
+    def failure(self, index: int, error: Exception) -> Failure:
+        """Return `error` as the value that stands where an item failed."""
+        item = self.item(index)
+        remote: object = getattr(error.__cause__, "tb", None)  # multiprocessing's RemoteTraceback
+        text = remote if isinstance(remote, str) else ""
+        if not text and error.__traceback__ is not None:
+            text = format_traceback(error)
+        text = text.strip().strip('"').strip()
+        return Failure(error, index, item.function, item.input, text, self.tries(index))

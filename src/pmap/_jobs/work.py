@@ -1,0 +1,212 @@
+"""One call on its way through a pool: what a backend needs to run its items."""
+
+import itertools
+import sys
+import threading
+from contextvars import Context, copy_context
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from .._calls.call import Call, Kind, Rules, name_of, short_repr
+from .._errors import is_ctrl_c
+from .._transport.environment import are_few, take_world
+from .._transport.messages import dumps, split
+from .._transport.segments import Segment, sizes_of, written
+from .item_errors import Item
+from .pending import Pending
+
+if TYPE_CHECKING:
+    from .._transport.environment import World
+    from .._transport.messages import Entry
+
+__all__ = ["Brief", "Payload", "Work", "as_call"]
+
+_numbers = itertools.count(1)
+# Bytes of a function, at most, by which later calls of it are known.
+_MOST_LIKE = 1 << 12
+
+
+class Payload(NamedTuple):
+    """A function as bytes; its large buffers are in a segment, which all workers map."""
+
+    head: bytes | str | None  # as `messages.Head`; in quotes its check would load all of `ast`
+    sizes: tuple[int, ...] = ()
+    segment: Segment | None = None
+
+    @property
+    def entry(self) -> "Entry":
+        """What stands for it in a message; the segment goes along."""
+        return [self.head] if self.segment is None else [self.head, self.sizes, 0]
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return sum(self.sizes) + (0 if self.head is None else len(self.head))
+
+
+def _payload(function: object, last: Payload | None) -> Payload:
+    """Return `function` as bytes, or `last` if that is just the same."""
+    head, buffers = split(function)
+    if buffers:
+        sizes = sizes_of(buffers)
+        known = last is not None and last.head == head and last.sizes == sizes
+        if last is not None and last.segment is not None and known and last.segment.holds(buffers):
+            return last
+        segment = written(buffers)
+        if segment is not None:
+            return Payload(head, sizes, segment)
+        head = dumps(function)
+    return Payload(head)
+
+
+class Brief:
+    """What a worker is told of a call before its first chunk.
+
+    Calls that would tell the same share one, if their function is known by its name: then nothing
+    of what an item leaves in it could be seen by another call that is not there anyway.
+    """
+
+    __slots__ = (
+        "calls",
+        "function",
+        "kind",
+        "like",
+        "named",
+        "number",
+        "payload",
+        "rules",
+        "variables",
+        "world",
+    )
+
+    def __init__(
+        self,
+        call: Call,
+        named: bool,
+        payload: Payload,
+        variables: list[bytes],
+        world: "World",
+    ) -> None:
+        self.number: int = next(_numbers)
+        self.function: object = call.function
+        self.kind: Kind = call.kind
+        self.rules: Rules = call.rules
+        self.named: bool = named
+        self.payload: Payload = payload
+        self.variables: list[bytes] = variables
+        self.world: World = world
+        self.calls: int = 0  # that are under way; for the driver
+        # What is equal for single calls that cost about the same; None: that is not known.
+        self.like: bytes | str | None = payload.head if payload.size <= _MOST_LIKE else None
+
+    def says(self, call: Call, variables: list[bytes], world: "World") -> bool:
+        """Return whether it would do for another call, of a function that has a name."""
+        return (
+            self.function is call.function
+            and self.world is world
+            and self.kind is call.kind
+            and (self.rules is call.rules or _said(self.rules) == _said(call.rules))
+            and self.variables == variables
+        )
+
+
+def _said(rules: Rules) -> tuple[object, ...]:
+    """Return what of the rules of a call its brief says."""
+    return rules.collect, rules.functions_by_value, rules.at_once, rules.timeout
+
+
+class Work(Pending):
+    """A call with its number and its surroundings; what a worker is told is made when asked for."""
+
+    __slots__ = ("brief", "call", "home", "number", "unsent")
+
+    def __init__(self, number: int, call: Call) -> None:
+        super().__init__()
+        self.number: int = number
+        self.call: Call = call
+        # Where the call was made; None once it is packed, for another process.
+        self.home: tuple[threading.Thread, Context] | None
+        self.home = threading.current_thread(), copy_context()
+        # Items whose arguments could not be pickled; the worker answers for them by index only.
+        self.unsent: dict[int, BaseException] | None = None
+        self.brief: Brief | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.call.verb}({self.function_name})"
+
+    @property
+    def function_name(self) -> str:
+        """A short readable name of the function."""
+        return name_of(self.call.function)
+
+    def pack(self, last: Brief | None, large: Payload | None) -> Brief:
+        """Pickle the function and take the surroundings; raises what the pickling raises.
+
+        `last` and `large` are those of earlier calls: what did not change since is not made anew.
+        """
+        call = self.call
+        context = self.home and self.home[1]
+        self.home = None
+        world = take_world()
+        variables = _pickled(context) if context else []
+        named = _has_a_name(call.function) and are_few(variables)
+        if named and last is not None and last.says(call, variables, world):
+            self.brief = last
+        else:
+            payload = _payload((call.function, int(call.kind)), large)
+            self.brief = Brief(call, named, payload, variables, world)
+        return self.brief
+
+    def item(self, index: int) -> Item:
+        """Return what a message says of the item at `index`."""
+        return self.described(index, self.call.items[index])
+
+    def described(self, index: int, value: object) -> Item:
+        """Return what a message says of the item `value` at `index`."""
+        if self.call.kind is Kind.EACH:
+            text = short_repr(value)
+        elif self.call.kind is Kind.STAR:
+            text = _arguments(value, {})
+        else:
+            text = _arguments(*as_call(value))
+        return Item(self.function_name, index, text)
+
+
+def _has_a_name(function: object) -> bool:
+    """Return whether a plain function is found by its name, as pickle would have it."""
+    if isinstance(function, BuiltinFunctionType):
+        if not isinstance(function.__self__, ModuleType):
+            return False  # the method of an object
+    elif not isinstance(function, FunctionType):
+        return False
+    module = function.__module__
+    found: object = getattr(sys.modules.get(module), function.__qualname__, None)
+    return found is function and module != "__main__"
+
+
+def _pickled(context: Context) -> list[bytes]:
+    pickled: list[bytes] = []
+    for pair in context.items():
+        try:
+            pickled.append(dumps(pair))
+        except BaseException as error:  # a variable that cannot travel is not set in the worker
+            if is_ctrl_c(error):
+                raise
+    return pickled
+
+
+def as_call(item: object) -> tuple[tuple[object, ...], dict[str, object]]:
+    """Return the arguments that an item of `Kind.APPLY` holds."""
+    call: tuple[tuple[object, ...], dict[str, object]] = cast(Any, item)
+    return call
+
+
+def _arguments(args: object, kwargs: dict[str, object]) -> str:
+    if not isinstance(args, tuple):
+        return "*" + short_repr(args)
+    row: tuple[object, ...] = cast(Any, args)
+    shown = [short_repr(value) for value in row[:6]] + ["..."] * (len(row) > 6)
+    shown += [f"{name}={short_repr(value)}" for name, value in list(kwargs.items())[:6]]
+    text = ", ".join(shown)
+    return text if len(text) <= 160 else text[:157] + "..."

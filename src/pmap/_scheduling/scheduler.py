@@ -1,0 +1,847 @@
+"""Which chunk goes to which worker: a pure state machine, events in, commands out.
+
+It knows no process, thread, clock, pipe or pickle. The driver tells it what happened and when, and
+carries out what it answers; tests drive it through thousands of schedules with nothing running.
+
+The life of an item::
+
+    submitted -> dispatched in a chunk -> finished | failed | lost with its worker | overdue
+                     |                       (all are final: law "once"; but the last three may be
+                     |                        tried again, as often as the caller asked for)
+                     +-> the worker died before it began -> dispatched again
+
+Invariants, held by the state machine in the tests:
+
+- an item is dispatched again only if the worker that had it is gone and had not begun it, or
+  handed it back unbegun, or if it failed and is to be tried again;
+- a finished item is never dispatched again;
+- a job ends exactly once, and only when every item before its first failure is finished, and, if
+  its input comes bit by bit, when that has ended or is not wanted any more;
+- after the first failure (unless failures are collected) no later item is dispatched;
+- no worker holds a chunk while it is being stopped;
+- there are never more live workers than the limit.
+
+**Time.** Each event comes with the time, in seconds of any clock that only goes forward. `alarm` is
+when the scheduler wants to be told of it next: a worker is then looked at (`Look`), and if its item
+runs for longer than it may, it is killed; or a delay before another try is over.
+
+Longer than 300 lines: each event takes a handful of them, and all share one state. What that state
+consists of is in `state`.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Hashable
+from math import inf
+
+from .chunk_sizes import MOST_BYTES, CostMeter, worth_ahead
+from .events import (
+    ChunksBack,
+    Close,
+    Command,
+    Event,
+    FailJob,
+    FinishJob,
+    InputArrived,
+    InputEnded,
+    ItemRuns,
+    ItemsFinished,
+    JobCancelled,
+    JobSubmitted,
+    KillWorker,
+    Look,
+    LoseItem,
+    Prestart,
+    Retire,
+    RetryItem,
+    SendChunk,
+    StartWorker,
+    StopWorker,
+    TakeBack,
+    Terminate,
+    Terms,
+    Tick,
+    VoidChunks,
+    WorkerGone,
+    WorkerReady,
+)
+from .state import ENOUGH, Chunk, Job, Said, Worker, load_of
+
+__all__ = ["Scheduler", "worth_ahead"]
+
+# How many workers in a row may die before they are ready: an initializer may fail by bad luck
+# once, but one that always does must not be tried for ever.
+MAX_START_FAILURES = 3
+# How many workers may die with a chunk before they begin it. One may be killed from outside at just
+# that moment; a chunk too large to be received, say, would else be tried for ever.
+MAX_TRIES = 3
+# Chunks are sent behind others only while those are expected to take less than this, in seconds:
+# the worker then never waits for its next chunk, and nothing waits long behind a slow item.
+PREFETCH_BELOW = 0.005
+# And no more than this many: enough that several travel in one system call.
+MOST_HELD = 8
+# Fewer as long as each worker has tried few of its items: the first ones cost more than others, so
+# chunks are too small, of which 64 workers would hold 500. With few workers it makes no difference.
+_TRIED = 4
+_UNTRIED = 64  # chunks that all workers together hold until then, or two each
+# Of small single calls more: half as many then travel together, and a call that waited takes two
+# thirds of the time. Chunks of a map grow, and the next ones had better be made later.
+MOST_CALLS = 32
+_SMALL = 1 << 16  # bytes of all that a worker holds, there and back
+# Seconds after which an idle worker gets what waits behind the item that another one runs. To have
+# it back and send it anew costs two messages, 0.2 ms. Over random orders of unequal items that take
+# 0.1 or 1 ms, the mean makespan was less than without that, and at 5 ms less so.
+LATE = 0.001
+_LATEST = 1.0  # seconds, where workers get no processor for long
+# Seconds that a worker gets to say where it was before it is killed.
+LAST_WORDS = 0.5
+# Of so many functions the cost of a single call is remembered.
+_MOST_METERS = 64
+_SEVERAL = -1  # jobs, in place of the number of one
+# So many tries that wait are not looked through for those that nobody wants any more.
+_FEW_TRIES = 64
+
+
+class Scheduler:
+    """The state of one pool: its jobs and its workers."""
+
+    def __init__(
+        self,
+        limit: int,
+        max_chunks: int | None = None,
+        can_kill: bool = True,
+        prefetch: bool = True,
+    ) -> None:
+        """Make a pool of no workers yet.
+
+        Args:
+            limit: how many workers there may be at a time.
+            max_chunks: how many chunks a worker may run before it is replaced; None for no limit.
+            can_kill: whether killing works (processes) or is only a request (threads).
+            prefetch: whether chunks may be sent ahead of need; not where a worker may be replaced
+                after any of them.
+        """
+        self._prefetch = prefetch
+        self._limit = limit
+        self._max_chunks = max_chunks
+        self._can_kill = can_kill
+        self._workers: dict[int, Worker] = {}
+        self._idle: dict[int, Worker] = {}  # those that hold nothing, the last to work last
+        # A call of one item is only what was said of it until its turn comes: there may be millions
+        # that wait, and the same is said of most of them.
+        self._jobs: dict[int, Job | Said] = {}
+        self._said = Said(Terms(), None)  # of the last one
+        # Jobs that may have items to dispatch; the first has some.
+        self._queue: deque[Job | int] = deque()
+        # A heap of when, job and item: of all jobs in one, as there may be a million that wait.
+        self._later: list[tuple[float, int, int]] = []
+        self._most_later = _FEW_TRIES  # when it is looked through for those that nobody wants
+        self._meters: dict[Hashable, CostMeter] = {}  # by what jobs of single calls are like
+        # Of those that hold something: who may take more, when there is more; and who has its share
+        # of what waits. Who is in neither has enough until it is done with some. So they need not
+        # all be looked at in each event.
+        self._hungry: dict[int, Worker] = {}
+        self._served: dict[int, Worker] = {}
+        self._share_of: int | None = None  # of which job: see `_head`
+        self._leaving = 0  # how many of the workers are on their way out
+        self._next_worker = 0
+        self._start_failures = 0
+        self._closed = False
+        self._retired = False  # no job was submitted since the workers were let go
+        self._commands: list[Command] = []
+        self._looks: list[Command] = []
+        self._now = 0.0
+        self.timed = False  # whether the time matters to anything under way
+        self._fed = False  # the one of whom is heard just now has enough, and nothing else changed
+        self._ahead = False  # whether a worker may hold what can be taken back
+        self._late = LATE  # seconds; more while workers do not even begin what they have
+        self._on: dict[type, Callable[..., None]] = {
+            JobSubmitted: self._submit,
+            InputArrived: self._more,
+            InputEnded: self._no_more,
+            JobCancelled: self._cancelled,
+            Prestart: self._prestart,
+            Retire: self._retire,
+            Close: self._close,
+            Terminate: self._terminate,
+            Tick: self._tick,
+            ItemRuns: self._runs,
+            ChunksBack: self._back,
+            WorkerReady: self._ready,
+            ItemsFinished: self._finished,
+            WorkerGone: self._gone,
+        }
+
+    @property
+    def busy(self) -> bool:
+        """Whether any job is not over, or, once closed, any worker not gone."""
+        return bool(self._jobs) or (self._closed and bool(self._workers))
+
+    @property
+    def restless(self) -> bool:
+        """Whether anything is still to happen: it is busy, or a worker is on its way out."""
+        return bool(self._jobs or self._leaving or (self._closed and self._workers))
+
+    def outlook(self, id: int) -> tuple[float | None, int]:
+        """Return what an item of a job costs, in seconds, and how many to read ahead for it."""
+        job = self._job(id)
+        if job is None:
+            return None, 1
+        cost = job.cost
+        ahead = worth_ahead(self._limit, cost.seconds, job.terms.chunksize, cost.items, cost.size)
+        return cost.seconds, ahead
+
+    @property
+    def workers(self) -> int:
+        """How many workers are started and not gone."""
+        return len(self._workers)
+
+    @property
+    def alarm(self) -> float | None:
+        """When a `Tick` is wanted; None: not at all."""
+        if not (self._ahead or self.timed):
+            return None  # as mostly
+        times: list[float] = []
+        if self._ahead and self._idle and not self._queue:
+            # Somebody could run what waits behind a chunk that takes longer than was expected.
+            holding = [worker for worker in self._workers.values() if worker.holds_more()]
+            times = [w.since + self._late for w in holding if w.since < inf and not w.leaving]
+            self._ahead = bool(holding)
+        if self.timed:
+            times += [w.look_at for w in self._workers.values() if w.look_at is not None]
+            times += [when for when, _, _ in self._next_tries()]
+            self.timed = bool(times or self._jobs)
+        return min(times, default=None)
+
+    def handle(self, event: Event, now: float = 0.0) -> list[Command]:
+        """Take in what happened at the time `now`; return what is to be done, in order."""
+        self._now = now
+        self._fed = False
+        # A table and not a match: this runs for each chunk, and a match tries the types in turn.
+        self._on[type(event)](event)
+        if self._queue and (self._idle or not self._fed):
+            self._dispatch()
+        commands, self._commands = self._commands, []
+        if self._looks:
+            # Last: the answer to each is an event of its own, and what comes of that must not be
+            # done before anything that was decided here.
+            commands += self._looks
+            self._looks = []
+        return commands
+
+    # --- jobs ----------------------------------------------------------------------------------
+
+    def _submit(self, event: JobSubmitted) -> None:
+        id, size, terms, open, like = event
+        self._start_failures = 0
+        self._retired = False
+        self.timed = self.timed or terms.timeout is not None or bool(terms.retries)
+        if size == 1 and not open:
+            if terms is not self._said.terms or like != self._said.like:
+                self._said = Said(terms, like)
+            self._jobs[id] = self._said
+            self._queue.append(id)
+            return
+        job = self._jobs[id] = Job(id, size, terms, open, self._meter(like))
+        if size:
+            self._enqueue(job)
+        else:
+            self._maybe_over(job)
+
+    def _job(self, id: int) -> Job | None:
+        """Return a job that is not over."""
+        known = self._jobs.get(id)
+        if isinstance(known, Said):
+            known = self._jobs[id] = Job(id, 1, known.terms, False, self._meter(known.like))
+            known.queued = 1  # its number stands there for it
+        return known
+
+    def _meter(self, like: Hashable) -> CostMeter:
+        """Return what is known of the cost of a job that is like others."""
+        meter = CostMeter() if like is None else self._meters.get(like)
+        if meter is None:
+            meter = self._meters[like] = CostMeter()
+            if len(self._meters) > _MOST_METERS:
+                del self._meters[next(iter(self._meters))]
+        return meter
+
+    def _enqueue(self, job: Job, first: bool = False) -> None:
+        """Let a job have its turn, behind the others if it has none yet, or as the next one.
+
+        One that stands in the queue and is to be the next one then stands there twice.
+        """
+        if first:
+            if not self._queue or self._queue[0] is not job:
+                job.queued += 1
+                self._queue.appendleft(job)
+        elif not job.queued:
+            job.queued = 1
+            self._queue.append(job)
+
+    def _more_waits(self, job: Job, first: bool = False) -> None:
+        """Let a job have its turn of which more waits than before; see `_enqueue`."""
+        self._enqueue(job, first)
+        self._share_anew()
+
+    def _prune(self) -> None:
+        """Let the first job of the queue be one that has items to dispatch."""
+        while self._queue:
+            first = self._queue[0]
+            if isinstance(first, int):
+                if first in self._jobs:
+                    return
+            elif first.waiting():
+                return
+            else:
+                first.queued -= 1
+            self._queue.popleft()
+
+    def _more(self, event: InputArrived) -> None:
+        job = self._job(event.job)
+        if job is not None and job.open:  # else a failure or the caller ended it meanwhile
+            job.end += event.items
+            self._more_waits(job)
+
+    def _no_more(self, event: InputEnded) -> None:
+        job = self._job(event.job)
+        if job is not None and job.open:
+            job.open = False
+            self._maybe_over(job)
+
+    def _cancelled(self, event: JobCancelled) -> None:
+        self._cancel(event.job, event.kill)
+
+    def _cancel(self, id: int, kill: bool) -> None:
+        job = self._job(id)
+        if job is not None:
+            job.cancelled = True
+            job.stop = kill
+            self._cut(job, 0)
+            self._maybe_over(job)
+
+    def _fail(self, job: Job, index: int) -> None:
+        if job.over or job.terms.collect or index >= job.end:
+            return
+        job.failed = index
+        self._cut(job, index)
+
+    def _cut(self, job: Job, end: int) -> None:
+        """Give up all items from `end` on; end those that run, if the job wants that."""
+        job.end = end
+        job.open = False
+        for worker in self._workers.values():
+            if not job.stop or not self._can_kill:
+                # What is not killed ends by itself; but what has not begun need not begin.
+                if any(c.job is job and c.together and c.start >= end for c in worker.chunks):
+                    self._ask(worker)
+            elif any(chunk.job is job for chunk in worker.chunks):
+                self._end_unwanted(worker)
+
+    def _end_unwanted(self, worker: Worker) -> None:
+        """Kill a worker that runs what its job wants ended, and see that no such chunk begins.
+
+        If it holds anything that is wanted, all that has not begun is taken back before.
+        """
+        if worker.leaving or not self._can_kill:
+            return
+        unwanted = [chunk.job.stop and chunk.next >= chunk.job.end for chunk in worker.chunks]
+        if all(unwanted) and unwanted:
+            self._kill(worker)
+        elif any(unwanted):
+            self._ask(worker)
+
+    def _ask(self, worker: Worker) -> None:
+        """Have all taken back that a worker has not begun."""
+        if not worker.asked:
+            worker.asked = True
+            self._looks.append(TakeBack(worker.id))
+
+    def _maybe_over(self, job: Job) -> None:
+        if job.over or job.unfinished():
+            return
+        # A job that ends what runs is over when that has ended: "done" means done.
+        if job.out and job.stop and self._can_kill:
+            return
+        job.over = True
+        del self._jobs[job.id]
+        if job.out:
+            for worker in self._workers.values():
+                if not worker.leaving and any(chunk.job is job for chunk in worker.chunks):
+                    self._commands.append(VoidChunks(worker.id, job.id))
+        if job.cancelled:
+            self._commands.append(FailJob(job.id, cancelled=True))
+        else:
+            self._commands.append(FinishJob(job.id, job.failed))
+        if self._closed and not self._jobs:
+            self._retire()
+
+    # --- workers -------------------------------------------------------------------------------
+
+    def _ready(self, event: WorkerReady) -> None:
+        self._start_failures = 0
+        worker = self._workers[event.worker]
+        worker.ready = True
+        worker.yields, worker.splits = event.yields, event.splits
+        self._rest(worker)
+
+    def _rest(self, worker: Worker) -> None:
+        """Let a worker that holds nothing wait for work, or go."""
+        if worker.leaving:
+            return
+        if self._worn(worker) or ((self._closed or self._retired) and not self._jobs):
+            self._stop(worker)
+        elif worker.ready:
+            self._idle[worker.id] = worker
+
+    def _finished(self, event: ItemsFinished) -> None:
+        worker = self._workers[event.worker]
+        chunk = worker.chunks[0]
+        job = chunk.job
+        queued = len(self._queue)
+        chunk.next += event.items
+        if event.last:
+            # Before the failures are looked at: the chunk behind this one has begun by now, and is
+            # among those that a failure ends.
+            worker.chunks.popleft()
+            job.have_back(chunk)
+            self._late = max(LATE, self._late / 2)  # not at once: it may be the same with the next
+            unknown = job.cost.items < ENOUGH
+            job.cost.measured(chunk.next - chunk.start, event.elapsed, event.size)
+            if unknown and job.cost.items >= ENOUGH:
+                for other in self._workers.values():
+                    self._may_take_more(other)
+            worker.worn = worker.worn or event.worn
+            worker.since = self._now
+            self._watch(worker)
+        self._may_take_more(worker)
+        for index in event.failed:
+            if not (index in event.again and self._try_again(job, index)):
+                self._fail(job, index)
+        if event.last and chunk.next < min(chunk.stop, job.end) and not job.over:
+            self._put_back(chunk)  # the worker left these out, for a reason of its own
+        if worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
+            # What it began just now may have been given up while it waited behind this chunk.
+            self._end_unwanted(worker)
+        if not job.over:
+            self._maybe_over(job)
+        # What comes back into the queue may need another worker.
+        self._fed = len(worker.chunks) > self._most() // 2 and len(self._queue) <= queued
+        if not worker.chunks:
+            self._rest(worker)
+
+    def _gone(self, event: WorkerGone) -> None:
+        worker = self._workers.pop(event.worker)
+        self._forget(event.worker)
+        self._leaving -= worker.leaving
+        if worker.ready:
+            self._start_failures = 0  # it shows that a worker can start: others are tried again
+        elif not worker.leaving:
+            self._start_failures += 1
+        touched: dict[int, Job] = {}
+        for chunk in worker.chunks:
+            job = chunk.job
+            job.have_back(chunk)
+            if job.over:
+                continue
+            touched[job.id] = job
+            if chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
+                # One that had begun gets shorter by that; one that was killed says nothing of what
+                # it had not begun.
+                if chunk.next == chunk.start and not worker.killed:
+                    chunk.tries += 1
+                self._lose(worker, chunk, event.begun or int(chunk.tries >= MAX_TRIES))
+            if chunk.next < min(chunk.stop, job.end):
+                self._put_back(chunk)
+        for job in touched.values():
+            self._maybe_over(job)
+        if not self._workers and self._start_failures >= MAX_START_FAILURES:
+            self._give_up()
+
+    def _lose(self, worker: Worker, chunk: Chunk, lost: int) -> None:
+        """Take in that the next `lost` items of a chunk are gone with their worker."""
+        job = chunk.job
+        for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
+            if index >= job.end:
+                break  # the loss of one before it was a failure that ends the job
+            chunk.next = index + 1
+            may = job.terms.retry_overdue if worker.overdue else job.terms.retry_lost
+            if not (may and self._try_again(job, index)):
+                self._commands.append(LoseItem(job.id, index, worker.id, worker.overdue))
+                self._fail(job, index)
+
+    def _put_back(self, chunk: Chunk) -> None:
+        """Let what is left of a chunk be dispatched again, before anything else of its job."""
+        job = chunk.job
+        tries = chunk.tries if chunk.next == chunk.start else 0
+        job.put(chunk.next, chunk.stop, tries)
+        self._more_waits(job, first=True)
+
+    def _try_again(self, job: Job, index: int) -> bool:
+        """Let a failed item be tried once more if it may be; return whether it is."""
+        if job.over or index >= job.end or not job.terms.retries:
+            return False
+        if job.tried is None or job.later is None:
+            job.tried, job.later = {}, set()
+        tried = job.tried.get(index, 0)
+        if tried >= len(job.terms.retries):
+            return False
+        job.tried[index] = tried + 1
+        self._commands.append(RetryItem(job.id, index))
+        job.later.add(index)
+        if len(self._later) >= self._most_later:
+            self._later = [later for later in self._later if self._is_wanted(later)]
+            heapq.heapify(self._later)
+            self._most_later = max(_FEW_TRIES, 2 * len(self._later))
+        heapq.heappush(self._later, (self._now + job.terms.retries[tried], job.id, index))
+        self._due()
+        return True
+
+    def _next_tries(self) -> list[tuple[float, int, int]]:
+        """Return the first of what waits for its next try, if there is any."""
+        while self._later and not self._is_wanted(self._later[0]):
+            heapq.heappop(self._later)
+        return self._later[:1]
+
+    def _is_wanted(self, later: tuple[float, int, int]) -> bool:
+        _, id, index = later
+        job = self._job(id)
+        return job is not None and index < job.end
+
+    def _due(self) -> None:
+        """Put items back whose delay is over."""
+        while self._later and self._later[0][0] <= self._now:
+            _, id, index = heapq.heappop(self._later)
+            job = self._job(id)
+            if job is not None and job.later is not None:
+                job.later.discard(index)
+                if index < job.end:
+                    job.put(index, index + 1, 0)
+                    self._more_waits(job)
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def _tick(self, _: Tick) -> None:
+        for worker in self._workers.values():
+            if worker.look_at is not None and worker.look_at <= self._now:
+                worker.look_at = None
+                if worker.overdue:
+                    self._commands.append(KillWorker(worker.id))  # it had its time to speak
+                elif worker.chunks and not worker.leaving:
+                    limit = worker.chunks[0].job.terms.timeout
+                    if limit is not None:
+                        self._looks.append(Look(worker.id, limit))
+        self._due()
+        self._dispatch()  # first, or there is nobody idle for what comes back
+        if self._idle and not self._queue:
+            self._ask_back()
+
+    def _ask_back(self) -> None:
+        """Let others have what waits behind a chunk that takes longer than was expected."""
+        late = [
+            worker
+            for worker in self._workers.values()
+            if worker.holds_more() and not worker.leaving and worker.since + self._late <= self._now
+        ]
+        if late:
+            # One at a time: who is idle may have enough of it.
+            worker = max(late, key=lambda worker: len(worker.chunks))
+            worker.since = inf  # once for each first chunk
+            self._ask(worker)
+
+    def _back(self, event: ChunksBack) -> None:
+        worker = self._workers[event.worker]
+        worker.asked = False
+        self._may_take_more(worker)
+        waits = event.kept == 1 and event.items is None and worker.chunks[0].together > 0
+        if waits:
+            worker.since = self._now  # it has not begun what it has: we look again
+        if waits or not event.kept:  # nobody has time to run anything, or it would go to and fro
+            self._late = min(2 * self._late, _LATEST)
+        touched: dict[int, Job] = {}
+        while len(worker.chunks) > event.kept:
+            chunk = worker.chunks.pop()
+            worker.taken -= 1
+            job = chunk.job
+            job.have_back(chunk)
+            if not job.over:
+                touched[job.id] = job
+                self._put_back(chunk)
+        if event.items is not None and worker.chunks:
+            chunk = worker.chunks[-1]
+            job = chunk.job
+            stop, chunk.stop = chunk.stop, min(chunk.stop, chunk.start + event.items)
+            chunk.together = 0
+            if chunk.stop < stop and not job.over:
+                touched[job.id] = job
+                job.put(chunk.stop, stop, 0)
+                self._more_waits(job, first=True)
+        if event.kept == 1:
+            # If more were kept, it is told in a moment that the first is done: then we see.
+            self._end_unwanted(worker)
+        for job in touched.values():
+            self._maybe_over(job)
+        if not worker.chunks:
+            self._watch(worker)
+            self._rest(worker)
+            if worker.id in self._idle:
+                # As the last to be given something: it did not begin what it had.
+                self._idle = {worker.id: worker, **self._idle}
+
+    def _watch(self, worker: Worker) -> None:
+        """See that a worker is looked at when its first chunk may have run for too long."""
+        limit = worker.chunks[0].job.terms.timeout if worker.chunks else None
+        if not worker.leaving:
+            worker.look_at = None if limit is None else self._now + limit
+
+    def _runs(self, event: ItemRuns) -> None:
+        worker = self._workers.get(event.worker)
+        if worker is None or worker.leaving or not worker.chunks:
+            return
+        limit = worker.chunks[0].job.terms.timeout
+        if limit is None:
+            return
+        if event.held:
+            worker.overdue = worker.killed = True
+            self._leave(worker)
+            worker.look_at = self._now + LAST_WORDS
+            self._commands.append(KillWorker(worker.id, gently=True))
+        else:
+            worker.look_at = (self._now if event.since is None else event.since) + limit
+
+    def _kill(self, worker: Worker) -> None:
+        if not worker.killed:  # one that was only stopped may not be able to go
+            worker.killed = True
+            self._leave(worker)
+            self._commands.append(KillWorker(worker.id))
+
+    def _stop(self, worker: Worker) -> None:
+        self._leave(worker)
+        self._commands.append(StopWorker(worker.id))
+
+    def _leave(self, worker: Worker) -> None:
+        """Note that a worker is on its way out: it takes nothing more."""
+        self._leaving += not worker.leaving
+        worker.leaving = True
+        self._forget(worker.id)
+
+    def _forget(self, id: int) -> None:
+        """Give nothing more to a worker."""
+        self._idle.pop(id, None)
+        self._hungry.pop(id, None)
+        self._served.pop(id, None)
+
+    def _prestart(self, _: Prestart) -> None:
+        self._retired = False
+        self._start_workers(self._limit)
+
+    def _retire(self, _: Retire | None = None) -> None:
+        self._retired = not self._jobs
+        for worker in self._workers.values():
+            # One that is still starting as well: it stops when it has started.
+            if not worker.chunks and not worker.leaving:
+                self._stop(worker)
+
+    def _close(self, _: Close) -> None:
+        self._closed = True
+        if not self._jobs:
+            self._retire()
+
+    def _terminate(self, _: Terminate) -> None:
+        self._closed = True
+        for worker in self._workers.values():
+            self._kill(worker)
+        for id in list(self._jobs):
+            self._cancel(id, kill=True)
+
+    def _give_up(self) -> None:
+        """End all jobs: no worker can be started for them."""
+        for id, job in self._jobs.items():
+            if isinstance(job, Job):
+                job.over = True
+            self._commands.append(FailJob(id, cancelled=False))
+        self._jobs.clear()
+        self._queue.clear()
+
+    # --- dispatch ------------------------------------------------------------------------------
+
+    def _dispatch(self) -> None:
+        self._prune()
+        while self._queue and self._idle:
+            _, worker = self._idle.popitem()  # the one that worked last: its caches are warm
+            if self._give(worker) is None:
+                self._idle[worker.id] = worker
+            else:
+                worker.since = self._now
+                self._watch(worker)
+                self._may_take_more(worker)
+        if self._queue and len(self._workers) < self._limit:
+            self._start_workers(self._wanted())
+        if self._queue and self._prefetch:
+            if self._share_of != self._head():
+                self._share_anew()
+            if self._hungry:
+                self._fill_up()
+
+    def _most(self) -> int:
+        """Return how many chunks a worker may have, by what is dispatched next."""
+        if not self._queue:
+            return MOST_HELD
+        first = self._queue[0]
+        if isinstance(first, int):
+            return MOST_CALLS
+        if first.cost.items > _TRIED * self._limit:
+            return MOST_HELD
+        return max(2, min(MOST_HELD, _UNTRIED // self._limit))
+
+    def _worn(self, worker: Worker) -> bool:
+        return worker.worn or (self._max_chunks is not None and worker.taken >= self._max_chunks)
+
+    def _may_take_more(self, worker: Worker) -> None:
+        """Have it looked at whether a worker is to have more, when there is more."""
+        if not worker.leaving:
+            self._hungry[worker.id] = worker
+
+    def _share_anew(self) -> None:
+        """Let those that had their share of what waited have one of what waits now."""
+        if self._served:
+            self._hungry.update(self._served)
+            self._served.clear()
+
+    def _head(self) -> int | None:
+        """Return which job is dispatched next; None for single calls."""
+        first = self._queue[0]
+        return first.id if isinstance(first, Job) else None
+
+    def _fill_up(self) -> None:
+        """Send chunks to wait behind what workers have, as long as they will soon be done with all.
+
+        One after the other, or the last would wait while those for the first are made.
+        """
+        # Filled up when half empty, and not one by one: see MOST_HELD.
+        half = self._most() // 2
+        filled: list[tuple[Worker, float, float]] = []
+        for worker in [*self._hungry.values()]:
+            if not self._queue:
+                return  # the others may take what comes
+            if 0 < len(worker.chunks) <= half:
+                filled += self._send_ahead(worker, *self._load(worker))
+            else:
+                del self._hungry[worker.id]
+        while filled:
+            again = filled
+            filled = []
+            for worker, seconds, size in again:
+                if not self._queue:
+                    return
+                filled += self._send_ahead(worker, seconds, size)
+
+    def _send_ahead(
+        self, worker: Worker, seconds: float, size: float
+    ) -> list[tuple[Worker, float, float]]:
+        """Send what is next to wait behind what a worker has, so many seconds and bytes.
+
+        Return it with what it has then, or nothing if it is to have no more.
+        """
+        if self._has_enough(worker, seconds, size):
+            del self._hungry[worker.id]
+            return []
+        if self._has_share(worker, seconds):
+            del self._hungry[worker.id]
+            head = self._head()
+            self._share_of = _SEVERAL if self._served and self._share_of != head else head
+            self._served[worker.id] = worker
+            return []
+        chunk = self._give(worker)
+        if chunk is None:
+            return []
+        self._ahead = True
+        more = load_of(chunk)
+        return [(worker, seconds + more[0], size + more[1])]
+
+    def _load(self, worker: Worker) -> tuple[float, float]:
+        """Return the seconds and bytes of what a worker has; infinite where more has to wait."""
+        since = worker.since
+        if worker.leaving or worker.asked or since == inf or self._now - since >= PREFETCH_BELOW:
+            return inf, 0.0  # or its first chunk takes longer than was expected
+        seconds = size = 0.0
+        for chunk in worker.chunks:
+            more = load_of(chunk)
+            seconds += more[0]
+            size += more[1]
+        return seconds, size
+
+    def _has_enough(self, worker: Worker, seconds: float, size: float) -> bool:
+        """Return whether nothing more is to wait behind what a worker has, whatever it is."""
+        # Each large one sent ahead lies in memory that is new for it, which costs more than a wait.
+        most = self._most() if size < _SMALL else min(self._most(), MOST_HELD)
+        if len(worker.chunks) >= most or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
+            return True
+        return self._worn(worker)
+
+    def _has_share(self, worker: Worker, seconds: float) -> bool:
+        """Return whether a worker has its share of what waits: others may be through before it."""
+        first = self._queue[0]
+        waits = first.seconds() if isinstance(first, Job) else None
+        if waits is not None and seconds * self._limit > waits:
+            return True
+        return not (worker.yields or self._follows(worker.chunks[-1]))
+
+    def _follows(self, chunk: Chunk) -> bool:
+        """Return whether what is dispatched next may wait behind `chunk`, if it is not taken back.
+
+        Only what is of the same job and comes later: then a worker whose first chunk is not wanted
+        any more holds nothing else that is, and can be killed without harm, wherever it is by now.
+        """
+        first = self._queue[0]
+        return isinstance(first, Job) and chunk.job is first and first.next() >= chunk.stop
+
+    def _give(self, worker: Worker) -> Chunk | None:
+        """Send `worker` what is next, and return it; None if nothing is."""
+        while self._queue:
+            first = self._queue.popleft()
+            job = self._job(first) if isinstance(first, int) else first
+            if job is None:
+                continue  # a call that was cancelled
+            job.queued -= 1
+            several = worker.splits and self._prefetch and self._max_chunks is None
+            span = job.take(self._limit, several)
+            if span is None:
+                continue
+            start, stop, tries = span
+            # One chunk of each job in turn: a long job does not starve a short one.
+            if stop < job.end and job.waiting():
+                self._enqueue(job)
+            self._prune()  # what is looked at next is what will be dispatched next
+            together = job.together(stop - start) if worker.splits and stop - start > 1 else 0
+            self._ahead = self._ahead or together > 0
+            chunk = Chunk(job, start, stop, tries, together)
+            worker.chunks.append(chunk)
+            worker.taken += 1
+            job.give(chunk)
+            self._commands.append(SendChunk(worker.id, job.id, start, stop, together))
+            return chunk
+        return None
+
+    def _wanted(self) -> int:
+        """Return how many workers there should be, for what waits and what they hold."""
+        held = sum(1 for w in self._workers.values() if w.chunks or w.leaving)
+        waiting = 0
+        counted: set[Job] = set()
+        for job in self._queue:
+            if isinstance(job, int):
+                waiting += job in self._jobs
+            elif job not in counted:
+                counted.add(job)
+                waiting += -(-job.waiting() // (job.terms.chunksize or 1))
+            if held + waiting >= self._limit:
+                break
+        return held + waiting
+
+    def _start_workers(self, wanted: int) -> None:
+        if self._start_failures >= MAX_START_FAILURES:
+            return
+        for _ in range(min(wanted, self._limit) - len(self._workers)):
+            worker = Worker(self._next_worker)
+            self._next_worker += 1
+            self._workers[worker.id] = worker
+            self._commands.append(StartWorker(worker.id))

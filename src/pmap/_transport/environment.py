@@ -1,0 +1,104 @@
+"""What a function sees around it: directory, environment, import path, context variables.
+
+Taken at the caller when a call is made, put in place in the worker before the function runs there,
+so that the function means the same thing in both.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .light_stdlib import Context, ContextVar
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    # (current directory or None where it was deleted, environment, sys.path): plain values
+    World: TypeAlias = tuple[str | None, dict[str, str], list[str]]
+    # (environment variables that are set where they are not; those that are set in any case)
+    Limits: TypeAlias = tuple[dict[str, str], dict[str, str]]
+    Variables: TypeAlias = list[tuple[ContextVar[object], object]]
+
+__all__ = ["apply_world", "are_few", "context_of", "limited", "take_world", "thread_limits"]
+
+# What tells libraries how many threads to use: OpenMP, BLAS in its kinds, what compiles.
+_THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+
+_FEW = 1 << 12  # bytes of pickled context variables: some ten microseconds
+
+# Environment and path as they were, and what was made of them.
+_last: tuple[object, list[str], World] | None = None
+
+
+def take_world() -> World:
+    """Return the surroundings of this process as they are now; the same object while they stay."""
+    global _last
+    try:
+        directory = os.getcwd()
+    except OSError:
+        directory = None
+    # Decoding the environment takes longer than all the rest of a small call, and it hardly ever
+    # changes; the encoded form behind it is one flat dict.
+    raw: Any = getattr(os.environ, "_data", None)
+    if _last is not None:
+        environment, path, world = _last
+        if world[0] == directory and path == sys.path and environment == raw:
+            return world
+    world = directory, os.environ.copy(), [entry for entry in sys.path if type(entry) is str]
+    _last = None if raw is None else (dict(raw), sys.path[:], world)
+    return world
+
+
+def thread_limits(count: int | None, usual: int) -> Limits:
+    """Return the variables that let libraries use `count` threads.
+
+    Or `usual`, where it is None and the user has set nothing.
+    """
+    if count is None:
+        return dict.fromkeys(_THREADS, str(usual)), {}
+    return {}, dict.fromkeys(_THREADS, str(count))
+
+
+def limited(world: World, limits: Limits) -> World:
+    """Return `world` with an environment that has `limits`."""
+    directory, environment, path = world
+    usual, forced = limits
+    return directory, {**usual, **environment, **forced}, path
+
+
+def apply_world(world: World) -> None:
+    """Make the surroundings of this process those of `world`."""
+    directory, environment, path = world
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except OSError:
+            pass  # it may be gone by now: the function finds out if it needs it
+    if os.environ.copy() != environment:
+        for name in os.environ.keys() - environment.keys():
+            del os.environ[name]
+        os.environ.update(environment)
+    sys.path[:] = path
+
+
+def are_few(variables: list[bytes]) -> bool:
+    """Return whether variables take so little that a worker may load them again and again."""
+    return sum(map(len, variables)) <= _FEW
+
+
+def context_of(variables: Variables) -> Context:
+    """Return a context in which `variables` are set and no others."""
+    context = Context()
+    for variable, value in variables:
+        context.run(variable.set, value)
+    return context

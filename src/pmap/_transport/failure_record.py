@@ -1,0 +1,158 @@
+"""What came of an item that failed, as a worker puts it for its way to the caller: a *record*.
+
+A record is a list of plain values: kind, the pickled exception (None if it cannot be), its repr, a
+text, its traceback. `item_errors` makes the exception to raise from it.
+"""
+
+from __future__ import annotations
+
+from .messages import dumps, loads
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    Record: TypeAlias = list[Any]
+
+__all__ = [
+    "ARGUMENT",
+    "CONTROL",
+    "FUNCTION",
+    "RAISED",
+    "RESULT",
+    "TOO_LONG",
+    "UNSENDABLE",
+    "capture",
+    "capture_transport",
+    "describe",
+    "format_traceback",
+    "is_control_flow",
+    "safe",
+]
+
+RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION, TOO_LONG = range(7)
+
+
+def is_control_flow(error: BaseException) -> bool:
+    """Return whether `error` would bend the caller's control flow if it were raised there."""
+    return not isinstance(error, Exception) or isinstance(
+        error, (StopIteration, StopAsyncIteration)
+    )
+
+
+def capture(error: BaseException) -> Record:
+    """Return the record of an exception that the function raised (in the worker)."""
+    return _record(CONTROL if is_control_flow(error) else RAISED, error)
+
+
+def capture_transport(kind: int, error: BaseException, value: object = None) -> Record:
+    """Return the record of an object that could not be loaded or pickled (in the worker)."""
+    record = _record(kind, error)
+    record[2] = describe(error)
+    record[3] = safe(repr, value)
+    return record
+
+
+def _record(kind: int, error: BaseException) -> Record:
+    text = format_traceback(error)
+    try:
+        data = _sendable(error)
+    except BaseException as why:  # whatever the exception's own pickling does, SystemExit included
+        return [UNSENDABLE, None, describe(error), describe(why), text]
+    return [kind, data, describe(error), "", text]
+
+
+def _sendable(error: BaseException) -> bytes:
+    """Return `error` pickled in a form that was seen to load again."""
+    try:
+        data = dumps(error)
+        again = _try_loads(data)
+        # An __init__ that makes its message from other arguments makes it again, of the message.
+        if type(again) is type(error) and dumps(again.args) == dumps(error.args):
+            return data
+    except BaseException:
+        pass  # the second form may still work
+    # Many exceptions have an __init__ that takes other arguments than it passes on, so pickle's
+    # own form calls it wrongly. Their state alone is enough.
+    data = dumps(_Bare(type(error), error.args, dict(error.__dict__)))
+    _try_loads(data)
+    return data
+
+
+class _Bare:
+    """An exception's type and state, to be put together without calling its ``__init__``."""
+
+    def __init__(
+        self, cls: type[BaseException], args: tuple[object, ...], state: dict[str, object]
+    ) -> None:
+        self.parts = (cls, args, state)
+
+    def __reduce__(
+        self,
+    ) -> tuple[
+        Callable[..., BaseException],
+        tuple[type[BaseException], tuple[object, ...], dict[str, object]],
+    ]:
+        return _without_init, self.parts
+
+
+def _without_init(
+    cls: type[BaseException], args: tuple[object, ...], state: dict[str, object]
+) -> BaseException:
+    # Neither BaseException's __new__, since OSError and groups have their own, nor one in Python.
+    native: Any = cls
+    while native.__module__ != "builtins":
+        native = native.__base__  # the one whose layout it has
+    error: BaseException = native.__new__(cls, *args)
+    setter: Any = BaseException.args
+    setter.__set__(error, args)  # past a __setattr__ that refuses (a frozen dataclass)
+    error.__dict__.update(state)
+    return error
+
+
+def _try_loads(data: bytes) -> Any:
+    try:
+        return loads(data)
+    except Exception:
+        raise
+    except BaseException as error:  # SystemExit while loading must not end the worker
+        raise TypeError(f"loading it again raised {describe(error)}") from None
+
+
+def describe(error: BaseException) -> str:
+    """Return type and text of `error` in one line; never raises.
+
+    >>> describe(ValueError("bad page"))
+    "ValueError('bad page')"
+    """
+    return safe(repr, error)
+
+
+def safe(show: Callable[[object], str], value: object) -> str:
+    """Return ``show(value)``, cut where it is long; never raises."""
+    try:
+        text = show(value)
+    except BaseException as error:  # a repr may do anything; the message must still be made
+        text = f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
+    return text if len(text) <= 300 else text[:297] + "..."
+
+
+def format_traceback(error: BaseException) -> str:
+    """Return the traceback of `error` as text, without the frames of pmap itself at its top."""
+    import traceback
+
+    trace = error.__traceback__
+    while trace is not None and _is_ours(trace.tb_frame.f_globals):
+        trace = trace.tb_next
+    try:
+        return "".join(traceback.format_exception(type(error), error, trace))
+    except BaseException as why:  # the exception's own __str__ may raise
+        return f"{type(error).__name__} (its traceback could not be made: {type(why).__name__})\n"
+
+
+def _is_ours(names: dict[str, Any]) -> bool:
+    # What runs as `python -m pmap` belongs to the package and is a user's all the same.
+    return (names.get("__package__") or "").partition(".")[0] == __name__.partition(".")[
+        0
+    ] and names.get("__name__") != "__main__"

@@ -1,0 +1,432 @@
+"""Segments: memory that carries large values from one process to another.
+
+A large buffer does not go through the socket. It is written into anonymous memory that has a
+descriptor, the descriptor goes through the socket, and the receiver maps that memory: privately, so
+that what it gets is its own, as after a pickle, and a page is copied only when it is written to.
+
+The kernel counts who has a segment open or mapped, so none can be left behind, however a process
+ends. Where there is no such memory (``memfd_create`` is Linux's), or none is to be had, a large
+value travels through the socket as any other.
+
+New pages cost more than the copy into them. So a sender may use a segment again once the receiver
+says that nothing of it is mapped any more (`Loans`), and writes through a mapping that it keeps.
+
+More than 300 lines in one module: each one that a worker imports delays its first result.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from itertools import count
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Final
+
+    from typing_extensions import Buffer
+
+__all__ = [
+    "KEPT",
+    "LARGE",
+    "MOST",
+    "Loans",
+    "Segment",
+    "Shelf",
+    "most_at_once",
+    "sizes_of",
+    "written",
+]
+
+# Bytes from which a buffer is worth a segment: a few system calls and page faults.
+LARGE: Final = 1 << 17
+# Segments in one message, at most.
+MOST: Final = 64
+# Bytes of segments that a pool keeps to use them again, at most: so many on the caller's shelf, and
+# so many its workers together. Some dozens of large arrays, or a hundredth of a machine's memory.
+KEPT: Final = 1 << 28
+_ALIGNMENT = 64  # of each buffer in a segment: a cache line, and the widest vector there is
+_PIECE = 1 << 20  # bytes copied at a time where this keeps other threads from running
+_SPARE = 3  # an eighth of a segment may be more than is needed
+_PATIENCE = 16  # segments that are not lent while all that may be are
+
+
+_KEEPS_DESCRIPTOR = sys.version_info < (3, 13)  # a mapping, of its own
+
+
+def most_at_once() -> int:
+    """Return how many segments a message may have where workers may open as many files as here."""
+    return max(1, min(MOST, _descriptors() // 16))
+
+
+def _can_map_more() -> bool:
+    """Return whether this process has descriptors to spare for another mapping."""
+    return not _KEEPS_DESCRIPTOR or _Mapping.live < max(4, _descriptors() // 4)
+
+
+def _descriptors() -> int:
+    """Return how many descriptors this process may have."""
+    import resource  # here there is one: nothing comes in a segment to Windows
+
+    limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return 1 << 20 if limit == resource.RLIM_INFINITY else limit
+
+
+class _Mapping(mmap.mmap):
+    """A mapped segment. It goes when nothing refers to its memory any more, and says so."""
+
+    live = 0
+
+    is_live = False
+    number = 0
+    gone: list[int] | None = None  # where its number is noted when it goes
+    forks_before: object = None
+
+    def __del__(self) -> None:
+        _Mapping.live -= self.is_live
+        try:
+            self.close()
+        except BufferError:
+            return  # of a cycle, something else of which may still want to live, and this with it
+        # A process that was forked since then may have it still.
+        if self.gone is not None and self.forks_before is _forks.last and not _forks.now:
+            self.gone.append(self.number)
+
+
+class _Forks:
+    """Whether this process is being forked, with all that it has mapped, and when it last was.
+
+    As far as Python is told of it: not by a library that calls ``fork`` itself.
+    """
+
+    def __init__(self) -> None:
+        # By so many threads. It stays too high where a signal's exception strikes in `_end`: then
+        # segments are not used again, which costs time only.
+        self.now = 0
+        self.last = object()  # another one after each fork
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(
+                before=self._begin, after_in_parent=self._end, after_in_child=self._forget
+            )
+
+    # In each of these another thread may map something between two lines, or let it go: it is taken
+    # for one that the fork has, from before `now` is raised until after `last` is another.
+    def _begin(self) -> None:
+        self.now += 1
+        self.last = object()
+
+    def _end(self) -> None:
+        self.last = object()
+        self.now -= 1
+
+    def _forget(self) -> None:
+        self.now = 0
+        self.last = object()
+
+
+_forks = _Forks()
+
+
+class Segment:
+    """Memory with a descriptor, which is closed with the last reference to this object."""
+
+    # Until it is made, which a signal's exception may prevent.
+    fd: int = -1
+    _gone: list[int] | None = None
+    _file: tuple[int, int] | None = None  # device and inode, where it is kept for long
+
+    def __init__(self, fd: int, number: int = 0, gone: list[int] | None = None) -> None:
+        """Take over a descriptor.
+
+        Args:
+            fd: the descriptor.
+            number: the sender's name for it; 0 if the sender has no use for it.
+            gone: where to note the number when neither this nor a mapping of it is left.
+        """
+        self.fd = fd
+        self.size: int = 0
+        self.number = number
+        self._gone = gone if number else None
+        self._memory: memoryview | None = None  # where the sender writes into it again
+
+    def __del__(self) -> None:
+        try:
+            if self.is_open():
+                os.close(self.fd)
+        except OSError:
+            pass  # an item closed it
+        if self._gone is not None:
+            self._gone.append(self.number)
+
+    def keep(self) -> bool:
+        """Take in that it is kept: what has its descriptor later may be another file.
+
+        Returns False if it was closed already.
+        """
+        try:
+            self._file = self._file or _file_of(self.fd)
+        except OSError:
+            return False
+        return True
+
+    def is_open(self) -> bool:
+        """Return whether the descriptor is still that of this memory, if this one is kept."""
+        try:
+            return self._file is None or self._file == _file_of(self.fd)
+        except OSError:
+            return False
+
+    def write(self, buffers: Sequence[Buffer]) -> None:
+        """Write `buffers` from the beginning on; raises OSError if it has no room for them."""
+        sizes = sizes_of(buffers)
+        size = sum(map(_aligned, sizes))
+        memory = self._used(size)
+        for buffer, (start, length) in zip(buffers, _places(sizes), strict=True):
+            with memoryview(buffer) as view, view.cast("B") as data:
+                if memory is None:
+                    done = 0
+                    while done < length:
+                        with data[done:] as rest:
+                            done += os.pwrite(self.fd, rest, start + done)
+                else:
+                    # In pieces: between any two of them another thread may run.
+                    for at in range(0, length, _PIECE):
+                        with data[at : at + _PIECE] as piece:
+                            memory[start + at : start + at + len(piece)] = piece
+        # Not much larger than needed: the receiver may keep it for long.
+        if size > self.size or size < self.size - (self.size >> _SPARE):
+            os.ftruncate(self.fd, size)
+            self.size = size
+        if self._memory is not None and len(self._memory) < size:
+            self._memory = None
+
+    def _used(self, size: int) -> memoryview | None:
+        """Return a mapping of pages that were written before, which is kept, if they suffice.
+
+        Mapped all at once they take no longer than a system call to write to, and from then on half
+        of that. New pages take longer in this way.
+        """
+        if not 0 < size <= self.size:
+            return None
+        if self._memory is None:
+            mapping = self._map(self.size, mmap.MAP_SHARED | mmap.MAP_POPULATE)
+            self._memory = None if mapping is None else memoryview(mapping)
+        return self._memory
+
+    def read(self, sizes: Sequence[int]) -> list[memoryview]:
+        """Return the buffers that were written, each of its size; mapped, or else copied."""
+        total = sum(map(_aligned, sizes))
+        memory = self._mapped(total)
+        view = memoryview(self._copied(total) if memory is None else memory)
+        return [view[start : start + size] for start, size in _places(sizes)]
+
+    def raw(self, kind: type[bytes | bytearray], size: int) -> bytes | bytearray:
+        """Return the first `size` bytes as an object of their own.
+
+        Copied by the system and not from a mapping: other threads run while it does so.
+        """
+        if kind is bytearray:
+            return self._copied(size)
+        data = os.pread(self.fd, size, 0)
+        # The system copies no more than 2 GiB at a time.
+        return data if len(data) == size else bytes(self._copied(size))
+
+    def _mapped(self, size: int) -> _Mapping | None:
+        mapping = self._map(size, mmap.MAP_PRIVATE)
+        if mapping is not None:
+            mapping.number, mapping.gone = self.number, self._gone
+            mapping.forks_before = _forks.last
+            self._gone = None  # the mapping will say it
+        return mapping
+
+    def _map(self, size: int, flags: int) -> _Mapping | None:
+        if not _can_map_more():
+            return None
+        try:
+            if sys.version_info >= (3, 13):
+                mapping = _Mapping(self.fd, size, flags=flags, trackfd=False)
+            else:
+                mapping = _Mapping(self.fd, size, flags=flags)
+        except OSError:  # no descriptor, no room for addresses
+            return None
+        _Mapping.live += 1
+        mapping.is_live = True
+        return mapping
+
+    def _copied(self, size: int) -> bytearray:
+        data = bytearray(size)
+        done = 0
+        with memoryview(data) as view:
+            while done < size:
+                with view[done:] as rest:
+                    done += os.preadv(self.fd, [rest], done)
+        return data
+
+    def holds(self, buffers: Sequence[Buffer]) -> bool:
+        """Return whether it begins with just these, as `write` puts them."""
+        piece = bytearray(1 << 18)  # small enough to stay in the processor's cache
+        at = 0
+        for buffer in buffers:
+            with memoryview(buffer) as view, view.cast("B") as data:
+                for start in range(0, len(data), len(piece)):
+                    with data[start : start + len(piece)] as part:
+                        if os.preadv(self.fd, [piece], at + start) < len(part):
+                            return False
+                        if not piece.startswith(part):
+                            return False
+                at = _aligned(at + len(data))
+        return True
+
+
+def _file_of(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT
+
+
+def _places(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield where each buffer begins, and its size."""
+    at = 0
+    for size in sizes:
+        yield at, size
+        at += _aligned(size)
+
+
+def sizes_of(buffers: Sequence[Buffer]) -> tuple[int, ...]:
+    """Return how many bytes each buffer has."""
+    return tuple(memoryview(buffer).nbytes for buffer in buffers)
+
+
+def written(buffers: Sequence[Buffer]) -> Segment | None:
+    """Return a new segment that holds `buffers`, or None where none can be had."""
+    return _write(_new(), buffers)
+
+
+def _new() -> Segment | None:
+    try:
+        return Segment(os.memfd_create("pmap", os.MFD_CLOEXEC))
+    except (AttributeError, OSError):  # not on this system; or no descriptor is left
+        return None
+
+
+def _write(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | None:
+    if segment is not None:
+        try:
+            segment.write(buffers)
+        except OSError:  # no memory left, or no file may be so large
+            return None
+    return segment
+
+
+class Shelf:
+    """A sender's segments that nobody uses just now, the one that was used last at the end.
+
+    The list is all that is known of them, and each line leaves it whole: a signal's exception may
+    strike between any two, and another thread fork.
+    """
+
+    def __init__(self) -> None:
+        """Make an empty one."""
+        self._free: list[Segment] = []
+
+    @property
+    def size(self) -> int:
+        """How many bytes they have."""
+        return sum([segment.size for segment in self._free])
+
+    def written(self, buffers: Sequence[Buffer]) -> Segment | None:
+        """Return a segment that holds `buffers`, or None where none can be had."""
+        return _write(self._take(sum(map(_aligned, sizes_of(buffers)))), buffers)
+
+    def _take(self, size: int) -> Segment | None:
+        # A little larger is better than smaller; else the largest of these has most of the pages.
+        while True:
+            fitting = [one for one in self._free if size <= one.size <= 2 * size]
+            smaller = [one for one in self._free if one.size < size]
+            if not fitting and not smaller:
+                return _new()
+            segment = min(fitting, key=_size) if fitting else max(smaller, key=_size)
+            self._free.remove(segment)
+            if segment.is_open():
+                return segment
+
+    def put(self, segment: Segment) -> None:
+        """Take a segment back, which nobody has mapped any more."""
+        self._free.append(segment)
+
+    def shrink(self, room: int, most: int) -> None:
+        """Give those back that were not used for longest: keep `room` bytes, and `most` of them."""
+        while self._free and (len(self._free) > most or self.size > room):
+            self._free.pop(0)
+
+
+def _size(segment: Segment) -> int:
+    return segment.size
+
+
+_numbers = count(1)
+
+
+class Loans:
+    """Segments that one receiver has, and that come back when nothing there refers to them."""
+
+    def __init__(self, shelf: Shelf, room: int, most: int) -> None:
+        """Lend nothing yet.
+
+        Args:
+            shelf: where they come from and go back to; others may use it, too.
+            room: bytes of those that this receiver has and those on the shelf, at most.
+            most: how many this receiver may have; `most_at_once` limits these and the others.
+        """
+        self._shelf = shelf
+        self._room = room
+        self._most = most
+        self._lent: dict[int, Segment] = {}  # by number
+        self._refused = 0  # for want of room, since that was last made
+
+    def written(self, buffers: Sequence[Buffer]) -> Segment | None:
+        """Return a segment that holds `buffers`, or None where none can be had.
+
+        The receiver is to say its number when it is through with it; if that is 0, it need not.
+        """
+        segment = self._shelf.written(buffers)
+        if segment is not None:
+            segment.number = 0
+            if self._make_room(segment.size) and segment.keep():
+                segment.number = next(_numbers)
+                self._lent[segment.number] = segment
+        return segment
+
+    def _make_room(self, size: int) -> bool:
+        """Return whether one more of `size` may be lent; what is on the shelf makes room for it."""
+        lent = self._lent
+        left = self._room - size - self._bytes_lent()
+        most = most_at_once()
+        if len(lent) < min(self._most, most) and left >= 0:
+            self._shelf.shrink(left, most - len(lent) - 1)
+            return True
+        # All of them may come back at once, and those that were used before are the better ones.
+        # But a receiver may keep some for as long as it lives: what it has had for longest is its
+        # own, when it was asked often enough.
+        self._refused += 1
+        if self._refused > _PATIENCE and lent:
+            self._refused = 0
+            del lent[next(iter(lent))]
+        return False
+
+    def _bytes_lent(self) -> int:
+        return sum([segment.size for segment in self._lent.values()])
+
+    def back(self, numbers: Sequence[int]) -> None:
+        """Take in which segments the receiver is through with."""
+        for number in numbers:
+            segment = self._lent.pop(number, None)  # None: it is not waited for any more
+            if segment is not None:
+                self._shelf.put(segment)
+        left = self._room - self._bytes_lent()
+        self._shelf.shrink(left, most_at_once() - len(self._lent))

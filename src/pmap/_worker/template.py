@@ -1,0 +1,185 @@
+"""The template: one prepared process without threads, of which workers are forked.
+
+Starting an interpreter costs tens of milliseconds, forking one that is ready costs one; and unlike
+the caller the template has no threads whose locks a fork could leave held.
+
+It speaks with the caller over one socket: requests of one struct each, a worker's socket beside it;
+reports as frames. It is also the workers' guardian: when the caller is gone, by whatever signal, it
+kills them all, also those that are busy in C code.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import struct
+
+from .._transport.light_stdlib import receive_with_fds, signal, socket
+from .._transport.messages import frame
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+    from typing import NoReturn
+
+__all__ = [
+    "ABORT",
+    "EXITED",
+    "FAILED",
+    "FORK",
+    "FORKED",
+    "KILL",
+    "PREPARE",
+    "REQUEST",
+    "kill_group",
+    "serve_template",
+]
+
+REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; else its pid)
+FORK, KILL, ABORT, PREPARE = 0, 1, 2, 3
+# Reports: (FORKED, number, pid), (FAILED, number, errno), (EXITED, pid, exit code)
+FORKED, FAILED, EXITED = 20, 21, 22
+
+
+def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> None:
+    """Fork workers as asked until the caller is gone; never returns."""
+    children: set[int] = set()
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    # A death must wake the select below, also when it comes between two calls of it.
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, _ignore)
+    import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]  # or each worker loads it
+
+    gc.freeze()  # so that collections in the workers do not copy the template's pages
+    try:
+        while True:
+            watched: list[socket | int] = [sock, wake_read]
+            readable, _, _ = select.select(watched, [], [])
+            if wake_read in readable:
+                _drain(wake_read)
+            for pid, code in _reap(children):
+                sock.sendall(frame((EXITED, pid, code)))
+            if sock not in readable:
+                continue
+            request = _next_request(sock)
+            if request is None:
+                break
+            what, number, fd = request
+            if what == FORK and fd is not None:
+                report = _fork(sock, number, fd, enter_forked, children, wake_read, wake_write)
+                sock.sendall(frame(report))
+            elif what == PREPARE:
+                _prepare()
+            elif number in children:
+                _end(number, what)
+    except (ConnectionError, BrokenPipeError):
+        pass  # the caller is gone, as below
+    finally:
+        for pid in children:
+            kill_group(pid)
+        for pid in children:
+            os.waitpid(pid, 0)
+        os._exit(0)
+
+
+def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
+    """Return what is asked, of which worker, and its socket; None if the caller is gone."""
+    data, fds = receive_with_fds(sock, REQUEST.size)
+    if not data:
+        return None
+    while len(data) < REQUEST.size:
+        data += sock.recv(REQUEST.size - len(data))
+    what, number = REQUEST.unpack(data)
+    return what, number, fds[0] if fds else None
+
+
+def _prepare() -> None:
+    """Import what workers need for a function by value: each would need longer than it lives."""
+    try:
+        # Not `from . import _by_value`: that asks the package for the name first, upon which it
+        # would run its __init__.
+        from .._transport.pickle_by_value import dumps_by_value  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    except ImportError:
+        pass  # a worker finds it where its caller has found it
+    gc.freeze()
+
+
+def _fork(
+    sock: socket,
+    number: int,
+    fd: int,
+    enter_forked: Callable[[socket], NoReturn],
+    children: set[int],
+    *pipe: int,
+) -> tuple[int, int, int]:
+    try:
+        pid = os.fork()
+    except OSError as error:
+        os.close(fd)
+        return FAILED, number, error.errno or 0
+    if pid == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        sock.close()
+        for end in pipe:
+            os.close(end)
+        enter_forked(socket(fileno=fd))
+    os.close(fd)
+    children.add(pid)
+    return FORKED, number, pid
+
+
+def _end(pid: int, how: int) -> None:
+    if how == ABORT:
+        os.kill(pid, signal.SIGABRT)
+    else:
+        kill_group(pid)
+
+
+def _ignore(signum: int, stack: FrameType | None) -> None:
+    """Do nothing: the wake-up descriptor is what counts."""
+
+
+def _drain(fd: int) -> None:
+    try:
+        while os.read(fd, 4096):
+            pass
+    except BlockingIOError:
+        pass
+
+
+def _reap(children: set[int]) -> list[tuple[int, int]]:
+    gone: list[tuple[int, int]] = []
+    while children:
+        pid = _ended()
+        if not pid:
+            break
+        _, status = os.waitpid(pid, 0)
+        children.discard(pid)
+        gone.append((pid, os.waitstatus_to_exitcode(status)))
+    return gone
+
+
+def _ended() -> int:
+    """Return a worker that has ended and is not reaped, or 0; what it left behind is ended."""
+    info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if info is None:
+        return 0
+    kill_group(info.si_pid)  # while it is not reaped, its id is nobody else's
+    return info.si_pid
+
+
+def kill_group(pid: int) -> None:
+    """End a worker and what it started; only for a child that was not reaped."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # it is no head of a group yet; or, on macOS, it has ended
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
