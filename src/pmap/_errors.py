@@ -20,20 +20,6 @@ needed: ``multiprocessing.pool`` would cost every import of pmap more than pmap 
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = [
-    "CancelledError",
-    "ControlFlowError",
-    "InterruptedPoolError",
-    "ItemError",
-    "OptionError",
-    "PmapError",
-    "PoolClosedError",
-    "TaskTimeout",
-    "TransportError",
-    "WorkerLost",
-    "WorkerStartError",
-]
-
 
 def _rebuild(
     cls: type["PmapError"],

@@ -8,9 +8,6 @@ from multiprocessing import pool as _pool
 
 from ._errors import PmapError, TransportError, transport_message
 
-__all__ = ["ResultPicklingError", "ResultTimeoutError", "with_remote_traceback"]
-
-
 # typeshed does not know these two, which are documented nowhere and caught everywhere.
 MaybeEncodingError: type[Exception] = getattr(_pool, "MaybeEncodingError")  # noqa: B009
 RemoteTraceback: type[Exception] = getattr(_pool, "RemoteTraceback")  # noqa: B009

@@ -12,8 +12,6 @@ from typing import (
     runtime_checkable,
 )
 
-__all__ = ["Backend", "Frozen", "GivenPool", "StartMethod", "is_async_iterable", "is_iterable"]
-
 Backend: TypeAlias = Literal["processes", "threads", "serial"]
 StartMethod: TypeAlias = Literal["spawn", "forkserver", "fork"]
 

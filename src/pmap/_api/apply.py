@@ -13,8 +13,6 @@ from .async_result import AsyncResult
 from .first_call import run, start_one
 from .verb import Fail_co, Verb
 
-__all__ = ["Apply"]
-
 R = TypeVar("R")
 P = ParamSpec("P")
 

@@ -7,8 +7,6 @@ from .._jobs.event_loops import cancel_task, in_running_loop, spawn
 from .._jobs.pending import Pending
 from .result_stream import ResultStream
 
-__all__ = ["Collected"]
-
 
 class Collected(Pending):
     """All results of a call whose input is asynchronous: only a task can read that."""

@@ -8,8 +8,6 @@ from .._jobs.pending import Pending
 if TYPE_CHECKING:  # only needed when one is asked for
     from concurrent.futures import Future
 
-__all__ = ["AsyncResult", "every", "first"]
-
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")

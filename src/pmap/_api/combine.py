@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 else:  # which has it from Python 3.13 on, and at run time both say as little
     from typing import TypeGuard as TypeIs
 
-__all__ = ["Completed", "as_completed", "failed", "gather", "raise_failures", "split"]
-
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")

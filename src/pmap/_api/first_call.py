@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from .async_result import AsyncResult
     from .result_stream import ResultStream
 
-__all__ = ["run", "start", "start_one", "start_tuple", "stream"]
-
 _POOL = f"{__package__}.pool"
 # Once they are known: to ask for them by an import takes 2 us each time.
 _run: "Callable[[Call, Settings], list[Any]] | None" = None

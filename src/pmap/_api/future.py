@@ -7,8 +7,6 @@ from typing import Generic, TypeVar
 from .._errors import CancelledError
 from .._jobs.pending import Pending
 
-__all__ = ["future_of"]
-
 R = TypeVar("R")
 
 

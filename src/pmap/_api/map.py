@@ -17,8 +17,6 @@ from .first_call import run, start, stream
 from .result_stream import ResultStream
 from .verb import Fail_co, Verb
 
-__all__ = ["Map"]
-
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")

@@ -14,8 +14,6 @@ from .async_result import AsyncResult
 from .first_call import run, start_tuple
 from .verb import Fail_co, Verb
 
-__all__ = ["Calls", "Deferred", "call"]
-
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")

@@ -24,8 +24,6 @@ from .async_input_result import Collected
 from .async_result import AsyncResult, every, first
 from .result_stream import ResultStream
 
-__all__ = ["Pool", "run", "start", "start_one", "start_tuple", "stream"]
-
 A = TypeVar("A")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")

@@ -25,8 +25,6 @@ if TYPE_CHECKING:  # the verbs name this class, and leave the pool for the first
     from .._engine.driver import Driver
     from .._jobs.stream_job import Flow, Part
 
-__all__ = ["ResultStream"]
-
 R_co = TypeVar("R_co", covariant=True)
 
 # Where reading is slow, how much of the time that it takes is first spent on waiting for results.

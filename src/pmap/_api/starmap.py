@@ -14,8 +14,6 @@ from .first_call import run, start, stream
 from .result_stream import ResultStream
 from .verb import Fail_co, Verb
 
-__all__ = ["StarMap"]
-
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 

@@ -24,8 +24,6 @@ from .._calls.call import Call, Rules, Streamed, name_of, short_repr
 from .._calls.options import Options, Settings, changed, delays, errors, in_force, merge
 from .._types import Frozen
 
-__all__ = ["Fail_co", "Verb", "read_like_functions"]
-
 # How many coroutines run at once in a worker: they wait most of the time, and more than a few dozen
 # of them are more than most of what they wait for takes at a time.
 AT_ONCE = 64

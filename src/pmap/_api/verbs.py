@@ -8,18 +8,6 @@ from .pcall import Calls
 from .starmap import StarMap
 from .verb import read_like_functions
 
-__all__ = [
-    "papply",
-    "papply_async",
-    "pcall",
-    "pimap",
-    "pimap_unordered",
-    "pmap",
-    "pmap_async",
-    "pstarmap",
-    "pstarmap_async",
-]
-
 read_like_functions([Map, StarMap, Apply, Calls])
 
 pmap: Final[Map] = Map()

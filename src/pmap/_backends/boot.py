@@ -18,18 +18,6 @@ from .._transport.light_stdlib import signal, socket, socketpair
 if TYPE_CHECKING:
     import subprocess
 
-__all__ = [
-    "Boot",
-    "Lifeline",
-    "begin",
-    "connection",
-    "default_start_method",
-    "interpreter",
-    "not_standard",
-    "sigint_blocked",
-    "take",
-]
-
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CODE = (
     "import sys; p = type(sys)('pmap'); p.__path__ = [sys.argv[1]]; "

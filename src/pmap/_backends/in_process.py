@@ -11,8 +11,6 @@ from .._jobs.work import Work, as_call
 from .._transport.process_role import item_threads
 from .protocol import Finished
 
-__all__ = ["run_chunk"]
-
 
 def run_chunk(
     worker: int, work: Work, start: int, items: Sequence[object], go_on: Callable[[], bool]

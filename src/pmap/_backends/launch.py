@@ -31,16 +31,6 @@ if TYPE_CHECKING:
 
     from .._transport.messages import Message
 
-__all__ = [
-    "Handle",
-    "Template",
-    "is_alive",
-    "refused",
-    "send_arena",
-    "start_fork",
-    "start_spawn",
-]
-
 _EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
 _LAST_WAIT = 2.0  # seconds for a template to end by itself
 _FEWER = "or use fewer processes"

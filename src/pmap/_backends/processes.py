@@ -51,8 +51,6 @@ if TYPE_CHECKING:
     from .._transport.environment import Limits, World
     from .._transport.messages import Entry, Message, Packed
 
-__all__ = ["ProcessBackend"]
-
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
 _INITIALIZER = Item("initializer", 0, "...")

@@ -5,8 +5,6 @@ from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .._jobs.work import Brief, Work
 
-__all__ = ["Backend", "Finished", "Gone", "Happening", "Ready"]
-
 
 class Ready(NamedTuple):
     """A worker has started and can take work.

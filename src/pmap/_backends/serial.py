@@ -12,8 +12,6 @@ from .._transport.process_role import inside_item
 from .in_process import run_chunk
 from .protocol import Finished, Gone, Happening, Ready
 
-__all__ = ["SerialBackend"]
-
 
 class _Sent:
     """A chunk that is to be run."""

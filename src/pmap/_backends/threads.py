@@ -15,8 +15,6 @@ from .._jobs.work import Brief, Work
 from .in_process import run_chunk
 from .protocol import Finished, Gone, Happening, Ready
 
-__all__ = ["ThreadBackend"]
-
 _Chunk: TypeAlias = tuple[Work, int, Sequence[object]]
 
 

@@ -17,23 +17,6 @@ from .._types import is_async_iterable, is_iterable
 from .input import AsyncInput, Input, Window
 from .sync import Sync
 
-__all__ = [
-    "Call",
-    "Kind",
-    "Rules",
-    "Streamed",
-    "apply",
-    "calls",
-    "each",
-    "each_async",
-    "each_streamed",
-    "name_of",
-    "short_repr",
-    "star",
-    "star_async",
-    "star_streamed",
-]
-
 
 class Kind(enum.IntEnum):
     """How an item becomes a call of the function ``f``."""

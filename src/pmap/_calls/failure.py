@@ -4,8 +4,6 @@ from typing import ClassVar
 
 from .._types import Frozen
 
-__all__ = ["Failure"]
-
 
 class Failure(Frozen):
     """What stands where an item's result would be, when failures are collected.

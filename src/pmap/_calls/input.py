@@ -14,8 +14,6 @@ from itertools import islice
 from time import perf_counter
 from typing import TypeVar, overload
 
-__all__ = ["AsyncInput", "Input", "Window"]
-
 T = TypeVar("T")
 
 # Seconds after which reading pauses to look for results: long enough for some thousand items of a

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 else:
     from typing import TypedDict
 
-__all__ = ["CallOptions", "Options", "Settings", "WorkerOptions", "cpu_count", "merge"]
-
 _INFINITE: Final = float("inf")  # to import math would take longer than the checks
 # From (name, value) to the value as it is kept; raises OptionError.
 Check: TypeAlias = Callable[[str, object], object]

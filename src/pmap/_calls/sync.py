@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     R = TypeVar("R")
 
-__all__ = ["AtOnce", "Sync", "TooLong", "sync"]
-
 
 class Sync:
     """A coroutine function that is called like a plain one."""

@@ -53,9 +53,8 @@ from .._jobs.stream_job import Flow
 from .._jobs.work import Brief, Payload, Work
 from .._scheduling import events as e
 from .._scheduling import scheduler as s
+from .._scheduling.chunk_sizes import worth_ahead
 from .._transport.failure_record import describe
-
-__all__ = ["Driver", "exiting"]
 
 # Seconds without work after which the backend gives back what it keeps for the next call.
 _WARM = 1.0
@@ -156,7 +155,7 @@ class Driver:
     def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> Flow:
         """Return the job of a call whose input comes bit by bit into `window`, not yet started."""
         self.take_no_more()
-        ahead = s.worth_ahead(self.limit, None, call.rules.chunksize, 0)
+        ahead = worth_ahead(self.limit, None, call.rules.chunksize, 0)
         flow = Flow(
             next(_numbers),
             call,

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import asyncio
 
-__all__ = ["cancel_task", "give_way", "in_running_loop", "spawn", "until"]
-
 
 async def until(tell: Callable[[Callable[[], None]], object], seconds: float | None = None) -> None:
     """Return when the function that `tell` is given has been called, or the time is up.

@@ -17,17 +17,6 @@ from .._transport.failure_record import (
 )
 from .._transport.messages import loads
 
-__all__ = [
-    "Item",
-    "readable_stack",
-    "restore",
-    "settle",
-    "tried",
-    "unloaded_result",
-    "unsent_argument",
-    "with_stack",
-]
-
 E = TypeVar("E", bound=BaseException)
 
 

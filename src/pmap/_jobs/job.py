@@ -9,8 +9,6 @@ from .._transport.failure_record import format_traceback
 from .pending import NONE_YET, waits_for_itself
 from .work import Work
 
-__all__ = ["Job"]
-
 
 class Books(Protocol):
     """Who keeps a job: its driver."""

@@ -5,8 +5,6 @@ from contextlib import suppress
 
 from .._transport.light_stdlib import allocate_lock
 
-__all__ = ["Bell"]
-
 
 class Bell:
     """Those who wait for something; whoever brings it rings."""

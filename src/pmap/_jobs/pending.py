@@ -15,8 +15,6 @@ from .event_loops import until
 if TYPE_CHECKING:  # imported when somebody waits: it is not light
     from threading import Event
 
-__all__ = ["NONE_YET", "Pending", "waits_for_itself"]
-
 # One for all: held for a few lines, and these objects stay small. In these lines nothing is called
 # or made, and nothing loops: there the interpreter may run a signal's handler, or collect garbage
 # whose finaliser cancels a call; and who comes here again in this thread would wait for itself.

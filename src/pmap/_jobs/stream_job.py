@@ -13,8 +13,6 @@ from .._calls.input import Window
 from .job import Books, Job
 from .notifier import Bell
 
-__all__ = ["Flow", "Part"]
-
 
 class Part(NamedTuple):
     """Results that came together: those from `start` on, and by offset the errors among them."""

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from .._transport.environment import World
     from .._transport.messages import Entry
 
-__all__ = ["Brief", "Payload", "Work", "as_call"]
-
 _numbers = itertools.count(1)
 # Bytes of a function, at most, by which later calls of it are known.
 _MOST_LIKE = 1 << 12

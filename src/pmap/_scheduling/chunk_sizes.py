@@ -7,8 +7,6 @@ which gives each free worker a fixed fraction of the rest, so that chunks shrink
 Nor does it carry more than about `MOST_BYTES`, by what items and their results took so far.
 """
 
-__all__ = ["CostMeter", "at_a_time", "chunk_size", "chunks_together", "worth_ahead"]
-
 TARGET = 0.02  # seconds; a message costs about 0.1 ms, so half a per cent of it
 LEAST = 0.0005  # seconds; shorter chunks at the end would cost more in messages than they balance
 # Bytes, there and back: a chunk of them takes a worker a few milliseconds to load and to send, so

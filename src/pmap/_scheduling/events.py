@@ -6,37 +6,6 @@ A little over 300 lines: one small class after another.
 from collections.abc import Hashable
 from typing import NamedTuple, TypeAlias
 
-__all__ = [
-    "ChunksBack",
-    "Close",
-    "Command",
-    "Event",
-    "FailJob",
-    "FinishJob",
-    "InputArrived",
-    "InputEnded",
-    "ItemRuns",
-    "ItemsFinished",
-    "JobCancelled",
-    "JobSubmitted",
-    "KillWorker",
-    "Look",
-    "LoseItem",
-    "Prestart",
-    "Retire",
-    "RetryItem",
-    "SendChunk",
-    "StartWorker",
-    "StopWorker",
-    "TakeBack",
-    "Terminate",
-    "Terms",
-    "Tick",
-    "VoidChunks",
-    "WorkerGone",
-    "WorkerReady",
-]
-
 # --- events ------------------------------------------------------------------------------------
 
 

@@ -67,8 +67,6 @@ from .events import (
 )
 from .state import ENOUGH, Chunk, Job, Said, Worker, load_of
 
-__all__ = ["Scheduler", "worth_ahead"]
-
 # How many workers in a row may die before they are ready: an initializer may fail by bad luck
 # once, but one that always does must not be tried for ever.
 MAX_START_FAILURES = 3

@@ -12,8 +12,6 @@ from typing import NamedTuple, TypeAlias
 from .chunk_sizes import CostMeter, at_a_time, chunk_size, chunks_together
 from .events import Terms
 
-__all__ = ["ENOUGH", "Chunk", "Job", "Said", "Worker", "load_of"]
-
 # What items cost is believed when so many are measured: the first may be no like the others.
 ENOUGH = 16
 

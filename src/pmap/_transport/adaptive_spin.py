@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     Found = TypeVar("Found")
 
-__all__ = ["Patience"]
-
 # Seconds. A blocking call takes 50 us less for each of the two, caller and worker, that stays
 # awake; an awaited one, which goes through two threads of the caller, 130 us in all.
 _AWAKE: Final = 0.00015

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     Limits: TypeAlias = tuple[dict[str, str], dict[str, str]]
     Variables: TypeAlias = list[tuple[ContextVar[object], object]]
 
-__all__ = ["apply_world", "are_few", "context_of", "limited", "take_world", "thread_limits"]
-
 # What tells libraries how many threads to use: OpenMP, BLAS in its kinds, what compiles.
 _THREADS = (
     "OMP_NUM_THREADS",

@@ -15,22 +15,6 @@ if TYPE_CHECKING:
 
     Record: TypeAlias = list[Any]
 
-__all__ = [
-    "ARGUMENT",
-    "CONTROL",
-    "FUNCTION",
-    "RAISED",
-    "RESULT",
-    "TOO_LONG",
-    "UNSENDABLE",
-    "capture",
-    "capture_transport",
-    "describe",
-    "format_traceback",
-    "is_control_flow",
-    "safe",
-]
-
 RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION, TOO_LONG = range(7)
 
 

@@ -47,8 +47,6 @@ if TYPE_CHECKING:
 
     from .messages import Entry
 
-__all__ = ["LANE_SLOTS", "SIZE", "STACK", "Arena"]
-
 _WORDS = 10
 _AT, _SENT, _HOW, _COUNT, _MARK, _SINCE, _HALT, _BACK, _TAKEN, _KEEP = range(_WORDS)
 _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)

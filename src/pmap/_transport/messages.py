@@ -58,24 +58,6 @@ if TYPE_CHECKING:
     # of a type: the buffer is the value.
     Head: TypeAlias = bytes | str | None
 
-__all__ = [
-    "LANES",
-    "PLAIN",
-    "Cargo",
-    "FrameReader",
-    "NotAMessage",
-    "decode",
-    "dumps",
-    "encode",
-    "frame",
-    "frame_of_entries",
-    "is_long",
-    "loads",
-    "packed",
-    "split",
-    "unpacked",
-]
-
 # marshal gives back exactly these, by exact type; it would turn a bytearray into bytes, so the
 # test is by type and never by trying.
 PLAIN: frozenset[type] = frozenset({int, float, bool, str, bytes, complex, type(None)})

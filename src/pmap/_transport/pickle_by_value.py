@@ -15,8 +15,6 @@ from typing import cast
 
 import cloudpickle
 
-__all__ = ["dumps_by_value"]
-
 _places: dict[ContextVar[object], tuple[str, str]] = {}
 _keys: dict[ContextVar[object], str] = {}
 _by_key: dict[str, ContextVar[object]] = {}

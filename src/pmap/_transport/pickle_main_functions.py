@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-__all__ = ["dumps_plainly"]
-
 _MAIN = "__main__"
 _OF_A_MODULE = ("__package__", "__name__", "__path__", "__file__")
 _SLOTS = ["name", "qualname", "annotations", "kwdefaults", "defaults", "module", "doc"]

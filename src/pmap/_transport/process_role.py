@@ -10,8 +10,6 @@ TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["finish_package_on_demand", "in_worker", "inside_item", "item_threads"]
-
 _PACKAGE = __name__.partition(".")[0]
 
 # Set once, at a worker process's start.

@@ -28,18 +28,6 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-__all__ = [
-    "KEPT",
-    "LARGE",
-    "MOST",
-    "Loans",
-    "Segment",
-    "Shelf",
-    "most_at_once",
-    "sizes_of",
-    "written",
-]
-
 # Bytes from which a buffer is worth a segment: a few system calls and page faults.
 LARGE: Final = 1 << 17
 # Segments in one message, at most.

@@ -24,19 +24,6 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-__all__ = [
-    "ABORT",
-    "EXITED",
-    "FAILED",
-    "FORK",
-    "FORKED",
-    "KILL",
-    "PREPARE",
-    "REQUEST",
-    "kill_group",
-    "serve_template",
-]
-
 REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; else its pid)
 FORK, KILL, ABORT, PREPARE = 0, 1, 2, 3
 # Reports: (FORKED, number, pid), (FAILED, number, errno), (EXITED, pid, exit code)

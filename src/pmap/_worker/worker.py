@@ -77,22 +77,6 @@ if TYPE_CHECKING:
     # Results of a chunk that are not sent yet: entries, or format and bytes of a lane.
     Unsent: TypeAlias = list[Entry] | tuple[str, bytes]
 
-__all__ = [
-    "BACK",
-    "BEGUN",
-    "BRIEF",
-    "BROKEN",
-    "CHUNK",
-    "DROP",
-    "QUIT",
-    "READY",
-    "RESULTS",
-    "SETUP",
-    "VOID",
-    "enter_forked",
-    "main",
-]
-
 _exit = os._exit  # whatever an item makes of it: a fork must not come back to the caller's code
 
 _LOOK = 0.02  # seconds between two looks at the memory of a process that runs an item
