@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._transport.messages import PLAIN, is_plain, packed, unpacked
+from pmap._transport.packing import PLAIN, is_plain, packed, unpacked
 from pmap._transport.segments import LARGE
 
 SCALARS = st.one_of(

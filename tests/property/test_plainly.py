@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._transport.messages import loads
 from pmap._transport.pickle_by_value import dumps_by_value
 from pmap._transport.pickle_main_functions import dumps_plainly
+from pmap._transport.values import loads
 
 HEAD: Final = """
 import math, os.path as path, sys

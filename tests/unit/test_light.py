@@ -88,7 +88,9 @@ OURS_IN_A_WORKER: Final = {
     "pmap._transport.process_role",
     "pmap._transport.failure_record",
     "pmap._transport.segments",
-    "pmap._transport.messages",
+    "pmap._transport.values",
+    "pmap._transport.packing",
+    "pmap._transport.framing",
     "pmap._transport.environment",
 }
 

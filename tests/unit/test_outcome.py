@@ -29,7 +29,7 @@ from pmap._transport.failure_record import (
     capture_transport,
     describe,
 )
-from pmap._transport.messages import FrameReader, frame
+from pmap._transport.framing import FrameReader, frame
 
 RemoteTraceback: type[Exception] = vars(multiprocessing.pool)["RemoteTraceback"]  # not in stubs
 ITEM = Item("render", 7, "'page.md'")

@@ -14,19 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pmap._transport.messages import (
-    FrameReader,
-    NotAMessage,
-    dumps,
-    encode,
-    frame,
-    frame_of_entries,
-    is_plain,
-    loads,
-)
+from pmap._transport.framing import FrameReader, NotAMessage, frame, frame_of_entries
+from pmap._transport.packing import is_plain
+from pmap._transport.values import dumps, encode, loads
 
 if TYPE_CHECKING:
-    from pmap._transport.messages import Message
+    from pmap._transport.framing import Message
 
 
 class Point(NamedTuple):

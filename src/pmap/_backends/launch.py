@@ -20,8 +20,8 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from .._transport import journal
+from .._transport.framing import FrameReader
 from .._transport.light_stdlib import SHUT_WR, send_with_fds, signal, socket
-from .._transport.messages import FrameReader
 from .._worker import template as _template
 from .._worker import worker as _worker
 from .boot import Boot, Lifeline, interpreter, not_standard, sigint_blocked
@@ -29,7 +29,7 @@ from .boot import Boot, Lifeline, interpreter, not_standard, sigint_blocked
 if TYPE_CHECKING:
     import subprocess
 
-    from .._transport.messages import Message
+    from .._transport.framing import Message
 
 _EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
 _LAST_WAIT = 2.0  # seconds for a template to end by itself

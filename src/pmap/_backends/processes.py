@@ -25,21 +25,12 @@ from .._jobs.item_errors import Item, restore, unloaded_result, unsent_argument
 from .._jobs.work import Brief, Work
 from .._transport.adaptive_spin import Patience
 from .._transport.environment import limited, take_world
+from .._transport.framing import FrameReader, NotAMessage, frame, frame_of_entries
 from .._transport.journal import Arena
 from .._transport.light_stdlib import receive_with_fds, send_with_fds, socket, socketpair
-from .._transport.messages import (
-    Cargo,
-    FrameReader,
-    NotAMessage,
-    decode,
-    dumps,
-    encode,
-    frame,
-    frame_of_entries,
-    packed,
-    unpacked,
-)
+from .._transport.packing import packed, unpacked
 from .._transport.segments import KEPT, MOST, Loans, Segment, Shelf
+from .._transport.values import Cargo, decode, dumps, encode
 from .._worker import worker as _worker
 from . import boot as _boot
 from . import launch as _launch
@@ -49,7 +40,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .._transport.environment import Limits, World
-    from .._transport.messages import Entry, Message, Packed
+    from .._transport.framing import Message
+    from .._transport.packing import Entry, Packed
 
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE

@@ -15,7 +15,7 @@ from .._transport.failure_record import (
     describe,
     is_control_flow,
 )
-from .._transport.messages import loads
+from .._transport.values import loads
 
 E = TypeVar("E", bound=BaseException)
 

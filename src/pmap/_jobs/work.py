@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from .._calls.call import Call, Kind, Rules, name_of, short_repr
 from .._errors import is_ctrl_c
 from .._transport.environment import are_few, take_world
-from .._transport.messages import dumps, split
 from .._transport.segments import Segment, sizes_of, written
+from .._transport.values import dumps, split
 from .item_errors import Item
 from .pending import Pending
 
 if TYPE_CHECKING:
     from .._transport.environment import World
-    from .._transport.messages import Entry
+    from .._transport.packing import Entry
 
 _numbers = itertools.count(1)
 # Bytes of a function, at most, by which later calls of it are known.
@@ -27,7 +27,7 @@ _MOST_LIKE = 1 << 12
 class Payload(NamedTuple):
     """A function as bytes; its large buffers are in a segment, which all workers map."""
 
-    head: bytes | str | None  # as `messages.Head`; in quotes its check would load all of `ast`
+    head: bytes | str | None  # as `values.Head`; in quotes its check would load all of `ast`
     sizes: tuple[int, ...] = ()
     segment: Segment | None = None
 

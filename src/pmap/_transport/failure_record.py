@@ -6,7 +6,7 @@ text, its traceback. `item_errors` makes the exception to raise from it.
 
 from __future__ import annotations
 
-from .messages import dumps, loads
+from .values import dumps, loads
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:

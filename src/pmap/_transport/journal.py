@@ -45,7 +45,7 @@ TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Final, Literal
 
-    from .messages import Entry
+    from .packing import Entry
 
 _WORDS = 10
 _AT, _SENT, _HOW, _COUNT, _MARK, _SINCE, _HALT, _BACK, _TAKEN, _KEEP = range(_WORDS)

@@ -15,8 +15,8 @@ import os
 import select
 import struct
 
+from .._transport.framing import frame
 from .._transport.light_stdlib import receive_with_fds, signal, socket
-from .._transport.messages import frame
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:

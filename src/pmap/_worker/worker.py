@@ -42,23 +42,12 @@ from .._transport.failure_record import (
     capture_transport,
     format_traceback,
 )
+from .._transport.framing import FrameReader, frame, frame_of_entries
 from .._transport.journal import LANE_SLOTS, Arena
 from .._transport.light_stdlib import deque, receive_with_fds, send_with_fds, signal, socket
-from .._transport.messages import (
-    LANES,
-    PLAIN,
-    Cargo,
-    FrameReader,
-    decode,
-    encode,
-    frame,
-    frame_of_entries,
-    is_long,
-    is_plain,
-    loads,
-    unpacked,
-)
+from .._transport.packing import LANES, PLAIN, is_long, is_plain, unpacked
 from .._transport.segments import MOST, Loans, Shelf
+from .._transport.values import Cargo, decode, encode, loads
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -70,8 +59,9 @@ if TYPE_CHECKING:
 
     from .._calls.sync import AtOnce
     from .._transport.environment import Variables, World
+    from .._transport.framing import Message
     from .._transport.light_stdlib import Context
-    from .._transport.messages import Entry, Message
+    from .._transport.packing import Entry
     from .._transport.segments import Segment
 
     # Results of a chunk that are not sent yet: entries, or format and bytes of a lane.

@@ -1,0 +1,194 @@
+"""Messages to bytes, and back.
+
+A message is a tuple of plain values, written by ``marshal`` behind its length: both ends are the
+same interpreter, and marshal is several times faster than pickle for this.
+
+marshal takes nothing of 2 GiB or more. A message that holds such a thing carries the pickled values
+as *blobs* behind its body, and there they are numbers: ``[0]`` is the entry that the first blob is.
+"""
+
+from __future__ import annotations
+
+import marshal
+import struct
+
+from .light_stdlib import deque
+from .segments import Segment
+from .values import dumps
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, TypeAlias
+
+    from .packing import Entry
+
+    # What stands in a message is known from its first word only, at run time: see `protocol`.
+    Message: TypeAlias = tuple[Any, ...]
+
+
+_LENGTH = struct.Struct("<Q")
+_BLOBS = 1 << 63  # in the length: behind it stand how many blobs there are, and their lengths
+# In each length, so that what something else wrote into the socket is not waited for as if it were
+# a message, for as long as its bytes happen to say.
+_MARK = 0x706D << 48
+_SIZE = (1 << 48) - 1
+
+
+def frame(message: Message) -> bytes:
+    """Return the bytes that carry `message`; raises ValueError where something is too large."""
+    body = marshal.dumps(message)
+    return _LENGTH.pack(len(body) | _MARK) + body
+
+
+def frame_of_entries(
+    make: Callable[[list[Entry]], Message], entries: list[Entry], by_value: bool = True
+) -> bytes:
+    """Return the bytes that carry the message that `make` makes of `entries`, however large.
+
+    Args:
+        make: called with the entries, or with what stands for them.
+        entries: what travels.
+        by_value: see `dumps`.
+    """
+    try:
+        return frame(make(entries))
+    except ValueError:
+        blobs: list[bytes] = []
+        body = marshal.dumps(make([_apart(entry, blobs, by_value) for entry in entries]))
+        sizes = [len(body) | _MARK | _BLOBS, len(blobs), *map(len, blobs)]
+        return b"".join([*map(_LENGTH.pack, sizes), body, *blobs])
+
+
+def _apart(entry: Entry, blobs: list[bytes], by_value: bool) -> Entry:
+    """Return what stands for `entry` in a message whose blobs are `blobs`."""
+    pickled = _is_list(entry)
+    if pickled and len(entry) != 1:
+        return entry  # a failure
+    blobs.append(entry[0] if pickled else dumps(entry, by_value))
+    return [len(blobs) - 1]
+
+
+def _together(message: Message, blobs: list[bytes]) -> Message:
+    """Put the blobs of a message where they belong."""
+    for part in message:
+        for entry in [part, *part] if _is_list(part) else ():
+            if _is_list(entry) and len(entry) == 1 and type(entry[0]) is int:
+                entry[0] = blobs[entry[0]]
+    return message
+
+
+def _is_list(value: object) -> bool:
+    return type(value) is list
+
+
+class NotAMessage(Exception):
+    """What came was not written by `frame`, or not it alone."""
+
+
+class FrameReader:
+    """Turns the bytes of a stream, in whatever pieces they come, into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._fds: deque[list[int]] = deque()
+        self._gone: list[int] = []
+        self.borrows = False  # segments came that the sender waits for
+        self.size = 0  # bytes of the last message and of what its segments carry
+
+    def gone(self) -> list[int]:
+        """Return, once, the numbers of segments that came and that nothing here refers to now."""
+        if not self._gone:
+            return []  # as mostly
+        gone = self._gone[:]  # there may be more at any time
+        del self._gone[: len(gone)]
+        return gone
+
+    def feed(self, data: bytes, fds: list[int] | None = None) -> Iterator[Message]:
+        """Yield the messages that `data` completes; raises NotAMessage.
+
+        Args:
+            data: the next bytes.
+            fds: the descriptors that came with these, which belong to the first message to come
+                that has segments.
+        """
+        if fds is not None:
+            self._fds.append(fds)
+        buffer = self._buffer
+        start = 0
+        head = _LENGTH.size
+        if not buffer and not self._fds:
+            # As mostly: whole messages without segments, which need no copy.
+            view, size = memoryview(data), len(data)
+            while size - start >= head:
+                (word,) = _LENGTH.unpack_from(data, start)
+                end = start + head + (word & _SIZE)
+                if word & ~_SIZE != _MARK or end > size:
+                    break
+                message = marshal.loads(view[start + head : end])
+                self.size = end - start
+                start = end
+                yield message
+            data = data[start:]
+            start = 0
+        buffer += data
+        while len(buffer) - start >= head:
+            (word,) = _LENGTH.unpack_from(buffer, start)
+            if (word | _BLOBS) & ~_SIZE != _MARK | _BLOBS:
+                raise NotAMessage
+            if word & _BLOBS:
+                end, message = self._with_blobs(start)
+            else:
+                end, message = start + head + (word & _SIZE), None
+                if len(buffer) >= end:
+                    message = self._loaded(start + head, end)
+            if message is None:
+                break
+            self.size = end - start
+            start = end
+            if self._fds:
+                self._unload(message)
+            yield message
+        if start:
+            del buffer[:start]
+
+    def _loaded(self, start: int, end: int) -> Message:
+        with memoryview(self._buffer) as view, view[start:end] as body:
+            message: Message = marshal.loads(body)
+        return message
+
+    def _unload(self, message: Message) -> None:
+        """Give each entry of a message its segment, if this is the message that has some."""
+        entries = [entry for part in message if _is_list(part) for entry in part]
+        entries = [entry for entry in entries if _is_list(entry) and len(entry) == 3]
+        if entries:
+            fds = self._fds.popleft()
+            for place, entry in enumerate(entries):
+                self.size += sum(entry[1])
+                arrived = place < len(fds)  # else this process may have no more of them
+                self.borrows = self.borrows or entry[2] > 0
+                entry[2] = Segment(fds[place], entry[2], self._gone) if arrived else None
+
+    def _with_blobs(self, start: int) -> tuple[int, Message | None]:
+        """Return where the message at `start` ends, and the message if it is all there."""
+        buffer = self._buffer
+        head = _LENGTH.size
+        if len(buffer) < start + 2 * head:
+            return 0, None
+        (count,) = _LENGTH.unpack_from(buffer, start + head)
+        at = start + (2 + count) * head
+        if len(buffer) < at:
+            return 0, None
+        size = _LENGTH.unpack_from(buffer, start)[0] & _SIZE
+        sizes = [_LENGTH.unpack_from(buffer, start + (2 + n) * head)[0] for n in range(count)]
+        end = at + size + sum(sizes)
+        if len(buffer) < end:
+            return 0, None
+        message = self._loaded(at, at + size)
+        blobs: list[bytes] = []
+        at += size
+        for length in sizes:
+            with memoryview(buffer) as view, view[at : at + length] as blob:
+                blobs.append(bytes(blob))
+            at += length
+        return end, _together(message, blobs)
