@@ -367,7 +367,7 @@ def test_a_large_function_by_value() -> None:
 def test_without_such_memory(
     start: "StartMethod", monkeypatch: pytest.MonkeyPatch, writes: list[int]
 ) -> None:
-    monkeypatch.setattr(_segments, "_new", lambda: None)
+    monkeypatch.setattr(_segments.Segment, "new", lambda: None)
     arrays = [np.full(N, float(n)) for n in range(6)]
     with Pool(2, context=multiprocessing.get_context(start)) as pool:
         seen = pool.map(look, arrays)

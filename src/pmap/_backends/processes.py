@@ -29,7 +29,8 @@ from .._transport.framing import FrameReader, NotAMessage, frame, frame_of_entri
 from .._transport.journal import Arena
 from .._transport.light_stdlib import receive_with_fds, send_with_fds, socket, socketpair
 from .._transport.packing import packed, unpacked
-from .._transport.segments import KEPT, MOST, Loans, Segment, Shelf
+from .._transport.segment_pool import KEPT, Loans, Shelf
+from .._transport.segments import MOST, Segment
 from .._transport.values import Cargo, decode, dumps, encode
 from .._worker import worker as _worker
 from . import boot as _boot

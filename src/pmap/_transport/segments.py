@@ -9,9 +9,8 @@ ends. Where there is no such memory (``memfd_create`` is Linux's), or none is to
 value travels through the socket as any other.
 
 New pages cost more than the copy into them. So a sender may use a segment again once the receiver
-says that nothing of it is mapped any more (`Loans`), and writes through a mapping that it keeps.
-
-More than 300 lines in one module: each one that a worker imports delays its first result.
+says that nothing of it is mapped any more (see `segment_pool`), and writes through a mapping that
+it keeps.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from itertools import count
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -32,13 +30,9 @@ if TYPE_CHECKING:
 LARGE: Final = 1 << 17
 # Segments in one message, at most.
 MOST: Final = 64
-# Bytes of segments that a pool keeps to use them again, at most: so many on the caller's shelf, and
-# so many its workers together. Some dozens of large arrays, or a hundredth of a machine's memory.
-KEPT: Final = 1 << 28
 _ALIGNMENT = 64  # of each buffer in a segment: a cache line, and the widest vector there is
 _PIECE = 1 << 20  # bytes copied at a time where this keeps other threads from running
 _SPARE = 3  # an eighth of a segment may be more than is needed
-_PATIENCE = 16  # segments that are not lent while all that may be are
 
 
 _KEEPS_DESCRIPTOR = sys.version_info < (3, 13)  # a mapping, of its own
@@ -138,6 +132,14 @@ class Segment:
         self.number = number
         self._gone = gone if number else None
         self._memory: memoryview | None = None  # where the sender writes into it again
+
+    @classmethod
+    def new(cls) -> Segment | None:
+        """Return an empty one, or None where none can be had."""
+        try:
+            return cls(os.memfd_create("pmap", os.MFD_CLOEXEC))
+        except (AttributeError, OSError):  # not on this system; or no descriptor is left
+            return None
 
     def __del__(self) -> None:
         try:
@@ -290,131 +292,21 @@ def sizes_of(buffers: Sequence[Buffer]) -> tuple[int, ...]:
     return tuple(memoryview(buffer).nbytes for buffer in buffers)
 
 
+def room_for(buffers: Sequence[Buffer]) -> int:
+    """Return how many bytes of a segment `buffers` take."""
+    return sum(map(_aligned, sizes_of(buffers)))
+
+
 def written(buffers: Sequence[Buffer]) -> Segment | None:
     """Return a new segment that holds `buffers`, or None where none can be had."""
-    return _write(_new(), buffers)
+    return write_into(Segment.new(), buffers)
 
 
-def _new() -> Segment | None:
-    try:
-        return Segment(os.memfd_create("pmap", os.MFD_CLOEXEC))
-    except (AttributeError, OSError):  # not on this system; or no descriptor is left
-        return None
-
-
-def _write(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | None:
+def write_into(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | None:
+    """Return `segment` with `buffers` written into it, or None where it has no room for them."""
     if segment is not None:
         try:
             segment.write(buffers)
         except OSError:  # no memory left, or no file may be so large
             return None
     return segment
-
-
-class Shelf:
-    """A sender's segments that nobody uses just now, the one that was used last at the end.
-
-    The list is all that is known of them, and each line leaves it whole: a signal's exception may
-    strike between any two, and another thread fork.
-    """
-
-    def __init__(self) -> None:
-        """Make an empty one."""
-        self._free: list[Segment] = []
-
-    @property
-    def size(self) -> int:
-        """How many bytes they have."""
-        return sum([segment.size for segment in self._free])
-
-    def written(self, buffers: Sequence[Buffer]) -> Segment | None:
-        """Return a segment that holds `buffers`, or None where none can be had."""
-        return _write(self._take(sum(map(_aligned, sizes_of(buffers)))), buffers)
-
-    def _take(self, size: int) -> Segment | None:
-        # A little larger is better than smaller; else the largest of these has most of the pages.
-        while True:
-            fitting = [one for one in self._free if size <= one.size <= 2 * size]
-            smaller = [one for one in self._free if one.size < size]
-            if not fitting and not smaller:
-                return _new()
-            segment = min(fitting, key=_size) if fitting else max(smaller, key=_size)
-            self._free.remove(segment)
-            if segment.is_open():
-                return segment
-
-    def put(self, segment: Segment) -> None:
-        """Take a segment back, which nobody has mapped any more."""
-        self._free.append(segment)
-
-    def shrink(self, room: int, most: int) -> None:
-        """Give those back that were not used for longest: keep `room` bytes, and `most` of them."""
-        while self._free and (len(self._free) > most or self.size > room):
-            self._free.pop(0)
-
-
-def _size(segment: Segment) -> int:
-    return segment.size
-
-
-_numbers = count(1)
-
-
-class Loans:
-    """Segments that one receiver has, and that come back when nothing there refers to them."""
-
-    def __init__(self, shelf: Shelf, room: int, most: int) -> None:
-        """Lend nothing yet.
-
-        Args:
-            shelf: where they come from and go back to; others may use it, too.
-            room: bytes of those that this receiver has and those on the shelf, at most.
-            most: how many this receiver may have; `most_at_once` limits these and the others.
-        """
-        self._shelf = shelf
-        self._room = room
-        self._most = most
-        self._lent: dict[int, Segment] = {}  # by number
-        self._refused = 0  # for want of room, since that was last made
-
-    def written(self, buffers: Sequence[Buffer]) -> Segment | None:
-        """Return a segment that holds `buffers`, or None where none can be had.
-
-        The receiver is to say its number when it is through with it; if that is 0, it need not.
-        """
-        segment = self._shelf.written(buffers)
-        if segment is not None:
-            segment.number = 0
-            if self._make_room(segment.size) and segment.keep():
-                segment.number = next(_numbers)
-                self._lent[segment.number] = segment
-        return segment
-
-    def _make_room(self, size: int) -> bool:
-        """Return whether one more of `size` may be lent; what is on the shelf makes room for it."""
-        lent = self._lent
-        left = self._room - size - self._bytes_lent()
-        most = most_at_once()
-        if len(lent) < min(self._most, most) and left >= 0:
-            self._shelf.shrink(left, most - len(lent) - 1)
-            return True
-        # All of them may come back at once, and those that were used before are the better ones.
-        # But a receiver may keep some for as long as it lives: what it has had for longest is its
-        # own, when it was asked often enough.
-        self._refused += 1
-        if self._refused > _PATIENCE and lent:
-            self._refused = 0
-            del lent[next(iter(lent))]
-        return False
-
-    def _bytes_lent(self) -> int:
-        return sum([segment.size for segment in self._lent.values()])
-
-    def back(self, numbers: Sequence[int]) -> None:
-        """Take in which segments the receiver is through with."""
-        for number in numbers:
-            segment = self._lent.pop(number, None)  # None: it is not waited for any more
-            if segment is not None:
-                self._shelf.put(segment)
-        left = self._room - self._bytes_lent()
-        self._shelf.shrink(left, most_at_once() - len(self._lent))

@@ -46,7 +46,8 @@ from .._transport.framing import FrameReader, frame, frame_of_entries
 from .._transport.journal import LANE_SLOTS, Arena
 from .._transport.light_stdlib import deque, receive_with_fds, send_with_fds, signal, socket
 from .._transport.packing import LANES, PLAIN, is_long, is_plain, unpacked
-from .._transport.segments import MOST, Loans, Shelf
+from .._transport.segment_pool import Loans, Shelf
+from .._transport.segments import MOST
 from .._transport.values import Cargo, decode, encode, loads
 
 TYPE_CHECKING = False  # see `light_stdlib`
