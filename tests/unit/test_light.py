@@ -88,6 +88,7 @@ OURS_IN_A_WORKER: Final = {
     "pmap._transport.process_role",
     "pmap._transport.failure_record",
     "pmap._transport.segments",
+    "pmap._transport.protocol",
     "pmap._transport.segment_pool",
     "pmap._transport.values",
     "pmap._transport.packing",

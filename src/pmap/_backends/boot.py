@@ -229,7 +229,7 @@ class Boot:
 
     def prepare(self) -> None:
         """Let it prepare for what travels by value, before it forks the first worker."""
-        from .._worker.template import PREPARE, REQUEST
+        from .._transport.protocol import PREPARE, REQUEST
 
         self.by_value = True
         with contextlib.suppress(OSError):  # it is gone: whoever reads its socket learns of it

@@ -19,7 +19,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Protocol
 
-from .._transport import journal
+from .._transport import journal, protocol
 from .._transport.framing import FrameReader
 from .._transport.light_stdlib import SHUT_WR, send_with_fds, signal, socket
 from .._worker import template as _template
@@ -230,13 +230,11 @@ class Template:
         """Ask for a worker on `sock`; its pid is known when the template has answered."""
         if not self._by_value and "pmap._transport.pickle_by_value" in sys.modules:
             self._by_value = True
-            self._ask(_template.PREPARE, 0)  # before it forks the first that needs it
+            self._ask(protocol.PREPARE, 0)  # before it forks the first that needs it
         handle = self._by_number[number] = _Forked(self)
         # If the template is gone by now, its socket says so when it is read.
         with contextlib.suppress(OSError):
-            send_with_fds(
-                self.sock, _template.REQUEST.pack(_template.FORK, number), [sock.fileno()]
-            )
+            send_with_fds(self.sock, protocol.REQUEST.pack(protocol.FORK, number), [sock.fileno()])
         return handle
 
     def read(self) -> list[int]:
@@ -255,16 +253,16 @@ class Template:
         what, key, value = message
         assert isinstance(key, int)
         assert isinstance(value, int)
-        if what == _template.FORKED:
+        if what == protocol.FORKED:
             handle = self._by_number[key]
             self._by_pid[value] = handle
             handle.met(value)
             return None
-        handle = self._by_number[key] if what == _template.FAILED else self._by_pid.pop(key)
+        handle = self._by_number[key] if what == protocol.FAILED else self._by_pid.pop(key)
         number = next(n for n, h in self._by_number.items() if h is handle)
         del self._by_number[number]
         handle.ended = True
-        if what == _template.FAILED:
+        if what == protocol.FAILED:
             handle.failure = refused(OSError(value, os.strerror(value)))
         else:
             handle.exitcode = value
@@ -275,16 +273,16 @@ class Template:
         if not self.alive:  # nobody reaps it but init, and its group is its own while it lives
             _template.kill_group(pid)
             return
-        self._ask(_template.KILL, pid)
+        self._ask(protocol.KILL, pid)
 
     def abort(self, pid: int) -> None:
         """Let a worker say where it is, and end."""
-        self._ask(_template.ABORT, pid)
+        self._ask(protocol.ABORT, pid)
 
     def _ask(self, what: int, pid: int) -> None:
         # If the template is gone by now, its socket says so when it is read.
         with contextlib.suppress(OSError):
-            self.sock.sendall(_template.REQUEST.pack(what, pid))
+            self.sock.sendall(protocol.REQUEST.pack(what, pid))
 
     def _lost(self) -> None:
         """Take in that the template is no more.

@@ -23,6 +23,7 @@ from .._calls.options import cpu_count
 from .._errors import how_it_ended, is_ctrl_c
 from .._jobs.item_errors import Item, restore, unloaded_result, unsent_argument
 from .._jobs.work import Brief, Work
+from .._transport import protocol
 from .._transport.adaptive_spin import Patience
 from .._transport.environment import limited, take_world
 from .._transport.framing import FrameReader, NotAMessage, frame, frame_of_entries
@@ -32,7 +33,6 @@ from .._transport.packing import packed, unpacked
 from .._transport.segment_pool import KEPT, Loans, Shelf
 from .._transport.segments import MOST, Segment
 from .._transport.values import Cargo, decode, dumps, encode
-from .._worker import worker as _worker
 from . import boot as _boot
 from . import launch as _launch
 from .protocol import Finished, Gone, Happening, Ready
@@ -206,7 +206,7 @@ class ProcessBackend:
         self._world = self._limited(take_world())
         memory = self._max_memory, self._kill_over_memory
         rest = self._cpus > 1, self._room
-        return frame((_worker.SETUP, self._world, list(sys.argv), initializer, *memory, *rest))
+        return frame((protocol.SETUP, self._world, list(sys.argv), initializer, *memory, *rest))
 
     def _start_process(self, worker: int, ours: socket, theirs: socket) -> _launch.Handle:
         if self._method != "forkserver":
@@ -232,7 +232,7 @@ class ProcessBackend:
             self._introduce(link, brief)
         gone = link.reader.gone()
         if gone:  # it may use the segments of these results again
-            self._write(link, frame((_worker.BACK, gone)))
+            self._write(link, frame((protocol.BACK, gone)))
         link.serial += 1
         serial = link.serial
         items = work.call.items[start:stop]
@@ -241,7 +241,7 @@ class ProcessBackend:
             self._send_large(link, work, start, items, together)
             return
         try:
-            message = frame((_worker.CHUNK, brief.number, serial, entries, together))
+            message = frame((protocol.CHUNK, brief.number, serial, entries, together))
         except ValueError:  # it is too large for marshal
             self._send_large(link, work, start, items, together)
             return
@@ -258,7 +258,7 @@ class ProcessBackend:
         assert brief is not None, "it was not packed"
         cargo = Cargo(lambda buffers: self._lend(link, buffers))
         entries = self._entries(work, start, items, cargo)
-        chunk = _worker.CHUNK, brief.number, link.serial
+        chunk = protocol.CHUNK, brief.number, link.serial
         message = frame_of_entries(lambda some: (*chunk, some, together), entries)
         size = len(message) + cargo.size
         link.chunks.append(_Sent(link.serial, work, start, len(items), size))
@@ -272,7 +272,7 @@ class ProcessBackend:
         rules = brief.rules
         message = frame_of_entries(
             lambda payload: (
-                _worker.BRIEF,
+                protocol.BRIEF,
                 brief.number,
                 payload,
                 brief.variables,
@@ -320,10 +320,10 @@ class ProcessBackend:
     def void(self, worker: int, work: Work) -> None:
         link = self._links[worker]
         serials = [sent.serial for sent in link.chunks if sent.work is work]
-        self._write(link, frame((_worker.VOID, serials)))
+        self._write(link, frame((protocol.VOID, serials)))
 
     def drop(self, brief: Brief) -> None:
-        message = frame((_worker.DROP, brief.number))
+        message = frame((protocol.DROP, brief.number))
         for link in self._links.values():
             if brief.number in link.told:
                 link.told.remove(brief.number)
@@ -345,7 +345,7 @@ class ProcessBackend:
             for link in self._links.values():
                 if link.reader.borrows:
                     link.reader.borrows = False
-                    self._write(link, frame((_worker.BACK, None)))
+                    self._write(link, frame((protocol.BACK, None)))
 
     def _keep_none(self) -> None:
         """Give back what is kept for arguments to come.
@@ -360,7 +360,7 @@ class ProcessBackend:
     def stop(self, worker: int) -> None:
         link = self._links[worker]
         link.stopping = True
-        self._write(link, frame((_worker.QUIT,)))
+        self._write(link, frame((protocol.QUIT,)))
 
     def kill(self, worker: int) -> None:
         if worker in self._links:
@@ -526,7 +526,7 @@ class ProcessBackend:
 
     def _take(self, link: _Link, message: Message) -> Happening | None:
         what = message[0]
-        if what == _worker.RESULTS:
+        if what == protocol.RESULTS:
             _, serial, results, last, elapsed, worn, gone = message
             if gone:
                 link.loans.back(gone)
@@ -536,11 +536,11 @@ class ProcessBackend:
                 return None
             assert link.chunks[0].serial == serial
             return self._finished(link, results, last, elapsed, worn)
-        if what == _worker.READY:
+        if what == protocol.READY:
             link.ready = True
             link.handle.met(message[1])
             return Ready(link.number, link.arena is not None, link.arena is not None)
-        if what == _worker.BEGUN:
+        if what == protocol.BEGUN:
             link.begun = message[1]
             link.begun_at = monotonic()
         else:

@@ -13,21 +13,16 @@ from __future__ import annotations
 import gc
 import os
 import select
-import struct
 
 from .._transport.framing import frame
 from .._transport.light_stdlib import receive_with_fds, signal, socket
+from .._transport.protocol import ABORT, EXITED, FAILED, FORK, FORKED, PREPARE, REQUEST
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
     from typing import NoReturn
-
-REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; else its pid)
-FORK, KILL, ABORT, PREPARE = 0, 1, 2, 3
-# Reports: (FORKED, number, pid), (FAILED, number, errno), (EXITED, pid, exit code)
-FORKED, FAILED, EXITED = 20, 21, 22
 
 
 def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> None:

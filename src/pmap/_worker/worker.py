@@ -46,6 +46,18 @@ from .._transport.framing import FrameReader, frame, frame_of_entries
 from .._transport.journal import LANE_SLOTS, Arena
 from .._transport.light_stdlib import deque, receive_with_fds, send_with_fds, signal, socket
 from .._transport.packing import LANES, PLAIN, is_long, is_plain, unpacked
+from .._transport.protocol import (
+    BACK,
+    BEGUN,
+    BRIEF,
+    BROKEN,
+    CHUNK,
+    DROP,
+    QUIT,
+    READY,
+    RESULTS,
+    VOID,
+)
 from .._transport.segment_pool import Loans, Shelf
 from .._transport.segments import MOST
 from .._transport.values import Cargo, decode, encode, loads
@@ -76,29 +88,6 @@ _LAST_WORDS = 0.5  # seconds to say where it was
 _LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printed
 
 _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
-
-# Messages to a worker. The words behind each are its fields.
-SETUP = (
-    0  # world, argv, pickled (initializer, initargs) or None, bytes of memory it may take or None,
-    # whether it is to be ended when it takes more, whether it may stay awake while it waits,
-    # bytes of segments that it may keep to use them again
-)
-# number, the entry of (function, kind) in a list, pickled context variables with values, stop at
-# failure, functions by value, all items of a chunk at once, seconds that an item may run or None,
-# world (None: that of the brief before)
-BRIEF = 1
-CHUNK = 2  # brief, serial, entries (packed), how many begin together
-DROP = 3  # brief: no chunk of it comes any more
-QUIT = 4
-VOID = 5  # serials of chunks that are not to begin
-BACK = 6  # numbers of segments of results that nothing refers to any more; None: keep none
-# Messages from a worker.
-READY = 10  # process id
-BROKEN = 11  # failure record of the initializer
-BEGUN = 12  # serial; only where there is no arena
-# serial, entries (or a lane), last, elapsed, whether the worker is worn,
-# numbers of segments that it has no use for any more
-RESULTS = 13
 
 
 # What an item did to its surroundings: the names of the audit events that tell of it.

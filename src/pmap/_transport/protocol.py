@@ -1,0 +1,39 @@
+"""The kinds of messages between caller, worker and template, and the words behind each kind.
+
+A message is a tuple of plain values whose first word says what it is (see `framing`). Only requests
+to the template are bytes of one struct: its socket carries little, and a worker's socket with it.
+"""
+
+import struct
+
+# --- from the caller to a worker -----------------------------------------------------------------
+
+# world, argv, pickled (initializer, initargs) or None, bytes of memory it may take or None, whether
+# it is to be ended when it takes more, whether it may stay awake while it waits, bytes of segments
+# that it may keep to use them again
+SETUP = 0
+# number, the entry of (function, kind) in a list, pickled context variables with values, stop at
+# failure, functions by value, all items of a chunk at once, seconds that an item may run or None,
+# world (None: that of the brief before)
+BRIEF = 1
+CHUNK = 2  # brief, serial, entries (packed), how many begin together
+DROP = 3  # brief: no chunk of it comes any more
+QUIT = 4
+VOID = 5  # serials of chunks that are not to begin
+BACK = 6  # numbers of segments of results that nothing refers to any more; None: keep none
+
+# --- from a worker to the caller -----------------------------------------------------------------
+
+READY = 10  # process id
+BROKEN = 11  # failure record of the initializer
+BEGUN = 12  # serial; only where there is no arena
+# serial, entries (or a lane), last, elapsed, whether the worker is worn,
+# numbers of segments that it has no use for any more
+RESULTS = 13
+
+# --- between the caller and the template ---------------------------------------------------------
+
+REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; else its pid)
+FORK, KILL, ABORT, PREPARE = 0, 1, 2, 3
+# Reports: (FORKED, number, pid), (FAILED, number, errno), (EXITED, pid, exit code)
+FORKED, FAILED, EXITED = 20, 21, 22
