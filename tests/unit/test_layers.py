@@ -24,7 +24,7 @@ BELOW: Final[dict[str, set[str]]] = {
     "_scheduling": set(),
     "_calls": {"_transport", "_scheduling"} | GROUND,
     "_jobs": {"_calls", "_transport", "_scheduling"} | GROUND,
-    "_worker": {"_transport", "_calls"},
+    "_worker": {"_transport"},
     "_backends": {"_worker", "_jobs", "_calls", "_transport"} | GROUND,
     "_engine": {"_backends", "_jobs", "_calls", "_transport", "_scheduling"} | GROUND,
     "_api": {"_engine", "_backends", "_jobs", "_calls", "_transport"} | GROUND,

@@ -70,12 +70,12 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from .._calls.sync import AtOnce
     from .._transport.environment import Variables, World
     from .._transport.framing import Message
     from .._transport.light_stdlib import Context
     from .._transport.packing import Entry
     from .._transport.segments import Segment
+    from .coroutines import AtOnce
 
     # Results of a chunk that are not sent yet: entries, or format and bytes of a lane.
     Unsent: TypeAlias = list[Entry] | tuple[str, bytes]
@@ -433,7 +433,7 @@ class Worker:
         context: Context | None,
         timeout: float | None,
     ) -> AtOnce:
-        from .._calls.sync import AtOnce
+        from .coroutines import AtOnce
 
         def start(entry: Entry) -> Callable[[], Any]:
             async def fail(error: Exception) -> NoReturn:
@@ -721,7 +721,7 @@ def _too_large(result: object) -> bool:
 def _failure(error: BaseException) -> Entry:
     if isinstance(error, _BadArgument):
         return capture_transport(ARGUMENT, error.__cause__ or error)
-    if type(error).__name__ == "TooLong" and type(error).__module__ == "pmap._calls.sync":
+    if type(error).__name__ == "TooLong" and type(error).__module__ == f"{__package__}.coroutines":
         return [TOO_LONG, None, "", "", format_traceback(error)]
     return capture(error)
 
