@@ -379,7 +379,7 @@ def is_ours(pid: int) -> str:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return ""
-    if not any(b"from pmap._worker.worker import main" in word for word in words):
+    if not any(b"from pmap._worker.startup import main" in word for word in words):
         return ""
     return "template" if b"template" in words else "worker"
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CODE = (
     "import sys; p = type(sys)('pmap'); p.__path__ = [sys.argv[1]]; "
-    "sys.modules['pmap'] = p; from pmap._worker.worker import main; "
+    "sys.modules['pmap'] = p; from pmap._worker.startup import main; "
     "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
 
@@ -34,7 +34,7 @@ def default_start_method() -> str:
 class Lifeline:
     """A pipe through which nothing goes: that its writing end is closed tells of the caller's end.
 
-    The workers have the other end, see `worker`. A fork of the caller closes both, or the caller's
+    The workers have the other end, see `startup`. A fork of the caller closes both, or the caller's
     end would be noticed only with its own.
     """
 
@@ -42,7 +42,7 @@ class Lifeline:
     _ours = -1
 
     def __init__(self) -> None:
-        """Open it, where the kernel can do what `worker` asks of it."""
+        """Open it, where the kernel can do what `startup` asks of it."""
         if sys.platform == "linux":
             end, self._ours = os.pipe()
             self.end = not_standard(end)

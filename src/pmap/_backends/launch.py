@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Protocol
 from .._transport import journal, protocol
 from .._transport.framing import FrameReader
 from .._transport.light_stdlib import SHUT_WR, send_with_fds, signal, socket
-from .._worker import template as _template
-from .._worker import worker as _worker
+from .._worker import startup
+from .._worker.template import kill_group
 from .boot import Boot, Lifeline, interpreter, not_standard, sigint_blocked
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class _Child:
     def kill(self) -> None:
         if self._ended is None:
             if hasattr(os, "killpg"):
-                _template.kill_group(self.pid or 0)
+                kill_group(self.pid or 0)
             elif self._popen is not None:
                 self._popen.kill()
 
@@ -137,7 +137,7 @@ class _Child:
         if hasattr(os, "waitid"):
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.pid or 0, os.WEXITED | os.WNOWAIT)
-                _template.kill_group(self.pid or 0)  # what it left behind, while its id is its own
+                kill_group(self.pid or 0)  # what it left behind, while its id is its own
         if self._popen is not None:
             return self._popen.wait()
         try:
@@ -206,7 +206,7 @@ def start_fork(sock: socket, theirs: socket, lifeline: Lifeline) -> Handle:
             pid = os.fork()
             if pid == 0:
                 theirs.close()
-                _worker.enter_forked(sock, own)
+                startup.enter_forked(sock, own)
     finally:
         if own >= 0:
             os.close(own)
@@ -271,7 +271,7 @@ class Template:
     def kill(self, pid: int) -> None:
         """End a worker. The template does it: it knows the pid is still that worker's."""
         if not self.alive:  # nobody reaps it but init, and its group is its own while it lives
-            _template.kill_group(pid)
+            kill_group(pid)
             return
         self._ask(protocol.KILL, pid)
 

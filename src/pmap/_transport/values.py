@@ -81,6 +81,13 @@ class Cargo:
         self.segments: list[Segment] = []
         self.size = 0  # bytes in them
 
+    def taken(self) -> list[Segment]:
+        """Return the segments that are to go, and hold none of them any more."""
+        segments = self.segments
+        if segments:
+            self.segments, self.size = [], 0
+        return segments
+
     def add(self, value: object, functions_by_value: bool) -> Entry | None:
         """Return the entry of `value`, or None where it must travel without a segment."""
         if self.segments and len(self.segments) >= most_at_once():

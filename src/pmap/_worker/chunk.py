@@ -1,0 +1,236 @@
+"""One chunk on its way through a worker: its items run, and each result is noted at once.
+
+Each result is noted in the arena (see `journal`) before the next item begins. Where such memory
+cannot be had, each result is a message of its own.
+"""
+
+from __future__ import annotations
+
+import marshal
+from itertools import islice
+
+from .._transport.journal import LANE_SLOTS
+from .._transport.packing import LANES
+from .item import BadArgumentError, failure, load_argument
+from .side_effects import traces
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, Literal, NoReturn, TypeAlias
+
+    from .._transport.journal import Arena
+    from .._transport.light_stdlib import Context
+    from .._transport.packing import Entry
+    from .coroutines import AtOnce
+    from .function import Brief
+    from .item import ItemRunner
+
+    # Results of a chunk that are not sent yet: entries, or format and bytes of a lane.
+    Unsent: TypeAlias = list[Entry] | tuple[str, bytes]
+
+
+class Chunk:
+    """One chunk on its way, with an arena to note its results in."""
+
+    def __init__(
+        self,
+        brief: Brief,
+        entries: Sequence[Entry],
+        together: int,
+        arena: Arena,
+        items: ItemRunner,
+        send: Callable[[Unsent], None],
+        is_worn: Callable[[], bool],
+    ) -> None:
+        """Make it ready to run.
+
+        Args:
+            brief: the function.
+            entries: the items.
+            together: how many of them begin together; 0: all began with the chunk.
+            arena: where results are noted.
+            items: runs each of them.
+            send: sends results of a chunk that goes on.
+            is_worn: whether the worker is to be replaced.
+        """
+        self._brief = brief
+        self._entries = entries
+        self._arena = arena
+        self._items = items
+        self._send = send
+        self._is_worn = is_worn
+        # Those that are pickled are lists.
+        kind: type[object] = type(entries)
+        self._plain = kind is not list or list not in set(map(type, entries))
+        self._together = together
+        if brief.timeout is not None and not brief.at_once:
+            self._together = 1
+        self._begun = 0 if self._together else len(entries)
+        self._sent = 0  # results sent as messages
+        self._enough = False  # no more items are to be run here
+
+    def _goes_on(self, number: int) -> bool:
+        """Return whether the item at `number` may run, and note that it begins, and some behind it.
+
+        If not, the caller has taken it back.
+        """
+        if number >= self._begun:
+            begun = min(number + self._together, len(self._entries))
+            if not self._arena.turn(begun):
+                self._enough = True
+                return False
+            self._begun = begun
+        return True
+
+    def run(self, call: Callable[[object], object]) -> Unsent:
+        """Run all items; return the results that were not sent yet."""
+        brief = self._brief
+        results: Unsent
+        while True:
+            lane = None if brief.mixed or brief.lane is None else LANES.get(brief.lane)
+            if lane is None:
+                results, failed = self._in_records(call)
+            else:
+                results, failed = self._in_lane(call, lane)
+            count = len(results[1]) // 8 if isinstance(results, tuple) else len(results)
+            if (failed and brief.stop) or self._enough or self._sent + count >= len(self._entries):
+                return results
+            self._send(results)
+            self._sent += count
+
+    def _in_records(self, call: Callable[[object], object]) -> tuple[list[Entry], bool]:
+        """Run items until the arena is full, or the results turn out to have a lane."""
+        brief, record, pack = self._brief, self._arena.record, marshal.dumps
+        run = self._items.run
+        self._arena.records(self._sent)
+        results: list[Entry] = []
+        for number, entry in enumerate(islice(self._entries, self._sent, None), self._sent):
+            if number >= self._begun and not self._goes_on(number):
+                break
+            result, failed = run(brief, call, entry)
+            results.append(result)
+            if self._is_worn():
+                self._enough = True
+                return results, failed
+            if self._items.cargo.segments:  # what is in a segment cannot be noted
+                return results, failed
+            try:
+                noted = record(pack(result), len(results))
+            except ValueError:  # it is too large for marshal
+                noted = False
+            if (failed and brief.stop) or not noted:
+                return results, failed
+            if not brief.mixed:
+                if brief.lane is not None or type(result) not in LANES:
+                    brief.mixed = True
+                else:
+                    brief.lane = type(result)
+                    return results, failed
+        return results, False
+
+    def _in_lane(
+        self, call: Callable[[object], object], lane: Literal["q", "d"]
+    ) -> tuple[Unsent, bool]:
+        """Run items whose results are all of one type, as fast as it goes.
+
+        Per item no more than the call, a test of the type and one store.
+        """
+        brief = self._brief
+        kind = brief.lane
+        entries = self._entries[self._sent : self._sent + LANE_SLOTS]
+        # Any: it takes the lane's type only, and that is what is tested.
+        slots: Any = self._arena.lane(lane, len(entries), self._sent)
+        run = call if self._plain else _loading(call)
+        noticed = traces
+        index = 0
+        result: object = None
+        extra: list[Entry] = []
+        failed = False
+        try:
+            while index < len(entries) and not extra and self._goes_on(self._sent + index):
+                # Those that begin together in a loop of their own, with nothing more in it.
+                start, stop = index, self._begun - self._sent
+                part = entries[start:stop]
+                if isinstance(part, memoryview):
+                    part = part.tolist()  # not of the whole chunk: these stay in the cache
+                for index, entry in enumerate(part, start):
+                    result = run(entry)
+                    if noticed:
+                        self._items.tidy()
+                    if type(result) is not kind:
+                        brief.mixed = True
+                        other, failed = self._items.encoded(brief, result)
+                        extra = [other]
+                        break
+                    slots[index] = result
+                else:
+                    index += 1
+        except BaseException as error:  # every way an item can end is an answer
+            if noticed:
+                self._items.tidy()
+            if _too_large(result):  # of this item: one before it could not have been stored
+                brief.mixed = True
+                extra = [result]
+            else:
+                extra, failed = [failure(error)], True
+        if not extra:
+            return (lane, slots[:index].tobytes()), False
+        return [*slots[:index].tolist(), *extra], failed
+
+
+def _loading(call: Callable[[object], object]) -> Callable[[object], object]:
+    return lambda entry: call(load_argument(entry) if type(entry) is list else entry)
+
+
+def _too_large(result: object) -> bool:
+    return type(result) is int and not -(1 << 63) <= result < 1 << 63
+
+
+def at_once(
+    coroutine: Callable[[object], Any],
+    entries: Sequence[Entry],
+    context: Context | None,
+    timeout: float | None,
+) -> AtOnce:
+    """Return the items of a chunk as coroutines that run at once."""
+    from .coroutines import AtOnce
+
+    def start(entry: Entry) -> Callable[[], Any]:
+        async def fail(error: Exception) -> NoReturn:
+            raise error
+
+        try:
+            item = load_argument(entry) if type(entry) is list else entry
+        except BadArgumentError as error:
+            bad = error
+            return lambda: fail(bad)
+        return lambda: coroutine(item)
+
+    return AtOnce([start(entry) for entry in entries], context, timeout)
+
+
+def run_without_arena(
+    brief: Brief,
+    entries: Sequence[Entry],
+    items: ItemRunner,
+    call: Callable[[object], object],
+    send: Callable[[Unsent], None],
+    begin: Callable[[], object],
+    is_worn: Callable[[], bool],
+) -> list[Entry]:
+    """Run the items of a chunk, where each result is a message; return those not sent yet.
+
+    `begin`: says that an item begins, where each may run for some time only.
+    """
+    results: list[Entry] = []
+    for entry in entries:
+        if results:
+            send(results)  # before the next item begins
+        if brief.timeout is not None and not brief.at_once:
+            begin()
+        result, failed = items.run(brief, call, entry)
+        results = [result]
+        if (failed and brief.stop) or is_worn():
+            break
+    return results

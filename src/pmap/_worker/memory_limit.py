@@ -1,0 +1,52 @@
+"""How much memory a worker takes, and its end when that is too much."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+from time import sleep
+
+from .._transport.light_stdlib import signal
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from .._transport.journal import Arena
+
+_LOOK = 0.02  # seconds between two looks at the memory of a process that runs an item
+_LAST_WORDS = 0.5  # seconds to say where it was
+
+
+def resident() -> int:
+    """Return how many bytes of memory this process takes."""
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return int(statm.read().split()[1]) * mmap.PAGESIZE
+    except OSError:
+        import resource
+
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+
+
+class MemoryWatch:
+    """A thread that ends this process when it takes too much memory while an item runs."""
+
+    def __init__(self, limit: int, arena: Arena) -> None:
+        import threading
+
+        self.busy = threading.Event()
+        self._limit = limit
+        self._arena = arena
+        self._main = threading.get_ident()
+        threading.Thread(target=self._run, name="pmap-memory", daemon=True).start()
+
+    def _run(self) -> None:
+        while self.busy.wait():
+            if resident() > self._limit:
+                self._arena.note_oversize()
+                # That thread says where it is, and the process ends; if it does not, it is killed.
+                signal.pthread_kill(self._main, signal.SIGABRT)
+                sleep(_LAST_WORDS)
+                os.kill(os.getpid(), signal.SIGKILL)
+            sleep(_LOOK)

@@ -1,0 +1,141 @@
+"""How a process becomes a worker, and how it ends.
+
+There are three ways in: a fresh interpreter, a fork of a prepared template, a fork of the caller::
+
+    main(kind="worker")     a fresh interpreter
+    main(kind="template")   serves as the template; each fork of it: enter_forked
+    enter_forked            a process that was just forked, of the template or of the caller
+
+A worker never runs the caller's ``__main__``: its own is an empty module.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .._transport import process_role
+from .._transport.light_stdlib import signal, socket
+from .side_effects import exit_process
+from .worker import Worker
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
+
+_LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printed
+
+
+def main(kind: str, fd: int, lifeline: int) -> NoReturn:
+    """Be a worker, or the template of workers, on the socket `fd`; the process is ours alone."""
+    _stay_calm()
+    process_role.finish_package_on_demand()
+    sys.modules["__main__"] = type(sys)("__main__")
+    sock = socket(fileno=fd) if fd >= 0 else _shared_socket()
+    if kind == "template":
+        from .template import serve_template
+
+        _stand_alone()  # what a terminal tells its programs is for the caller to hear
+        serve_template(sock, lambda own: enter_forked(own, lifeline))
+    enter_forked(sock, lifeline)
+
+
+def _shared_socket() -> socket:
+    """Return the socket that the caller shares through stdin, as on Windows."""
+    import socket as public
+
+    return public.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined, no-any-return]  # Windows
+
+
+def enter_forked(sock: socket, lifeline: int) -> NoReturn:
+    """Be a worker in a process that was just forked; never returns into the caller's code."""
+    code = 1
+    try:
+        _stand_alone()
+        _stay_calm()
+        _hold_on(lifeline)
+        process_role.in_worker = True
+        sys.modules["__main__"] = type(sys)("__main__")
+        Worker(sock).run()
+        code = 0
+    except (ConnectionError, BrokenPipeError):
+        code = 0  # the caller is gone: nobody is left to tell
+    except BaseException:
+        kind, error, trace = sys.exc_info()
+        if kind is not None and error is not None:
+            sys.excepthook(kind, error, trace)
+    finally:
+        _leave(code)
+
+
+def _stay_calm() -> None:
+    """Put signals in order: the caller decides what a Ctrl-C means, for all its workers."""
+    signal.set_wakeup_fd(-1)
+    # A handler that does nothing, and not SIG_IGN: programs that an item starts would inherit
+    # that, and could not be interrupted.
+    signal.signal(signal.SIGINT, _ignore)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        # Blocked by the caller while the process was started, when a Ctrl-C would have shown a
+        # traceback of the interpreter's own start.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _stand_alone() -> None:
+    """Be the head of a process group, so that what an item starts can be ended with the worker."""
+    if hasattr(os, "setsid"):
+        try:
+            os.setsid()
+        except OSError:
+            pass  # it is the head of one already
+        # Where a standard stream is closed, nothing else may come: what an item prints would go
+        # into it.
+        while (null := os.open(os.devnull, os.O_RDWR)) < 3:
+            pass
+        # The terminal is the caller's: reading from it would now stop the process.
+        os.dup2(null, 0)
+        os.close(null)
+
+
+def _hold_on(lifeline: int) -> None:
+    """Let the end of the caller be the end of this process and of what it started.
+
+    `lifeline` is the reading end of a pipe whose other end only the caller has. When that closes,
+    the kernel itself sends SIGKILL, so it also ends what is busy in C code. Where there is no such
+    thing, the end of the socket shows between two chunks.
+    """
+    if lifeline < 0 or not os.path.exists(f"/proc/self/fd/{lifeline}"):
+        return
+    import fcntl
+
+    # Opened anew: whom the kernel signals is a property of the open file, and each worker's own.
+    own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+    os.close(lifeline)
+    fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
+    try:
+        if not os.read(own, 1):
+            os._exit(0)  # it closed before the kernel knew that we care
+    except BlockingIOError:
+        pass
+
+
+def _ignore(signum: int, stack: FrameType | None) -> None:
+    pass
+
+
+def _leave(code: int) -> NoReturn:
+    for stream, own in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
+        if stream is not own and hasattr(signal, "alarm"):
+            # The flush of an item's own stream may never return, and whoever waits for this process
+            # to go would wait for ever. The process's own streams wait for their reader.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+            signal.alarm(_LAST_FLUSH)
+        try:
+            stream.flush()
+        except BaseException:  # of a stream of an item's own: it must not lead out of here
+            pass  # closed, or None: nothing to save
+    exit_process(code)
