@@ -54,7 +54,7 @@ from pmap import (
     papply,
     pmap,
 )
-from pmap._backends import launch as _launch
+from pmap._backends import template_client
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
@@ -410,7 +410,7 @@ def test_template_killed_at_rest(templated: Pool, tmp_path: Path) -> None:
     assert templated.map(square, range(20)) == [x * x for x in range(20)]
 
 
-def not_heard(template: _launch.Template, message: object) -> None:
+def not_heard(template: template_client.Template, message: object) -> None:
     """Take no notice of what a template reports."""
 
 
@@ -418,7 +418,7 @@ def test_template_killed_before_it_could_report_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # It is as if it had been killed right behind the fork: what it says of it is not heard.
-    monkeypatch.setattr(_launch.Template, "_report", not_heard)
+    monkeypatch.setattr(template_client.Template, "_report", not_heard)
     go = tmp_path / "go"
     with new_pool("forkserver") as pool:
         later = pool.map_async(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pmap import Pool, papply
-from pmap._calls.options import cpu_count
+from pmap._calls.cpus import cpu_count
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod

@@ -16,15 +16,12 @@ from typing import Final
 
 import pytest
 
+from pmap._scheduling.commands import Command, SendChunk, StartWorker, TakeBack
 from pmap._scheduling.events import (
     ChunksBack,
-    Command,
     Event,
     ItemsFinished,
     JobSubmitted,
-    SendChunk,
-    StartWorker,
-    TakeBack,
     Terms,
     Tick,
     WorkerReady,

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pmap import pmap, pstarmap, sync
-from pmap._calls.call import Call, Kind, apply, each, name_of, short_repr, star
+from pmap._calls.call import Call, Kind, apply, each, star
+from pmap._calls.describe import name_of, short_repr
 
 
 def double(x: int) -> int:

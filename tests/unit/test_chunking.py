@@ -17,15 +17,8 @@ from pmap._scheduling.chunk_sizes import (
     chunk_size,
     worth_ahead,
 )
-from pmap._scheduling.events import (
-    Command,
-    ItemsFinished,
-    JobSubmitted,
-    Prestart,
-    SendChunk,
-    Terms,
-    WorkerReady,
-)
+from pmap._scheduling.commands import Command, SendChunk
+from pmap._scheduling.events import ItemsFinished, JobSubmitted, Prestart, Terms, WorkerReady
 from pmap._scheduling.scheduler import Scheduler
 
 remainings = st.integers(1, 10**9)

@@ -11,19 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pmap import OptionError
+from pmap._calls import cpus
 from pmap._calls import options as _options
+from pmap._calls.cpus import at_most, cpu_count, parse_cgroups, parse_quota
 from pmap._calls.options import (
     CallOptions,
     Options,
     Settings,
     WorkerOptions,
-    at_most,
     changed,
-    cpu_count,
     in_force,
     merge,
-    parse_cgroups,
-    parse_quota,
 )
 from pmap._types import Backend
 
@@ -290,7 +288,7 @@ def write(folder: Path, **files: str) -> None:
         (folder / name.replace("__", ".")).write_text(text, encoding="ascii")
 
 
-QUOTAS: Callable[[Path, Path], list[float]] = _options._quotas
+QUOTAS: Callable[[Path, Path], list[float]] = cpus._quotas
 
 
 def test_quotas_of_version_2_hold_for_the_groups_inside(tmp_path: Path) -> None:
@@ -331,7 +329,7 @@ def test_cpu_count_heeds_affinity_and_quota(monkeypatch: pytest.MonkeyPatch) -> 
         return [3.5]
 
     monkeypatch.setattr("os.sched_getaffinity", affinity, raising=False)
-    monkeypatch.setattr(_options, "_quotas", quotas)
+    monkeypatch.setattr(cpus, "_quotas", quotas)
     assert cpu_count() == 4
 
 

@@ -7,7 +7,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
-from .._calls.call import Call, apply, calls, name_of, short_repr
+from .._calls.call import Call, apply, calls
+from .._calls.describe import name_of, short_repr
 from .._calls.failure import Failure
 from .._calls.options import Settings
 from .async_result import AsyncResult

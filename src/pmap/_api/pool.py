@@ -14,7 +14,9 @@ from .._backends.processes import ProcessBackend
 from .._backends.protocol import Backend
 from .._calls import call as _call
 from .._calls.call import Call, Rules, Streamed
-from .._calls.options import Settings, WorkerOptions, cpu_count, merge
+from .._calls.cpus import cpu_count
+from .._calls.describe import name_of
+from .._calls.options import Settings, WorkerOptions, merge
 from .._engine.driver import Driver, exiting
 from .._errors import PoolClosedError
 from .._jobs.job import Job
@@ -380,7 +382,7 @@ def start(call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
     """Start `call`; return the handle of its results."""
     if isinstance(call, Streamed):
         asked = call.call
-        name = f"{asked.verb}({_call.name_of(asked.function)})"
+        name = f"{asked.verb}({name_of(asked.function)})"
         collected = Collected(stream(call, settings, ordered=True), name)
         return AsyncResult(collected, every)
     job = _submit(_driver_for(settings), call)

@@ -20,7 +20,8 @@ from typing import (
     get_type_hints,
 )
 
-from .._calls.call import Call, Rules, Streamed, name_of, short_repr
+from .._calls.call import Call, Rules, Streamed
+from .._calls.describe import name_of, short_repr
 from .._calls.options import Options, Settings, changed, delays, errors, in_force, merge
 from .._types import Frozen
 

@@ -2,14 +2,12 @@
 
 ==========  ==========================================================================
 spawn       a fresh interpreter for each worker; works everywhere
-forkserver  a fork of a prepared template (`template`); POSIX
+forkserver  a fork of a prepared template (`template_client`); POSIX
 fork        a fork of this very process; POSIX, and only safe while it has no threads
 ==========  ==========================================================================
 
 The default is forkserver on Linux, where it is both safe and fastest, and spawn elsewhere: on macOS
 system libraries do not survive a fork, not even one of a process that hardly used them.
-
-Longer than 300 lines: three ways to start a process, of which each has its own way to be ended.
 """
 
 import contextlib
@@ -19,20 +17,17 @@ import os
 import sys
 from typing import TYPE_CHECKING, Protocol
 
-from .._transport import journal, protocol
-from .._transport.framing import FrameReader
-from .._transport.light_stdlib import SHUT_WR, send_with_fds, signal, socket
+from .._transport import journal
+from .._transport.light_stdlib import send_with_fds, signal, socket
 from .._worker import startup
 from .._worker.template import kill_group
-from .boot import Boot, Lifeline, interpreter, not_standard, sigint_blocked
+from .boot import Lifeline, interpreter, not_standard, sigint_blocked
 
 if TYPE_CHECKING:
     import subprocess
 
-    from .._transport.framing import Message
 
 _EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
-_LAST_WAIT = 2.0  # seconds for a template to end by itself
 _FEWER = "or use fewer processes"
 _REFUSALS: dict[int, str] = {
     errno.EMFILE: f"raise the limit of open files (ulimit -n), {_FEWER}",
@@ -121,7 +116,7 @@ class _Child:
 
     def abort(self) -> None:
         if self._ended is None and self.pid is not None and hasattr(signal, "SIGABRT"):
-            _no_core(self.pid)
+            leave_no_core(self.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGABRT)
 
@@ -180,7 +175,7 @@ def is_alive(pid: int | None) -> bool:
     return not flags & _EXITING
 
 
-def _no_core(pid: int) -> None:
+def leave_no_core(pid: int) -> None:
     """Let a process that we end leave no core file: nothing is wrong with the interpreter."""
     with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
         import resource
@@ -211,158 +206,6 @@ def start_fork(sock: socket, theirs: socket, lifeline: Lifeline) -> Handle:
         if own >= 0:
             os.close(own)
     return _Child(pid, None)
-
-
-class Template:
-    """The template process and the workers that it forked for us."""
-
-    def __init__(self, boot: Boot) -> None:
-        self.lifeline = boot.lifeline  # that of its workers, who may outlive it
-        self._by_value = boot.by_value
-        self._process = boot.process
-        self.sock = boot.sock
-        self._reader = FrameReader()
-        self.alive = True
-        self._by_number: dict[int, _Forked] = {}
-        self._by_pid: dict[int, _Forked] = {}
-
-    def start(self, number: int, sock: socket) -> Handle:
-        """Ask for a worker on `sock`; its pid is known when the template has answered."""
-        if not self._by_value and "pmap._transport.pickle_by_value" in sys.modules:
-            self._by_value = True
-            self._ask(protocol.PREPARE, 0)  # before it forks the first that needs it
-        handle = self._by_number[number] = _Forked(self)
-        # If the template is gone by now, its socket says so when it is read.
-        with contextlib.suppress(OSError):
-            send_with_fds(self.sock, protocol.REQUEST.pack(protocol.FORK, number), [sock.fileno()])
-        return handle
-
-    def read(self) -> list[int]:
-        """Take in what the template reports; return the numbers of workers that have ended."""
-        try:
-            data = self.sock.recv(1 << 16)
-        except ConnectionError:
-            data = b""
-        if not data:
-            self._lost()
-            return []
-        ended = (self._report(message) for message in self._reader.feed(data))
-        return [number for number in ended if number is not None]
-
-    def _report(self, message: "Message") -> int | None:
-        what, key, value = message
-        assert isinstance(key, int)
-        assert isinstance(value, int)
-        if what == protocol.FORKED:
-            handle = self._by_number[key]
-            self._by_pid[value] = handle
-            handle.met(value)
-            return None
-        handle = self._by_number[key] if what == protocol.FAILED else self._by_pid.pop(key)
-        number = next(n for n, h in self._by_number.items() if h is handle)
-        del self._by_number[number]
-        handle.ended = True
-        if what == protocol.FAILED:
-            handle.failure = refused(OSError(value, os.strerror(value)))
-        else:
-            handle.exitcode = value
-        return number
-
-    def kill(self, pid: int) -> None:
-        """End a worker. The template does it: it knows the pid is still that worker's."""
-        if not self.alive:  # nobody reaps it but init, and its group is its own while it lives
-            kill_group(pid)
-            return
-        self._ask(protocol.KILL, pid)
-
-    def abort(self, pid: int) -> None:
-        """Let a worker say where it is, and end."""
-        self._ask(protocol.ABORT, pid)
-
-    def _ask(self, what: int, pid: int) -> None:
-        # If the template is gone by now, its socket says so when it is read.
-        with contextlib.suppress(OSError):
-            self.sock.sendall(protocol.REQUEST.pack(what, pid))
-
-    def _lost(self) -> None:
-        """Take in that the template is no more.
-
-        The workers that it started work on; their sockets tell of their ends. The same holds for
-        one of which it did not report: it may have been killed just between the fork and the
-        report. If there was no fork, nobody has the other end of that worker's socket any more.
-        """
-        self.alive = False
-        self._process.kill()
-        self._process.wait()
-        for handle in self._by_number.values():
-            if handle.pid is None:
-                handle.failure = "the template process was killed"
-            elif handle.killed:
-                self.kill(handle.pid)  # it may not have read the request
-        self._by_number.clear()
-        self._by_pid.clear()
-
-    def close(self) -> None:
-        """Let the template go; it ends workers that are left."""
-        # It reads that nothing comes any more, ends, and with it its end of the socket; a wait for
-        # a process with a time limit would look now and then, up to 50 ms apart.
-        with contextlib.suppress(OSError):  # it is gone already, or the time is over
-            self.sock.shutdown(SHUT_WR)
-            self.sock.settimeout(_LAST_WAIT)
-            while self.sock.recv(1 << 16):
-                pass
-        self.sock.close()
-        self._process.kill()  # stopped, or stuck: it holds nothing worth waiting for
-        self._process.wait()
-
-    def abandon(self) -> None:
-        """Forget the template in a fork of its parent."""
-        self.sock.close()
-        self._process.disown()
-
-
-class _Forked:
-    """A worker that the template forked."""
-
-    sentinel: int | None = None  # the template reports the end
-
-    def __init__(self, template: Template) -> None:
-        self._template = template
-        self.pid: int | None = None
-        self.killed = False
-        self.ended = False
-        self.exitcode: int | None = None
-        self.failure = ""
-
-    def met(self, pid: int) -> None:
-        if self.pid is None:
-            self.pid = pid
-            self.failure = ""
-            if self.killed:
-                self.kill()
-
-    def kill(self) -> None:
-        self.killed = True  # if there is no pid yet, when it comes
-        if self.pid is not None and not self.ended:
-            self._template.kill(self.pid)
-
-    def abort(self) -> None:
-        if self.pid is not None and not self.ended:
-            _no_core(self.pid)
-            self._template.abort(self.pid)
-
-    def reap(self) -> tuple[bool, int | None]:
-        if not self.ended:
-            self.kill()
-            # Without the template nobody tells when it has ended, nor how.
-            self.ended = not self._template.alive
-        return self.ended, self.exitcode
-
-    def release(self) -> None:
-        pass
-
-    def disown(self) -> None:
-        pass
 
 
 def send_arena(sock: socket) -> journal.Arena | None:

@@ -17,11 +17,11 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from .._calls.options import cpu_count
+from .._calls.cpus import cpu_count
 from .._errors import how_it_ended, is_ctrl_c
-from .._jobs.item_errors import Item, restore, unloaded_result, unsent_argument
+from .._jobs.item_errors import Item, restore
 from .._jobs.work import Brief, Work
 from .._transport import protocol
 from .._transport.adaptive_spin import Patience
@@ -32,10 +32,12 @@ from .._transport.light_stdlib import receive_with_fds, send_with_fds, socket, s
 from .._transport.packing import packed, unpacked
 from .._transport.segment_pool import KEPT, Loans, Shelf
 from .._transport.segments import MOST, Segment
-from .._transport.values import Cargo, decode, dumps, encode
+from .._transport.values import Cargo, dumps, encode
 from . import boot as _boot
 from . import launch as _launch
 from .protocol import Finished, Gone, Happening, Ready
+from .results import open_entries
+from .template_client import Template
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -145,7 +147,7 @@ class ProcessBackend:
         self._selector: selectors.BaseSelector | None = None
         self._wakers: tuple[socket, socket] | None = None
         self._opening = threading.Lock()
-        self._template: _launch.Template | None = None
+        self._template: Template | None = None
         self._lifeline: _boot.Lifeline | None = (
             None  # of all workers, also those of a template that died
         )
@@ -218,7 +220,7 @@ class ProcessBackend:
         if self._template is not None and not self._template.alive:
             self._drop_template()
         if self._template is None:
-            self._template = _launch.Template(_boot.take(self._lifeline))
+            self._template = Template(_boot.take(self._lifeline))
             self._lifeline = self._template.lifeline
             self._open().register(self._template.sock, _READ, self._template)
         return self._template.start(worker, theirs)
@@ -464,7 +466,7 @@ class ProcessBackend:
     def collect(self, polled: _Polled) -> Iterator[Happening]:
         failed, self._failed = self._failed, []
         yield from failed
-        source: _Link | _launch.Template | None
+        source: _Link | Template | None
         for key, mask in polled:
             source = key.data
             if isinstance(source, _Link):
@@ -555,7 +557,7 @@ class ProcessBackend:
         values: list[object]
         failures: dict[int, Exception] = {}
         if isinstance(results, list):
-            values, failures = _open_entries(sent.work, start, results)
+            values, failures = open_entries(sent.work, start, results)
         else:
             opened = unpacked(results)
             entries: list[Entry] = opened.tolist() if isinstance(opened, memoryview) else [*opened]
@@ -723,45 +725,3 @@ def _are_small(outbox: deque[tuple[memoryview, list[Segment]]]) -> bool:
         if segments or size >= _PIECE:
             return False
     return True
-
-
-class _Failed(Exception):
-    """The entry is no value but a failure."""
-
-    def __init__(self, error: Exception) -> None:
-        self.error = error
-
-
-def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
-    """Return the value of an entry that is a list; raises `_Failed` if it stands for a failure."""
-    if len(parts) in (1, 3):
-        return decode(parts)
-    if work.unsent and index in work.unsent:
-        raise _Failed(unsent_argument(work.unsent.pop(index), work.item(index)))
-    raise _Failed(restore(parts, work.item(index), work.call.rules.timeout))
-
-
-def _open_entries(
-    work: Work, start: int, entries: list[Entry]
-) -> tuple[list[object], dict[int, Exception]]:
-    """Return the values of `entries`, and by offset the errors of those that have none."""
-    failures: dict[int, Exception] = {}
-    if list not in set(map(type, entries)):
-        return entries, failures
-    values: list[object] = []
-    for offset, entry in enumerate(entries):
-        value: object = entry
-        parts: list[Any] | None
-        parts = entry if type(entry) is list else None  # pyright: ignore[reportUnknownVariableType]
-        if parts is not None:
-            index = start + offset
-            try:
-                value = _open_entry(work, index, parts)
-            except _Failed as failed:
-                failures[offset] = failed.error
-            except BaseException as error:  # whatever the object's own unpickling does
-                if is_ctrl_c(error):
-                    raise
-                failures[offset] = unloaded_result(error, work.item(index))
-        values.append(value)
-    return values, failures

@@ -51,6 +51,7 @@ from .._jobs.job import Job
 from .._jobs.pending import waits_for_itself
 from .._jobs.stream_job import Flow
 from .._jobs.work import Brief, Payload, Work
+from .._scheduling import commands as c
 from .._scheduling import events as e
 from .._scheduling import scheduler as s
 from .._scheduling.chunk_sizes import worth_ahead
@@ -440,7 +441,7 @@ class Driver:
         may = [offset for offset, error in failures.items() if isinstance(error, retry_on)]
         event = event._replace(again=frozenset([start + offset for offset in may]))
         commands = self._scheduler.handle(event, time.monotonic())
-        holes = sorted([c.item - start for c in commands if isinstance(c, e.RetryItem)])
+        holes = sorted([one.item - start for one in commands if isinstance(one, c.RetryItem)])
         at = 0
         for hole in [*holes, len(values)]:
             part = {
@@ -456,7 +457,7 @@ class Driver:
     def _handle(self, event: e.Event) -> None:
         self._obey(self._scheduler.handle(event, time.monotonic()))
 
-    def _obey(self, commands: list[e.Command]) -> None:
+    def _obey(self, commands: list[c.Command]) -> None:
         for command in commands:
             self._carry_out[type(command)](*command)
         if self._closed and not self._scheduler.busy and not self._ended.is_set():
@@ -467,17 +468,17 @@ class Driver:
     def _table(self) -> dict[type, Callable[..., None]]:
         """Return how each command is carried out."""
         return {
-            e.SendChunk: self._send,
-            e.StartWorker: self.backend.start,
-            e.StopWorker: self.backend.stop,
-            e.KillWorker: self._kill,
-            e.Look: self._look,
-            e.TakeBack: self._take_back,
-            e.RetryItem: self._retry,
-            e.VoidChunks: self._void,
-            e.LoseItem: self._lose,
-            e.FinishJob: self._finish,
-            e.FailJob: self._fail,
+            c.SendChunk: self._send,
+            c.StartWorker: self.backend.start,
+            c.StopWorker: self.backend.stop,
+            c.KillWorker: self._kill,
+            c.Look: self._look,
+            c.TakeBack: self._take_back,
+            c.RetryItem: self._retry,
+            c.VoidChunks: self._void,
+            c.LoseItem: self._lose,
+            c.FinishJob: self._finish,
+            c.FailJob: self._fail,
         }
 
     def _send(self, worker: int, number: int, start: int, stop: int, together: int) -> None:

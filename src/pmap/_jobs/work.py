@@ -7,7 +7,8 @@ from contextvars import Context, copy_context
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from .._calls.call import Call, Kind, Rules, name_of, short_repr
+from .._calls.call import Call, Kind, Rules
+from .._calls.describe import name_of, short_repr
 from .._errors import is_ctrl_c
 from .._transport.environment import are_few, take_world
 from .._transport.segments import Segment, sizes_of, written

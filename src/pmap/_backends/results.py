@@ -1,0 +1,55 @@
+"""Opening what a worker sent: into values, and errors for items that have none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .._errors import is_ctrl_c
+from .._jobs.item_errors import restore, unloaded_result, unsent_argument
+from .._jobs.work import Work
+from .._transport.values import decode
+
+if TYPE_CHECKING:
+    from .._transport.packing import Entry
+
+
+class _Failed(Exception):
+    """The entry is no value but a failure."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
+    """Return the value of an entry that is a list; raises `_Failed` if it stands for a failure."""
+    if len(parts) in (1, 3):
+        return decode(parts)
+    if work.unsent and index in work.unsent:
+        raise _Failed(unsent_argument(work.unsent.pop(index), work.item(index)))
+    raise _Failed(restore(parts, work.item(index), work.call.rules.timeout))
+
+
+def open_entries(
+    work: Work, start: int, entries: list[Entry]
+) -> tuple[list[object], dict[int, Exception]]:
+    """Return the values of `entries`, and by offset the errors of those that have none."""
+    failures: dict[int, Exception] = {}
+    if list not in set(map(type, entries)):
+        return entries, failures
+    values: list[object] = []
+    for offset, entry in enumerate(entries):
+        value: object = entry
+        parts: list[Any] | None
+        parts = entry if type(entry) is list else None  # pyright: ignore[reportUnknownVariableType]
+        if parts is not None:
+            index = start + offset
+            try:
+                value = _open_entry(work, index, parts)
+            except _Failed as failed:
+                failures[offset] = failed.error
+            except BaseException as error:  # whatever the object's own unpickling does
+                if is_ctrl_c(error):
+                    raise
+                failures[offset] = unloaded_result(error, work.item(index))
+        values.append(value)
+    return values, failures

@@ -1,0 +1,77 @@
+"""The CPUs that this process may use: its affinity, cut by the quota of its cgroup."""
+
+import os
+from collections.abc import Iterable
+
+
+def cpu_count() -> int:
+    """Return how many CPUs this process may use: its affinity, cut by its cgroup's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    return at_most(count, _quotas("/proc/self/cgroup", "/sys/fs/cgroup"))
+
+
+def at_most(count: int, quotas: Iterable[float]) -> int:
+    """Return `count` cut by quotas in CPUs; a part of a CPU counts as one.
+
+    >>> at_most(8, []), at_most(8, [2.5, 4.0]), at_most(8, [0.1])
+    (8, 3, 1)
+    """
+    return max(1, min([count, *(-int(-quota // 1) for quota in quotas)]))
+
+
+def parse_quota(quota: str, period: str) -> float | None:
+    """Return the CPUs that a quota and period in microseconds mean, or None for no limit.
+
+    >>> parse_quota("150000", "100000"), parse_quota("max", "100000"), parse_quota("-1", "100000")
+    (1.5, None, None)
+    """
+    try:
+        microseconds, per = int(quota), int(period)
+    except ValueError:  # "max", or nothing that we know
+        return None
+    return microseconds / per if microseconds > 0 and per > 0 else None
+
+
+def parse_cgroups(text: str) -> list[tuple[str, str]]:
+    r"""Return (hierarchy, path) of the groups that may limit CPUs; version 2 has hierarchy "".
+
+    >>> parse_cgroups("4:memory:/a\n3:cpu,cpuacct:/b\n0::/c\n")
+    [('cpu,cpuacct', '/b'), ('', '/c')]
+    """
+    groups: list[tuple[str, str]] = []
+    for line in text.splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if path.startswith("/") and (not controllers or "cpu" in controllers.split(",")):
+            groups.append((controllers, path))
+    return groups
+
+
+def _quotas(membership: "os.PathLike[str] | str", root: "os.PathLike[str] | str") -> list[float]:
+    """Return the quotas that hold for this process: a group is bound by those it lies in, too."""
+    quotas: list[float | None] = []
+    for hierarchy, path in parse_cgroups(_read(membership)):
+        top = os.path.join(root, hierarchy)
+        # Inside a container the path may be the host's, and only the top can be seen.
+        folders = {top}
+        parts = [part for part in path.split("/") if part]
+        if ".." not in parts:
+            folders |= {os.path.join(top, *parts[:depth]) for depth in range(len(parts) + 1)}
+        for folder in folders:
+            if hierarchy:
+                quota = _read(f"{folder}/cpu.cfs_quota_us")
+                quotas.append(parse_quota(quota, _read(f"{folder}/cpu.cfs_period_us")))
+            else:
+                quotas.append(parse_quota(*(_read(f"{folder}/cpu.max").split() or ["", ""])[:2]))
+    return [quota for quota in quotas if quota is not None]
+
+
+def _read(path: "os.PathLike[str] | str") -> str:
+    try:
+        with open(path, encoding="ascii") as file:
+            return file.read()
+    except (OSError, ValueError):  # not Linux, not mounted, not ours to read
+        return ""

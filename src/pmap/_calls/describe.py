@@ -1,0 +1,103 @@
+"""Functions and values in a few words, for messages."""
+
+import functools
+import reprlib
+from collections.abc import Collection, Iterable, Mapping
+from itertools import islice
+
+from .._errors import is_ctrl_c
+
+
+def name_of(function: object) -> str:
+    """Return a short readable name of `function`; never raises.
+
+    >>> name_of(len), name_of(str.upper), name_of(functools.partial(int, base=2))
+    ('len', 'str.upper', 'partial(int)')
+    """
+    kind = type(function).__name__
+    try:
+        if isinstance(function, functools.partial):
+            return f"partial({name_of(function.func)})"
+        for attribute in ("__qualname__", "__name__"):
+            name: object = getattr(function, attribute, None)
+            if isinstance(name, str) and name:
+                return name.rpartition("<locals>.")[2]
+    except Exception:  # an object's __getattr__ may do anything
+        pass
+    return kind
+
+
+def short_repr(obj: object, limit: int = 80) -> str:
+    """Return the repr of `obj` in one line of at most `limit` characters; never raises.
+
+    >>> short_repr(range(5)), short_repr("x" * 100, limit=20)
+    ('range(0, 5)', "'xxxxxxx...xxxxxxxx'")
+    """
+    try:
+        text = _ShortRepr(limit).repr(obj)
+    except Exception as error:  # an int of too many digits, a structure too deep
+        text = _no_repr(obj, error)
+    if "\n" in text:
+        text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _no_repr(obj: object, error: BaseException) -> str:
+    return f"<{type(obj).__name__} object, whose repr raised {type(error).__name__}>"
+
+
+class _ShortRepr(reprlib.Repr):
+    """reprlib's, cheap also for what is huge, and quiet about what cannot be shown."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxstring = self.maxother = self.maxlong = limit
+
+    def repr1(self, x: object, level: int) -> str:
+        # By exact type: reprlib goes by the type's name, which a class of the user may share.
+        if type(x) in _BUILT_IN:
+            return super().repr1(x, level)
+        return self.repr_instance(x, level)
+
+    def repr_instance(self, x: object, level: int) -> str:
+        try:
+            return repr(x)
+        except BaseException as error:  # a repr may do anything, SystemExit included
+            if is_ctrl_c(error):
+                raise
+            return _no_repr(x, error)
+
+    # reprlib sorts the keys first: all of them, and the order is then not the object's.
+    def repr_dict(self, x: Mapping[object, object], level: int) -> str:
+        shown = (
+            f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
+            for key, value in islice(x.items(), self.maxdict)
+        )
+        return self._braced("{", shown, "}", len(x) > self.maxdict, level)
+
+    def repr_set(self, x: Collection[object], level: int) -> str:
+        if not x:
+            return "set()"
+        shown = (self.repr1(element, level - 1) for element in islice(x, self.maxset))
+        return self._braced("{", shown, "}", len(x) > self.maxset, level)
+
+    def repr_frozenset(self, x: Collection[object], level: int) -> str:
+        return f"frozenset({self.repr_set(x, level) if x else ''})"
+
+    # reprlib would make the whole repr of a gigabyte of bytes before it cuts it.
+    def repr_bytes(self, x: bytes, level: int) -> str:
+        return repr(x[: self.maxstring]) + ("..." if len(x) > self.maxstring else "")
+
+    def repr_bytearray(self, x: bytearray, level: int) -> str:
+        return f"bytearray({self.repr_bytes(bytes(x[: self.maxstring + 1]), level)})"
+
+    @staticmethod
+    def _braced(opening: str, shown: Iterable[str], closing: str, more: bool, level: int) -> str:
+        if level <= 0:
+            return f"{opening}...{closing}"
+        parts = [*shown, "..."] if more else list(shown)
+        return opening + ", ".join(parts) + closing
+
+
+_BUILT_IN = frozenset({str, int, list, tuple, dict, set, frozenset, bytes, bytearray})
