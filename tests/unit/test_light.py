@@ -62,6 +62,7 @@ AFTER_THE_FIRST_CALL: Final = {
     "pmap._engine.driver",
     "pmap._backends.launch",
     "pmap._api.pool",
+    "pmap._api.shared_pools",
     "pmap._scheduling.state",
     "pmap._scheduling.scheduler",
     "pmap._backends.protocol",
@@ -160,7 +161,7 @@ def test_asking_for_the_pool_loads_it() -> None:
 def test_a_map_of_importable_functions_needs_no_other_library(method: str) -> None:
     code = f"from pmap import pmap\npmap(abs, [-1, 2], processes=1, start_method={method!r})"
     modules = loaded(code)
-    assert "pmap._api.pool" in modules
+    assert "pmap._api.shared_pools" in modules
     allowed = {"selectors"} | ({"subprocess"} if method == "spawn" else set[str]())
     assert not modules & (HEAVY - allowed) - loaded("import selectors")
 
@@ -187,7 +188,8 @@ import sys
 
 class Watch:
     def find_spec(self, name, path, target=None):
-        if name in ("selectors", "pmap._backends.launch", "pmap._worker.worker", "pmap._api.pool"):
+        ours = ("pmap._backends.launch", "pmap._worker.worker", "pmap._api.shared_pools")
+        if name in ("selectors", *ours):
             boot = sys.modules.get("pmap._backends.boot")
             print(name, len(boot._ahead) if boot else "no template")
 
@@ -200,7 +202,7 @@ pmap(abs, [1], processes=1, start_method="forkserver")
         "selectors",
         "pmap._backends.launch",
         "pmap._worker.worker",
-        "pmap._api.pool",
+        "pmap._api.shared_pools",
     }
     assert {*shown.values()} == {"1"}
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .async_result import AsyncResult
     from .result_stream import ResultStream
 
-_POOL = f"{__package__}.pool"
+_POOLS = f"{__package__}.shared_pools"
 # Once they are known: to ask for them by an import takes 2 us each time.
 _run: "Callable[[Call, Settings], list[Any]] | None" = None
 _start_one: "Callable[[Call, Settings], AsyncResult[Any]] | None" = None
@@ -28,7 +28,7 @@ def run(call: Call, settings: Settings) -> list[Any]:
     global _run
     if _run is None:
         _begin(call, settings)
-        from .pool import run as run_there
+        from .shared_pools import run as run_there
 
         _run = run_there
     return _run(call, settings)
@@ -37,7 +37,7 @@ def run(call: Call, settings: Settings) -> list[Any]:
 def start(call: Call | Streamed, settings: Settings) -> "AsyncResult[list[Any]]":
     """Start `call`; return the handle of its results."""
     _begin(call, settings)
-    from .pool import start as start_there
+    from .shared_pools import start as start_there
 
     return start_there(call, settings)
 
@@ -47,7 +47,7 @@ def start_one(call: Call, settings: Settings) -> "AsyncResult[Any]":
     global _start_one
     if _start_one is None:
         _begin(call, settings)
-        from .pool import start_one as start_one_there
+        from .shared_pools import start_one as start_one_there
 
         _start_one = start_one_there
     return _start_one(call, settings)
@@ -56,7 +56,7 @@ def start_one(call: Call, settings: Settings) -> "AsyncResult[Any]":
 def start_tuple(call: Call, settings: Settings) -> "AsyncResult[tuple[Any, ...]]":
     """Start `call`; return the handle of its results as a tuple."""
     _begin(call, settings)
-    from .pool import start_tuple as start_tuple_there
+    from .shared_pools import start_tuple as start_tuple_there
 
     return start_tuple_there(call, settings)
 
@@ -64,14 +64,14 @@ def start_tuple(call: Call, settings: Settings) -> "AsyncResult[tuple[Any, ...]]
 def stream(streamed: Streamed, settings: Settings, ordered: bool) -> "ResultStream[Any]":
     """Return the results of a call whose input is read as they are asked for."""
     _begin(streamed, settings)
-    from .pool import stream as stream_there
+    from .shared_pools import stream as stream_there
 
     return stream_there(streamed, settings, ordered)
 
 
 def _begin(call: Call | Streamed, settings: Settings) -> None:
     """Start what takes longest, if this is the first call."""
-    if _POOL in sys.modules or settings.pool is not None or inside_item():
+    if _POOLS in sys.modules or settings.pool is not None or inside_item():
         return
     if settings.worker.backend == "processes":
         from .._backends import boot as _boot

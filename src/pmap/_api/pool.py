@@ -1,42 +1,26 @@
-"""Pool: the methods the verbs map onto; and the shared pools that the verbs run on by default.
+"""Pool: the methods of ``multiprocessing.pool.Pool``, typed, that the verbs map onto."""
 
-Over 300 lines, because the text that a user reads is here: what `Pool` takes, and its docstrings.
-"""
-
-import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self, TypeVar, TypeVarTuple, overload
+from typing import Any, Protocol, Self, TypeVar, TypeVarTuple, overload
 
-from .._backends.processes import ProcessBackend
-from .._backends.protocol import Backend
 from .._calls import call as _call
 from .._calls.call import Call, Rules, Streamed
-from .._calls.cpus import cpu_count
-from .._calls.describe import name_of
 from .._calls.options import Settings, WorkerOptions, merge
-from .._engine.driver import Driver, exiting
+from .._engine.driver import Driver
 from .._errors import PoolClosedError
-from .._jobs.job import Job
-from .._transport.environment import thread_limits
-from .._transport.process_role import inside_item
-from .async_input_result import Collected
 from .async_result import AsyncResult, every, first
 from .result_stream import ResultStream
+from .shared_pools import DriverOwner, make_driver, run_with, submit_with
 
 A = TypeVar("A")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-# Seconds after which a shared pool lets its idle workers go: long enough to think in a REPL, short
-# enough that a program which is done with its maps does not keep processes for hours.
-IDLE_TIMEOUT = 60.0
 # Of the methods of `Pool`: a result that is a function travels by name only, as in multiprocessing.
 _RULES = Rules(functions_by_value=False)
-# Shared pools kept at a time: each distinct set of worker options makes one.
-MOST_SHARED = 8
 
 
 class Context(Protocol):
@@ -47,7 +31,7 @@ class Context(Protocol):
         ...
 
 
-class Pool:
+class Pool(DriverOwner):
     """A pool of workers with the methods of ``multiprocessing.pool.Pool``.
 
     A drop-in for it, with types: the same methods and parameters. What differs: a worker's death
@@ -78,7 +62,6 @@ class Pool:
     """
 
     __module__ = "pmap"  # where it lives for those who read a repr or a pickle
-    __pmap_pool__: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -95,7 +78,7 @@ class Pool:
             "max_tasks_per_child": maxtasksperchild,
             "start_method": context.get_start_method() if context is not None else None,
         }
-        self._driver = _make(merge(Settings(), options).worker, idle_timeout=None)
+        self._driver = make_driver(merge(Settings(), options).worker, idle_timeout=None)
         self._streams: weakref.WeakSet[ResultStream[Any]] = weakref.WeakSet()
         self._driver.prestart()
 
@@ -161,7 +144,7 @@ class Pool:
             error_callback: called with the exception instead, if there is one.
         """
         call = self._call(func, args, kwds)
-        job = _submit(self._taker(), call)
+        job = submit_with(self._taker(), call)
         result: AsyncResult[R] = AsyncResult(job, first)
         _call_back(result, callback, error_callback)
         return result
@@ -288,12 +271,12 @@ class Pool:
         return _call.star("Pool.starmap", func, iterable).under(_rules(chunksize))
 
     def _wait(self, call: Call) -> list[Any]:
-        return _run(self._taker(), call)
+        return run_with(self._taker(), call)
 
     def _taker(self) -> tuple[Driver, bool]:
         """Return the driver for a call, and whether it is for this call only."""
-        if self._driver.holder_is_here():  # see `_driver_for`
-            return _make(WorkerOptions(backend="serial")), True
+        if self._driver.holder_is_here():  # see `shared_pools`
+            return make_driver(WorkerOptions(backend="serial")), True
         return self._driver, False
 
     def _start(
@@ -302,7 +285,7 @@ class Pool:
         callback: Callable[[list[R]], object] | None,
         error_callback: Callable[[BaseException], object] | None,
     ) -> AsyncResult[list[R]]:
-        job = _submit(self._taker(), call)
+        job = submit_with(self._taker(), call)
         result: AsyncResult[list[R]] = AsyncResult(job, every)
         _call_back(result, callback, error_callback)
         return result
@@ -370,79 +353,6 @@ class Pool:
         return f"<{kind.__module__}.{kind.__qualname__}, {driver.limit} processes, {state}>"
 
 
-# --- the verbs' side -----------------------------------------------------------------------------
-
-
-def run(call: Call, settings: Settings) -> list[Any]:
-    """Return the results of `call`; raises its first failure."""
-    return _run(_driver_for(settings), call)
-
-
-def start(call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
-    """Start `call`; return the handle of its results."""
-    if isinstance(call, Streamed):
-        asked = call.call
-        name = f"{asked.verb}({name_of(asked.function)})"
-        collected = Collected(stream(call, settings, ordered=True), name)
-        return AsyncResult(collected, every)
-    job = _submit(_driver_for(settings), call)
-    return AsyncResult(job, every)
-
-
-def start_one(call: Call, settings: Settings) -> AsyncResult[Any]:
-    """Start `call`, which has one item; return the handle of its result."""
-    job = _submit(_driver_for(settings), call)
-    return AsyncResult(job, first)
-
-
-def start_tuple(call: Call, settings: Settings) -> AsyncResult[tuple[Any, ...]]:
-    """Start `call`; return the handle of its results as a tuple."""
-    job = _submit(_driver_for(settings), call)
-    return AsyncResult(job, tuple)
-
-
-def stream(streamed: Streamed, settings: Settings, ordered: bool) -> ResultStream[Any]:
-    """Return the results of a call whose input is read as they are asked for."""
-    driver, ours = _driver_for(settings)
-    made: ResultStream[Any] = ResultStream(
-        driver,
-        streamed,
-        ordered=ordered,
-        buffersize=settings.call.buffersize,
-        as_values=streamed.call.rules.collect,
-        own_driver=ours,
-    )
-    if isinstance(settings.pool, Pool) and driver is settings.pool._driver:
-        settings.pool._streams.add(made)  # the pool's `join` would wait for it
-    return made
-
-
-def _run(taker: tuple[Driver, bool], call: Call) -> list[Any]:
-    driver, ours = taker
-    try:
-        return _results(driver.run(call))
-    finally:
-        if ours:
-            driver.close()
-
-
-def _submit(taker: tuple[Driver, bool], call: Call) -> Job:
-    driver, ours = taker
-    job = driver.submit(call)
-    if ours:
-        driver.close()  # it goes when the job is done
-    return job
-
-
-def _results(job: Job) -> list[Any]:
-    if job.error is not None:
-        try:
-            raise job.error
-        finally:
-            del job  # the traceback would keep it, and it the exception: a cycle for the collector
-    return job.values
-
-
 def _call_back(
     result: AsyncResult[R],
     callback: Callable[[R], object] | None,
@@ -463,69 +373,3 @@ def _rules(chunksize: int | None) -> Rules:
     """Return how the maps of a `Pool` run: what is under way when an item fails runs on."""
     asked = merge(Settings(), {"chunksize": chunksize}).call.chunksize
     return _RULES._replace(stop=False, chunksize=asked)
-
-
-# --- the shared pools ----------------------------------------------------------------------------
-
-_shared: dict[WorkerOptions, Driver] = {}
-
-
-def _driver_for(settings: Settings) -> tuple[Driver, bool]:
-    """Return the driver for a call, and whether it is for this call only."""
-    if isinstance(settings.pool, Pool):
-        driver = settings.pool._driver
-        if not inside_item() and not driver.holder_is_here():
-            return driver, False
-    # Inside an item the workers are busy with the very map that waits for it; in the books of a
-    # pool nobody would lead; and when the interpreter ends, nothing can be started any more.
-    options = settings.worker
-    if inside_item() or exiting():
-        return _make(options._replace(backend="serial", initializer=None)), True
-    try:
-        driver = _shared.get(options) or _shared.setdefault(options, _make(options, IDLE_TIMEOUT))
-    except TypeError:  # initargs that cannot be a key: a pool for this call
-        return _make(options), True
-    if driver.holder_is_here():
-        return _make(options._replace(backend="serial", initializer=None)), True
-    if len(_shared) > MOST_SHARED:
-        _drop_one(driver)
-    return driver, False
-
-
-def _drop_one(but: Driver) -> None:
-    for options, driver in list(_shared.items()):
-        if driver is not but and not driver.busy and _shared.pop(options, None) is driver:
-            # Not closed: another thread may have it in hand for a call. Then it serves that call,
-            # and lets its workers go when they have been idle for long enough.
-            driver.retire()
-            return
-
-
-def _make(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
-    limit = options.processes or cpu_count()
-    backend: Backend[Any]
-    if options.backend == "serial":
-        from .._backends.serial import SerialBackend
-
-        limit = 1
-        backend = SerialBackend(options.initializer, options.initargs)
-    elif options.backend == "threads":
-        from .._backends.threads import ThreadBackend
-
-        backend = ThreadBackend(options.initializer, options.initargs)
-    else:
-        backend = ProcessBackend(
-            options.start_method,
-            limit,
-            options.initializer,
-            options.initargs,
-            options.max_memory_per_child,
-            options.kill_over_memory,
-            thread_limits(options.threads_per_worker, max(1, cpu_count() // limit)),
-        )
-    prefetch = options.max_memory_per_child is None
-    return Driver(backend, limit, options.most_tasks, idle_timeout, prefetch)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_shared.clear)

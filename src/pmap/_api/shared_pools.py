@@ -1,0 +1,173 @@
+"""What runs the calls of the verbs: a pool that they are given, or one that they share."""
+
+import os
+import weakref
+from typing import Any, ClassVar
+
+from .._backends.processes import ProcessBackend
+from .._backends.protocol import Backend
+from .._calls.call import Call, Streamed
+from .._calls.cpus import cpu_count
+from .._calls.describe import name_of
+from .._calls.options import Settings, WorkerOptions
+from .._engine.driver import Driver, exiting
+from .._jobs.job import Job
+from .._transport.environment import thread_limits
+from .._transport.process_role import inside_item
+from .async_input_result import Collected
+from .async_result import AsyncResult, every, first
+from .result_stream import ResultStream
+
+# Seconds after which a shared pool lets its idle workers go: long enough to think in a REPL, short
+# enough that a program which is done with its maps does not keep processes for hours.
+IDLE_TIMEOUT = 60.0
+
+# Shared pools kept at a time: each distinct set of worker options makes one.
+MOST_SHARED = 8
+
+
+class DriverOwner:
+    """What a call needs of a `Pool` that it is given."""
+
+    __pmap_pool__: ClassVar[bool] = True
+    _driver: Driver
+    _streams: "weakref.WeakSet[ResultStream[Any]]"  # those that are not over
+
+
+def run(call: Call, settings: Settings) -> list[Any]:
+    """Return the results of `call`; raises its first failure."""
+    return run_with(_driver_for(settings), call)
+
+
+def start(call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
+    """Start `call`; return the handle of its results."""
+    if isinstance(call, Streamed):
+        asked = call.call
+        name = f"{asked.verb}({name_of(asked.function)})"
+        collected = Collected(stream(call, settings, ordered=True), name)
+        return AsyncResult(collected, every)
+    job = submit_with(_driver_for(settings), call)
+    return AsyncResult(job, every)
+
+
+def start_one(call: Call, settings: Settings) -> AsyncResult[Any]:
+    """Start `call`, which has one item; return the handle of its result."""
+    job = submit_with(_driver_for(settings), call)
+    return AsyncResult(job, first)
+
+
+def start_tuple(call: Call, settings: Settings) -> AsyncResult[tuple[Any, ...]]:
+    """Start `call`; return the handle of its results as a tuple."""
+    job = submit_with(_driver_for(settings), call)
+    return AsyncResult(job, tuple)
+
+
+def stream(streamed: Streamed, settings: Settings, ordered: bool) -> ResultStream[Any]:
+    """Return the results of a call whose input is read as they are asked for."""
+    driver, ours = _driver_for(settings)
+    made: ResultStream[Any] = ResultStream(
+        driver,
+        streamed,
+        ordered=ordered,
+        buffersize=settings.call.buffersize,
+        as_values=streamed.call.rules.collect,
+        own_driver=ours,
+    )
+    if isinstance(settings.pool, DriverOwner) and driver is settings.pool._driver:
+        settings.pool._streams.add(made)  # the pool's `join` would wait for it
+    return made
+
+
+def run_with(taker: tuple[Driver, bool], call: Call) -> list[Any]:
+    """Return the results of `call`, run by a driver, which is closed then if it is its own."""
+    driver, ours = taker
+    try:
+        return _results(driver.run(call))
+    finally:
+        if ours:
+            driver.close()
+
+
+def submit_with(taker: tuple[Driver, bool], call: Call) -> Job:
+    """Start `call` on a driver, which goes when it is done if it is its own; return its job."""
+    driver, ours = taker
+    job = driver.submit(call)
+    if ours:
+        driver.close()  # it goes when the job is done
+    return job
+
+
+def _results(job: Job) -> list[Any]:
+    if job.error is not None:
+        try:
+            raise job.error
+        finally:
+            del job  # the traceback would keep it, and it the exception: a cycle for the collector
+    return job.values
+
+
+_shared: dict[WorkerOptions, Driver] = {}
+
+
+def _driver_for(settings: Settings) -> tuple[Driver, bool]:
+    """Return the driver for a call, and whether it is for this call only."""
+    if isinstance(settings.pool, DriverOwner):
+        driver = settings.pool._driver
+        if not inside_item() and not driver.holder_is_here():
+            return driver, False
+    # Inside an item the workers are busy with the very map that waits for it; in the books of a
+    # pool nobody would lead; and when the interpreter ends, nothing can be started any more.
+    options = settings.worker
+    if inside_item() or exiting():
+        return make_driver(options._replace(backend="serial", initializer=None)), True
+    try:
+        driver = _shared.get(options) or _shared.setdefault(
+            options, make_driver(options, IDLE_TIMEOUT)
+        )
+    except TypeError:  # initargs that cannot be a key: a pool for this call
+        return make_driver(options), True
+    if driver.holder_is_here():
+        return make_driver(options._replace(backend="serial", initializer=None)), True
+    if len(_shared) > MOST_SHARED:
+        _drop_one(driver)
+    return driver, False
+
+
+def _drop_one(but: Driver) -> None:
+    for options, driver in list(_shared.items()):
+        if driver is not but and not driver.busy and _shared.pop(options, None) is driver:
+            # Not closed: another thread may have it in hand for a call. Then it serves that call,
+            # and lets its workers go when they have been idle for long enough.
+            driver.retire()
+            return
+
+
+def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
+    """Return the driver of a new pool; `idle_timeout` as for `Driver`."""
+    limit = options.processes or cpu_count()
+    backend: Backend[Any]
+    if options.backend == "serial":
+        from .._backends.serial import SerialBackend
+
+        limit = 1
+        backend = SerialBackend(options.initializer, options.initargs)
+    elif options.backend == "threads":
+        from .._backends.threads import ThreadBackend
+
+        backend = ThreadBackend(options.initializer, options.initargs)
+    else:
+        backend = ProcessBackend(
+            options.start_method,
+            limit,
+            options.initializer,
+            options.initargs,
+            options.max_memory_per_child,
+            options.kill_over_memory,
+            thread_limits(options.threads_per_worker, max(1, cpu_count() // limit)),
+        )
+    prefetch = options.max_memory_per_child is None
+    return Driver(backend, limit, options.most_tasks, idle_timeout, prefetch)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_shared.clear)
