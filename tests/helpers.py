@@ -130,9 +130,9 @@ def _open_pools() -> list[Any]:
 
 
 def _shared_pools() -> list[Any]:
-    from pmap._api import shared_pools
+    from pmap._api.shared_pools import shared_pools
 
-    return list(shared_pools._shared.values())
+    return list(shared_pools.drivers.values())
 
 
 def show_pools() -> list[str]:
@@ -150,10 +150,10 @@ def show_pools() -> list[str]:
 
 def end_shared_pools() -> None:
     """End the library's warm pools, as the end of the program would."""
-    from pmap._api import shared_pools
+    from pmap._api.shared_pools import shared_pools
 
-    while shared_pools._shared:
-        _, driver = shared_pools._shared.popitem()
+    while shared_pools.drivers:
+        _, driver = shared_pools.drivers.popitem()
         driver.terminate()
 
 

@@ -28,7 +28,7 @@ from tests.process.test_scripts import environment
 import pmap
 from pmap import gather, papply, pstarmap
 from pmap import pmap as map_
-from pmap._api import shared_pools
+from pmap._api.shared_pools import make_driver, shared_pools
 from pmap._calls.call import Call, Kind
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def interrupted(act: Callable[[], object], at: int) -> Interrupt:
 
 def is_well() -> None:
     """Check that the pool works, for this thread and others, and that nobody keeps anything."""
-    driver, _ = shared_pools._driver_for(verb._settings)
+    driver, _ = shared_pools.driver_for(verb._settings)
     while waiters:
         waiter = waiters.pop()
         if waiter.ident is not None:
@@ -238,7 +238,7 @@ def sweep(name: str) -> None:
 def test_what_had_happened_when_it_struck_and_the_pool_is_ended(backend: "Backend") -> None:
     # Nobody took it in yet, and it is of a worker that is gone by then.
     settings = map_.using(backend=backend, processes=1)._settings
-    driver = shared_pools.make_driver(settings.worker)
+    driver = make_driver(settings.worker)
     call = Call("pmap", abs, Kind.EACH, [-1, -2])
     polls: list[object] = []
     poll = driver.backend.poll

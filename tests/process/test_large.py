@@ -21,7 +21,7 @@ from tests.helpers import PATIENCE, until
 from tests.property.memory_items import is_mapped
 
 from pmap import Failure, Pool, WorkerLost, pmap, pstarmap
-from pmap._api import shared_pools
+from pmap._api.shared_pools import shared_pools
 from pmap._backends.processes import ProcessBackend
 from pmap._engine import driver as _driver
 from pmap._scheduling.chunk_sizes import MOST_BYTES
@@ -605,9 +605,9 @@ def test_nothing_is_kept_where_a_workers_memory_is_counted(
 ) -> None:
     monkeypatch.setattr(_driver, "_WARM", PATIENCE)
     verb = pmap.using(processes=1, max_memory_per_child=1 << 30)
-    before = set(shared_pools._shared.values())
+    before = set(shared_pools.drivers.values())
     verb(abs, [1])
-    [driver] = set(shared_pools._shared.values()) - before
+    [driver] = set(shared_pools.drivers.values()) - before
     kept = Kept(driver, verb)
     for _ in range(3):
         assert len(verb(full, range(8))) == 8

@@ -10,7 +10,7 @@ from .._calls.call import Call, apply
 from .._calls.failure import Failure
 from .._calls.options import Settings
 from .async_result import AsyncResult
-from .first_call import run, start_one
+from .first_call import pools_for
 from .verb import Fail_co, Verb
 
 R = TypeVar("R")
@@ -46,7 +46,8 @@ class Apply(Verb[Fail_co]):
         Raises:
             Exception: the same as `pmap`.
         """
-        result: R | Fail_co = run(*self._ask(f, args, kwargs))[0]
+        asked = self._ask(f, args, kwargs)
+        result: R | Fail_co = pools_for(*asked).run(*asked)[0]
         return result
 
     def async_(
@@ -72,7 +73,8 @@ class Apply(Verb[Fail_co]):
         Raises:
             TypeError: `f` is no plain function. Nothing has started.
         """
-        return start_one(*self._ask(f, args, kwargs))
+        asked = self._ask(f, args, kwargs)
+        return pools_for(*asked).start_one(*asked)
 
     @property
     def collecting(self) -> "Apply[Failure]":

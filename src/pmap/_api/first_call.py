@@ -6,71 +6,33 @@ another processor while the pool is imported here.
 """
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._calls.call import Call, Streamed
 from .._calls.options import Settings
 from .._transport.process_role import inside_item
 
 if TYPE_CHECKING:
-    from .async_result import AsyncResult
-    from .result_stream import ResultStream
+    from .shared_pools import SharedPools
 
 _POOLS = f"{__package__}.shared_pools"
-# Once they are known: to ask for them by an import takes 2 us each time.
-_run: "Callable[[Call, Settings], list[Any]] | None" = None
-_start_one: "Callable[[Call, Settings], AsyncResult[Any]] | None" = None
+# Once it is known: to ask for it by an import takes 2 us each time.
+_shared_pools: "SharedPools | None" = None
 
 
-def run(call: Call, settings: Settings) -> list[Any]:
-    """Return the results of `call`; raises its first failure."""
-    global _run
-    if _run is None:
+def pools_for(call: Call | Streamed, settings: Settings) -> "SharedPools":
+    """Return what runs `call`: it is imported now, if this is the first call."""
+    global _shared_pools
+    if _shared_pools is None:
         _begin(call, settings)
-        from .shared_pools import run as run_there
+        from .shared_pools import shared_pools
 
-        _run = run_there
-    return _run(call, settings)
-
-
-def start(call: Call | Streamed, settings: Settings) -> "AsyncResult[list[Any]]":
-    """Start `call`; return the handle of its results."""
-    _begin(call, settings)
-    from .shared_pools import start as start_there
-
-    return start_there(call, settings)
-
-
-def start_one(call: Call, settings: Settings) -> "AsyncResult[Any]":
-    """Start `call`, which has one item; return the handle of its result."""
-    global _start_one
-    if _start_one is None:
-        _begin(call, settings)
-        from .shared_pools import start_one as start_one_there
-
-        _start_one = start_one_there
-    return _start_one(call, settings)
-
-
-def start_tuple(call: Call, settings: Settings) -> "AsyncResult[tuple[Any, ...]]":
-    """Start `call`; return the handle of its results as a tuple."""
-    _begin(call, settings)
-    from .shared_pools import start_tuple as start_tuple_there
-
-    return start_tuple_there(call, settings)
-
-
-def stream(streamed: Streamed, settings: Settings, ordered: bool) -> "ResultStream[Any]":
-    """Return the results of a call whose input is read as they are asked for."""
-    _begin(streamed, settings)
-    from .shared_pools import stream as stream_there
-
-    return stream_there(streamed, settings, ordered)
+        _shared_pools = shared_pools
+    return _shared_pools
 
 
 def _begin(call: Call | Streamed, settings: Settings) -> None:
-    """Start what takes longest, if this is the first call."""
+    """Start what takes longest, unless its use has to wait for nothing."""
     if _POOLS in sys.modules or settings.pool is not None or inside_item():
         return
     if settings.worker.backend == "processes":

@@ -13,7 +13,7 @@ from .._calls.call import Call, Streamed, each, each_async, each_streamed
 from .._calls.failure import Failure
 from .._calls.options import Options, Settings
 from .async_result import AsyncResult
-from .first_call import run, start, stream
+from .first_call import pools_for
 from .result_stream import ResultStream
 from .verb import Fail_co, Verb
 
@@ -152,7 +152,8 @@ class Map(Verb[Fail_co]):
                 would have ended the caller.
             Exception: whatever `f` raised for the first item that failed.
         """
-        return run(*self._ask(f, (xs, *more), options))
+        asked = self._ask(f, (xs, *more), options)
+        return pools_for(*asked).run(*asked)
 
     @overload
     def async_(
@@ -255,7 +256,8 @@ class Map(Verb[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: `f` is no plain function, or an iterable is none. Nothing has started.
         """
-        return start(*self._either(each_async(self._name, f, (xs, *more)), options))
+        asked = self._either(each_async(self._name, f, (xs, *more)), options)
+        return pools_for(*asked).start(*asked)
 
     @overload
     def iter(
@@ -366,7 +368,8 @@ class Map(Verb[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: `f` is no plain function, or an iterable is none. Nothing has started.
         """
-        return stream(*self._ask_streamed(f, (xs, *more), options), ordered=True)
+        asked = self._ask_streamed(f, (xs, *more), options)
+        return pools_for(*asked).stream(*asked, ordered=True)
 
     @overload
     def iter_unordered(
@@ -467,7 +470,8 @@ class Map(Verb[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: `f` is no plain function, or an iterable is none. Nothing has started.
         """
-        return stream(*self._ask_streamed(f, (xs, *more), options), ordered=False)
+        asked = self._ask_streamed(f, (xs, *more), options)
+        return pools_for(*asked).stream(*asked, ordered=False)
 
     @property
     def collecting(self) -> "Map[Failure]":

@@ -12,7 +12,7 @@ from .._calls.describe import name_of, short_repr
 from .._calls.failure import Failure
 from .._calls.options import Settings
 from .async_result import AsyncResult
-from .first_call import run, start_tuple
+from .first_call import pools_for
 from .verb import Fail_co, Verb
 
 A = TypeVar("A")
@@ -136,7 +136,8 @@ class Calls(Verb[Fail_co]):
             TypeError: one of them cannot be called. Nothing has started.
             Exception: the same as `pmap`.
         """
-        return tuple(run(*self._ask(calls)))
+        asked = self._ask(calls)
+        return tuple(pools_for(*asked).run(*asked))
 
     @overload
     def async_(self, a: Callable[[], A], /) -> AsyncResult[tuple[A | Fail_co]]: ...
@@ -186,7 +187,8 @@ class Calls(Verb[Fail_co]):
         Raises:
             TypeError: one of them cannot be called. Nothing has started.
         """
-        return start_tuple(*self._ask(calls))
+        asked = self._ask(calls)
+        return pools_for(*asked).start_tuple(*asked)
 
     @property
     def collecting(self) -> "Calls[Failure]":

@@ -34,48 +34,81 @@ class DriverOwner:
     _streams: "weakref.WeakSet[ResultStream[Any]]"  # those that are not over
 
 
-def run(call: Call, settings: Settings) -> list[Any]:
-    """Return the results of `call`; raises its first failure."""
-    return run_with(_driver_for(settings), call)
+class SharedPools:
+    """Runs the calls of the verbs, on pools that all calls with the same worker options share."""
 
+    def __init__(self) -> None:
+        self.drivers: dict[WorkerOptions, Driver] = {}
 
-def start(call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
-    """Start `call`; return the handle of its results."""
-    if isinstance(call, Streamed):
-        asked = call.call
-        name = f"{asked.verb}({name_of(asked.function)})"
-        collected = Collected(stream(call, settings, ordered=True), name)
-        return AsyncResult(collected, every)
-    job = submit_with(_driver_for(settings), call)
-    return AsyncResult(job, every)
+    def run(self, call: Call, settings: Settings) -> list[Any]:
+        """Return the results of `call`; raises its first failure."""
+        return run_with(self.driver_for(settings), call)
 
+    def start(self, call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
+        """Start `call`; return the handle of its results."""
+        if isinstance(call, Streamed):
+            asked = call.call
+            name = f"{asked.verb}({name_of(asked.function)})"
+            collected = Collected(self.stream(call, settings, ordered=True), name)
+            return AsyncResult(collected, every)
+        job = submit_with(self.driver_for(settings), call)
+        return AsyncResult(job, every)
 
-def start_one(call: Call, settings: Settings) -> AsyncResult[Any]:
-    """Start `call`, which has one item; return the handle of its result."""
-    job = submit_with(_driver_for(settings), call)
-    return AsyncResult(job, first)
+    def start_one(self, call: Call, settings: Settings) -> AsyncResult[Any]:
+        """Start `call`, which has one item; return the handle of its result."""
+        job = submit_with(self.driver_for(settings), call)
+        return AsyncResult(job, first)
 
+    def start_tuple(self, call: Call, settings: Settings) -> AsyncResult[tuple[Any, ...]]:
+        """Start `call`; return the handle of its results as a tuple."""
+        job = submit_with(self.driver_for(settings), call)
+        return AsyncResult(job, tuple)
 
-def start_tuple(call: Call, settings: Settings) -> AsyncResult[tuple[Any, ...]]:
-    """Start `call`; return the handle of its results as a tuple."""
-    job = submit_with(_driver_for(settings), call)
-    return AsyncResult(job, tuple)
+    def stream(self, streamed: Streamed, settings: Settings, ordered: bool) -> ResultStream[Any]:
+        """Return the results of a call whose input is read as they are asked for."""
+        driver, ours = self.driver_for(settings)
+        made: ResultStream[Any] = ResultStream(
+            driver,
+            streamed,
+            ordered=ordered,
+            buffersize=settings.call.buffersize,
+            as_values=streamed.call.rules.collect,
+            own_driver=ours,
+        )
+        if isinstance(settings.pool, DriverOwner) and driver is settings.pool._driver:
+            settings.pool._streams.add(made)  # the pool's `join` would wait for it
+        return made
 
+    def driver_for(self, settings: Settings) -> tuple[Driver, bool]:
+        """Return the driver for a call, and whether it is for this call only."""
+        if isinstance(settings.pool, DriverOwner):
+            driver = settings.pool._driver
+            if not inside_item() and not driver.holder_is_here():
+                return driver, False
+        # Inside an item the workers are busy with the very map that waits for it; in the books of a
+        # pool nobody would lead; and when the interpreter ends, nothing can be started any more.
+        options = settings.worker
+        if inside_item() or exiting():
+            return make_driver(options._replace(backend="serial", initializer=None)), True
+        try:
+            driver = self.drivers.get(options) or self.drivers.setdefault(
+                options, make_driver(options, IDLE_TIMEOUT)
+            )
+        except TypeError:  # initargs that cannot be a key: a pool for this call
+            return make_driver(options), True
+        if driver.holder_is_here():
+            return make_driver(options._replace(backend="serial", initializer=None)), True
+        if len(self.drivers) > MOST_SHARED:
+            self._drop_one(driver)
+        return driver, False
 
-def stream(streamed: Streamed, settings: Settings, ordered: bool) -> ResultStream[Any]:
-    """Return the results of a call whose input is read as they are asked for."""
-    driver, ours = _driver_for(settings)
-    made: ResultStream[Any] = ResultStream(
-        driver,
-        streamed,
-        ordered=ordered,
-        buffersize=settings.call.buffersize,
-        as_values=streamed.call.rules.collect,
-        own_driver=ours,
-    )
-    if isinstance(settings.pool, DriverOwner) and driver is settings.pool._driver:
-        settings.pool._streams.add(made)  # the pool's `join` would wait for it
-    return made
+    def _drop_one(self, but: Driver) -> None:
+        for options, driver in list(self.drivers.items()):
+            if driver is not but and not driver.busy and self.drivers.pop(options, None) is driver:
+                # Not closed: another thread may have it in hand for a call. Then it serves that
+                # call, and lets its workers go when they have been idle for long enough.
+                driver.retire()
+                return
 
 
 def run_with(taker: tuple[Driver, bool], call: Call) -> list[Any]:
@@ -106,42 +139,6 @@ def _results(job: Job) -> list[Any]:
     return job.values
 
 
-_shared: dict[WorkerOptions, Driver] = {}
-
-
-def _driver_for(settings: Settings) -> tuple[Driver, bool]:
-    """Return the driver for a call, and whether it is for this call only."""
-    if isinstance(settings.pool, DriverOwner):
-        driver = settings.pool._driver
-        if not inside_item() and not driver.holder_is_here():
-            return driver, False
-    # Inside an item the workers are busy with the very map that waits for it; in the books of a
-    # pool nobody would lead; and when the interpreter ends, nothing can be started any more.
-    options = settings.worker
-    if inside_item() or exiting():
-        return make_driver(options._replace(backend="serial", initializer=None)), True
-    try:
-        driver = _shared.get(options) or _shared.setdefault(
-            options, make_driver(options, IDLE_TIMEOUT)
-        )
-    except TypeError:  # initargs that cannot be a key: a pool for this call
-        return make_driver(options), True
-    if driver.holder_is_here():
-        return make_driver(options._replace(backend="serial", initializer=None)), True
-    if len(_shared) > MOST_SHARED:
-        _drop_one(driver)
-    return driver, False
-
-
-def _drop_one(but: Driver) -> None:
-    for options, driver in list(_shared.items()):
-        if driver is not but and not driver.busy and _shared.pop(options, None) is driver:
-            # Not closed: another thread may have it in hand for a call. Then it serves that call,
-            # and lets its workers go when they have been idle for long enough.
-            driver.retire()
-            return
-
-
 def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
     """Return the driver of a new pool; `idle_timeout` as for `Driver`."""
     limit = options.processes or cpu_count()
@@ -169,5 +166,6 @@ def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Dr
     return Driver(backend, limit, options.most_tasks, idle_timeout, prefetch)
 
 
+shared_pools = SharedPools()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_shared.clear)
+    os.register_at_fork(after_in_child=shared_pools.drivers.clear)

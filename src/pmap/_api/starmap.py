@@ -10,7 +10,7 @@ from .._calls.call import Call, star, star_async, star_streamed
 from .._calls.failure import Failure
 from .._calls.options import Options, Settings
 from .async_result import AsyncResult
-from .first_call import run, start, stream
+from .first_call import pools_for
 from .result_stream import ResultStream
 from .verb import Fail_co, Verb
 
@@ -52,7 +52,8 @@ class StarMap(Verb[Fail_co]):
         Raises:
             Exception: the same as `pmap`.
         """
-        return run(*self._ask(f, rows, options))
+        asked = self._ask(f, rows, options)
+        return pools_for(*asked).run(*asked)
 
     def async_(
         self,
@@ -81,7 +82,8 @@ class StarMap(Verb[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
         """
-        return start(*self._either(star_async(self._name, f, rows), options))
+        asked = self._either(star_async(self._name, f, rows), options)
+        return pools_for(*asked).start(*asked)
 
     def iter(
         self,
@@ -110,7 +112,8 @@ class StarMap(Verb[Fail_co]):
             TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
         """
         streamed = star_streamed(self._name, f, rows)
-        return stream(*self._streamed(streamed, options), ordered=True)
+        asked = self._streamed(streamed, options)
+        return pools_for(*asked).stream(*asked, ordered=True)
 
     def iter_unordered(
         self,
@@ -139,7 +142,8 @@ class StarMap(Verb[Fail_co]):
             TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
         """
         streamed = star_streamed(self._name, f, rows)
-        return stream(*self._streamed(streamed, options), ordered=False)
+        asked = self._streamed(streamed, options)
+        return pools_for(*asked).stream(*asked, ordered=False)
 
     @property
     def collecting(self) -> "StarMap[Failure]":
