@@ -256,7 +256,8 @@ class Map(Verb[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: `f` is no plain function, or an iterable is none. Nothing has started.
         """
-        asked = self._either(each_async(self._name, f, (xs, *more)), options)
+        rules, settings = self._asked(f, options)
+        asked = each_async(self._name, f, (xs, *more), rules), settings
         return pools_for(*asked).start(*asked)
 
     @overload
@@ -488,10 +489,11 @@ class Map(Verb[Fail_co]):
     def _ask(
         self, f: object, iterables: tuple[object, ...], options: Options
     ) -> tuple[Call, Settings]:
-        settings = self._with(options)
-        return self._as_set(each(self._name, f, iterables), settings), settings
+        rules, settings = self._asked(f, options)
+        return each(self._name, f, iterables, rules), settings
 
     def _ask_streamed(
         self, f: object, iterables: tuple[object, ...], options: Options
     ) -> tuple[Streamed, Settings]:
-        return self._streamed(each_streamed(self._name, f, iterables), options)
+        rules, settings = self._asked(f, options)
+        return each_streamed(self._name, f, iterables, rules), settings

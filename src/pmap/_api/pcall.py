@@ -201,6 +201,6 @@ class Calls(Verb[Fail_co]):
         return Calls[Failure](self._settings, True)
 
     def _ask(self, given: tuple[object, ...]) -> tuple[Call, Settings]:
-        asked = self._as_set(calls(self._name, given), self._settings)
         # Each is another kind of work: what one costs says nothing of the next.
-        return asked.under(asked.rules._replace(chunksize=1)), self._settings
+        rules = self._rules._replace(chunksize=1)
+        return calls(self._name, given, rules), self._settings

@@ -213,8 +213,12 @@ class Pool(DriverOwner):
             buffersize: how many items are read ahead of what was taken; None: a few chunks for
                 each worker.
         """
-        streamed = _call.each_streamed("Pool.imap", func, (iterable,))
-        return self._stream(streamed, chunksize, buffersize, ordered=True)
+        return self._stream(
+            lambda rules: _call.each_streamed("Pool.imap", func, (iterable,), rules.of(func)),
+            chunksize,
+            buffersize,
+            ordered=True,
+        )
 
     def imap_unordered(
         self,
@@ -224,8 +228,14 @@ class Pool(DriverOwner):
         buffersize: int | None = None,
     ) -> ResultStream[R]:
         """Return the results of `map` as they come, whatever is first; otherwise as `imap`."""
-        streamed = _call.each_streamed("Pool.imap_unordered", func, (iterable,))
-        return self._stream(streamed, chunksize, buffersize, ordered=False)
+        return self._stream(
+            lambda rules: _call.each_streamed(
+                "Pool.imap_unordered", func, (iterable,), rules.of(func)
+            ),
+            chunksize,
+            buffersize,
+            ordered=False,
+        )
 
     def istarmap(
         self,
@@ -235,12 +245,16 @@ class Pool(DriverOwner):
         buffersize: int | None = None,
     ) -> ResultStream[R]:
         """Return the results of `starmap`, each as it comes, in input order; as `imap`."""
-        streamed = _call.star_streamed("Pool.istarmap", func, iterable)
-        return self._stream(streamed, chunksize, buffersize, ordered=True)
+        return self._stream(
+            lambda rules: _call.star_streamed("Pool.istarmap", func, iterable, rules.of(func)),
+            chunksize,
+            buffersize,
+            ordered=True,
+        )
 
     def _stream(
         self,
-        streamed: Streamed,
+        make: Callable[[Rules], Streamed],
         chunksize: int | None,
         buffersize: int | None,
         *,
@@ -248,11 +262,11 @@ class Pool(DriverOwner):
     ) -> ResultStream[Any]:
         self._check()
         asked = merge(Settings(), {"chunksize": chunksize, "buffersize": buffersize}).call
-        call = streamed.call.under(Rules(True, stop=False, chunksize=asked.chunksize))
+        streamed = make(Rules(True, stop=False, chunksize=asked.chunksize))
         driver, ours = self._taker()
         stream: ResultStream[Any] = ResultStream(
             driver,
-            streamed._replace(call=call),
+            streamed,
             ordered=ordered,
             buffersize=asked.buffersize,
             drop_in=True,
@@ -264,11 +278,11 @@ class Pool(DriverOwner):
 
     def _each(self, func: object, iterable: object, chunksize: int | None) -> Call:
         self._check()
-        return _call.each("Pool.map", func, (iterable,)).under(_rules(chunksize))
+        return _call.each("Pool.map", func, (iterable,), _rules(chunksize).of(func))
 
     def _star(self, func: object, iterable: object, chunksize: int | None) -> Call:
         self._check()
-        return _call.star("Pool.starmap", func, iterable).under(_rules(chunksize))
+        return _call.star("Pool.starmap", func, iterable, _rules(chunksize).of(func))
 
     def _wait(self, call: Call) -> list[Any]:
         return run_with(self._taker(), call)

@@ -82,7 +82,8 @@ class StarMap(Verb[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
         """
-        asked = self._either(star_async(self._name, f, rows), options)
+        rules, settings = self._asked(f, options)
+        asked = star_async(self._name, f, rows, rules), settings
         return pools_for(*asked).start(*asked)
 
     def iter(
@@ -111,8 +112,8 @@ class StarMap(Verb[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
         """
-        streamed = star_streamed(self._name, f, rows)
-        asked = self._streamed(streamed, options)
+        rules, settings = self._asked(f, options)
+        asked = star_streamed(self._name, f, rows, rules), settings
         return pools_for(*asked).stream(*asked, ordered=True)
 
     def iter_unordered(
@@ -141,8 +142,8 @@ class StarMap(Verb[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
         """
-        streamed = star_streamed(self._name, f, rows)
-        asked = self._streamed(streamed, options)
+        rules, settings = self._asked(f, options)
+        asked = star_streamed(self._name, f, rows, rules), settings
         return pools_for(*asked).stream(*asked, ordered=False)
 
     @property
@@ -157,5 +158,5 @@ class StarMap(Verb[Fail_co]):
         return StarMap[Failure](self._settings, True)
 
     def _ask(self, f: object, rows: object, options: Options) -> tuple[Call, Settings]:
-        settings = self._with(options)
-        return self._as_set(star(self._name, f, rows), settings), settings
+        rules, settings = self._asked(f, options)
+        return star(self._name, f, rows, rules), settings

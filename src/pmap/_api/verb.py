@@ -20,7 +20,7 @@ from typing import (
     get_type_hints,
 )
 
-from .._calls.call import Call, Rules, Streamed
+from .._calls.call import Rules
 from .._calls.describe import name_of, short_repr
 from .._calls.options import Options, Settings, changed, delays, errors, in_force, merge
 from .._types import Frozen
@@ -108,27 +108,17 @@ class Verb(Frozen, Generic[Fail_co]):
         """
         return type(self)(merge(self._settings, options), self._collect)
 
-    def _with(self, options: Options) -> Settings:
-        return merge(self._settings, options) if options else self._settings
-
-    def _as_set(self, call: Call, settings: Settings) -> Call:
-        """Return `call` as this verb and its settings want it."""
-        rules = self._rules
-        if settings is not self._settings:
+    def _asked(self, function: object, options: Options) -> tuple[Rules, Settings]:
+        """Return how a call of `function` runs, and the settings with `options` laid over them."""
+        if not options:
+            settings, rules = self._settings, self._rules
+        else:
+            settings = merge(self._settings, options)
             rules = _rules(settings, self._collect)
-        if call.rules.at_once and rules.chunksize is None:
+        rules = rules.of(function)
+        if rules.at_once and rules.chunksize is None:
             rules = rules._replace(chunksize=AT_ONCE)
-        return call.under(rules)
-
-    def _streamed(self, streamed: Streamed, options: Options) -> tuple[Streamed, Settings]:
-        settings = self._with(options)
-        return streamed._replace(call=self._as_set(streamed.call, settings)), settings
-
-    def _either(self, asked: Call | Streamed, options: Options) -> tuple[Call | Streamed, Settings]:
-        if isinstance(asked, Streamed):
-            return self._streamed(asked, options)
-        settings = self._with(options)
-        return self._as_set(asked, settings), settings
+        return rules, settings
 
     # -- what makes the object read like a function --------------------------------------------
 

@@ -46,9 +46,12 @@ class Rules(NamedTuple):
     functions_by_value: bool = True
     at_once: bool = False
 
+    def of(self, function: object) -> "Rules":
+        """Return these rules for a function, which may say how its items begin."""
+        return self._replace(at_once=True) if isinstance(function, Sync) else self
+
 
 _USUAL: Final = Rules()
-_AT_ONCE: Final = Rules(at_once=True)
 
 
 class Call(NamedTuple):
@@ -68,15 +71,8 @@ class Call(NamedTuple):
     items: Sequence[object]
     rules: Rules = _USUAL
 
-    def under(self, rules: Rules) -> "Call":
-        """Return this call with other rules, but that its function says how items begin."""
-        if self.rules.at_once:
-            rules = rules._replace(at_once=True)
-        # Not _replace, which takes as long as all else that a call asks for.
-        return Call(self.verb, self.function, self.kind, self.items, rules)
 
-
-def each(verb: str, function: object, iterables: tuple[object, ...]) -> Call:
+def each(verb: str, function: object, iterables: tuple[object, ...], rules: Rules = _USUAL) -> Call:
     """Return the call of f(x) for each x, or f(x, y, ...) over several iterables.
 
     Raises:
@@ -89,10 +85,10 @@ def each(verb: str, function: object, iterables: tuple[object, ...]) -> Call:
         kind, items = Kind.EACH, _fixed(sources[0])
     else:
         kind, items = Kind.STAR, list(zip(*sources, strict=False))
-    return Call(verb, checked, kind, items, _begins(function))
+    return Call(verb, checked, kind, items, rules)
 
 
-def star(verb: str, function: object, rows: object) -> Call:
+def star(verb: str, function: object, rows: object, rules: Rules = _USUAL) -> Call:
     """Return the call of f(*row) for each row.
 
     Raises:
@@ -100,10 +96,10 @@ def star(verb: str, function: object, rows: object) -> Call:
     """
     checked = checked_function(verb, function, (rows,), "rows")
     items = [_row(row) for row in _iterable(verb, 0, rows, "rows")]
-    return Call(verb, checked, Kind.STAR, items, _begins(function))
+    return Call(verb, checked, Kind.STAR, items, rules)
 
 
-def calls(verb: str, given: tuple[object, ...]) -> Call:
+def calls(verb: str, given: tuple[object, ...], rules: Rules = _USUAL) -> Call:
     """Return the call of each of `given`, which are functions of no arguments.
 
     Raises:
@@ -117,7 +113,7 @@ def calls(verb: str, given: tuple[object, ...]) -> Call:
                 f"not {verb}(f(x), g(y))"
             )
         checked_function(verb, one, (), "*args")
-    return Call(verb, operator.call, Kind.EACH, given)
+    return Call(verb, operator.call, Kind.EACH, given, rules)
 
 
 def apply(
@@ -138,10 +134,6 @@ def apply(
     return Call(verb, checked, Kind.APPLY, ((args, dict(kwargs)),), rules)
 
 
-def _begins(function: object) -> Rules:
-    return _AT_ONCE if isinstance(function, Sync) else _USUAL
-
-
 class Streamed(NamedTuple):
     """A call whose items are read bit by bit from `input` into `window`, which holds them."""
 
@@ -150,7 +142,9 @@ class Streamed(NamedTuple):
     input: Input | AsyncInput
 
 
-def each_streamed(verb: str, function: object, iterables: tuple[object, ...]) -> Streamed:
+def each_streamed(
+    verb: str, function: object, iterables: tuple[object, ...], rules: Rules = _USUAL
+) -> Streamed:
     """Return the call of f(x) for each x, or f(x, y, ...) over several iterables, none read yet.
 
     Raises:
@@ -158,38 +152,44 @@ def each_streamed(verb: str, function: object, iterables: tuple[object, ...]) ->
     """
     checked = checked_function(verb, function, iterables, "xs")
     if len(iterables) == 1:
-        return _streamed(verb, checked, Kind.EACH, _source(verb, iterables[0], "xs", None))
+        return _streamed(verb, checked, Kind.EACH, _source(verb, iterables[0], "xs", None), rules)
     sources = [_iterable(verb, number, given) for number, given in enumerate(iterables)]
-    return _streamed(verb, checked, Kind.STAR, Input(sources))
+    return _streamed(verb, checked, Kind.STAR, Input(sources), rules)
 
 
-def each_async(verb: str, function: object, iterables: tuple[object, ...]) -> Call | Streamed:
+def each_async(
+    verb: str, function: object, iterables: tuple[object, ...], rules: Rules = _USUAL
+) -> Call | Streamed:
     """Return `each`, or, if the only iterable is an asynchronous one, `each_streamed`."""
     if len(iterables) == 1 and _only_async(iterables[0]):
-        return each_streamed(verb, function, iterables)
-    return each(verb, function, iterables)
+        return each_streamed(verb, function, iterables, rules)
+    return each(verb, function, iterables, rules)
 
 
-def star_async(verb: str, function: object, rows: object) -> Call | Streamed:
+def star_async(verb: str, function: object, rows: object, rules: Rules = _USUAL) -> Call | Streamed:
     """Return `star`, or, if `rows` is an asynchronous iterable, `star_streamed`."""
-    return (star_streamed if _only_async(rows) else star)(verb, function, rows)
+    return (star_streamed if _only_async(rows) else star)(verb, function, rows, rules)
 
 
-def star_streamed(verb: str, function: object, rows: object) -> Streamed:
+def star_streamed(verb: str, function: object, rows: object, rules: Rules = _USUAL) -> Streamed:
     """Return the call of f(*row) for each row, none read yet.
 
     Raises:
         TypeError: `function` cannot run in a worker, or `rows` is no iterable.
     """
     checked = checked_function(verb, function, (rows,), "rows")
-    return _streamed(verb, checked, Kind.STAR, _source(verb, rows, "rows", _row))
+    return _streamed(verb, checked, Kind.STAR, _source(verb, rows, "rows", _row), rules)
 
 
 def _streamed(
-    verb: str, function: Callable[..., object], kind: Kind, source: Input | AsyncInput
+    verb: str,
+    function: Callable[..., object],
+    kind: Kind,
+    source: Input | AsyncInput,
+    rules: Rules,
 ) -> Streamed:
     window = Window()
-    call = Call(verb, function, kind, window, _begins(function))
+    call = Call(verb, function, kind, window, rules)
     return Streamed(call, window, source)
 
 
