@@ -1,7 +1,7 @@
 """The kind of verb that `pmap` is.
 
-Over 300 lines, because the text that a user reads is here: overloads, of which no checker lets one
-be written for all numbers of iterables, and docstrings. Code is a small part of them.
+Most of it is what a user reads: docstrings, and overloads, of which no checker lets one be written
+for all numbers of iterables.
 
 No ``from __future__ import annotations`` here: ``help`` would show quoted strings.
 """
@@ -15,7 +15,7 @@ from .._calls.options import Options, Settings
 from .async_result import AsyncResult
 from .first_call import pools_for
 from .result_stream import ResultStream
-from .verb import Fail_co, Verb
+from .verb import Fail_co, Verb, same_signature_as
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -372,76 +372,7 @@ class Map(Verb[Fail_co]):
         asked = self._ask_streamed(f, (xs, *more), options)
         return pools_for(*asked).stream(*asked, ordered=True)
 
-    @overload
-    def iter_unordered(
-        self,
-        f: Callable[[A], R],
-        xs: Iterable[A] | AsyncIterable[A],
-        /,
-        **options: Unpack[Options],
-    ) -> ResultStream[R | Fail_co]: ...
-
-    @overload
-    def iter_unordered(
-        self,
-        f: Callable[[A, B], R],
-        xs: Iterable[A],
-        ys: Iterable[B],
-        /,
-        **options: Unpack[Options],
-    ) -> ResultStream[R | Fail_co]: ...
-
-    @overload
-    def iter_unordered(
-        self,
-        f: Callable[[A, B, C], R],
-        xs: Iterable[A],
-        ys: Iterable[B],
-        zs: Iterable[C],
-        /,
-        **options: Unpack[Options],
-    ) -> ResultStream[R | Fail_co]: ...
-
-    @overload
-    def iter_unordered(
-        self,
-        f: Callable[[A, B, C, D], R],
-        xs: Iterable[A],
-        ys: Iterable[B],
-        zs: Iterable[C],
-        us: Iterable[D],
-        /,
-        **options: Unpack[Options],
-    ) -> ResultStream[R | Fail_co]: ...
-
-    @overload
-    def iter_unordered(
-        self,
-        f: Callable[[A, B, C, D, E], R],
-        xs: Iterable[A],
-        ys: Iterable[B],
-        zs: Iterable[C],
-        us: Iterable[D],
-        vs: Iterable[E],
-        /,
-        **options: Unpack[Options],
-    ) -> ResultStream[R | Fail_co]: ...
-
-    @overload
-    def iter_unordered(
-        self,
-        f: Callable[..., R],
-        xs: Iterable[object],
-        ys: Iterable[object],
-        zs: Iterable[object],
-        us: Iterable[object],
-        vs: Iterable[object],
-        ws: Iterable[object],
-        /,
-        *more: Iterable[object],
-        **options: Unpack[Options],
-    ) -> ResultStream[R | Fail_co]: ...
-
+    @same_signature_as(iter)
     def iter_unordered(
         self,
         f: Callable[..., R],

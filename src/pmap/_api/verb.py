@@ -7,10 +7,11 @@ No ``from __future__ import annotations`` here: ``help`` would show quoted strin
 """
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import (
     TYPE_CHECKING,
+    Any,
     ClassVar,
     Generic,
     Never,
@@ -24,6 +25,8 @@ from .._calls.call import Rules
 from .._calls.describe import name_of, short_repr
 from .._calls.options import Options, Settings, changed, delays, errors, in_force, merge
 from .._types import Frozen
+
+Method = TypeVar("Method", bound=Callable[..., object])
 
 # How many coroutines run at once in a worker: they wait most of the time, and more than a few dozen
 # of them are more than most of what they wait for takes at a time.
@@ -201,6 +204,17 @@ class _SpelledOut:
             inspect.signature(self.__wrapped__).parameters.values(),
             options if self._takes_options else {},
         )
+
+
+def same_signature_as(_: Method) -> Callable[[Callable[..., object]], Method]:
+    """Return a decorator: what it decorates has, for type checkers, the overloads of a method."""
+
+    def decorate(other: Callable[..., object]) -> Method:
+        typed: Any = other
+        same: Method = typed
+        return same
+
+    return decorate
 
 
 def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
