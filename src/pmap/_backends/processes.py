@@ -35,7 +35,7 @@ from .._transport.segments import MOST, Segment
 from .._transport.values import Cargo, dumps, encode
 from . import boot as _boot
 from . import launch as _launch
-from .protocol import Finished, Gone, Happening, Ready
+from .protocol import Backend, Finished, Gone, Happening, Ready
 from .results import open_entries
 from .template_client import Template
 
@@ -120,7 +120,7 @@ class _Link:
         self.why = ""  # why it is of no use any more, though it lived
 
 
-class ProcessBackend:
+class ProcessBackend(Backend[_Polled]):
     """Starts worker processes and speaks with them."""
 
     can_kill = True

@@ -1,7 +1,8 @@
 """The small protocol that the driver speaks with whatever runs the items."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from .._jobs.work import Brief, Work
 
@@ -60,8 +61,10 @@ Happening: TypeAlias = Ready | Finished | Gone
 Polled = TypeVar("Polled")
 
 
-class Backend(Protocol[Polled]):
+class Backend(ABC, Generic[Polled]):
     """Starts and stops workers, sends them chunks, tells what happened.
+
+    What is not abstract is right for items that run in this very process.
 
     `can_kill`: workers can be ended at any moment. `runs_in_poll`: there are none, and items run
     in the thread that polls. `warm`: something is kept that `cool` would give back; anyone may ask.
@@ -70,14 +73,16 @@ class Backend(Protocol[Polled]):
     that leads calls, and `wake`, which anyone may call at any time.
     """
 
-    can_kill: bool
-    runs_in_poll: bool
-    warm: bool
+    can_kill: bool = False
+    runs_in_poll: bool = False
+    warm: bool = False
 
+    @abstractmethod
     def start(self, worker: int) -> None:
         """Start a worker; `Ready` or `Gone` tells what came of it."""
         ...
 
+    @abstractmethod
     def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
         """Give a worker items `start` to `stop` - 1, behind what it has; never blocks.
 
@@ -85,33 +90,33 @@ class Backend(Protocol[Polled]):
         """
         ...
 
+    @abstractmethod
     def void(self, worker: int, work: Work) -> None:
         """Tell a worker that what it holds of `work` and has not begun is not to be run."""
         ...
 
     def drop(self, brief: Brief) -> None:
         """Let all workers forget a brief that no call uses any more."""
-        ...
 
     def rest(self) -> None:
         """Take in that there is no work; what would make the next start sooner may be kept."""
-        ...
 
     def cool(self) -> None:
         """Give back what was kept: no work came for a while."""
-        ...
 
+    @abstractmethod
     def stop(self, worker: int) -> None:
         """Let a worker go that holds nothing."""
         ...
 
+    @abstractmethod
     def kill(self, worker: int) -> None:
         """End a worker whatever it does; where that is impossible, after its present item."""
         ...
 
     def abort(self, worker: int) -> None:
         """End a worker as `kill` does; it may first say where it was, if it does so at once."""
-        ...
+        self.kill(worker)
 
     def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
         """Return since when a worker runs an item of its first chunk, and whether it is held.
@@ -119,8 +124,9 @@ class Backend(Protocol[Polled]):
         It is held, so that it begins no other one, if it runs that one for longer than `limit`
         seconds. None if it has not begun.
         """
-        ...
+        return None
 
+    @abstractmethod
     def take_back(self, worker: int) -> tuple[int, int | None]:
         """Take back what a worker has not begun; return what it keeps.
 
@@ -132,12 +138,13 @@ class Backend(Protocol[Polled]):
 
     def flush(self) -> None:
         """Pass on what the commands since the last flush left to be sent."""
-        ...
 
+    @abstractmethod
     def poll(self, timeout: float | None) -> Polled:
         """Wait until something happens; return what `collect` needs to tell it."""
         ...
 
+    @abstractmethod
     def collect(self, polled: Polled) -> Iterable[Happening]:
         """Tell what happened, in order.
 
@@ -146,6 +153,7 @@ class Backend(Protocol[Polled]):
         """
         ...
 
+    @abstractmethod
     def wake(self) -> None:
         """Make the `poll` that is under way, or the next one, return at once."""
         ...
@@ -153,19 +161,18 @@ class Backend(Protocol[Polled]):
     @property
     def is_open(self) -> bool:
         """Whether anything is held beside the workers that `close` would give back."""
-        ...
+        return False
 
     def close(self) -> None:
         """Give back what is held beside the workers; it is opened again when one is started.
 
         Only called where `poll` is: what a `poll` waits on must not be closed under it.
         """
-        ...
 
+    @abstractmethod
     def end(self) -> None:
         """End all workers at once, without telling what came of them."""
         ...
 
     def abandon(self) -> None:
         """Forget everything without touching it: this process is a fork of the owner's."""
-        ...

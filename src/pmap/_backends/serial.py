@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from .._jobs.notifier import Bell
-from .._jobs.work import Brief, Work
+from .._jobs.work import Work
 from .._transport.process_role import inside_item
 from .in_process import run_chunk
-from .protocol import Finished, Gone, Happening, Ready
+from .protocol import Backend, Finished, Gone, Happening, Ready
 
 
 class _Sent:
@@ -32,16 +32,14 @@ class _Sent:
         return self.begun and self.finished is None and inside_item()
 
 
-class SerialBackend:
+class SerialBackend(Backend[bool]):
     """Runs each chunk within `poll`: the leading thread is its only worker.
 
     What `poll` has done stands in the chunk, and is taken in by `collect`, in the books: wherever
     Ctrl-C strikes between the two, nothing that happened is lost.
     """
 
-    can_kill = False
     runs_in_poll = True
-    warm = False
 
     def __init__(
         self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
@@ -73,15 +71,6 @@ class SerialBackend:
         if self._chunks:
             self._forgotten.add(work.number)
 
-    def drop(self, brief: Brief) -> None:
-        raise NotImplementedError("nothing is packed here")
-
-    def rest(self) -> None:
-        pass  # nothing is kept
-
-    def cool(self) -> None:
-        pass
-
     def stop(self, worker: int) -> None:
         self._tell(Gone(worker, begun=0))
 
@@ -93,17 +82,8 @@ class SerialBackend:
         self._happened.append(happening)
         self.wake()  # another thread may be in `poll`
 
-    def abort(self, worker: int) -> None:
-        raise NotImplementedError("nothing is looked at here, so nothing is found to be late")
-
-    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
-        return None  # the item runs in the thread that would end it
-
     def take_back(self, worker: int) -> tuple[int, int | None]:
         return len(self._chunks), None  # there is nobody else
-
-    def flush(self) -> None:
-        pass  # commands take effect at once
 
     def poll(self, timeout: float | None) -> bool:
         self._bell.wait(self._is_something, timeout)
@@ -150,18 +130,8 @@ class SerialBackend:
         self._woken = True
         self._bell.ring()
 
-    @property
-    def is_open(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        pass
-
     def end(self) -> None:
         self._chunks.clear()
         self._happened.clear()
         self._forgotten.clear()
         self._killed.clear()  # new ones have the same numbers
-
-    def abandon(self) -> None:
-        pass

@@ -11,9 +11,9 @@ from time import monotonic
 from typing import TypeAlias
 
 from .._jobs.notifier import Bell
-from .._jobs.work import Brief, Work
+from .._jobs.work import Work
 from .in_process import run_chunk
-from .protocol import Finished, Gone, Happening, Ready
+from .protocol import Backend, Finished, Gone, Happening, Ready
 
 _Chunk: TypeAlias = tuple[Work, int, Sequence[object]]
 
@@ -31,12 +31,8 @@ class _Thread:
         self.forgotten: set[int] = set()  # jobs that are over while a chunk of them is held
 
 
-class ThreadBackend:
+class ThreadBackend(Backend[deque[Happening]]):
     """Runs chunks in threads. A thread cannot be killed: it ends after its present item."""
-
-    can_kill = False
-    runs_in_poll = False
-    warm = False
 
     def __init__(
         self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
@@ -136,15 +132,6 @@ class ThreadBackend:
         if self._threads[worker].holds:
             self._threads[worker].forgotten.add(work.number)
 
-    def drop(self, brief: Brief) -> None:
-        raise NotImplementedError("nothing is packed here")
-
-    def rest(self) -> None:
-        pass  # nothing is kept
-
-    def cool(self) -> None:
-        pass
-
     def stop(self, worker: int) -> None:
         self._threads[worker].chunks.put(None)
 
@@ -174,9 +161,6 @@ class ThreadBackend:
             while state.chunks.get_nowait() is not None:
                 state.holds -= 1
         return state.holds, None
-
-    def flush(self) -> None:
-        pass  # commands take effect at once
 
     def poll(self, timeout: float | None) -> deque[Happening]:
         self._bell.wait(self._is_something, timeout)
@@ -209,13 +193,6 @@ class ThreadBackend:
     def wake(self) -> None:
         self._woken = True
         self._bell.ring()
-
-    @property
-    def is_open(self) -> bool:
-        return False  # nothing is held beside the threads
-
-    def close(self) -> None:
-        pass
 
     def end(self) -> None:
         for state in self._threads.values():
