@@ -17,22 +17,16 @@ from those of ``multiprocessing`` live in ``_multiprocessing_errors``, which is 
 needed: ``multiprocessing.pool`` would cost every import of pmap more than pmap itself.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from ._transport.exceptions import rebuilt, safe_text
 
 
-def _rebuild(
+def _rebuilt(
     cls: type["PmapError"],
     args: tuple[object, ...],
     fields: dict[str, object],
     cause: BaseException | None,
 ) -> "PmapError":
-    native: Any = cls  # its own __new__ may be that of another base than the one it is laid out as
-    while native.__module__ != "builtins":
-        native = native.__base__
-    error: PmapError = native.__new__(cls, *args)
-    error.args = args
-    error.__dict__.update(fields)
+    error = rebuilt(cls, args, fields)
     error.__cause__ = cause
     return error
 
@@ -42,7 +36,7 @@ class PmapError(RuntimeError):
 
     def __reduce__(self) -> tuple[object, ...]:
         # Past __init__, whose parameters are the raw fields and not self.args.
-        return _rebuild, (type(self), self.args, self.__dict__, self.__cause__)
+        return _rebuilt, (type(self), self.args, self.__dict__, self.__cause__)
 
 
 class OptionError(PmapError, ValueError, TypeError):
@@ -58,7 +52,7 @@ class OptionError(PmapError, ValueError, TypeError):
         self.option = option
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{option}={_short(value)} is not possible: {allowed}")
+        super().__init__(f"{option}={safe_text(repr, value, 80)} is not possible: {allowed}")
 
 
 class PoolClosedError(PmapError, ValueError):
@@ -252,12 +246,17 @@ def how_it_ended(exitcode: int | None) -> str:
         return "ended, how is not known,"
     if exitcode >= 0:
         return f"exited with code {exitcode}"
+    return f"was killed by {_signal_name(-exitcode) or f'signal {-exitcode}'}"
+
+
+def _signal_name(number: int) -> str:
+    """Return the name of a signal, or nothing: it has none."""
     import signal
 
     try:
-        return f"was killed by {signal.Signals(-exitcode).name}"
+        return signal.Signals(number).name
     except ValueError:
-        return f"was killed by signal {-exitcode}"
+        return ""
 
 
 _ADVICE: dict[str, str] = {
@@ -273,21 +272,5 @@ _ADVICE: dict[str, str] = {
 def _advice(exitcode: int | None) -> str:
     if exitcode is not None and exitcode >= 0:
         return "Something in the item called os._exit, or the interpreter itself gave up"
-    name = next((n for n in _signal_names(exitcode) if n in _ADVICE), "")
+    name = "" if exitcode is None else _signal_name(-exitcode)
     return _ADVICE.get(name, "Only this item is lost")
-
-
-def _signal_names(exitcode: int | None) -> Iterable[str]:
-    if exitcode is None:
-        return ()
-    import signal
-
-    return (s.name for s in signal.Signals if s.value == -exitcode)
-
-
-def _short(value: object) -> str:
-    try:
-        text = repr(value)
-    except Exception as error:  # a repr may do anything; the message must still be made
-        return f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
-    return text if len(text) <= 80 else text[:77] + "..."

@@ -187,7 +187,9 @@ class Rude:
 
 
 def test_a_value_without_a_repr_still_makes_a_message() -> None:
-    assert "<Rude, whose repr raised ValueError>" in str(OptionError("processes", Rude(), "an int"))
+    assert "<Rude object, whose repr raised ValueError>" in str(
+        OptionError("processes", Rude(), "an int")
+    )
 
 
 def test_a_long_value_is_cut() -> None:

@@ -17,7 +17,7 @@ SOURCE: Final = ROOT / "src"
 # What each package may import besides itself.
 GROUND: Final = {"_errors", "_types", "_multiprocessing_errors"}
 BELOW: Final[dict[str, set[str]]] = {
-    "_errors": set(),
+    "_errors": {"_transport"},
     "_types": set(),
     "_multiprocessing_errors": {"_errors"},
     "_transport": set(),

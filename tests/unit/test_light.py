@@ -93,6 +93,7 @@ OURS_IN_A_WORKER: Final = {
     "pmap._transport.light_pickle",
     "pmap._transport.adaptive_spin",
     "pmap._transport.process_role",
+    "pmap._transport.exceptions",
     "pmap._transport.failure_record",
     "pmap._transport.segments",
     "pmap._transport.protocol",
@@ -311,7 +312,8 @@ print(*papply.using(start_method="forkserver")(mine))
 """
     ours = {*run(code).split()}
     assert "pmap._transport.pickle_by_value" in ours
-    assert ours <= OURS_IN_A_WORKER | {"pmap._worker.template", "pmap._transport.pickle_by_value"}
+    more = {"pmap._worker.template", "pmap._transport.pickle_by_value", "pmap._transport.importable"}
+    assert ours <= OURS_IN_A_WORKER | more
 
 
 @pytest.mark.parametrize("method", START_METHODS)

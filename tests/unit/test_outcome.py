@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 
 from pmap import ControlFlowError, Failure, TransportError
 from pmap._jobs.item_errors import Item, restore, settle, unloaded_result, unsent_argument
+from pmap._transport.exceptions import describe
 from pmap._transport.failure_record import (
     ARGUMENT,
     FUNCTION,
     RESULT,
     capture,
     capture_transport,
-    describe,
 )
 from pmap._transport.framing import FrameReader, frame
 

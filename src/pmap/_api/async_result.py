@@ -195,7 +195,7 @@ class AsyncResult(Generic[R_co]):
 def _contained(error: BaseException, f: object) -> Exception:
     """Return what stands for an exception that would end or bend the thread that gets it."""
     from .._errors import ControlFlowError
-    from .._transport.failure_record import describe
+    from .._transport.exceptions import describe
 
     name: object = getattr(f, "__qualname__", None) or repr(f)
     contained = ControlFlowError(

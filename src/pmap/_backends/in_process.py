@@ -6,6 +6,7 @@ from time import perf_counter
 from typing import Any
 
 from .._calls.call import Kind
+from .._errors import is_ctrl_c
 from .._jobs.item_errors import settle
 from .._jobs.work import Work, as_call
 from .._transport.process_role import item_threads
@@ -28,8 +29,8 @@ def run_chunk(
             try:
                 values.append(_run(work, item))
             except BaseException as error:
-                if isinstance(error, KeyboardInterrupt) and _in_main_thread():
-                    raise  # a real Ctrl-C: the caller's
+                if is_ctrl_c(error):
+                    raise
                 failures[len(values)] = settle(error, work.described(index, item))
                 values.append(None)
                 if not work.call.rules.collect:
@@ -60,7 +61,3 @@ def _call(work: Work, item: object) -> object:
         return function(*row)
     args, kwargs = as_call(item)
     return function(*args, **kwargs)
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()

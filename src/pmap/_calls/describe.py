@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from itertools import islice
 
 from .._errors import is_ctrl_c
+from .._transport.exceptions import without_repr
 
 
 def name_of(function: object) -> str:
@@ -36,14 +37,10 @@ def short_repr(obj: object, limit: int = 80) -> str:
     try:
         text = _ShortRepr(limit).repr(obj)
     except Exception as error:  # an int of too many digits, a structure too deep
-        text = _no_repr(obj, error)
+        text = without_repr(obj, error)
     if "\n" in text:
         text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
-def _no_repr(obj: object, error: BaseException) -> str:
-    return f"<{type(obj).__name__} object, whose repr raised {type(error).__name__}>"
 
 
 class _ShortRepr(reprlib.Repr):
@@ -66,7 +63,7 @@ class _ShortRepr(reprlib.Repr):
         except BaseException as error:  # a repr may do anything, SystemExit included
             if is_ctrl_c(error):
                 raise
-            return _no_repr(x, error)
+            return without_repr(x, error)
 
     # reprlib sorts the keys first: all of them, and the order is then not the object's.
     def repr_dict(self, x: Mapping[object, object], level: int) -> str:

@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from .._transport.exceptions import safe_text
 from .._types import Frozen
 
 
@@ -54,9 +55,7 @@ class Failure(Frozen):
         )
 
     def __repr__(self) -> str:
-        from .._transport.failure_record import safe  # not light, and there by then
-
-        text = " ".join(safe(str, self.error).split())
+        text = " ".join(safe_text(str, self.error).split())
         text = text if len(text) <= 100 else text[:97] + "..."
         kind = type(self.error).__name__
         return f"<Failure of item {self.index}, {self.function}({self.input}): {kind}: {text}>"

@@ -55,7 +55,7 @@ from .._scheduling import commands as c
 from .._scheduling import events as e
 from .._scheduling import scheduler as s
 from .._scheduling.chunk_sizes import worth_ahead
-from .._transport.failure_record import describe
+from .._transport.exceptions import describe
 
 # Seconds without work after which the backend gives back what it keeps for the next call.
 _WARM = 1.0

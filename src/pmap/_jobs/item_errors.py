@@ -3,7 +3,8 @@
 import os
 from typing import Any, TypeVar
 
-from .._errors import ControlFlowError, TaskTimeout, TransportError
+from .._errors import ControlFlowError, TaskTimeout, TransportError, is_ctrl_c
+from .._transport.exceptions import describe
 from .._transport.failure_record import (
     ARGUMENT,
     CONTROL,
@@ -12,7 +13,6 @@ from .._transport.failure_record import (
     RESULT,
     TOO_LONG,
     UNSENDABLE,
-    describe,
     is_control_flow,
 )
 from .._transport.values import loads
@@ -64,7 +64,7 @@ def restore(record: list[Any], item: Item, limit: float | None = None) -> Except
             assert isinstance(loaded, BaseException)
             cause = loaded
         except BaseException as why:  # loading runs code of the exception's class
-            if isinstance(why, KeyboardInterrupt):
+            if is_ctrl_c(why):
                 raise
             kind, text = UNSENDABLE, f"it loads in the worker but not here: {describe(why)}"
     if kind == RAISED and isinstance(cause, Exception):

@@ -1,7 +1,6 @@
 """One call on its way through a pool: what a backend needs to run its items."""
 
 import itertools
-import sys
 import threading
 from contextvars import Context, copy_context
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -11,6 +10,7 @@ from .._calls.call import Call, Kind, Rules
 from .._calls.describe import name_of, short_repr
 from .._errors import is_ctrl_c
 from .._transport.environment import are_few, take_world
+from .._transport.importable import is_importable
 from .._transport.segments import Segment, sizes_of, written
 from .._transport.values import dumps, split
 from .item_errors import Item
@@ -179,9 +179,7 @@ def _has_a_name(function: object) -> bool:
             return False  # the method of an object
     elif not isinstance(function, FunctionType):
         return False
-    module = function.__module__
-    found: object = getattr(sys.modules.get(module), function.__qualname__, None)
-    return found is function and module != "__main__"
+    return is_importable(function)
 
 
 def _pickled(context: Context) -> list[bytes]:

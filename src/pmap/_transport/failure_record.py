@@ -6,6 +6,7 @@ text, its traceback. `item_errors` makes the exception to raise from it.
 
 from __future__ import annotations
 
+from .exceptions import describe, rebuilt, safe_text
 from .values import dumps, loads
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -34,7 +35,7 @@ def capture_transport(kind: int, error: BaseException, value: object = None) -> 
     """Return the record of an object that could not be loaded or pickled (in the worker)."""
     record = _record(kind, error)
     record[2] = describe(error)
-    record[3] = safe(repr, value)
+    record[3] = safe_text(repr, value)
     return record
 
 
@@ -78,21 +79,7 @@ class _Bare:
         Callable[..., BaseException],
         tuple[type[BaseException], tuple[object, ...], dict[str, object]],
     ]:
-        return _without_init, self.parts
-
-
-def _without_init(
-    cls: type[BaseException], args: tuple[object, ...], state: dict[str, object]
-) -> BaseException:
-    # Neither BaseException's __new__, since OSError and groups have their own, nor one in Python.
-    native: Any = cls
-    while native.__module__ != "builtins":
-        native = native.__base__  # the one whose layout it has
-    error: BaseException = native.__new__(cls, *args)
-    setter: Any = BaseException.args
-    setter.__set__(error, args)  # past a __setattr__ that refuses (a frozen dataclass)
-    error.__dict__.update(state)
-    return error
+        return rebuilt, self.parts
 
 
 def _try_loads(data: bytes) -> Any:
@@ -102,24 +89,6 @@ def _try_loads(data: bytes) -> Any:
         raise
     except BaseException as error:  # SystemExit while loading must not end the worker
         raise TypeError(f"loading it again raised {describe(error)}") from None
-
-
-def describe(error: BaseException) -> str:
-    """Return type and text of `error` in one line; never raises.
-
-    >>> describe(ValueError("bad page"))
-    "ValueError('bad page')"
-    """
-    return safe(repr, error)
-
-
-def safe(show: Callable[[object], str], value: object) -> str:
-    """Return ``show(value)``, cut where it is long; never raises."""
-    try:
-        text = show(value)
-    except BaseException as error:  # a repr may do anything; the message must still be made
-        text = f"<{type(value).__name__}, whose repr raised {type(error).__name__}>"
-    return text if len(text) <= 300 else text[:297] + "..."
 
 
 def format_traceback(error: BaseException) -> str:

@@ -15,6 +15,8 @@ from typing import cast
 
 import cloudpickle
 
+from .importable import MAIN_MODULES
+
 _places: dict[ContextVar[object], tuple[str, str]] = {}
 _keys: dict[ContextVar[object], str] = {}
 _by_key: dict[str, ContextVar[object]] = {}
@@ -78,7 +80,7 @@ def _find(variable: ContextVar[object]) -> tuple[str, str] | None:
     if variable in _keys:
         return None  # it was looked for before, and that takes long
     for name, module in list(sys.modules.items()):
-        if name not in ("__main__", "__mp_main__"):
+        if name not in MAIN_MODULES:
             for attribute, found in list(getattr(module, "__dict__", {}).items()):
                 if found is variable:
                     return name, attribute

@@ -21,6 +21,8 @@ try:
 except ImportError:
     from pickle import Pickler
 
+from .importable import is_importable
+
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +79,7 @@ class _Pickler(Pickler):
             if name != _MAIN and sys.modules.get(name) is obj:
                 return _module, (name,)
         if kind is FunctionType or kind is BuiltinFunctionType or isinstance(obj, type):
-            if obj is type(None) or _has_a_name(obj):
+            if obj is type(None) or is_importable(obj):
                 return NotImplemented
         elif kind.__name__ in _HINTS and kind.__module__ in ("types", "typing"):
             return NotImplemented
@@ -96,14 +98,6 @@ class _Pickler(Pickler):
         slots = {f"__{name}__": getattr(function, f"__{name}__") for name in _SLOTS}
         state = (used, _submodules(code, used), function.__dict__, slots)
         return _make, (data, shared), state, None, None, _fill
-
-
-def _has_a_name(obj: Any) -> bool:
-    """Return whether pickle finds just this object by module and name, elsewhere too."""
-    found: object = sys.modules.get(obj.__module__)
-    for part in obj.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is obj and obj.__module__ not in (_MAIN, "__mp_main__")
 
 
 def _names(code: CodeType) -> Iterator[str]:
