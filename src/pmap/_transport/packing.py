@@ -113,15 +113,20 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
 
 
 def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
-    """Return tuples as they travel, or None if not all are plain; many alike as their cells."""
-    width = len(rows[0])
-    if not PLAIN.issuperset(map(type, rows[0])):
+    """Return tuples as they travel, or None if not all are plain.
+
+    Many of one length travel as their cells where these have one type: of several types, to put the
+    rows together again takes longer than marshal takes for them.
+    """
+    kinds, width = set(map(type, rows[0])), len(rows[0])
+    if not PLAIN.issuperset(kinds):
         return None  # the others need not be looked at
-    if len(rows) >= _LANE and list(map(len, rows)).count(width) == len(rows):
-        if not 0 < width <= _LONGEST_PLAIN_TUPLE:
-            return None if width else list(rows)
+    alike = len(rows) >= _LANE and len(kinds) == 1 and width <= _LONGEST_PLAIN_TUPLE
+    if alike and list(map(len, rows)).count(width) == len(rows):
         cells = packed(list(chain.from_iterable(rows)))
-        return None if cells is None else ("t", (width, cells))
+        if not isinstance(cells, list):
+            return None if cells is None else ("t", (width, cells))
+        return list(rows)
     if max(map(len, rows)) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(
         map(type, chain.from_iterable(rows))
     ):
