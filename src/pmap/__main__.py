@@ -5,8 +5,6 @@ and checks every answer against the serial one; then measures what sets the form
 what an item that fails and a worker that dies look like. The exit code is 1 if an answer differs.
 
 The functions that the workers run are defined here, so in ``__main__``: they travel by value.
-
-Over 300 lines, because it is a script to be read from the top, and in one piece.
 """
 
 import asyncio

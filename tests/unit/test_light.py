@@ -312,7 +312,11 @@ print(*papply.using(start_method="forkserver")(mine))
 """
     ours = {*run(code).split()}
     assert "pmap._transport.pickle_by_value" in ours
-    more = {"pmap._worker.template", "pmap._transport.pickle_by_value", "pmap._transport.importable"}
+    more = {
+        "pmap._worker.template",
+        "pmap._transport.pickle_by_value",
+        "pmap._transport.importable",
+    }
     assert ours <= OURS_IN_A_WORKER | more
 
 

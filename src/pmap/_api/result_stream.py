@@ -3,9 +3,6 @@
 Nothing here runs by itself. When the consumer asks for a result and none is there, its own thread
 reads input, as far as the buffer has room, and hands it to the pool; then it waits. In between the
 pool works on what it has, and the results wait in the `Flow`.
-
-Longer than 300 lines: it is an iterator, an asynchronous one and a context manager, and its users
-read here what each of them does.
 """
 
 import os

@@ -2,9 +2,6 @@
 
 Nothing is shared between workers, so one that dies holds nothing up, and the caller always knows
 which items each one holds. What a dead worker had finished is read from its arena (see `worker`).
-
-Longer than 300 lines: sending, hearing and ending all work on what is known of one worker, its
-`_Link`; what depends on the platform is in `launch`.
 """
 
 from __future__ import annotations
@@ -115,7 +112,6 @@ class _Link:
         self.begun_at = 0.0  # when its last item did, as far as we know
         self.ended = False  # its socket is at its end
         self.ready = False
-        self.stopping = False
         self.broken: Exception | None = None
         self.why = ""  # why it is of no use any more, though it lived
 
@@ -361,7 +357,6 @@ class ProcessBackend(Backend[_Polled]):
 
     def stop(self, worker: int) -> None:
         link = self._links[worker]
-        link.stopping = True
         self._write(link, frame((protocol.QUIT,)))
 
     def kill(self, worker: int) -> None:

@@ -12,9 +12,7 @@ from collections.abc import (
 )
 from itertools import islice
 from time import perf_counter
-from typing import TypeVar, overload
-
-T = TypeVar("T")
+from typing import overload
 
 # Seconds after which reading pauses to look for results: long enough for some thousand items of a
 # quick input, and too short for anybody to notice.

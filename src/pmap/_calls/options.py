@@ -3,8 +3,6 @@
 To add an option, add a field to `WorkerOptions` (who runs) or `CallOptions` (how this call runs),
 its check below them, and a line to `Options`, which types ``**options``; a test holds that they
 agree. No dataclasses: their module takes as long to import as half of pmap.
-
-Over 300 lines, most of them the texts of options and of what is said of a wrong one.
 """
 
 import os

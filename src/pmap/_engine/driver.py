@@ -15,9 +15,6 @@ carried out a moment later, further up the stack, and is not a deadlock.
 spends its time, it finds the books in order: the job is cancelled and the exception goes on. Within
 the lock it may have torn them: then nothing of them is trusted, all workers are ended, all open
 jobs fail with `InterruptedPoolError`, and the pool starts anew.
-
-Longer than 300 lines: what callers ask for, the books and leading share one lock and one claim, and
-what closes a race is best read beside what opens it.
 """
 
 import atexit

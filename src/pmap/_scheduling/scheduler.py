@@ -25,8 +25,7 @@ Invariants, held by the state machine in the tests:
 when the scheduler wants to be told of it next: a worker is then looked at (`Look`), and if its item
 runs for longer than it may, it is killed; or a delay before another try is over.
 
-Longer than 300 lines: each event takes a handful of them, and all share one state. What that state
-consists of is in `state`.
+What is kept of jobs, chunks and workers is in `state`.
 """
 
 import heapq
