@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pmap._transport import pickle_main_functions
 from pmap._transport.pickle_by_value import dumps_by_value
 from pmap._transport.pickle_main_functions import dumps_plainly
-from pmap._transport.values import loads
+from pmap._transport.values import dumps, loads
 
 HEAD: Final = """
 import math, os.path as path, sys
@@ -208,6 +209,15 @@ def test_what_can_be_imported_goes_by_name() -> None:
 
 def test_where_cloudpickle_is_imported_it_is_left_to_it() -> None:
     assert dumps_plainly(made("def f(x): return x")["f"]) is None
+
+
+def test_an_interpreter_that_is_not_known_leaves_it_to_cloudpickle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    function = made("LIMIT = 7\ndef f(x): return x + LIMIT")["f"]
+    monkeypatch.setattr(pickle_main_functions, "_THIS", ("cpython", 3, 99))
+    assert plainly(function) is None
+    assert loads(dumps(function))(1) == 8  # by what everything else goes
 
 
 def test_what_is_only_the_name_of_an_attribute_does_not_go_along() -> None:
