@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TOP = Path(__file__).parents[2]
+TOP = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("package", sorted(p.name for p in (TOP / "stubs").iterdir()))

@@ -270,24 +270,6 @@ def test_a_descriptor_that_became_another_file_is_left_alone(
         os.close(fd)
 
 
-def test_what_a_fork_has_mapped_is_not_said_to_be_gone() -> None:
-    gone: list[int] = []
-    loans = Loans(Shelf(), ROOM, MOST)
-    before, after = (Segment(os.dup(sent(loans, PAGE).fd), n, gone) for n in (1, 2))
-    view = before.read([PAGE])
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    os.waitpid(child, 0)
-    del before, view
-    gc.collect()
-    assert gone == []
-    view = after.read([PAGE])
-    del after, view
-    gc.collect()
-    assert gone == [2]
-
-
 @given(order=st.permutations([0, 0, 1, 1]), mapped=st.integers(0, 4), gone=st.integers(0, 4))
 def test_forks_by_two_threads_at_once(order: list[int], mapped: int, gone: int) -> None:
     """What was mapped before the end of a fork, and lives on in the child, is never free."""

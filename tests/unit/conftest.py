@@ -1,0 +1,25 @@
+"""A unit test starts no process: it says so at once, with the stack of who would have."""
+
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+_STARTS = frozenset({"os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "subprocess.Popen"})
+_forbidden: list[str] = []  # the test that runs, if it is one of these
+
+
+def _watch(event: str, _: tuple[object, ...]) -> None:
+    if event in _STARTS and _forbidden:
+        raise AssertionError(f"{event} in {_forbidden[0]}: a unit test starts no process")
+
+
+sys.addaudithook(_watch)  # there is no way to take it away: it looks at the list
+
+
+@pytest.fixture(autouse=True)
+def no_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let an attempt to start a process fail the test."""
+    _forbidden.append(request.node.name)
+    yield
+    _forbidden.clear()
