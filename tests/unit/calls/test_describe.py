@@ -1,0 +1,164 @@
+"""Names and reprs for messages: short, in one line, and never an error."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pmap import pmap
+from pmap._calls.describe import name_of, short_repr
+
+
+def double(x: int) -> int:
+    return 2 * x
+
+
+class Adder:
+    def __init__(self, n: int = 1) -> None:
+        self.n = n
+
+    def __call__(self, x: int) -> int:
+        return x + self.n
+
+    def add(self, x: int) -> int:
+        return x + self.n
+
+    async def afetch(self, x: int) -> int:
+        return x
+
+    @staticmethod
+    async def sfetch(x: int) -> int:
+        return x
+
+
+class Row(NamedTuple):
+    x: int
+    y: int
+
+
+class Hostile:
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+
+class Nameless:
+    def __getattr__(self, name: str) -> object:
+        if name == "__qualname__":
+            raise RuntimeError("no")
+        raise AttributeError(name)
+
+
+class Exiting:
+    def __repr__(self) -> str:
+        raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("function", "name"),
+    [
+        (double, "double"),
+        (len, "len"),
+        (Adder, "Adder"),
+        (Adder(), "Adder"),
+        (Adder().add, "Adder.add"),
+        (functools.partial(double), "partial(double)"),
+        (functools.partial(Adder()), "partial(Adder)"),
+        (lambda: 1, "<lambda>"),
+        (functools.lru_cache(double), "double"),
+        (Nameless(), "Nameless"),
+        (pmap, "pmap"),
+        (None, "NoneType"),
+    ],
+)
+def test_a_name(function: object, name: str) -> None:
+    assert name_of(function) == name
+
+
+def test_the_name_of_a_local_function_has_no_noise() -> None:
+    def local() -> None: ...
+
+    assert name_of(local) == "local"
+
+
+VALUES = st.recursive(
+    st.none() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(VALUES, st.integers(20, 120))
+def test_a_short_repr_is_short_and_in_one_line(value: object, limit: int) -> None:
+    text = short_repr(value, limit)
+    assert len(text) <= limit
+    assert "\n" not in text
+
+
+SMALL: list[object] = [
+    *(1, 1.5, "a  b", b"x", [1, 2], (1,), (), {"b": 1, "a": 2}, {1}, bytearray(b"x"), range(3)),
+    *(frozenset({1}), [[1], {2: (3,)}], {}, [], Row(1, 2), ..., None, double),
+    *(set[int](), frozenset[int]()),
+]
+
+
+@pytest.mark.parametrize("value", SMALL, ids=repr)
+def test_what_is_small_is_shown_as_it_is(value: object) -> None:
+    assert short_repr(value) == repr(value)
+
+
+class Counting:
+    """Counts how often any of it was shown."""
+
+    shown = 0
+
+    def __repr__(self) -> str:
+        Counting.shown += 1
+        return "x"
+
+
+@pytest.mark.parametrize("kind", [list, tuple, set, frozenset, dict.fromkeys])
+def test_what_is_huge_is_not_shown_whole(kind: Callable[[list[Counting]], object]) -> None:
+    Counting.shown = 0
+    text = short_repr(kind([Counting() for _ in range(1000)]))
+    assert 1 <= Counting.shown < 20
+    assert "..." in text
+
+
+def test_long_strings_and_bytes_are_cut() -> None:
+    for value in ("x" * 10**6, b"x" * 10**6, bytearray(10**6), 10**4000):
+        assert len(short_repr(value)) <= 80
+        assert "..." in short_repr(value)
+
+
+def test_a_repr_that_raises_costs_only_itself() -> None:
+    assert short_repr(Hostile()) == "<Hostile object, whose repr raised ValueError>"
+    assert short_repr([1, Hostile()]) == "[1, <Hostile object, whose repr raised ValueError>]"
+    alone, inside = short_repr(Exiting()), short_repr([Exiting()])
+    assert alone == "<Exiting object, whose repr raised SystemExit>"
+    assert inside == f"[{alone}]"
+    assert len(short_repr(10**5000)) <= 80  # more digits than int's own repr may have
+
+
+def test_a_structure_that_contains_itself() -> None:
+    xs: list[object] = []
+    xs.append(xs)
+    assert "..." in short_repr(xs)
+
+
+class Text:
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def test_a_class_that_has_the_name_of_a_builtin() -> None:
+    for name in ("dict", "array", "set"):
+        assert short_repr(type(name, (Text,), {})("mine")) == "mine"
+
+
+def test_several_lines_become_one() -> None:
+    assert short_repr(Text("[[1 2]\n    [3 4]]")) == "[[1 2] [3 4]]"
