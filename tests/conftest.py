@@ -16,15 +16,9 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
-from tests.helpers import (
-    BACKENDS,
-    START_METHODS,
-    Leftovers,
-    Settings,
-    end_shared_pools,
-    show_descendants,
-    show_pools,
-)
+from tests.backends import BACKENDS, START_METHODS, Settings
+from tests.leaks import Leftovers, end_shared_pools, show_pools
+from tests.processes import show_descendants
 
 from pmap._engine import driver as _driver
 

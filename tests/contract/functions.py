@@ -7,17 +7,10 @@ import time
 from contextvars import ContextVar
 from pathlib import Path
 
-from tests.helpers import (
-    PATIENCE,
-    Bare,
-    TwoArguments,
-    cancelled,
-    mark,
-    marks,
-    square,
-    until,
-    wait_for_file,
-)
+from tests.bad_objects import Bare, TwoArguments, cancelled
+from tests.files import mark, marks, wait_for_file
+from tests.items import square
+from tests.limits import PATIENCE, until
 
 from pmap import Pool, papply, pmap, pstarmap
 

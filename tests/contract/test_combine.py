@@ -10,16 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 import pytest
-from tests.helpers import (
-    BACKENDS,
-    PATIENCE,
-    Settings,
-    mark,
-    marks,
-    square,
-    until,
-    wait_for_file,
-)
+from tests.backends import BACKENDS, Settings
+from tests.files import mark, marks, wait_for_file
+from tests.items import square
+from tests.limits import PATIENCE, until
 
 from pmap import (
     AsyncResult,

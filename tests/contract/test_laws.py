@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.backends import BACKENDS, RemoteTraceback, Settings
+from tests.bad_objects import TwoArguments
 from tests.contract.functions import (
     answer_when_told,
     control_flow,
@@ -38,18 +40,9 @@ from tests.contract.functions import (
     wait_or_end,
     zero_waits,
 )
-from tests.helpers import (
-    BACKENDS,
-    PATIENCE,
-    RemoteTraceback,
-    Settings,
-    TwoArguments,
-    changed_directory,
-    marks,
-    square,
-    until,
-    work_pid,
-)
+from tests.files import changed_directory, marks
+from tests.items import square, work_pid
+from tests.limits import PATIENCE, until
 
 from pmap import (
     Apply,

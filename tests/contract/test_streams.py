@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.backends import BACKENDS, Settings
 from tests.contract.functions import (
     die_at,
     fail_in,
@@ -32,18 +33,10 @@ from tests.contract.functions import (
     variable,
     wait_to_go,
 )
-from tests.helpers import (
-    BACKENDS,
-    PATIENCE,
-    Settings,
-    descendants,
-    mark,
-    marks,
-    square,
-    until,
-    wait_for_file,
-    work_pid,
-)
+from tests.files import mark, marks, wait_for_file
+from tests.items import square, work_pid
+from tests.limits import PATIENCE, until
+from tests.processes import descendants
 
 from pmap import CancelledError, Failure, Map, Pool, PoolClosedError, WorkerLost, pmap, pstarmap
 

@@ -11,15 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.helpers import (
-    BACKENDS,
-    Settings,
-    all_workers_at_once,
-    mark,
-    marks,
-    square,
-    wait_for_file,
-)
+from tests.backends import BACKENDS, Settings
+from tests.files import mark, marks, wait_for_file
+from tests.items import all_workers_at_once, square
 
 from pmap import (
     ControlFlowError,

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Never
 
-from tests.helpers import PATIENCE, Loading, quietly
+from tests.bad_objects import Loading, quietly
+from tests.limits import PATIENCE
 
 SLEEPER: Final = [sys.executable, "-S", "-c", f"import time; time.sleep({4 * PATIENCE})"]
 kept: Final[list[object]] = []  # what is to outlive its item

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from tests.helpers import mark, marks, square, until, wait_for_file
+from tests.files import mark, marks, wait_for_file
+from tests.items import square
+from tests.limits import until
 
 from pmap import (
     AsyncResult,

@@ -29,15 +29,10 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 import pytest
-from tests.helpers import (
-    Leftovers,
-    describe_process,
-    end_shared_pools,
-    show_descendants,
-    show_pools,
-    until,
-)
+from tests.leaks import Leftovers, end_shared_pools, show_pools
+from tests.limits import until
 from tests.process.chaos_items import KINDS, Own, do, do_row, value_of
+from tests.processes import describe_process, show_descendants
 
 from pmap import (
     AsyncResult,

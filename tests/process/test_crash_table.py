@@ -17,31 +17,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from tests.helpers import (
-    PATIENCE,
-    START_METHODS,
+from tests.backends import START_METHODS, MaybeEncodingError, RemoteTraceback
+from tests.bad_objects import (
     BadFunction,
     Bare,
     CannotPickle,
     ExitsWhileLoading,
     KeywordOnly,
     Loading,
-    MaybeEncodingError,
     RaisesWhileLoading,
     ReduceRaises,
-    RemoteTraceback,
     TwoArguments,
-    all_workers_at_once,
     bad_start,
     deep,
-    marks,
     perform,
     perform_and_wait,
-    square,
-    until,
-    wait_and_square,
-    work_pid,
 )
+from tests.files import marks
+from tests.items import all_workers_at_once, square, wait_and_square, work_pid
+from tests.limits import PATIENCE, until
 
 from pmap import (
     ControlFlowError,
@@ -67,7 +61,7 @@ BAD: Final = 2  # in the middle of a chunk of five: items before and after it mu
 class Row:
     """One way to go wrong, and what must come of it.
 
-    `act` is what the item does (see `helpers.ACTS`) or an object that cannot travel; `says` are
+    `act` is what the item does (see `bad_objects.ACTS`) or an object that cannot travel; `says` are
     pieces of the message; `fields` attributes of the error; `began` whether the function starts.
     """
 

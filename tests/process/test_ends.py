@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.helpers import PATIENCE, descendants, until
+from tests.limits import PATIENCE, until
 from tests.process.test_scripts import environment, kill_the_caller, lives, program
+from tests.processes import descendants
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod

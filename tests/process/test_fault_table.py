@@ -20,16 +20,10 @@ from traceback import format_exception
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pytest
-from tests.helpers import (
-    PATIENCE,
-    START_METHODS,
-    MaybeEncodingError,
-    mark,
-    marks,
-    square,
-    until,
-    wait_and_square,
-)
+from tests.backends import START_METHODS, MaybeEncodingError
+from tests.files import mark, marks
+from tests.items import square, wait_and_square
+from tests.limits import PATIENCE, until
 from tests.process.fault_items import SLEEPER, OddText, act_at, interrupt
 from tests.process.test_scripts import lives
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.helpers import START_METHODS
+from tests.backends import START_METHODS
 
 import pmap
 

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from tests.helpers import BACKENDS, PATIENCE, Bare, Loading, Settings, wait_for_file
+from tests.backends import BACKENDS, Settings
+from tests.bad_objects import Bare, Loading
+from tests.files import wait_for_file
+from tests.limits import PATIENCE
 
 from pmap import (
     CancelledError,

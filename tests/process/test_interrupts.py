@@ -22,7 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from tests.helpers import until
+from tests.limits import until
 from tests.process.test_scripts import environment
 
 import pmap

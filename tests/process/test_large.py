@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.helpers import PATIENCE, until
+from tests.limits import PATIENCE, until
 from tests.property.memory_items import is_mapped
 
 from pmap import Failure, Pool, WorkerLost, pmap, pstarmap

@@ -12,15 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from tests.helpers import (
-    PATIENCE,
-    START_METHODS,
-    changed_directory,
-    mark,
-    marks,
-    until,
-    wait_for_file,
-)
+from tests.backends import START_METHODS
+from tests.files import changed_directory, mark, marks, wait_for_file
+from tests.limits import PATIENCE, until
 
 from pmap import CancelledError, Pool, WorkerLost, papply
 from pmap._scheduling.scheduler import MOST_HELD

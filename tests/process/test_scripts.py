@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.helpers import PATIENCE, descendants, until
+from tests.limits import PATIENCE, until
+from tests.processes import descendants
 
 from pmap._backends import boot as _boot
 

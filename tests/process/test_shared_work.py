@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
-from tests.helpers import PATIENCE, until
+from tests.limits import PATIENCE, until
 
 from pmap import Failure, Pool, WorkerLost, failed, pmap
 from pmap._backends.processes import ProcessBackend, _Sent

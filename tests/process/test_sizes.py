@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeVar
 
 import pytest
-from tests.helpers import PATIENCE, square, until
+from tests.items import square
+from tests.limits import PATIENCE, until
 
 from pmap import Failure, Pool, TransportError, papply, pmap, pstarmap
 

@@ -13,7 +13,8 @@ from multiprocessing.resource_tracker import _resource_tracker as tracker
 from typing import Any, Final
 
 import pytest
-from tests.helpers import START_METHODS, until
+from tests.backends import START_METHODS
+from tests.limits import until
 
 from pmap import Pool
 

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 import trio
-from tests.helpers import mark, marks, square, until, wait_for_file
+from tests.files import mark, marks, wait_for_file
+from tests.items import square
+from tests.limits import until
 
 from pmap import (
     AsyncResult,

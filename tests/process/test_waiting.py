@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from tests.helpers import START_METHODS, all_workers_at_once
+from tests.backends import START_METHODS
+from tests.items import all_workers_at_once
 
 from pmap import Pool, papply, pmap
 from pmap._backends import processes as process

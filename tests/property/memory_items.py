@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.helpers import mark, marks
+from tests.files import mark, marks
 
 from pmap._transport import segments
 from pmap._transport.segments import LARGE

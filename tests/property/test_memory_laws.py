@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.helpers import PATIENCE, marks
+from tests.files import marks
+from tests.limits import PATIENCE
 from tests.property.memory_items import (
     MEMORIES,
     ROOM,

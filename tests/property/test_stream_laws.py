@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from tests.bad_objects import TwoArguments
 from tests.contract.functions import die_at, fail_in
-from tests.helpers import TwoArguments, marks, square
+from tests.files import marks
+from tests.items import square
 
 from pmap import Failure, Pool, ResultStream, WorkerLost, pmap, pstarmap
 

@@ -1,0 +1,34 @@
+"""The backends and start methods that tests go over; workers import this, so it imports little."""
+
+import multiprocessing.pool
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pmap._types import Backend, StartMethod
+
+# Typeshed has neither of the two.
+RemoteTraceback: Final[type[Exception]] = vars(multiprocessing.pool)["RemoteTraceback"]
+MaybeEncodingError: Final[type[Exception]] = vars(multiprocessing.pool)["MaybeEncodingError"]
+START_METHODS: Final[tuple["StartMethod", ...]] = ("spawn", "forkserver", "fork")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A backend, and for processes a start method."""
+
+    name: str
+    backend: "Backend"
+    start_method: "StartMethod | None" = None
+
+    @property
+    def processes(self) -> bool:
+        """Whether items run in processes of their own."""
+        return self.backend == "processes"
+
+
+BACKENDS: Final = (
+    *(Settings(method, "processes", method) for method in START_METHODS),
+    Settings("threads", "threads"),
+    Settings("serial", "serial"),
+)

@@ -1,0 +1,174 @@
+"""What a test must not leave behind."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Timer
+from typing import Any, Self
+
+from tests.processes import descendants, describe_process
+
+
+def _where(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    places: list[str] = []
+    while frame is not None and len(places) < 4:
+        places.append(f"{frame.f_code.co_name}:{frame.f_lineno}")
+        frame = frame.f_back
+    return " < ".join(places)
+
+
+def _descriptors() -> dict[int, str]:
+    found: dict[int, str] = {}
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            # Below 3 are the standard streams, which pytest puts elsewhere and back.
+            if int(name) > 2:
+                found[int(name)] = os.readlink(f"/proc/self/fd/{name}")
+        except OSError:
+            continue  # the one that listed the directory
+    return found
+
+
+def _open_pools() -> list[Any]:
+    from pmap._engine import driver as _driver
+
+    return [driver for driver in list(_driver._drivers) if not driver.closed]
+
+
+def _shared_pools() -> list[Any]:
+    from pmap._api.shared_pools import shared_pools
+
+    return list(shared_pools.drivers.values())
+
+
+def show_pools() -> list[str]:
+    """Return what there is to say of each pool that still has workers."""
+    from pmap._engine import driver as _driver
+
+    return [
+        f"{type(driver.backend).__name__} closed={driver.closed!r} busy={driver.busy} "
+        f"workers={driver._scheduler.workers} thread={driver._thread} inbox={len(driver._inbox)} "
+        f"shared={driver in _shared_pools()}"
+        for driver in list(_driver._drivers)
+        if driver._scheduler.workers
+    ]
+
+
+def end_shared_pools() -> None:
+    """End the library's warm pools, as the end of the program would."""
+    from pmap._api.shared_pools import shared_pools
+
+    while shared_pools.drivers:
+        _, driver = shared_pools.drivers.popitem()
+        driver.terminate()
+
+
+def _pids_of(drivers: Iterable[Any]) -> set[int]:
+    pids: set[int] = set()
+    for driver in drivers:
+        if hasattr(driver.backend, "pids"):
+            pids.update(driver.backend.pids())
+            template = driver.backend._template
+            if template is not None:
+                pids.add(template._process.pid)
+                pids |= descendants(template._process.pid)
+    return pids
+
+
+def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
+    """Return the descriptors that open pools of processes hold, but for those of their arenas."""
+    found: set[int] = set()
+    for driver in drivers:
+        backend = driver.backend
+        if not hasattr(backend, "pids"):
+            continue
+        for link in list(backend._links.values()):
+            found.add(link.sock.fileno())
+            if link.handle.sentinel is not None:
+                found.add(link.handle.sentinel)
+        # A pool that idles out is closed by its own thread while we look: each is read once.
+        selector, template, lifeline = backend._selector, backend._template, backend._lifeline
+        if selector is not None:
+            with suppress(ValueError):  # closed meanwhile
+                found.add(selector.fileno())
+        found.update(end.fileno() for end in backend._wakers or ())
+        if template is not None:
+            found.add(template.sock.fileno())
+        if lifeline is not None:
+            found |= {lifeline.end, lifeline._ours}
+        large = driver._large
+        if large is not None:
+            found.add(large.segment.fd)
+    return found
+
+
+def _arenas_of(drivers: Iterable[Any]) -> int:
+    """Return how many workers of open pools share memory with us: a descriptor each, of mmap's."""
+    return sum(len(getattr(driver.backend, "_links", ())) for driver in drivers)
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What belongs to this process at a moment."""
+
+    processes: frozenset[int]
+    threads: frozenset[threading.Thread]
+    descriptors: frozenset[tuple[int, str]]
+    shared_memory: frozenset[str]
+    pools: tuple[Any, ...]  # drivers of pools that are open: those of a class or module
+
+    @classmethod
+    def now(cls) -> Self:
+        """Take stock."""
+        shm = Path("/dev/shm")
+        # Semaphores are not what this library makes: they are of some other program.
+        names = os.listdir(shm) if shm.exists() else []
+        return cls(
+            frozenset(descendants()),
+            frozenset(threading.enumerate()),
+            frozenset(_descriptors().items()),
+            frozenset(name for name in names if not name.startswith("sem.")),
+            tuple(_open_pools()),
+        )
+
+    def left(self, warm: bool, limit: float = 10.0) -> list[str]:
+        """Return what is there now and was not then, once it has had time to go.
+
+        Args:
+            warm: whether shared pools, and those that were open then, may hold some of it.
+            limit: seconds after which what is still there is left behind.
+        """
+        deadline = time.monotonic() + limit
+        while (left := self._left(warm)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return left
+
+    def _left(self, warm: bool) -> list[str]:
+        now = Leftovers.now()
+        new = now.processes - self.processes
+        threads = now.threads - self.threads
+        descriptors = now.descriptors - self.descriptors
+        # The timers of pytest-timeout and of the watchdog in conftest are of the running test.
+        threads = frozenset(t for t in threads if not isinstance(t, Timer))
+        meant = [*_shared_pools(), *(driver for driver in self.pools if not driver.closed)]
+        if warm and meant:
+            new -= _pids_of(meant)
+            threads = frozenset(t for t in threads if not t.name.startswith("pmap-"))
+            known = _descriptors_of(meant)
+            descriptors = frozenset(d for d in descriptors if d[0] not in known)
+            shared = {d for d in now.descriptors if d[1].startswith("/memfd:pmap")}
+            arenas = {d for d in shared if d[0] not in known}
+            if len(arenas) <= _arenas_of(_open_pools()):
+                descriptors -= shared
+        return [
+            *(f"process {describe_process(pid)}" for pid in sorted(new)),
+            *(f"thread {thread!r} at {_where(thread)}" for thread in threads),
+            *(f"descriptor {number}: {target}" for number, target in sorted(descriptors)),
+            *(f"shared memory {name}" for name in now.shared_memory - self.shared_memory),
+        ]
