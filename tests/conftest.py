@@ -1,75 +1,60 @@
 """What every test gets: a check that nothing is left behind, and an end to every hang.
 
-**Leaks.** After each test the processes below this one, its threads, its descriptors and /dev/shm
+**Leaks.** After each test the processes that this run has started, its threads and its descriptors
 are those from before it, except what the library's warm shared pools hold, which are meant to live
-on. After each module these pools are ended, and then nothing at all may be left.
+on. After each module these pools are ended, and then nothing at all may be left. What one test left
+is that test's failure; later ones are not asked for it again.
 
-**Hangs.** Shortly before the time is up the descendants are shown and told to dump their stacks;
-then this process dumps its own and exits.
+**Hangs.** `tests.deadline` fails a test that does not end, and nothing else.
+
+**Signals** that whoever started this run has had ignored (a background job, ``nohup``) are heard.
 """
 
-import faulthandler
 import os
+import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from _pytest.faulthandler import fault_handler_stderr_fd_key
+from tests import deadline
 from tests.backends import BACKENDS, START_METHODS, Settings
-from tests.leaks import Leftovers, end_shared_pools, show_pools
-from tests.processes import show_descendants
+from tests.leaks import Leftovers, end_shared_pools, excuse, show_pools, start_afresh
+from tests.processes import RUN
 
 from pmap._engine import driver as _driver
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
 
-HARD_LIMIT = 90.0  # seconds for a test, fixtures included: generous on a busy machine
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let forks be forks, and workers dump their stacks when a hang makes us abort them."""
+    """Let forks be forks, processes be known as ours, and signals be signals."""
     # The start method "fork" is tested here, and pytest's own helpers have threads.
     config.addinivalue_line(
         "filterwarnings", "ignore:.*multi-threaded, use of fork:DeprecationWarning"
     )
-    os.environ["PYTHONFAULTHANDLER"] = "1"
+    config.pluginmanager.register(deadline)
+    os.environ[RUN] = f"{os.getpid()}-{os.urandom(8).hex()}"
+    _hear_signals()
 
 
-def _limit(item: pytest.Item | pytest.Collector) -> float:
-    """Return after how many seconds a test hangs: a little before pytest-timeout says so."""
-    marker = item.get_closest_marker("timeout")
-    return HARD_LIMIT if marker is None else float(marker.args[0]) - 30
+def _hear_signals() -> None:
+    """Ignore no signal that a test sends: programs that it starts would ignore it as well.
+
+    A handler is not inherited by another program, which then has the default.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in ("SIGHUP", "SIGQUIT", "SIGTERM", "SIGUSR1", "SIGUSR2"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, _pay_no_heed)
 
 
-def _arm(item: pytest.Item | pytest.Collector) -> None:
-    stderr = item.config.stash[fault_handler_stderr_fd_key]
-    faulthandler.dump_traceback_later(_limit(item), exit=True, file=stderr)
-
-
-@pytest.hookimpl(trylast=True)
-def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
-    """Go on watching after a failure, where pytest itself stops: fixtures may hang as well."""
-    if isinstance(node, pytest.Item):
-        _arm(node)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """End a test that hangs, with everybody's stack."""
-    stderr = item.config.stash[fault_handler_stderr_fd_key]  # the one that capturing does not hide
-    early = threading.Timer(_limit(item) - 5, show_descendants, (stderr,))
-    early.name = "tests-watchdog"
-    early.daemon = True
-    early.start()
-    _arm(item)
-    try:
-        return (yield)
-    finally:
-        faulthandler.cancel_dump_traceback_later()
-        early.cancel()
-        early.join()
+def _pay_no_heed(number: int, frame: object) -> None:
+    """Do nothing, as is wanted of this very process."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -77,22 +62,39 @@ def nothing_left_after_the_module() -> Iterator[None]:
     """End the shared pools after each module; then nothing may be left of it."""
     before = Leftovers.now()
     yield
-    end_shared_pools()
+    try:
+        end_shared_pools()
+    except BaseException:  # it took too long, or it failed
+        start_afresh()
+        raise
     left = before.left(warm=False)
-    assert not left, f"left after the module: {left}; pools: {show_pools()}"
+    if left:
+        pools = show_pools()
+        excuse(before)
+        pytest.fail(f"left after the module: {left}; pools: {pools}")
 
 
 @pytest.fixture(autouse=True)
 def nothing_left(
-    nothing_left_after_the_module: None, monkeypatch: pytest.MonkeyPatch
+    nothing_left_after_the_module: None,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
     """Check that a test leaves nothing but warm shared pools."""
     # Seconds for which memory is kept, which each test with large values would wait for.
     monkeypatch.setattr(_driver, "_WARM", 0.05)
     before = Leftovers.now()
     yield
+    item = request.node
+    assert isinstance(item, pytest.Item)
+    if deadline.was_late(item):
+        start_afresh()  # it has failed, and its leftovers are not its fault
+        return
     left = before.left(warm=True)
-    assert not left, f"left after the test: {left}; pools: {show_pools()}"
+    if left:
+        pools = show_pools()
+        excuse(before)
+        pytest.fail(f"left after the test: {left}; pools: {pools}")
 
 
 @pytest.fixture(params=START_METHODS)

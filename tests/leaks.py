@@ -1,4 +1,9 @@
-"""What a test must not leave behind."""
+"""What a test must not leave behind: of this process and of those that it started.
+
+What other programs have is nobody's business here. In /dev/shm is nothing of ours: large values
+are in memory files that have no name (``memfd_create``), which are descriptors of this process or
+of one below it, and seen as such. What lies in that folder is of other programs.
+"""
 
 import os
 import sys
@@ -7,11 +12,10 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
-from threading import Timer
-from typing import Any, Self
+from typing import Any, Final, Self
 
-from tests.processes import descendants, describe_process
+from tests.limits import PATIENCE, seconds
+from tests.processes import descendants, describe_process, end, our_processes, processes
 
 
 def _where(thread: threading.Thread) -> str:
@@ -45,6 +49,12 @@ def _shared_pools() -> list[Any]:
     from pmap._api.shared_pools import shared_pools
 
     return list(shared_pools.drivers.values())
+
+
+def _forget_shared_pools() -> None:
+    from pmap._api import pool as _pool
+
+    _pool._shared.clear()
 
 
 def show_pools() -> list[str]:
@@ -115,29 +125,24 @@ def _arenas_of(drivers: Iterable[Any]) -> int:
 
 @dataclass(frozen=True)
 class Leftovers:
-    """What belongs to this process at a moment."""
+    """What there is at a moment."""
 
-    processes: frozenset[int]
+    processes: frozenset[tuple[int, int]]  # all of the machine: those that are new are looked at
     threads: frozenset[threading.Thread]
     descriptors: frozenset[tuple[int, str]]
-    shared_memory: frozenset[str]
     pools: tuple[Any, ...]  # drivers of pools that are open: those of a class or module
 
     @classmethod
     def now(cls) -> Self:
         """Take stock."""
-        shm = Path("/dev/shm")
-        # Semaphores are not what this library makes: they are of some other program.
-        names = os.listdir(shm) if shm.exists() else []
         return cls(
-            frozenset(descendants()),
+            frozenset((process.pid, process.began) for process in processes().values()),
             frozenset(threading.enumerate()),
             frozenset(_descriptors().items()),
-            frozenset(name for name in names if not name.startswith("sem.")),
             tuple(_open_pools()),
         )
 
-    def left(self, warm: bool, limit: float = 10.0) -> list[str]:
+    def left(self, warm: bool, limit: float = PATIENCE) -> list[str]:
         """Return what is there now and was not then, once it has had time to go.
 
         Args:
@@ -150,19 +155,18 @@ class Leftovers:
         return left
 
     def _left(self, warm: bool) -> list[str]:
-        now = Leftovers.now()
-        new = now.processes - self.processes
-        threads = now.threads - self.threads
-        descriptors = now.descriptors - self.descriptors
-        # The timers of pytest-timeout and of the watchdog in conftest are of the running test.
-        threads = frozenset(t for t in threads if not isinstance(t, Timer))
+        then = [self, *_excused]
+        new = our_processes(but=frozenset().union(*(one.processes for one in then)))
+        threads = frozenset(threading.enumerate()).difference(*(one.threads for one in then))
+        present = frozenset(_descriptors().items())
+        descriptors = present.difference(*(one.descriptors for one in then))
         meant = [*_shared_pools(), *(driver for driver in self.pools if not driver.closed)]
         if warm and meant:
             new -= _pids_of(meant)
             threads = frozenset(t for t in threads if not t.name.startswith("pmap-"))
             known = _descriptors_of(meant)
             descriptors = frozenset(d for d in descriptors if d[0] not in known)
-            shared = {d for d in now.descriptors if d[1].startswith("/memfd:pmap")}
+            shared = {d for d in present if d[1].startswith("/memfd:pmap")}
             arenas = {d for d in shared if d[0] not in known}
             if len(arenas) <= _arenas_of(_open_pools()):
                 descriptors -= shared
@@ -170,5 +174,32 @@ class Leftovers:
             *(f"process {describe_process(pid)}" for pid in sorted(new)),
             *(f"thread {thread!r} at {_where(thread)}" for thread in threads),
             *(f"descriptor {number}: {target}" for number, target in sorted(descriptors)),
-            *(f"shared memory {name}" for name in now.shared_memory - self.shared_memory),
         ]
+
+
+_excused: Final[list[Leftovers]] = []  # what was left by tests that have failed for it
+
+
+def excuse(before: Leftovers) -> None:
+    """End the processes that are new since then, and look away from all else: it was told of.
+
+    One test's leak is that test's failure, and not that of those behind it.
+    """
+    end(our_processes(but=before.processes))
+    _excused[:] = [Leftovers.now()]
+
+
+def start_afresh() -> None:
+    """End all processes and pools, of which nobody knows what they are at; then look away."""
+    pools = _shared_pools()
+    _forget_shared_pools()
+    end(our_processes())
+    # Whether a pool that may hang can be ended is not for this thread to find out.
+    ending = [threading.Thread(target=pool.terminate, daemon=True) for pool in pools]
+    for thread in ending:
+        thread.start()
+    deadline = time.monotonic() + seconds(10)
+    for thread in ending:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    end(our_processes())
+    _excused[:] = [Leftovers.now()]

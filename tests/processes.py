@@ -1,47 +1,191 @@
-"""Other processes: which there are below this one, and what they are at."""
+"""Other processes: which there are, which of them are ours, and what they are at.
 
+All of it is read from Linux's /proc; where there is none, there seem to be no other processes.
+"""
+
+import contextlib
 import os
 import signal
+import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Final, NamedTuple
+
+from tests.limits import seconds
+
+# Each program that is started below this process has this in its environment, with a value of its
+# own for each run: it is known by that, whoever its parent is by now.
+RUN: Final = "PMAP_TEST_RUN"
+# It lives as long as this process, by design, and whoever needs it first starts it.
+_TRACKER: Final = b"from multiprocessing.resource_tracker import main"
 
 
-def _parents() -> dict[int, int]:
-    parents: dict[int, int] = {}
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                stat = Path("/proc", name, "stat").read_text(encoding="utf-8", errors="replace")
-            except OSError:
-                continue  # it ended meanwhile
-            parents[int(name)] = int(stat.rpartition(")")[2].split()[1])
-    return parents
+class Process(NamedTuple):
+    """What the kernel says of a process; `pid` and `began` are of no other one ever."""
+
+    pid: int
+    began: int
+    parent: int
+    session: int
+    state: str
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it only waits for its parent to ask how it ended."""
+        return self.state in "ZX"
+
+
+def _process(pid: int) -> Process | None:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None  # it ended meanwhile
+    fields = stat.rpartition(")")[2].split()
+    return Process(pid, int(fields[19]), int(fields[1]), int(fields[3]), fields[0])
+
+
+def processes() -> dict[int, Process]:
+    """Return all processes of the machine."""
+    names = os.listdir("/proc") if os.path.isdir("/proc/self") else []
+    found = (_process(int(name)) for name in names if name.isdigit())
+    return {process.pid: process for process in found if process is not None}
+
+
+def lives(pid: int) -> bool:
+    """Return whether a process has not ended."""
+    process = _process(pid)
+    return process is not None and not process.has_ended
 
 
 def descendants(of: int | None = None) -> set[int]:
     """Return the ids of all processes below `of`, this one by default; zombies count."""
-    parents = _parents()
-    found = {of or os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+    return _below(processes(), of or os.getpid())
+
+
+def _below(there: dict[int, Process], top: int) -> set[int]:
+    found = {top}
+    while more := {p.pid for p in there.values() if p.parent in found} - found:
         found |= more
-    return found - {of or os.getpid()}
+    return found - {top}
+
+
+def _read(pid: int, what: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/{what}").read_bytes()
+    except OSError:  # it ended, or is another user's
+        return b""
+
+
+def our_processes(but: Iterable[tuple[int, int]] = ()) -> set[int]:
+    """Return the ids of the processes that this run of the tests has started.
+
+    They are what has this run's mark in its environment, whether it is still below this process or
+    not; forks of this very process; and what is below one of these. What is below this process and
+    none of that is another program's: of a debugger, or left to us by a parent that ended.
+
+    Args:
+        but: the id and the beginning of processes that are not looked at.
+    """
+    there = processes()
+    passed = set(but)
+    below = _below(there, os.getpid())
+    mark = f"{RUN}={os.environ.get(RUN, '')}".encode()
+    command = _read(os.getpid(), "cmdline")
+    known: dict[int, bool] = {os.getpid(): False}
+
+    def is_ours(process: Process) -> bool:
+        answer = known.get(process.pid)
+        if answer is None:
+            above = there.get(process.parent) if process.pid in below else None
+            answer = (above is not None and is_ours(above)) or is_itself(process)
+            known[process.pid] = answer
+        return answer
+
+    def is_itself(process: Process) -> bool:
+        is_child = process.parent == os.getpid()
+        if process.has_ended:  # of which little is known; but nobody else will ask how it ended
+            return is_child and process.session in {process.pid, os.getsid(0)}
+        its_command = _read(process.pid, "cmdline")
+        if _TRACKER in its_command:
+            return False
+        if is_child and its_command == command:
+            return True
+        return mark in _read(process.pid, "environ").split(b"\0")
+
+    new = [process for process in there.values() if (process.pid, process.began) not in passed]
+    return {process.pid for process in new if process.pid != os.getpid() and is_ours(process)}
 
 
 def describe_process(pid: int) -> str:
     """Return what there is to say of a process in one line."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-        where = Path(f"/proc/{pid}/wchan").read_text(encoding="utf-8")
-    except OSError:
+    process = _process(pid)
+    if process is None:
         return f"{pid} (gone)"
-    return f"{pid} state {state} in {where}: {command[:60]}...{command[-40:]}"
+    command = _read(pid, "cmdline").replace(b"\0", b" ").decode(errors="replace")
+    where = _read(pid, "wchan").decode()
+    if len(command) > 100:
+        command = f"{command[:60]}...{command[-40:]}"
+    return f"{pid} of {process.parent}, state {process.state} in {where}: {command}"
 
 
-def show_descendants(fd: int) -> None:
-    """Write to `fd` which processes there are below this one, and make them dump their stacks."""
-    for pid in sorted(descendants()):
-        os.write(fd, f"\nstill there: {describe_process(pid)}\n".encode())
+# --- the end, and last words -------------------------------------------------------------------
+
+
+def end(pids: Iterable[int]) -> None:
+    """Kill processes."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def end_with_stacks(pids: Iterable[int]) -> list[str]:
+    """Kill processes; return for each what it was, and its stacks if it could tell.
+
+    A worker has ``faulthandler`` on: upon SIGABRT it writes its stacks to memory that it shares
+    with its caller, or to its stderr. One after another, so that it is known whose they are.
+    """
+    said: list[str] = []
+    for pid in sorted(pids):
+        description = describe_process(pid)
+        places = _places(pid)
         try:
-            os.kill(pid, signal.SIGABRT)
-        except ProcessLookupError:
-            pass
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGABRT)
+                os.kill(pid, signal.SIGCONT)  # one that was stopped hears nothing else
+            deadline = time.monotonic() + seconds(2)
+            while lives(pid) and time.monotonic() < deadline:
+                time.sleep(0.002)
+            end([pid])
+            stacks = "\n".join(filter(None, (_dump(fd, size) for fd, size in places)))
+        finally:
+            for fd, _ in places:
+                os.close(fd)
+        said.append(f"process {description}\n{stacks or '  (it did not say where it was)'}")
+    return said
+
+
+def _places(pid: int) -> list[tuple[int, int]]:
+    """Open what a process may write its stacks to; return that, and where in it to look."""
+    found: list[tuple[int, int]] = []
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return found
+    for name in names:
+        path = f"/proc/{pid}/fd/{name}"
+        with contextlib.suppress(OSError):
+            shared = os.readlink(path).startswith("/memfd:pmap")
+            if shared or (name == "2" and os.path.isfile(path)):
+                fd = os.open(path, os.O_RDONLY)
+                found.append((fd, 0 if shared else os.fstat(fd).st_size))
+    return found
+
+
+def _dump(fd: int, start: int) -> str:
+    size = min(os.fstat(fd).st_size - start, 16 << 20)
+    data = os.pread(fd, max(size, 0), start)
+    if b"(most recent call first)" not in data:
+        return ""
+    found = [data.find(word) for word in (b"Fatal ", b"Thread 0x", b"Current ")]
+    begin = min(at for at in found if at >= 0)
+    return data[begin:].partition(b"\0")[0].decode(errors="replace")

@@ -463,7 +463,7 @@ def look_after(callers: list[Caller]) -> None:
                 caller._until = 0.0
 
 
-@pytest.mark.timeout(SECONDS + 130)
+@pytest.mark.limit(SECONDS + 240)
 def test_whatever_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seed = os.environ.get("PMAP_SEED") or str(random.randrange(1 << 32))
     monkeypatch.setenv("PMAP_SEED", seed)

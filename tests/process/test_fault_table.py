@@ -41,8 +41,6 @@ from pmap import (
 if TYPE_CHECKING:
     from pmap._types import StartMethod
 
-pytestmark = pytest.mark.timeout(60)
-
 ITEMS: Final = 8
 BAD: Final = 2  # with others before it and behind it in its chunk
 LIMIT: Final = 0.3  # seconds that an item may run which would run for ever

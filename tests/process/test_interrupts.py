@@ -194,7 +194,7 @@ def is_well() -> None:
 
 # A program of its own: what the kernel made just before Ctrl-C struck, and nobody has yet, stays
 # until the end of the process; and finalisers that it strikes in show it on stderr.
-@pytest.mark.timeout(HANGS + 60)
+@pytest.mark.limit(HANGS + 60)
 @pytest.mark.parametrize("name", ACTS)
 def test_wherever_it_strikes_the_pool_goes_on(name: str) -> None:
     code = f"from {__name__} import sweep; sweep({name!r})"

@@ -1,0 +1,137 @@
+"""An end to every test that hangs: it fails alone, shows where everybody is, and the next one runs.
+
+A plugin of pytest. Set-up, call and tear-down of a test have `HARD_LIMIT` each, or what its mark
+``@pytest.mark.limit(seconds)`` says. Then a timer's signal raises `Late` in the main thread,
+whatever that waits for: a lock, a socket, a process. Before that the processes that this run has
+started are killed, and their stacks are part of the message, beside those of the threads of this
+process. Code that swallows `Late` has it again every few seconds.
+
+What is left is two cases in which the whole run ends, though only later and with stacks: where the
+main thread is in C code that never looks for signals, or swallows everything for ever; and where
+there is no such timer (on Windows).
+"""
+
+import faulthandler
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Generator
+from types import FrameType
+from typing import Final
+
+import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
+from _pytest.outcomes import OutcomeException
+from tests.limits import HARD_LIMIT, seconds
+from tests.processes import end_with_stacks, our_processes
+
+AGAIN: Final = seconds(5)  # after so long it is raised again
+LAST: Final = seconds(60)  # so long after the limit the run itself is ended
+LATE: Final = pytest.StashKey[bool]()  # of an item: whether its limit was reached
+_HAS_TIMER: Final = hasattr(signal, "setitimer")
+
+
+class Late(OutcomeException):
+    """A test has not ended in time.
+
+    No `Exception`, so that hardly anybody catches it; and not pytest's own failure, for which
+    Hypothesis would look for a smaller example.
+    """
+
+
+class _Watch:
+    """The test that is under way."""
+
+    def __init__(self) -> None:
+        self.item: pytest.Item | None = None
+        self.phase = ""
+        self.limit = 0.0
+        self.process = 0
+
+
+_watch: Final = _Watch()
+
+
+def was_late(item: pytest.Item) -> bool:
+    """Return whether a test has reached a limit so far."""
+    return item.stash.get(LATE, False)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the mark be known, and workers tell their stacks when they are aborted."""
+    config.addinivalue_line("markers", "limit(seconds): how long a test may take")
+    os.environ["PYTHONFAULTHANDLER"] = "1"
+    if _HAS_TIMER:
+        signal.signal(signal.SIGALRM, _strike)
+
+
+# Inside of all other wrappers: pytest's own are not for interrupting.
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, object, object]:
+    """Limit the set-up."""
+    return (yield from _limited(item, "set-up"))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Limit the call."""
+    return (yield from _limited(item, "call"))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Limit the tear-down."""
+    return (yield from _limited(item, "tear-down"))
+
+
+def _limited(item: pytest.Item, phase: str) -> Generator[None, object, object]:
+    marker = item.get_closest_marker("limit")
+    limit = HARD_LIMIT if marker is None else seconds(float(marker.args[0]))
+    if item.config.option.usepdb:  # a person takes as long as a person takes
+        return (yield)
+    stderr = item.config.stash.get(fault_handler_stderr_fd_key, 2)  # that capturing does not hide
+    _watch.item, _watch.phase, _watch.limit, _watch.process = item, phase, limit, os.getpid()
+    faulthandler.dump_traceback_later(limit + LAST if _HAS_TIMER else limit, exit=True, file=stderr)
+    if _HAS_TIMER:
+        signal.setitimer(signal.ITIMER_REAL, limit, AGAIN)
+    try:
+        return (yield)
+    finally:
+        _watch.item = None
+        if _HAS_TIMER:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _strike(number: int, frame: FrameType | None) -> None:
+    __tracebackhide__ = True
+    item = _watch.item
+    if os.getpid() != _watch.process:  # a fork of this process, whose alarm is its own
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+    if item is None:
+        return
+    signal.setitimer(signal.ITIMER_REAL, 0)  # it takes a while to ask everybody
+    try:
+        item.stash[LATE] = True
+        text = "\n\n".join(
+            [
+                f"the {_watch.phase} of this test did not end within {_watch.limit} s",
+                *_stacks(),
+                *end_with_stacks(our_processes()),
+            ]
+        )
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
+    raise Late(text)
+
+
+def _stacks() -> list[str]:
+    """Return where each thread of this process is."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    return [
+        f"thread {names.get(ident, ident)}\n" + "".join(traceback.format_stack(frame))
+        for ident, frame in sys._current_frames().items()
+    ]
