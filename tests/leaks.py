@@ -156,7 +156,7 @@ class Leftovers:
 
     def _left(self, warm: bool) -> list[str]:
         then = [self, *_excused]
-        new = our_processes(but=frozenset().union(*(one.processes for one in then)))
+        new = our_processes(but={process for one in then for process in one.processes})
         threads = frozenset(threading.enumerate()).difference(*(one.threads for one in then))
         present = frozenset(_descriptors().items())
         descriptors = present.difference(*(one.descriptors for one in then))

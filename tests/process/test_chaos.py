@@ -32,7 +32,7 @@ import pytest
 from tests.leaks import Leftovers, end_shared_pools, show_pools
 from tests.limits import until
 from tests.process.chaos_items import KINDS, Own, do, do_row, value_of
-from tests.processes import describe_process, show_descendants
+from tests.processes import describe_process, end_with_stacks, our_processes
 
 from pmap import (
     AsyncResult,
@@ -456,7 +456,7 @@ def look_after(callers: list[Caller]) -> None:
             print("pools:", *show_pools(), sep="\n  ")
             sys.stdout.flush()
             faulthandler.dump_traceback(sys.__stderr__ or 2)
-            show_descendants(2)
+            print(*end_with_stacks(our_processes()), sep="\n\n")
             pytest.fail(f"these hang: {[str(caller.calls[-1])[:2000] for caller in hanging]}")
         if any(caller.failure for caller in callers):
             for caller in callers:
