@@ -726,7 +726,7 @@ def in_a_fork(stream: "ResultStream[int]") -> int:
     """Return 0 if a fork of this process is refused the results."""
     pid = os.fork()
     if pid == 0:
-        signal.alarm(20)  # ends one that hangs
+        signal.alarm(int(PATIENCE))  # ends one that hangs
         code = 1
         try:
             for _ in range(1 << 15):  # what was in hand before the fork is there

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.limits import PATIENCE
 
 import pmap
 
@@ -30,7 +31,7 @@ def test_an_example_prints_what_it_shows(path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.stderr == ""

@@ -12,6 +12,7 @@ from typing import Final
 
 import pytest
 from _pytest.mark.structures import ParameterSet
+from tests.limits import PATIENCE
 
 TOP: Final = Path(__file__).parents[2]
 
@@ -96,7 +97,7 @@ def test_a_script_prints_what_it_shows(script: str, tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.stderr == ""
@@ -128,7 +129,7 @@ def ci(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         input="not for the tests\n",
         capture_output=True,
         text=True,
-        timeout=40,
+        timeout=PATIENCE,
         check=False,
     )
 

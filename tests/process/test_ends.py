@@ -87,7 +87,7 @@ def test_a_caller_that_leaves_without_a_word(start_method: "StartMethod", tmp_pa
         below = descendants(process.pid)
         (tmp_path / "go").touch()
         assert process.wait(PATIENCE) == 7
-        until(lambda: not any(map(lives, below)), "the end of all workers", limit=5.0)
+        until(lambda: not any(map(lives, below)), "the end of all workers")
 
 
 def test_an_item_that_kills_its_caller(start_method: "StartMethod", tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_ctrl_c_ends_a_program(
         assert process.returncode == -signal.SIGINT
         assert "RemoteTraceback" not in shown
         assert shown.count("pmap-") == 0  # of no thread of ours
-        until(lambda: not any(map(lives, below)), "the end of all workers", limit=5.0)
+        until(lambda: not any(map(lives, below)), "the end of all workers")
 
 
 # --- signals that are the caller's --------------------------------------------------------------

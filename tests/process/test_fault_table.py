@@ -23,7 +23,7 @@ import pytest
 from tests.backends import START_METHODS, MaybeEncodingError
 from tests.files import mark, marks
 from tests.items import square, wait_and_square
-from tests.limits import PATIENCE, until
+from tests.limits import PATIENCE, seconds, until
 from tests.process.fault_items import SLEEPER, OddText, act_at, interrupt
 from tests.process.test_scripts import lives
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 ITEMS: Final = 8
 BAD: Final = 2  # with others before it and behind it in its chunk
-LIMIT: Final = 0.3  # seconds that an item may run which would run for ever
+LIMIT: Final = seconds(1)  # that an item may run which would run for ever
 
 
 SQUARES: Final = [x * x for x in range(ITEMS)]
@@ -83,9 +83,9 @@ ROWS: Final = [
     Row("daemonises itself", WorkerLost, "exited with code 0", "is replaced"),
     harmless("ignores SIGCHLD"),
     harmless("blocks signals"),
-    Row("blocks signals and stays", TaskTimeout, "0.3 s", "is replaced", LIMIT),
-    Row("stops itself", TaskTimeout, "0.3 s", "is replaced", LIMIT),
-    Row("prints without end", TaskTimeout, "0.3 s", "is replaced", LIMIT),
+    Row("blocks signals and stays", TaskTimeout, f"{LIMIT} s", "is replaced", LIMIT),
+    Row("stops itself", TaskTimeout, f"{LIMIT} s", "is replaced", LIMIT),
+    Row("prints without end", TaskTimeout, f"{LIMIT} s", "is replaced", LIMIT),
     harmless("reads stdin"),
     Row("lowers the recursion limit", None, "", "stays", chunksize=1),  # a chunk is its own risk
     harmless("leaves threads"),

@@ -242,7 +242,7 @@ REFUSED: Final = {
             from pmap._backends import processes as process
             before = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
             limit(resource.RLIMIT_NOFILE, {count})
-            tell(lambda: papply.async_(double, 1).get(20), "open files", "ulimit -n")
+            tell(lambda: papply.async_(double, 1).get(), "open files", "ulimit -n")
             tell(lambda: pmap(double, range(5)), "open files", "ulimit -n")
             tell(lambda: list(pmap.iter(double, range(5))), "open files", "ulimit -n")
             limit(resource.RLIMIT_NOFILE, before)
@@ -257,7 +257,7 @@ REFUSED: Final = {
         import _posixsubprocess, subprocess
         kept = os.fork, os.posix_spawn, subprocess._fork_exec
         os.fork = os.posix_spawn = subprocess._fork_exec = refuse(errno.EAGAIN)
-        tell(lambda: papply.async_(double, 1).get(20), "ulimit -u")
+        tell(lambda: papply.async_(double, 1).get(), "ulimit -u")
         tell(lambda: pmap(double, range(5)), "ulimit -u", "fewer processes")
         os.fork, os.posix_spawn, subprocess._fork_exec = kept
         tell(lambda: pmap(double, range(5)))
@@ -273,7 +273,7 @@ REFUSED: Final = {
             ProcessBackend.poll = kept
             raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         ProcessBackend.poll = refused
-        tell(lambda: papply.async_(double, 1).get(20), "OSError struck")
+        tell(lambda: papply.async_(double, 1).get(), "OSError struck")
         tell(lambda: pmap(double, range(5)))
         """,
         ["InterruptedPoolError OSError struck", MAP],
@@ -287,7 +287,7 @@ REFUSED: Final = {
         tell(lambda: papply.async_(print, "never"), "can't start new thread")
         tell(lambda: pmap(double, range(5)))
         threading.Thread.start = kept
-        tell(lambda: papply.async_(double, 1).get(20))
+        tell(lambda: papply.async_(double, 1).get())
         """,
         ["RuntimeError can't start new thread", MAP, "2"],
     ),
@@ -321,7 +321,7 @@ def item(x):
     return 2 * x
 
 verb = pmap.using(processes=2, start_method={method!r})
-results = verb(item, range(5), chunksize=1), verb.async_(item, [1]).get(20)
+results = verb(item, range(5), chunksize=1), verb.async_(item, [1]).get()
 os.write(50, repr(results).encode())
 """
 

@@ -43,7 +43,11 @@ def environment() -> dict[str, str]:
 
 
 def run(
-    arguments: list[str], folder: Path, stdin: str | None = None, code: int = 0, limit: float = 40
+    arguments: list[str],
+    folder: Path,
+    stdin: str | None = None,
+    code: int = 0,
+    limit: float = PATIENCE,
 ) -> str:
     """Run a program; return what it printed, once its stderr is seen to be empty."""
     done = subprocess.run(
@@ -297,7 +301,7 @@ def test_unhandled_error_is_shown_once(start_method: "StartMethod", tmp_path: Pa
         text=True,
         cwd=tmp_path,
         env=environment(),
-        timeout=40,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 1
@@ -355,7 +359,7 @@ def test_workers_have_the_options_of_the_interpreter(flags: list[str], tmp_path:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=40,
+        timeout=PATIENCE,
         check=False,
     )
     ours = [flag for flag in done.stdout.splitlines() if flag in ("True", "False")]
@@ -392,17 +396,21 @@ def test_a_handler_that_calls_while_the_main_thread_waits(
 
 
 ENDING: Final = """
-    import multiprocessing, signal, time
+    import multiprocessing, os, signal, time
     from pmap import Pool
+    caller = os.getpid()
     def handler(*_):
         pool.{end}()
+        open("ended", "x").close()
     def touch(number):
-        time.sleep(0.05)
+        if number == 5:
+            os.kill(caller, signal.SIGALRM)
+        while number >= 5 and not os.path.exists("ended"):
+            time.sleep(0.001)
         return number
     pool = Pool(2, context=multiprocessing.get_context({method!r}))
     pool.map(touch, [1, 2])
     signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.2)
     try:
         print(sum(pool.map(touch, range(20), chunksize=1)))
     except pmap.CancelledError:
@@ -495,7 +503,7 @@ def kill_the_caller(folder: Path, text: str, number: signal.Signals) -> None:
             assert len(below) >= 2
             process.send_signal(number)
             assert process.wait(PATIENCE) == -number
-            until(lambda: not any(map(lives, below)), "the end of all workers", limit=5.0)
+            until(lambda: not any(map(lives, below)), "the end of all workers")
         finally:
             process.kill()
             for pid in filter(lives, below):
@@ -794,7 +802,7 @@ def test_fork_with_a_warm_pool(start_method: "StartMethod", tmp_path: Path) -> N
                 mine = set(pmap(lambda _: os.getpid(), range(20)))
                 assert not mine & before
                 try:
-                    later.get(10)
+                    later.get()
                 except PoolClosedError:
                     pass
                 code = 0

@@ -198,7 +198,7 @@ def test_collecting() -> None:
 def test_async_forms() -> None:
     assert_type(pmap.async_(one, [1]), AsyncResult[list[str]])
     assert_type(pmap.async_(one, [1]).get(), list[str])
-    assert_type(pmap.async_(two, [1], ["a"], chunksize=2).get(timeout=5.0), list[float])
+    assert_type(pmap.async_(two, [1], ["a"], chunksize=2).get(timeout=60.0), list[float])
     assert_type(pmap.async_(six, [1], [2], [3], [4], [5], [6]).get(), list[str])
     assert_type(pstarmap.async_(two, [(1, "a")]).get(), list[float])
     assert_type(papply.async_(two, 1, name="a").get(), float)
@@ -276,7 +276,7 @@ def test_each_form_of_streams() -> None:
     assert_type(list(pstarmap.iter(two, [Row(1, "a")], buffersize=None)), list[float])
     with pmap.collecting.iter(one, [1]) as stream:
         assert_type(stream, ResultStream[str | Failure])
-        assert_type(stream.next(timeout=5), str | Failure)
+        assert_type(stream.next(timeout=60), str | Failure)
     chained = pmap.iter(len, pmap.iter(one, [1]))
     assert_type(chained, ResultStream[int])
     assert list(chained) == [1]

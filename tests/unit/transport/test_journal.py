@@ -6,15 +6,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.limits import PATIENCE
 
 from pmap._transport.journal import SIZE, STACK, Arena
-
-PATIENCE: Final = 30.0
 
 
 @pytest.fixture(name="arena")
