@@ -9,11 +9,34 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Never
 
 from tests.files import mark
 from tests.limits import PATIENCE
+
+_exiting: list[None] = []
+
+
+@contextmanager
+def showing_exits() -> Generator[None]:
+    """Let `text_or_exit` exit for a while.
+
+    Only then: where a test fails pytest shows its objects, and a SystemExit would end the run.
+    """
+    _exiting.append(None)
+    try:
+        yield
+    finally:
+        _exiting.pop()
+
+
+def text_or_exit(text: str) -> str:
+    """Return what an object shows, or raise SystemExit instead; for its ``__repr__``."""
+    if _exiting:
+        raise SystemExit(text)
+    return text
 
 
 class Bare(BaseException):

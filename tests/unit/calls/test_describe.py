@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.bad_objects import showing_exits, text_or_exit
 
 from pmap import pmap
 from pmap._calls.describe import name_of, short_repr
@@ -53,7 +54,7 @@ class Nameless:
 
 class Exiting:
     def __repr__(self) -> str:
-        raise SystemExit(3)
+        return text_or_exit("Exiting()")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +136,8 @@ def test_long_strings_and_bytes_are_cut() -> None:
 def test_a_repr_that_raises_costs_only_itself() -> None:
     assert short_repr(Hostile()) == "<Hostile object, whose repr raised ValueError>"
     assert short_repr([1, Hostile()]) == "[1, <Hostile object, whose repr raised ValueError>]"
-    alone, inside = short_repr(Exiting()), short_repr([Exiting()])
+    with showing_exits():
+        alone, inside = short_repr(Exiting()), short_repr([Exiting()])
     assert alone == "<Exiting object, whose repr raised SystemExit>"
     assert inside == f"[{alone}]"
     assert len(short_repr(10**5000)) <= 80  # more digits than int's own repr may have
