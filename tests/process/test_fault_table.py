@@ -83,9 +83,9 @@ ROWS: Final = [
     Row("daemonises itself", WorkerLost, "exited with code 0", "is replaced"),
     harmless("ignores SIGCHLD"),
     harmless("blocks signals"),
-    Row("blocks signals and stays", TaskTimeout, f"{LIMIT} s", "is replaced", LIMIT),
-    Row("stops itself", TaskTimeout, f"{LIMIT} s", "is replaced", LIMIT),
-    Row("prints without end", TaskTimeout, f"{LIMIT} s", "is replaced", LIMIT),
+    Row("blocks signals and stays", TaskTimeout, f"{LIMIT:g} s", "is replaced", LIMIT),
+    Row("stops itself", TaskTimeout, f"{LIMIT:g} s", "is replaced", LIMIT),
+    Row("prints without end", TaskTimeout, f"{LIMIT:g} s", "is replaced", LIMIT),
     harmless("reads stdin"),
     Row("lowers the recursion limit", None, "", "stays", chunksize=1),  # a chunk is its own risk
     harmless("leaves threads"),
