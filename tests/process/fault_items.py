@@ -97,8 +97,10 @@ def print_without_end() -> None:
     """Fill a pipe that nobody reads, for ever."""
     kept.append(os.pipe())
     os.dup2(os.pipe()[1], 1)
-    while True:
-        print("x" * 10_000)
+    # Not to what pytest has put there in a fork of it: that takes hundreds of megabytes.
+    with open(1, "w", encoding="utf-8", closefd=False) as stream:
+        while True:
+            print("x" * 10_000, file=stream)
 
 
 def read_stdin() -> None:
