@@ -1,10 +1,10 @@
 """An end to every test that hangs: it fails alone, shows where everybody is, and the next one runs.
 
-A plugin of pytest. Set-up, call and tear-down of a test have `HARD_LIMIT` each, or what its mark
-``@pytest.mark.limit(seconds)`` says. Then a timer's signal raises `Late` in the main thread,
-whatever that waits for: a lock, a socket, a process. Before that the processes that this run has
-started are killed, and their stacks are part of the message, beside those of the threads of this
-process. Code that swallows `Late` has it again every few seconds.
+A plugin of pytest. Set-up, call and tear-down of a test have `HARD_LIMIT` each; the call may have
+another limit, by ``@pytest.mark.limit(seconds)``. Then a timer's signal raises `Late` in the main
+thread, whatever that waits for: a lock, a socket, a process. Before that the processes that this
+run has started are killed, and their stacks are part of the message, beside those of the threads of
+this process. Code that swallows `Late` has it again every few seconds.
 
 What is left is two cases in which the whole run ends, though only later and with stacks: where the
 main thread is in C code that never looks for signals, or swallows everything for ever; and where
@@ -28,9 +28,8 @@ from tests.limits import HARD_LIMIT, seconds
 from tests.processes import end_with_stacks, our_processes
 
 AGAIN: Final = seconds(5)  # after so long it is raised again
-LAST: Final = seconds(60)  # so long after the limit the run itself is ended
+LAST: Final = seconds(180)  # so long after the limit the run itself is ended
 LATE: Final = pytest.StashKey[bool]()  # of an item: whether its limit was reached
-_HAS_TIMER: Final = hasattr(signal, "setitimer")
 
 
 class Late(OutcomeException):
@@ -49,6 +48,7 @@ class _Watch:
         self.phase = ""
         self.limit = 0.0
         self.process = 0
+        self.has_timer = False
 
 
 _watch: Final = _Watch()
@@ -61,10 +61,11 @@ def was_late(item: pytest.Item) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let the mark be known, and workers tell their stacks when they are aborted."""
-    config.addinivalue_line("markers", "limit(seconds): how long a test may take")
+    config.addinivalue_line("markers", "limit(seconds): how long its call may take")
     os.environ["PYTHONFAULTHANDLER"] = "1"
-    if _HAS_TIMER:
+    if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGALRM, _strike)
+        _watch.has_timer = True
 
 
 # Inside of all other wrappers: pytest's own are not for interrupting.
@@ -87,20 +88,22 @@ def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object
 
 
 def _limited(item: pytest.Item, phase: str) -> Generator[None, object, object]:
-    marker = item.get_closest_marker("limit")
+    marker = item.get_closest_marker("limit") if phase == "call" else None
     limit = HARD_LIMIT if marker is None else seconds(float(marker.args[0]))
-    if item.config.option.usepdb:  # a person takes as long as a person takes
+    if item.config.getoption("usepdb", False):  # a person takes as long as a person takes
         return (yield)
     stderr = item.config.stash.get(fault_handler_stderr_fd_key, 2)  # that capturing does not hide
     _watch.item, _watch.phase, _watch.limit, _watch.process = item, phase, limit, os.getpid()
-    faulthandler.dump_traceback_later(limit + LAST if _HAS_TIMER else limit, exit=True, file=stderr)
-    if _HAS_TIMER:
+    faulthandler.dump_traceback_later(
+        limit + LAST if _watch.has_timer else limit, exit=True, file=stderr
+    )
+    if _watch.has_timer:
         signal.setitimer(signal.ITIMER_REAL, limit, AGAIN)
     try:
         return (yield)
     finally:
         _watch.item = None
-        if _HAS_TIMER:
+        if _watch.has_timer:
             signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
 

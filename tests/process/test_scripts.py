@@ -348,7 +348,7 @@ def test_descriptors_that_a_program_begins_without(
     ids=" ".join,
 )
 def test_workers_have_the_options_of_the_interpreter(flags: list[str], tmp_path: Path) -> None:
-    root = str(Path(_boot.__file__).parents[1])
+    root = str(Path(_boot.__file__).parents[2])
     text = f"import sys\nsys.path.insert(0, {root!r})\nimport pmap._backends.boot, subprocess\n"
     # -P they have in any case.
     text += "asked = [f for f in subprocess._args_from_interpreter_flags() if f != '-P']\n"
