@@ -52,9 +52,9 @@ def _shared_pools() -> list[Any]:
 
 
 def _forget_shared_pools() -> None:
-    from pmap._api import pool as _pool
+    from pmap._api.shared_pools import shared_pools
 
-    _pool._shared.clear()
+    shared_pools.drivers.clear()
 
 
 def show_pools() -> list[str]:
