@@ -51,9 +51,9 @@ def test_each_wrong_call_is_expected_to_be_seen_by_both() -> None:
 
 def test_the_public_types_are_complete() -> None:
     try:
-        importlib.metadata.distribution("pmap")
+        importlib.metadata.distribution("typed-pmap")
     except importlib.metadata.PackageNotFoundError:
-        pytest.skip("--verifytypes looks at the installed package, and pmap is not installed")
+        pytest.skip("--verifytypes looks at the installed package, and typed-pmap is not installed")
     done = run("basedpyright", "--verifytypes", "pmap", "--ignoreexternal", "--outputjson")
     report = json.loads(done.stdout)["typeCompleteness"]
     incomplete = [

@@ -290,14 +290,6 @@ def test_all_is_sorted_and_true() -> None:
     assert public == set(door.__all__) - {"__version__"}
 
 
-def test_the_version_is_that_of_the_project() -> None:
-    import tomllib
-    from pathlib import Path
-
-    text = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
-    assert tomllib.loads(text)["project"]["version"] == door.__version__
-
-
 def test_what_is_public_says_that_it_lives_at_the_door() -> None:
     for name in door.__all__:
         value = getattr(door, name)
