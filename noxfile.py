@@ -13,7 +13,7 @@ import nox
 
 TOP = Path(__file__).parent
 PROJECT = nox.project.load_toml(TOP / "pyproject.toml")
-PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+PYTHONS = ["3.11", "3.12", "3.13"]
 
 nox.needs_version = ">=2024.4.15"
 nox.options.reuse_existing_virtualenvs = True

@@ -14,7 +14,8 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
 
 import pytest
 from tests import deadline
@@ -22,10 +23,17 @@ from tests.backends import BACKENDS, START_METHODS, Settings
 from tests.leaks import Leftovers, end_shared_pools, excuse, show_pools, start_afresh
 from tests.processes import RUN
 
+from pmap._backends.boot import default_start_method
 from pmap._engine import driver as _driver
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
+
+
+TESTS: Final = Path(__file__).parent
+LAWS: Final = {"contract", "property"}  # folders that hold the laws
+LONG: Final = {"test_scheduler_machine.py", "test_makespan.py"}  # whole simulated worlds
+QUICK: Final = default_start_method()  # what `-m quick` runs on: what users run on
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -34,9 +42,26 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "filterwarnings", "ignore:.*multi-threaded, use of fork:DeprecationWarning"
     )
+    config.addinivalue_line("markers", "quick: units, and the laws on one start method")
     config.pluginmanager.register(deadline)
     os.environ[RUN] = f"{os.getpid()}-{os.urandom(8).hex()}"
     _hear_signals()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is quick: units, and the laws on one start method."""
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder == "unit" or (folder in LAWS and item.path.name not in LONG and _is_first(item)):
+            item.add_marker("quick")
+
+
+def _is_first(item: pytest.Item) -> bool:
+    """Return whether a test runs on no backend that it runs on others besides, or on the first."""
+    parameters: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    others = {*START_METHODS, *(settings.name for settings in BACKENDS)} - {QUICK}
+    names = [value.name if isinstance(value, Settings) else value for value in parameters.values()]
+    return not any(isinstance(name, str) and name in others for name in names)
 
 
 def _hear_signals() -> None:

@@ -107,13 +107,12 @@ def test_nox_runs_the_pythons_that_the_classifiers_promise() -> None:
     assert f"Python {promised()[0]} to {promised()[-1]}" in CONTRIBUTING
 
 
-def test_the_ci_runs_the_pythons_that_are_promised_and_maybe_one_on_trial() -> None:
+def test_the_ci_runs_the_pythons_that_are_promised_and_others_on_trial() -> None:
     linux = job("linux")
     tried = versions(found(r"^        python: (\[.*?\])$", linux))
     trial = found(r"^    continue-on-error: (.*)$", linux)
     assert tried[: len(promised())] == promised()
     on_trial = tried[len(promised()) :]
-    assert len(on_trial) <= 1
     assert re.findall(r"'(3\.\d+)'", trial) == on_trial
 
 
