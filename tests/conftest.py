@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests import deadline
 from tests.backends import BACKENDS, START_METHODS, Settings
 from tests.leaks import Leftovers, end_shared_pools, excuse, show_pools, start_afresh
@@ -34,6 +35,11 @@ TESTS: Final = Path(__file__).parent
 LAWS: Final = {"contract", "property"}  # folders that hold the laws
 LONG: Final = {"test_scheduler_machine.py", "test_makespan.py"}  # whole simulated worlds
 QUICK: Final = default_start_method()  # what `-m quick` runs on: what users run on
+
+# How long an example takes says nothing on a busy machine, where a test may stand still for longer
+# than Hypothesis allows one (0.2 s).
+settings.register_profile("pmap", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pmap")
 
 
 def pytest_configure(config: pytest.Config) -> None:
