@@ -1,0 +1,1 @@
+"""What runs items: worker processes, threads, or the caller itself."""

@@ -1,0 +1,1 @@
+"""Which chunk goes to which worker: pure, events in and commands out."""

@@ -1,0 +1,1 @@
+"""Values and messages as bytes, and what both sides of a connection know of them."""
