@@ -29,7 +29,7 @@ def _where(thread: threading.Thread) -> str:
 
 def _descriptors() -> dict[int, str]:
     found: dict[int, str] = {}
-    for name in os.listdir("/proc/self/fd"):
+    for name in os.listdir("/proc/self/fd") if os.path.isdir("/proc/self/fd") else []:
         try:
             # Below 3 are the standard streams, which pytest puts elsewhere and back.
             if int(name) > 2:
