@@ -50,6 +50,11 @@ from ._errors import (
 if TYPE_CHECKING:  # at run time these are imported when asked for: see `first_call`
     from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
     from ._api.pool import Pool
+    from ._multiprocessing_errors import (
+        NotPicklableError,
+        ResultPicklingError,
+        ResultTimeoutError,
+    )
 
 __version__ = "0.1.0"
 
@@ -65,12 +70,15 @@ __all__ = [
     "InterruptedPoolError",
     "ItemError",
     "Map",
+    "NotPicklableError",
     "OptionError",
     "Options",
     "PmapError",
     "Pool",
     "PoolClosedError",
+    "ResultPicklingError",
     "ResultStream",
+    "ResultTimeoutError",
     "StarMap",
     "TaskTimeout",
     "TransportError",
@@ -96,7 +104,9 @@ __all__ = [
 ]
 
 
+# Imported when asked for, all of a module at once: a class that is made there lives here.
 _COMBINED = ("Completed", "as_completed", "failed", "gather", "raise_failures", "split")
+_OF_OTHERS = ("NotPicklableError", "ResultPicklingError", "ResultTimeoutError")
 
 
 def _claim() -> None:
@@ -109,19 +119,23 @@ def _claim() -> None:
 
 def __getattr__(name: str) -> object:
     if name == "Pool":
-        from ._api import pool as _pool
+        from ._api import pool
 
-        globals().setdefault(name, _pool.Pool)
+        found: dict[str, object] = {name: pool.Pool}
     elif name in _COMBINED:
-        from ._api import combine as _combine
+        from ._api import combine
 
-        for one in _COMBINED:  # all of it: a class that is made there lives here
-            globals().setdefault(one, getattr(_combine, one))
+        found = {one: getattr(combine, one) for one in _COMBINED}
+    elif name in _OF_OTHERS:
+        from . import _multiprocessing_errors as errors
+
+        found = {one: getattr(errors, one) for one in _OF_OTHERS}
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    for one, public in found.items():
+        globals().setdefault(one, public)
     _claim()
-    public: object = globals()[name]
-    return public
+    return found[name]
 
 
 def __dir__() -> list[str]:

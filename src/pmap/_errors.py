@@ -13,8 +13,8 @@ PmapError                      all of them; a RuntimeError
     └── TransportError         something could not cross between the processes
 
 An error keeps its raw fields and survives pickling with its cause. The classes that also derive
-from those of ``multiprocessing`` live in ``_multiprocessing_errors``, which is imported when one is
-needed: ``multiprocessing.pool`` would cost every import of pmap more than pmap itself.
+from those of ``multiprocessing`` and ``pickle`` live in ``_multiprocessing_errors``, which is
+imported when one is needed: these would cost every import of pmap more than pmap itself.
 """
 
 from ._transport.exceptions import rebuilt, safe_text

@@ -1,8 +1,9 @@
-"""The errors that existing ``except multiprocessing...`` clauses must catch.
+"""The errors that ``except`` clauses written for multiprocessing and pickle must catch.
 
-Imported only when one of them is raised, since ``multiprocessing.pool`` is heavy.
+Imported only when one of them is raised or asked for, since ``multiprocessing.pool`` is heavy.
 """
 
+import pickle
 from multiprocessing import TimeoutError as _TimeoutError
 from multiprocessing import pool as _pool
 
@@ -13,12 +14,20 @@ MaybeEncodingError: type[Exception] = getattr(_pool, "MaybeEncodingError")  # no
 RemoteTraceback: type[Exception] = getattr(_pool, "RemoteTraceback")  # noqa: B009
 
 
-class ResultTimeoutError(PmapError, _TimeoutError):
+class ResultTimeoutError(PmapError, _TimeoutError, TimeoutError):
     """The result was not there within the timeout given to ``get``; the work goes on."""
+
+    __module__ = "pmap"
+
+
+class NotPicklableError(TransportError, pickle.PicklingError):
+    """A function, argument or result could not be pickled."""
+
+    __module__ = "pmap"
 
 
 class ResultPicklingError(
-    TransportError,
+    NotPicklableError,
     MaybeEncodingError,  # type: ignore[misc, valid-type]
 ):
     """The function returned something that cannot be pickled.
@@ -27,6 +36,8 @@ class ResultPicklingError(
         exc: the repr of the pickling error, as in ``MaybeEncodingError``.
         value: the repr of the result.
     """
+
+    __module__ = "pmap"
 
     def __init__(self, exc: str, value: str, *, function: str, index: int, input: str) -> None:
         TransportError.__init__(

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from contextvars import ContextVar
 from pathlib import Path
@@ -186,3 +187,8 @@ def wait_or_end(end: bool) -> None:
     """Wait to be killed, where that is possible."""
     if not end:
         time.sleep(2 * PATIENCE)
+
+
+def lock_for(_: object) -> threading.Lock:
+    """Return what cannot be pickled."""
+    return threading.Lock()

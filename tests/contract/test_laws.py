@@ -5,6 +5,7 @@ Order is made by files that an item waits for, never by time.
 
 import asyncio
 import multiprocessing
+import pickle
 import sys
 import tempfile
 import threading
@@ -19,12 +20,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.backends import BACKENDS, RemoteTraceback, Settings
-from tests.bad_objects import TwoArguments
+from tests.bad_objects import BadFunction, CannotPickle, TwoArguments
 from tests.contract.functions import (
     answer_when_told,
     control_flow,
     fail_in,
     first_fails,
+    lock_for,
     nested,
     one_waits,
     one_waits_one_fails,
@@ -60,6 +62,7 @@ from pmap import (
 
 if TYPE_CHECKING:
     from pmap import Options
+    from pmap._types import StartMethod
 
 many = settings(
     max_examples=15,
@@ -435,6 +438,8 @@ def test_get_times_out_and_the_work_goes_on(concurrent: Settings, tmp_path: Path
     later = started(concurrent, tmp_path)
     with pytest.raises(multiprocessing.TimeoutError):
         later.get(timeout=0.01)
+    with pytest.raises(TimeoutError):  # the builtin, as everywhere since Python 3.11
+        later.get(timeout=0.01)
     later.wait(0.01)
     assert not later.ready()
     with pytest.raises(ValueError, match="not ready"):
@@ -445,6 +450,20 @@ def test_get_times_out_and_the_work_goes_on(concurrent: Settings, tmp_path: Path
     assert later.successful()
     assert later.get() == [0, 1, 4]
     assert later.get() == [0, 1, 4]  # as often as one likes
+
+
+@pytest.mark.parametrize(
+    ("function", "item"),
+    [(BadFunction("pickling"), 1), (square, CannotPickle()), (lock_for, 1)],
+    ids=["function", "argument", "result"],
+)
+def test_what_cannot_be_pickled_is_a_pickling_error(
+    start_method: "StartMethod", function: Callable[[Any], object], item: object
+) -> None:
+    verb = pmap.using(processes=1, start_method=start_method)
+    with pytest.raises(pickle.PicklingError):
+        verb(function, [item])
+    assert verb(square, [3]) == [9]
 
 
 def test_failed_handle(each: Map, tmp_path: Path) -> None:

@@ -131,8 +131,8 @@ def test_the_message_of_an_item_names_function_index_and_input(kind: type[PmapEr
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_public_error_is_at_the_door(kind: type[PmapError]) -> None:
-    if kind.__name__ in PUBLIC:
-        assert getattr(pmap, kind.__name__) is kind
+    assert getattr(pmap, kind.__name__) is kind
+    assert kind.__module__ == "pmap"
     assert kind.__doc__
 
 
@@ -140,8 +140,12 @@ def test_existing_except_clauses_catch_them() -> None:
     assert issubclass(OptionError, ValueError)
     assert issubclass(OptionError, TypeError)
     assert issubclass(PoolClosedError, ValueError)
-    assert issubclass(_multiprocessing_errors.ResultTimeoutError, multiprocessing.TimeoutError)
-    assert issubclass(_multiprocessing_errors.ResultPicklingError, MaybeEncodingError)
+    assert issubclass(pmap.ResultTimeoutError, multiprocessing.TimeoutError)
+    assert issubclass(pmap.ResultTimeoutError, TimeoutError)
+    assert issubclass(pmap.TaskTimeout, TimeoutError)
+    assert issubclass(pmap.NotPicklableError, pickle.PicklingError)
+    assert issubclass(pmap.ResultPicklingError, pmap.NotPicklableError)
+    assert issubclass(pmap.ResultPicklingError, MaybeEncodingError)
     assert issubclass(PmapError, RuntimeError)
 
 

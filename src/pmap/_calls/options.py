@@ -296,6 +296,12 @@ def merge(settings: Settings, options: Mapping[str, object]) -> Settings:
         worker=settings.worker._replace(**{n: v for n, v in kept.items() if n in _WORKER}),
         call=settings.call._replace(**{n: v for n, v in kept.items() if n in _CALL}),
     )
+    if merged.worker.isolate and merged.call.chunksize not in (None, 1):
+        raise OptionError(
+            "chunksize",
+            merged.call.chunksize,
+            "with isolate=True each item has a process of its own, so a chunk has one item",
+        )
     if merged.pool is not None:
         for name, value in changed(merged).items():
             if name in _WORKER:

@@ -38,7 +38,6 @@ from .._errors import (
     PmapError,
     PoolClosedError,
     TaskTimeout,
-    TransportError,
     WorkerLost,
     WorkerStartError,
     is_ctrl_c,
@@ -804,7 +803,9 @@ def _terms(rules: Rules) -> e.Terms:
 
 
 def _unsent_function(work: Work, error: BaseException) -> PmapError:
-    wrapped = TransportError(
+    from .._multiprocessing_errors import NotPicklableError
+
+    wrapped = NotPicklableError(
         "function",
         "caller",
         f"it could not be pickled: {describe(error)}",

@@ -102,7 +102,16 @@ def settle(error: BaseException, item: Item) -> Exception:
 
 def unsent_argument(error: BaseException, item: Item) -> Exception:
     """Return the error of an item whose arguments could not be pickled at the caller."""
-    wrapped = _transport("argument", "caller", describe(error), item)
+    from .._multiprocessing_errors import NotPicklableError
+
+    wrapped = NotPicklableError(
+        "argument",
+        "caller",
+        describe(error),
+        function=item.function,
+        index=item.index,
+        input=item.input,
+    )
     wrapped.__cause__ = error
     return wrapped
 

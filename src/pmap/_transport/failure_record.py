@@ -54,7 +54,7 @@ def _sendable(error: BaseException) -> bytes:
         data = dumps(error)
         again = _try_loads(data)
         # An __init__ that makes its message from other arguments makes it again, of the message.
-        if type(again) is type(error) and dumps(again.args) == dumps(error.args):
+        if type(again) is type(error) and _have_equal_args(again, error):
             return data
     except BaseException:
         pass  # the second form may still work
@@ -63,6 +63,14 @@ def _sendable(error: BaseException) -> bytes:
     data = dumps(_Bare(type(error), error.args, dict(error.__dict__)))
     _try_loads(data)
     return data
+
+
+def _have_equal_args(again: BaseException, error: BaseException) -> bool:
+    try:
+        wanted = dumps(error.args)
+    except Exception:  # its own pickling goes without them, and was seen to work
+        return True
+    return dumps(again.args) == wanted
 
 
 class _Bare:

@@ -6,6 +6,7 @@ import inspect
 import pickle
 import pydoc
 import rlcompleter
+from collections.abc import Callable, Iterator
 from typing import TypeAlias, get_type_hints
 
 import pytest
@@ -277,6 +278,39 @@ def test_a_copy_of_a_verb_is_itself(verb: Verb, name: str) -> None:
 
 def test_an_async_form_travels() -> None:
     assert pickle.loads(pickle.dumps(pmap_async)) == pmap_async
+
+
+# -- a wrong option --------------------------------------------------------------------------
+
+
+def forms(verb: Map | StarMap) -> dict[str, Callable[..., object]]:
+    return {
+        "call": verb,
+        "async": verb.async_,
+        "iter": verb.iter,
+        "unordered": verb.iter_unordered,
+        "collecting": verb.collecting,
+    }
+
+
+@pytest.mark.parametrize("verb", MAPPING, ids=["pmap", "pstarmap"])
+@pytest.mark.parametrize("form", list(forms(pmap)))
+@pytest.mark.parametrize("wrong", [{"proceses": 2}, {"chunksize": 0}, {"timeout": -1.0}])
+def test_a_wrong_option_is_seen_before_any_input_is_read(
+    verb: Map | StarMap, form: str, wrong: dict[str, object]
+) -> None:
+    read: list[int] = []
+
+    def rows() -> Iterator[tuple[int]]:
+        for number in range(3):
+            read.append(number)
+            yield (number,)
+
+    source = rows()
+    with pytest.raises(OptionError):
+        forms(verb)[form](double, source, **wrong)
+    assert read == []
+    assert next(source) == (0,)
 
 
 # -- the door ----------------------------------------------------------------------------------

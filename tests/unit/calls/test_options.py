@@ -181,6 +181,15 @@ def test_nothing_is_taken_where_one_option_is_wrong() -> None:
     assert before == Settings()
 
 
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_process_for_each_item_is_no_place_for_larger_chunks(size: int) -> None:
+    with pytest.raises(OptionError, match=f"chunksize={size} is not possible: with isolate=True"):
+        merge(Settings(), {"isolate": True, "chunksize": size})
+    with pytest.raises(OptionError, match="a chunk has one item"):
+        merge(merge(Settings(), {"chunksize": size}), {"isolate": True})
+    assert merge(Settings(), {"isolate": True, "chunksize": 1}).call.chunksize == 1
+
+
 # -- unknown options ---------------------------------------------------------------------------
 
 

@@ -69,6 +69,23 @@ ordinary = st.sampled_from(
 arguments = st.lists(st.integers() | st.text() | st.none(), max_size=3)
 
 
+class OwnReduce(Exception):
+    """Its args cannot be pickled, and its own pickling goes without them."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(threading.Lock(), number)
+        self.number = number
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return OwnReduce, (self.number,)
+
+
+def test_an_exception_whose_own_pickling_goes_without_its_args_arrives_as_it_was() -> None:
+    arrived = across(OwnReduce(3))
+    assert type(arrived) is OwnReduce
+    assert arrived.number == 3
+
+
 @given(ordinary, arguments)
 @example(BlockingIOError, [None, None, 2**63])
 def test_an_ordinary_exception_arrives_as_it_was(kind: type[Exception], args: list[object]) -> None:
