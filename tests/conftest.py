@@ -57,6 +57,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is quick: units, and the laws on one start method."""
     for item in items:
+        if TESTS not in item.path.parents:  # of a run that a test makes
+            continue
         folder = item.path.relative_to(TESTS).parts[0]
         if folder == "unit" or (folder in LAWS and item.path.name not in LONG and _is_first(item)):
             item.add_marker("quick")

@@ -142,7 +142,7 @@ class Leftovers:
             tuple(_open_pools()),
         )
 
-    def left(self, warm: bool, limit: float = PATIENCE) -> list[str]:
+    def left(self, warm: bool, limit: float = PATIENCE / 2) -> list[str]:
         """Return what is there now and was not then, once it has had time to go.
 
         Args:
