@@ -333,7 +333,7 @@ def test_what_is_public_says_that_it_lives_at_the_door() -> None:
 
 
 def test_doctest_finds_the_examples_of_the_verbs() -> None:  # tests/examples runs them all
-    found = doctest.DocTestFinder().find(door, "pmap", globs=vars(door))
+    found = doctest.DocTestFinder().find(door, "pmap", globs=dict(vars(door)))
     assert {f"pmap.{name}" for name in NAMES} <= {test.name for test in found if test.examples}
 
 
