@@ -107,16 +107,23 @@ def nothing_left_after_the_module() -> Iterator[None]:
         pytest.fail(f"left after the module: {left}; pools: {pools}")
 
 
+@pytest.fixture
+def starts_processes() -> bool:
+    """Whether a test may start processes; a folder of tests that may not says so."""
+    return True
+
+
 @pytest.fixture(autouse=True)
 def nothing_left(
     nothing_left_after_the_module: None,
+    starts_processes: bool,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
     """Check that a test leaves nothing but warm shared pools."""
     # Seconds for which memory is kept, which each test with large values would wait for.
     monkeypatch.setattr(_driver, "_WARM", 0.05)
-    before = Leftovers.now()
+    before = Leftovers.now(starts_processes)
     yield
     item = request.node
     assert isinstance(item, pytest.Item)

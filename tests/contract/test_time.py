@@ -385,6 +385,6 @@ def test_a_worker_that_has_grown_too_large_is_replaced(process: "Options", chunk
 
 def test_each_item_has_a_process_of_its_own(process: "Options") -> None:
     verb = pmap.using(**process).using(isolate=True)
-    pids = verb(keep_much, range(6), chunksize=3)
+    pids = verb(keep_much, range(6))
     assert len({*pids}) == 6
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "their end")

@@ -23,3 +23,9 @@ def no_processes(request: pytest.FixtureRequest) -> Iterator[None]:
     _forbidden.append(request.node.name)
     yield
     _forbidden.clear()
+
+
+@pytest.fixture
+def starts_processes() -> bool:
+    """No unit test does: see above."""
+    return False

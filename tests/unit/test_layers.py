@@ -7,7 +7,7 @@ import ast
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -63,13 +63,13 @@ def imported(name: str, path: Path) -> Iterator[tuple[str, str]]:
             yield from ((base, alias.name) for alias in node.names)
 
 
-def edges(found: Mapping[str, Path]) -> dict[str, set[str]]:
-    """Return which of the modules `found` each of them imports."""
+def edges(imports: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, set[str]]:
+    """Return which of the modules each of them imports."""
     graph: dict[str, set[str]] = {}
-    for name, path in found.items():
+    for name, those in imports.items():
         graph[name] = set()
-        for base, attribute in imported(name, path):
-            known = [one for one in (f"{base}.{attribute}", base) if one in found]
+        for base, attribute in those:
+            known = [one for one in (f"{base}.{attribute}", base) if one in imports]
             graph[name].update(known[:1])
             assert known or base.split(".")[0] != "pmap", f"{name} imports {base}.{attribute}"
     return graph
@@ -89,7 +89,8 @@ def circle(graph: Mapping[str, set[str]]) -> set[str]:
 
 
 FOUND: Final = modules(SOURCE)
-GRAPH: Final = edges(FOUND)
+IMPORTS: Final = {name: list(imported(name, path)) for name, path in FOUND.items()}
+GRAPH: Final = edges(IMPORTS)
 
 
 def test_a_package_imports_only_from_packages_below_it() -> None:
@@ -119,9 +120,8 @@ def test_only_named_modules_import_by_a_name_made_at_run_time() -> None:
 
 
 def test_the_run_time_dependencies_are_those_declared() -> None:
-    foreign = {
-        base.split(".")[0] for name, path in FOUND.items() for base, _ in imported(name, path)
-    } - {*sys.stdlib_module_names, "pmap"}
+    foreign = {base.split(".")[0] for those in IMPORTS.values() for base, _ in those}
+    foreign -= {*sys.stdlib_module_names, "pmap"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = {re.split(r"[^\w-]", entry)[0] for entry in project["dependencies"]}
     assert {name.replace("_", "-") for name in foreign - BROUGHT} == names
@@ -143,7 +143,7 @@ def test_all_kinds_of_imports_are_seen(tmp_path: Path) -> None:
     (package / "c.py").write_text("import os\n")
     (package / "backends" / "__init__.py").write_text("")
     (package / "backends" / "d.py").write_text("from .. import a\nfrom . import Ready\n")
-    graph = edges(modules(tmp_path))
+    graph = edges({name: [*imported(name, path)] for name, path in modules(tmp_path).items()})
     assert graph == {
         "pmap": {"pmap.a"},
         "pmap.a": {"pmap.b", "pmap.c"},

@@ -5,8 +5,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.bad_objects import showing_exits, text_or_exit
 
 from pmap import pmap
@@ -82,19 +80,6 @@ def test_the_name_of_a_local_function_has_no_noise() -> None:
     def local() -> None: ...
 
     assert name_of(local) == "local"
-
-
-VALUES = st.recursive(
-    st.none() | st.integers() | st.floats() | st.text() | st.binary(),
-    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.text(), inner),
-)
-
-
-@given(VALUES, st.integers(20, 120))
-def test_a_short_repr_is_short_and_in_one_line(value: object, limit: int) -> None:
-    text = short_repr(value, limit)
-    assert len(text) <= limit
-    assert "\n" not in text
 
 
 SMALL: list[object] = [
