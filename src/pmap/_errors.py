@@ -189,7 +189,7 @@ class TransportError(ItemError):
     """An object could not cross between the caller and the worker.
 
     Attributes:
-        what: "function", "argument", "result" or "exception".
+        what: "function", "initializer", "argument", "result" or "exception".
         side: "caller" or "worker": where it failed.
         why: the reason, in words.
     """
@@ -214,7 +214,7 @@ def transport_message(
     """Return the text of a `TransportError`."""
     place = "the worker" if side == "worker" else "the calling process"
     if index is None:
-        return f"the function {function} could not be sent: in {place}, {why}"
+        return f"the {what} {function} could not be sent: in {place}, {why}"
     verb = {
         "function": "could not be loaded",
         "argument": "could not be pickled" if side == "caller" else "could not be loaded",

@@ -6,6 +6,7 @@ and the pool goes on.
 """
 
 import os
+import pickle
 import signal
 import sys
 from asyncio import CancelledError as AsyncioCancelled
@@ -34,7 +35,7 @@ from tests.bad_objects import (
     perform_and_wait,
 )
 from tests.files import marks
-from tests.items import all_workers_at_once, square, wait_and_square, work_pid
+from tests.items import all_workers_at_once, square, wait_and_square
 from tests.limits import PATIENCE, until
 
 from pmap import (
@@ -507,10 +508,24 @@ def test_broken_initializer(
 
 
 def test_initializer_that_cannot_be_sent(start_method: "StartMethod") -> None:
-    with new_pool(start_method, print, CannotPickle()) as pool:
-        with pytest.raises(WorkerStartError, match="no reduce") as caught:
-            pool.apply(work_pid)
-        assert isinstance(caught.value.__cause__, RuntimeError)
+    with pytest.raises(pickle.PicklingError, match=r"the initializer print .*no reduce") as caught:
+        new_pool(start_method, print, CannotPickle())
+    assert isinstance(caught.value.__cause__, RuntimeError)
+    verb = pmap.using(start_method=start_method, initializer=print, initargs=(CannotPickle(),))
+    for call in (verb, verb.async_, verb.iter):
+        with pytest.raises(pickle.PicklingError, match="no reduce"):
+            call(square, [1])
+
+
+def test_initializer_that_cannot_be_sent_any_more(start_method: "StartMethod") -> None:
+    argument: list[object] = [1]
+    with new_pool(start_method, id, argument) as pool:
+        assert pool.apply(square, (3,)) == 9
+        argument.append(CannotPickle())
+        for pid in backend_of(pool).pids():
+            os.kill(pid, signal.SIGKILL)
+        with pytest.raises(WorkerStartError, match="no reduce"):
+            pool.apply(square, (3,))
 
 
 # --- the function ------------------------------------------------------------------------------

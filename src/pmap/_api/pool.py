@@ -59,6 +59,7 @@ class Pool(DriverOwner):
 
     Raises:
         OptionError: an argument is not possible. It is a ValueError and a TypeError, too.
+        NotPicklableError: the initializer or its arguments cannot be sent to workers.
     """
 
     __module__ = "pmap"  # where it lives for those who read a repr or a pickle

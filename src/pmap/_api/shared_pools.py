@@ -140,7 +140,11 @@ def _results(job: Job) -> list[Any]:
 
 
 def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
-    """Return the driver of a new pool; `idle_timeout` as for `Driver`."""
+    """Return the driver of a new pool; `idle_timeout` as for `Driver`.
+
+    Raises:
+        NotPicklableError: the initializer or its arguments cannot be sent.
+    """
     limit = options.processes or cpu_count()
     backend: Backend[Any]
     if options.backend == "serial":
@@ -162,6 +166,7 @@ def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Dr
             options.kill_over_memory,
             thread_limits(options.threads_per_worker, max(1, cpu_count() // limit)),
         )
+    backend.check()
     prefetch = options.max_memory_per_child is None
     return Driver(backend, limit, options.most_tasks, idle_timeout, prefetch)
 

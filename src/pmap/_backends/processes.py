@@ -17,12 +17,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
 from .._calls.cpus import cpu_count
+from .._calls.describe import name_of
 from .._errors import how_it_ended, is_ctrl_c
 from .._jobs.item_errors import Item, restore
 from .._jobs.work import Brief, Work
 from .._transport import protocol
 from .._transport.adaptive_spin import Patience
 from .._transport.environment import limited, take_world
+from .._transport.exceptions import describe
 from .._transport.framing import FrameReader, NotAMessage, frame, frame_of_entries
 from .._transport.journal import Arena
 from .._transport.light_stdlib import receive_with_fds, send_with_fds, socket, socketpair
@@ -135,6 +137,7 @@ class ProcessBackend(Backend[_Polled]):
         self._method = start_method or _boot.default_start_method()
         self._initializer = initializer
         self._initargs = initargs
+        self._checked: bytes | None = None  # these as bytes, until the first worker is told
         self._max_memory = max_memory
         self._kill_over_memory = kill_over_memory
         self._limits = limits
@@ -162,6 +165,25 @@ class ProcessBackend(Backend[_Polled]):
         return [link.handle.pid for link in self._links.values() if link.handle.pid is not None]
 
     # --- commands ------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        if self._initializer is None:
+            return
+        try:
+            self._checked = dumps((self._initializer, self._initargs))
+        except BaseException as error:  # whatever the pickling of its own objects does
+            if is_ctrl_c(error):
+                raise
+            from .._multiprocessing_errors import NotPicklableError
+
+            raise NotPicklableError(
+                "initializer",
+                "caller",
+                f"it or its arguments could not be pickled: {describe(error)}",
+                function=name_of(self._initializer),
+                index=None,
+                input="",
+            ) from error
 
     def start(self, worker: int) -> None:
         try:
@@ -198,8 +220,8 @@ class ProcessBackend(Backend[_Polled]):
         self._write(link, set_up)
 
     def _setup_frame(self) -> bytes:
-        initializer = None
-        if self._initializer is not None:
+        initializer, self._checked = self._checked, None
+        if initializer is None and self._initializer is not None:
             initializer = dumps((self._initializer, self._initargs))
         self._world = self._limited(take_world())
         memory = self._max_memory, self._kill_over_memory

@@ -69,13 +69,17 @@ class Backend(ABC, Generic[Polled]):
     `can_kill`: workers can be ended at any moment. `runs_in_poll`: there are none, and items run
     in the thread that polls. `warm`: something is kept that `cool` would give back; anyone may ask.
 
-    Only the driver calls it, under its lock, with two exceptions: `poll`, which only the thread
-    that leads calls, and `wake`, which anyone may call at any time.
+    Only the driver calls it, under its lock, with three exceptions: `check`, which whoever makes
+    it calls first, `poll`, which only the thread that leads calls, and `wake`, which anyone may
+    call at any time.
     """
 
     can_kill: bool = False
     runs_in_poll: bool = False
     warm: bool = False
+
+    def check(self) -> None:
+        """Raise what makes it impossible to start a worker, if that is known beforehand."""
 
     @abstractmethod
     def start(self, worker: int) -> None:
