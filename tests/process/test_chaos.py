@@ -94,7 +94,9 @@ def draw(rng: random.Random, path: str, worker: Options) -> Call:
         size = min(size, 30)
     leave = form != "call" and form != "apply" and rng.random() < 0.3
     options = Options()
-    if not apply:
+    if not apply and "isolate" in worker:
+        options["chunksize"] = rng.choice((None, 1))
+    elif not apply:
         options["chunksize"] = rng.choice((None, None, 1, 3, 50) if size <= 30 else (None, 50))
     if form.startswith("iter"):
         options["buffersize"] = rng.choice((None, None, 1, 10) if size <= 30 else (None, 500))

@@ -467,7 +467,7 @@ def test_what_nobody_could_give_back_later_is_not_kept(monkeypatch: pytest.Monke
         before = descriptors()
         pool.map(look, [np.ones(N)] * 20)
         assert descriptors() == before
-        kept = Kept(pool._driver)
+        kept = Kept(pool._driver, pool.map)
         pool.map(full, range(8))
         until(lambda: not kept())
     with Pool(2, context=multiprocessing.get_context("fork")) as pool:
@@ -475,7 +475,7 @@ def test_what_nobody_could_give_back_later_is_not_kept(monkeypatch: pytest.Monke
         before = descriptors()
         pool.map(look, [np.ones(N)] * 20)
         assert descriptors() == before, "no thread is started where this process is forked"
-        kept = Kept(pool._driver)
+        kept = Kept(pool._driver, pool.map)
         pool.map(full, range(8))
         until(lambda: not kept())
 
@@ -527,17 +527,23 @@ def test_what_the_system_copies_only_in_part(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Kept:
-    """The segments that the workers of a pool have open."""
+    """The segments that the workers of a pool have for results."""
 
-    def __init__(self, driver: _driver.Driver) -> None:
+    def __init__(self, driver: _driver.Driver, call: "Callable[..., object]") -> None:
+        """Look at workers none of whose results were large; `call` maps on them."""
         self._driver = driver
+        # A call each time, as it is who waits for its result that hears of a worker's start.
+        until(lambda: call(abs, [1, 2]) and len(self._pids()) == driver.limit, "all workers' start")
+        self._before = self._inodes()  # a fork has what its parent has open
 
-    def __call__(self) -> set[int]:
-        """Return their inodes."""
-        found: set[int] = set()
+    def _pids(self) -> list[int]:
         backend = self._driver.backend
         assert isinstance(backend, ProcessBackend)
-        for pid in backend.pids():
+        return backend.pids()
+
+    def _inodes(self) -> set[int]:
+        found: set[int] = set()
+        for pid in self._pids():
             for fd in Path(f"/proc/{pid}/fd").iterdir():
                 try:
                     file = fd.stat()
@@ -548,6 +554,10 @@ class Kept:
                     continue  # it was closed meanwhile
         return found
 
+    def __call__(self) -> set[int]:
+        """Return their inodes."""
+        return self._inodes() - self._before
+
 
 def full(number: float, size: int = N) -> Array:
     return np.full(size, number)
@@ -556,7 +566,7 @@ def full(number: float, size: int = N) -> Array:
 def test_a_worker_uses_the_segments_of_its_results_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_driver, "_WARM", PATIENCE)
     with Pool(1) as pool:  # of two, either may happen to run more of a map than of the one before
-        kept = Kept(pool._driver)
+        kept = Kept(pool._driver, pool.map)
         pool.map(full, range(8), chunksize=4)
         first = kept()
         assert len(first) == 8
@@ -575,7 +585,7 @@ def test_those_of_what_is_copied_at_once(
 ) -> None:
     monkeypatch.setattr(_driver, "_WARM", PATIENCE)
     with Pool(1) as pool:
-        kept = Kept(pool._driver)
+        kept = Kept(pool._driver, pool.map)
         values = pool.map(functools.partial(operator.mul, kind(b"x")), [LARGE] * 30, chunksize=1)
         assert values == [b"x" * LARGE] * 30
         assert 0 < len(kept()) < 15
@@ -586,7 +596,7 @@ def test_a_worker_keeps_nothing_when_there_is_no_work(
     asynchronous: bool, start_method: "StartMethod"
 ) -> None:
     with Pool(2, context=multiprocessing.get_context(start_method)) as pool:
-        kept = Kept(pool._driver)
+        kept = Kept(pool._driver, pool.map)
         if asynchronous:
             held = pool.map_async(full, range(8)).get(PATIENCE)
         else:
@@ -606,7 +616,7 @@ def test_nothing_is_kept_where_a_workers_memory_is_counted(
     before = set(shared_pools.drivers.values())
     verb(abs, [1])
     [driver] = set(shared_pools.drivers.values()) - before
-    kept = Kept(driver)
+    kept = Kept(driver, verb)
     for _ in range(3):
         assert len(verb(full, range(8))) == 8
         verb(abs, [1])  # when this is back, the worker is through with what it sent before
