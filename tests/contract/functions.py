@@ -7,6 +7,7 @@ import threading
 import time
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Never
 
 from tests.bad_objects import Bare, TwoArguments, cancelled
 from tests.files import mark, marks, wait_for_file
@@ -192,3 +193,8 @@ def wait_or_end(end: bool) -> None:
 def lock_for(_: object) -> threading.Lock:
     """Return what cannot be pickled."""
     return threading.Lock()
+
+
+def raise_it(kind: type[BaseException], text: str) -> Never:
+    """Raise a new exception of this kind."""
+    raise kind(text)

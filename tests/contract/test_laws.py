@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -33,6 +33,7 @@ from tests.contract.functions import (
     pair,
     pool_inside,
     power,
+    raise_it,
     reverse,
     surroundings,
     the_later_fails_first,
@@ -55,6 +56,7 @@ from pmap import (
     Map,
     Pool,
     StarMap,
+    WorkerStartError,
     papply,
     pmap,
     pstarmap,
@@ -429,6 +431,23 @@ def test_callers_in_many_threads(backend: Settings) -> None:
         thread.join(PATIENCE)
     expected = [sum(x * x for x in range(50 + n)) for n in range(5)]
     assert results == dict.fromkeys(range(6), expected)
+
+
+# --- the initializer ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [LookupError, SystemExit, StopIteration])
+def test_an_initializer_that_fails(backend: Settings, kind: type[BaseException]) -> None:
+    failing = {"initializer": raise_it, "initargs": (kind, "not here")}
+    verb = pmap.using(**options(backend)).using(**cast("Options", failing))
+    with pytest.raises(WorkerStartError, match="not here") as caught:
+        verb(square, [1])
+    cause = caught.value.__cause__
+    if kind is LookupError:
+        assert type(cause) is LookupError
+    else:  # raised as it is, it would end the caller's program, or cut a loop short
+        assert isinstance(cause, ControlFlowError)
+        assert type(cause.__cause__) is kind
 
 
 # --- the handle --------------------------------------------------------------------------------

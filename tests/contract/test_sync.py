@@ -14,10 +14,12 @@ import pytest
 from tests.backends import BACKENDS, Settings
 from tests.files import mark, marks, wait_for_file
 from tests.items import all_workers_at_once, square
+from tests.limits import seconds
 
 from pmap import (
     ControlFlowError,
     Failure,
+    TaskTimeout,
     TransportError,
     WorkerLost,
     call,
@@ -83,6 +85,13 @@ async def misbehave(kind: type[BaseException], x: int) -> int:
     if x == 2:
         raise kind
     return x
+
+
+async def double_or_wait(x: int) -> int:
+    """Return twice x at once; of a negative one, never."""
+    if x < 0:
+        await asyncio.Event().wait()
+    return 2 * x
 
 
 async def die_at(folder: str, fatal: int, x: int) -> int:
@@ -474,3 +483,15 @@ async def wait_or_touch(folder: str, x: int) -> int:
     else:
         Path(folder, "go").touch()  # noqa: ASYNC240 - as short as can be
     return x
+
+
+def test_a_coroutine_that_takes_too_long_costs_itself(process: "Options") -> None:
+    verb = pmap.using(**process).using(timeout=seconds(1), chunksize=4)
+    good, late, *others = verb.collecting(sync(double_or_wait), [1, -1, 2, 3])
+    assert [good, *others] == [2, 4, 6]
+    assert isinstance(late, Failure)
+    assert isinstance(late.error, TaskTimeout)
+    assert late.error.limit == seconds(1)
+    assert "in double_or_wait" in late.error.stack
+    with pytest.raises(TaskTimeout, match=r"item 1, double_or_wait\(-1\)"):
+        verb(sync(double_or_wait), [1, -1, 2, 3])

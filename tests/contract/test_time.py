@@ -1,6 +1,7 @@
 """Timeouts and retries: an item that takes too long is ended, whatever it does; nothing else is."""
 
 import itertools
+import multiprocessing
 import os
 import re
 import signal
@@ -24,6 +25,7 @@ from pmap import (
     Failure,
     Map,
     OptionError,
+    Pool,
     TaskTimeout,
     WorkerLost,
     papply,
@@ -33,6 +35,7 @@ from pmap import (
 
 if TYPE_CHECKING:
     from pmap import Options
+    from pmap._types import StartMethod
 
 PROCESSES = [b for b in BACKENDS if b.processes]
 # Seconds that an item may take. Those that are to end in time take a fifth of it at most: the rest
@@ -59,6 +62,11 @@ def concurrent(request: pytest.FixtureRequest) -> "Options":
 def sleep() -> None:
     """Wait for nothing."""
     time.sleep(2 * PATIENCE)
+
+
+def fail() -> None:
+    """Raise."""
+    raise LookupError
 
 
 def hold_the_lock_of_the_interpreter() -> None:
@@ -184,6 +192,21 @@ def test_in_every_form(process: "Options") -> None:
         papply.using(**process).using(timeout=LIMIT)(sleep)
     with pytest.raises(TaskTimeout):
         pstarmap.using(**process).using(timeout=LIMIT)(time.sleep, [(0,), (2 * PATIENCE,)])
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory is shared here anyhow")
+def test_a_limit_holds_where_no_memory_is_shared(
+    start_method: "StartMethod", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "memfd_create")
+    with Pool(1, context=multiprocessing.get_context(start_method)) as pool:
+        verb = pmap.using(pool=pool, timeout=LIMIT, chunksize=3).collecting
+        first, late, last = verb(partial(act_at, 1, sleep), range(3))
+        assert (first, last) == (0, 2)
+        assert isinstance(late, Failure)
+        assert isinstance(late.error, TaskTimeout)
+        with pytest.raises(LookupError):
+            pmap.using(pool=pool, timeout=LIMIT, chunksize=3)(partial(act_at, 1, fail), range(3))
 
 
 def test_items_that_are_nearly_too_late_are_never_mixed_up(process: "Options") -> None:

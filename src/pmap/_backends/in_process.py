@@ -7,10 +7,25 @@ from typing import Any
 
 from .._calls.call import Kind
 from .._errors import is_ctrl_c
-from .._jobs.item_errors import settle
+from .._jobs.item_errors import INITIALIZER, settle
 from .._jobs.work import Work, as_call
 from .._transport.process_role import item_threads
 from .protocol import Finished
+
+
+def initialize(
+    initializer: Callable[..., object] | None, initargs: tuple[object, ...]
+) -> tuple[str, Exception] | None:
+    """Call the initializer; return why no worker can start, and its error; None: one can."""
+    if initializer is not None:
+        try:
+            initializer(*initargs)
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
+            cause = settle(error, INITIALIZER)
+            return f"the initializer raised {type(cause).__name__}: {cause}", cause
+    return None
 
 
 def run_chunk(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from .._calls.cpus import cpu_count
 from .._calls.describe import name_of
 from .._errors import how_it_ended, is_ctrl_c
-from .._jobs.item_errors import Item, restore
+from .._jobs.item_errors import INITIALIZER, restore
 from .._jobs.work import Brief, Work
 from .._transport import protocol
 from .._transport.adaptive_spin import Patience
@@ -47,7 +47,6 @@ if TYPE_CHECKING:
 
 _READ = selectors.EVENT_READ
 _WRITE = selectors.EVENT_WRITE
-_INITIALIZER = Item("initializer", 0, "...")
 # Bytes read or written at a time: enough to keep the calls few, and below the size from which
 # malloc maps memory anew for each buffer (three system calls more for each message).
 _PIECE = 1 << 16
@@ -563,7 +562,7 @@ class ProcessBackend(Backend[_Polled]):
             link.begun = message[1]
             link.begun_at = monotonic()
         else:
-            link.broken = restore(message[1], _INITIALIZER)
+            link.broken = restore(message[1], INITIALIZER)
         return None
 
     def _finished(

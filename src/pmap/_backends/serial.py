@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from .._jobs.notifier import Bell
 from .._jobs.work import Work
 from .._transport.process_role import inside_item
-from .in_process import run_chunk
+from .in_process import initialize, run_chunk
 from .protocol import Backend, Finished, Gone, Happening, Ready
 
 
@@ -54,14 +54,11 @@ class SerialBackend(Backend[bool]):
         self._happened: list[Happening] = []
 
     def start(self, worker: int) -> None:
-        if self._initializer is not None:
-            try:
-                self._initializer(*self._initargs)
-            except Exception as error:
-                reason = f"the initializer raised {type(error).__name__}: {error}"
-                self._tell(Gone(worker, begun=0, reason=reason, cause=error))
-                return
-        self._tell(Ready(worker, yields=False))
+        failed = initialize(self._initializer, self._initargs)
+        if failed is None:
+            self._tell(Ready(worker, yields=False))
+        else:
+            self._tell(Gone(worker, begun=0, reason=failed[0], cause=failed[1]))
 
     def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
         self._chunks.append(_Sent(worker, work, start, work.call.items[start:stop]))

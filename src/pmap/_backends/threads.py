@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from .._jobs.notifier import Bell
 from .._jobs.work import Work
-from .in_process import run_chunk
+from .in_process import initialize, run_chunk
 from .protocol import Backend, Finished, Gone, Happening, Ready
 
 _Chunk: TypeAlias = tuple[Work, int, Sequence[object]]
@@ -70,14 +70,10 @@ class ThreadBackend(Backend[deque[Happening]]):
             self._tell(happened, Gone(worker, begun=1, reason=repr(error), cause=cause))
 
     def _work(self, worker: int, state: _Thread, tell: Callable[[Happening], None]) -> None:
-        if self._initializer is not None:
-            try:
-                self._initializer(*self._initargs)
-            except BaseException as error:
-                reason = f"the initializer raised {type(error).__name__}: {error}"
-                cause = error if isinstance(error, Exception) else None
-                tell(Gone(worker, begun=0, reason=reason, cause=cause))
-                return
+        failed = initialize(self._initializer, self._initargs)
+        if failed is not None:
+            tell(Gone(worker, begun=0, reason=failed[0], cause=failed[1]))
+            return
         tell(Ready(worker))
         while (chunk := state.chunks.get()) is not None and not state.ending:
             work, start, items = chunk

@@ -1,7 +1,7 @@
 """What came of one item that failed, at the caller: the exception to raise or to keep."""
 
 import os
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from .._errors import ControlFlowError, TaskTimeout, TransportError, is_ctrl_c
 from .._transport.exceptions import describe
@@ -29,6 +29,9 @@ class Item:
         self.function: str = function
         self.index: int = index
         self.input: str = input
+
+
+INITIALIZER: Final = Item("initializer", 0, "...")  # what a message says of one
 
 
 def restore(record: list[Any], item: Item, limit: float | None = None) -> Exception:
