@@ -1,4 +1,4 @@
-"""The few types that several floors share."""
+"""The few types that several packages share."""
 
 from collections.abc import AsyncIterable, Iterable
 from typing import (
@@ -18,7 +18,7 @@ StartMethod: TypeAlias = Literal["spawn", "forkserver", "fork"]
 
 @runtime_checkable
 class GivenPool(Protocol):
-    """A `pmap.Pool`, as the floors below it can name it.
+    """A `pmap.Pool`, as the packages below it can name it.
 
     The marker keeps a ``multiprocessing.pool.Pool`` out, whose methods have the same names but
     which cannot run what the verbs promise.

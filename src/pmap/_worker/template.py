@@ -82,8 +82,6 @@ def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
 def _prepare() -> None:
     """Import what workers need for a function by value: each would need longer than it lives."""
     try:
-        # Not `from . import _by_value`: that asks the package for the name first, upon which it
-        # would run its __init__.
         from .._transport.pickle_by_value import dumps_by_value  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError:
         pass  # a worker finds it where its caller has found it
