@@ -29,7 +29,7 @@ from tests.processes import end_with_stacks, our_processes
 
 AGAIN: Final = seconds(5)  # after so long it is raised again
 LAST: Final = seconds(180)  # so long after the limit the run itself is ended
-LATE: Final = pytest.StashKey[bool]()  # of an item: whether its limit was reached
+LATE: Final = pytest.StashKey[str]()  # of an item whose limit was reached: what is to be said
 
 
 class Late(OutcomeException):
@@ -56,16 +56,15 @@ _watch: Final = _Watch()
 
 def was_late(item: pytest.Item) -> bool:
     """Return whether a test has reached a limit so far."""
-    return item.stash.get(LATE, False)
+    return LATE in item.stash
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let the mark be known, and workers tell their stacks when they are aborted."""
     config.addinivalue_line("markers", "limit(seconds): how long its call may take")
     os.environ["PYTHONFAULTHANDLER"] = "1"
-    if hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGALRM, _strike)
-        _watch.has_timer = True
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    _watch.has_timer = hasattr(signal, "setitimer") and in_main_thread
 
 
 # Inside of all other wrappers: pytest's own are not for interrupting.
@@ -98,9 +97,14 @@ def _limited(item: pytest.Item, phase: str) -> Generator[None, object, object]:
         limit + LAST if _watch.has_timer else limit, exit=True, file=stderr
     )
     if _watch.has_timer:
+        signal.signal(signal.SIGALRM, _strike)  # a test before may have put another in its place
         signal.setitimer(signal.ITIMER_REAL, limit, AGAIN)
+    before = item.stash.get(LATE, "")
     try:
-        return (yield)
+        result = yield
+        if item.stash.get(LATE, "") != before:  # what was tested has swallowed it, and went on
+            raise Late(item.stash[LATE])
+        return result
     finally:
         _watch.item = None
         if _watch.has_timer:
@@ -118,7 +122,7 @@ def _strike(number: int, frame: FrameType | None) -> None:
         return
     signal.setitimer(signal.ITIMER_REAL, 0)  # it takes a while to ask everybody
     try:
-        item.stash[LATE] = True
+        item.stash[LATE] = f"the {_watch.phase} of this test was late"  # whatever strikes here
         text = "\n\n".join(
             [
                 f"the {_watch.phase} of this test did not end within {_watch.limit} s",
@@ -126,6 +130,7 @@ def _strike(number: int, frame: FrameType | None) -> None:
                 *end_with_stacks(our_processes()),
             ]
         )
+        item.stash[LATE] = text
     finally:
         signal.setitimer(signal.ITIMER_REAL, AGAIN, AGAIN)
     raise Late(text)

@@ -137,11 +137,26 @@ class Leftovers:
     def now(cls, starts_processes: bool = True) -> Self:
         """Take stock, without processes where a test can start none: that takes 2 ms."""
         there = processes().values() if starts_processes else ()
-        return cls(
+        now = cls(
             frozenset((one.pid, one.began) for one in there) if starts_processes else None,
             frozenset(threading.enumerate()),
             frozenset(_descriptors().items()),
             tuple(_open_pools()),
+        )
+        # What is gone is excused no more: another one may come that looks the same.
+        _excused[:] = [one._still(now) for one in _excused]
+        return now
+
+    def _still(self, now: "Leftovers") -> "Leftovers":
+        """Return what there is of it now."""
+        known = self.processes
+        if known is not None and now.processes is not None:
+            known &= now.processes
+        return Leftovers(
+            known,
+            self.threads & now.threads,
+            self.descriptors & now.descriptors,
+            self.pools,
         )
 
     def left(self, warm: bool, limit: float = PATIENCE / 2) -> list[str]:
@@ -189,21 +204,26 @@ def excuse(before: Leftovers) -> None:
     One test's leak is that test's failure, and not that of those behind it.
     """
     if before.processes is not None:
+        _end_pools(_shared_pools())  # or the next test would find pools whose workers are dead
         end(our_processes(but=before.processes))
     _excused[:] = [Leftovers.now()]
 
 
 def start_afresh() -> None:
     """End all processes and pools, of which nobody knows what they are at; then look away."""
-    pools = _shared_pools()
-    _forget_shared_pools()
+    pools = [*_shared_pools(), *_open_pools()]
     end(our_processes())
-    # Whether a pool that may hang can be ended is not for this thread to find out.
+    _end_pools(pools)
+    end(our_processes())
+    _excused[:] = [Leftovers.now()]
+
+
+def _end_pools(pools: Iterable[Any]) -> None:
+    """End pools, as far as they can be ended: whether one hangs is not for this thread to find."""
+    _forget_shared_pools()
     ending = [threading.Thread(target=pool.terminate, daemon=True) for pool in pools]
     for thread in ending:
         thread.start()
     deadline = time.monotonic() + seconds(10)
     for thread in ending:
         thread.join(max(0.0, deadline - time.monotonic()))
-    end(our_processes())
-    _excused[:] = [Leftovers.now()]

@@ -17,7 +17,7 @@ from those of ``multiprocessing`` and ``pickle`` live in ``_multiprocessing_erro
 imported when one is needed: these would cost every import of pmap more than pmap itself.
 """
 
-from ._transport.exceptions import rebuilt, safe_text
+from ._transport.exceptions import rebuilt, without_repr
 
 
 def _rebuilt(
@@ -39,6 +39,17 @@ class PmapError(RuntimeError):
         return _rebuilt, (type(self), self.args, self.__dict__, self.__cause__)
 
 
+def _shown(value: object) -> str:
+    """Return the repr of a value, or what stands for it; a Ctrl-C is let through."""
+    try:
+        text = repr(value)
+    except BaseException as error:  # a repr may do anything; the message must still be made
+        if is_ctrl_c(error):
+            raise
+        text = without_repr(value, error)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
 class OptionError(PmapError, ValueError, TypeError):
     """An option has a value that is not allowed, or does not exist.
 
@@ -52,7 +63,7 @@ class OptionError(PmapError, ValueError, TypeError):
         self.option = option
         self.value = value
         self.allowed = allowed
-        super().__init__(f"{option}={safe_text(repr, value, 80)} is not possible: {allowed}")
+        super().__init__(f"{option}={_shown(value)} is not possible: {allowed}")
 
 
 class PoolClosedError(PmapError, ValueError):

@@ -283,6 +283,15 @@ HANGS: Final = """
                 pass
         time.sleep(600)
 
+    def swallowed_and_over():
+        try:
+            time.sleep(600)
+        except BaseException:
+            pass
+
+    def taken_for_the_items_error():
+        assert len(pmap.collecting(time.sleep, [600], backend="serial")) == 1
+
     def leave_threads(folder):
         here = functools.partial(never, os.getpid(), folder)
         threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
@@ -298,6 +307,8 @@ HANGS: Final = """
         later=lambda: papply.async_(time.sleep, 600).get(),
         examples=examples,
         swallowed=swallowed,
+        swallowed_and_over=swallowed_and_over,
+        taken_for_the_items_error=taken_for_the_items_error,
     )
     MAPS = dict(
         mapped=lambda folder: two(functools.partial(never, os.getpid(), folder), [1, 2]),
@@ -340,7 +351,10 @@ HANGS: Final = """
     def test_last():
         works()
 """
-WAYS: Final = ("lock", "event", "sock", "loop", "program", "later", "examples", "swallowed")
+WAYS: Final = (
+    *("lock", "event", "sock", "loop", "program", "later", "examples"),
+    *("swallowed", "swallowed_and_over", "taken_for_the_items_error"),
+)
 
 
 @linux

@@ -4,7 +4,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar, TypeVarTuple, overload
+from typing import Any, ClassVar, Protocol, Self, TypeVar, TypeVarTuple, overload
 
 from .._calls import call as _call
 from .._calls.call import Call, Rules, Streamed
@@ -13,7 +13,7 @@ from .._engine.driver import Driver
 from .._errors import PoolClosedError
 from .async_result import AsyncResult, every, first
 from .result_stream import ResultStream
-from .shared_pools import DriverOwner, make_driver, run_with, submit_with
+from .shared_pools import make_driver, run_with, submit_with
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -31,7 +31,7 @@ class Context(Protocol):
         ...
 
 
-class Pool(DriverOwner):
+class Pool:
     """A pool of workers with the methods of ``multiprocessing.pool.Pool``.
 
     A drop-in for it, with types: the same methods and parameters. What differs: a worker's death
@@ -62,6 +62,7 @@ class Pool(DriverOwner):
         NotPicklableError: the initializer or its arguments cannot be sent to workers.
     """
 
+    __pmap_pool__: ClassVar[bool] = True
     __module__ = "pmap"  # where it lives for those who read a repr or a pickle
 
     def __init__(

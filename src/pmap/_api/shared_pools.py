@@ -2,7 +2,7 @@
 
 import os
 import weakref
-from typing import Any, ClassVar
+from typing import Any, Protocol, TypeGuard
 
 from .._backends.processes import ProcessBackend
 from .._backends.protocol import Backend
@@ -14,6 +14,7 @@ from .._engine.driver import Driver, exiting
 from .._jobs.job import Job
 from .._transport.environment import thread_limits
 from .._transport.process_role import inside_item
+from .._types import GivenPool
 from .async_input_result import Collected
 from .async_result import AsyncResult, every, first
 from .result_stream import ResultStream
@@ -26,12 +27,16 @@ IDLE_TIMEOUT = 60.0
 MOST_SHARED = 8
 
 
-class DriverOwner:
+class DriverOwner(Protocol):
     """What a call needs of a `Pool` that it is given."""
 
-    __pmap_pool__: ClassVar[bool] = True
     _driver: Driver
     _streams: "weakref.WeakSet[ResultStream[Any]]"  # those that are not over
+
+
+def _is_given(pool: GivenPool | None) -> TypeGuard[DriverOwner]:
+    """Return whether there is a pool: options let none in but a `Pool`, which owns a driver."""
+    return pool is not None
 
 
 class SharedPools:
@@ -75,13 +80,13 @@ class SharedPools:
             as_values=streamed.call.rules.collect,
             own_driver=ours,
         )
-        if isinstance(settings.pool, DriverOwner) and driver is settings.pool._driver:
+        if _is_given(settings.pool) and driver is settings.pool._driver:
             settings.pool._streams.add(made)  # the pool's `join` would wait for it
         return made
 
     def driver_for(self, settings: Settings) -> tuple[Driver, bool]:
         """Return the driver for a call, and whether it is for this call only."""
-        if isinstance(settings.pool, DriverOwner):
+        if _is_given(settings.pool):
             driver = settings.pool._driver
             if not inside_item() and not driver.holder_is_here():
                 return driver, False

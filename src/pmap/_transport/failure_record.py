@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     Record: TypeAlias = list[Any]
 
+_PACKAGE = __name__.partition(".")[0]
+
 RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION, TOO_LONG = range(7)
 
 
@@ -113,7 +115,8 @@ def format_traceback(error: BaseException) -> str:
 
 
 def _is_ours(names: dict[str, Any]) -> bool:
-    # What runs as `python -m pmap` belongs to the package and is a user's all the same.
-    return (names.get("__package__") or "").partition(".")[0] == __name__.partition(".")[
-        0
-    ] and names.get("__name__") != "__main__"
+    # What runs as `python -m pmap` belongs to the package and is a user's all the same. Any object
+    # may stand in the globals of a function.
+    package: object = names.get("__package__")
+    ours = isinstance(package, str) and package.partition(".")[0] == _PACKAGE
+    return ours and names.get("__name__") != "__main__"
