@@ -80,8 +80,9 @@ def our_processes(but: Iterable[tuple[int, int]] = ()) -> set[int]:
     """Return the ids of the processes that this run of the tests has started.
 
     They are what has this run's mark in its environment, whether it is still below this process or
-    not; forks of this very process; and what is below one of these. What is below this process and
-    none of that is another program's: of a debugger, or left to us by a parent that ended.
+    not; forks of this very process, while they are below it; and what is below one of these. What
+    is below this process and none of that is another program's: of a debugger, or left to us by a
+    parent that ended.
 
     Args:
         but: the id and the beginning of processes that are not looked at.

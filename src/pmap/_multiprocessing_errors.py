@@ -21,7 +21,7 @@ class ResultTimeoutError(PmapError, _TimeoutError, TimeoutError):
 
 
 class NotPicklableError(TransportError, pickle.PicklingError):
-    """A function, argument or result could not be pickled."""
+    """A function, argument, result or initializer could not be pickled."""
 
     __module__ = "pmap"
 

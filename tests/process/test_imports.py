@@ -87,7 +87,6 @@ OURS_IN_A_WORKER: Final = {
     "pmap._worker.chunk",
     "pmap._worker.function",
     "pmap._worker.item",
-    "pmap._worker.memory_limit",
     "pmap._worker.side_effects",
     "pmap._worker.startup",
     "pmap._worker.worker",

@@ -136,6 +136,23 @@ def test_every_public_error_is_at_the_door(kind: type[PmapError]) -> None:
     assert kind.__doc__
 
 
+class Showing:
+    """What raises when it is shown."""
+
+    def __init__(self, kind: type[BaseException]) -> None:
+        self.kind = kind
+
+    def __repr__(self) -> str:
+        raise self.kind
+
+
+def test_a_ctrl_c_while_a_value_is_shown_is_one() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        OptionError("processes", Showing(KeyboardInterrupt), "an int")
+    text = str(OptionError("processes", Showing(LookupError), "an int"))
+    assert text.startswith("processes=<Showing object, whose repr raised LookupError> is not")
+
+
 def test_existing_except_clauses_catch_them() -> None:
     assert issubclass(OptionError, ValueError)
     assert issubclass(OptionError, TypeError)

@@ -32,7 +32,7 @@ def pools_for(call: Call | Streamed, settings: Settings) -> "SharedPools":
 
 
 def _begin(call: Call | Streamed, settings: Settings) -> None:
-    """Start what takes longest, unless its use has to wait for nothing."""
+    """Start what takes longest, unless it is there already or not needed."""
     if _POOLS in sys.modules or settings.pool is not None or inside_item():
         return
     if settings.worker.backend == "processes":

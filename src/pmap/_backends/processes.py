@@ -1,7 +1,7 @@
 """Worker processes, each behind a socket of its own.
 
 Nothing is shared between workers, so one that dies holds nothing up, and the caller always knows
-which items each one holds. What a dead worker had finished is read from its arena (see `worker`).
+which items each one holds. What a dead worker had finished is read from its arena (see `journal`).
 """
 
 from __future__ import annotations

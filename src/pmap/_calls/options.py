@@ -226,7 +226,8 @@ class _Options(TypedDict, total=False):
         kill_over_memory: whether a worker that grows over `max_memory_per_child` while it runs an
             item is killed, which costs that item a `WorkerLost`.
         isolate: whether each item gets a process of its own, which ends with it: nothing of it is
-            left, its memory least of all. The same as chunks of one item, and workers that run one.
+            left, its memory least of all. The same as chunks of one item, and workers that run one;
+            a larger `chunksize` is refused.
         threads_per_worker: how many threads libraries such as BLAS and OpenMP may use in each
             worker. It is told to them by their environment variables (``OMP_NUM_THREADS`` and the
             like), so it counts for those that are loaded in the worker. None: the CPUs that this
@@ -284,7 +285,7 @@ def merge(settings: Settings, options: Mapping[str, object]) -> Settings:
 
     Raises:
         OptionError: an option does not exist, has a value that is not allowed, or contradicts
-            a given pool.
+            another one or a given pool.
     """
     for name in options:
         if name not in _ALL:

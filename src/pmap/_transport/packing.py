@@ -2,7 +2,7 @@
 
 A plain scalar, or a short tuple of them, travels as it is. Many ints, or many floats, travel as the
 words of a *lane*, and a range as three ints; many short strings travel as one, and many rows of one
-length as their cells.
+length as their cells, where all cells have one type.
 """
 
 from __future__ import annotations

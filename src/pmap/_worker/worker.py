@@ -46,7 +46,6 @@ from .._transport.values import loads
 from .chunk import Chunk, at_once, run_without_arena
 from .function import Brief
 from .item import ItemRunner
-from .memory_limit import MemoryWatch, resident
 from .side_effects import Surroundings
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -61,6 +60,7 @@ if TYPE_CHECKING:
     from .._transport.packing import Entry
     from .._transport.segments import Segment
     from .chunk import Unsent
+    from .memory_limit import MemoryWatch
 
 _MOMENT = 0.0005  # seconds; a system call each would cost as much as several quick items
 _UNTIL_SOME_ARE_TAKEN = 0.02  # seconds, where too many descriptors are under way
@@ -98,6 +98,7 @@ class Worker:
         self._told_world: World = (None, {}, [])  # the one of the newest brief
         self._arena: Arena | None = None
         self._max_memory: int | None = None
+        self._resident: Callable[[], int] = int  # how many bytes this process takes
         self._watch: MemoryWatch | None = None
 
     def run(self) -> None:
@@ -134,6 +135,10 @@ class Worker:
         if hasattr(os, "register_at_fork"):
             # What an item starts may live for long, and would have all that is kept.
             os.register_at_fork(before=self._keep_none)
+        if self._max_memory is not None:  # most workers have no limit, and begin without it
+            from .memory_limit import resident
+
+            self._resident = resident
         if initializer is not None:
             try:
                 function, args = loads(initializer)
@@ -143,13 +148,15 @@ class Worker:
                 return False
             self._surroundings.keep()
         if self._max_memory is not None and kill and self._arena is not None:
+            from .memory_limit import MemoryWatch
+
             self._watch = MemoryWatch(self._max_memory, self._arena)
         self._send((READY, os.getpid()))
         return True
 
     def _is_worn(self) -> bool:
         """Return whether this process takes more memory than it may."""
-        return self._max_memory is not None and resident() > self._max_memory
+        return self._max_memory is not None and self._resident() > self._max_memory
 
     def _keep_none(self) -> None:
         """Give back the memory that is kept for results to come.

@@ -29,6 +29,7 @@ from pmap._transport.failure_record import (
     RESULT,
     capture,
     capture_transport,
+    format_traceback,
 )
 from pmap._transport.framing import FrameReader, frame
 
@@ -67,6 +68,20 @@ ordinary = st.sampled_from(
     ]
 )
 arguments = st.lists(st.integers() | st.text() | st.none(), max_size=3)
+
+
+@pytest.mark.parametrize("package", [3, "", None, "pmapper", "pmap_tools.part"])
+def test_a_traceback_has_the_frames_of_functions_whatever_their_globals_say(
+    package: object,
+) -> None:
+    names: dict[str, Any] = {"__package__": package, "__name__": "odd"}
+    exec("def fail_here(): raise LookupError", names)
+    with pytest.raises(LookupError) as caught:
+        names["fail_here"]()
+    error = caught.value
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next  # as in a worker: without this very frame
+    assert "in fail_here" in format_traceback(error)
 
 
 class OwnReduce(Exception):
