@@ -214,3 +214,16 @@ def test_segments_are_lent_by_one_thread_while_others_let_go() -> None:
         thread.join()
     assert not wrong
     assert len(inodes) < 500
+
+
+@given(sizes=st.lists(st.integers(1, 8), min_size=1, max_size=8), size=st.integers(1, 8))
+def test_the_one_that_fits_best(sizes: list[int], size: int) -> None:
+    loans = Loans(Shelf(), 100 * PAGE, 100)
+    segments = [sent(loans, one * PAGE) for one in sizes]
+    loans.back([segment.number for segment in segments])
+    before = {id(segment): segment.size // PAGE for segment in segments}
+    used = before.get(id(sent(loans, size * PAGE)))
+    fitting = [one for one in sizes if size <= one <= 2 * size]
+    smaller = [one for one in sizes if one < size]
+    best = min(fitting) if fitting else max(smaller, default=None)
+    assert used == best

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias, get_type_hints
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import pmap as door
 from pmap import (
@@ -50,14 +48,6 @@ def help_on(thing: object) -> str:
 
 
 # -- results (the laws are tested elsewhere, over all backends) --------------------------------
-
-
-@given(st.lists(st.integers()))
-def test_results_are_those_of_the_serial_twins(xs: list[int]) -> None:
-    assert pmap.using(backend="serial")(double, xs) == list(map(double, xs))
-    assert pmap(divmod, xs, [3, 4], backend="serial") == list(map(divmod, xs, [3, 4]))
-    assert pstarmap(double, [(x,) for x in xs], backend="serial") == list(map(double, xs))
-    assert papply.using(backend="serial")(sum, xs, start=1) == sum(xs, start=1)
 
 
 def test_the_async_twins_return_the_same() -> None:

@@ -5,8 +5,6 @@ from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pmap import pstarmap
 from pmap._calls.call import Kind, apply, each, star
@@ -35,21 +33,6 @@ class Old:
 
 
 # -- items -------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.integers()))
-def test_one_iterable_is_each(xs: list[int]) -> None:
-    for given_xs in (xs, tuple(xs), iter(xs), dict.fromkeys(xs)):
-        call = each("pmap", double, (given_xs,))
-        assert call.kind is Kind.EACH
-        assert list(call.items) == (list(dict.fromkeys(xs)) if isinstance(given_xs, dict) else xs)
-
-
-@given(st.lists(st.lists(st.integers()), min_size=2, max_size=8))
-def test_several_iterables_end_with_the_shortest(iterables: list[list[int]]) -> None:
-    call = each("pmap", max, tuple(iter(xs) for xs in iterables))
-    assert call.kind is Kind.STAR
-    assert call.items == list(zip(*iterables, strict=False))
 
 
 def test_a_list_is_copied_what_cannot_change_is_kept() -> None:

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pmap._transport import segment_pool
 from pmap._transport.segment_pool import Loans, Shelf
@@ -38,19 +36,6 @@ def test_what_came_back_is_used_again() -> None:
     assert first.number != old, "a number is not used again: who says the old one is late"
     loans.back([old])
     assert sent(loans, 2 * PAGE) is not first
-
-
-@given(sizes=st.lists(st.integers(1, 8), min_size=1, max_size=8), size=st.integers(1, 8))
-def test_the_one_that_fits_best(sizes: list[int], size: int) -> None:
-    loans = Loans(Shelf(), 100 * PAGE, 100)
-    segments = [sent(loans, one * PAGE) for one in sizes]
-    loans.back([segment.number for segment in segments])
-    before = {id(segment): segment.size // PAGE for segment in segments}
-    used = before.get(id(sent(loans, size * PAGE)))
-    fitting = [one for one in sizes if size <= one <= 2 * size]
-    smaller = [one for one in sizes if one < size]
-    best = min(fitting) if fitting else max(smaller, default=None)
-    assert used == best
 
 
 def test_those_that_are_kept_for_ever_do_not_stand_in_the_way() -> None:
