@@ -2,12 +2,9 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.unit.calls.callables import double
 
 from pmap._calls.call import Kind, each
-
-
-def double(x: int) -> int:
-    return 2 * x
 
 
 @given(st.lists(st.integers()))

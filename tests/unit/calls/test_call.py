@@ -1,26 +1,13 @@
 """What one call asks for: wrong arguments are told before anything starts."""
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 import pytest
+from tests.unit.calls.callables import Row, double, pages
 
 from pmap import pstarmap
 from pmap._calls.call import Kind, apply, each, star
-
-
-def double(x: int) -> int:
-    return 2 * x
-
-
-async def pages(x: int) -> AsyncIterator[int]:
-    yield x
-
-
-class Row(NamedTuple):
-    x: int
-    y: int
 
 
 class Old:

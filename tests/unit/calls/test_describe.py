@@ -2,40 +2,13 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
 
 import pytest
 from tests.bad_objects import showing_exits, text_or_exit
+from tests.unit.calls.callables import Adder, Row, double
 
 from pmap import pmap
 from pmap._calls.describe import name_of, short_repr
-
-
-def double(x: int) -> int:
-    return 2 * x
-
-
-class Adder:
-    def __init__(self, n: int = 1) -> None:
-        self.n = n
-
-    def __call__(self, x: int) -> int:
-        return x + self.n
-
-    def add(self, x: int) -> int:
-        return x + self.n
-
-    async def afetch(self, x: int) -> int:
-        return x
-
-    @staticmethod
-    async def sfetch(x: int) -> int:
-        return x
-
-
-class Row(NamedTuple):
-    x: int
-    y: int
 
 
 class Hostile:

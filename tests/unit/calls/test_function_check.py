@@ -3,47 +3,22 @@
 import asyncio
 import functools
 import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+from tests.unit.calls.callables import Adder, double, pages
 
 from pmap import pmap, sync
 from pmap._calls.call import Call, apply, each, star
 from pmap._calls.describe import name_of
 
 
-def double(x: int) -> int:
-    return 2 * x
-
-
 async def fetch(x: int) -> int:
     return x
 
 
-async def pages(x: int) -> AsyncIterator[int]:
-    yield x
-
-
 def numbers(x: int) -> Iterator[int]:
     yield x
-
-
-class Adder:
-    def __init__(self, n: int = 1) -> None:
-        self.n = n
-
-    def __call__(self, x: int) -> int:
-        return x + self.n
-
-    def add(self, x: int) -> int:
-        return x + self.n
-
-    async def afetch(self, x: int) -> int:
-        return x
-
-    @staticmethod
-    async def sfetch(x: int) -> int:
-        return x
 
 
 class Fetcher:
