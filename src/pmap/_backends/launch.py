@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from .._transport import journal
 from .._transport.light_stdlib import send_with_fds, signal, socket
-from .._worker import startup
 from .._worker.template import kill_group
 from .boot import Lifeline, interpreter, not_standard, sigint_blocked
 
@@ -191,6 +190,9 @@ def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
 
 def start_fork(sock: socket, theirs: socket, lifeline: Lifeline) -> Handle:
     """Fork this process into a worker on `sock`; `theirs` is the end that the caller keeps."""
+    # Only here, before the fork, and not with this module: no other way to start needs it.
+    from .._worker import startup
+
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):  # None or closed; else the child would write it again
             stream.flush()
