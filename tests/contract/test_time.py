@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from tests.backends import BACKENDS, Settings
+from tests.bad_objects import quietly
 from tests.files import mark, marks, wait_for_file
 from tests.items import square
 from tests.limits import PATIENCE, seconds, until
@@ -201,7 +202,8 @@ def test_a_limit_holds_where_no_memory_is_shared(
     monkeypatch.delattr(os, "memfd_create")
     with Pool(1, context=multiprocessing.get_context(start_method)) as pool:
         verb = pmap.using(pool=pool, timeout=LIMIT, chunksize=3).collecting
-        first, late, last = verb(partial(act_at, 1, sleep), range(3))
+        # A fork has pytest's own faulthandler, which would write to the terminal.
+        first, late, last = verb(partial(act_at, 1, quietly(sleep)), range(3))
         assert (first, last) == (0, 2)
         assert isinstance(late, Failure)
         assert isinstance(late.error, TaskTimeout)
