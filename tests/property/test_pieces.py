@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tests.property.plain_values import plain
 
 from pmap._transport.framing import FrameReader, frame, frame_of_entries
 from pmap._transport.values import dumps, loads
@@ -17,19 +18,6 @@ if TYPE_CHECKING:
 class Point(NamedTuple):
     x: int
     y: int
-
-
-# -0.0 and NaN among them; strings with lone surrogates, as file names have them
-plain = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.integers(-(2**200), 2**200),
-    st.floats(),
-    st.complex_numbers(),
-    st.text(st.characters(exclude_categories=())),
-    st.binary(),
-)
 
 
 messages = st.lists(

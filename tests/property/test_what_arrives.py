@@ -6,22 +6,10 @@ from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.property.plain_values import plain
 
 from pmap._transport.framing import FrameReader, frame
 from pmap._transport.values import encode, loads
-
-# -0.0 and NaN among them; strings with lone surrogates, as file names have them
-plain = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(),
-    st.integers(-(2**200), 2**200),
-    st.floats(),
-    st.complex_numbers(),
-    st.text(st.characters(exclude_categories=())),
-    st.binary(),
-)
-
 
 values: st.SearchStrategy[object] = st.recursive(
     plain, lambda inner: st.lists(inner, max_size=20).map(tuple), max_leaves=30
