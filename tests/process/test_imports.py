@@ -102,6 +102,9 @@ OURS_IN_A_WORKER: Final = {
     "pmap._transport.packing",
     "pmap._transport.framing",
     "pmap._transport.environment",
+    "pmap._transport.importable",
+    "pmap._transport.by_value",
+    "pmap._transport.by_value.arriving",
 }
 
 SHOW: Final = "\nimport sys\nprint(*sorted(sys.modules))\n"
@@ -284,13 +287,12 @@ import cloudpickle
 def test_what_functions_by_value_need_is_loaded_once(first: str, tmp_path: Path) -> None:
     (tmp_path / "cloudpickle.py").write_text(SHIM)
     code = f"""
+import io
 from pmap import papply
 verb = papply.using(start_method="forkserver", isolate=True)
 if {first == "by name"}:
     verb(len, "ab")
-class Own:
-    pass
-def mine(x, own=Own):
+def mine(x, own=io.StringIO()):
     return -x
 print(*[verb(mine, n) for n in range(4)])
 """
@@ -301,22 +303,17 @@ print(*[verb(mine, n) for n in range(4)])
 
 def test_what_prepares_for_functions_by_value_does_not_load_pmap_itself() -> None:
     code = """
+import io
 from pmap import papply
-class Own:
-    pass
-def mine(own=Own):
+def mine(own=io.StringIO()):
     import sys
     return [name for name in sys.modules if name.startswith("pmap.")]
 print(*papply.using(start_method="forkserver")(mine))
 """
     ours = {*run(code).split()}
-    assert "pmap._transport.pickle_by_value" in ours
-    more = {
-        "pmap._worker.template",
-        "pmap._transport.pickle_by_value",
-        "pmap._transport.importable",
-    }
-    assert ours <= OURS_IN_A_WORKER | more
+    by_value = {name for name in ours if name.startswith("pmap._transport.by_value.")}
+    assert "pmap._transport.by_value.full_pickler" in by_value
+    assert ours - by_value <= OURS_IN_A_WORKER | {"pmap._worker.template"}
 
 
 @pytest.mark.parametrize("method", START_METHODS)

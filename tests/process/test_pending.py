@@ -73,7 +73,7 @@ def _method(request: pytest.FixtureRequest) -> BaseContext:
 
 def briefs(pool: Pool) -> list[set[int]]:
     """Return the numbers of the briefs that each worker knows."""
-    told: list[set[int]] = [link.told for link in _links(pool)]
+    told: list[set[int]] = [{*link.told} for link in _links(pool)]
     return told
 
 

@@ -23,6 +23,8 @@ from .._jobs.item_errors import INITIALIZER, restore
 from .._jobs.work import Brief, Work
 from .._transport import protocol
 from .._transport.adaptive_spin import Patience
+from .._transport.by_value.baseline import Baseline
+from .._transport.by_value.names import Book, Needs, Unit, UnsentNameError
 from .._transport.environment import limited, take_world
 from .._transport.exceptions import describe
 from .._transport.framing import FrameReader, NotAMessage, frame, frame_of_entries
@@ -93,6 +95,7 @@ class _Link:
         arena: Arena | None,
         world: World | None,
         loans: Loans,
+        baseline: Baseline,
     ) -> None:
         self.number = number
         self.sock = sock
@@ -104,7 +107,9 @@ class _Link:
         self.loans = loans
         self.chunks: deque[_Sent] = deque()
         self.void: set[int] = set()  # serials of chunks that were taken back
-        self.told: set[int] = set()
+        self.told: dict[int, int] = {}  # by the number of a brief, how many names of it
+        self.units: set[int] = set()
+        self.baseline = baseline
         self.world = world
         self.blocked = False  # it takes no more for now: the outbox waits
         self.later = b""  # goes along with the next message
@@ -136,7 +141,7 @@ class ProcessBackend(Backend[_Polled]):
         self._method = start_method or _boot.default_start_method()
         self._initializer = initializer
         self._initargs = initargs
-        self._checked: bytes | None = None  # these as bytes, until the first worker is told
+        self.book: Book | None = Book(inherits=self._method == "fork")
         self._max_memory = max_memory
         self._kill_over_memory = kill_over_memory
         self._limits = limits
@@ -169,20 +174,25 @@ class ProcessBackend(Backend[_Polled]):
         if self._initializer is None:
             return
         try:
-            self._checked = dumps((self._initializer, self._initargs))
+            self._packed_initializer()
         except BaseException as error:  # whatever the pickling of its own objects does
             if is_ctrl_c(error):
                 raise
             from .._multiprocessing_errors import NotPicklableError
+            from .._transport.by_value.blame import where_it_fails
 
+            why = error.why if isinstance(error, UnsentNameError) else error
+            name = name_of(self._initializer)
+            where = where_it_fails(self._initializer, name)
+            where = where or where_it_fails(self._initargs, "initargs")
             raise NotPicklableError(
                 "initializer",
                 "caller",
-                f"it or its arguments could not be pickled: {describe(error)}",
-                function=name_of(self._initializer),
+                f"it or its arguments could not be pickled: {describe(why)}{where}",
+                function=name,
                 index=None,
                 input="",
-            ) from error
+            ) from why
 
     def start(self, worker: int) -> None:
         try:
@@ -196,7 +206,9 @@ class ProcessBackend(Backend[_Polled]):
             self.wake()  # another thread may be in `poll`
 
     def _start(self, worker: int) -> None:
-        set_up = self._setup_frame()
+        initializer = self._packed_initializer()
+        self._world = self._limited(take_world())
+        baseline = Baseline()  # before a fork, which is to have the same
         selector = self._open()
         ours, theirs = _boot.connection()
         arena: Arena | None = None
@@ -211,21 +223,38 @@ class ProcessBackend(Backend[_Polled]):
                 arena.close()
             raise
         ours.setblocking(False)
-        link = _Link(worker, ours, handle, arena, self._world, self._new_loans())
+        link = _Link(worker, ours, handle, arena, self._world, self._new_loans(), baseline)
         self._links[worker] = link
         selector.register(ours, _READ, link)
         if handle.sentinel is not None:
             selector.register(handle.sentinel, _READ, link)
-        self._write(link, set_up)
+        self._set_up(link, initializer)
 
-    def _setup_frame(self) -> bytes:
-        initializer, self._checked = self._checked, None
-        if initializer is None and self._initializer is not None:
-            initializer = dumps((self._initializer, self._initargs))
-        self._world = self._limited(take_world())
+    def _packed_initializer(self) -> tuple[Needs, bytes] | None:
+        """Return the initializer with its arguments as bytes; raises what their pickling raises."""
+        if self._initializer is None:
+            return None
+        needs = Needs(self._names())
+        data = dumps((self._initializer, self._initargs), role=needs)
+        needs.check()
+        return needs, data
+
+    def _names(self) -> Book:
+        assert self.book is not None
+        return self.book
+
+    def _set_up(self, link: _Link, packed: tuple[Needs, bytes] | None) -> None:
+        """Send a worker what it begins with."""
+        initializer: tuple[object, ...] | None = None
+        if packed is not None:
+            needs, data = packed
+            self._send_units(link, needs)
+            initializer = tuple(needs.units), link.baseline.names_of(needs), data
+        inherited = link.baseline.numbers() if self._method == "fork" else ()
         memory = self._max_memory, self._kill_over_memory
-        rest = self._cpus > 1, self._room
-        return frame((protocol.SETUP, self._world, list(sys.argv), initializer, *memory, *rest))
+        rest = *memory, self._cpus > 1, self._room
+        about = self._world, list(sys.argv), inherited
+        self._write(link, frame((protocol.SETUP, *about, initializer, *rest)))
 
     def _start_process(self, worker: int, ours: socket, theirs: socket) -> _launch.Handle:
         if self._method != "forkserver":
@@ -246,8 +275,8 @@ class ProcessBackend(Backend[_Polled]):
         link = self._links[worker]
         brief = work.brief
         assert brief is not None, "it was not packed"
+        self._forget()
         if brief.number not in link.told:
-            link.told.add(brief.number)
             self._introduce(link, brief)
         gone = link.reader.gone()
         if gone:  # it may use the segments of these results again
@@ -277,6 +306,8 @@ class ProcessBackend(Backend[_Polled]):
         assert brief is not None, "it was not packed"
         cargo = Cargo(lambda buffers: self._lend(link, buffers))
         entries = self._entries(work, start, items, cargo)
+        if len(brief.needs.names) > link.told[brief.number]:
+            self._tell_more(link, brief)
         chunk = protocol.CHUNK, brief.number, link.serial
         message = frame_of_entries(lambda some: (*chunk, some, together), entries)
         size = len(message) + cargo.size
@@ -285,6 +316,10 @@ class ProcessBackend(Backend[_Polled]):
 
     def _introduce(self, link: _Link, brief: Brief) -> None:
         """Send a worker the function, and what surrounds it."""
+        self._send_units(link, brief.needs)
+        names = link.baseline.names_of(brief.needs)
+        units = tuple(brief.needs.units)
+        link.told[brief.number] = len(names)
         told = self._limited(brief.world)
         world = None if told == link.world else told
         link.world = told
@@ -294,6 +329,8 @@ class ProcessBackend(Backend[_Polled]):
                 protocol.BRIEF,
                 brief.number,
                 payload,
+                units,
+                names,
                 brief.variables,
                 not rules.collect,
                 rules.functions_by_value,
@@ -305,6 +342,39 @@ class ProcessBackend(Backend[_Polled]):
         )
         segment = brief.payload.segment
         self._write(link, message, [] if segment is None else [segment])
+
+    def _tell_more(self, link: _Link, brief: Brief) -> None:
+        """Send a worker the names that the items of a call need besides."""
+        self._send_units(link, brief.needs)
+        names = link.baseline.names_of(brief.needs)
+        link.told[brief.number] = len(names)
+        units = tuple(brief.needs.units)
+        self._write(link, frame((protocol.NEEDS, brief.number, units, names)))
+
+    def _send_units(self, link: _Link, needs: Needs) -> None:
+        for number, unit in needs.units.items():
+            if number not in link.units:
+                link.units.add(number)
+                self._send_unit(link, unit)
+
+    def _send_unit(self, link: _Link, unit: Unit) -> None:
+        versions = tuple(unit.versions), tuple(unit.definitions), tuple(unit.primed)
+        message = frame_of_entries(
+            lambda payload: (protocol.UNIT, unit.number, payload, *versions), [unit.payload.entry]
+        )
+        segment = unit.payload.segment
+        self._write(link, message, [] if segment is None else [segment])
+
+    def _forget(self) -> None:
+        """Let workers forget the units that nothing refers to any more."""
+        dead = self._names().dead
+        if dead:
+            numbers = {dead.pop() for _ in range(len(dead))}
+            for each in self._links.values():
+                gone = each.units & numbers
+                if gone:
+                    each.units -= gone
+                    each.later += frame((protocol.FORGET, tuple(gone)))
 
     def _limited(self, world: World) -> World:
         """Return the surroundings with the limits of a worker; the same while they stay."""
@@ -325,16 +395,25 @@ class ProcessBackend(Backend[_Polled]):
         self, work: Work, start: int, items: Sequence[object], cargo: Cargo
     ) -> list[Entry]:
         entries: list[Entry] = []
+        assert work.brief is not None, "it was not packed"
+        needs = work.brief.needs
         for index, item in enumerate(items, start):
             try:
-                entries.append(encode(item, cargo=cargo))
+                entries.append(encode(item, cargo=cargo, role=needs))
             except BaseException as error:  # whatever the object's own pickling does
                 if is_ctrl_c(error):
                     raise
                 work.unsent = work.unsent or {}
-                work.unsent[index] = error
+                work.unsent[index] = error, self._where(item, error)
                 entries.append([])
         return entries
+
+    def _where(self, item: object, error: BaseException) -> str:
+        if not isinstance(error, Exception):
+            return ""
+        from .._transport.by_value.blame import where_it_fails
+
+        return where_it_fails(item, "the argument")
 
     def void(self, worker: int, work: Work) -> None:
         link = self._links[worker]
@@ -345,7 +424,7 @@ class ProcessBackend(Backend[_Polled]):
         message = frame((protocol.DROP, brief.number))
         for link in self._links.values():
             if brief.number in link.told:
-                link.told.remove(brief.number)
+                del link.told[brief.number]
                 # It may learn of it with the next message, unless it keeps much memory for it.
                 if brief.payload.size > _PIECE:
                     self._write(link, message)
@@ -696,6 +775,7 @@ class ProcessBackend(Backend[_Polled]):
         return self._selector is not None
 
     def close(self) -> None:
+        self._names().clear()
         self._keep_none()
         self._drop_template()
         self._drop_lifeline()

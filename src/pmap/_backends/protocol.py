@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from .._jobs.work import Brief, Work
+from .._transport.by_value.names import Book
 
 
 class Ready(NamedTuple):
@@ -68,6 +69,7 @@ class Backend(ABC, Generic[Polled]):
 
     `can_kill`: workers can be ended at any moment. `runs_in_poll`: there are none, and items run
     in the thread that polls. `warm`: something is kept that `cool` would give back; anyone may ask.
+    `book`: what workers were told of the caller's names; None: they are in this very process.
 
     Only the driver calls it, under its lock, with three exceptions: `check`, which whoever makes
     it calls first, `poll`, which only the thread that leads calls, and `wake`, which anyone may
@@ -77,6 +79,7 @@ class Backend(ABC, Generic[Polled]):
     can_kill: bool = False
     runs_in_poll: bool = False
     warm: bool = False
+    book: Book | None = None
 
     def check(self) -> None:
         """Raise what makes it impossible to start a worker, if that is known beforehand."""

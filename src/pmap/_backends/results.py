@@ -25,8 +25,13 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
     if len(parts) in (1, 3):
         return decode(parts)
     if work.unsent and index in work.unsent:
-        raise _Failed(unsent_argument(work.unsent.pop(index), work.item(index)))
-    raise _Failed(restore(parts, work.item(index), work.call.rules.timeout))
+        raise _Failed(unsent_argument(*work.unsent.pop(index), work.item(index)))
+    error = restore(parts, work.item(index), work.call.rules.timeout)
+    if isinstance(error, (NameError, AttributeError, KeyError)) and work.brief is not None:
+        from .._jobs.missing_names import note_missing_name
+
+        note_missing_name(error, parts[4], work.function_name, work.brief.needs)
+    raise _Failed(error)
 
 
 def open_entries(

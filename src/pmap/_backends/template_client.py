@@ -34,7 +34,7 @@ class Template:
 
     def start(self, number: int, sock: socket) -> Handle:
         """Ask for a worker on `sock`; its pid is known when the template has answered."""
-        if not self._by_value and "pmap._transport.pickle_by_value" in sys.modules:
+        if not self._by_value and "pmap._transport.by_value.full_pickler" in sys.modules:
             self._by_value = True
             self._ask(protocol.PREPARE, 0)  # before it forks the first that needs it
         handle = self._by_number[number] = _Forked(self)

@@ -46,12 +46,13 @@ from .._jobs.item_errors import readable_stack, tried, with_stack
 from .._jobs.job import Job
 from .._jobs.pending import waits_for_itself
 from .._jobs.stream_job import Flow
-from .._jobs.work import Brief, Payload, Work
+from .._jobs.work import Brief, Work
 from .._scheduling import commands as c
 from .._scheduling import events as e
 from .._scheduling import scheduler as s
 from .._scheduling.chunk_sizes import worth_ahead
 from .._transport.exceptions import describe
+from .._transport.payload import Payload
 
 # Seconds without work after which the backend gives back what it keeps for the next call.
 _WARM = 1.0
@@ -295,9 +296,10 @@ class Driver:
 
     def _pack(self, job: Job) -> bool:
         """Make a job's function ready to travel; return whether it is, else the job is over."""
-        if self.backend.can_kill:  # that is: other processes
+        book = self.backend.book
+        if book is not None:
             try:
-                payload = job.pack(self._brief, self._large).payload
+                payload = job.pack(self._brief, self._large, book).payload
                 if payload.segment is not None:
                     self._large = payload
             except BaseException as error:  # whatever the function's own pickling does
@@ -804,16 +806,20 @@ def _terms(rules: Rules) -> e.Terms:
 
 def _unsent_function(work: Work, error: BaseException) -> PmapError:
     from .._multiprocessing_errors import NotPicklableError
+    from .._transport.by_value.blame import where_it_fails
+    from .._transport.by_value.names import UnsentNameError
 
+    why = error.why if isinstance(error, UnsentNameError) else error
+    where = where_it_fails(work.call.function, work.function_name)
     wrapped = NotPicklableError(
         "function",
         "caller",
-        f"it could not be pickled: {describe(error)}",
+        f"it could not be pickled: {describe(why)}{where}",
         function=work.function_name,
         index=None,
         input="",
     )
-    wrapped.__cause__ = error
+    wrapped.__cause__ = why
     return wrapped
 
 

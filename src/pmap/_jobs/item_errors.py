@@ -103,14 +103,17 @@ def settle(error: BaseException, item: Item) -> Exception:
     return _with_note(error, item)
 
 
-def unsent_argument(error: BaseException, item: Item) -> Exception:
-    """Return the error of an item whose arguments could not be pickled at the caller."""
+def unsent_argument(error: BaseException, where: str, item: Item) -> Exception:
+    """Return the error of an item whose arguments could not be pickled at the caller.
+
+    `where`: which object in them is to blame.
+    """
     from .._multiprocessing_errors import NotPicklableError
 
     wrapped = NotPicklableError(
         "argument",
         "caller",
-        describe(error),
+        describe(error) + where,
         function=item.function,
         index=item.index,
         input=item.input,
@@ -149,7 +152,7 @@ def with_stack(error: E, stack: str) -> E:
 def tried(error: Exception, attempts: int) -> Exception:
     """Return `error` with a note that says how often its item was tried."""
     if attempts > 1:
-        _add_note(error, f"pmap: tried {attempts} times")
+        add_note(error, f"pmap: tried {attempts} times")
     return error
 
 
@@ -160,11 +163,12 @@ def _transport(what: str, side: str, why: str, item: Item) -> Exception:
 
 
 def _with_note(error: Exception, item: Item) -> Exception:
-    _add_note(error, f"pmap: item {item.index}, {item.function}({item.input})")
+    add_note(error, f"pmap: item {item.index}, {item.function}({item.input})")
     return error
 
 
-def _add_note(error: Exception, note: str) -> None:
+def add_note(error: Exception, note: str) -> None:
+    """Give `error` a note, unless it has it."""
     try:
         if note not in getattr(error, "__notes__", ()):  # it may be raised for an item twice
             error.add_note(note)

@@ -4,58 +4,25 @@ import itertools
 import threading
 from contextvars import Context, copy_context
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .._calls.call import Call, Kind, Rules
 from .._calls.describe import name_of, short_repr
 from .._errors import is_ctrl_c
+from .._transport.by_value.names import Book, Needs
 from .._transport.environment import are_few, take_world
 from .._transport.importable import is_importable
-from .._transport.segments import Segment, sizes_of, written
-from .._transport.values import dumps, split
+from .._transport.payload import Payload, payload_of
+from .._transport.values import dumps
 from .item_errors import Item
 from .pending import Pending
 
 if TYPE_CHECKING:
     from .._transport.environment import World
-    from .._transport.packing import Entry
 
 _numbers = itertools.count(1)
 # Bytes of a function, at most, by which later calls of it are known.
 _MOST_LIKE = 1 << 12
-
-
-class Payload(NamedTuple):
-    """A function as bytes; its large buffers are in a segment, which all workers map."""
-
-    head: bytes | str | None  # as `values.Head`; in quotes its check would load all of `ast`
-    sizes: tuple[int, ...] = ()
-    segment: Segment | None = None
-
-    @property
-    def entry(self) -> "Entry":
-        """What stands for it in a message; the segment goes along."""
-        return [self.head] if self.segment is None else [self.head, self.sizes, 0]
-
-    @property
-    def size(self) -> int:
-        """How many bytes it has."""
-        return sum(self.sizes) + (0 if self.head is None else len(self.head))
-
-
-def _payload(function: object, last: Payload | None) -> Payload:
-    """Return `function` as bytes, or `last` if that is just the same."""
-    head, buffers = split(function)
-    if buffers:
-        sizes = sizes_of(buffers)
-        known = last is not None and last.head == head and last.sizes == sizes
-        if last is not None and last.segment is not None and known and last.segment.holds(buffers):
-            return last
-        segment = written(buffers)
-        if segment is not None:
-            return Payload(head, sizes, segment)
-        head = dumps(function)
-    return Payload(head)
 
 
 class Brief:
@@ -63,6 +30,9 @@ class Brief:
 
     Calls that would tell the same share one, if their function is known by its name: then nothing
     of what an item leaves in it could be seen by another call that is not there anyway.
+
+    Attributes:
+        needs: the names that the function uses, and its items, as they were when it was made.
     """
 
     __slots__ = (
@@ -71,6 +41,7 @@ class Brief:
         "kind",
         "like",
         "named",
+        "needs",
         "number",
         "payload",
         "rules",
@@ -83,6 +54,7 @@ class Brief:
         call: Call,
         named: bool,
         payload: Payload,
+        needs: Needs,
         variables: list[bytes],
         world: "World",
     ) -> None:
@@ -92,6 +64,7 @@ class Brief:
         self.rules: Rules = call.rules
         self.named: bool = named
         self.payload: Payload = payload
+        self.needs: Needs = needs
         self.variables: list[bytes] = variables
         self.world: World = world
         self.calls: int = 0  # that are under way; for the driver
@@ -106,6 +79,7 @@ class Brief:
             and self.kind is call.kind
             and (self.rules is call.rules or _said(self.rules) == _said(call.rules))
             and self.variables == variables
+            and self.needs.are_current()
         )
 
 
@@ -126,8 +100,9 @@ class Work(Pending):
         # Where the call was made; None once it is packed, for another process.
         self.home: tuple[threading.Thread, Context] | None
         self.home = threading.current_thread(), copy_context()
-        # Items whose arguments could not be pickled; the worker answers for them by index only.
-        self.unsent: dict[int, BaseException] | None = None
+        # Items whose arguments could not be pickled, why, and what in them; the worker answers for
+        # them by index only.
+        self.unsent: dict[int, tuple[BaseException, str]] | None = None
         self.brief: Brief | None = None
 
     @property
@@ -139,22 +114,25 @@ class Work(Pending):
         """A short readable name of the function."""
         return name_of(self.call.function)
 
-    def pack(self, last: Brief | None, large: Payload | None) -> Brief:
+    def pack(self, last: Brief | None, large: Payload | None, book: Book) -> Brief:
         """Pickle the function and take the surroundings; raises what the pickling raises.
 
-        `last` and `large` are those of earlier calls: what did not change since is not made anew.
+        `last` and `large` are those of earlier calls, and `book` has what workers were told: what
+        did not change since is not made anew.
         """
         call = self.call
         context = self.home and self.home[1]
         self.home = None
         world = take_world()
-        variables = _pickled(context) if context else []
-        named = _has_a_name(call.function) and are_few(variables)
-        if named and last is not None and last.says(call, variables, world):
+        needs = Needs(book)
+        variables = _pickled(context, needs) if context else []
+        if last is not None and are_few(variables) and last.says(call, variables, world):
             self.brief = last
         else:
-            payload = _payload((call.function, int(call.kind)), large)
-            self.brief = Brief(call, named, payload, variables, world)
+            payload = payload_of((call.function, int(call.kind)), large, needs)
+            needs.check()
+            named = _has_a_name(call.function, needs) and are_few(variables)
+            self.brief = Brief(call, named, payload, needs, variables, world)
         return self.brief
 
     def item(self, index: int) -> Item:
@@ -172,21 +150,21 @@ class Work(Pending):
         return Item(self.function_name, index, text)
 
 
-def _has_a_name(function: object) -> bool:
-    """Return whether a plain function is found by its name, as pickle would have it."""
+def _has_a_name(function: object, needs: Needs) -> bool:
+    """Return whether a plain function is found by its name, here and in a worker."""
     if isinstance(function, BuiltinFunctionType):
         if not isinstance(function.__self__, ModuleType):
             return False  # the method of an object
     elif not isinstance(function, FunctionType):
         return False
-    return is_importable(function)
+    return is_importable(function) or needs.has(function)
 
 
-def _pickled(context: Context) -> list[bytes]:
+def _pickled(context: Context, needs: Needs) -> list[bytes]:
     pickled: list[bytes] = []
     for pair in context.items():
         try:
-            pickled.append(dumps(pair))
+            pickled.append(dumps(pair, role=needs))
         except BaseException as error:  # a variable that cannot travel is not set in the worker
             if is_ctrl_c(error):
                 raise

@@ -37,6 +37,10 @@ def capture_transport(kind: int, error: BaseException, value: object = None) -> 
     """Return the record of an object that could not be loaded or pickled (in the worker)."""
     record = _record(kind, error)
     record[2] = describe(error)
+    if kind == RESULT and isinstance(error, Exception):
+        from .by_value.blame import where_it_fails
+
+        record[2] += where_it_fails(value, "the result")
     record[3] = safe_text(repr, value)
     return record
 

@@ -1,20 +1,131 @@
-"""Which objects pickle finds by their names, in every process of a program."""
+"""What pickle finds by its name in every process of a program, and what has to travel by value."""
 
 from __future__ import annotations
 
+import os
 import sys
+from itertools import islice
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
     from typing import Any
 
 # What is defined there, another process does not find: its own main module is another one.
 MAIN_MODULES: frozenset[str] = frozenset({"__main__", "__mp_main__"})
 
+# Below these each interpreter finds the same: the standard library, and what is installed.
+_STANDARD = os.path.dirname(os.__file__) + os.sep
+_INSTALLED = (
+    _STANDARD,
+    os.path.join(sys.prefix, "lib", os.path.basename(_STANDARD[:-1]), "site-packages", ""),
+)
+_PACKAGE = __name__.partition(".")[0]
+
+
+class _Modules:
+    """The modules of this process that others would not find, as far as they were looked at."""
+
+    def __init__(self) -> None:
+        self.seen = 0  # modules that were looked at: the first so many of `sys.modules`
+        self.first: object = None
+        self.path: list[str] = []
+        self.by_value: set[str] = set()  # names
+        self.literal: tuple[bytes, ...] = ()  # as they stand in a pickle
+        self.own: dict[str, ModuleType] = {}  # looked at, and not installed
+
+
+_modules = _Modules()
+
 
 def is_importable(obj: Any) -> bool:
     """Return whether just this function or class is found by module and name, elsewhere too."""
-    found: object = sys.modules.get(obj.__module__)
+    module: object = obj.__module__
+    found: object = sys.modules.get(module) if isinstance(module, str) else None
     for part in obj.__qualname__.split("."):
         found = getattr(found, part, None)
-    return found is obj and obj.__module__ not in MAIN_MODULES
+    return found is obj and travels_by_name(module)
+
+
+def travels_by_name(module: object) -> bool:
+    """Return whether a module's functions and classes are found by name in another process."""
+    if not isinstance(module, str) or module in MAIN_MODULES:
+        return False
+    _look_at_new_modules()
+    return module not in _modules.by_value
+
+
+def may_refer_by_value(data: bytes) -> bool:
+    """Return whether a pickle may refer by name to what is to travel by value.
+
+    Each name stands literally in every pickle that refers to it; a string that just contains it
+    takes the slower road for nothing.
+    """
+    if b"_main__" in data:  # the end of all `MAIN_MODULES`
+        return True
+    _look_at_new_modules()
+    literal = _modules.literal
+    return bool(literal) and any(name in data for name in literal)
+
+
+def _look_at_new_modules() -> None:
+    # A look at the number of modules costs next to nothing; at all of them, milliseconds.
+    modules = sys.modules
+    count = len(modules)
+    if _modules.path != sys.path:
+        _modules.path = sys.path[:]
+        again, _modules.own = _modules.own, {}
+        for name in again:
+            if name in modules:
+                _look_at(name, modules[name])
+    if _modules.seen == count:
+        return
+    start = _modules.seen if count > _modules.seen else 0
+    _modules.seen = count
+    for name, module in list(islice(modules.items(), start, None)):
+        _look_at(name, module)
+
+
+def _look_at(name: str, module: ModuleType) -> None:
+    if name in MAIN_MODULES or name.partition(".")[0] == _PACKAGE:
+        return
+    spec = getattr(module, "__spec__", None)
+    origin = getattr(spec, "origin", None)
+    if origin in ("built-in", "frozen"):
+        return
+    if isinstance(origin, str) and origin.startswith(_INSTALLED):
+        return
+    _modules.own[name] = module
+    if _is_found(name, spec):
+        _modules.by_value.discard(name)
+    else:
+        _modules.by_value.add(name)
+    _modules.literal = tuple([name.encode() for name in _modules.by_value])
+
+
+def _is_found(name: str, spec: Any) -> bool:
+    """Return whether an import of `name` elsewhere finds the file that this module came from."""
+    parent, _, _ = name.rpartition(".")
+    if parent in _modules.by_value:
+        return False
+    if spec is None or getattr(spec, "origin", None) is None:
+        # A namespace package; or what a program has made: as a part of a package, by its import.
+        return spec is not None or bool(parent)
+    path: Sequence[str] | None = getattr(sys.modules.get(parent), "__path__", None)
+    if parent and (path is None or os.path.dirname(spec.origin) in path):
+        return True  # where it would be looked for; or the import of its parent made it
+    for finder in sys.meta_path:
+        try:
+            found = finder.find_spec(name, path)
+        except Exception:  # a finder of the program's own
+            continue
+        if found is not None:
+            return _is_same(found.origin, spec.origin)
+    return False
+
+
+def _is_same(one: object, other: object) -> bool:
+    if one == other or not isinstance(one, str) or not isinstance(other, str):
+        return one == other
+    return os.path.realpath(one) == os.path.realpath(other)

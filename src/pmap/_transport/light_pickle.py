@@ -4,7 +4,8 @@ import sys
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
-    from pickle import dumps, loads
+    from io import BytesIO
+    from pickle import Pickler, Unpickler, dumps, loads
 else:
 
     def _load() -> None:
@@ -26,8 +27,10 @@ else:
     except (ImportError, AttributeError):  # it wants more than that, and has it now
         sys.modules.pop("_pickle", None)
     try:
-        from _pickle import dumps, loads
+        from _io import BytesIO
+        from _pickle import Pickler, Unpickler, dumps, loads
     except ImportError:
-        from pickle import dumps, loads
+        from io import BytesIO
+        from pickle import Pickler, Unpickler, dumps, loads
 
-__all__ = ["dumps", "loads"]
+__all__ = ["BytesIO", "Pickler", "Unpickler", "dumps", "loads"]

@@ -8,19 +8,25 @@ import struct
 
 # --- from the caller to a worker -----------------------------------------------------------------
 
-# world, argv, pickled (initializer, initargs) or None, bytes of memory it may take or None, whether
-# it is to be ended when it takes more, whether it may stay awake while it waits, bytes of segments
-# that it may keep to use them again
+# world, argv, numbers of namespaces that a fork has from its caller, the initializer or None (units
+# and names as in BRIEF, and the pickled pair of function and arguments), bytes of memory it may
+# take or None, whether it is to be ended when it takes more, whether it may stay awake while it
+# waits, bytes of segments that it may keep to use them again. Only units come before it.
 SETUP = 0
-# number, the entry of (function, kind) in a list, pickled context variables with values, stop at
-# failure, functions by value, all items of a chunk at once, seconds that an item may run or None,
-# world (None: that of the brief before)
+# number, the entry of (function, kind) in a list, numbers of the units it needs, names with their
+# versions (see `by_value.arriving`), pickled context variables with values, stop at failure,
+# functions by value, all items of a chunk at once, seconds that an item may run or None, world
+# (None: that of the brief before)
 BRIEF = 1
 CHUNK = 2  # brief, serial, entries (packed), how many begin together
 DROP = 3  # brief: no chunk of it comes any more
 QUIT = 4
 VOID = 5  # serials of chunks that are not to begin
 BACK = 6  # numbers of segments of results that nothing refers to any more; None: keep none
+# number, its entry in a list, versions of the values in it, of definitions, of those it refers to
+UNIT = 7
+NEEDS = 8  # brief, numbers of units, names: what its next chunk needs besides
+FORGET = 9  # numbers of units to which nothing refers any more
 
 # --- from a worker to the caller -----------------------------------------------------------------
 

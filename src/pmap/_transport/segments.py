@@ -21,7 +21,8 @@ import sys
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pickle import PickleBuffer
     from typing import Final
 
     from typing_extensions import Buffer
@@ -36,6 +37,22 @@ _SPARE = 3  # an eighth of a segment may be more than is needed
 
 
 _KEEPS_DESCRIPTOR = sys.version_info < (3, 13)  # a mapping, of its own
+
+
+def sieve(large: list[Buffer]) -> Callable[[PickleBuffer], bool]:
+    """Return what pickle asks whether a buffer is part of the pickle; `large` takes the others."""
+
+    def is_part(buffer: PickleBuffer) -> bool:
+        try:
+            raw = buffer.raw()
+        except BufferError:  # it is in pieces
+            return True
+        if raw.nbytes < LARGE:
+            return True
+        large.append(raw)
+        return False
+
+    return is_part
 
 
 def most_at_once() -> int:

@@ -9,23 +9,24 @@ A value that travels in a message is an *entry*:
 - a longer list is a failure record (see `failure_record`).
 
 What is importable travels by name. What lives in ``__main__``, a REPL, a notebook or a closure
-travels by value, through cloudpickle, which is imported when first needed.
+travels by value (see `by_value`).
 """
 
 from __future__ import annotations
 
-from . import light_pickle
+from . import light_pickle, process_role
+from .importable import may_refer_by_value
 from .packing import is_long, is_plain
-from .segments import LARGE, Segment, most_at_once, sizes_of
+from .segments import LARGE, Segment, most_at_once, sieve, sizes_of
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pickle import PickleBuffer
     from typing import Any, TypeAlias
 
     from typing_extensions import Buffer
 
+    from .by_value.role import Role
     from .packing import Entry
 
     # A pickle whose large buffers are apart; None: the last of them is the pickle itself; the name
@@ -35,25 +36,30 @@ if TYPE_CHECKING:
 _RAW: dict[str, type[bytes | bytearray]] = {"bytes": bytes, "bytearray": bytearray}
 
 _PROTOCOL = 5
-_MAIN = b"__main__"
 
 loads = light_pickle.loads
 
 
-def encode(value: object, functions_by_value: bool = True, cargo: Cargo | None = None) -> Entry:
+def encode(
+    value: object,
+    functions_by_value: bool = True,
+    cargo: Cargo | None = None,
+    role: Role | None = None,
+) -> Entry:
     """Return the entry of `value`; raises what its pickling raises.
 
     Args:
         value: what is to travel.
         functions_by_value: see `dumps`.
         cargo: takes the segment with the large buffers of `value`, if it has any.
+        role: see `dumps`.
     """
     plain = is_plain(value)
     if cargo is not None and (not plain or is_long(value)):
-        entry = cargo.add(value, functions_by_value)
+        entry = cargo.add(value, functions_by_value, role)
         if entry is not None:
             return entry
-    return value if plain else [dumps(value, functions_by_value)]
+    return value if plain else [dumps(value, functions_by_value, role=role)]
 
 
 def decode(entry: Entry) -> Any:
@@ -61,15 +67,26 @@ def decode(entry: Entry) -> Any:
     if len(entry) == 1:
         return loads(entry[0])
     head, sizes, segment = entry
+    if type(head) is str and segment is not None:
+        return segment.raw(_RAW[head], sizes[0])
+    data, buffers = parts(entry)
+    return loads(data, buffers=buffers)
+
+
+def parts(entry: Entry) -> tuple[Any, list[memoryview]]:
+    """Return the pickle of an entry, and its large buffers."""
+    if len(entry) == 1:
+        return entry[0], []
+    head, sizes, segment = entry
+    if sizes is None:  # they are in the message itself
+        return head, [memoryview(buffer) for buffer in segment]
     if segment is None:
         import errno
 
         text = "too many open files here: its memory did not arrive; raise the limit (ulimit -n)"
         raise OSError(errno.EMFILE, text)
-    if type(head) is str:
-        return segment.raw(_RAW[head], sizes[0])
     buffers: list[memoryview] = segment.read(sizes)
-    return loads(buffers.pop() if head is None else head, buffers=buffers)
+    return buffers.pop() if head is None else head, buffers
 
 
 class Cargo:
@@ -88,11 +105,11 @@ class Cargo:
             self.segments, self.size = [], 0
         return segments
 
-    def add(self, value: object, functions_by_value: bool) -> Entry | None:
+    def add(self, value: object, functions_by_value: bool, role: Role | None) -> Entry | None:
         """Return the entry of `value`, or None where it must travel without a segment."""
         if self.segments and len(self.segments) >= most_at_once():
             return None
-        head, buffers = split(value, functions_by_value)
+        head, buffers = split(value, functions_by_value, role)
         if not buffers:
             return [head]
         segment = self._make(buffers)
@@ -104,7 +121,9 @@ class Cargo:
         return [head, sizes, segment.number]
 
 
-def split(value: object, functions_by_value: bool = True) -> tuple[Head, list[Buffer]]:
+def split(
+    value: object, functions_by_value: bool = True, role: Role | None = None
+) -> tuple[Head, list[Buffer]]:
     """Return `value` pickled without its large buffers, and these; raises what pickling raises."""
     kind = type(value)
     if kind.__name__ in _RAW and (kind is bytes or kind is bytearray):
@@ -112,14 +131,21 @@ def split(value: object, functions_by_value: bool = True) -> tuple[Head, list[Bu
         if len(raw) >= LARGE:
             return kind.__name__, [raw]
     buffers: list[Buffer] = []
-    head = dumps(value, functions_by_value, buffers)
-    if len(head) < LARGE:
-        return head, buffers
-    return None, [*buffers, head]
+    return apart(dumps(value, functions_by_value, buffers, role), buffers)
+
+
+def apart(data: bytes, buffers: list[Buffer]) -> tuple[Head, list[Buffer]]:
+    """Return a pickle and its large buffers as they travel: a large pickle is one of them."""
+    if len(data) < LARGE:
+        return data, buffers
+    return None, [*buffers, data]
 
 
 def dumps(
-    value: object, functions_by_value: bool = True, buffers: list[Buffer] | None = None
+    value: object,
+    functions_by_value: bool = True,
+    buffers: list[Buffer] | None = None,
+    role: Role | None = None,
 ) -> bytes:
     """Return `value` pickled, by name where it is importable, else by value.
 
@@ -128,48 +154,31 @@ def dumps(
         functions_by_value: whether a function that is not importable may be sent itself. The
             methods of `Pool` refuse it as a result, as ``multiprocessing`` does.
         buffers: takes the large buffers of `value`, which are then no part of the pickle.
+        role: what the receiver knows; None: in a worker, what its caller knows; else nothing.
     """
     try:
         if buffers is None:
             data = light_pickle.dumps(value, _PROTOCOL)
         else:
-            data = light_pickle.dumps(value, _PROTOCOL, buffer_callback=_sieve(buffers))
+            data = light_pickle.dumps(value, _PROTOCOL, buffer_callback=sieve(buffers))
         # A reference to __main__ by name would be looked up in the receiver's __main__, which is
-        # another module. The name stands literally in every pickle that refers to it; a string
-        # that just contains it takes the slower road for nothing.
-        if _MAIN not in data:
+        # another module.
+        if not may_refer_by_value(data):
             return data
     except RecursionError:
         raise  # by value would recurse as deep again
     except Exception:  # what else is raised, SystemExit say, is no pickling error to get around
         if not functions_by_value and isinstance(value, type(dumps)):
             raise
-    from .pickle_main_functions import dumps_plainly
+    from .by_value import picklers
 
-    plain = dumps_plainly(value, _PROTOCOL)
-    if plain is not None:
-        if buffers is not None:
-            buffers.clear()  # of the first attempt
-        return plain
-    from .pickle_by_value import dumps_by_value
-
-    if buffers is None:
-        return dumps_by_value(value, _PROTOCOL)
-    buffers.clear()  # of the first attempt
-    return dumps_by_value(value, _PROTOCOL, _sieve(buffers))
-
-
-def _sieve(large: list[Buffer]) -> Callable[[PickleBuffer], bool]:
-    """Return what pickle asks whether a buffer is to be part of the pickle."""
-
-    def is_part(buffer: PickleBuffer) -> bool:
-        try:
-            raw = buffer.raw()
-        except BufferError:  # it is in pieces
-            return True
-        if raw.nbytes < LARGE:
-            return True
-        large.append(raw)
-        return False
-
-    return is_part
+    if role is None:
+        role = picklers.Home() if process_role.in_worker else picklers.Whole()
+    if buffers is not None:
+        buffers.clear()  # of the first attempt
+    light = picklers.dumps_light(role, value, None if buffers is None else sieve(buffers))
+    if light is not None:
+        return light
+    if buffers is not None:
+        buffers.clear()
+    return picklers.dumps_full(role, value, None if buffers is None else sieve(buffers))

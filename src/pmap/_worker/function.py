@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._transport.by_value import arriving
 from .._transport.environment import are_few, context_of
 from .._transport.values import decode, loads
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .._transport.by_value.arriving import Name
     from .._transport.environment import Variables, World
     from .._transport.light_stdlib import Context
     from .._transport.packing import Entry
@@ -21,6 +23,8 @@ class Brief:
     def __init__(
         self,
         entry: Entry,
+        units: tuple[int, ...],
+        names: tuple[Name, ...],
         variables: list[bytes],
         stop: bool,
         by_value: bool,
@@ -29,6 +33,8 @@ class Brief:
         world: World,
     ) -> None:
         self.entry: Entry | None = entry
+        self.units = units  # those that are to be loaded yet
+        self.names = names
         self.variables = variables
         self.stop = stop
         self.by_value = by_value
@@ -44,7 +50,14 @@ class Brief:
         self.mixed = timeout is not None  # a lane leaves no time to note when each item begins
 
     def load(self) -> Callable[[object], object]:
-        """Return the function as one of one argument; loads it when first asked."""
+        """Return the function as one of one argument; loads it when first asked.
+
+        The names that it uses are put in place: another call's may be there.
+        """
+        if self.units:
+            arriving.load_units(self.units)
+            self.units = ()
+        arriving.put_in_place(self.names)
         if self.function is None:
             function, kind = decode(self.entry)
             if self.at_once:

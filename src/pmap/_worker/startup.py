@@ -6,7 +6,8 @@ There are three ways in: a fresh interpreter, a fork of a prepared template, a f
     main(kind="template")   serves as the template; each fork of it: enter_forked
     enter_forked            a process that was just forked, of the template or of the caller
 
-A worker never runs the caller's ``__main__``: its own is an empty module.
+A worker never runs the caller's ``__main__``: its own is an empty module, unless it was forked
+from the caller.
 """
 
 from __future__ import annotations
@@ -56,7 +57,6 @@ def enter_forked(sock: socket, lifeline: int) -> NoReturn:
         _stay_calm()
         _hold_on(lifeline)
         process_role.in_worker = True
-        sys.modules["__main__"] = type(sys)("__main__")
         Worker(sock).run()
         code = 0
     except (ConnectionError, BrokenPipeError):

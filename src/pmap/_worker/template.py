@@ -82,7 +82,7 @@ def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
 def _prepare() -> None:
     """Import what workers need for a function by value: each would need longer than it lives."""
     try:
-        from .._transport.pickle_by_value import dumps_by_value  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        from .._transport.by_value import full_pickler  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError:
         pass  # a worker finds it where its caller has found it
     gc.freeze()

@@ -23,6 +23,7 @@ import sys
 from time import perf_counter, sleep
 
 from .._transport.adaptive_spin import Patience
+from .._transport.by_value import arriving
 from .._transport.failure_record import FUNCTION, capture, capture_transport
 from .._transport.framing import FrameReader, frame, frame_of_entries
 from .._transport.journal import Arena
@@ -35,14 +36,17 @@ from .._transport.protocol import (
     BROKEN,
     CHUNK,
     DROP,
+    FORGET,
+    NEEDS,
     QUIT,
     READY,
     RESULTS,
+    UNIT,
     VOID,
 )
 from .._transport.segment_pool import Loans, Shelf
 from .._transport.segments import MOST
-from .._transport.values import loads
+from .._transport.values import loads, parts
 from .chunk import Chunk, at_once, run_without_arena
 from .function import Brief
 from .item import ItemRunner
@@ -55,6 +59,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from .._transport.by_value.arriving import Name
     from .._transport.environment import World
     from .._transport.framing import Message
     from .._transport.packing import Entry
@@ -121,12 +126,15 @@ class Worker:
             faulthandler.enable(file=fd)
 
     def _set_up(self) -> bool:
-        message = self._next()
+        while (message := self._next()) is not None and message[0] == UNIT:
+            self._take(message)
         if message is None:
             return False
         argv: list[str]
-        initializer: bytes | None
-        _, world, argv, initializer, self._max_memory, kill, self._stays_awake, self._room = message
+        initializer: tuple[tuple[int, ...], tuple[Name, ...], bytes] | None
+        _, world, argv, inherited, initializer, self._max_memory, kill, *rest = message
+        self._stays_awake, self._room = rest
+        arriving.begin_forked(inherited)
         self._keep_none()
         sys.argv[:] = argv
         self._told_world = world
@@ -141,7 +149,10 @@ class Worker:
             self._resident = resident
         if initializer is not None:
             try:
-                function, args = loads(initializer)
+                units, names, data = initializer
+                arriving.load_units(units)
+                arriving.put_in_place(names)
+                function, args = loads(data)
                 function(*args)
             except BaseException as error:  # the caller must learn of it, whatever it is
                 self._send((BROKEN, capture(error)))
@@ -203,13 +214,16 @@ class Worker:
 
     def _take(self, message: Message) -> None:
         if message[0] == BRIEF:
-            _, brief, data, variables, stop, by_value, at_once, timeout, world = message
+            _, brief, data, units, names, *rest = message
+            variables, stop, by_value, at_once, timeout, world = rest
             self._told_world = self._told_world if world is None else world
             self._briefs[brief] = Brief(
-                data[0], variables, stop, by_value, at_once, timeout, self._told_world
+                data[0], units, names, variables, stop, by_value, at_once, timeout, self._told_world
             )
         elif message[0] == DROP:
             self._briefs.pop(message[1], None)
+        elif message[0] in (UNIT, NEEDS, FORGET):
+            self._take_names(message)
         elif message[0] == BACK:
             if message[1] is None:
                 self._keep_none()
@@ -231,6 +245,16 @@ class Worker:
                 self._run_chunk(known, serial, items, together)
                 if self._watch is not None:
                     self._watch.busy.clear()
+
+    def _take_names(self, message: Message) -> None:
+        if message[0] == UNIT:
+            _, number, data, *versions = message
+            arriving.take_unit(number, lambda: parts(data[0]), *versions)
+        elif message[0] == NEEDS:
+            _, number, units, names = message
+            self._briefs[number].units, self._briefs[number].names = units, names
+        else:
+            arriving.forget(message[1])
 
     def _begin(self, serial: int, brief: Brief, together: int) -> bool:
         """Note that a chunk begins; return False if the caller has taken it back."""

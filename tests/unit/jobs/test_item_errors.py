@@ -342,7 +342,7 @@ def test_nothing_that_an_exception_does_breaks_the_telling(kind: type[Exception]
         description = describe(error)
         arrived = across(error)
         settled = settle(error, ITEM)
-        told = [str(unsent_argument(error, ITEM)), str(unloaded_result(error, ITEM))]
+        told = [str(unsent_argument(error, "", ITEM)), str(unloaded_result(error, ITEM))]
     assert kind.__name__ in description
     assert isinstance(arrived, (TransportError, kind))
     assert isinstance(arrived.__cause__, RemoteTraceback)
@@ -443,7 +443,7 @@ def test_transport_of_an_exotic_cause(error: Exception) -> None:
 
 def test_what_failed_at_the_caller_says_so() -> None:
     error = ValueError("a")
-    unsent, unloaded = unsent_argument(error, ITEM), unloaded_result(error, ITEM)
+    unsent, unloaded = unsent_argument(error, "", ITEM), unloaded_result(error, ITEM)
     assert isinstance(unsent, TransportError)
     assert isinstance(unloaded, TransportError)
     assert (unsent.what, unsent.side, unsent.__cause__) == ("argument", "caller", error)

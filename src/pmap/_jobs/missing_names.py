@@ -1,0 +1,61 @@
+"""A note for an item that asked in vain for a name that its caller has."""
+
+import re
+import sys
+from typing import TYPE_CHECKING, Final
+
+from .._transport.by_value.namespaces import namespace_of
+from .._transport.exceptions import describe
+from .item_errors import add_note
+
+if TYPE_CHECKING:
+    from .._transport.by_value.names import Known, Needs
+
+_UNDEFINED: Final = re.compile(r"name '(\w+)' is not defined|variable '(\w+)' is not defined")
+_NO_ATTRIBUTE: Final = re.compile(r"module '[\w.]+' has no attribute '(\w+)'")
+
+
+def note_missing_name(error: Exception, trace: str, function: str, needs: "Needs") -> None:
+    """Say in a note of `error` that the caller has the name that it misses, if so.
+
+    Args:
+        error: what the item raised.
+        trace: its traceback.
+        function: the name of the function.
+        needs: the names that were sent.
+    """
+    name = _missing(error, trace)
+    if name is None:
+        return
+    spaces = {space for space, _ in needs.names}
+    main = namespace_of(vars(sys.modules["__main__"]))
+    for space in spaces or ({main} if main is not None else ()):
+        if name in space.dict:
+            known = needs.names.get((space, name))
+            add_note(error, _text(name, space.name, function, known))
+            return
+
+
+def _missing(error: Exception, trace: str) -> str | None:
+    found: re.Match[str] | None = None
+    if isinstance(error, NameError):
+        found = _UNDEFINED.search(str(error))
+    elif isinstance(error, AttributeError):
+        found = _NO_ATTRIBUTE.search(str(error))
+    elif isinstance(error, KeyError) and error.args and ("globals()" in trace or "vars(" in trace):
+        return error.args[0] if isinstance(error.args[0], str) else None
+    return next(filter(None, found.groups()), None) if found else None
+
+
+def _text(name: str, module: str, function: str, known: "Known | None") -> str:
+    has = f"pmap: the caller has {name!r} in {module}, but "
+    if known is not None and known.unsent is not None:
+        return has + (
+            f"it cannot be sent: {describe(known.unsent)}. Make it in the function, or once in "
+            "each worker: in an initializer"
+        )
+    return has + (
+        f"it was not sent: a worker gets the globals that the code of {function} names, and those "
+        f"that these use. Name it there (a line that says {name} will do), or give it as an "
+        "argument"
+    )

@@ -1,0 +1,79 @@
+"""What the caller's names were when a worker began.
+
+An initializer may set a global of the script in other ways than the caller can see. So the first
+time that a worker is told a name, the caller's value counts only if the caller has changed it since
+that worker began.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FunctionType
+from weakref import ref
+
+from ..importable import MAIN_MODULES
+from . import arriving
+from .namespaces import Namespace, namespace_of
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from .names import Needs
+
+_PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), FunctionType, type})
+
+
+def _token(value: object) -> object:
+    """Return what tells whether a name has another value later; it keeps nothing large alive."""
+    kind = type(value)
+    if kind in _PLAIN and not (isinstance(value, (str, bytes)) and len(value) > 1000):
+        return value
+    try:
+        return ref(value)
+    except TypeError:  # a list, a dict: those of a size at one place are taken to be the same
+        size = len(value) if isinstance(value, (list, dict, set, bytearray)) else 0
+        return "at", id(value), kind, size
+
+
+def _is_same(token: object, value: object) -> bool:
+    if isinstance(token, ref):
+        return token() is value
+    now = _token(value)
+    if type(token) is tuple:
+        return token == now
+    return token is value or (type(token) is type(value) in _PLAIN and token == value)
+
+
+class Baseline:
+    """The names of one worker's caller as they were when the worker began."""
+
+    def __init__(self) -> None:
+        self._spaces: dict[Namespace, dict[str, object]] = {}
+        self._told: dict[int, bool] = {}  # by version, what the worker was told the first time
+        main = sys.modules.get("__main__")
+        space = None if main is None else namespace_of(vars(main))
+        if space is not None and space.name in MAIN_MODULES:
+            self._spaces[space] = {name: _token(value) for name, value in [*space.dict.items()]}
+
+    def numbers(self) -> tuple[int, ...]:
+        """Return the numbers of the namespaces."""
+        return tuple(space.number for space in self._spaces)
+
+    def names_of(self, needs: Needs) -> tuple[arriving.Name, ...]:
+        """Return the names that a call needs, and of each whether a worker's own value stays."""
+        told = self._told
+        names: list[arriving.Name] = []
+        for (space, name), known in needs.names.items():
+            version = known.version
+            if version not in told:
+                told[version] = self._is_unchanged(space, name)
+            names.append((space.number, name, version, told[version]))
+        return tuple(names)
+
+    def _is_unchanged(self, space: Namespace, name: str) -> bool:
+        then = self._spaces.get(space)
+        if then is None:
+            return False
+        now = space.dict.get(name, arriving.ABSENT)
+        if name not in then:
+            return now is arriving.ABSENT
+        return _is_same(then[name], now)

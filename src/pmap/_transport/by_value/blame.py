@@ -1,0 +1,146 @@
+"""Which object inside a value cannot be pickled, and the path that leads to it."""
+
+from __future__ import annotations
+
+import functools
+from types import FunctionType, MethodType
+
+from ..exceptions import safe_text
+from ..importable import is_importable
+from .globals_of import names_in
+from .namespaces import namespace_of
+from .picklers import Sender, dumps_full
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+_MOST_TRIED = 3000  # pickles that are made to find out
+_LONGEST_KEY = 40  # characters
+
+# What is to be done about objects of some modules.
+_ADVICE = {
+    "_thread": "make it in the function, or once in each worker: in an initializer",
+    "_io": "open it in the function, by its name",
+    "socket": "connect in the function, or once in each worker: in an initializer",
+    "generator": "give a list of what it yields",
+}
+_MAKE_IT_THERE = "make it in the function, or once in each worker: in an initializer"
+
+
+def where_it_fails(value: object, name: str) -> str:
+    """Return the path to what cannot be pickled in `value`, its type, and what helps; or nothing.
+
+    `name` is what the value is called: the path begins with it. Never raises.
+    """
+    try:
+        found = _Search().path(value)
+    except Exception:  # the objects' own methods may do anything
+        return ""
+    if found is None or not found[0]:
+        return ""
+    labels, culprit = found
+    kind = type(culprit)
+    shown = kind.__qualname__ if kind.__module__ == "builtins" else _name_of(kind)
+    advice = _ADVICE.get(kind.__module__, _ADVICE.get(kind.__name__, _MAKE_IT_THERE))
+    return f" ({' -> '.join([name, *labels])}: {shown}; {advice})"
+
+
+def _name_of(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+class _Probe(Sender):
+    """Pickles a value without what its functions and classes use, and lists these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.careful = True
+        self.met: list[object] = []
+
+    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
+        """See `Role`."""
+        self.met.append(obj)
+        return None
+
+
+class _Search:
+    def __init__(self) -> None:
+        self._seen: dict[int, object] = {}
+        self._left = _MOST_TRIED
+
+    def path(self, value: Any) -> tuple[list[str], object] | None:
+        """Return the labels that lead to what fails, and that object; None: nothing does."""
+        if id(value) in self._seen or self._left <= 0:
+            return None
+        self._seen[id(value)] = value
+        self._left -= 1
+        probe = _Probe()
+        try:
+            dumps_full(probe, value)
+            fails = False
+        except Exception:
+            fails = True
+        if fails or isinstance(value, FunctionType):
+            for label, child in _children(value):
+                found = self.path(child)
+                if found is not None:
+                    return [label, *found[0]], found[1]
+        for function in probe.met:
+            if isinstance(function, FunctionType) and function is not value:
+                found = self.path(function)
+                if found is not None:
+                    return [function.__qualname__, *found[0]], found[1]
+        return ([], value) if fails else None
+
+
+def _children(value: object) -> Iterator[tuple[str, object]]:
+    given: Any = value
+    if isinstance(value, FunctionType):
+        yield from _of_function(value)
+    elif isinstance(value, functools.partial):
+        for name in ("func", "args", "keywords"):
+            yield f".{name}", getattr(given, name)
+    elif isinstance(value, MethodType):
+        yield ".__self__", value.__self__
+        yield ".__func__", value.__func__
+    elif isinstance(value, dict):
+        for key, child in given.items():
+            yield f"[{safe_text(repr, key, _LONGEST_KEY)}]", child
+            yield f"key {safe_text(repr, key, _LONGEST_KEY)}", key
+    elif isinstance(value, (list, tuple)):
+        yield from ((f"[{index}]", child) for index, child in enumerate(given))
+    elif isinstance(value, (set, frozenset)):
+        yield from ((f"item {safe_text(repr, child, _LONGEST_KEY)}", child) for child in given)
+    if not isinstance(value, (FunctionType, MethodType, type)):
+        yield from _attributes(value)
+
+
+def _attributes(value: Any) -> Iterator[tuple[str, object]]:
+    for name, child in [*getattr(value, "__dict__", {}).items()]:
+        yield f".{name}", child
+    for cls in type(value).__mro__:
+        slots = vars(cls).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(value, name):
+                yield f".{name}", getattr(value, name)
+
+
+def _of_function(function: FunctionType) -> Iterator[tuple[str, object]]:
+    if is_importable(function):
+        return
+    code = function.__code__
+    for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            yield f"variable {name!r}", cell.cell_contents
+        except ValueError:
+            continue
+    yield "defaults", function.__defaults__
+    yield "defaults", function.__kwdefaults__
+    for name, child in function.__dict__.items():
+        yield f".{name}", child
+    if namespace_of(function.__globals__) is not None:
+        for name in dict.fromkeys(names_in(code)):
+            if name in function.__globals__:
+                yield f"global {name!r}", function.__globals__[name]

@@ -1,0 +1,331 @@
+"""Classes by value: taken apart into what the class statement made, and put together again.
+
+No code of the class runs where it arrives: neither its metaclass nor ``__init_subclass__`` nor a
+``__set_name__``. They have run where the class was defined, and what they did is in the class. So
+keywords of the class statement, descriptors, enum members and generated methods need no care.
+
+A class has a key by which all processes know it, so it arrives once, and is the same class on its
+way back. Its attributes have serial numbers: when it arrives again, those are set that its sender
+has changed, and others keep what the receiver has given them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from itertools import count
+from types import FunctionType
+from weakref import WeakKeyDictionary, WeakValueDictionary
+
+from . import arriving
+from .fingerprints import attributes_of
+from .globals_of import is_made_by_a_program, named_in, names_in
+from .role import Role
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from typing import Any
+
+_keys: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+_by_key: WeakValueDictionary[str, type] = WeakValueDictionary()
+# Of each class, here: the fingerprints and serial numbers of its attributes as they were last sent.
+_sent: WeakKeyDictionary[type, dict[str, tuple[object, int]]] = WeakKeyDictionary()
+# Of each class that has arrived here: the serial numbers of its attributes.
+_arrived: WeakKeyDictionary[type, dict[str, int]] = WeakKeyDictionary()
+_serials = count(1)
+
+_CORE = ("__module__", "__slots__")
+_unset = object()
+_MADE_IN_C = frozenset({"CField"})  # attributes that a metaclass makes
+
+
+class _Quiet:
+    """Stands before the bases of a class that is made again, so that these do not hear of it."""
+
+    def __init_subclass__(cls, **_: object) -> None:
+        pass
+
+
+class _QuietAlone:
+    """The same, for bases whose instances have no ``__dict__``."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls, **_: object) -> None:
+        pass
+
+
+def globals_of_class(cls: type) -> dict[str, Any]:
+    """Return the globals of the module that `cls` was defined in."""
+    for function in _functions_of(cls):
+        if function.__module__ == cls.__module__ == function.__globals__.get("__name__"):
+            return function.__globals__
+    module = sys.modules.get(cls.__module__)
+    return {} if module is None else vars(module)
+
+
+def _functions_of(cls: type) -> list[FunctionType]:
+    functions: list[FunctionType] = []
+    for value in list(vars(cls).values()):
+        given: Any = value
+        parts: list[object] = [value]
+        if isinstance(value, property):
+            parts = [value.fget, value.fset, value.fdel]
+        elif isinstance(value, (classmethod, staticmethod)):
+            parts = [given.__func__]
+        functions += [part for part in parts if isinstance(part, FunctionType)]
+    return functions
+
+
+def _sendable(role: Role, cls: type, name: str, value: object) -> object:
+    """Return the value of an attribute, or what says that it cannot be sent."""
+    try:
+        role.digest(value)
+    except Exception as error:
+        return arriving.Unsent(f"{cls.__qualname__}.{name}", f"{type(error).__name__}: {error}")
+    return value
+
+
+def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, ...]:
+    """Return what pickle is to write for `cls` in full."""
+    where = role.space_of(space)
+    core = {name: vars(cls)[name] for name in _CORE if name in vars(cls)}
+    core["__qualname__"] = cls.__qualname__
+    if where is not None:
+        role.needs(space, named_in(vars(cls).get("__annotations__")), strict=False)
+        for function in _functions_of(cls):
+            if function.__globals__ is space:
+                role.needs(space, names_in(function.__code__), strict=False)
+    attributes: dict[str, tuple[int, object]] = {}
+    for name, (_, serial) in _serials_of(cls, role).items():
+        value = vars(cls)[name]
+        attributes[name] = serial, _sendable(role, cls, name, value) if role.careful else value
+    if type(cls) is not type and not is_made_by_a_program(type(cls)):
+        return _by_its_metaclass(cls, attributes, core)
+    # A forked worker has the classes of its caller where the caller has them.
+    arguments = _key(cls), id(cls), where, type(cls), cls.__name__, cls.__bases__, core
+    state = attributes, registered(cls)
+    return make_class, arguments, state, None, None, fill_class
+
+
+def _by_its_metaclass(
+    cls: type, attributes: dict[str, tuple[int, object]], core: dict[str, Any]
+) -> tuple[object, ...]:
+    """Return the same for a class whose metaclass is made in C: only that can make one.
+
+    ctypes has such classes.
+    """
+    made = {
+        name: value
+        for name, (_, value) in attributes.items()
+        if type(value).__name__ not in _MADE_IN_C
+    }
+    return make_by_metaclass, (_key(cls), cls.__name__, cls.__bases__, {**made, **core})
+
+
+def make_by_metaclass(
+    key: str, name: str, bases: tuple[type, ...], attributes: dict[str, Any]
+) -> type:
+    """Return the class with this key; make it as its class statement did, if it is not known."""
+    known = _by_key.get(key)
+    meta: Any = type(bases[0])  # it may have no name by which it could be sent
+    return _learn(key, meta(name, bases, attributes)) if known is None else known
+
+
+def _key(cls: type) -> str:
+    key = _keys.get(cls)
+    if key is None:
+        key = _keys[cls] = os.urandom(12).hex()
+        _by_key[key] = cls
+    return key
+
+
+def _serials_of(cls: type, role: Role) -> dict[str, tuple[object, int]]:
+    """Return the serial numbers of the attributes of `cls`, new ones for what has changed."""
+    last = _sent.get(cls, {})
+    now: dict[str, tuple[object, int]] = {}
+    for name, fingerprint in attributes_of(cls, role.digest):
+        before = last.get(name)
+        if before is not None and before[0] == fingerprint:
+            now[name] = before
+        else:
+            now[name] = fingerprint, next(_serials)
+    _sent[cls] = now
+    return now
+
+
+def registered(cls: type) -> list[type]:
+    """Return what was registered as a virtual subclass of an abstract class."""
+    if "_abc_impl" not in vars(cls):
+        return []
+    import abc
+
+    private: Any = abc  # _get_dump has no public twin, and is what cloudpickle uses
+    registered: list[type] = []
+    for reference in private._get_dump(cls)[0]:
+        found = reference()
+        if found is not None:
+            registered.append(found)
+    return registered
+
+
+def make_class(
+    key: str,
+    address: int,
+    where: tuple[int, str] | None,
+    meta: Any,
+    name: str,
+    bases: tuple[type, ...],
+    core: dict[str, Any],
+) -> type:
+    """Return the class with this key; make it, without its attributes, if it is not known here."""
+    known = _by_key.get(key)
+    if known is not None:
+        return known
+    if where is not None:
+        # A worker that was forked from the caller has the very object.
+        here = arriving.namespace(*where).get(core["__qualname__"])
+        if isinstance(here, type) and id(here) == address and arriving.is_forked(where[0]):
+            return _learn(key, here)
+    return _learn(key, _new_class(meta, name, bases, core))
+
+
+def _learn(key: str, cls: type) -> type:
+    _keys[cls] = key
+    _by_key[key] = cls
+    return cls
+
+
+def _new_class(meta: Any, name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
+    if meta is type:
+        return _new_plain_class(name, bases, core)
+
+    def mro(cls: Any) -> list[Any]:
+        own, *rest = meta.mro(cls)
+        return [own, _Quiet, *rest]
+
+    # `type.__new__` tells the class behind the new one in its order, so that is ours meanwhile.
+    make: Any = type.__new__
+    cls: Any = make(make(type(meta), meta.__name__, (meta,), {"mro": mro}), name, bases, dict(core))
+    type.__setattr__(cls, "__class__", meta)
+    type.__setattr__(cls, "__bases__", bases)  # and so the order is made again, by `meta`
+    made: type = cls
+    return made
+
+
+def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
+    if all(base.__init_subclass__ == object.__init_subclass__ for base in bases):
+        return type.__new__(type, name, bases, dict(core))
+    for quiet in (_Quiet, _QuietAlone):
+        try:
+            cls = type.__new__(type, name, (quiet, *bases), dict(core))
+            type.__setattr__(cls, "__bases__", bases)
+        except TypeError:  # they have another layout
+            continue
+        return cls
+    return _new_class_unheard(name, bases, core)
+
+
+def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
+    """Return the new class; meanwhile the base that would hear of it has a method that does not."""
+    order = [cls for base in bases for cls in base.__mro__]
+    hears = next(cls for cls in order if "__init_subclass__" in vars(cls))
+    method = vars(hears)["__init_subclass__"]
+    try:
+        type.__setattr__(hears, "__init_subclass__", vars(_Quiet)["__init_subclass__"])
+    except TypeError:  # one that is made in C, and asks for nothing
+        return type.__new__(type, name, bases, dict(core))
+    try:
+        return type.__new__(type, name, bases, dict(core))
+    finally:
+        type.__setattr__(hears, "__init_subclass__", method)
+
+
+def fill_class(cls: Any, state: tuple[dict[str, Any], list[type]]) -> None:
+    """Give a class the attributes that it has not, or that its sender has changed."""
+    attributes, others = state
+    if cls in _sent:
+        return  # it is at home, and what it is here counts
+    new = cls not in _arrived
+    arrived = _arrived.setdefault(cls, {})
+    abstract = _unset
+    for name, (serial, value) in attributes.items():
+        if arrived.get(name) == serial:
+            continue
+        arrived[name] = serial
+        if name == "__abstractmethods__":
+            abstract = value
+        elif name != "__doc__" or value is not None or not new:
+            type.__setattr__(cls, name, value)
+    for name in [name for name in arrived if name not in attributes]:
+        del arrived[name]
+        if name in vars(cls):
+            type.__delattr__(cls, name)
+    if new and hasattr(cls.__class__, "register") and "_abc_impl" not in vars(cls):
+        _make_abstract(cls)
+    if abstract is not _unset:
+        cls.__abstractmethods__ = abstract
+    for other in others:
+        if other not in registered(cls):
+            cls.register(other)
+
+
+def _make_abstract(cls: Any) -> None:
+    import abc
+
+    private: Any = abc
+    if isinstance(cls, abc.ABCMeta):
+        private._abc_init(cls)
+
+
+# --- members of enums ----------------------------------------------------------------------------
+
+
+def reduce_member(member: Any) -> tuple[object, ...]:
+    """Return what pickle is to write for the member of an enum that travels by value."""
+    cls: Any = member.__class__
+    base: Any = getattr(cls, "_member_type_", object)
+    arguments: tuple[object, ...] = ()
+    if base is not object:
+        if hasattr(base, "__getnewargs__"):
+            arguments = base.__getnewargs__(member)
+        else:
+            reduced: Any = base.__reduce_ex__(member, 2)
+            arguments = reduced[1][1:] if reduced[0].__name__ == "__newobj__" else reduced[1]
+    # Members of several flags have no name of their own.
+    value: object = None if member._name_ in _members(cls) else member._value_
+    made = cls, member._name_, value, base, arguments
+    return make_member, made, member.__dict__, None, None, fill_member
+
+
+def _members(cls: Any) -> dict[str, object]:
+    members: dict[str, object] = cls.__dict__.get("_member_map_", {})
+    return members
+
+
+def make_member(
+    cls: Any, name: str | None, value: Any, base: Any, arguments: tuple[object, ...]
+) -> object:
+    """Return the member of this name; make it, without its attributes, if there is none yet."""
+    known: object = None
+    if value is None:
+        known = _members(cls).get(name or "")
+    elif _members(cls):
+        return cls(value)
+    return base.__new__(cls, *arguments) if known is None else known
+
+
+def fill_member(member: Any, state: dict[str, object]) -> None:
+    """Give a member its attributes, unless it has them."""
+    if not member.__dict__:
+        member.__dict__.update(state)
+
+
+# --- a worker that was forked --------------------------------------------------------------------
+
+
+def begin_forked() -> None:
+    """Take in that what this process has sent, its caller will: this worker was forked from it."""
+    for cls, sent in [*_sent.items()]:
+        _arrived[cls] = {name: serial for name, (_, serial) in sent.items()}
+    _sent.clear()

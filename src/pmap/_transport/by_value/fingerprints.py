@@ -1,0 +1,225 @@
+"""Whether the value of a name has changed since it was last told.
+
+What cannot change is compared by identity, or as the plain value that it is; a function and a class
+by what they are made of; anything else by a digest of its bytes.
+"""
+
+from __future__ import annotations
+
+import marshal
+from types import (
+    BuiltinFunctionType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    ModuleType,
+)
+
+from ..importable import is_importable
+
+try:
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any, TypeAlias
+
+    Fingerprint: TypeAlias = object
+    Digest: TypeAlias = Callable[[object], bytes]
+
+_SCALARS = frozenset({int, bool, str, bytes, type(None)})  # equal ones are the same
+_PLAIN = _SCALARS | {float, complex}
+_VERSION = 2  # of marshal: the last whose bytes do not depend on how often a value is referred to
+# Attributes that Python makes for each class anew.
+_NOT_SENT = frozenset(
+    {
+        *("__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__"),
+        "__annotations_cache__",
+    }
+)
+_FOR_GOOD = frozenset({"__doc__", "__annotations__", "__orig_bases__", "__parameters__"})
+_DEEPEST = 4  # containers in one another that are looked through for their types
+
+
+class _Same:
+    """The fingerprint of what is known by its identity; it keeps the object alive."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+    def __hash__(self) -> int:
+        raise TypeError("fingerprints are compared only")
+
+
+class _Plain:
+    """The fingerprint of plain values, and of containers of them."""
+
+    __slots__ = ("hash", "kind", "size")
+
+    def __init__(self, value: Any) -> None:
+        data = marshal.dumps(value, _VERSION)
+        self.kind: type = type(value)
+        self.size = len(data)
+        self.hash = hash(data)  # of 64 bits, with a secret of this process: SipHash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Plain) and (self.kind, self.size, self.hash) == (
+            other.kind,
+            other.size,
+            other.hash,
+        )
+
+    def __hash__(self) -> int:
+        raise TypeError("fingerprints are compared only")
+
+
+def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) -> Fingerprint:
+    """Return what is equal for two values if the second is the first, unchanged.
+
+    Args:
+        value: the value.
+        digest: returns that of a value's pickle; raises what the pickling raises, as this does.
+        before: that of a value which may be the same.
+    """
+    if type(before) is _Plain and before.kind is type(value):
+        # Not looked through again: marshal refuses nearly all that is not plain.
+        try:
+            return _Plain(value)
+        except ValueError:
+            pass
+    return _of(value, digest, ())
+
+
+def attributes_of(cls: type, digest: Digest) -> list[tuple[str, Fingerprint]]:
+    """Return the attributes of `cls` that are to be the same elsewhere, with fingerprints."""
+    return _attributes(cls, digest, ())
+
+
+def is_plain(value: object) -> bool:
+    """Return whether there is nothing but plain values in `value`, as far as can be seen soon."""
+    return type(value) in _PLAIN or _all_plain(value, 0)
+
+
+def is_flat(value: object) -> bool:
+    """Return whether `value` is plain, or contains nothing else."""
+    return type(value) in _PLAIN or _all_plain(value, _DEEPEST)
+
+
+def is_identity(fingerprint: Fingerprint) -> bool:
+    """Return whether a value has changed only if it is another one."""
+    return type(fingerprint) is _Same
+
+
+def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
+    kind, value = type(given), _any(given)
+    if kind in _SCALARS:
+        return kind, value
+    if kind is FunctionType:
+        return _function(value, digest, inside)
+    if isinstance(value, type):
+        if is_importable(value) or _is_in(value, inside):
+            return _Same(value)
+        return _Same(value), tuple(_attributes(value, digest, inside))
+    if kind is ModuleType or kind is BuiltinFunctionType:
+        return _Same(value)
+    if kind is staticmethod or kind is classmethod:
+        return kind, _of(value.__func__, digest, inside)
+    if kind is property:
+        accessors = (value.fget, value.fset, value.fdel)
+        return kind, *[_of(accessor, digest, inside) for accessor in accessors]
+    if is_plain(value):
+        return _Plain(value)
+    return kind, digest(value)
+
+
+def _any(value: Any) -> Any:
+    return value
+
+
+def _object(value: object) -> object:
+    return value
+
+
+def _is_in(value: object, those: tuple[object, ...]) -> bool:
+    return any(value is one for one in those)
+
+
+def _function(function: FunctionType, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
+    if _is_in(function, inside) or is_importable(function):
+        return _Same(function)
+    code = _Same(function), _Same(function.__code__)
+    defaults, named = function.__defaults__, function.__kwdefaults__
+    attributes, closure = function.__dict__, function.__closure__
+    if not (defaults or named or attributes or closure):
+        return code
+    inside = *inside, function
+    values = [*(defaults or ()), *(named or {}).values(), *attributes, *attributes.values()]
+    for cell in closure or ():
+        try:
+            values.append(cell.cell_contents)
+        except ValueError:
+            values.append(None)
+    return code, *[_or_same(value, digest, inside) for value in values]
+
+
+def _or_same(value: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
+    """Return the fingerprint of a part, or of its identity where it cannot be pickled."""
+    try:
+        return _of(value, digest, inside)
+    except Exception:
+        return _Same(value)
+
+
+def _attributes(
+    cls: type, digest: Digest, inside: tuple[object, ...]
+) -> list[tuple[str, Fingerprint]]:
+    inside = *inside, cls
+    # The members of an enum, and what is made of them, are there for good.
+    fixed = "_member_map_" in vars(cls)
+    found: list[tuple[str, Fingerprint]] = []
+    for name, value in list(vars(cls).items()):
+        kind = type(_object(value))
+        slot = kind is MemberDescriptorType or kind is GetSetDescriptorType
+        if name in _NOT_SENT or (slot and _any(value).__objclass__ is cls):
+            continue
+        if fixed or name in _FOR_GOOD:
+            found.append((name, _Same(value)))
+        else:
+            found.append((name, _or_same(value, digest, inside)))
+    return found
+
+
+def _all_plain(given: object, depth: int) -> bool:
+    """Return whether all in `value` is plain, so that marshal tells as much as pickle."""
+    kind, value = type(given), _any(given)
+    if kind is dict:
+        parts: tuple[Iterable[Any], ...] = (value.keys(), value.values())
+    elif kind is list or kind is tuple or kind is set or kind is frozenset:
+        parts = (value,)
+    else:
+        return False
+    for part in parts:
+        if {*map(type, part)} <= _PLAIN:
+            continue
+        if depth == _DEEPEST:
+            return False
+        for one in part:
+            if type(one) not in _PLAIN and not _all_plain(one, depth + 1):
+                return False
+    return True
+
+
+def digest_of(parts: Iterable[Any]) -> bytes:
+    """Return the digest of bytes and buffers."""
+    digest = blake2b(digest_size=16)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()

@@ -1,0 +1,55 @@
+"""Pickling by value with cloudpickle behind it, for all that the light pickler refuses.
+
+Imported when something first needs it: cloudpickle takes longer to import than pmap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pickle import PickleBuffer
+from types import CodeType
+from typing import IO, Any
+
+import cloudpickle
+
+from .reducers import RefusedError, reduced
+from .role import Role
+
+
+class FullPickler(cloudpickle.Pickler):
+    """Pickles by value whatever can be."""
+
+    def __init__(
+        self,
+        role: Role,
+        file: IO[bytes],
+        protocol: int,
+        buffer_callback: Callable[[PickleBuffer], bool] | None = None,
+    ) -> None:
+        super().__init__(file, protocol, buffer_callback)
+        self._role = role
+
+    def reducer_override(self, obj: object) -> Any:
+        try:
+            how = reduced(self._role, obj, light=False)
+        except RefusedError:
+            if isinstance(obj, CodeType):
+                return _with_its_file(obj, self.dispatch_table[CodeType](obj))
+            return super().reducer_override(obj)
+        if how is NotImplemented:
+            return super().reducer_override(obj)
+        return how
+
+
+def _with_its_file(code: CodeType, reduced: tuple[object, ...]) -> tuple[object, ...]:
+    """Return what cloudpickle makes of `code`, and the file it comes from.
+
+    From 3.1.3 on cloudpickle writes ``<dynamic-code>`` in its place. A traceback from a worker
+    would then show no line of the function, and not say where to look.
+    """
+    make, arguments = reduced
+    assert isinstance(arguments, tuple)
+    values: list[object] = list(arguments)  # pyright: ignore[reportUnknownArgumentType]
+    # In every version of Python the file is the first text among what a code object is made of.
+    values[[isinstance(value, str) for value in values].index(True)] = code.co_filename
+    return make, tuple(values)

@@ -1,0 +1,88 @@
+"""What is read from the interpreter's own structures: the globals a function uses, above all.
+
+The layout of the bytecode changes from version to version, so this is done for the interpreters
+that it was tested with; for others the standard library's own disassembler is asked, whose import
+takes longer.
+"""
+
+from __future__ import annotations
+
+import sys
+from opcode import EXTENDED_ARG, opmap
+from types import CodeType, ModuleType
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+# The interpreters whose bytecode is known: tests/property/test_by_value.py passes with each.
+_KNOWN = frozenset({("cpython", 3, 11), ("cpython", 3, 12), ("cpython", 3, 13)})
+_IS_KNOWN = (sys.implementation.name, *sys.version_info[:2]) in _KNOWN
+
+_LOAD_GLOBAL = opmap["LOAD_GLOBAL"]
+# By which a name is looked up in the globals; the last two in the body of a class.
+_OPERATIONS = (
+    *("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL"),
+    *("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"),
+)
+_BY_NAME = frozenset(opmap[name] for name in _OPERATIONS if name in opmap)
+
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+
+
+def is_made_by_a_program(cls: type) -> bool:
+    """Return whether a class statement made `cls`, or what does the same; else it is in C."""
+    flags: int = vars(type)["__flags__"].__get__(cls)
+    return bool(flags & _HEAP_TYPE)
+
+
+def names_in(code: CodeType) -> Iterator[str]:
+    """Yield the names that `code` looks up in its globals, and the functions and classes in it."""
+    if not _IS_KNOWN:
+        import dis
+
+        yield from (
+            instruction.argval
+            for instruction in dis.get_instructions(code)
+            if instruction.opname in _OPERATIONS
+        )
+    else:
+        names, extended = code.co_names, 0
+        for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
+            at = extended | low
+            if op in _BY_NAME:
+                yield names[at >> 1 if op == _LOAD_GLOBAL else at]  # it has a flag besides
+            extended = at << 8 if op == EXTENDED_ARG else 0
+    for const in code.co_consts:
+        if type(const) is CodeType:
+            yield from names_in(const)
+
+
+def named_in(annotations: object) -> set[str]:
+    """Return the names in annotations that are strings, which somebody may ask the hints of."""
+    names: set[str] = set()
+    given: Any = annotations
+    if isinstance(annotations, dict):
+        for text in given.values():
+            if isinstance(text, str):
+                try:
+                    names.update(compile(text, "annotation", "eval").co_names)
+                except (SyntaxError, ValueError):  # it is no expression, and means nothing here
+                    continue
+    return names
+
+
+def submodules(code: CodeType, used: Iterable[object]) -> list[object]:
+    """Return what `code` may reach as ``package.module``, so that it is imported there, too."""
+    packages = [m.__name__ + "." for m in used if type(m) is ModuleType and m.__package__]
+    if not packages:
+        return []
+    names = {*code.co_names}
+    return [
+        module
+        for name, module in list(sys.modules.items())
+        for package in packages
+        if name.startswith(package) and names.issuperset(name[len(package) :].split("."))
+    ]

@@ -1,0 +1,229 @@
+"""What neither pickle nor cloudpickle can send, or sends as something else.
+
+Cached functions, cached properties and type variables of a script; what is known by its identity
+only, as the marks of `dataclasses`; context variables.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import weakref
+from contextvars import Context, ContextVar
+from typing import TypeVar
+
+from ..importable import is_importable, travels_by_name
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .role import Role
+
+_Cached = type(functools.lru_cache(lambda: None))
+# They go by their names in pickle, and have the name of their module.
+_NAMED = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
+
+
+def reduce_kind(role: Role, obj: object) -> Any:
+    """Return what pickle is to write for `obj`; None: nothing special."""
+    given: Any = obj
+    kind = type(obj)
+    if kind is _Cached:
+        if is_importable(given):
+            return None
+        return _definition(role, given, given.__wrapped__.__globals__) or _cached(given)
+    if kind is functools.cached_property:
+        state = {"attrname": given.attrname, "__doc__": given.__doc__}
+        return functools.cached_property, (given.func,), state
+    if kind.__name__ in _NAMED and kind.__module__ in ("typing", "typing_extensions"):
+        name, home = given.__name__, given.__module__
+        if travels_by_name(home) and getattr(sys.modules.get(home), name, None) is obj:
+            return None
+        space = vars(sys.modules[home]) if home in sys.modules else {}
+        return _definition(role, given, space) or _named(given)
+    if kind is ContextVar:
+        return _variable(given)
+    if isinstance(obj, property):  # of a subclass
+        return kind, (given.fget, given.fset, given.fdel, given.__doc__), vars(given) or None
+    if kind.__module__ == "dataclasses":
+        return _mark(obj)
+    if kind.__module__ == "weakref":
+        return _weak(given, kind)
+    if kind.__module__ == "_io" and hasattr(obj, "fileno"):
+        return _file(given)
+    return None
+
+
+def _definition(role: Role, given: Any, space: dict[str, Any]) -> Any:
+    name = getattr(given, "__qualname__", None) or given.__name__
+    return role.definition(given, space, name) if space.get(name) is given else None
+
+
+# --- functions with a cache ----------------------------------------------------------------------
+
+
+def _cached(given: Any) -> Any:
+    parameters = given.cache_parameters()
+    state: dict[str, object] = dict(given.__dict__)
+    state.pop("__wrapped__", None)
+    state.pop("cache_parameters", None)
+    return make_cached, (given.__wrapped__, parameters["maxsize"], parameters["typed"]), state
+
+
+def make_cached(function: Any, maxsize: int | None, typed: bool) -> Any:
+    """Return `function` with an empty cache."""
+    return functools.lru_cache(maxsize, typed)(function)
+
+
+# --- what refers weakly, and files ---
+
+
+def _weak(given: Any, kind: Any) -> Any:
+    if kind is weakref.WeakKeyDictionary or kind is weakref.WeakValueDictionary:
+        return kind, (dict(given.items()),)
+    if kind is weakref.ReferenceType:
+        return make_reference, (given(),)
+    return None
+
+
+def make_reference(value: object) -> Any:
+    """Return a weak reference to `value`, or a dead one to nothing."""
+    return weakref.ref(_Gone() if value is None else value)
+
+
+class _Gone:
+    pass
+
+
+def _file(given: Any) -> Any:
+    """Return the name of a standard stream; any other open file is refused."""
+    for name in ("stdin", "stdout", "stderr"):
+        if given is getattr(sys, name) or given is getattr(sys, f"__{name}__"):
+            return getattr, (sys, name)
+    if _is_in_memory(given):
+        return None
+    what = getattr(given, "name", "?")
+    raise TypeError(f"cannot pickle the open file {what!r}: open it in the function, by its name")
+
+
+def _is_in_memory(given: Any) -> bool:
+    return type(given).__name__ in ("BytesIO", "StringIO")
+
+
+# --- what is known by its identity ---------------------------------------------------------------
+
+
+def _mark(obj: object) -> Any:
+    """Return the name of a value that `dataclasses` compares by identity."""
+    import dataclasses
+
+    for name, value in vars(dataclasses).items():
+        if value is obj:
+            return getattr, (dataclasses, name)
+    return None
+
+
+# --- type variables and the like -----------------------------------------------------------------
+
+
+def _named(given: Any) -> Any:
+    kind = type(given).__name__
+    if kind == "NewType":
+        return make_new_type, (given.__qualname__, given.__module__, given.__supertype__)
+    if kind == "TypeAliasType":
+        arguments = given.__name__, given.__value__, given.__type_params__
+        return make_alias, (type(given), *arguments)
+    settings: dict[str, Any] = {}
+    for name in ("bound", "covariant", "contravariant", "infer_variance"):
+        value = getattr(given, f"__{name}__", None)
+        if value:
+            settings[name] = value
+    if hasattr(given, "has_default") and given.has_default():
+        settings["default"] = given.__default__
+    constraints = given.__constraints__ if isinstance(given, TypeVar) else ()
+    if kind == "TypeVarTuple":
+        settings = {name: settings[name] for name in ("default",) if name in settings}
+    return make_variable, (type(given), given.__name__, constraints, settings, given.__module__)
+
+
+def make_new_type(name: str, module: str, base: Any) -> Any:
+    """Return a `typing.NewType`."""
+    from typing import NewType
+
+    new_type: Any = NewType  # checkers know the statement only
+    made: Any = new_type(name, base)
+    made.__module__ = module
+    return made
+
+
+def make_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
+    """Return a type alias."""
+    return kind(name, value, type_params=parameters)
+
+
+def make_variable(
+    kind: Any, name: str, constraints: tuple[Any, ...], settings: dict[str, Any], module: str
+) -> Any:
+    """Return a type variable, or a parameter specification."""
+    made = kind(name, *constraints, **settings)
+    try:
+        made.__module__ = module
+    except AttributeError:
+        pass
+    return made
+
+
+# --- context variables ---------------------------------------------------------------------------
+
+_places: dict[ContextVar[Any], tuple[str, str]] = {}
+_keys: dict[ContextVar[Any], str] = {}
+_by_key: dict[str, ContextVar[Any]] = {}
+
+
+def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
+    """Return what ``ContextVar.__reduce__`` would, if it had one.
+
+    A variable that is a global of an importable module is found there by name. Any other gets a key
+    when it is first sent, and the receiver makes one variable for each key, so that a function and
+    the values sent beside it mean the same one.
+    """
+    place = _places.get(variable) or _find(variable)
+    if place is not None:
+        _places[variable] = place
+        return by_name, place
+    key = _keys.setdefault(variable, os.urandom(16).hex())
+    _by_key.setdefault(key, variable)
+    try:
+        # In an empty context nothing is set, so this is the variable's own default.
+        default: tuple[object, ...] = (Context().run(variable.get),)
+    except LookupError:
+        default = ()
+    return from_key, (key, variable.name, default)
+
+
+def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
+    """Return module and name of a variable that is a global of an importable module."""
+    if variable in _keys:
+        return None  # it was looked for before, and that takes long
+    for name, module in list(sys.modules.items()):
+        if travels_by_name(name):
+            for attribute, found in list(getattr(module, "__dict__", {}).items()):
+                if found is variable:
+                    return name, attribute
+    return None
+
+
+def by_name(module: str, attribute: str) -> object:
+    """Return a global of a module."""
+    __import__(module)
+    return getattr(sys.modules[module], attribute)
+
+
+def from_key(key: str, name: str, default: tuple[object, ...]) -> ContextVar[Any]:
+    """Return the context variable that has this key."""
+    if key not in _by_key:
+        _by_key[key] = ContextVar(name, default=default[0]) if default else ContextVar(name)
+        _keys[_by_key[key]] = key
+    return _by_key[key]

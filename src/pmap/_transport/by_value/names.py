@@ -1,0 +1,439 @@
+"""The caller's record of what its workers were told: names of namespaces, and their versions.
+
+Before a call is sent, the names that its function uses are looked at, and those that these use, and
+so on. Those that changed since they were last told are pickled together: a `Unit`. Its pickles
+share one memo, so what is one object under two names is one object there; and they refer to what
+was told before.
+
+Nothing is locked: what is pickled may itself use pmap. A record is made whole before it is put in
+the place of another, and where two threads tell the same name at once, it is told twice.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+from types import FunctionType
+from weakref import WeakValueDictionary
+
+from ..light_pickle import BytesIO
+from ..payload import Payload, payload_of_pickles
+from ..segments import sieve
+from . import arriving
+from .fingerprints import fingerprint_of, is_flat, is_identity
+from .namespaces import Namespace, namespace_of
+from .picklers import Sender, digest, is_light_enough, pickler
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, TypeAlias
+
+    from typing_extensions import Buffer
+
+    Key: TypeAlias = tuple[Namespace, str]
+
+# What interpreters put into a namespace for themselves.
+_NAMELESS = frozenset(
+    {
+        *("__builtins__", "__loader__", "__spec__", "__annotations__", "__cached__", "_", "__"),
+        *("___", "In", "Out", "_ih", "_oh", "get_ipython", "exit", "quit"),
+    }
+)
+_OF_A_MODULE = ("__file__", "__package__", "__path__")  # told in any case
+# The types of values, besides classes, to which later pickles refer by the version.
+_DEFINITIONS = frozenset(
+    {
+        *("function", "_lru_cache_wrapper"),
+        *("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType"),
+    }
+)
+_LONGEST_CHAIN = 16  # units that refer to one another: a new worker loads them all
+
+_versions = count(1)
+_units = count(1)
+
+
+class Unit:
+    """Values of names, pickled together."""
+
+    def __init__(self, dead: list[int]) -> None:
+        """Make an empty one, whose number will be in `dead` when nobody refers to it any more."""
+        self.number: int = next(_units)
+        self.payload: Payload = Payload(b"")  # pickles, one behind the other
+        self.versions: list[int] = []  # of the values, in their order
+        self.definitions: list[int] = []  # those of functions, classes and the like
+        self.primed: list[int] = []  # of values told before, to which the pickles may refer
+        self.before: set[Unit] = set()  # in which these are
+        self.chain: int = 1
+        self._dead = dead
+
+    def __del__(self) -> None:
+        self._dead.append(self.number)
+
+
+class Known:
+    """What was last told of one name."""
+
+    __slots__ = (
+        *("__weakref__", "fingerprint", "fixed", "held", "needs", "strict", "unit", "unsent"),
+        "version",
+    )
+
+    def __init__(self, value: object, unit: Unit) -> None:
+        self.version: int = next(_versions)
+        self.unit = unit
+        self.needs: set[Key] = set()  # the names that the value uses
+        self.strict: set[Key] = set()  # those of them that functions use
+        self.unsent: Exception | None = None  # why the value cannot be pickled
+        self.fingerprint: object
+        try:
+            # Before it is pickled: a change meanwhile is seen the next time.
+            self.fingerprint = fingerprint_of(value, digest)
+        except Exception as error:
+            self.fingerprint = _identity(value)
+            self.unsent = error
+        self.fixed: bool = is_identity(self.fingerprint)
+        # What is compared by its identity before all else; it lives as long as this.
+        self.held: object = value if self.fixed or is_definition(value) else None
+
+    def is_current(self, value: object) -> bool:
+        """Return whether `value`, which the name has now, is what was told."""
+        if self.held is not None:
+            if self.held is not value:
+                return False
+            if self.fixed:
+                return True
+        try:
+            return self.fingerprint == fingerprint_of(value, digest, self.fingerprint)
+        except Exception:
+            return self.fingerprint == _identity(value)
+
+
+def _identity(value: object) -> object:
+    return "unsent", id(value), type(value)
+
+
+def is_definition(value: object) -> bool:
+    """Return whether pickles refer to `value` by the version of its name."""
+    return isinstance(value, type) or type(value).__name__ in _DEFINITIONS
+
+
+_by_version: WeakValueDictionary[int, Known] = WeakValueDictionary()
+
+
+def _definition(version: int) -> object:
+    known = _by_version.get(version)
+    if known is None:
+        raise LookupError("the caller has dropped this function or class meanwhile")
+    return known.held
+
+
+arriving.find_definition.append(_definition)
+
+
+class Book:
+    """What is known of names, for all workers of one pool."""
+
+    def __init__(self, inherits: bool = False) -> None:
+        """Make an empty one; `inherits`: workers have from their caller what cannot be pickled."""
+        self.inherits = inherits
+        self.known: dict[Key, Known] = {}
+        self.dead: list[int] = []  # numbers of units that nothing refers to any more
+
+    def clear(self) -> None:
+        """Forget what was told: there are no workers any more."""
+        self.known = {}
+        self.dead.clear()
+
+
+class UnsentNameError(Exception):
+    """A global that a function uses cannot be pickled."""
+
+    def __init__(self, name: str, why: Exception) -> None:
+        super().__init__(name, why)
+        self.name = name
+        self.why = why
+
+
+class Needs(Sender):
+    """What one call needs: names as they are when they are first needed.
+
+    As a role it is for the pickles of the call's function and items.
+    """
+
+    def __init__(self, book: Book) -> None:
+        super().__init__()
+        self.book = book
+        self.names: dict[Key, Known] = {}
+        self.units: dict[int, Unit] = {}
+        self._strict: set[Key] = set()
+        self._seen: set[int] = set()  # numbers of namespaces
+
+    # --- as a role ---
+
+    def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
+        """See `Role`."""
+        where = namespace_of(space)
+        if where is None:
+            return None
+        if where.number not in self._seen:
+            self._seen.add(where.number)
+            self.needs(space, _OF_A_MODULE, strict=False)
+        return where.number, where.name
+
+    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
+        """See `Role`."""
+        where = namespace_of(space)
+        if where is None:
+            return None
+        key = where, name
+        if key not in self.names:
+            self.resolve([key])
+        known = self.names.get(key)
+        # Else it was defined anew since the call was made.
+        return (arriving.definition, (known.version,)) if known and known.held is obj else None
+
+    def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
+        """See `Role`."""
+        where = namespace_of(space)
+        if where is not None:
+            keys = [(where, name) for name in names]
+            self.resolve(keys)
+            if strict:
+                self._strict.update(keys)
+
+    # --- names and versions ---
+
+    def resolve(self, keys: Iterable[Key]) -> None:
+        """Take in that these names are needed, and all that they use; tell what has changed."""
+        fresh: list[Key] = []
+        seen: set[Key] = set()
+        waiting = list(keys)
+        while waiting:
+            key = waiting.pop()
+            if key in self.names or key in seen or key[1] in _NAMELESS:
+                continue
+            seen.add(key)
+            known, value = self.look(key)
+            if known is not None:
+                self.use(key, known)
+                waiting += known.needs
+            elif value is not arriving.ABSENT or key in self.book.known:
+                fresh.append(key)
+            # Else it is one of the builtins, or an initializer is to set it.
+        if fresh:
+            self._tell(fresh)
+
+    def look(self, key: Key) -> tuple[Known | None, object]:
+        """Return what was told of a name, if it still has that value, and the value."""
+        known = self.book.known.get(key)
+        value = key[0].dict.get(key[1], arriving.ABSENT)
+        return (known if known is not None and known.is_current(value) else None), value
+
+    def use(self, key: Key, known: Known) -> None:
+        """Take in that a name is needed as it was told."""
+        self.names[key] = known
+        self._use_unit(known.unit)
+
+    def _use_unit(self, unit: Unit) -> None:
+        if unit.number not in self.units:
+            for before in unit.before:
+                self._use_unit(before)
+            self.units[unit.number] = unit
+
+    def _tell(self, keys: list[Key]) -> None:
+        light, careful = is_light_enough(), False
+        unsent: dict[Key, Exception] = {}
+        while True:
+            writer = _Writer(self, unsent, light)
+            writer.careful = careful
+            try:
+                writer.write(keys)
+                break
+            except _UnsentError as error:
+                if light:
+                    light = False  # cloudpickle can do it, or says why not
+                elif not careful:
+                    careful = True  # it may be something that a class has, and nobody uses
+                else:
+                    unsent[error.key] = error.why
+        for key, known in writer.made.items():
+            self.book.known[key] = known
+            _by_version[known.version] = known
+            self.names[key] = known
+        self._use_unit(writer.unit)
+
+    def shared(self) -> list[tuple[Known, object]]:
+        """Return the names, as told, whose values others may refer to, and these values."""
+        return [
+            (known, value)
+            for (space, name), known in self.names.items()
+            if known.unsent is None
+            and known.held is None
+            and _can_be_shared(value := space.dict.get(name))
+        ]
+
+    # --- of the call ---
+
+    def check(self) -> None:
+        """Raise `UnsentNameError` if a function uses what cannot be pickled."""
+        if self.book.inherits:
+            return
+        for key in self._strict.union(*[known.strict for known in self.names.values()]):
+            known = self.names.get(key)
+            if known is not None and known.unsent is not None:
+                raise UnsentNameError(key[1], known.unsent) from known.unsent
+
+    def has(self, function: object) -> bool:
+        """Return whether workers have a function of the script under its name."""
+        if not isinstance(function, FunctionType):
+            return False
+        where = namespace_of(function.__globals__)
+        known = None if where is None else self.names.get((where, function.__qualname__))
+        return known is not None and known.held is function
+
+    def are_current(self) -> bool:
+        """Return whether all names still have the values that they had."""
+        for (space, name), known in [*self.names.items()]:  # another thread may add some
+            if not known.is_current(space.dict.get(name, arriving.ABSENT)):
+                return False
+        return True
+
+
+def _can_be_shared(value: object) -> bool:
+    kind = type(value)
+    return kind.__module__ != "builtins" or kind in (list, dict, set, bytearray)
+
+
+def _can_refer(value: object) -> bool:
+    """Return whether there may be something in `value` that another name has as well."""
+    return not is_flat(value)
+
+
+class _UnsentError(Exception):
+    def __init__(self, key: Key, why: Exception) -> None:
+        super().__init__(key, why)
+        self.key = key
+        self.why = why
+
+
+class _Writer(Sender):
+    """Pickles the values of names into a unit, and of those that they use."""
+
+    def __init__(self, needs: Needs, unsent: dict[Key, Exception], light: bool) -> None:
+        super().__init__()
+        self._needs = needs
+        self._unsent = unsent
+        self._light = light
+        self.unit = Unit(needs.book.dead)
+        self.made: dict[Key, Known] = {}
+        self._queue: list[Key] = []
+        self._at: Known | None = None  # what is being pickled
+        self._inside: list[tuple[Known, Known]] = []  # what is pickled as a part of another
+        self._seen: set[int] = set()  # numbers of namespaces
+
+    def write(self, keys: list[Key]) -> None:
+        """Pickle them; raises `_UnsentError` for the first whose pickling fails."""
+        unit = self.unit
+        file = BytesIO()
+        buffers: list[Buffer] = []
+        one: Any = pickler(self, file, sieve(buffers), self._light)
+        for key in keys:
+            self._add(key)
+        if any(_can_refer(key[0].dict.get(key[1])) for key in keys):
+            one.memo = self._prime()
+        for key in self._queue:  # it grows meanwhile
+            known = self._at = self.made[key]
+            if known.unsent is not None:
+                continue
+            value = key[0].dict.get(key[1], arriving.ABSENT)
+            if known.held is not None:
+                value = known.held  # another thread may have defined it anew
+            try:
+                one.dump(value)
+            except RecursionError:
+                raise
+            except Exception as error:
+                raise _UnsentError(key, error) from error
+            unit.versions.append(known.version)
+            if is_definition(value):
+                unit.definitions.append(known.version)
+        for part, whole in self._inside:
+            part.needs |= whole.needs
+            part.strict |= whole.strict
+        unit.payload = payload_of_pickles(file.getvalue(), buffers)
+
+    def _prime(self) -> dict[int, tuple[int, object]]:
+        """Return the memo of a pickler that has written already what may be shared."""
+        # Of two names for one object, one: the receiver counts what it begins with, too.
+        shared = [*{id(value): (known, value) for known, value in self._needs.shared()}.values()]
+        if any(known.unit.chain >= _LONGEST_CHAIN for known, _ in shared):
+            return {}
+        for known, _ in shared:
+            self.unit.primed.append(known.version)
+            self._refer_to(known.unit)
+        return {id(value): (at, value) for at, (_, value) in enumerate(shared)}
+
+    def _refer_to(self, unit: Unit) -> None:
+        self.unit.before.add(unit)
+        self.unit.chain = max(self.unit.chain, unit.chain + 1)
+
+    def _add(self, key: Key) -> None:
+        """See that a name is told, in this unit if it was not before, and all that it uses."""
+        needs = self._needs
+        waiting = [key]
+        while waiting:
+            key = waiting.pop()
+            if key in self.made or key in needs.names or key[1] in _NAMELESS:
+                continue
+            known, value = needs.look(key)
+            if known is not None:
+                needs.use(key, known)
+                waiting += known.needs
+            elif value is not arriving.ABSENT or key in needs.book.known:
+                known = self.made[key] = Known(value, self.unit)
+                known.unsent = known.unsent or self._unsent.get(key)
+                self._queue.append(key)
+
+    # --- as a role ---
+
+    def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
+        """See `Role`."""
+        where = namespace_of(space)
+        if where is None:
+            return None
+        if where.number not in self._seen:
+            self._seen.add(where.number)
+            self.needs(space, _OF_A_MODULE, strict=False)
+        return where.number, where.name
+
+    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
+        """See `Role`."""
+        where = namespace_of(space)
+        if where is None:
+            return None
+        key = where, name
+        self._add(key)
+        if self._at is not None:
+            self._at.needs.add(key)
+        known = self._needs.names.get(key)
+        if known is None or known.held is not obj:
+            # Here in full; under its name it is a reference to this, and uses what this uses.
+            made = self.made.get(key)
+            if made is not None and self._at is not None and made is not self._at:
+                self._inside.append((made, self._at))
+            return None
+        self._refer_to(known.unit)
+        return arriving.definition, (known.version,)
+
+    def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
+        """See `Role`."""
+        where = namespace_of(space)
+        if where is not None:
+            for name in names:
+                key = where, name
+                self._add(key)
+                if self._at is not None:
+                    self._at.needs.add(key)
+                    if strict:
+                        self._at.strict.add(key)

@@ -1,0 +1,60 @@
+"""The namespaces of this process: globals of modules that another process cannot import."""
+
+from __future__ import annotations
+
+import sys
+from itertools import count
+from weakref import WeakValueDictionary
+
+from ..importable import MAIN_MODULES, travels_by_name
+from . import arriving
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from typing import Any
+
+_numbers = count(1)
+
+
+class Namespace:
+    """The ``__dict__`` of a module that travels by value."""
+
+    __slots__ = ("__weakref__", "dict", "name", "number")
+
+    def __init__(self, space: dict[str, Any], name: str) -> None:
+        self.dict = space
+        self.name = name
+        self.number = next(_numbers)
+
+
+# As long as a namespace is here, so is its dict: no other one can have its id.
+_by_id: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
+_by_number: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
+
+
+def namespace_of(space: dict[str, Any]) -> Namespace | None:
+    """Return the namespace whose ``__dict__` is `space`, if its module travels by value."""
+    found = _by_id.get(id(space))
+    if found is None:
+        own: object = space.get("__name__")
+        if not isinstance(own, str) or travels_by_name(own):
+            return None
+        if own not in MAIN_MODULES and getattr(sys.modules.get(own), "__dict__", None) is not space:
+            return None  # of no module: it has a name only
+        found = _by_id[id(space)] = Namespace(space, own)
+        _by_number[found.number] = found
+    return found
+
+
+def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
+    """Return number and name of the namespace whose ``__dict__`` is `space`, if it is known."""
+    found = _by_id.get(id(space))
+    return None if found is None else (found.number, found.name)
+
+
+def _home(number: int) -> dict[str, Any] | None:
+    space = _by_number.get(number)
+    return None if space is None else space.dict
+
+
+arriving.find_home.append(_home)

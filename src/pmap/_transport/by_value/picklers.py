@@ -1,0 +1,116 @@
+"""Picklers for what travels by value, and the roles that know of no record of names."""
+
+from __future__ import annotations
+
+import sys
+
+from ..light_pickle import BytesIO
+from . import arriving, namespaces
+from .fingerprints import digest_of
+from .reducers import LightPickler
+from .role import Role
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pickle import PickleBuffer
+    from typing import Any
+
+    Buffers = Callable[[PickleBuffer], bool]
+
+_PROTOCOL = 5
+
+
+def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> Any:
+    """Return what pickles into `file`; `light`: without cloudpickle."""
+    if light:
+        return LightPickler(role, file, _PROTOCOL, buffers)
+    from .full_pickler import FullPickler
+
+    return FullPickler(role, file, _PROTOCOL, buffers)
+
+
+def is_light_enough() -> bool:
+    """Return whether cloudpickle is to be avoided: somebody may have told it what to do."""
+    return "cloudpickle" not in sys.modules
+
+
+def dumps_light(role: Role, value: object, buffers: Buffers | None = None) -> bytes | None:
+    """Return `value` pickled by value; None: that takes cloudpickle."""
+    if not is_light_enough():
+        return None
+    file = BytesIO()
+    try:
+        pickler(role, file, buffers, light=True).dump(value)
+    except RecursionError:
+        raise
+    except Exception:  # whatever it is, cloudpickle can do it or says why not
+        return None
+    return file.getvalue()
+
+
+def dumps_full(role: Role, value: object, buffers: Buffers | None = None) -> bytes:
+    """Return `value` pickled by value, whatever it takes."""
+    file = BytesIO()
+    pickler(role, file, buffers, light=False).dump(value)
+    return file.getvalue()
+
+
+def digest(value: object) -> bytes:
+    """Return the digest of what `value` is pickled as; a definition counts as its name."""
+    parts: list[Any] = []
+
+    def callback(buffer: PickleBuffer) -> bool:
+        parts.append(buffer.raw())
+        return False
+
+    data = dumps_light(_Digest(), value, callback)
+    if data is None:
+        parts.clear()
+        data = dumps_full(_Digest(), value, callback)
+    return digest_of([data, *parts])
+
+
+class Sender(Role):
+    """A role in a process with namespaces of its own."""
+
+    def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
+        """See `Role`."""
+        found = namespaces.namespace_of(space)
+        return None if found is None else (found.number, found.name)
+
+    def digest(self, value: object) -> bytes:
+        """See `Role`."""
+        return digest(value)
+
+
+class _Digest(Sender):
+    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
+        where = self.space_of(space)
+        return None if where is None else (arriving.definition, (where[0], name))
+
+
+class Whole(Sender):
+    """For a receiver that knows nothing: each pickle has all that it needs."""
+
+    def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
+        """See `Role`."""
+        return None
+
+
+class Home(Sender):
+    """For what goes home from a worker: what came from the caller goes as a reference."""
+
+    def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
+        """See `Role`."""
+        return arriving.number_of(space) or namespaces.number_of(space)
+
+    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
+        """See `Role`."""
+        version = arriving.version_of.get(id(obj))
+        if version is not None:
+            return arriving.definition, (version,)
+        where = namespaces.number_of(space)
+        if where is not None and arriving.was_forked(where[0], name, obj):
+            return arriving.at_home, (*where, name)
+        return None

@@ -1,0 +1,266 @@
+"""What pickle is to write for functions, classes and modules that travel by value.
+
+A pickler of ours asks `reduced` for each object that is no plain scalar or container. What belongs
+to a module that cannot be imported elsewhere is written by what its `Role` says: by the version of
+its name, where the receiver was told it, or in full.
+
+Most scripts map a function whose globals are modules, importable functions and classes, constants,
+their own classes and other such functions. For these `LightPickler` is enough, and cloudpickle,
+which takes longer to import than pmap and its pool, is not imported, neither here nor there.
+"""
+
+from __future__ import annotations
+
+import marshal
+import sys
+from types import (
+    BuiltinFunctionType,
+    CellType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MappingProxyType,
+    MemberDescriptorType,
+    MethodType,
+    ModuleType,
+)
+
+from ..importable import is_importable, travels_by_name
+from ..light_pickle import BytesIO, Pickler
+from . import arriving
+from .globals_of import is_made_by_a_program, named_in, names_in, submodules
+from .role import Role
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pickle import PickleBuffer
+    from typing import Any
+
+_SLOTS = (
+    *("__name__", "__qualname__", "__annotations__", "__kwdefaults__", "__defaults__"),
+    *("__module__", "__doc__"),
+    *(("__type_params__",) if sys.version_info >= (3, 12) else ()),
+)
+# What the light pickler leaves to pickle itself: these are nothing special to cloudpickle.
+_LEFT_ALONE = frozenset(
+    {
+        *("builtins", "collections", "datetime", "decimal", "fractions", "uuid", "enum", "re"),
+        *("pathlib", "pathlib._local", "numpy", "ipaddress", "array", "zoneinfo", "time", "random"),
+    }
+)
+_HINTS = frozenset(
+    {"GenericAlias", "UnionType", "_GenericAlias", "_UnionGenericAlias", "_SpecialForm"}
+)
+
+
+class RefusedError(Exception):
+    """This is not for the light pickler."""
+
+
+def reduced(role: Role, obj: object, light: bool) -> Any:
+    """Return what pickle is to write for `obj`; NotImplemented: what it would by itself.
+
+    Raises:
+        RefusedError: cloudpickle is to do it.
+    """
+    kind = type(obj)
+    how = _BY_TYPE.get(kind)
+    if how is not None:
+        return how(role, obj)
+    if isinstance(obj, type):
+        return _class(role, obj)
+    if isinstance(obj, ModuleType):
+        return _module(role, obj)
+    return _instance(role, obj, kind, light)
+
+
+def _function(role: Role, function: FunctionType) -> Any:
+    if is_importable(function):
+        return NotImplemented
+    known = _known(role, function, function.__globals__, function.__qualname__)
+    return known or _whole_function(role, function)
+
+
+def _class(role: Role, cls: type) -> Any:
+    if cls in _SINGLE or is_importable(cls):
+        return NotImplemented
+    if not is_made_by_a_program(cls):
+        return _built_in(cls)
+    from .classes import globals_of_class, reduce_class
+
+    space = globals_of_class(cls)
+    return _known(role, cls, space, cls.__qualname__) or reduce_class(role, cls, space)
+
+
+def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
+    if kind.__module__ in _KINDS_OF:
+        from .kinds import reduce_kind
+
+        how = reduce_kind(role, obj)
+        if how is not None:
+            return how
+    if not travels_by_name(kind.__module__):
+        if "_member_map_" in vars(kind):
+            from .classes import reduce_member
+
+            return reduce_member(obj)
+        return NotImplemented
+    is_hint = kind.__name__ in _HINTS and kind.__module__ in ("types", "typing")
+    if light and not is_hint and kind.__module__ not in _LEFT_ALONE:
+        raise RefusedError
+    return NotImplemented
+
+
+_SINGLE = frozenset({type(None), type(...), type(NotImplemented)})  # pickle knows these classes
+# Modules with types that `kinds` knows.
+_KINDS_OF = frozenset(
+    {
+        *("functools", "typing", "typing_extensions", "dataclasses", "_contextvars", "builtins"),
+        *("weakref", "_io"),
+    }
+)
+
+
+def _built_in(cls: type) -> Any:
+    """Return where the standard library has a type that has no name of its own."""
+    import types
+
+    for name, value in vars(types).items():
+        if value is cls:
+            return getattr, (types, name)
+    raise TypeError(f"cannot pickle the class {cls.__name__!r}: it is in no module")
+
+
+def _known(role: Role, obj: object, space: dict[str, Any], name: str) -> Any:
+    return role.definition(obj, space, name) if space.get(name) is obj else None
+
+
+def _module(role: Role, given: ModuleType) -> Any:
+    name = given.__name__
+    if travels_by_name(name) and sys.modules.get(name) is given:
+        return arriving.module, (name,)
+    where = role.space_of(vars(given))
+    if where is None:
+        raise RefusedError
+    return arriving.the_stand_in, where
+
+
+def _code(_: Role, code: CodeType) -> Any:
+    data = marshal.dumps(code)
+    if marshal.loads(data) != code:
+        raise RefusedError  # some constant in it is none that a compiler makes
+    return marshal.loads, (data,)
+
+
+def _cell(_: Role, cell: CellType) -> Any:
+    try:
+        contents = cell.cell_contents
+    except ValueError:
+        return arriving.make_cell, ()
+    # Filled when it is known already: what is in it may refer to it.
+    return arriving.make_cell, (), (contents,), None, None, arriving.fill_cell
+
+
+def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
+    code, space = function.__code__, function.__globals__
+    given, names = _parts_of(code)
+    slots = {slot: getattr(function, slot) for slot in _SLOTS}
+    values = [space[name] for name in names if name in space]
+    for cell in function.__closure__ or ():
+        try:
+            values.append(cell.cell_contents)
+        except ValueError:
+            continue
+    where = role.space_of(space)
+    own: dict[str, Any] = {}
+    make: tuple[object, ...]
+    if where is None:
+        own = {name: space[name] for name in names if name in space}
+        make = arriving.make_function_alone, (given, _alone(role, space), function.__closure__)
+    else:
+        role.needs(space, names, strict=not _is_method(function))
+        if function.__annotations__:
+            role.needs(space, named_in(function.__annotations__), strict=False)
+        make = arriving.make_function, (given, *where, function.__closure__)
+    state = slots, function.__dict__, own, submodules(code, values)
+    return *make, state, None, None, arriving.fill_function
+
+
+def _is_method(function: FunctionType) -> bool:
+    """Return whether a class statement has made a function: another one of its may be called."""
+    owner = function.__qualname__.rpartition(".")[0]
+    return bool(owner) and not owner.endswith("<locals>")
+
+
+# Code, as it travels, and the names it uses; many functions have one code. By ids of the codes.
+_parts: dict[int, tuple[CodeType, bytes | CodeType, tuple[str, ...]]] = {}
+_MOST_PARTS = 1000
+
+
+def _parts_of(code: CodeType) -> tuple[bytes | CodeType, tuple[str, ...]]:
+    known = _parts.get(id(code))
+    if known is None:
+        data = marshal.dumps(code)
+        given = data if marshal.loads(data) == code else code
+        known = code, given, tuple(dict.fromkeys(names_in(code)))
+        if len(_parts) >= _MOST_PARTS:
+            _parts.clear()
+        _parts[id(code)] = known
+    return known[1:]
+
+
+_OF_A_MODULE = ("__package__", "__name__", "__path__", "__file__")
+
+
+def _alone(role: Role, space: dict[str, Any]) -> dict[str, Any]:
+    """Return what is sent of globals that are no module's: the same for all functions there."""
+    if id(space) not in role.alone:
+        role.alone[id(space)] = {name: space[name] for name in _OF_A_MODULE if name in space}
+    return role.alone[id(space)]
+
+
+def _property(_: Role, given: property) -> Any:
+    return property, (given.fget, given.fset, given.fdel, given.__doc__)
+
+
+def _wrapped(_: Role, given: Any) -> Any:
+    return type(given), (given.__func__,), given.__dict__ or None
+
+
+def _descriptor(_: Role, given: Any) -> Any:
+    return getattr, (given.__objclass__, given.__name__)
+
+
+_BY_TYPE: dict[type, Callable[[Role, Any], Any]] = {
+    FunctionType: _function,
+    ModuleType: _module,
+    CellType: _cell,
+    CodeType: _code,
+    MethodType: lambda _, given: (MethodType, (given.__func__, given.__self__)),
+    MappingProxyType: lambda _, given: (MappingProxyType, (dict(given),)),
+    BuiltinFunctionType: lambda _, __: NotImplemented,
+    property: _property,
+    classmethod: _wrapped,
+    staticmethod: _wrapped,
+    MemberDescriptorType: _descriptor,
+    GetSetDescriptorType: _descriptor,
+}
+
+
+class LightPickler(Pickler):
+    """Pickles by value what needs no cloudpickle; raises `RefusedError` for the rest."""
+
+    def __init__(
+        self,
+        role: Role,
+        file: BytesIO,
+        protocol: int,
+        buffer_callback: Callable[[PickleBuffer], bool] | None = None,
+    ) -> None:
+        super().__init__(file, protocol, buffer_callback=buffer_callback)
+        self._role = role
+
+    # Asked for everything but plain scalars, and containers that are just what they seem.
+    def reducer_override(self, obj: object) -> Any:
+        return reduced(self._role, obj, light=True)

@@ -1,0 +1,41 @@
+"""What a pickler is told by whoever pickles: what the receiver knows already."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+
+class Role:
+    """Who pickles, and for whom. This one knows of no receiver: all goes into the pickle."""
+
+    def __init__(self) -> None:
+        # What becomes of globals that are no module's, by their ids.
+        self.alone: dict[int, dict[str, Any]] = {}
+        self.careful = False  # attributes of classes that cannot be pickled stay behind
+
+    def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
+        """Return the number of the namespace whose ``__dict__`` is `space`, and its module's name.
+
+        None: it is no module's that travels by value, and is part of the pickle.
+        """
+        return None
+
+    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
+        """Return what is to be written for a definition that `space` has as `name`.
+
+        None: it is to be written in full.
+        """
+        return None
+
+    def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
+        """Take in that what is written in full looks up `names` in its globals.
+
+        `strict`: it is an error if the value of one cannot be pickled.
+        """
+
+    def digest(self, value: object) -> bytes:
+        """Return bytes that differ for values that differ; raises what the pickling raises."""
+        raise NotImplementedError

@@ -1,0 +1,547 @@
+# ruff: noqa: E501 - the lines of programs in strings
+"""What a script defines means in a worker what it means at the caller: names, classes, functions.
+
+Each program runs with every start method, as a file; one of them in every other way to run a
+program. It says what differs, and that it came to its end.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from tests.process.test_scripts import run
+
+if TYPE_CHECKING:
+    from pmap._types import StartMethod
+
+HEAD: Final = """\
+from __future__ import annotations
+import abc, collections, dataclasses, enum, functools, multiprocessing, operator, pickle, sys
+import threading, typing
+from concurrent.futures import ProcessPoolExecutor
+import pmap as library
+METHOD = {method!r}
+pmap = library.pmap.using(processes=2, start_method=METHOD)
+one = library.pmap.using(processes=1, start_method=METHOD)
+def Pool(count, *arguments):
+    return library.Pool(count, *arguments, context=multiprocessing.get_context(METHOD))
+def check(label, got, wanted):
+    if got != wanted:
+        print(label, got, wanted)
+def raised(call):
+    try:
+        return call()
+    except Exception as error:
+        return f"{{type(error).__name__}}: {{error}}"
+"""
+TAIL: Final = "\nprint('done')\n"
+
+NAMES: Final = """
+# --- an initializer sets globals ---
+S = None
+D = {}
+L = []
+class K:
+    x = None
+def init():
+    global S, hidden
+    S = 5
+    hidden = 6
+    D["a"] = 1
+    L.append(1)
+    K.x = 7
+    init.y = 8
+    globals()["indirect"] = 9
+    setattr(sys.modules[__name__], "by_name", 10)
+indirect = None
+by_name = None
+def read(_):
+    return S, hidden, D, L, K.x, init.y, indirect, by_name
+with Pool(2, init) as pool:
+    want = (5, 6, {"a": 1}, [1], 7, 8, 9, 10)
+    check("initializer", pool.map(read, [1, 2]), [want] * 2)
+    check("initializer again", pool.map(read, [1, 2]), [want] * 2)
+    S = 50
+    by_name = 100
+    D["b"] = 2
+    K.z = 3
+    want = (50, 6, {"b": 2}, [1], 7, 8, 9, 100)
+    check("changed by the caller", pool.map(read, [1, 2]), [want] * 2)
+check("the caller has its own", (K.x, L, "hidden" in globals()), (None, [], False))
+S = None
+
+# --- what an item changes stays in its worker ---
+cache = {}
+count = 0
+def remember(x):
+    global count
+    count += 1
+    cache[x] = count
+    return len(cache), count
+check("cache", one(remember, [1, 2]), [(1, 1), (2, 2)])
+check("cache again", one(remember, [3]), [(3, 3)])
+cache["mine"] = 0
+check("cache changed by the caller", one(remember, [4]), [(2, 4)])
+check("the caller's", (cache, count), ({"mine": 0}, 0))
+check("isolate begins anew", library.pmap(remember, [1], isolate=True, start_method=METHOD), [(2, 1)])
+with Pool(1) as pool, Pool(1) as other:
+    check("two pools", [p.map(remember, [1]) for p in (pool, other, pool)], [[(2, 1)], [(2, 1)], [(2, 2)]])
+with library.Pool(1, maxtasksperchild=1, context=multiprocessing.get_context(METHOD)) as pool:
+    check("recycled", [pool.map(remember, [1]) for _ in range(2)], [[(2, 1)], [(2, 1)]])
+
+# --- names that change, and go ---
+G = 1
+def read_g(_):
+    try:
+        return G
+    except NameError:
+        return "gone"
+check("a value", one(read_g, [1]), [1])
+G = 2
+check("another", one(read_g, [1]), [2])
+G = 2.0
+check("an equal one of another type", [type(y) for y in one(read_g, [1])], [float])
+del G
+check("deleted", one(read_g, [1]), ["gone"])
+G = [1]
+check("a list", one(read_g, [1]), [[1]])
+G.append(2)
+check("changed in place", one(read_g, [1]), [[1, 2]])
+def helper():
+    return 1
+def calls_helper(_):
+    return helper()
+check("a helper", one(calls_helper, [1]), [1])
+def helper():
+    return 2
+check("defined anew", one(calls_helper, [1]), [2])
+helper.__defaults__ = None
+helper.__code__ = (lambda: 3).__code__
+check("with other code", one(calls_helper, [1]), [3])
+
+# --- one object, two names ---
+A = []
+B = A
+C = {"a": A}
+marker = object()
+def same(_, default=marker):
+    return A is B, C["a"] is A, default is marker
+check("identity", one(same, [1]), [(True, True, True)])
+C["b"] = 1
+check("identity after a change", one(same, [1]), [(True, True, True)])
+B = [1]
+check("not the same any more", one(same, [1]), [(False, True, True)])
+
+# --- found under their names ---
+g = 1
+class M:
+    def __eq__(self, other):
+        return type(other) is M
+def found(_):
+    import __main__
+    main = sys.modules[__name__]
+    return (
+        pickle.loads(pickle.dumps(M())).__class__ is M,
+        pickle.loads(pickle.dumps(found)) is found,
+        (main.g, globals()["g"], __main__.g if __name__ == "__main__" else g, g),
+    )
+check("by name", pmap(found, [1]), [(True, True, (1, 1, 1, 1))])
+check("a class there and back", [type(y) is M for y in pmap(lambda _: M(), [1])], [True])
+check("an item", pmap(lambda x: type(x) is M, [M(), [1], M()]), [True, False, True])
+check("a function there and back", pmap(lambda f: f, [found, len]), [found, len])
+check("an argument and a global", pmap(lambda cls: cls is M, [M]), [True])
+first = M()
+class M:
+    version = 2
+check("of the old class", pmap(lambda x: (type(x) is M, hasattr(x, "version")), [first, M()]),
+      [(False, False), (True, True)])
+check("the old class comes back", [type(x) is type(first) for x in pmap(lambda x: x, [first])], [True])
+def plus(x):
+    return x + 1
+def nested(x):
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as executor:
+        return [*executor.map(plus, [x])], pmap(plus, [x])
+check("nested", pmap(nested, [1]), [([2], [2])])
+
+# --- hints ---
+@dataclasses.dataclass
+class Node:
+    leaf: Leaf
+    more: list[Node]
+@dataclasses.dataclass
+class Leaf:
+    x: int
+def hints(node: Node) -> Leaf:
+    found = typing.get_type_hints(Node), typing.get_type_hints(hints)
+    return found == ({"leaf": Leaf, "more": list[Node]}, {"node": Node, "return": Leaf})
+check("hints", pmap(hints, [1]), [True])
+
+# --- what cannot be sent ---
+lock = threading.Lock()
+class HasLock:
+    lock = threading.Lock()
+    def uses(self):
+        with lock, self.lock:
+            return 1
+    def does_not(self, x):
+        return x
+check("not used by what is mapped", pmap(HasLock().does_not, [1]), [1])
+registry = {"db": [lock]}
+def use_lock(x):
+    with registry["db"][0]:
+        return x
+message = raised(lambda: pmap(use_lock, [1]))
+path = "use_lock -> global 'registry' -> ['db'] -> [0]: _thread.lock"
+if METHOD != "fork":
+    check("names the path", path in message, True)
+else:
+    with Pool(1) as pool:
+        check("a fork has it", pool.map(use_lock, [1]), [1])
+
+# --- names that are asked for at run time ---
+hidden_name = 1
+def notes(call):
+    try:
+        call()
+    except Exception as error:
+        return [note for note in getattr(error, "__notes__", ()) if "the caller has" in note]
+def by_globals(x): return globals()["hidden" + "_name"]
+def by_eval(x): return eval("hidden" + "_name")
+def by_main(x): return getattr(sys.modules[__name__], "hidden" + "_name")
+def by_a_dict(x): return {}["hidden_name"]
+def undefined(x): return nothing_there
+with Pool(1) as pool:
+    if METHOD != "fork":
+        # Only a line of source tells that a KeyError is one of globals.
+        for function in ((by_globals,) if sys.argv[0].endswith(".py") else ()) + (by_eval, by_main):
+            check("a note", ["'hidden_name'" in note for note in notes(lambda: pool.map(function, [1]))], [True])
+    for function in (by_a_dict, undefined):
+        check("no note", notes(lambda: pool.map(function, [1])), [])
+if METHOD == "fork":
+    check("begun before the lock", pmap(plus, [1]), [2])
+    late = threading.Lock()
+    def use_late(x):
+        with late:
+            return x
+    check("cannot be sent", ["it cannot be sent" in note for note in notes(lambda: pmap(use_late, [1]))], [True])
+
+# --- both at once: each call sees its own ---
+V = "old"
+def read_v(barrier):
+    return V
+if METHOD != "fork":
+    values = ["old", "new"] * 20
+    later = []
+    with Pool(2) as pool:
+        for V in values:
+            later.append(pool.map_async(read_v, range(20)))
+        check("each call its own", [{*x.get()} for x in later], [{v} for v in values])
+for backend in ("threads", "serial"):
+    check(backend, library.pmap(remember, [9], backend=backend), [(2, 1)])
+    del cache[9]
+    count = 0
+"""
+
+KINDS: Final = """
+@functools.lru_cache
+def fib(n):
+    return n if n < 2 else fib(n - 1) + fib(n - 2)
+@functools.cache
+def cached(n):
+    return object()
+check("cached", pmap(fib, [10, 20]), [55, 6765])
+check("calls a cached one", pmap(lambda n: fib(n), [10]), [55])
+check("the cache lives", one(lambda n: cached(1) is cached(1), [1]), [True])
+check("comes back", pmap(lambda f: f, [fib])[0] is fib, True)
+class Methods:
+    @functools.lru_cache
+    def cached(self, x):
+        return x * 2
+    @functools.cached_property
+    def prop(self):
+        return 7
+    @functools.singledispatchmethod
+    def by_type(self, x):
+        return "other"
+    @by_type.register
+    def _(self, x: int):
+        return "int"
+    @property
+    def plain(self):
+        return self._plain
+    @plain.setter
+    def plain(self, value):
+        self._plain = value
+    @classmethod
+    def of(cls):
+        return cls()
+    @staticmethod
+    def static():
+        return 4
+    partial = functools.partialmethod(cached, 3)
+def use(x):
+    made = Methods.of()
+    made.plain = 5
+    return (made.cached(x), made.prop, made.by_type(x), made.by_type("x"), made.plain,
+            Methods.static(), made.partial())
+check("methods", pmap(use, [1]), [(2, 7, "int", "other", 5, 4, 6)])
+check("a bound method", pmap(Methods().cached, [1]), [2])
+@functools.singledispatch
+def by_type(x):
+    return "other"
+@by_type.register
+def _(x: int):
+    return "int"
+check("singledispatch", pmap(by_type, [1, "a"]), ["int", "other"])
+
+# --- dataclasses ---
+@dataclasses.dataclass
+class Base:
+    n: int = 3
+    xs: list = dataclasses.field(default_factory=list)
+    _: dataclasses.KW_ONLY = None
+    k: int = 4
+@dataclasses.dataclass(frozen=True, order=True, slots=True)
+class Slotted:
+    a: int = 1
+    b: str = dataclasses.field(default="x", compare=False)
+def derive(_):
+    @dataclasses.dataclass
+    class Derived(Base):
+        z: int = 9
+    made = Derived()
+    missing = [f.default is dataclasses.MISSING for f in dataclasses.fields(Derived)]
+    return made.n, made.xs, made.k, made.z, missing, dataclasses.replace(Base(), n=5).n
+check("derived", pmap(derive, [1]), [(3, [], 4, 9, [False, True, False, False], 5)])
+check("slots", pmap(lambda x: x, [Slotted(2)]), [Slotted(2)])
+
+# --- enums ---
+class Color(enum.Enum):
+    RED = 1
+    CRIMSON = 1
+    BLUE = 2
+    def shout(self):
+        return self.name
+class Pair(enum.Enum):
+    A = (1, "x")
+    B = (2, "y")
+    def __init__(self, number, text):
+        self.number = number
+        self.text = text
+class Label(str, enum.Enum):
+    X = ("x", "Ex")
+    def __new__(cls, value, label):
+        made = str.__new__(cls, value)
+        made._value_ = value
+        made.label = label
+        return made
+class Flags(enum.Flag):
+    R = 1
+    W = 2
+    RW = 3
+class Ints(enum.IntEnum):
+    ONE = 1
+class IntFlags(enum.IntFlag):
+    A = 1
+    B = 4
+everything = [*Color, *Pair, *Label, *Flags, *Ints, *IntFlags, Flags.R | Flags.W, Flags(0)]
+check("members there and back",
+      [x is y for x, y in zip(everything, pmap(lambda x: x, everything))], [True] * len(everything))
+check("in the worker", pmap(lambda _: (Color.CRIMSON is Color.RED, Color(2), Color["CRIMSON"].shout(),
+      Pair.B.text, Pair((1, "x")).number, Label.X.label, Label("x") == "x", Flags.R | Flags.W is Flags.RW,
+      Ints.ONE + 1, IntFlags.A | IntFlags.B, len(Color)), [1]),
+      [(True, Color.BLUE, "RED", "y", 1, "Ex", True, Flags.R | Flags.W is Flags.RW, 2,
+        IntFlags.A | IntFlags.B, 2)])
+
+# --- types ---
+UserId = typing.NewType("UserId", int)
+T = typing.TypeVar("T", bound=int)
+P = typing.ParamSpec("P")
+Ts = typing.TypeVarTuple("Ts")
+def typed(f: typing.Callable[P, T]) -> typing.Callable[P, T]:
+    @functools.wraps(f)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        return f(*args, **kwargs)
+    return wrapper
+@typed
+def next_user(user: UserId) -> UserId:
+    return UserId(user + 1)
+check("a typed decorator", pmap(next_user, [1]), [2])
+class Box(typing.Generic[T]):
+    def __init__(self, value: T):
+        self.value = value
+class IntBox(Box[int]):
+    pass
+class Many(typing.Generic[typing.Unpack[Ts]]):
+    pass
+check("generics", pmap(lambda x: (Box[int](x).value, IntBox(x).value, Box.__parameters__ == (T,),
+      typing.get_args(Many[int, str])), [1]), [(1, 1, True, (int, str))])
+@typing.runtime_checkable
+class Goes(typing.Protocol):
+    def go(self) -> int: ...
+class Go:
+    def go(self):
+        return 1
+class Typed(typing.TypedDict):
+    a: int
+class Named(typing.NamedTuple):
+    a: int
+    b: str = "x"
+Plain = collections.namedtuple("Plain", "a b")
+check("protocols", pmap(lambda x: (isinstance(Go(), Goes), Typed(a=1)), [1]), [(True, {"a": 1})])
+check("named tuples", [[type(y) for y in x] for x in pmap(lambda x: (Named(1), Plain(1, 2)), [1])],
+      [[Named, Plain]])
+
+# --- class statements with keywords, metaclasses, descriptors ---
+class Registered:
+    known = []
+    def __init_subclass__(cls, *, tag, **rest):
+        super().__init_subclass__(**rest)
+        cls.known.append((cls.__name__, tag))
+class One(Registered, tag=1):
+    x = 1
+class Two(One, tag=2):
+    x = True
+class Meta(type):
+    def __new__(meta, name, bases, space, *, size):
+        return super().__new__(meta, name, bases, space)
+    def __init__(cls, name, bases, space, *, size):
+        super().__init__(name, bases, space)
+        cls.size = size
+    def __call__(cls, *arguments):
+        made = super().__call__(*arguments)
+        made.called = True
+        return made
+class WithMeta(metaclass=Meta, size=3):
+    pass
+class Field:
+    names = []
+    def __set_name__(self, owner, name):
+        self.name = name
+        self.names.append(name)
+    def __get__(self, instance, owner):
+        return self.name
+class Described:
+    field = Field()
+check("keywords", pmap(lambda _: (Registered.known, type(Two.x)), [1]), [([("One", 1), ("Two", 2)], bool)])
+check("a metaclass", pmap(lambda _: (WithMeta.size, WithMeta().called, type(WithMeta) is Meta), [1]),
+      [(3, True, True)])
+check("descriptors", pmap(lambda _: (Described().field, Field.names), [1]), [("field", ["field"])])
+class Abstract(abc.ABC):
+    @abc.abstractmethod
+    def go(self): ...
+class Virtual:
+    pass
+Abstract.register(Virtual)
+def abstract(_):
+    try:
+        Abstract()
+    except TypeError:
+        return issubclass(Virtual, Abstract), isinstance(1, Abstract)
+check("abstract", pmap(abstract, [1]), [(True, False)])
+class Private:
+    __slots__ = ("a", "__b")
+    def __init__(self):
+        self.a = 1
+        self.__b = 2
+    def get(self):
+        return self.a, self.__b
+class Child(Go):
+    def go(self):
+        return super().go() + 1
+class Outer:
+    class Inner:
+        class Kind(enum.Enum):
+            A = 1
+        def __eq__(self, other):
+            return type(self) is type(other)
+check("slots and super", pmap(lambda _: (Private().get(), Child().go()), [1]), [((1, 2), 2)])
+check("nested", pmap(lambda _: (pickle.loads(pickle.dumps(Outer.Inner())), Outer.Inner.Kind.A), [1]),
+      [(Outer.Inner(), Outer.Inner.Kind.A)])
+class Failed(Exception):
+    def __init__(self, a, b):
+        super().__init__(a)
+        self.b = b
+def fail(x):
+    raise Failed(1, 2)
+try:
+    pmap(fail, [1])
+except Failed as error:
+    check("an exception", error.b, 2)
+def local(n):
+    class Local:
+        x = n
+        def get(self):
+            return self.x, n, type(self) is Local
+    return Local
+Here = local(5)
+check("local", pmap(lambda x: x.get(), [Here(), local(6)()]), [(5, 5, True), (6, 6, True)])
+check("local and back", type(pmap(lambda _: Here(), [1])[0]) is Here, True)
+made = pmap(lambda n: local(n), [7, 8])
+check("made in a worker", [cls().get() for cls in made], [(7, 7, True), (8, 8, True)])
+counter = pmap(lambda n: (lambda: n + len(everything)), [1])[0]
+check("a function made in a worker", counter(), 1 + len(everything))
+"""
+
+PROGRAMS: Final = {"names": NAMES, "kinds": KINDS}
+
+
+def program(method: str, body: str) -> str:
+    return HEAD.format(method=method) + body + TAIL
+
+
+@pytest.mark.parametrize("body", PROGRAMS.values(), ids=PROGRAMS.keys())
+def test_as_a_file(start_method: "StartMethod", body: str, tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(program(start_method, body), encoding="utf-8")
+    assert run([str(script)], tmp_path) == "done\n"
+
+
+def test_from_stdin(tmp_path: Path) -> None:
+    text = program("forkserver", NAMES)
+    assert run(["-"], tmp_path, stdin=text) == "done\n"
+
+
+def test_from_the_command_line(tmp_path: Path) -> None:
+    assert run(["-c", program("spawn", NAMES)], tmp_path) == "done\n"
+
+
+def test_as_a_module(tmp_path: Path) -> None:
+    (tmp_path / "module.py").write_text(program("fork", NAMES), encoding="utf-8")
+    assert run(["-m", "module"], tmp_path) == "done\n"
+
+
+CHILD: Final = """
+import multiprocessing
+from pmap import pmap, Pool
+LIMIT = 3
+state = None
+class Point:
+    def __init__(self, x):
+        self.x = x
+def begin():
+    global state
+    state = LIMIT
+def work(point):
+    return Point(point.x + LIMIT + (state or 0))
+def child(queue):
+    plain = pmap(work, [Point(1)], processes=1)
+    with Pool(1, begin) as pool:
+        started = pool.map(work, [Point(1)])
+    queue.put([type(p) is Point and p.x for p in plain + started])
+if __name__ == "__main__":
+    context = multiprocessing.get_context({method!r})
+    queue = context.SimpleQueue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    print(queue.get())
+    process.join()
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_in_a_child_of_multiprocessing(method: str, tmp_path: Path) -> None:
+    # With the first two the script is a module of another name there: it is run again.
+    script = tmp_path / "script.py"
+    script.write_text(CHILD.format(method=method), encoding="utf-8")
+    assert run([str(script)], tmp_path) == "[4, 7]\n"
