@@ -10,10 +10,9 @@ import functools
 import os
 import sys
 import weakref
-from contextvars import Context, ContextVar
-from typing import TypeVar
 
 from ..importable import is_importable, travels_by_name
+from ..light_stdlib import Context, ContextVar
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ def _named(given: Any) -> Any:
             settings[name] = value
     if hasattr(given, "has_default") and given.has_default():
         settings["default"] = given.__default__
-    constraints = given.__constraints__ if isinstance(given, TypeVar) else ()
+    constraints = given.__constraints__ if kind == "TypeVar" else ()
     if kind == "TypeVarTuple":
         settings = {name: settings[name] for name in ("default",) if name in settings}
     return make_variable, (type(given), given.__name__, constraints, settings, given.__module__)

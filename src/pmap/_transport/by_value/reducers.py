@@ -47,10 +47,15 @@ _LEFT_ALONE = frozenset(
     {
         *("builtins", "collections", "datetime", "decimal", "fractions", "uuid", "enum", "re"),
         *("pathlib", "pathlib._local", "numpy", "ipaddress", "array", "zoneinfo", "time", "random"),
+        *("dataclasses", "functools", "operator", "_operator"),
     }
 )
 _HINTS = frozenset(
-    {"GenericAlias", "UnionType", "_GenericAlias", "_UnionGenericAlias", "_SpecialForm"}
+    {
+        *("GenericAlias", "UnionType", "_GenericAlias", "_UnionGenericAlias", "_SpecialForm"),
+        *("_LiteralGenericAlias", "_CallableGenericAlias", "_AnnotatedAlias", "ForwardRef"),
+        *("_UnpackGenericAlias", "_ConcatenateGenericAlias", "Union"),
+    }
 )
 
 
