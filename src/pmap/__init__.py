@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from ._api.apply import Apply
 from ._api.async_result import AsyncResult
+from ._api.first_call import restart, shutdown
 from ._api.map import Map
 from ._api.pcall import Calls, Deferred, call
 from ._api.result_stream import ResultStream
@@ -99,6 +100,8 @@ __all__ = [
     "pstarmap",
     "pstarmap_async",
     "raise_failures",
+    "restart",
+    "shutdown",
     "split",
     "sync",
 ]

@@ -102,6 +102,7 @@ OURS_IN_A_WORKER: Final = {
     "pmap._transport.packing",
     "pmap._transport.framing",
     "pmap._transport.environment",
+    "pmap._transport.import_path",
     "pmap._transport.importable",
     "pmap._transport.by_value",
     "pmap._transport.by_value.arriving",

@@ -45,6 +45,7 @@ from pmap._scheduling.events import (
     JobCancelled,
     JobSubmitted,
     Prestart,
+    Renew,
     Retire,
     Terminate,
     Terms,
@@ -245,6 +246,7 @@ class Worker:
     asked: float | None = None  # when it was killed gently
     gently: bool = False  # and not in any other way since
     worn: bool = False
+    renewed: bool = False  # it was asked to be replaced
     holds: deque[Chunk] = field(default_factory=deque[Chunk])
     taken: int = 0
 
@@ -381,6 +383,14 @@ class World:
         self.tell(Retire())
         assert all(worker.leaving for worker in go), "an idle worker stays"
         assert not any(worker.leaving for worker in stay), "a worker goes that has work"
+
+    def renew(self) -> None:
+        """Have all workers replaced, and see that the idle ones go."""
+        go = [w for w in self.workers.values() if not w.holds]
+        for worker in self.workers.values():
+            worker.renewed = True
+        self.tell(Renew())
+        assert all(worker.leaving for worker in go), "an idle worker stays"
 
     def close(self) -> None:
         """Close the pool."""
@@ -801,7 +811,7 @@ class World:
         # It may be told to go by what was answered to a look just before.
         for_others = any(other.idle for other in self.workers.values())
         unwanted = any((c.job.stop or c.together) and c.next >= c.job.end for c in worker.holds)
-        assert for_others or unwanted, "they are taken back for nobody"
+        assert for_others or unwanted or worker.renewed, "they are taken back for nobody"
         more = len(worker.holds) > 1 or any(chunk.together for chunk in worker.holds)
         assert more, "there is nothing to take back"
         items: int | None = None

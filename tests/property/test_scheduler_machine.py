@@ -161,6 +161,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.world.retire()
 
     @rule()
+    def renew(self) -> None:
+        self.world.renew()
+
+    @rule()
     def close(self) -> None:
         self.world.close()
 
@@ -224,7 +228,7 @@ def walk(seed: int) -> None:
             elif rng.random() < 0.2 and world.jobs:
                 cancel_one(world, rng)
             elif rng.random() < 0.1:
-                rng.choice((world.prestart, world.retire))()
+                rng.choice((world.prestart, world.retire, world.renew))()
             elif rng.random() < 0.2:
                 world.run_out()
             world.duration = rng.choice(DURATIONS)

@@ -107,6 +107,18 @@ class SharedPools:
             self._drop_one(driver)
         return driver, False
 
+    def restart(self) -> None:
+        """Have all workers replaced."""
+        for driver in [*self.drivers.values()]:
+            driver.renew()
+
+    def shutdown(self) -> None:
+        """Let all pools go."""
+        drivers = [*self.drivers.values()]
+        self.drivers.clear()
+        for driver in drivers:
+            driver.let_go()
+
     def _drop_one(self, but: Driver) -> None:
         for options, driver in list(self.drivers.items()):
             if driver is not but and not driver.busy and self.drivers.pop(options, None) is driver:

@@ -52,12 +52,15 @@ from .._scheduling import events as e
 from .._scheduling import scheduler as s
 from .._scheduling.chunk_sizes import worth_ahead
 from .._transport.exceptions import describe
+from .._transport.importable import code_version
 from .._transport.payload import Payload
 
 # Seconds without work after which the backend gives back what it keeps for the next call.
 _WARM = 1.0
 
 _NONE: frozenset[int] = frozenset()
+# Seconds between two looks whether another thread has let the workers go.
+_MOMENT = 0.005
 _numbers = itertools.count(1)
 _drivers: "weakref.WeakSet[Driver]" = weakref.WeakSet()
 _exiting = False
@@ -106,6 +109,7 @@ class Driver:
         self._last_used = time.monotonic()
         self._brief: Brief | None = None  # the last one that the next call may share
         self._large: Payload | None = None  # the last that was large
+        self._code: int | None = None  # the version of the caller's modules at its last call
         self._rules = Rules()  # of the last call, and what the scheduler is told of them
         self._terms = _terms(self._rules)
         self._carry_out = self._table()
@@ -268,6 +272,30 @@ class Driver:
         self._retiring = True
         self._call_background(work=True)
 
+    def renew(self) -> None:
+        """Have all workers replaced: those at work when they are done with what they have begun."""
+        self._post(lambda: self._handle(e.Renew()))
+        self._leave_work()
+
+    def let_go(self) -> None:
+        """Let all workers go, and return when they are gone; at once where they have work."""
+        self.renew()
+        me = threading.get_ident()
+        if self.busy or self._leader.get(0) == me:
+            self.retire()  # when there is no more work
+            return
+        while not self._is_empty():
+            if self._claim(me, self._lead_to_the_end):
+                return
+            self._ended.wait(_MOMENT)  # another thread leads, and will not for long
+
+    def _lead_to_the_end(self) -> None:
+        self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
+        self._post(partial(self._tidy, True))
+
+    def _is_empty(self) -> bool:
+        return self.busy or not (self._scheduler.workers or self.backend.is_open)
+
     @property
     def busy(self) -> bool:
         """Whether there is work under way."""
@@ -298,6 +326,7 @@ class Driver:
         """Make a job's function ready to travel; return whether it is, else the job is over."""
         book = self.backend.book
         if book is not None:
+            self._notice_new_code()
             try:
                 payload = job.pack(self._brief, self._large, book).payload
                 if payload.segment is not None:
@@ -308,6 +337,14 @@ class Driver:
                 job.error = _unsent_function(job, error)
                 job.settle()
         return not job.over
+
+    def _notice_new_code(self) -> None:
+        """Have workers replaced that may have imported a module which was loaded again since."""
+        version = code_version()
+        if version != self._code:
+            before, self._code = self._code, version
+            if before is not None:
+                self.renew()
 
     def _submit(self, job: Job, open: bool = False) -> None:
         if self._closed:

@@ -73,6 +73,10 @@ class Retire(NamedTuple):
     """
 
 
+class Renew(NamedTuple):
+    """Have every worker replaced, one that holds something as soon as it can be."""
+
+
 class Close(NamedTuple):
     """No more jobs will come: workers go as soon as there is nothing left for them."""
 
@@ -157,6 +161,7 @@ Event: TypeAlias = (
     | JobCancelled
     | Prestart
     | Retire
+    | Renew
     | Close
     | Terminate
     | Tick

@@ -59,6 +59,7 @@ from .events import (
     JobCancelled,
     JobSubmitted,
     Prestart,
+    Renew,
     Retire,
     Terminate,
     Terms,
@@ -161,6 +162,7 @@ class Scheduler:
             JobCancelled: self._cancelled,
             Prestart: self._prestart,
             Retire: self._retire,
+            Renew: self._renew,
             Close: self._close,
             Terminate: self._terminate,
             Tick: self._tick,
@@ -638,6 +640,17 @@ class Scheduler:
         for worker in self._workers.values():
             # One that is still starting as well: it stops when it has started.
             if not worker.chunks and not worker.leaving:
+                self._stop(worker)
+
+    def _renew(self, _: Renew) -> None:
+        for worker in self._workers.values():
+            if worker.leaving:
+                continue
+            if worker.chunks:
+                worker.worn = True
+                if worker.holds_more():
+                    self._ask(worker)  # what it has not begun is for others
+            else:
                 self._stop(worker)
 
     def _close(self, _: Close) -> None:

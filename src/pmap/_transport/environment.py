@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from .import_path import import_path
 from .light_stdlib import Context, ContextVar
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -52,7 +53,7 @@ def take_world() -> World:
         environment, path, world = _last
         if world[0] == directory and path == sys.path and environment == raw:
             return world
-    world = directory, os.environ.copy(), [entry for entry in sys.path if type(entry) is str]
+    world = directory, os.environ.copy(), import_path()
     _last = None if raw is None else (dict(raw), sys.path[:], world)
     return world
 

@@ -33,7 +33,10 @@ class _Modules:
         self.path: list[str] = []
         self.by_value: set[str] = set()  # names
         self.literal: tuple[bytes, ...] = ()  # as they stand in a pickle
-        self.own: dict[str, ModuleType] = {}  # looked at, and not installed
+        # Those that were looked at and are not installed, and their specs: an import, or a reload,
+        # makes a new one.
+        self.own: dict[str, tuple[ModuleType, object]] = {}
+        self.version = 0
 
 
 _modules = _Modules()
@@ -69,14 +72,28 @@ def may_refer_by_value(data: bytes) -> bool:
     return bool(literal) and any(name in data for name in literal)
 
 
+def code_version() -> int:
+    """Return a number that is another one when a module of the program was loaded again.
+
+    That is: by ``reload``, as IPython's autoreload does, or by an import after it was
+    taken out of ``sys.modules``. What is installed is not looked at.
+    """
+    _look_at_new_modules()
+    modules = sys.modules
+    for name, (module, spec) in [*_modules.own.items()]:
+        now = modules.get(name)
+        if now is not None and (now is not module or getattr(now, "__spec__", None) is not spec):
+            _look_at(name, now)
+    return _modules.version
+
+
 def _look_at_new_modules() -> None:
     # A look at the number of modules costs next to nothing; at all of them, milliseconds.
     modules = sys.modules
     count = len(modules)
     if _modules.path != sys.path:
         _modules.path = sys.path[:]
-        again, _modules.own = _modules.own, {}
-        for name in again:
+        for name in [*_modules.own]:
             if name in modules:
                 _look_at(name, modules[name])
     if _modules.seen == count:
@@ -96,7 +113,10 @@ def _look_at(name: str, module: ModuleType) -> None:
         return
     if isinstance(origin, str) and origin.startswith(_INSTALLED):
         return
-    _modules.own[name] = module
+    before = _modules.own.get(name)
+    if before is not None and not (before[0] is module and before[1] is spec):
+        _modules.version += 1
+    _modules.own[name] = module, spec
     if _is_found(name, spec):
         _modules.by_value.discard(name)
     else:

@@ -35,6 +35,7 @@ from pmap._scheduling.events import (
     JobCancelled,
     JobSubmitted,
     Prestart,
+    Renew,
     Retire,
     Terminate,
     Terms,
@@ -944,6 +945,15 @@ def test_retire_lets_the_idle_go_and_no_others() -> None:
     scheduler = pool(2)
     tell(scheduler, submitted(1, 1))
     assert tell(scheduler, Retire()) == [StopWorker(0)]
+
+
+def test_renew_lets_the_idle_go_and_the_others_when_they_have_done_what_they_began() -> None:
+    scheduler = pool(2)
+    tell(scheduler, submitted(1, 1))
+    assert tell(scheduler, Renew()) == [StopWorker(0)]
+    assert tell(scheduler, done(1)) == [FinishJob(1, None), StopWorker(1)]
+    tell(scheduler, submitted(2, 1))
+    assert {*tell(scheduler, WorkerGone(0, begun=0))} | {*tell(scheduler, WorkerGone(1, begun=0))}
 
 
 def test_retire_lets_a_worker_go_that_is_not_ready_yet() -> None:

@@ -17,14 +17,16 @@ from .namespaces import Namespace, namespace_of
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
+    from typing import Any
+
     from .names import Needs
 
 _PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), FunctionType, type})
 
 
-def _token(value: object) -> object:
+def _token(value: Any) -> object:
     """Return what tells whether a name has another value later; it keeps nothing large alive."""
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _PLAIN and not (isinstance(value, (str, bytes)) and len(value) > 1000):
         return value
     try:

@@ -1,0 +1,211 @@
+"""Functions of modules: by name where a worker finds the same one, else by value; and new code."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.limits import PATIENCE
+from tests.process.test_scripts import environment, run_script
+
+if TYPE_CHECKING:
+    from pmap._types import StartMethod
+
+HEAD = """
+import importlib, importlib.util, os, sys, time
+from pathlib import Path
+from pmap import Pool, pmap, restart, shutdown
+pmap = pmap.using(processes=1, start_method={method!r})
+here = Path({folder!r})
+def write(name, text):
+    path = here / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    # Its time is what tells Python that the file is another one.
+    os.utime(path, (write.time, write.time))
+    write.time += 10
+    importlib.invalidate_caches()
+write.time = time.time() - 10_000
+MODULE = '''
+LIMIT = 3
+class Point:
+    def __init__(self, x):
+        self.x = x
+def work(x):
+    return Point(x + LIMIT)
+'''
+"""
+
+
+def script(method: str, folder: Path, body: str) -> list[str]:
+    return run_script(folder, HEAD.format(method=method, folder=str(folder)) + body)
+
+
+def test_a_module_from_a_file_of_any_name(start_method: "StartMethod", tmp_path: Path) -> None:
+    body = """
+write("elsewhere/code.txt.py", MODULE)
+spec = importlib.util.spec_from_file_location("loaded", here / "elsewhere" / "code.txt.py")
+loaded = importlib.util.module_from_spec(spec)
+sys.modules["loaded"] = loaded
+spec.loader.exec_module(loaded)
+print([(type(p) is loaded.Point, p.x) for p in pmap(loaded.work, [1, 2])])
+loaded.LIMIT = 5
+print([p.x for p in pmap(loaded.work, [1])], [p.x for p in pmap(lambda p: p, [loaded.Point(7)])])
+"""
+    found = script(start_method, tmp_path, body)
+    assert found == ["[(True, 4), (True, 5)]", "[6] [7]"]
+
+
+def test_a_module_from_an_entry_of_the_path_that_is_gone(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    body = """
+pmap(abs, [1])
+write("extra/passing.py", MODULE)
+sys.path.insert(0, str(here / "extra"))
+import passing
+print([p.x for p in pmap(passing.work, [1])])
+sys.path.pop(0)
+restart()
+print([p.x for p in pmap(passing.work, [1])], type(pmap(passing.work, [1])[0]) is passing.Point)
+"""
+    assert script(start_method, tmp_path, body) == ["[4]", "[4] True"]
+
+
+def test_a_relative_entry_and_another_directory(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    body = """
+os.chdir(here)
+write("lib/relative.py", MODULE)
+write("other/nothing.py", "")
+sys.path.insert(0, "lib")
+import relative
+pmap(abs, [1])
+os.chdir("other")
+print([p.x for p in pmap(relative.work, [1])])
+sys.path.insert(0, "")
+os.chdir(here / "lib")
+write("lib/second.py", MODULE)
+import second
+print([p.x for p in pmap(second.work, [1])])
+os.chdir("..")
+print([p.x for p in pmap(second.work, [1])])
+"""
+    assert script(start_method, tmp_path, body) == ["[4]", "[4]", "[4]"]
+
+
+def test_new_code_after_a_reload(start_method: "StartMethod", tmp_path: Path) -> None:
+    body = """
+sys.path.insert(0, str(here / "lib"))
+write("lib/helper.py", "def value(): return 'old'")
+write("lib/user.py", "import helper\\ndef work(x): return helper.value(), x")
+import helper, user
+def mine(x):
+    return helper.value()
+print(pmap(user.work, [1]), pmap(mine, [1]))
+write("lib/helper.py", "def value(): return 'new'")
+print(pmap(user.work, [1]))
+importlib.reload(helper)
+print(pmap(user.work, [1]), pmap(mine, [1]))
+write("lib/helper.py", "def value(): return 'newer'")
+del sys.modules["helper"]
+import helper
+print(pmap(mine, [1]))
+with Pool(1) as pool:
+    print(pool.map(mine, [1]))
+    write("lib/helper.py", "def value(): return 'newest'")
+    importlib.reload(helper)
+    print(pool.map(mine, [1]))
+"""
+    assert script(start_method, tmp_path, body) == [
+        "[('old', 1)] ['old']",
+        "[('old', 1)]",
+        "[('new', 1)] ['new']",
+        "['newer']",
+        "['newer']",
+        "['newest']",
+    ]
+
+
+def test_a_reload_while_items_run(tmp_path: Path) -> None:
+    body = """
+sys.path.insert(0, str(here / "lib"))
+write("lib/helper.py", "def value(x): return 'old'")
+import helper
+from pmap import pmap
+verb = pmap.using(processes=2)
+later = verb.async_(helper.value, range(1000), chunksize=1)
+write("lib/helper.py", "def value(x): return 'new'")
+importlib.reload(helper)
+print({*verb(helper.value, range(10))}, len(later.get()))
+"""
+    assert script("forkserver", tmp_path, body) == ["{'new'} 1000"]
+
+
+def test_restart_and_shutdown(start_method: "StartMethod", tmp_path: Path) -> None:
+    body = """
+from tests.processes import descendants
+restart(), shutdown()
+cache = []
+def pid_and_cache(x):
+    cache.append(x)
+    return os.getpid(), len(cache)
+(first, one), = pmap(pid_and_cache, [1])
+(second, two), = pmap(pid_and_cache, [1])
+restart()
+(third, three), = pmap(pid_and_cache, [1])
+print(first == second != third, one, two, three)
+shutdown()
+print(descendants())
+print(pmap(pid_and_cache, [1])[0][0] not in (first, third))
+later = pmap.async_(time.sleep, [0.2])
+restart()
+shutdown()
+print(later.get(), pmap(abs, [-1]))
+"""
+    assert script(start_method, tmp_path, body) == [
+        "True 1 2 1",
+        "set()",
+        "True",
+        "[None] [1]",
+    ]
+
+
+def test_under_pytest_with_another_import_mode(tmp_path: Path) -> None:
+    test = """
+from pmap import pmap
+LIMIT = 3
+class Point:
+    def __init__(self, x):
+        self.x = x
+def work(x):
+    return Point(x + LIMIT)
+def test_it():
+    assert [type(p) is Point and p.x for p in pmap(work, [1])] == [4]
+    assert [type(p) is Point and p.x for p in pmap(lambda p: Point(p.x), [Point(1)])] == [1]
+"""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    (folder / "test_own.py").write_text(test, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--import-mode=importlib",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(
+        [*command, str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment()
+        | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if "pmap" in p or "site" in p)},
+        timeout=PATIENCE,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
