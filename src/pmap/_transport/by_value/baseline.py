@@ -22,17 +22,19 @@ if TYPE_CHECKING:
     from .names import Needs
 
 _PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), FunctionType, type})
+_LONG = 1000  # characters, or bytes
 
 
-def _token(value: Any) -> object:
+def _token(value: object) -> object:
     """Return what tells whether a name has another value later; it keeps nothing large alive."""
-    kind: Any = type(value)
-    if kind in _PLAIN and not (isinstance(value, (str, bytes)) and len(value) > 1000):
+    kind = type(value)
+    if kind in _PLAIN and not (isinstance(value, (str, bytes)) and len(value) > _LONG):
         return value
+    given: Any = value
     try:
-        return ref(value)
+        return ref(given)
     except TypeError:  # a list, a dict: those of a size at one place are taken to be the same
-        size = len(value) if isinstance(value, (list, dict, set, bytearray)) else 0
+        size = len(given) if kind in (list, dict, set, bytearray) else 0
         return "at", id(value), kind, size
 
 
