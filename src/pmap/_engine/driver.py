@@ -286,8 +286,10 @@ class Driver:
             return
         while not self._is_empty():
             if self._claim(me, self._lead_to_the_end):
-                return
+                break
             self._ended.wait(_MOMENT)  # another thread leads, and will not for long
+        with self._parking:
+            self._parking.notify()  # the background thread has nothing to wait for any more
 
     def _lead_to_the_end(self) -> None:
         self._lead(lambda: not self._scheduler.workers or self._scheduler.busy)
