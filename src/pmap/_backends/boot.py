@@ -91,7 +91,7 @@ def interpreter(sock: "socket", lifeline: Lifeline) -> "subprocess.Popen[bytes]"
 
     command = _command("worker")
     if sys.platform == "win32":  # a socket is no descriptor there: it is shared through stdin
-        popen = subprocess.Popen([*command, "-1", "-1"], stdin=subprocess.PIPE)
+        popen = subprocess.Popen([*command, "-1", "-1"], stdin=subprocess.PIPE, env=_environment())
         assert popen.stdin is not None
         with popen.stdin as stdin:
             stdin.write(sock.share(popen.pid))
@@ -99,7 +99,16 @@ def interpreter(sock: "socket", lifeline: Lifeline) -> "subprocess.Popen[bytes]"
     fds = [fd for fd in (sock.fileno(), lifeline.end) if fd >= 0]
     command += [str(sock.fileno()), str(lifeline.end)]
     with sigint_blocked():
-        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, env=_environment())
+
+
+# What makes the hashes of strings: one secret for all workers that begin as fresh interpreters, as
+# forks have one. That of this process is not to be had, unless it was set.
+_hash_seed = str(int.from_bytes(os.urandom(4), "little"))
+
+
+def _environment() -> dict[str, str]:
+    return {"PYTHONHASHSEED": _hash_seed, **os.environ}
 
 
 def _command(kind: str) -> list[str]:
@@ -150,7 +159,7 @@ class _Spawned:
             self.pid = os.posix_spawn(
                 command[0],
                 [*command, *numbers[:2]],
-                os.environ,
+                _environment(),
                 file_actions=actions,
                 setsigdef=reset,
             )

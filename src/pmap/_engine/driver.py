@@ -54,6 +54,7 @@ from .._scheduling.chunk_sizes import worth_ahead
 from .._transport.exceptions import describe
 from .._transport.importable import code_version
 from .._transport.payload import Payload
+from .._transport.settings import waiting_threads
 
 # Seconds without work after which the backend gives back what it keeps for the next call.
 _WARM = 1.0
@@ -741,7 +742,11 @@ class Driver:
                 if left is not None and left <= 0:
                     return True
                 self._parked_until = inf if left is None else time.monotonic() + left
-                self._parking.wait(left)
+                waiting_threads.append(self)
+                try:
+                    self._parking.wait(left)
+                finally:
+                    waiting_threads.remove(self)
                 self._parked_until = inf
             self._wanted = False
             return True

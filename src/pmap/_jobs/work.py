@@ -1,6 +1,7 @@
 """One call on its way through a pool: what a backend needs to run its items."""
 
 import itertools
+import sys
 import threading
 from contextvars import Context, copy_context
 from types import BuiltinFunctionType, FunctionType, ModuleType
@@ -160,11 +161,26 @@ def _has_a_name(function: object, needs: Needs) -> bool:
     return is_importable(function) or needs.has(function)
 
 
+class _NumpyErrors:
+    """Pickled as what makes the variable with NumPy's handling of errors, and its value."""
+
+    def __init__(self, context: Context) -> None:
+        numpy: Any = sys.modules["numpy"]
+        self._settings: dict[str, str] = context.run(numpy.geterr)
+        self._call: object = context.run(numpy.geterrcall)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        from .._transport.by_value.kinds import numpy_errors
+
+        return numpy_errors, (self._settings, self._call)
+
+
 def _pickled(context: Context, needs: Needs) -> list[bytes]:
     pickled: list[bytes] = []
     for pair in context.items():
         try:
-            pickled.append(dumps(pair, role=needs))
+            is_capsule = pair[0].name == "numpy.ufunc.extobj"
+            pickled.append(dumps(_NumpyErrors(context) if is_capsule else pair, role=needs))
         except BaseException as error:  # a variable that cannot travel is not set in the worker
             if is_ctrl_c(error):
                 raise

@@ -1,4 +1,4 @@
-"""What a function sees around it: directory, environment, import path, context variables.
+"""What a function sees around it: directory, environment, import path, settings, variables.
 
 Taken at the caller when a call is made, put in place in the worker before the function runs there,
 so that the function means the same thing in both.
@@ -11,13 +11,16 @@ import sys
 
 from .import_path import import_path
 from .light_stdlib import Context, ContextVar
+from .settings import take_settings
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    # (current directory or None where it was deleted, environment, sys.path): plain values
-    World: TypeAlias = tuple[str | None, dict[str, str], list[str]]
+    from .settings import Settings
+
+    # (current directory or None where it was deleted, environment, sys.path, settings): plain
+    World: TypeAlias = tuple[str | None, dict[str, str], list[str], Settings]
     # (environment variables that are set where they are not; those that are set in any case)
     Limits: TypeAlias = tuple[dict[str, str], dict[str, str]]
     Variables: TypeAlias = list[tuple[ContextVar[object], object]]
@@ -46,14 +49,16 @@ def take_world() -> World:
         directory = os.getcwd()
     except OSError:
         directory = None
+    settings = take_settings()
     # Decoding the environment takes longer than all the rest of a small call, and it hardly ever
     # changes; the encoded form behind it is one flat dict.
     raw: Any = getattr(os.environ, "_data", None)
     if _last is not None:
         environment, path, world = _last
-        if world[0] == directory and path == sys.path and environment == raw:
+        same = world[0] == directory and path == sys.path and world[3] == settings
+        if same and environment == raw:
             return world
-    world = directory, os.environ.copy(), import_path()
+    world = directory, os.environ.copy(), import_path(), settings
     _last = None if raw is None else (dict(raw), sys.path[:], world)
     return world
 
@@ -70,14 +75,14 @@ def thread_limits(count: int | None, usual: int) -> Limits:
 
 def limited(world: World, limits: Limits) -> World:
     """Return `world` with an environment that has `limits`."""
-    directory, environment, path = world
+    directory, environment, path, settings = world
     usual, forced = limits
-    return directory, {**usual, **environment, **forced}, path
+    return directory, {**usual, **environment, **forced}, path, settings
 
 
 def apply_world(world: World) -> None:
-    """Make the surroundings of this process those of `world`."""
-    directory, environment, path = world
+    """Make the surroundings of this process those of `world`, but for the settings."""
+    directory, environment, path, _ = world
     if directory is not None:
         try:
             os.chdir(directory)

@@ -6,6 +6,7 @@ import os
 import sys
 
 from .._transport.environment import apply_world, take_world
+from .._transport.settings import apply_settings
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Surroundings:
     def __init__(self) -> None:
         self._world: World | None = None  # the caller's that is in place
         self._own: World | None = None  # what an item is to find
-        self._recursion = sys.getrecursionlimit()  # what an item is to have, at least
+        self._least_recursion = 0  # the limit that an item is to have, at least
+        self._applied = sys.getrecursionlimit()  # the limit that was put in place last
 
     def watch(self) -> None:
         """Take note of what items do, from now on."""
@@ -51,16 +53,23 @@ class Surroundings:
     def keep(self) -> None:
         """Let what is in place now, which the initializer has set, be there for all items."""
         self._own = take_world()
-        self._recursion = sys.getrecursionlimit()
+        self._notice_recursion()
         traces.clear()
 
-    def restore_recursion_limit(self) -> None:
-        """Raise the recursion limit if an item has lowered it.
+    def apply_settings(self) -> None:
+        """Put in place the settings of the call whose chunk begins, whatever an item made of them.
 
-        A module that raised it, when it was imported, needs it.
+        A recursion limit that was raised here stays: a module that does so when it is imported
+        needs it.
         """
-        if sys.getrecursionlimit() < self._recursion:
-            sys.setrecursionlimit(self._recursion)
+        self._notice_recursion()
+        if self._own is not None:
+            apply_settings(self._own[3], self._least_recursion)
+        self._applied = sys.getrecursionlimit()
+
+    def _notice_recursion(self) -> None:
+        if sys.getrecursionlimit() > self._applied:
+            self._least_recursion = sys.getrecursionlimit()
 
     def tidy(self) -> None:
         """Undo what an item did, so that the next one finds its own surroundings.

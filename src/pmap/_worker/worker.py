@@ -46,6 +46,7 @@ from .._transport.protocol import (
 )
 from .._transport.segment_pool import Loans, Shelf
 from .._transport.segments import MOST
+from .._transport.settings import take_settings
 from .._transport.values import loads, parts
 from .chunk import Chunk, at_once, run_without_arena
 from .function import Brief
@@ -100,7 +101,7 @@ class Worker:
         self._surroundings = Surroundings()
         self._items = ItemRunner(self._surroundings, self._lend)
         self._briefs: dict[int, Brief] = {}
-        self._told_world: World = (None, {}, [])  # the one of the newest brief
+        self._told_world: World = (None, {}, [], take_settings())  # the one of the newest brief
         self._arena: Arena | None = None
         self._max_memory: int | None = None
         self._resident: Callable[[], int] = int  # how many bytes this process takes
@@ -269,7 +270,7 @@ class Worker:
         self, brief: Brief, serial: int, entries: Sequence[Entry], together: int
     ) -> None:
         self._surroundings.apply(brief.world)
-        self._surroundings.restore_recursion_limit()
+        self._surroundings.apply_settings()
         begin = perf_counter()
         results: Unsent
         try:

@@ -188,6 +188,8 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     when it is first sent, and the receiver makes one variable for each key, so that a function and
     the values sent beside it mean the same one.
     """
+    if variable.name in _HIDDEN:
+        return hidden_variable, (variable.name,)
     place = _places.get(variable) or _find(variable)
     if place is not None:
         _places[variable] = place
@@ -200,6 +202,27 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     except LookupError:
         default = ()
     return from_key, (key, variable.name, default)
+
+
+# Variables that no module has as a global, and what sets each of them in an empty context.
+_HIDDEN = {"decimal_context": ("decimal", "getcontext"), "numpy.ufunc.extobj": ("numpy", "seterr")}
+
+
+def hidden_variable(name: str) -> ContextVar[Any]:
+    """Return a context variable that only the module has which sets it; this imports no module."""
+    module, function = _HIDDEN[name]
+    context = Context()
+    context.run(getattr(sys.modules[module], function))
+    return next(variable for variable in context if variable.name == name)
+
+
+def numpy_errors(settings: dict[str, Any], call: object) -> tuple[ContextVar[Any], object]:
+    """Return the variable with what NumPy does about floating-point errors, and its value."""
+    context = Context()
+    context.run(sys.modules["numpy"].seterr, **settings)
+    context.run(sys.modules["numpy"].seterrcall, call)
+    variable = next(one for one in context if one.name in _HIDDEN)
+    return variable, context[variable]
 
 
 def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:

@@ -1,0 +1,118 @@
+"""Settings of interpreter and process: as at the caller, and put back."""
+
+import decimal
+import locale
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+import pytest
+
+import pmap as library
+from pmap import Pool, pmap
+
+if TYPE_CHECKING:
+    from pmap._types import StartMethod
+
+
+class Seen(NamedTuple):
+    recursion: int
+    digits: int
+    umask: int
+    locale: str
+    third: str
+    division: str
+
+
+def seen(_: object = None) -> Seen:
+    umask = os.umask(0)
+    os.umask(umask)
+    with np.errstate(over="ignore"):  # it goes by the context, and not by what is imported first
+        try:
+            division = str(np.float64(1) / np.float64(0))
+        except FloatingPointError:
+            division = "raised"
+    return Seen(
+        sys.getrecursionlimit(),
+        sys.get_int_max_str_digits(),
+        umask,
+        locale.setlocale(locale.LC_ALL),
+        str(decimal.Decimal(1) / 3),
+        division,
+    )
+
+
+def change_all(_: object) -> None:
+    sys.set_int_max_str_digits(800)
+    os.umask(0o011)
+    locale.setlocale(locale.LC_ALL, "C.UTF-8")
+    sys.setrecursionlimit(500)
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    with decimal.localcontext(), np.errstate(divide="ignore"):
+        before = seen()
+        yield
+    sys.setrecursionlimit(before.recursion)
+    sys.set_int_max_str_digits(before.digits)
+    os.umask(before.umask)
+    locale.setlocale(locale.LC_ALL, before.locale)
+
+
+CHANGES: list[Callable[[], object]] = [
+    lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 123),
+    lambda: sys.set_int_max_str_digits(5555),
+    lambda: os.umask(0o027),
+    lambda: locale.setlocale(locale.LC_ALL, "C"),
+    lambda: setattr(decimal.getcontext(), "prec", 5),
+    lambda: np.seterr(divide="raise"),
+]
+
+
+def test_they_are_the_callers(start_method: "StartMethod") -> None:
+    verb = pmap.using(processes=1, start_method=start_method)
+    assert verb(seen, [1]) == [seen()]
+    for change in CHANGES:
+        before = seen()
+        change()
+        assert seen() != before
+        assert verb(seen, [1]) == [seen()]
+    with decimal.localcontext() as context, np.errstate(divide="ignore"):
+        context.prec = 7
+        assert verb(seen, [1]) == [seen()]
+    assert verb(seen, [1]) == [seen()]
+
+
+def test_they_are_put_back(start_method: "StartMethod") -> None:
+    verb = pmap.using(processes=1, start_method=start_method, chunksize=1)
+    before = seen()
+    verb(change_all, [1])
+    assert verb(seen, [1]) == [before] == [seen()]
+
+
+@pytest.mark.parametrize("backend", ["threads", "serial"])
+def test_in_this_process_they_are_its_own(backend: Literal["threads", "serial"]) -> None:
+    decimal.getcontext().prec = 5
+    np.seterr(divide="raise")
+    assert pmap(seen, [1], backend=backend) == [seen()]
+
+
+def test_a_limit_that_the_initializer_raises_stays() -> None:
+    with Pool(1, sys.setrecursionlimit, (7000,)) as pool:
+        for _ in range(2):
+            assert [one.recursion for one in pool.map(seen, [1])] == [7000]
+
+
+def hashed(text: str) -> tuple[int, int, str | None]:
+    return os.getpid(), hash(text), os.environ.get("PYTHONHASHSEED")
+
+
+def test_all_workers_hash_alike(start_method: "StartMethod") -> None:
+    verb = library.papply.using(isolate=True, start_method=start_method)
+    found = [verb(hashed, "text") for _ in range(3)]
+    assert len({pid for pid, _, _ in found}) == 3
+    assert len({value for _, value, _ in found}) == 1
+    assert {seed for _, _, seed in found} == {os.environ.get("PYTHONHASHSEED")}
