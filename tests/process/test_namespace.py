@@ -132,6 +132,101 @@ check("identity after a change", one(same, [1]), [(True, True, True)])
 B = [1]
 check("not the same any more", one(same, [1]), [(False, True, True)])
 
+# --- defined anew, where something else refers to it ---
+def step(x): return "old"
+class Tag:
+    text = "old"
+steps, table, kept, part = [step], {"a": Tag()}, {Tag: 1}, functools.partial(step, 1)
+def run(x): return steps[0](x), table["a"].text, kept[Tag], part(), isinstance(table["a"], Tag)
+check("in containers", one(run, [1]), [("old", "old", 1, "old", True)])
+def step(x): return "new"
+class Tag:
+    text = "new"
+steps, table, kept, part = [step], {"a": Tag()}, {Tag: 2}, functools.partial(step, 1)
+check("in containers, anew", one(run, [1]), [("new", "new", 2, "new", True)])
+def early(x):
+    try:
+        return late_helper(x)
+    except NameError:
+        return "not yet"
+check("before it is defined", one(early, [1]), ["not yet"])
+def late_helper(x): return "there"
+check("after that", one(early, [1]), ["there"])
+E1 = []
+E2 = E1
+def appends(_): E1.append(1); return len(E2)
+check("one list", one(appends, [1]), [1])
+E2 = []
+check("another one that is equal", one(appends, [1]), [0])
+P1 = [1]
+P2 = {"a": P1}
+def rebinds(_):
+    global P1
+    first, P1 = P2["a"], None
+    return first
+check("told", one(rebinds, [1]), [[1]])
+P2["new"] = 1
+check("not what the worker has bound", one(rebinds, [1]), [[1]])
+X1 = [1]
+X2, X3 = {"a": X1}, {"a": X1}
+def shares(_): return X2["a"] is X1 and X3["a"] is X1
+for number in range(450):
+    (X2 if number % 2 else X3)["k"] = number
+    if one(shares, [1]) != [True]:
+        print("identity is lost after", number)
+        break
+class Service:
+    def __init__(self):
+        self.lock = threading.Lock()
+    def __getstate__(self):
+        return {"x": hashed_by("x")}
+    def __setstate__(self, state):
+        self.lock, self.x = threading.Lock(), state["x"]
+    def __hash__(self):
+        return hashed_by("y")
+    def __eq__(self, other):
+        return type(other) is Service
+def hashed_by(x): return len(x)
+service, services = Service(), {Service(): 1}
+check("what loading needs is there", one(lambda x: (service.x, services[x]), [Service()]), [(1, 1)])
+class Bad:
+    def __init__(self): self.x = 1
+    def __setstate__(self, state): raise ValueError("bad state")
+bad = Bad()
+def fine(x): return x
+def not_fine(x): return fine(x), bad.x
+check("does not load", raised(lambda: one(not_fine, [1]))[:14], "TransportError")
+check("costs itself only", one(lambda x: fine(x), [1]), [1])
+class EqMeta(type):
+    def __eq__(cls, other): return isinstance(other, EqMeta)
+    def __hash__(cls): return 1
+class Equal1(metaclass=EqMeta): z = 1
+class Equal2(metaclass=EqMeta): z = 2
+check("classes that say they are equal", one(lambda _: (Equal1.z, Equal2.z), [1]), [(1, 2)])
+class Shape(abc.ABC): pass
+class Square: z = 1
+def is_shape(_): return issubclass(Square, Shape), is_shape.__doc__
+check("not registered", one(is_shape, [1]), [(False, None)])
+Shape.register(Square)
+is_shape.__doc__ = "text"
+check("registered since", one(is_shape, [1]), [(True, "text")])
+from gettext import gettext as _
+In = "in"
+check("names of other uses", one(lambda x: (_("hello"), In), [1]), [("hello", "in")])
+def local_class(n):
+    class Local:
+        k = n
+    return Local
+Mine = local_class(1)
+check("a class there and back", one(lambda c: c, [Mine]), [Mine])
+Mine.k = 5
+check("and changed then", (one(lambda c: c.k, [Mine]), one(lambda _: Mine.k, [1])), ([5], [5]))
+def with_lock(x, lock=threading.Lock()): return x
+if METHOD != "fork":
+    check("a default", "with_lock -> defaults -> [0]: _thread.lock" in raised(lambda: one(with_lock, [1])), True)
+    with_lock.__defaults__ = (None,)
+    check("mended", one(with_lock, [1]), [1])
+
 # --- found under their names ---
 g = 1
 class M:
@@ -545,3 +640,63 @@ def test_in_a_child_of_multiprocessing(method: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(CHILD.format(method=method), encoding="utf-8")
     assert run([str(script)], tmp_path) == "[4, 7]\n"
+
+
+GROWTH: Final = """
+import gc, weakref
+def size(_): return len(G["data"])
+def memory(_):
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+G = {}
+sizes = []
+seen = []
+for number in range(400):
+    G["data"] = bytes([number % 256]) * 100_000
+    one(size, [1])
+    if number in (100, 399):
+        sizes.append(one(memory, [1])[0])
+check("workers do not keep what is old", sizes[1] - sizes[0] < 10_000_000, True)
+for number in range(30):
+    class A:
+        data = b"x" * 1000
+        def __init__(self):
+            super().__init__()
+    class Kind(enum.Enum):
+        ONE = number
+    seen += [weakref.ref(A), weakref.ref(Kind)]
+    one(lambda _: A() and Kind.ONE and 1, [1])
+gc.collect()
+check("the caller does not keep what is old", sum(each() is not None for each in seen) <= 4, True)
+"""
+
+
+FORKED: Final = """
+class Kept:
+    items = []
+    by_hand = None
+items = Kept.items
+made = Kept()
+data = [1]
+def init():
+    Kept.by_hand = 7
+def look(_):
+    return Kept.items is items, type(made) is Kept, Kept.by_hand, data
+with Pool(1, init) as pool:
+    data.append(2)
+    check("a fork has the caller's own", pool.map(look, [1]), [(True, True, 7, [1, 2])])
+    Kept.more = 1
+    check("and what changed", pool.map(lambda _: (Kept.more, Kept.by_hand), [1]), [(1, 7)])
+    check("its class comes home", type(pool.map(lambda _: made, [1])[0]) is Kept, True)
+"""
+
+
+def test_a_fork_has_what_its_caller_has(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(program("fork", FORKED), encoding="utf-8")
+    assert run([str(script)], tmp_path) == "done\n"
+
+
+def test_nothing_grows(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(program("forkserver", GROWTH), encoding="utf-8")
+    assert run([str(script)], tmp_path) == "done\n"

@@ -208,7 +208,7 @@ class ProcessBackend(Backend[_Polled]):
     def _start(self, worker: int) -> None:
         initializer = self._packed_initializer()
         self._world = self._limited(take_world())
-        baseline = Baseline()  # before a fork, which is to have the same
+        baseline = Baseline(self._method == "fork")  # before a fork, which is to have the same
         selector = self._open()
         ours, theirs = _boot.connection()
         arena: Arena | None = None

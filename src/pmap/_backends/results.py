@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .._errors import is_ctrl_c
 from .._jobs.item_errors import restore, unloaded_result, unsent_argument
 from .._jobs.work import Work
+from .._transport.failure_record import FUNCTION
 from .._transport.values import decode
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
         return decode(parts)
     if work.unsent and index in work.unsent:
         raise _Failed(unsent_argument(*work.unsent.pop(index), work.item(index)))
+    if parts[0] == FUNCTION and work.brief is not None:
+        work.brief.needs.void()
     error = restore(parts, work.item(index), work.call.rules.timeout)
     if isinstance(error, (NameError, AttributeError, KeyError)) and work.brief is not None:
         from .._jobs.missing_names import note_missing_name

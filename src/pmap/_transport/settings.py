@@ -9,21 +9,24 @@ from __future__ import annotations
 import os
 import sys
 
-try:
-    from _locale import LC_ALL, setlocale
-except ImportError:
-    from locale import LC_ALL, setlocale
-try:
-    from _thread import _count as count_threads
-except ImportError:
-    from threading import active_count as count_threads
-
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
+    from locale import LC_ALL, setlocale
+    from threading import active_count as count_threads
     from typing import TypeAlias
 
     # recursion limit, digits, umask (None: not known), locale (None: not known)
     Settings: TypeAlias = tuple[int, int, int | None, str | None]
+
+else:
+    try:
+        from _locale import LC_ALL, setlocale
+    except ImportError:
+        from locale import LC_ALL, setlocale
+    try:
+        from _thread import _count as count_threads
+    except ImportError:
+        from threading import active_count as count_threads
 
 _last_umask: int | None = None
 # Our own threads that wait for work, and create no files.

@@ -33,7 +33,7 @@ class Brief:
         world: World,
     ) -> None:
         self.entry: Entry | None = entry
-        self.units = units  # those that are to be loaded yet
+        self.units = units
         self.names = names
         self.variables = variables
         self.stop = stop
@@ -54,10 +54,7 @@ class Brief:
 
         The names that it uses are put in place: another call's may be there.
         """
-        if self.units:
-            arriving.load_units(self.units)
-            self.units = ()
-        arriving.put_in_place(self.names)
+        arriving.prepare(self.units, self.names)
         if self.function is None:
             function, kind = decode(self.entry)
             if self.at_once:

@@ -151,8 +151,7 @@ class Worker:
         if initializer is not None:
             try:
                 units, names, data = initializer
-                arriving.load_units(units)
-                arriving.put_in_place(names)
+                arriving.prepare(units, names)
                 function, args = loads(data)
                 function(*args)
             except BaseException as error:  # the caller must learn of it, whatever it is

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from types import CellType, ModuleType
     from typing import Any, TypeAlias
 
-    # number of the namespace, name, version, whether a value that the worker has set stays
-    Name: TypeAlias = tuple[int, str, int, bool]
+    # Whether a value that the worker has set stays; of a fork also what it has from the caller, if
+    # that has this fingerprint.
+    MayStay: TypeAlias = bool | tuple[int, int] | bytes
+    # number of the namespace, name, version
+    Name: TypeAlias = tuple[int, str, int, MayStay]
 
 # Under which a script that a child process of multiprocessing runs is known as well.
 _ALIASES = {"__main__": "__mp_main__", "__mp_main__": "__main__"}
@@ -55,14 +58,15 @@ class _Unit:
         self.error: BaseException | None = None
 
 
-# How a caller finds its own namespace by its number, and its own definition by its version. Set by
-# `names`; a worker that was forked from the caller has it, too.
+# How a caller finds its own namespace by its number, its own definition by its version, and the
+# fingerprint of a value. Set by `names`; a worker that was forked from the caller has it, too.
 find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
+find_fingerprint: list[Callable[[object], object]] = []
 
 _modules: dict[int, ModuleType] = {}  # the stand-ins
 _units: dict[int, _Unit] = {}
-told: dict[int, object] = {}  # values by version: definitions, and what was not put in place yet
+told: dict[int, object] = {}  # values by version, as they came
 version_of: dict[int, int] = {}  # of definitions, by their ids; `told` keeps these alive
 _in_place: dict[tuple[int, str], int] = {}
 _names: Sequence[Name] = ()  # which were put in place last
@@ -138,26 +142,60 @@ def take_unit(
         _units[number] = _Unit(load, versions, definitions, primed)
 
 
-def load_units(numbers: Sequence[int]) -> None:
-    """Load those that are not loaded yet; raises what the loading of one raised."""
-    for number in numbers:
-        unit = _units[number]
-        if unit.load is not None:
-            try:
-                data, buffers = unit.load()
-                unpickler = loader(data, buffers, unit.primed)
-                for version in unit.versions:
-                    told[version] = unpickler.load()
-                for version in unit.definitions:
-                    version_of[id(told[version])] = version
-            except BaseException as error:
-                unit.error = error
-            unit.load = None
-        if unit.error is not None:
-            raise unit.error
+def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
+    """Let each name mean what it means to the call whose chunk begins; load what that takes.
+
+    A name is in place before the values behind it are loaded: that may run code of the script.
+    Raises what the loading of one raised.
+    """
+    global _names
+    if names is _names:
+        return
+    for number in {name[0] for name in names}:
+        enter(number)
+    waiting = {name[2]: name for name in names}
+    for name in names:
+        if name[2] in told:
+            _put_in_place(*waiting.pop(name[2]))
+    for number in units:
+        _load_unit(_units[number], waiting)
+    for name in waiting.values():
+        _put_in_place(*name)  # what cannot be sent: what a fork has from the caller stays
+    _names = names
 
 
-def loader(data: Any, buffers: Any, primed: Sequence[int]) -> Any:
+def _load_unit(unit: _Unit, waiting: dict[int, Name]) -> None:
+    if unit.error is not None:
+        raise unit.error
+    if unit.load is None:
+        return
+    load, unit.load = unit.load, None
+    try:
+        data, buffers = load()
+        unpickler = _loader(data, buffers, unit.primed)
+        for version in unit.versions:
+            told[version] = value = unpickler.load()
+            if version in unit.definitions:
+                version_of[id(value)] = version
+            if version in waiting:
+                _put_in_place(*waiting.pop(version))
+    except BaseException as error:
+        unit.error = error  # what is behind it in the unit cannot be read any more
+        raise
+
+
+class _Noting(Unpickler):
+    """Gives a pickle the objects that it asks for by their number."""
+
+    def __init__(self, data: bytes, buffers: Any, values: list[object]) -> None:
+        super().__init__(BytesIO(data), buffers=buffers)
+        self._values = values
+
+    def persistent_load(self, pid: Any) -> object:
+        return self._values[pid]
+
+
+def _loader(data: Any, buffers: Any, primed: Sequence[int]) -> Unpickler:
     """Return an unpickler of `data` that knows the values of these versions as its first objects.
 
     The pickler that made `data` had them as its first objects as well, so they are written as
@@ -168,9 +206,8 @@ def loader(data: Any, buffers: Any, primed: Sequence[int]) -> Any:
     # A pickle that comes before and does no more than to note them. (The unpickler's own `memo`
     # loses what it is given as a dict.)
     notes = [b"J" + at.to_bytes(4, "little") + _NOTE for at in range(len(primed))]
-    unpickler: Any = Unpickler(BytesIO(b"".join([*notes, _NOTHING, data])), buffers=buffers)
-    values = [value_of(version) for version in primed]
-    unpickler.persistent_load = values.__getitem__
+    values = [told[version] for version in primed]
+    unpickler = _Noting(b"".join([*notes, _NOTHING, data]), buffers, values)
     unpickler.load()
     return unpickler
 
@@ -188,51 +225,50 @@ def forget(numbers: Sequence[int]) -> None:
             value = told.pop(version, None)
             if version_of.get(id(value)) == version:
                 del version_of[id(value)]
+    # A module of which nothing is told any more: its caller has dropped it, too.
+    used = {number for (number, _), version in _in_place.items() if version in told}
+    for number in [number for number in _modules if number not in used]:
+        if sys.modules.get(_modules[number].__name__) is not _modules[number]:
+            del _modules[number]
+            for key in [key for key in _in_place if key[0] == number]:
+                del _in_place[key]
 
 
-def value_of(version: int) -> object:
-    """Return what the name of a version is here, whether it is in place or not."""
-    if version in _saved:
-        return _saved[version]
-    if version in told:
-        return told[version]
-    for (number, name), here in _in_place.items():
-        if here == version:
-            return namespace(number, "")[name]
-    raise LookupError(f"version {version} was not told")
-
-
-def put_in_place(names: Sequence[Name]) -> None:
-    """Let each name mean what it means to the call whose chunk begins."""
-    global _names
-    if names is _names:
+def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> None:
+    """Let a name have the value of a version, or what this worker has made of it."""
+    key = number, name
+    before = _in_place.get(key)
+    if before == version:
         return
-    _names = names
-    for number in {name[0] for name in names}:
-        enter(number)
-    for number, name, version, may_stay in names:
-        key = number, name
-        before = _in_place.get(key)
-        if before == version:
-            continue
-        space = namespace(number, "__main__")
-        _in_place[key] = version
-        if before is not None:
+    space = namespace(number, "__main__")
+    _in_place[key] = version
+    if before is not None:
+        if before in told:  # else it is forgotten: no call will ask for it
             _saved[before] = space.get(name, ABSENT)
-        elif may_stay and name in space and _was_set_here(number, name, space):
-            continue
-        value = _saved.pop(version, told.get(version, space))
-        if value is ABSENT:
-            space.pop(name, None)
-        elif value is not space:  # else it cannot be sent: what a fork has from the caller stays
-            space[name] = value
-        if version in told and id(told[version]) not in version_of:
-            del told[version]  # the namespace has it, or what the worker has put in its place
+    elif may_stay and name in space and _stays(number, name, space, may_stay):
+        return
+    value = _saved.pop(version, told.get(version, space))
+    if value is ABSENT:
+        space.pop(name, None)
+    elif value is not space:
+        space[name] = value
+
+
+def _stays(number: int, name: str, space: dict[str, Any], may_stay: MayStay) -> bool:
+    """Return whether a value stays that the caller never told, and has not changed since."""
+    return _was_set_here(number, name, space) or _is_as_forked(space[name], may_stay)
 
 
 def _was_set_here(number: int, name: str, space: dict[str, Any]) -> bool:
     """Return whether this worker itself has given a name its value: an initializer, an item."""
     return number not in _at_fork or _at_fork[number].get(name, ABSENT) is not space[name]
+
+
+def _is_as_forked(value: object, fingerprint: MayStay) -> bool:
+    """Return whether a fork still has what its caller has."""
+    if isinstance(fingerprint, bool):
+        return False
+    return any(find(value) == fingerprint for find in find_fingerprint)
 
 
 # --- making things again: pickles refer to these -------------------------------------------------
@@ -311,11 +347,6 @@ def fill_cell(cell: CellType, contents: tuple[object]) -> None:
 def is_forked(number: int) -> bool:
     """Return whether this worker has a namespace from the caller that it was forked from."""
     return number in _at_fork
-
-
-def was_forked(number: int, name: str, obj: object) -> bool:
-    """Return whether the caller had `obj` under this name when this worker was forked from it."""
-    return _at_fork.get(number, {}).get(name) is obj
 
 
 def at_home(number: int, module: str, name: str) -> object:

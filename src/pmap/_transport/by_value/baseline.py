@@ -11,12 +11,15 @@ import sys
 from types import FunctionType
 from weakref import ref
 
-from ..importable import MAIN_MODULES
+from ..importable import MAIN_MODULES, is_importable
 from . import arriving
+from .fingerprints import in_words
 from .namespaces import Namespace, namespace_of
+from .picklers import Sender
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from .names import Needs
@@ -47,16 +50,32 @@ def _is_same(token: object, value: object) -> bool:
     return token is value or (type(token) is type(value) in _PLAIN and token == value)
 
 
+def _note_classes(values: Iterable[object]) -> None:
+    from .classes import note
+
+    for value in values:
+        if isinstance(value, type) and not is_importable(value):
+            note(value, Sender())
+
+
 class Baseline:
     """The names of one worker's caller as they were when the worker began."""
 
-    def __init__(self) -> None:
+    def __init__(self, inherits: bool = False) -> None:
+        """Take it; `inherits`: the worker is a fork of this process, and has its classes."""
         self._spaces: dict[Namespace, dict[str, object]] = {}
-        self._told: dict[int, bool] = {}  # by version, what the worker was told the first time
+        self._inherits = inherits
+        self._told: dict[
+            int, arriving.MayStay
+        ] = {}  # by version, what the worker was told the first time
+        self._names: set[tuple[int, str]] = set()  # that it was told
         main = sys.modules.get("__main__")
         space = None if main is None else namespace_of(vars(main))
         if space is not None and space.name in MAIN_MODULES:
-            self._spaces[space] = {name: _token(value) for name, value in [*space.dict.items()]}
+            items = [*space.dict.items()]
+            self._spaces[space] = {name: _token(value) for name, value in items}
+            if inherits:
+                _note_classes([value for _, value in items])
 
     def numbers(self) -> tuple[int, ...]:
         """Return the numbers of the namespaces."""
@@ -69,7 +88,12 @@ class Baseline:
         for (space, name), known in needs.names.items():
             version = known.version
             if version not in told:
-                told[version] = self._is_unchanged(space, name)
+                # Only what was never told: else the caller has changed it since.
+                first = (space.number, name) not in self._names
+                self._names.add((space.number, name))
+                told[version] = first and self._is_unchanged(space, name)
+                if told[version] and self._inherits and known.held is None:
+                    told[version] = in_words(known.fingerprint) or True
             names.append((space.number, name, version, told[version]))
         return tuple(names)
 

@@ -59,7 +59,7 @@ class _Probe(Sender):
         self.careful = True
         self.met: list[object] = []
 
-    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
+    def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """See `Role`."""
         self.met.append(obj)
         return None

@@ -15,10 +15,10 @@ import os
 import sys
 from itertools import count
 from types import FunctionType
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
 from . import arriving
-from .fingerprints import attributes_of
+from .fingerprints import attributes_of, registered
 from .globals_of import is_made_by_a_program, named_in, names_in
 from .role import Role
 
@@ -26,12 +26,40 @@ TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any
 
-_keys: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+
+class _OfClasses:
+    """What is known of classes, by their identity: a metaclass may say that they are equal."""
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[ref[type], Any]] = {}
+
+    def get(self, cls: type) -> Any:
+        found = self._entries.get(id(cls))
+        return found[1] if found is not None and found[0]() is cls else None
+
+    def set(self, cls: type, value: object) -> None:
+        entries, place = self._entries, id(cls)
+
+        def forget(gone: ref[type]) -> None:
+            if place in entries and entries[place][0] is gone:
+                del entries[place]
+
+        entries[place] = ref(cls, forget), value
+
+    def items(self) -> list[tuple[type, Any]]:
+        pairs = [(entry[0](), entry[1]) for entry in [*self._entries.values()]]
+        return [(cls, value) for cls, value in pairs if cls is not None]
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+
+_keys = _OfClasses()  # texts
 _by_key: WeakValueDictionary[str, type] = WeakValueDictionary()
 # Of each class, here: the fingerprints and serial numbers of its attributes as they were last sent.
-_sent: WeakKeyDictionary[type, dict[str, tuple[object, int]]] = WeakKeyDictionary()
-# Of each class that has arrived here: the serial numbers of its attributes.
-_arrived: WeakKeyDictionary[type, dict[str, int]] = WeakKeyDictionary()
+_sent = _OfClasses()
+# Of each class that is another process's: the serial numbers of its attributes.
+_arrived = _OfClasses()
 _serials = count(1)
 
 _CORE = ("__module__", "__slots__")
@@ -133,16 +161,17 @@ def make_by_metaclass(
 
 
 def _key(cls: type) -> str:
-    key = _keys.get(cls)
+    key: str | None = _keys.get(cls)
     if key is None:
-        key = _keys[cls] = os.urandom(12).hex()
+        key = os.urandom(12).hex()
+        _keys.set(cls, key)
         _by_key[key] = cls
     return key
 
 
 def _serials_of(cls: type, role: Role) -> dict[str, tuple[object, int]]:
     """Return the serial numbers of the attributes of `cls`, new ones for what has changed."""
-    last = _sent.get(cls, {})
+    last: dict[str, tuple[object, int]] = _sent.get(cls) or {}
     now: dict[str, tuple[object, int]] = {}
     for name, fingerprint in attributes_of(cls, role.digest):
         before = last.get(name)
@@ -150,23 +179,8 @@ def _serials_of(cls: type, role: Role) -> dict[str, tuple[object, int]]:
             now[name] = before
         else:
             now[name] = fingerprint, next(_serials)
-    _sent[cls] = now
+    _sent.set(cls, now)
     return now
-
-
-def registered(cls: type) -> list[type]:
-    """Return what was registered as a virtual subclass of an abstract class."""
-    if "_abc_impl" not in vars(cls):
-        return []
-    import abc
-
-    private: Any = abc  # _get_dump has no public twin, and is what cloudpickle uses
-    registered: list[type] = []
-    for reference in private._get_dump(cls)[0]:
-        found = reference()
-        if found is not None:
-            registered.append(found)
-    return registered
 
 
 def make_class(
@@ -181,6 +195,8 @@ def make_class(
     """Return the class with this key; make it, without its attributes, if it is not known here."""
     known = _by_key.get(key)
     if known is not None:
+        if _arrived.get(known) is not None:
+            _adjust(known, name, bases, core)
         return known
     if where is not None:
         # A worker that was forked from the caller has the very object.
@@ -190,9 +206,19 @@ def make_class(
     return _learn(key, _new_class(meta, name, bases, core))
 
 
+def _adjust(cls: type, name: str, bases: tuple[type, ...], core: dict[str, Any]) -> None:
+    """Give a class that is known the names and bases that it has now where it comes from."""
+    cls.__name__ = name
+    cls.__qualname__ = core["__qualname__"]
+    if [*map(id, cls.__bases__)] != [*map(id, bases)]:
+        type.__setattr__(cls, "__bases__", bases)
+
+
 def _learn(key: str, cls: type) -> type:
-    _keys[cls] = key
+    _keys.set(cls, key)
     _by_key[key] = cls
+    if _arrived.get(cls) is None:
+        _arrived.set(cls, {})
     return cls
 
 
@@ -244,14 +270,14 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
 def fill_class(cls: Any, state: tuple[dict[str, Any], list[type]]) -> None:
     """Give a class the attributes that it has not, or that its sender has changed."""
     attributes, others = state
-    if cls in _sent:
+    arrived = _arrived.get(cls)
+    if arrived is None:
         return  # it is at home, and what it is here counts
-    new = cls not in _arrived
-    arrived = _arrived.setdefault(cls, {})
+    new = not arrived
     abstract = _unset
     for name, (serial, value) in attributes.items():
-        if arrived.get(name) == serial:
-            continue
+        if arrived.get(name, 0) >= serial:
+            continue  # what comes late is older
         arrived[name] = serial
         if name == "__abstractmethods__":
             abstract = value
@@ -326,6 +352,12 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
 
 def begin_forked() -> None:
     """Take in that what this process has sent, its caller will: this worker was forked from it."""
-    for cls, sent in [*_sent.items()]:
-        _arrived[cls] = {name: serial for name, (_, serial) in sent.items()}
+    for cls, sent in _sent.items():
+        _arrived.set(cls, {name: serial for name, (_, serial) in sent.items()})
     _sent.clear()
+
+
+def note(cls: type, role: Role) -> None:
+    """Take note of what a class is now, when a worker is forked: that is what it has."""
+    _key(cls)
+    _serials_of(cls, role)

@@ -14,6 +14,7 @@ from types import (
     MemberDescriptorType,
     ModuleType,
 )
+from weakref import ref
 
 from ..importable import is_importable
 
@@ -30,8 +31,9 @@ if TYPE_CHECKING:
     Fingerprint: TypeAlias = object
     Digest: TypeAlias = Callable[[object], bytes]
 
-_SCALARS = frozenset({int, bool, str, bytes, type(None)})  # equal ones are the same
-_PLAIN = _SCALARS | {float, complex}
+# By their ids: a metaclass may say that its classes are equal to others, or have no hash.
+_SCALARS = frozenset(map(id, (int, bool, str, bytes, type(None))))  # equal ones are the same
+_PLAIN = _SCALARS | frozenset(map(id, (float, complex)))
 _VERSION = 2  # of marshal: the last whose bytes do not depend on how often a value is referred to
 # Attributes that Python makes for each class anew.
 _NOT_SENT = frozenset(
@@ -45,15 +47,24 @@ _DEEPEST = 4  # containers in one another that are looked through for their type
 
 
 class _Same:
-    """The fingerprint of what is known by its identity; it keeps the object alive."""
+    """The fingerprint of what is known by its identity; it does not keep the object alive."""
 
-    __slots__ = ("value",)
+    __slots__ = ("place", "reference")
 
     def __init__(self, value: object) -> None:
-        self.value = value
+        self.place = id(value)
+        self.reference: Callable[[], object] | None
+        given: Any = value
+        try:
+            self.reference = ref(given)
+        except TypeError:  # whoever has the fingerprint has what this is a part of
+            self.reference = None
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Same) and self.value is other.value
+        if not isinstance(other, _Same) or self.place != other.place:
+            return False
+        # Else something else may be there by now.
+        return self.reference is None or self.reference() is not None
 
     def __hash__(self) -> int:
         raise TypeError("fingerprints are compared only")
@@ -105,12 +116,23 @@ def attributes_of(cls: type, digest: Digest) -> list[tuple[str, Fingerprint]]:
 
 def is_plain(value: object) -> bool:
     """Return whether there is nothing but plain values in `value`, as far as can be seen soon."""
-    return type(value) in _PLAIN or _all_plain(value, 0)
+    return id(type(value)) in _PLAIN or _all_plain(value, 0)
 
 
 def is_flat(value: object) -> bool:
     """Return whether `value` is plain, or contains nothing else."""
-    return type(value) in _PLAIN or _all_plain(value, _DEEPEST)
+    return id(type(value)) in _PLAIN or _all_plain(value, _DEEPEST)
+
+
+def in_words(fingerprint: Fingerprint) -> tuple[int, int] | bytes | None:
+    """Return a fingerprint as it can be sent to a fork of this process; None: it cannot."""
+    if isinstance(fingerprint, _Plain):
+        return fingerprint.size, fingerprint.hash
+    given: Any = fingerprint
+    if type(fingerprint) is tuple and len(given) == 2 and type(given[1]) is bytes:
+        digest: bytes = given[1]
+        return digest
+    return None
 
 
 def is_identity(fingerprint: Fingerprint) -> bool:
@@ -120,14 +142,14 @@ def is_identity(fingerprint: Fingerprint) -> bool:
 
 def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
     kind, value = type(given), _any(given)
-    if kind in _SCALARS:
+    if id(kind) in _SCALARS:
         return kind, value
     if kind is FunctionType:
         return _function(value, digest, inside)
     if isinstance(value, type):
         if is_importable(value) or _is_in(value, inside):
             return _Same(value)
-        return _Same(value), tuple(_attributes(value, digest, inside))
+        return _Same(value), _about(value), tuple(_attributes(value, digest, inside))
     if kind is ModuleType or kind is BuiltinFunctionType:
         return _Same(value)
     if kind is staticmethod or kind is classmethod:
@@ -155,7 +177,9 @@ def _is_in(value: object, those: tuple[object, ...]) -> bool:
 def _function(function: FunctionType, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
     if _is_in(function, inside) or is_importable(function):
         return _Same(function)
-    code = _Same(function), _Same(function.__code__)
+    hints: Any = function.__annotations__
+    named_so = function.__name__, function.__qualname__, function.__doc__, [*hints]
+    code = _Same(function), _Same(function.__code__), named_so, [*map(id, hints.values())]
     defaults, named = function.__defaults__, function.__kwdefaults__
     attributes, closure = function.__dict__, function.__closure__
     if not (defaults or named or attributes or closure):
@@ -178,6 +202,27 @@ def _or_same(value: object, digest: Digest, inside: tuple[object, ...]) -> Finge
         return _Same(value)
 
 
+def _about(cls: type) -> Fingerprint:
+    """Return what a class is besides its attributes."""
+    bases = [id(base) for base in cls.__bases__]
+    return cls.__name__, cls.__qualname__, bases, [id(other) for other in registered(cls)]
+
+
+def registered(cls: type) -> list[type]:
+    """Return what was registered as a virtual subclass of an abstract class."""
+    if "_abc_impl" not in vars(cls):
+        return []
+    import abc
+
+    private: Any = abc  # _get_dump has no public twin, and is what cloudpickle uses
+    others: list[type] = []
+    for reference in private._get_dump(cls)[0]:
+        found = reference()
+        if found is not None:
+            others.append(found)
+    return others
+
+
 def _attributes(
     cls: type, digest: Digest, inside: tuple[object, ...]
 ) -> list[tuple[str, Fingerprint]]:
@@ -191,7 +236,8 @@ def _attributes(
         if name in _NOT_SENT or (slot and _any(value).__objclass__ is cls):
             continue
         if fixed or name in _FOR_GOOD:
-            found.append((name, _Same(value)))
+            inner = [*value, *map(id, value.values())] if kind is dict else None
+            found.append((name, (id(value), inner)))
         else:
             found.append((name, _or_same(value, digest, inside)))
     return found
@@ -207,12 +253,13 @@ def _all_plain(given: object, depth: int) -> bool:
     else:
         return False
     for part in parts:
-        if {*map(type, part)} <= _PLAIN:
+        if {*map(id, map(type, part))} <= _PLAIN:
             continue
         if depth == _DEEPEST:
             return False
+        one: object
         for one in part:
-            if type(one) not in _PLAIN and not _all_plain(one, depth + 1):
+            if id(type(one)) not in _PLAIN and not _all_plain(one, depth + 1):
                 return False
     return True
 

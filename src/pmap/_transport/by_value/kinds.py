@@ -57,7 +57,7 @@ def reduce_kind(role: Role, obj: object) -> Any:
 
 def _definition(role: Role, given: Any, space: dict[str, Any]) -> Any:
     name = getattr(given, "__qualname__", None) or given.__name__
-    return role.definition(given, space, name) if space.get(name) is given else None
+    return role.definition(given, space, name if space.get(name) is given else None)
 
 
 # --- functions with a cache ----------------------------------------------------------------------
@@ -132,19 +132,53 @@ def _named(given: Any) -> Any:
     if kind == "NewType":
         return make_new_type, (given.__qualname__, given.__module__, given.__supertype__)
     if kind == "TypeAliasType":
-        arguments = given.__name__, given.__value__, given.__type_params__
-        return make_alias, (type(given), *arguments)
+        return _alias(given)
     settings: dict[str, Any] = {}
     for name in ("bound", "covariant", "contravariant", "infer_variance"):
-        value = getattr(given, f"__{name}__", None)
+        value = _evaluated(given, f"__{name}__")
         if value:
             settings[name] = value
     if hasattr(given, "has_default") and given.has_default():
         settings["default"] = given.__default__
-    constraints = given.__constraints__ if kind == "TypeVar" else ()
+    constraints = (_evaluated(given, "__constraints__") or ()) if kind == "TypeVar" else ()
     if kind == "TypeVarTuple":
         settings = {name: settings[name] for name in ("default",) if name in settings}
     return make_variable, (type(given), given.__name__, constraints, settings, given.__module__)
+
+
+def _evaluated(given: Any, name: str) -> Any:
+    """Return an attribute that is evaluated when first asked for; None where that fails."""
+    try:
+        return getattr(given, name, None)
+    except Exception:  # it names what is not there, and need not be for a program that only runs
+        return None
+
+
+def _alias(given: Any) -> Any:
+    if given.__type_params__:
+        arguments = given.__name__, _evaluated(given, "__value__"), given.__type_params__
+        return make_alias, (type(given), *arguments)
+    # The value afterwards: it may refer to the alias.
+    state = (_evaluated(given, "__value__"),)
+    return make_simple_alias, (given.__name__, given.__module__), state, None, None, fill_alias
+
+
+_values: dict[int, list[Any]] = {}  # of aliases that were made here, by their ids
+
+
+def make_simple_alias(name: str, module: str) -> Any:
+    """Return a type alias without parameters, whose value comes later."""
+    value: list[Any] = []
+    space: dict[str, Any] = {"__name__": module, "value": value}
+    # The only way to have one that is evaluated later.
+    exec(f"type {name} = value[0]", space)  # noqa: S102
+    _values[id(space[name])] = value
+    return space[name]
+
+
+def fill_alias(alias: Any, state: tuple[Any]) -> None:
+    """Give an alias its value."""
+    _values.pop(id(alias)).append(state[0])
 
 
 def make_new_type(name: str, module: str, base: Any) -> Any:

@@ -11,6 +11,7 @@ the place of another, and where two threads tell the same name at once, it is to
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import count
 from types import FunctionType
 from weakref import WeakValueDictionary
@@ -19,26 +20,21 @@ from ..light_pickle import BytesIO
 from ..payload import Payload, payload_of_pickles
 from ..segments import sieve
 from . import arriving
-from .fingerprints import fingerprint_of, is_flat, is_identity
+from .fingerprints import fingerprint_of, in_words, is_flat, is_identity
 from .namespaces import Namespace, namespace_of
 from .picklers import Sender, digest, is_light_enough, pickler
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
     from typing import Any, TypeAlias
 
     from typing_extensions import Buffer
 
     Key: TypeAlias = tuple[Namespace, str]
 
-# What interpreters put into a namespace for themselves.
-_NAMELESS = frozenset(
-    {
-        *("__builtins__", "__loader__", "__spec__", "__annotations__", "__cached__", "_", "__"),
-        *("___", "In", "Out", "_ih", "_oh", "get_ipython", "exit", "quit"),
-    }
-)
+# What the import system puts into a namespace for itself.
+_NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
 _OF_A_MODULE = ("__file__", "__package__", "__path__")  # told in any case
 # The types of values, besides classes, to which later pickles refer by the version.
 _DEFINITIONS = frozenset(
@@ -47,7 +43,13 @@ _DEFINITIONS = frozenset(
         *("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType"),
     }
 )
-_LONGEST_CHAIN = 16  # units that refer to one another: a new worker loads them all
+# Where an equal value is the same one, whichever object it is.
+_CONSTANT = frozenset(
+    map(id, (int, bool, str, bytes, type(None), float, complex, tuple, frozenset))
+)
+# Units that refer to one another, at most: a new worker loads them all.
+_LONGEST_CHAIN = 200
+_MOST_NAMESPACES = 8
 
 _versions = count(1)
 _units = count(1)
@@ -75,26 +77,30 @@ class Known:
     """What was last told of one name."""
 
     __slots__ = (
-        *("__weakref__", "fingerprint", "fixed", "held", "needs", "strict", "unit", "unsent"),
-        "version",
+        *("__weakref__", "fingerprint", "fixed", "held", "key", "met", "needs", "place"),
+        *("strict", "unit", "unsent", "version"),
     )
 
-    def __init__(self, value: object, unit: Unit) -> None:
+    def __init__(self, key: Key, value: object, unit: Unit) -> None:
+        self.key = key
         self.version: int = next(_versions)
         self.unit = unit
         self.needs: set[Key] = set()  # the names that the value uses
         self.strict: set[Key] = set()  # those of them that functions use
         self.unsent: Exception | None = None  # why the value cannot be pickled
+        self.met: list[tuple[dict[str, Any], str]] = []  # the definitions in the value
         self.fingerprint: object
         try:
             # Before it is pickled: a change meanwhile is seen the next time.
-            self.fingerprint = fingerprint_of(value, digest)
+            self.fingerprint = fingerprint_of(value, lambda part: digest(part, self.met))
         except Exception as error:
             self.fingerprint = _identity(value)
             self.unsent = error
         self.fixed: bool = is_identity(self.fingerprint)
         # What is compared by its identity before all else; it lives as long as this.
         self.held: object = value if self.fixed or is_definition(value) else None
+        # Another object is another value, but of what cannot be changed in place.
+        self.place = None if id(type(value)) in _CONSTANT else id(value)
 
     def is_current(self, value: object) -> bool:
         """Return whether `value`, which the name has now, is what was told."""
@@ -103,6 +109,8 @@ class Known:
                 return False
             if self.fixed:
                 return True
+        elif self.place is not None and self.place != id(value):
+            return False
         try:
             return self.fingerprint == fingerprint_of(value, digest, self.fingerprint)
         except Exception:
@@ -115,7 +123,8 @@ def _identity(value: object) -> object:
 
 def is_definition(value: object) -> bool:
     """Return whether pickles refer to `value` by the version of its name."""
-    return isinstance(value, type) or type(value).__name__ in _DEFINITIONS
+    kind = type(value)
+    return isinstance(value, type) or kind.__name__ in _DEFINITIONS or kind is object
 
 
 _by_version: WeakValueDictionary[int, Known] = WeakValueDictionary()
@@ -128,7 +137,15 @@ def _definition(version: int) -> object:
     return known.held
 
 
+def _fingerprint(value: object) -> object:
+    try:
+        return in_words(fingerprint_of(value, digest))
+    except Exception:  # it cannot be pickled here
+        return None
+
+
 arriving.find_definition.append(_definition)
+arriving.find_fingerprint.append(_fingerprint)
 
 
 class Book:
@@ -139,11 +156,30 @@ class Book:
         self.inherits = inherits
         self.known: dict[Key, Known] = {}
         self.dead: list[int] = []  # numbers of units that nothing refers to any more
+        self._spaces: dict[Namespace, None] = {}  # the one that was told last is the last
 
     def clear(self) -> None:
         """Forget what was told: there are no workers any more."""
         self.known = {}
+        self._spaces = {}
         self.dead.clear()
+
+    def note(self, made: dict[Key, Known]) -> None:
+        """Take in what is told from now on; of many namespaces the oldest are forgotten."""
+        self.known.update(made)
+        for space, _ in made:
+            self._spaces.pop(space, None)
+            self._spaces[space] = None
+        if len(self._spaces) > _MOST_NAMESPACES:
+            oldest = next(iter(self._spaces))
+            del self._spaces[oldest]
+            self.known = {key: known for key, known in self.known.items() if key[0] is not oldest}
+
+    def forget(self, units: Container[int]) -> None:
+        """Forget what was told in these units: it did not load."""
+        self.known = {
+            key: known for key, known in self.known.items() if known.unit.number not in units
+        }
 
 
 class UnsentNameError(Exception):
@@ -165,9 +201,12 @@ class Needs(Sender):
         super().__init__()
         self.book = book
         self.names: dict[Key, Known] = {}
+        self.absent: set[Key] = set()  # names that are used and that nobody has: builtins, mostly
         self.units: dict[int, Unit] = {}
+        self.held: dict[int, Known] = {}  # definitions, by their ids
         self._strict: set[Key] = set()
         self._seen: set[int] = set()  # numbers of namespaces
+        self._is_void = False
 
     # --- as a role ---
 
@@ -181,17 +220,37 @@ class Needs(Sender):
             self.needs(space, _OF_A_MODULE, strict=False)
         return where.number, where.name
 
-    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
+    def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """See `Role`."""
         where = namespace_of(space)
-        if where is None:
+        if name is not None and where is not None:
+            key = where, name
+            if key not in self.names:
+                self.resolve([key])
+            known = self.names.get(key)
+            if known is not None and known.held is obj:
+                if known.unsent is None:
+                    return arriving.definition, (known.version,)
+                if self.book.inherits:
+                    return arriving.at_home, (where.number, where.name, name)
+                raise UnsentNameError(name, known.unsent)
+        # It was defined anew since the call was made, or has another name.
+        return self.reference(obj)
+
+    def reference(self, obj: object) -> Any:
+        """Return what is to be written for what was told under any name; None: it was not."""
+        known = self.held.get(id(obj))
+        if known is None or known.held is not obj or known.unsent is not None:
             return None
-        key = where, name
-        if key not in self.names:
-            self.resolve([key])
-        known = self.names.get(key)
-        # Else it was defined anew since the call was made.
-        return (arriving.definition, (known.version,)) if known and known.held is obj else None
+        return arriving.definition, (known.version,)
+
+    def sentinel(self, obj: object) -> Any:
+        """See `Role`."""
+        for space in {space for space, _ in self.names}:
+            for name, value in [*space.dict.items()]:
+                if value is obj:
+                    return self.definition(obj, space.dict, name)
+        return None
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """See `Role`."""
@@ -216,11 +275,12 @@ class Needs(Sender):
             seen.add(key)
             known, value = self.look(key)
             if known is not None:
-                self.use(key, known)
+                self.use(known)
                 waiting += known.needs
             elif value is not arriving.ABSENT or key in self.book.known:
                 fresh.append(key)
-            # Else it is one of the builtins, or an initializer is to set it.
+            else:  # it is one of the builtins, or an initializer is to set it
+                self.absent.add(key)
         if fresh:
             self._tell(fresh)
 
@@ -230,9 +290,11 @@ class Needs(Sender):
         value = key[0].dict.get(key[1], arriving.ABSENT)
         return (known if known is not None and known.is_current(value) else None), value
 
-    def use(self, key: Key, known: Known) -> None:
+    def use(self, known: Known) -> None:
         """Take in that a name is needed as it was told."""
-        self.names[key] = known
+        self.names[known.key] = known
+        if known.held is not None:
+            self.held[id(known.held)] = known
         self._use_unit(known.unit)
 
     def _use_unit(self, unit: Unit) -> None:
@@ -244,11 +306,17 @@ class Needs(Sender):
     def _tell(self, keys: list[Key]) -> None:
         light, careful = is_light_enough(), False
         unsent: dict[Key, Exception] = {}
+        shared = self.shared()
+        again: set[Key] = set()
+        if any(known.unit.chain >= _LONGEST_CHAIN for known, _ in shared):
+            again = {known.key for known, _ in shared}  # together with what changed: a new chain
+            for key in again:
+                del self.names[key]
         while True:
-            writer = _Writer(self, unsent, light)
+            writer = _Writer(self, unsent, light, again)
             writer.careful = careful
             try:
-                writer.write(keys)
+                writer.write([*keys, *again])
                 break
             except _UnsentError as error:
                 if light:
@@ -257,11 +325,10 @@ class Needs(Sender):
                     careful = True  # it may be something that a class has, and nobody uses
                 else:
                     unsent[error.key] = error.why
-        for key, known in writer.made.items():
-            self.book.known[key] = known
+        self.book.note(writer.made)
+        for known in writer.made.values():
             _by_version[known.version] = known
-            self.names[key] = known
-        self._use_unit(writer.unit)
+            self.use(known)
 
     def shared(self) -> list[tuple[Known, object]]:
         """Return the names, as told, whose values others may refer to, and these values."""
@@ -293,11 +360,21 @@ class Needs(Sender):
         return known is not None and known.held is function
 
     def are_current(self) -> bool:
-        """Return whether all names still have the values that they had."""
-        for (space, name), known in [*self.names.items()]:  # another thread may add some
+        """Return whether all names still have the values that they had, or none."""
+        if self._is_void:
+            return False
+        for space, name in [*self.absent]:  # another thread may add some
+            if name in space.dict:
+                return False
+        for (space, name), known in [*self.names.items()]:
             if not known.is_current(space.dict.get(name, arriving.ABSENT)):
                 return False
         return True
+
+    def void(self) -> None:
+        """Take in that something of this did not load: the next call tells it anew."""
+        self._is_void = True
+        self.book.forget(self.units)
 
 
 def _can_be_shared(value: object) -> bool:
@@ -320,14 +397,19 @@ class _UnsentError(Exception):
 class _Writer(Sender):
     """Pickles the values of names into a unit, and of those that they use."""
 
-    def __init__(self, needs: Needs, unsent: dict[Key, Exception], light: bool) -> None:
+    def __init__(
+        self, needs: Needs, unsent: dict[Key, Exception], light: bool, again: set[Key]
+    ) -> None:
         super().__init__()
         self._needs = needs
         self._unsent = unsent
         self._light = light
+        self._again = again
         self.unit = Unit(needs.book.dead)
         self.made: dict[Key, Known] = {}
-        self._queue: list[Key] = []
+        # Definitions first: to load a value may take what its class uses.
+        self._definitions: deque[Known] = deque()
+        self._values: deque[Known] = deque()
         self._at: Known | None = None  # what is being pickled
         self._inside: list[tuple[Known, Known]] = []  # what is pickled as a part of another
         self._seen: set[int] = set()  # numbers of namespaces
@@ -340,35 +422,43 @@ class _Writer(Sender):
         one: Any = pickler(self, file, sieve(buffers), self._light)
         for key in keys:
             self._add(key)
-        if any(_can_refer(key[0].dict.get(key[1])) for key in keys):
+        if any(_can_refer(known.key[0].dict.get(known.key[1])) for known in self.made.values()):
             one.memo = self._prime()
-        for key in self._queue:  # it grows meanwhile
-            known = self._at = self.made[key]
-            if known.unsent is not None:
-                continue
-            value = key[0].dict.get(key[1], arriving.ABSENT)
-            if known.held is not None:
-                value = known.held  # another thread may have defined it anew
-            try:
-                one.dump(value)
-            except RecursionError:
-                raise
-            except Exception as error:
-                raise _UnsentError(key, error) from error
-            unit.versions.append(known.version)
-            if is_definition(value):
-                unit.definitions.append(known.version)
-        for part, whole in self._inside:
-            part.needs |= whole.needs
-            part.strict |= whole.strict
+        while self._definitions or self._values:
+            known = self._at = (self._definitions or self._values).popleft()
+            if known.unsent is None:
+                try:
+                    one.dump(self._value(known))
+                except RecursionError:
+                    raise
+                except Exception as error:
+                    raise _UnsentError(known.key, error) from error
+                unit.versions.append(known.version)
+                if known.held is not None:
+                    unit.definitions.append(known.version)
+        self._hand_on()
         unit.payload = payload_of_pickles(file.getvalue(), buffers)
+
+    def _value(self, known: Known) -> object:
+        # Another thread may have defined it anew.
+        space, name = known.key
+        return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
+
+    def _hand_on(self) -> None:
+        """Let what is a part of others need what these need."""
+        growing = True
+        while growing:
+            growing = False
+            for part, whole in self._inside:
+                if not (whole.needs <= part.needs and whole.strict <= part.strict):
+                    part.needs |= whole.needs
+                    part.strict |= whole.strict
+                    growing = True
 
     def _prime(self) -> dict[int, tuple[int, object]]:
         """Return the memo of a pickler that has written already what may be shared."""
         # Of two names for one object, one: the receiver counts what it begins with, too.
         shared = [*{id(value): (known, value) for known, value in self._needs.shared()}.values()]
-        if any(known.unit.chain >= _LONGEST_CHAIN for known, _ in shared):
-            return {}
         for known, _ in shared:
             self.unit.primed.append(known.version)
             self._refer_to(known.unit)
@@ -387,13 +477,19 @@ class _Writer(Sender):
             if key in self.made or key in needs.names or key[1] in _NAMELESS:
                 continue
             known, value = needs.look(key)
-            if known is not None:
-                needs.use(key, known)
+            if known is not None and key not in self._again:
+                needs.use(known)
                 waiting += known.needs
             elif value is not arriving.ABSENT or key in needs.book.known:
-                known = self.made[key] = Known(value, self.unit)
-                known.unsent = known.unsent or self._unsent.get(key)
-                self._queue.append(key)
+                made = self.made[key] = Known(key, value, self.unit)
+                made.unsent = made.unsent or self._unsent.get(key)
+                (self._values if made.held is None else self._definitions).append(made)
+                for space, name in made.met:
+                    where = namespace_of(space)
+                    if where is not None:
+                        waiting.append((where, name))
+            else:
+                needs.absent.add(key)
 
     # --- as a role ---
 
@@ -407,24 +503,33 @@ class _Writer(Sender):
             self.needs(space, _OF_A_MODULE, strict=False)
         return where.number, where.name
 
-    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
+    def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """See `Role`."""
         where = namespace_of(space)
-        if where is None:
-            return None
-        key = where, name
-        self._add(key)
-        if self._at is not None:
-            self._at.needs.add(key)
-        known = self._needs.names.get(key)
-        if known is None or known.held is not obj:
-            # Here in full; under its name it is a reference to this, and uses what this uses.
+        if where is not None and name is not None:
+            key = where, name
+            self._add(key)
+            if self._at is not None:
+                self._at.needs.add(key)
             made = self.made.get(key)
             if made is not None and self._at is not None and made is not self._at:
+                # Here in full; under its name it is a reference to this, and uses what this uses.
                 self._inside.append((made, self._at))
+        known = self._needs.held.get(id(obj))
+        if known is None or known.held is not obj or known.unsent is not None:
             return None
+        if self._at is not None:
+            self._at.needs.add(known.key)
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)
+
+    def sentinel(self, obj: object) -> Any:
+        """See `Role`."""
+        for space in {known.key[0] for known in self.made.values()}:
+            for name, value in [*space.dict.items()]:
+                if value is obj:
+                    return self.definition(obj, space.dict, name)
+        return None
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """See `Role`."""

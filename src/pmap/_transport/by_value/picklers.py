@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from itertools import count
+from weakref import ref
 
 from ..light_pickle import BytesIO
 from . import arriving, namespaces
@@ -56,18 +58,21 @@ def dumps_full(role: Role, value: object, buffers: Buffers | None = None) -> byt
     return file.getvalue()
 
 
-def digest(value: object) -> bytes:
-    """Return the digest of what `value` is pickled as; a definition counts as its name."""
+def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -> bytes:
+    """Return the digest of what `value` is pickled as; a definition counts as one object.
+
+    `met`: takes the definitions in it, as the globals they are in and their names there.
+    """
     parts: list[Any] = []
 
     def callback(buffer: PickleBuffer) -> bool:
         parts.append(buffer.raw())
         return False
 
-    data = dumps_light(_Digest(), value, callback)
+    data = dumps_light(_Digest(met), value, callback)
     if data is None:
         parts.clear()
-        data = dumps_full(_Digest(), value, callback)
+        data = dumps_full(_Digest(met), value, callback)
     return digest_of([data, *parts])
 
 
@@ -85,9 +90,33 @@ class Sender(Role):
 
 
 class _Digest(Sender):
-    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
-        where = self.space_of(space)
-        return None if where is None else (arriving.definition, (where[0], name))
+    def __init__(self, met: list[tuple[dict[str, Any], str]] | None) -> None:
+        super().__init__()
+        self._met = met
+
+    def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
+        if name is None or self.space_of(space) is None:
+            return None
+        if self._met is not None:
+            self._met.append((space, name))
+        return arriving.definition, (_number_of(obj),)  # another one of this name differs
+
+
+_numbers: dict[int, tuple[ref[object], int]] = {}
+_next = count(1)
+
+
+def _number_of(obj: object) -> int:
+    """Return a number that no other object has or will have."""
+    known = _numbers.get(id(obj))
+    if known is None or known[0]() is not obj:
+        place = id(obj)
+        try:
+            reference = ref(obj, lambda _: _numbers.pop(place, None))
+        except TypeError:  # a type alias: an address that is used again is as likely as it is rare
+            return -place
+        known = _numbers[place] = reference, next(_next)
+    return known[1]
 
 
 class Whole(Sender):
@@ -105,12 +134,7 @@ class Home(Sender):
         """See `Role`."""
         return arriving.number_of(space) or namespaces.number_of(space)
 
-    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
+    def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """See `Role`."""
         version = arriving.version_of.get(id(obj))
-        if version is not None:
-            return arriving.definition, (version,)
-        where = namespaces.number_of(space)
-        if where is not None and arriving.was_forked(where[0], name, obj):
-            return arriving.at_home, (*where, name)
-        return None
+        return None if version is None else (arriving.definition, (version,))

@@ -70,7 +70,7 @@ def reduced(role: Role, obj: object, light: bool) -> Any:
         RefusedError: cloudpickle is to do it.
     """
     kind = type(obj)
-    how = _BY_TYPE.get(kind)
+    how = _BY_TYPE.get(id(kind))  # by its id: a metaclass may say that its classes are equal
     if how is not None:
         return how(role, obj)
     if isinstance(obj, type):
@@ -88,7 +88,7 @@ def _function(role: Role, function: FunctionType) -> Any:
 
 
 def _class(role: Role, cls: type) -> Any:
-    if cls in _SINGLE or is_importable(cls):
+    if id(cls) in _SINGLE or is_importable(cls):
         return NotImplemented
     if not is_made_by_a_program(cls):
         return _built_in(cls)
@@ -105,6 +105,8 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
         how = reduce_kind(role, obj)
         if how is not None:
             return how
+    if kind is object:
+        return role.sentinel(obj) or NotImplemented
     if not travels_by_name(kind.__module__):
         if "_member_map_" in vars(kind):
             from .classes import reduce_member
@@ -117,7 +119,7 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
     return NotImplemented
 
 
-_SINGLE = frozenset({type(None), type(...), type(NotImplemented)})  # pickle knows these classes
+_SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))  # pickle knows these classes
 # Modules with types that `kinds` knows.
 _KINDS_OF = frozenset(
     {
@@ -138,7 +140,7 @@ def _built_in(cls: type) -> Any:
 
 
 def _known(role: Role, obj: object, space: dict[str, Any], name: str) -> Any:
-    return role.definition(obj, space, name) if space.get(name) is obj else None
+    return role.definition(obj, space, name if space.get(name) is obj else None)
 
 
 def _module(role: Role, given: ModuleType) -> Any:
@@ -237,7 +239,7 @@ def _descriptor(_: Role, given: Any) -> Any:
     return getattr, (given.__objclass__, given.__name__)
 
 
-_BY_TYPE: dict[type, Callable[[Role, Any], Any]] = {
+_HOW: dict[type, Callable[[Role, Any], Any]] = {
     FunctionType: _function,
     ModuleType: _module,
     CellType: _cell,
@@ -251,6 +253,7 @@ _BY_TYPE: dict[type, Callable[[Role, Any], Any]] = {
     MemberDescriptorType: _descriptor,
     GetSetDescriptorType: _descriptor,
 }
+_BY_TYPE: dict[int, Callable[[Role, Any], Any]] = {id(kind): how for kind, how in _HOW.items()}
 
 
 class LightPickler(Pickler):

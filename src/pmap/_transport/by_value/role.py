@@ -23,10 +23,18 @@ class Role:
         """
         return None
 
-    def definition(self, obj: object, space: dict[str, Any], name: str) -> Any:
+    def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """Return what is to be written for a definition that `space` has as `name`.
 
-        None: it is to be written in full.
+        `name`: None where it has it not, or under another name. What comes back is None where the
+        definition is to be written in full.
+        """
+        return None
+
+    def sentinel(self, obj: object) -> Any:
+        """Return what is to be written for a bare object, which is known by its identity only.
+
+        None: another one will do.
         """
         return None
 
