@@ -47,6 +47,7 @@ from ._errors import (
     WorkerLost,
     WorkerStartError,
 )
+from ._transport.randomness import rng
 
 if TYPE_CHECKING:  # at run time these are imported when asked for: see `first_call`
     from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
@@ -101,6 +102,7 @@ __all__ = [
     "pstarmap_async",
     "raise_failures",
     "restart",
+    "rng",
     "shutdown",
     "split",
     "sync",

@@ -28,7 +28,7 @@ OF_THE_DOOR: Final = (
 # worker's command line makes the package without running its __init__.
 OF_A_WORKER: Final = (
     "__future__, gc, itertools, marshal, mmap, os, select, struct, sys, time, types, "
-    "_collections, _contextvars, _pickle, _signal, _socket, _thread, faulthandler, fcntl"
+    "_collections, _contextvars, _locale, _pickle, _signal, _socket, _thread, faulthandler, fcntl"
 )
 
 HEAVY: Final = {
@@ -104,6 +104,8 @@ OURS_IN_A_WORKER: Final = {
     "pmap._transport.environment",
     "pmap._transport.import_path",
     "pmap._transport.importable",
+    "pmap._transport.randomness",
+    "pmap._transport.settings",
     "pmap._transport.by_value",
     "pmap._transport.by_value.arriving",
 }

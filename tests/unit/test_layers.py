@@ -38,8 +38,9 @@ DYNAMIC: Final = {
     "pmap._transport.process_role": "runs the package's __init__ when an item asks for a name",
 }
 
-# Imported only where it is running already, so that whoever brought it has it.
-BROUGHT: Final = {"trio"}
+# Imported only where it is running already, or where a program asks for what is its: whoever
+# brought it has it.
+BROUGHT: Final = {"trio", "numpy"}
 
 
 def modules(source: Path) -> dict[str, Path]:

@@ -51,6 +51,7 @@ def _rules(settings: Settings, collect: bool) -> Rules:
         kill=settings.call.kill_on_cancel,
         timeout=settings.call.timeout,
         retries=delays(settings.call.retries),
+        seed=settings.call.seed,
         retry_on=errors(settings.call.retry_on),
     )
 

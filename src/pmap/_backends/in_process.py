@@ -10,6 +10,7 @@ from .._errors import is_ctrl_c
 from .._jobs.item_errors import INITIALIZER, settle
 from .._jobs.work import Work, as_call
 from .._transport.process_role import item_threads
+from .._transport.randomness import put_back, seeded, take_state
 from .protocol import Finished
 
 
@@ -42,7 +43,7 @@ def run_chunk(
     try:
         for index, item in enumerate(items, start):
             try:
-                values.append(_run(work, item))
+                values.append(_run(work, index, item))
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise
@@ -57,17 +58,34 @@ def run_chunk(
     return Finished(worker, work, start, values, failures, True, perf_counter() - begin)
 
 
-def _run(work: Work, item: object) -> object:
+def _run(work: Work, index: int, item: object) -> object:
     assert work.home is not None, "it was packed, for another process"
     caller, context = work.home
     if threading.current_thread() is caller:
-        return _call(work, item)
+        return _call(work, index, item)
     # A copy for each item: what one sets, the next does not see, and a context cannot be entered
     # by two threads at a time.
-    return context.copy().run(_call, work, item)
+    return context.copy().run(_call, work, index, item)
 
 
-def _call(work: Work, item: object) -> object:
+# Held by an item of a call with a seed: what it draws from is the process's own. Nested calls have
+# items within items.
+_generators = threading.RLock()
+
+
+def _call(work: Work, index: int, item: object) -> object:
+    seed = work.call.rules.seed
+    if seed is None:
+        return _call_function(work, item)
+    with _generators:
+        state = take_state()
+        try:
+            return seeded(seed, index, lambda: _call_function(work, item))
+        finally:
+            put_back(state)
+
+
+def _call_function(work: Work, item: object) -> object:
     function = work.call.function
     if work.call.kind is Kind.EACH:
         return function(item)

@@ -289,7 +289,7 @@ class ProcessBackend(Backend[_Polled]):
             self._send_large(link, work, start, items, together)
             return
         try:
-            message = frame((protocol.CHUNK, brief.number, serial, entries, together))
+            message = frame((protocol.CHUNK, brief.number, serial, entries, together, start))
         except ValueError:  # it is too large for marshal
             self._send_large(link, work, start, items, together)
             return
@@ -309,7 +309,7 @@ class ProcessBackend(Backend[_Polled]):
         if len(brief.needs.names) > link.told[brief.number]:
             self._tell_more(link, brief)
         chunk = protocol.CHUNK, brief.number, link.serial
-        message = frame_of_entries(lambda some: (*chunk, some, together), entries)
+        message = frame_of_entries(lambda some: (*chunk, some, together, start), entries)
         size = len(message) + cargo.size
         link.chunks.append(_Sent(link.serial, work, start, len(items), size))
         self._write(link, message, cargo.segments)
@@ -336,6 +336,7 @@ class ProcessBackend(Backend[_Polled]):
                 rules.functions_by_value,
                 rules.at_once,
                 rules.timeout,
+                rules.seed,
                 world,
             ),
             [brief.payload.entry],

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Final, NamedTuple, TypeGuard
 
+from .._errors import OptionError
 from .._types import is_async_iterable, is_iterable
 from .describe import short_repr
 from .function_check import checked_function
@@ -34,6 +35,7 @@ class Rules(NamedTuple):
         retry_on: the types of errors after which there is another try.
         functions_by_value: a function that is a result may be sent by value.
         at_once: the items of a chunk all begin when it does.
+        seed: makes the random numbers of each item; None: they are left alone.
     """
 
     collect: bool = False
@@ -45,10 +47,24 @@ class Rules(NamedTuple):
     retry_on: tuple[type[Exception], ...] = ()
     functions_by_value: bool = True
     at_once: bool = False
+    seed: int | None = None
 
     def of(self, function: object) -> "Rules":
-        """Return these rules for a function, which may say how its items begin."""
-        return self._replace(at_once=True) if isinstance(function, Sync) else self
+        """Return these rules for a function, which may say how its items begin.
+
+        Raises:
+            OptionError: its items run at once, and there is a seed.
+        """
+        if not isinstance(function, Sync):
+            return self
+        if self.seed is not None:
+            raise OptionError(
+                "seed",
+                self.seed,
+                "the coroutines of a chunk run at once and share all generators: give each item "
+                "its own, as an argument",
+            )
+        return self._replace(at_once=True)
 
 
 _USUAL: Final = Rules()

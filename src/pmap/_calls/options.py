@@ -118,6 +118,16 @@ def _retry_on(name: str, value: object) -> tuple[type[Exception], ...] | None:
     )
 
 
+def _seed(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool) and index(value) >= 0:
+        return index(value)
+    raise OptionError(
+        name, value, f"{name} is an int >= 0, or None: random numbers differ from run to run"
+    )
+
+
 def _yes_or_no(name: str, value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -174,6 +184,7 @@ class CallOptions(NamedTuple):
     timeout: float | None = None
     retries: int | Iterable[float] = 0
     retry_on: type[Exception] | tuple[type[Exception], ...] | None = None
+    seed: int | None = None
 
 
 class Settings(NamedTuple):
@@ -204,6 +215,7 @@ _CALL: Final[dict[str, Check]] = {
     "timeout": _timeout,
     "retries": _retries,
     "retry_on": _retry_on,
+    "seed": _seed,
 }
 _ALL: Final = _POOL | _WORKER | _CALL
 
@@ -247,6 +259,11 @@ class _Options(TypedDict, total=False):
             further try, as ``(0.1, 1.0, 10.0)``.
         retry_on: after which errors there is another try: a class of exceptions, or a tuple of
             them. None: lost workers and timeouts, and not what the function itself raises.
+        seed: makes random numbers the same in each run: each item finds ``random``, NumPy's global
+            state (if NumPy is loaded) and `rng` as functions of the seed and of its index alone,
+            whatever the number of workers, the size of chunks, the backend. None: they differ from
+            run to run, and between workers. With the threads backend the items then run one at a
+            time, since ``random`` is the whole process's.
     """
 
     pool: GivenPool | None
@@ -266,6 +283,7 @@ class _Options(TypedDict, total=False):
     timeout: float | None
     retries: int | Iterable[float]
     retry_on: type[Exception] | tuple[type[Exception], ...] | None
+    seed: int | None
 
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from .._transport.environment import are_few, take_world
 from .._transport.importable import is_importable
 from .._transport.payload import Payload, payload_of
 from .._transport.values import dumps
+from .generator_warning import warn_of_generators
 from .item_errors import Item
 from .pending import Pending
 
@@ -86,7 +87,7 @@ class Brief:
 
 def _said(rules: Rules) -> tuple[object, ...]:
     """Return what of the rules of a call its brief says."""
-    return rules.collect, rules.functions_by_value, rules.at_once, rules.timeout
+    return rules.collect, rules.functions_by_value, rules.at_once, rules.timeout, rules.seed
 
 
 class Work(Pending):
@@ -132,6 +133,7 @@ class Work(Pending):
         else:
             payload = payload_of((call.function, int(call.kind)), large, needs)
             needs.check()
+            warn_of_generators(payload.head, needs, self.function_name)
             named = _has_a_name(call.function, needs) and are_few(variables)
             self.brief = Brief(call, named, payload, needs, variables, world)
         return self.brief

@@ -15,10 +15,10 @@ import struct
 SETUP = 0
 # number, the entry of (function, kind) in a list, numbers of the units it needs, names with their
 # versions (see `by_value.arriving`), pickled context variables with values, stop at failure,
-# functions by value, all items of a chunk at once, seconds that an item may run or None, world
-# (None: that of the brief before)
+# functions by value, all items of a chunk at once, seconds that an item may run or None, seed or
+# None, world (None: that of the brief before)
 BRIEF = 1
-CHUNK = 2  # brief, serial, entries (packed), how many begin together
+CHUNK = 2  # brief, serial, entries (packed), how many begin together, index of the first
 DROP = 3  # brief: no chunk of it comes any more
 QUIT = 4
 VOID = 5  # serials of chunks that are not to begin

@@ -11,6 +11,7 @@ from itertools import islice
 
 from .._transport.journal import LANE_SLOTS
 from .._transport.packing import LANES
+from .._transport.randomness import seeded
 from .item import BadArgumentError, failure, load_argument
 from .side_effects import traces
 
@@ -185,6 +186,22 @@ def _loading(call: Callable[[object], object]) -> Callable[[object], object]:
 
 def _too_large(result: object) -> bool:
     return type(result) is int and not -(1 << 63) <= result < 1 << 63
+
+
+def with_seeds(
+    seed: int, call: Callable[[object], object], entries: Sequence[Entry], start: int
+) -> Callable[[int], object]:
+    """Return what runs the entry at an index, with random numbers of its own.
+
+    `start`: the index of the first of them in the call.
+    """
+
+    def run(index: int) -> object:
+        entry = entries[index]
+        item = load_argument(entry) if type(entry) is list else entry
+        return seeded(seed, start + index, lambda: call(item))
+
+    return run
 
 
 def at_once(

@@ -30,6 +30,7 @@ class Brief:
         by_value: bool,
         at_once: bool,
         timeout: float | None,
+        seed: int | None,
         world: World,
     ) -> None:
         self.entry: Entry | None = entry
@@ -40,6 +41,7 @@ class Brief:
         self.by_value = by_value
         self.at_once = at_once
         self.timeout = timeout
+        self.seed = seed
         self.world = world
         self.function: Callable[[object], object] | None = None
         self.coroutine: Callable[[object], Any] | None = None  # of an item, if they run at once

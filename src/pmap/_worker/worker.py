@@ -44,11 +44,12 @@ from .._transport.protocol import (
     UNIT,
     VOID,
 )
+from .._transport.randomness import seed_anew
 from .._transport.segment_pool import Loans, Shelf
 from .._transport.segments import MOST
 from .._transport.settings import take_settings
 from .._transport.values import loads, parts
-from .chunk import Chunk, at_once, run_without_arena
+from .chunk import Chunk, at_once, run_without_arena, with_seeds
 from .function import Brief
 from .item import ItemRunner
 from .side_effects import Surroundings
@@ -102,6 +103,7 @@ class Worker:
         self._items = ItemRunner(self._surroundings, self._lend)
         self._briefs: dict[int, Brief] = {}
         self._told_world: World = (None, {}, [], take_settings())  # the one of the newest brief
+        self._seeded = False  # whether items of a call with a seed ran last
         self._arena: Arena | None = None
         self._max_memory: int | None = None
         self._resident: Callable[[], int] = int  # how many bytes this process takes
@@ -136,6 +138,8 @@ class Worker:
         _, world, argv, inherited, initializer, self._max_memory, kill, *rest = message
         self._stays_awake, self._room = rest
         arriving.begin_forked(inherited)
+        if inherited:
+            seed_anew()  # not all libraries do so themselves when they are forked
         self._keep_none()
         sys.argv[:] = argv
         self._told_world = world
@@ -215,10 +219,19 @@ class Worker:
     def _take(self, message: Message) -> None:
         if message[0] == BRIEF:
             _, brief, data, units, names, *rest = message
-            variables, stop, by_value, at_once, timeout, world = rest
+            variables, stop, by_value, at_once, timeout, seed, world = rest
             self._told_world = self._told_world if world is None else world
             self._briefs[brief] = Brief(
-                data[0], units, names, variables, stop, by_value, at_once, timeout, self._told_world
+                data[0],
+                units,
+                names,
+                variables,
+                stop,
+                by_value,
+                at_once,
+                timeout,
+                seed,
+                self._told_world,
             )
         elif message[0] == DROP:
             self._briefs.pop(message[1], None)
@@ -230,7 +243,7 @@ class Worker:
             else:
                 self._loans.back(message[1])
         elif message[0] == CHUNK:
-            _, brief, serial, entries, together = message
+            _, brief, serial, entries, together, start = message
             items = unpacked(entries)
             if len(items) == 1:
                 together = 0
@@ -242,7 +255,7 @@ class Worker:
             else:
                 if self._watch is not None:
                     self._watch.busy.set()
-                self._run_chunk(known, serial, items, together)
+                self._run_chunk(known, serial, items, together, start)
                 if self._watch is not None:
                     self._watch.busy.clear()
 
@@ -266,7 +279,7 @@ class Worker:
         return True
 
     def _run_chunk(
-        self, brief: Brief, serial: int, entries: Sequence[Entry], together: int
+        self, brief: Brief, serial: int, entries: Sequence[Entry], together: int, start: int
     ) -> None:
         self._surroundings.apply(brief.world)
         self._surroundings.apply_settings()
@@ -278,7 +291,13 @@ class Worker:
             record: Entry = capture_transport(FUNCTION, error)
             results = [record] * (1 if brief.stop else len(entries))
         else:
-            if brief.coroutine is None:
+            if brief.seed is not None or self._seeded:
+                self._seeded = brief.seed is not None
+                seed_anew()  # of the items before nothing is left in the global generators
+            if brief.seed is not None:
+                run = with_seeds(brief.seed, call, entries, start)
+                results = self._run_items(brief, run, serial, range(len(entries)), together)
+            elif brief.coroutine is None:
                 results = self._run_items(brief, call, serial, entries, together)
             else:
                 # All begin now; then "running" the item at an index is waiting for its end.

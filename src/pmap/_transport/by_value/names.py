@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 
 from ..light_pickle import BytesIO
 from ..payload import Payload, payload_of_pickles
+from ..randomness import has_generator
 from ..segments import sieve
 from . import arriving
 from .fingerprints import fingerprint_of, in_words, is_flat, is_identity
@@ -77,7 +78,8 @@ class Known:
     """What was last told of one name."""
 
     __slots__ = (
-        *("__weakref__", "fingerprint", "fixed", "held", "key", "met", "needs", "place"),
+        *("__weakref__", "fingerprint", "fixed", "has_generator", "held", "key", "met", "needs"),
+        *("place",),
         *("strict", "unit", "unsent", "version"),
     )
 
@@ -88,6 +90,7 @@ class Known:
         self.needs: set[Key] = set()  # the names that the value uses
         self.strict: set[Key] = set()  # those of them that functions use
         self.unsent: Exception | None = None  # why the value cannot be pickled
+        self.has_generator = False  # there is a random generator in the value
         self.met: list[tuple[dict[str, Any], str]] = []  # the definitions in the value
         self.fingerprint: object
         try:
@@ -427,12 +430,16 @@ class _Writer(Sender):
         while self._definitions or self._values:
             known = self._at = (self._definitions or self._values).popleft()
             if known.unsent is None:
+                start = file.tell()
                 try:
                     one.dump(self._value(known))
                 except RecursionError:
                     raise
                 except Exception as error:
                     raise _UnsentError(known.key, error) from error
+                if known.held is None:
+                    file.seek(start)
+                    known.has_generator = has_generator(file.read())
                 unit.versions.append(known.version)
                 if known.held is not None:
                     unit.definitions.append(known.version)
