@@ -700,3 +700,55 @@ def test_nothing_grows(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(program("forkserver", GROWTH), encoding="utf-8")
     assert run([str(script)], tmp_path) == "done\n"
+
+
+COUNTS: Final = """
+import os
+from pmap._transport.light_stdlib import socket
+from pmap._backends import boot, processes
+from pmap._transport.by_value import names
+sent, pickled = [], []
+class Counting(socket):
+    def send(self, *data):
+        sent.append(super().send(*data))
+        return sent[-1]
+    def sendmsg(self, *data):
+        sent.append(super().sendmsg(*data))
+        return sent[-1]
+boot.socketpair_of_old, boot.socketpair = boot.socketpair, None
+def pair():
+    ours, theirs = boot.socketpair_of_old()
+    return Counting(fileno=ours.detach()), theirs
+boot.socketpair = pair
+made = names.payload_of_pickles
+def counted(data, buffers):
+    payload = made(data, buffers)
+    pickled.append(payload.size)
+    return payload
+names.payload_of_pickles = counted
+big = {n: str(n) for n in range(100_000)}
+small = 1
+def look(key):
+    return big[key], small
+with Pool(2) as pool:
+    for number in range(10):
+        pool.map(look, range(8), chunksize=1)
+    check("pickled once", sum(size > 500_000 for size in pickled), 1)
+    check("nothing else", len(pickled), 1)
+    total = sum(sent)
+    for number in range(10):
+        small = number
+        pool.map(look, range(8), chunksize=1)
+    check("and not again", sum(size > 500_000 for size in pickled), 1)
+    check("what changes is small", max(pickled[1:]) < 200, True)
+    check("what is sent, too", sum(sent) - total < 30_000, True)
+    big[0] = "changed"
+    check("changed", pool.map(look, [0]), [("changed", 9)])
+    check("pickled again", sum(size > 500_000 for size in pickled), 2)
+"""
+
+
+def test_a_large_global_is_pickled_once_and_sent_once(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(program("forkserver", COUNTS), encoding="utf-8")
+    assert run([str(script)], tmp_path) == "done\n"

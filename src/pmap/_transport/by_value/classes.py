@@ -240,9 +240,10 @@ def _new_class(meta: Any, name: str, bases: tuple[type, ...], core: dict[str, An
 
 
 def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
-    if all(base.__init_subclass__ == object.__init_subclass__ for base in bases):
+    order = [cls for base in bases for cls in base.__mro__ if cls is not object]
+    if not any("__init_subclass__" in vars(cls) for cls in order):
         return type.__new__(type, name, bases, dict(core))
-    for quiet in (_Quiet, _QuietAlone):
+    for quiet in (_QuietAlone, _Quiet):
         try:
             cls = type.__new__(type, name, (quiet, *bases), dict(core))
             type.__setattr__(cls, "__bases__", bases)

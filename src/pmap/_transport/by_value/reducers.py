@@ -45,7 +45,17 @@ _SLOTS = (
 # What the light pickler leaves to pickle itself: these are nothing special to cloudpickle.
 _LEFT_ALONE = frozenset(
     {
-        *("builtins", "collections", "datetime", "decimal", "fractions", "uuid", "enum", "re"),
+        *(
+            "builtins",
+            "collections",
+            "_collections",
+            "datetime",
+            "decimal",
+            "fractions",
+            "uuid",
+            "enum",
+            "re",
+        ),
         *("pathlib", "pathlib._local", "numpy", "ipaddress", "array", "zoneinfo", "time", "random"),
         *("dataclasses", "functools", "operator", "_operator"),
     }
