@@ -103,7 +103,7 @@ class Known:
         # What is compared by its identity before all else; it lives as long as this.
         self.held: object = value if self.fixed or is_definition(value) else None
         # Another object is another value, but of what cannot be changed in place.
-        self.place = None if id(type(value)) in _CONSTANT else id(value)
+        self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
 
     def is_current(self, value: object) -> bool:
         """Return whether `value`, which the name has now, is what was told."""
