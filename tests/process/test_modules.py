@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from tests.limits import PATIENCE
 from tests.process.test_scripts import environment, run_script
 
+import pmap
+
 if TYPE_CHECKING:
     from pmap._types import StartMethod
 
@@ -189,23 +191,16 @@ def test_it():
     folder = tmp_path / "here"
     folder.mkdir()
     (folder / "test_own.py").write_text(test, encoding="utf-8")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "--import-mode=importlib",
-        "-p",
-        "no:cacheprovider",
-    ]
+    # Not this folder on the path, or the test's module would be found there.
+    path = [str(Path(pmap.__file__).parents[1]), *[p for p in sys.path if "site-packages" in p]]
+    options = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider"]
     done = subprocess.run(
-        [*command, str(folder)],
+        [sys.executable, "-m", "pytest", *options, str(folder)],
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path,
-        env=environment()
-        | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if "pmap" in p or "site" in p)},
+        env=environment() | {"PYTHONPATH": os.pathsep.join(path)},
         timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stdout + done.stderr
