@@ -52,6 +52,7 @@ def _rules(settings: Settings, collect: bool) -> Rules:
         timeout=settings.call.timeout,
         retries=delays(settings.call.retries),
         seed=settings.call.seed,
+        keep_input=settings.call.keep_input,
         retry_on=errors(settings.call.retry_on),
     )
 

@@ -35,6 +35,7 @@ class Rules(NamedTuple):
         retry_on: the types of errors after which there is another try.
         functions_by_value: a function that is a result may be sent by value.
         at_once: the items of a chunk all begin when it does.
+        keep_input: a failure that is a value has the item itself.
         seed: makes the random numbers of each item; None: they are left alone.
     """
 
@@ -48,6 +49,7 @@ class Rules(NamedTuple):
     functions_by_value: bool = True
     at_once: bool = False
     seed: int | None = None
+    keep_input: bool = False
 
     def of(self, function: object) -> "Rules":
         """Return these rules for a function, which may say how its items begin.

@@ -16,6 +16,9 @@ class Failure(Frozen):
         input: a short repr of the item.
         traceback: the traceback in the worker, as text; empty where there was none.
         attempts: how often it was tried.
+        item: the item itself, with ``keep_input=True``: what the function was given, a tuple where
+            that is several arguments, (args, kwargs) with ``papply``. None without it. It does not
+            count when two failures are compared.
     """
 
     __match_args__: ClassVar[tuple[str, ...]] = (
@@ -34,6 +37,7 @@ class Failure(Frozen):
     input: str
     traceback: str
     attempts: int
+    item: object
 
     def __init__(
         self,
@@ -43,6 +47,7 @@ class Failure(Frozen):
         input: str,
         traceback: str,
         attempts: int = 1,
+        item: object = None,
     ) -> None:
         """Make the value that stands for an item's failure."""
         vars(self).update(
@@ -52,6 +57,7 @@ class Failure(Frozen):
             input=input,
             traceback=traceback,
             attempts=attempts,
+            item=item,
         )
 
     def __repr__(self) -> str:

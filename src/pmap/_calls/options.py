@@ -185,6 +185,7 @@ class CallOptions(NamedTuple):
     retries: int | Iterable[float] = 0
     retry_on: type[Exception] | tuple[type[Exception], ...] | None = None
     seed: int | None = None
+    keep_input: bool = False
 
 
 class Settings(NamedTuple):
@@ -216,6 +217,7 @@ _CALL: Final[dict[str, Check]] = {
     "retries": _retries,
     "retry_on": _retry_on,
     "seed": _seed,
+    "keep_input": _yes_or_no,
 }
 _ALL: Final = _POOL | _WORKER | _CALL
 
@@ -264,6 +266,8 @@ class _Options(TypedDict, total=False):
             whatever the number of workers, the size of chunks, the backend. None: they differ from
             run to run, and between workers. With the threads backend the items then run one at a
             time, since ``random`` is the whole process's.
+        keep_input: whether a `Failure` (with ``collecting``) keeps its item itself, as `item`, so
+            that only the failures can be run again.
     """
 
     pool: GivenPool | None
@@ -284,6 +288,7 @@ class _Options(TypedDict, total=False):
     retries: int | Iterable[float]
     retry_on: type[Exception] | tuple[type[Exception], ...] | None
     seed: int | None
+    keep_input: bool
 
 
 if TYPE_CHECKING:

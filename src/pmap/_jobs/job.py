@@ -125,4 +125,6 @@ class Job(Work):
         if not text and error.__traceback__ is not None:
             text = format_traceback(error)
         text = text.strip().strip('"').strip()
-        return Failure(error, index, item.function, item.input, text, self.tries(index))
+        tries = self.tries(index)
+        kept = self.call.items[index] if self.call.rules.keep_input else None
+        return Failure(error, index, item.function, item.input, text, tries, kept)
