@@ -6,6 +6,7 @@ Order is made by files that an item waits for, never by time.
 import asyncio
 import multiprocessing
 import pickle
+import re
 import sys
 import tempfile
 import threading
@@ -520,6 +521,20 @@ def test_cancel(concurrent: Settings, tmp_path: Path) -> None:
     assert not later.cancel()
     assert pmap.using(**options(concurrent))(square, range(9)) == [x * x for x in range(9)]
     assert len(marks(tmp_path)) == 2  # what had not begun never did
+
+
+def test_what_was_cancelled_is_ready(start_method: "StartMethod") -> None:
+    verb = pmap.using(start_method=start_method, processes=2)
+    later = verb.async_(time.sleep, [60.0] * 4)
+    assert later.cancel()
+    assert later.ready()
+    assert not later.successful()
+    assert isinstance(later.exception(), CancelledError)
+    assert not re.search("[0-9]/[0-9]", repr(later))
+    with pytest.raises(CancelledError):
+        later.get(PATIENCE)
+    assert not later.cancel()
+    assert later.ready()
 
 
 def test_calls_while_the_workers_of_a_cancelled_one_go(concurrent: Settings) -> None:

@@ -413,3 +413,13 @@ def test_each_item_has_a_process_of_its_own(process: "Options") -> None:
     pids = verb(keep_much, range(6))
     assert len({*pids}) == 6
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "their end")
+
+
+def nested_with_a_limit(x: int) -> list[int]:
+    return pmap(abs, [x], timeout=5)
+
+
+@pytest.mark.parametrize("on", BACKENDS, ids=lambda on: on.name)
+def test_inside_of_an_item_it_is_refused(on: Settings) -> None:
+    with pytest.raises(OptionError, match="give the outer call a timeout"):
+        pmap(nested_with_a_limit, [1], backend=on.backend, start_method=on.start_method)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .._errors import CancelledError
 from .._jobs.pending import Pending
 
 if TYPE_CHECKING:  # only needed when one is asked for
@@ -37,12 +38,13 @@ class AsyncResult(Generic[R_co]):
     (True, True, 2, 2)
     """
 
-    __slots__ = ("__weakref__", "_open", "_pending")
+    __slots__ = ("__weakref__", "_is_cancelled", "_open", "_pending")
 
     def __init__(self, pending: Pending, open_: Callable[[list[Any]], R_co]) -> None:
         # No method of `pending`, nor anything else that is made anew: there may be millions.
         self._pending = pending
         self._open = open_
+        self._is_cancelled = False  # at the wish of who has this; it may take a moment to end
 
     def _opened(self) -> R_co:
         return self._open(self._pending.values)
@@ -72,8 +74,8 @@ class AsyncResult(Generic[R_co]):
         self._pending.wait(timeout)
 
     def ready(self) -> bool:
-        """Return whether the result is there or the call has failed."""
-        return self._pending.over
+        """Return whether the result is there, or the call has failed or was cancelled."""
+        return self._pending.over or self._is_cancelled
 
     def successful(self) -> bool:
         """Return whether the call is over without an exception.
@@ -83,11 +85,13 @@ class AsyncResult(Generic[R_co]):
         """
         if not self.ready():
             raise ValueError(f"{self!r} is not ready")
-        return self._pending.error is None
+        return self._pending.over and self._pending.error is None
 
     def exception(self) -> Exception | None:
         """Return the exception that the call ended with, None where there is none (yet)."""
-        return self._pending.error if self._pending.over else None
+        if self._pending.over or not self._is_cancelled:
+            return self._pending.error if self._pending.over else None
+        return CancelledError(f"{self._pending.name} has no result: it was cancelled")
 
     def add_done_callback(self, callback: Callable[["AsyncResult[R_co]"], object]) -> None:
         """Call `callback` with this handle when it is over, at once if it is.
@@ -101,9 +105,11 @@ class AsyncResult(Generic[R_co]):
 
         Items that run are ended by killing their worker processes (threads finish their present
         item), unless the call was made with ``kill_on_cancel=False``; the pool stays as it was
-        otherwise. `get` then raises `CancelledError`.
+        otherwise. `get` then raises `CancelledError`, when what ran has ended.
         """
-        return self._pending.cancel()
+        cancelled = self._pending.cancel()
+        self._is_cancelled = self._is_cancelled or cancelled
+        return cancelled
 
     @property
     def done(self) -> int:
@@ -189,6 +195,8 @@ class AsyncResult(Generic[R_co]):
         state = f"{self.done}/{self.total} done"
         if pending.over and pending.error is not None:
             state = f"failed with {type(pending.error).__name__}"
+        elif self._is_cancelled and not pending.over:
+            state = "cancelled"
         return f"<AsyncResult {pending.name} {state}>"
 
 

@@ -11,6 +11,7 @@ from .._calls.cpus import cpu_count
 from .._calls.describe import name_of
 from .._calls.options import Settings, WorkerOptions
 from .._engine.driver import Driver, exiting
+from .._errors import OptionError
 from .._jobs.job import Job
 from .._transport.environment import thread_limits
 from .._transport.process_role import inside_item
@@ -93,6 +94,8 @@ class SharedPools:
         # Inside an item the workers are busy with the very map that waits for it; in the books of a
         # pool nobody would lead; and when the interpreter ends, nothing can be started any more.
         options = settings.worker
+        if inside_item():
+            _refuse_a_limit(settings.call.timeout)
         if inside_item() or exiting():
             return make_driver(options._replace(backend="serial", initializer=None)), True
         try:
@@ -126,6 +129,17 @@ class SharedPools:
                 # call, and lets its workers go when they have been idle for long enough.
                 driver.retire()
                 return
+
+
+def _refuse_a_limit(timeout: float | None) -> None:
+    """Raise `OptionError` for a limit of time that a call inside of an item has."""
+    if timeout is not None:
+        raise OptionError(
+            "timeout",
+            timeout,
+            "a call inside of an item runs its items there, one after the other, where none can be "
+            "ended: give the outer call a timeout",
+        )
 
 
 def run_with(taker: tuple[Driver, bool], call: Call) -> list[Any]:
