@@ -57,6 +57,7 @@ if TYPE_CHECKING:  # at run time these are imported when asked for: see `first_c
         ResultPicklingError,
         ResultTimeoutError,
     )
+    from ._transport.by_value.shared import Shared, share
 
 __version__ = "0.1.0"
 
@@ -81,6 +82,7 @@ __all__ = [
     "ResultPicklingError",
     "ResultStream",
     "ResultTimeoutError",
+    "Shared",
     "StarMap",
     "TaskTimeout",
     "TransportError",
@@ -103,6 +105,7 @@ __all__ = [
     "raise_failures",
     "restart",
     "rng",
+    "share",
     "shutdown",
     "split",
     "sync",
@@ -111,6 +114,7 @@ __all__ = [
 
 # Imported when asked for, all of a module at once: a class that is made there lives here.
 _COMBINED = ("Completed", "as_completed", "failed", "gather", "raise_failures", "split")
+_SHARED = ("Shared", "share")
 _OF_OTHERS = ("NotPicklableError", "ResultPicklingError", "ResultTimeoutError")
 
 
@@ -127,6 +131,10 @@ def __getattr__(name: str) -> object:
         from ._api import pool
 
         found: dict[str, object] = {name: pool.Pool}
+    elif name in _SHARED:
+        from ._transport.by_value import shared
+
+        found = {one: getattr(shared, one) for one in _SHARED}
     elif name in _COMBINED:
         from ._api import combine
 

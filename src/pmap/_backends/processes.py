@@ -319,7 +319,7 @@ class ProcessBackend(Backend[_Polled]):
         self._send_units(link, brief.needs)
         names = link.baseline.names_of(brief.needs)
         units = tuple(brief.needs.units)
-        link.told[brief.number] = len(names)
+        link.told[brief.number] = len(brief.needs.names)
         told = self._limited(brief.world)
         world = None if told == link.world else told
         link.world = told
@@ -348,7 +348,7 @@ class ProcessBackend(Backend[_Polled]):
         """Send a worker the names that the items of a call need besides."""
         self._send_units(link, brief.needs)
         names = link.baseline.names_of(brief.needs)
-        link.told[brief.number] = len(names)
+        link.told[brief.number] = len(brief.needs.names)
         units = tuple(brief.needs.units)
         self._write(link, frame((protocol.NEEDS, brief.number, units, names)))
 

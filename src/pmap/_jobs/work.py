@@ -15,7 +15,7 @@ from .._transport.environment import are_few, take_world
 from .._transport.importable import is_importable
 from .._transport.payload import Payload, payload_of
 from .._transport.values import dumps
-from .generator_warning import warn_of_generators
+from .carried import warn_of_what_is_carried
 from .item_errors import Item
 from .pending import Pending
 
@@ -133,7 +133,7 @@ class Work(Pending):
         else:
             payload = payload_of((call.function, int(call.kind)), large, needs)
             needs.check()
-            warn_of_generators(payload.head, needs, self.function_name)
+            warn_of_what_is_carried(payload, needs, self.function_name)
             named = _has_a_name(call.function, needs) and are_few(variables)
             self.brief = Brief(call, named, payload, needs, variables, world)
         return self.brief

@@ -69,7 +69,7 @@ _units: dict[int, _Unit] = {}
 told: dict[int, object] = {}  # values by version, as they came
 version_of: dict[int, int] = {}  # of definitions, by their ids; `told` keeps these alive
 _in_place: dict[tuple[int, str], int] = {}
-_names: Sequence[Name] = ()  # which were put in place last
+_ready: tuple[Sequence[int], Sequence[Name]] = (), ()  # what was prepared last
 _saved: dict[int, object] = {}  # the worker's values of versions that are not in place
 _at_fork: dict[int, dict[str, object]] = {}  # namespaces as they were when this process was forked
 
@@ -148,8 +148,8 @@ def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
     A name is in place before the values behind it are loaded: that may run code of the script.
     Raises what the loading of one raised.
     """
-    global _names
-    if names is _names:
+    global _ready
+    if units is _ready[0] and names is _ready[1]:
         return
     for number in {name[0] for name in names}:
         enter(number)
@@ -161,7 +161,7 @@ def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
         _load_unit(_units[number], waiting)
     for name in waiting.values():
         _put_in_place(*name)  # what cannot be sent: what a fork has from the caller stays
-    _names = names
+    _ready = units, names
 
 
 def _load_unit(unit: _Unit, waiting: dict[int, Name]) -> None:

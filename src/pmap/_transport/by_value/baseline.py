@@ -16,6 +16,7 @@ from . import arriving
 from .fingerprints import in_words
 from .namespaces import Namespace, namespace_of
 from .picklers import Sender
+from .shares import SHARES
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Baseline:
         told = self._told
         names: list[arriving.Name] = []
         for (space, name), known in needs.names.items():
+            if space is SHARES:
+                continue  # pickles refer to them, and no code does by name
             version = known.version
             if version not in told:
                 # Only what was never told: else the caller has changed it since.

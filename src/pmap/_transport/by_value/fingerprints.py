@@ -17,6 +17,7 @@ from types import (
 from weakref import ref
 
 from ..importable import is_importable
+from .role import is_handle
 
 try:
     from _blake2 import blake2b
@@ -157,6 +158,8 @@ def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprin
     if kind is property:
         accessors = (value.fget, value.fset, value.fdel)
         return kind, *[_of(accessor, digest, inside) for accessor in accessors]
+    if is_handle(kind):
+        return _Same(value)  # what it holds counts as it was when it was sent
     if is_plain(value):
         return _Plain(value)
     return kind, digest(value)

@@ -11,19 +11,22 @@ the place of another, and where two threads tell the same name at once, it is to
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from itertools import count
 from types import FunctionType
 from weakref import WeakValueDictionary
 
 from ..light_pickle import BytesIO
 from ..payload import Payload, payload_of_pickles
 from ..randomness import has_generator
-from ..segments import sieve
+from ..segments import sieve, sizes_of
 from . import arriving
 from .fingerprints import fingerprint_of, in_words, is_flat, is_identity
 from .namespaces import Namespace, namespace_of
 from .picklers import Sender, digest, is_light_enough, pickler
+from .role import is_handle
+from .shared import Shared
+from .shares import SHARES
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -52,8 +55,8 @@ _CONSTANT = frozenset(
 _LONGEST_CHAIN = 200
 _MOST_NAMESPACES = 8
 
-_versions = count(1)
-_units = count(1)
+_versions = itertools.count(1)
+_units = itertools.count(1)
 
 
 class Unit:
@@ -79,7 +82,7 @@ class Known:
 
     __slots__ = (
         *("__weakref__", "fingerprint", "fixed", "has_generator", "held", "key", "met", "needs"),
-        *("place",),
+        *("place", "size"),
         *("strict", "unit", "unsent", "version"),
     )
 
@@ -90,6 +93,7 @@ class Known:
         self.needs: set[Key] = set()  # the names that the value uses
         self.strict: set[Key] = set()  # those of them that functions use
         self.unsent: Exception | None = None  # why the value cannot be pickled
+        self.size = 0  # bytes of its pickle, with its large buffers
         self.has_generator = False  # there is a random generator in the value
         self.met: list[tuple[dict[str, Any], str]] = []  # the definitions in the value
         self.fingerprint: object
@@ -101,7 +105,9 @@ class Known:
             self.unsent = error
         self.fixed: bool = is_identity(self.fingerprint)
         # What is compared by its identity before all else; it lives as long as this.
-        self.held: object = value if self.fixed or is_definition(value) else None
+        # But for a handle, which goes when its program drops it.
+        keeps = (self.fixed or is_definition(value)) and not is_handle(type(value))
+        self.held: object = value if keeps else None
         # Another object is another value, but of what cannot be changed in place.
         self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
 
@@ -135,8 +141,12 @@ _by_version: WeakValueDictionary[int, Known] = WeakValueDictionary()
 
 def _definition(version: int) -> object:
     known = _by_version.get(version)
-    if known is None:
-        raise LookupError("the caller has dropped this function or class meanwhile")
+    if known is not None and known.key[0] is SHARES:
+        handle: object = SHARES.dict.get(known.key[1])
+        if handle is not None:
+            return handle
+    if known is None or known.held is None:
+        raise LookupError("the caller has dropped this object meanwhile")
     return known.held
 
 
@@ -166,6 +176,12 @@ class Book:
         self.known = {}
         self._spaces = {}
         self.dead.clear()
+
+    def drop(self) -> None:
+        """Forget the handles that are gone."""
+        for name in [key[1] for key in self.known if key[0] is SHARES]:
+            if name not in SHARES.dict:
+                self.known.pop((SHARES, name), None)
 
     def note(self, made: dict[Key, Known]) -> None:
         """Take in what is told from now on; of many namespaces the oldest are forgotten."""
@@ -203,6 +219,7 @@ class Needs(Sender):
     def __init__(self, book: Book) -> None:
         super().__init__()
         self.book = book
+        book.drop()
         self.names: dict[Key, Known] = {}
         self.absent: set[Key] = set()  # names that are used and that nobody has: builtins, mostly
         self.units: dict[int, Unit] = {}
@@ -264,6 +281,15 @@ class Needs(Sender):
             if strict:
                 self._strict.update(keys)
 
+    def shared(self, handle: Any) -> Any:
+        """See `Role`."""
+        key = SHARES, handle.name
+        self.resolve([key])
+        known = self.names[key]
+        if known.unsent is not None:
+            raise known.unsent
+        return arriving.definition, (known.version,)
+
     # --- names and versions ---
 
     def resolve(self, keys: Iterable[Key]) -> None:
@@ -309,7 +335,7 @@ class Needs(Sender):
     def _tell(self, keys: list[Key]) -> None:
         light, careful = is_light_enough(), False
         unsent: dict[Key, Exception] = {}
-        shared = self.shared()
+        shared = self.common()
         again: set[Key] = set()
         if any(known.unit.chain >= _LONGEST_CHAIN for known, _ in shared):
             again = {known.key for known, _ in shared}  # together with what changed: a new chain
@@ -333,7 +359,7 @@ class Needs(Sender):
             _by_version[known.version] = known
             self.use(known)
 
-    def shared(self) -> list[tuple[Known, object]]:
+    def common(self) -> list[tuple[Known, object]]:
         """Return the names, as told, whose values others may refer to, and these values."""
         return [
             (known, value)
@@ -430,18 +456,19 @@ class _Writer(Sender):
         while self._definitions or self._values:
             known = self._at = (self._definitions or self._values).popleft()
             if known.unsent is None:
-                start = file.tell()
+                start, count = file.tell(), len(buffers)
                 try:
                     one.dump(self._value(known))
                 except RecursionError:
                     raise
                 except Exception as error:
                     raise _UnsentError(known.key, error) from error
+                known.size = file.tell() - start + sum(sizes_of(buffers[count:]))
                 if known.held is None:
                     file.seek(start)
                     known.has_generator = has_generator(file.read())
                 unit.versions.append(known.version)
-                if known.held is not None:
+                if known.held is not None or known.key[0] is SHARES:
                     unit.definitions.append(known.version)
         self._hand_on()
         unit.payload = payload_of_pickles(file.getvalue(), buffers)
@@ -465,7 +492,7 @@ class _Writer(Sender):
     def _prime(self) -> dict[int, tuple[int, object]]:
         """Return the memo of a pickler that has written already what may be shared."""
         # Of two names for one object, one: the receiver counts what it begins with, too.
-        shared = [*{id(value): (known, value) for known, value in self._needs.shared()}.values()]
+        shared = [*{id(value): (known, value) for known, value in self._needs.common()}.values()]
         for known, _ in shared:
             self.unit.primed.append(known.version)
             self._refer_to(known.unit)
@@ -490,7 +517,11 @@ class _Writer(Sender):
             elif value is not arriving.ABSENT or key in needs.book.known:
                 made = self.made[key] = Known(key, value, self.unit)
                 made.unsent = made.unsent or self._unsent.get(key)
-                (self._values if made.held is None else self._definitions).append(made)
+                first = made.held is not None or key[0] is SHARES
+                (self._definitions if first else self._values).append(made)
+                if is_handle(type(value)):
+                    handle: Any = value
+                    waiting.append((SHARES, handle.name))
                 for space, name in made.met:
                     where = namespace_of(space)
                     if where is not None:
@@ -537,6 +568,20 @@ class _Writer(Sender):
                 if value is obj:
                     return self.definition(obj, space.dict, name)
         return None
+
+    def shared(self, handle: Any) -> Any:
+        """See `Role`."""
+        key = SHARES, handle.name
+        if self._at is not None and self._at.key == key:
+            return Shared, (handle.value,)
+        self._add(key)
+        if self._at is not None:
+            self._at.needs.add(key)
+        known = self._needs.names.get(key)
+        if known is None:  # here in full; on its own it is a reference to this
+            return Shared, (handle.value,)
+        self._refer_to(known.unit)
+        return arriving.definition, (known.version,)
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """See `Role`."""

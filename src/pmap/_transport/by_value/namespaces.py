@@ -32,6 +32,13 @@ _by_id: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 _by_number: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 
 
+def register(space: Namespace) -> Namespace:
+    """Return `space`, which is found by its dict and its number from now on."""
+    _by_id[id(space.dict)] = space
+    _by_number[space.number] = space
+    return space
+
+
 def namespace_of(space: dict[str, Any]) -> Namespace | None:
     """Return the namespace whose ``__dict__` is `space`, if its module travels by value."""
     found = _by_id.get(id(space))
@@ -41,8 +48,7 @@ def namespace_of(space: dict[str, Any]) -> Namespace | None:
             return None
         if own not in MAIN_MODULES and getattr(sys.modules.get(own), "__dict__", None) is not space:
             return None  # of no module: it has a name only
-        found = _by_id[id(space)] = Namespace(space, own)
-        _by_number[found.number] = found
+        found = register(Namespace(space, own))
     return found
 
 

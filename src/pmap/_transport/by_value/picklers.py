@@ -11,6 +11,7 @@ from . import arriving, namespaces
 from .fingerprints import digest_of
 from .reducers import LightPickler
 from .role import Role
+from .shares import SHARES
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -94,6 +95,11 @@ class _Digest(Sender):
         super().__init__()
         self._met = met
 
+    def shared(self, handle: Any) -> Any:
+        if self._met is not None:
+            self._met.append((SHARES.dict, handle.name))
+        return arriving.definition, (handle.name,)
+
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         if name is None or self.space_of(space) is None:
             return None
@@ -138,3 +144,8 @@ class Home(Sender):
         """See `Role`."""
         version = arriving.version_of.get(id(obj))
         return None if version is None else (arriving.definition, (version,))
+
+    def shared(self, handle: Any) -> Any:
+        """See `Role`."""
+        version = arriving.version_of.get(id(handle))
+        return super().shared(handle) if version is None else (arriving.definition, (version,))

@@ -29,7 +29,7 @@ from ..importable import is_importable, travels_by_name
 from ..light_pickle import BytesIO, Pickler
 from . import arriving
 from .globals_of import is_made_by_a_program, named_in, names_in, submodules
-from .role import Role
+from .role import Role, is_handle
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -115,6 +115,8 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
         how = reduce_kind(role, obj)
         if how is not None:
             return how
+    if is_handle(kind):
+        return role.shared(obj)
     if kind is object:
         return role.sentinel(obj) or NotImplemented
     if not travels_by_name(kind.__module__):

@@ -8,6 +8,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+# Where `Shared` says it is: the package gives its public classes its own name.
+_SHARED = frozenset({__name__.partition(".")[0], f"{__package__}.shared"})
+
+
+def is_handle(kind: type) -> bool:
+    """Return whether a class is `Shared`, without importing it."""
+    return kind.__name__ == "Shared" and kind.__module__ in _SHARED
+
+
 class Role:
     """Who pickles, and for whom. This one knows of no receiver: all goes into the pickle."""
 
@@ -37,6 +46,12 @@ class Role:
         None: another one will do.
         """
         return None
+
+    def shared(self, handle: Any) -> Any:
+        """Return what is to be written for a `Shared`."""
+        from .shared import Shared
+
+        return Shared, (handle.value,)
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """Take in that what is written in full looks up `names` in its globals.

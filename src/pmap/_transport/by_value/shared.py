@@ -1,0 +1,66 @@
+"""Values that many calls use: pickled once, one copy in each worker, gone with their handle."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import Generic, NoReturn, TypeVar
+
+from .shares import handles
+
+T = TypeVar("T")
+
+_numbers = count(1)
+
+
+class Shared(Generic[T]):
+    """A handle of a value that many calls use, made by `share`.
+
+    >>> from pmap import pmap, share
+    >>> table = share({"a": 1, "b": 2})
+    >>> def look(key: str) -> int:
+    ...     return table.value[key]
+    >>> pmap(look, ["b", "a"])
+    [2, 1]
+    """
+
+    __slots__ = ("__weakref__", "_name", "_value")
+
+    def __init__(self, value: T) -> None:
+        """Use `share`."""
+        self._value = value
+        self._name = f"share-{next(_numbers)}"
+        handles[self._name] = self
+
+    @property
+    def value(self) -> T:
+        """The value: at the caller the object itself, in a worker the one copy that it has."""
+        return self._value
+
+    @property
+    def name(self) -> str:
+        """What tells it from other handles of this process."""
+        return self._name
+
+    def __repr__(self) -> str:
+        return f"<Shared {type(self._value).__name__}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Shared is sent to the workers of pmap only, with a call")
+
+
+def share(value: T) -> Shared[T]:
+    """Return a handle of `value`, for what is large and used by many calls.
+
+    The handle goes to the workers as a global of the function, in its closure, or as an argument;
+    there its `value` is the one copy that each worker has. It is pickled once, when it is first
+    sent, and large buffers in it (arrays, tables, bytes) are in memory that all workers share until
+    they write to it. What you change in the value after that is not seen. The memory is given back
+    when the handle is dropped: by the workers with the next call. With the threads and the serial
+    backend `value` is the object itself.
+
+    >>> from pmap import pmap, share
+    >>> words = share(["a", "bb", "ccc"])
+    >>> pmap(lambda index: len(words.value[index]), range(3))
+    [1, 2, 3]
+    """
+    return Shared(value)
