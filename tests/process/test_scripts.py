@@ -842,3 +842,33 @@ def test_fork_during_a_map(start_method: "StartMethod", tmp_path: Path) -> None:
         print(later.get(), pmap(abs, [-1]))
     """
     assert run_script(tmp_path, program(start_method, body)) == ["7", "[0, 1, 2, 3] [1]"]
+
+
+AT_THE_START_OF_A_CHILD: Final = """
+import multiprocessing, sys
+from pmap import pmap
+print(pmap(abs, [-1], processes=1))
+def child():
+    print("never")
+if __name__ == "__main__":
+    process = multiprocessing.get_context("spawn").Process(target=child)
+    process.start()
+    process.join()
+    print(process.exitcode)
+"""
+
+
+def test_a_child_that_imports_a_script_without_a_guard_starts_no_workers(tmp_path: Path) -> None:
+    # Else each worker of such a child could have such children, without end.
+    script = tmp_path / "script.py"
+    script.write_text(AT_THE_START_OF_A_CHILD, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
+        timeout=PATIENCE,
+    )
+    assert done.stdout.splitlines() == ["[1]", "1"]
+    assert 'Put what starts them behind if __name__ == "__main__":' in done.stderr

@@ -32,7 +32,7 @@ BELOW: Final[dict[str, set[str]]] = {
 
 # Modules that import by a name made at run time, which no reading of imports can see.
 DYNAMIC: Final = {
-    "pmap._transport.by_value.arriving": "imports modules that a function has as globals",
+    "pmap._transport.by_value.arriving": "imports what a function has as globals, and the script",
     "pmap._transport.by_value.globals_of": "compiles annotations that are strings",
     "pmap._transport.by_value.kinds": "finds a context variable in the module of its pickle",
     "pmap._transport.process_role": "runs the package's __init__ when an item asks for a name",

@@ -4,7 +4,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, Self, TypeVar, TypeVarTuple, overload
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, TypeVarTuple, overload
 
 from .._calls import call as _call
 from .._calls.call import Call, Rules, Streamed
@@ -56,6 +56,7 @@ class Pool:
         maxtasksperchild: how many chunks a worker runs before it is replaced; None: no limit.
         context: from ``multiprocessing.get_context``; names the start method. None: the fastest
             that is safe with threads.
+        main: how workers come to what the script defines: see `Options`.
 
     Raises:
         OptionError: an argument is not possible. It is a ValueError and a TypeError, too.
@@ -72,6 +73,8 @@ class Pool:
         initargs: Iterable[Any] = (),
         maxtasksperchild: int | None = None,
         context: Context | None = None,
+        *,
+        main: Literal["value", "import"] = "value",
     ) -> None:
         options: dict[str, object] = {
             "processes": processes,
@@ -79,6 +82,7 @@ class Pool:
             "initargs": initargs,
             "max_tasks_per_child": maxtasksperchild,
             "start_method": context.get_start_method() if context is not None else None,
+            "main": main,
         }
         self._driver = make_driver(merge(Settings(), options).worker, idle_timeout=None)
         self._streams: weakref.WeakSet[ResultStream[Any]] = weakref.WeakSet()

@@ -1,6 +1,7 @@
 """What runs the calls of the verbs: a pool that they are given, or one that they share."""
 
 import os
+import sys
 import weakref
 from typing import Any, Protocol, TypeGuard
 
@@ -170,6 +171,17 @@ def _results(job: Job) -> list[Any]:
     return job.values
 
 
+def _refuse_at_the_start_of_a_child() -> None:
+    """Raise where a child of multiprocessing imports the script: its children would do the same."""
+    module = sys.modules.get("multiprocessing.process")
+    if module is not None and getattr(module.current_process(), "_inheriting", False):
+        raise RuntimeError(
+            "this process is a child of multiprocessing, which imports the script before it does "
+            "what it is for, and here the script starts workers: each of these would have such "
+            'children again. Put what starts them behind if __name__ == "__main__":'
+        )
+
+
 def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
     """Return the driver of a new pool; `idle_timeout` as for `Driver`.
 
@@ -188,6 +200,7 @@ def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Dr
 
         backend = ThreadBackend(options.initializer, options.initargs)
     else:
+        _refuse_at_the_start_of_a_child()
         backend = ProcessBackend(
             options.start_method,
             limit,
@@ -196,6 +209,7 @@ def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Dr
             options.max_memory_per_child,
             options.kill_over_memory,
             thread_limits(options.threads_per_worker, max(1, cpu_count() // limit)),
+            options.main,
         )
     backend.check()
     prefetch = options.max_memory_per_child is None

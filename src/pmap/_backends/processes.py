@@ -137,11 +137,14 @@ class ProcessBackend(Backend[_Polled]):
         max_memory: int | None = None,
         kill_over_memory: bool = False,
         limits: Limits = ({}, {}),
+        main: str = "value",
     ) -> None:
         self._method = start_method or _boot.default_start_method()
         self._initializer = initializer
         self._initargs = initargs
-        self.book: Book | None = Book(inherits=self._method == "fork")
+        self._main = main
+        self._script: tuple[str, str | None] | None = None  # which workers are to import
+        self.book: Book | None = Book(self._method == "fork", imports=main == "import")
         self._max_memory = max_memory
         self._kill_over_memory = kill_over_memory
         self._limits = limits
@@ -171,6 +174,10 @@ class ProcessBackend(Backend[_Polled]):
     # --- commands ------------------------------------------------------------------------------
 
     def check(self) -> None:
+        if self._main == "import":
+            from .main_module import main_to_import
+
+            self._script = main_to_import()
         if self._initializer is None:
             return
         try:
@@ -253,7 +260,11 @@ class ProcessBackend(Backend[_Polled]):
         inherited = link.baseline.numbers() if self._method == "fork" else ()
         memory = self._max_memory, self._kill_over_memory
         rest = *memory, self._cpus > 1, self._room
-        about = self._world, list(sys.argv), inherited
+        script: tuple[object, ...] | None = None
+        if self._script is not None:
+            how = (None, None) if self._method == "fork" else self._script
+            script = link.baseline.numbers()[0], *how
+        about = self._world, list(sys.argv), inherited, script
         self._write(link, frame((protocol.SETUP, *about, initializer, *rest)))
 
     def _start_process(self, worker: int, ours: socket, theirs: socket) -> _launch.Handle:

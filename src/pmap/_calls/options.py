@@ -12,6 +12,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Final,
+    Literal,
     NamedTuple,
     SupportsFloat,
     SupportsIndex,
@@ -168,6 +169,7 @@ class WorkerOptions(NamedTuple):
     kill_over_memory: bool = False
     isolate: bool = False
     threads_per_worker: int | None = None
+    main: Literal["value", "import"] = "value"
 
     @property
     def most_tasks(self) -> int | None:
@@ -208,6 +210,7 @@ _WORKER: Final[dict[str, Check]] = {
     "kill_over_memory": _yes_or_no,
     "isolate": _yes_or_no,
     "threads_per_worker": _count("the CPUs are shared among the workers"),
+    "main": _one_of(("value", "import")),
 }
 _CALL: Final[dict[str, Check]] = {
     "chunksize": _count("as many items as fit the time they take"),
@@ -246,6 +249,12 @@ class _Options(TypedDict, total=False):
             worker. It is told to them by their environment variables (``OMP_NUM_THREADS`` and the
             like), so it counts for those that are loaded in the worker. None: the CPUs that this
             process may use, divided by the workers, at least one, unless the variable is set.
+        main: how workers come to what the script defines. ``"value"``: they are told, and nothing
+            of the script runs again. ``"import"``: each worker imports the script, as with
+            ``multiprocessing``, and finds functions and classes by their names: for what cannot
+            travel by value (classes mapped by an ORM, settings made at the top of the script). The
+            script has to be a file whose calls stand behind ``if __name__ == "__main__":``; what
+            its globals have become since is not seen.
         chunksize: how many items travel to a worker in one message. None: as many as fit the
             time they take.
         buffersize: how many items a stream reads ahead of what was taken from it. None: a few
@@ -281,6 +290,7 @@ class _Options(TypedDict, total=False):
     kill_over_memory: bool
     isolate: bool
     threads_per_worker: int | None
+    main: Literal["value", "import"]
     chunksize: int | None
     buffersize: int | None
     kill_on_cancel: bool

@@ -8,7 +8,8 @@ import struct
 
 # --- from the caller to a worker -----------------------------------------------------------------
 
-# world, argv, numbers of namespaces that a fork has from its caller, the initializer or None (units
+# world, argv, numbers of namespaces that a fork has from its caller, the script to import or None
+# (number of its namespace, path or None in a fork, package or None), the initializer or None (units
 # and names as in BRIEF, and the pickled pair of function and arguments), bytes of memory it may
 # take or None, whether it is to be ended when it takes more, whether it may stay awake while it
 # waits, bytes of segments that it may keep to use them again. Only units come before it.

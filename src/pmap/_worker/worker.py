@@ -135,7 +135,7 @@ class Worker:
             return False
         argv: list[str]
         initializer: tuple[tuple[int, ...], tuple[Name, ...], bytes] | None
-        _, world, argv, inherited, initializer, self._max_memory, kill, *rest = message
+        _, world, argv, inherited, script, initializer, self._max_memory, kill, *rest = message
         self._stays_awake, self._room = rest
         arriving.begin_forked(inherited)
         if inherited:
@@ -152,6 +152,13 @@ class Worker:
             from .memory_limit import resident
 
             self._resident = resident
+        if script is not None:
+            try:
+                arriving.adopt(*script)
+            except BaseException as error:  # of the script's own top level
+                self._send((BROKEN, capture(error)))
+                return False
+            self._surroundings.keep()
         if initializer is not None:
             try:
                 units, names, data = initializer

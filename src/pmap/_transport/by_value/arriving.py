@@ -65,6 +65,7 @@ find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []
 
 _modules: dict[int, ModuleType] = {}  # the stand-ins
+_imported: set[int] = set()  # numbers of those that are no stand-ins: they were imported
 _units: dict[int, _Unit] = {}
 told: dict[int, object] = {}  # values by version, as they came
 version_of: dict[int, int] = {}  # of definitions, by their ids; `told` keeps these alive
@@ -105,6 +106,32 @@ def begin_forked(numbers: Sequence[int]) -> None:
             home = find(number)
             if home is not None:
                 _at_fork[number] = dict(home)
+
+
+def adopt(number: int, path: str | None, package: str | None) -> None:
+    """Import the script, as multiprocessing does, and let it be the namespace of this number.
+
+    Args:
+        number: of the caller's ``__main__``.
+        path: of its file; None: this is a fork, and has it.
+        package: in which it is, or None.
+    """
+    _imported.add(number)
+    if path is None:
+        return
+    module = type(sys)("__mp_main__")
+    module.__file__ = path
+    module.__package__ = package
+    sys.modules["__main__"] = sys.modules["__mp_main__"] = module
+    _modules[number] = module
+    with open(path, "rb") as file:
+        code = compile(file.read(), path, "exec", dont_inherit=True)
+    exec(code, module.__dict__)  # noqa: S102 - the program's own script
+
+
+def has_imported(number: int) -> bool:
+    """Return whether this worker has imported the script that is this namespace."""
+    return number in _imported
 
 
 def enter(number: int) -> None:
@@ -228,7 +255,9 @@ def forget(numbers: Sequence[int]) -> None:
     # A module of which nothing is told any more: its caller has dropped it, too.
     used = {number for (number, _), version in _in_place.items() if version in told}
     for number in [number for number in _modules if number not in used]:
-        if sys.modules.get(_modules[number].__name__) is not _modules[number]:
+        if sys.modules.get(_modules[number].__name__) is not _modules[number] and (
+            number not in _imported
+        ):
             del _modules[number]
             for key in [key for key in _in_place if key[0] == number]:
                 del _in_place[key]
@@ -350,8 +379,24 @@ def is_forked(number: int) -> bool:
 
 
 def at_home(number: int, module: str, name: str) -> object:
-    """Return what the caller has under this name."""
-    return namespace(number, module)[name]
+    """Return what a namespace has under this name, which may have dots in it."""
+    first, *rest = name.split(".")
+    found: object = namespace(number, module)[first]
+    for part in rest:
+        found = getattr(found, part)
+    return found
+
+
+def found_as(obj: Any, space: dict[str, Any]) -> str | None:
+    """Return the name, which may have dots in it, that leads to `obj`; None: none does."""
+    name: object = getattr(obj, "__qualname__", None)
+    if not isinstance(name, str) or "<" in name:
+        return None
+    first, *rest = name.split(".")
+    found: object = space.get(first)
+    for part in rest:
+        found = getattr(found, part, None)
+    return name if found is obj else None
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:

@@ -43,6 +43,12 @@ def where_it_fails(value: object, name: str) -> str:
     labels, culprit = found
     kind = type(culprit)
     shown = kind.__qualname__ if kind.__module__ == "builtins" else _name_of(kind)
+    if isinstance(culprit, type):
+        shown = f"the class {culprit.__qualname__}"
+        return (
+            f" ({' -> '.join([name, *labels])}: {shown}, which only an import makes; let the "
+            'workers import the script: main="import")'
+        )
     advice = _ADVICE.get(kind.__module__, _ADVICE.get(kind.__name__, _MAKE_IT_THERE))
     return f" ({' -> '.join([name, *labels])}: {shown}; {advice})"
 

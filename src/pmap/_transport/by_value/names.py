@@ -12,10 +12,12 @@ the place of another, and where two threads tell the same name at once, it is to
 from __future__ import annotations
 
 import itertools
+import sys
 from collections import deque
 from types import FunctionType
 from weakref import WeakValueDictionary
 
+from ..importable import MAIN_MODULES
 from ..light_pickle import BytesIO
 from ..payload import Payload, payload_of_pickles
 from ..randomness import has_generator
@@ -164,9 +166,17 @@ arriving.find_fingerprint.append(_fingerprint)
 class Book:
     """What is known of names, for all workers of one pool."""
 
-    def __init__(self, inherits: bool = False) -> None:
-        """Make an empty one; `inherits`: workers have from their caller what cannot be pickled."""
+    def __init__(self, inherits: bool = False, imports: bool = False) -> None:
+        """Make an empty one.
+
+        Args:
+            inherits: workers have from their caller what cannot be pickled.
+            imports: workers have imported the script, and what it defines goes by name.
+        """
         self.inherits = inherits
+        self.imports = imports
+        # As long as this is here, the script has one number.
+        self._main = namespace_of(vars(sys.modules["__main__"]))
         self.known: dict[Key, Known] = {}
         self.dead: list[int] = []  # numbers of units that nothing refers to any more
         self._spaces: dict[Namespace, None] = {}  # the one that was told last is the last
@@ -176,6 +186,13 @@ class Book:
         self.known = {}
         self._spaces = {}
         self.dead.clear()
+
+    def by_name(self, obj: object, where: Namespace | None) -> Any:
+        """Return what is to be written for what workers have imported with the script, or None."""
+        if not self.imports or where is None or where.name not in MAIN_MODULES:
+            return None
+        name = arriving.found_as(obj, where.dict)
+        return None if name is None else (arriving.at_home, (where.number, where.name, name))
 
     def drop(self) -> None:
         """Forget the handles that are gone."""
@@ -225,7 +242,7 @@ class Needs(Sender):
         self.units: dict[int, Unit] = {}
         self.held: dict[int, Known] = {}  # definitions, by their ids
         self._strict: set[Key] = set()
-        self._seen: set[int] = set()  # numbers of namespaces
+        self._seen: set[Namespace] = set()  # they stay as long as this
         self._is_void = False
 
     # --- as a role ---
@@ -235,14 +252,17 @@ class Needs(Sender):
         where = namespace_of(space)
         if where is None:
             return None
-        if where.number not in self._seen:
-            self._seen.add(where.number)
+        if where not in self._seen:
+            self._seen.add(where)
             self.needs(space, _OF_A_MODULE, strict=False)
         return where.number, where.name
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """See `Role`."""
         where = namespace_of(space)
+        by_name = self.book.by_name(obj, where)
+        if by_name is not None:
+            return by_name
         if name is not None and where is not None:
             key = where, name
             if key not in self.names:
@@ -275,7 +295,7 @@ class Needs(Sender):
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """See `Role`."""
         where = namespace_of(space)
-        if where is not None:
+        if where is not None and not (self.book.imports and where.name in MAIN_MODULES):
             keys = [(where, name) for name in names]
             self.resolve(keys)
             if strict:
@@ -441,7 +461,7 @@ class _Writer(Sender):
         self._values: deque[Known] = deque()
         self._at: Known | None = None  # what is being pickled
         self._inside: list[tuple[Known, Known]] = []  # what is pickled as a part of another
-        self._seen: set[int] = set()  # numbers of namespaces
+        self._seen: set[Namespace] = set()  # they stay as long as this
 
     def write(self, keys: list[Key]) -> None:
         """Pickle them; raises `_UnsentError` for the first whose pickling fails."""
@@ -536,14 +556,17 @@ class _Writer(Sender):
         where = namespace_of(space)
         if where is None:
             return None
-        if where.number not in self._seen:
-            self._seen.add(where.number)
+        if where not in self._seen:
+            self._seen.add(where)
             self.needs(space, _OF_A_MODULE, strict=False)
         return where.number, where.name
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """See `Role`."""
         where = namespace_of(space)
+        by_name = self._needs.book.by_name(obj, where)
+        if by_name is not None:
+            return by_name
         if where is not None and name is not None:
             key = where, name
             self._add(key)
@@ -586,7 +609,8 @@ class _Writer(Sender):
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """See `Role`."""
         where = namespace_of(space)
-        if where is not None:
+        by_name = self._needs.book.imports and where is not None and where.name in MAIN_MODULES
+        if where is not None and not by_name:
             for name in names:
                 key = where, name
                 self._add(key)

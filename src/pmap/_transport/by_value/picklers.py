@@ -143,7 +143,13 @@ class Home(Sender):
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """See `Role`."""
         version = arriving.version_of.get(id(obj))
-        return None if version is None else (arriving.definition, (version,))
+        if version is not None:
+            return arriving.definition, (version,)
+        where = self.space_of(space)
+        if where is not None and arriving.has_imported(where[0]):
+            name = arriving.found_as(obj, space)
+            return None if name is None else (arriving.at_home, (*where, name))
+        return None
 
     def shared(self, handle: Any) -> Any:
         """See `Role`."""
