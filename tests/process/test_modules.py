@@ -131,6 +131,22 @@ with Pool(1) as pool:
     ]
 
 
+def test_code_that_autoreload_puts_into_the_old_module(tmp_path: Path) -> None:
+    # IPython's own does not reload: it puts the code that was edited into what is there.
+    body = """
+import types
+sys.modules["IPython.extensions.autoreload"] = types.ModuleType("autoreload")
+sys.path.insert(0, str(here / "lib"))
+write("lib/helper.py", "def value(x): return 'old'")
+import helper
+print(pmap(helper.value, [1]), pmap(lambda x: helper.value(x), [1]))
+write("lib/helper.py", "def value(x): return 'new'")
+helper.value.__code__ = (lambda x: "new").__code__
+print(pmap(helper.value, [1]), pmap(lambda x: helper.value(x), [1]))
+"""
+    assert script("forkserver", tmp_path, body) == ["['old'] ['old']", "['new'] ['new']"]
+
+
 def test_a_reload_while_items_run(tmp_path: Path) -> None:
     body = """
 sys.path.insert(0, str(here / "lib"))

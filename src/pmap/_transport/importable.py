@@ -21,6 +21,7 @@ _INSTALLED = (
     _STANDARD,
     os.path.join(sys.prefix, "lib", os.path.basename(_STANDARD[:-1]), "site-packages", ""),
 )
+_AUTORELOAD = "IPython.extensions.autoreload"
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -37,6 +38,7 @@ class _Modules:
         # makes a new one.
         self.own: dict[str, tuple[ModuleType, object]] = {}
         self.version = 0
+        self.edited: dict[str, int] = {}  # when the file of each was, where that is looked at
 
 
 _modules = _Modules()
@@ -75,8 +77,8 @@ def may_refer_by_value(data: bytes) -> bool:
 def code_version() -> int:
     """Return a number that is another one when a module of the program was loaded again.
 
-    That is: by ``reload``, as IPython's autoreload does, or by an import after it was
-    taken out of ``sys.modules``. What is installed is not looked at.
+    That is: by ``reload``, or by an import after it was taken out of ``sys.modules``, or, where
+    IPython's autoreload is at work, by an edit of its file. What is installed is not looked at.
     """
     _look_at_new_modules()
     modules = sys.modules
@@ -84,7 +86,21 @@ def code_version() -> int:
         now = modules.get(name)
         if now is not None and (now is not module or getattr(now, "__spec__", None) is not spec):
             _look_at(name, now)
+    if _AUTORELOAD in modules:
+        _look_at_files()
     return _modules.version
+
+
+def _look_at_files() -> None:
+    """Notice the files that were edited: IPython puts new code into the old module by itself."""
+    for name, (module, _) in [*_modules.own.items()]:
+        try:
+            edited = os.stat(module.__file__ or "").st_mtime_ns
+        except (AttributeError, OSError, TypeError):
+            continue
+        if _modules.edited.setdefault(name, edited) != edited:
+            _modules.edited[name] = edited
+            _modules.version += 1
 
 
 def _look_at_new_modules() -> None:
