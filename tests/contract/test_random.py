@@ -133,3 +133,27 @@ def test_an_item_that_is_a_generator_is_none_of_that() -> None:
         warnings.simplefilter("error")
         with Pool(1) as pool:
             assert pool.map(random.Random.random, [random.Random(1)]) == [random.Random(1).random()]
+
+
+FROM: Final = """
+from random import random, randint
+from numpy.random import rand
+import random as module
+from pmap import pmap
+draw = module.random
+def drawn(_):
+    return random(), randint(0, 10**9), rand(), draw()
+METHOD = {method!r}
+found = pmap(drawn, range(20), processes=2, chunksize=1, start_method=METHOD)
+print(len({{number for row in found for number in row}}))
+again = [pmap(drawn, range(6), seed=1, processes=n, start_method=METHOD) for n in (1, 2)]
+print(again[0] == again[1] == pmap(drawn, range(6), seed=1, backend="serial"))
+"""
+
+
+def test_functions_of_the_generators_that_modules_have(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(FROM.format(method=start_method), encoding="utf-8")
+    assert run([str(script)], tmp_path) == "80\nTrue\n"

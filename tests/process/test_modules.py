@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.limits import PATIENCE
-from tests.process.test_scripts import environment, run_script
+from tests.process.test_scripts import environment, run, run_script
 
 import pmap
 
@@ -96,6 +96,46 @@ os.chdir("..")
 print([p.x for p in pmap(second.work, [1])])
 """
     assert script(start_method, tmp_path, body) == ["[4]", "[4]", "[4]"]
+
+
+def test_one_module_after_another_of_the_same_number(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    body = """
+for number in range(3):
+    write(f"elsewhere/plugin{number}.py", MODULE.replace("LIMIT = 3", f"LIMIT = {number}"))
+    name = f"plug{number}"
+    spec = importlib.util.spec_from_file_location(name, here / "elsewhere" / f"plugin{number}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[name] = loaded
+    spec.loader.exec_module(loaded)
+    print([p.x for p in pmap(loaded.work, [1])])
+    del sys.modules[name]
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "made_by_a_finder":
+            return importlib.util.spec_from_file_location(name, here / "elsewhere" / "plugin2.py")
+sys.meta_path.append(Finder())
+import made_by_a_finder
+print([p.x for p in pmap(made_by_a_finder.work, [1])])
+"""
+    assert script(start_method, tmp_path, body) == ["[1]", "[2]", "[3]", "[3]"]
+
+
+def test_a_package_that_is_a_program(start_method: "StartMethod", tmp_path: Path) -> None:
+    folder = tmp_path / "program"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "other.py").write_text("VALUE = 5", encoding="utf-8")
+    text = f"""
+from pmap import pmap
+def work(x):
+    from . import other
+    return other.VALUE + x
+print(pmap(work, [1], processes=1, start_method={start_method!r}))
+"""
+    (folder / "__main__.py").write_text(text, encoding="utf-8")
+    assert run(["-m", "program"], tmp_path) == "[6]\n"
 
 
 def test_new_code_after_a_reload(start_method: "StartMethod", tmp_path: Path) -> None:

@@ -132,6 +132,31 @@ check("identity after a change", one(same, [1]), [(True, True, True)])
 B = [1]
 check("not the same any more", one(same, [1]), [(False, True, True)])
 
+# --- behind a value ---
+KK = 1
+class Behind:
+    scale = 1
+    def get(self, x):
+        return x + KK, helped(x), self.scale
+def helped(x): return "old"
+behind, behinds, bound = Behind(), {"a": [Behind()]}, Behind().get
+partly = functools.partial(helped, 1)
+table_of, words = {"a": 1}, ["a"]
+lookup, counted = table_of.get, words.count
+def use_behind(x):
+    return behind.get(x), behinds["a"][0].get(x), bound(x), partly(), lookup("b"), counted("a")
+old = (2, "old", 1)
+check("behind", one(use_behind, [1]), [(old, old, old, "old", None, 1)])
+KK, Behind.scale = 10, 5
+table_of["b"] = 2
+words.append("a")
+new = (11, "old", 5)
+check("behind, changed", one(use_behind, [1]), [(new, new, new, "old", 2, 2)])
+def helped(x): return "new"
+new = (11, "new", 5)
+check("behind, defined anew", one(use_behind, [1]), [(new, new, new, "old", 2, 2)])
+check("its doc", one(lambda _: __doc__, [1]), [__doc__])
+
 # --- defined anew, where something else refers to it ---
 def step(x): return "old"
 class Tag:
@@ -318,7 +343,7 @@ if METHOD == "fork":
     def use_late(x):
         with late:
             return x
-    check("cannot be sent", ["it cannot be sent" in note for note in notes(lambda: pmap(use_late, [1]))], [True])
+    check("a new fork has it", pmap(use_late, [1]), [1])
 
 # --- both at once: each call sees its own ---
 V = "old"
@@ -671,6 +696,31 @@ check("the caller does not keep what is old", sum(each() is not None for each in
 
 
 FORKED: Final = """
+import contextvars
+def tags(item): return type(item).tag, Tagged.tag
+class Tagged: tag = 0
+one(tags, [Tagged()])
+made = []
+for number in range(1, 40):
+    class Tagged: tag = number
+    made.append(Tagged)
+check("classes of one name", [one(tags, [cls()])[0] for cls in made], [(n, 39) for n in range(1, 40)])
+variable = contextvars.ContextVar("variable", default="unset")
+token = variable.set("set")
+def read_variable(_): return variable.get()
+with Pool(1) as pool:
+    check("set at the fork", pool.map(read_variable, [1]), ["set"])
+    variable.reset(token)
+    check("and unset since", pool.map(read_variable, [1]), ["unset"])
+class Connected:
+    def __init__(self, name):
+        self.name, self.lock = name, threading.Lock()
+connection = Connected("a")
+def which(_): return connection.name
+with Pool(1) as pool:
+    check("inherited", pool.map(which, [1]), ["a"])
+    connection = Connected("b")
+    check("another one that cannot be sent", pool.map(which, [1]), ["b"])
 class Kept:
     items = []
     by_hand = None

@@ -432,6 +432,11 @@ class ProcessBackend(Backend[_Polled]):
         serials = [sent.serial for sent in link.chunks if sent.work is work]
         self._write(link, frame((protocol.VOID, serials)))
 
+    def is_outdated(self, brief: Brief) -> bool:
+        if self._method != "fork":
+            return False
+        return any(link.baseline.lacks(brief.needs) for link in [*self._links.values()])
+
     def drop(self, brief: Brief) -> None:
         message = frame((protocol.DROP, brief.number))
         for link in self._links.values():

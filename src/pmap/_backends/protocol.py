@@ -102,6 +102,10 @@ class Backend(ABC, Generic[Polled]):
         """Tell a worker that what it holds of `work` and has not begun is not to be run."""
         ...
 
+    def is_outdated(self, brief: Brief) -> bool:
+        """Return whether workers lack what a call uses, and new ones would have it."""
+        return False
+
     def drop(self, brief: Brief) -> None:
         """Let all workers forget a brief that no call uses any more."""
 

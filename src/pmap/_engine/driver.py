@@ -331,7 +331,10 @@ class Driver:
         if book is not None:
             self._notice_new_code()
             try:
-                payload = job.pack(self._brief, self._large, book).payload
+                brief = job.pack(self._brief, self._large, book)
+                payload = brief.payload
+                if self.backend.is_outdated(brief):
+                    self.renew()
                 if payload.segment is not None:
                     self._large = payload
             except BaseException as error:  # whatever the function's own pickling does

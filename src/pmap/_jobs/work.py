@@ -3,7 +3,7 @@
 import itertools
 import sys
 import threading
-from contextvars import Context, copy_context
+from contextvars import Context, ContextVar, copy_context
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -171,18 +171,40 @@ class _NumpyErrors:
         self._settings: dict[str, str] = context.run(numpy.geterr)
         self._call: object = context.run(numpy.geterrcall)
 
+    def are_usual(self) -> bool:
+        """Return whether they are what NumPy begins with."""
+        usual = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+        return self._settings == usual and self._call is None
+
     def __reduce__(self) -> tuple[object, ...]:
         from .._transport.by_value.kinds import numpy_errors
 
         return numpy_errors, (self._settings, self._call)
 
 
+def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> object:
+    """Return what is sent of a variable and its value; None: it only has what all begin with.
+
+    Whoever asks for the decimal context has set it: what an initializer has set would be lost.
+    """
+    if pair[0].name == "numpy.ufunc.extobj":  # its value is a capsule
+        errors = _NumpyErrors(context)
+        return None if errors.are_usual() else errors
+    if pair[0].name == "decimal_context":
+        usual = sys.modules["decimal"].DefaultContext
+        names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
+        if all(getattr(pair[1], name) == getattr(usual, name) for name in names):
+            return None
+    return pair
+
+
 def _pickled(context: Context, needs: Needs) -> list[bytes]:
     pickled: list[bytes] = []
     for pair in context.items():
         try:
-            is_capsule = pair[0].name == "numpy.ufunc.extobj"
-            pickled.append(dumps(_NumpyErrors(context) if is_capsule else pair, role=needs))
+            given = _worth_sending(pair, context)
+            if given is not None:
+                pickled.append(dumps(given, role=needs))
         except BaseException as error:  # a variable that cannot travel is not set in the worker
             if is_ctrl_c(error):
                 raise

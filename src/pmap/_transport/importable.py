@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from itertools import islice
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -29,8 +28,9 @@ class _Modules:
     """The modules of this process that others would not find, as far as they were looked at."""
 
     def __init__(self) -> None:
-        self.seen = 0  # modules that were looked at: the first so many of `sys.modules`
-        self.first: object = None
+        self.seen = 0  # how many modules there were, and the name of the last
+        self.last: str | None = None
+        self.looked: dict[str, object] = {}
         self.path: list[str] = []
         self.by_value: set[str] = set()  # names
         self.literal: tuple[bytes, ...] = ()  # as they stand in a pickle
@@ -51,6 +51,21 @@ def is_importable(obj: Any) -> bool:
     for part in obj.__qualname__.split("."):
         found = getattr(found, part, None)
     return found is obj and travels_by_name(module)
+
+
+def is_of_a_module(method: Any) -> bool:
+    """Return whether a bound method is a function of the module of its class.
+
+    As ``random.random`` is: a method of a generator that the module has. It goes by its name, or
+    each worker would have a copy of the generator.
+    """
+    owner: object = method.__self__
+    if owner is None or isinstance(owner, (type, type(sys))):
+        return False  # a plain function of a module in C, or a class method
+    home: object = type(owner).__module__
+    module = sys.modules.get(home) if isinstance(home, str) else None
+    found: object = getattr(module, method.__name__, None)
+    return type(found) is type(method) and found == method and travels_by_name(home)
 
 
 def travels_by_name(module: object) -> bool:
@@ -112,12 +127,15 @@ def _look_at_new_modules() -> None:
         for name in [*_modules.own]:
             if name in modules:
                 _look_at(name, modules[name])
-    if _modules.seen == count:
+    last = next(reversed(modules), None)
+    if _modules.seen == count and _modules.last == last:
         return
-    start = _modules.seen if count > _modules.seen else 0
-    _modules.seen = count
-    for name, module in list(islice(modules.items(), start, None)):
-        _look_at(name, module)
+    _modules.seen, _modules.last = count, last
+    looked = _modules.looked
+    for name, module in list(modules.items()):
+        if looked.get(name) is not module:
+            looked[name] = module
+            _look_at(name, module)
 
 
 def _look_at(name: str, module: ModuleType) -> None:
@@ -152,6 +170,8 @@ def _is_found(name: str, spec: Any) -> bool:
     if parent and (path is None or os.path.dirname(spec.origin) in path):
         return True  # where it would be looked for; or the import of its parent made it
     for finder in sys.meta_path:
+        if not _is_installed(finder):
+            continue  # one of the program's own: a worker has it not
         try:
             found = finder.find_spec(name, path)
         except Exception:  # a finder of the program's own
@@ -159,6 +179,11 @@ def _is_found(name: str, spec: Any) -> bool:
         if found is not None:
             return _is_same(found.origin, spec.origin)
     return False
+
+
+def _is_installed(finder: object) -> bool:
+    cls = finder if isinstance(finder, type) else type(finder)
+    return cls.__module__ not in _modules.own and cls.__module__ not in MAIN_MODULES
 
 
 def _is_same(one: object, other: object) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 # What stands in the pickle of each kind of generator.
-_PICKLED = (b"_generator_ctor", b"_randomstate_ctor", b"\x8c\x06random\x94\x8c\x06Random\x94")
+_PICKLED = (b"_generator_ctor", b"_randomstate_ctor", b"\x8c\x06Random\x94\x93\x94)R")
 
 # `.now`: the seed and index of the item that this thread runs, and its generator, once it is asked
 # for. No context variable: an item has a context of its own, with those of its caller.

@@ -17,6 +17,7 @@ from __future__ import annotations
 from . import light_pickle, process_role
 from .importable import may_refer_by_value
 from .packing import is_long, is_plain
+from .randomness import has_generator
 from .segments import LARGE, Segment, most_at_once, sieve, sizes_of
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 _RAW: dict[str, type[bytes | bytearray]] = {"bytes": bytes, "bytearray": bytearray}
 
 _PROTOCOL = 5
+_SMALL = 100_000  # bytes
 
 loads = light_pickle.loads
 
@@ -163,7 +165,7 @@ def dumps(
             data = light_pickle.dumps(value, _PROTOCOL, buffer_callback=sieve(buffers))
         # A reference to __main__ by name would be looked up in the receiver's __main__, which is
         # another module.
-        if not may_refer_by_value(data):
+        if not may_refer_by_value(data) and not (len(data) < _SMALL and has_generator(data)):
             return data
     except RecursionError:
         raise  # by value would recurse as deep again

@@ -63,7 +63,8 @@ class Brief:
                 self.coroutine = _of_one(function.f, kind)
             self.function = _of_one(function, kind)
             self.entry = None
-        if (self.variables or self.at_once) and (self.fresh or self.context is None):
+        has_context = self.variables or self.at_once or arriving.is_forked()
+        if has_context and (self.fresh or self.context is None):
             self.context = context_of(_load_each(self.variables))
         return self.function if self.context is None else _in_context(self.function, self.context)
 

@@ -91,6 +91,8 @@ def namespace(number: int, name: str) -> dict[str, Any]:
         return vars(sys.modules[name]) if name in sys.modules else {"__name__": name}
     module = type(sys)(name)
     _modules[number] = module
+    for attribute in ("__doc__", "__package__", "__loader__", "__spec__"):
+        del module.__dict__[attribute]  # what it is not told it has not
     module.__dict__["__builtins__"] = __builtins__
     enter(number)
     return module.__dict__
@@ -373,9 +375,14 @@ def fill_cell(cell: CellType, contents: tuple[object]) -> None:
 # --- forks, and the way back ---------------------------------------------------------------------
 
 
-def is_forked(number: int) -> bool:
-    """Return whether this worker has a namespace from the caller that it was forked from."""
-    return number in _at_fork
+def as_forked(number: int, name: str) -> object:
+    """Return what the caller had under this name when this worker was forked from it, or None."""
+    return _at_fork.get(number, {}).get(name)
+
+
+def is_forked() -> bool:
+    """Return whether this worker was forked from its caller."""
+    return bool(_at_fork)
 
 
 def at_home(number: int, module: str, name: str) -> object:

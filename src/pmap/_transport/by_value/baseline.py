@@ -100,6 +100,13 @@ class Baseline:
             names.append((space.number, name, version, told[version]))
         return tuple(names)
 
+    def lacks(self, needs: Needs) -> bool:
+        """Return whether a fork lacks what a call uses: it cannot be sent, and is newer."""
+        return any(
+            known.unsent is not None and not self._is_unchanged(space, name)
+            for (space, name), known in [*needs.names.items()]
+        )
+
     def _is_unchanged(self, space: Namespace, name: str) -> bool:
         then = self._spaces.get(space)
         if then is None:

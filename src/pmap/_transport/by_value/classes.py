@@ -200,8 +200,8 @@ def make_class(
         return known
     if where is not None:
         # A worker that was forked from the caller has the very object.
-        here = arriving.namespace(*where).get(core["__qualname__"])
-        if isinstance(here, type) and id(here) == address and arriving.is_forked(where[0]):
+        here = arriving.as_forked(where[0], core["__qualname__"])
+        if isinstance(here, type) and id(here) == address:
             return _learn(key, here)
     return _learn(key, _new_class(meta, name, bases, core))
 

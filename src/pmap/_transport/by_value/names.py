@@ -32,7 +32,7 @@ from .shares import SHARES
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Callable, Container, Iterable
     from typing import Any, TypeAlias
 
     from typing_extensions import Buffer
@@ -56,6 +56,8 @@ _CONSTANT = frozenset(
 # Units that refer to one another, at most: a new worker loads them all.
 _LONGEST_CHAIN = 200
 _MOST_NAMESPACES = 8
+_SMALL = 100_000  # bytes
+_MOST_TRIES = 50  # where another thread changes what is looked at
 
 _versions = itertools.count(1)
 _units = itertools.count(1)
@@ -101,7 +103,9 @@ class Known:
         self.fingerprint: object
         try:
             # Before it is pickled: a change meanwhile is seen the next time.
-            self.fingerprint = fingerprint_of(value, lambda part: digest(part, self.met))
+            self.fingerprint = _steadily(
+                lambda: fingerprint_of(value, lambda part: digest(part, self.met))
+            )
         except Exception as error:
             self.fingerprint = _identity(value)
             self.unsent = error
@@ -126,6 +130,22 @@ class Known:
             return self.fingerprint == fingerprint_of(value, digest, self.fingerprint)
         except Exception:
             return self.fingerprint == _identity(value)
+
+
+def _steadily(look: Callable[[], object]) -> object:
+    """Return what `look` does, tried again where another thread changes what it looks at."""
+    for _ in range(_MOST_TRIES):
+        try:
+            return look()
+        except RuntimeError as error:
+            if not is_restless(error):
+                raise
+    return look()
+
+
+def is_restless(error: Exception) -> bool:
+    """Return whether something was changed while it was looked through."""
+    return isinstance(error, RuntimeError) and "changed size during iteration" in str(error)
 
 
 def _identity(value: object) -> object:
@@ -353,7 +373,7 @@ class Needs(Sender):
             self.units[unit.number] = unit
 
     def _tell(self, keys: list[Key]) -> None:
-        light, careful = is_light_enough(), False
+        light, careful, tries = is_light_enough(), False, 0
         unsent: dict[Key, Exception] = {}
         shared = self.common()
         again: set[Key] = set()
@@ -368,6 +388,9 @@ class Needs(Sender):
                 writer.write([*keys, *again])
                 break
             except _UnsentError as error:
+                tries += 1
+                if is_restless(error.why) and tries < _MOST_TRIES:
+                    continue
                 if light:
                     light = False  # cloudpickle can do it, or says why not
                 elif not careful:
@@ -484,7 +507,7 @@ class _Writer(Sender):
                 except Exception as error:
                     raise _UnsentError(known.key, error) from error
                 known.size = file.tell() - start + sum(sizes_of(buffers[count:]))
-                if known.held is None:
+                if known.held is None or known.size < _SMALL:
                     file.seek(start)
                     known.has_generator = has_generator(file.read())
                 unit.versions.append(known.version)
@@ -545,6 +568,9 @@ class _Writer(Sender):
                 for space, name in made.met:
                     where = namespace_of(space)
                     if where is not None:
+                        made.needs.add(
+                            (where, name)
+                        )  # as a reference it is asked for by no pickler
                         waiting.append((where, name))
             else:
                 needs.absent.add(key)

@@ -25,7 +25,7 @@ from types import (
     ModuleType,
 )
 
-from ..importable import is_importable, travels_by_name
+from ..importable import is_importable, is_of_a_module, travels_by_name
 from ..light_pickle import BytesIO, Pickler
 from . import arriving
 from .globals_of import is_made_by_a_program, named_in, names_in, submodules
@@ -56,7 +56,17 @@ _LEFT_ALONE = frozenset(
             "enum",
             "re",
         ),
-        *("pathlib", "pathlib._local", "numpy", "ipaddress", "array", "zoneinfo", "time", "random"),
+        *(
+            "pathlib",
+            "numpy",
+            "pandas",
+            "scipy",
+            "ipaddress",
+            "array",
+            "zoneinfo",
+            "time",
+            "random",
+        ),
         *("dataclasses", "functools", "operator", "_operator"),
     }
 )
@@ -125,8 +135,10 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
 
             return reduce_member(obj)
         return NotImplemented
+    if kind.__name__ == "SystemRandom" and kind.__module__ == "random":
+        return kind, ()  # it has no state, and no pickle
     is_hint = kind.__name__ in _HINTS and kind.__module__ in ("types", "typing")
-    if light and not is_hint and kind.__module__ not in _LEFT_ALONE:
+    if light and not is_hint and kind.__module__.partition(".")[0] not in _LEFT_ALONE:
         raise RefusedError
     return NotImplemented
 
@@ -239,6 +251,14 @@ def _alone(role: Role, space: dict[str, Any]) -> dict[str, Any]:
     return role.alone[id(space)]
 
 
+def _method(_: Role, given: Any) -> Any:
+    if is_of_a_module(given):
+        return getattr, (sys.modules[type(given.__self__).__module__], given.__name__)
+    if type(given) is MethodType:
+        return MethodType, (given.__func__, given.__self__)
+    return NotImplemented
+
+
 def _property(_: Role, given: property) -> Any:
     return property, (given.fget, given.fset, given.fdel, given.__doc__)
 
@@ -256,9 +276,9 @@ _HOW: dict[type, Callable[[Role, Any], Any]] = {
     ModuleType: _module,
     CellType: _cell,
     CodeType: _code,
-    MethodType: lambda _, given: (MethodType, (given.__func__, given.__self__)),
+    MethodType: _method,
     MappingProxyType: lambda _, given: (MappingProxyType, (dict(given),)),
-    BuiltinFunctionType: lambda _, __: NotImplemented,
+    BuiltinFunctionType: _method,
     property: _property,
     classmethod: _wrapped,
     staticmethod: _wrapped,
