@@ -24,7 +24,8 @@ from .._jobs.work import Brief, Work
 from .._transport import protocol
 from .._transport.adaptive_spin import Patience
 from .._transport.by_value.baseline import Baseline
-from .._transport.by_value.names import Book, Needs, Unit, UnsentNameError
+from .._transport.by_value.book import Book, Unit
+from .._transport.by_value.names import Needs, UnsentNameError
 from .._transport.environment import limited, take_world
 from .._transport.exceptions import describe
 from .._transport.framing import FrameReader, NotAMessage, frame, frame_of_entries

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from .._jobs.work import Brief, Work
-from .._transport.by_value.names import Book
+from .._transport.by_value.book import Book
 
 
 class Ready(NamedTuple):

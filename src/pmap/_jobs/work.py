@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from .._calls.call import Call, Kind, Rules
 from .._calls.describe import name_of, short_repr
 from .._errors import is_ctrl_c
-from .._transport.by_value.names import Book, Needs
+from .._transport.by_value.book import Book
+from .._transport.by_value.names import Needs
 from .._transport.environment import are_few, take_world
 from .._transport.importable import is_importable
 from .._transport.payload import Payload, payload_of

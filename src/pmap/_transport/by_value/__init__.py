@@ -12,7 +12,11 @@ classes        classes, enums and their members: taken apart, and made again
 kinds          what neither pickle nor cloudpickle can send: cached functions, sentinels, new types
 full_pickler   all the rest, by cloudpickle, which is imported when something first needs it
 fingerprints   whether the value of a name has changed
-names          the caller's record of what was told
+namespaces     the modules of this process that others cannot import
+book           the caller's record of what was told: names, versions, units
+names          which names a call needs, and the making of units
+baseline       what the caller's names were when a worker began
+shared         handles of values that many calls use
 blame          which object inside a value cannot be pickled
 =============  ===================================================================================
 """

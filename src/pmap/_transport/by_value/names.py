@@ -1,4 +1,4 @@
-"""The caller's record of what its workers were told: names of namespaces, and their versions.
+"""The names that a call needs, and their pickling for workers that were not told them yet.
 
 Before a call is sent, the names that its function uses are looked at, and those that these use, and
 so on. Those that changed since they were last told are pickled together: a `Unit`. Its pickles
@@ -11,231 +11,39 @@ the place of another, and where two threads tell the same name at once, it is to
 
 from __future__ import annotations
 
-import itertools
-import sys
 from collections import deque
 from types import FunctionType
-from weakref import WeakValueDictionary
 
 from ..importable import MAIN_MODULES
 from ..light_pickle import BytesIO
-from ..payload import Payload, payload_of_pickles
+from ..payload import payload_of_pickles
 from ..randomness import has_generator
 from ..segments import sieve, sizes_of
 from . import arriving
-from .fingerprints import fingerprint_of, in_words, is_flat, is_identity
-from .namespaces import Namespace, namespace_of
-from .picklers import Sender, digest, is_light_enough, pickler
+from .book import MOST_TRIES, Book, Known, Unit, is_restless
+from .fingerprints import is_flat
+from .namespaces import namespace_of
+from .picklers import Sender, is_light_enough, pickler
 from .role import is_handle
 from .shared import Shared
 from .shares import SHARES
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable
-    from typing import Any, TypeAlias
+    from collections.abc import Iterable
+    from typing import Any
 
     from typing_extensions import Buffer
 
-    Key: TypeAlias = tuple[Namespace, str]
+    from .book import Key
+    from .namespaces import Namespace
 
 # What the import system puts into a namespace for itself.
 _NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
 _OF_A_MODULE = ("__file__", "__package__", "__path__")  # told in any case
-# The types of values, besides classes, to which later pickles refer by the version.
-_DEFINITIONS = frozenset(
-    {
-        *("function", "_lru_cache_wrapper"),
-        *("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType"),
-    }
-)
-# Where an equal value is the same one, whichever object it is.
-_CONSTANT = frozenset(
-    map(id, (int, bool, str, bytes, type(None), float, complex, tuple, frozenset))
-)
 # Units that refer to one another, at most: a new worker loads them all.
 _LONGEST_CHAIN = 200
-_MOST_NAMESPACES = 8
 _SMALL = 100_000  # bytes
-_MOST_TRIES = 50  # where another thread changes what is looked at
-
-_versions = itertools.count(1)
-_units = itertools.count(1)
-
-
-class Unit:
-    """Values of names, pickled together."""
-
-    def __init__(self, dead: list[int]) -> None:
-        """Make an empty one, whose number will be in `dead` when nobody refers to it any more."""
-        self.number: int = next(_units)
-        self.payload: Payload = Payload(b"")  # pickles, one behind the other
-        self.versions: list[int] = []  # of the values, in their order
-        self.definitions: list[int] = []  # those of functions, classes and the like
-        self.primed: list[int] = []  # of values told before, to which the pickles may refer
-        self.before: set[Unit] = set()  # in which these are
-        self.chain: int = 1
-        self._dead = dead
-
-    def __del__(self) -> None:
-        self._dead.append(self.number)
-
-
-class Known:
-    """What was last told of one name."""
-
-    __slots__ = (
-        *("__weakref__", "fingerprint", "fixed", "has_generator", "held", "key", "met", "needs"),
-        *("place", "size"),
-        *("strict", "unit", "unsent", "version"),
-    )
-
-    def __init__(self, key: Key, value: object, unit: Unit) -> None:
-        self.key = key
-        self.version: int = next(_versions)
-        self.unit = unit
-        self.needs: set[Key] = set()  # the names that the value uses
-        self.strict: set[Key] = set()  # those of them that functions use
-        self.unsent: Exception | None = None  # why the value cannot be pickled
-        self.size = 0  # bytes of its pickle, with its large buffers
-        self.has_generator = False  # there is a random generator in the value
-        self.met: list[tuple[dict[str, Any], str]] = []  # the definitions in the value
-        self.fingerprint: object
-        try:
-            # Before it is pickled: a change meanwhile is seen the next time.
-            self.fingerprint = _steadily(
-                lambda: fingerprint_of(value, lambda part: digest(part, self.met))
-            )
-        except Exception as error:
-            self.fingerprint = _identity(value)
-            self.unsent = error
-        self.fixed: bool = is_identity(self.fingerprint)
-        # What is compared by its identity before all else; it lives as long as this.
-        # But for a handle, which goes when its program drops it.
-        keeps = (self.fixed or is_definition(value)) and not is_handle(type(value))
-        self.held: object = value if keeps else None
-        # Another object is another value, but of what cannot be changed in place.
-        self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
-
-    def is_current(self, value: object) -> bool:
-        """Return whether `value`, which the name has now, is what was told."""
-        if self.held is not None:
-            if self.held is not value:
-                return False
-            if self.fixed:
-                return True
-        elif self.place is not None and self.place != id(value):
-            return False
-        try:
-            return self.fingerprint == fingerprint_of(value, digest, self.fingerprint)
-        except Exception:
-            return self.fingerprint == _identity(value)
-
-
-def _steadily(look: Callable[[], object]) -> object:
-    """Return what `look` does, tried again where another thread changes what it looks at."""
-    for _ in range(_MOST_TRIES):
-        try:
-            return look()
-        except RuntimeError as error:
-            if not is_restless(error):
-                raise
-    return look()
-
-
-def is_restless(error: Exception) -> bool:
-    """Return whether something was changed while it was looked through."""
-    return isinstance(error, RuntimeError) and "changed size during iteration" in str(error)
-
-
-def _identity(value: object) -> object:
-    return "unsent", id(value), type(value)
-
-
-def is_definition(value: object) -> bool:
-    """Return whether pickles refer to `value` by the version of its name."""
-    kind = type(value)
-    return isinstance(value, type) or kind.__name__ in _DEFINITIONS or kind is object
-
-
-_by_version: WeakValueDictionary[int, Known] = WeakValueDictionary()
-
-
-def _definition(version: int) -> object:
-    known = _by_version.get(version)
-    if known is not None and known.key[0] is SHARES:
-        handle: object = SHARES.dict.get(known.key[1])
-        if handle is not None:
-            return handle
-    if known is None or known.held is None:
-        raise LookupError("the caller has dropped this object meanwhile")
-    return known.held
-
-
-def _fingerprint(value: object) -> object:
-    try:
-        return in_words(fingerprint_of(value, digest))
-    except Exception:  # it cannot be pickled here
-        return None
-
-
-arriving.find_definition.append(_definition)
-arriving.find_fingerprint.append(_fingerprint)
-
-
-class Book:
-    """What is known of names, for all workers of one pool."""
-
-    def __init__(self, inherits: bool = False, imports: bool = False) -> None:
-        """Make an empty one.
-
-        Args:
-            inherits: workers have from their caller what cannot be pickled.
-            imports: workers have imported the script, and what it defines goes by name.
-        """
-        self.inherits = inherits
-        self.imports = imports
-        # As long as this is here, the script has one number.
-        self._main = namespace_of(vars(sys.modules["__main__"]))
-        self.known: dict[Key, Known] = {}
-        self.dead: list[int] = []  # numbers of units that nothing refers to any more
-        self._spaces: dict[Namespace, None] = {}  # the one that was told last is the last
-
-    def clear(self) -> None:
-        """Forget what was told: there are no workers any more."""
-        self.known = {}
-        self._spaces = {}
-        self.dead.clear()
-
-    def by_name(self, obj: object, where: Namespace | None) -> Any:
-        """Return what is to be written for what workers have imported with the script, or None."""
-        if not self.imports or where is None or where.name not in MAIN_MODULES:
-            return None
-        name = arriving.found_as(obj, where.dict)
-        return None if name is None else (arriving.at_home, (where.number, where.name, name))
-
-    def drop(self) -> None:
-        """Forget the handles that are gone."""
-        for name in [key[1] for key in self.known if key[0] is SHARES]:
-            if name not in SHARES.dict:
-                self.known.pop((SHARES, name), None)
-
-    def note(self, made: dict[Key, Known]) -> None:
-        """Take in what is told from now on; of many namespaces the oldest are forgotten."""
-        self.known.update(made)
-        for space, _ in made:
-            self._spaces.pop(space, None)
-            self._spaces[space] = None
-        if len(self._spaces) > _MOST_NAMESPACES:
-            oldest = next(iter(self._spaces))
-            del self._spaces[oldest]
-            self.known = {key: known for key, known in self.known.items() if key[0] is not oldest}
-
-    def forget(self, units: Container[int]) -> None:
-        """Forget what was told in these units: it did not load."""
-        self.known = {
-            key: known for key, known in self.known.items() if known.unit.number not in units
-        }
 
 
 class UnsentNameError(Exception):
@@ -389,7 +197,7 @@ class Needs(Sender):
                 break
             except _UnsentError as error:
                 tries += 1
-                if is_restless(error.why) and tries < _MOST_TRIES:
+                if is_restless(error.why) and tries < MOST_TRIES:
                     continue
                 if light:
                     light = False  # cloudpickle can do it, or says why not
@@ -399,7 +207,6 @@ class Needs(Sender):
                     unsent[error.key] = error.why
         self.book.note(writer.made)
         for known in writer.made.values():
-            _by_version[known.version] = known
             self.use(known)
 
     def common(self) -> list[tuple[Known, object]]:
