@@ -62,9 +62,8 @@ def is_of_a_module(method: Any) -> bool:
     owner: object = method.__self__
     if owner is None or isinstance(owner, (type, type(sys))):
         return False  # a plain function of a module in C, or a class method
-    home: object = type(owner).__module__
-    module = sys.modules.get(home) if isinstance(home, str) else None
-    found: object = getattr(module, method.__name__, None)
+    home = type(owner).__module__
+    found: object = getattr(sys.modules.get(home), method.__name__, None)
     return type(found) is type(method) and found == method and travels_by_name(home)
 
 

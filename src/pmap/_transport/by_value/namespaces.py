@@ -22,9 +22,9 @@ class Namespace:
     __slots__ = ("__weakref__", "dict", "name", "number")
 
     def __init__(self, space: dict[str, Any], name: str) -> None:
-        self.dict = space
-        self.name = name
-        self.number = next(_numbers)
+        self.dict: dict[str, Any] = space
+        self.name: str = name
+        self.number: int = next(_numbers)
 
 
 # As long as a namespace is here, so is its dict: no other one can have its id.
