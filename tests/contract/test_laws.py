@@ -15,17 +15,18 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import starmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.backends import BACKENDS, RemoteTraceback, Settings
 from tests.bad_objects import BadFunction, CannotPickle, TwoArguments
+from tests.contract import functions
 from tests.contract.functions import (
     answer_when_told,
     control_flow,
-    fail_in,
     first_fails,
     lock_for,
     nested,
@@ -39,7 +40,6 @@ from tests.contract.functions import (
     surroundings,
     the_later_fails_first,
     three_then_wait,
-    twice,
     variable,
     wait_or_end,
     zero_waits,
@@ -132,26 +132,48 @@ def concurrent(request: pytest.FixtureRequest) -> Settings:
     return request.param
 
 
+def as_a_script(module: ModuleType) -> dict[str, Any]:
+    """Return what the source of a module defines, as if it were that of a script."""
+    path = Path(module.__file__ or "")
+    space: dict[str, Any] = {"__name__": "__main__", "__file__": str(path)}
+    exec(compile(path.read_text(encoding="utf-8"), path, "exec"), space)
+    return space
+
+
+# The functions that the laws are tried with: as they are imported, and as a script has them.
+WRITTEN: Final = {"module": vars(functions), "script": as_a_script(functions)}
+HOMES: Final = st.sampled_from(sorted(WRITTEN))
+
+
 # --- law 1: result -----------------------------------------------------------------------------
 
 
 @many
-@given(values=st.lists(VALUES, max_size=30), size=SIZES, processes=PROCESSES)
-@example(values=[], size=None, processes=1)
-@example(values=[0], size=12, processes=4)
-def test_map_is_map(backend: Settings, values: list[Any], size: int | None, processes: int) -> None:
+@given(values=st.lists(VALUES, max_size=30), size=SIZES, processes=PROCESSES, home=HOMES)
+@example(values=[], size=None, processes=1, home="module")
+@example(values=[0], size=12, processes=4, home="script")
+def test_map_is_map(
+    backend: Settings, values: list[Any], size: int | None, processes: int, home: str
+) -> None:
     verb = pmap.using(**options(backend, processes, size))
+    twice: Callable[[object], object] = WRITTEN[home]["twice"]
     assert verb(twice, values) == list(map(twice, values))
     assert verb.async_(twice, iter(values)).get(PATIENCE) == list(map(twice, values))
     assert verb.collecting(twice, values) == list(map(twice, values))
 
 
 @many
-@given(rows=st.lists(st.tuples(VALUES, VALUES), max_size=20), size=SIZES, processes=PROCESSES)
+@given(
+    rows=st.lists(st.tuples(VALUES, VALUES), max_size=20),
+    size=SIZES,
+    processes=PROCESSES,
+    home=HOMES,
+)
 def test_starmap_is_starmap(
-    backend: Settings, rows: list[tuple[Any, Any]], size: int | None, processes: int
+    backend: Settings, rows: list[tuple[Any, Any]], size: int | None, processes: int, home: str
 ) -> None:
     verb = pstarmap.using(**options(backend, processes, size))
+    pair = WRITTEN[home]["pair"]
     assert verb(pair, rows) == list(starmap(pair, rows))
     assert verb.async_(pair, iter(rows)).get(PATIENCE) == list(starmap(pair, rows))
     assert verb.collecting(pair, rows) == list(starmap(pair, rows))
@@ -173,9 +195,12 @@ def test_several_iterables_stop_at_the_shortest(
 
 
 @many
-@given(x=VALUES, y=VALUES, named=st.dictionaries(st.sampled_from("abc"), VALUES))
-def test_apply_is_a_call(backend: Settings, x: Any, y: Any, named: dict[str, Any]) -> None:
+@given(x=VALUES, y=VALUES, named=st.dictionaries(st.sampled_from("abc"), VALUES), home=HOMES)
+def test_apply_is_a_call(
+    backend: Settings, x: Any, y: Any, named: dict[str, Any], home: str
+) -> None:
     verb = papply.using(**options(backend))
+    pair = WRITTEN[home]["pair"]
     assert verb(pair, x, y, 3, **named) == pair(x, y, 3, **named)
     assert verb.async_(pair, x, y, **named).get(PATIENCE) == pair(x, y, **named)
 
@@ -210,11 +235,13 @@ def serial_error(failing: set[int]) -> int:
     size=SIZES,
     processes=PROCESSES,
     verb=st.sampled_from(["pmap", "pstarmap"]),
+    home=HOMES,
 )
 def test_the_error_is_the_serial_loops(
-    backend: Settings, failing: set[int], size: int | None, processes: int, verb: str
+    backend: Settings, failing: set[int], size: int | None, processes: int, verb: str, home: str
 ) -> None:
     first = serial_error(failing)
+    fail_in = WRITTEN[home]["fail_in"]
     with tempfile.TemporaryDirectory() as folder:
         function = partial(fail_in, frozenset(failing), folder)
         chosen: Callable[[], object]
@@ -245,10 +272,13 @@ def test_the_error_is_the_serial_loops(
 
 
 @few
-@given(failing=st.sets(st.integers(0, 19), max_size=20), size=SIZES, processes=PROCESSES)
+@given(
+    failing=st.sets(st.integers(0, 19), max_size=20), size=SIZES, processes=PROCESSES, home=HOMES
+)
 def test_collecting_stops_nothing(
-    backend: Settings, failing: set[int], size: int | None, processes: int
+    backend: Settings, failing: set[int], size: int | None, processes: int, home: str
 ) -> None:
+    fail_in = WRITTEN[home]["fail_in"]
     verb = pmap.using(**options(backend, processes, size)).collecting
     with tempfile.TemporaryDirectory() as folder:
         answers = verb(partial(fail_in, frozenset(failing), folder), range(20))
