@@ -63,10 +63,12 @@ class AtOnce:
 
         if not self._tasks:
             loop = asyncio.get_running_loop()
-            # A copy of the context for each: what one sets, the others do not see.
+            # A copy of the context for each: what one sets, the others do not see. (An empty one
+            # counts as false.)
+            given = self._context
             self._tasks = [
                 loop.create_task(
-                    _outcome(start, self._timeout), context=self._context and self._context.copy()
+                    _outcome(start, self._timeout), context=None if given is None else given.copy()
                 )
                 for start in self._starts
             ]
