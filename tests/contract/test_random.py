@@ -41,7 +41,7 @@ def test_a_seed_is_all_that_counts(on: Settings) -> None:
     assert verb(draw, ITEMS, seed=8) != expected(7)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(st.integers(1, 12), st.integers(1, 3), st.integers(0, 2**70))
 def test_no_chunking_changes_it(chunksize: int, processes: int, seed: int) -> None:
     assert pmap(draw, ITEMS, seed=seed, chunksize=chunksize, processes=processes) == expected(seed)

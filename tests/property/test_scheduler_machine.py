@@ -26,7 +26,7 @@ from tests.property.simulated import DURATIONS, Doom, Fate, World, dooms_of
 
 from pmap import pmap
 
-WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "20000"))
+WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "10000"))
 EXAMPLES: Final = int(os.environ.get("PMAP_EXAMPLES", "400"))
 BATCH: Final = 1000  # walks in one test, which has a time limit
 LIMITS: Final = (0.001, 0.5, 3.0)  # seconds that an item may take: below and above DURATIONS
