@@ -1,0 +1,261 @@
+"""Names told to a worker, without one: fingerprints, units, and what is put in place."""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any, ClassVar, Final
+
+import pytest
+
+from pmap._transport.by_value import arriving
+from pmap._transport.by_value.baseline import Baseline
+from pmap._transport.by_value.blame import where_it_fails
+from pmap._transport.by_value.book import Book
+from pmap._transport.by_value.fingerprints import fingerprint_of
+from pmap._transport.by_value.names import Needs, UnsentNameError
+from pmap._transport.by_value.namespaces import Namespace, namespace_of
+from pmap._transport.by_value.picklers import digest
+from pmap._transport.values import parts
+
+SOURCE: Final = """
+LIMIT = 1
+items = []
+table = {"items": items}
+def helper(x):
+    return x + LIMIT
+def work(x):
+    return helper(x), items, table
+def other(x):
+    return LIMIT
+"""
+
+
+def script(source: str = SOURCE) -> dict[str, Any]:
+    """Return the globals of a script that ran."""
+    space = vars(ModuleType("__main__"))
+    exec(source, space)
+    return space
+
+
+@pytest.fixture(name="worker")
+def _worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[Needs], None]:
+    """Return what does as a worker does that is told what a call needs."""
+    for name in ("_modules", "_units", "told", "version_of", "_in_place", "_saved", "_at_fork"):
+        monkeypatch.setattr(arriving, name, {})
+    for name in ("find_home", "find_definition", "find_fingerprint"):
+        monkeypatch.setattr(arriving, name, [])
+    monkeypatch.setattr(arriving, "_ready", ((), ()))
+    monkeypatch.setattr(arriving, "enter", id)  # the test's own modules stay what they are
+    baseline = Baseline()
+
+    def told(needs: Needs) -> None:
+        for number, unit in needs.units.items():
+            load = partial(parts, unit.payload.entry)
+            arriving.take_unit(number, load, unit.versions, unit.definitions, unit.primed)
+        arriving.prepare(tuple(needs.units), baseline.names_of(needs))
+
+    return told
+
+
+def needs_of(book: Book, space: dict[str, Any], *names: str) -> Needs:
+    where = namespace_of(space)
+    assert isinstance(where, Namespace)
+    needs = Needs(book)
+    needs.resolve([(where, name) for name in names])
+    needs.space_of(space)
+    return needs
+
+
+def there(needs: Needs) -> dict[str, Any]:
+    """Return the namespace that the worker has."""
+    number = next(space.number for space, _ in needs.names)
+    return arriving.namespace(number, "__main__")
+
+
+def test_what_a_function_uses_goes_along_and_lives_in_one_namespace(
+    worker: Callable[[Needs], None],
+) -> None:
+    space = script()
+    needs = needs_of(Book(), space, "work")
+    worker(needs)
+    here = there(needs)
+    assert here is not space
+    assert here["work"](1) == (2, [], {"items": []})
+    assert here["work"].__globals__ is here["helper"].__globals__ is here
+    assert here["table"]["items"] is here["items"] is not space["items"]
+
+
+def test_the_callers_change_counts_and_else_what_the_worker_has_stays(
+    worker: Callable[[Needs], None],
+) -> None:
+    book, space = Book(), script()
+    first = needs_of(book, space, "work")
+    worker(first)
+    here = there(first)
+    here["LIMIT"] = 10
+    here["items"].append("own")
+    again = needs_of(book, space, "work")
+    assert again.units.keys() == first.units.keys()
+    worker(again)
+    assert (here["LIMIT"], here["items"]) == (10, ["own"])
+    space["LIMIT"] = 5
+    changed = needs_of(book, space, "work")
+    assert len(changed.units) == len(first.units) + 1
+    worker(changed)
+    assert (here["LIMIT"], here["items"]) == (5, ["own"])
+    del space["LIMIT"]
+    worker(needs_of(book, space, "work"))
+    assert "LIMIT" not in here
+
+
+def test_calls_that_take_turns_each_find_their_own(worker: Callable[[Needs], None]) -> None:
+    book, space = Book(), script()
+    one = needs_of(book, space, "other")
+    worker(one)
+    here = there(one)
+    space["LIMIT"] = 2
+    two = needs_of(book, space, "other")
+    worker(two)
+    assert here["LIMIT"] == 2
+    here["LIMIT"] = 20
+    worker(one)
+    assert here["LIMIT"] == 1
+    worker(two)
+    assert here["LIMIT"] == 20, "what the worker has made of it is kept meanwhile"
+
+
+def test_a_unit_that_does_not_load_says_so_each_time(worker: Callable[[Needs], None]) -> None:
+    space = script("class Bad:\n    def __reduce__(self): return int, ('x',)\nbad = Bad()")
+    needs = needs_of(Book(), space, "bad")
+    for _ in range(2):
+        with pytest.raises(ValueError, match="invalid literal"):
+            worker(needs)
+
+
+def test_what_is_forgotten_is_gone(worker: Callable[[Needs], None]) -> None:
+    book, space = Book(), script()
+    needs = needs_of(book, space, "work")
+    worker(needs)
+    assert arriving.told
+    assert not book.dead
+    numbers = [*needs.units]
+    book.clear()
+    del needs
+    assert sorted(book.dead) == sorted(numbers)
+    arriving.forget(book.dead)
+    assert not arriving.told
+    assert not arriving.version_of
+
+
+def test_what_cannot_be_sent_is_named() -> None:
+    space = script("import threading\nlock = {'a': [threading.Lock()]}\ndef work(x): return lock")
+    needs = needs_of(Book(), space, "work")
+    with pytest.raises(UnsentNameError) as caught:
+        needs.check()
+    assert caught.value.name == "lock"
+    assert "work -> global 'lock' -> ['a'] -> [0]: _thread.lock" in where_it_fails(
+        space["work"], "work"
+    )
+    assert where_it_fails([1, 2], "given") == ""
+
+
+def test_an_initializers_value_stays_until_the_caller_changes_the_name() -> None:
+    main = namespace_of(vars(sys.modules["__main__"]))
+    assert main is not None
+    main.dict["pmap_test_name"] = None
+    try:
+        baseline = Baseline()
+        needs = Needs(Book())
+        needs.resolve([(main, "pmap_test_name")])
+        assert [stays for *_, stays in baseline.names_of(needs)] == [True]
+        main.dict["pmap_test_name"] = 1
+        late = Needs(Book())
+        late.resolve([(main, "pmap_test_name")])
+        assert [stays for *_, stays in Baseline().names_of(late)] == [True]
+        assert [stays for *_, stays in baseline.names_of(late)] == [False]
+    finally:
+        del main.dict["pmap_test_name"]
+
+
+def fingerprint(value: object) -> object:
+    return fingerprint_of(value, digest)
+
+
+class Thing:
+    def __init__(self, x: object) -> None:
+        self.x = x
+
+
+SAME: Final[list[Callable[[], object]]] = [
+    lambda: 1,
+    lambda: (1, "a", (2.5, None)),
+    lambda: {"a": [1, {2}]},
+    lambda: Thing([1]),
+    lambda: threading,
+    lambda: Thing,
+    lambda: float("nan"),
+]
+
+
+@pytest.mark.parametrize("make", SAME)
+def test_equal_values_have_one_fingerprint(make: Callable[[], object]) -> None:
+    assert fingerprint(make()) == fingerprint(make())
+
+
+def mutated_list() -> Iterator[object]:
+    value = [1, [2]]
+    yield value
+    value[1] = [3]
+    yield value
+
+
+def mutated_instance() -> Iterator[object]:
+    value = Thing({"a": 1})
+    yield value
+    value.x = {"a": 2}
+    yield value
+
+
+def other_code() -> Iterator[object]:
+    def function() -> int:
+        return 1
+
+    yield function
+    function.__code__ = (lambda: 2).__code__
+    yield function
+
+
+def other_attribute() -> Iterator[object]:
+    class Local:
+        x: ClassVar = [1]
+
+    yield Local
+    Local.x.append(2)
+    yield Local
+
+
+def bound_to_what_changes() -> Iterator[object]:
+    value = {"a": 1}
+    yield value.get
+    value["b"] = 2
+    yield value.get
+
+
+def another_type() -> Iterator[object]:
+    yield [1, 2]
+    yield [1, True + 1.0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        *(mutated_list, mutated_instance, other_code, other_attribute),
+        *(bound_to_what_changes, another_type),
+    ],
+)
+def test_what_has_changed_has_another(make: Callable[[], Iterator[object]]) -> None:
+    values = make()
+    before = fingerprint(next(values))
+    assert fingerprint(next(values)) != before
