@@ -1,13 +1,11 @@
 """`main="import"`: workers import the script, and find what it defines by name."""
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.limits import PATIENCE
-from tests.process.test_scripts import environment, run, run_script
+from tests.process.test_scripts import finished, run, run_script
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
@@ -121,14 +119,7 @@ def test_what_would_start_workers_in_workers_is_refused(
 ) -> None:
     script = tmp_path / "script.py"
     script.write_text(WRAP.format(body=body), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-        timeout=PATIENCE,
-    )
+    done = finished([str(script)], tmp_path)
     assert done.returncode == 1
     assert "OptionError: " in done.stderr
     assert f"each worker would run {line}" in done.stderr

@@ -1,13 +1,11 @@
 """Functions of modules: by name where a worker finds the same one, else by value; and new code."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.limits import PATIENCE
-from tests.process.test_scripts import environment, run, run_script
+from tests.process.test_scripts import finished, run, run_script
 
 import pmap
 
@@ -250,13 +248,6 @@ def test_it():
     # Not this folder on the path, or the test's module would be found there.
     path = [str(Path(pmap.__file__).parents[1]), *[p for p in sys.path if "site-packages" in p]]
     options = ["-q", "--import-mode=importlib", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=tmp_path,
-        env=environment() | {"PYTHONPATH": os.pathsep.join(path)},
-        timeout=PATIENCE,
-    )
+    arguments = ["-m", "pytest", *options, str(folder)]
+    done = finished(arguments, tmp_path, PYTHONPATH=os.pathsep.join(path))
     assert done.returncode == 0, done.stdout + done.stderr

@@ -42,6 +42,27 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": path, "PYTHONSAFEPATH": ""}
 
 
+def finished(
+    arguments: list[str],
+    folder: Path,
+    stdin: str | None = None,
+    limit: float = PATIENCE,
+    **more: str,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program, with `more` in its environment; return what came of it."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment() | more,
+        timeout=limit,
+        check=False,
+        start_new_session=True,
+    )
+
+
 def run(
     arguments: list[str],
     folder: Path,
@@ -50,17 +71,7 @@ def run(
     limit: float = PATIENCE,
 ) -> str:
     """Run a program; return what it printed, once its stderr is seen to be empty."""
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment(),
-        timeout=limit,
-        check=False,
-        start_new_session=True,
-    )
+    done = finished(arguments, folder, stdin, limit)
     assert done.stderr == ""
     assert done.returncode == code
     return done.stdout
@@ -862,13 +873,6 @@ def test_a_child_that_imports_a_script_without_a_guard_starts_no_workers(tmp_pat
     # Else each worker of such a child could have such children, without end.
     script = tmp_path / "script.py"
     script.write_text(AT_THE_START_OF_A_CHILD, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment(),
-        timeout=PATIENCE,
-    )
+    done = finished([str(script)], tmp_path)
     assert done.stdout.splitlines() == ["[1]", "1"]
     assert 'Put what starts them behind if __name__ == "__main__":' in done.stderr

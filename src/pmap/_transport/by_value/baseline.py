@@ -66,9 +66,8 @@ class Baseline:
         """Take it; `inherits`: the worker is a fork of this process, and has its classes."""
         self._spaces: dict[Namespace, dict[str, object]] = {}
         self._inherits = inherits
-        self._told: dict[
-            int, arriving.MayStay
-        ] = {}  # by version, what the worker was told the first time
+        # By version, what the worker was told with it the first time.
+        self._told: dict[int, arriving.MayStay] = {}
         self._names: set[tuple[int, str]] = set()  # that it was told
         main = sys.modules.get("__main__")
         space = None if main is None else namespace_of(vars(main))

@@ -184,9 +184,13 @@ class Book:
         self._spaces = {}
         self.dead.clear()
 
+    def has(self, where: Namespace) -> bool:
+        """Return whether workers have imported a namespace, with the script."""
+        return self.imports and where.name in MAIN_MODULES
+
     def by_name(self, obj: object, where: Namespace | None) -> Any:
         """Return what is to be written for what workers have imported with the script, or None."""
-        if not self.imports or where is None or where.name not in MAIN_MODULES:
+        if where is None or not self.has(where):
             return None
         name = arriving.found_as(obj, where.dict)
         return None if name is None else (arriving.at_home, (where.number, where.name, name))

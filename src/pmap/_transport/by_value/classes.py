@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary, ref
 
 from . import arriving
 from .fingerprints import attributes_of, registered
-from .globals_of import is_made_by_a_program, named_in, names_in
+from .globals_of import is_made_by_a_program, named_in
 from .role import Role
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -121,9 +121,6 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
     core["__qualname__"] = cls.__qualname__
     if where is not None:
         role.needs(space, named_in(vars(cls).get("__annotations__")), strict=False)
-        for function in _functions_of(cls):
-            if function.__globals__ is space:
-                role.needs(space, names_in(function.__code__), strict=False)
     attributes: dict[str, tuple[int, object]] = {}
     for name, (_, serial) in _serials_of(cls, role).items():
         value = vars(cls)[name]

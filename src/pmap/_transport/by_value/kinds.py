@@ -48,6 +48,8 @@ def reduce_kind(role: Role, obj: object) -> Any:
         return kind, (given.fget, given.fset, given.fdel, given.__doc__), vars(given) or None
     if kind.__module__ == "dataclasses":
         return _mark(obj)
+    if kind.__name__ == "SystemRandom" and kind.__module__ == "random":
+        return kind, ()  # it has no state, and no pickle
     if kind.__module__ == "weakref":
         return _weak(given, kind)
     if kind.__module__ == "_io" and hasattr(obj, "fileno"):
@@ -227,7 +229,7 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     place = _places.get(variable) or _find(variable)
     if place is not None:
         _places[variable] = place
-        return by_name, place
+        return getattr, (sys.modules[place[0]], place[1])
     key = _keys.setdefault(variable, os.urandom(16).hex())
     _by_key.setdefault(key, variable)
     try:
@@ -269,12 +271,6 @@ def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
                 if found is variable:
                     return name, attribute
     return None
-
-
-def by_name(module: str, attribute: str) -> object:
-    """Return a global of a module."""
-    __import__(module)
-    return getattr(sys.modules[module], attribute)
 
 
 def from_key(key: str, name: str, default: tuple[object, ...]) -> ContextVar[Any]:

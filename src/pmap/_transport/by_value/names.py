@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections import deque
 from types import FunctionType
 
-from ..importable import MAIN_MODULES
 from ..light_pickle import BytesIO
 from ..payload import payload_of_pickles
 from ..randomness import has_generator
@@ -55,25 +54,13 @@ class UnsentNameError(Exception):
         self.why = why
 
 
-class Needs(Sender):
-    """What one call needs: names as they are when they are first needed.
-
-    As a role it is for the pickles of the call's function and items.
-    """
+class _Teller(Sender):
+    """A role that sees to it that workers are told the names that its pickles need."""
 
     def __init__(self, book: Book) -> None:
         super().__init__()
         self.book = book
-        book.drop()
-        self.names: dict[Key, Known] = {}
-        self.absent: set[Key] = set()  # names that are used and that nobody has: builtins, mostly
-        self.units: dict[int, Unit] = {}
-        self.held: dict[int, Known] = {}  # definitions, by their ids
-        self._strict: set[Key] = set()
         self._seen: set[Namespace] = set()  # they stay as long as this
-        self._is_void = False
-
-    # --- as a role ---
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """See `Role`."""
@@ -84,6 +71,42 @@ class Needs(Sender):
             self._seen.add(where)
             self.needs(space, _OF_A_MODULE, strict=False)
         return where.number, where.name
+
+    def sentinel(self, obj: object) -> Any:
+        """See `Role`."""
+        for space in self._spaces():
+            for name, value in [*space.dict.items()]:
+                if value is obj:
+                    return self.definition(obj, space.dict, name)
+        return None
+
+    def _spaces(self) -> set[Namespace]:
+        """Return the namespaces of the names that were told, or are."""
+        raise NotImplementedError
+
+    def _told(self, space: dict[str, Any]) -> Namespace | None:
+        """Return the namespace whose names workers are told; None: they have them, or need none."""
+        where = namespace_of(space)
+        return None if where is not None and self.book.has(where) else where
+
+
+class Needs(_Teller):
+    """What one call needs: names as they are when they are first needed.
+
+    As a role it is for the pickles of the call's function and items.
+    """
+
+    def __init__(self, book: Book) -> None:
+        super().__init__(book)
+        book.drop()
+        self.names: dict[Key, Known] = {}
+        self.absent: set[Key] = set()  # names that are used and that nobody has: builtins, mostly
+        self.units: dict[int, Unit] = {}
+        self.held: dict[int, Known] = {}  # definitions, by their ids
+        self._strict: set[Key] = set()
+        self._is_void = False
+
+    # --- as a role ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """See `Role`."""
@@ -112,18 +135,13 @@ class Needs(Sender):
             return None
         return arriving.definition, (known.version,)
 
-    def sentinel(self, obj: object) -> Any:
-        """See `Role`."""
-        for space in {space for space, _ in self.names}:
-            for name, value in [*space.dict.items()]:
-                if value is obj:
-                    return self.definition(obj, space.dict, name)
-        return None
+    def _spaces(self) -> set[Namespace]:
+        return {space for space, _ in self.names}
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """See `Role`."""
-        where = namespace_of(space)
-        if where is not None and not (self.book.imports and where.name in MAIN_MODULES):
+        where = self._told(space)
+        if where is not None:
             keys = [(where, name) for name in names]
             self.resolve(keys)
             if strict:
@@ -273,25 +291,24 @@ class _UnsentError(Exception):
         self.why = why
 
 
-class _Writer(Sender):
+class _Writer(_Teller):
     """Pickles the values of names into a unit, and of those that they use."""
 
     def __init__(
         self, needs: Needs, unsent: dict[Key, Exception], light: bool, again: set[Key]
     ) -> None:
-        super().__init__()
+        super().__init__(needs.book)
         self._needs = needs
         self._unsent = unsent
         self._light = light
         self._again = again
-        self.unit = Unit(needs.book.dead)
+        self.unit = Unit(self.book.dead)
         self.made: dict[Key, Known] = {}
         # Definitions first: to load a value may take what its class uses.
         self._definitions: deque[Known] = deque()
         self._values: deque[Known] = deque()
         self._at: Known | None = None  # what is being pickled
         self._inside: list[tuple[Known, Known]] = []  # what is pickled as a part of another
-        self._seen: set[Namespace] = set()  # they stay as long as this
 
     def write(self, keys: list[Key]) -> None:
         """Pickle them; raises `_UnsentError` for the first whose pickling fails."""
@@ -375,29 +392,18 @@ class _Writer(Sender):
                 for space, name in made.met:
                     where = namespace_of(space)
                     if where is not None:
-                        made.needs.add(
-                            (where, name)
-                        )  # as a reference it is asked for by no pickler
+                        # No pickler asks for it where it is written as a reference.
+                        made.needs.add((where, name))
                         waiting.append((where, name))
             else:
                 needs.absent.add(key)
 
     # --- as a role ---
 
-    def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """See `Role`."""
-        where = namespace_of(space)
-        if where is None:
-            return None
-        if where not in self._seen:
-            self._seen.add(where)
-            self.needs(space, _OF_A_MODULE, strict=False)
-        return where.number, where.name
-
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """See `Role`."""
         where = namespace_of(space)
-        by_name = self._needs.book.by_name(obj, where)
+        by_name = self.book.by_name(obj, where)
         if by_name is not None:
             return by_name
         if where is not None and name is not None:
@@ -417,14 +423,6 @@ class _Writer(Sender):
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)
 
-    def sentinel(self, obj: object) -> Any:
-        """See `Role`."""
-        for space in {known.key[0] for known in self.made.values()}:
-            for name, value in [*space.dict.items()]:
-                if value is obj:
-                    return self.definition(obj, space.dict, name)
-        return None
-
     def shared(self, handle: Any) -> Any:
         """See `Role`."""
         key = SHARES, handle.name
@@ -439,11 +437,13 @@ class _Writer(Sender):
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)
 
+    def _spaces(self) -> set[Namespace]:
+        return {space for space, _ in self.made}
+
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """See `Role`."""
-        where = namespace_of(space)
-        by_name = self._needs.book.imports and where is not None and where.name in MAIN_MODULES
-        if where is not None and not by_name:
+        where = self._told(space)
+        if where is not None:
             for name in names:
                 key = where, name
                 self._add(key)

@@ -135,8 +135,6 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
 
             return reduce_member(obj)
         return NotImplemented
-    if kind.__name__ == "SystemRandom" and kind.__module__ == "random":
-        return kind, ()  # it has no state, and no pickle
     is_hint = kind.__name__ in _HINTS and kind.__module__ in ("types", "typing")
     if light and not is_hint and kind.__module__.partition(".")[0] not in _LEFT_ALONE:
         raise RefusedError
@@ -148,7 +146,7 @@ _SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))  # pickle k
 _KINDS_OF = frozenset(
     {
         *("functools", "typing", "typing_extensions", "dataclasses", "_contextvars", "builtins"),
-        *("weakref", "_io"),
+        *("weakref", "_io", "random"),
     }
 )
 
