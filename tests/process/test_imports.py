@@ -87,6 +87,10 @@ OURS_IN_A_WORKER: Final = {
     "pmap._worker.chunk",
     "pmap._worker.function",
     "pmap._worker.item",
+    "pmap._worker.reporting",
+    "pmap._worker.sending",
+    "pmap._worker.streams",
+    "pmap._worker.traces",
     "pmap._worker.side_effects",
     "pmap._worker.startup",
     "pmap._worker.worker",
@@ -316,7 +320,8 @@ print(*papply.using(start_method="forkserver")(mine))
     ours = {*run(code).split()}
     by_value = {name for name in ours if name.startswith("pmap._transport.by_value.")}
     assert "pmap._transport.by_value.full_pickler" in by_value
-    assert ours - by_value <= OURS_IN_A_WORKER | {"pmap._worker.template"}
+    for_logging = {"pmap._worker.log_records", "pmap._worker.warning_records"}
+    assert ours - by_value <= OURS_IN_A_WORKER | for_logging | {"pmap._worker.template"}
 
 
 @pytest.mark.parametrize("method", START_METHODS)

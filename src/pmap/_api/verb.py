@@ -53,6 +53,7 @@ def _rules(settings: Settings, collect: bool) -> Rules:
         retries=delays(settings.call.retries),
         seed=settings.call.seed,
         keep_input=settings.call.keep_input,
+        logs=settings.call.logs,
         retry_on=errors(settings.call.retry_on),
     )
 

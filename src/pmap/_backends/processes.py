@@ -20,6 +20,7 @@ from .._calls.cpus import cpu_count
 from .._calls.describe import name_of
 from .._errors import how_it_ended, is_ctrl_c
 from .._jobs.item_errors import INITIALIZER, restore
+from .._jobs.reports import Report, streams_of_caller
 from .._jobs.work import Brief, Work
 from .._transport import protocol
 from .._transport.adaptive_spin import Patience
@@ -260,7 +261,7 @@ class ProcessBackend(Backend[_Polled]):
             initializer = tuple(needs.units), link.baseline.names_of(needs), data
         inherited = link.baseline.numbers() if self._method == "fork" else ()
         memory = self._max_memory, self._kill_over_memory
-        rest = *memory, self._cpus > 1, self._room
+        rest = *memory, self._cpus > 1, self._room, streams_of_caller()
         script: tuple[object, ...] | None = None
         if self._script is not None:
             how = (None, None) if self._method == "fork" else self._script
@@ -349,6 +350,7 @@ class ProcessBackend(Backend[_Polled]):
                 rules.at_once,
                 rules.timeout,
                 rules.seed,
+                rules.logs,
                 world,
             ),
             [brief.payload.entry],
@@ -655,12 +657,21 @@ class ProcessBackend(Backend[_Polled]):
             link.ready = True
             link.handle.met(message[1])
             return Ready(link.number, link.arena is not None, link.arena is not None)
+        if what == protocol.REPORT:
+            return self._report(link, *message[1:])
         if what == protocol.BEGUN:
             link.begun = message[1]
             link.begun_at = monotonic()
         else:
             link.broken = restore(message[1], INITIALIZER)
         return None
+
+    def _report(self, link: _Link, kind: int, offset: int | None, data: bytes) -> Report:
+        if not link.chunks:  # of the initializer, or of a thread that an item has left behind
+            return Report(kind, data, link.number, None, None)
+        sent = link.chunks[0]
+        index = None if offset is None else sent.start + offset
+        return Report(kind, data, link.number, sent.work, index)
 
     def _finished(
         self, link: _Link, results: Packed, last: bool, elapsed: float, worn: bool = False

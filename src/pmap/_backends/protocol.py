@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
+from .._jobs.reports import Report
 from .._jobs.work import Brief, Work
 from .._transport.by_value.book import Book
 
@@ -56,7 +57,7 @@ class Gone(NamedTuple):
     stack: str = ""
 
 
-Happening: TypeAlias = Ready | Finished | Gone
+Happening: TypeAlias = Ready | Finished | Gone | Report
 
 
 Polled = TypeVar("Polled")

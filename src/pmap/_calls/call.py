@@ -37,6 +37,7 @@ class Rules(NamedTuple):
         at_once: the items of a chunk all begin when it does.
         keep_input: a failure that is a value has the item itself.
         seed: makes the random numbers of each item; None: they are left alone.
+        logs: records of logging in the workers come to the caller's loggers.
     """
 
     collect: bool = False
@@ -50,6 +51,7 @@ class Rules(NamedTuple):
     at_once: bool = False
     seed: int | None = None
     keep_input: bool = False
+    logs: bool = True
 
     def of(self, function: object) -> "Rules":
         """Return these rules for a function, which may say how its items begin.

@@ -188,6 +188,7 @@ class CallOptions(NamedTuple):
     retry_on: type[Exception] | tuple[type[Exception], ...] | None = None
     seed: int | None = None
     keep_input: bool = False
+    logs: bool = True
 
 
 class Settings(NamedTuple):
@@ -221,6 +222,7 @@ _CALL: Final[dict[str, Check]] = {
     "retry_on": _retry_on,
     "seed": _seed,
     "keep_input": _yes_or_no,
+    "logs": _yes_or_no,
 }
 _ALL: Final = _POOL | _WORKER | _CALL
 
@@ -277,6 +279,8 @@ class _Options(TypedDict, total=False):
             time, since ``random`` is the whole process's.
         keep_input: whether a `Failure` (with ``collecting``) keeps its item itself, as `item`, so
             that only the failures can be run again.
+        logs: whether what items log in worker processes comes to the caller's loggers, by their
+            levels, filters and handlers. If False, it stays with the worker's own.
     """
 
     pool: GivenPool | None
@@ -299,6 +303,7 @@ class _Options(TypedDict, total=False):
     retry_on: type[Exception] | tuple[type[Exception], ...] | None
     seed: int | None
     keep_input: bool
+    logs: bool
 
 
 if TYPE_CHECKING:

@@ -45,6 +45,7 @@ from .._errors import (
 from .._jobs.item_errors import readable_stack, tried, with_stack
 from .._jobs.job import Job
 from .._jobs.pending import waits_for_itself
+from .._jobs.reports import Report, pass_on
 from .._jobs.stream_job import Flow
 from .._jobs.work import Brief, Work
 from .._scheduling import commands as c
@@ -100,6 +101,7 @@ class Driver:
         self._scheduler = s.Scheduler(limit, max_chunks, backend.can_kill, prefetch)
         self._jobs: dict[int, Job] = {}
         self._over: deque[Job] = deque()  # jobs whose outcome is known but not told
+        self._reports: deque[Report] = deque()  # what items printed and logged, not passed on yet
         self._closed = ""  # why no more work is taken
         self._alarm: float | None = None  # when the scheduler wants to be told of the time
         self._polls_until = -inf  # when the one who leads looks at the alarm again by itself
@@ -120,6 +122,9 @@ class Driver:
     def _new_locks(self) -> None:
         self._lock = threading.Lock()
         self._holder: int | None = None
+        # Held while reports are passed on: no result is told before what its item has printed is
+        # out. Reentrant, as the caller's streams and handlers may do anything, also use this pool.
+        self._reporting = threading.RLock()
         self._inbox: deque[Callable[[], None]] = deque()
         # {0: the thread that leads} or empty. A dict and not a lock: setdefault both claims and
         # tells whose the claim is, so a signal's exception right behind it cannot lose the claim.
@@ -396,7 +401,7 @@ class Driver:
                 finally:
                     self._holder = None
             polled = None
-        if self._over:
+        if self._over or self._reports:
             self._tell()
 
     def _keep(self, polled: object) -> None:
@@ -415,6 +420,7 @@ class Driver:
 
     def _tell(self) -> None:
         """Settle the jobs that are over: callbacks run here, outside the lock."""
+        self.pass_on_reports()
         while self._over:
             try:
                 job = self._over[0]
@@ -427,6 +433,15 @@ class Driver:
                 pass
             if self._leader.get(0, threading.get_ident()) != threading.get_ident():
                 self.backend.wake()  # the leader may have been waiting for just this
+
+    def pass_on_reports(self) -> None:
+        """Return when what was printed and logged so far is with the caller's streams and loggers.
+
+        A thread that comes while another does so waits for it.
+        """
+        with self._reporting:
+            while self._reports:
+                pass_on(self._reports.popleft())
 
     def _start_anew(self, torn: BaseException) -> None:
         self.backend.end()
@@ -461,6 +476,8 @@ class Driver:
                 self._handle(event)
             if isinstance(job, Flow):
                 job.cost, job.ahead = self._scheduler.outlook(work.number)
+        elif isinstance(happening, Report):
+            self._reports.append(happening)
         elif isinstance(happening, Ready):
             self._handle(e.WorkerReady(*happening))
         else:
@@ -804,6 +821,8 @@ class Driver:
         self._closed = "the interpreter is ending"
         # A daemon thread may be inside; it lets go soon, and if it does not, we go all the same.
         held = self._lock.acquire(timeout=1.0)
+        if held and not self._leader:
+            self._hear_the_last()
         self.backend.end()
         self._ended.set()
         if held:
@@ -811,6 +830,16 @@ class Driver:
         for job in list(self._jobs.values()):
             job.error = CancelledError("it has no result: the interpreter is ending")
             job.settle()
+
+    def _hear_the_last(self) -> None:
+        """Pass on what items have printed and logged by now: nobody may have looked for a while."""
+        try:
+            if self.backend.is_open and not self.backend.runs_in_poll:
+                for happening in self.backend.collect(self.backend.poll(0)):
+                    if isinstance(happening, Report):
+                        pass_on(happening)
+        except Exception:  # the interpreter is ending: whatever the streams make of that
+            pass
 
     def abandon(self) -> None:
         """Forget everything: this process is a fork of the one that the pool belongs to."""

@@ -21,6 +21,10 @@ class Books(Protocol):
         """Whether this very thread is inside the books."""
         ...
 
+    def pass_on_reports(self) -> None:
+        """Return when what items have printed so far is out."""
+        ...
+
     def lead_to(self, reached: Callable[[], bool]) -> None:
         """Return when `reached`, if nobody but this very thread would get there; else at once."""
         ...

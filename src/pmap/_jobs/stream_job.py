@@ -100,8 +100,12 @@ class Flow(Job):
     def take(self, start: int) -> Part | None:
         """Remove and return a part that came: in order the one at `start`, else any."""
         if self._ordered:
-            return self._by_start.pop(start, None)
-        return self._parts.popleft() if self._parts else None
+            part = self._by_start.pop(start, None)
+        else:
+            part = self._parts.popleft() if self._parts else None
+        if part is not None:
+            self._books.pass_on_reports()
+        return part
 
     def give_back(
         self, start: int, values: list[object], failures: Mapping[int, Exception]

@@ -5,7 +5,7 @@ import sys
 import threading
 from contextvars import Context, ContextVar, copy_context
 from types import BuiltinFunctionType, FunctionType, ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, cast
 
 from .._calls.call import Call, Kind, Rules
 from .._calls.describe import name_of, short_repr
@@ -22,6 +22,9 @@ from .pending import Pending
 
 if TYPE_CHECKING:
     from .._transport.environment import World
+
+# stdout and stderr of the caller when it made a call, and its context (None: it was not kept)
+Streams: TypeAlias = tuple[TextIO | None, TextIO | None, Context | None]
 
 _numbers = itertools.count(1)
 # Bytes of a function, at most, by which later calls of it are known.
@@ -88,13 +91,14 @@ class Brief:
 
 def _said(rules: Rules) -> tuple[object, ...]:
     """Return what of the rules of a call its brief says."""
-    return rules.collect, rules.functions_by_value, rules.at_once, rules.timeout, rules.seed
+    about_items = rules.at_once, rules.timeout, rules.seed, rules.logs
+    return rules.collect, rules.functions_by_value, *about_items
 
 
 class Work(Pending):
     """A call with its number and its surroundings; what a worker is told is made when asked for."""
 
-    __slots__ = ("brief", "call", "home", "number", "unsent")
+    __slots__ = ("brief", "call", "home", "number", "streams", "unsent")
 
     def __init__(self, number: int, call: Call) -> None:
         super().__init__()
@@ -107,6 +111,8 @@ class Work(Pending):
         # them by index only.
         self.unsent: dict[int, tuple[BaseException, str]] | None = None
         self.brief: Brief | None = None
+        # Where items print that run in another process; None: where the caller's process does.
+        self.streams: Streams | None = None
 
     @property
     def name(self) -> str:
@@ -126,6 +132,8 @@ class Work(Pending):
         call = self.call
         context = self.home and self.home[1]
         self.home = None
+        if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
+            self.streams = sys.stdout, sys.stderr, context
         world = take_world()
         needs = Needs(book)
         variables = _pickled(context, needs) if context else []

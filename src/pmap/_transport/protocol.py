@@ -12,12 +12,13 @@ import struct
 # (number of its namespace, path or None in a fork, package or None), the initializer or None (units
 # and names as in BRIEF, and the pickled pair of function and arguments), bytes of memory it may
 # take or None, whether it is to be ended when it takes more, whether it may stay awake while it
-# waits, bytes of segments that it may keep to use them again. Only units come before it.
+# waits, bytes of segments that it may keep to use them again, how stdout and stderr are (see
+# `streams.Stream`). Only units come before it.
 SETUP = 0
 # number, the entry of (function, kind) in a list, numbers of the units it needs, names with their
 # versions (see `by_value.arriving`), pickled context variables with values, stop at failure,
 # functions by value, all items of a chunk at once, seconds that an item may run or None, seed or
-# None, world (None: that of the brief before)
+# None, whether its logs come home, world (None: that of the brief before)
 BRIEF = 1
 CHUNK = 2  # brief, serial, entries (packed), how many begin together, index of the first
 DROP = 3  # brief: no chunk of it comes any more
@@ -37,6 +38,10 @@ BEGUN = 12  # serial; only where there is no arena
 # serial, entries (or a lane), last, elapsed, whether the worker is worn,
 # numbers of segments that it has no use for any more
 RESULTS = 13
+# OUTPUT, ERRORS, LOG or WARNING; which item of the chunk that runs, or None; bytes
+REPORT = 14
+# What was printed to either stream; a pickled record of logging; a pickled warning.
+OUTPUT, ERRORS, LOG, WARNING = 1, 2, 3, 4
 
 # --- between the caller and the template ---------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Settings of the interpreter and the process that are no variables of any module.
 
-Recursion limit, limit of digits of an int as text, umask, locale: taken at the caller when a call
-is made, put in place in the worker before a chunk of it runs there.
+Recursion limit, limit of digits of an int as text, umask, locale; filters of warnings and levels of
+loggers: taken at the caller when a call is made, put in place in the worker before a chunk of it
+runs there.
 """
 
 from __future__ import annotations
@@ -13,10 +14,18 @@ TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from locale import LC_ALL, setlocale
     from threading import active_count as count_threads
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
-    # recursion limit, digits, umask (None: not known), locale (None: not known)
-    Settings: TypeAlias = tuple[int, int, int | None, str | None]
+    # How a filter of warnings looks for a text: as it is, or as a pattern with flags.
+    Pattern: TypeAlias = str | tuple[str, int] | None
+    # action, pattern of the message, module and name of the category, pattern of the module, line
+    Filter: TypeAlias = tuple[str, Pattern, tuple[str, str], Pattern, int]
+    # the level up to which logging is disabled, names of loggers with the levels that they were set
+    Levels: TypeAlias = tuple[int, tuple[tuple[str, int], ...]]
+    # recursion limit, digits, umask, locale, filters, levels (None: not known, or not in use)
+    Settings: TypeAlias = tuple[
+        int, int, int | None, str | None, tuple[Filter, ...] | None, Levels | None
+    ]
 
 else:
     try:
@@ -37,15 +46,16 @@ if hasattr(os, "register_at_fork"):
 
 def take_settings() -> Settings:
     """Return those of this process."""
-    return sys.getrecursionlimit(), sys.get_int_max_str_digits(), _umask(), _locale()
+    rest = _filters(), _levels()
+    return sys.getrecursionlimit(), sys.get_int_max_str_digits(), _umask(), _locale(), *rest
 
 
 def apply_settings(settings: Settings, least: int = 0) -> None:
-    """Make those of this process the ones in `settings`.
+    """Make those of this process the ones in `settings`, but for filters and levels.
 
     `least`: the recursion limit is no less.
     """
-    limit, digits, umask, locale = settings
+    limit, digits, umask, locale, *_ = settings
     limit = max(limit, least)
     if sys.getrecursionlimit() != limit:
         try:
@@ -85,3 +95,70 @@ def _locale() -> str | None:
         return setlocale(LC_ALL, None)
     except Exception:  # one that this program has set in C, and Python cannot read
         return None
+
+
+def default_filters() -> tuple[Filter, ...]:
+    """Return the filters that Python has where nobody has used warnings yet."""
+    try:
+        from _warnings import filters
+    except ImportError:
+        return ()
+    return tuple([_filter(each) for each in filters])
+
+
+# The filters that were seen last, and what is told of them.
+_last_filters: tuple[list[Any], tuple[Filter, ...]] = [], ()
+
+
+def _filters() -> tuple[Filter, ...] | None:
+    """Return the filters of warnings; None where nobody has used warnings yet."""
+    global _last_filters
+    filters: list[Any] | None = getattr(sys.modules.get("warnings"), "filters", None)
+    if filters is None:
+        return None
+    known, told = _last_filters
+    if filters != known:
+        known = filters[:]
+        told = tuple([_filter(each) for each in known])
+        _last_filters = known, told
+    return told
+
+
+def _filter(given: Any) -> Filter:
+    action, message, category, module, line = given
+    return (
+        action,
+        _pattern(message),
+        (category.__module__, category.__qualname__),
+        _pattern(module),
+        line,
+    )
+
+
+def _pattern(given: Any) -> Pattern:
+    return given if given is None or isinstance(given, str) else (given.pattern, given.flags)
+
+
+_SEEN = "pmap: no level has changed"
+_last_levels: Levels | None = None
+
+
+def _levels() -> Levels | None:
+    """Return the levels of all loggers that have one; None where nobody has used logging yet."""
+    global _last_levels
+    logging: Any = sys.modules.get("logging")
+    root = getattr(logging, "root", None)
+    if root is None:
+        return None
+    # Each change of a level clears what loggers keep of earlier decisions. There stands a word of
+    # ours, which is gone then: to look at all loggers in each call would take too long.
+    kept = getattr(root, "_cache", None)
+    if kept is None or _SEEN not in kept or _last_levels is None:
+        if kept is not None:
+            kept[_SEEN] = True
+        loggers = [("", root), *list(root.manager.loggerDict.items())]
+        levels = [(name, getattr(logger, "level", 0)) for name, logger in loggers]
+        told = root.manager.disable, tuple([each for each in levels if each[1]])
+        if told != _last_levels:
+            _last_levels = told
+    return _last_levels

@@ -7,17 +7,20 @@ cannot be had, each result is a message of its own.
 from __future__ import annotations
 
 import marshal
+import sys
 from itertools import islice
 
 from .._transport.journal import LANE_SLOTS
+from .._transport.light_stdlib import get_ident
 from .._transport.packing import LANES
 from .._transport.randomness import seeded
 from .item import BadArgumentError, failure, load_argument
-from .side_effects import traces
+from .traces import traces
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import FrameType
     from typing import Any, Literal, NoReturn, TypeAlias
 
     from .._transport.journal import Arena
@@ -68,7 +71,7 @@ class Chunk:
         if brief.timeout is not None and not brief.at_once:
             self._together = 1
         self._begun = 0 if self._together else len(entries)
-        self._sent = 0  # results sent as messages
+        self.sent = 0  # results sent as messages; what runs is behind them
         self._enough = False  # no more items are to be run here
 
     def _goes_on(self, number: int) -> bool:
@@ -95,18 +98,18 @@ class Chunk:
             else:
                 results, failed = self._in_lane(call, lane)
             count = len(results[1]) // 8 if isinstance(results, tuple) else len(results)
-            if (failed and brief.stop) or self._enough or self._sent + count >= len(self._entries):
+            if (failed and brief.stop) or self._enough or self.sent + count >= len(self._entries):
                 return results
             self._send(results)
-            self._sent += count
+            self.sent += count
 
     def _in_records(self, call: Callable[[object], object]) -> tuple[list[Entry], bool]:
         """Run items until the arena is full, or the results turn out to have a lane."""
         brief, record, pack = self._brief, self._arena.record, marshal.dumps
         run = self._items.run
-        self._arena.records(self._sent)
+        self._arena.records(self.sent)
         results: list[Entry] = []
-        for number, entry in enumerate(islice(self._entries, self._sent, None), self._sent):
+        for number, entry in enumerate(islice(self._entries, self.sent, None), self.sent):
             if number >= self._begun and not self._goes_on(number):
                 break
             result, failed = run(brief, call, entry)
@@ -139,9 +142,9 @@ class Chunk:
         """
         brief = self._brief
         kind = brief.lane
-        entries = self._entries[self._sent : self._sent + LANE_SLOTS]
+        entries = self._entries[self.sent : self.sent + LANE_SLOTS]
         # Any: it takes the lane's type only, and that is what is tested.
-        slots: Any = self._arena.lane(lane, len(entries), self._sent)
+        slots: Any = self._arena.lane(lane, len(entries), self.sent)
         run = call if self._plain else _loading(call)
         noticed = traces
         index = 0
@@ -149,9 +152,9 @@ class Chunk:
         extra: list[Entry] = []
         failed = False
         try:
-            while index < len(entries) and not extra and self._goes_on(self._sent + index):
+            while index < len(entries) and not extra and self._goes_on(self.sent + index):
                 # Those that begin together in a loop of their own, with nothing more in it.
-                start, stop = index, self._begun - self._sent
+                start, stop = index, self._begun - self.sent
                 part = entries[start:stop]
                 if isinstance(part, memoryview):
                     part = part.tolist()  # not of the whole chunk: these stay in the cache
@@ -241,7 +244,7 @@ def run_without_arena(
     `begin`: says that an item begins, where each may run for some time only.
     """
     results: list[Entry] = []
-    for entry in entries:
+    for number, entry in enumerate(entries):  # noqa: B007  # pyright: ignore[reportUnusedVariable]  # see `running_item`
         if results:
             send(results)  # before the next item begins
         if brief.timeout is not None and not brief.at_once:
@@ -251,3 +254,31 @@ def run_without_arena(
         if (failed and brief.stop) or is_worn():
             break
     return results
+
+
+# Functions of this package in which `number` is that of the item.
+_NUMBERED = frozenset({"_in_records", "run_without_arena", "_outcome"})
+
+
+def running_item(thread: int) -> int | None:
+    """Return which item of its chunk runs in a thread of this process; None if none does.
+
+    Read from the stack: to note it for each item would take as long as a quick one.
+    """
+    here = thread == get_ident()
+    frame: FrameType | None = sys._getframe() if here else sys._current_frames().get(thread)
+    alone = None
+    while frame is not None:
+        if frame.f_globals.get("__package__") == __package__:
+            name = frame.f_code.co_name
+            if name == "_in_lane":
+                sent: int = frame.f_locals["self"].sent
+                index: int = frame.f_locals["index"]
+                return sent + index
+            if name in _NUMBERED:
+                number: int = frame.f_locals["number"]
+                return number
+            if name == "run":
+                alone = 0  # the only one of its chunk, unless there is more further up
+        frame = frame.f_back
+    return alone

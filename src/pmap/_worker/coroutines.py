@@ -68,9 +68,10 @@ class AtOnce:
             given = self._context
             self._tasks = [
                 loop.create_task(
-                    _outcome(start, self._timeout), context=None if given is None else given.copy()
+                    _outcome(number, start, self._timeout),
+                    context=None if given is None else given.copy(),
                 )
-                for start in self._starts
+                for number, start in enumerate(self._starts)
             ]
         return await self._tasks[index]
 
@@ -88,7 +89,9 @@ class AtOnce:
 
 
 async def _outcome(
-    start: Callable[[], Coroutine[Any, Any, Any]], seconds: float | None
+    number: int,  # noqa: ARG001  # see `running_item`
+    start: Callable[[], Coroutine[Any, Any, Any]],
+    seconds: float | None,
 ) -> tuple[bool, Any]:
     import asyncio
 

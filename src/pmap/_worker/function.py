@@ -31,6 +31,7 @@ class Brief:
         at_once: bool,
         timeout: float | None,
         seed: int | None,
+        logs: bool,
         world: World,
     ) -> None:
         self.entry: Entry | None = entry
@@ -42,6 +43,7 @@ class Brief:
         self.at_once = at_once
         self.timeout = timeout
         self.seed = seed
+        self.logs = logs
         self.world = world
         self.function: Callable[[object], object] | None = None
         self.coroutine: Callable[[object], Any] | None = None  # of an item, if they run at once

@@ -15,7 +15,7 @@ from .._transport.failure_record import (
 )
 from .._transport.packing import PLAIN, is_long, is_plain
 from .._transport.values import Cargo, decode, encode
-from .side_effects import traces
+from .traces import traces
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:

@@ -1,4 +1,7 @@
-"""What an item does to its surroundings, undone before the next item begins."""
+"""What an item does to its surroundings, seen to before the next item begins.
+
+What it changed is undone; what it printed, or wrote to files, is passed on.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +10,35 @@ import sys
 
 from .._transport.environment import apply_world, take_world
 from .._transport.settings import apply_settings
+from .traces import FORKED, OPENED, WRITES, traces
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .._transport.environment import World
+    from .open_files import OpenFiles
+    from .streams import Streams
 
 # Whatever an item makes of `os._exit`: a fork must not come back to the caller's code.
 exit_process = os._exit
 
-_FORKED = "forked"  # this is a fork of the worker, which an item made
 _TELLING = frozenset({"os.chdir", "os.putenv", "os.unsetenv"})
+_WATCHED = _TELLING | {"open", "import"}
 
-# What an item did to its surroundings and is not undone yet: the names of the audit events that
-# tell of it. A list of the module's, since it is looked at after each item.
-traces: list[str] = []
+# By the name of a module: what to call when it is about to be imported.
+imports: dict[str, Callable[[], None]] = {}
 
 
-def _notice(event: str, _: tuple[object, ...]) -> None:
-    if event in _TELLING:
-        traces.append(event)
+def _notice(event: str, given: tuple[object, ...]) -> None:
+    if event in _WATCHED:
+        if event == "open":
+            if type(given[1]) is str and not given[1].startswith("r"):
+                traces.append(OPENED)
+        elif event != "import":
+            traces.append(event)
+        elif given[0] in imports:
+            imports.pop(str(given[0]))()
 
 
 class Surroundings:
@@ -36,12 +49,15 @@ class Surroundings:
         self._own: World | None = None  # what an item is to find
         self._least_recursion = 0  # the limit that an item is to have, at least
         self._applied = sys.getrecursionlimit()  # the limit that was put in place last
+        self._streams: Streams | None = None
+        self._files: OpenFiles | None = None
 
-    def watch(self) -> None:
-        """Take note of what items do, from now on."""
+    def watch(self, streams: Streams) -> None:
+        """Take note of what items do, from now on; what they print goes to `streams`."""
+        self._streams = streams
         sys.addaudithook(_notice)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=lambda: traces.append(_FORKED))
+            os.register_at_fork(after_in_child=lambda: traces.append(FORKED))
 
     def apply(self, world: World) -> None:
         """Put in place what a call found at its caller."""
@@ -72,12 +88,28 @@ class Surroundings:
             self._least_recursion = sys.getrecursionlimit()
 
     def tidy(self) -> None:
-        """Undo what an item did, so that the next one finds its own surroundings.
+        """See to what an item did, so that the next one finds its own surroundings.
 
         What returns from an item in a process that the item forked is no worker: it ends here.
         """
-        if _FORKED in traces:
+        done = set(traces)
+        if FORKED in done:
             exit_process(0)
-        if self._own is not None:
+        if self._streams is not None:
+            self._streams.flush()
+        if OPENED in done:
+            self._look_for_files()
+        if self._files:
+            self._files.flush()
+        if self._own is not None and not done.isdisjoint(_TELLING):
             apply_world(self._own)
         traces.clear()
+        if self._files:
+            traces.append(WRITES)  # to be seen to after each item
+
+    def _look_for_files(self) -> None:
+        if self._files is None:
+            from .open_files import OpenFiles
+
+            self._files = OpenFiles()
+        self._files.look()

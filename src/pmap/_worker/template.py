@@ -83,6 +83,7 @@ def _prepare() -> None:
     """Import what workers need for a function by value: each would need longer than it lives."""
     try:
         from .._transport.by_value import full_pickler  # noqa: F401  # pyright: ignore[reportUnusedImport]
+        from . import log_records, warning_records  # noqa: F401  # pyright: ignore[reportUnusedImport]  # it imports logging
     except ImportError:
         pass  # a worker finds it where its caller has found it
     gc.freeze()

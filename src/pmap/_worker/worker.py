@@ -20,14 +20,14 @@ import mmap
 import os
 import select
 import sys
-from time import perf_counter, sleep
+from time import perf_counter
 
 from .._transport.adaptive_spin import Patience
 from .._transport.by_value import arriving
 from .._transport.failure_record import FUNCTION, capture, capture_transport
 from .._transport.framing import FrameReader, frame, frame_of_entries
 from .._transport.journal import Arena
-from .._transport.light_stdlib import deque, receive_with_fds, send_with_fds, socket
+from .._transport.light_stdlib import deque, receive_with_fds, socket
 from .._transport.packing import LANES, unpacked
 from .._transport.protocol import (
     BACK,
@@ -52,7 +52,11 @@ from .._transport.values import loads, parts
 from .chunk import Chunk, at_once, run_without_arena, with_seeds
 from .function import Brief
 from .item import ItemRunner
+from .reporting import Reporting
+from .sending import Sender
 from .side_effects import Surroundings
+from .streams import Streams
+from .traces import traces
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -70,7 +74,6 @@ if TYPE_CHECKING:
     from .memory_limit import MemoryWatch
 
 _MOMENT = 0.0005  # seconds; a system call each would cost as much as several quick items
-_UNTIL_SOME_ARE_TAKEN = 0.02  # seconds, where too many descriptors are under way
 _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
 
 
@@ -90,6 +93,8 @@ class Worker:
 
     def __init__(self, sock: socket) -> None:
         self._socket = sock
+        self._sender = Sender(sock)
+        self._reporting = Reporting(self._sender.send)
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
         self._heard = 0.0  # when it was last looked for messages
@@ -116,6 +121,8 @@ class Worker:
             return
         while (message := self._next()) is not None and message[0] != QUIT:
             self._take(message)
+        if traces:
+            self._surroundings.tidy()
 
     # --- coming in -----------------------------------------------------------------------------
 
@@ -136,7 +143,7 @@ class Worker:
         argv: list[str]
         initializer: tuple[tuple[int, ...], tuple[Name, ...], bytes] | None
         _, world, argv, inherited, script, initializer, self._max_memory, kill, *rest = message
-        self._stays_awake, self._room = rest
+        self._stays_awake, self._room, streams = rest
         arriving.begin_forked(inherited)
         if inherited:
             seed_anew()  # not all libraries do so themselves when they are forked
@@ -144,7 +151,9 @@ class Worker:
         sys.argv[:] = argv
         self._told_world = world
         self._surroundings.apply(world)
-        self._surroundings.watch()
+        self._surroundings.watch(Streams(streams, self._sender.send))
+        self._reporting.begin(bool(inherited))
+        self._reporting.apply(world[3], True)
         if hasattr(os, "register_at_fork"):
             # What an item starts may live for long, and would have all that is kept.
             os.register_at_fork(before=self._keep_none)
@@ -219,14 +228,14 @@ class Worker:
         return any(message[0] == VOID and serial in message[1] for message in self._inbox)
 
     def _send(self, message: Message) -> None:
-        self._socket.sendall(frame(message))
+        self._sender.send(frame(message))
 
     # --- work ----------------------------------------------------------------------------------
 
     def _take(self, message: Message) -> None:
         if message[0] == BRIEF:
             _, brief, data, units, names, *rest = message
-            variables, stop, by_value, at_once, timeout, seed, world = rest
+            variables, stop, by_value, at_once, timeout, seed, logs, world = rest
             self._told_world = self._told_world if world is None else world
             self._briefs[brief] = Brief(
                 data[0],
@@ -238,6 +247,7 @@ class Worker:
                 at_once,
                 timeout,
                 seed,
+                logs,
                 self._told_world,
             )
         elif message[0] == DROP:
@@ -298,6 +308,7 @@ class Worker:
             record: Entry = capture_transport(FUNCTION, error)
             results = [record] * (1 if brief.stop else len(entries))
         else:
+            self._reporting.apply(brief.world[3], brief.logs)  # only now: it may need a module
             if brief.seed is not None or self._seeded:
                 self._seeded = brief.seed is not None
                 seed_anew()  # of the items before nothing is left in the global generators
@@ -376,19 +387,6 @@ class Worker:
                 results,
                 brief is None or brief.by_value,
             )
-        segments = self._items.cargo.taken()
-        self._socket.sendall(self._unload(data, segments) if segments else data)
-
-    def _unload(self, data: bytes, segments: list[Segment]) -> memoryview:
-        """Send the segments of the results, with the first bytes of `data`; return the rest."""
-        while True:
-            try:
-                sent = send_with_fds(self._socket, data, [segment.fd for segment in segments])
-            except OSError as error:
-                import errno
-
-                if error.errno != errno.ETOOMANYREFS:
-                    raise
-                sleep(_UNTIL_SOME_ARE_TAKEN)
-            else:
-                return memoryview(data)[sent:]
+        if traces:  # of what runs beside the items, as pickling
+            self._surroundings.tidy()
+        self._sender.send(data, self._items.cargo.taken())
