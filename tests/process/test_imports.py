@@ -87,6 +87,7 @@ OURS_IN_A_WORKER: Final = {
     "pmap._worker.chunk",
     "pmap._worker.function",
     "pmap._worker.item",
+    "pmap._worker.open_files",
     "pmap._worker.reporting",
     "pmap._worker.sending",
     "pmap._worker.streams",

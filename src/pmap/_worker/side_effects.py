@@ -10,6 +10,7 @@ import sys
 
 from .._transport.environment import apply_world, take_world
 from .._transport.settings import apply_settings
+from .open_files import OpenFiles
 from .traces import FORKED, OPENED, WRITES, traces
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._transport.environment import World
-    from .open_files import OpenFiles
     from .streams import Streams
 
 # Whatever an item makes of `os._exit`: a fork must not come back to the caller's code.
@@ -50,7 +50,7 @@ class Surroundings:
         self._least_recursion = 0  # the limit that an item is to have, at least
         self._applied = sys.getrecursionlimit()  # the limit that was put in place last
         self._streams: Streams | None = None
-        self._files: OpenFiles | None = None
+        self._files = OpenFiles()
 
     def watch(self, streams: Streams) -> None:
         """Take note of what items do, from now on; what they print goes to `streams`."""
@@ -64,13 +64,13 @@ class Surroundings:
         if world is not self._world:
             self._world = self._own = world
             apply_world(world)
-            traces.clear()
+            self.tidy()
 
     def keep(self) -> None:
         """Let what is in place now, which the initializer has set, be there for all items."""
         self._own = take_world()
         self._notice_recursion()
-        traces.clear()
+        self.tidy()
 
     def apply_settings(self) -> None:
         """Put in place the settings of the call whose chunk begins, whatever an item made of them.
@@ -98,18 +98,10 @@ class Surroundings:
         if self._streams is not None:
             self._streams.flush()
         if OPENED in done:
-            self._look_for_files()
-        if self._files:
-            self._files.flush()
+            self._files.look()
+        self._files.flush()
         if self._own is not None and not done.isdisjoint(_TELLING):
             apply_world(self._own)
         traces.clear()
         if self._files:
             traces.append(WRITES)  # to be seen to after each item
-
-    def _look_for_files(self) -> None:
-        if self._files is None:
-            from .open_files import OpenFiles
-
-            self._files = OpenFiles()
-        self._files.look()

@@ -61,16 +61,13 @@ class _Output(io.BufferedIOBase):
     def write(self, data: Buffer, /) -> int:
         """Take what is written; it is sent when a line ends, or enough has come, or at `flush`."""
         piece = bytes(data)
-        if self._send is None:  # in a process that an item has forked
-            self._write_directly(piece)
-            return len(piece)
-        here = get_ident() == self._main
+        here = get_ident() == self._main and self._send is not None
         with self._lock:
             self._pending.append(piece)
             self._size += len(piece)
             if here:
                 traces.append(PRINTED)  # the item ends with a flush
-            # No item ends in another thread.
+            # No item ends in another thread, or in a process that an item has forked.
             if self._size >= _MOST or ((self._at_once or not here) and b"\n" in piece):
                 self._pass_on(self._size < _MOST_IN_A_LINE)
         return len(piece)
@@ -92,16 +89,20 @@ class _Output(io.BufferedIOBase):
             if rest:
                 self._pending.insert(0, rest)
         self._size = len(rest)
-        if data and self._send is not None:
-            try:
-                self._send(frame((REPORT, self._number, None, data)))
-            except OSError:  # the caller is gone, or an item closed the socket
-                self._write_directly(data)
+        if data and not self._is_sent(data):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(self._number, view) :]
 
-    def _write_directly(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._number, view) :]
+    def _is_sent(self, data: bytes) -> bool:
+        """Send it, and return whether that was possible."""
+        if self._send is None:
+            return False
+        try:
+            self._send(frame((REPORT, self._number, None, data)))
+        except OSError:  # the caller is gone, or an item closed the socket
+            return False
+        return True
 
     def leave(self) -> None:
         """Write to the descriptor from now on: this process is no worker, an item has forked it."""
