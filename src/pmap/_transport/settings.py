@@ -156,9 +156,10 @@ def _levels() -> Levels | None:
     if kept is None or _SEEN not in kept or _last_levels is None:
         if kept is not None:
             kept[_SEEN] = True
-        loggers = [("", root), *list(root.manager.loggerDict.items())]
+        loggers = list(root.manager.loggerDict.items())
         levels = [(name, getattr(logger, "level", 0)) for name, logger in loggers]
-        told = root.manager.disable, tuple([each for each in levels if each[1]])
+        given = [("", root.level), *[each for each in levels if each[1]]]
+        told = root.manager.disable, tuple(given)
         if told != _last_levels:
             _last_levels = told
     return _last_levels

@@ -14,6 +14,7 @@ from .._transport.values import dumps
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Any
 
     from .._transport.settings import Levels
 
@@ -67,6 +68,14 @@ class Loggers:
         """Send records home; `inherited`: there are handlers of the caller, in a fork of it."""
         self._handler = HomeHandler(send)
         logging.lastResort = self._handler
+        usual = logging.basicConfig
+
+        def configure(**given: Any) -> None:
+            # `logging.info` and the like call it, with nothing, where the root has no handler.
+            if given:
+                usual(**given)
+
+        logging.basicConfig = configure
         if inherited:
             for logger in _all_loggers():
                 logger.handlers = []
