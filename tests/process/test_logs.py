@@ -447,3 +447,16 @@ def test_an_item_may_catch_its_own(start_method: "StartMethod") -> None:
         warnings.simplefilter("always")
         assert pmap.using(start_method=start_method)(catch, range(3)) == [3, 3, 3]
     assert not caught
+
+
+def test_they_are_shown_of_code_without_a_file() -> None:
+    names: dict[str, Any] = {}
+    code = "import warnings\ndef of_no_file(x): warnings.warn(f'mind {x}'); return x"
+    exec(compile(code, "<cell 5>", "exec"), names)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        pmap(names["of_no_file"], range(2))
+    assert sorted((one.filename, str(one.message)) for one in caught) == [
+        ("<cell 5>", "mind 0"),
+        ("<cell 5>", "mind 1"),
+    ]

@@ -141,9 +141,10 @@ def _warn(message: Warning, category: type[Warning], filename: str, lineno: int)
     warnings.warn_explicit(message, category, filename, lineno, module, registry)
 
 
-def _registry(filename: str) -> tuple[str | None, dict[Any, Any]]:
+def _registry(filename: str) -> tuple[str, dict[Any, Any]]:
     """Return the name of the module of a file, and which of its warnings were shown."""
     for name, module in list(sys.modules.items()):
         if getattr(module, "__file__", None) == filename:
             return name, vars(module).setdefault("__warningregistry__", {})
-    return None, _elsewhere.setdefault(filename, {})
+    # As Python names the module where nothing is known of it; of a module None nothing is shown.
+    return filename.removesuffix(".py"), _elsewhere.setdefault(filename, {})
