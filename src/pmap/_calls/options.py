@@ -269,7 +269,7 @@ class _Options(TypedDict, total=False):
         chunksize: how many items travel to a worker in one message. None: as many as fit the
             time they take.
         buffersize: how many items a stream reads ahead of what was taken from it, at most. None:
-            a few chunks for each worker, and no more than the consumer takes in a second. Only
+            a few chunks for each worker, and no more than the consumer takes in half a second. Only
             streams look at it.
         kill_on_cancel: whether a call that is cancelled, or a stream that is left, ends the items
             that run by killing their workers. True unless given; if False, they run to their end
