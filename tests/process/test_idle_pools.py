@@ -1,5 +1,6 @@
 """Many distinct worker options: few idle processes are left, and none that is in use is ended."""
 
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ def test_many_sets_of_options_leave_few_idle_workers() -> None:
     most = max(8, 2 * cpu_count())
     made: list[Driver] = []
     for number in range(7):
-        assert pmap(abs, [-1, -2], processes=2, initializer=lambda n=number: n) == [1, 2]
+        assert pmap(abs, [-1, -2], processes=2, initializer=partial(int, number)) == [1, 2]
         made += [driver for driver in shared_pools.drivers.values() if driver not in made]
     assert len(made) == 7
     until(lambda: idle_workers(made) <= most)
@@ -46,6 +47,6 @@ def test_a_pool_in_use_is_not_ended() -> None:
         assert next(stream) == 0
         used = next(d for options, d in shared_pools.drivers.items() if options[5] == 77)
         for number in range(6):
-            assert pmap(abs, [-1, -2], processes=2, initializer=lambda n=number: n) == [1, 2]
+            assert pmap(abs, [-1, -2], processes=2, initializer=partial(int, number)) == [1, 2]
         assert used in shared_pools.drivers.values()
         assert next(stream) == 1
