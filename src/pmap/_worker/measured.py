@@ -22,12 +22,13 @@ def saver(config: str | None) -> Callable[[], None] | None:
     `config`: the file by which coverage at the caller measures what multiprocessing starts, and
     would have hooked into ours if they were started so.
     """
-    # Any: it is a program's own, of whatever version.
-    coverage: Any = sys.modules.get("coverage")
+    if config is None and "coverage" not in sys.modules:
+        return None
     try:
-        if coverage is None and config is not None:
-            coverage = __import__("coverage")
-        measuring: Any = coverage and coverage.Coverage.current()
+        import coverage
+
+        # Any: it is a program's own, of whatever version.
+        measuring: Any = coverage.Coverage.current()
         if measuring is None and config is not None:
             measuring = coverage.Coverage(config_file=config, data_suffix=True, auto_data=True)
             measuring.set_option("run:disable_warnings", _NO_WORD_OF)

@@ -29,9 +29,9 @@ def begin() -> None:
 
 def _break(*args: object, **kwargs: object) -> object:
     """Stand for ``breakpoint``."""
-    if os.environ.get("PYTHONBREAKPOINT") or sys.stdin is not sys.__stdin__:
-        return sys.__breakpointhook__(*args, **kwargs)
-    _refuse_debugger()
+    if not os.environ.get("PYTHONBREAKPOINT") and sys.stdin is sys.__stdin__:
+        _refuse_debugger()
+    return sys.__breakpointhook__(*args, **kwargs)  # noqa: T100 - what the program asks for
 
 
 def _input(*prompt: object) -> str:
