@@ -87,6 +87,8 @@ OURS_IN_A_WORKER: Final = {
     "pmap._worker.chunk",
     "pmap._worker.function",
     "pmap._worker.item",
+    "pmap._worker.measured",
+    "pmap._worker.terminal",
     "pmap._worker.open_files",
     "pmap._worker.reporting",
     "pmap._worker.sending",

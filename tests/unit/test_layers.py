@@ -40,7 +40,7 @@ DYNAMIC: Final = {
 
 # Imported only where it is running already, or where a program asks for what is its: whoever
 # brought it has it.
-BROUGHT: Final = {"trio", "numpy"}
+BROUGHT: Final = {"trio", "numpy", "coverage"}
 
 
 def modules(source: Path) -> dict[str, Path]:

@@ -182,7 +182,7 @@ class AsyncResult(Generic[R_co]):
         except Exception:
             raise
         except BaseException:  # the task was cancelled, or timed out
-            self._pending.cancel()
+            self.cancel()
             raise
         return self.get()
 

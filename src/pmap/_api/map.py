@@ -137,7 +137,7 @@ class Map(Verb[Fail_co]):
             f: a plain function of as many arguments as there are iterables.
             xs: its first arguments.
             *more: its other arguments, one iterable for each.
-            **options: for this call only; see `Options`.
+            **options: for this call only; they are listed below.
 
         Returns:
             A list with one result for each item.

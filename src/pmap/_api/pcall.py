@@ -4,13 +4,14 @@ No ``from __future__ import annotations`` here: ``help`` would show quoted strin
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Never, ParamSpec, TypeVar, overload
 
 from .._calls.call import Call, apply, calls
 from .._calls.describe import name_of, short_repr
 from .._calls.failure import Failure
 from .._calls.options import Settings
+from .._errors import OptionError
 from .async_result import AsyncResult
 from .first_call import pools_for
 from .verb import Fail_co, Verb
@@ -114,7 +115,9 @@ class Calls(Verb[Fail_co]):
     @overload
     def __call__(self, *calls: Callable[[], A]) -> tuple[A | Fail_co, ...]: ...
 
-    def __call__(self, *calls: Callable[[], Any]) -> tuple[Any, ...]:
+    def __call__(  # noqa: D417 - none of these exists
+        self, *calls: Callable[[], Any], **options: Never
+    ) -> tuple[Any, ...]:
         """Return the results of different calls, made by several workers at once.
 
         >>> from pmap import call, pcall
@@ -136,7 +139,7 @@ class Calls(Verb[Fail_co]):
             TypeError: one of them cannot be called. Nothing has started.
             Exception: the same as `pmap`.
         """
-        asked = self._ask(calls)
+        asked = self._ask(calls, options)
         return tuple(pools_for(*asked).run(*asked))
 
     @overload
@@ -171,7 +174,9 @@ class Calls(Verb[Fail_co]):
     @overload
     def async_(self, *calls: Callable[[], A]) -> AsyncResult[tuple[A | Fail_co, ...]]: ...
 
-    def async_(self, *calls: Callable[[], Any]) -> AsyncResult[tuple[Any, ...]]:
+    def async_(  # noqa: D417 - none of these exists
+        self, *calls: Callable[[], Any], **options: Never
+    ) -> AsyncResult[tuple[Any, ...]]:
         """Return an `AsyncResult` at once: the tuple that `pcall` would return.
 
         >>> from pmap import call, pcall
@@ -187,7 +192,7 @@ class Calls(Verb[Fail_co]):
         Raises:
             TypeError: one of them cannot be called. Nothing has started.
         """
-        asked = self._ask(calls)
+        asked = self._ask(calls, options)
         return pools_for(*asked).start_tuple(*asked)
 
     @property
@@ -200,7 +205,19 @@ class Calls(Verb[Fail_co]):
         """
         return Calls[Failure](self._settings, True)
 
-    def _ask(self, given: tuple[object, ...]) -> tuple[Call, Settings]:
+    def _ask(
+        self, given: tuple[object, ...], options: Mapping[str, object]
+    ) -> tuple[Call, Settings]:
+        for name, value in options.items():
+            from .._calls.option_names import option_called  # only a mistake needs it
+
+            known = option_called(name) or "processes"
+            raise OptionError(
+                name,
+                value,
+                f"pcall takes calls only, as call(f, {name}=...); its options are set before, as "
+                f"in pcall.using({known}=...)(call(f), call(g))",
+            )
         # Each is another kind of work: what one costs says nothing of the next.
         rules = self._rules._replace(chunksize=1)
         return calls(self._name, given, rules), self._settings

@@ -4,11 +4,11 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar, TypeVarTuple, overload
+from typing import Any, ClassVar, Literal, Never, Protocol, Self, TypeVar, TypeVarTuple, overload
 
 from .._calls import call as _call
 from .._calls.call import Call, Rules, Streamed
-from .._calls.options import Settings, WorkerOptions, merge
+from .._calls.options import Settings, WorkerOptions, merge, refuse_for_pool
 from .._engine.driver import Driver
 from .._errors import PoolClosedError
 from .async_result import AsyncResult, every, first
@@ -75,7 +75,9 @@ class Pool:
         context: Context | None = None,
         *,
         main: Literal["value", "import"] = "value",
+        **others: Never,
     ) -> None:
+        refuse_for_pool(others)
         options: dict[str, object] = {
             "processes": processes,
             "initializer": initializer,

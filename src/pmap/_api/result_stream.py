@@ -9,10 +9,12 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from .._calls.call import Streamed
+from .._calls.consumer_pace import ConsumerPace
 from .._calls.input import SLICE, AsyncInput, Input
 from .._errors import CancelledError, PoolClosedError
 from .._jobs.event_loops import give_way, until
@@ -83,6 +85,10 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._flow: Flow = driver.open(
             streamed.call, streamed.window, ordered=ordered, as_values=as_values
         )
+        self._least = self._flow.ahead  # worth reading ahead whatever is known of items later
+        self._pace = ConsumerPace()
+        self._left = perf_counter()  # when the consumer went away last
+        self._had = 0  # results that were taken when it asked last
 
     # --- asking --------------------------------------------------------------------------------
 
@@ -219,8 +225,11 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 "input, by a signal handler, or by two tasks at once"
             )
         self._inside = self._asked = True
+        had, self._had = self._had, self.taken
+        self._pace.took(self._had - had, perf_counter() - self._left)
 
     def _go_out(self) -> None:
+        self._left = perf_counter()
         self._inside = False
         if self._closed or self._over:
             self._input.close()
@@ -237,11 +246,16 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         """How many items of the input were read."""
         return self._read
 
+    def _ahead(self) -> int:
+        """Return how many items to have read ahead of what was taken."""
+        if self._buffersize is not None:
+            return self._buffersize
+        return self._pace.asks_for(self._flow.ahead, self._least)
+
     def _room(self) -> int:
         if self._input.ended:
             return 0
-        ahead = self._flow.ahead if self._buffersize is None else self._buffersize
-        return max(0, ahead - (self._read - self.taken))
+        return max(0, self._ahead() - (self._read - self.taken))
 
     def _next_move(self) -> tuple[int, float | None]:
         """Return how many items to read now, or 0 and how long to wait for results."""
@@ -268,8 +282,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         if pace is None or pace > SLICE:
             return 0
         room = self._room()
-        ahead = self._flow.ahead if self._buffersize is None else self._buffersize
-        return room if room * 4 >= ahead else 0
+        return room if room * 4 >= self._ahead() else 0
 
     def _feed(self, items: list[object]) -> None:
         self._waited = False

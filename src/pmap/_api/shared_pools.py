@@ -28,6 +28,12 @@ IDLE_TIMEOUT = 60.0
 # Shared pools kept at a time: each distinct set of worker options makes one.
 MOST_SHARED = 8
 
+# Worker processes that all shared pools without work have together, at most, by CPU; and in any
+# case: a program may use a few sets of options in turn, and more than so many processes that do
+# nothing are a burden to others.
+_IDLE_PER_CPU = 2
+_IDLE = 8
+
 
 class DriverOwner(Protocol):
     """What a call needs of a `Pool` that it is given."""
@@ -107,8 +113,8 @@ class SharedPools:
             return make_driver(options), True
         if driver.holder_is_here():
             return make_driver(options._replace(backend="serial", initializer=None)), True
-        if len(self.drivers) > MOST_SHARED:
-            self._drop_one(driver)
+        if not driver.workers:  # it is new, or was idle for long: it will start some
+            self._make_room(driver)
         return driver, False
 
     def restart(self) -> None:
@@ -123,13 +129,28 @@ class SharedPools:
         for driver in drivers:
             driver.let_go()
 
-    def _drop_one(self, but: Driver) -> None:
-        for options, driver in list(self.drivers.items()):
-            if driver is not but and not driver.busy and self.drivers.pop(options, None) is driver:
+    def _make_room(self, new: Driver) -> None:
+        """Let idle pools go, those first that were used longest ago, until there are few."""
+        most = max(_IDLE, _IDLE_PER_CPU * cpu_count(), new.limit)
+        idle = [
+            (options, driver)
+            for options, driver in [*self.drivers.items()]
+            if driver is not new and not driver.busy
+        ]
+        idle.sort(key=lambda pair: pair[1].last_used)
+        pools = len(self.drivers)
+        workers = sum(driver.workers for _, driver in idle)
+        if new.backend.can_kill:
+            workers += new.limit
+        for options, driver in idle:
+            if pools <= MOST_SHARED and (workers <= most or not driver.workers):
+                continue
+            if self.drivers.pop(options, None) is driver:
                 # Not closed: another thread may have it in hand for a call. Then it serves that
                 # call, and lets its workers go when they have been idle for long enough.
+                pools -= 1
+                workers -= driver.workers
                 driver.retire()
-                return
 
 
 def _refuse_a_limit(timeout: float | None) -> None:

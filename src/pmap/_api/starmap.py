@@ -4,7 +4,7 @@ No ``from __future__ import annotations`` here: ``help`` would show quoted strin
 """
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 from .._calls.call import Call, star, star_async, star_streamed
 from .._calls.failure import Failure
@@ -12,7 +12,7 @@ from .._calls.options import Options, Settings
 from .async_result import AsyncResult
 from .first_call import pools_for
 from .result_stream import ResultStream
-from .verb import Fail_co, Verb
+from .verb import Fail_co, Verb, refusing_more
 
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
@@ -44,7 +44,7 @@ class StarMap(Verb[Fail_co]):
         Args:
             f: a plain function.
             rows: tuples of its arguments. For rows that are lists, give ``map(tuple, rows)``.
-            **options: for this call only; see `Options`.
+            **options: for this call only; they are listed below.
 
         Returns:
             A list with one result for each row.
@@ -156,6 +156,12 @@ class StarMap(Verb[Fail_co]):
         Nothing stops at an error, and none is raised.
         """
         return StarMap[Failure](self._settings, True)
+
+    if not TYPE_CHECKING:  # for checkers there is nothing behind the rows
+        __call__ = refusing_more(__call__)
+        async_ = refusing_more(async_)
+        iter = refusing_more(iter)
+        iter_unordered = refusing_more(iter_unordered)
 
     def _ask(self, f: object, rows: object, options: Options) -> tuple[Call, Settings]:
         rules, settings = self._asked(f, options)

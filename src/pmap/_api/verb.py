@@ -21,7 +21,7 @@ from typing import (
     get_type_hints,
 )
 
-from .._calls.call import Rules
+from .._calls.call import Rules, option_by_place
 from .._calls.describe import name_of, short_repr
 from .._calls.options import Options, Settings, changed, delays, errors, in_force, merge
 from .._types import Frozen
@@ -104,7 +104,7 @@ class Verb(Frozen, Generic[Fail_co]):
         pmap.using(backend='threads', chunksize=10)
 
         Args:
-            **options: see `Options`.
+            **options: they are listed below.
 
         Returns:
             A verb of the same kind.
@@ -119,7 +119,7 @@ class Verb(Frozen, Generic[Fail_co]):
         if not options:
             settings, rules = self._settings, self._rules
         else:
-            settings = merge(self._settings, options)
+            settings = merge(self._settings, options, self._name, function)
             rules = _rules(settings, self._collect)
         rules = rules.of(function)
         if rules.at_once and rules.chunksize is None:
@@ -169,7 +169,9 @@ def _readable(
     own = [
         parameter.replace(annotation=parameter.empty)
         for parameter in parameters
-        if not (options and parameter.kind is parameter.VAR_KEYWORD)
+        # What is only taken to be refused with a good word is no parameter to a reader.
+        if parameter.annotation is not Never
+        and not (options and parameter.kind is parameter.VAR_KEYWORD)
     ]
     spelled_out = [
         inspect.Parameter(
@@ -178,6 +180,28 @@ def _readable(
         for name, value in options.items()
     ]
     return inspect.Signature([*own, *spelled_out])
+
+
+def refusing_more(method: Callable[..., object]) -> Callable[..., object]:
+    """Return a method of a verb of rows, with a good word for what stands behind the rows.
+
+    At run time only: a checker says so itself.
+    """
+
+    def refusing(
+        self: Verb[object], f: object, rows: object, /, *more: object, **options: object
+    ) -> object:
+        if more:
+            raise TypeError(
+                f"{self._name} takes a function and rows, got {short_repr(more[0])} as well."
+                + option_by_place(self._name, "rows", more[0])
+            )
+        return method(self, f, rows, **options)
+
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(refusing, name, getattr(method, name))
+    refusing.__dict__["__wrapped__"] = method
+    return refusing
 
 
 class _AsTheVerbHasIt:
@@ -196,6 +220,7 @@ class _SpelledOut:
             method.__code__, method.__globals__, method.__name__, method.__defaults__
         )
         self.__wrapped__.__kwdefaults__ = method.__kwdefaults__
+        self._method = method
         self._takes_options = takes_options
 
     @property
@@ -204,7 +229,7 @@ class _SpelledOut:
 
         options: dict[str, object] = dict.fromkeys(in_force(Settings()), _AsTheVerbHasIt())
         return _readable(
-            inspect.signature(self.__wrapped__).parameters.values(),
+            inspect.signature(self._method, follow_wrapped=False).parameters.values(),
             options if self._takes_options else {},
         )
 
@@ -221,10 +246,34 @@ def same_signature_as(_: Method) -> Callable[[Callable[..., object]], Method]:
 
 
 def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
-    """Give the methods of `kinds` a signature that spells out the options."""
+    """Give the methods of `kinds` a signature that spells out the options, and docs that list them.
+
+    So that ``help`` shows them where they are asked for, and not only under a name of their own.
+    """
+    using: FunctionType = vars(Verb)["using"]
+    methods = [(using, True)]
     for kind in kinds:
+        if kind._takes_options:
+            _list_options(vars(kind)["__call__"])
         for name in ("async_", "iter", "iter_unordered"):
             method = vars(kind).get(name)
             if method is not None:
-                method.__module__ = "pmap"
-                method.__wrapped__ = _SpelledOut(method, kind._takes_options)
+                methods.append((method, kind._takes_options))
+    _list_options(using)
+    for method, takes_options in methods:
+        method.__module__ = "pmap"
+        # Behind one that only refuses stands the method itself.
+        behind: FunctionType = vars(method).get("__wrapped__", method)
+        vars(method)["__wrapped__"] = _SpelledOut(behind, takes_options)
+
+
+def _list_options(method: FunctionType) -> None:
+    """Put what `Options` says of each option behind the docstring of a method."""
+    own, _, listed = method.__doc__, *(Options.__doc__ or "").partition("Attributes:\n")[1:]
+    if own and listed:  # neither, with python -OO
+        # The margins of both, which the compiler leaves where they are before Python 3.13.
+        margin = own.rpartition("\n")[2]
+        lines = listed.rstrip().split("\n")
+        shift = len(margin) + 4 - (len(lines[0]) - len(lines[0].lstrip()))
+        shifted = "\n".join([" " * shift + line for line in lines])
+        method.__doc__ = f"{own.rstrip()}\n\n{margin}Options:\n{shifted}\n{margin}"

@@ -125,12 +125,21 @@ def interpreter_flags() -> list[str]:
         *(flags.quiet, flags.isolated, flags.ignore_environment, flags.no_user_site),
         *(flags.dev_mode, sys.warnoptions, sys._xoptions),
     )
-    if not any(asked):
-        return ["-B"] if flags.dont_write_bytecode else []
-    import subprocess
+    found: list[str] = []
+    if any(asked):
+        import subprocess
 
-    # Private, and what multiprocessing uses. typeshed does not know it.
-    found: list[str] = getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
+        # Private, and what multiprocessing uses. typeshed does not know it.
+        found += getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
+    # What that leaves out: what the program has set since, -u, and most of the -X options.
+    if sys.dont_write_bytecode and "-B" not in found:
+        found.append("-B")
+    if getattr(sys.__stdout__ or sys.__stderr__, "write_through", False):
+        found.append("-u")
+    for name, value in sys._xoptions.items():
+        option = name if value is True else f"{name}={value}"
+        if option not in found:
+            found += ["-X", option]
     return found
 
 

@@ -7,6 +7,7 @@ which items each one holds. What a dead worker had finished is read from its are
 from __future__ import annotations
 
 import errno
+import os
 import selectors
 import sys
 import threading
@@ -64,6 +65,12 @@ _TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
 
 
 _Polled: TypeAlias = list[tuple[selectors.SelectorKey, int]]
+
+
+def _coverage_config() -> str | None:
+    """Return the file by which coverage measures the children of multiprocessing, if it does."""
+    patched = hasattr(sys.modules.get("multiprocessing"), "_coverage$patched")
+    return os.environ.get("COVERAGE_RCFILE") if patched else None
 
 
 class _Sent:
@@ -261,7 +268,7 @@ class ProcessBackend(Backend[_Polled]):
             initializer = tuple(needs.units), link.baseline.names_of(needs), data
         inherited = link.baseline.numbers() if self._method == "fork" else ()
         memory = self._max_memory, self._kill_over_memory
-        rest = *memory, self._cpus > 1, self._room, streams_of_caller()
+        rest = *memory, self._cpus > 1, self._room, streams_of_caller(), _coverage_config()
         script: tuple[object, ...] | None = None
         if self._script is not None:
             how = (None, None) if self._method == "fork" else self._script

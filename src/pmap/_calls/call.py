@@ -4,11 +4,12 @@ import enum
 import operator
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
+from types import FunctionType
 from typing import Final, NamedTuple, TypeGuard
 
 from .._errors import OptionError
 from .._types import is_async_iterable, is_iterable
-from .describe import short_repr
+from .describe import name_of, short_repr
 from .function_check import checked_function
 from .input import AsyncInput, Input, Window
 from .sync import Sync
@@ -72,6 +73,7 @@ class Rules(NamedTuple):
 
 
 _USUAL: Final = Rules()
+_TAKES_ANY_KEYWORD: Final = 0x08  # CO_VARKEYWORDS
 
 
 class Call(NamedTuple):
@@ -151,7 +153,30 @@ def apply(
     checked = checked_function(verb, function, args, "*args")
     if not kwargs:  # as a row it may travel as it is
         return Call(verb, checked, Kind.STAR, (args,), rules)
+    if isinstance(checked, FunctionType):
+        _refuse_options(verb, checked, kwargs)
     return Call(verb, checked, Kind.APPLY, ((args, dict(kwargs)),), rules)
+
+
+def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, object]) -> None:
+    """Raise `OptionError` for a keyword that is an option, and that the function does not take."""
+    code = function.__code__
+    if code.co_flags & _TAKES_ANY_KEYWORD:
+        return
+    taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    for name, value in kwargs.items():
+        if name not in taken:  # so the call would fail: it costs nothing to look what it may be
+            from .option_names import option_called
+
+            option = option_called(name)
+            if option is not None:
+                raise OptionError(
+                    name,
+                    value,
+                    f"the keywords of {verb} are those of {name_of(function)}, which has none of "
+                    f"this name; options are set before, as in papply.using({option}=...)"
+                    f"({name_of(function)}, ...)",
+                )
 
 
 class Streamed(NamedTuple):
@@ -239,6 +264,8 @@ def _iterable(verb: str, number: int, given: object, name: str = "") -> Iterable
     else:
         which = f"argument {number + 2}"
     what = f"{type(given).__name__}: {short_repr(given)}"
+    if number and (by_place := option_by_place(verb, "xs", given)):
+        raise TypeError(f"{verb}'s {which} must be iterable, got {what}.{by_place}")
     if hasattr(type(given), "__aiter__"):
         raise TypeError(
             f"{verb}'s {which} must be a plain iterable, got an asynchronous one, {what}. "
@@ -247,6 +274,17 @@ def _iterable(verb: str, number: int, given: object, name: str = "") -> Iterable
         )
     hint = " Give the function itself first" if callable(given) else ""
     raise TypeError(f"{verb}'s {which} must be iterable, got {what}.{hint}".rstrip("."))
+
+
+def option_by_place(verb: str, items: str, given: object) -> str:
+    """Return what to say of an argument that others take for the size of chunks; or nothing.
+
+    >>> option_by_place("pmap", "xs", 2)
+    ' If it is the chunksize, that is a keyword: pmap(f, xs, chunksize=2)'
+    """
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
+        return ""
+    return f" If it is the chunksize, that is a keyword: {verb}(f, {items}, chunksize={given})"
 
 
 def _fixed(xs: Iterable[object]) -> Sequence[object]:

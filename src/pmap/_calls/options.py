@@ -61,11 +61,18 @@ def _one_of(words: tuple[str, ...], meaning_of_none: str = "") -> Check:
         if (value is None and meaning_of_none) or (isinstance(value, str) and value in words):
             return value
         allowed = f"{name} is one of {', '.join(map(repr, words))}"
-        raise OptionError(
-            name, value, f"{allowed}, or None: {meaning_of_none}" if meaning_of_none else allowed
-        )
+        if meaning_of_none:
+            allowed += f", or None: {meaning_of_none}"
+        raise OptionError(name, value, allowed + _meant(value, words))
 
     return check
+
+
+def _meant(value: object, words: tuple[str, ...]) -> str:
+    from .option_names import backend_called  # only a mistake needs it
+
+    called = backend_called(value) if words == BACKENDS else None
+    return f"; did you mean {called!r}?" if called else ""
 
 
 def _seconds(value: object) -> float | None:
@@ -233,43 +240,46 @@ class _Options(TypedDict, total=False):
     Attributes:
         pool: the `Pool` to run on. None: a shared one, kept warm for these worker options.
         processes: how many workers. None: one per CPU that this process may use.
-        backend: where items run: ``"processes"``, ``"threads"`` or ``"serial"``.
+        backend: where items run: in ``"processes"`` (unless something else is said), in
+            ``"threads"``, or ``"serial"``: one after the other, in the thread that calls.
         start_method: how a worker process begins: ``"spawn"``, ``"forkserver"`` or ``"fork"``.
             None: the fastest that is safe with threads in this process.
         initializer: a function that each worker calls once when it begins. None: nothing.
-        initargs: the initializer's arguments.
+        initargs: the initializer's arguments, a tuple. Empty unless given.
         max_tasks_per_child: how many chunks a worker runs before it is replaced. None: no limit.
         max_memory_per_child: how many bytes of memory a worker may take (resident, as the operating
             system counts them). One that is found to take more after an item is replaced, and its
             memory is given back. None: no limit.
         kill_over_memory: whether a worker that grows over `max_memory_per_child` while it runs an
-            item is killed, which costs that item a `WorkerLost`.
+            item is killed, which costs that item a `WorkerLost`. False unless given.
         isolate: whether each item gets a process of its own, which ends with it: nothing of it is
             left, its memory least of all. The same as chunks of one item, and workers that run one;
-            a larger `chunksize` is refused.
+            a larger `chunksize` is refused. False unless given.
         threads_per_worker: how many threads libraries such as BLAS and OpenMP may use in each
             worker. It is told to them by their environment variables (``OMP_NUM_THREADS`` and the
             like), so it counts for those that are loaded in the worker. None: the CPUs that this
             process may use, divided by the workers, at least one, unless the variable is set.
-        main: how workers come to what the script defines. ``"value"``: they are told, and nothing
-            of the script runs again. ``"import"``: each worker imports the script, as with
+        main: how workers come to what the script defines. ``"value"`` (unless something else is
+            said): they are told, and nothing of the script runs again. ``"import"``: each worker
+            imports the script, as with
             ``multiprocessing``, and finds functions and classes by their names: for what cannot
             travel by value (classes mapped by an ORM, settings made at the top of the script). The
             script has to be a file whose calls stand behind ``if __name__ == "__main__":``; what
             its globals have become since is not seen.
         chunksize: how many items travel to a worker in one message. None: as many as fit the
             time they take.
-        buffersize: how many items a stream reads ahead of what was taken from it. None: a few
-            chunks for each worker. Only streams look at it.
+        buffersize: how many items a stream reads ahead of what was taken from it, at most. None:
+            a few chunks for each worker, and no more than the consumer takes in half a second. Only
+            streams look at it.
         kill_on_cancel: whether a call that is cancelled, or a stream that is left, ends the items
-            that run by killing their workers. If False, they run to their end and nobody hears
-            of it.
+            that run by killing their workers. True unless given; if False, they run to their end
+            and nobody hears of it.
         timeout: how many seconds an item may run; time that it waits does not count. One that runs
             for longer is ended by killing its worker, whatever it does, and costs a `TaskTimeout`.
             None: for ever. Items that run in this very process cannot be ended: a thread is left
             to itself, and the serial backend takes no notice.
         retries: how often an item that failed is tried again; or the seconds to wait before each
-            further try, as ``(0.1, 1.0, 10.0)``.
+            further try, as ``(0.1, 1.0, 10.0)``. 0 unless given: each item is tried once.
         retry_on: after which errors there is another try: a class of exceptions, or a tuple of
             them. None: lost workers and timeouts, and not what the function itself raises.
         seed: makes random numbers the same in each run: each item finds ``random``, NumPy's global
@@ -278,9 +288,10 @@ class _Options(TypedDict, total=False):
             run to run, and between workers. With the threads backend the items then run one at a
             time, since ``random`` is the whole process's.
         keep_input: whether a `Failure` (with ``collecting``) keeps its item itself, as `item`, so
-            that only the failures can be run again.
+            that only the failures can be run again. False unless given.
         logs: whether what items log in worker processes comes to the caller's loggers, by their
-            levels, filters and handlers. If False, it stays with the worker's own.
+            levels, filters and handlers. True unless given; if False, it stays with the worker's
+            own.
     """
 
     pool: GivenPool | None
@@ -318,8 +329,12 @@ else:
     Options.__name__ = Options.__qualname__ = "Options"
 
 
-def merge(settings: Settings, options: Mapping[str, object]) -> Settings:
+def merge(
+    settings: Settings, options: Mapping[str, object], verb: str = "", function: object = None
+) -> Settings:
     """Return `settings` with `options` laid over them.
+
+    `verb` and `function` are those of the call that they are for; empty: it is none.
 
     Raises:
         OptionError: an option does not exist, has a value that is not allowed, or contradicts
@@ -327,7 +342,10 @@ def merge(settings: Settings, options: Mapping[str, object]) -> Settings:
     """
     for name in options:
         if name not in _ALL:
-            raise OptionError(name, options[name], _no_such(name))
+            from .option_names import no_such_option  # only a mistake needs it
+
+            why = no_such_option(name, options[name], _ALL, verb, function)
+            raise OptionError(name, options[name], why)
     # Any: _replace takes what the field takes, which each check has just made sure of.
     kept: dict[str, Any] = {name: _ALL[name](name, value) for name, value in options.items()}
     merged = Settings(
@@ -348,6 +366,14 @@ def merge(settings: Settings, options: Mapping[str, object]) -> Settings:
     return merged
 
 
+def refuse_for_pool(others: Mapping[str, object]) -> None:
+    """Raise `OptionError` for the first of the keywords that a `Pool` does not take."""
+    for name, value in others.items():
+        from .option_names import refused_by_pool  # only a mistake needs it
+
+        raise OptionError(name, value, refused_by_pool(name, value, _CALL, _WORKER))
+
+
 def in_force(settings: Settings) -> dict[str, object]:
     """Return every option, in the order of `Options`, with its present value."""
     homes = [(settings, _POOL), (settings.worker, _WORKER), (settings.call, _CALL)]
@@ -362,14 +388,6 @@ def changed(settings: Settings) -> dict[str, object]:
     """
     usual = in_force(Settings())
     return {name: value for name, value in in_force(settings).items() if value != usual[name]}
-
-
-def _no_such(name: str) -> str:
-    import difflib  # only a mistake needs it
-
-    near = difflib.get_close_matches(name, _ALL, n=1, cutoff=0.4)
-    question = f"; did you mean {near[0]!r}?" if near else "."
-    return f"there is no option {name!r}{question} The options are {', '.join(sorted(_ALL))}"
 
 
 # -- what options amount to --------------------------------------------------------------------

@@ -310,6 +310,16 @@ class Driver:
         return bool(self._jobs)
 
     @property
+    def workers(self) -> int:
+        """How many worker processes there are, or are about to start; 0 where there are none."""
+        return self._scheduler.workers if self.backend.can_kill else 0
+
+    @property
+    def last_used(self) -> float:
+        """When a call ended last, by the monotonic clock."""
+        return self._last_used
+
+    @property
     def closed(self) -> str:
         """Why no more work is taken, or nothing."""
         return self._closed

@@ -52,10 +52,12 @@ from .._transport.values import loads, parts
 from .chunk import Chunk, at_once, run_without_arena, with_seeds
 from .function import Brief
 from .item import ItemRunner
+from .measured import saver
 from .reporting import Reporting
 from .sending import Sender
 from .side_effects import Surroundings
 from .streams import Streams
+from .terminal import begin as begin_without_terminal
 from .traces import traces
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -111,6 +113,7 @@ class Worker:
         self._seeded = False  # whether items of a call with a seed ran last
         self._arena: Arena | None = None
         self._max_memory: int | None = None
+        self._measured: Callable[[], None] | None = None  # saves what coverage has measured
         self._resident: Callable[[], int] = int  # how many bytes this process takes
         self._watch: MemoryWatch | None = None
 
@@ -143,7 +146,7 @@ class Worker:
         argv: list[str]
         initializer: tuple[tuple[int, ...], tuple[Name, ...], bytes] | None
         _, world, argv, inherited, script, initializer, self._max_memory, kill, *rest = message
-        self._stays_awake, self._room, streams = rest
+        self._stays_awake, self._room, streams, measured = rest
         arriving.begin_forked(inherited)
         if inherited:
             seed_anew()  # not all libraries do so themselves when they are forked
@@ -154,6 +157,8 @@ class Worker:
         self._surroundings.watch(Streams(streams, self._sender.send))
         self._reporting.begin(bool(inherited))
         self._reporting.apply(world[3], True)
+        begin_without_terminal()
+        self._measured = saver(measured)
         if hasattr(os, "register_at_fork"):
             # What an item starts may live for long, and would have all that is kept.
             os.register_at_fork(before=self._keep_none)
@@ -182,6 +187,8 @@ class Worker:
             from .memory_limit import MemoryWatch
 
             self._watch = MemoryWatch(self._max_memory, self._arena)
+        if self._measured is not None:
+            self._measured()
         self._send((READY, os.getpid()))
         return True
 
@@ -325,6 +332,8 @@ class Worker:
                 finally:
                     many.close()
         elapsed = perf_counter() - begin
+        if self._measured is not None:
+            self._measured()
         self._send_results(serial, results, brief, True, elapsed, self._is_worn())
 
     def _run_items(

@@ -22,6 +22,7 @@ from pmap import (
     failed,
     papply,
     papply_async,
+    pcall,
     pmap,
     pmap_async,
     pstarmap,
@@ -141,7 +142,22 @@ def test_help_is_that_of_a_function(verb: Verb, name: str) -> None:
         assert part in text
     for noise in ("__init__", "Fail_co", "Unpack", "<class", "_settings", "__get__"):
         assert noise not in text
-    assert len(text.splitlines()) < 80
+    if verb is not papply:
+        own, listed, _ = text.partition("Options:\n")
+        assert listed
+        for option in Options.__annotations__:
+            assert f"\n        {option}: " in text
+    else:
+        own = text
+    assert len(own.splitlines()) < 80
+
+
+def test_help_on_using_lists_the_options() -> None:
+    for verb in VERBS:
+        text = help_on(verb.using)
+        assert "using(*, pool: " in text
+        for option in Options.__annotations__:
+            assert f"\n        {option}: " in text
 
 
 @pytest.mark.parametrize("form", [pmap_async, pstarmap_async, papply_async], ids=NAMES)
@@ -187,6 +203,7 @@ def test_the_signature_of_papply_has_no_options() -> None:
     assert str(inspect.signature(papply)) == expected
     assert str(inspect.signature(papply_async)) == expected
     assert str(inspect.signature(papply.using(processes=2))) == expected
+    assert str(inspect.signature(pcall)) == str(inspect.signature(pcall.async_)) == "(*calls)"
 
 
 def test_the_classes_can_be_looked_at() -> None:
@@ -334,7 +351,7 @@ def test_a_public_docstring_is_whole(name: str) -> None:
     for part in (">>> ", "Args:", "Returns:", "Raises:"):
         assert part in text
     for later in ("retries", "on_error"):
-        assert later not in text
+        assert later not in text.partition("Options:\n")[0]
 
 
 def test_what_tells_failures_has_types_that_can_be_read_at_run_time() -> None:

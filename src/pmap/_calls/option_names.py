@@ -1,0 +1,277 @@
+"""What is said of an option that does not exist; only a mistake needs it.
+
+Many libraries run functions in parallel, and each has names of its own for the same few things. Who
+comes from one of them is told the name here.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from .describe import name_of, short_repr
+
+# By option, the names that others have for it, without underscores and in small letters.
+_ELSEWHERE = {
+    "processes": """
+        njobs numjobs jobs maxjobs maxworkers workers numworkers nworkers nbworkers workercount
+        cores ncores numcores maxcores cpus ncpus ncpu numcpus numcpu cpucount maxcpus procs nprocs
+        numprocs nproc numproc maxprocs nprocesses nprocess numprocesses maxprocesses processcount
+        processors nprocessors numprocessors process poolsize concurrency maxconcurrency
+        concurrencylimit parallelism parallel nparallel maxparallel maxparallelism nodes ncpupercall
+    """,
+    "chunksize": """
+        chunk chunklen chunklength chunks nchunks numchunks nsplits batch batchsize batches
+        batchlen itemsperchunk itemspertask blocksize partitionsize minibatchsize
+    """,
+    "buffersize": """
+        buffer buffered prefetch prefetchfactor predispatch queuesize qsize maxqueue maxqueuesize
+        maxsize lookahead readahead maxtasksactive inflight maxinflight maxpending window
+        backpressure
+    """,
+    "backend": """
+        prefer require executor executortype executorclass kind mode engine pooltype poolclass
+        scheduler workertype
+    """,
+    "start_method": """
+        context mpcontext ctx mpctx method mpmethod mpstartmethod multiprocessingcontext
+        multiprocessingmethod startmode contextmethod forkmethod
+    """,
+    "initializer": """
+        init initfunc initfn initfunction workerinit workerinitfn workerinitializer setup
+        onstart onworkerstart initialiser initialise initialize preload
+    """,
+    "initargs": """
+        initarguments initializerargs initialiserargs initkwargs initializerkwargs
+        initparams workerinitargs
+    """,
+    "max_tasks_per_child": """
+        maxtasks maxtask tasksperchild tasksperworker maxtasksperworker maxtasksperprocess
+        workerlifespan maxcalls maxcallsperchild maxrequests lifespan
+    """,
+    "max_memory_per_child": """
+        memory maxmemory maxmem mem memlimit memorylimit maxmemoryperworker memoryperworker maxrss
+        maxbytes
+    """,
+    "threads_per_worker": """
+        innermaxnumthreads innerthreads blasthreads ompthreads ompnumthreads threadsperprocess
+        threadspercore
+    """,
+    "isolate": "isolated fresh freshprocess newprocess forkperitem",
+    "timeout": """
+        timelimit tasktimeout itemtimeout jobtimeout calltimeout maxtime maxseconds seconds deadline
+        ttl maxruntime timeoutseconds timeouts
+    """,
+    "retries": "retry maxretries nretries numretries attempts maxattempts tries ntries",
+    "retry_on": "retryexceptions retryfor retryif retryonexception retryonexceptions exceptions",
+    "seed": "randomstate randomseed rngseed seeds rng",
+    "keep_input": "returninput withinput keepinputs",
+    "kill_on_cancel": "killonexit killworkers forcekill",
+}
+
+# What is no option here, by what does it instead.
+_INSTEAD = {
+    "threads are workers of the threads backend: backend='threads', processes=...": """
+        threads nthreads numthreads maxthreads threadcount usethreads threaded multithreading
+        threading
+    """,
+    "nothing is shown on the way: count the results of a stream, as in "
+    "tqdm(pimap(f, xs), total=len(xs))": """
+        progress progressbar showprogress displayprogress progressbarstyle progressbaroptions
+        verbose verbosity quiet silent desc description total tqdm usetqdm tqdmkwargs tqdmclass
+        pbar bar disable leave unit ascii iterablelen
+    """,
+    "results are in the order of the input, and those of pimap_unordered as they come": """
+        ordered unordered order keeporder preserveorder inorder sort sorted
+    """,
+    "pmap.collecting(f, xs) returns a Failure where an item failed, and stops at none": """
+        returnexceptions returnexception onerror onerrors errors errorhandling raiseerrors
+        raiseonerror raiseexceptions raiseexception ignoreerrors skiperrors continueonerror
+        stoponerror failfast onexception catch catcherrors
+    """,
+    "pmap_async(f, xs).add_done_callback(...) calls a function at the end": """
+        callback callbacks errorcallback donecallback ondone oncomplete onfinish onsuccess
+    """,
+    "pmap_async(f, xs) returns at once": "asynchronous background blocking wait nowait isasync",
+    "pimap(f, xs) returns the results as they come": "returnas generator asgenerator lazy stream",
+    "functions, and what they need, travel by value anyway": """
+        usedill dill pickler serializer serialiser serialize cloudpickle usecloudpickle
+    """,
+    "workers end with the program, whatever ends it": "daemon daemonic",
+}
+
+# By its own value, what others call a backend.
+_BACKENDS = {
+    "processes": """
+        process processpool multiprocessing multiprocess mp loky pebble pathos ray fork spawn
+        forkserver
+    """,
+    "threads": "thread threading threadpool threaded multithreading sharedmem",
+    "serial": """
+        sequential sync synchronous single singlethreaded singlethread debug inline main none
+    """,
+}
+
+_ARGUMENTS = """
+    args arguments kwargs kwds keywords fargs fkwargs funcargs funckwargs functionargs extra
+    extraargs moreargs params parameters constants const constant static fixed
+    sharedobjects shared common
+"""
+
+
+def no_such_option(
+    name: str,
+    value: object,
+    checks: Mapping[str, Callable[[str, object], object]],
+    verb: str,
+    function: object,
+) -> str:
+    """Return what to say of an option that does not exist.
+
+    Args:
+        name: the option.
+        value: what it was given.
+        checks: the options that there are, each with what raises if a value is not allowed.
+        verb: the name of the verb that was called; empty: none was, as in ``using``.
+        function: the function that it was called with.
+    """
+    start = f"there is no option {name!r}"
+    own = _own_argument(name, function) if verb else False
+    f = _name(function) if verb else "f"
+    if own is True:
+        return (
+            f"{start}, and {f} has an argument of this name: write {_partial(verb, f, name, value)}"
+        )
+    if _plain(name) in _ARGUMENTS.split():
+        return f"{start}; for arguments that stay the same write {_partial(verb, f)}"
+    known = _known(name, value, checks)
+    for_f = f" If it is for {f}, write {_partial(verb, f, name, value)}." if verb else ""
+    if known:
+        return f"{start}{known}{'.' + for_f if own is None else ''}"
+    import difflib
+
+    near = difflib.get_close_matches(name, checks, n=1, cutoff=0.6 if verb else 0.4)
+    question = f"; did you mean {near[0]!r}?" if near else "."
+    return f"{start}{question}{for_f} The options are {', '.join(sorted(checks))}"
+
+
+_OF_POOL = {
+    "processes": "processes",
+    "initializer": "initializer",
+    "initargs": "initargs",
+    "max_tasks_per_child": "maxtasksperchild",
+    "start_method": "context",
+}
+
+
+def refused_by_pool(
+    name: str,
+    value: object,
+    call: Mapping[str, Callable[[str, object], object]],
+    worker: Mapping[str, Callable[[str, object], object]],
+) -> str:
+    """Return what to say of a keyword that a `Pool` does not take.
+
+    `call` and `worker`: the options of a call, and those of workers, each with its check.
+    """
+    option = option_called(name) or ""
+    if option in call:
+        return f"the verbs take it, on a pool as well: pmap(f, xs, pool=pool, {option}=...)"
+    if option in _OF_POOL:
+        if option == "start_method":
+            return "did you mean 'context'? Write context=multiprocessing.get_context('spawn')"
+        own = _OF_POOL[option]
+        written = _as_option(option, value, worker[option])
+        return f"did you mean {own!r}? {written.replace(f'Write {option}=', f'Write {own}=')}"
+    if option in worker:
+        return f"a Pool has none; the verbs take it, for pools that they share: {option}=..."
+    known = _known(name, value, {})
+    return f"a Pool takes {', '.join(_OF_POOL.values())}, main" + known
+
+
+def option_called(name: str) -> str | None:
+    """Return which option is called `name`, here or elsewhere; None if none is.
+
+    >>> option_called("n_jobs"), option_called("chunksize"), option_called("base")
+    ('processes', 'chunksize', None)
+    """
+    plain = _plain(name)
+    options = {"pool": "", "main": "", "kill_over_memory": "", **_ELSEWHERE}
+    for option, names in options.items():
+        if plain == _plain(option) or plain in names.split():
+            return option
+    return None
+
+
+def backend_called(value: object) -> str | None:
+    """Return which backend others call `value`, if that is known.
+
+    >>> backend_called("loky"), backend_called("threading"), backend_called(3)
+    ('processes', 'threads', None)
+    """
+    if not isinstance(value, str):
+        return None
+    plain = _plain(value)
+    return next((name for name, names in _BACKENDS.items() if plain in names.split()), None)
+
+
+def _known(name: str, value: object, checks: Mapping[str, Callable[[str, object], object]]) -> str:
+    """Return what is called `name` elsewhere, as the rest of a sentence; empty if that is unknown.
+
+    >>> _known("cores", 2, {"processes": lambda _name, value: value})
+    "; did you mean 'processes'? Write processes=2"
+    """
+    plain = _plain(name)
+    for option in checks:
+        if plain == _plain(option) or plain in _ELSEWHERE.get(option, "").split():
+            return f"; did you mean {option!r}? {_as_option(option, value, checks[option])}"
+    for instead, names in _INSTEAD.items():
+        if plain in names.split():
+            return f"; {instead}"
+    return ""
+
+
+def _as_option(option: str, value: object, check: Callable[[str, object], object]) -> str:
+    """Return how a value that another library would take is given here."""
+    if option == "processes" and isinstance(value, int | float) and value <= 0:
+        return "Leave it out for one worker per CPU"
+    if option == "start_method" and hasattr(value, "get_start_method"):
+        ask: Callable[[], object] = getattr(value, "get_start_method")  # noqa: B009 - unknown type
+        value = ask()
+    if option == "backend":
+        value = backend_called(value) or value
+    try:
+        check(option, value)
+    except Exception as error:  # a check may ask the value anything; ours say what is allowed
+        return str(getattr(error, "allowed", option))
+    return f"Write {option}={short_repr(value, 40)}"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
+
+
+def _name(function: object) -> str:
+    """Return a name that can stand in an example of code."""
+    name = name_of(function)
+    return name if name.replace(".", "").isidentifier() else "f"
+
+
+def _partial(verb: str, f: str, name: str = "", value: object = None) -> str:
+    rest = "rows" if "star" in verb else "xs"
+    given = f"{name}={short_repr(value, 40)}" if name else "..."
+    return f"{verb or 'pmap'}(functools.partial({f}, {given}), {rest})"
+
+
+def _own_argument(name: str, function: object) -> bool | None:
+    """Return whether a function has an argument of this name; None if it may have, or who knows."""
+    import inspect
+
+    signature: inspect.Signature | None = None
+    with suppress(Exception):  # a builtin, or its __signature__ is of its own making
+        signature = inspect.signature(function) if callable(function) else None
+    if signature is None:
+        return None
+    kinds = {key: parameter.kind for key, parameter in signature.parameters.items()}
+    if name in kinds:
+        keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        return kinds[name] in keyword
+    return None if inspect.Parameter.VAR_KEYWORD in kinds.values() else False
