@@ -117,7 +117,8 @@ def _install() -> None:
     for module in theirs:
         for method in METHODS:
             mixin = f"ProcessPool{method.capitalize()}Mixin"
-            for base in list(vars(module).values()):
+            members_of: dict[str, object] = vars(module)
+            for base in [*members_of.values()]:
                 if not isinstance(base, type) or not issubclass(base, unittest.TestCase):
                     continue
                 names = [one.__name__ for one in base.__mro__]

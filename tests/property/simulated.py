@@ -374,7 +374,7 @@ class World:
 
     def withdraw(self, job: Job) -> None:
         """Cancel a job if nothing of it has begun, and see that it is if nobody has it."""
-        was_over = job.over
+        was_over, was_cancelled = job.over, job.cancelled
         unsent = not job.given and not job.retried and not job.finished
         self.withdrawing = job
         answer = self.tell(JobWithdrawn(job.id))
@@ -384,7 +384,7 @@ class World:
             assert _only_sends(answer)
         elif unsent:
             assert job.cancelled, "nobody has it, and it goes on"
-        assert not (job.cancelled and was_over is None and job.begun), "it had begun"
+        assert was_cancelled or not (job.cancelled and job.begun), "it had begun"
 
     def end_workers(self) -> None:
         """End all workers, and see that nobody is spared; what has not begun is cancelled."""
@@ -636,7 +636,9 @@ class World:
             assert job.timeout is not None, "an item is overdue that may take its time"
             assert seen.since + job.timeout <= self.now, "an item is overdue before its time"
         else:
-            assert worker.innocent, f"item {chunk.next} of {job.id} fell to a kill of ours"
+            assert worker.innocent or self.ended, (
+                f"item {chunk.next} of {job.id} fell to a kill of ours"
+            )
         may = job.retry_overdue if overdue else job.retry_lost
         for index in range(chunk.next, chunk.next + begun):
             if index >= job.end:
@@ -835,10 +837,10 @@ class World:
     def _take_back(self, worker: Worker) -> None:
         # It may be told to go by what was answered to a look just before.
         for_others = any(other.idle for other in self.workers.values())
-        unwanted = any((c.job.stop or c.together) and c.next >= c.job.end for c in worker.holds)
-        assert for_others or unwanted or worker.renewed, "they are taken back for nobody"
         if self.withdrawing is not None:
             for_others = for_others or any(c.job is self.withdrawing for c in worker.holds)
+        unwanted = any((c.job.stop or c.together) and c.next >= c.job.end for c in worker.holds)
+        assert for_others or unwanted or worker.renewed, "they are taken back for nobody"
         more = len(worker.holds) > 1 or any(chunk.together for chunk in worker.holds)
         assert more, "there is nothing to take back"
         items: int | None = None

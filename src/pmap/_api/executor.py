@@ -32,13 +32,13 @@ from .._calls import call as _call
 from .._calls.call import Call, Kind, Rules
 from .._calls.cpus import cpu_count
 from .._calls.function_check import checked_function
-from .._calls.options import Settings, merge
+from .._calls.options import Settings, WorkerOptions, merge
 from .._engine.driver import Driver
 from .._errors import OptionError, PoolClosedError, WorkerStartError
 from .._jobs.job import Job
 from .._transport.process_role import inside_item
 from .._types import Backend, StartMethod
-from .executor_results import Future, results
+from .executor_results import Future, results, shown
 from .pool import Context
 from .shared_pools import make_driver
 
@@ -72,7 +72,9 @@ class Executor(futures.Executor):
     death costs one future and not the executor (`WorkerLost`, which here is a
     ``BrokenProcessPool``, too); lambdas and what a script or REPL defined can be sent; no
     ``if __name__ == "__main__"`` guard is needed; any call that has not begun can be cancelled;
-    an executor made before a fork can be used on both sides, with workers of its own on each.
+    an executor made before a fork can be used on both sides, with workers of its own on each. Where
+    an item submits to the very executor that runs it (threads, or an item that was forked with it),
+    the call runs at once, in that item.
 
     >>> from pmap import Executor
     >>> with Executor(2) as executor:
@@ -235,6 +237,8 @@ class Executor(futures.Executor):
         return results(jobs, None if buffersize is None else map(self._start, calls), end)
 
     def _start(self, call: Call) -> Job:
+        if inside_item() and (self._options.backend != "processes" or os.getpid() != self._pid):
+            return self._run_here(call)
         try:
             job = self._driver().submit(call)
         except PoolClosedError:
@@ -246,14 +250,12 @@ class Executor(futures.Executor):
     def _driver(self) -> Driver:
         """Return what runs calls in this process; raises what makes it impossible."""
         if self._broken:
-            from .executor_errors import shown
-
             raise shown(self._broken[0])
         self._refuse_if_shut_down()
         pid = os.getpid()
         driver = self._drivers.get(pid)
         if driver is None:
-            driver = self._drivers.setdefault(pid, self._make())
+            driver = self._drivers.setdefault(pid, make_driver(self._options))
             _live.add(driver)
             try:
                 self._refuse_if_shut_down()  # by another thread, which may not have seen it
@@ -268,13 +270,18 @@ class Executor(futures.Executor):
         if _exiting:
             raise RuntimeError(_AFTER_EXIT)
 
-    def _make(self) -> Driver:
-        options = self._options
-        if inside_item() and os.getpid() != self._pid:
-            # An item that was forked with the executor: it is one of the workers, and if these had
-            # workers again, there would be no end of them.
-            options = options._replace(backend="serial", initializer=None)
-        return make_driver(options)
+    def _run_here(self, call: Call) -> Job:
+        """Run a call that an item makes, and return it when it is over.
+
+        Its threads may all be waiting for such calls. And an item that was forked with the executor
+        is one of the workers: if these had workers again, there would be no end of them.
+        """
+        self._refuse_if_shut_down()
+        driver = make_driver(WorkerOptions(backend="serial"))
+        try:
+            return driver.run(call)
+        finally:
+            driver.close()
 
     # --- the end -------------------------------------------------------------------------------
 

@@ -40,19 +40,32 @@ class Future(PendingFuture[R], Generic[R]):
             self._become_running()
         return super().running()
 
+    def _tend(self, timeout: float | None) -> None:
+        job = self._job
+        if job is not None and job.over:
+            self._end()  # in a fork: it was not told there that nothing comes of its parent's calls
+        super()._tend(timeout)
+
     def _end(self) -> None:
         job, self._job = self._job, None
-        assert job is not None
-        self.take(partial(_only, job))
+        if job is not None:
+            self.take(partial(_only, job))
 
     def _shown(self, error: Exception) -> BaseException:
-        from .executor_errors import shown
-
         return shown(error)
 
     def __repr__(self) -> str:
         self.running()
         return super().__repr__()
+
+
+def shown(error: Exception) -> BaseException:
+    """Return what callers get for the error that a call ended with."""
+    try:
+        from . import executor_errors
+    except RuntimeError:  # concurrent.futures.process cannot be imported while the program ends
+        return error
+    return executor_errors.shown(error)
 
 
 def _only(job: Job) -> Any:
@@ -99,7 +112,5 @@ def _outcome(job: Job) -> tuple[list[Any], BaseException | None]:
         return job.values[::-1], None
     if isinstance(error, CancelledError):
         return [], futures.CancelledError()
-    from .executor_errors import shown
-
     good = min(job.failures) if job.failures else 0
     return job.values[:good][::-1], shown(error)

@@ -340,11 +340,11 @@ class Scheduler:
         if not holders:
             if not job.has_begun():
                 self._cancel(job.id, kill=False)
-        elif all(worker.holds_more() and not worker.leaving for worker in holders):
-            # Who holds but one chunk has begun it, or does so just now.
+        elif len(holders) == 1 and holders[0].holds_more() and not holders[0].leaving:
+            # Who holds but one chunk has begun it, or does so just now; and what one of several
+            # gave back could be sent again before the others answer.
             job.withdrawn = True
-            for worker in holders:
-                self._ask(worker)
+            self._ask(holders[0])
 
     def _maybe_withdrawn(self, job: Job) -> None:
         """Cancel a job that is to be, and of which all was taken back."""
