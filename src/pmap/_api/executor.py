@@ -38,7 +38,7 @@ from .._errors import OptionError, PoolClosedError, WorkerStartError
 from .._jobs.job import Job
 from .._transport.process_role import inside_item
 from .._types import Backend, StartMethod
-from .executor_results import Future, results, shown
+from .executor_results import Future, note_end_of_program, program_ends, results, shown
 from .pool import Context
 from .shared_pools import make_driver
 
@@ -267,7 +267,7 @@ class Executor(futures.Executor):
     def _refuse_if_shut_down(self) -> None:
         if self._shutdown:
             raise RuntimeError(_AFTER_SHUTDOWN)
-        if _exiting:
+        if program_ends():
             raise RuntimeError(_AFTER_EXIT)
 
     def _run_here(self, call: Call) -> Job:
@@ -416,13 +416,11 @@ def _check_sizes(chunksize: object, buffersize: object) -> None:
 # --- the end of the program -----------------------------------------------------------------------
 
 _live: "weakref.WeakSet[Driver]" = weakref.WeakSet()
-_exiting = False
 
 
 def _finish_all() -> None:
     """Finish what was submitted, before the interpreter ends; not if Ctrl-C has ended it."""
-    global _exiting
-    _exiting = True
+    note_end_of_program()
     drivers = list(_live)
     # Set when the interpreter has shown the exception that ends the program.
     if getattr(sys, "last_type", None) is KeyboardInterrupt:
@@ -440,4 +438,4 @@ _register = getattr(threading, "_register_atexit", atexit.register)
 try:
     _register(_finish_all)
 except RuntimeError:  # it is ending already
-    _exiting = True
+    note_end_of_program()

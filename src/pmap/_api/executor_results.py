@@ -1,5 +1,6 @@
 """What an `Executor` gives: the future of a call, and the results of a map as they come."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -13,6 +14,19 @@ from .._jobs.job import Job
 from .future import PendingFuture
 
 R = TypeVar("R")
+
+_program_ends = False
+
+
+def program_ends() -> bool:
+    """Return whether the interpreter ends, and what was submitted is being finished."""
+    return _program_ends
+
+
+def note_end_of_program() -> None:
+    """Take in that the interpreter ends."""
+    global _program_ends
+    _program_ends = True
 
 
 class Future(PendingFuture[R], Generic[R]):
@@ -61,10 +75,11 @@ class Future(PendingFuture[R], Generic[R]):
 
 def shown(error: Exception) -> BaseException:
     """Return what callers get for the error that a call ended with."""
-    try:
-        from . import executor_errors
-    except RuntimeError:  # concurrent.futures.process cannot be imported while the program ends
-        return error
+    name = f"{__package__}.executor_errors"
+    if name not in sys.modules and program_ends():
+        return error  # what it needs of concurrent.futures cannot be imported any more
+    from . import executor_errors
+
     return executor_errors.shown(error)
 
 
