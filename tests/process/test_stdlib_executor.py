@@ -2,7 +2,7 @@
 
 They are taken from the interpreter that runs this, so each version is judged by its own tests. They
 sleep much. So a usual run leaves out the slowest, and has one start method; ``PMAP_ALL_FUTURES=1``
-(`nox -s clients`) runs all of them on each.
+(`nox -s futures`) runs all of them on each.
 """
 
 import importlib
