@@ -113,12 +113,15 @@ def _left_out(reason: str) -> Callable[[unittest.TestCase], None]:
     return test
 
 
+def _classes(module: object) -> list[object]:
+    return [*vars(module).values()]
+
+
 def _install() -> None:
     for module in theirs:
         for method in METHODS:
             mixin = f"ProcessPool{method.capitalize()}Mixin"
-            members_of: dict[str, object] = vars(module)
-            for base in [*members_of.values()]:
+            for base in _classes(module):
                 if not isinstance(base, type) or not issubclass(base, unittest.TestCase):
                     continue
                 names = [one.__name__ for one in base.__mro__]

@@ -172,7 +172,7 @@ def streams_of(pool: Pool) -> None:
 def futures_of(executor: Executor) -> None:
     executor.submit(one, "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     executor.submit(one)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    Executor(2, None, one, ("a",))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Executor(2, None, one, ("a",))  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 async def go_through() -> None:
