@@ -103,6 +103,13 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
+def futures(session: nox.Session) -> None:
+    """Run CPython's own tests of executors on ours, the slow ones too, on each start method."""
+    session.env["PMAP_ALL_FUTURES"] = "1"
+    pytest(session, "tests/process/test_stdlib_executor.py")
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Report the lines and branches that tests run at the caller; workers are not measured."""
     session.install("-e", ".[test]", "coverage>=7.6")

@@ -51,6 +51,7 @@ from ._transport.randomness import rng
 
 if TYPE_CHECKING:  # at run time these are imported when asked for: see `first_call`
     from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
+    from ._api.executor import Executor
     from ._api.pool import Pool
     from ._multiprocessing_errors import (
         NotPicklableError,
@@ -69,6 +70,7 @@ __all__ = [
     "Completed",
     "ControlFlowError",
     "Deferred",
+    "Executor",
     "Failure",
     "InterruptedPoolError",
     "ItemError",
@@ -131,6 +133,10 @@ def __getattr__(name: str) -> object:
         from ._api import pool
 
         found: dict[str, object] = {name: pool.Pool}
+    elif name == "Executor":
+        from ._api import executor
+
+        found = {name: executor.Executor}
     elif name in _SHARED:
         from ._transport.by_value import shared
 

@@ -171,6 +171,12 @@ def test_asking_for_the_pool_loads_it() -> None:
     assert "pmap._api.pool" in loaded("import pmap; pmap.Pool")
 
 
+def test_asking_for_the_executor_loads_it_and_no_standard_one() -> None:
+    modules = loaded("import pmap; pmap.Executor")
+    assert {"pmap._api.executor", "concurrent.futures"} <= modules
+    assert not modules & {"concurrent.futures.process", "multiprocessing", "subprocess"}
+
+
 @pytest.mark.parametrize("method", START_METHODS)
 def test_a_map_of_importable_functions_needs_no_other_library(method: str) -> None:
     code = f"from pmap import pmap\npmap(abs, [-1, 2], processes=1, start_method={method!r})"
@@ -392,12 +398,13 @@ def test_star_imports_every_public_name() -> None:
     assert not [name for name in shown if name.startswith("_") and not name.endswith("__")]
 
 
-def test_the_pool_is_one_class_wherever_it_is_asked_for() -> None:
-    code = """
+@pytest.mark.parametrize("name", ["Pool", "Executor"])
+def test_the_pool_is_one_class_wherever_it_is_asked_for(name: str) -> None:
+    code = f"""
 import pmap
-from pmap import Pool
-from pmap._api.pool import Pool as there
-print(pmap.Pool is Pool is there, Pool.__module__, vars(pmap)["Pool"] is Pool)
+from pmap import {name} as here
+from pmap._api.{name.lower()} import {name} as there
+print(pmap.{name} is here is there, here.__module__, vars(pmap)["{name}"] is here)
 """
     assert run(code).split() == ["True", "pmap", "True"]
 

@@ -44,6 +44,7 @@ from pmap._scheduling.events import (
     ItemsFinished,
     JobCancelled,
     JobSubmitted,
+    JobWithdrawn,
     Prestart,
     Renew,
     Retire,
@@ -302,6 +303,8 @@ class World:
         self.duration = 0.0  # what an item takes at present
         self.closed = False
         self.terminated = False
+        self.ended = False  # what had begun is lost, and nothing else begins
+        self.withdrawing: Job | None = None
         self.start_failures = 0
         self.taken_back = 0  # chunks
         self.split = 0  # chunks of which a part was taken back
@@ -368,6 +371,28 @@ class World:
         self.tell(JobCancelled(job.id, kill))
         if not kill:
             assert job.over is not None, "a job is waited for that may run on unheard"
+
+    def withdraw(self, job: Job) -> None:
+        """Cancel a job if nothing of it has begun, and see that it is if nobody has it."""
+        was_over, was_cancelled = job.over, job.cancelled
+        unsent = not job.given and not job.retried and not job.finished
+        self.withdrawing = job
+        answer = self.tell(JobWithdrawn(job.id))
+        self.withdrawing = None
+        if was_over is not None:
+            assert job.over is was_over
+            assert _only_sends(answer)
+        elif unsent:
+            assert job.cancelled, "nobody has it, and it goes on"
+        assert was_cancelled or not (job.cancelled and job.begun), "it had begun"
+
+    def end_workers(self) -> None:
+        """End all workers, and see that nobody is spared; what has not begun is cancelled."""
+        self.closed = self.terminated = self.ended = True
+        self.tell(Terminate(lose=True))
+        assert all(w.killed for w in self.workers.values()), "a worker is not killed"
+        for job in self.open_jobs():
+            assert self._held_by(job, dead=True), "nobody has it, and it goes on"
 
     def prestart(self) -> None:
         """Ask for all workers, and see that they come."""
@@ -611,7 +636,9 @@ class World:
             assert job.timeout is not None, "an item is overdue that may take its time"
             assert seen.since + job.timeout <= self.now, "an item is overdue before its time"
         else:
-            assert worker.innocent, f"item {chunk.next} of {job.id} fell to a kill of ours"
+            assert worker.innocent or self.ended, (
+                f"item {chunk.next} of {job.id} fell to a kill of ours"
+            )
         may = job.retry_overdue if overdue else job.retry_lost
         for index in range(chunk.next, chunk.next + begun):
             if index >= job.end:
@@ -810,6 +837,8 @@ class World:
     def _take_back(self, worker: Worker) -> None:
         # It may be told to go by what was answered to a look just before.
         for_others = any(other.idle for other in self.workers.values())
+        if self.withdrawing is not None:
+            for_others = for_others or any(c.job is self.withdrawing for c in worker.holds)
         unwanted = any((c.job.stop or c.together) and c.next >= c.job.end for c in worker.holds)
         assert for_others or unwanted or worker.renewed, "they are taken back for nobody"
         more = len(worker.holds) > 1 or any(chunk.together for chunk in worker.holds)
@@ -942,6 +971,10 @@ class World:
     def _end(self, command: FinishJob | FailJob) -> None:
         job = self.jobs[command.job]
         assert job.over is None, "a job ends twice"
+        if isinstance(command, FailJob) and (job is self.withdrawing or self.ended):
+            assert job is not self.withdrawing or not job.begun, "what has begun is cancelled"
+            job.cancelled = True
+            job.stop = False
         job.over = command
         if isinstance(command, FailJob) and not command.cancelled:
             assert not job.cancelled
@@ -963,10 +996,9 @@ class World:
         if self.can_kill and job.stop and job.end < job.size:
             assert not self._held_by(job), "a job is over while an item of it may run"
 
-    def _held_by(self, job: Job) -> list[Worker]:
-        return [
-            w for w in self.workers.values() if any(c.job is job for c in w.holds) and not w.dead
-        ]
+    def _held_by(self, job: Job, dead: bool = False) -> list[Worker]:
+        workers = [w for w in self.workers.values() if any(c.job is job for c in w.holds)]
+        return [worker for worker in workers if dead or not worker.dead]
 
     # --- what must hold at any moment ----------------------------------------------------------
 
@@ -985,7 +1017,7 @@ class World:
                 assert ends, f"job {job.id} could be over"
                 assert held, f"job {job.id} could be over"
         waiting = sum(job.waiting for job in jobs)
-        if waiting:
+        if waiting and not self.ended:
             assert not any(w.idle for w in workers), "work waits while a worker is idle"
             taken = sum(1 for w in workers if w.holds or w.leaving)
             if self.start_failures < MAX_START_FAILURES:

@@ -147,6 +147,15 @@ class SchedulerMachine(RuleBasedStateMachine):
     def cancel(self, which: int, kill: bool) -> None:
         self.world.cancel(self.world.jobs[which % len(self.world.jobs)], kill)
 
+    @precondition(lambda self: self.world.jobs)
+    @rule(which=st.integers(0, 9))
+    def withdraw(self, which: int) -> None:
+        self.world.withdraw(self.world.jobs[which % len(self.world.jobs)])
+
+    @rule()
+    def end_workers(self) -> None:
+        self.world.end_workers()
+
     @rule()
     def everything_happens(self) -> None:
         self.world.run_out()
@@ -227,6 +236,8 @@ def walk(seed: int) -> None:
                 feed_one(world, rng)
             elif rng.random() < 0.2 and world.jobs:
                 cancel_one(world, rng)
+            elif wild and rng.random() < 0.1 and world.jobs:
+                world.withdraw(rng.choice(list(world.jobs.values())))
             elif rng.random() < 0.1:
                 rng.choice((world.prestart, world.retire, world.renew))()
             elif rng.random() < 0.2:
@@ -234,7 +245,7 @@ def walk(seed: int) -> None:
             world.duration = rng.choice(DURATIONS)
             world.advance(tape_of(rng, 60, wild))
         if wild and rng.random() < 0.2:
-            rng.choice((world.close, world.terminate))()
+            rng.choice((world.close, world.terminate, world.end_workers))()
         ending = rng.choice((None, None, True, False))
         end_of(world, wild and rng.random() < 0.3, ending)
         if not wild:
@@ -261,8 +272,10 @@ def walk_of_calls(seed: int) -> None:
                     world.submit(1, stop=rng.random() < 0.9, like=1)
             world.advance(tape_of(rng, 12, wild=rng.random() < 0.2))
             held = [c.job for w in world.workers.values() for c in w.holds if c.job.over is None]
-            if held:
+            if held and rng.random() < 0.5:
                 world.cancel(rng.choice(held), kill=rng.random() < 0.8)
+            elif held:
+                world.withdraw(rng.choice(held))
         end_of(world, starts_fail=False, ending=True)
     except BaseException as error:
         error.add_note(f"walk_of_calls({seed}):\n{world}")

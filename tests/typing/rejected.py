@@ -10,6 +10,7 @@ from concurrent.futures import Future
 
 from pmap import (
     AsyncResult,
+    Executor,
     Failure,
     Map,
     Pool,
@@ -166,6 +167,12 @@ def streams_of(pool: Pool) -> None:
     pool.imap_unordered(one, [1], "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     pool.istarmap(two, pairs())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     pool.istarmap(two, [(1,)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def futures_of(executor: Executor) -> None:
+    executor.submit(one, "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    executor.submit(one)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Executor(2, None, one, ("a",))  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 async def go_through() -> None:

@@ -13,6 +13,7 @@ from pmap import (
     AsyncResult,
     Calls,
     Deferred,
+    Executor,
     Failure,
     Map,
     Options,
@@ -145,6 +146,16 @@ def test_the_context_of_a_pool() -> None:
         Pool(2, None, (), None, get_context())
 
     assert callable(make)
+
+
+def test_an_executor() -> None:
+    def use(executor: Executor) -> None:
+        assert_type(executor.submit(two, 1, name="a"), Future[float])
+        assert_type(executor.map(one, [1]), Iterator[str])
+        Executor(2, get_context(), one, (1,), max_tasks_per_child=3)
+        Executor(initializer=two, initargs=(1, "a"), backend="threads")
+
+    assert callable(use)
 
 
 def test_a_given_pool() -> None:

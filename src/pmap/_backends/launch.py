@@ -71,6 +71,10 @@ class Handle(Protocol):
         """End it by SIGABRT, upon which it says where it was; or as `kill` does."""
         ...
 
+    def terminate(self) -> None:
+        """Send it SIGTERM, which it may handle; or end it as `kill` does."""
+        ...
+
     def reap(self) -> tuple[bool, int | None]:
         """Return whether it is known to have ended, and its exit code if that is known.
 
@@ -118,6 +122,11 @@ class _Child:
             leave_no_core(self.pid)
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGABRT)
+
+    def terminate(self) -> None:
+        if self._ended is None and self.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
 
     def reap(self) -> tuple[bool, int | None]:
         if self._ended is None:

@@ -494,6 +494,20 @@ class ProcessBackend(Backend[_Polled]):
         if worker in self._links:
             self._links[worker].handle.abort()
 
+    def terminate(self, worker: int) -> None:
+        if worker in self._links:
+            link = self._links[worker]
+            link.handle.terminate()
+            self._write(link, frame((protocol.QUIT,)))  # it may not heed the signal
+
+    def begun(self, worker: int) -> int:
+        link = self._links[worker]
+        if link.arena is None or len(link.chunks) <= 1:
+            # One that is alone cannot be taken back: the worker may be reading it just now.
+            return min(1, len(link.chunks))
+        arena = link.arena
+        return sum([1 for sent in link.chunks if arena.has_begun(sent.serial)])
+
     def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
         link = self._links.get(worker)
         if link is None or not link.chunks:

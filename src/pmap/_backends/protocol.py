@@ -130,6 +130,15 @@ class Backend(ABC, Generic[Polled]):
         """End a worker as `kill` does; it may first say where it was, if it does so at once."""
         self.kill(worker)
 
+    def terminate(self, worker: int) -> None:
+        """Ask a worker to end at once, whatever it does; where that is impossible, as `kill`."""
+        self.kill(worker)
+
+    @abstractmethod
+    def begun(self, worker: int) -> int:
+        """Return how many of the chunks that a worker has it may have begun: the first ones."""
+        ...
+
     def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
         """Return since when a worker runs an item of its first chunk, and whether it is held.
 

@@ -79,6 +79,9 @@ class SerialBackend(Backend[bool]):
         self._happened.append(happening)
         self.wake()  # another thread may be in `poll`
 
+    def begun(self, worker: int) -> int:
+        return sum([1 for sent in self._chunks if sent.begun])
+
     def take_back(self, worker: int) -> tuple[int, int | None]:
         return len(self._chunks), None  # there is nobody else
 

@@ -85,6 +85,13 @@ class Template:
         """Let a worker say where it is, and end."""
         self._ask(protocol.ABORT, pid)
 
+    def terminate(self, pid: int) -> None:
+        """Send a worker SIGTERM, or end it where nobody knows that the pid is still its own."""
+        if self.alive:
+            self._ask(protocol.TERMINATE, pid)
+        else:
+            self.kill(pid)
+
     def _ask(self, what: int, pid: int) -> None:
         # If the template is gone by now, its socket says so when it is read.
         with contextlib.suppress(OSError):
@@ -156,6 +163,12 @@ class _Forked:
         if self.pid is not None and not self.ended:
             leave_no_core(self.pid)
             self._template.abort(self.pid)
+
+    def terminate(self) -> None:
+        if self.pid is None:  # it has nothing yet that it could end in order
+            self.kill()
+        elif not self.ended:
+            self._template.terminate(self.pid)
 
     def reap(self) -> tuple[bool, int | None]:
         if not self.ended:

@@ -143,6 +143,10 @@ class ThreadBackend(Backend[deque[Happening]]):
         state.chunks.put(None)
         self._tell(self._happened, Gone(worker, begun=1, stack=_stack_of(state.thread)))
 
+    def begun(self, worker: int) -> int:
+        state = self._threads[worker]
+        return max(0, state.holds - state.chunks.qsize())
+
     def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
         since = self._threads[worker].since
         if since is None:

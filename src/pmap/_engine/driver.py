@@ -107,6 +107,7 @@ class Driver:
         self._polls_until = -inf  # when the one who leads looks at the alarm again by itself
         self._torn: BaseException | None = None  # what struck in the middle of the books
         self._retiring = False
+        self._softly = False  # workers that are to be killed may end by themselves
         self._gone: Gone | None = None  # the worker whose end is being taken in
         self._start_failure: Gone | None = None
         self._last_used = time.monotonic()
@@ -247,9 +248,29 @@ class Driver:
         """End everything now. Where workers can be killed, returns when they are gone."""
         self._closed = self._closed or "it was terminated"
         self._post(lambda: self._handle(e.Terminate()))
+        if self._softly:
+            self._softly = False
+            self._post(self._kill_all)
         if self.backend.can_kill and not self.holder_is_here():
             self.join()
         self._after_the_end()
+
+    def end_workers(self, *, softly: bool) -> None:
+        """End the workers now; what they run is lost with them, and all else is cancelled.
+
+        Args:
+            softly: by SIGTERM, upon which one may do something before it goes, or not go at once.
+        """
+        self._closed = self._closed or "its workers were ended"
+        self._softly = softly
+        self._post(lambda: self._handle(e.Terminate(lose=True)))
+        self._post(self._kill_all)  # those that were ended before, and did not go
+        self._after_the_end()
+
+    def _kill_all(self) -> None:
+        if self.backend.can_kill and not self._softly:
+            for worker in self._scheduler.all_workers():
+                self.backend.kill(worker)
 
     def join(self) -> None:
         """Wait until a closed or terminated pool is empty."""
@@ -386,6 +407,58 @@ class Driver:
         self._post(lambda: self._handle(cancelled))
         if not job.over:
             self._leave_work()
+
+    def withdraw(self, job: Job) -> bool:
+        """Cancel a job if nothing of it has begun; return whether it is cancelled."""
+        withdrawn = e.JobWithdrawn(job.number)
+        self._have_done(job, lambda: self._handle(withdrawn))
+        return isinstance(job.error, CancelledError)
+
+    def withdraw_all(self) -> None:
+        """Cancel all jobs of which nothing has begun, but those that workers are started for."""
+
+        def withdraw() -> None:
+            unsent = [number for number in self._jobs if not self._scheduler.where(number)]
+            spared = {*unsent[: self._scheduler.starting]}
+            for number in reversed([*self._jobs]):  # or those behind it would begin meanwhile
+                if number not in spared:
+                    self._handle(e.JobWithdrawn(number))
+
+        self._post(withdraw)
+
+    def has_begun(self, job: Job) -> bool:
+        """Return whether anything of a job runs, or has run."""
+        begun = False
+
+        def look() -> None:
+            nonlocal begun
+            begun = any(place < self.backend.begun(w) for w, place in self._scheduler.where(number))
+
+        number = job.number
+        self._have_done(job, look)
+        return begun or job.over
+
+    def _have_done(self, job: Job, request: Callable[[], None]) -> None:
+        """Return when something about a job was done in the books, or the job is over.
+
+        At once, and with nothing done, where this very thread is inside the books.
+        """
+        if self.holder_is_here():
+            return
+        done = False
+
+        def do() -> None:
+            nonlocal done
+            try:
+                request()
+            finally:
+                done = True
+
+        self._post(do)
+        # Another thread may have taken it from the inbox, and be just about to do it. If an
+        # exception strikes there, the books are torn, and the job ends by that.
+        while not (done or job.over):
+            time.sleep(_MOMENT)
 
     # --- the books -----------------------------------------------------------------------------
 
@@ -556,7 +629,12 @@ class Driver:
         self.backend.void(worker, self._jobs[number])
 
     def _kill(self, worker: int, gently: bool) -> None:
-        (self.backend.abort if gently else self.backend.kill)(worker)
+        if gently:
+            self.backend.abort(worker)
+        elif self._softly:
+            self.backend.terminate(worker)
+        else:
+            self.backend.kill(worker)
 
     def _look(self, worker: int, limit: float) -> None:
         since, held = self.backend.look(worker, limit) or (None, False)

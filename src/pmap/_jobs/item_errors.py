@@ -48,12 +48,13 @@ def restore(record: list[Any], item: Item, limit: float | None = None) -> Except
     if kind == RESULT:
         from .._multiprocessing_errors import ResultPicklingError
 
-        return _with_trace(
-            ResultPicklingError(
-                name, text, function=item.function, index=item.index, input=item.input
-            ),
-            trace,
+        unsent = ResultPicklingError(
+            name, text, function=item.function, index=item.index, input=item.input
         )
+        if data is not None:  # its pickling raised SystemExit, or the like
+            unsent.__cause__ = _with_trace(loads(data), trace)
+            return unsent
+        return _with_trace(unsent, trace)
     if kind == TOO_LONG:
         late = TaskTimeout(
             limit=limit or 0.0, function=item.function, index=item.index, input=item.input

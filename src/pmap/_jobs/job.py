@@ -17,6 +17,14 @@ class Books(Protocol):
         """Ask for the end of a job."""
         ...
 
+    def withdraw(self, job: "Job") -> bool:
+        """Cancel a job if nothing of it has begun; return whether it is cancelled."""
+        ...
+
+    def has_begun(self, job: "Job") -> bool:
+        """Return whether anything of a job runs, or has run."""
+        ...
+
     def holder_is_here(self) -> bool:
         """Whether this very thread is inside the books."""
         ...
@@ -108,6 +116,14 @@ class Job(Work):
 
     def _cancel(self) -> None:
         self._books.cancel(self)
+
+    def withdraw(self) -> bool:
+        """Cancel it if nothing of it has begun; return whether it is cancelled."""
+        return self._books.withdraw(self)
+
+    def has_begun(self) -> bool:
+        """Return whether anything of it runs, or has run."""
+        return self._books.has_begun(self)
 
     def tend(self, enough: Callable[[], bool]) -> None:
         if self._books.holder_is_here():

@@ -62,6 +62,15 @@ class JobCancelled(NamedTuple):
     kill: bool = True
 
 
+class JobWithdrawn(NamedTuple):
+    """The caller wants a job no more if nothing of it has begun; else it goes on.
+
+    It is over at once, or nothing has changed.
+    """
+
+    job: int
+
+
 class Prestart(NamedTuple):
     """Start all workers now rather than at need."""
 
@@ -82,7 +91,12 @@ class Close(NamedTuple):
 
 
 class Terminate(NamedTuple):
-    """End everything now: every job is cancelled and every worker killed."""
+    """End everything now: every worker is killed, and every job cancelled.
+
+    `lose`: what runs is lost with its worker instead, and only what has not begun is cancelled.
+    """
+
+    lose: bool = False
 
 
 class WorkerReady(NamedTuple):
@@ -159,6 +173,7 @@ Event: TypeAlias = (
     | InputArrived
     | InputEnded
     | JobCancelled
+    | JobWithdrawn
     | Prestart
     | Retire
     | Renew

@@ -58,6 +58,7 @@ from .events import (
     ItemsFinished,
     JobCancelled,
     JobSubmitted,
+    JobWithdrawn,
     Prestart,
     Renew,
     Retire,
@@ -147,6 +148,7 @@ class Scheduler:
         self._next_worker = 0
         self._start_failures = 0
         self._closed = False
+        self._ended = False  # workers were killed, and what they had not begun is not run
         self._retired = False  # no job was submitted since the workers were let go
         self._commands: list[Command] = []
         self._looks: list[Command] = []
@@ -160,6 +162,7 @@ class Scheduler:
             InputArrived: self._more,
             InputEnded: self._no_more,
             JobCancelled: self._cancelled,
+            JobWithdrawn: self._withdraw,
             Prestart: self._prestart,
             Retire: self._retire,
             Renew: self._renew,
@@ -191,6 +194,15 @@ class Scheduler:
         cost = job.cost
         ahead = worth_ahead(self._limit, cost.seconds, job.terms.chunksize, cost.items, cost.size)
         return cost.seconds, ahead
+
+    @property
+    def starting(self) -> int:
+        """How many workers are started and not ready yet."""
+        return sum([1 for w in self._workers.values() if not (w.ready or w.leaving)])
+
+    def all_workers(self) -> list[int]:
+        """Return the workers that are started and not gone."""
+        return [*self._workers]
 
     @property
     def workers(self) -> int:
@@ -320,6 +332,39 @@ class Scheduler:
             self._cut(job, 0)
             self._maybe_over(job)
 
+    def _withdraw(self, event: JobWithdrawn) -> None:
+        job = self._job(event.job)
+        if job is None:
+            return
+        holders = [w for w in self._workers.values() if any(c.job is job for c in w.chunks)]
+        if not holders:
+            if not job.has_begun():
+                self._cancel(job.id, kill=False)
+        elif len(holders) == 1 and holders[0].holds_more() and not holders[0].leaving:
+            # Who holds but one chunk has begun it, or does so just now; and what one of several
+            # gave back could be sent again before the others answer.
+            job.withdrawn = True
+            self._ask(holders[0])
+
+    def _maybe_withdrawn(self, job: Job) -> None:
+        """Cancel a job that is to be, and of which all was taken back."""
+        if job.withdrawn and not job.out:
+            job.withdrawn = False
+            if not job.has_begun():
+                self._cancel(job.id, kill=False)
+
+    def where(self, id: int) -> list[tuple[int, int]]:
+        """Return which workers hold chunks of a job, and at which places."""
+        job = self._jobs.get(id)
+        if not isinstance(job, Job) or not job.out:
+            return []
+        return [
+            (worker.id, place)
+            for worker in self._workers.values()
+            for place, chunk in enumerate(worker.chunks)
+            if chunk.job is job
+        ]
+
     def _fail(self, job: Job, index: int) -> None:
         if job.over or job.terms.collect or index >= job.end:
             return
@@ -425,6 +470,7 @@ class Scheduler:
             self._end_unwanted(worker)
         if not job.over:
             self._maybe_over(job)
+            self._give_up_rest(job)
         # What comes back into the queue may need another worker.
         self._fed = len(worker.chunks) > self._most() // 2 and len(self._queue) <= queued
         if not worker.chunks:
@@ -455,6 +501,7 @@ class Scheduler:
                 self._put_back(chunk)
         for job in touched.values():
             self._maybe_over(job)
+            self._give_up_rest(job)
         if not self._workers and self._start_failures >= MAX_START_FAILURES:
             self._give_up()
 
@@ -476,6 +523,11 @@ class Scheduler:
         tries = chunk.tries if chunk.next == chunk.start else 0
         job.put(chunk.next, chunk.stop, tries)
         self._more_waits(job, first=True)
+
+    def _give_up_rest(self, job: Job) -> None:
+        """Cancel a job of which nothing runs any more, if nothing else is to begin."""
+        if self._ended and not (job.over or job.out):
+            self._cancel(job.id, kill=False)
 
     def _try_again(self, job: Job, index: int) -> bool:
         """Let a failed item be tried once more if it may be; return whether it is."""
@@ -579,7 +631,10 @@ class Scheduler:
         if event.kept == 1:
             # If more were kept, it is told in a moment that the first is done: then we see.
             self._end_unwanted(worker)
+        for chunk in worker.chunks:
+            chunk.job.withdrawn = False
         for job in touched.values():
+            self._maybe_withdrawn(job)
             self._maybe_over(job)
         if not worker.chunks:
             self._watch(worker)
@@ -658,12 +713,17 @@ class Scheduler:
         if not self._jobs:
             self._retire()
 
-    def _terminate(self, _: Terminate) -> None:
+    def _terminate(self, event: Terminate) -> None:
         self._closed = True
+        self._ended = event.lose
         for worker in self._workers.values():
             self._kill(worker)
         for id in list(self._jobs):
-            self._cancel(id, kill=True)
+            job = self._job(id)
+            if not event.lose:
+                self._cancel(id, kill=True)
+            elif job is not None and not job.out:
+                self._cancel(id, kill=False)
 
     def _give_up(self) -> None:
         """End all jobs: no worker can be started for them."""
@@ -678,6 +738,8 @@ class Scheduler:
 
     def _dispatch(self) -> None:
         self._prune()
+        if self._ended:
+            return
         while self._queue and self._idle:
             _, worker = self._idle.popitem()  # the one that worked last: its caches are warm
             if self._give(worker) is None:

@@ -61,6 +61,7 @@ class Job:
         "streams",
         "terms",
         "tried",
+        "withdrawn",
     )
 
     def __init__(self, id: int, size: int, terms: Terms, open: bool, cost: CostMeter) -> None:
@@ -80,6 +81,7 @@ class Job:
         self.over = False
         self.tried: dict[int, int] | None = None  # items by how often they failed
         self.later: set[int] | None = None  # those of them that wait for their next try
+        self.withdrawn = False  # it is cancelled if all that workers hold of it is taken back
 
     def take(self, workers: int, several: bool) -> _Range | None:
         """Remove and return the next range to dispatch; the lowest items first.
@@ -146,6 +148,10 @@ class Job:
         if not self.out:
             return False
         return any(chunk.next < min(chunk.stop, self.end) for chunk in self.out)
+
+    def has_begun(self) -> bool:
+        """Return whether any item may have begun."""
+        return bool(self.out or self.tried) or self.waiting() < self.end or self.failed is not None
 
     def put(self, start: int, stop: int, tries: int) -> None:
         """Let items be dispatched again, before any later ones."""

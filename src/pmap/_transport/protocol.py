@@ -46,6 +46,6 @@ OUTPUT, ERRORS, LOG, WARNING = 1, 2, 3, 4
 # --- between the caller and the template ---------------------------------------------------------
 
 REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; else its pid)
-FORK, KILL, ABORT, PREPARE = 0, 1, 2, 3
+FORK, KILL, ABORT, PREPARE, TERMINATE = 0, 1, 2, 3, 4
 # Reports: (FORKED, number, pid), (FAILED, number, errno), (EXITED, pid, exit code)
 FORKED, FAILED, EXITED = 20, 21, 22

@@ -16,7 +16,16 @@ import select
 
 from .._transport.framing import frame
 from .._transport.light_stdlib import receive_with_fds, signal, socket
-from .._transport.protocol import ABORT, EXITED, FAILED, FORK, FORKED, PREPARE, REQUEST
+from .._transport.protocol import (
+    ABORT,
+    EXITED,
+    FAILED,
+    FORK,
+    FORKED,
+    PREPARE,
+    REQUEST,
+    TERMINATE,
+)
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -117,6 +126,8 @@ def _fork(
 def _end(pid: int, how: int) -> None:
     if how == ABORT:
         os.kill(pid, signal.SIGABRT)
+    elif how == TERMINATE:
+        os.kill(pid, signal.SIGTERM)
     else:
         kill_group(pid)
 

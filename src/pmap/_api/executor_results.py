@@ -1,0 +1,131 @@
+"""What an `Executor` gives: the future of a call, and the results of a map as they come."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent import futures
+from functools import partial
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from .._errors import CancelledError
+from .._jobs.job import Job
+from .future import PendingFuture
+
+R = TypeVar("R")
+
+_program_ends = False
+
+
+def program_ends() -> bool:
+    """Return whether the interpreter ends, and what was submitted is being finished."""
+    return _program_ends
+
+
+def note_end_of_program() -> None:
+    """Take in that the interpreter ends."""
+    global _program_ends
+    _program_ends = True
+
+
+class Future(PendingFuture[R], Generic[R]):
+    """The future of one call: it is cancelled only if the call has not begun."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        self._job: Job | None = job
+        job.when_over(self._end)
+
+    def cancel(self) -> bool:
+        """Cancel the call if it has not begun; return whether it is cancelled."""
+        job = self._job
+        if job is not None and not self.done():
+            if job.withdraw():
+                self._become_cancelled()
+            elif job.has_begun():
+                self._become_running()
+        return self.cancelled()
+
+    def running(self) -> bool:
+        """Return whether the call has begun and is not over."""
+        job = self._job
+        if job is not None and not self.done() and job.has_begun() and not job.over:
+            self._become_running()
+        return super().running()
+
+    def _tend(self, timeout: float | None) -> None:
+        job = self._job
+        if job is not None and job.over:
+            self._end()  # in a fork: it was not told there that nothing comes of its parent's calls
+        super()._tend(timeout)
+
+    def _end(self) -> None:
+        job, self._job = self._job, None
+        if job is not None:
+            self.take(partial(_only, job))
+
+    def _shown(self, error: Exception) -> BaseException:
+        return shown(error)
+
+    def __repr__(self) -> str:
+        self.running()
+        return super().__repr__()
+
+
+def shown(error: Exception) -> BaseException:
+    """Return what callers get for the error that a call ended with."""
+    name = f"{__package__}.executor_errors"
+    if name not in sys.modules and program_ends():
+        return error  # what it needs of concurrent.futures cannot be imported any more
+    from . import executor_errors
+
+    return executor_errors.shown(error)
+
+
+def _only(job: Job) -> Any:
+    return job.values[0]
+
+
+def results(jobs: deque[Job], more: Iterator[Job] | None, end: float | None) -> Iterator[Any]:
+    """Yield the results of jobs in their order, up to the first failure.
+
+    Args:
+        jobs: those that are under way.
+        more: starts the next ones, one for each that is over; None: these are all.
+        end: when the last result is to be there.
+    """
+    broken: Exception | None = None
+    try:
+        while jobs:
+            if not jobs[0].wait(None if end is None else end - time.monotonic()):
+                raise TimeoutError
+            job = jobs.popleft()
+            if more is not None:
+                try:
+                    jobs.extend(islice(more, 1))
+                except Exception as error:  # it comes where it stands in the input
+                    broken, more = error, None
+            values, failure = _outcome(job)
+            del job
+            while values:
+                yield values.pop()
+            if failure is not None:
+                raise failure
+        if broken is not None:
+            raise broken
+    finally:
+        broken = failure = None  # their tracebacks would keep this frame, and it them
+        for job in jobs:
+            job.cancel()
+
+
+def _outcome(job: Job) -> tuple[list[Any], BaseException | None]:
+    """Return the results of a job up to the first failure, the last one first; and that."""
+    error = job.error
+    if error is None:
+        return job.values[::-1], None
+    if isinstance(error, CancelledError):
+        return [], futures.CancelledError()
+    good = min(job.failures) if job.failures else 0
+    return job.values[:good][::-1], shown(error)
