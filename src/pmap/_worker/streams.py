@@ -131,14 +131,8 @@ class Streams:
             os.register_at_fork(after_in_child=self._leave)
 
     def flush(self) -> None:
-        """Send all that was printed; also of a stream that an item has put in their place."""
-        for output, name in zip(self._outputs, ("stdout", "stderr"), strict=True):
-            stream = getattr(sys, name)
-            if stream is not getattr(sys, f"__{name}__"):
-                try:
-                    stream.flush()
-                except Exception:  # closed, or None
-                    pass
+        """Send all that was printed."""
+        for output in self._outputs:
             output.flush()
 
     def _leave(self) -> None:
