@@ -110,6 +110,13 @@ def futures(session: nox.Session) -> None:
 
 
 @nox.session
+def clients(session: nox.Session) -> None:
+    """Run libraries that want a pool of multiprocessing on ours, and on the standard one."""
+    session.install("-e", ".[test,clients]")
+    session.run("python", "-m", "pytest", "tests/clients", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Report the lines and branches that tests run at the caller; workers are not measured."""
     session.install("-e", ".[test]", "coverage>=7.6")

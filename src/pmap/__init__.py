@@ -52,7 +52,7 @@ from ._transport.randomness import rng
 if TYPE_CHECKING:  # at run time these are imported when asked for: see `first_call`
     from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
     from ._api.executor import Executor
-    from ._api.pool import Pool
+    from ._api.pool import Pool, ThreadPool
     from ._multiprocessing_errors import (
         NotPicklableError,
         ResultPicklingError,
@@ -87,6 +87,7 @@ __all__ = [
     "Shared",
     "StarMap",
     "TaskTimeout",
+    "ThreadPool",
     "TransportError",
     "WorkerLost",
     "WorkerStartError",
@@ -116,6 +117,7 @@ __all__ = [
 
 # Imported when asked for, all of a module at once: a class that is made there lives here.
 _COMBINED = ("Completed", "as_completed", "failed", "gather", "raise_failures", "split")
+_POOLS = ("Pool", "ThreadPool")
 _SHARED = ("Shared", "share")
 _OF_OTHERS = ("NotPicklableError", "ResultPicklingError", "ResultTimeoutError")
 
@@ -129,10 +131,10 @@ def _claim() -> None:
 
 
 def __getattr__(name: str) -> object:
-    if name == "Pool":
+    if name in _POOLS:
         from ._api import pool
 
-        found: dict[str, object] = {name: pool.Pool}
+        found: dict[str, object] = {one: getattr(pool, one) for one in _POOLS}
     elif name == "Executor":
         from ._api import executor
 

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterable, Iterable
 from typing import (
+    TYPE_CHECKING,
     ClassVar,
     Literal,
     Never,
     Protocol,
     TypeAlias,
     TypeGuard,
-    dataclass_transform,
     runtime_checkable,
 )
 
@@ -27,7 +27,6 @@ class GivenPool(Protocol):
     __pmap_pool__: ClassVar[bool]
 
 
-@dataclass_transform(frozen_default=True)
 class Frozen:
     """A value: equal to another of its class if all its fields are, and never changed.
 
@@ -39,11 +38,13 @@ class Frozen:
     def _fields(self) -> tuple[object, ...]:
         return tuple([getattr(self, name) for name in self._names])
 
-    def __setattr__(self, name: str, value: object) -> Never:
-        raise AttributeError(f"cannot set {name!r}: a {type(self).__name__} does not change")
+    if not TYPE_CHECKING:  # a checker would let any attribute be set, because this takes any
 
-    def __delattr__(self, name: str) -> Never:
-        raise AttributeError(f"cannot delete {name!r}: a {type(self).__name__} does not change")
+        def __setattr__(self, name: str, value: object) -> Never:
+            raise AttributeError(f"cannot set {name!r}: a {type(self).__name__} does not change")
+
+        def __delattr__(self, name: str) -> Never:
+            raise AttributeError(f"cannot delete {name!r}: a {type(self).__name__} does not change")
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):

@@ -352,7 +352,7 @@ def test_a_pool_that_is_dropped(start_method: "StartMethod") -> None:
     pools = [new_pool(start_method)]
     check_works(pools[0])
     pids = pids_of(pools[0])
-    with pytest.warns(ResourceWarning, match="unclosed running pmap pool"):
+    with pytest.warns(ResourceWarning, match="unclosed running multiprocessing pool"):
         drop(pools)
     until(lambda: not any(map(lives, pids)), "the end of its workers")
 
@@ -367,7 +367,7 @@ def test_a_pool_that_is_dropped_at_work_ends_it_first(
     )
     until(lambda: len(marks(tmp_path)) == 2, "two items' beginning")
     pids = pids_of(pools[0])
-    with pytest.warns(ResourceWarning, match="unclosed running pmap pool"):
+    with pytest.warns(ResourceWarning, match="unclosed running multiprocessing pool"):
         drop(pools)
     go.touch()
     assert later.get(PATIENCE) == [x * x for x in range(4)]

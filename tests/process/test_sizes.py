@@ -192,7 +192,7 @@ def resident() -> int:
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="counted in /proc")
-@pytest.mark.filterwarnings("ignore:unclosed running pmap pool:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool:ResourceWarning")
 @pytest.mark.parametrize("end", ["close", "terminate", "with", "dropped"])
 def test_pools_in_turn_leave_nothing(end: str) -> None:
     def one() -> None:

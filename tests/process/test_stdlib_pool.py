@@ -1,4 +1,4 @@
-"""CPython's own tests of multiprocessing.Pool, run on ours, with each start method.
+"""CPython's own tests of multiprocessing.Pool, run on ours, with each start method and on threads.
 
 They are taken from the interpreter that runs this, so each version is judged by its own tests.
 """
@@ -7,7 +7,7 @@ import importlib
 import multiprocessing
 import os
 import unittest
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from multiprocessing.resource_tracker import ResourceTracker
 from multiprocessing.resource_tracker import _resource_tracker as tracker
 from typing import Any, Final
@@ -16,14 +16,8 @@ import pytest
 from tests.backends import START_METHODS
 from tests.limits import until
 
-from pmap import Pool
+from pmap import Pool, ThreadPool
 
-# Tests that read attributes which are private to the standard library's Pool.
-LEFT_OUT: Final = {
-    "test_make_pool": "reads Pool._pool, the list of its processes",
-    "test_pool_worker_lifetime": "reads Pool._pool and calls Pool._repopulate_pool",
-    "test_resource_warning": "sets Pool._state on a terminated pool",
-}
 CLASSES: Final = ("_TestPool", "_TestPoolWorkerErrors", "_TestPoolWorkerLifetime")
 
 try:
@@ -40,7 +34,7 @@ def pool_factory(context: Any) -> Callable[..., Pool]:
     def make(
         processes: int | None = None,
         initializer: Callable[..., object] | None = None,
-        initargs: Iterable[Any] = (),
+        initargs: tuple[Any, ...] = (),
         maxtasksperchild: int | None = None,
     ) -> Pool:
         return Pool(processes, initializer, initargs, maxtasksperchild, context)
@@ -63,13 +57,6 @@ class _Patched:
         cls.addClassCleanup(patch.undo)
         above: Any = super()
         above.setUpClass()
-
-
-def _left_out(reason: str) -> Callable[[unittest.TestCase], None]:
-    def test(self: unittest.TestCase) -> None:
-        self.skipTest(reason)
-
-    return test
 
 
 def _with_workers_up(test: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -106,15 +93,17 @@ def _install() -> None:
                 "__module__": __name__,
                 "Pool": staticmethod(make),
             }
-            for test, reason in LEFT_OUT.items():
-                if hasattr(base, test):
-                    members[test] = _left_out(reason)
             if hasattr(base, "test_map_no_failfast"):
                 members["test_map_no_failfast"] = _with_workers_up(base.test_map_no_failfast)
             title = f"Test{name.removeprefix('_Test')}_{method}"
             globals()[title] = type(
                 title, (_Patched, base, theirs.ProcessesMixin, unittest.TestCase), members
             )
+    globals()["TestPool_threads"] = type(
+        "TestPool_threads",
+        (_Patched, theirs._TestPool, theirs.ThreadsMixin, unittest.TestCase),
+        {"__module__": __name__, "Pool": staticmethod(ThreadPool)},
+    )
 
 
 _install()

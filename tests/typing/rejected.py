@@ -15,6 +15,7 @@ from pmap import (
     Map,
     Pool,
     ResultStream,
+    ThreadPool,
     as_completed,
     call,
     failed,
@@ -103,6 +104,7 @@ def foreign(pool: multiprocessing.pool.Pool) -> Map:
 surely: list[str] = pmap.collecting(one, [1])  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 sure: str = papply.collecting(one, 1)  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 pmap.collecting(one, [1])[0].upper()  # type: ignore[union-attr]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+pmap.colecting  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
 no_failures: Map = pmap.collecting  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 
 
@@ -113,6 +115,22 @@ def narrower(later: AsyncResult[object]) -> AsyncResult[int]:
 # a verb does not change
 pmap.using(processes=2)._collect = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 expects: Callable[[Callable[[int], str], list[str]], list[str]] = pmap  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+pmap.unknown = 1  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+papply.timeout = 3  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+pmap.collecting.using(processes=2)._settings = None  # type: ignore[misc, assignment]  # pyright: ignore[reportAttributeAccessIssue]
+Map(1, 2, 3, 4)  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
+Map(processes=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
+def changed(failure: Failure) -> None:
+    failure.index = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    failure.retry()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    match failure:
+        case Failure(error, index):
+            index.upper()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+            error.index()  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
 failure: Failure = Failure()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 # streams
@@ -175,6 +193,39 @@ def futures_of(executor: Executor) -> None:
     Executor(2, None, one, ("a",))  # type: ignore[arg-type]  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
+# the arguments of a pool's calls, and of its initializer: in a tuple they are checked
+def greet(name: str) -> None:
+    print(name)
+
+
+def calls_of(pool: Pool) -> None:
+    pool.apply(one, ("a",))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    pool.apply(one)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    pool.apply(two, (1,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    pool.apply(one, 1)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    pool.apply(one, kwds=[1])  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    pool.apply_async(one, ("a",))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    pool.apply_async(one, ("a",), callback=print)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    pool.apply_async(one, (1,), keywords={})  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+    pool.apply_async(one, (1,), callback=two)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+    wrong: int = pool.apply(one, kwds={"x": 1})  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+    del wrong
+
+
+Pool(2, greet, (1,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Pool(2, greet)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Pool(2, greet, ())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Pool(2, greet, ("a", "b"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Pool(2, greet, "a")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Pool(2, initializer=greet, initargs=(1,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Pool(initializer=greet, initargs=(1,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+Pool(initializer=greet)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Pool("2")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+Pool(2, backend="threads")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+ThreadPool(2, greet, (1,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
+ThreadPool(2, maxtasksperchild=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
+
+
 async def go_through() -> None:
     async for text in pmap.iter(one, [1]):
         text += 1  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnknownVariableType]
@@ -191,8 +242,8 @@ papply_async(one, 1).then(None)  # type: ignore[arg-type]  # pyright: ignore[rep
 papply_async(one, 1).then(two)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 papply_async(one, 1).add_done_callback(one)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 wrong_future: Future[int] = papply_async(one, 1).future()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
-as_completed(papply_async(one, 1))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-as_completed([1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+as_completed(papply_async(one, 1))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+as_completed([1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 # calls again
 call(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -204,7 +255,7 @@ pcall.collecting(call(one, 1))[0].upper()  # type: ignore[union-attr]  # pyright
 pcall(call(one, 1), chunksize=1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 
 # failures and coroutine functions
-split(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+split(5)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
 failed()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 only_good: list[str] = pmap.collecting(one, [1])  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
 sync(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from itertools import count, pairwise, product
 from multiprocessing import get_context
-from typing import NamedTuple, Never, TypeVar, assert_type
+from typing import Any, NamedTuple, Never, TypeVar, assert_type
 
 import pmap as door
 from pmap import (
@@ -20,10 +21,12 @@ from pmap import (
     Pool,
     ResultStream,
     StarMap,
+    ThreadPool,
     as_completed,
     call,
     failed,
     gather,
+    raise_failures,
     split,
     sync,
 )
@@ -526,3 +529,141 @@ def test_coroutine_functions() -> None:
 def test_options_of_time() -> None:
     assert_type(pmap.using(timeout=3.0, retries=2, retry_on=ValueError), Map)
     assert_type(pmap.using(timeout=None, retries=[0.1, 1], retry_on=(OSError, KeyError)), Map)
+
+
+# --- pools ---------------------------------------------------------------------------------------
+
+
+def needs_depth(x: int, *, depth: int) -> int:
+    return x + depth
+
+
+def begin() -> None: ...
+def greet(name: str) -> None: ...
+def greet_often(name: str, times: int) -> None: ...
+def greet_all(*names: object) -> None: ...
+
+
+def test_the_calls_of_a_pool() -> None:
+    def use(pool: Pool, anything: Any, rows: tuple[Any, ...]) -> None:
+        assert_type(pool.apply(one, kwds={"x": 1}), str)
+        assert_type(pool.apply(one, (1,)), str)
+        assert_type(pool.apply(one, [1]), str)
+        assert_type(pool.apply(two, [1, "a"]), float)
+        assert_type(pool.apply(two, {1: "a"}.items(), {}), float)
+        assert_type(pool.apply(needs_depth, (1,), {"depth": 2}), int)
+        assert_type(pool.apply(needs_depth, [1], {"depth": 2}), int)
+        assert_type(pool.apply(needs_depth, args=(1,), kwds={"depth": 2}), int)
+        assert_type(pool.apply(func=needs_depth, kwds={"x": 1, "depth": 2}), int)
+        assert_type(pool.apply(func=one, args=(1,)), str)
+        assert_type(pool.apply(total), int)
+        assert_type(pool.apply(total, ()), int)
+        assert_type(pool.apply(total, range(3)), int)
+        assert_type(pool.apply(total, (x for x in [1])), int)
+        assert_type(pool.apply(two, anything), float)
+        assert_type(pool.apply(two, rows), float)
+        assert_type(pool.apply_async(one, kwds={"x": 1}), AsyncResult[str])
+        assert_type(pool.apply_async(one, kwds={"x": 1}, callback=print), AsyncResult[str])
+        assert_type(pool.apply_async(one, kwds={"x": 1}, error_callback=print), AsyncResult[str])
+        assert_type(pool.apply_async(one, [1]), AsyncResult[str])
+        assert_type(pool.apply_async(one, args=[1], callback=print), AsyncResult[str])
+        assert_type(pool.apply_async(one, (1,), {}, print, print), AsyncResult[str])
+        assert_type(pool.apply_async(one, (1,), callback=lambda t: t.upper()), AsyncResult[str])
+        assert_type(pool.apply_async(func=one, args=(1,), kwds={}), AsyncResult[str])
+        assert_type(pool.apply_async(total), AsyncResult[int])
+        assert_type(pool.apply_async(lambda: 3), AsyncResult[int])
+        assert_type(pool.apply_async(two, anything), AsyncResult[float])
+        assert_type(pool.apply_async(two, rows), AsyncResult[float])
+
+    assert callable(use)
+
+
+def test_the_initializer_of_a_pool() -> None:
+    def make(f: Callable[..., object] | None, rows: tuple[Any, ...]) -> None:
+        assert_type(Pool(), Pool)
+        Pool(2, begin)
+        Pool(2, begin, ())
+        Pool(2, greet, ("a",))
+        Pool(2, greet_often, ("a", 1))
+        Pool(2, greet_all)
+        Pool(2, greet_all, (1, "a"))
+        Pool(None, greet, ("a",), 5, get_context("spawn"))
+        Pool(2, initializer=greet, initargs=("a",))
+        Pool(initializer=greet, initargs=("a",), maxtasksperchild=3)
+        Pool(initializer=begin)
+        Pool(2, None, ())
+        Pool(2, greet, ["a"])
+        Pool(initializer=greet_often, initargs=["a", 1])
+        Pool(2, print, ("started",))
+        Pool(2, lambda: None)
+        Pool(2, more, (1, "a"), main="import")
+        Pool(2, f, rows)
+        Pool(initializer=f, initargs=rows)
+        ThreadPool(2, greet, ("a",))
+        ThreadPool(initializer=begin)
+        ThreadPool(2, greet, initargs=("a",))
+
+    assert callable(make)
+
+
+def test_a_class_that_derives_from_a_pool() -> None:
+    class Named(Pool):
+        def __init__(self, name: str, processes: int | None = None) -> None:
+            super().__init__(processes)
+            self.name = name
+
+    def use() -> None:
+        with Named("a", 2) as pool:
+            assert_type(pool, Named)
+            assert_type(pool.map(one, [1]), list[str])
+        with ThreadPool(2) as threads:
+            assert_type(threads, ThreadPool)
+            assert_type(threads.imap(one, [1]), ResultStream[str])
+            assert_type(door.pmap.using(pool=threads), Map[Never])
+
+    assert callable(use)
+
+
+# --- cases, and mixed types ----------------------------------------------------------------------
+
+
+def test_failures_in_a_case() -> None:
+    seen: list[object] = []
+    for result in pmap.collecting(int, ["1", "x"]):
+        match result:
+            case Failure(error=ValueError() as error, index=index):
+                assert_type(error, ValueError)
+                seen.append(assert_type(index, int))
+            case Failure(error, index, function, text, traceback, attempts):
+                assert_type(error, Exception)
+                assert_type(index, int)
+                seen.append((function, text, traceback, assert_type(attempts, int)))
+            case _:
+                seen.append(assert_type(result, int))
+    assert seen == [1, 1]
+
+
+def test_mixed_types() -> None:
+    number, text = papply.async_(len, "a"), papply.async_(one, 1)
+    assert {over.get() for over in as_completed((number, text))} == {1, "1"}
+    for over in as_completed((number, text)):
+        assert_type(over, AsyncResult[int | str])
+    both = pcall.collecting(call(one, 1), call(two, 1, "a"))
+    good, bad = split(both)
+    assert_type(good, list[str | float])
+    assert_type(bad, list[Failure])
+    assert_type(raise_failures(both), list[str | float])
+    assert_type(split(pmap.collecting(one, [1])), tuple[list[str], list[Failure]])
+
+
+def test_the_verb_as_a_pool() -> None:
+    assert_type(pmap.map, Map[Never])
+    assert_type(pmap.collecting.map, Map[Failure])
+    assert_type(pmap.map(one, [1]), list[str])
+
+
+def test_rows_of_keywords_and_constants() -> None:
+    rows = [{"x": 1, "depth": 2}]
+    assert_type(pmap(lambda row: needs_depth(**row), rows), list[int])
+    assert_type(pcall(*[call(needs_depth, **row) for row in rows]), tuple[int, ...])
+    assert_type(pmap(partial(needs_depth, depth=3), [1]), list[int])

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._errors import CancelledError
 from .._jobs.pending import Pending
+from .standard import class_of_both
 
 if TYPE_CHECKING:  # only needed when one is asked for
     from concurrent.futures import Future
@@ -189,6 +190,27 @@ class AsyncResult(Generic[R_co]):
     def __await__(self) -> Generator[Any, None, R_co]:
         """Wait without blocking the event loop; cancelling the waiting task cancels the call."""
         return self.aget().__await__()
+
+    # --- for old clients, which read what is private in multiprocessing -------------------------
+
+    @property
+    def _number_left(self) -> int:
+        return self.total - self.done
+
+    @property
+    def _chunksize(self) -> int:
+        return 1  # `_number_left` counts items
+
+    @property
+    def _job(self) -> int | None:
+        number: int | None = getattr(self._pending, "number", None)
+        return number  # the key in a pool's `_cache`
+
+    if not TYPE_CHECKING:
+
+        @property
+        def __class__(self) -> type:
+            return class_of_both(type(self), "MapResult" if self._open is every else "ApplyResult")
 
     def __repr__(self) -> str:
         pending = self._pending

@@ -164,7 +164,24 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         return self._over.popleft()
 
 
-def as_completed(results: Iterable[AsyncResult[R]], /) -> Completed[R]:
+@overload
+def as_completed(results: tuple[AsyncResult[A], AsyncResult[B]], /) -> Completed[A | B]: ...
+@overload
+def as_completed(
+    results: tuple[AsyncResult[A], AsyncResult[B], AsyncResult[C]], /
+) -> Completed[A | B | C]: ...
+@overload
+def as_completed(
+    results: tuple[AsyncResult[A], AsyncResult[B], AsyncResult[C], AsyncResult[D]], /
+) -> Completed[A | B | C | D]: ...
+@overload
+def as_completed(
+    results: tuple[AsyncResult[A], AsyncResult[B], AsyncResult[C], AsyncResult[D], AsyncResult[E]],
+    /,
+) -> Completed[A | B | C | D | E]: ...
+@overload
+def as_completed(results: Iterable[AsyncResult[R]], /) -> Completed[R]: ...
+def as_completed(results: Iterable[AsyncResult[Any]], /) -> Completed[Any]:
     """Return the handles as they are over, whatever is first, for ``for`` and ``async for``.
 
     >>> from pmap import as_completed, papply_async
@@ -190,7 +207,25 @@ def failed(result: object, /) -> TypeIs[Failure]:
     return isinstance(result, Failure)
 
 
-def split(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]]:
+# Of a tuple, as `pcall.collecting` returns it, each place has a type of its own: mypy would take
+# `object` for what they have in common.
+@overload
+def split(results: tuple[A | Failure, B | Failure], /) -> tuple[list[A | B], list[Failure]]: ...
+@overload
+def split(
+    results: tuple[A | Failure, B | Failure, C | Failure], /
+) -> tuple[list[A | B | C], list[Failure]]: ...
+@overload
+def split(
+    results: tuple[A | Failure, B | Failure, C | Failure, D | Failure], /
+) -> tuple[list[A | B | C | D], list[Failure]]: ...
+@overload
+def split(
+    results: tuple[A | Failure, B | Failure, C | Failure, D | Failure, E | Failure], /
+) -> tuple[list[A | B | C | D | E], list[Failure]]: ...
+@overload
+def split(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]]: ...
+def split(results: Iterable[Any], /) -> tuple[list[Any], list[Failure]]:
     """Return the results that are none, and those that are failures, each in their order.
 
     >>> from pmap import pmap, split
@@ -204,7 +239,7 @@ def split(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]]:
     Returns:
         Two lists.
     """
-    good: list[R] = []
+    good: list[Any] = []
     bad: list[Failure] = []
     for result in results:
         if isinstance(result, Failure):
@@ -214,7 +249,21 @@ def split(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]]:
     return good, bad
 
 
-def raise_failures(results: Iterable[R | Failure], /) -> list[R]:
+@overload
+def raise_failures(results: tuple[A | Failure, B | Failure], /) -> list[A | B]: ...
+@overload
+def raise_failures(results: tuple[A | Failure, B | Failure, C | Failure], /) -> list[A | B | C]: ...
+@overload
+def raise_failures(
+    results: tuple[A | Failure, B | Failure, C | Failure, D | Failure], /
+) -> list[A | B | C | D]: ...
+@overload
+def raise_failures(
+    results: tuple[A | Failure, B | Failure, C | Failure, D | Failure, E | Failure], /
+) -> list[A | B | C | D | E]: ...
+@overload
+def raise_failures(results: Iterable[R | Failure], /) -> list[R]: ...
+def raise_failures(results: Iterable[Any], /) -> list[Any]:
     """Return the results if none is a failure; else raise all failures together.
 
     >>> from pmap import pmap, raise_failures

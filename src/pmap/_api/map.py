@@ -7,7 +7,7 @@ No ``from __future__ import annotations`` here: ``help`` would show quoted strin
 """
 
 from collections.abc import AsyncIterable, Callable, Iterable
-from typing import TypeVar, Unpack, overload
+from typing import Self, TypeVar, Unpack, overload
 
 from .._calls.call import Call, Streamed, each, each_async, each_streamed
 from .._calls.failure import Failure
@@ -404,6 +404,16 @@ class Map(Verb[Fail_co]):
         """
         asked = self._ask_streamed(f, (xs, *more), options)
         return pools_for(*asked).stream(*asked, ordered=False)
+
+    @property
+    def map(self) -> Self:
+        """This verb itself, for programs that want a pool and call nothing but its ``map``.
+
+        >>> from pmap import pmap
+        >>> pmap.map(len, ["a", "bb"])
+        [1, 2]
+        """
+        return self
 
     @property
     def collecting(self) -> "Map[Failure]":

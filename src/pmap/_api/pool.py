@@ -2,22 +2,39 @@
 
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Never, Protocol, Self, TypeVar, TypeVarTuple, overload
+from typing import (
+    Any,
+    ClassVar,
+    Literal,
+    Never,
+    Protocol,
+    Self,
+    TypeAlias,
+    TypeVar,
+    TypeVarTuple,
+    overload,
+)
 
+from .._backends.boot import default_start_method
 from .._calls import call as _call
 from .._calls.call import Call, Rules, Streamed
 from .._calls.options import Settings, WorkerOptions, merge, refuse_for_pool
 from .._engine.driver import Driver
 from .._errors import PoolClosedError
 from .async_result import AsyncResult, every, first
+from .old_clients import CLOSE, RUN, TERMINATE, Computed, OldQueue, OldWorkers
 from .result_stream import ResultStream
 from .shared_pools import make_driver, run_with, submit_with
+from .standard import PoolBase, derive, stands_for
 
 A = TypeVar("A")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
+
+# Arguments whose number and types nobody knows before the call; those of a tuple are checked.
+_AnyNumber: TypeAlias = list[Any] | Iterator[Any] | range
 
 # Of the methods of `Pool`: a result that is a function travels by name only, as in multiprocessing.
 _RULES = Rules(functions_by_value=False)
@@ -31,7 +48,7 @@ class Context(Protocol):
         ...
 
 
-class Pool:
+class Pool(PoolBase):
     """A pool of workers with the methods of ``multiprocessing.pool.Pool``.
 
     A drop-in for it, with types: the same methods and parameters. What differs: a worker's death
@@ -39,6 +56,8 @@ class Pool:
     can be sent; no ``if __name__ == "__main__"`` guard is needed; `chunksize` adapts to what the
     items cost; items that have not begun when one fails are not run; a pool that is dropped without
     being closed finishes its work and goes.
+
+    ``isinstance(pool, multiprocessing.pool.Pool)`` holds, and a class can derive from it.
 
     >>> from pmap import Pool
     >>> with Pool(2) as pool:
@@ -65,7 +84,41 @@ class Pool:
 
     __pmap_pool__: ClassVar[bool] = True
     __module__ = "pmap"  # where it lives for those who read a repr or a pickle
+    _workers: ClassVar[str] = "processes"  # what they are, for its repr
 
+    @overload
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[[], object] | None = None,
+        initargs: tuple[()] | _AnyNumber = (),
+        maxtasksperchild: int | None = None,
+        context: Context | None = None,
+        *,
+        main: Literal["value", "import"] = "value",
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        processes: int | None,
+        initializer: Callable[[*Ts], object] | None,
+        initargs: tuple[*Ts] | _AnyNumber,
+        maxtasksperchild: int | None = None,
+        context: Context | None = None,
+        *,
+        main: Literal["value", "import"] = "value",
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        processes: int | None = None,
+        *,
+        initializer: Callable[[*Ts], object] | None,
+        initargs: tuple[*Ts] | _AnyNumber,
+        maxtasksperchild: int | None = None,
+        context: Context | None = None,
+        main: Literal["value", "import"] = "value",
+    ) -> None: ...
     def __init__(
         self,
         processes: int | None = None,
@@ -86,8 +139,44 @@ class Pool:
             "start_method": context.get_start_method() if context is not None else None,
             "main": main,
         }
-        self._driver = make_driver(merge(Settings(), options).worker, idle_timeout=None)
+        self._begin(options)
+        if context is not None:
+            vars(self)["_ctx"] = context
+
+    def _begin(self, options: dict[str, object]) -> None:
+        derive()  # see `standard`
+        worker = merge(Settings(), options).worker
+        self._state = RUN
+        self._driver = make_driver(worker, idle_timeout=None)
         self._streams: weakref.WeakSet[ResultStream[Any]] = weakref.WeakSet()
+        # For old clients only, as what is computed below.
+        self._processes = self._driver.limit
+        self._maxtasksperchild = worker.max_tasks_per_child
+        self._initializer = worker.initializer
+        self._initargs = worker.initargs
+        self._driver.prestart()
+
+    # --- for old clients: see `old_clients` ----------------------------------------------------
+
+    @Computed
+    def _pool(self) -> OldWorkers:
+        return OldWorkers(self._driver)
+
+    @Computed
+    def _cache(self) -> dict[int, AsyncResult[list[Any]]]:
+        return {number: AsyncResult(job, every) for number, job in self._driver.calls().items()}
+
+    @Computed
+    def _taskqueue(self) -> OldQueue:
+        return OldQueue(self._driver)
+
+    @Computed
+    def _ctx(self) -> Context:
+        from multiprocessing import get_context
+
+        return get_context(default_start_method())
+
+    def _repopulate_pool(self) -> None:
         self._driver.prestart()
 
     # --- one call ------------------------------------------------------------------------------
@@ -97,7 +186,13 @@ class Pool:
     @overload
     def apply(self, func: Callable[[*Ts], R], args: tuple[*Ts]) -> R: ...
     @overload
+    def apply(self, func: Callable[..., R], args: _AnyNumber) -> R: ...
+    @overload
     def apply(self, func: Callable[..., R], args: Iterable[Any], kwds: Mapping[str, Any]) -> R: ...
+    @overload
+    def apply(
+        self, func: Callable[..., R], args: Iterable[Any] = (), *, kwds: Mapping[str, Any]
+    ) -> R: ...
     def apply(
         self,
         func: Callable[..., R],
@@ -122,6 +217,25 @@ class Pool:
         func: Callable[[*Ts], R],
         args: tuple[*Ts],
         *,
+        callback: Callable[[R], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult[R]: ...
+    @overload
+    def apply_async(
+        self,
+        func: Callable[..., R],
+        args: _AnyNumber,
+        *,
+        callback: Callable[[R], object] | None = None,
+        error_callback: Callable[[BaseException], object] | None = None,
+    ) -> AsyncResult[R]: ...
+    @overload
+    def apply_async(
+        self,
+        func: Callable[..., R],
+        args: Iterable[Any] = (),
+        *,
+        kwds: Mapping[str, Any],
         callback: Callable[[R], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult[R]: ...
@@ -158,7 +272,7 @@ class Pool:
         return result
 
     def _call(self, func: object, args: Iterable[Any], kwds: Mapping[str, Any] | None) -> Call:
-        self._check()
+        self._check_running()
         return _call.apply("Pool.apply", func, tuple(args), kwds or {}, _RULES)
 
     # --- many calls ----------------------------------------------------------------------------
@@ -268,7 +382,7 @@ class Pool:
         *,
         ordered: bool,
     ) -> ResultStream[Any]:
-        self._check()
+        self._check_running()
         asked = merge(Settings(), {"chunksize": chunksize, "buffersize": buffersize}).call
         streamed = make(Rules(True, stop=False, chunksize=asked.chunksize))
         driver, ours = self._taker()
@@ -285,11 +399,11 @@ class Pool:
         return stream
 
     def _each(self, func: object, iterable: object, chunksize: int | None) -> Call:
-        self._check()
+        self._check_running()
         return _call.each("Pool.map", func, (iterable,), _rules(chunksize).of(func))
 
     def _star(self, func: object, iterable: object, chunksize: int | None) -> Call:
-        self._check()
+        self._check_running()
         return _call.star("Pool.starmap", func, iterable, _rules(chunksize).of(func))
 
     def _wait(self, call: Call) -> list[Any]:
@@ -297,7 +411,8 @@ class Pool:
 
     def _taker(self) -> tuple[Driver, bool]:
         """Return the driver for a call, and whether it is for this call only."""
-        if self._driver.holder_is_here():  # see `shared_pools`
+        # See `shared_pools`. An item in a thread would wait for a worker, which it is itself.
+        if self._driver.holder_is_here() or self._driver.backend.runs_here():
             return make_driver(WorkerOptions(backend="serial")), True
         return self._driver, False
 
@@ -316,10 +431,12 @@ class Pool:
 
     def close(self) -> None:
         """Take no more work; the workers go when what there is is done."""
+        self._state = CLOSE if self._state == RUN else self._state
         self._driver.close()
 
     def terminate(self) -> None:
         """End the workers at once, whatever they do; open results raise `CancelledError`."""
+        self._state = TERMINATE
         self._driver.terminate()
 
     def join(self) -> None:
@@ -336,12 +453,12 @@ class Pool:
                 stream.read_on()
         self._driver.join()
 
-    def _check(self) -> None:
+    def _check_running(self) -> None:
         if self._driver.closed:
             raise PoolClosedError(f"the pool takes no more work: {self._driver.closed}")
 
     def __enter__(self) -> Self:
-        self._check()
+        self._check_running()
         return self
 
     def __exit__(
@@ -355,11 +472,15 @@ class Pool:
     def __del__(self) -> None:
         # Not terminate: results that somebody still holds come, and nobody is kept waiting here.
         driver = getattr(self, "_driver", None)
-        if driver is not None and not driver.closed:
+        if driver is not None and self._state == RUN and not driver.taken_away:
             shown = repr(self)
             driver.close()  # first: where warnings are errors, nothing comes behind it
+            # In the words of multiprocessing: programs filter by them.
             warnings.warn(
-                f"unclosed running pmap pool {shown}", ResourceWarning, stacklevel=2, source=self
+                f"unclosed running multiprocessing pool {shown}",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
             )
 
     def __reduce__(self) -> str:
@@ -372,7 +493,73 @@ class Pool:
         driver = self._driver
         state = f"closed: {driver.closed}" if driver.closed else "running"
         kind = type(self)
-        return f"<{kind.__module__}.{kind.__qualname__}, {driver.limit} processes, {state}>"
+        return f"<{kind.__module__}.{kind.__qualname__}, {driver.limit} {self._workers}, {state}>"
+
+
+class ThreadPool(Pool):
+    """A pool of threads of this process, with the methods of `Pool`.
+
+    A drop-in for ``multiprocessing.pool.ThreadPool``: for functions that wait, or that release the
+    GIL. Nothing is pickled, and what items change is changed for all. A thread cannot be ended:
+    `terminate` returns while the items that run go on to their end.
+
+    >>> from pmap import ThreadPool
+    >>> with ThreadPool(2) as pool:
+    ...     pool.map(abs, [-1, 2, -3])
+    [1, 2, 3]
+
+    Args:
+        processes: how many threads; None: one for each CPU that this process may use.
+        initializer: called once in each thread before its first item; None: nothing.
+        initargs: the arguments of `initializer`.
+
+    Raises:
+        OptionError: an argument is not possible. It is a ValueError and a TypeError, too.
+    """
+
+    __module__ = "pmap"
+    _workers = "threads"
+
+    @overload
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[[], object] | None = None,
+        initargs: tuple[()] | _AnyNumber = (),
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        processes: int | None,
+        initializer: Callable[[*Ts], object] | None,
+        initargs: tuple[*Ts] | _AnyNumber,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self,
+        processes: int | None = None,
+        *,
+        initializer: Callable[[*Ts], object] | None,
+        initargs: tuple[*Ts] | _AnyNumber,
+    ) -> None: ...
+    def __init__(
+        self,
+        processes: int | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: Iterable[Any] = (),
+    ) -> None:
+        self._begin(
+            {
+                "backend": "threads",
+                "processes": processes,
+                "initializer": initializer,
+                "initargs": initargs,
+            }
+        )
+
+
+stands_for(Pool, "Pool")
+stands_for(ThreadPool, "ThreadPool")
 
 
 def _call_back(

@@ -19,6 +19,7 @@ from .._calls.input import SLICE, AsyncInput, Input
 from .._errors import CancelledError, PoolClosedError
 from .._jobs.event_loops import give_way, until
 from .._transport.light_stdlib import RLock
+from .standard import class_of_both
 
 if TYPE_CHECKING:  # the verbs name this class, and leave the pool for the first call
     from .._engine.driver import Driver
@@ -66,6 +67,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._buffersize = buffersize
         self._carry_on = drop_in
         self._own_driver = own_driver
+        self._ordered = ordered
         # How many items go together, as far as the drop-in promises it: of a chunk that the input
         # fails in, nothing is run.
         self._unit = (streamed.call.rules.chunksize or 1) if drop_in else 1
@@ -447,6 +449,13 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             )
         if self._begun:
             flow.cancel()
+
+    if not TYPE_CHECKING:
+
+        @property
+        def __class__(self) -> type:
+            ordered = "IMapIterator" if self._ordered else "IMapUnorderedIterator"
+            return class_of_both(type(self), ordered)
 
     def __repr__(self) -> str:
         if self._over:

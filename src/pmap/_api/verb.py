@@ -13,6 +13,7 @@ from typing import (
     TYPE_CHECKING,
     Any,
     ClassVar,
+    Final,
     Generic,
     Never,
     Self,
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     Fail_co = typing_extensions.TypeVar("Fail_co", covariant=True, default=Never)
 else:  # typing's takes a default from Python 3.13 on, and at run time nobody asks for it
     Fail_co = TypeVar("Fail_co", covariant=True)
+
+
+_NONE_SET: Final = Settings()
 
 
 def _rules(settings: Settings, collect: bool) -> Rules:
@@ -76,8 +80,8 @@ class _Signature:
 class Verb(Frozen, Generic[Fail_co]):
     _names: ClassVar[tuple[str, ...]] = ("_settings", "_collect")
 
-    _settings: Settings = Settings()
-    _collect: bool = False
+    _settings: Final[Settings] = _NONE_SET
+    _collect: Final[bool] = False
 
     _name: ClassVar[str]
     _takes_options: ClassVar[bool] = True
@@ -85,7 +89,7 @@ class Verb(Frozen, Generic[Fail_co]):
 
     __signature__: ClassVar[_Signature] = _Signature()
 
-    def __init__(self, _settings: Settings = _settings, _collect: bool = False) -> None:
+    def __init__(self, _settings: Settings = _NONE_SET, _collect: bool = False) -> None:
         # Name and docstring into the instance: a class body cannot define __qualname__ for its
         # instances. The docstring is not the class's, or pydoc would take it for inherited.
         vars(self).update(

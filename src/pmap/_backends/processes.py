@@ -180,6 +180,9 @@ class ProcessBackend(Backend[_Polled]):
         """Return the process ids of the workers, as far as they are known."""
         return [link.handle.pid for link in self._links.values() if link.handle.pid is not None]
 
+    def workers(self) -> dict[int, int | None]:
+        return {number: link.handle.pid for number, link in self._links.copy().items()}
+
     # --- commands ------------------------------------------------------------------------------
 
     def check(self) -> None:

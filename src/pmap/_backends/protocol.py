@@ -72,9 +72,9 @@ class Backend(ABC, Generic[Polled]):
     in the thread that polls. `warm`: something is kept that `cool` would give back; anyone may ask.
     `book`: what workers were told of the caller's names; None: they are in this very process.
 
-    Only the driver calls it, under its lock, with three exceptions: `check`, which whoever makes
-    it calls first, `poll`, which only the thread that leads calls, and `wake`, which anyone may
-    call at any time.
+    Only the driver calls it, under its lock, with a few exceptions: `check`, which whoever makes
+    it calls first, `poll`, which only the thread that leads calls, and `wake`, `workers`
+    and `runs_here`, which anyone may call at any time.
     """
 
     can_kill: bool = False
@@ -89,6 +89,17 @@ class Backend(ABC, Generic[Polled]):
     def start(self, worker: int) -> None:
         """Start a worker; `Ready` or `Gone` tells what came of it."""
         ...
+
+    def workers(self) -> dict[int, int | None]:
+        """Return the process ids of all workers, by their numbers.
+
+        None: it has none of its own, or it is being started.
+        """
+        return {}
+
+    def runs_here(self) -> bool:
+        """Return whether this very thread is one of the workers."""
+        return False
 
     @abstractmethod
     def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:

@@ -57,6 +57,13 @@ class ThreadBackend(Backend[deque[Happening]]):
         except RuntimeError as error:  # no more threads, or the interpreter is ending
             self._tell(self._happened, Gone(worker, begun=0, reason=str(error), cause=error))
 
+    def workers(self) -> dict[int, int | None]:
+        return dict.fromkeys(self._threads.copy())
+
+    def runs_here(self) -> bool:
+        me = threading.current_thread()
+        return any(state.thread is me for state in self._threads.copy().values())
+
     def _tell(self, happened: deque[Happening], happening: Happening) -> None:
         happened.append(happening)
         self._bell.ring()
@@ -84,6 +91,7 @@ class ThreadBackend(Backend[deque[Happening]]):
                 wanted = partial(self._wanted, state, work.number)
                 for finished in self._run(state, worker, work, start, items, wanted):
                     tell(finished)
+                    del finished  # or its results would live until the next chunk comes
             if state.left:
                 return
             del chunk, work, items  # or the items would live until the next chunk comes

@@ -1,6 +1,6 @@
 """A failure as a value, in the place of the result that an item has not got."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from .._transport.exceptions import safe_text
 from .._types import Frozen
@@ -21,7 +21,8 @@ class Failure(Frozen):
             count when two failures are compared.
     """
 
-    __match_args__: ClassVar[tuple[str, ...]] = (
+    # No annotation: checkers read the names themselves, for the types in a `case`.
+    __match_args__ = (
         "error",
         "index",
         "function",
@@ -31,13 +32,30 @@ class Failure(Frozen):
     )
     _names: ClassVar[tuple[str, ...]] = __match_args__
 
-    error: Exception
-    index: int
-    function: str
-    input: str
-    traceback: str
-    attempts: int
-    item: object
+    if TYPE_CHECKING:  # for a checker, too, it does not change
+
+        @property
+        def error(self) -> Exception: ...
+        @property
+        def index(self) -> int: ...
+        @property
+        def function(self) -> str: ...
+        @property
+        def input(self) -> str: ...
+        @property
+        def traceback(self) -> str: ...
+        @property
+        def attempts(self) -> int: ...
+        @property
+        def item(self) -> object: ...
+    else:
+        error: Exception
+        index: int
+        function: str
+        input: str
+        traceback: str
+        attempts: int
+        item: object
 
     def __init__(
         self,

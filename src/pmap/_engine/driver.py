@@ -103,6 +103,7 @@ class Driver:
         self._over: deque[Job] = deque()  # jobs whose outcome is known but not told
         self._reports: deque[Report] = deque()  # what items printed and logged, not passed on yet
         self._closed = ""  # why no more work is taken
+        self._taken_away = False
         self._alarm: float | None = None  # when the scheduler wants to be told of the time
         self._polls_until = -inf  # when the one who leads looks at the alarm again by itself
         self._torn: BaseException | None = None  # what struck in the middle of the books
@@ -238,6 +239,37 @@ class Driver:
         """Start all workers now."""
         self._post(lambda: self._handle(e.Prestart()))
 
+    def worker_pids(self) -> dict[int, int | None]:
+        """Return the process ids of the workers there are, by their numbers; of threads None."""
+        if not self._leader and self.backend.workers() and not self.holder_is_here():
+            # One that is idle may have ended since, and nobody has looked.
+            look = partial(self.backend.poll, 0.0)
+            self._claim(threading.get_ident(), lambda: self._enter_books(look()))
+        return self.backend.workers()
+
+    def met_workers(self) -> dict[int, int | None]:
+        """Return the same when the process ids are known of those that are being started."""
+        backend = self.backend
+        if backend.can_kill and not self.holder_is_here():
+            self._see_to(
+                lambda: self._ended.is_set() or None not in backend.workers().values(),
+                lambda: self._ended.wait(_MOMENT),
+            )
+        return self.worker_pids()
+
+    def end_worker(self, number: int) -> None:
+        """End a worker, if it is there, whatever it does."""
+
+        def end() -> None:
+            if number in self.backend.workers():
+                self.backend.kill(number)
+
+        self._post(end)
+
+    def calls(self) -> dict[int, Job]:
+        """Return the calls that are under way, by their numbers."""
+        return self._jobs.copy()
+
     def close(self) -> None:
         """Take no more work; let the workers go when what there is is done."""
         self._closed = self._closed or "it was closed"
@@ -348,6 +380,11 @@ class Driver:
     def holder_is_here(self) -> bool:
         """Whether this very thread is inside the books, as a pickling method called from there."""
         return self._holder == threading.get_ident()
+
+    @property
+    def taken_away(self) -> bool:
+        """Whether its owner has it no more: the interpreter is ending, or this is a fork."""
+        return self._taken_away
 
     def take_no_more(self) -> None:
         """Raise `PoolClosedError` if the pool is closed."""
@@ -907,6 +944,7 @@ class Driver:
     def end_at_exit(self) -> None:
         """End all workers, whatever is under way: the interpreter is about to end."""
         self._closed = "the interpreter is ending"
+        self._taken_away = True
         # A daemon thread may be inside; it lets go soon, and if it does not, we go all the same.
         held = self._lock.acquire(timeout=1.0)
         if held and not self._leader:
@@ -933,6 +971,7 @@ class Driver:
         """Forget everything: this process is a fork of the one that the pool belongs to."""
         self.backend.abandon()
         self._closed = f"it belongs to the process {os.getppid()} that this one was forked from"
+        self._taken_away = True
         jobs = list(self._jobs.values()) + list(self._over)
         self._jobs.clear()
         self._over.clear()

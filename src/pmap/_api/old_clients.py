@@ -1,0 +1,112 @@
+"""What programs read of a ``multiprocessing.pool.Pool`` although it is private there.
+
+For old clients only: nothing of it is needed to use pmap, and all of it is looked up when it is
+asked for. A new program has better ways: `AsyncResult.done`, `WorkerLost`, `buffersize`.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
+
+if TYPE_CHECKING:
+    from .._engine.driver import Driver
+
+T = TypeVar("T")
+
+# The states of a pool, as `multiprocessing.pool` has them.
+RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
+# Seconds between two looks at a worker whose end is waited for.
+_MOMENT = 0.005
+
+
+class Computed(Generic[T]):
+    """An attribute that is computed when it is read; an instance may have its own instead."""
+
+    def __init__(self, compute: Callable[..., T]) -> None:
+        self._compute = compute
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> "Computed[T]": ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object, owner: type) -> "T | Computed[T]":
+        return self if instance is None else self._compute(instance)
+
+
+class OldWorker:
+    """A worker, with what programs ask a ``multiprocessing.Process`` in a pool."""
+
+    daemon = True
+
+    def __init__(self, driver: "Driver", number: int, pid: int | None) -> None:
+        self._driver = driver
+        self._number = number
+        self.pid = self.ident = pid  # None: a thread, or none that is there
+        self.name = f"PoolWorker-{number + 1}"
+
+    def is_alive(self) -> bool:
+        """Return whether it is there."""
+        return self._number in self._driver.worker_pids()
+
+    @property
+    def exitcode(self) -> int | None:
+        """None while it is there, else 0: `WorkerLost` tells how a worker ended."""
+        return None if self.is_alive() else 0
+
+    def terminate(self) -> None:
+        """End it, whatever it does; a thread after its present item."""
+        self._driver.end_worker(self._number)
+
+    kill = terminate
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it is gone, at most `timeout` seconds."""
+        until = None if timeout is None else time.monotonic() + timeout
+        while self.is_alive() and (until is None or time.monotonic() < until):
+            time.sleep(_MOMENT)
+
+    def __repr__(self) -> str:
+        return f"<{self.name} pid={self.pid}>"
+
+
+class OldWorkers(Sequence[OldWorker]):
+    """The workers of a pool; as many as there may be, whether they are there or not."""
+
+    def __init__(self, driver: "Driver") -> None:
+        self._driver = driver
+
+    def __len__(self) -> int:
+        return self._driver.limit
+
+    def _all(self) -> list[OldWorker]:
+        driver = self._driver
+        found = [OldWorker(driver, number, pid) for number, pid in driver.met_workers().items()]
+        return (found + [OldWorker(driver, -1, None)] * (len(self) - len(found)))[: len(self)]
+
+    def __iter__(self) -> Iterator[OldWorker]:
+        return iter(self._all())
+
+    @overload
+    def __getitem__(self, index: int) -> OldWorker: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[OldWorker]: ...
+    def __getitem__(self, index: int | slice) -> "OldWorker | list[OldWorker]":
+        return self._all()[index]
+
+    def __repr__(self) -> str:
+        return repr(self._all())
+
+
+class OldQueue:
+    """The calls that no worker has begun."""
+
+    def __init__(self, driver: "Driver") -> None:
+        self._driver = driver
+
+    def qsize(self) -> int:
+        """Return how many calls there are for which no worker is left."""
+        return max(0, len(self._driver.calls()) - self._driver.limit)
+
+    def empty(self) -> bool:
+        """Return whether there are none."""
+        return not self.qsize()

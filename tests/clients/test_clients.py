@@ -1,0 +1,202 @@
+"""Programs that use a pool of ``multiprocessing`` through a library, with ours in its place.
+
+Each is a script, run once with the standard pool and with ours for each start method, and has to
+print the same. A library that is not installed is skipped: ``nox -s clients`` installs them all.
+"""
+
+import textwrap
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import pytest
+from tests.backends import START_METHODS
+from tests.process.test_scripts import finished
+
+# What a script has: `Pool`, `ThreadPool`, `verb` and `install`, which puts `Pool` into a module
+# that makes its pool itself.
+STANDARD: Final = """\
+import multiprocessing, multiprocessing.pool
+Pool, ThreadPool, verb = multiprocessing.Pool, multiprocessing.pool.ThreadPool, map
+def install(module, name="Pool"):
+    pass
+"""
+OURS: Final = """\
+import multiprocessing
+import pmap
+from pmap import ThreadPool
+verb = pmap.pmap.using(processes=2, start_method={method!r})
+class Pool(pmap.Pool):
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, context=multiprocessing.get_context({method!r}), **kwargs)
+def install(module, name="Pool"):
+    setattr(module, name, Pool)
+"""
+
+CLIENTS: Final = {
+    "tqdm": """
+        from tqdm import tqdm
+        def square(x):
+            return x * x
+        with Pool(2) as pool:
+            print(list(tqdm(pool.imap(square, range(20)), total=20, disable=None)))
+            print(sorted(tqdm(pool.imap_unordered(square, range(20), 3), total=20, disable=None)))
+            with tqdm(total=5, disable=None) as bar:
+                later = [pool.apply_async(square, (x,), callback=bar.update) for x in range(5)]
+                print([one.get() for one in later])
+        """,
+    "gensim": """
+        import bz2, os, tempfile
+        import gensim.corpora.wikicorpus as wiki
+        install(wiki.multiprocessing)
+        text = " ".join(f"word{n % 7} other{n % 5} third" for n in range(80))
+        page = "<page><title>T{0}</title><ns>0</ns><id>{0}</id><revision><id>1</id><text>{1}</text>"
+        page += "</revision></page>"
+        pages = "".join(page.format(n, text) for n in range(1, 9))
+        ns = "http://www.mediawiki.org/xml/export-0.10/"
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "wiki-pages-articles.xml.bz2")
+            with bz2.open(path, "wt") as file:
+                file.write(f'<mediawiki xmlns="{ns}">{pages}</mediawiki>')
+            corpus = wiki.WikiCorpus(path, processes=2, article_min_tokens=5)
+            print(sorted(corpus.dictionary.token2id), len(list(corpus)))
+        """,
+    "pyswarms": """
+        import logging
+        import numpy as np
+        import pyswarms.single.global_best as module
+        install(module.mp)
+        logging.disable(logging.CRITICAL)
+        def sphere(x):
+            return (x**2).sum(axis=1)
+        np.random.seed(1)
+        found = module.GlobalBestPSO(
+            n_particles=10, dimensions=2, options={"c1": 0.5, "c2": 0.3, "w": 0.9}
+        ).optimize(sphere, iters=8, n_processes=2, verbose=False)
+        print(found)
+        """,
+    "schwimmbad": """
+        import importlib
+        import multiprocess.pool
+        import schwimmbad.multiprocessing
+        install(multiprocess.pool)
+        MultiPool = importlib.reload(schwimmbad.multiprocessing).MultiPool
+        def square(x):
+            return x * x
+        seen = []
+        with MultiPool(2) as pool:
+            print(pool.size, pool.map(square, range(10), callback=seen.append), seen)
+        """,
+    "dask": """
+        import warnings
+        import dask
+        import dask.multiprocessing, dask.threaded
+        warnings.simplefilter("ignore")
+        @dask.delayed
+        def add(x, y):
+            return x + y
+        total = add(add(1, 2), add(3, add(4, 5)))
+        with Pool(2) as pool, ThreadPool(2) as threads:
+            print(dask.compute(total, scheduler="processes", pool=pool))
+            print(dask.compute(total, scheduler="threads", pool=threads))
+            with dask.config.set(pool=threads):
+                print(total.compute(scheduler="threads"))
+        """,
+    "emcee": """
+        import emcee
+        import numpy as np
+        def density(x, width):
+            return -0.5 * (x**2).sum() / width
+        def chain(pool):
+            np.random.seed(3)
+            start = np.random.randn(8, 2)
+            sampler = emcee.EnsembleSampler(8, 2, density, args=(2.0,), pool=pool)
+            sampler.run_mcmc(start, 10)
+            return sampler.get_chain().sum(), sampler.get_last_sample().log_prob.sum()
+        with Pool(2) as pool:
+            print(chain(pool))
+        print(chain(None if verb is map else verb))
+        """,
+    "dynesty": """
+        import dynesty
+        import numpy as np
+        def density(x):
+            return -0.5 * (x**2).sum()
+        def prior(u):
+            return 4 * u - 2
+        with Pool(2) as pool:
+            sampler = dynesty.NestedSampler(
+                density, prior, 2, nlive=30, pool=pool, rstate=np.random.default_rng(5)
+            )
+            sampler.run_nested(maxiter=60, print_progress=False)
+            print(sampler.results.logz[-1], sampler.queue_size)
+        """,
+    "scipy": """
+        import numpy as np
+        from scipy.integrate import quad_vec
+        from scipy.optimize import brute, differential_evolution
+        def valley(x):
+            return (x**2).sum()
+        def wave(x):
+            return np.sin(x)
+        def best(workers):
+            found = differential_evolution(
+                valley, [(-1, 1)] * 2, workers=workers, updating="deferred", maxiter=4, rng=1
+            )
+            return found.x, found.nfev
+        with Pool(2) as pool:
+            print(best(pool.map), best(verb))
+            print(brute(valley, [(-1, 1)] * 2, Ns=5, workers=pool.map))
+            print(brute(valley, [(-1, 1)] * 2, Ns=5, workers=verb))
+            print(quad_vec(wave, 0, 3, workers=pool.map)[0], quad_vec(wave, 0, 3, workers=verb)[0])
+        """,
+    "deap": """
+        import random
+        from deap import base, tools
+        def fitness(one):
+            return (sum(one),)
+        toolbox = base.Toolbox()
+        random.seed(2)
+        people = [[random.random() for _ in range(4)] for _ in range(6)]
+        with Pool(2) as pool:
+            for mapper in (pool.map, verb):
+                toolbox.register("map", mapper)
+                print(list(toolbox.map(fitness, people)))
+        """,
+    "joblib": """
+        import warnings
+        import joblib.pool
+        def double(x):
+            return 2 * x
+        class Logged(joblib.pool.Pool if verb is map else __import__("pmap").Pool):
+            def __init__(self, name, processes=None, **kwargs):
+                self.name = name
+                super().__init__(processes=processes, **kwargs)
+        with Logged("mine", processes=2) as pool:
+            print(pool.name, pool.map(double, range(5)), isinstance(pool, joblib.pool.Pool))
+        """,
+    "nltk": """
+        from nltk.stem.porter import PorterStemmer
+        stem = PorterStemmer().stem
+        with Pool(2) as pool:
+            print(pool.map(stem, ["running", "flies", "easily", "parallel"]))
+        """,
+}
+
+
+def printed(preamble: str, client: str, folder: Path) -> str:
+    (folder / "client.py").write_text(preamble + textwrap.dedent(client), encoding="utf-8")
+    done = finished(["client.py"], folder, limit=120, PYTHONWARNINGS="ignore")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.limit(600)
+@pytest.mark.parametrize("name", CLIENTS)
+def test_a_client_finds_what_it_finds_in_the_standard_pool(name: str, tmp_path: Path) -> None:
+    if find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    expected = printed(STANDARD, CLIENTS[name], tmp_path)
+    assert expected.strip()
+    for method in START_METHODS:
+        assert printed(OURS.format(method=method), CLIENTS[name], tmp_path) == expected, method
