@@ -17,10 +17,11 @@ import os
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from .._errors import how_it_ended
 from .._transport import journal
 from .._transport.light_stdlib import send_with_fds, signal, socket
 from .._worker.template import kill_group
-from .boot import Lifeline, interpreter, not_standard, sigint_blocked
+from .boot import Lifeline, executable, interpreter, not_standard, remedy, sigint_blocked
 
 if TYPE_CHECKING:
     import subprocess
@@ -36,14 +37,59 @@ _REFUSALS: dict[int, str] = {
 }
 
 
+# What says that there is no program to start. None: we say so ourselves.
+NO_PROGRAM = (None, errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
+
+
 def refused(error: OSError) -> str:
     """Return in words why a process could not be started, and what helps.
 
     >>> refused(OSError(errno.ENOMEM, "No memory"))
     'the operating system refused: [Errno 12] No memory; free memory, or use fewer processes'
     """
-    advice = _REFUSALS.get(error.errno or 0)
+    if error.errno is None:
+        return str(error)
+    advice = remedy() if error.errno in NO_PROGRAM else _REFUSALS.get(error.errno)
     return f"the operating system refused: {error}" + (f"; {advice}" if advice else "")
+
+
+def no_python(exitcode: int | None) -> str:
+    """Return in words that what was started ended and never was a Python of ours.
+
+    Nothing where it was killed: by a lack of memory, say, and another one may start.
+    """
+    if exitcode is None or exitcode < 0:
+        return ""
+    how = how_it_ended(exitcode)
+    return f"{executable()!r} did not answer as a Python: it {how}. {remedy()}"
+
+
+def ran_again() -> str:
+    """Return in words that what was started ran the program, and did not become a worker."""
+    return f"{executable()!r} ran the program again instead of becoming a worker. {remedy()}"
+
+
+def not_in_time(limit: float) -> str:
+    """Return in words that what was started said nothing for so many seconds."""
+    return f"{executable()!r} did not answer as a Python within {limit:g} s. {remedy()}"
+
+
+def is_surely_python(pid: int | None, command: list[str]) -> bool:
+    """Return whether a process is known to be the very interpreter that runs this program.
+
+    One that starts slowly gets more time than what may be anything.
+    """
+    try:
+        program = os.readlink(f"/proc/{pid}/exe")
+        with open(f"/proc/{pid}/cmdline", "rb") as line:
+            its = line.read()
+        return (
+            program == os.readlink("/proc/self/exe")
+            and os.path.basename(program).startswith("python")
+            and its == b"".join([os.fsencode(one) + b"\0" for one in command])
+        )
+    except OSError:
+        return False
 
 
 class Handle(Protocol):
@@ -83,6 +129,15 @@ class Handle(Protocol):
         """Why it could not be started, or nothing."""
         ...
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether no other one could be started for the same reason."""
+        ...
+
+    def is_surely_python(self) -> bool:
+        """Return whether it is known to be the interpreter that runs this program."""
+        ...
+
     def release(self) -> None:
         """Give back the sentinel."""
         ...
@@ -96,11 +151,13 @@ class _Child:
     """A child process of this one."""
 
     failure = ""
+    hopeless = False
 
     def __init__(self, pid: int, popen: "subprocess.Popen[bytes] | None") -> None:
         self.pid: int | None = pid
         self.sentinel = _pidfd(pid)
         self._popen = popen
+        self.command: list[str] = []
         self._ended: tuple[bool, int | None] | None = None
 
     def met(self, pid: int) -> None:
@@ -139,6 +196,9 @@ class _Child:
         except ChildProcessError:  # somebody else reaped it, or SIGCHLD is ignored
             return None
         return os.waitstatus_to_exitcode(status)
+
+    def is_surely_python(self) -> bool:
+        return self._popen is not None and is_surely_python(self.pid, self.command)
 
     def release(self) -> None:
         if self.sentinel is not None:
@@ -184,8 +244,10 @@ def leave_no_core(pid: int) -> None:
 
 def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
     """Start a fresh interpreter as a worker on `sock`."""
-    popen = interpreter(sock, lifeline)
-    return _Child(popen.pid, popen)
+    popen, command = interpreter(sock, lifeline)
+    child = _Child(popen.pid, popen)
+    child.command = command
+    return child
 
 
 def start_fork(sock: socket, theirs: socket, lifeline: Lifeline) -> Handle:

@@ -58,6 +58,10 @@ _PIECE = 1 << 16
 _AT_ONCE = 1 << 13
 # Seconds beyond the limit that coroutines get to end by themselves.
 _GRACE = 1.0
+# Seconds in which what was started has to say that it is a Python; and what surely is one, which
+# may be slow to begin where many do, or where its files are far away.
+_ANSWER = 10.0
+_SLOW_ANSWER = 60.0
 # Segments that a worker holds and we wait for, to use them again.
 _MOST_LENT = 16
 _TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
@@ -119,9 +123,11 @@ class _Link:
         self.begun = 0  # the serial of the chunk that has begun, where a message says so
         self.begun_at = 0.0  # when its last item did, as far as we know
         self.ended = False  # its socket is at its end
+        self.answered = False  # it is a Python, and at our entry; where nothing else says so
         self.ready = False
         self.broken: Exception | None = None
         self.why = ""  # why it is of no use any more, though it lived
+        self.hopeless = False  # and no other one would be
 
 
 class ProcessBackend(Backend[_Polled]):
@@ -167,6 +173,8 @@ class ProcessBackend(Backend[_Polled]):
         self.warm: bool = False
         self._cpus = cpu_count()
         self._patience = Patience()
+        # What was started and has not answered yet, and when it was started.
+        self._awaited: dict[_Link | Template, float] = {}
         self._failed: list[Happening] = []  # workers that could not even be asked for
 
     def pids(self) -> list[int]:
@@ -211,7 +219,9 @@ class ProcessBackend(Backend[_Polled]):
             reason = f"the initializer could not be sent: {error}"
             if isinstance(error, OSError):
                 reason = _launch.refused(error)
-            self._failed.append(Gone(worker, begun=0, reason=reason, cause=cause))
+            hopeless = isinstance(error, OSError) and error.errno in _launch.NO_PROGRAM
+            gone = Gone(worker, begun=0, reason=reason, cause=cause, hopeless=hopeless)
+            self._failed.append(gone)
             self.wake()  # another thread may be in `poll`
 
     def _start(self, worker: int) -> None:
@@ -237,6 +247,8 @@ class ProcessBackend(Backend[_Polled]):
         selector.register(ours, _READ, link)
         if handle.sentinel is not None:
             selector.register(handle.sentinel, _READ, link)
+        if self._method == "spawn":
+            self._awaited[link] = monotonic()
         self._set_up(link, initializer)
 
     def _packed_initializer(self) -> tuple[Needs, bytes] | None:
@@ -282,6 +294,7 @@ class ProcessBackend(Backend[_Polled]):
             self._template = Template(_boot.take(self._lifeline))
             self._lifeline = self._template.lifeline
             self._open().register(self._template.sock, _READ, self._template)
+            self._awaited[self._template] = monotonic()
         return self._template.start(worker, theirs)
 
     def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
@@ -563,6 +576,8 @@ class ProcessBackend(Backend[_Polled]):
             if self._selector is None:
                 return []  # it may be just this that could not be opened
         selector = self._selector or self._open()
+        if self._awaited:
+            timeout = self._until_late(timeout)
         try:
             polled: _Polled | None = None
             if timeout is None or timeout > 0:
@@ -572,6 +587,35 @@ class ProcessBackend(Backend[_Polled]):
             if self._selector is selector:
                 raise
             return []  # a signal's handler has forked this process, which has no workers now
+
+    def _until_late(self, timeout: float | None) -> float:
+        """Return `timeout`, or less: when something is to be given up that does not answer."""
+        # Of a copy: this is not in the books.
+        left = [self._left(one, began) for one, began in [*self._awaited.items()]]
+        left += [] if timeout is None else [timeout]
+        return max(0.0, min(left, default=_ANSWER))
+
+    def _left(self, one: _Link | Template, began: float) -> float:
+        """Return for how many seconds something may go on not to answer."""
+        passed = monotonic() - began
+        if passed < _ANSWER:
+            return _ANSWER - passed
+        process = one.handle if isinstance(one, _Link) else one
+        return (_SLOW_ANSWER if process.is_surely_python() else _ANSWER) - passed
+
+    def _look_at_awaited(self) -> Iterator[Happening]:
+        for one, began in [*self._awaited.items()]:
+            if one.answered:
+                del self._awaited[one]
+            elif self._left(one, began) <= 0:
+                del self._awaited[one]
+                why = _launch.not_in_time(_ANSWER)
+                if isinstance(one, Template):
+                    one.give_up(why)  # its socket ends
+                else:
+                    one.why, one.hopeless = why, True
+                    self._hang_up(one)
+                    yield from self._end(one)
 
     def _can_stay_awake(self) -> bool:
         """Return whether a worker has something, and there is a processor that none needs."""
@@ -597,6 +641,8 @@ class ProcessBackend(Backend[_Polled]):
                 self._quiet_waker()
             elif source is self._template:  # and was not closed since it was polled
                 yield from self._hear()
+        if self._awaited:
+            yield from self._look_at_awaited()
 
     def _hear(self) -> Iterator[Happening]:
         template = self._template
@@ -653,13 +699,19 @@ class ProcessBackend(Backend[_Polled]):
                 return None
             assert link.chunks[0].serial == serial
             return self._finished(link, results, last, elapsed, worn)
-        if what == protocol.READY:
+        link.answered = True
+        if what == protocol.HELLO:
+            return None
+        if what == protocol.AGAIN:
+            link.why, link.hopeless = _launch.ran_again(), True
+            link.handle.kill()
+        elif what == protocol.READY:
             link.ready = True
             link.handle.met(message[1])
             return Ready(link.number, link.arena is not None, link.arena is not None)
-        if what == protocol.REPORT:
+        elif what == protocol.REPORT:
             return self._report(link, *message[1:])
-        if what == protocol.BEGUN:
+        elif what == protocol.BEGUN:
             link.begun = message[1]
             link.begun_at = monotonic()
         else:
@@ -709,14 +761,18 @@ class ProcessBackend(Backend[_Polled]):
         reason = link.handle.failure or link.why
         if link.broken is not None:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
+        if not reason and self._method == "spawn" and not link.answered:
+            reason = _launch.no_python(exitcode)
+            link.hopeless = bool(reason)
         if not reason and not link.ready:
             reason = f"the process {how_it_ended(exitcode)} before it was ready"
         stack = link.arena.last_words() if link.arena is not None else ""
         if link.arena is not None and link.arena.oversize:
             reason = f"it took more than {self._max_memory} bytes of memory"
         self._close_link(link)
-        pid = link.handle.pid
-        yield Gone(link.number, begun, pid, exitcode, reason, link.broken, stack)
+        self._awaited.pop(link, None)
+        pid, hopeless = link.handle.pid, link.hopeless or link.handle.hopeless
+        yield Gone(link.number, begun, pid, exitcode, reason, link.broken, stack, hopeless)
 
     def _salvage(self, link: _Link) -> tuple[int, list[Entry]]:
         """Return how many items a dead worker had begun, and what it had finished but not sent."""
@@ -781,6 +837,7 @@ class ProcessBackend(Backend[_Polled]):
 
     def _drop_template(self) -> None:
         if self._template is not None:
+            self._awaited.pop(self._template, None)
             self._unwatch(self._template.sock)
             self._template.close()
             self._template = None
@@ -825,6 +882,7 @@ class ProcessBackend(Backend[_Polled]):
         self._links.clear()
         self._to_flush.clear()
         self._failed.clear()
+        self._awaited.clear()
         self.wake()  # another thread may be in `poll`, on what is gone now
 
     def abandon(self) -> None:
@@ -835,6 +893,7 @@ class ProcessBackend(Backend[_Polled]):
             link.handle.disown()
             link.handle.release()
         self._links.clear()
+        self._awaited.clear()
         self._drop_lifeline()
         if self._template is not None:
             self._template.abandon()

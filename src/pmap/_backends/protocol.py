@@ -45,7 +45,7 @@ class Gone(NamedTuple):
 
     `pid` and `exitcode` are those of a process (None where they are not known); `reason` and
     `cause` say why it could not start, if it could not; `stack` is where it was, innermost first,
-    if it could say so.
+    if it could say so. `hopeless`: no other one could start, either.
     """
 
     worker: int
@@ -55,6 +55,7 @@ class Gone(NamedTuple):
     reason: str = ""
     cause: Exception | None = None
     stack: str = ""
+    hopeless: bool = False
 
 
 Happening: TypeAlias = Ready | Finished | Gone | Report

@@ -10,7 +10,7 @@ from .._transport.framing import FrameReader
 from .._transport.light_stdlib import SHUT_WR, send_with_fds, socket
 from .._worker.template import kill_group
 from .boot import Boot
-from .launch import Handle, leave_no_core, refused
+from .launch import Handle, is_surely_python, leave_no_core, no_python, ran_again, refused
 
 if TYPE_CHECKING:
     from .._transport.framing import Message
@@ -26,6 +26,8 @@ class Template:
         self.lifeline = boot.lifeline  # that of its workers, who may outlive it
         self._by_value = boot.by_value
         self._process = boot.process
+        self.answered = False  # it is a Python, and at our entry
+        self.why = ""  # why it is of no use, if it never answered
         self.sock = boot.sock
         self._reader = FrameReader()
         self.alive = True
@@ -43,6 +45,20 @@ class Template:
             send_with_fds(self.sock, protocol.REQUEST.pack(protocol.FORK, number), [sock.fileno()])
         return handle
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def is_surely_python(self) -> bool:
+        """Return whether it is known to be the interpreter that runs this program."""
+        return is_surely_python(self.pid, self._process.command)
+
+    def give_up(self, why: str) -> None:
+        """End it: it does not answer, or not as a Python that is to be a template."""
+        self.why = self.why or why
+        self._process.kill()
+
     def read(self) -> list[int]:
         """Take in what the template reports; return the numbers of workers that have ended."""
         try:
@@ -59,6 +75,11 @@ class Template:
         what, key, value = message
         assert isinstance(key, int)
         assert isinstance(value, int)
+        self.answered = True
+        if what == protocol.AGAIN:
+            self.give_up(ran_again())
+        if what in (protocol.HELLO, protocol.AGAIN):
+            return None
         if what == protocol.FORKED:
             handle = self._by_number[key]
             self._by_pid[value] = handle
@@ -100,9 +121,12 @@ class Template:
         self.alive = False
         self._process.kill()
         self._process.wait()
+        if not self.answered:
+            self.why = self.why or no_python(self._process.exitcode)
         for handle in self._by_number.values():
             if handle.pid is None:
-                handle.failure = "the template process was killed"
+                handle.hopeless = bool(self.why)
+                handle.failure = self.why or "the template process was killed"
             elif handle.killed:
                 self.kill(handle.pid)  # it may not have read the request
         self._by_number.clear()
@@ -131,6 +155,7 @@ class _Forked:
     """A worker that the template forked."""
 
     sentinel: int | None = None  # the template reports the end
+    hopeless = False
 
     def __init__(self, template: Template) -> None:
         self._template = template
@@ -151,6 +176,9 @@ class _Forked:
         self.killed = True  # if there is no pid yet, when it comes
         if self.pid is not None and not self.ended:
             self._template.kill(self.pid)
+
+    def is_surely_python(self) -> bool:
+        return False
 
     def abort(self) -> None:
         if self.pid is not None and not self.ended:

@@ -484,7 +484,7 @@ class Driver:
             self._gone = happening
             if happening.reason:
                 self._start_failure = happening
-            self._handle(e.WorkerGone(happening.worker, happening.begun))
+            self._handle(e.WorkerGone(happening.worker, happening.begun, happening.hopeless))
 
     def _handle_failures(
         self,
@@ -628,7 +628,8 @@ class Driver:
 
     def _unstarted(self) -> Exception:
         failure = self._start_failure
-        error = WorkerStartError(s.MAX_START_FAILURES, failure.reason if failure else "not known")
+        attempts = 1 if failure is not None and failure.hopeless else s.MAX_START_FAILURES
+        error = WorkerStartError(attempts, failure.reason if failure else "not known")
         error.__cause__ = failure.cause if failure else None
         return error
 

@@ -43,6 +43,11 @@ REPORT = 14
 # What was printed to either stream; a pickled record of logging; a pickled warning.
 OUTPUT, ERRORS, LOG, WARNING = 1, 2, 3, 4
 
+# --- from a process that is to become a worker, or the template ----------------------------------
+
+HELLO = 14  # (HELLO, 0, 0): it is a Python, and at our entry
+AGAIN = 15  # (AGAIN, 0, 0): it runs the program again, and not what it was started for
+
 # --- between the caller and the template ---------------------------------------------------------
 
 REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; else its pid)

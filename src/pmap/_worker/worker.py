@@ -22,6 +22,7 @@ import select
 import sys
 from time import perf_counter
 
+from .._transport import process_role
 from .._transport.adaptive_spin import Patience
 from .._transport.by_value import arriving
 from .._transport.failure_record import FUNCTION, capture, capture_transport
@@ -300,6 +301,7 @@ class Worker:
     ) -> None:
         self._surroundings.apply(brief.world)
         self._surroundings.apply_settings()
+        process_role.runs_items = False
         begin = perf_counter()
         results: Unsent
         try:
@@ -309,6 +311,7 @@ class Worker:
             results = [record] * (1 if brief.stop else len(entries))
         else:
             self._reporting.apply(brief.world[3], brief.logs)  # only now: it may need a module
+            process_role.runs_items = True
             if brief.seed is not None or self._seeded:
                 self._seeded = brief.seed is not None
                 seed_anew()  # of the items before nothing is left in the global generators
@@ -324,6 +327,7 @@ class Worker:
                     results = self._run_items(brief, many.result, serial, range(len(entries)), 0)
                 finally:
                     many.close()
+        process_role.runs_items = False
         elapsed = perf_counter() - begin
         self._send_results(serial, results, brief, True, elapsed, self._is_worn())
 
