@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from tests.limits import PATIENCE
-from tests.process.test_scripts import environment, run_script
+from tests.process.test_scripts import environment, finished, run_script
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
@@ -114,7 +114,7 @@ def test_a_frozen_program_works_or_says_what_it_lacks(
     else:
         assert done.stdout == "[2, 3] [-1]\n"
     # Itself, and one for each worker or for the template.
-    most = {"spawn": 4 if support != "none" else 3, "forkserver": 2, "fork": 1}
+    most = {"spawn": 5, "forkserver": 3, "fork": 1}
     assert 1 <= len(log.read_text().splitlines()) <= most[start_method]
 
 
@@ -244,7 +244,7 @@ def endless(x):
 def program(x):
     code = "from pmap import pmap; print(pmap(abs, [-1, -2], processes=2))"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-if __name__ == "__main__":
+def main():
     with Pool(2, context=context) as pool:
         print(pool.map(outer, [1, 5]))
         print(pool.map(program, [1]))
@@ -258,7 +258,8 @@ if __name__ == "__main__":
 def test_pools_in_items_are_pools_up_to_some_depth(
     start_method: "StartMethod", tmp_path: Path
 ) -> None:
-    done = confined_script(tmp_path, NESTED.format(method=start_method))
+    (tmp_path / "functions.py").write_text(NESTED.format(method=start_method))
+    done = confined_script(tmp_path, "from functions import main; main()")
     assert done.stderr == ""
     nested, of_a_program, error = done.stdout.splitlines()
     assert nested == "[[2, 3], [6, 7]]"
@@ -278,3 +279,170 @@ print(pmap(again, [1, 2], processes=2)[0])
     done = confined_script(tmp_path, text)
     assert done.returncode == 0
     assert "RecursionError" in done.stdout
+
+
+# --- what is about the process: threads, users, descriptors, environment -------------------------
+
+HELD: Final = """
+import threading
+lock = threading.Lock()
+begun = threading.Event()
+def hold():
+    with lock:
+        begun.set()
+        threading.Event().wait()
+threading.Thread(target=hold, daemon=True).start()
+begun.wait()
+import os
+me = os.getpid()
+"""
+
+
+def test_what_has_threads_is_not_forked(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HELD)
+    path = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    (tmp_path / "script.py").write_text("""
+import os, sitecustomize, warnings
+from pmap import pmap, WorkerLost
+def alive(x):
+    return sitecustomize.me == os.getpid(), len(os.listdir("/proc/self/task")) > 1
+pmap = pmap.using(processes=2, start_method="forkserver")
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(set(pmap(alive, range(4))), pmap(lambda x: -x, [1]))
+    try:
+        pmap(lambda _: os._exit(3), [1])
+    except WorkerLost as error:
+        print(error.exitcode, set(pmap(alive, range(4))))
+print(len(caught), caught[0].message)
+""")
+    done = finished(["script.py"], tmp_path, PYTHONPATH=path)
+    assert done.stderr == ""
+    first, second, warned = done.stdout.splitlines()
+    assert first == "{(True, True)} [-1]"
+    assert second == "3 {(True, True)}"
+    assert warned.startswith("1 workers are started as fresh interpreters and not forked")
+    assert "has 2 threads" in warned
+
+
+USERS: Final = """
+import os
+from pmap import pmap
+pmap = pmap.using(processes=2, start_method={method!r})
+def who(_):
+    return os.getresuid(), os.getresgid(), os.getgroups()
+def pid(_):
+    return os.getpid()
+pmap(who, range(4))
+for change in (
+    lambda: os.setgroups([77]),
+    lambda: os.setresgid(777, 777, 777),
+    lambda: os.setresuid(65534, 0, 0),
+    lambda: os.setresuid(65534, 65534, 65534),
+)[:{changes}]:
+    change()
+    there = set(map(str, pmap(who, range(4))))
+    print(there == {{str(who(0))}}, set(pmap(pid, range(4))) == set(pmap(pid, range(4))))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may")
+def test_workers_are_the_users_that_the_caller_is(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    # Another user may not be able to start this Python, which may be root's alone.
+    changes = 4 if start_method == "fork" else 3
+    said = run_script(tmp_path, USERS.format(method=start_method, changes=changes))
+    assert [line.split()[0] for line in said] == ["True"] * changes
+
+
+CLOSED: Final = """
+import gc, os, socket, sys
+from multiprocessing import get_context
+from pmap import pmap, Pool, InterruptedPoolError
+pmap = pmap.using(processes=2, start_method={method!r})
+pool = Pool(2, context=get_context({method!r}))
+large = bytes(1 << 20)
+print(pmap(abs, [-1, 2]), pool.map(len, [large, large]), pmap(lambda x: len(large) + x, [1]))
+os.closerange(3, 1000)
+files = [open("stranger%d" % n, "w+") for n in range(40)]
+ends = [end for _ in range(20) for end in socket.socketpair()]
+print(pmap(abs, [-1, 2]), pool.map(len, [large, large]), pmap(lambda x: len(large) + x, [1]))
+with Pool(2, context=get_context({method!r})) as other:
+    waiting = other.map_async(int, ["1", "2"] * 5)
+    waiting.wait()
+pool.terminate()
+os.closerange(3, 20)  # some of all, and of the strangers'
+print(pmap(abs, [-1, 2]))
+del pool, other
+gc.collect()
+for number, file in enumerate(files):
+    if file.fileno() >= 20:
+        file.write("mine")
+        file.flush()
+        assert os.path.getsize("stranger%d" % number) == 4
+for end in ends:
+    if end.fileno() >= 20:
+        end.setblocking(False)
+        try:
+            print("a socket was", end.recv(100))
+        except BlockingIOError:
+            pass
+sys.stdout.flush()
+os._exit(0)  # what is closed has its objects still
+"""
+
+
+def test_a_program_that_closes_all_its_descriptors(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    text = CLOSED.format(method=start_method)
+    said = run_script(tmp_path, text)
+    assert said == ["[1, 2] [1048576, 1048576] [1048577]"] * 2 + ["[1, 2]"]
+
+
+LONG: Final = """
+import os, time
+for number in range(15):
+    os.environ[f"LONG{{number}}"] = "x" * 200_000
+for number in range(4000):
+    os.environ[f"MANY{{number}}"] = "x" * 1000
+from pmap import pmap
+pmap = pmap.using(processes=2, start_method={method!r})
+def read(number):
+    return len(os.environ[f"LONG{{number}}"]), len(os.environ[f"MANY{{number}}"])
+print(set(pmap(read, range(15))))
+def zone(_):
+    return time.tzname[0], time.localtime(0).tm_hour
+def other(_):
+    os.environ["TZ"] = "Asia/Tokyo"
+    time.tzset()
+    return zone(0)
+def same():
+    return pmap(zone, range(4)) == [zone(0)] * 4, zone(0)
+os.environ["TZ"] = "UTC"
+time.tzset()
+print(*same())
+os.environ["TZ"] = "Asia/Tokyo"
+print(*same())
+time.tzset()
+print(*same())
+del os.environ["TZ"]
+print(*same())
+os.environ["TZ"] = "UTC"
+time.tzset()
+print(pmap(other, range(2)), *same())
+"""
+
+
+def test_the_environment_of_any_size_and_the_time_zone(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    assert run_script(tmp_path, LONG.format(method=start_method)) == [
+        "{(200000, 1000)}",
+        "True ('UTC', 0)",
+        "True ('UTC', 0)",
+        "True ('JST', 9)",
+        "True ('JST', 9)",
+        "[('JST', 9), ('JST', 9)] True ('UTC', 0)",
+    ]

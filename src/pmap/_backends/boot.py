@@ -14,7 +14,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from .._transport.light_stdlib import signal, socket, socketpair
-from .._transport.started import marked
+from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
 
 if TYPE_CHECKING:
     import subprocess
@@ -25,9 +25,6 @@ _CODE = (
     "sys.modules['pmap'] = p; from pmap._worker.startup import main; "
     "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
-# What the `freeze_support` of multiprocessing reads from its pipe: what to prepare (nothing), and
-# an object whose `_bootstrap` it calls.
-_FOR_FREEZE_SUPPORT = b"}.cpmap._worker.startup\nFromFreezeSupport\n)R."
 # Bytes of one variable of an environment, from which on Linux starts no program; others have less
 # room for all of them together than Linux for one.
 _LONGEST = 1 << 17
@@ -47,24 +44,45 @@ class Lifeline:
 
     end = -1
     _ours = -1
+    _inode = 0
 
     def __init__(self) -> None:
         """Open it, where the kernel can do what `startup` asks of it."""
         if sys.platform == "linux":
             end, self._ours = os.pipe()
             self.end = not_standard(end)
+            self._inode = os.fstat(self._ours).st_ino
 
     def close(self) -> None:
         """Close both ends; workers that are left are killed by it."""
         ends = self.end, self._ours
         self.end = self._ours = -1
         for end in ends:
-            if end >= 0:
+            if end >= 0 and inode_of(end) == self._inode:  # else the program has closed it
                 os.close(end)
 
     def __del__(self) -> None:
         # Where starting a process failed, or was interrupted, nobody else has it.
         self.close()
+
+
+def inode_of(fd: int) -> int:
+    """Return the inode of what has a descriptor, or -1: nothing has it.
+
+    Sockets and pipes have each one of its own.
+    """
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return -1
+
+
+def release(sock: "socket", inode: int) -> None:
+    """Close `sock`, but not its descriptor where the program has: it is another's by now."""
+    if inode_of(sock.fileno()) == inode:
+        sock.close()
+    else:
+        sock.detach()
 
 
 def not_standard(fd: int) -> int:
@@ -138,14 +156,14 @@ class _Start:
                 f"sys.executable is {sys.executable!r}, so no worker can be started. {remedy()}"
             )
         if pipe >= 0:
-            self.command = [program, "--multiprocessing-fork", f"pipe_handle={pipe}"]
+            self.command = [program, FROZEN, f"pipe_handle={pipe}"]
         else:
             where = _PACKAGE, kind, str(fd), str(lifeline)
             self.command = [program, *interpreter_flags(), "-P", "-c", _CODE, *where]
         self.environment = {
             "PYTHONHASHSEED": _hash_seed,
             **_sendable(os.environ.copy()),
-            **marked(kind, fd, lifeline, inode),
+            **marked(kind, fd, lifeline, inode, depth() + 1),
         }
 
 
@@ -189,7 +207,7 @@ def _pipe() -> Generator[int, None, None]:
     end = not_standard(end)
     try:
         try:
-            os.write(ours, _FOR_FREEZE_SUPPORT)
+            os.write(ours, FOR_FREEZE_SUPPORT)
         finally:
             os.close(ours)
         yield end
@@ -283,7 +301,8 @@ class _Spawned:
     def kill(self) -> None:
         """End it, if it has not ended."""
         if not self._reaped(os.WNOHANG):
-            os.kill(self.pid, signal.SIGKILL)  # it is still ours: nobody else has its id
+            with contextlib.suppress(PermissionError):  # it is another user's: its socket ends it
+                os.kill(self.pid, signal.SIGKILL)  # it is still ours: nobody else has its id
 
     def wait(self) -> None:
         """Return when it has ended."""

@@ -15,6 +15,7 @@ import errno
 import mmap
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING, Protocol
 
 from .._errors import how_it_ended
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import subprocess
 
 
+_has_warned = False  # of a template with threads
 _EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
 _FEWER = "or use fewer processes"
 _REFUSALS: dict[int, str] = {
@@ -51,6 +53,33 @@ def refused(error: OSError) -> str:
         return str(error)
     advice = remedy() if error.errno in NO_PROGRAM else _REFUSALS.get(error.errno)
     return f"the operating system refused: {error}" + (f"; {advice}" if advice else "")
+
+
+def warn_of_threads(count: int) -> None:
+    """Say once that workers are not forked, which takes longer, and why."""
+    global _has_warned
+    if _has_warned:
+        return
+    _has_warned = True
+    # Not where warnings are errors: what runs the pool would be torn by one.
+    with contextlib.suppress(RuntimeWarning):
+        warnings.warn(
+            f"workers are started as fresh interpreters and not forked, which would be faster: the "
+            f"process to fork has {count} threads, whose locks a fork could leave held. Something "
+            "starts them with each Python (sitecustomize, a .pth file) or is imported by it. "
+            "start_method='spawn' does the same without this warning",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def identity() -> tuple[object, ...]:
+    """Return as whom this process runs: user, group and other groups."""
+    if hasattr(os, "getresuid"):
+        return os.getresuid(), os.getresgid(), os.getgroups()
+    if hasattr(os, "getuid"):
+        return os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getgroups()
+    return ()
 
 
 def no_python(exitcode: int | None) -> str:
@@ -146,6 +175,10 @@ class Handle(Protocol):
         """Forget the process: this one is a fork of its parent."""
         ...
 
+    def forsake(self) -> None:
+        """End the process, without the sentinel: the program may have closed that."""
+        ...
+
 
 class _Child:
     """A child process of this one."""
@@ -173,7 +206,7 @@ class _Child:
     def abort(self) -> None:
         if self._ended is None and self.pid is not None and hasattr(signal, "SIGABRT"):
             leave_no_core(self.pid)
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.pid, signal.SIGABRT)
 
     def reap(self) -> tuple[bool, int | None]:
@@ -204,6 +237,10 @@ class _Child:
         if self.sentinel is not None:
             os.close(self.sentinel)
             self.sentinel = None
+
+    def forsake(self) -> None:
+        self.sentinel = None
+        self.reap()
 
     def disown(self) -> None:
         if self._popen is not None:
@@ -252,7 +289,10 @@ def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
 
 def start_fork(sock: socket, theirs: socket, lifeline: Lifeline) -> Handle:
     """Fork this process into a worker on `sock`; `theirs` is the end that the caller keeps."""
-    # Only here, before the fork, and not with this module: no other way to start needs it.
+    # Only here, before the fork, and not with this module: no other way to start needs it. All of
+    # it now: a process that has become another user's may not find it later.
+    import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
     from .._worker import startup
 
     for stream in (sys.stdout, sys.stderr):

@@ -105,6 +105,7 @@ class _Link:
     ) -> None:
         self.number = number
         self.sock = sock
+        self.inode = _boot.inode_of(sock.fileno())
         self.handle = handle
         self.arena = arena
         self.reader = FrameReader()
@@ -160,6 +161,7 @@ class ProcessBackend(Backend[_Polled]):
         self._links: dict[int, _Link] = {}
         self._selector: selectors.BaseSelector | None = None
         self._wakers: tuple[socket, socket] | None = None
+        self._inodes: tuple[int, int] | None = None  # of these
         self._opening = threading.Lock()
         self._template: Template | None = None
         self._lifeline: _boot.Lifeline | None = (
@@ -173,6 +175,10 @@ class ProcessBackend(Backend[_Polled]):
         self.warm: bool = False
         self._cpus = cpu_count()
         self._patience = Patience()
+        # As whom the last worker was started, and what belongs to those that were another's.
+        self._identity = _launch.identity()
+        self._old_templates: list[Template] = []
+        self._old_lifelines: list[_boot.Lifeline] = []
         # What was started and has not answered yet, and when it was started.
         self._awaited: dict[_Link | Template, float] = {}
         self._failed: list[Happening] = []  # workers that could not even be asked for
@@ -282,6 +288,14 @@ class ProcessBackend(Backend[_Polled]):
         self._write(link, frame((protocol.SETUP, *about, initializer, *rest)))
 
     def _start_process(self, worker: int, ours: socket, theirs: socket) -> _launch.Handle:
+        identity = _launch.identity()
+        if identity != self._identity:
+            # Who was started before keeps what it has until it is gone. (The lifeline, too: another
+            # user may not open it.)
+            self._old_lifelines += [] if self._lifeline is None else [self._lifeline]
+            self._old_templates += [] if self._template is None else [self._template]
+            self._lifeline = self._template = None
+        self._identity = identity
         if self._method != "forkserver":
             if self._lifeline is None:
                 self._lifeline = _boot.Lifeline()
@@ -449,6 +463,8 @@ class ProcessBackend(Backend[_Polled]):
         self._write(link, frame((protocol.VOID, serials)))
 
     def is_outdated(self, brief: Brief) -> bool:
+        if self._links and self._identity != _launch.identity():
+            return True
         if self._method != "fork":
             return False
         return any(link.baseline.lacks(brief.needs) for link in [*self._links.values()])
@@ -578,6 +594,9 @@ class ProcessBackend(Backend[_Polled]):
         selector = self._selector or self._open()
         if self._awaited:
             timeout = self._until_late(timeout)
+        template = self._template
+        if template is not None and template.threads > 1:
+            _launch.warn_of_threads(template.threads)
         try:
             polled: _Polled | None = None
             if timeout is None or timeout > 0:
@@ -639,24 +658,25 @@ class ProcessBackend(Backend[_Polled]):
                         yield from self._end(source)
             elif source is None:
                 self._quiet_waker()
-            elif source is self._template:  # and was not closed since it was polled
-                yield from self._hear()
+            elif source in (self._template, *self._old_templates):  # and not closed since the poll
+                yield from self._hear(source)
         if self._awaited:
             yield from self._look_at_awaited()
 
-    def _hear(self) -> Iterator[Happening]:
-        template = self._template
-        assert template is not None
+    def _hear(self, template: Template) -> Iterator[Happening]:
         for number in template.read():
             if number in self._links:
                 yield from self._end(self._links[number])
         if template.alive:
+            if template is not self._template and template.is_unused:
+                self._close_template(template)
             return
         # Workers whose sockets had ended already waited for its word on how.
         for link in [link for link in self._links.values() if link.ended]:
             yield from self._end(link)
         if template is self._template:
-            self._drop_template()
+            self._template = None
+        self._close_template(template)
 
     def _read(self, link: _Link, to_the_end: bool = False) -> Iterator[Happening]:
         while not link.ended:
@@ -807,6 +827,7 @@ class ProcessBackend(Backend[_Polled]):
                     self._wakers = socketpair()
                     for end in self._wakers:
                         end.setblocking(False)
+                    self._inodes = _inodes(self._wakers)
                     selector.register(self._wakers[0], _READ, None)
                 except BaseException:
                     selector.close()
@@ -836,21 +857,27 @@ class ProcessBackend(Backend[_Polled]):
                 pass
 
     def _drop_template(self) -> None:
-        if self._template is not None:
-            self._awaited.pop(self._template, None)
-            self._unwatch(self._template.sock)
-            self._template.close()
-            self._template = None
+        template, self._template = self._template, None
+        for one in [*self._old_templates, *([] if template is None else [template])]:
+            self._close_template(one)
+
+    def _close_template(self, template: Template) -> None:
+        self._awaited.pop(template, None)
+        if template in self._old_templates:
+            self._old_templates.remove(template)
+        self._unwatch(template.sock)
+        template.close()
 
     def _drop_lifeline(self) -> None:
-        if self._lifeline is not None:
-            self._lifeline.close()
-            self._lifeline = None
+        lifeline, self._lifeline = self._lifeline, None
+        for one in [*self._old_lifelines, *([] if lifeline is None else [lifeline])]:
+            one.close()
+        self._old_lifelines.clear()
 
     def _close_selector(self) -> None:
         selector, wakers = self._selector, self._wakers
         # Gone before it is closed: who looks from another thread finds none, never a closed one.
-        self._selector = self._wakers = None
+        self._selector = self._wakers = self._inodes = None
         if selector is not None and wakers is not None:
             selector.close()
             for end in wakers:
@@ -867,8 +894,41 @@ class ProcessBackend(Backend[_Polled]):
         self._drop_lifeline()
         self._close_selector()
 
+    def is_robbed(self) -> bool:
+        wakers, inodes = self._wakers, self._inodes
+        return wakers is not None and inodes is not None and _inodes(wakers) != inodes
+
+    def _forsake(self) -> None:
+        """Give up all workers, without their descriptors: the program has closed them.
+
+        What has a number of theirs by now is not ours to close. What would close one by itself is
+        kept as long as the program lives.
+        """
+        self._names().clear()
+        _kept.append(self._selector)
+        wakers, inodes = self._wakers or (), self._inodes or ()
+        self._selector = self._wakers = self._inodes = None
+        for end, inode in zip(wakers, inodes, strict=True):
+            _boot.release(end, inode)
+        for link in self._links.values():
+            _boot.release(link.sock, link.inode)
+            link.handle.forsake()
+            _kept.append(link.arena)
+        self._links.clear()
+        template, self._template = self._template, None
+        for one in [*self._old_templates, *([] if template is None else [template])]:
+            one.forsake()
+        self._old_templates.clear()
+        self._awaited.clear()
+        self._to_flush.clear()
+        self._failed.clear()
+        self._drop_lifeline()
+
     def end(self) -> None:
         self._keep_none()
+        if self.is_robbed():
+            self._forsake()
+            return
         for link in self._links.values():
             link.handle.kill()
         self._drop_template()  # it ends its workers before itself
@@ -895,10 +955,19 @@ class ProcessBackend(Backend[_Polled]):
         self._links.clear()
         self._awaited.clear()
         self._drop_lifeline()
-        if self._template is not None:
-            self._template.abandon()
-            self._template = None
+        template, self._template = self._template, None
+        for one in [*self._old_templates, *([] if template is None else [template])]:
+            one.abandon()
+        self._old_templates.clear()
         self._close_selector()
+
+
+_kept: list[object] = []  # what has the number of a descriptor that the program has closed
+
+
+def _inodes(wakers: tuple[socket, socket]) -> tuple[int, int]:
+    one, other = wakers
+    return _boot.inode_of(one.fileno()), _boot.inode_of(other.fileno())
 
 
 def _are_small(outbox: deque[tuple[memoryview, list[Segment]]]) -> bool:

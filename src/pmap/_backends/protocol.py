@@ -104,6 +104,10 @@ class Backend(ABC, Generic[Polled]):
         """Tell a worker that what it holds of `work` and has not begun is not to be run."""
         ...
 
+    def is_robbed(self) -> bool:
+        """Return whether the program has closed what workers are reached by; anyone may ask."""
+        return False
+
     def is_outdated(self, brief: Brief) -> bool:
         """Return whether workers lack what a call uses, and new ones would have it."""
         return False

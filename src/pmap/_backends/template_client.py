@@ -9,7 +9,7 @@ from .._transport import protocol
 from .._transport.framing import FrameReader
 from .._transport.light_stdlib import SHUT_WR, send_with_fds, socket
 from .._worker.template import kill_group
-from .boot import Boot
+from .boot import Boot, inode_of, release
 from .launch import Handle, is_surely_python, leave_no_core, no_python, ran_again, refused
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ class Template:
         self._by_value = boot.by_value
         self._process = boot.process
         self.answered = False  # it is a Python, and at our entry
+        self.threads = 1  # if it has more than one, it does not fork
         self.why = ""  # why it is of no use, if it never answered
         self.sock = boot.sock
+        self._inode = inode_of(boot.sock.fileno())
         self._reader = FrameReader()
         self.alive = True
         self._by_number: dict[int, _Forked] = {}
@@ -44,6 +46,11 @@ class Template:
         with contextlib.suppress(OSError):
             send_with_fds(self.sock, protocol.REQUEST.pack(protocol.FORK, number), [sock.fileno()])
         return handle
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it has no workers."""
+        return not self._by_number
 
     @property
     def pid(self) -> int:
@@ -78,7 +85,9 @@ class Template:
         self.answered = True
         if what == protocol.AGAIN:
             self.give_up(ran_again())
-        if what in (protocol.HELLO, protocol.AGAIN):
+        if what == protocol.CROWDED:
+            self.threads = key
+        if what in (protocol.HELLO, protocol.AGAIN, protocol.CROWDED):
             return None
         if what == protocol.FORKED:
             handle = self._by_number[key]
@@ -145,6 +154,12 @@ class Template:
         self._process.kill()  # stopped, or stuck: it holds nothing worth waiting for
         self._process.wait()
 
+    def forsake(self) -> None:
+        """End the template, without the socket: the program may have closed that."""
+        release(self.sock, self._inode)
+        self._process.kill()
+        self._process.wait()
+
     def abandon(self) -> None:
         """Forget the template in a fork of its parent."""
         self.sock.close()
@@ -194,6 +209,10 @@ class _Forked:
 
     def release(self) -> None:
         pass
+
+    def forsake(self) -> None:
+        if self.pid is not None:
+            kill_group(self.pid)
 
     def disown(self) -> None:
         pass

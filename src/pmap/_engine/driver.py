@@ -327,13 +327,16 @@ class Driver:
         self.take_no_more()
         job = Job(next(_numbers), call, self)
         if not call.items or self._pack(job):
-            self._post(lambda: self._submit(job))
+            self._inbox.append(lambda: self._submit(job))
+            self._enter_books()
         return job
 
     def _pack(self, job: Job) -> bool:
         """Make a job's function ready to travel; return whether it is, else the job is over."""
         book = self.backend.book
         if book is not None:
+            if self.backend.is_robbed():
+                self._post(lambda: None)  # or it would refer to what can be sent no more
             self._notice_new_code()
             try:
                 brief = job.pack(self._brief, self._large, book)
@@ -380,6 +383,9 @@ class Driver:
     # --- the books -----------------------------------------------------------------------------
 
     def _post(self, request: Callable[[], None]) -> None:
+        if self.backend.is_robbed():
+            # Before anything is written to a descriptor, or closed, that may be another's by now.
+            self._torn = self._torn or OSError("the program closed the descriptors of the pool")
         self._inbox.append(request)
         self._enter_books()
 
@@ -453,7 +459,7 @@ class Driver:
             job.error.__cause__ = torn
             self._over.append(job)
         self._jobs.clear()
-        self._brief = None
+        self._brief = self._large = None
         self._scheduler = s.Scheduler(
             self.limit, self._max_chunks, self.backend.can_kill, self._prefetch
         )

@@ -53,4 +53,5 @@ AGAIN = 15  # (AGAIN, 0, 0): it runs the program again, and not what it was star
 REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; else its pid)
 FORK, KILL, ABORT, PREPARE = 0, 1, 2, 3
 # Reports: (FORKED, number, pid), (FAILED, number, errno), (EXITED, pid, exit code)
-FORKED, FAILED, EXITED = 20, 21, 22
+# (CROWDED, how many, 0): it has so many threads and does not fork: it starts workers anew
+FORKED, FAILED, EXITED, CROWDED = 20, 21, 22, 23

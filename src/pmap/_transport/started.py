@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 # What the command line of such a Python has in it.
 _ENTRY = "from pmap._worker.startup import main"
 _IMPORT = "<frozen importlib._bootstrap>"
+# How a frozen program is started for a worker, and what `freeze_support` of multiprocessing then
+# reads from the pipe that this names: what to prepare (nothing), and an object whose `_bootstrap`
+# it calls.
+FROZEN = "--multiprocessing-fork"
+FOR_FREEZE_SUPPORT = b"}.cpmap._worker.startup\nFromFreezeSupport\n)R."
 MARK = "PMAP_STARTED"
 DEPTH = "PMAP_DEPTH"
 # Pools in items of pools in items of pools, and one more. A function whose items make a pool for
@@ -30,7 +35,7 @@ DEPTH = "PMAP_DEPTH"
 MOST_NESTED = 4
 
 
-def marked(kind: str, fd: int, lifeline: int, inode: int) -> dict[str, str]:
+def marked(kind: str, fd: int, lifeline: int, inode: int, depth: int) -> dict[str, str]:
     """Return the variables of a process that is to become a worker, or the template of workers.
 
     Args:
@@ -38,8 +43,9 @@ def marked(kind: str, fd: int, lifeline: int, inode: int) -> dict[str, str]:
         fd: its descriptor of the socket.
         lifeline: its descriptor of the lifeline, or -1.
         inode: of the socket: whoever inherits the mark alone must not take another file for it.
+        depth: how many pools it is below.
     """
-    return {MARK: f"{kind} {fd} {lifeline} {inode}", DEPTH: str(depth() + 1)}
+    return {MARK: f"{kind} {fd} {lifeline} {inode}", DEPTH: str(depth)}
 
 
 def depth() -> int:

@@ -46,7 +46,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
         from .template import serve_template
 
         _stand_alone()  # what a terminal tells its programs is for the caller to hear
-        serve_template(sock, lambda own: enter_forked(own, lifeline))
+        serve_template(sock, lifeline, lambda own: enter_forked(own, lifeline))
     enter_forked(sock, lifeline)
 
 
@@ -133,8 +133,12 @@ def _hold_on(lifeline: int) -> None:
     import fcntl
 
     # Opened anew: whom the kernel signals is a property of the open file, and each worker's own.
-    own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
-    os.close(lifeline)
+    try:
+        own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+    except PermissionError:  # the process has changed its user since it was opened
+        return
+    finally:
+        os.close(lifeline)
     fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
