@@ -446,3 +446,43 @@ def test_the_environment_of_any_size_and_the_time_zone(
         "True ('JST', 9)",
         "[('JST', 9), ('JST', 9)] True ('UTC', 0)",
     ]
+
+
+SHADOWED: Final = """
+import os, sys
+from pmap import pmap, sync
+names = {names!r}
+os.mkdir("lib")
+for name in names:
+    with open(f"lib/{{name}}.py", "w") as file:
+        file.write("WHO = 'mine'")
+if {early}:
+    sys.path.insert(0, os.path.abspath("lib"))
+pmap = pmap.using(processes=1, start_method={method!r})
+def who(name):
+    return getattr(__import__(name), "WHO", None)
+def fail(x):
+    raise ValueError(x)
+async def same(x):
+    return x
+print(pmap(abs, [-1], seed=3), pmap(sync(same), [1]))
+sys.path.insert(0, os.path.abspath("lib"))
+there = pmap(who, names)
+error = pmap.collecting(fail, [1])[0].error
+print(type(error).__name__, "in fail" in str(error.__cause__))
+print(pmap(sync(same), [1, 2]), pmap(abs, [-1], seed=3), pmap(who, names) == there)
+print([(name, who(name), its) for name, its in zip(names, there) if its != who(name)])
+"""
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_modules_with_names_of_the_standard_library(
+    start_method: "StartMethod", early: bool, tmp_path: Path
+) -> None:
+    names = ["traceback", "linecache", "asyncio", "errno", "fcntl", "tokenize", "numbers", "cmd"]
+    names += [] if early else ["types", "struct", "select", "threading", "mmap"]
+    text = SHADOWED.format(names=names, method=start_method, early=early)
+    if early:  # a coroutine function takes asyncio at the caller as well
+        text = text.replace(", pmap(sync(same), [1]))", ")", 1)
+    said = run_script(tmp_path, text)
+    assert said[1:] == ["ValueError True", "[1, 2] [1] True", "[]"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .._calls.call import Call, Streamed
 from .._calls.options import Settings
 from .._transport.import_path import import_path
-from .._transport.process_role import inside_item, may_start_processes
+from .._transport.process_role import inside_item
 
 if TYPE_CHECKING:
     from .shared_pools import SharedPools
@@ -70,7 +70,11 @@ def _begin(call: Call | Streamed, settings: Settings) -> None:
     """Start what takes longest, unless it is there already or not needed."""
     if _POOLS in sys.modules or settings.pool is not None or inside_item():
         return
-    if settings.worker.backend == "processes" and may_start_processes():
+    if settings.worker.backend == "processes":
+        from .._backends.permission import may_start_processes
+
+        if not may_start_processes():
+            return
         from .._backends import boot as _boot
 
         boot = _boot.begin(settings.worker.start_method)

@@ -5,6 +5,7 @@ import sys
 import weakref
 from typing import Any, Protocol, TypeGuard
 
+from .._backends.permission import may_start_processes
 from .._backends.processes import ProcessBackend
 from .._backends.protocol import Backend
 from .._calls.call import Call, Streamed
@@ -15,7 +16,7 @@ from .._engine.driver import Driver, exiting
 from .._errors import OptionError
 from .._jobs.job import Job
 from .._transport.environment import thread_limits
-from .._transport.process_role import inside_item, may_start_processes
+from .._transport.process_role import inside_item
 from .._transport.started import DEPTH, depth
 from .._types import GivenPool
 from .async_input_result import Collected

@@ -39,6 +39,7 @@ def replace_the_standard_one() -> None:
 
 
 def _stand_in(self: object) -> None:  # noqa: ARG001
-    from pmap import freeze_support
+    # In full: it runs with the globals of the standard one.
+    from pmap._worker.startup import become
 
-    freeze_support()
+    become()

@@ -5,14 +5,6 @@ from __future__ import annotations
 import sys
 
 from .light_stdlib import RLock, local
-from .started import (
-    MOST_NESTED,
-    depth,
-    is_importing,
-    is_marked,
-    report_again,
-    runs_our_command,
-)
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -31,36 +23,6 @@ item_threads = local()
 def inside_item() -> bool:
     """Return whether the caller is an item of some map, in any kind of worker."""
     return in_worker or bool(getattr(item_threads, "depth", 0))
-
-
-def may_start_processes() -> bool:
-    """Return whether a pool may have processes here; else it runs its items itself.
-
-    What a process runs that pmap has started, before it is a worker or before it runs an item, each
-    of its workers would run as well: a module that makes a pool when it is imported, a
-    ``sitecustomize``.
-
-    Raises:
-        RuntimeError: not even that: this process is to be a worker and runs a program; or pools are
-            nested too deep.
-    """
-    if in_worker and not runs_items:
-        return False
-    if is_marked():
-        if is_importing() or runs_our_command():
-            return False
-        report_again()
-        raise RuntimeError(
-            "this process was started by pmap to be a worker, and it runs a program that uses pmap "
-            "instead: call pmap.freeze_support() first in a program that is frozen; in one that "
-            "embeds Python, say with multiprocessing.set_executable(path) which Python to start"
-        )
-    if depth() >= MOST_NESTED:
-        raise RecursionError(
-            f"this process is a worker of a pool in an item of a pool, and so on, {depth()} deep: "
-            "is there a function whose items start the same function in a pool again?"
-        )
-    return True
 
 
 def finish_package_on_demand() -> None:

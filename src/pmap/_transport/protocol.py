@@ -45,8 +45,8 @@ OUTPUT, ERRORS, LOG, WARNING = 1, 2, 3, 4
 
 # --- from a process that is to become a worker, or the template ----------------------------------
 
-HELLO = 14  # (HELLO, 0, 0): it is a Python, and at our entry
-AGAIN = 15  # (AGAIN, 0, 0): it runs the program again, and not what it was started for
+HELLO = 16  # (HELLO, 0, 0): it is a Python, and at our entry
+AGAIN = 17  # (AGAIN, 0, 0): it runs the program again, and not what it was started for
 
 # --- between the caller and the template ---------------------------------------------------------
 

@@ -146,7 +146,7 @@ class Segment:
             gone: where to note the number when neither this nor a mapping of it is left.
         """
         self.fd = fd
-        self._file = file_of(fd)
+        self.keep()
         self.size: int = 0
         self.number = number
         self._gone = gone if number else None

@@ -12,10 +12,6 @@ from __future__ import annotations
 import os
 import sys
 
-from .framing import frame
-from .light_stdlib import socket
-from .protocol import AGAIN
-
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from types import FrameType
@@ -85,15 +81,3 @@ def is_importing() -> bool:
             return True
         caller = caller.f_back
     return False
-
-
-def report_again() -> None:
-    """Tell whoever started this process that it runs a program instead, and end it.
-
-    It was started for nothing else; what the program would do has been done, or is being done, by
-    the one that started it. Returns where that is not this very process.
-    """
-    told = mark()
-    if told is not None:
-        socket(fileno=told[1]).sendall(frame((AGAIN, 0, 0)))
-        os._exit(1)

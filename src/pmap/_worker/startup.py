@@ -21,6 +21,7 @@ from .._transport import process_role
 from .._transport.framing import frame
 from .._transport.light_stdlib import signal, socket
 from .._transport.protocol import HELLO
+from .._transport.shadows import standard_library
 from .._transport.started import MARK, mark
 from .side_effects import exit_process
 from .worker import Worker
@@ -130,9 +131,13 @@ def _hold_on(lifeline: int) -> None:
     """
     if lifeline < 0 or not os.path.exists(f"/proc/self/fd/{lifeline}"):
         return
-    import fcntl
+    with standard_library:
+        import fcntl
 
     # Opened anew: whom the kernel signals is a property of the open file, and each worker's own.
+    if not hasattr(fcntl, "F_SETSIG"):  # a fork of a program that has its own fcntl.py
+        os.close(lifeline)
+        return
     try:
         own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
     except PermissionError:  # the process has changed its user since it was opened

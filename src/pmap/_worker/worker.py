@@ -108,7 +108,7 @@ class Worker:
         self._surroundings = Surroundings()
         self._items = ItemRunner(self._surroundings, self._lend)
         self._briefs: dict[int, Brief] = {}
-        self._told_world: World = (None, {}, [], take_settings())  # the one of the newest brief
+        self._told_world: World = (None, {}, [], take_settings(), [])  # the one of the newest brief
         self._seeded = False  # whether items of a call with a seed ran last
         self._arena: Arena | None = None
         self._max_memory: int | None = None
