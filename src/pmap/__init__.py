@@ -11,6 +11,7 @@
 ['a', 'm', 'p', 'p']
 """
 
+import sys
 from typing import TYPE_CHECKING
 
 from ._api.apply import Apply
@@ -53,6 +54,7 @@ if TYPE_CHECKING:  # at run time these are imported when asked for: see `first_c
     from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
     from ._api.executor import Executor
     from ._api.pool import Pool, ThreadPool
+    from ._backends.frozen import freeze_support
     from ._multiprocessing_errors import (
         NotPicklableError,
         ResultPicklingError,
@@ -95,6 +97,7 @@ __all__ = [
     "as_completed",
     "call",
     "failed",
+    "freeze_support",
     "gather",
     "papply",
     "papply_async",
@@ -139,6 +142,10 @@ def __getattr__(name: str) -> object:
         from ._api import executor
 
         found = {name: executor.Executor}
+    elif name == "freeze_support":
+        from ._backends import frozen
+
+        found = {name: frozen.freeze_support}
     elif name in _SHARED:
         from ._transport.by_value import shared
 
@@ -164,4 +171,8 @@ def __dir__() -> list[str]:
 
 
 _claim()
-del TYPE_CHECKING
+if hasattr(sys, "frozen"):
+    from ._backends.frozen import replace_the_standard_one
+
+    replace_the_standard_one()
+del TYPE_CHECKING, sys

@@ -113,6 +113,8 @@ OURS_IN_A_WORKER: Final = {
     "pmap._transport.importable",
     "pmap._transport.randomness",
     "pmap._transport.settings",
+    "pmap._transport.shadows",
+    "pmap._transport.started",
     "pmap._transport.by_value",
     "pmap._transport.by_value.arriving",
 }

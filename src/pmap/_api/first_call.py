@@ -71,6 +71,10 @@ def _begin(call: Call | Streamed, settings: Settings) -> None:
     if _POOLS in sys.modules or settings.pool is not None or inside_item():
         return
     if settings.worker.backend == "processes":
+        from .._backends.permission import may_start_processes
+
+        if not may_start_processes():
+            return
         from .._backends import boot as _boot
 
         boot = _boot.begin(settings.worker.start_method)

@@ -5,6 +5,7 @@ import sys
 import weakref
 from typing import Any, Protocol, TypeGuard
 
+from .._backends.permission import may_start_processes
 from .._backends.processes import ProcessBackend
 from .._backends.protocol import Backend
 from .._calls.call import Call, Streamed
@@ -16,6 +17,7 @@ from .._errors import OptionError
 from .._jobs.job import Job
 from .._transport.environment import thread_limits
 from .._transport.process_role import inside_item
+from .._transport.started import DEPTH, depth
 from .._types import GivenPool
 from .async_input_result import Collected
 from .async_result import AsyncResult, every, first
@@ -106,6 +108,8 @@ class SharedPools:
         if inside_item() or exiting():
             return make_driver(options._replace(backend="serial", initializer=None)), True
         try:
+            if options not in self.drivers and not _may_start(options):
+                return make_driver(options._replace(backend="serial")), True
             driver = self.drivers.get(options) or self.drivers.setdefault(
                 options, make_driver(options, IDLE_TIMEOUT)
             )
@@ -192,6 +196,10 @@ def _results(job: Job) -> list[Any]:
     return job.values
 
 
+def _may_start(options: WorkerOptions) -> bool:
+    return options.backend != "processes" or may_start_processes()
+
+
 def _refuse_at_the_start_of_a_child() -> None:
     """Raise where a child of multiprocessing imports the script: its children would do the same."""
     module = sys.modules.get("multiprocessing.process")
@@ -211,7 +219,7 @@ def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Dr
     """
     limit = options.processes or cpu_count()
     backend: Backend[Any]
-    if options.backend == "serial":
+    if options.backend == "serial" or not _may_start(options):
         from .._backends.serial import SerialBackend
 
         limit = 1
@@ -222,6 +230,7 @@ def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Dr
         backend = ThreadBackend(options.initializer, options.initargs)
     else:
         _refuse_at_the_start_of_a_child()
+        usual, forced = thread_limits(options.threads_per_worker, max(1, cpu_count() // limit))
         backend = ProcessBackend(
             options.start_method,
             limit,
@@ -229,7 +238,7 @@ def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Dr
             options.initargs,
             options.max_memory_per_child,
             options.kill_over_memory,
-            thread_limits(options.threads_per_worker, max(1, cpu_count() // limit)),
+            (usual, {**forced, DEPTH: str(depth() + 1)}),
             options.main,
         )
     backend.check()

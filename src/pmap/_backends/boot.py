@@ -14,6 +14,7 @@ from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from .._transport.light_stdlib import signal, socket, socketpair
+from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
 
 if TYPE_CHECKING:
     import subprocess
@@ -24,6 +25,9 @@ _CODE = (
     "sys.modules['pmap'] = p; from pmap._worker.startup import main; "
     "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
+# Bytes of one variable of an environment, from which on Linux starts no program; others have less
+# room for all of them together than Linux for one.
+_LONGEST = 1 << 17
 
 
 def default_start_method() -> str:
@@ -40,24 +44,45 @@ class Lifeline:
 
     end = -1
     _ours = -1
+    _inode = 0
 
     def __init__(self) -> None:
         """Open it, where the kernel can do what `startup` asks of it."""
         if sys.platform == "linux":
             end, self._ours = os.pipe()
             self.end = not_standard(end)
+            self._inode = os.fstat(self._ours).st_ino
 
     def close(self) -> None:
         """Close both ends; workers that are left are killed by it."""
         ends = self.end, self._ours
         self.end = self._ours = -1
         for end in ends:
-            if end >= 0:
+            if end >= 0 and inode_of(end) == self._inode:  # else the program has closed it
                 os.close(end)
 
     def __del__(self) -> None:
         # Where starting a process failed, or was interrupted, nobody else has it.
         self.close()
+
+
+def inode_of(fd: int) -> int:
+    """Return the inode of what has a descriptor, or -1: nothing has it.
+
+    Sockets and pipes have each one of its own.
+    """
+    try:
+        return os.fstat(fd).st_ino
+    except OSError:
+        return -1
+
+
+def release(sock: "socket", inode: int) -> None:
+    """Close `sock`, but not its descriptor where the program has: it is another's by now."""
+    if inode_of(sock.fileno()) == inode:
+        sock.close()
+    else:
+        sock.detach()
 
 
 def not_standard(fd: int) -> int:
@@ -85,21 +110,26 @@ def connection() -> "tuple[socket, socket]":
     return ours, theirs
 
 
-def interpreter(sock: "socket", lifeline: Lifeline) -> "subprocess.Popen[bytes]":
-    """Start a fresh interpreter that is a worker on `sock`."""
+def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[bytes], list[str]]":
+    """Start a fresh interpreter that is a worker on `sock`; return it, and its command."""
     import subprocess
 
-    command = _command("worker")
     if sys.platform == "win32":  # a socket is no descriptor there: it is shared through stdin
-        popen = subprocess.Popen([*command, "-1", "-1"], stdin=subprocess.PIPE, env=_environment())
+        start = _Start("worker", -1, -1, 0, -1)
+        popen = subprocess.Popen(start.command, stdin=subprocess.PIPE, env=start.environment)
         assert popen.stdin is not None
         with popen.stdin as stdin:
             stdin.write(sock.share(popen.pid))
-        return popen
-    fds = [fd for fd in (sock.fileno(), lifeline.end) if fd >= 0]
-    command += [str(sock.fileno()), str(lifeline.end)]
-    with sigint_blocked():
-        return subprocess.Popen(command, pass_fds=fds, stdin=subprocess.DEVNULL, env=_environment())
+        return popen, start.command
+    with _pipe() as pipe:
+        fds = [fd for fd in (sock.fileno(), lifeline.end, pipe) if fd >= 0]
+        inode = os.fstat(sock.fileno()).st_ino
+        start = _Start("worker", sock.fileno(), lifeline.end, inode, pipe)
+        with sigint_blocked():
+            popen = subprocess.Popen(
+                start.command, pass_fds=fds, stdin=subprocess.DEVNULL, env=start.environment
+            )
+        return popen, start.command
 
 
 # What makes the hashes of strings: one secret for all workers that begin as fresh interpreters, as
@@ -107,14 +137,102 @@ def interpreter(sock: "socket", lifeline: Lifeline) -> "subprocess.Popen[bytes]"
 _hash_seed = str(int.from_bytes(os.urandom(4), "little"))
 
 
-def _environment() -> dict[str, str]:
-    return {"PYTHONHASHSEED": _hash_seed, **os.environ}
+class _Start:
+    """What a process is started with that is to become a worker, or the template of workers."""
+
+    def __init__(self, kind: str, fd: int, lifeline: int, inode: int, pipe: int) -> None:
+        """Make command and environment.
+
+        Args:
+            kind: "worker" or "template".
+            fd: its descriptor of the socket.
+            lifeline: its descriptor of the lifeline, or -1.
+            inode: of the socket.
+            pipe: its descriptor of what `freeze_support` reads; -1: this program is not frozen.
+        """
+        program = executable()
+        if not program:
+            raise OSError(
+                f"sys.executable is {sys.executable!r}, so no worker can be started. {remedy()}"
+            )
+        if pipe >= 0:
+            self.command = [program, FROZEN, f"pipe_handle={pipe}"]
+        else:
+            where = _PACKAGE, kind, str(fd), str(lifeline)
+            self.command = [program, *interpreter_flags(), "-P", "-c", _CODE, *where]
+        self.environment = {
+            "PYTHONHASHSEED": _hash_seed,
+            **_sendable(os.environ.copy()),
+            **marked(kind, fd, lifeline, inode, depth() + 1),
+        }
 
 
-def _command(kind: str) -> list[str]:
-    if not sys.executable:
-        raise OSError("sys.executable is empty, so no interpreter can be started")
-    return [sys.executable, *interpreter_flags(), "-P", "-c", _CODE, _PACKAGE, kind]
+def executable() -> str:
+    """Return the program that is started for workers, or nothing: what multiprocessing starts."""
+    spawn = sys.modules.get("multiprocessing.spawn")
+    found: object = sys.executable if spawn is None else spawn.get_executable()
+    return os.fsdecode(found) if isinstance(found, str | bytes) else ""
+
+
+def remedy() -> str:
+    """Return in words what to do where `executable` is no Python that can be a worker."""
+    if is_frozen():
+        return (
+            "This program is frozen: it has to call multiprocessing.freeze_support() or "
+            "pmap.freeze_support() before anything else; or use start_method='fork'"
+        )
+    return (
+        "multiprocessing.set_executable(path) says which Python is to be started for workers; "
+        "start_method='fork' needs none"
+    )
+
+
+def is_frozen() -> bool:
+    """Return whether this program is its own interpreter, and takes no code on its command line.
+
+    Tests of programs that are to be frozen say so, too, while a Python runs them.
+    """
+    return bool(getattr(sys, "frozen", False)) and not os.path.basename(executable()).startswith(
+        "python"
+    )
+
+
+@contextlib.contextmanager
+def _pipe() -> Generator[int, None, None]:
+    """Give a pipe with what `freeze_support` reads, where this program is frozen; else -1."""
+    if not is_frozen():
+        yield -1
+        return
+    end, ours = os.pipe()
+    end = not_standard(end)
+    try:
+        try:
+            os.write(ours, FOR_FREEZE_SUPPORT)
+        finally:
+            os.close(ours)
+        yield end
+    finally:
+        os.close(end)
+
+
+def _sendable(environment: dict[str, str]) -> dict[str, str]:
+    """Return the part of an environment with which a program can be started.
+
+    All of it reaches the worker later, by its socket. What the interpreter itself may need is
+    short; so if there is too much, the longest are left out.
+    """
+    most = os.sysconf("SC_ARG_MAX") // 2 if hasattr(os, "sysconf") else _LONGEST
+    sizes = {name: len(name) + len(os.fsencode(value)) for name, value in environment.items()}
+    if sum(sizes.values()) < _LONGEST // 4:  # nearly always
+        return environment
+    sent: dict[str, str] = {}
+    total = 0
+    for name in sorted(sizes, key=sizes.__getitem__):
+        total += sizes[name] + 16  # and two pointers, or what stands between
+        if sizes[name] >= _LONGEST - 16 or total > most:
+            break
+        sent[name] = environment[name]
+    return sent
 
 
 def interpreter_flags() -> list[str]:
@@ -148,27 +266,36 @@ class _Spawned:
 
     _over = True  # there is nothing to wait for yet
 
-    def __init__(self, command: list[str], fds: list[int]) -> None:
-        """Start `command`; the numbers under which it has `fds` are its last arguments.
+    def __init__(self, kind: str, sock: "socket", lifeline: Lifeline) -> None:
+        """Start a worker, or the template of workers, on `sock`.
 
-        It has these and the standard streams, of which the first is empty, and nothing else.
+        It has this, the lifeline and the standard streams, of which the first is empty, and nothing
+        else.
         """
+        self.exitcode: int | None = None
+        with _pipe() as pipe:
+            self._start(kind, [sock.fileno(), lifeline.end, pipe])
+
+    def _start(self, kind: str, ours: list[int]) -> None:
         # Numbers of their own, so that none is written over before it is copied. The copies are
         # inherited; the originals are no other program's that is started meanwhile.
-        there = [number for number in range(3, 7) if number not in fds]
+        free = [number for number in range(3, 9) if number not in ours]
+        theirs = [free.pop(0) if fd >= 0 else -1 for fd in ours]
+        fd, lifeline, pipe = theirs
+        start = _Start(kind, fd, lifeline, os.fstat(ours[0]).st_ino, pipe)
+        self.command = start.command
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),
             *[(os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited()],
-            *[(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(fds, there, strict=False)],
+            *[(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(ours, theirs, strict=True) if to > 0],
         ]
-        numbers = [*map(str, there[: len(fds)]), "-1"]
         # As subprocess does: what this interpreter ignores is not for others to ignore.
         reset = [signal.SIGPIPE, signal.SIGXFSZ]
         with sigint_blocked():
             self.pid = os.posix_spawn(
-                command[0],
-                [*command, *numbers[:2]],
-                _environment(),
+                start.command[0],
+                start.command,
+                start.environment,
                 file_actions=actions,
                 setsigdef=reset,
             )
@@ -183,7 +310,8 @@ class _Spawned:
     def kill(self) -> None:
         """End it, if it has not ended."""
         if not self._reaped(os.WNOHANG):
-            os.kill(self.pid, signal.SIGKILL)  # it is still ours: nobody else has its id
+            with contextlib.suppress(PermissionError):  # it is another user's: its socket ends it
+                os.kill(self.pid, signal.SIGKILL)  # it is still ours: nobody else has its id
 
     def wait(self) -> None:
         """Return when it has ended."""
@@ -196,7 +324,10 @@ class _Spawned:
     def _reaped(self, how: int) -> bool:
         if not self._over:
             try:
-                self._over = os.waitpid(self.pid, how)[0] != 0
+                pid, status = os.waitpid(self.pid, how)
+                self._over = pid != 0
+                if pid:
+                    self.exitcode = os.waitstatus_to_exitcode(status)
             except ChildProcessError:  # somebody else has reaped it
                 self._over = True
         return self._over
@@ -237,8 +368,7 @@ class Boot:
         self.by_value = False  # whether it was asked to prepare for what travels by value
         self.sock, theirs = connection()
         try:
-            fds = [fd for fd in (theirs.fileno(), lifeline.end) if fd >= 0]
-            self.process = _Spawned(_command("template"), fds)
+            self.process = _Spawned("template", theirs, lifeline)
         except BaseException:
             self.sock.close()
             raise

@@ -15,17 +15,20 @@ import errno
 import mmap
 import os
 import sys
+import warnings
 from typing import TYPE_CHECKING, Protocol
 
+from .._errors import how_it_ended
 from .._transport import journal
 from .._transport.light_stdlib import send_with_fds, signal, socket
 from .._worker.template import kill_group
-from .boot import Lifeline, interpreter, not_standard, sigint_blocked
+from .boot import Lifeline, executable, interpreter, not_standard, remedy, sigint_blocked
 
 if TYPE_CHECKING:
     import subprocess
 
 
+_has_warned = False  # of a template with threads
 _EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
 _FEWER = "or use fewer processes"
 _REFUSALS: dict[int, str] = {
@@ -36,14 +39,86 @@ _REFUSALS: dict[int, str] = {
 }
 
 
+# What says that there is no program to start. None: we say so ourselves.
+NO_PROGRAM = (None, errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
+
+
 def refused(error: OSError) -> str:
     """Return in words why a process could not be started, and what helps.
 
     >>> refused(OSError(errno.ENOMEM, "No memory"))
     'the operating system refused: [Errno 12] No memory; free memory, or use fewer processes'
     """
-    advice = _REFUSALS.get(error.errno or 0)
+    if error.errno is None:
+        return str(error)
+    advice = remedy() if error.errno in NO_PROGRAM else _REFUSALS.get(error.errno)
     return f"the operating system refused: {error}" + (f"; {advice}" if advice else "")
+
+
+def warn_of_threads(count: int) -> None:
+    """Say once that workers are not forked, which takes longer, and why."""
+    global _has_warned
+    if _has_warned:
+        return
+    _has_warned = True
+    # Not where warnings are errors: what runs the pool would be torn by one.
+    with contextlib.suppress(RuntimeWarning):
+        warnings.warn(
+            f"workers are started as fresh interpreters and not forked, which would be faster: the "
+            f"process to fork has {count} threads, whose locks a fork could leave held. Something "
+            "starts them with each Python (sitecustomize, a .pth file) or is imported by it. "
+            "start_method='spawn' does the same without this warning",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def identity() -> tuple[object, ...]:
+    """Return as whom this process runs: user, group and other groups."""
+    if hasattr(os, "getresuid"):
+        return os.getresuid(), os.getresgid(), os.getgroups()
+    if hasattr(os, "getuid"):
+        return os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getgroups()
+    return ()
+
+
+def no_python(exitcode: int | None) -> str:
+    """Return in words that what was started ended and never was a Python of ours.
+
+    Nothing where it was killed: by a lack of memory, say, and another one may start.
+    """
+    if exitcode is None or exitcode < 0:
+        return ""
+    how = how_it_ended(exitcode)
+    return f"{executable()!r} did not answer as a Python: it {how}. {remedy()}"
+
+
+def ran_again() -> str:
+    """Return in words that what was started ran the program, and did not become a worker."""
+    return f"{executable()!r} ran the program again instead of becoming a worker. {remedy()}"
+
+
+def not_in_time(limit: float) -> str:
+    """Return in words that what was started said nothing for so many seconds."""
+    return f"{executable()!r} did not answer as a Python within {limit:g} s. {remedy()}"
+
+
+def is_surely_python(pid: int | None, command: list[str]) -> bool:
+    """Return whether a process is known to be the very interpreter that runs this program.
+
+    One that starts slowly gets more time than what may be anything.
+    """
+    try:
+        program = os.readlink(f"/proc/{pid}/exe")
+        with open(f"/proc/{pid}/cmdline", "rb") as line:
+            its = line.read()
+        return (
+            program == os.readlink("/proc/self/exe")
+            and os.path.basename(program).startswith("python")
+            and its == b"".join([os.fsencode(one) + b"\0" for one in command])
+        )
+    except OSError:
+        return False
 
 
 class Handle(Protocol):
@@ -87,6 +162,15 @@ class Handle(Protocol):
         """Why it could not be started, or nothing."""
         ...
 
+    @property
+    def hopeless(self) -> bool:
+        """Whether no other one could be started for the same reason."""
+        ...
+
+    def is_surely_python(self) -> bool:
+        """Return whether it is known to be the interpreter that runs this program."""
+        ...
+
     def release(self) -> None:
         """Give back the sentinel."""
         ...
@@ -95,16 +179,22 @@ class Handle(Protocol):
         """Forget the process: this one is a fork of its parent."""
         ...
 
+    def forsake(self) -> None:
+        """End the process, without the sentinel: the program may have closed that."""
+        ...
+
 
 class _Child:
     """A child process of this one."""
 
     failure = ""
+    hopeless = False
 
     def __init__(self, pid: int, popen: "subprocess.Popen[bytes] | None") -> None:
         self.pid: int | None = pid
         self.sentinel = _pidfd(pid)
         self._popen = popen
+        self.command: list[str] = []
         self._ended: tuple[bool, int | None] | None = None
 
     def met(self, pid: int) -> None:
@@ -120,7 +210,7 @@ class _Child:
     def abort(self) -> None:
         if self._ended is None and self.pid is not None and hasattr(signal, "SIGABRT"):
             leave_no_core(self.pid)
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self.pid, signal.SIGABRT)
 
     def terminate(self) -> None:
@@ -149,10 +239,17 @@ class _Child:
             return None
         return os.waitstatus_to_exitcode(status)
 
+    def is_surely_python(self) -> bool:
+        return self._popen is not None and is_surely_python(self.pid, self.command)
+
     def release(self) -> None:
         if self.sentinel is not None:
             os.close(self.sentinel)
             self.sentinel = None
+
+    def forsake(self) -> None:
+        self.sentinel = None
+        self.reap()
 
     def disown(self) -> None:
         if self._popen is not None:
@@ -193,13 +290,18 @@ def leave_no_core(pid: int) -> None:
 
 def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
     """Start a fresh interpreter as a worker on `sock`."""
-    popen = interpreter(sock, lifeline)
-    return _Child(popen.pid, popen)
+    popen, command = interpreter(sock, lifeline)
+    child = _Child(popen.pid, popen)
+    child.command = command
+    return child
 
 
 def start_fork(sock: socket, theirs: socket, lifeline: Lifeline) -> Handle:
     """Fork this process into a worker on `sock`; `theirs` is the end that the caller keeps."""
-    # Only here, before the fork, and not with this module: no other way to start needs it.
+    # Only here, before the fork, and not with this module: no other way to start needs it. All of
+    # it now: a process that has become another user's may not find it later.
+    import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]
+
     from .._worker import startup
 
     for stream in (sys.stdout, sys.stderr):

@@ -59,6 +59,10 @@ _PIECE = 1 << 16
 _AT_ONCE = 1 << 13
 # Seconds beyond the limit that coroutines get to end by themselves.
 _GRACE = 1.0
+# Seconds in which what was started has to say that it is a Python; and what surely is one, which
+# may be slow to begin where many do, or where its files are far away.
+_ANSWER = 10.0
+_SLOW_ANSWER = 60.0
 # Segments that a worker holds and we wait for, to use them again.
 _MOST_LENT = 16
 _TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
@@ -108,6 +112,7 @@ class _Link:
     ) -> None:
         self.number = number
         self.sock = sock
+        self.inode = _boot.inode_of(sock.fileno())
         self.handle = handle
         self.arena = arena
         self.reader = FrameReader()
@@ -126,9 +131,11 @@ class _Link:
         self.begun = 0  # the serial of the chunk that has begun, where a message says so
         self.begun_at = 0.0  # when its last item did, as far as we know
         self.ended = False  # its socket is at its end
+        self.answered = False  # it is a Python, and at our entry; where nothing else says so
         self.ready = False
         self.broken: Exception | None = None
         self.why = ""  # why it is of no use any more, though it lived
+        self.hopeless = False  # and no other one would be
 
 
 class ProcessBackend(Backend[_Polled]):
@@ -161,6 +168,7 @@ class ProcessBackend(Backend[_Polled]):
         self._links: dict[int, _Link] = {}
         self._selector: selectors.BaseSelector | None = None
         self._wakers: tuple[socket, socket] | None = None
+        self._inodes: tuple[int, int] | None = None  # of these
         self._opening = threading.Lock()
         self._template: Template | None = None
         self._lifeline: _boot.Lifeline | None = (
@@ -174,6 +182,12 @@ class ProcessBackend(Backend[_Polled]):
         self.warm: bool = False
         self._cpus = cpu_count()
         self._patience = Patience()
+        # As whom the last worker was started, and what belongs to those that were another's.
+        self._identity = _launch.identity()
+        self._old_templates: list[Template] = []
+        self._old_lifelines: list[_boot.Lifeline] = []
+        # What was started and has not answered yet, and when it was started.
+        self._awaited: dict[_Link | Template, float] = {}
         self._failed: list[Happening] = []  # workers that could not even be asked for
 
     def pids(self) -> list[int]:
@@ -221,7 +235,9 @@ class ProcessBackend(Backend[_Polled]):
             reason = f"the initializer could not be sent: {error}"
             if isinstance(error, OSError):
                 reason = _launch.refused(error)
-            self._failed.append(Gone(worker, begun=0, reason=reason, cause=cause))
+            hopeless = isinstance(error, OSError) and error.errno in _launch.NO_PROGRAM
+            gone = Gone(worker, begun=0, reason=reason, cause=cause, hopeless=hopeless)
+            self._failed.append(gone)
             self.wake()  # another thread may be in `poll`
 
     def _start(self, worker: int) -> None:
@@ -247,6 +263,8 @@ class ProcessBackend(Backend[_Polled]):
         selector.register(ours, _READ, link)
         if handle.sentinel is not None:
             selector.register(handle.sentinel, _READ, link)
+        if self._method == "spawn":
+            self._awaited[link] = monotonic()
         self._set_up(link, initializer)
 
     def _packed_initializer(self) -> tuple[Needs, bytes] | None:
@@ -280,6 +298,14 @@ class ProcessBackend(Backend[_Polled]):
         self._write(link, frame((protocol.SETUP, *about, initializer, *rest)))
 
     def _start_process(self, worker: int, ours: socket, theirs: socket) -> _launch.Handle:
+        identity = _launch.identity()
+        if identity != self._identity:
+            # Who was started before keeps what it has until it is gone. (The lifeline, too: another
+            # user may not open it.)
+            self._old_lifelines += [] if self._lifeline is None else [self._lifeline]
+            self._old_templates += [] if self._template is None else [self._template]
+            self._lifeline = self._template = None
+        self._identity = identity
         if self._method != "forkserver":
             if self._lifeline is None:
                 self._lifeline = _boot.Lifeline()
@@ -292,6 +318,7 @@ class ProcessBackend(Backend[_Polled]):
             self._template = Template(_boot.take(self._lifeline))
             self._lifeline = self._template.lifeline
             self._open().register(self._template.sock, _READ, self._template)
+            self._awaited[self._template] = monotonic()
         return self._template.start(worker, theirs)
 
     def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
@@ -446,6 +473,8 @@ class ProcessBackend(Backend[_Polled]):
         self._write(link, frame((protocol.VOID, serials)))
 
     def is_outdated(self, brief: Brief) -> bool:
+        if self._links and self._identity != _launch.identity():
+            return True
         if self._method != "fork":
             return False
         return any(link.baseline.lacks(brief.needs) for link in [*self._links.values()])
@@ -587,6 +616,11 @@ class ProcessBackend(Backend[_Polled]):
             if self._selector is None:
                 return []  # it may be just this that could not be opened
         selector = self._selector or self._open()
+        if self._awaited:
+            timeout = self._until_late(timeout)
+        template = self._template
+        if template is not None and template.threads > 1:
+            _launch.warn_of_threads(template.threads)
         try:
             polled: _Polled | None = None
             if timeout is None or timeout > 0:
@@ -596,6 +630,35 @@ class ProcessBackend(Backend[_Polled]):
             if self._selector is selector:
                 raise
             return []  # a signal's handler has forked this process, which has no workers now
+
+    def _until_late(self, timeout: float | None) -> float:
+        """Return `timeout`, or less: when something is to be given up that does not answer."""
+        # Of a copy: this is not in the books.
+        left = [self._left(one, began) for one, began in [*self._awaited.items()]]
+        left += [] if timeout is None else [timeout]
+        return max(0.0, min(left, default=_ANSWER))
+
+    def _left(self, one: _Link | Template, began: float) -> float:
+        """Return for how many seconds something may go on not to answer."""
+        passed = monotonic() - began
+        if passed < _ANSWER:
+            return _ANSWER - passed
+        process = one.handle if isinstance(one, _Link) else one
+        return (_SLOW_ANSWER if process.is_surely_python() else _ANSWER) - passed
+
+    def _look_at_awaited(self) -> Iterator[Happening]:
+        for one, began in [*self._awaited.items()]:
+            if one.answered:
+                del self._awaited[one]
+            elif self._left(one, began) <= 0:
+                del self._awaited[one]
+                why = _launch.not_in_time(_ANSWER)
+                if isinstance(one, Template):
+                    one.give_up(why)  # its socket ends
+                else:
+                    one.why, one.hopeless = why, True
+                    self._hang_up(one)
+                    yield from self._end(one)
 
     def _can_stay_awake(self) -> bool:
         """Return whether a worker has something, and there is a processor that none needs."""
@@ -619,22 +682,25 @@ class ProcessBackend(Backend[_Polled]):
                         yield from self._end(source)
             elif source is None:
                 self._quiet_waker()
-            elif source is self._template:  # and was not closed since it was polled
-                yield from self._hear()
+            elif source in (self._template, *self._old_templates):  # and not closed since the poll
+                yield from self._hear(source)
+        if self._awaited:
+            yield from self._look_at_awaited()
 
-    def _hear(self) -> Iterator[Happening]:
-        template = self._template
-        assert template is not None
+    def _hear(self, template: Template) -> Iterator[Happening]:
         for number in template.read():
             if number in self._links:
                 yield from self._end(self._links[number])
         if template.alive:
+            if template is not self._template and template.is_unused:
+                self._close_template(template)
             return
         # Workers whose sockets had ended already waited for its word on how.
         for link in [link for link in self._links.values() if link.ended]:
             yield from self._end(link)
         if template is self._template:
-            self._drop_template()
+            self._template = None
+        self._close_template(template)
 
     def _read(self, link: _Link, to_the_end: bool = False) -> Iterator[Happening]:
         while not link.ended:
@@ -677,13 +743,19 @@ class ProcessBackend(Backend[_Polled]):
                 return None
             assert link.chunks[0].serial == serial
             return self._finished(link, results, last, elapsed, worn)
-        if what == protocol.READY:
+        link.answered = True
+        if what == protocol.HELLO:
+            return None
+        if what == protocol.AGAIN:
+            link.why, link.hopeless = _launch.ran_again(), True
+            link.handle.kill()
+        elif what == protocol.READY:
             link.ready = True
             link.handle.met(message[1])
             return Ready(link.number, link.arena is not None, link.arena is not None)
-        if what == protocol.REPORT:
+        elif what == protocol.REPORT:
             return self._report(link, *message[1:])
-        if what == protocol.BEGUN:
+        elif what == protocol.BEGUN:
             link.begun = message[1]
             link.begun_at = monotonic()
         else:
@@ -733,14 +805,18 @@ class ProcessBackend(Backend[_Polled]):
         reason = link.handle.failure or link.why
         if link.broken is not None:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
+        if not reason and self._method == "spawn" and not link.answered:
+            reason = _launch.no_python(exitcode)
+            link.hopeless = bool(reason)
         if not reason and not link.ready:
             reason = f"the process {how_it_ended(exitcode)} before it was ready"
         stack = link.arena.last_words() if link.arena is not None else ""
         if link.arena is not None and link.arena.oversize:
             reason = f"it took more than {self._max_memory} bytes of memory"
         self._close_link(link)
-        pid = link.handle.pid
-        yield Gone(link.number, begun, pid, exitcode, reason, link.broken, stack)
+        self._awaited.pop(link, None)
+        pid, hopeless = link.handle.pid, link.hopeless or link.handle.hopeless
+        yield Gone(link.number, begun, pid, exitcode, reason, link.broken, stack, hopeless)
 
     def _salvage(self, link: _Link) -> tuple[int, list[Entry]]:
         """Return how many items a dead worker had begun, and what it had finished but not sent."""
@@ -775,6 +851,7 @@ class ProcessBackend(Backend[_Polled]):
                     self._wakers = socketpair()
                     for end in self._wakers:
                         end.setblocking(False)
+                    self._inodes = _inodes(self._wakers)
                     selector.register(self._wakers[0], _READ, None)
                 except BaseException:
                     selector.close()
@@ -804,20 +881,27 @@ class ProcessBackend(Backend[_Polled]):
                 pass
 
     def _drop_template(self) -> None:
-        if self._template is not None:
-            self._unwatch(self._template.sock)
-            self._template.close()
-            self._template = None
+        template, self._template = self._template, None
+        for one in [*self._old_templates, *([] if template is None else [template])]:
+            self._close_template(one)
+
+    def _close_template(self, template: Template) -> None:
+        self._awaited.pop(template, None)
+        if template in self._old_templates:
+            self._old_templates.remove(template)
+        self._unwatch(template.sock)
+        template.close()
 
     def _drop_lifeline(self) -> None:
-        if self._lifeline is not None:
-            self._lifeline.close()
-            self._lifeline = None
+        lifeline, self._lifeline = self._lifeline, None
+        for one in [*self._old_lifelines, *([] if lifeline is None else [lifeline])]:
+            one.close()
+        self._old_lifelines.clear()
 
     def _close_selector(self) -> None:
         selector, wakers = self._selector, self._wakers
         # Gone before it is closed: who looks from another thread finds none, never a closed one.
-        self._selector = self._wakers = None
+        self._selector = self._wakers = self._inodes = None
         if selector is not None and wakers is not None:
             selector.close()
             for end in wakers:
@@ -834,8 +918,41 @@ class ProcessBackend(Backend[_Polled]):
         self._drop_lifeline()
         self._close_selector()
 
+    def is_robbed(self) -> bool:
+        wakers, inodes = self._wakers, self._inodes
+        return wakers is not None and inodes is not None and _inodes(wakers) != inodes
+
+    def _forsake(self) -> None:
+        """Give up all workers, without their descriptors: the program has closed them.
+
+        What has a number of theirs by now is not ours to close. What would close one by itself is
+        kept as long as the program lives.
+        """
+        self._names().clear()
+        _kept.append(self._selector)
+        wakers, inodes = self._wakers or (), self._inodes or ()
+        self._selector = self._wakers = self._inodes = None
+        for end, inode in zip(wakers, inodes, strict=True):
+            _boot.release(end, inode)
+        for link in self._links.values():
+            _boot.release(link.sock, link.inode)
+            link.handle.forsake()
+            _kept.append(link.arena)
+        self._links.clear()
+        template, self._template = self._template, None
+        for one in [*self._old_templates, *([] if template is None else [template])]:
+            one.forsake()
+        self._old_templates.clear()
+        self._awaited.clear()
+        self._to_flush.clear()
+        self._failed.clear()
+        self._drop_lifeline()
+
     def end(self) -> None:
         self._keep_none()
+        if self.is_robbed():
+            self._forsake()
+            return
         for link in self._links.values():
             link.handle.kill()
         self._drop_template()  # it ends its workers before itself
@@ -849,6 +966,7 @@ class ProcessBackend(Backend[_Polled]):
         self._links.clear()
         self._to_flush.clear()
         self._failed.clear()
+        self._awaited.clear()
         self.wake()  # another thread may be in `poll`, on what is gone now
 
     def abandon(self) -> None:
@@ -859,11 +977,21 @@ class ProcessBackend(Backend[_Polled]):
             link.handle.disown()
             link.handle.release()
         self._links.clear()
+        self._awaited.clear()
         self._drop_lifeline()
-        if self._template is not None:
-            self._template.abandon()
-            self._template = None
+        template, self._template = self._template, None
+        for one in [*self._old_templates, *([] if template is None else [template])]:
+            one.abandon()
+        self._old_templates.clear()
         self._close_selector()
+
+
+_kept: list[object] = []  # what has the number of a descriptor that the program has closed
+
+
+def _inodes(wakers: tuple[socket, socket]) -> tuple[int, int]:
+    one, other = wakers
+    return _boot.inode_of(one.fileno()), _boot.inode_of(other.fileno())
 
 
 def _are_small(outbox: deque[tuple[memoryview, list[Segment]]]) -> bool:

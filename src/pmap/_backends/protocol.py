@@ -45,7 +45,7 @@ class Gone(NamedTuple):
 
     `pid` and `exitcode` are those of a process (None where they are not known); `reason` and
     `cause` say why it could not start, if it could not; `stack` is where it was, innermost first,
-    if it could say so.
+    if it could say so. `hopeless`: no other one could start, either.
     """
 
     worker: int
@@ -55,6 +55,7 @@ class Gone(NamedTuple):
     reason: str = ""
     cause: Exception | None = None
     stack: str = ""
+    hopeless: bool = False
 
 
 Happening: TypeAlias = Ready | Finished | Gone | Report
@@ -113,6 +114,10 @@ class Backend(ABC, Generic[Polled]):
     def void(self, worker: int, work: Work) -> None:
         """Tell a worker that what it holds of `work` and has not begun is not to be run."""
         ...
+
+    def is_robbed(self) -> bool:
+        """Return whether the program has closed what workers are reached by; anyone may ask."""
+        return False
 
     def is_outdated(self, brief: Brief) -> bool:
         """Return whether workers lack what a call uses, and new ones would have it."""

@@ -9,8 +9,8 @@ from .._transport import protocol
 from .._transport.framing import FrameReader
 from .._transport.light_stdlib import SHUT_WR, send_with_fds, socket
 from .._worker.template import kill_group
-from .boot import Boot
-from .launch import Handle, leave_no_core, refused
+from .boot import Boot, inode_of, release
+from .launch import Handle, is_surely_python, leave_no_core, no_python, ran_again, refused
 
 if TYPE_CHECKING:
     from .._transport.framing import Message
@@ -26,7 +26,11 @@ class Template:
         self.lifeline = boot.lifeline  # that of its workers, who may outlive it
         self._by_value = boot.by_value
         self._process = boot.process
+        self.answered = False  # it is a Python, and at our entry
+        self.threads = 1  # if it has more than one, it does not fork
+        self.why = ""  # why it is of no use, if it never answered
         self.sock = boot.sock
+        self._inode = inode_of(boot.sock.fileno())
         self._reader = FrameReader()
         self.alive = True
         self._by_number: dict[int, _Forked] = {}
@@ -42,6 +46,25 @@ class Template:
         with contextlib.suppress(OSError):
             send_with_fds(self.sock, protocol.REQUEST.pack(protocol.FORK, number), [sock.fileno()])
         return handle
+
+    @property
+    def is_unused(self) -> bool:
+        """Whether it has no workers."""
+        return not self._by_number
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def is_surely_python(self) -> bool:
+        """Return whether it is known to be the interpreter that runs this program."""
+        return is_surely_python(self.pid, self._process.command)
+
+    def give_up(self, why: str) -> None:
+        """End it: it does not answer, or not as a Python that is to be a template."""
+        self.why = self.why or why
+        self._process.kill()
 
     def read(self) -> list[int]:
         """Take in what the template reports; return the numbers of workers that have ended."""
@@ -59,6 +82,13 @@ class Template:
         what, key, value = message
         assert isinstance(key, int)
         assert isinstance(value, int)
+        self.answered = True
+        if what == protocol.AGAIN:
+            self.give_up(ran_again())
+        if what == protocol.CROWDED:
+            self.threads = key
+        if what in (protocol.HELLO, protocol.AGAIN, protocol.CROWDED):
+            return None
         if what == protocol.FORKED:
             handle = self._by_number[key]
             self._by_pid[value] = handle
@@ -107,9 +137,12 @@ class Template:
         self.alive = False
         self._process.kill()
         self._process.wait()
+        if not self.answered:
+            self.why = self.why or no_python(self._process.exitcode)
         for handle in self._by_number.values():
             if handle.pid is None:
-                handle.failure = "the template process was killed"
+                handle.hopeless = bool(self.why)
+                handle.failure = self.why or "the template process was killed"
             elif handle.killed:
                 self.kill(handle.pid)  # it may not have read the request
         self._by_number.clear()
@@ -128,6 +161,12 @@ class Template:
         self._process.kill()  # stopped, or stuck: it holds nothing worth waiting for
         self._process.wait()
 
+    def forsake(self) -> None:
+        """End the template, without the socket: the program may have closed that."""
+        release(self.sock, self._inode)
+        self._process.kill()
+        self._process.wait()
+
     def abandon(self) -> None:
         """Forget the template in a fork of its parent."""
         self.sock.close()
@@ -138,6 +177,7 @@ class _Forked:
     """A worker that the template forked."""
 
     sentinel: int | None = None  # the template reports the end
+    hopeless = False
 
     def __init__(self, template: Template) -> None:
         self._template = template
@@ -159,6 +199,9 @@ class _Forked:
         if self.pid is not None and not self.ended:
             self._template.kill(self.pid)
 
+    def is_surely_python(self) -> bool:
+        return False
+
     def abort(self) -> None:
         if self.pid is not None and not self.ended:
             leave_no_core(self.pid)
@@ -179,6 +222,10 @@ class _Forked:
 
     def release(self) -> None:
         pass
+
+    def forsake(self) -> None:
+        if self.pid is not None:
+            kill_group(self.pid)
 
     def disown(self) -> None:
         pass

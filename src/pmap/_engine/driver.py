@@ -395,13 +395,16 @@ class Driver:
         self.take_no_more()
         job = Job(next(_numbers), call, self)
         if not call.items or self._pack(job):
-            self._post(lambda: self._submit(job))
+            self._inbox.append(lambda: self._submit(job))
+            self._enter_books()
         return job
 
     def _pack(self, job: Job) -> bool:
         """Make a job's function ready to travel; return whether it is, else the job is over."""
         book = self.backend.book
         if book is not None:
+            if self.backend.is_robbed():
+                self._post(lambda: None)  # or it would refer to what can be sent no more
             self._notice_new_code()
             try:
                 brief = job.pack(self._brief, self._large, book)
@@ -500,6 +503,9 @@ class Driver:
     # --- the books -----------------------------------------------------------------------------
 
     def _post(self, request: Callable[[], None]) -> None:
+        if self.backend.is_robbed():
+            # Before anything is written to a descriptor, or closed, that may be another's by now.
+            self._torn = self._torn or OSError("the program closed the descriptors of the pool")
         self._inbox.append(request)
         self._enter_books()
 
@@ -573,7 +579,7 @@ class Driver:
             job.error.__cause__ = torn
             self._over.append(job)
         self._jobs.clear()
-        self._brief = None
+        self._brief = self._large = None
         self._scheduler = s.Scheduler(
             self.limit, self._max_chunks, self.backend.can_kill, self._prefetch
         )
@@ -604,7 +610,7 @@ class Driver:
             self._gone = happening
             if happening.reason:
                 self._start_failure = happening
-            self._handle(e.WorkerGone(happening.worker, happening.begun))
+            self._handle(e.WorkerGone(happening.worker, happening.begun, happening.hopeless))
 
     def _handle_failures(
         self,
@@ -753,7 +759,8 @@ class Driver:
 
     def _unstarted(self) -> Exception:
         failure = self._start_failure
-        error = WorkerStartError(s.MAX_START_FAILURES, failure.reason if failure else "not known")
+        attempts = 1 if failure is not None and failure.hopeless else s.MAX_START_FAILURES
+        error = WorkerStartError(attempts, failure.reason if failure else "not known")
         error.__cause__ = failure.cause if failure else None
         return error
 

@@ -161,11 +161,13 @@ class ItemRuns(NamedTuple):
 class WorkerGone(NamedTuple):
     """A worker is no more, by whatever cause.
 
-    `begun`: how many unfinished items of its first chunk it had begun; they are lost.
+    `begun`: how many unfinished items of its first chunk it had begun; they are lost. `hopeless`:
+    it could not start, and no other one could.
     """
 
     worker: int
     begun: int
+    hopeless: bool = False
 
 
 Event: TypeAlias = (

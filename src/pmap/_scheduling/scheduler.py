@@ -483,7 +483,7 @@ class Scheduler:
         if worker.ready:
             self._start_failures = 0  # it shows that a worker can start: others are tried again
         elif not worker.leaving:
-            self._start_failures += 1
+            self._start_failures += MAX_START_FAILURES if event.hopeless else 1
         touched: dict[int, Job] = {}
         for chunk in worker.chunks:
             job = chunk.job

@@ -12,15 +12,18 @@ import sys
 from .import_path import import_path
 from .light_stdlib import Context, ContextVar
 from .settings import take_settings
+from .shadows import apply_shadows, find_shadows
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from .settings import Settings
+    from .shadows import Shadows
 
-    # (current directory or None where it was deleted, environment, sys.path, settings): plain
-    World: TypeAlias = tuple[str | None, dict[str, str], list[str], Settings]
+    # (current directory or None where it was deleted, environment, sys.path, settings, what on the
+    # path has the name of a module of the standard library): plain
+    World: TypeAlias = tuple[str | None, dict[str, str], list[str], Settings, Shadows]
     # (environment variables that are set where they are not; those that are set in any case)
     Limits: TypeAlias = tuple[dict[str, str], dict[str, str]]
     Variables: TypeAlias = list[tuple[ContextVar[object], object]]
@@ -54,11 +57,14 @@ def take_world() -> World:
     # changes; the encoded form behind it is one flat dict.
     raw: Any = getattr(os.environ, "_data", None)
     if _last is not None:
-        environment, path, world = _last
-        same = world[0] == directory and path == sys.path and world[3] == settings
+        environment, before, world = _last
+        same = world[0] == directory and before == sys.path and world[3] == settings
         if same and environment == raw:
             return world
-    world = directory, os.environ.copy(), import_path(), settings
+    path = import_path()
+    known = _last is not None and _last[1] == sys.path and _last[2][0] == directory
+    shadows = _last[2][4] if _last is not None and known else find_shadows(path)
+    world = directory, os.environ.copy(), path, settings, shadows
     _last = None if raw is None else (dict(raw), sys.path[:], world)
     return world
 
@@ -75,14 +81,14 @@ def thread_limits(count: int | None, usual: int) -> Limits:
 
 def limited(world: World, limits: Limits) -> World:
     """Return `world` with an environment that has `limits`."""
-    directory, environment, path, settings = world
+    directory, environment, path, settings, shadows = world
     usual, forced = limits
-    return directory, {**usual, **environment, **forced}, path, settings
+    return directory, {**usual, **environment, **forced}, path, settings, shadows
 
 
 def apply_world(world: World) -> None:
     """Make the surroundings of this process those of `world`, but for the settings."""
-    directory, environment, path, _ = world
+    directory, environment, path, _, shadows = world
     if directory is not None:
         try:
             os.chdir(directory)
@@ -92,7 +98,9 @@ def apply_world(world: World) -> None:
         for name in os.environ.keys() - environment.keys():
             del os.environ[name]
         os.environ.update(environment)
-    sys.path[:] = path
+    if path != sys.path or shadows:
+        apply_shadows(shadows, path)
+        sys.path[:] = path
 
 
 def are_few(variables: list[bytes]) -> bool:

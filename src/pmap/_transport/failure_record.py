@@ -7,6 +7,7 @@ text, its traceback. `item_errors` makes the exception to raise from it.
 from __future__ import annotations
 
 from .exceptions import describe, rebuilt, safe_text
+from .shadows import standard_library
 from .values import dumps, loads
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -108,7 +109,8 @@ def _try_loads(data: bytes) -> Any:
 
 def format_traceback(error: BaseException) -> str:
     """Return the traceback of `error` as text, without the frames of pmap itself at its top."""
-    import traceback
+    with standard_library:
+        import traceback
 
     trace = error.__traceback__
     while trace is not None and _is_ours(trace.tb_frame.f_globals):

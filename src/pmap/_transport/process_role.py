@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 _PACKAGE = __name__.partition(".")[0]
 
-# Set once, at a worker process's start.
+# Set once, at the start of a worker process, or of the template of some.
 in_worker = False
+# Whether a worker runs items just now, or else loads what they need, say.
+runs_items = False
 # `.depth` is there in a thread that runs items of the threads or serial backend.
 item_threads = local()
 
@@ -30,6 +32,8 @@ def finish_package_on_demand() -> None:
     would import everything; but a function that runs there may well use pmap.
     """
     package = sys.modules[_PACKAGE]
+    if hasattr(package, "__version__"):
+        return  # it is there: this is a frozen program, which has imported it
     lock = RLock()
 
     def load(name: str) -> object:

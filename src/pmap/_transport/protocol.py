@@ -43,9 +43,15 @@ REPORT = 14
 # What was printed to either stream; a pickled record of logging; a pickled warning.
 OUTPUT, ERRORS, LOG, WARNING = 1, 2, 3, 4
 
+# --- from a process that is to become a worker, or the template ----------------------------------
+
+HELLO = 16  # (HELLO, 0, 0): it is a Python, and at our entry
+AGAIN = 17  # (AGAIN, 0, 0): it runs the program again, and not what it was started for
+
 # --- between the caller and the template ---------------------------------------------------------
 
 REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; else its pid)
 FORK, KILL, ABORT, PREPARE, TERMINATE = 0, 1, 2, 3, 4
 # Reports: (FORKED, number, pid), (FAILED, number, errno), (EXITED, pid, exit code)
-FORKED, FAILED, EXITED = 20, 21, 22
+# (CROWDED, how many, 0): it has so many threads and does not fork: it starts workers anew
+FORKED, FAILED, EXITED, CROWDED = 20, 21, 22, 23

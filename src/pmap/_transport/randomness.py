@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from .light_stdlib import local
+from .shadows import standard_library
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def rng() -> np.random.Generator:
 
 def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
     """Return what `call` returns, with the random numbers of an item."""
-    import random
+    with standard_library:
+        import random
 
     random.seed(f"{seed}, {index}")  # of a text it takes all bits
     numpy: Any = sys.modules.get("numpy")
@@ -91,7 +93,7 @@ def seed_anew() -> None:
     """Let the global generators begin anew, where they are loaded: from the operating system."""
     for name in ("random", "numpy.random"):
         module: Any = sys.modules.get(name)
-        if module is not None:
+        if hasattr(module, "get_state" if "." in name else "SystemRandom"):  # not a user's own
             module.seed()
 
 

@@ -134,7 +134,8 @@ class Segment:
     # Until it is made, which a signal's exception may prevent.
     fd: int = -1
     _gone: list[int] | None = None
-    _file: tuple[int, int] | None = None  # device and inode, where it is kept for long
+    _file: tuple[int, int] | None = None  # device and inode: what has its descriptor later may be
+    # another file, where the program has closed it
 
     def __init__(self, fd: int, number: int = 0, gone: list[int] | None = None) -> None:
         """Take over a descriptor.
@@ -145,6 +146,7 @@ class Segment:
             gone: where to note the number when neither this nor a mapping of it is left.
         """
         self.fd = fd
+        self.keep()
         self.size: int = 0
         self.number = number
         self._gone = gone if number else None
@@ -173,7 +175,7 @@ class Segment:
         Returns False if it was closed already.
         """
         try:
-            self._file = self._file or _file_of(self.fd)
+            self._file = self._file or file_of(self.fd)
         except OSError:
             return False
         return True
@@ -181,7 +183,7 @@ class Segment:
     def is_open(self) -> bool:
         """Return whether the descriptor is still that of this memory, if this one is kept."""
         try:
-            return self._file is None or self._file == _file_of(self.fd)
+            return self._file is None or self._file == file_of(self.fd)
         except OSError:
             return False
 
@@ -287,7 +289,7 @@ class Segment:
         return True
 
 
-def _file_of(fd: int) -> tuple[int, int]:
+def file_of(fd: int) -> tuple[int, int]:
     status = os.fstat(fd)
     return status.st_dev, status.st_ino
 

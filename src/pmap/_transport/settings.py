@@ -1,14 +1,15 @@
 """Settings of the interpreter and the process that are no variables of any module.
 
 Recursion limit, limit of digits of an int as text, umask, locale; filters of warnings and levels of
-loggers: taken at the caller when a call is made, put in place in the worker before a chunk of it
-runs there.
+loggers; time zone: taken at the caller when a call is made, put in place in the worker before a
+chunk of it runs there.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -22,9 +23,10 @@ if TYPE_CHECKING:
     Filter: TypeAlias = tuple[str, Pattern, tuple[str, str], Pattern, int]
     # the level up to which logging is disabled, names of loggers with the levels that they were set
     Levels: TypeAlias = tuple[int, tuple[tuple[str, int], ...]]
-    # recursion limit, digits, umask, locale, filters, levels (None: not known, or not in use)
+    # recursion limit, digits, umask, locale, filters, levels (None: not known, or not in use), time
+    # zone (what TZ was when it began; None: that of the system)
     Settings: TypeAlias = tuple[
-        int, int, int | None, str | None, tuple[Filter, ...] | None, Levels | None
+        int, int, int | None, str | None, tuple[Filter, ...] | None, Levels | None, str | None
     ]
 
 else:
@@ -38,6 +40,9 @@ else:
         from threading import active_count as count_threads
 
 _last_umask: int | None = None
+# The time zone that is in force, and what tells that `time.tzset` has made it another one.
+_zone: str | None = os.environ.get("TZ")
+_zone_names: tuple[str, str] = time.tzname
 # Our own threads that wait for work, and create no files.
 waiting_threads: list[object] = []
 if hasattr(os, "register_at_fork"):
@@ -46,7 +51,7 @@ if hasattr(os, "register_at_fork"):
 
 def take_settings() -> Settings:
     """Return those of this process."""
-    rest = _filters(), _levels()
+    rest = _filters(), _levels(), _take_zone()
     return sys.getrecursionlimit(), sys.get_int_max_str_digits(), _umask(), _locale(), *rest
 
 
@@ -55,7 +60,8 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
 
     `least`: the recursion limit is no less.
     """
-    limit, digits, umask, locale, *_ = settings
+    limit, digits, umask, locale, *_, zone = settings
+    apply_zone(zone)
     limit = max(limit, least)
     if sys.getrecursionlimit() != limit:
         try:
@@ -71,6 +77,33 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
             setlocale(LC_ALL, locale)
         except Exception:  # this system has none of that name
             pass
+
+
+def _take_zone() -> str | None:
+    """Return the time zone that is in force: what TZ was at ``time.tzset()``, not what it is."""
+    global _zone, _zone_names
+    if time.tzname is not _zone_names:
+        _zone, _zone_names = os.environ.get("TZ"), time.tzname
+    return _zone
+
+
+def apply_zone(zone: str | None) -> None:
+    """Let a time zone be in force, whatever TZ is, and whatever an item has made of it."""
+    global _zone, _zone_names
+    if (zone == _zone and time.tzname is _zone_names) or not hasattr(time, "tzset"):
+        return
+    before = os.environ.get("TZ")
+    _set("TZ", zone)
+    time.tzset()
+    _set("TZ", before)
+    _zone, _zone_names = zone, time.tzname
+
+
+def _set(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
 
 
 def _umask() -> int | None:

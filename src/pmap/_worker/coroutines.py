@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .._transport.shadows import standard_library
+
 TYPE_CHECKING = False  # see `light_stdlib`: workers import this
 if TYPE_CHECKING:
     import asyncio
@@ -35,9 +37,11 @@ class AtOnce:
         """
         global _runner
         if _runner is None:
-            import asyncio
+            with standard_library:
+                import asyncio
 
-            _runner = asyncio.Runner()
+                _runner = asyncio.Runner()
+                _runner.get_loop()  # it imports more of asyncio
         self._runner = _runner
         self._starts = starts
         self._context = context
@@ -59,7 +63,8 @@ class AtOnce:
                 continue  # of a task that one of them started: whoever awaits that has it, too
 
     async def _wait_for(self, index: int) -> tuple[bool, Any]:
-        import asyncio
+        with standard_library:
+            import asyncio
 
         if not self._tasks:
             loop = asyncio.get_running_loop()
@@ -81,7 +86,8 @@ class AtOnce:
             self._run(self._end)
 
     async def _end(self) -> None:
-        import asyncio
+        with standard_library:
+            import asyncio
 
         for task in self._tasks:
             task.cancel()
@@ -93,7 +99,8 @@ async def _outcome(
     start: Callable[[], Coroutine[Any, Any, Any]],
     seconds: float | None,
 ) -> tuple[bool, Any]:
-    import asyncio
+    with standard_library:
+        import asyncio
 
     limit = asyncio.timeout(seconds)
     try:

@@ -5,6 +5,7 @@ Every way in which an item can end is an answer.
 
 from __future__ import annotations
 
+from .._transport import process_role
 from .._transport.failure_record import (
     ARGUMENT,
     RESULT,
@@ -74,10 +75,13 @@ def load_argument(entry: Entry) -> object:
     """Return what a pickled entry holds."""
     if not entry:
         raise BadArgumentError from None  # the caller could not pickle it and knows why
+    runs_items, process_role.runs_items = process_role.runs_items, False
     try:
         return decode(entry)
     except BaseException as error:
         raise BadArgumentError from error
+    finally:
+        process_role.runs_items = runs_items
 
 
 def failure(error: BaseException) -> Entry:

@@ -8,6 +8,7 @@ import sys
 from time import sleep
 
 from .._transport.light_stdlib import signal
+from .._transport.shadows import standard_library
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class MemoryWatch:
     """A thread that ends this process when it takes too much memory while an item runs."""
 
     def __init__(self, limit: int, arena: Arena) -> None:
-        import threading
+        with standard_library:
+            import threading
 
         self.busy = threading.Event()
         self._limit = limit

@@ -53,7 +53,7 @@ class Reporting:
         """
         if settings is not self._settings or on is not self._on:
             self._settings, self._on = settings, on
-            filters, levels = settings[4:]
+            filters, levels = settings[4:6]
             if self._loggers is not None:
                 self._loggers.apply(levels, on)
             if self._warned is None and filters not in (None, self._usual_filters):

@@ -9,7 +9,7 @@ import os
 import sys
 
 from .._transport.environment import apply_world, take_world
-from .._transport.settings import apply_settings
+from .._transport.settings import apply_settings, apply_zone
 from .open_files import OpenFiles
 from .traces import FORKED, OPENED, WRITES, traces
 
@@ -102,6 +102,7 @@ class Surroundings:
         self._files.flush()
         if self._own is not None and not done.isdisjoint(_TELLING):
             apply_world(self._own)
+            apply_zone(self._own[3][6])
         traces.clear()
         if self._files:
             traces.append(WRITES)  # to be seen to after each item

@@ -1,9 +1,11 @@
 """How a process becomes a worker, and how it ends.
 
-There are three ways in: a fresh interpreter, a fork of a prepared template, a fork of the caller::
+There are four ways in: a fresh interpreter, a frozen program that was started anew, a fork of a
+prepared template, a fork of the caller::
 
     main(kind="worker")     a fresh interpreter
     main(kind="template")   serves as the template; each fork of it: enter_forked
+    become                  a frozen program, by `freeze_support`: calls `main`
     enter_forked            a process that was just forked, of the template or of the caller
 
 A worker never runs the caller's ``__main__``: its own is an empty module, unless it was forked
@@ -16,7 +18,11 @@ import os
 import sys
 
 from .._transport import process_role
+from .._transport.framing import frame
 from .._transport.light_stdlib import signal, socket
+from .._transport.protocol import HELLO
+from .._transport.shadows import standard_library
+from .._transport.started import MARK, mark
 from .side_effects import exit_process
 from .worker import Worker
 
@@ -31,15 +37,33 @@ _LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printe
 def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     """Be a worker, or the template of workers, on the socket `fd`; the process is ours alone."""
     _stay_calm()
+    process_role.in_worker = True
+    os.environ.pop(MARK, None)
     process_role.finish_package_on_demand()
     sys.modules["__main__"] = type(sys)("__main__")
     sock = socket(fileno=fd) if fd >= 0 else _shared_socket()
+    sock.sendall(frame((HELLO, 0, 0)))
     if kind == "template":
         from .template import serve_template
 
         _stand_alone()  # what a terminal tells its programs is for the caller to hear
-        serve_template(sock, lambda own: enter_forked(own, lifeline))
+        serve_template(sock, lifeline, lambda own: enter_forked(own, lifeline))
     enter_forked(sock, lifeline)
+
+
+def become() -> None:
+    """Be what this process was started for, if it was; never returns then."""
+    told = mark()
+    if told is not None:
+        main(*told)
+
+
+class FromFreezeSupport:
+    """What the `freeze_support` of multiprocessing takes for a process that it is to be."""
+
+    def _bootstrap(self, parent_sentinel: int) -> None:
+        os.close(parent_sentinel)
+        become()
 
 
 def _shared_socket() -> socket:
@@ -107,11 +131,19 @@ def _hold_on(lifeline: int) -> None:
     """
     if lifeline < 0 or not os.path.exists(f"/proc/self/fd/{lifeline}"):
         return
-    import fcntl
+    with standard_library:
+        import fcntl
 
     # Opened anew: whom the kernel signals is a property of the open file, and each worker's own.
-    own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
-    os.close(lifeline)
+    if not hasattr(fcntl, "F_SETSIG"):  # a fork of a program that has its own fcntl.py
+        os.close(lifeline)
+        return
+    try:
+        own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
+    except PermissionError:  # the process has changed its user since it was opened
+        return
+    finally:
+        os.close(lifeline)
     fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)

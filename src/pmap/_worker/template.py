@@ -1,7 +1,8 @@
 """The template: one prepared process without threads, of which workers are forked.
 
 Starting an interpreter costs tens of milliseconds, forking one that is ready costs one; and unlike
-the caller the template has no threads whose locks a fork could leave held.
+the caller the template has no threads whose locks a fork could leave held. Where it has some all
+the same (a ``sitecustomize`` has started them, say), it starts a fresh interpreter for each worker.
 
 It speaks with the caller over one socket: requests of one struct each, a worker's socket beside it;
 reports as frames. It is also the workers' guardian: when the caller is gone, by whatever signal, it
@@ -13,11 +14,13 @@ from __future__ import annotations
 import gc
 import os
 import select
+import sys
 
 from .._transport.framing import frame
 from .._transport.light_stdlib import receive_with_fds, signal, socket
 from .._transport.protocol import (
     ABORT,
+    CROWDED,
     EXITED,
     FAILED,
     FORK,
@@ -26,6 +29,7 @@ from .._transport.protocol import (
     REQUEST,
     TERMINATE,
 )
+from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -34,9 +38,10 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
-def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> None:
+def serve_template(sock: socket, lifeline: int, enter_forked: Callable[[socket], NoReturn]) -> None:
     """Fork workers as asked until the caller is gone; never returns."""
     children: set[int] = set()
+    os.set_inheritable(sock.fileno(), False)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
@@ -48,20 +53,20 @@ def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> 
     gc.freeze()  # so that collections in the workers do not copy the template's pages
     try:
         while True:
-            watched: list[socket | int] = [sock, wake_read]
-            readable, _, _ = select.select(watched, [], [])
-            if wake_read in readable:
-                _drain(wake_read)
-            for pid, code in _reap(children):
-                sock.sendall(frame((EXITED, pid, code)))
-            if sock not in readable:
+            if not _wait(sock, wake_read, children):
                 continue
             request = _next_request(sock)
             if request is None:
-                break
+                return  # the caller is gone
             what, number, fd = request
             if what == FORK and fd is not None:
-                report = _fork(sock, number, fd, enter_forked, children, wake_read, wake_write)
+                threads = count_threads()
+                if threads > 1:
+                    sock.sendall(frame((CROWDED, threads, 0)))
+                    report = _spawn(number, fd, lifeline, children)
+                else:
+                    pipe = wake_read, wake_write
+                    report = _fork(sock, number, fd, enter_forked, children, *pipe)
                 sock.sendall(frame(report))
             elif what == PREPARE:
                 _prepare()
@@ -75,6 +80,17 @@ def serve_template(sock: socket, enter_forked: Callable[[socket], NoReturn]) -> 
         for pid in children:
             os.waitpid(pid, 0)
         os._exit(0)
+
+
+def _wait(sock: socket, wake_read: int, children: set[int]) -> bool:
+    """Wait for a request or the end of a worker, which is reported; return whether one is there."""
+    watched: list[socket | int] = [sock, wake_read]
+    readable, _, _ = select.select(watched, [], [])
+    if wake_read in readable:
+        _drain(wake_read)
+    for pid, code in _reap(children):
+        sock.sendall(frame((EXITED, pid, code)))
+    return sock in readable
 
 
 def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
@@ -119,6 +135,46 @@ def _fork(
             os.close(end)
         enter_forked(socket(fileno=fd))
     os.close(fd)
+    children.add(pid)
+    return FORKED, number, pid
+
+
+def count_threads() -> int:
+    """Return how many threads this process has, of Python or not, as far as the system tells."""
+    try:
+        return os.stat("/proc/self/task").st_nlink - 2  # each is a folder there
+    except OSError:
+        import _thread
+
+        return _thread._count() + 1
+
+
+def _spawn(number: int, fd: int, lifeline: int, children: set[int]) -> tuple[int, int, int]:
+    """Start a fresh interpreter as a worker, as this one was started."""
+    ours = [fd]
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        command = [*sys.orig_argv]
+        if FROZEN in command[1:2]:
+            end, write = os.pipe()
+            ours.append(end)
+            os.write(write, FOR_FREEZE_SUPPORT)
+            os.close(write)
+            command[-1] = f"pipe_handle={end}"
+        else:
+            command[-3:] = "worker", str(fd), str(lifeline)
+        for one in ours:
+            os.set_inheritable(one, True)
+        mark = marked("worker", fd, lifeline, os.fstat(fd).st_ino, depth())
+        reset = [signal.SIGPIPE, signal.SIGXFSZ]
+        environment = {**os.environ, **mark}
+        pid = os.posix_spawn(sys.executable, command, environment, setsigdef=reset)
+    except OSError as error:
+        return FAILED, number, error.errno or 0
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for one in ours:
+            os.close(one)
     children.add(pid)
     return FORKED, number, pid
 
@@ -173,5 +229,5 @@ def kill_group(pid: int) -> None:
         pass  # it is no head of a group yet; or, on macOS, it has ended
     try:
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    except (ProcessLookupError, PermissionError):
+        pass  # it has another user by now, and ends with its socket

@@ -22,6 +22,7 @@ import select
 import sys
 from time import perf_counter
 
+from .._transport import process_role
 from .._transport.adaptive_spin import Patience
 from .._transport.by_value import arriving
 from .._transport.failure_record import FUNCTION, capture, capture_transport
@@ -109,7 +110,7 @@ class Worker:
         self._surroundings = Surroundings()
         self._items = ItemRunner(self._surroundings, self._lend)
         self._briefs: dict[int, Brief] = {}
-        self._told_world: World = (None, {}, [], take_settings())  # the one of the newest brief
+        self._told_world: World = (None, {}, [], take_settings(), [])  # the one of the newest brief
         self._seeded = False  # whether items of a call with a seed ran last
         self._arena: Arena | None = None
         self._max_memory: int | None = None
@@ -307,6 +308,7 @@ class Worker:
     ) -> None:
         self._surroundings.apply(brief.world)
         self._surroundings.apply_settings()
+        process_role.runs_items = False
         begin = perf_counter()
         results: Unsent
         try:
@@ -316,6 +318,7 @@ class Worker:
             results = [record] * (1 if brief.stop else len(entries))
         else:
             self._reporting.apply(brief.world[3], brief.logs)  # only now: it may need a module
+            process_role.runs_items = True
             if brief.seed is not None or self._seeded:
                 self._seeded = brief.seed is not None
                 seed_anew()  # of the items before nothing is left in the global generators
@@ -331,6 +334,7 @@ class Worker:
                     results = self._run_items(brief, many.result, serial, range(len(entries)), 0)
                 finally:
                     many.close()
+        process_role.runs_items = False
         elapsed = perf_counter() - begin
         if self._measured is not None:
             self._measured()

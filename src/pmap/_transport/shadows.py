@@ -1,0 +1,132 @@
+"""Modules of the user's own that have the name of one of the standard library.
+
+Where a folder that is first on ``sys.path`` has a ``traceback.py``, the program and its items mean
+that one. What pmap itself imports in a worker is the standard library's all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from .light_stdlib import RLock
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import TypeAlias
+
+    # Names, and whether at the caller each means the standard library's all the same: it was
+    # imported before the user's was on the path.
+    Shadows: TypeAlias = list[tuple[str, bool]]
+
+_STANDARD = os.path.dirname(os.__file__)
+_names: set[str] = set()  # what is shadowed in this worker
+_hidden: dict[str, ModuleType] = {}  # the standard library's of these, which items do not see
+_lock = RLock()
+
+
+def find_shadows(path: Sequence[str]) -> Shadows:
+    """Return the names of the standard library that mean another module on `path`."""
+    found: dict[str, str] = {}
+    for entry in _before(path):
+        try:
+            files = os.listdir(entry or ".")
+        except OSError:  # no folder
+            continue
+        for file in files:
+            name, _, kind = file.partition(".")
+            if name in sys.stdlib_module_names and _is_module(entry, name, kind):
+                found[name] = entry
+    return [(name, _is_standard(name, path)) for name in found]
+
+
+def _before(path: Sequence[str]) -> Sequence[str]:
+    """Return the part of `path` that stands before the standard library."""
+    return path[: path.index(_STANDARD)] if _STANDARD in path else ()
+
+
+def _is_module(entry: str, name: str, kind: str) -> bool:
+    if name in sys.builtin_module_names:
+        return False
+    if kind:
+        return kind == "py" or kind.endswith(("so", "pyd", "pyc"))
+    return os.path.exists(os.path.join(entry, name, "__init__.py"))
+
+
+def _is_standard(name: str, path: Sequence[str]) -> bool:
+    module = sys.modules.get(name)
+    return module is not None and not _is_users(module, path)
+
+
+def _is_users(module: ModuleType, path: Sequence[str]) -> bool:
+    origin = getattr(getattr(module, "__spec__", None), "origin", None)
+    if not isinstance(origin, str):
+        return False
+    folder = os.path.dirname(origin)
+    if os.path.basename(origin).startswith("__init__."):
+        folder = os.path.dirname(folder)
+    return folder in _before(path)
+
+
+def apply_shadows(shadows: Shadows, path: Sequence[str]) -> None:
+    """Let each of the names mean to items what it means at the caller; `path` is theirs."""
+    _names.clear()
+    _names.update([name for name, _ in shadows])
+    for name, is_standard in shadows:
+        if is_standard:
+            if name not in sys.modules:
+                with standard_library:
+                    __import__(name)
+            if name in _hidden:
+                sys.modules[name] = _hidden[name]
+            _names.discard(name)
+        elif name in sys.modules and not _is_users(sys.modules[name], path):
+            _hide(name)
+
+
+def _hide(name: str) -> None:
+    for one in [one for one in sys.modules if _top(one) == name]:
+        _hidden[one] = sys.modules.pop(one)
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+class _StandardLibrary:
+    """A context in which an import finds the standard library's, in a worker."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._path: list[str] = []
+        self._theirs: dict[str, ModuleType] = {}
+
+    def __enter__(self) -> None:
+        if not _names:
+            return
+        _lock.acquire()
+        self._depth += 1
+        if self._depth > 1:
+            return
+        self._path = sys.path[:]
+        sys.path[:] = sys.path[len(_before(sys.path)) :]
+        theirs = [name for name in sys.modules if _top(name) in _names]
+        self._theirs = {name: sys.modules.pop(name) for name in theirs}
+        sys.modules.update(_hidden)
+
+    def __exit__(self, *_: object) -> None:
+        if not self._depth:
+            return
+        self._depth -= 1
+        if not self._depth:
+            sys.path[:] = self._path
+            for name in {_top(name) for name in sys.modules} & _names:
+                _hide(name)
+            sys.modules.update(self._theirs)
+            self._theirs = {}
+        _lock.release()
+
+
+standard_library = _StandardLibrary()

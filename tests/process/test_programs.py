@@ -1,0 +1,488 @@
+"""Kinds of programs: frozen, embedding Python, with pools at import, of changing users.
+
+Whatever could start processes without end is tried where there may be few of them.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from tests.limits import PATIENCE
+from tests.process.test_scripts import environment, finished, run_script
+
+if TYPE_CHECKING:
+    from pmap._types import StartMethod
+
+FEW: Final = 400  # processes and threads that there may be at a time, in a namespace of its own
+# What runs there: a command, and then a look at how many processes and threads it has had in all.
+INSIDE: Final = """
+echo {few} > /proc/sys/kernel/pid_max
+ulimit -u {few}
+{command}
+code=$?
+cat /proc/sys/kernel/ns_last_pid > {count}
+exit $code
+"""
+
+
+def confined(command: list[str], folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command where few processes may be, and all end with it; it has but few."""
+    count = folder / "count"
+    inside = INSIDE.format(few=FEW, command=shlex.join(command), count=count)
+    done = subprocess.run(
+        ["unshare", "-Urpf", "--mount-proc", "--kill-child", "bash", "-c", inside],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment() | more,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert 1 < int(count.read_text()) < FEW - 1
+    return done
+
+
+def confined_script(folder: Path, text: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a script where few processes may be."""
+    script = folder / "script.py"
+    script.write_text(text, encoding="utf-8")
+    return confined([sys.executable, str(script)], folder, **more)
+
+
+def _can_confine() -> bool:
+    if sys.platform != "linux" or shutil.which("unshare") is None:
+        return False
+    return subprocess.run(["unshare", "-Urpf", "--mount-proc", "true"], check=False).returncode == 0
+
+
+if not _can_confine():
+    pytest.skip("processes cannot be confined here", allow_module_level=True)
+
+
+# --- frozen programs ---------------------------------------------------------------------------
+
+FROZEN: Final = """
+import os, sys
+sys.frozen = True
+sys.executable = {program!r}
+with open({log!r}, "a") as log:
+    log.write("started\\n")
+{support}
+from pmap import pmap, WorkerStartError
+class Number:
+    def __init__(self, x):
+        self.x = x
+def add(number):
+    return Number(number.x + 1)
+try:
+    numbers = pmap(add, [Number(1), Number(2)], processes=2, start_method={method!r})
+    print([number.x for number in numbers], pmap(lambda x: -x, [1], start_method={method!r}))
+except WorkerStartError as error:
+    print(error)
+"""
+SUPPORT: Final = {
+    "ours": "from pmap import freeze_support; freeze_support()",
+    "the standard one": "import multiprocessing, pmap; multiprocessing.freeze_support()",
+    "the standard one, by name": "from multiprocessing import freeze_support as support\n"
+    "import pmap; support()",
+    "none": "",
+}
+
+
+@pytest.mark.parametrize("support", SUPPORT)
+def test_a_frozen_program_works_or_says_what_it_lacks(
+    start_method: "StartMethod", support: str, tmp_path: Path
+) -> None:
+    program, script, log = (tmp_path / name for name in ("app", "app.py", "log"))
+    text = FROZEN.format(
+        program=str(program), log=str(log), support=SUPPORT[support], method=start_method
+    )
+    script.write_text(text, encoding="utf-8")
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    done = confined([str(program)], tmp_path)
+    assert done.stderr == ""
+    if support == "none" and start_method != "fork":
+        assert "ran the program again instead of becoming a worker" in done.stdout
+        assert "pmap.freeze_support()" in done.stdout
+        assert str(program) in done.stdout
+    else:
+        assert done.stdout == "[2, 3] [-1]\n"
+    # Itself, and one for each worker or for the template.
+    most = {"spawn": 5, "forkserver": 3, "fork": 1}
+    assert 1 <= len(log.read_text().splitlines()) <= most[start_method]
+
+
+def test_a_program_that_only_says_that_it_is_frozen(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    text = "import sys; sys.frozen = True\nfrom pmap import pmap\n"
+    text += f"print(pmap(abs, [-1, 2], processes=2, start_method={start_method!r}))"
+    assert run_script(tmp_path, text) == ["[1, 2]"]
+
+
+# --- what is no Python -------------------------------------------------------------------------
+
+NO_PYTHON: Final = """
+import os, sys
+from pmap import pmap, Pool, WorkerStartError
+import pmap._backends.processes as processes
+processes._ANSWER = {limit}
+sys.executable = {program!r}
+for _ in range(2):
+    try:
+        pmap(abs, [1], processes=2, start_method={method!r})
+    except WorkerStartError as error:
+        print(error)
+sys.executable = {python!r}
+print(pmap(abs, [-1], processes=2, start_method={method!r}))
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (None, "sys.executable is None"),
+        ("", "sys.executable is ''"),
+        ("/no/such/program", "No such file or directory: '/no/such/program'"),
+        ("/bin/true", "'/bin/true' did not answer as a Python: it exited with code 0"),
+        ("sleeps", "did not answer as a Python within 0.5 s"),
+        ("python", "did not answer as a Python within 0.5 s"),
+    ],
+)
+def test_what_is_no_python_is_named(
+    method: str, program: str | None, why: str, tmp_path: Path
+) -> None:
+    text = "exec sleep 1000"
+    if program in ("sleeps", "python"):
+        if program == "python":  # the same interpreter, which runs an application
+            text = f"exec {sys.executable} -c 'import time; time.sleep(1000)' \"$@\""
+        path = tmp_path / program
+        path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        path.chmod(0o755)
+        program = str(path)
+    script = NO_PYTHON.format(program=program, method=method, limit=0.5, python=sys.executable)
+    said = run_script(tmp_path, script)
+    assert len(said) == 3
+    for line in said[:2]:
+        assert why in line
+        assert "multiprocessing.set_executable" in line
+        assert "could not be started, once" in line
+    assert said[2] == "[1]"
+
+
+# --- no processes without end --------------------------------------------------------------------
+
+POOL_AT_IMPORT: Final = """
+from pmap import Pool, pmap
+def double(x):
+    return 2 * x
+with Pool(2, context=__import__("multiprocessing").get_context({method!r})) as pool:
+    numbers = pool.map(double, [1, 2])
+numbers += pmap(double, [3], processes=2, start_method={method!r})
+"""
+
+
+def test_a_module_that_makes_a_pool_when_it_is_imported(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    (tmp_path / "library.py").write_text(POOL_AT_IMPORT.format(method=start_method))
+    done = confined_script(tmp_path, "import library\nprint(library.numbers)")
+    assert (done.stdout, done.stderr) == ("[2, 4, 6]\n", "")
+
+
+@pytest.mark.parametrize("name", ["sitecustomize.py", "usercustomize.py"])
+def test_what_python_imports_when_it_starts(
+    start_method: "StartMethod", name: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(POOL_AT_IMPORT.format(method=start_method))
+    path = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    more = {"PYTHONPATH": path, "PYTHONUSERBASE": str(tmp_path)}
+    text = f"import {name[:-3]} as it\nfrom pmap import pmap\nprint(it.numbers)\n"
+    text += f"print(pmap(lambda x: x, [1, 2], processes=2, start_method={start_method!r}))"
+    done = confined_script(tmp_path, text, **more)
+    assert (done.stdout, done.stderr) == ("[2, 4, 6]\n[1, 2]\n", "")
+
+
+def test_an_application_that_runs_its_own_program(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    program, script = tmp_path / "app", tmp_path / "app.py"
+    text = f"import sys; sys.executable = {str(program)!r}\nfrom pmap import pmap\n"
+    text += f"print(pmap(abs, [-1, 2], processes=2, start_method={start_method!r}))"
+    script.write_text(text, encoding="utf-8")
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n', encoding="utf-8")
+    program.chmod(0o755)
+    done = confined([str(program)], tmp_path)
+    if start_method == "fork":
+        assert done.stdout == "[1, 2]\n"
+    else:
+        assert done.stdout == ""
+        assert "ran the program again instead of becoming a worker" in done.stderr
+        assert "multiprocessing.set_executable" in done.stderr
+
+
+NESTED: Final = """
+import subprocess, sys
+from multiprocessing import get_context
+from pmap import Pool, pmap
+context = get_context({method!r})
+def inner(x):
+    return x + 1
+def outer(x):
+    with Pool(2, context=context) as pool:
+        return pool.map(inner, [x, x + 1])
+def endless(x):
+    with Pool(2, context=context) as pool:
+        return pool.map(endless, [x, x])
+def program(x):
+    code = "from pmap import pmap; print(pmap(abs, [-1, -2], processes=2))"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+def main():
+    with Pool(2, context=context) as pool:
+        print(pool.map(outer, [1, 5]))
+        print(pool.map(program, [1]))
+        try:
+            pool.map(endless, [1])
+        except RecursionError as error:
+            print(error)
+"""
+
+
+def test_pools_in_items_are_pools_up_to_some_depth(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    (tmp_path / "functions.py").write_text(NESTED.format(method=start_method))
+    done = confined_script(tmp_path, "from functions import main; main()")
+    assert done.stderr == ""
+    nested, of_a_program, error = done.stdout.splitlines()
+    assert nested == "[[2, 3], [6, 7]]"
+    assert of_a_program == "['[1, 2]\\n']"
+    assert "4 deep" in error
+
+
+def test_a_program_that_an_item_starts_endlessly(tmp_path: Path) -> None:
+    text = """
+import subprocess, sys
+from pmap import pmap
+def again(x):
+    done = subprocess.run([sys.executable, sys.argv[0]], capture_output=True, text=True)
+    return done.stdout + done.stderr
+print(pmap(again, [1, 2], processes=2)[0])
+"""
+    done = confined_script(tmp_path, text)
+    assert done.returncode == 0
+    assert "RecursionError" in done.stdout
+
+
+# --- what is about the process: threads, users, descriptors, environment -------------------------
+
+HELD: Final = """
+import threading
+lock = threading.Lock()
+begun = threading.Event()
+def hold():
+    with lock:
+        begun.set()
+        threading.Event().wait()
+threading.Thread(target=hold, daemon=True).start()
+begun.wait()
+import os
+me = os.getpid()
+"""
+
+
+def test_what_has_threads_is_not_forked(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HELD)
+    path = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    (tmp_path / "script.py").write_text("""
+import os, sitecustomize, warnings
+from pmap import pmap, WorkerLost
+def alive(x):
+    return sitecustomize.me == os.getpid(), len(os.listdir("/proc/self/task")) > 1
+pmap = pmap.using(processes=2, start_method="forkserver")
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(set(pmap(alive, range(4))), pmap(lambda x: -x, [1]))
+    try:
+        pmap(lambda _: os._exit(3), [1])
+    except WorkerLost as error:
+        print(error.exitcode, set(pmap(alive, range(4))))
+print(len(caught), caught[0].message)
+""")
+    done = finished(["script.py"], tmp_path, PYTHONPATH=path)
+    assert done.stderr == ""
+    first, second, warned = done.stdout.splitlines()
+    assert first == "{(True, True)} [-1]"
+    assert second == "3 {(True, True)}"
+    assert warned.startswith("1 workers are started as fresh interpreters and not forked")
+    assert "has 2 threads" in warned
+
+
+USERS: Final = """
+import os
+from pmap import pmap
+pmap = pmap.using(processes=2, start_method={method!r})
+def who(_):
+    return os.getresuid(), os.getresgid(), os.getgroups()
+def pid(_):
+    return os.getpid()
+pmap(who, range(4))
+for change in (
+    lambda: os.setgroups([77]),
+    lambda: os.setresgid(777, 777, 777),
+    lambda: os.setresuid(65534, 0, 0),
+    lambda: os.setresuid(65534, 65534, 65534),
+)[:{changes}]:
+    change()
+    there = set(map(str, pmap(who, range(4))))
+    print(there == {{str(who(0))}}, set(pmap(pid, range(4))) == set(pmap(pid, range(4))))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may")
+def test_workers_are_the_users_that_the_caller_is(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    # Another user may not be able to start this Python, which may be root's alone.
+    changes = 4 if start_method == "fork" else 3
+    said = run_script(tmp_path, USERS.format(method=start_method, changes=changes))
+    assert [line.split()[0] for line in said] == ["True"] * changes
+
+
+CLOSED: Final = """
+import gc, os, socket, sys
+from multiprocessing import get_context
+from pmap import pmap, Pool, InterruptedPoolError
+pmap = pmap.using(processes=2, start_method={method!r})
+pool = Pool(2, context=get_context({method!r}))
+large = bytes(1 << 20)
+print(pmap(abs, [-1, 2]), pool.map(len, [large, large]), pmap(lambda x: len(large) + x, [1]))
+os.closerange(3, 1000)
+files = [open("stranger%d" % n, "w+") for n in range(40)]
+ends = [end for _ in range(20) for end in socket.socketpair()]
+print(pmap(abs, [-1, 2]), pool.map(len, [large, large]), pmap(lambda x: len(large) + x, [1]))
+with Pool(2, context=get_context({method!r})) as other:
+    waiting = other.map_async(int, ["1", "2"] * 5)
+    waiting.wait()
+pool.terminate()
+os.closerange(3, 20)  # some of all, and of the strangers'
+print(pmap(abs, [-1, 2]))
+del pool, other
+gc.collect()
+for number, file in enumerate(files):
+    if file.fileno() >= 20:
+        file.write("mine")
+        file.flush()
+        assert os.path.getsize("stranger%d" % number) == 4
+for end in ends:
+    if end.fileno() >= 20:
+        end.setblocking(False)
+        try:
+            print("a socket was", end.recv(100))
+        except BlockingIOError:
+            pass
+sys.stdout.flush()
+os._exit(0)  # what is closed has its objects still
+"""
+
+
+def test_a_program_that_closes_all_its_descriptors(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    text = CLOSED.format(method=start_method)
+    said = run_script(tmp_path, text)
+    assert said == ["[1, 2] [1048576, 1048576] [1048577]"] * 2 + ["[1, 2]"]
+
+
+LONG: Final = """
+import os, time
+for number in range(15):
+    os.environ[f"LONG{{number}}"] = "x" * 200_000
+for number in range(4000):
+    os.environ[f"MANY{{number}}"] = "x" * 1000
+from pmap import pmap
+pmap = pmap.using(processes=2, start_method={method!r})
+def read(number):
+    return len(os.environ[f"LONG{{number}}"]), len(os.environ[f"MANY{{number}}"])
+print(set(pmap(read, range(15))))
+def zone(_):
+    return time.tzname[0], time.localtime(0).tm_hour
+def other(_):
+    os.environ["TZ"] = "Asia/Tokyo"
+    time.tzset()
+    return zone(0)
+def same():
+    return pmap(zone, range(4)) == [zone(0)] * 4, zone(0)
+os.environ["TZ"] = "UTC"
+time.tzset()
+print(*same())
+os.environ["TZ"] = "Asia/Tokyo"
+print(*same())
+time.tzset()
+print(*same())
+del os.environ["TZ"]
+print(*same())
+os.environ["TZ"] = "UTC"
+time.tzset()
+print(pmap(other, range(2)), *same())
+"""
+
+
+def test_the_environment_of_any_size_and_the_time_zone(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    assert run_script(tmp_path, LONG.format(method=start_method)) == [
+        "{(200000, 1000)}",
+        "True ('UTC', 0)",
+        "True ('UTC', 0)",
+        "True ('JST', 9)",
+        "True ('JST', 9)",
+        "[('JST', 9), ('JST', 9)] True ('UTC', 0)",
+    ]
+
+
+SHADOWED: Final = """
+import os, sys
+from pmap import pmap, sync
+names = {names!r}
+os.mkdir("lib")
+for name in names:
+    with open(f"lib/{{name}}.py", "w") as file:
+        file.write("WHO = 'mine'")
+if {early}:
+    sys.path.insert(0, os.path.abspath("lib"))
+pmap = pmap.using(processes=1, start_method={method!r})
+def who(name):
+    return getattr(__import__(name), "WHO", None)
+def fail(x):
+    raise ValueError(x)
+async def same(x):
+    return x
+print(pmap(abs, [-1], seed=3), pmap(sync(same), [1]))
+sys.path.insert(0, os.path.abspath("lib"))
+there = pmap(who, names)
+error = pmap.collecting(fail, [1])[0].error
+print(type(error).__name__, "in fail" in str(error.__cause__))
+print(pmap(sync(same), [1, 2]), pmap(abs, [-1], seed=3), pmap(who, names) == there)
+print([(name, who(name), its) for name, its in zip(names, there) if its != who(name)])
+"""
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_modules_with_names_of_the_standard_library(
+    start_method: "StartMethod", early: bool, tmp_path: Path
+) -> None:
+    names = ["traceback", "linecache", "asyncio", "errno", "fcntl", "tokenize", "numbers", "cmd"]
+    names += [] if early else ["types", "struct", "select", "threading", "mmap"]
+    text = SHADOWED.format(names=names, method=start_method, early=early)
+    if early:  # a coroutine function takes asyncio at the caller as well
+        text = text.replace(", pmap(sync(same), [1]))", ")", 1)
+    said = run_script(tmp_path, text)
+    assert said[1:] == ["ValueError True", "[1, 2] [1] True", "[]"]
