@@ -24,6 +24,7 @@ from .._transport.protocol import HELLO
 from .._transport.shadows import standard_library
 from .._transport.started import MARK, mark
 from .side_effects import exit_process
+from .traces import traces
 from .worker import Worker
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -81,6 +82,8 @@ def enter_forked(sock: socket, lifeline: int) -> NoReturn:
         _stay_calm()
         _hold_on(lifeline)
         process_role.in_worker = True
+        process_role.runs_items = False  # as the item did of which this may be a fork
+        traces.clear()  # or this would be taken for a fork that an item has made, and ended
         Worker(sock).run()
         code = 0
     except (ConnectionError, BrokenPipeError):
