@@ -112,9 +112,17 @@ def _environment() -> dict[str, str]:
 
 
 def _command(kind: str) -> list[str]:
-    if not sys.executable:
+    program = executable()
+    if not program:
         raise OSError("sys.executable is empty, so no interpreter can be started")
-    return [sys.executable, *interpreter_flags(), "-P", "-c", _CODE, _PACKAGE, kind]
+    return [program, *interpreter_flags(), "-P", "-c", _CODE, _PACKAGE, kind]
+
+
+def executable() -> str:
+    """Return the interpreter to start: ``multiprocessing.set_executable`` may have said which."""
+    spawn = sys.modules.get("multiprocessing.spawn")
+    chosen: str | bytes | None = getattr(spawn, "_python_exe", None)
+    return os.fsdecode(chosen) if chosen else sys.executable
 
 
 def interpreter_flags() -> list[str]:
@@ -226,6 +234,7 @@ class Boot:
     def __init__(self, lifeline: Lifeline) -> None:
         self.lifeline = lifeline  # that of its workers
         self.by_value = False  # whether it was asked to prepare for what travels by value
+        self.executable: str = executable()
         self.sock, theirs = connection()
         try:
             fds = [fd for fd in (theirs.fileno(), lifeline.end) if fd >= 0]
@@ -274,7 +283,10 @@ def begin(start_method: str | None) -> Boot | None:
 def take(lifeline: Lifeline | None) -> Boot:
     """Return a template that nobody uses yet, on `lifeline` if there is one already."""
     if _ahead and lifeline is None:
-        return _ahead.pop()
+        boot = _ahead.pop()
+        if boot.executable == executable():
+            return boot
+        boot.end()  # another one was chosen since
     return Boot(lifeline or Lifeline())
 
 

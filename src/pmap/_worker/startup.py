@@ -17,6 +17,7 @@ import sys
 
 from .._transport import process_role
 from .._transport.light_stdlib import signal, socket
+from .identity import ties
 from .side_effects import exit_process
 from .worker import Worker
 
@@ -24,6 +25,8 @@ TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
+
+    from .worker import Initializer
 
 _LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printed
 
@@ -49,16 +52,23 @@ def _shared_socket() -> socket:
     return public.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined, no-any-return]  # Windows
 
 
-def enter_forked(sock: socket, lifeline: int) -> NoReturn:
-    """Be a worker in a process that was just forked; never returns into the caller's code."""
+def enter_forked(sock: socket, lifeline: int, initializer: Initializer | None = None) -> NoReturn:
+    """Be a worker in a process that was just forked; never returns into the caller's code.
+
+    `initializer`: what a fork of the caller calls first, with its arguments.
+    """
     code = 1
     try:
         _stand_alone()
         _stay_calm()
         _hold_on(lifeline)
         process_role.in_worker = True
-        Worker(sock).run()
+        in_order = Worker(sock, initializer).run()
         code = 0
+        if in_order:
+            from .ending import run_exit_callbacks
+
+            run_exit_callbacks()
     except (ConnectionError, BrokenPipeError):
         code = 0  # the caller is gone: nobody is left to tell
     except BaseException:
@@ -112,6 +122,7 @@ def _hold_on(lifeline: int) -> None:
     # Opened anew: whom the kernel signals is a property of the open file, and each worker's own.
     own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
     os.close(lifeline)
+    ties.lifeline = own
     fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
