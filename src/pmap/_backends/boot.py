@@ -366,6 +366,7 @@ class Boot:
     def __init__(self, lifeline: Lifeline) -> None:
         self.lifeline = lifeline  # that of its workers
         self.by_value = False  # whether it was asked to prepare for what travels by value
+        self.executable: str = executable()
         self.sock, theirs = connection()
         try:
             self.process = _Spawned("template", theirs, lifeline)
@@ -413,7 +414,10 @@ def begin(start_method: str | None) -> Boot | None:
 def take(lifeline: Lifeline | None) -> Boot:
     """Return a template that nobody uses yet, on `lifeline` if there is one already."""
     if _ahead and lifeline is None:
-        return _ahead.pop()
+        boot = _ahead.pop()
+        if boot.executable == executable():
+            return boot
+        boot.end()  # another one was chosen since
     return Boot(lifeline or Lifeline())
 
 

@@ -14,8 +14,10 @@ import contextlib
 import errno
 import mmap
 import os
+import selectors
 import sys
 import warnings
+from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from .._errors import how_it_ended
@@ -26,6 +28,7 @@ from .boot import Lifeline, executable, interpreter, not_standard, remedy, sigin
 
 if TYPE_CHECKING:
     import subprocess
+    from collections.abc import Callable
 
 
 _has_warned = False  # of a template with threads
@@ -280,6 +283,27 @@ def is_alive(pid: int | None) -> bool:
     return not flags & _EXITING
 
 
+def await_end(handle: Handle, sock: socket, until: float) -> None:
+    """Return when a worker that was told to go has ended, or at that time."""
+    own: int | None = None
+    sentinel = handle.sentinel
+    if sentinel is None and handle.pid is not None:
+        # Its socket may be held open by what an item has started.
+        sentinel = own = _pidfd(handle.pid)
+    try:
+        watched = sock if sentinel is None else sentinel
+        with selectors.DefaultSelector() as selector:
+            selector.register(watched, selectors.EVENT_READ)
+            while (left := until - monotonic()) > 0 and selector.select(left):
+                if sentinel is not None or not sock.recv(1 << 16):
+                    return
+    except OSError:
+        return  # its socket is broken: it is gone
+    finally:
+        if own is not None:
+            os.close(own)
+
+
 def leave_no_core(pid: int) -> None:
     """Let a process that we end leave no core file: nothing is wrong with the interpreter."""
     with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
@@ -296,7 +320,12 @@ def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
     return child
 
 
-def start_fork(sock: socket, theirs: socket, lifeline: Lifeline) -> Handle:
+def start_fork(
+    sock: socket,
+    theirs: socket,
+    lifeline: Lifeline,
+    initializer: "tuple[Callable[..., object], tuple[object, ...]] | None",
+) -> Handle:
     """Fork this process into a worker on `sock`; `theirs` is the end that the caller keeps."""
     # Only here, before the fork, and not with this module: no other way to start needs it. All of
     # it now: a process that has become another user's may not find it later.
@@ -314,7 +343,7 @@ def start_fork(sock: socket, theirs: socket, lifeline: Lifeline) -> Handle:
             pid = os.fork()
             if pid == 0:
                 theirs.close()
-                startup.enter_forked(sock, own)
+                startup.enter_forked(sock, own, initializer)
     finally:
         if own >= 0:
             os.close(own)

@@ -14,6 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
+from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -27,21 +28,25 @@ from .._transport import protocol
 from .._transport.adaptive_spin import Patience
 from .._transport.by_value.baseline import Baseline
 from .._transport.by_value.book import Book, Unit
+from .._transport.by_value.handover import NamelessError
 from .._transport.by_value.names import Needs, UnsentNameError
+from .._transport.descriptors import Descriptor
 from .._transport.environment import limited, take_world
 from .._transport.exceptions import describe
-from .._transport.framing import FrameReader, NotAMessage, frame, frame_of_entries
+from .._transport.framing import FrameReader, NotAMessage, frame, frame_of_entries, send_batch
 from .._transport.journal import Arena
-from .._transport.light_stdlib import receive_with_fds, send_with_fds, socket, socketpair
+from .._transport.light_stdlib import receive_with_fds, socket, socketpair
 from .._transport.packing import packed, unpacked
+from .._transport.payload import Payload, payload_of
 from .._transport.segment_pool import KEPT, Loans, Shelf
-from .._transport.segments import MOST, Segment
-from .._transport.values import Cargo, dumps, encode
+from .._transport.segments import A_DESCRIPTOR, MOST, Segment
+from .._transport.values import Cargo, encode
 from . import boot as _boot
 from . import launch as _launch
 from .protocol import Backend, Finished, Gone, Happening, Ready
 from .results import open_entries
 from .template_client import Template
+from .ties import NO_TIES, Ties, identity_of, ties
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -109,15 +114,18 @@ class _Link:
         world: World | None,
         loans: Loans,
         baseline: Baseline,
+        slot: int,
     ) -> None:
         self.number = number
+        self.slot = slot  # from 1 on; no other worker of the pool has it now
+        self.ties: Ties | None = NO_TIES  # what it was told of
         self.sock = sock
         self.inode = _boot.inode_of(sock.fileno())
         self.handle = handle
         self.arena = arena
         self.reader = FrameReader()
-        # What it did not take yet, and the segments that go along with the first byte of it.
-        self.outbox: deque[tuple[memoryview, list[Segment]]] = deque()
+        # What it did not take yet, and the descriptors that go along with the first bytes of it.
+        self.outbox: deque[tuple[memoryview, list[Segment | Descriptor]]] = deque()
         self.loans = loans
         self.chunks: deque[_Sent] = deque()
         self.void: set[int] = set()  # serials of chunks that were taken back
@@ -133,6 +141,7 @@ class _Link:
         self.ended = False  # its socket is at its end
         self.answered = False  # it is a Python, and at our entry; where nothing else says so
         self.ready = False
+        self.is_leaving = False  # it was told to go since the interpreter ends
         self.broken: Exception | None = None
         self.why = ""  # why it is of no use any more, though it lived
         self.hopeless = False  # and no other one would be
@@ -156,6 +165,7 @@ class ProcessBackend(Backend[_Polled]):
         main: str = "value",
     ) -> None:
         self._method = start_method or _boot.default_start_method()
+        self._is_chosen = start_method is not None
         self._initializer = initializer
         self._initargs = initargs
         self._main = main
@@ -211,13 +221,19 @@ class ProcessBackend(Backend[_Polled]):
         except BaseException as error:  # whatever the pickling of its own objects does
             if is_ctrl_c(error):
                 raise
+            if isinstance(error, NamelessError) and not self._is_chosen and hasattr(os, "fork"):
+                # Locks that are made for forks, by a program that does not say how workers are to
+                # begin: multiprocessing would fork here, too.
+                self._method = "fork"
+                self.book = Book(True, imports=self._main == "import")
+                return
             from .._multiprocessing_errors import NotPicklableError
             from .._transport.by_value.blame import where_it_fails
 
             why = error.why if isinstance(error, UnsentNameError) else error
             name = name_of(self._initializer)
-            where = where_it_fails(self._initializer, name)
-            where = where or where_it_fails(self._initargs, "initargs")
+            where = where_it_fails(self._initializer, name, why)
+            where = where or where_it_fails(self._initargs, "initargs", why)
             raise NotPicklableError(
                 "initializer",
                 "caller",
@@ -251,14 +267,16 @@ class ProcessBackend(Backend[_Polled]):
             with closing(theirs):
                 # Before the process is started, when nobody can have closed the other end yet.
                 arena = _launch.send_arena(ours)
-                handle = self._start_process(worker, ours, theirs)
+                handle = self._start_process(worker, ours, theirs, initializer is not None)
         except BaseException:
             ours.close()
             if arena is not None:
                 arena.close()
             raise
         ours.setblocking(False)
-        link = _Link(worker, ours, handle, arena, self._world, self._new_loans(), baseline)
+        taken = {link.slot for link in self._links.values()}
+        slot = next(number for number in count(1) if number not in taken)
+        link = _Link(worker, ours, handle, arena, self._world, self._new_loans(), baseline, slot)
         self._links[worker] = link
         selector.register(ours, _READ, link)
         if handle.sentinel is not None:
@@ -267,26 +285,37 @@ class ProcessBackend(Backend[_Polled]):
             self._awaited[link] = monotonic()
         self._set_up(link, initializer)
 
-    def _packed_initializer(self) -> tuple[Needs, bytes] | None:
-        """Return the initializer with its arguments as bytes; raises what their pickling raises."""
+    def _packed_initializer(self) -> tuple[Needs, Payload] | None:
+        """Return the initializer with its arguments as bytes; raises what their pickling raises.
+
+        None: there is none; or it cannot be sent, and workers are forks, which have it.
+        """
         if self._initializer is None:
             return None
         needs = Needs(self._names())
-        data = dumps((self._initializer, self._initargs), role=needs)
+        try:
+            payload = payload_of((self._initializer, self._initargs), None, needs)
+        except Exception:
+            if self._method == "fork":
+                return None
+            raise
         needs.check()
-        return needs, data
+        return needs, payload
 
     def _names(self) -> Book:
         assert self.book is not None
         return self.book
 
-    def _set_up(self, link: _Link, packed: tuple[Needs, bytes] | None) -> None:
+    def _set_up(self, link: _Link, packed: tuple[Needs, Payload] | None) -> None:
         """Send a worker what it begins with."""
-        initializer: tuple[object, ...] | None = None
+        initializer: list[Entry] = []
+        cargo: list[Segment | Descriptor] = []
+        about_it: tuple[object, ...] = (), ()
         if packed is not None:
-            needs, data = packed
+            needs, payload = packed
             self._send_units(link, needs)
-            initializer = tuple(needs.units), link.baseline.names_of(needs), data
+            initializer, cargo = [payload.entry], payload.cargo
+            about_it = tuple(needs.units), link.baseline.names_of(needs)
         inherited = link.baseline.numbers() if self._method == "fork" else ()
         memory = self._max_memory, self._kill_over_memory
         rest = *memory, self._cpus > 1, self._room, streams_of_caller(), _coverage_config()
@@ -294,10 +323,17 @@ class ProcessBackend(Backend[_Polled]):
         if self._script is not None:
             how = (None, None) if self._method == "fork" else self._script
             script = link.baseline.numbers()[0], *how
-        about = self._world, list(sys.argv), inherited, script
-        self._write(link, frame((protocol.SETUP, *about, initializer, *rest)))
+        self._tell_ties(link)
+        about = identity_of(link.slot, self._method), self._world, list(sys.argv), inherited, script
+        message = frame_of_entries(
+            lambda entries: (protocol.SETUP, *about, *about_it, entries, *rest), initializer
+        )
+        self._write(link, message, cargo)
 
-    def _start_process(self, worker: int, ours: socket, theirs: socket) -> _launch.Handle:
+    def _start_process(
+        self, worker: int, ours: socket, theirs: socket, is_sent: bool
+    ) -> _launch.Handle:
+        """Start a worker; `is_sent`: the initializer is sent to it."""
         identity = _launch.identity()
         if identity != self._identity:
             # Who was started before keeps what it has until it is gone. (The lifeline, too: another
@@ -311,7 +347,10 @@ class ProcessBackend(Backend[_Polled]):
                 self._lifeline = _boot.Lifeline()
             if self._method == "spawn":
                 return _launch.start_spawn(theirs, self._lifeline)
-            return _launch.start_fork(theirs, ours, self._lifeline)
+            given = None
+            if self._initializer is not None and not is_sent:
+                given = self._initializer, self._initargs
+            return _launch.start_fork(theirs, ours, self._lifeline, given)
         if self._template is not None and not self._template.alive:
             self._drop_template()
         if self._template is None:
@@ -326,6 +365,7 @@ class ProcessBackend(Backend[_Polled]):
         brief = work.brief
         assert brief is not None, "it was not packed"
         self._forget()
+        self._tell_ties(link)
         if brief.number not in link.told:
             self._introduce(link, brief)
         gone = link.reader.gone()
@@ -392,8 +432,18 @@ class ProcessBackend(Backend[_Polled]):
             ),
             [brief.payload.entry],
         )
-        segment = brief.payload.segment
-        self._write(link, message, [] if segment is None else [segment])
+        self._write(link, message, brief.payload.cargo)
+
+    def _tell_ties(self, link: _Link) -> None:
+        """Tell a worker what `multiprocessing` has here, unless it knows."""
+        now = ties()
+        if now is not link.ties:
+            link.ties = now
+            cargo: list[Segment | Descriptor] = []
+            tracker: list[Entry] = []
+            if now.tracker is not None:
+                cargo, tracker = [now.tracker], [[b"", (A_DESCRIPTOR,), 0]]
+            self._write(link, frame((protocol.TIES, now.key, tracker)), cargo)
 
     def _tell_more(self, link: _Link, brief: Brief) -> None:
         """Send a worker the names that the items of a call need besides."""
@@ -414,8 +464,7 @@ class ProcessBackend(Backend[_Polled]):
         message = frame_of_entries(
             lambda payload: (protocol.UNIT, unit.number, payload, *versions), [unit.payload.entry]
         )
-        segment = unit.payload.segment
-        self._write(link, message, [] if segment is None else [segment])
+        self._write(link, message, unit.payload.cargo)
 
     def _forget(self) -> None:
         """Let workers forget the units that nothing refers to any more."""
@@ -465,7 +514,7 @@ class ProcessBackend(Backend[_Polled]):
             return ""
         from .._transport.by_value.blame import where_it_fails
 
-        return where_it_fails(item, "the argument")
+        return where_it_fails(item, "the argument", error)
 
     def void(self, worker: int, work: Work) -> None:
         link = self._links[worker]
@@ -568,7 +617,9 @@ class ProcessBackend(Backend[_Polled]):
                 link.chunks[-1].keep(items)
         return len(link.chunks), items
 
-    def _write(self, link: _Link, data: bytes, segments: list[Segment] | None = None) -> None:
+    def _write(
+        self, link: _Link, data: bytes, segments: list[Segment | Descriptor] | None = None
+    ) -> None:
         """Send `data` as far as the worker takes it now; keep the rest for when it takes more."""
         if link.later:
             data = link.later + data
@@ -590,13 +641,14 @@ class ProcessBackend(Backend[_Polled]):
             while outbox:
                 data, segments = outbox[0]
                 if segments:
-                    sent = send_with_fds(link.sock, data, [segment.fd for segment in segments])
+                    sent = send_batch(link.sock, data, [segment.fd for segment in segments])
+                    segments = segments[MOST:]
                 else:
                     sent = link.sock.send(data)
                 if sent == len(data):
                     outbox.popleft()
                 else:
-                    outbox[0] = data[sent:], []
+                    outbox[0] = data[sent:], segments
         except BlockingIOError:
             pass
         except OSError as error:
@@ -948,6 +1000,17 @@ class ProcessBackend(Backend[_Polled]):
         self._failed.clear()
         self._drop_lifeline()
 
+    def let_go(self) -> None:
+        for link in self._links.values():
+            if link.ready and not link.chunks and not link.ended:
+                with suppress(OSError):  # it is gone, or takes no more: it will be killed
+                    link.sock.send(frame((protocol.QUIT,)))
+                    link.is_leaving = True
+
+    def await_leave(self, until: float) -> None:
+        for link in [link for link in self._links.values() if link.is_leaving]:
+            _launch.await_end(link.handle, link.sock, until)
+
     def end(self) -> None:
         self._keep_none()
         if self.is_robbed():
@@ -994,7 +1057,7 @@ def _inodes(wakers: tuple[socket, socket]) -> tuple[int, int]:
     return _boot.inode_of(one.fileno()), _boot.inode_of(other.fileno())
 
 
-def _are_small(outbox: deque[tuple[memoryview, list[Segment]]]) -> bool:
+def _are_small(outbox: deque[tuple[memoryview, list[Segment | Descriptor]]]) -> bool:
     """Return whether messages are small, and without segments."""
     size = 0
     for data, segments in outbox:

@@ -206,6 +206,14 @@ class Backend(ABC, Generic[Polled]):
         Only called where `poll` is: what a `poll` waits on must not be closed under it.
         """
 
+    def let_go(self) -> None:
+        """Tell workers that have nothing to do to go, since the interpreter ends."""
+        return
+
+    def await_leave(self, until: float) -> None:
+        """Return when those that were told to go are gone, or at that time."""
+        return
+
     @abstractmethod
     def end(self) -> None:
         """End all workers at once, without telling what came of them."""

@@ -57,6 +57,8 @@ from .._transport.importable import code_version
 from .._transport.payload import Payload
 from .._transport.settings import waiting_threads
 
+# Seconds for what was registered for the ends of all workers, when the interpreter ends.
+_LAST_WAIT = 2.0
 # Seconds without work after which the backend gives back what it keeps for the next call.
 _WARM = 1.0
 
@@ -948,6 +950,14 @@ class Driver:
 
     # --- the end of the process, and forks ------------------------------------------------------
 
+    def hold(self) -> bool:
+        """Let no other thread into the books, if none is there; return whether that is so."""
+        return self._lock.acquire(blocking=False)
+
+    def let_loose(self) -> None:
+        """Undo `hold`."""
+        self._lock.release()
+
     def end_at_exit(self) -> None:
         """End all workers, whatever is under way: the interpreter is about to end."""
         self._closed = "the interpreter is ending"
@@ -1020,7 +1030,7 @@ def _unsent_function(work: Work, error: BaseException) -> PmapError:
     from .._transport.by_value.names import UnsentNameError
 
     why = error.why if isinstance(error, UnsentNameError) else error
-    where = where_it_fails(work.call.function, work.function_name)
+    where = where_it_fails(work.call.function, work.function_name, why)
     wrapped = NotPicklableError(
         "function",
         "caller",
@@ -1036,8 +1046,26 @@ def _unsent_function(work: Work, error: BaseException) -> PmapError:
 def _end_all() -> None:
     global _exiting
     _exiting = True
-    for driver in list(_drivers):
+    drivers = list(_drivers)
+    _let_go_in_order(drivers)
+    for driver in drivers:
         driver.end_at_exit()
+
+
+def _let_go_in_order(drivers: list[Driver]) -> None:
+    """Let workers that have nothing to do go: what was registered for their ends runs."""
+    # Where a daemon thread is in the books, and starts or ends workers, they are killed. While we
+    # wait, none may come in.
+    ours = [driver for driver in drivers if driver.hold()]
+    try:
+        for driver in ours:
+            driver.backend.let_go()
+        until = time.monotonic() + _LAST_WAIT
+        for driver in ours:
+            driver.backend.await_leave(until)
+    finally:
+        for driver in ours:
+            driver.let_loose()
 
 
 def _abandon_all() -> None:

@@ -15,6 +15,7 @@ from .._transport.by_value.names import Needs
 from .._transport.environment import are_few, take_world
 from .._transport.importable import is_importable
 from .._transport.payload import Payload, payload_of
+from .._transport.registered import added
 from .._transport.values import dumps
 from .carried import warn_of_what_is_carried
 from .item_errors import Item
@@ -140,7 +141,11 @@ class Work(Pending):
         if last is not None and are_few(variables) and last.says(call, variables, world):
             self.brief = last
         else:
-            payload = payload_of((call.function, int(call.kind)), large, needs)
+            function: tuple[object, ...] = call.function, int(call.kind)
+            reducers = added()
+            if reducers:  # what comes home is to be pickled by them, too
+                function = *function, reducers
+            payload = payload_of(function, large, needs)
             needs.check()
             warn_of_what_is_carried(payload, needs, self.function_name)
             named = _has_a_name(call.function, needs) and are_few(variables)

@@ -42,7 +42,7 @@ def capture_transport(kind: int, error: BaseException, value: object = None) -> 
         from .by_value.blame import where_it_fails
 
         record[1] = None
-        record[2] += where_it_fails(value, "the result")
+        record[2] += where_it_fails(value, "the result", error)
     record[3] = safe_text(repr, value)
     return record
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import marshal
 import struct
 
-from .light_stdlib import deque
-from .segments import Segment
+from .descriptors import Descriptor
+from .light_stdlib import deque, send_with_fds
+from .segments import A_DESCRIPTOR, MOST, Segment
 from .values import dumps
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, TypeAlias
 
+    from .light_stdlib import socket
     from .packing import Entry
 
     # What stands in a message is known from its first word only, at run time: see `protocol`.
@@ -82,6 +84,15 @@ def _is_list(value: object) -> bool:
     return type(value) is list
 
 
+def send_batch(sock: socket, data: bytes | memoryview, fds: list[int]) -> int:
+    """Send as much of `data` as goes now, with `fds`, or with the first `MOST` of them.
+
+    Return how many bytes that was. The others are to go with what follows: there is enough of it,
+    since each has some bytes in the message.
+    """
+    return send_with_fds(sock, data[:1] if len(fds) > MOST else data, fds[:MOST])
+
+
 class NotAMessage(Exception):
     """What came was not written by `frame`, or not it alone."""
 
@@ -110,7 +121,7 @@ class FrameReader:
         Args:
             data: the next bytes.
             fds: the descriptors that came with these, which belong to the first message to come
-                that has segments.
+                that has segments, or descriptors.
         """
         if fds is not None:
             self._fds.append(fds)
@@ -158,16 +169,36 @@ class FrameReader:
         return message
 
     def _unload(self, message: Message) -> None:
-        """Give each entry of a message its segment, if this is the message that has some."""
+        """Give each entry of a message its segment and its descriptors, if it has some."""
         entries = [entry for part in message if _is_list(part) for entry in part]
         entries = [entry for entry in entries if _is_list(entry) and len(entry) == 3]
-        if entries:
-            fds = self._fds.popleft()
-            for place, entry in enumerate(entries):
-                self.size += sum(entry[1])
-                arrived = place < len(fds)  # else this process may have no more of them
-                self.borrows = self.borrows or entry[2] > 0
-                entry[2] = Segment(fds[place], entry[2], self._gone) if arrived else None
+        plain = [[size for size in entry[1] if size is not None and size >= 0] for entry in entries]
+        wanted = sum([bool(sizes) for sizes in plain])
+        wanted += sum([entry[1].count(A_DESCRIPTOR) for entry in entries])
+        if not wanted:
+            return
+        fds = iter(self._arrived(wanted))
+        for entry, sizes in zip(entries, plain, strict=True):
+            if sizes:
+                self.size += sum(sizes)
+                fd, number = next(fds), entry[2]
+                self.borrows = self.borrows or number > 0
+                entry[2] = Segment(fd, number, self._gone) if fd >= 0 else None
+            if A_DESCRIPTOR in entry[1]:
+                entry[1] = tuple(
+                    [Descriptor(next(fds)) if size == A_DESCRIPTOR else size for size in entry[1]]
+                )
+
+    def _arrived(self, wanted: int) -> list[int]:
+        """Return so many descriptors; -1 for those that this process could not have.
+
+        A message comes with at most `MOST` at a time: the first so many with its first byte.
+        """
+        fds: list[int] = []
+        while len(fds) < wanted:
+            batch = self._fds.popleft() if self._fds else []
+            fds += batch + [-1] * (min(MOST, wanted - len(fds)) - len(batch))
+        return fds
 
     def _with_blobs(self, start: int) -> tuple[int, Message | None]:
         """Return where the message at `start` ends, and the message if it is all there."""

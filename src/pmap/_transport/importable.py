@@ -79,9 +79,11 @@ def may_refer_by_value(data: bytes) -> bool:
     """Return whether a pickle may refer by name to what is to travel by value.
 
     Each name stands literally in every pickle that refers to it; a string that just contains it
-    takes the slower road for nothing.
+    takes the slower road for nothing. So does what is of `multiprocessing`, which is pickled in
+    another way (see `by_value.handover`).
     """
-    if b"_main__" in data:  # the end of all `MAIN_MODULES`
+    # The end of all `MAIN_MODULES`; the modules of a package.
+    if b"_main__" in data or b"multiprocessing." in data:
         return True
     _look_at_new_modules()
     literal = _modules.literal

@@ -5,7 +5,7 @@ import sys
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from io import BytesIO
-    from pickle import Pickler, Unpickler, dumps, loads
+    from pickle import PickleBuffer, Pickler, Unpickler, dumps, loads
 else:
 
     def _load() -> None:
@@ -28,9 +28,9 @@ else:
         sys.modules.pop("_pickle", None)
     try:
         from _io import BytesIO
-        from _pickle import Pickler, Unpickler, dumps, loads
+        from _pickle import PickleBuffer, Pickler, Unpickler, dumps, loads
     except ImportError:
         from io import BytesIO
-        from pickle import Pickler, Unpickler, dumps, loads
+        from pickle import PickleBuffer, Pickler, Unpickler, dumps, loads
 
-__all__ = ["BytesIO", "Pickler", "Unpickler", "dumps", "loads"]
+__all__ = ["BytesIO", "PickleBuffer", "Pickler", "Unpickler", "dumps", "loads"]

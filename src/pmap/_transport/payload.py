@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from .segments import Segment, sizes_of, written
-from .values import apart, dumps, split
+from .descriptors import Descriptor, descriptors_in, without_descriptors
+from .segments import Segment, sizes_apart, written
+from .values import apart, split
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -16,22 +17,26 @@ class Payload(NamedTuple):
     """Bytes; large buffers are in a segment, which all workers map."""
 
     head: bytes | str | None  # as `values.Head`; in quotes its check would load all of `ast`
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[int | None, ...] = ()  # of what is out of band, as in an entry: see `values`
     segment: Segment | None = None
     loose: tuple[bytes, ...] = ()  # the large buffers, where no segment is to be had
+    descriptors: tuple[Descriptor, ...] = ()
 
     @property
     def entry(self) -> "Entry":
-        """What stands for it in a message; the segment goes along."""
-        if self.loose:
-            return [self.head, None, self.loose]
-        return [self.head] if self.segment is None else [self.head, self.sizes, 0]
+        """What stands for it in a message; what is in `cargo` goes along."""
+        return [self.head, self.sizes, self.loose or 0] if self.sizes else [self.head]
+
+    @property
+    def cargo(self) -> list[Segment | Descriptor]:
+        """What goes along with a message that has its entry."""
+        return [*([] if self.segment is None else [self.segment]), *self.descriptors]
 
     @property
     def size(self) -> int:
         """How many bytes it has."""
         return (
-            sum(self.sizes)
+            sum([size for size in self.sizes if size is not None and size > 0])
             + sum(map(len, self.loose))
             + (0 if self.head is None else len(self.head))
         )
@@ -39,23 +44,27 @@ class Payload(NamedTuple):
 
 def payload_of(function: object, last: Payload | None, role: "Role") -> Payload:
     """Return `function` as bytes, or `last` if that is just the same."""
-    head, buffers = split(function, role=role)
-    if buffers:
-        sizes = sizes_of(buffers)
-        known = last is not None and last.head == head and last.sizes == sizes
-        if last is not None and last.segment is not None and known and last.segment.holds(buffers):
+    head, out = split(function, role=role)
+    large = without_descriptors(out)
+    if large:
+        sizes = sizes_apart(out)
+        known = last is not None and last.head == head and last.sizes == sizes == sizes_apart(large)
+        if last is not None and last.segment is not None and known and last.segment.holds(large):
             return last
-        segment = written(buffers)
+        segment = written(large)
         if segment is not None:
-            return Payload(head, sizes, segment)
-        head = dumps(function, role=role)
-    return Payload(head)
+            return Payload(head, sizes, segment, descriptors=tuple(descriptors_in(out)))
+        head, out = split(function, role=role, least=None)
+    return Payload(head, sizes_apart(out), descriptors=tuple(descriptors_in(out)))
 
 
-def payload_of_pickles(data: bytes, buffers: "list[Buffer]") -> Payload:
+def payload_of_pickles(data: bytes, buffers: "list[Buffer | Descriptor]") -> Payload:
     """Return pickles that are made already, and their large buffers, which may change from now."""
-    head, large = apart(data, buffers)
+    head, out = apart(data, buffers)
+    large, descriptors = without_descriptors(out), tuple(descriptors_in(out))
     segment = written(large) if large else None
     if segment is not None:
-        return Payload(head, sizes_of(large), segment)
-    return Payload(data, loose=tuple(map(bytes, buffers)))
+        return Payload(head, sizes_apart(out), segment, descriptors=descriptors)
+    loose = tuple(map(bytes, without_descriptors(buffers)))
+    sizes = tuple([size if size < 0 else None for size in sizes_apart(buffers)])
+    return Payload(data, sizes, loose=loose, descriptors=descriptors)

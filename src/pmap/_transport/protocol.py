@@ -8,12 +8,13 @@ import struct
 
 # --- from the caller to a worker -----------------------------------------------------------------
 
-# world, argv, numbers of namespaces that a fork has from its caller, the script to import or None
-# (number of its namespace, path or None in a fork, package or None), the initializer or None (units
-# and names as in BRIEF, and the pickled pair of function and arguments), bytes of memory it may
-# take or None, whether it is to be ended when it takes more, whether it may stay awake while it
-# waits, bytes of segments that it may keep to use them again, how stdout and stderr are (see
-# `streams.Stream`). Only units come before it.
+# who the worker is (see `_worker.identity`), world, argv, numbers of namespaces that a fork has of
+# its caller, the script to import or None (number of its namespace, path or None in a fork, package
+# or None), units and names as in BRIEF for the initializer, the entry of it and its arguments in a
+# list (empty: there is none, or a fork has it), bytes of memory it may take or None, whether it is
+# to be ended when it takes more, whether it may stay awake while it waits, bytes of segments that
+# it may keep to use them again, how stdout and stderr are (see `streams.Stream`). Only units and
+# TIES come before it.
 SETUP = 0
 # number, the entry of (function, kind) in a list, numbers of the units it needs, names with their
 # versions (see `by_value.arriving`), pickled context variables with values, stop at failure,
@@ -29,6 +30,9 @@ BACK = 6  # numbers of segments of results that nothing refers to any more; None
 UNIT = 7
 NEEDS = 8  # brief, numbers of units, names: what its next chunk needs besides
 FORGET = 9  # numbers of units to which nothing refers any more
+# For `multiprocessing` in the worker: key of the caller or None, entry of its resource tracker's
+# descriptor in a list, which is empty where there is none
+TIES = 15
 
 # --- from a worker to the caller -----------------------------------------------------------------
 

@@ -19,6 +19,8 @@ import mmap
 import os
 import sys
 
+from .descriptors import Descriptor, Mark
+
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -39,17 +41,27 @@ _SPARE = 3  # an eighth of a segment may be more than is needed
 _KEEPS_DESCRIPTOR = sys.version_info < (3, 13)  # a mapping, of its own
 
 
-def sieve(large: list[Buffer]) -> Callable[[PickleBuffer], bool]:
-    """Return what pickle asks whether a buffer is part of the pickle; `large` takes the others."""
+def sieve(
+    apart: list[Buffer | Descriptor], least: int | None = LARGE
+) -> Callable[[PickleBuffer], bool]:
+    """Return what pickle asks whether a buffer is part of the pickle.
+
+    Args:
+        apart: takes what is not: large buffers, and descriptors.
+        least: bytes from which a buffer is large; None: none is.
+    """
 
     def is_part(buffer: PickleBuffer) -> bool:
         try:
             raw = buffer.raw()
         except BufferError:  # it is in pieces
             return True
-        if raw.nbytes < LARGE:
-            return True
-        large.append(raw)
+        if least is None or raw.nbytes < least:
+            if type(raw.obj) is not Mark:
+                return True
+            apart.append(raw.obj.descriptor)
+            return False
+        apart.append(raw)
         return False
 
     return is_part
@@ -309,6 +321,17 @@ def _places(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
 def sizes_of(buffers: Sequence[Buffer]) -> tuple[int, ...]:
     """Return how many bytes each buffer has."""
     return tuple(memoryview(buffer).nbytes for buffer in buffers)
+
+
+# In the place of a size: it is a descriptor.
+A_DESCRIPTOR: Final = -1
+
+
+def sizes_apart(parts: Sequence[Buffer | Descriptor]) -> tuple[int, ...]:
+    """Return how many bytes each part has; `A_DESCRIPTOR` for descriptors."""
+    return tuple(
+        A_DESCRIPTOR if isinstance(part, Descriptor) else memoryview(part).nbytes for part in parts
+    )
 
 
 def room_for(buffers: Sequence[Buffer]) -> int:

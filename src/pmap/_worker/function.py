@@ -60,7 +60,9 @@ class Brief:
         """
         arriving.prepare(self.units, self.names)
         if self.function is None:
-            function, kind = decode(self.entry)
+            function, kind, *more = decode(self.entry)
+            for reducers in more:
+                _register(reducers)
             if self.at_once:
                 self.coroutine = _of_one(function.f, kind)
             self.function = _of_one(function, kind)
@@ -69,6 +71,14 @@ class Brief:
         if has_context and (self.fresh or self.context is None):
             self.context = context_of(_load_each(self.variables))
         return self.function if self.context is None else _in_context(self.function, self.context)
+
+
+def _register(reducers: list[tuple[type, Callable[[Any], Any]]]) -> None:
+    """Let results be pickled as the caller has told `multiprocessing`."""
+    from multiprocessing.reduction import ForkingPickler
+
+    for kind, reducer in reducers:
+        ForkingPickler.register(kind, reducer)
 
 
 def _of_one(function: Callable[..., object], kind: int) -> Callable[[Any], object]:

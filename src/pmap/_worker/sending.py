@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from time import sleep
 
-from .._transport.light_stdlib import RLock, deque, send_with_fds, socket
+from .._transport.framing import send_batch
+from .._transport.light_stdlib import RLock, deque, socket
+from .._transport.segments import MOST
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from .._transport.descriptors import Descriptor
     from .._transport.segments import Segment
 
 _UNTIL_SOME_ARE_TAKEN = 0.02  # seconds, where too many descriptors are under way
@@ -28,7 +31,7 @@ class Sender:
         self._sending = False
         self._waiting: deque[bytes] = deque()  # messages of such handlers, in the midst of another
 
-    def send(self, data: bytes, segments: Sequence[Segment] = ()) -> None:
+    def send(self, data: bytes, segments: Sequence[Segment | Descriptor] = ()) -> None:
         """Send a message with its segments; returns when all of it is on its way."""
         with self._lock:
             if self._sending:
@@ -43,13 +46,14 @@ class Sender:
             while self._waiting:
                 self.send(self._waiting.popleft())
 
-    def _send(self, data: bytes, segments: Sequence[Segment]) -> None:
+    def _send(self, data: bytes, segments: Sequence[Segment | Descriptor]) -> None:
         if not segments:
             self._socket.sendall(data)
             return
-        while True:
+        rest = memoryview(data)
+        while segments:
             try:
-                sent = send_with_fds(self._socket, data, [segment.fd for segment in segments])
+                sent = send_batch(self._socket, rest, [segment.fd for segment in segments])
             except OSError as error:
                 import errno
 
@@ -57,5 +61,6 @@ class Sender:
                     raise
                 sleep(_UNTIL_SOME_ARE_TAKEN)
             else:
-                self._socket.sendall(memoryview(data)[sent:])
-                return
+                rest = rest[sent:]
+                segments = segments[MOST:]
+        self._socket.sendall(rest)

@@ -23,6 +23,7 @@ from .._transport.light_stdlib import signal, socket
 from .._transport.protocol import HELLO
 from .._transport.shadows import standard_library
 from .._transport.started import MARK, mark
+from .identity import ties
 from .side_effects import exit_process
 from .traces import traces
 from .worker import Worker
@@ -31,6 +32,8 @@ TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
+
+    from .worker import Initializer
 
 _LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printed
 
@@ -74,8 +77,11 @@ def _shared_socket() -> socket:
     return public.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined, no-any-return]  # Windows
 
 
-def enter_forked(sock: socket, lifeline: int) -> NoReturn:
-    """Be a worker in a process that was just forked; never returns into the caller's code."""
+def enter_forked(sock: socket, lifeline: int, initializer: Initializer | None = None) -> NoReturn:
+    """Be a worker in a process that was just forked; never returns into the caller's code.
+
+    `initializer`: what a fork of the caller calls first, with its arguments.
+    """
     code = 1
     try:
         _stand_alone()
@@ -84,8 +90,12 @@ def enter_forked(sock: socket, lifeline: int) -> NoReturn:
         process_role.in_worker = True
         process_role.runs_items = False  # as the item did of which this may be a fork
         traces.clear()  # or this would be taken for a fork that an item has made, and ended
-        Worker(sock).run()
+        in_order = Worker(sock, initializer).run()
         code = 0
+        if in_order:
+            from .ending import run_exit_callbacks
+
+            run_exit_callbacks()
     except (ConnectionError, BrokenPipeError):
         code = 0  # the caller is gone: nobody is left to tell
     except BaseException:
@@ -147,6 +157,7 @@ def _hold_on(lifeline: int) -> None:
         return
     finally:
         os.close(lifeline)
+    ties.lifeline = own
     fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)

@@ -42,6 +42,7 @@ from .._transport.protocol import (
     QUIT,
     READY,
     RESULTS,
+    TIES,
     UNIT,
     VOID,
 )
@@ -49,9 +50,10 @@ from .._transport.randomness import seed_anew
 from .._transport.segment_pool import Loans, Shelf
 from .._transport.segments import MOST
 from .._transport.settings import take_settings
-from .._transport.values import loads, parts
+from .._transport.values import decode, parts
 from .chunk import Chunk, at_once, run_without_arena, with_seeds
 from .function import Brief
+from .identity import ties
 from .item import ItemRunner
 from .measured import saver
 from .reporting import Reporting
@@ -64,7 +66,7 @@ from .traces import traces
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, TypeAlias
 
     from typing_extensions import Buffer
 
@@ -75,6 +77,9 @@ if TYPE_CHECKING:
     from .._transport.segments import Segment
     from .chunk import Unsent
     from .memory_limit import MemoryWatch
+
+    # A function with its arguments.
+    Initializer: TypeAlias = tuple[Callable[..., object], tuple[object, ...]]
 
 _MOMENT = 0.0005  # seconds; a system call each would cost as much as several quick items
 _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
@@ -94,10 +99,11 @@ def _looker(sock: socket) -> Callable[[], Sequence[object]]:
 class Worker:
     """A worker's loop over its one socket."""
 
-    def __init__(self, sock: socket) -> None:
+    def __init__(self, sock: socket, initializer: Initializer | None = None) -> None:
         self._socket = sock
         self._sender = Sender(sock)
         self._reporting = Reporting(self._sender.send)
+        self._initializer = initializer  # of a fork of the caller; others are sent it
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
         self._heard = 0.0  # when it was last looked for messages
@@ -118,15 +124,16 @@ class Worker:
         self._resident: Callable[[], int] = int  # how many bytes this process takes
         self._watch: MemoryWatch | None = None
 
-    def run(self) -> None:
-        """Serve until the caller is gone or wants no more."""
+    def run(self) -> bool:
+        """Serve until the caller is gone or wants no more; return whether it is still there."""
         self._open_arena()
         if not self._set_up():
-            return
+            return False
         while (message := self._next()) is not None and message[0] != QUIT:
             self._take(message)
         if traces:
             self._surroundings.tidy()
+        return message is not None
 
     # --- coming in -----------------------------------------------------------------------------
 
@@ -140,16 +147,21 @@ class Worker:
             faulthandler.enable(file=fd)
 
     def _set_up(self) -> bool:
-        while (message := self._next()) is not None and message[0] == UNIT:
+        while (message := self._next()) is not None and message[0] in (UNIT, TIES):
             self._take(message)
         if message is None:
             return False
         argv: list[str]
-        initializer: tuple[tuple[int, ...], tuple[Name, ...], bytes] | None
-        _, world, argv, inherited, script, initializer, self._max_memory, kill, *rest = message
-        self._stays_awake, self._room, streams, measured = rest
+        units: tuple[int, ...]
+        names: tuple[Name, ...]
+        _, identity, world, argv, inherited, script, units, names, initializer, *rest = message
+        self._max_memory, kill, self._stays_awake, self._room, streams, measured = rest
         arriving.begin_forked(inherited)
+        ties.begin(identity, bool(inherited))
         if inherited:
+            from .._transport.by_value.handover import forks
+
+            forks.begin()
             seed_anew()  # not all libraries do so themselves when they are forked
         self._keep_none()
         sys.argv[:] = argv
@@ -167,23 +179,19 @@ class Worker:
             from .memory_limit import resident
 
             self._resident = resident
-        if script is not None:
-            try:
-                arriving.adopt(*script)
-            except BaseException as error:  # of the script's own top level
-                self._send((BROKEN, capture(error)))
-                return False
-            self._surroundings.keep()
-        if initializer is not None:
-            try:
-                units, names, data = initializer
-                arriving.prepare(units, names)
-                function, args = loads(data)
+        if script is not None and not self._is_done(lambda: arriving.adopt(*script)):
+            return False
+        if initializer or self._initializer is not None:
+
+            def initialize() -> None:
+                if self._initializer is None:
+                    arriving.prepare(units, names)
+                    self._initializer = decode(initializer[0])
+                function, args = self._initializer
                 function(*args)
-            except BaseException as error:  # the caller must learn of it, whatever it is
-                self._send((BROKEN, capture(error)))
+
+            if not self._is_done(initialize):
                 return False
-            self._surroundings.keep()
         if self._max_memory is not None and kill and self._arena is not None:
             from .memory_limit import MemoryWatch
 
@@ -191,6 +199,16 @@ class Worker:
         if self._measured is not None:
             self._measured()
         self._send((READY, os.getpid()))
+        return True
+
+    def _is_done(self, begin: Callable[[], object]) -> bool:
+        """Run what a worker begins with, and return whether it can begin; the caller is told."""
+        try:
+            begin()
+        except BaseException as error:  # the caller must learn of it, whatever it is
+            self._send((BROKEN, capture(error)))
+            return False
+        self._surroundings.keep()
         return True
 
     def _is_worn(self) -> bool:
@@ -260,6 +278,9 @@ class Worker:
             )
         elif message[0] == DROP:
             self._briefs.pop(message[1], None)
+        elif message[0] == TIES:
+            _, key, tracker = message
+            ties.take(key, parts(tracker[0])[1][0] if tracker else None)
         elif message[0] in (UNIT, NEEDS, FORGET):
             self._take_names(message)
         elif message[0] == BACK:

@@ -14,6 +14,7 @@ from weakref import ref
 from ..importable import MAIN_MODULES, is_importable
 from . import arriving
 from .fingerprints import in_words
+from .handover import next_number
 from .namespaces import Namespace, namespace_of
 from .picklers import Sender
 from .shares import SHARES
@@ -69,6 +70,7 @@ class Baseline:
         # By version, what the worker was told with it the first time.
         self._told: dict[int, arriving.MayStay] = {}
         self._names: set[tuple[int, str]] = set()  # that it was told
+        self._next = next_number() if inherits else 0  # what has a lower one, this worker has
         main = sys.modules.get("__main__")
         space = None if main is None else namespace_of(vars(main))
         if space is not None and space.name in MAIN_MODULES:
@@ -101,6 +103,9 @@ class Baseline:
 
     def lacks(self, needs: Needs) -> bool:
         """Return whether a fork lacks what a call uses: it cannot be sent, and is newer."""
+        newest = [needs.newest, *[unit.newest for unit in [*needs.units.values()]]]
+        if max(newest) >= self._next:
+            return True
         return any(
             known.unsent is not None and not self._is_unchanged(space, name)
             for (space, name), known in [*needs.names.items()]

@@ -8,6 +8,7 @@ from types import FunctionType, MethodType
 from ..exceptions import safe_text
 from ..importable import is_importable
 from .globals_of import names_in
+from .handover import inherited, is_nameless, is_semaphore
 from .namespaces import namespace_of
 from .picklers import Sender, dumps_full
 
@@ -24,21 +25,31 @@ _ADVICE = {
     "_thread": "make it in the function, or once in each worker: in an initializer",
     "_io": "open it in the function, by its name",
     "socket": "connect in the function, or once in each worker: in an initializer",
+    "multiprocessing.synchronize": (
+        'make it of a context whose locks have names, as multiprocessing.get_context("spawn"), or '
+        'give start_method="fork"'
+    ),
     "generator": "give a list of what it yields",
 }
 _MAKE_IT_THERE = "make it in the function, or once in each worker: in an initializer"
 
 
-def where_it_fails(value: object, name: str) -> str:
+def where_it_fails(value: object, name: str, why: BaseException | None = None) -> str:
     """Return the path to what cannot be pickled in `value`, its type, and what helps; or nothing.
 
-    `name` is what the value is called: the path begins with it. Never raises.
+    Never raises.
+
+    Args:
+        value: what could not be pickled.
+        name: what the value is called: the path begins with it.
+        why: what its pickling raised.
     """
     try:
-        found = _Search().path(value)
+        found = _Search(is_nameless(why)).path(value)
     except Exception:  # the objects' own methods may do anything
         return ""
-    if found is None or not found[0]:
+    # A value that fails itself is what the error names; what helps with a lock is not obvious.
+    if found is None or not (found[0] or is_semaphore(found[1])):
         return ""
     labels, culprit = found
     kind = type(culprit)
@@ -60,9 +71,11 @@ def _name_of(kind: type) -> str:
 class _Probe(Sender):
     """Pickles a value without what its functions and classes use, and lists these."""
 
-    def __init__(self) -> None:
+    def __init__(self, nameless: bool) -> None:
         super().__init__()
         self.careful = True
+        self.sends = False
+        self._nameless = nameless  # whether locks without a name are to blame
         self.met: list[object] = []
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
@@ -70,9 +83,14 @@ class _Probe(Sender):
         self.met.append(obj)
         return None
 
+    def inherited(self, number: int) -> Any:
+        """See `Role`."""
+        return None if self._nameless else (inherited, (number,))
+
 
 class _Search:
-    def __init__(self) -> None:
+    def __init__(self, nameless: bool) -> None:
+        self._nameless = nameless
         self._seen: dict[int, object] = {}
         self._left = _MOST_TRIED
 
@@ -82,7 +100,7 @@ class _Search:
             return None
         self._seen[id(value)] = value
         self._left -= 1
-        probe = _Probe()
+        probe = _Probe(self._nameless)
         try:
             dumps_full(probe, value)
             fails = False
@@ -119,7 +137,7 @@ def _children(value: object) -> Iterator[tuple[str, object]]:
         yield from ((f"[{index}]", child) for index, child in enumerate(given))
     elif isinstance(value, (set, frozenset)):
         yield from ((f"item {safe_text(repr, child, _LONGEST_KEY)}", child) for child in given)
-    if not isinstance(value, (FunctionType, MethodType, type)):
+    if not isinstance(value, (FunctionType, MethodType, type)) and not is_semaphore(given):
         yield from _attributes(value)
 
 

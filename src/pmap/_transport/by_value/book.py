@@ -52,6 +52,7 @@ class Unit:
         self.primed: list[int] = []  # of values told before, to which the pickles may refer
         self.before: set[Unit] = set()  # in which these are
         self.chain: int = 1
+        self.newest: int = -1  # the highest number of what only forks have: see `handover`
         self._dead = dead
 
     def __del__(self) -> None:

@@ -17,10 +17,11 @@ from types import FunctionType
 from ..light_pickle import BytesIO
 from ..payload import payload_of_pickles
 from ..randomness import has_generator
-from ..segments import sieve, sizes_of
+from ..segments import sieve, sizes_apart
 from . import arriving
 from .book import MOST_TRIES, Book, Known, Unit, is_restless
 from .fingerprints import is_flat
+from .handover import Handover, inherited
 from .namespaces import namespace_of
 from .picklers import Sender, is_light_enough, pickler
 from .role import is_handle
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    from ..descriptors import Descriptor
     from .book import Key
     from .namespaces import Namespace
 
@@ -80,6 +82,10 @@ class _Teller(Sender):
                     return self.definition(obj, space.dict, name)
         return None
 
+    def inherited(self, number: int) -> Any:
+        """See `Role`."""
+        return (inherited, (number,)) if self.book.inherits else None
+
     def _spaces(self) -> set[Namespace]:
         """Return the namespaces of the names that were told, or are."""
         raise NotImplementedError
@@ -103,6 +109,7 @@ class Needs(_Teller):
         self.absent: set[Key] = set()  # names that are used and that nobody has: builtins, mostly
         self.units: dict[int, Unit] = {}
         self.held: dict[int, Known] = {}  # definitions, by their ids
+        self.newest = -1  # the highest number of what only forks have: see `handover`
         self._strict: set[Key] = set()
         self._is_void = False
 
@@ -146,6 +153,13 @@ class Needs(_Teller):
             self.resolve(keys)
             if strict:
                 self._strict.update(keys)
+
+    def inherited(self, number: int) -> Any:
+        """See `Role`."""
+        found = super().inherited(number)
+        if found is not None:
+            self.newest = max(self.newest, number)
+        return found
 
     def shared(self, handle: Any) -> Any:
         """See `Role`."""
@@ -314,12 +328,19 @@ class _Writer(_Teller):
         """Pickle them; raises `_UnsentError` for the first whose pickling fails."""
         unit = self.unit
         file = BytesIO()
-        buffers: list[Buffer] = []
+        buffers: list[Buffer | Descriptor] = []
         one: Any = pickler(self, file, sieve(buffers), self._light)
         for key in keys:
             self._add(key)
         if any(_can_refer(known.key[0].dict.get(known.key[1])) for known in self.made.values()):
             one.memo = self._prime()
+        with Handover(self, carries=True):
+            self._write_all(one, file, buffers)
+        self._hand_on()
+        unit.payload = payload_of_pickles(file.getvalue(), buffers)
+
+    def _write_all(self, one: Any, file: BytesIO, buffers: list[Buffer | Descriptor]) -> None:
+        unit = self.unit
         while self._definitions or self._values:
             known = self._at = (self._definitions or self._values).popleft()
             if known.unsent is None:
@@ -330,15 +351,13 @@ class _Writer(_Teller):
                     raise
                 except Exception as error:
                     raise _UnsentError(known.key, error) from error
-                known.size = file.tell() - start + sum(sizes_of(buffers[count:]))
+                known.size = file.tell() - start + sum(map(abs, sizes_apart(buffers[count:])))
                 if known.held is None or known.size < _SMALL:
                     file.seek(start)
                     known.has_generator = has_generator(file.read())
                 unit.versions.append(known.version)
                 if known.held is not None or known.key[0] is SHARES:
                     unit.definitions.append(known.version)
-        self._hand_on()
-        unit.payload = payload_of_pickles(file.getvalue(), buffers)
 
     def _value(self, known: Known) -> object:
         # Another thread may have defined it anew.
@@ -422,6 +441,13 @@ class _Writer(_Teller):
             self._at.needs.add(known.key)
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)
+
+    def inherited(self, number: int) -> Any:
+        """See `Role`."""
+        found = super().inherited(number)
+        if found is not None:
+            self.unit.newest = max(self.unit.newest, number)
+        return found
 
     def shared(self, handle: Any) -> Any:
         """See `Role`."""

@@ -9,6 +9,7 @@ from weakref import ref
 from ..light_pickle import BytesIO
 from . import arriving, namespaces
 from .fingerprints import digest_of
+from .handover import Handover, forks, inherited
 from .reducers import LightPickler
 from .role import Role
 from .shares import SHARES
@@ -44,7 +45,8 @@ def dumps_light(role: Role, value: object, buffers: Buffers | None = None) -> by
         return None
     file = BytesIO()
     try:
-        pickler(role, file, buffers, light=True).dump(value)
+        with Handover(role, buffers is not None):
+            pickler(role, file, buffers, light=True).dump(value)
     except RecursionError:
         raise
     except Exception:  # whatever it is, cloudpickle can do it or says why not
@@ -55,7 +57,8 @@ def dumps_light(role: Role, value: object, buffers: Buffers | None = None) -> by
 def dumps_full(role: Role, value: object, buffers: Buffers | None = None) -> bytes:
     """Return `value` pickled by value, whatever it takes."""
     file = BytesIO()
-    pickler(role, file, buffers, light=False).dump(value)
+    with Handover(role, buffers is not None):
+        pickler(role, file, buffers, light=False).dump(value)
     return file.getvalue()
 
 
@@ -94,6 +97,10 @@ class _Digest(Sender):
     def __init__(self, met: list[tuple[dict[str, Any], str]] | None) -> None:
         super().__init__()
         self._met = met
+        self.sends = False
+
+    def identity(self, obj: object) -> Any:
+        return arriving.definition, (_number_of(obj),)
 
     def shared(self, handle: Any) -> Any:
         if self._met is not None:
@@ -155,3 +162,7 @@ class Home(Sender):
         """See `Role`."""
         version = arriving.version_of.get(id(handle))
         return super().shared(handle) if version is None else (arriving.definition, (version,))
+
+    def inherited(self, number: int) -> Any:
+        """See `Role`."""
+        return (inherited, (number,)) if number < forks.newest else None

@@ -27,8 +27,10 @@ from types import (
 
 from ..importable import is_importable, is_of_a_module, travels_by_name
 from ..light_pickle import BytesIO, Pickler
+from ..registered import registered
 from . import arriving
 from .globals_of import is_made_by_a_program, named_in, names_in, submodules
+from .handover import reduce_shared
 from .role import Role, is_handle
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -119,6 +121,10 @@ def _class(role: Role, cls: type) -> Any:
 
 
 def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
+    if registered():  # multiprocessing is there
+        how = reduce_shared(role, obj, kind)
+        if how is not None:
+            return how
     if kind.__module__ in _KINDS_OF:
         from .kinds import reduce_kind
 

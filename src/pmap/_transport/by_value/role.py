@@ -24,6 +24,7 @@ class Role:
         # What becomes of globals that are no module's, by their ids.
         self.alone: dict[int, dict[str, Any]] = {}
         self.careful = False  # attributes of classes that cannot be pickled stay behind
+        self.sends = True  # what is pickled goes to another process
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return the number of the namespace whose ``__dict__`` is `space`, and its module's name.
@@ -52,6 +53,20 @@ class Role:
         from .shared import Shared
 
         return Shared, (handle.value,)
+
+    def identity(self, obj: object) -> Any:
+        """Return what is to be written for what processes share, if only its identity counts.
+
+        None: it is to be sent.
+        """
+        return None
+
+    def inherited(self, number: int) -> Any:
+        """Return what is to be written for what only forks have: see `handover`.
+
+        None: the receiver is none.
+        """
+        return None
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """Take in that what is written in full looks up `names` in its globals.

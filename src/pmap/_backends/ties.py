@@ -1,0 +1,73 @@
+"""What `multiprocessing` has in this process, as far as a worker is to know of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from .._transport.descriptors import Descriptor
+
+if TYPE_CHECKING:
+    from typing import Any
+
+_NAMES = {"fork": "Fork", "spawn": "Spawn", "forkserver": "ForkServer"}
+
+
+class Ties:
+    """What may change while a worker lives."""
+
+    def __init__(self, key: bytes | None, tracker: Descriptor | None) -> None:
+        self.key = key  # with which managers let in
+        self.tracker = tracker  # of the process that knows of shared memory and semaphores
+
+
+NO_TIES = Ties(None, None)
+# What there was when it was last looked, and the number of the tracker's own descriptor.
+_last: tuple[Ties, int | None] = NO_TIES, None
+
+
+def ties() -> Ties:
+    """Return what there is now: the same object for as long as nothing has changed."""
+    global _last
+    process: Any = sys.modules.get("multiprocessing.process")
+    current = getattr(process, "_current_process", None)
+    if current is None:
+        return NO_TIES  # nobody has imported it
+    key: bytes | None = current._config.get("authkey")
+    fd = _tracker()
+    known, number = _last
+    if known.key != key or fd != number:
+        _last = Ties(None if key is None else bytes(key), _copy_of(fd)), fd
+    return _last[0]
+
+
+def _tracker() -> int | None:
+    """Return the descriptor by which the resource tracker is told, or None."""
+    module: Any = sys.modules.get("multiprocessing.resource_tracker")
+    tracker: Any = getattr(module, "_resource_tracker", None)
+    if tracker is None:
+        return None
+    if tracker._fd is None and "multiprocessing.shared_memory" in sys.modules:
+        # A worker that makes shared memory would start one of its own, which would remove that
+        # with the end of the worker.
+        tracker.ensure_running()
+    fd: int | None = tracker._fd
+    return fd
+
+
+def _copy_of(fd: int | None) -> Descriptor | None:
+    try:
+        return None if fd is None else Descriptor(os.dup(fd))
+    except OSError:  # it was closed, or there are too many
+        return None
+
+
+def identity_of(slot: int, method: str) -> tuple[tuple[int, ...], str, int, str]:
+    """Return who a worker is to `multiprocessing`: see `_worker.identity`."""
+    process: Any = sys.modules.get("multiprocessing.process")
+    current = getattr(process, "_current_process", None)
+    own: tuple[int, ...] = getattr(current, "_identity", ())
+    identity = *own, slot
+    name = f"{_NAMES[method]}PoolWorker-{':'.join(map(str, identity))}"
+    return identity, name, os.getpid(), getattr(current, "_name", "MainProcess")

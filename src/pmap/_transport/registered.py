@@ -1,0 +1,92 @@
+"""What a program has told `multiprocessing` of how its types are pickled for other processes."""
+
+from __future__ import annotations
+
+import sys
+
+from . import light_pickle
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pickle import PickleBuffer
+    from typing import Any
+
+    Buffers = Callable[[PickleBuffer], bool]
+
+# Where the reducers are for which a plain pickle needs no guard: what it writes of these types
+# mentions `multiprocessing`, or is refused, or is as good.
+_OF_THE_LIBRARY = frozenset(
+    {
+        "multiprocessing.connection",
+        "multiprocessing.heap",
+        "multiprocessing.managers",
+        "multiprocessing.reduction",
+    }
+)
+_NONE: dict[type, Callable[[Any], Any]] = {}
+
+
+def registered() -> Mapping[type, Callable[[Any], Any]]:
+    """Return the reducers that were registered with ``ForkingPickler``, by their types."""
+    # Without its import: where nobody has imported it, nobody has registered anything.
+    reduction = sys.modules.get("multiprocessing.reduction")
+    pickler = getattr(reduction, "ForkingPickler", None)  # it may be on its way in
+    found: Mapping[type, Callable[[Any], Any]] = getattr(pickler, "_extra_reducers", _NONE)
+    return found
+
+
+def added() -> list[tuple[type, Callable[[Any], Any]]]:
+    """Return the types and reducers that the program, or a library of its, has registered."""
+    return [
+        (kind, reducer)
+        for kind, reducer in [*registered().items()]
+        if not str(getattr(reducer, "__module__", None)).startswith("multiprocessing.")
+    ]
+
+
+# How many were registered when it was last looked, and what came of it.
+_last: tuple[int, Callable[..., bytes]] = 0, light_pickle.dumps
+
+
+def plain_dumps() -> Callable[..., bytes]:
+    """Return pickle's own ``dumps``, or one that raises for what is to be pickled in another way.
+
+    A plain pickle of some of these types is silently wrong: of a number in shared memory it is a
+    copy.
+    """
+    global _last
+    count = len(registered())
+    if count != _last[0]:
+        guarded = [
+            kind
+            for kind, reducer in [*registered().items()]
+            if getattr(reducer, "__module__", None) not in _OF_THE_LIBRARY
+        ]
+        _last = count, _Guarded(guarded).dumps if guarded else light_pickle.dumps
+    return _last[1]
+
+
+class _Guarded:
+    """Pickles what is of none of some types."""
+
+    def __init__(self, kinds: list[type]) -> None:
+        self._kinds = kinds
+        self._known: dict[Any, Any] = {}
+        self._table: dict[Any, Any] = {}
+
+    def dumps(self, value: object, protocol: int, buffer_callback: Buffers | None = None) -> bytes:
+        import copyreg
+
+        if not self._table or self._known != copyreg.dispatch_table:
+            self._known = dict(copyreg.dispatch_table)
+            self._table = {**self._known, **dict.fromkeys(self._kinds, _refuse)}
+        file = light_pickle.BytesIO()
+        pickler = light_pickle.Pickler(file, protocol, buffer_callback=buffer_callback)
+        pickler.dispatch_table = self._table
+        pickler.dump(value)
+        return file.getvalue()
+
+
+def _refuse(value: object) -> Any:
+    raise TypeError(f"{type(value).__name__} is registered with ForkingPickler")
