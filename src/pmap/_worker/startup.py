@@ -46,7 +46,10 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     process_role.finish_package_on_demand()
     sys.modules["__main__"] = type(sys)("__main__")
     sock = socket(fileno=fd) if fd >= 0 else _shared_socket()
-    sock.sendall(frame((HELLO, 0, 0)))
+    try:
+        sock.sendall(frame((HELLO, 0, 0)))
+    except OSError:
+        exit_process(0)  # the caller is gone, or has given this process up
     if kind == "template":
         from .template import serve_template
 

@@ -181,17 +181,10 @@ class Worker:
             self._resident = resident
         if script is not None and not self._is_done(lambda: arriving.adopt(*script)):
             return False
-        if initializer or self._initializer is not None:
-
-            def initialize() -> None:
-                if self._initializer is None:
-                    arriving.prepare(units, names)
-                    self._initializer = decode(initializer[0])
-                function, args = self._initializer
-                function(*args)
-
-            if not self._is_done(initialize):
-                return False
+        if initializer and not self._is_done(lambda: self._load(units, names, initializer[0])):
+            return False
+        if self._initializer is not None and not self._is_done(self._initialize):
+            return False
         if self._max_memory is not None and kill and self._arena is not None:
             from .memory_limit import MemoryWatch
 
@@ -200,6 +193,15 @@ class Worker:
             self._measured()
         self._send((READY, os.getpid()))
         return True
+
+    def _load(self, units: tuple[int, ...], names: tuple[Name, ...], entry: Entry) -> None:
+        arriving.prepare(units, names)
+        self._initializer = decode(entry)
+
+    def _initialize(self) -> None:
+        assert self._initializer is not None
+        function, args = self._initializer
+        function(*args)
 
     def _is_done(self, begin: Callable[[], object]) -> bool:
         """Run what a worker begins with, and return whether it can begin; the caller is told."""
