@@ -109,7 +109,7 @@ class Needs(_Teller):
         self.absent: set[Key] = set()  # names that are used and that nobody has: builtins, mostly
         self.units: dict[int, Unit] = {}
         self.held: dict[int, Known] = {}  # definitions, by their ids
-        self.newest = -1  # the highest number of what only forks have: see `handover`
+        self.newest: int = -1  # the highest number of what only forks have: see `handover`
         self._strict: set[Key] = set()
         self._is_void = False
 
