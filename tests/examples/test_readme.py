@@ -36,7 +36,13 @@ class Page:
 
 
 README: Final = Page("README.md")
-PAGES: Final = [README, Page("docs/names.md"), Page("docs/streams.md"), Page("docs/asyncio.md")]
+PAGES: Final = [
+    README,
+    Page("docs/names.md"),
+    Page("docs/output.md"),
+    Page("docs/streams.md"),
+    Page("docs/asyncio.md"),
+]
 TEXT: Final = README.text
 SHELL: Final = README.of("sh")
 
