@@ -507,25 +507,37 @@ def test_broken_initializer(
         assert pool.map(square, range(5)) == [0, 1, 4, 9, 16]
 
 
-def test_initializer_that_cannot_be_sent(start_method: "StartMethod") -> None:
+@pytest.mark.parametrize("method", [one for one in START_METHODS if one != "fork"])
+def test_initializer_that_cannot_be_sent(method: "StartMethod") -> None:
     with pytest.raises(pickle.PicklingError, match=r"the initializer print .*no reduce") as caught:
-        new_pool(start_method, print, CannotPickle())
+        new_pool(method, print, CannotPickle())
     assert isinstance(caught.value.__cause__, RuntimeError)
-    verb = pmap.using(start_method=start_method, initializer=print, initargs=(CannotPickle(),))
+    verb = pmap.using(start_method=method, initializer=print, initargs=(CannotPickle(),))
     for call in (verb, verb.async_, verb.iter):
         with pytest.raises(pickle.PicklingError, match="no reduce"):
             call(square, [1])
 
 
-def test_initializer_that_cannot_be_sent_any_more(start_method: "StartMethod") -> None:
+@pytest.mark.parametrize("method", [one for one in START_METHODS if one != "fork"])
+def test_initializer_that_cannot_be_sent_any_more(method: "StartMethod") -> None:
     argument: list[object] = [1]
-    with new_pool(start_method, id, argument) as pool:
+    with new_pool(method, id, argument) as pool:
         assert pool.apply(square, (3,)) == 9
         argument.append(CannotPickle())
         for pid in backend_of(pool).pids():
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(WorkerStartError, match="no reduce"):
             pool.apply(square, (3,))
+
+
+@pytest.mark.skipif("fork" not in START_METHODS, reason="there is no fork here")
+def test_a_fork_has_an_initializer_that_cannot_be_sent() -> None:
+    argument: list[object] = [1]
+    with new_pool("fork", argument.append, CannotPickle()) as pool:
+        assert pool.apply(square, (3,)) == 9
+        for pid in backend_of(pool).pids():
+            os.kill(pid, signal.SIGKILL)
+        assert pool.map(square, range(4)) == [0, 1, 4, 9]
 
 
 # --- the function ------------------------------------------------------------------------------
