@@ -150,17 +150,14 @@ TRAVELS: Final = (
     check("a socket goes", papply(lambda end: (end.send(b"x"), end.gettimeout()), here), (1, 1.5))
     check("what it was sent", there.recv(9), b"x")
 
-    class Point(ctypes.Structure):
-        _fields_ = [("x", ctypes.c_int)]
-
     def move(point):
-        point.x += 1
+        point.value += 1
         return point
 
-    point = multiprocessing.RawValue(Point, 1)
+    point = multiprocessing.RawValue("i", 1)
     same = papply(move, point)
-    same.x += 1
-    check("one memory", (point.x, same.x), (3, 3))
+    same.value += 1
+    check("one memory", (point.value, same.value), (3, 3))
     check("a number of its own", papply(lambda n: n.value, ctypes.c_int(5)), 5)
     check("made there", list(papply(lambda: multiprocessing.RawArray("i", [1, 2]))), [1, 2])
 
