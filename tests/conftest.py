@@ -12,8 +12,10 @@ is that test's failure; later ones are not asked for it again.
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -91,9 +93,19 @@ def _pay_no_heed(number: int, frame: object) -> None:
     """Do nothing, as is wanted of this very process."""
 
 
+def start_tracker() -> None:
+    """Start the process with which multiprocessing watches shared memory, if that is in use.
+
+    A pool would start it, for its workers, and it lives as long as the program.
+    """
+    if "multiprocessing.shared_memory" in sys.modules:
+        resource_tracker.ensure_running()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def nothing_left_after_the_module() -> Iterator[None]:
     """End the shared pools after each module; then nothing may be left of it."""
+    start_tracker()
     before = Leftovers.now()
     yield
     try:
@@ -124,6 +136,8 @@ def nothing_left(
     """Check that a test leaves nothing but warm shared pools."""
     # Seconds for which memory is kept, which each test with large values would wait for.
     monkeypatch.setattr(_driver, "_WARM", 0.05)
+    if starts_processes:
+        start_tracker()
     before = Leftovers.now(starts_processes)
     yield
     item = request.node

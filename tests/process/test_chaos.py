@@ -4,7 +4,7 @@ Whatever happens, each call ends in time in the right results or an honest error
 more often than it may, counted outside the processes that run it; each blow costs one item at most;
 and nothing is left.
 
-`PMAP_CHAOS` says for how many seconds: twenty, or ten minutes before a release::
+`PMAP_CHAOS` says for how many seconds: ten, or ten minutes before a release::
 
     PMAP_CHAOS=600 python -m pytest -s tests/process/test_chaos.py
 
@@ -49,7 +49,7 @@ from pmap import (
     pstarmap,
 )
 
-SECONDS: Final = float(os.environ.get("PMAP_CHAOS", "20"))
+SECONDS: Final = float(os.environ.get("PMAP_CHAOS", "10"))
 THREADS: Final = 4
 LIMIT: Final = seconds(120)  # within which each call ends, with the machine as busy as it is
 TIMEOUT: Final = 0.3  # seconds, for items that have one

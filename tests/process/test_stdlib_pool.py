@@ -16,7 +16,7 @@ import pytest
 from tests.backends import START_METHODS
 from tests.limits import until
 
-from pmap import Pool, ThreadPool
+from pmap import Pool, ThreadPool, shutdown
 
 CLASSES: Final = ("_TestPool", "_TestPoolWorkerErrors", "_TestPoolWorkerLifetime")
 
@@ -54,6 +54,7 @@ class _Patched:
         patch.setattr(multiprocessing, "Pool", cls.Pool)  # some tests call that one
         # Their semaphores start a tracker process, which must not count as left behind.
         cls.addClassCleanup(vars(ResourceTracker)["_stop"], tracker)
+        cls.addClassCleanup(shutdown)  # idle workers of other tests would keep it alive
         cls.addClassCleanup(patch.undo)
         above: Any = super()
         above.setUpClass()

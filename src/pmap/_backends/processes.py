@@ -441,8 +441,9 @@ class ProcessBackend(Backend[_Polled]):
             link.ties = now
             cargo: list[Segment | Descriptor] = []
             tracker: list[Entry] = []
-            if now.tracker is not None:
-                cargo, tracker = [now.tracker], [[b"", (A_DESCRIPTOR,), 0]]
+            copy = now.tracker
+            if copy is not None:
+                cargo, tracker = [copy], [[b"", (A_DESCRIPTOR,), 0]]
             self._write(link, frame((protocol.TIES, now.key, tracker)), cargo)
 
     def _tell_more(self, link: _Link, brief: Brief) -> None:

@@ -17,14 +17,26 @@ _NAMES = {"fork": "Fork", "spawn": "Spawn", "forkserver": "ForkServer"}
 class Ties:
     """What may change while a worker lives."""
 
-    def __init__(self, key: bytes | None, tracker: Descriptor | None) -> None:
+    def __init__(self, key: bytes | None, tracker: int | None) -> None:
         self.key = key  # with which managers let in
-        self.tracker = tracker  # of the process that knows of shared memory and semaphores
+        # The descriptor of the process that knows of shared memory and semaphores.
+        self._tracker = tracker
+
+    @property
+    def tracker(self) -> Descriptor | None:
+        """A copy of it for a worker; none is kept here, which would keep that process alive."""
+        try:
+            return None if self._tracker is None else Descriptor(os.dup(self._tracker))
+        except OSError:  # it was closed, or there are too many
+            return None
+
+    def are(self, key: bytes | None, tracker: int | None) -> bool:
+        """Return whether they are still these."""
+        return self.key == key and self._tracker == tracker
 
 
 NO_TIES = Ties(None, None)
-# What there was when it was last looked, and the number of the tracker's own descriptor.
-_last: tuple[Ties, int | None] = NO_TIES, None
+_last = NO_TIES  # what there was when it was last looked
 
 
 def ties() -> Ties:
@@ -36,10 +48,9 @@ def ties() -> Ties:
         return NO_TIES  # nobody has imported it
     key: bytes | None = current._config.get("authkey")
     fd = _tracker()
-    known, number = _last
-    if known.key != key or fd != number:
-        _last = Ties(None if key is None else bytes(key), _copy_of(fd)), fd
-    return _last[0]
+    if not _last.are(key, fd):
+        _last = Ties(None if key is None else bytes(key), fd)
+    return _last
 
 
 def _tracker() -> int | None:
@@ -54,13 +65,6 @@ def _tracker() -> int | None:
         tracker.ensure_running()
     fd: int | None = tracker._fd
     return fd
-
-
-def _copy_of(fd: int | None) -> Descriptor | None:
-    try:
-        return None if fd is None else Descriptor(os.dup(fd))
-    except OSError:  # it was closed, or there are too many
-        return None
 
 
 def identity_of(slot: int, method: str) -> tuple[tuple[int, ...], str, int, str]:
