@@ -15,6 +15,9 @@ import pytest
 from tests.limits import PATIENCE
 from tests.process.test_scripts import environment, finished, run_script
 
+from pmap._backends import boot
+from pmap._backends.processes import ProcessBackend
+
 if TYPE_CHECKING:
     from pmap._types import StartMethod
 
@@ -62,6 +65,21 @@ def _can_confine() -> bool:
 
 if not _can_confine():
     pytest.skip("processes cannot be confined here", allow_module_level=True)
+
+
+def test_a_pool_that_closes_in_this_moment_has_lost_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = ProcessBackend("spawn", 1, None, ())
+    backend._open()
+
+    def close_first(fd: int) -> int:  # as another thread may, between any two lines
+        backend._close_selector()
+        return usual(fd)
+
+    usual = boot.inode_of
+    monkeypatch.setattr(boot, "inode_of", close_first)
+    assert not backend.is_robbed()
 
 
 # --- frozen programs ---------------------------------------------------------------------------

@@ -178,7 +178,8 @@ class ProcessBackend(Backend[_Polled]):
         self._links: dict[int, _Link] = {}
         self._selector: selectors.BaseSelector | None = None
         self._wakers: tuple[socket, socket] | None = None
-        self._inodes: tuple[int, int] | None = None  # of these
+        # The descriptors of these, each with what has it.
+        self._inodes: tuple[tuple[int, int], tuple[int, int]] | None = None
         self._opening = threading.Lock()
         self._template: Template | None = None
         self._lifeline: _boot.Lifeline | None = (
@@ -904,7 +905,8 @@ class ProcessBackend(Backend[_Polled]):
                     self._wakers = socketpair()
                     for end in self._wakers:
                         end.setblocking(False)
-                    self._inodes = _inodes(self._wakers)
+                    one, other = [end.fileno() for end in self._wakers]
+                    self._inodes = (one, _boot.inode_of(one)), (other, _boot.inode_of(other))
                     selector.register(self._wakers[0], _READ, None)
                 except BaseException:
                     selector.close()
@@ -972,8 +974,13 @@ class ProcessBackend(Backend[_Polled]):
         self._close_selector()
 
     def is_robbed(self) -> bool:
-        wakers, inodes = self._wakers, self._inodes
-        return wakers is not None and inodes is not None and _inodes(wakers) != inodes
+        inodes = self._inodes
+        if inodes is None:
+            return False
+        (one, first), (other, second) = inodes
+        robbed = _boot.inode_of(one) != first or _boot.inode_of(other) != second
+        # Another thread may have closed them in this moment: it takes them away from here before.
+        return robbed and self._inodes is inodes
 
     def _forsake(self) -> None:
         """Give up all workers, without their descriptors: the program has closed them.
@@ -985,7 +992,7 @@ class ProcessBackend(Backend[_Polled]):
         _kept.append(self._selector)
         wakers, inodes = self._wakers or (), self._inodes or ()
         self._selector = self._wakers = self._inodes = None
-        for end, inode in zip(wakers, inodes, strict=True):
+        for end, (_, inode) in zip(wakers, inodes, strict=True):
             _boot.release(end, inode)
         for link in self._links.values():
             _boot.release(link.sock, link.inode)
@@ -1051,11 +1058,6 @@ class ProcessBackend(Backend[_Polled]):
 
 
 _kept: list[object] = []  # what has the number of a descriptor that the program has closed
-
-
-def _inodes(wakers: tuple[socket, socket]) -> tuple[int, int]:
-    one, other = wakers
-    return _boot.inode_of(one.fileno()), _boot.inode_of(other.fileno())
 
 
 def _are_small(outbox: deque[tuple[memoryview, list[Segment | Descriptor]]]) -> bool:
