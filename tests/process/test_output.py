@@ -158,6 +158,20 @@ def test_a_file_that_an_item_opens_is_one_of_them(
         assert path.read_text() == "x" * count
 
 
+def open_to_change(path: str) -> int:
+    Log.file = Path(path).open("r+")  # noqa: SIM115
+    return Log.file.write("x")
+
+
+def test_a_file_that_is_opened_to_be_changed_is_one_of_them(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    path = tmp_path / "there.txt"
+    path.write_text("abc")
+    pmap.using(processes=1, start_method=start_method)(open_to_change, [str(path)])
+    assert path.read_text() == "xbc"
+
+
 def _no_file() -> None:
     if hasattr(Log, "file"):
         del Log.file
@@ -378,6 +392,19 @@ def test_a_line_is_seen_while_its_item_runs(start_method: "StartMethod", tmp_pat
     with contextlib.redirect_stdout(stream):
         verb(slow_then_done, [str(tmp_path / "seen")])
     assert stream.getvalue() == "a line\npart of a line\n"
+
+
+def flush_and_look(path: str) -> None:
+    print("flushed", flush=True)
+    while Path(path).read_text() != "flushed\n":
+        pass
+
+
+def test_what_an_item_flushes_is_flushed(start_method: "StartMethod", tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    verb = pmap.using(processes=1, start_method=start_method)
+    with path.open("w") as out, contextlib.redirect_stdout(out):
+        verb(flush_and_look, [str(path)])
 
 
 def print_much(x: int) -> int:

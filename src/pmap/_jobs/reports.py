@@ -15,10 +15,9 @@ from .work import Work
 
 if TYPE_CHECKING:
     import logging
+    from collections.abc import Callable
 
-    # encoding, how it treats errors, whether each line is to be seen at once, whether a terminal
-    # sees it
-    Stream = tuple[str, str, bool, bool]
+    from .._transport.protocol import Stream
 
 
 class Report(NamedTuple):
@@ -63,7 +62,9 @@ def pass_on(report: Report) -> None:
     """Give a report to whom it is for; what that raises is of no one's call, but for Ctrl-C."""
     try:
         if report.kind in (protocol.OUTPUT, protocol.ERRORS):
-            _print(report)
+            _use_stream(report.work, report.kind, lambda stream: _write(stream, report.data))
+        elif report.kind == protocol.FLUSH:
+            _use_stream(report.work, report.data[0], lambda stream: stream.flush())
         elif report.kind == protocol.LOG:
             _log(report)
         else:
@@ -73,23 +74,20 @@ def pass_on(report: Report) -> None:
             raise
 
 
-def _print(report: Report) -> None:
-    streams = None if report.work is None else report.work.streams
-    if streams is None:
-        _write(sys.stdout if report.kind == protocol.OUTPUT else sys.stderr, report.data)
-        return
-    out, err, context = streams
-    stream = out if report.kind == protocol.OUTPUT else err
-    if context is None:
-        _write(stream, report.data)
-    else:
-        # A notebook finds out by it which cell this is of. A copy: it may be entered already.
-        context.copy().run(_write, stream, report.data)
-
-
-def _write(stream: TextIO | None, data: bytes) -> None:
+def _use_stream(work: Work | None, kind: int, use: "Callable[[TextIO], None]") -> None:
+    """Call `use` with the stream of the caller that items of a call print to, if there is one."""
+    out, err, context = (work and work.streams) or (sys.stdout, sys.stderr, None)
+    stream = out if kind == protocol.OUTPUT else err
     if stream is None:
         return  # as print does, where there is none
+    if context is None:
+        use(stream)
+    else:
+        # A notebook finds out by it which cell this is of. A copy: it may be entered already.
+        context.copy().run(use, stream)
+
+
+def _write(stream: TextIO, data: bytes) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         stream.write(data.decode(encoding))
@@ -100,7 +98,7 @@ def _write(stream: TextIO | None, data: bytes) -> None:
         else:
             stream.write(data.decode(encoding, "backslashreplace"))
     if not data.endswith(b"\n"):
-        stream.flush()  # the item has flushed it, or ended; else whole lines come
+        stream.flush()  # the item has ended: it is to be seen, as the lines before it
 
 
 def _log(report: Report) -> None:

@@ -30,21 +30,25 @@ class Payload(NamedTuple):
     @property
     def cargo(self) -> list[Segment | Descriptor]:
         """What goes along with a message that has its entry."""
+        if not self.sizes:
+            return []  # as mostly
         return [*([] if self.segment is None else [self.segment]), *self.descriptors]
 
     @property
     def size(self) -> int:
         """How many bytes it has."""
-        return (
-            sum([size for size in self.sizes if size is not None and size > 0])
-            + sum(map(len, self.loose))
-            + (0 if self.head is None else len(self.head))
-        )
+        size = 0 if self.head is None else len(self.head)
+        if self.sizes:
+            size += sum([each for each in self.sizes if each is not None and each > 0])
+            size += sum(map(len, self.loose))
+        return size
 
 
 def payload_of(function: object, last: Payload | None, role: "Role") -> Payload:
     """Return `function` as bytes, or `last` if that is just the same."""
     head, out = split(function, role=role)
+    if not out:
+        return Payload(head)  # as mostly
     large = without_descriptors(out)
     if large:
         sizes = sizes_apart(out)

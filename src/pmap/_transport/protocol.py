@@ -4,7 +4,17 @@ A message is a tuple of plain values whose first word says what it is (see `fram
 to the template are bytes of one struct: its socket carries little, and a worker's socket with it.
 """
 
+from __future__ import annotations
+
 import struct
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    # How a stream of the caller is: encoding, how it treats errors, whether each line is to be seen
+    # at once, whether a terminal sees it.
+    Stream: TypeAlias = tuple[str, str, bool, bool]
 
 # --- from the caller to a worker -----------------------------------------------------------------
 
@@ -13,7 +23,7 @@ import struct
 # or None), units and names as in BRIEF for the initializer, the entry of it and its arguments in a
 # list (empty: there is none, or a fork has it), bytes of memory it may take or None, whether it is
 # to be ended when it takes more, whether it may stay awake while it waits, bytes of segments that
-# it may keep to use them again, how stdout and stderr are (see `streams.Stream`). Only units and
+# it may keep to use them again, how stdout and stderr are (see `Stream`). Only units and
 # TIES come before it.
 SETUP = 0
 # number, the entry of (function, kind) in a list, numbers of the units it needs, names with their
@@ -42,10 +52,11 @@ BEGUN = 12  # serial; only where there is no arena
 # serial, entries (or a lane), last, elapsed, whether the worker is worn,
 # numbers of segments that it has no use for any more
 RESULTS = 13
-# OUTPUT, ERRORS, LOG or WARNING; which item of the chunk that runs, or None; bytes
+# OUTPUT, ERRORS, LOG, WARNING or FLUSH; which item of the chunk that runs, or None; bytes
 REPORT = 14
-# What was printed to either stream; a pickled record of logging; a pickled warning.
-OUTPUT, ERRORS, LOG, WARNING = 1, 2, 3, 4
+# What was printed to either stream; a pickled record of logging; a pickled warning; that an item
+# has flushed a stream, OUTPUT or ERRORS as one byte.
+OUTPUT, ERRORS, LOG, WARNING, FLUSH = 1, 2, 3, 4, 5
 
 # --- from a process that is to become a worker, or the template ----------------------------------
 

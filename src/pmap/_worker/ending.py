@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from .._transport.light_stdlib import signal
+from .side_effects import end_after
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -27,12 +27,7 @@ def run_exit_callbacks() -> None:
     )
     if not waits and not given._ncallbacks():
         return  # as mostly
-    if hasattr(signal, "setitimer"):
-        # Without a handler it ends the process, also what never lets go of the interpreter's lock.
-        # Not faulthandler's timer: a fork of a program that has one running would wait for it.
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
-        signal.setitimer(signal.ITIMER_REAL, _LIMIT)
+    end_after(_LIMIT)
     try:
         # First, as in multiprocessing: threads that do not end must not keep these from it.
         given._run_exitfuncs()
@@ -40,5 +35,4 @@ def run_exit_callbacks() -> None:
             threads._shutdown()
     except BaseException:  # whatever they raise, the process ends
         pass
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    end_after(0)

@@ -39,17 +39,17 @@ class Sender:
                 return
             self._sending = True
             try:
-                self._send(data, segments)
+                if segments:
+                    self._send_with(data, segments)
+                else:
+                    self._socket.sendall(data)
             finally:
                 self._sending = False
             # Only now: a handler that runs from here on sends what it has itself.
             while self._waiting:
                 self.send(self._waiting.popleft())
 
-    def _send(self, data: bytes, segments: Sequence[Segment | Descriptor]) -> None:
-        if not segments:
-            self._socket.sendall(data)
-            return
+    def _send_with(self, data: bytes, segments: Sequence[Segment | Descriptor]) -> None:
         rest = memoryview(data)
         while segments:
             try:

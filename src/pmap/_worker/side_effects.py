@@ -9,6 +9,7 @@ import os
 import sys
 
 from .._transport.environment import apply_world, take_world
+from .._transport.light_stdlib import signal
 from .._transport.settings import apply_settings, apply_zone
 from .open_files import OpenFiles
 from .traces import FORKED, OPENED, WRITES, traces
@@ -23,7 +24,19 @@ if TYPE_CHECKING:
 # Whatever an item makes of `os._exit`: a fork must not come back to the caller's code.
 exit_process = os._exit
 
+
+def end_after(seconds: float) -> None:
+    """Let the system end this process in so many seconds, whatever keeps it; 0: not any more."""
+    if hasattr(signal, "setitimer"):
+        # Without a handler it ends the process, also what never lets go of the interpreter's lock.
+        # Not faulthandler's timer: a fork of a program that has one running would wait for it.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
 _TELLING = frozenset({"os.chdir", "os.putenv", "os.unsetenv"})
+_READS = frozenset("rbtU")  # what a mode has that does not write
 _WATCHED = _TELLING | {"open", "import"}
 
 # By the name of a module: what to call when it is about to be imported.
@@ -33,7 +46,7 @@ imports: dict[str, Callable[[], None]] = {}
 def _notice(event: str, given: tuple[object, ...]) -> None:
     if event in _WATCHED:
         if event == "open":
-            if type(given[1]) is str and not given[1].startswith("r"):
+            if type(given[1]) is str and not _READS.issuperset(given[1]):
                 traces.append(OPENED)
         elif event != "import":
             traces.append(event)

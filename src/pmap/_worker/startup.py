@@ -24,7 +24,7 @@ from .._transport.protocol import HELLO
 from .._transport.shadows import standard_library
 from .._transport.started import MARK, mark
 from .identity import ties
-from .side_effects import exit_process
+from .side_effects import end_after, exit_process
 from .traces import traces
 from .worker import Worker
 
@@ -177,12 +177,10 @@ def _ignore(signum: int, stack: FrameType | None) -> None:
 
 def _leave(code: int) -> NoReturn:
     for stream, own in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
-        if stream is not own and hasattr(signal, "alarm"):
+        if stream is not own:
             # The flush of an item's own stream may never return, and whoever waits for this process
             # to go would wait for ever. The process's own streams wait for their reader.
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
-            signal.alarm(_LAST_FLUSH)
+            end_after(_LAST_FLUSH)
         try:
             stream.flush()
         except BaseException:  # of a stream of an item's own: it must not lead out of here

@@ -14,19 +14,16 @@ import sys
 
 from .._transport.framing import frame
 from .._transport.light_stdlib import RLock, get_ident
-from .._transport.protocol import REPORT
+from .._transport.protocol import FLUSH, REPORT
 from .traces import PRINTED, traces
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypeAlias
 
     from typing_extensions import Buffer
 
-    # encoding, how it treats errors, whether each line is to be seen at once, whether a terminal
-    # sees it
-    Stream: TypeAlias = tuple[str, str, bool, bool]
+    from .._transport.protocol import Stream
 
 _MOST = 1 << 13  # bytes that wait for more, as in Python's own buffers
 _MOST_IN_A_LINE = 1 << 18  # bytes that wait for the end of a line
@@ -73,6 +70,12 @@ class _Output(io.BufferedIOBase):
         return len(piece)
 
     def flush(self) -> None:
+        """Send all that was written; the caller's stream is flushed, too: an item asks for it."""
+        self.pass_on()
+        if self._send is not None:
+            self._is_sent(FLUSH, bytes([self._number]))
+
+    def pass_on(self) -> None:
         """Send all that was written, also the beginning of a line."""
         if self._pending:
             with self._lock:
@@ -89,17 +92,17 @@ class _Output(io.BufferedIOBase):
             if rest:
                 self._pending.insert(0, rest)
         self._size = len(rest)
-        if data and not self._is_sent(data):
+        if data and not self._is_sent(self._number, data):
             view = memoryview(data)
             while view:
                 view = view[os.write(self._number, view) :]
 
-    def _is_sent(self, data: bytes) -> bool:
+    def _is_sent(self, kind: int, data: bytes) -> bool:
         """Send it, and return whether that was possible."""
         if self._send is None:
             return False
         try:
-            self._send(frame((REPORT, self._number, None, data)))
+            self._send(frame((REPORT, kind, None, data)))
         except OSError:  # the caller is gone, or an item closed the socket
             return False
         return True
@@ -133,7 +136,7 @@ class Streams:
     def flush(self) -> None:
         """Send all that was printed."""
         for output in self._outputs:
-            output.flush()
+            output.pass_on()
 
     def _leave(self) -> None:
         for output in self._outputs:
