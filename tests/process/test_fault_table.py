@@ -342,6 +342,21 @@ def test_terminated_from_many_threads(start_method: "StartMethod", tmp_path: Pat
     assert not any(map(lives, pids))
 
 
+def test_the_thread_that_others_wait_for_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Pool(1) as pool:
+        driver = pool._driver
+        seen: list[object] = []
+
+        class Thread(threading.Thread):
+            def start(self) -> None:
+                seen.append(driver._thread)  # what another thread would find, and join
+                super().start()
+
+        monkeypatch.setattr(threading, "Thread", Thread)
+        assert pool.apply_async(square, (3,)).get(PATIENCE) == 9
+    assert seen[:1] == [None]
+
+
 def drop(pools: list[Pool]) -> None:
     """Forget the last reference to a pool."""
     pools.clear()

@@ -865,15 +865,18 @@ class Driver:
         with self._parking:
             self._wanted = self._wanted or work
             if self._thread is None:
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=_background, args=(self,), name="pmap-driver", daemon=True
                 )
                 try:
-                    self._thread.start()
+                    thread.start()
                 except RuntimeError:  # the interpreter is ending, or has no threads left
-                    self._thread = None
                     if work:
                         raise
+                else:
+                    # Only now: `join` in another thread waits for it, and must find it started. It
+                    # cannot have left again: for that it would need the lock that is held here.
+                    self._thread = thread
             else:
                 self._parking.notify()
 
