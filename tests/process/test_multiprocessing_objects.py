@@ -106,6 +106,9 @@ KINDS: Final = (
         with Pool(1, begin, (kind, given), context=context) as pool:
             check(("initargs", kind), pool.map(by_initializer, [0]), [True])
             check(("initargs, seen", kind), seen(kind, given), True)
+            # In order: a worker that is killed may hold the lock of a queue, for ever.
+            pool.close()
+            pool.join()
         check(("item", kind), pmap(use_twice, [kind], [given]), [True])
         check(("item, seen", kind), seen(kind, given), True)
         check(("argument", kind), papply(partial(use_twice, kind, given=given)), True)
