@@ -8,6 +8,9 @@ is that test's failure; later ones are not asked for it again.
 **Hangs.** `tests.deadline` fails a test that does not end, and nothing else.
 
 **Signals** that whoever started this run has had ignored (a background job, ``nohup``) are heard.
+
+**Options of the interpreter** that the environment of this run holds are not those of the programs
+that tests start.
 """
 
 import os
@@ -43,6 +46,13 @@ QUICK: Final = default_start_method()  # what `-m quick` runs on: what users run
 # than Hypothesis allows one (0.2 s).
 settings.register_profile("pmap", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pmap")
+# What Python takes for its options; `test_workers_have_the_options_of_the_interpreter` failed where
+# the first was set.
+OPTIONS: Final = [
+    *("PYTHONUNBUFFERED", "PYTHONWARNINGS", "PYTHONOPTIMIZE", "PYTHONDEBUG", "PYTHONVERBOSE"),
+    *("PYTHONDEVMODE", "PYTHONINSPECT", "PYTHONUTF8", "PYTHONSAFEPATH", "PYTHONNOUSERSITE"),
+    *("PYTHONBREAKPOINT", "PYTHONHASHSEED", "PYTHONTRACEMALLOC", "PYTHONNODEBUGRANGES"),
+]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -55,6 +65,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(deadline)
     os.environ[RUN] = f"{os.getpid()}-{os.urandom(8).hex()}"
     _hear_signals()
+    for option in OPTIONS:
+        os.environ.pop(option, None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def printed(method: str, body: str, folder: Path) -> str:
     """Return what a script prints into a pipe, whose output Python keeps back as usual."""
     (folder / "script.py").write_text(program(method, body))
-    done = finished(["script.py"], folder, PYTHONUNBUFFERED="")
+    done = finished(["script.py"], folder)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
     return done.stdout
@@ -326,12 +327,7 @@ pmap({name}, range(2))
 """
     (tmp_path / "script.py").write_text(program(start_method, body))
     with (tmp_path / "out").open("wb") as out:
-        import subprocess
-
-        environment = os.environ | {"PYTHONUNBUFFERED": ""}
-        done = subprocess.run(
-            [sys.executable, "script.py"], cwd=tmp_path, stdout=out, env=environment, timeout=60
-        )
+        done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, stdout=out, timeout=60)
     assert done.returncode == 0
     text = (tmp_path / "out").read_text(errors="surrogateescape")
     assert sorted(text.splitlines()) == lines
