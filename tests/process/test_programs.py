@@ -19,6 +19,8 @@ from pmap._backends import boot
 from pmap._backends.processes import ProcessBackend
 
 if TYPE_CHECKING:
+    from _socket import socket
+
     from pmap._types import StartMethod
 
 FEW: Final = 400  # processes and threads that there may be at a time, in a namespace of its own
@@ -73,12 +75,12 @@ def test_a_pool_that_closes_in_this_moment_has_lost_nothing(
     backend = ProcessBackend("spawn", 1, None, ())
     backend._open()
 
-    def close_first(fd: int) -> int:  # as another thread may, between any two lines
+    def close_first(sock: "socket") -> object:  # as another thread may, between any two lines
         backend._close_selector()
-        return usual(fd)
+        return usual(sock)
 
-    usual = boot.inode_of
-    monkeypatch.setattr(boot, "inode_of", close_first)
+    usual = boot.mark_of
+    monkeypatch.setattr(boot, "mark_of", close_first)
     assert not backend.is_robbed()
 
 

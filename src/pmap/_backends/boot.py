@@ -13,7 +13,7 @@ import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
-from .._transport.light_stdlib import signal, socket, socketpair
+from .._transport.light_stdlib import SOL_SOCKET, signal, socket, socketpair
 from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _CODE = (
 # Bytes of one variable of an environment, from which on Linux starts no program; others have less
 # room for all of them together than Linux for one.
 _LONGEST = 1 << 17
+_SO_COOKIE = 57  # of Linux; Python has no name for it. It is read only, and nothing elsewhere.
 
 
 def default_start_method() -> str:
@@ -77,9 +78,21 @@ def inode_of(fd: int) -> int:
         return -1
 
 
-def release(sock: "socket", inode: int) -> None:
+def mark_of(sock: "socket") -> object:
+    """Return what tells a socket from all others, or something else: its descriptor is not its own.
+
+    On Linux its cookie, which the kernel never gives again, and which takes less than half the time
+    of an inode.
+    """
+    try:
+        return sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8)
+    except OSError:  # it is none, or this system has no such thing
+        return inode_of(sock.fileno())
+
+
+def release(sock: "socket", mark: object) -> None:
     """Close `sock`, but not its descriptor where the program has: it is another's by now."""
-    if inode_of(sock.fileno()) == inode:
+    if mark_of(sock) == mark:
         sock.close()
     else:
         sock.detach()

@@ -76,13 +76,19 @@ def warn_of_threads(count: int) -> None:
         )
 
 
-def identity() -> tuple[object, ...]:
-    """Return as whom this process runs: user, group and other groups."""
-    if hasattr(os, "getresuid"):
+if hasattr(os, "getresuid"):
+
+    def identity() -> tuple[object, ...]:
+        """Return as whom this process runs: user, group and other groups."""
         return os.getresuid(), os.getresgid(), os.getgroups()
-    if hasattr(os, "getuid"):
+
+else:
+
+    def identity() -> tuple[object, ...]:
+        """Return the same, where the system does not tell of saved users and groups."""
+        if not hasattr(os, "getuid"):
+            return ()
         return os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getgroups()
-    return ()
 
 
 def no_python(exitcode: int | None) -> str:

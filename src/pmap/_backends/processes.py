@@ -120,7 +120,7 @@ class _Link:
         self.slot = slot  # from 1 on; no other worker of the pool has it now
         self.ties: Ties | None = NO_TIES  # what it was told of
         self.sock = sock
-        self.inode = _boot.inode_of(sock.fileno())
+        self.mark = _boot.mark_of(sock)
         self.handle = handle
         self.arena = arena
         self.reader = FrameReader()
@@ -178,8 +178,8 @@ class ProcessBackend(Backend[_Polled]):
         self._links: dict[int, _Link] = {}
         self._selector: selectors.BaseSelector | None = None
         self._wakers: tuple[socket, socket] | None = None
-        # The descriptors of these, each with what has it.
-        self._inodes: tuple[tuple[int, int], tuple[int, int]] | None = None
+        # These, each with what tells whether it has its descriptor still.
+        self._marks: tuple[tuple[socket, object], tuple[socket, object]] | None = None
         self._opening = threading.Lock()
         self._template: Template | None = None
         self._lifeline: _boot.Lifeline | None = (
@@ -366,7 +366,8 @@ class ProcessBackend(Backend[_Polled]):
         brief = work.brief
         assert brief is not None, "it was not packed"
         self._forget()
-        self._tell_ties(link)
+        if link.ties is not ties():
+            self._tell_ties(link)
         if brief.number not in link.told:
             self._introduce(link, brief)
         gone = link.reader.gone()
@@ -905,8 +906,8 @@ class ProcessBackend(Backend[_Polled]):
                     self._wakers = socketpair()
                     for end in self._wakers:
                         end.setblocking(False)
-                    one, other = [end.fileno() for end in self._wakers]
-                    self._inodes = (one, _boot.inode_of(one)), (other, _boot.inode_of(other))
+                    one, other = self._wakers
+                    self._marks = (one, _boot.mark_of(one)), (other, _boot.mark_of(other))
                     selector.register(self._wakers[0], _READ, None)
                 except BaseException:
                     selector.close()
@@ -956,7 +957,7 @@ class ProcessBackend(Backend[_Polled]):
     def _close_selector(self) -> None:
         selector, wakers = self._selector, self._wakers
         # Gone before it is closed: who looks from another thread finds none, never a closed one.
-        self._selector = self._wakers = self._inodes = None
+        self._selector = self._wakers = self._marks = None
         if selector is not None and wakers is not None:
             selector.close()
             for end in wakers:
@@ -974,13 +975,13 @@ class ProcessBackend(Backend[_Polled]):
         self._close_selector()
 
     def is_robbed(self) -> bool:
-        inodes = self._inodes
-        if inodes is None:
+        marks = self._marks
+        if marks is None:
             return False
-        (one, first), (other, second) = inodes
-        robbed = _boot.inode_of(one) != first or _boot.inode_of(other) != second
+        (one, first), (other, second) = marks
+        robbed = _boot.mark_of(one) != first or _boot.mark_of(other) != second
         # Another thread may have closed them in this moment: it takes them away from here before.
-        return robbed and self._inodes is inodes
+        return robbed and self._marks is marks
 
     def _forsake(self) -> None:
         """Give up all workers, without their descriptors: the program has closed them.
@@ -990,12 +991,12 @@ class ProcessBackend(Backend[_Polled]):
         """
         self._names().clear()
         _kept.append(self._selector)
-        wakers, inodes = self._wakers or (), self._inodes or ()
-        self._selector = self._wakers = self._inodes = None
-        for end, (_, inode) in zip(wakers, inodes, strict=True):
-            _boot.release(end, inode)
+        marks = self._marks or ()
+        self._selector = self._wakers = self._marks = None
+        for end, mark in marks:
+            _boot.release(end, mark)
         for link in self._links.values():
-            _boot.release(link.sock, link.inode)
+            _boot.release(link.sock, link.mark)
             link.handle.forsake()
             _kept.append(link.arena)
         self._links.clear()

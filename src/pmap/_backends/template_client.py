@@ -9,7 +9,7 @@ from .._transport import protocol
 from .._transport.framing import FrameReader
 from .._transport.light_stdlib import SHUT_WR, send_with_fds, socket
 from .._worker.template import kill_group
-from .boot import Boot, inode_of, release
+from .boot import Boot, mark_of, release
 from .launch import Handle, is_surely_python, leave_no_core, no_python, ran_again, refused
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Template:
         self.threads = 1  # if it has more than one, it does not fork
         self.why = ""  # why it is of no use, if it never answered
         self.sock = boot.sock
-        self._inode = inode_of(boot.sock.fileno())
+        self._mark = mark_of(boot.sock)
         self._reader = FrameReader()
         self.alive = True
         self._by_number: dict[int, _Forked] = {}
@@ -163,7 +163,7 @@ class Template:
 
     def forsake(self) -> None:
         """End the template, without the socket: the program may have closed that."""
-        release(self.sock, self._inode)
+        release(self.sock, self._mark)
         self._process.kill()
         self._process.wait()
 

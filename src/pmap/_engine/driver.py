@@ -129,6 +129,7 @@ class Driver:
         # Held while reports are passed on: no result is told before what its item has printed is
         # out. Reentrant, as the caller's streams and handlers may do anything, also use this pool.
         self._reporting = threading.RLock()
+        self._is_reporting = False  # while there are reports, or one is passed on
         self._inbox: deque[Callable[[], None]] = deque()
         # {0: the thread that leads} or empty. A dict and not a lock: setdefault both claims and
         # tells whose the claim is, so a signal's exception right behind it cannot lose the claim.
@@ -567,9 +568,15 @@ class Driver:
 
         A thread that comes while another does so waits for it.
         """
+        if not (self._reports or self._is_reporting):
+            return  # as mostly
         with self._reporting:
-            while self._reports:
-                pass_on(self._reports.popleft())
+            outer, self._is_reporting = self._is_reporting, True  # before one is taken off
+            try:
+                while self._reports:
+                    pass_on(self._reports.popleft())
+            finally:
+                self._is_reporting = outer
 
     def _start_anew(self, torn: BaseException) -> None:
         self.backend.end()

@@ -470,7 +470,8 @@ class Scheduler:
             self._end_unwanted(worker)
         if not job.over:
             self._maybe_over(job)
-            self._give_up_rest(job)
+            if self._ended:
+                self._give_up_rest(job)
         # What comes back into the queue may need another worker.
         self._fed = len(worker.chunks) > self._most() // 2 and len(self._queue) <= queued
         if not worker.chunks:
@@ -501,7 +502,8 @@ class Scheduler:
                 self._put_back(chunk)
         for job in touched.values():
             self._maybe_over(job)
-            self._give_up_rest(job)
+            if self._ended:
+                self._give_up_rest(job)
         if not self._workers and self._start_failures >= MAX_START_FAILURES:
             self._give_up()
 
@@ -526,7 +528,7 @@ class Scheduler:
 
     def _give_up_rest(self, job: Job) -> None:
         """Cancel a job of which nothing runs any more, if nothing else is to begin."""
-        if self._ended and not (job.over or job.out):
+        if not (job.over or job.out):
             self._cancel(job.id, kill=False)
 
     def _try_again(self, job: Job, index: int) -> bool:

@@ -21,7 +21,9 @@ _INSTALLED = (
     os.path.join(sys.prefix, "lib", os.path.basename(_STANDARD[:-1]), "site-packages", ""),
 )
 _AUTORELOAD = "IPython.extensions.autoreload"
-_PACKAGE = __name__.partition(".")[0]
+# This package; and what Python 3.11 and 3.12 have as `typing.io` and `typing.re`, which are classes
+# whose attributes take a microsecond each.
+_NOT_LOADED_AGAIN = frozenset({__name__.partition(".")[0], "typing"})
 
 
 class _Modules:
@@ -140,7 +142,7 @@ def _look_at_new_modules() -> None:
 
 
 def _look_at(name: str, module: ModuleType) -> None:
-    if name in MAIN_MODULES or name.partition(".")[0] == _PACKAGE:
+    if name in MAIN_MODULES or name.partition(".")[0] in _NOT_LOADED_AGAIN:
         return
     spec = getattr(module, "__spec__", None)
     origin = getattr(spec, "origin", None)

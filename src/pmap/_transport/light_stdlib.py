@@ -53,6 +53,7 @@ else:
 
 __all__ = [
     "SHUT_WR",
+    "SOL_SOCKET",
     "Context",
     "ContextVar",
     "RLock",

@@ -58,7 +58,9 @@ class Reporting:
                 self._loggers.apply(levels, on)
             if self._warned is None and filters not in (None, self._usual_filters):
                 import warnings  # noqa: F401  # pyright: ignore[reportUnusedImport]  # takes them
-        if self._warned is not None:
+            if self._warned is not None:
+                self._warned.apply(filters)
+        elif self._warned is not None and self._warned.has_to_do:
             self._warned.apply(settings[4])
 
     def _take_loggers(self) -> None:

@@ -24,6 +24,7 @@ class Warned:
         self._send = send
         self._given: tuple[Filter, ...] | None = None
         self._missing: list[tuple[str, str]] = []  # categories that are not there yet
+        self.has_to_do = True  # for the next chunk, also if the filters stay
         self._from_caller: list[Any] = []
         # Any: it is private, and what Python's own `catch_warnings` puts in place and back.
         private: Any = warnings
@@ -38,6 +39,7 @@ class Warned:
         except Exception:  # of a class that cannot be sent
             text, known = str(shown.message), _known(shown.category)
             data = dumps((known(text), known, *about[1:]))
+        self.has_to_do = True
         self._send(data)
 
     def apply(self, filters: tuple[Filter, ...] | None) -> None:
@@ -56,6 +58,7 @@ class Warned:
             in_place.extend([*own, *self._from_caller])
         # What was shown once may be shown again: the caller knows what it has shown.
         self._forget_shown()
+        self.has_to_do = bool(self._missing)
 
 
 def _nothing() -> None:
