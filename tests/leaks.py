@@ -103,11 +103,11 @@ def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
             if link.handle.sentinel is not None:
                 found.add(link.handle.sentinel)
         # A pool that idles out is closed by its own thread while we look: each is read once.
-        selector, template, lifeline = backend._selector, backend._template, backend._lifeline
-        if selector is not None:
+        poller, template, lifeline = backend._poller, backend._template, backend._lifeline
+        if poller is not None:
             with suppress(ValueError):  # closed meanwhile
-                found.add(selector.fileno())
-        found.update(end.fileno() for end in backend._wakers or ())
+                found.add(poller._kernel.fileno())
+            found.update(end.fileno() for end in poller._wakers)
         if template is not None:
             found.add(template.sock.fileno())
         if lifeline is not None:

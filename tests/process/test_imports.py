@@ -187,8 +187,8 @@ def test_a_map_of_importable_functions_needs_no_other_library(method: str) -> No
     code = f"from pmap import pmap\npmap(abs, [-1, 2], processes=1, start_method={method!r})"
     modules = loaded(code)
     assert "pmap._api.shared_pools" in modules
-    allowed = {"selectors"} | ({"subprocess"} if method == "spawn" else set[str]())
-    assert not modules & (HEAVY - allowed) - loaded("import selectors")
+    allowed = loaded("import subprocess") if method == "spawn" else set[str]()
+    assert not modules & HEAVY - allowed
 
 
 def test_no_named_tuple_has_a_type_in_quotes() -> None:
@@ -213,8 +213,7 @@ import sys
 
 class Watch:
     def find_spec(self, name, path, target=None):
-        ours = ("pmap._backends.launch", "pmap._api.shared_pools")
-        if name in ("selectors", *ours):
+        if name in ("pmap._backends.launch", "pmap._api.shared_pools"):
             boot = sys.modules.get("pmap._backends.boot")
             print(name, len(boot._ahead) if boot else "no template")
 
@@ -223,11 +222,7 @@ from pmap import pmap
 pmap(abs, [1], processes=1, start_method="forkserver")
 """
     shown = dict(line.split() for line in run(code).splitlines())
-    assert shown.keys() == {
-        "selectors",
-        "pmap._backends.launch",
-        "pmap._api.shared_pools",
-    }
+    assert shown.keys() == {"pmap._backends.launch", "pmap._api.shared_pools"}
     assert {*shown.values()} == {"1"}
 
 

@@ -76,11 +76,11 @@ def test_a_pool_that_closes_in_this_moment_has_lost_nothing(
     backend._open()
 
     def close_first(sock: "socket") -> object:  # as another thread may, between any two lines
-        backend._close_selector()
+        backend._close_poller()
         return usual(sock)
 
     usual = boot.mark_of
-    monkeypatch.setattr(boot, "mark_of", close_first)
+    monkeypatch.setattr("pmap._backends.poller.mark_of", close_first)
     assert not backend.is_robbed()
 
 

@@ -14,7 +14,6 @@ import contextlib
 import errno
 import mmap
 import os
-import selectors
 import sys
 import warnings
 from time import monotonic
@@ -25,6 +24,7 @@ from .._transport import journal
 from .._transport.light_stdlib import send_with_fds, signal, socket
 from .._worker.template import kill_group
 from .boot import Lifeline, executable, interpreter, not_standard, remedy, sigint_blocked
+from .poller import comes_within
 
 if TYPE_CHECKING:
     import subprocess
@@ -298,11 +298,9 @@ def await_end(handle: Handle, sock: socket, until: float) -> None:
         sentinel = own = _pidfd(handle.pid)
     try:
         watched = sock if sentinel is None else sentinel
-        with selectors.DefaultSelector() as selector:
-            selector.register(watched, selectors.EVENT_READ)
-            while (left := until - monotonic()) > 0 and selector.select(left):
-                if sentinel is not None or not sock.recv(1 << 16):
-                    return
+        while (left := until - monotonic()) > 0 and comes_within(left, watched):
+            if sentinel is not None or not sock.recv(1 << 16):
+                return
     except OSError:
         return  # its socket is broken: it is gone
     finally:

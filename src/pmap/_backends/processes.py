@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import selectors
 import sys
 import threading
 from collections import deque
@@ -35,7 +34,7 @@ from .._transport.environment import limited, take_world
 from .._transport.exceptions import describe
 from .._transport.framing import FrameReader, NotAMessage, frame, frame_of_entries, send_batch
 from .._transport.journal import Arena
-from .._transport.light_stdlib import receive_with_fds, socket, socketpair
+from .._transport.light_stdlib import receive_with_fds, socket
 from .._transport.packing import packed, unpacked
 from .._transport.payload import Payload, payload_of
 from .._transport.segment_pool import KEPT, Loans, Shelf
@@ -43,6 +42,7 @@ from .._transport.segments import A_DESCRIPTOR, MOST, Segment
 from .._transport.values import Cargo, encode
 from . import boot as _boot
 from . import launch as _launch
+from .poller import READABLE, WRITABLE, Poller, Watched
 from .protocol import Backend, Finished, Gone, Happening, Ready
 from .results import open_entries
 from .template_client import Template
@@ -55,8 +55,6 @@ if TYPE_CHECKING:
     from .._transport.framing import Message
     from .._transport.packing import Entry, Packed
 
-_READ = selectors.EVENT_READ
-_WRITE = selectors.EVENT_WRITE
 # Bytes read or written at a time: enough to keep the calls few, and below the size from which
 # malloc maps memory anew for each buffer (three system calls more for each message).
 _PIECE = 1 << 16
@@ -73,7 +71,7 @@ _MOST_LENT = 16
 _TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
 
 
-_Polled: TypeAlias = list[tuple[selectors.SelectorKey, int]]
+_Polled: TypeAlias = "list[tuple[Watched[_Link | Template | None], int]]"
 
 
 def _coverage_config() -> str | None:
@@ -176,10 +174,7 @@ class ProcessBackend(Backend[_Polled]):
         self._limits = limits
         self._worlds: tuple[World, World] | None = None  # the last, and what a worker is told
         self._links: dict[int, _Link] = {}
-        self._selector: selectors.BaseSelector | None = None
-        self._wakers: tuple[socket, socket] | None = None
-        # These, each with what tells whether it has its descriptor still.
-        self._marks: tuple[tuple[socket, object], tuple[socket, object]] | None = None
+        self._poller: Poller[_Link | Template] | None = None
         self._opening = threading.Lock()
         self._template: Template | None = None
         self._lifeline: _boot.Lifeline | None = (
@@ -261,7 +256,7 @@ class ProcessBackend(Backend[_Polled]):
         initializer = self._packed_initializer()
         self._world = self._limited(take_world())
         baseline = Baseline(self._method == "fork")  # before a fork, which is to have the same
-        selector = self._open()
+        poller = self._open()
         ours, theirs = _boot.connection()
         arena: Arena | None = None
         try:
@@ -279,9 +274,9 @@ class ProcessBackend(Backend[_Polled]):
         slot = next(number for number in count(1) if number not in taken)
         link = _Link(worker, ours, handle, arena, self._world, self._new_loans(), baseline, slot)
         self._links[worker] = link
-        selector.register(ours, _READ, link)
+        poller.watch(ours, link)
         if handle.sentinel is not None:
-            selector.register(handle.sentinel, _READ, link)
+            poller.watch(handle.sentinel, link)
         if self._method == "spawn":
             self._awaited[link] = monotonic()
         self._set_up(link, initializer)
@@ -357,7 +352,7 @@ class ProcessBackend(Backend[_Polled]):
         if self._template is None:
             self._template = Template(_boot.take(self._lifeline))
             self._lifeline = self._template.lifeline
-            self._open().register(self._template.sock, _READ, self._template)
+            self._open().watch(self._template.sock, self._template)
             self._awaited[self._template] = monotonic()
         return self._template.start(worker, theirs)
 
@@ -659,18 +654,18 @@ class ProcessBackend(Backend[_Polled]):
             # the worker is gone: reading its socket tells.
             if error.errno != _TOO_MANY_REFS:
                 outbox.clear()
-        if bool(outbox) != link.blocked and self._selector is not None and not link.ended:
+        if bool(outbox) != link.blocked and self._poller is not None and not link.ended:
             link.blocked = bool(outbox)
-            self._selector.modify(link.sock, _READ | _WRITE if outbox else _READ, link)
+            self._poller.watch_writing(link.sock, link.blocked)
 
     # --- what happens --------------------------------------------------------------------------
 
     def poll(self, timeout: float | None) -> _Polled:
         if self._failed:
             timeout = 0
-            if self._selector is None:
+            if self._poller is None:
                 return []  # it may be just this that could not be opened
-        selector = self._selector or self._open()
+        poller = self._poller or self._open()
         if self._awaited:
             timeout = self._until_late(timeout)
         template = self._template
@@ -679,10 +674,10 @@ class ProcessBackend(Backend[_Polled]):
         try:
             polled: _Polled | None = None
             if timeout is None or timeout > 0:
-                polled = self._patience.awake(self._can_stay_awake, lambda: selector.select(0))
-            return polled or selector.select(timeout)
+                polled = self._patience.awake(self._can_stay_awake, lambda: poller.poll(0))
+            return polled or poller.poll(timeout)
         except (OSError, ValueError):
-            if self._selector is selector:
+            if self._poller is poller:
                 raise
             return []  # a signal's handler has forked this process, which has no workers now
 
@@ -723,20 +718,20 @@ class ProcessBackend(Backend[_Polled]):
     def collect(self, polled: _Polled) -> Iterator[Happening]:
         failed, self._failed = self._failed, []
         yield from failed
-        source: _Link | Template | None
-        for key, mask in polled:
-            source = key.data
+        for watched, event in polled:
+            source = watched.source
             if isinstance(source, _Link):
                 if self._links.get(source.number) is not source:
                     continue  # it ended since it was polled
-                if mask & _WRITE:
+                if event & WRITABLE:
                     self._flush(source)
-                if mask & _READ:
+                if event & READABLE:
                     yield from self._read(source)
-                    if source.ended or key.fileobj is not source.sock:
+                    if source.ended or watched.end is not source.sock:
                         yield from self._end(source)
             elif source is None:
-                self._quiet_waker()
+                if self._poller is not None:
+                    self._poller.quiet()
             elif source in (self._template, *self._old_templates):  # and not closed since the poll
                 yield from self._hear(source)
         if self._awaited:
@@ -897,44 +892,21 @@ class ProcessBackend(Backend[_Polled]):
 
     # --- opening and closing -------------------------------------------------------------------
 
-    def _open(self) -> selectors.BaseSelector:
+    def _open(self) -> Poller[_Link | Template]:
         # `poll` comes here without the driver's lock, while a command may, too.
         with self._opening:
-            if self._selector is None:
-                selector = selectors.DefaultSelector()
-                try:
-                    self._wakers = socketpair()
-                    for end in self._wakers:
-                        end.setblocking(False)
-                    one, other = self._wakers
-                    self._marks = (one, _boot.mark_of(one)), (other, _boot.mark_of(other))
-                    selector.register(self._wakers[0], _READ, None)
-                except BaseException:
-                    selector.close()
-                    raise
-                self._selector = selector
-            return self._selector
+            if self._poller is None:
+                self._poller = Poller()
+            return self._poller
 
-    def _unwatch(self, fileobj: socket | int) -> None:
-        if self._selector is not None:
-            # What a signal's exception tore may be half done; the end must come all the same.
-            with suppress(KeyError, ValueError):
-                self._selector.unregister(fileobj)
+    def _unwatch(self, end: socket | int) -> None:
+        if self._poller is not None:
+            self._poller.unwatch(end)
 
     def wake(self) -> None:
-        wakers = self._wakers
-        if wakers is not None:
-            try:
-                wakers[1].send(b"\0")
-            except OSError:
-                pass  # full: a wake-up is already waiting; or closed: nobody is to be woken
-
-    def _quiet_waker(self) -> None:
-        if self._wakers is not None:
-            try:
-                self._wakers[0].recv(4096)
-            except BlockingIOError:
-                pass
+        poller = self._poller
+        if poller is not None:
+            poller.wake()
 
     def _drop_template(self) -> None:
         template, self._template = self._template, None
@@ -954,34 +926,27 @@ class ProcessBackend(Backend[_Polled]):
             one.close()
         self._old_lifelines.clear()
 
-    def _close_selector(self) -> None:
-        selector, wakers = self._selector, self._wakers
+    def _close_poller(self) -> None:
         # Gone before it is closed: who looks from another thread finds none, never a closed one.
-        self._selector = self._wakers = self._marks = None
-        if selector is not None and wakers is not None:
-            selector.close()
-            for end in wakers:
-                end.close()
+        poller, self._poller = self._poller, None
+        if poller is not None:
+            poller.close()
 
     @property
     def is_open(self) -> bool:
-        return self._selector is not None
+        return self._poller is not None
 
     def close(self) -> None:
         self._names().clear()
         self._keep_none()
         self._drop_template()
         self._drop_lifeline()
-        self._close_selector()
+        self._close_poller()
 
     def is_robbed(self) -> bool:
-        marks = self._marks
-        if marks is None:
-            return False
-        (one, first), (other, second) = marks
-        robbed = _boot.mark_of(one) != first or _boot.mark_of(other) != second
-        # Another thread may have closed them in this moment: it takes them away from here before.
-        return robbed and self._marks is marks
+        poller = self._poller
+        # Another thread may have closed it in this moment: it takes it away from here before.
+        return poller is not None and poller.is_robbed() and self._poller is poller
 
     def _forsake(self) -> None:
         """Give up all workers, without their descriptors: the program has closed them.
@@ -990,11 +955,9 @@ class ProcessBackend(Backend[_Polled]):
         kept as long as the program lives.
         """
         self._names().clear()
-        _kept.append(self._selector)
-        marks = self._marks or ()
-        self._selector = self._wakers = self._marks = None
-        for end, mark in marks:
-            _boot.release(end, mark)
+        poller, self._poller = self._poller, None
+        if poller is not None:
+            poller.forsake()
         for link in self._links.values():
             _boot.release(link.sock, link.mark)
             link.handle.forsake()
@@ -1055,7 +1018,7 @@ class ProcessBackend(Backend[_Polled]):
         for one in [*self._old_templates, *([] if template is None else [template])]:
             one.abandon()
         self._old_templates.clear()
-        self._close_selector()
+        self._close_poller()
 
 
 _kept: list[object] = []  # what has the number of a descriptor that the program has closed

@@ -1,0 +1,126 @@
+"""Waiting for several sockets, with what Linux has and with what other systems have."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from socket import socketpair
+
+import pytest
+
+from pmap._backends import poller as _poller
+from pmap._backends.poller import READABLE, WRITABLE, Poller, comes_within
+
+KERNELS = ["selectors", *(["epoll"] if sys.platform == "linux" else [])]
+
+
+@pytest.fixture(params=KERNELS)
+def poller(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Poller[str]]:
+    if request.param == "selectors":
+        monkeypatch.setattr(_poller, "_kernel", _poller._Selected)
+    made = Poller[str]()
+    yield made
+    made.close()
+
+
+def ready(poller: Poller[str], timeout: float | None = 0) -> list[tuple[str | None, bool, bool]]:
+    found = poller.poll(timeout)
+    return [(one.source, bool(event & READABLE), bool(event & WRITABLE)) for one, event in found]
+
+
+def test_it_tells_whose_socket_has_something(poller: Poller[str]) -> None:
+    ours, theirs = socketpair()
+    others = socketpair()
+    with ours, theirs, others[0], others[1]:
+        poller.watch(ours, "one")
+        poller.watch(others[0], "other")
+        assert ready(poller) == []
+        theirs.send(b"x")
+        assert ready(poller, None) == [("one", True, False)]
+        others[1].send(b"x")
+        assert ready(poller, 1) in (
+            [("one", True, False), ("other", True, False)],
+            [("other", True, False), ("one", True, False)],
+        )
+        poller.unwatch(ours)
+        assert ready(poller) == [("other", True, False)]
+        poller.unwatch(ours)  # again, as where a signal has struck between the two
+        poller.unwatch(others[0])
+        assert ready(poller) == []
+
+
+def test_it_tells_of_the_end(poller: Poller[str]) -> None:
+    ours, theirs = socketpair()
+    with ours:
+        poller.watch(ours, "one")
+        theirs.close()
+        (one,) = ready(poller, 1)
+        assert one[:2] == ("one", True)
+
+
+def test_it_tells_when_more_can_be_written_only_where_that_is_wanted(poller: Poller[str]) -> None:
+    ours, theirs = socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        poller.watch(ours, "one")
+        with suppress(BlockingIOError):
+            while True:
+                ours.send(bytes(1 << 16))
+        poller.watch_writing(ours, True)
+        assert ready(poller) == []
+        with suppress(BlockingIOError):
+            while True:
+                theirs.recv(1 << 20)
+        assert ready(poller) == [("one", False, True)]
+        poller.watch_writing(ours, False)
+        assert ready(poller) == []
+
+
+def test_another_thread_ends_the_wait(poller: Poller[str]) -> None:
+    thread = threading.Thread(target=poller.wake)
+    thread.start()
+    assert ready(poller, None) == [(None, True, False)]
+    thread.join()
+    for _ in range(1 << 10):  # more than fit: one is enough
+        poller.wake()
+    while ready(poller):
+        poller.quiet()
+    poller.quiet()
+    assert ready(poller) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a socket is no descriptor there")
+@pytest.mark.parametrize("which", [0, 1])
+def test_it_notices_that_its_descriptors_are_not_its_own(which: int) -> None:
+    poller = Poller[str]()
+    assert not poller.is_robbed()
+    fd = poller._wakers[which].fileno()
+    ours, theirs = socketpair()
+    os.dup2(theirs.fileno(), fd)
+    try:
+        assert poller.is_robbed()
+        poller.forsake()
+        kernel = _poller._kept.pop()
+        assert kernel is poller._kernel
+        poller._kernel.close()
+        assert os.fstat(fd).st_ino == os.fstat(theirs.fileno()).st_ino  # it is not closed
+        assert [end.fileno() for end in poller._wakers] == [-1, -1]
+    finally:
+        os.close(fd)
+        ours.close()
+        theirs.close()
+
+
+def test_what_comes_within_a_time() -> None:
+    ours, theirs = socketpair()
+    with ours:
+        assert not comes_within(0, ours)
+        theirs.send(b"x")
+        assert comes_within(60, ours)
+        assert ours.recv(1) == b"x"
+        theirs.close()
+        assert comes_within(60, ours.fileno())
