@@ -17,7 +17,7 @@ from tests.files import changed_directory, mark, marks, wait_for_file
 from tests.limits import PATIENCE, until
 
 from pmap import CancelledError, Pool, WorkerLost, papply
-from pmap._scheduling.scheduler import MOST_HELD
+from pmap._scheduling.prefetch import MOST_HELD
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod

@@ -20,6 +20,7 @@ from enum import Enum
 from math import inf
 from typing import Final, NamedTuple
 
+from pmap._scheduling import scheduler as _scheduler
 from pmap._scheduling.commands import (
     Command,
     FailJob,
@@ -54,13 +55,24 @@ from pmap._scheduling.events import (
     WorkerGone,
     WorkerReady,
 )
-from pmap._scheduling.scheduler import (
-    LAST_WORDS,
-    MAX_START_FAILURES,
-    MOST_CALLS,
-    MOST_HELD,
-    Scheduler,
-)
+from pmap._scheduling.prefetch import MOST_CALLS, MOST_HELD
+from pmap._scheduling.scheduler import LAST_WORDS, MAX_START_FAILURES, Scheduler
+from pmap._scheduling.state import Worker as SchedulersWorker
+from pmap._scheduling.worker_states import NAMES, TRANSITIONS
+
+transitions: set[tuple[int, int]] = set()  # of the scheduler's workers, that there were
+
+
+class _Checked(SchedulersWorker):
+    """A worker of the scheduler that goes over to another state only where the table has it."""
+
+    def become(self, state: int) -> None:
+        assert state in TRANSITIONS[self.state], f"{NAMES[self.state]} to {NAMES[state]}"
+        transitions.add((self.state, state))
+        super().become(state)
+
+
+setattr(_scheduler, "Worker", _Checked)  # noqa: B010  # in the whole of this test run
 
 TRIES: Final = 3  # deaths with a chunk that had not begun, after which an item may be given up
 START: Final = 1000.0  # by the clock, so that the 0.0 of a driver without alarms is long past
@@ -1048,7 +1060,7 @@ class World:
     def check_who_is_meant(self) -> None:
         """Check that what comes is for workers that can take it."""
         scheduler = self.scheduler
-        for worker in (*scheduler._hungry.values(), *scheduler._served.values()):
+        for worker in scheduler._prefetch.workers():
             assert scheduler._workers.get(worker.id) is worker, "it is for one that is gone"
             assert not worker.leaving, "it is for one that is leaving"
 
@@ -1080,8 +1092,8 @@ class World:
     def check_books(self) -> None:
         """Check that the scheduler keeps nothing of what is over, when nothing is under way."""
         scheduler = self.scheduler
-        assert scheduler._jobs.keys() == {job.id for job in self.open_jobs()}
-        assert not scheduler._queue, "jobs with nothing to do stay in the queue"
+        assert {*scheduler._jobs} == {job.id for job in self.open_jobs()}
+        assert not scheduler._jobs.turns, "jobs with nothing to do stay in the queue"
         assert scheduler._workers.keys() == self.workers.keys()
         assert scheduler._idle.keys() == self.workers.keys()
         assert not any(worker.chunks for worker in scheduler._workers.values())

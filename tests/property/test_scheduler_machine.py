@@ -22,9 +22,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.property import simulated
 from tests.property.simulated import DURATIONS, Doom, Fate, World, dooms_of
 
 from pmap import pmap
+from pmap._scheduling.worker_states import TRANSITIONS
 
 WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "10000"))
 EXAMPLES: Final = int(os.environ.get("PMAP_EXAMPLES", "400"))
@@ -404,3 +406,11 @@ def test_random_walks_of_calls() -> None:
 
 def test_random_walks_of_backlogs() -> None:
     pmap(walk_of_backlogs, range(WALKS // 20))
+
+
+def test_workers_go_over_to_the_states_of_the_table_and_all_of_them_are_needed() -> None:
+    simulated.transitions.clear()
+    for seed in range(400):
+        walk(seed)
+    table = {(before, to) for before, after in TRANSITIONS.items() for to in after}
+    assert simulated.transitions == table

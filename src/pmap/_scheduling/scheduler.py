@@ -25,15 +25,15 @@ Invariants, held by the state machine in the tests:
 when the scheduler wants to be told of it next: a worker is then looked at (`Look`), and if its item
 runs for longer than it may, it is killed; or a delay before another try is over.
 
-What is kept of jobs, chunks and workers is in `state`.
+What is kept of jobs, chunks and workers is in `state`, and the states of a worker in
+`worker_states`; `job_queue` has whose turn it is, `prefetch` who is sent more than it runs, and
+`delay_queue` what is to be tried again.
 """
 
-import heapq
-from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from math import inf
 
-from .chunk_sizes import MOST_BYTES, CostMeter, worth_ahead
+from .chunk_sizes import worth_ahead
 from .commands import (
     Command,
     FailJob,
@@ -48,6 +48,7 @@ from .commands import (
     TakeBack,
     VoidChunks,
 )
+from .delay_queue import DelayQueue
 from .events import (
     ChunksBack,
     Close,
@@ -63,12 +64,14 @@ from .events import (
     Renew,
     Retire,
     Terminate,
-    Terms,
     Tick,
     WorkerGone,
     WorkerReady,
 )
-from .state import ENOUGH, Chunk, Job, Said, Worker, load_of
+from .job_queue import JobQueue
+from .prefetch import Prefetch
+from .state import ENOUGH, Chunk, Job, Worker
+from .worker_states import BUSY, IDLE, KILLED, OVERDUE, RECLAIMING, STARTING, STOPPING
 
 # How many workers in a row may die before they are ready: an initializer may fail by bad luck
 # once, but one that always does must not be tried for ever.
@@ -76,19 +79,6 @@ MAX_START_FAILURES = 3
 # How many workers may die with a chunk before they begin it. One may be killed from outside at just
 # that moment; a chunk too large to be received, say, would else be tried for ever.
 MAX_TRIES = 3
-# Chunks are sent behind others only while those are expected to take less than this, in seconds:
-# the worker then never waits for its next chunk, and nothing waits long behind a slow item.
-PREFETCH_BELOW = 0.005
-# And no more than this many: enough that several travel in one system call.
-MOST_HELD = 8
-# Fewer as long as each worker has tried few of its items: the first ones cost more than others, so
-# chunks are too small, of which 64 workers would hold 500. With few workers it makes no difference.
-_TRIED = 4
-_UNTRIED = 64  # chunks that all workers together hold until then, or two each
-# Of small single calls more: half as many then travel together, and a call that waited takes two
-# thirds of the time. Chunks of a map grow, and the next ones had better be made later.
-MOST_CALLS = 32
-_SMALL = 1 << 16  # bytes of all that a worker holds, there and back
 # Seconds after which an idle worker gets what waits behind the item that another one runs. To have
 # it back and send it anew costs two messages, 0.2 ms. Over random orders of unequal items that take
 # 0.1 or 1 ms, the mean makespan was less than without that, and at 5 ms less so.
@@ -96,11 +86,6 @@ LATE = 0.001
 _LATEST = 1.0  # seconds, where workers get no processor for long
 # Seconds that a worker gets to say where it was before it is killed.
 LAST_WORDS = 0.5
-# Of so many functions the cost of a single call is remembered.
-_MOST_METERS = 64
-_SEVERAL = -1  # jobs, in place of the number of one
-# So many tries that wait are not looked through for those that nobody wants any more.
-_FEW_TRIES = 64
 
 
 class Scheduler:
@@ -122,28 +107,15 @@ class Scheduler:
             prefetch: whether chunks may be sent ahead of need; not where a worker may be replaced
                 after any of them.
         """
-        self._prefetch = prefetch
         self._limit = limit
         self._max_chunks = max_chunks
         self._can_kill = can_kill
         self._workers: dict[int, Worker] = {}
         self._idle: dict[int, Worker] = {}  # those that hold nothing, the last to work last
-        # A call of one item is only what was said of it until its turn comes: there may be millions
-        # that wait, and the same is said of most of them.
-        self._jobs: dict[int, Job | Said] = {}
-        self._said = Said(Terms(), None)  # of the last one
-        # Jobs that may have items to dispatch; the first has some.
-        self._queue: deque[Job | int] = deque()
-        # A heap of when, job and item: of all jobs in one, as there may be a million that wait.
-        self._later: list[tuple[float, int, int]] = []
-        self._most_later = _FEW_TRIES  # when it is looked through for those that nobody wants
-        self._meters: dict[Hashable, CostMeter] = {}  # by what jobs of single calls are like
-        # Of those that hold something: who may take more, when there is more; and who has its share
-        # of what waits. Who is in neither has enough until it is done with some. So they need not
-        # all be looked at in each event.
-        self._hungry: dict[int, Worker] = {}
-        self._served: dict[int, Worker] = {}
-        self._share_of: int | None = None  # of which job: see `_head`
+        self._jobs = JobQueue()
+        self._delayed = DelayQueue(self._is_wanted)
+        self._can_prefetch = prefetch
+        self._prefetch = Prefetch(self._jobs, limit, self._is_worn)
         self._leaving = 0  # how many of the workers are on their way out
         self._next_worker = 0
         self._start_failures = 0
@@ -158,22 +130,22 @@ class Scheduler:
         self._ahead = False  # whether a worker may hold what can be taken back
         self._late = LATE  # seconds; more while workers do not even begin what they have
         self._on: dict[type, Callable[..., None]] = {
-            JobSubmitted: self._submit,
-            InputArrived: self._more,
-            InputEnded: self._no_more,
-            JobCancelled: self._cancelled,
-            JobWithdrawn: self._withdraw,
-            Prestart: self._prestart,
-            Retire: self._retire,
-            Renew: self._renew,
-            Close: self._close,
-            Terminate: self._terminate,
-            Tick: self._tick,
-            ItemRuns: self._runs,
-            ChunksBack: self._back,
-            WorkerReady: self._ready,
-            ItemsFinished: self._finished,
-            WorkerGone: self._gone,
+            JobSubmitted: self._on_job_submitted,
+            InputArrived: self._on_input_arrived,
+            InputEnded: self._on_input_ended,
+            JobCancelled: self._on_job_cancelled,
+            JobWithdrawn: self._on_job_withdrawn,
+            Prestart: self._on_prestart,
+            Retire: self._on_retire,
+            Renew: self._on_renew,
+            Close: self._on_close,
+            Terminate: self._on_terminate,
+            Tick: self._on_tick,
+            ItemRuns: self._on_item_runs,
+            ChunksBack: self._on_chunks_back,
+            WorkerReady: self._on_worker_ready,
+            ItemsFinished: self._on_items_finished,
+            WorkerGone: self._on_worker_gone,
         }
 
     @property
@@ -188,7 +160,7 @@ class Scheduler:
 
     def outlook(self, id: int) -> tuple[float | None, int]:
         """Return what an item of a job costs, in seconds, and how many to read ahead for it."""
-        job = self._job(id)
+        job = self._jobs.get(id)
         if job is None:
             return None, 1
         cost = job.cost
@@ -198,7 +170,7 @@ class Scheduler:
     @property
     def starting(self) -> int:
         """How many workers are started and not ready yet."""
-        return sum([1 for w in self._workers.values() if not (w.ready or w.leaving)])
+        return sum([1 for worker in self._workers.values() if worker.state == STARTING])
 
     def all_workers(self) -> list[int]:
         """Return the workers that are started and not gone."""
@@ -215,14 +187,15 @@ class Scheduler:
         if not (self._ahead or self.timed):
             return None  # as mostly
         times: list[float] = []
-        if self._ahead and self._idle and not self._queue:
+        if self._ahead and self._idle and not self._jobs.turns:
             # Somebody could run what waits behind a chunk that takes longer than was expected.
             holding = [worker for worker in self._workers.values() if worker.holds_more()]
             times = [w.since + self._late for w in holding if w.since < inf and not w.leaving]
             self._ahead = bool(holding)
         if self.timed:
-            times += [w.look_at for w in self._workers.values() if w.look_at is not None]
-            times += [when for when, _, _ in self._next_tries()]
+            times += [w.check_at for w in self._workers.values() if w.check_at is not None]
+            next_try = self._delayed.next()
+            times += [] if next_try is None else [next_try]
             self.timed = bool(times or self._jobs)
         return min(times, default=None)
 
@@ -232,7 +205,7 @@ class Scheduler:
         self._fed = False
         # A table and not a match: this runs for each chunk, and a match tries the types in turn.
         self._on[type(event)](event)
-        if self._queue and (self._idle or not self._fed):
+        if self._jobs.turns and (self._idle or not self._fed):
             self._dispatch()
         commands, self._commands = self._commands, []
         if self._looks:
@@ -244,96 +217,49 @@ class Scheduler:
 
     # --- jobs ----------------------------------------------------------------------------------
 
-    def _submit(self, event: JobSubmitted) -> None:
-        id, size, terms, open, like = event
+    def _on_job_submitted(self, event: JobSubmitted) -> None:
+        terms = event.terms
         self._start_failures = 0
         self._retired = False
         self.timed = self.timed or terms.timeout is not None or bool(terms.retries)
-        if size == 1 and not open:
-            if terms is not self._said.terms or like != self._said.like:
-                self._said = Said(terms, like)
-            self._jobs[id] = self._said
-            self._queue.append(id)
+        job = self._jobs.add(event)
+        if job is None:
             return
-        job = self._jobs[id] = Job(id, size, terms, open, self._meter(like))
-        if size:
-            self._enqueue(job)
+        if event.size:
+            self._jobs.enqueue(job)
         else:
             self._maybe_over(job)
 
-    def _job(self, id: int) -> Job | None:
-        """Return a job that is not over."""
-        known = self._jobs.get(id)
-        if isinstance(known, Said):
-            known = self._jobs[id] = Job(id, 1, known.terms, False, self._meter(known.like))
-            known.queued = 1  # its number stands there for it
-        return known
-
-    def _meter(self, like: Hashable) -> CostMeter:
-        """Return what is known of the cost of a job that is like others."""
-        meter = CostMeter() if like is None else self._meters.get(like)
-        if meter is None:
-            meter = self._meters[like] = CostMeter()
-            if len(self._meters) > _MOST_METERS:
-                del self._meters[next(iter(self._meters))]
-        return meter
-
-    def _enqueue(self, job: Job, first: bool = False) -> None:
-        """Let a job have its turn, behind the others if it has none yet, or as the next one.
-
-        One that stands in the queue and is to be the next one then stands there twice.
-        """
-        if first:
-            if not self._queue or self._queue[0] is not job:
-                job.queued += 1
-                self._queue.appendleft(job)
-        elif not job.queued:
-            job.queued = 1
-            self._queue.append(job)
-
     def _more_waits(self, job: Job, first: bool = False) -> None:
-        """Let a job have its turn of which more waits than before; see `_enqueue`."""
-        self._enqueue(job, first)
-        self._share_anew()
+        """Let a job have its turn of which more waits than before; see `JobQueue.enqueue`."""
+        self._jobs.enqueue(job, first)
+        self._prefetch.share_anew()
 
-    def _prune(self) -> None:
-        """Let the first job of the queue be one that has items to dispatch."""
-        while self._queue:
-            first = self._queue[0]
-            if isinstance(first, int):
-                if first in self._jobs:
-                    return
-            elif first.waiting():
-                return
-            else:
-                first.queued -= 1
-            self._queue.popleft()
-
-    def _more(self, event: InputArrived) -> None:
-        job = self._job(event.job)
+    def _on_input_arrived(self, event: InputArrived) -> None:
+        job = self._jobs.get(event.job)
         if job is not None and job.open:  # else a failure or the caller ended it meanwhile
             job.end += event.items
             self._more_waits(job)
 
-    def _no_more(self, event: InputEnded) -> None:
-        job = self._job(event.job)
+    def _on_input_ended(self, event: InputEnded) -> None:
+        job = self._jobs.get(event.job)
         if job is not None and job.open:
             job.open = False
             self._maybe_over(job)
 
-    def _cancelled(self, event: JobCancelled) -> None:
+    def _on_job_cancelled(self, event: JobCancelled) -> None:
         self._cancel(event.job, event.kill)
 
     def _cancel(self, id: int, kill: bool) -> None:
-        job = self._job(id)
+        job = self._jobs.get(id)
         if job is not None:
             job.cancelled = True
             job.stop = kill
             self._cut(job, 0)
             self._maybe_over(job)
 
-    def _withdraw(self, event: JobWithdrawn) -> None:
-        job = self._job(event.job)
+    def _on_job_withdrawn(self, event: JobWithdrawn) -> None:
+        job = self._jobs.get(event.job)
         if job is None:
             return
         holders = [w for w in self._workers.values() if any(c.job is job for c in w.chunks)]
@@ -348,15 +274,15 @@ class Scheduler:
 
     def _maybe_withdrawn(self, job: Job) -> None:
         """Cancel a job that is to be, and of which all was taken back."""
-        if job.withdrawn and not job.out:
+        if job.withdrawn and not job.in_flight:
             job.withdrawn = False
             if not job.has_begun():
                 self._cancel(job.id, kill=False)
 
     def where(self, id: int) -> list[tuple[int, int]]:
         """Return which workers hold chunks of a job, and at which places."""
-        job = self._jobs.get(id)
-        if not isinstance(job, Job) or not job.out:
+        job = self._jobs.peek(id)
+        if job is None or not job.in_flight:
             return []
         return [
             (worker.id, place)
@@ -398,19 +324,22 @@ class Scheduler:
 
     def _ask(self, worker: Worker) -> None:
         """Have all taken back that a worker has not begun."""
-        if not worker.asked:
-            worker.asked = True
-            self._looks.append(TakeBack(worker.id))
+        request = TakeBack(worker.id)
+        if worker.state == RECLAIMING or request in self._looks:
+            return
+        if worker.state == BUSY:  # else it is leaving, which may take long: a thread is not killed
+            worker.become(RECLAIMING)
+        self._looks.append(request)
 
     def _maybe_over(self, job: Job) -> None:
         if job.over or job.unfinished():
             return
         # A job that ends what runs is over when that has ended: "done" means done.
-        if job.out and job.stop and self._can_kill:
+        if job.in_flight and job.stop and self._can_kill:
             return
         job.over = True
-        del self._jobs[job.id]
-        if job.out:
+        self._jobs.remove(job)
+        if job.in_flight:
             for worker in self._workers.values():
                 if not worker.leaving and any(chunk.job is job for chunk in worker.chunks):
                     self._commands.append(VoidChunks(worker.id, job.id))
@@ -423,7 +352,7 @@ class Scheduler:
 
     # --- workers -------------------------------------------------------------------------------
 
-    def _ready(self, event: WorkerReady) -> None:
+    def _on_worker_ready(self, event: WorkerReady) -> None:
         self._start_failures = 0
         worker = self._workers[event.worker]
         worker.ready = True
@@ -434,16 +363,17 @@ class Scheduler:
         """Let a worker that holds nothing wait for work, or go."""
         if worker.leaving:
             return
-        if self._worn(worker) or ((self._closed or self._retired) and not self._jobs):
+        if self._is_worn(worker) or ((self._closed or self._retired) and not self._jobs):
             self._stop(worker)
         elif worker.ready:
+            worker.become(IDLE)
             self._idle[worker.id] = worker
 
-    def _finished(self, event: ItemsFinished) -> None:
+    def _on_items_finished(self, event: ItemsFinished) -> None:
         worker = self._workers[event.worker]
         chunk = worker.chunks[0]
         job = chunk.job
-        queued = len(self._queue)
+        queued = len(self._jobs.turns)
         chunk.next += event.items
         if event.last:
             # Before the failures are looked at: the chunk behind this one has begun by now, and is
@@ -455,11 +385,11 @@ class Scheduler:
             job.cost.measured(chunk.next - chunk.start, event.elapsed, event.size)
             if unknown and job.cost.items >= ENOUGH:
                 for other in self._workers.values():
-                    self._may_take_more(other)
+                    self._prefetch.consider(other)
             worker.worn = worker.worn or event.worn
             worker.since = self._now
             self._watch(worker)
-        self._may_take_more(worker)
+        self._prefetch.consider(worker)
         for index in event.failed:
             if not (index in event.again and self._try_again(job, index)):
                 self._fail(job, index)
@@ -473,11 +403,12 @@ class Scheduler:
             if self._ended:
                 self._give_up_rest(job)
         # What comes back into the queue may need another worker.
-        self._fed = len(worker.chunks) > self._most() // 2 and len(self._queue) <= queued
+        has_enough = len(worker.chunks) > self._prefetch.most_held() // 2
+        self._fed = has_enough and len(self._jobs.turns) <= queued
         if not worker.chunks:
             self._rest(worker)
 
-    def _gone(self, event: WorkerGone) -> None:
+    def _on_worker_gone(self, event: WorkerGone) -> None:
         worker = self._workers.pop(event.worker)
         self._forget(event.worker)
         self._leaving -= worker.leaving
@@ -495,7 +426,7 @@ class Scheduler:
             if chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
                 # One that had begun gets shorter by that; one that was killed says nothing of what
                 # it had not begun.
-                if chunk.next == chunk.start and not worker.killed:
+                if chunk.next == chunk.start and worker.state < OVERDUE:
                     chunk.tries += 1
                 self._lose(worker, chunk, event.begun or int(chunk.tries >= MAX_TRIES))
             if chunk.next < min(chunk.stop, job.end):
@@ -514,9 +445,10 @@ class Scheduler:
             if index >= job.end:
                 break  # the loss of one before it was a failure that ends the job
             chunk.next = index + 1
-            may = job.terms.retry_overdue if worker.overdue else job.terms.retry_lost
+            overdue = worker.state == OVERDUE
+            may = job.terms.retry_overdue if overdue else job.terms.retry_lost
             if not (may and self._try_again(job, index)):
-                self._commands.append(LoseItem(job.id, index, worker.id, worker.overdue))
+                self._commands.append(LoseItem(job.id, index, worker.id, overdue))
                 self._fail(job, index)
 
     def _put_back(self, chunk: Chunk) -> None:
@@ -528,66 +460,55 @@ class Scheduler:
 
     def _give_up_rest(self, job: Job) -> None:
         """Cancel a job of which nothing runs any more, if nothing else is to begin."""
-        if not (job.over or job.out):
+        if not (job.over or job.in_flight):
             self._cancel(job.id, kill=False)
 
     def _try_again(self, job: Job, index: int) -> bool:
         """Let a failed item be tried once more if it may be; return whether it is."""
         if job.over or index >= job.end or not job.terms.retries:
             return False
-        if job.tried is None or job.later is None:
-            job.tried, job.later = {}, set()
+        if job.tried is None or job.delayed is None:
+            job.tried, job.delayed = {}, set()
         tried = job.tried.get(index, 0)
         if tried >= len(job.terms.retries):
             return False
         job.tried[index] = tried + 1
         self._commands.append(RetryItem(job.id, index))
-        job.later.add(index)
-        if len(self._later) >= self._most_later:
-            self._later = [later for later in self._later if self._is_wanted(later)]
-            heapq.heapify(self._later)
-            self._most_later = max(_FEW_TRIES, 2 * len(self._later))
-        heapq.heappush(self._later, (self._now + job.terms.retries[tried], job.id, index))
-        self._due()
+        job.delayed.add(index)
+        self._delayed.push(self._now + job.terms.retries[tried], job.id, index)
+        self._requeue_due()
         return True
 
-    def _next_tries(self) -> list[tuple[float, int, int]]:
-        """Return the first of what waits for its next try, if there is any."""
-        while self._later and not self._is_wanted(self._later[0]):
-            heapq.heappop(self._later)
-        return self._later[:1]
-
-    def _is_wanted(self, later: tuple[float, int, int]) -> bool:
-        _, id, index = later
-        job = self._job(id)
+    def _is_wanted(self, id: int, index: int) -> bool:
+        """Return whether an item is still to be tried again."""
+        job = self._jobs.get(id)
         return job is not None and index < job.end
 
-    def _due(self) -> None:
+    def _requeue_due(self) -> None:
         """Put items back whose delay is over."""
-        while self._later and self._later[0][0] <= self._now:
-            _, id, index = heapq.heappop(self._later)
-            job = self._job(id)
-            if job is not None and job.later is not None:
-                job.later.discard(index)
+        for id, index in self._delayed.pop_due(self._now):
+            job = self._jobs.get(id)
+            if job is not None and job.delayed is not None:
+                job.delayed.discard(index)
                 if index < job.end:
                     job.put(index, index + 1, 0)
                     self._more_waits(job)
 
     # --- time ----------------------------------------------------------------------------------
 
-    def _tick(self, _: Tick) -> None:
+    def _on_tick(self, _: Tick) -> None:
         for worker in self._workers.values():
-            if worker.look_at is not None and worker.look_at <= self._now:
-                worker.look_at = None
-                if worker.overdue:
+            if worker.check_at is not None and worker.check_at <= self._now:
+                worker.check_at = None
+                if worker.state == OVERDUE:
                     self._commands.append(KillWorker(worker.id))  # it had its time to speak
                 elif worker.chunks and not worker.leaving:
                     limit = worker.chunks[0].job.terms.timeout
                     if limit is not None:
                         self._looks.append(Look(worker.id, limit))
-        self._due()
+        self._requeue_due()
         self._dispatch()  # first, or there is nobody idle for what comes back
-        if self._idle and not self._queue:
+        if self._idle and not self._jobs.turns:
             self._ask_back()
 
     def _ask_back(self) -> None:
@@ -603,15 +524,34 @@ class Scheduler:
             worker.since = inf  # once for each first chunk
             self._ask(worker)
 
-    def _back(self, event: ChunksBack) -> None:
+    def _on_chunks_back(self, event: ChunksBack) -> None:
         worker = self._workers[event.worker]
-        worker.asked = False
-        self._may_take_more(worker)
+        if worker.state == RECLAIMING:
+            worker.become(BUSY)  # or less, see below
+        self._prefetch.consider(worker)
         waits = event.kept == 1 and event.items is None and worker.chunks[0].together > 0
         if waits:
             worker.since = self._now  # it has not begun what it has: we look again
         if waits or not event.kept:  # nobody has time to run anything, or it would go to and fro
             self._late = min(2 * self._late, _LATEST)
+        touched = self._reclaim(worker, event)
+        if event.kept == 1:
+            # If more were kept, it is told in a moment that the first is done: then we see.
+            self._end_unwanted(worker)
+        for chunk in worker.chunks:
+            chunk.job.withdrawn = False
+        for job in touched:
+            self._maybe_withdrawn(job)
+            self._maybe_over(job)
+        if not worker.chunks:
+            self._watch(worker)
+            self._rest(worker)
+            if worker.id in self._idle:
+                # As the last to be given something: it did not begin what it had.
+                self._idle = {worker.id: worker, **self._idle}
+
+    def _reclaim(self, worker: Worker, event: ChunksBack) -> list[Job]:
+        """Put back what a worker has given back, and return of which jobs that is."""
         touched: dict[int, Job] = {}
         while len(worker.chunks) > event.kept:
             chunk = worker.chunks.pop()
@@ -630,28 +570,15 @@ class Scheduler:
                 touched[job.id] = job
                 job.put(chunk.stop, stop, 0)
                 self._more_waits(job, first=True)
-        if event.kept == 1:
-            # If more were kept, it is told in a moment that the first is done: then we see.
-            self._end_unwanted(worker)
-        for chunk in worker.chunks:
-            chunk.job.withdrawn = False
-        for job in touched.values():
-            self._maybe_withdrawn(job)
-            self._maybe_over(job)
-        if not worker.chunks:
-            self._watch(worker)
-            self._rest(worker)
-            if worker.id in self._idle:
-                # As the last to be given something: it did not begin what it had.
-                self._idle = {worker.id: worker, **self._idle}
+        return [*touched.values()]
 
     def _watch(self, worker: Worker) -> None:
         """See that a worker is looked at when its first chunk may have run for too long."""
         limit = worker.chunks[0].job.terms.timeout if worker.chunks else None
         if not worker.leaving:
-            worker.look_at = None if limit is None else self._now + limit
+            worker.check_at = None if limit is None else self._now + limit
 
-    def _runs(self, event: ItemRuns) -> None:
+    def _on_item_runs(self, event: ItemRuns) -> None:
         worker = self._workers.get(event.worker)
         if worker is None or worker.leaving or not worker.chunks:
             return
@@ -659,47 +586,48 @@ class Scheduler:
         if limit is None:
             return
         if event.held:
-            worker.overdue = worker.killed = True
-            self._leave(worker)
-            worker.look_at = self._now + LAST_WORDS
+            self._leave(worker, OVERDUE)
+            worker.check_at = self._now + LAST_WORDS
             self._commands.append(KillWorker(worker.id, gently=True))
         else:
-            worker.look_at = (self._now if event.since is None else event.since) + limit
+            worker.check_at = (self._now if event.since is None else event.since) + limit
 
     def _kill(self, worker: Worker) -> None:
-        if not worker.killed:  # one that was only stopped may not be able to go
-            worker.killed = True
-            self._leave(worker)
+        if worker.state < OVERDUE:  # one that was only stopped may not be able to go
+            self._leave(worker, KILLED)
             self._commands.append(KillWorker(worker.id))
 
     def _stop(self, worker: Worker) -> None:
-        self._leave(worker)
+        self._leave(worker, STOPPING)
         self._commands.append(StopWorker(worker.id))
 
-    def _leave(self, worker: Worker) -> None:
+    def _leave(self, worker: Worker, state: int) -> None:
         """Note that a worker is on its way out: it takes nothing more."""
         self._leaving += not worker.leaving
-        worker.leaving = True
+        worker.become(state)
         self._forget(worker.id)
 
     def _forget(self, id: int) -> None:
         """Give nothing more to a worker."""
         self._idle.pop(id, None)
-        self._hungry.pop(id, None)
-        self._served.pop(id, None)
+        self._prefetch.forget(id)
 
-    def _prestart(self, _: Prestart) -> None:
+    def _on_prestart(self, _: Prestart) -> None:
         self._retired = False
         self._start_workers(self._limit)
 
-    def _retire(self, _: Retire | None = None) -> None:
+    def _on_retire(self, _: Retire) -> None:
+        self._retire()
+
+    def _retire(self) -> None:
+        """Let all workers go that have no work."""
         self._retired = not self._jobs
         for worker in self._workers.values():
             # One that is still starting as well: it stops when it has started.
-            if not worker.chunks and not worker.leaving:
+            if worker.state in (STARTING, IDLE):
                 self._stop(worker)
 
-    def _renew(self, _: Renew) -> None:
+    def _on_renew(self, _: Renew) -> None:
         for worker in self._workers.values():
             if worker.leaving:
                 continue
@@ -710,184 +638,67 @@ class Scheduler:
             else:
                 self._stop(worker)
 
-    def _close(self, _: Close) -> None:
+    def _on_close(self, _: Close) -> None:
         self._closed = True
         if not self._jobs:
             self._retire()
 
-    def _terminate(self, event: Terminate) -> None:
+    def _on_terminate(self, event: Terminate) -> None:
         self._closed = True
         self._ended = event.lose
         for worker in self._workers.values():
             self._kill(worker)
-        for id in list(self._jobs):
-            job = self._job(id)
+        for id in self._jobs:
+            job = self._jobs.get(id)
             if not event.lose:
                 self._cancel(id, kill=True)
-            elif job is not None and not job.out:
+            elif job is not None and not job.in_flight:
                 self._cancel(id, kill=False)
 
     def _give_up(self) -> None:
         """End all jobs: no worker can be started for them."""
-        for id, job in self._jobs.items():
-            if isinstance(job, Job):
-                job.over = True
+        for id in self._jobs.clear():
             self._commands.append(FailJob(id, cancelled=False))
-        self._jobs.clear()
-        self._queue.clear()
 
     # --- dispatch ------------------------------------------------------------------------------
 
     def _dispatch(self) -> None:
-        self._prune()
+        turns = self._jobs.turns
+        self._jobs.skip_finished()
         if self._ended:
             return
-        while self._queue and self._idle:
+        while turns and self._idle:
             _, worker = self._idle.popitem()  # the one that worked last: its caches are warm
             if self._give(worker) is None:
                 self._idle[worker.id] = worker
             else:
+                worker.become(BUSY)
                 worker.since = self._now
                 self._watch(worker)
-                self._may_take_more(worker)
-        if self._queue and len(self._workers) < self._limit:
+                self._prefetch.consider(worker)
+        if turns and len(self._workers) < self._limit:
             self._start_workers(self._wanted())
-        if self._queue and self._prefetch:
-            if self._share_of != self._head():
-                self._share_anew()
-            if self._hungry:
-                self._fill_up()
+        if turns and self._can_prefetch and self._prefetch.fill_up(self._now, self._give):
+            self._ahead = True
 
-    def _most(self) -> int:
-        """Return how many chunks a worker may have, by what is dispatched next."""
-        if not self._queue:
-            return MOST_HELD
-        first = self._queue[0]
-        if isinstance(first, int):
-            return MOST_CALLS
-        if first.cost.items > _TRIED * self._limit:
-            return MOST_HELD
-        return max(2, min(MOST_HELD, _UNTRIED // self._limit))
-
-    def _worn(self, worker: Worker) -> bool:
+    def _is_worn(self, worker: Worker) -> bool:
         return worker.worn or (self._max_chunks is not None and worker.taken >= self._max_chunks)
-
-    def _may_take_more(self, worker: Worker) -> None:
-        """Have it looked at whether a worker is to have more, when there is more."""
-        if not worker.leaving:
-            self._hungry[worker.id] = worker
-
-    def _share_anew(self) -> None:
-        """Let those that had their share of what waited have one of what waits now."""
-        if self._served:
-            self._hungry.update(self._served)
-            self._served.clear()
-
-    def _head(self) -> int | None:
-        """Return which job is dispatched next; None for single calls."""
-        first = self._queue[0]
-        return first.id if isinstance(first, Job) else None
-
-    def _fill_up(self) -> None:
-        """Send chunks to wait behind what workers have, as long as they will soon be done with all.
-
-        One after the other, or the last would wait while those for the first are made.
-        """
-        # Filled up when half empty, and not one by one: see MOST_HELD.
-        half = self._most() // 2
-        filled: list[tuple[Worker, float, float]] = []
-        for worker in [*self._hungry.values()]:
-            if not self._queue:
-                return  # the others may take what comes
-            if 0 < len(worker.chunks) <= half:
-                filled += self._send_ahead(worker, *self._load(worker))
-            else:
-                del self._hungry[worker.id]
-        while filled:
-            again = filled
-            filled = []
-            for worker, seconds, size in again:
-                if not self._queue:
-                    return
-                filled += self._send_ahead(worker, seconds, size)
-
-    def _send_ahead(
-        self, worker: Worker, seconds: float, size: float
-    ) -> list[tuple[Worker, float, float]]:
-        """Send what is next to wait behind what a worker has, so many seconds and bytes.
-
-        Return it with what it has then, or nothing if it is to have no more.
-        """
-        if self._has_enough(worker, seconds, size):
-            del self._hungry[worker.id]
-            return []
-        if self._has_share(worker, seconds):
-            del self._hungry[worker.id]
-            head = self._head()
-            self._share_of = _SEVERAL if self._served and self._share_of != head else head
-            self._served[worker.id] = worker
-            return []
-        chunk = self._give(worker)
-        if chunk is None:
-            return []
-        self._ahead = True
-        more = load_of(chunk)
-        return [(worker, seconds + more[0], size + more[1])]
-
-    def _load(self, worker: Worker) -> tuple[float, float]:
-        """Return the seconds and bytes of what a worker has; infinite where more has to wait."""
-        since = worker.since
-        if worker.leaving or worker.asked or since == inf or self._now - since >= PREFETCH_BELOW:
-            return inf, 0.0  # or its first chunk takes longer than was expected
-        seconds = size = 0.0
-        for chunk in worker.chunks:
-            more = load_of(chunk)
-            seconds += more[0]
-            size += more[1]
-        return seconds, size
-
-    def _has_enough(self, worker: Worker, seconds: float, size: float) -> bool:
-        """Return whether nothing more is to wait behind what a worker has, whatever it is."""
-        # Each large one sent ahead lies in memory that is new for it, which costs more than a wait.
-        most = self._most() if size < _SMALL else min(self._most(), MOST_HELD)
-        if len(worker.chunks) >= most or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
-            return True
-        return self._worn(worker)
-
-    def _has_share(self, worker: Worker, seconds: float) -> bool:
-        """Return whether a worker has its share of what waits: others may be through before it."""
-        first = self._queue[0]
-        waits = first.seconds() if isinstance(first, Job) else None
-        if waits is not None and seconds * self._limit > waits:
-            return True
-        return not (worker.yields or self._follows(worker.chunks[-1]))
-
-    def _follows(self, chunk: Chunk) -> bool:
-        """Return whether what is dispatched next may wait behind `chunk`, if it is not taken back.
-
-        Only what is of the same job and comes later: then a worker whose first chunk is not wanted
-        any more holds nothing else that is, and can be killed without harm, wherever it is by now.
-        """
-        first = self._queue[0]
-        return isinstance(first, Job) and chunk.job is first and first.next() >= chunk.stop
 
     def _give(self, worker: Worker) -> Chunk | None:
         """Send `worker` what is next, and return it; None if nothing is."""
-        while self._queue:
-            first = self._queue.popleft()
-            job = self._job(first) if isinstance(first, int) else first
+        while self._jobs.turns:
+            job = self._jobs.pop()
             if job is None:
                 continue  # a call that was cancelled
-            job.queued -= 1
-            several = worker.splits and self._prefetch and self._max_chunks is None
+            several = worker.splits and self._can_prefetch and self._max_chunks is None
             span = job.take(self._limit, several)
             if span is None:
                 continue
             start, stop, tries = span
             # One chunk of each job in turn: a long job does not starve a short one.
             if stop < job.end and job.waiting():
-                self._enqueue(job)
-            self._prune()  # what is looked at next is what will be dispatched next
+                self._jobs.enqueue(job)
+            self._jobs.skip_finished()  # what is looked at next is what will be dispatched next
             together = job.together(stop - start) if worker.splits and stop - start > 1 else 0
             self._ahead = self._ahead or together > 0
             chunk = Chunk(job, start, stop, tries, together)
@@ -901,17 +712,7 @@ class Scheduler:
     def _wanted(self) -> int:
         """Return how many workers there should be, for what waits and what they hold."""
         held = sum(1 for w in self._workers.values() if w.chunks or w.leaving)
-        waiting = 0
-        counted: set[Job] = set()
-        for job in self._queue:
-            if isinstance(job, int):
-                waiting += job in self._jobs
-            elif job not in counted:
-                counted.add(job)
-                waiting += -(-job.waiting() // (job.terms.chunksize or 1))
-            if held + waiting >= self._limit:
-                break
-        return held + waiting
+        return held + self._jobs.chunks(self._limit - held)
 
     def _start_workers(self, wanted: int) -> None:
         if self._start_failures >= MAX_START_FAILURES:

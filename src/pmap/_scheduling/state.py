@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 
 from .chunk_sizes import CostMeter, at_a_time, chunk_size, chunks_together
 from .events import Terms
+from .worker_states import STARTING, STOPPING
 
 # What items cost is believed when so many are measured: the first may be no like the others.
 ENOUGH = 16
@@ -45,18 +46,18 @@ class Job:
 
     # There may be millions that wait: what one needs only later is made then.
     __slots__ = (
-        "again",
         "cancelled",
         "cost",
         "cursor",
+        "delayed",
         "end",
         "failed",
         "id",
-        "later",
+        "in_flight",
         "open",
-        "out",
         "over",
         "queued",
+        "requeued",
         "stop",
         "streams",
         "terms",
@@ -74,13 +75,13 @@ class Job:
         self.cost = cost
         self.cursor = 0  # the first item that was never dispatched
         self.queued = 0  # how often it stands in the queue
-        self.again: list[_Range] | None = None  # a heap
-        self.out: set[Chunk] | None = None  # what workers hold
+        self.requeued: list[_Range] | None = None  # a heap
+        self.in_flight: set[Chunk] | None = None  # what workers hold
         self.failed: int | None = None
         self.cancelled = False
         self.over = False
         self.tried: dict[int, int] | None = None  # items by how often they failed
-        self.later: set[int] | None = None  # those of them that wait for their next try
+        self.delayed: set[int] | None = None  # those of them that wait for their next try
         self.withdrawn = False  # it is cancelled if all that workers hold of it is taken back
 
     def take(self, workers: int, several: bool) -> _Range | None:
@@ -88,8 +89,8 @@ class Job:
 
         `several`: it may be more than one chunk of the size that the caller chose.
         """
-        while self.again:
-            start, stop, tries = heapq.heappop(self.again)
+        while self.requeued:
+            start, stop, tries = heapq.heappop(self.requeued)
             stop = min(stop, self.end)
             if start < stop:
                 end = start + self._size(self.waiting() + stop - start, workers, several)
@@ -124,14 +125,14 @@ class Job:
 
     def next(self) -> int:
         """Return which item is dispatched next, if any."""
-        return self.again[0][0] if self.again else self.cursor
+        return self.requeued[0][0] if self.requeued else self.cursor
 
     def waiting(self) -> int:
         """Return how many items wait to be dispatched."""
-        if not self.again:
+        if not self.requeued:
             return max(0, self.end - self.cursor)
-        again = sum(max(0, min(stop, self.end) - start) for start, stop, _ in self.again)
-        return max(0, self.end - self.cursor) + again
+        requeued = sum(max(0, min(stop, self.end) - start) for start, stop, _ in self.requeued)
+        return max(0, self.end - self.cursor) + requeued
 
     def seconds(self) -> float | None:
         """Return how long the items that wait will take; None: it is one, or nothing is known."""
@@ -141,50 +142,48 @@ class Job:
 
     def unfinished(self) -> bool:
         """Return whether a result before the end, or the end itself, is still to come."""
-        if self.open or self.cursor < self.end or (self.again and self.waiting()):
+        if self.open or self.cursor < self.end or (self.requeued and self.waiting()):
             return True
-        if self.later and any(item < self.end for item in self.later):
+        if self.delayed and any(item < self.end for item in self.delayed):
             return True
-        if not self.out:
+        if not self.in_flight:
             return False
-        return any(chunk.next < min(chunk.stop, self.end) for chunk in self.out)
+        return any(chunk.next < min(chunk.stop, self.end) for chunk in self.in_flight)
 
     def has_begun(self) -> bool:
         """Return whether any item may have begun."""
-        return bool(self.out or self.tried) or self.waiting() < self.end or self.failed is not None
+        begun = self.in_flight or self.tried or self.failed is not None
+        return bool(begun) or self.waiting() < self.end
 
     def put(self, start: int, stop: int, tries: int) -> None:
         """Let items be dispatched again, before any later ones."""
-        if self.again is None:
-            self.again = []
-        heapq.heappush(self.again, (start, stop, tries))
+        if self.requeued is None:
+            self.requeued = []
+        heapq.heappush(self.requeued, (start, stop, tries))
 
     def give(self, chunk: "Chunk") -> None:
         """Note that a worker holds a chunk."""
-        if self.out is None:
-            self.out = set()
-        self.out.add(chunk)
+        if self.in_flight is None:
+            self.in_flight = set()
+        self.in_flight.add(chunk)
 
     def have_back(self, chunk: "Chunk") -> None:
         """Note that nobody holds a chunk any more."""
-        if self.out is not None:
-            self.out.discard(chunk)
+        if self.in_flight is not None:
+            self.in_flight.discard(chunk)
 
 
 class Worker:
     """What is known of a worker, and what it has."""
 
     __slots__ = (
-        "asked",
+        "check_at",
         "chunks",
         "id",
-        "killed",
-        "leaving",
-        "look_at",
-        "overdue",
         "ready",
         "since",
         "splits",
+        "state",
         "taken",
         "worn",
         "yields",
@@ -192,18 +191,24 @@ class Worker:
 
     def __init__(self, id: int) -> None:
         self.id = id
-        self.ready = False
-        self.leaving = False  # stopped or killed: takes nothing more
-        self.killed = False
+        self.state: int = STARTING
+        self.ready = False  # its process has begun to serve, whatever came of it
         self.chunks: deque[Chunk] = deque()
         self.since = 0.0  # when its first chunk began; inf: others are not taken back from it
         self.taken = 0  # chunks ever sent to it
-        self.worn = False
+        self.worn = False  # it is to be replaced when it is done with what it has
         self.yields = False  # chunks that wait there can be taken back
         self.splits = False  # and what has not begun of one that has
-        self.asked = False  # it is taken back in a moment
-        self.look_at: float | None = None  # when to see how long its item runs, or to end it
-        self.overdue = False  # it is killed because its item runs for too long
+        self.check_at: float | None = None  # when to see how long its item runs, or to end it
+
+    def become(self, state: int) -> None:
+        """Go over to another state; see `worker_states.TRANSITIONS`."""
+        self.state = state
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is on its way out, and takes nothing more."""
+        return self.state >= STOPPING
 
     def holds_more(self) -> bool:
         """Return whether anything may wait behind what it runs."""

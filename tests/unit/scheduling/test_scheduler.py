@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from pmap._scheduling import prefetch as _prefetch
 from pmap._scheduling.chunk_sizes import MOST_BYTES
 from pmap._scheduling.commands import (
     Command,
@@ -43,14 +44,8 @@ from pmap._scheduling.events import (
     WorkerGone,
     WorkerReady,
 )
-from pmap._scheduling.scheduler import (
-    LATE,
-    MAX_START_FAILURES,
-    MOST_CALLS,
-    MOST_HELD,
-    PREFETCH_BELOW,
-    Scheduler,
-)
+from pmap._scheduling.prefetch import MOST_CALLS, MOST_HELD, PREFETCH_BELOW
+from pmap._scheduling.scheduler import LATE, MAX_START_FAILURES, Scheduler
 from pmap._scheduling.state import Worker
 
 QUICK = PREFETCH_BELOW / 100
@@ -321,13 +316,13 @@ def test_calls_that_come_one_by_one_are_sent_ahead_as_well() -> None:
 def _looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Which workers were looked at, whether they may have more."""
     looks: list[int] = []
-    load = Scheduler._load
+    load = _prefetch._load
 
-    def noted(scheduler: Scheduler, worker: Worker) -> tuple[float, float]:
+    def noted(worker: Worker, now: float) -> tuple[float, float]:
         looks.append(worker.id)
-        return load(scheduler, worker)
+        return load(worker, now)
 
-    monkeypatch.setattr(Scheduler, "_load", noted)
+    monkeypatch.setattr(_prefetch, "_load", noted)
     return looks
 
 
@@ -413,8 +408,8 @@ def test_the_cost_of_so_many_functions_is_remembered_and_of_no_more() -> None:
     scheduler = pool(1)
     for like in range(1000):
         tell(scheduler, single(like, like), quick_one(0))
-    assert len(scheduler._meters) <= 64
-    assert 999 in scheduler._meters
+    assert len(scheduler._jobs._meters) <= 64
+    assert 999 in scheduler._jobs._meters
 
 
 def test_a_call_that_is_cancelled_is_ended_without_those_behind_it() -> None:
@@ -518,7 +513,7 @@ def test_the_cost_is_measured_over_the_whole_chunk_however_its_results_came() ->
     def cost_after(*finished: ItemsFinished) -> float | None:
         scheduler = pool(1)
         tell(scheduler, submitted(1, 100, 10), *finished)
-        job = scheduler._job(1)
+        job = scheduler._jobs.get(1)
         assert job is not None
         return job.cost.seconds
 
@@ -897,8 +892,8 @@ def test_nothing_is_kept_of_cancelled_jobs_while_a_worker_is_busy() -> None:
     tell(scheduler, submitted(0, 1))
     for job in range(1, 100):
         tell(scheduler, submitted(job, 1), JobCancelled(job))
-    assert len(scheduler._jobs) == 1
-    assert not scheduler._queue
+    assert [*scheduler._jobs] == [0]
+    assert not scheduler._jobs.turns
 
 
 def test_a_closed_pool_ends_when_its_work_is_done() -> None:
@@ -1017,4 +1012,4 @@ def test_tries_that_nobody_wants_are_not_kept_for_their_delays() -> None:
         if job:
             tell(scheduler, JobCancelled(job))
     assert scheduler.alarm == 10.0
-    assert len(vars(scheduler)["_later"]) < 100
+    assert len(scheduler._delayed) < 100
