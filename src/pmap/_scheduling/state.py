@@ -180,6 +180,7 @@ class Worker:
         "check_at",
         "chunks",
         "id",
+        "leaving",
         "ready",
         "since",
         "splits",
@@ -192,6 +193,7 @@ class Worker:
     def __init__(self, id: int) -> None:
         self.id = id
         self.state: int = STARTING
+        self.leaving = False  # it is on its way out, and takes nothing more: as its state says
         self.ready = False  # its process has begun to serve, whatever came of it
         self.chunks: deque[Chunk] = deque()
         self.since = 0.0  # when its first chunk began; inf: others are not taken back from it
@@ -204,11 +206,7 @@ class Worker:
     def become(self, state: int) -> None:
         """Go over to another state; see `worker_states.TRANSITIONS`."""
         self.state = state
-
-    @property
-    def leaving(self) -> bool:
-        """Whether it is on its way out, and takes nothing more."""
-        return self.state >= STOPPING
+        self.leaving = state >= STOPPING
 
     def holds_more(self) -> bool:
         """Return whether anything may wait behind what it runs."""
