@@ -30,7 +30,7 @@ from tests.leaks import Leftovers, end_shared_pools, excuse, show_pools, start_a
 from tests.processes import RUN
 
 from pmap._backends.boot import default_start_method
-from pmap._engine import driver as _driver
+from pmap._engine import leadership as _leadership
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
@@ -147,7 +147,7 @@ def nothing_left(
 ) -> Iterator[None]:
     """Check that a test leaves nothing but warm shared pools."""
     # Seconds for which memory is kept, which each test with large values would wait for.
-    monkeypatch.setattr(_driver, "_WARM", 0.05)
+    monkeypatch.setattr(_leadership, "_WARM", 0.05)
     if starts_processes:
         start_tracker()
     before = Leftovers.now(starts_processes)

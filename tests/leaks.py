@@ -63,10 +63,11 @@ def show_pools() -> list[str]:
 
     return [
         f"{type(driver.backend).__name__} closed={driver.closed!r} busy={driver.busy} "
-        f"workers={driver._scheduler.workers} thread={driver._thread} inbox={len(driver._inbox)} "
+        f"workers={driver._state.scheduler.workers} thread={driver._leadership.thread} "
+        f"inbox={len(driver._state.inbox)} "
         f"shared={driver in _shared_pools()}"
         for driver in list(_driver._drivers)
-        if driver._scheduler.workers
+        if driver._state.scheduler.workers
     ]
 
 
@@ -112,7 +113,7 @@ def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
             found.add(template.sock.fileno())
         if lifeline is not None:
             found |= {lifeline.end, lifeline._ours}
-        large = driver._large
+        large = driver._state.briefs._large
         if large is not None:
             found.add(large.segment.fd)
     return found

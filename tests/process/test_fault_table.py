@@ -349,7 +349,7 @@ def test_the_thread_that_others_wait_for_has_started(monkeypatch: pytest.MonkeyP
 
         class Thread(threading.Thread):
             def start(self) -> None:
-                seen.append(driver._thread)  # what another thread would find, and join
+                seen.append(driver._leadership.thread)  # what another thread would find, and join
                 super().start()
 
         monkeypatch.setattr(threading, "Thread", Thread)

@@ -187,9 +187,10 @@ def is_well() -> None:
     other.join(PATIENCE)
     assert results == [4]
     assert verb(abs, -5) == 5
-    books: list[Any] = [driver._leader, driver._jobs, driver._inbox, driver._over]
-    until(lambda: not any(books), "the books being empty")
-    assert not driver._lock.locked()
+    state = driver._state
+    rest: list[Any] = [state.leader, state.jobs, state.inbox, state.over]
+    until(lambda: not any(rest), "nothing being left")
+    assert not state.lock.locked()
 
 
 # A program of its own: what the kernel made just before Ctrl-C struck, and nobody has yet, stays
@@ -255,7 +256,7 @@ def test_what_had_happened_when_it_struck_and_the_pool_is_ended(backend: "Backen
         driver.run(call)
     driver.terminate()
     driver.join()
-    assert not driver._scheduler.busy
+    assert not driver._state.scheduler.busy
 
 
 def looped() -> int:

@@ -23,7 +23,8 @@ from tests.property.memory_items import is_mapped
 from pmap import Failure, Pool, WorkerLost, pmap, pstarmap
 from pmap._api.shared_pools import shared_pools
 from pmap._backends.processes import ProcessBackend
-from pmap._engine import driver as _driver
+from pmap._engine import leadership as _leadership
+from pmap._engine.driver import Driver
 from pmap._scheduling.chunk_sizes import MOST_BYTES
 from pmap._transport import segments as _segments
 from pmap._transport.journal import SIZE, STACK
@@ -401,7 +402,7 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_next_call_finds_the_pages_of_the_last(
     made: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
     with Pool(2) as pool:
         for _ in range(3):
             made.clear()
@@ -413,7 +414,7 @@ def test_the_next_call_finds_the_pages_of_the_last(
 def test_a_segment_in_use_again_is_written_through_a_mapping_that_is_kept(
     mappable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
     if not mappable:
         monkeypatch.setattr(_segments, "_can_map_more", lambda: False)
     calls: list[str] = []
@@ -456,7 +457,7 @@ def test_the_pool_keeps_nothing_when_there_is_no_work(asynchronous: bool) -> Non
 
 
 def test_what_nobody_could_give_back_later_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -486,7 +487,7 @@ def segments() -> int:
 
 
 def test_a_fork_of_the_caller_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
     before = segments()
     with Pool(2) as pool:
         pool.map(look, [np.ones(N)] * 20)
@@ -529,7 +530,7 @@ def test_what_the_system_copies_only_in_part(monkeypatch: pytest.MonkeyPatch) ->
 class Kept:
     """The segments that the workers of a pool have for results."""
 
-    def __init__(self, driver: _driver.Driver, call: "Callable[..., object]") -> None:
+    def __init__(self, driver: Driver, call: "Callable[..., object]") -> None:
         """Look at workers none of whose results were large; `call` maps on them."""
         self._driver = driver
         # A call each time, as it is who waits for its result that hears of a worker's start.
@@ -564,7 +565,7 @@ def full(number: float, size: int = N) -> Array:
 
 
 def test_a_worker_uses_the_segments_of_its_results_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
     with Pool(1) as pool:  # of two, either may happen to run more of a map than of the one before
         kept = Kept(pool._driver, pool.map)
         pool.map(full, range(8), chunksize=4)
@@ -583,7 +584,7 @@ def test_a_worker_uses_the_segments_of_its_results_again(monkeypatch: pytest.Mon
 def test_those_of_what_is_copied_at_once(
     kind: "type[bytes | bytearray]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
     with Pool(1) as pool:
         kept = Kept(pool._driver, pool.map)
         values = pool.map(functools.partial(operator.mul, kind(b"x")), [LARGE] * 30, chunksize=1)
@@ -611,7 +612,7 @@ def test_a_worker_keeps_nothing_when_there_is_no_work(
 def test_nothing_is_kept_where_a_workers_memory_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
     verb = pmap.using(processes=1, max_memory_per_child=1 << 30)
     before = set(shared_pools.drivers.values())
     verb(abs, [1])
@@ -850,7 +851,7 @@ def own_sizes(_: int) -> list[int]:
 def test_files_that_an_item_put_in_place_of_what_is_kept_are_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_driver, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
     with Pool(1) as pool:
         pool.map(learn_arena, [0])
         held = pool.map(full, range(4))

@@ -12,7 +12,8 @@ from .._calls.call import Call, Streamed
 from .._calls.cpus import cpu_count
 from .._calls.describe import name_of
 from .._calls.options import Settings, WorkerOptions
-from .._engine.driver import Driver, exiting
+from .._engine.driver import Driver
+from .._engine.leadership import exiting
 from .._errors import OptionError
 from .._jobs.job import Job
 from .._transport.environment import thread_limits

@@ -1,0 +1,57 @@
+"""What workers are told of functions: made once for calls that would tell the same."""
+
+from typing import Any
+
+from .._backends.protocol import Backend
+from .._jobs.work import Brief, Work
+from .._transport.by_value.book import Book
+from .._transport.importable import code_version
+from .._transport.payload import Payload
+
+
+class Briefs:
+    """The briefs of the calls that are under way, and the last one."""
+
+    def __init__(self, backend: Backend[Any]) -> None:
+        """Begin with none; `backend` is told which its workers need no more."""
+        self._backend = backend
+        self._last: Brief | None = None  # which the next call may share
+        self._large: Payload | None = None  # the last that was large
+        self._code: int | None = None  # the version of the caller's modules at its last call
+
+    def pack(self, work: Work, book: Book) -> Brief:
+        """Make the function of a call ready to travel; raises what its pickling raises."""
+        brief = work.pack(self._last, self._large, book)
+        if brief.payload.segment is not None:
+            self._large = brief.payload
+        return brief
+
+    def notice_new_code(self) -> bool:
+        """Return whether a module was loaded again since the last call."""
+        version = code_version()
+        if version == self._code:
+            return False
+        before, self._code = self._code, version
+        return before is not None
+
+    def use(self, work: Work) -> None:
+        """Note that a call uses its brief, which the next one may share."""
+        brief = work.brief
+        if brief is not None:
+            brief.calls += 1
+            if brief.named and brief is not self._last:
+                last, self._last = self._last, brief
+                if last is not None and not last.calls:
+                    self._backend.drop(last)
+
+    def release(self, work: Work) -> None:
+        """Note that a call is over, and uses its brief no more."""
+        brief = work.brief
+        if brief is not None:
+            brief.calls -= 1
+            if not brief.calls and brief is not self._last:
+                self._backend.drop(brief)
+
+    def forget(self) -> None:
+        """Keep none for the next call: there are no workers that know them."""
+        self._last = self._large = None

@@ -1,0 +1,274 @@
+"""Who carries events and commands between the scheduler and a backend: one thread at a time.
+
+There is no thread that always runs. A blocking call *leads*: its own thread polls the backend until
+its result is there, which saves two hand-overs between threads. When no thread leads and there is
+work (asynchronous calls, or another caller's), a background thread leads, and parks when there is
+none. A thread that finds another one leading waits for its job's event; and the leader that leaves
+looks for work left behind and calls the background thread.
+
+The pattern is known as leader/followers (Schmidt, O'Ryan, Kircher, Pyarali: Leader/Followers, PLoP
+2000).
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from math import inf
+
+from .._scheduling import events as e
+from .._transport.settings import waiting_threads
+from .state import EngineState
+
+# Seconds without work after which the backend gives back what it keeps for the next call.
+_WARM = 1.0
+
+
+class Leadership:
+    """Lets one thread at a time lead, and sees that one does while there is work."""
+
+    def __init__(self, state: EngineState, idle_timeout: float | None) -> None:
+        """Let nobody lead yet.
+
+        Args:
+            state: what is led.
+            idle_timeout: seconds after which idle workers are let go; None: never.
+        """
+        self._state = state
+        self._backend = state.backend
+        self._idle_timeout = idle_timeout
+        self.last_used = time.monotonic()  # when a thread ceased to lead
+        self._retiring = False
+        self.renew_locks()
+
+    def renew_locks(self) -> None:
+        """Have no background thread: for a beginning, also in a fork, which has none."""
+        self._thread: threading.Thread | None = None
+        self._wanted = False
+        self._parked_until = inf  # when the background thread looks again by itself
+
+    @property
+    def thread(self) -> threading.Thread | None:
+        """The background thread, while there is one."""
+        return self._thread
+
+    def is_mine(self) -> bool:
+        """Whether this thread leads, as in a callback of it, and is not within the state's lock."""
+        state = self._state
+        return state.leader.is_thread(threading.get_ident()) and not state.holder_is_here()
+
+    def retire(self) -> None:
+        """Let idle workers go as if they had been idle for long."""
+        self._retiring = True
+        self.call_background(work=True)
+
+    def watch_idling(self) -> None:
+        """See that idle workers are let go in time, after a call that this thread has led."""
+        if self._idle_timeout is not None and self._thread is None:
+            self.call_background(work=False)
+
+    def run_until(self, reached: Callable[[], bool], wait: Callable[[], object] | None) -> None:
+        """Return when `reached`: lead until then, or wait while another thread leads."""
+        me = threading.get_ident()
+        if self._state.leader.is_thread(
+            me
+        ):  # a callback or signal handler of ours: lead within leading
+            try:
+                self.lead(reached)
+            finally:
+                # A handler's runs within `poll`, which goes on afterwards; and this may have taken
+                # in what that was waiting for, or have let the alarm be set earlier.
+                self._backend.wake()
+        while not reached():
+            if self.claim(me, lambda: self.lead(reached)) or wait is None:
+                return
+            wait()
+
+    def claim(self, me: int, lead: Callable[[], None]) -> bool:
+        """Call `lead` as the one who leads, and stop leading; return False if another one does."""
+        try:
+            try:
+                if not self._state.leader.claim(me):
+                    return False
+                lead()
+                return True
+            finally:
+                self._stop_leading(me)
+        finally:
+            # A signal's exception may strike between the lines of that: who keeps a claim and leads
+            # no more would let everybody wait for ever.
+            if self._state.leader.is_thread(me):
+                self._stop_leading(me)
+
+    def _stop_leading(self, me: int) -> None:
+        self._state.leader.release(me)
+        # Only now: who closes the pool while somebody leads leaves it to that one to tidy.
+        if self._state.closed and self._backend.is_open:
+            try:
+                if self._state.leader.claim(me):
+                    self._state.post(self._state.tidy)
+            finally:
+                self._state.leader.release(me)
+        # Who came while we led waits for its event: somebody must lead on.
+        self.ensure_one()
+        if self._backend.warm and self._parked_until > self.last_used + _WARM:
+            self.call_background(work=False)  # it would not look in time
+            if self._thread is None:  # it cannot be had: nobody would do it later
+                self._state.post(partial(self._cool, 0.0))
+
+    def lead(self, reached: Callable[[], bool]) -> None:
+        """Poll the backend and take in what comes until `reached`; for the thread that leads."""
+        state = self._state
+        if state.inbox or state.over:
+            state.enter()
+        while not reached():
+            # In this order: who sets the alarm before we read it need not wake us, and who sets it
+            # after that finds us waiting for longer, and does; a wake-up also ends the next poll.
+            state.polls_until = inf
+            alarm = state.alarm
+            state.polls_until = inf if alarm is None else alarm
+            wait = None if alarm is None else max(0.0, alarm - time.monotonic())
+            polled = self._backend.poll(wait)
+            state.polls_until = -inf
+            state.enter(polled)
+            if alarm is not None and alarm <= time.monotonic():
+                state.post(lambda: state.handle(e.Tick()))
+        self.last_used = time.monotonic()
+
+    def ensure_one(self) -> None:
+        """See that somebody leads if there is work."""
+        # Whoever leads at this moment looks here again when it stops leading.
+        if not self._state.leader and (self._state.inbox or self._wanting()):
+            self.call_background(work=True)
+
+    def _wanting(self) -> bool:
+        """Return whether anything is under way that somebody is to see to."""
+        if not self._state.scheduler.restless:
+            return False
+        if not self._backend.runs_in_poll:
+            return True
+        # Those of streams are run by whoever asks for them, and wait until then.
+        jobs = list(self._state.jobs.values())
+        return not jobs or any(not job.resting for job in jobs)
+
+    def call_background(self, work: bool) -> None:
+        """Wake the background thread, or start it; `work`: there is some for it.
+
+        Raises:
+            RuntimeError: there is work, and no thread can be had.
+        """
+        with self._state.parking:
+            self._wanted = self._wanted or work
+            if self._thread is None:
+                thread = threading.Thread(
+                    target=_background, args=(self,), name="pmap-driver", daemon=True
+                )
+                try:
+                    thread.start()
+                except RuntimeError:  # the interpreter is ending, or has no threads left
+                    if work:
+                        raise
+                else:
+                    # Only now: `join` in another thread waits for it, and must find it started. It
+                    # cannot have left again: for that it would need the lock that is held here.
+                    self._thread = thread
+            else:
+                self._state.parking.notify()
+
+    def park(self) -> bool:
+        """Wait for work; return whether there is some. For the background thread."""
+        with self._state.parking:
+            while not self._wanted:
+                if self._state.ended.is_set():
+                    self._thread = None
+                    return False
+                left = None
+                if self._idle_timeout is not None:
+                    unused = not (self._state.scheduler.workers or self._state.scheduler.busy)
+                    if unused and not self._backend.is_open:
+                        self._thread = None  # nothing to wait for; the next call starts another
+                        return False
+                    left = self._left(self._idle_timeout)
+                if (
+                    self._backend.warm and not self._state.scheduler.busy
+                ):  # who ends the work says so
+                    left = min(self._left(_WARM), inf if left is None else left)
+                if left is not None and left <= 0:
+                    return True
+                self._parked_until = inf if left is None else time.monotonic() + left
+                waiting_threads.append(self)
+                try:
+                    self._state.parking.wait(left)
+                finally:
+                    waiting_threads.remove(self)
+                self._parked_until = inf
+            self._wanted = False
+            return True
+
+    def _left(self, idle: float) -> float:
+        """Return the seconds until the pool has been without work for `idle` seconds."""
+        left = self.last_used + idle - time.monotonic()
+        # Beyond it a caller leads a long call: look again later.
+        return idle if left <= 0 and self._state.scheduler.busy else left
+
+    def _cool(self, after: float) -> None:
+        """Let the backend give back what it keeps, `after` seconds without work; in the lock."""
+        if not self._state.scheduler.busy and time.monotonic() - self.last_used >= after:
+            self._backend.cool()
+
+    def background(self) -> None:
+        """Lead while there is work, then let idle workers go. For the background thread."""
+        me = threading.get_ident()
+        if self._backend.warm:
+            self._state.post(partial(self._cool, _WARM))
+        self.claim(me, self._work_on)
+
+    def _work_on(self) -> None:
+        idle = self._idle_for_too_long()
+        self.lead(lambda: not self._state.inbox and not self._wanting())
+        if idle:
+            self._state.post(lambda: self._state.handle(e.Retire()))
+            self.lead(lambda: not self._state.scheduler.workers or self._state.scheduler.busy)
+            self._state.post(partial(self._state.tidy, idle))
+
+    def lose_thread(self, error: BaseException) -> None:
+        """Take in that the background thread ends by an error: nobody may wait for it."""
+        with self._state.parking:
+            self._thread = None
+        # Also if the state is whole, as when the system refuses to let it poll: nobody else leads.
+        self._state.poisoned = self._state.poisoned or error
+        self._state.post(lambda: None)  # finds the state poisoned, and fails what is open
+
+    def _idle_for_too_long(self) -> bool:
+        if self._state.scheduler.busy:
+            return False
+        if self._retiring:
+            self._retiring = False
+            return True
+        idle = time.monotonic() - self.last_used
+        return self._idle_timeout is not None and idle >= self._idle_timeout
+
+
+_exiting = False
+
+
+def exiting() -> bool:
+    """Return whether the interpreter is ending, so that no workers can be had any more."""
+    return _exiting
+
+
+def begin_exit() -> None:
+    """Note that the interpreter is ending."""
+    global _exiting
+    _exiting = True
+
+
+def _background(leadership: Leadership) -> None:
+    try:
+        while leadership.park():
+            leadership.background()
+    except BaseException as error:
+        # When the interpreter ends, the backend is taken from under this daemon thread.
+        if not _exiting:
+            leadership.lose_thread(error)
+            raise

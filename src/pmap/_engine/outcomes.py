@@ -1,0 +1,72 @@
+"""How items and calls end without a result: the errors for it."""
+
+from .._backends.protocol import Gone
+from .._errors import CancelledError, PmapError, TaskTimeout, WorkerLost, WorkerStartError
+from .._jobs.item_errors import readable_stack, with_stack
+from .._jobs.job import Job
+from .._jobs.work import Work
+from .._scheduling.scheduler import MAX_START_FAILURES
+from .._transport.exceptions import describe
+
+
+def overdue(job: Job, index: int, gone: Gone | None) -> Exception:
+    """Return the error of an item that ran for too long; `gone`: the end of its worker."""
+    item = job.item(index)
+    stack = readable_stack(gone.stack if gone else "")
+    error = TaskTimeout(
+        limit=job.call.rules.timeout or 0.0,
+        function=item.function,
+        index=index,
+        input=item.input,
+        stack=stack,
+    )
+    return with_stack(error, stack)
+
+
+def lost(job: Job, index: int, gone: Gone | None) -> Exception:
+    """Return the error of an item whose worker has ended; `gone`: its end."""
+    item = job.item(index)
+    error = WorkerLost(
+        pid=(gone.pid if gone else None) or 0,
+        exitcode=gone.exitcode if gone else None,
+        begun=gone is None or gone.begun > 0,
+        reason=gone.reason if gone and gone.begun else "",
+        function=item.function,
+        index=index,
+        input=item.input,
+    )
+    return with_stack(error, readable_stack(gone.stack if gone else ""))
+
+
+def cancelled(job: Job, is_closed: bool) -> Exception:
+    """Return the error of a call that was cancelled, by itself or with its pool."""
+    why = "its pool was terminated" if is_closed else "it was cancelled"
+    return CancelledError(f"{job.name} has no result: {why} after {job.done} of {job.total} items")
+
+
+def unstarted(failure: Gone | None) -> Exception:
+    """Return the error of a call for which no worker could be started; `failure`: the last try."""
+    attempts = 1 if failure is not None and failure.hopeless else MAX_START_FAILURES
+    error = WorkerStartError(attempts, failure.reason if failure else "not known")
+    error.__cause__ = failure.cause if failure else None
+    return error
+
+
+def unsent_function(work: Work, error: BaseException) -> PmapError:
+    """Return the error of a call whose function could not be pickled, which raised `error`."""
+    from .._multiprocessing_errors import NotPicklableError
+    from .._transport.by_value.blame import where_it_fails
+    from .._transport.by_value.names import UnsentNameError
+
+    why = error.why if isinstance(error, UnsentNameError) else error
+    where = where_it_fails(work.call.function, work.function_name, why)
+    wrapped = NotPicklableError(
+        "function",
+        "caller",
+        f"it could not be pickled: {describe(why)}{where}",
+        function=work.function_name,
+        index=None,
+        input="",
+    )
+    wrapped.__cause__ = why
+    return wrapped

@@ -1,0 +1,372 @@
+"""All that is known of a pool's calls and workers, and what guards it.
+
+It is touched under one lock. Requests (submit, cancel, close) go into an inbox, which whoever holds
+the lock empties. A request made by a signal handler, a finaliser or a pickling method in the very
+thread that holds the lock does not wait for it: it is carried out a moment later, further up the
+stack, and is not a deadlock.
+
+Where a signal's exception strikes within the lock, the state may be poisoned: then nothing of it is
+trusted, all workers are ended, all open jobs fail with `InterruptedPoolError`, and the pool starts
+anew.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from math import inf
+from typing import Any
+
+from .._backends.protocol import Backend, Finished, Gone, Happening, Ready
+from .._calls.call import Rules
+from .._errors import InterruptedPoolError, PoolClosedError, TaskTimeout, WorkerLost
+from .._jobs.item_errors import tried
+from .._jobs.job import Job
+from .._jobs.reports import Report, pass_on
+from .._jobs.stream_job import Flow
+from .._scheduling import commands as c
+from .._scheduling import events as e
+from .._scheduling import scheduler as s
+from . import outcomes
+from .briefs import Briefs
+
+_NONE: frozenset[int] = frozenset()
+
+
+class Leader:
+    """Which thread leads, see `leadership`: one at a time.
+
+    A dict and not a lock: setdefault both claims and tells whose the claim is, so a signal's
+    exception right behind it cannot lose the claim.
+    """
+
+    def __init__(self) -> None:
+        """Let nobody lead."""
+        self._threads: dict[int, int] = {}  # {0: the thread} or empty
+
+    def __bool__(self) -> bool:
+        """Return whether any thread leads."""
+        return bool(self._threads)
+
+    def claim(self, thread: int) -> bool:
+        """Let a thread lead if no other one does; return whether it leads."""
+        return self._threads.setdefault(0, thread) == thread
+
+    def is_thread(self, thread: int) -> bool:
+        """Return whether it is this thread that leads."""
+        return self._threads.get(0) == thread
+
+    def release(self, thread: int) -> None:
+        """Let a thread lead no more."""
+        if self._threads.get(0) == thread:
+            self._threads.pop(0, None)  # it may be gone: a fork in between has a claim of its own
+
+
+class EngineState:
+    """The jobs, the scheduler, and what is to be told."""
+
+    def __init__(
+        self, backend: Backend[Any], limit: int, max_chunks: int | None, prefetch: bool
+    ) -> None:
+        """Make the state of a pool without workers; see `Driver`."""
+        self.backend = backend
+        self.limit = limit
+        self._max_chunks = max_chunks
+        self._prefetch = prefetch
+        self.scheduler = self._new_scheduler()
+        self.jobs: dict[int, Job] = {}
+        self.over: deque[Job] = deque()  # jobs whose outcome is known but not told
+        self._reports: deque[Report] = deque()  # what items printed and logged, not passed on yet
+        self.closed = ""  # why no more work is taken
+        self.alarm: float | None = None  # when the scheduler wants to be told of the time
+        self.polls_until = -inf  # when the one who leads looks at the alarm again by itself
+        self.poisoned: BaseException | None = None  # what struck in the middle of it
+        self.softly = False  # workers that are to be killed may end by themselves
+        self._gone: Gone | None = None  # the worker whose end is being taken in
+        self._start_failure: Gone | None = None
+        self.briefs = Briefs(backend)
+        self._rules = Rules()  # of the last call, and what the scheduler is told of them
+        self._terms = _terms(self._rules)
+        self._carry_out = self._table()
+        self.renew_locks()
+
+    def _new_scheduler(self) -> s.Scheduler:
+        return s.Scheduler(self.limit, self._max_chunks, self.backend.can_kill, self._prefetch)
+
+    def renew_locks(self) -> None:
+        """Have locks that nobody holds, and nobody who leads: for a beginning, also in a fork."""
+        self.lock = threading.Lock()
+        self._holder: int | None = None
+        # Held while reports are passed on: no result is told before what its item has printed is
+        # out. Reentrant, as the caller's streams and handlers may do anything, also use this pool.
+        self._reporting = threading.RLock()
+        self._is_reporting = False  # while there are reports, or one is passed on
+        self.inbox: deque[Callable[[], None]] = deque()
+        self.leader = Leader()
+        self.ended = threading.Event()  # it is closed, and there is nothing left
+        self.parking = threading.Condition()  # where the background thread waits
+
+    def holder_is_here(self) -> bool:
+        """Whether this very thread holds the lock, as a pickling method called from there."""
+        return self._holder == threading.get_ident()
+
+    # --- in and out ----------------------------------------------------------------------------
+
+    def post(self, request: Callable[[], None]) -> None:
+        """Have a request carried out: now, or by the thread that holds the lock."""
+        if self.backend.is_robbed():
+            # Before anything is written to a descriptor, or closed, that may be another's by now.
+            self.poisoned = self.poisoned or OSError(
+                "the program closed the descriptors of the pool"
+            )
+        self.inbox.append(request)
+        self.enter()
+
+    def enter(self, polled: object = None) -> None:
+        """Take in what was polled, do what is in the inbox, then tell what came of it."""
+        me = threading.get_ident()
+        if self._holder == me:
+            return  # whoever holds the lock further up this stack looks at the inbox again
+        while polled is not None or self.inbox:
+            # A `with`, and nothing between it and the next line that could run a signal's handler:
+            # the lock is never held without its holder being known.
+            with self.lock:
+                self._holder = me
+                try:
+                    self._keep(polled)
+                except BaseException as error:
+                    self.poisoned = error
+                    raise
+                finally:
+                    self._holder = None
+            polled = None
+        if self.over or self._reports:
+            self._tell()
+
+    def _keep(self, polled: object) -> None:
+        if self.poisoned is not None:
+            self._start_anew(self.poisoned)
+        if polled is not None:
+            for happening in self.backend.collect(polled):
+                self._take(happening)
+        while self.inbox:
+            self.inbox.popleft()()
+        self.backend.flush()
+        # Here, in the lock: what it is computed from must not change meanwhile.
+        self.alarm = self.scheduler.alarm
+        if self.alarm is not None and self.alarm < self.polls_until:
+            self.backend.wake()  # another thread leads, and would sleep beyond it
+
+    def _tell(self) -> None:
+        """Settle the jobs that are over: callbacks run here, outside the lock."""
+        self.pass_on_reports()
+        while self.over:
+            try:
+                job = self.over[0]
+            except IndexError:
+                break  # another thread told it
+            job.settle()  # before it is taken off, so that no exception can lose it
+            try:
+                self.over.remove(job)
+            except ValueError:
+                pass
+            if self.leader and not self.leader.is_thread(threading.get_ident()):
+                self.backend.wake()  # the leader may have been waiting for just this
+
+    def pass_on_reports(self) -> None:
+        """Return when what was printed and logged so far is with the caller's streams and loggers.
+
+        A thread that comes while another does so waits for it.
+        """
+        if not (self._reports or self._is_reporting):
+            return  # as mostly
+        with self._reporting:
+            outer, self._is_reporting = self._is_reporting, True  # before one is taken off
+            try:
+                while self._reports:
+                    pass_on(self._reports.popleft())
+            finally:
+                self._is_reporting = outer
+
+    def _start_anew(self, poison: BaseException) -> None:
+        self.backend.end()
+        for job in self.jobs.values():
+            job.error = InterruptedPoolError(
+                f"{type(poison).__name__} struck in the middle of the pool's bookkeeping; all work "
+                "under way on this pool was ended"
+            )
+            job.error.__cause__ = poison
+            self.over.append(job)
+        self.jobs.clear()
+        self.briefs.forget()
+        self.scheduler = self._new_scheduler()
+        if self.closed:
+            self.handle(e.Close())
+        self.poisoned = None
+
+    def _take(self, happening: Happening) -> None:
+        if isinstance(happening, Finished):
+            worker, work, start, values, failures, last, elapsed, worn, size = happening
+            job = self.jobs.get(work.number)
+            failed = tuple([start + offset for offset in failures]) if failures else ()
+            count = len(values)
+            event = e.ItemsFinished(worker, count, failed, elapsed, last, _NONE, worn, size)
+            if job is not None and failures and work.call.rules.retries:
+                self._handle_failures(event, job, start, values, failures)
+            else:
+                if job is not None:
+                    job.fill(start, values, failures)
+                self.handle(event)
+            if isinstance(job, Flow):
+                job.cost, job.ahead = self.scheduler.outlook(work.number)
+        elif isinstance(happening, Report):
+            self._reports.append(happening)
+        elif isinstance(happening, Ready):
+            self.handle(e.WorkerReady(*happening))
+        else:
+            self._gone = happening
+            if happening.reason:
+                self._start_failure = happening
+            self.handle(e.WorkerGone(happening.worker, happening.begun, happening.hopeless))
+
+    def _handle_failures(
+        self,
+        event: e.ItemsFinished,
+        job: Job,
+        start: int,
+        values: list[Any],
+        failures: Mapping[int, Exception],
+    ) -> None:
+        """Take in results of which some failed, and may be tried again."""
+        retry_on = job.call.rules.retry_on
+        may = [offset for offset, error in failures.items() if isinstance(error, retry_on)]
+        event = event._replace(again=frozenset([start + offset for offset in may]))
+        commands = self.scheduler.handle(event, time.monotonic())
+        holes = sorted([one.item - start for one in commands if isinstance(one, c.RetryItem)])
+        at = 0
+        for hole in [*holes, len(values)]:
+            part = {
+                offset - at: tried(error, job.tries(start + offset))
+                for offset, error in failures.items()
+                if at <= offset < hole
+            }
+            if hole > at:
+                job.fill(start + at, values[at:hole], part)
+            at = hole + 1
+        self._obey(commands)
+
+    def handle(self, event: e.Event) -> None:
+        """Tell the scheduler what happened, and do what it answers; in the lock."""
+        self._obey(self.scheduler.handle(event, time.monotonic()))
+
+    def _obey(self, commands: list[c.Command]) -> None:
+        for command in commands:
+            self._carry_out[type(command)](*command)
+        if self.closed and not self.scheduler.busy and not self.ended.is_set():
+            self.ended.set()
+            with self.parking:
+                self.parking.notify_all()
+
+    def _table(self) -> dict[type, Callable[..., None]]:
+        """Return how each command is carried out."""
+        return {
+            c.SendChunk: self._send,
+            c.StartWorker: self.backend.start,
+            c.StopWorker: self.backend.stop,
+            c.KillWorker: self._kill,
+            c.Look: self._look,
+            c.TakeBack: self._take_back,
+            c.RetryItem: self._retry,
+            c.VoidChunks: self._void,
+            c.LoseItem: self._lose,
+            c.FinishJob: self._finish,
+            c.FailJob: self._fail,
+        }
+
+    def _send(self, worker: int, number: int, start: int, stop: int, together: int) -> None:
+        self.backend.send(worker, self.jobs[number], start, stop, together)
+
+    def _void(self, worker: int, number: int) -> None:
+        self.backend.void(worker, self.jobs[number])
+
+    def _kill(self, worker: int, gently: bool) -> None:
+        if gently:
+            self.backend.abort(worker)
+        elif self.softly:
+            self.backend.terminate(worker)
+        else:
+            self.backend.kill(worker)
+
+    def _look(self, worker: int, limit: float) -> None:
+        since, held = self.backend.look(worker, limit) or (None, False)
+        self.handle(e.ItemRuns(worker, since, held))
+
+    def _take_back(self, worker: int) -> None:
+        self.handle(e.ChunksBack(worker, *self.backend.take_back(worker)))
+
+    def _retry(self, number: int, index: int) -> None:
+        self.jobs[number].try_again(index)
+
+    def _lose(self, number: int, index: int, worker: int, overdue: bool) -> None:
+        job = self.jobs[number]
+        end = outcomes.overdue if overdue else outcomes.lost
+        error = end(job, index, self._gone)
+        job.lose(index, tried(error, job.tries(index)))
+
+    def _finish(self, number: int, failed: int | None) -> None:
+        job = self.jobs.pop(number)
+        if failed is not None and job.failures is not None:
+            job.error = job.failures[failed]
+        self._end_job(job)
+
+    def _fail(self, number: int, cancelled: bool) -> None:
+        job = self.jobs.pop(number)
+        if cancelled:
+            job.error = outcomes.cancelled(job, bool(self.closed))
+        else:
+            job.error = outcomes.unstarted(self._start_failure)
+        self._end_job(job)
+
+    def _end_job(self, job: Job) -> None:
+        self.over.append(job)
+        self.briefs.release(job)
+        if not self.jobs:
+            self.backend.rest()
+
+    def tidy(self, idle: bool = False) -> None:
+        """Give back what only workers need, if no more are to come soon; for the one who leads.
+
+        In the lock, or another thread's call could start a worker between the look and the deed.
+        """
+        unused = not self.scheduler.workers and not self.scheduler.busy
+        if unused and (idle or self.closed):
+            self.backend.close()
+            self.briefs.forget()
+
+    def submit(self, job: Job, open: bool = False) -> None:
+        """Let a job begin, `open`: more input may come; in the lock."""
+        if self.closed:
+            job.error = PoolClosedError(f"the pool takes no more work: {self.closed}")
+            self.over.append(job)
+            return
+        self.jobs[job.number] = job
+        self.briefs.use(job)
+        rules, size = job.call.rules, job.total
+        if rules is not self._rules:
+            self._rules, self._terms = rules, _terms(rules)
+        like = job.brief.like if size == 1 and not open and job.brief is not None else None
+        self.handle(e.JobSubmitted(job.number, size, self._terms, open, like))
+
+
+def _terms(rules: Rules) -> e.Terms:
+    """Return what of a call's rules is the scheduler's business."""
+    return e.Terms(
+        rules.chunksize,
+        rules.collect,
+        rules.stop,
+        rules.timeout,
+        rules.retries,
+        issubclass(WorkerLost, rules.retry_on),
+        issubclass(TaskTimeout, rules.retry_on),
+        rules.at_once,
+    )
