@@ -250,6 +250,7 @@ HANGS: Final = """
     import pytest
     from hypothesis import given, strategies
     from pmap import papply, pmap
+    from tests import deadline
     from tests.files import mark, marks
 
     two = pmap.using(processes=2, start_method={method!r})
@@ -276,12 +277,14 @@ HANGS: Final = """
         time.sleep(600)
 
     def swallowed():
-        for _ in range(2):
-            try:
-                time.sleep(600)
-            except BaseException:
-                pass
-        time.sleep(600)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(deadline, "AGAIN", 0.5)
+            for _ in range(2):
+                try:
+                    time.sleep(600)
+                except BaseException:
+                    pass
+            time.sleep(600)
 
     def swallowed_and_over():
         try:
