@@ -93,7 +93,7 @@ def quick(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run all tests on each Python that is installed: under ten minutes each."""
-    pytest(session)
+    pytest(session, "-n", "auto")
 
 
 @nox.session

@@ -9,10 +9,11 @@ is that test's failure; later ones are not asked for it again.
 
 **Signals** that whoever started this run has had ignored (a background job, ``nohup``) are heard.
 
-**Options of the interpreter** that the environment of this run holds are not those of the programs
-that tests start.
+**Options of the interpreter** that this run has, from its environment or by pytest-xdist (``-u``),
+are not those of the programs that tests start.
 """
 
+import io
 import os
 import signal
 import sys
@@ -67,10 +68,17 @@ def pytest_configure(config: pytest.Config) -> None:
     _hear_signals()
     for option in OPTIONS:
         os.environ.pop(option, None)
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(write_through=False)  # by which pmap knows -u
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is quick: units, and the laws on one start method."""
+    """Mark what is quick: units, and the laws on one start method. Put type checkers first.
+
+    They take longest of all that one process does: others can run all else meanwhile.
+    """
+    items.sort(key=lambda item: item.path.name != "test_types.py")
     for item in items:
         if TESTS not in item.path.parents:  # of a run that a test makes
             continue
