@@ -86,8 +86,8 @@ def unit(session: nox.Session) -> None:
 
 @nox.session
 def quick(session: nox.Session) -> None:
-    """Run the laws on one start method: about a minute."""
-    pytest(session, "-m", "quick")
+    """Run the laws on one start method: under a minute."""
+    pytest(session, "-m", "quick", "-n", "auto")
 
 
 @nox.session(python=PYTHONS)
