@@ -86,14 +86,14 @@ def unit(session: nox.Session) -> None:
 
 @nox.session
 def quick(session: nox.Session) -> None:
-    """Run the laws on one start method: about a minute."""
-    pytest(session, "-m", "quick")
+    """Run the laws on one start method: under a minute."""
+    pytest(session, "-m", "quick", "-n", "auto")
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """Run all tests on each Python that is installed: under ten minutes each."""
-    pytest(session)
+    pytest(session, "-n", "auto")
 
 
 @nox.session

@@ -36,12 +36,17 @@ class Process(NamedTuple):
 
 
 def _process(pid: int) -> Process | None:
+    # Each test looks at all processes twice: `read_text` takes four times as long.
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        try:
+            stat = os.read(file, 4096)
+        finally:
+            os.close(file)
     except OSError:
         return None  # it ended meanwhile
-    fields = stat.rpartition(")")[2].split()
-    return Process(pid, int(fields[19]), int(fields[1]), int(fields[3]), fields[0])
+    fields = stat.rpartition(b")")[2].split()
+    return Process(pid, int(fields[19]), int(fields[1]), int(fields[3]), fields[0].decode())
 
 
 def processes() -> dict[int, Process]:

@@ -136,7 +136,7 @@ def test_the_workflows_run_the_readme_s_test_command_by_the_script() -> None:
 def test_where_the_script_cannot_run_the_readme_s_command_is_repeated() -> None:
     steps = found(r"shell: bash\n +run: \|\n((?: {10}.*\n)+)", job("ports"))
     repeated = " && ".join(line.strip() for line in steps.splitlines())
-    readme = found(r"^(python3 -m venv .*pytest)$", read("README.md"))
+    readme = found(r"^(python3 -m venv .*pytest -n auto)$", read("README.md"))
     assert repeated.replace("Scripts/", "bin/").replace("python -m venv", "python3 -m venv") == (
         readme
     )

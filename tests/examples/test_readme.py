@@ -125,7 +125,8 @@ def test_two_commands_one_for_the_tour_and_one_for_the_tests() -> None:
     install = r"python3 -m venv \.venv && \.venv/bin/python -m pip install -q"
     assert len(commands) == 2
     assert re.fullmatch(rf"{install} \. && \.venv/bin/python -m pmap", commands[0])
-    assert re.fullmatch(rf"{install} -e '\.\[test\]' && \.venv/bin/python -m pytest", commands[1])
+    tests = r"\.venv/bin/python -m pytest -n auto"
+    assert re.fullmatch(rf"{install} -e '\.\[test\]' && {tests}", commands[1])
 
 
 def ci(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

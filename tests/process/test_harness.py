@@ -211,7 +211,7 @@ def test_a_thread_is_seen(name: str) -> None:
 
 
 def run_tests(
-    folder: Path, text: str, before: Callable[[], object] | None = None
+    folder: Path, text: str, *options: str, before: Callable[[], object] | None = None
 ) -> tuple[dict[str, str], str]:
     """Run tests with this very conftest; return how each went, and all that was shown."""
     (folder / "test_inner.py").write_text(textwrap.dedent(text), encoding="utf-8")
@@ -221,6 +221,7 @@ def run_tests(
             *(sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"),
             *("-c", folder / "empty.ini", "-rA", "--tb=short", "--color=no"),
             *("--import-mode=prepend", folder / "test_inner.py"),
+            *options,
         ],
         cwd=TOP,
         capture_output=True,
@@ -250,6 +251,7 @@ HANGS: Final = """
     import pytest
     from hypothesis import given, strategies
     from pmap import papply, pmap
+    from tests import deadline
     from tests.files import mark, marks
 
     two = pmap.using(processes=2, start_method={method!r})
@@ -276,12 +278,14 @@ HANGS: Final = """
         time.sleep(600)
 
     def swallowed():
-        for _ in range(2):
-            try:
-                time.sleep(600)
-            except BaseException:
-                pass
-        time.sleep(600)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(deadline, "AGAIN", 0.5)
+            for _ in range(2):
+                try:
+                    time.sleep(600)
+                except BaseException:
+                    pass
+            time.sleep(600)
 
     def swallowed_and_over():
         try:
@@ -381,15 +385,19 @@ def test_a_test_that_hangs_fails_alone_and_shows_where(tmp_path: Path, start_met
 
 
 @linux
-def test_a_leak_fails_the_test_that_leaves_it_and_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["-n1"]], ids=["here", "in a process of pytest-xdist"])
+def test_a_leak_fails_the_test_that_leaves_it_and_no_other(
+    options: list[str], tmp_path: Path
+) -> None:
     text = """
         import os, subprocess, sys
-        from tests import conftest, leaks
+        from pmap._backends import boot
+        from tests import leaks
 
         leaks.Leftovers.left.__defaults__ = (0.2,)
 
         def test_before():
-            pass
+            assert "-u" not in boot.interpreter_flags()
 
         def test_leaves_a_process():
             subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid
@@ -400,7 +408,7 @@ def test_a_leak_fails_the_test_that_leaves_it_and_no_other(tmp_path: Path) -> No
         def test_after():
             pass
     """
-    went, shown = run_tests(tmp_path, text)
+    went, shown = run_tests(tmp_path, text, *options)
     assert went == {
         "test_before": "PASSED",
         "test_leaves_a_process": "ERROR",

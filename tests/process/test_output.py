@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.process.output_items import as_bytes, in_a_fork, in_a_thread, of_their_own
 from tests.process.test_scripts import finished, program
 
 from pmap import Pool, TaskTimeout, WorkerLost, gather, pmap
@@ -275,36 +276,6 @@ def test_one_worker_prints_what_the_serial_loop_does(rows: list[list[str]]) -> N
 # --- who prints -----------------------------------------------------------------------------------
 
 
-def in_a_thread(x: int) -> int:
-    thread = threading.Thread(target=print, args=("thread", x))
-    thread.start()
-    thread.join()
-    return x
-
-
-def in_a_fork(x: int) -> int:
-    print("before", x)
-    pid = os.fork()
-    if pid == 0:
-        print("fork", x)
-        sys.stdout.flush()
-        os._exit(0)
-    os.waitpid(pid, 0)
-    return x
-
-
-def as_bytes(x: int) -> int:
-    sys.stdout.buffer.write(b"bytes %d \xff\n" % x)
-    return x
-
-
-def of_their_own(x: int) -> int:
-    with contextlib.redirect_stdout(io.StringIO()) as own:
-        print("mine", x)
-    print(own.getvalue(), end="")
-    return x
-
-
 @pytest.mark.parametrize(
     ("function", "lines"),
     [
@@ -322,7 +293,7 @@ def test_everything_prints(
     body = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from tests.process.test_output import {name}
+from tests.process.output_items import {name}
 pmap({name}, range(2))
 """
     (tmp_path / "script.py").write_text(program(start_method, body))

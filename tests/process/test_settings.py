@@ -5,10 +5,12 @@ import locale
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 import pytest
+from tests.process.test_scripts import program, run_script
 
 import pmap as library
 from pmap import Pool, pmap
@@ -65,7 +67,6 @@ def _restored() -> Iterator[None]:
 CHANGES: list[Callable[[], object]] = [
     lambda: sys.setrecursionlimit(sys.getrecursionlimit() + 123),
     lambda: sys.set_int_max_str_digits(5555),
-    lambda: os.umask(0o027),
     lambda: locale.setlocale(locale.LC_ALL, "C"),
     lambda: setattr(decimal.getcontext(), "prec", 5),
     lambda: np.seterr(divide="raise"),
@@ -84,6 +85,29 @@ def test_they_are_the_callers(start_method: "StartMethod") -> None:
         context.prec = 7
         assert verb(seen, [1]) == [seen()]
     assert verb(seen, [1]) == [seen()]
+
+
+# In a program of its own: pytest-xdist has a thread, and a new umask is not seen where there are
+# threads besides those of pools, which must wait.
+UMASK: Final = """
+    import time
+    from pmap._transport.settings import waiting_threads
+
+    def umask(_=None):
+        before = os.umask(0)
+        os.umask(before)
+        return before
+
+    for new in (umask(), 0o027, 0o011):
+        os.umask(new)
+        print(pmap(umask, range(3)) == [new] * 3, umask() == new)
+        while not waiting_threads:
+            time.sleep(0.001)
+"""
+
+
+def test_the_umask_is_the_callers(start_method: "StartMethod", tmp_path: Path) -> None:
+    assert run_script(tmp_path, program(start_method, UMASK)) == ["True True"] * 3
 
 
 def test_they_are_put_back(start_method: "StartMethod") -> None:

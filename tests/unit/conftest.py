@@ -9,9 +9,15 @@ _STARTS = frozenset({"os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "subp
 _forbidden: list[str] = []  # the test that runs, if it is one of these
 
 
-def _watch(event: str, _: tuple[object, ...]) -> None:
-    if event in _STARTS and _forbidden:
-        raise AssertionError(f"{event} in {_forbidden[0]}: a unit test starts no process")
+# It is called to the very end, when this module has nothing any more.
+def _watch(
+    event: str,
+    _: tuple[object, ...],
+    starts: frozenset[str] = _STARTS,
+    forbidden: list[str] = _forbidden,
+) -> None:
+    if event in starts and forbidden:
+        raise AssertionError(f"{event} in {forbidden[0]}: a unit test starts no process")
 
 
 sys.addaudithook(_watch)  # there is no way to take it away: it looks at the list

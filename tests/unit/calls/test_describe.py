@@ -62,7 +62,7 @@ SMALL: list[object] = [
 ]
 
 
-@pytest.mark.parametrize("value", SMALL, ids=repr)
+@pytest.mark.parametrize("value", SMALL, ids=lambda value: type(value).__name__)
 def test_what_is_small_is_shown_as_it_is(value: object) -> None:
     assert short_repr(value) == repr(value)
 
