@@ -172,38 +172,40 @@ class Leadership:
                     # Only now: `join` in another thread waits for it, and must find it started. It
                     # cannot have left again: for that it would need the lock that is held here.
                     self._thread = thread
+                    waiting_threads.append(self)
             else:
                 self._state.parking.notify()
 
     def park(self) -> bool:
         """Wait for work; return whether there is some. For the background thread."""
         with self._state.parking:
-            while not self._wanted:
-                if self._state.ended.is_set():
-                    self._thread = None
+            try:
+                return self._park()
+            finally:
+                waiting_threads.remove(self)
+
+    def _park(self) -> bool:
+        while not self._wanted:
+            if self._state.ended.is_set():
+                self._thread = None
+                return False
+            left = None
+            if self._idle_timeout is not None:
+                unused = not (self._state.scheduler.workers or self._state.scheduler.busy)
+                if unused and not self._backend.is_open:
+                    self._thread = None  # nothing to wait for; the next call starts another
                     return False
-                left = None
-                if self._idle_timeout is not None:
-                    unused = not (self._state.scheduler.workers or self._state.scheduler.busy)
-                    if unused and not self._backend.is_open:
-                        self._thread = None  # nothing to wait for; the next call starts another
-                        return False
-                    left = self._left(self._idle_timeout)
-                if (
-                    self._backend.warm and not self._state.scheduler.busy
-                ):  # who ends the work says so
-                    left = min(self._left(_WARM), inf if left is None else left)
-                if left is not None and left <= 0:
-                    return True
-                self._parked_until = inf if left is None else time.monotonic() + left
-                waiting_threads.append(self)
-                try:
-                    self._state.parking.wait(left)
-                finally:
-                    waiting_threads.remove(self)
-                self._parked_until = inf
-            self._wanted = False
-            return True
+                left = self._left(self._idle_timeout)
+            # Only without work: the thread that ends it calls again.
+            if self._backend.warm and not self._state.scheduler.busy:
+                left = min(self._left(_WARM), inf if left is None else left)
+            if left is not None and left <= 0:
+                return True
+            self._parked_until = inf if left is None else time.monotonic() + left
+            self._state.parking.wait(left)
+            self._parked_until = inf
+        self._wanted = False
+        return True
 
     def _left(self, idle: float) -> float:
         """Return the seconds until the pool has been without work for `idle` seconds."""
@@ -222,6 +224,7 @@ class Leadership:
         if self._backend.warm:
             self._state.post(partial(self._cool, _WARM))
         self.claim(me, self._work_on)
+        waiting_threads.append(self)  # it creates no file from here on
 
     def _work_on(self) -> None:
         idle = self._idle_for_too_long()
