@@ -20,7 +20,7 @@ from enum import Enum
 from math import inf
 from typing import Final, NamedTuple
 
-from pmap._scheduling import scheduler as _scheduler
+from pmap._scheduling import workers as _workers
 from pmap._scheduling.commands import (
     Command,
     FailJob,
@@ -56,9 +56,10 @@ from pmap._scheduling.events import (
     WorkerReady,
 )
 from pmap._scheduling.prefetch import MOST_CALLS, MOST_HELD
-from pmap._scheduling.scheduler import LAST_WORDS, MAX_START_FAILURES, Scheduler
+from pmap._scheduling.scheduler import LAST_WORDS, Scheduler
 from pmap._scheduling.state import Worker as SchedulersWorker
 from pmap._scheduling.worker_states import NAMES, TRANSITIONS
+from pmap._scheduling.workers import MAX_START_FAILURES
 
 transitions: set[tuple[int, int]] = set()  # of the scheduler's workers, that there were
 
@@ -72,7 +73,7 @@ class _Checked(SchedulersWorker):
         super().become(state)
 
 
-setattr(_scheduler, "Worker", _Checked)  # noqa: B010  # in the whole of this test run
+setattr(_workers, "Worker", _Checked)  # noqa: B010  # in the whole of this test run
 
 TRIES: Final = 3  # deaths with a chunk that had not begun, after which an item may be given up
 START: Final = 1000.0  # by the clock, so that the 0.0 of a driver without alarms is long past
@@ -1061,7 +1062,7 @@ class World:
         """Check that what comes is for workers that can take it."""
         scheduler = self.scheduler
         for worker in scheduler._prefetch.workers():
-            assert scheduler._workers.get(worker.id) is worker, "it is for one that is gone"
+            assert scheduler._workers.all.get(worker.id) is worker, "it is for one that is gone"
             assert not worker.leaving, "it is for one that is leaving"
 
     def check_alarm(self) -> None:
@@ -1094,9 +1095,9 @@ class World:
         scheduler = self.scheduler
         assert {*scheduler._jobs} == {job.id for job in self.open_jobs()}
         assert not scheduler._jobs.turns, "jobs with nothing to do stay in the queue"
-        assert scheduler._workers.keys() == self.workers.keys()
-        assert scheduler._idle.keys() == self.workers.keys()
-        assert not any(worker.chunks for worker in scheduler._workers.values())
+        assert scheduler._workers.all.keys() == self.workers.keys()
+        assert scheduler._workers.idle.keys() == self.workers.keys()
+        assert not any(worker.chunks for worker in scheduler._workers.all.values())
 
     def check_law_of_errors(self, job: Job) -> None:
         """Check the end of a job in a world where no worker died but by an item's own fault."""

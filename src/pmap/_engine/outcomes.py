@@ -5,7 +5,7 @@ from .._errors import CancelledError, PmapError, TaskTimeout, WorkerLost, Worker
 from .._jobs.item_errors import readable_stack, with_stack
 from .._jobs.job import Job
 from .._jobs.work import Work
-from .._scheduling.scheduler import MAX_START_FAILURES
+from .._scheduling.workers import MAX_START_FAILURES
 from .._transport.exceptions import describe
 
 

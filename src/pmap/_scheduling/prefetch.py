@@ -30,17 +30,15 @@ class Prefetch:
     A worker that is in neither group has enough until it is done with some.
     """
 
-    def __init__(self, jobs: JobQueue, limit: int, is_worn: Callable[[Worker], bool]) -> None:
+    def __init__(self, jobs: JobQueue, limit: int) -> None:
         """Make it without workers.
 
         Args:
             jobs: what is to be sent.
             limit: how many workers there may be at a time.
-            is_worn: whether a worker is to be replaced when it is done with what it has.
         """
         self._jobs = jobs
         self._limit = limit
-        self._is_worn = is_worn
         self._below_target: dict[int, Worker] = {}  # may take more, when there is more
         self._at_share: dict[int, Worker] = {}  # have their share of what waits
         self._share_of: int | None = None  # of which job: see `_head`
@@ -150,7 +148,7 @@ class Prefetch:
         most = self.most_held() if size < _SMALL else min(self.most_held(), MOST_HELD)
         if len(worker.chunks) >= most or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
             return True
-        return self._is_worn(worker)
+        return worker.is_worn()
 
     def _has_share(self, worker: Worker, seconds: float) -> bool:
         """Return whether a worker has its share of what waits: others may be through before it."""

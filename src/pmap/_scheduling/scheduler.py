@@ -38,13 +38,10 @@ from .commands import (
     Command,
     FailJob,
     FinishJob,
-    KillWorker,
     Look,
     LoseItem,
     RetryItem,
     SendChunk,
-    StartWorker,
-    StopWorker,
     TakeBack,
     VoidChunks,
 )
@@ -71,11 +68,9 @@ from .events import (
 from .job_queue import JobQueue
 from .prefetch import Prefetch
 from .state import ENOUGH, Chunk, Job, Worker
-from .worker_states import BUSY, IDLE, KILLED, OVERDUE, RECLAIMING, STARTING, STOPPING
+from .worker_states import BUSY, IDLE, OVERDUE, RECLAIMING, STARTING
+from .workers import Workers
 
-# How many workers in a row may die before they are ready: an initializer may fail by bad luck
-# once, but one that always does must not be tried for ever.
-MAX_START_FAILURES = 3
 # How many workers may die with a chunk before they begin it. One may be killed from outside at just
 # that moment; a chunk too large to be received, say, would else be tried for ever.
 MAX_TRIES = 3
@@ -110,15 +105,11 @@ class Scheduler:
         self._limit = limit
         self._max_chunks = max_chunks
         self._can_kill = can_kill
-        self._workers: dict[int, Worker] = {}
-        self._idle: dict[int, Worker] = {}  # those that hold nothing, the last to work last
         self._jobs = JobQueue()
         self._delayed = DelayQueue(self._is_wanted)
         self._can_prefetch = prefetch
-        self._prefetch = Prefetch(self._jobs, limit, self._is_worn)
-        self._leaving = 0  # how many of the workers are on their way out
-        self._next_worker = 0
-        self._start_failures = 0
+        self._prefetch = Prefetch(self._jobs, limit)
+        self._workers = Workers(limit, max_chunks, self._emit, self._prefetch.forget)
         self._closed = False
         self._ended = False  # workers were killed, and what they had not begun is not run
         self._retired = False  # no job was submitted since the workers were let go
@@ -148,15 +139,18 @@ class Scheduler:
             WorkerGone: self._on_worker_gone,
         }
 
+    def _emit(self, command: Command) -> None:
+        self._commands.append(command)
+
     @property
     def busy(self) -> bool:
         """Whether any job is not over, or, once closed, any worker not gone."""
-        return bool(self._jobs) or (self._closed and bool(self._workers))
+        return bool(self._jobs) or (self._closed and bool(self._workers.all))
 
     @property
     def restless(self) -> bool:
         """Whether anything is still to happen: it is busy, or a worker is on its way out."""
-        return bool(self._jobs or self._leaving or (self._closed and self._workers))
+        return bool(self._jobs or self._workers.leaving or (self._closed and self._workers.all))
 
     def outlook(self, id: int) -> tuple[float | None, int]:
         """Return what an item of a job costs, in seconds, and how many to read ahead for it."""
@@ -170,16 +164,16 @@ class Scheduler:
     @property
     def starting(self) -> int:
         """How many workers are started and not ready yet."""
-        return sum([1 for worker in self._workers.values() if worker.state == STARTING])
+        return self._workers.starting
 
     def all_workers(self) -> list[int]:
         """Return the workers that are started and not gone."""
-        return [*self._workers]
+        return [*self._workers.all]
 
     @property
     def workers(self) -> int:
         """How many workers are started and not gone."""
-        return len(self._workers)
+        return len(self._workers.all)
 
     @property
     def alarm(self) -> float | None:
@@ -187,13 +181,13 @@ class Scheduler:
         if not (self._ahead or self.timed):
             return None  # as mostly
         times: list[float] = []
-        if self._ahead and self._idle and not self._jobs.turns:
+        if self._ahead and self._workers.idle and not self._jobs.turns:
             # Somebody could run what waits behind a chunk that takes longer than was expected.
-            holding = [worker for worker in self._workers.values() if worker.holds_more()]
+            holding = [worker for worker in self._workers.all.values() if worker.holds_more()]
             times = [w.since + self._late for w in holding if w.since < inf and not w.leaving]
             self._ahead = bool(holding)
         if self.timed:
-            times += [w.check_at for w in self._workers.values() if w.check_at is not None]
+            times += [w.check_at for w in self._workers.all.values() if w.check_at is not None]
             next_try = self._delayed.next()
             times += [] if next_try is None else [next_try]
             self.timed = bool(times or self._jobs)
@@ -205,7 +199,7 @@ class Scheduler:
         self._fed = False
         # A table and not a match: this runs for each chunk, and a match tries the types in turn.
         self._on[type(event)](event)
-        if self._jobs.turns and (self._idle or not self._fed):
+        if self._jobs.turns and (self._workers.idle or not self._fed):
             self._dispatch()
         commands, self._commands = self._commands, []
         if self._looks:
@@ -219,7 +213,7 @@ class Scheduler:
 
     def _on_job_submitted(self, event: JobSubmitted) -> None:
         terms = event.terms
-        self._start_failures = 0
+        self._workers.try_again()
         self._retired = False
         self.timed = self.timed or terms.timeout is not None or bool(terms.retries)
         job = self._jobs.add(event)
@@ -262,7 +256,7 @@ class Scheduler:
         job = self._jobs.get(event.job)
         if job is None:
             return
-        holders = [w for w in self._workers.values() if any(c.job is job for c in w.chunks)]
+        holders = [w for w in self._workers.all.values() if any(c.job is job for c in w.chunks)]
         if not holders:
             if not job.has_begun():
                 self._cancel(job.id, kill=False)
@@ -286,7 +280,7 @@ class Scheduler:
             return []
         return [
             (worker.id, place)
-            for worker in self._workers.values()
+            for worker in self._workers.all.values()
             for place, chunk in enumerate(worker.chunks)
             if chunk.job is job
         ]
@@ -301,7 +295,7 @@ class Scheduler:
         """Give up all items from `end` on; end those that run, if the job wants that."""
         job.end = end
         job.open = False
-        for worker in self._workers.values():
+        for worker in self._workers.all.values():
             if not job.stop or not self._can_kill:
                 # What is not killed ends by itself; but what has not begun need not begin.
                 if any(c.job is job and c.together and c.start >= end for c in worker.chunks):
@@ -318,7 +312,7 @@ class Scheduler:
             return
         unwanted = [chunk.job.stop and chunk.next >= chunk.job.end for chunk in worker.chunks]
         if all(unwanted) and unwanted:
-            self._kill(worker)
+            self._workers.kill(worker)
         elif any(unwanted):
             self._ask(worker)
 
@@ -340,7 +334,7 @@ class Scheduler:
         job.over = True
         self._jobs.remove(job)
         if job.in_flight:
-            for worker in self._workers.values():
+            for worker in self._workers.all.values():
                 if not worker.leaving and any(chunk.job is job for chunk in worker.chunks):
                     self._commands.append(VoidChunks(worker.id, job.id))
         if job.cancelled:
@@ -353,24 +347,20 @@ class Scheduler:
     # --- workers -------------------------------------------------------------------------------
 
     def _on_worker_ready(self, event: WorkerReady) -> None:
-        self._start_failures = 0
-        worker = self._workers[event.worker]
-        worker.ready = True
-        worker.yields, worker.splits = event.yields, event.splits
-        self._rest(worker)
+        self._rest(self._workers.begin(event))
 
     def _rest(self, worker: Worker) -> None:
         """Let a worker that holds nothing wait for work, or go."""
         if worker.leaving:
             return
-        if self._is_worn(worker) or ((self._closed or self._retired) and not self._jobs):
-            self._stop(worker)
-        elif worker.ready:
-            worker.become(IDLE)
-            self._idle[worker.id] = worker
+        no_more_comes = (self._closed or self._retired) and not self._jobs
+        if no_more_comes or worker.is_worn():
+            self._workers.stop(worker)
+        else:
+            self._workers.rest(worker)
 
     def _on_items_finished(self, event: ItemsFinished) -> None:
-        worker = self._workers[event.worker]
+        worker = self._workers.all[event.worker]
         chunk = worker.chunks[0]
         job = chunk.job
         queued = len(self._jobs.turns)
@@ -384,7 +374,7 @@ class Scheduler:
             unknown = job.cost.items < ENOUGH
             job.cost.measured(chunk.next - chunk.start, event.elapsed, event.size)
             if unknown and job.cost.items >= ENOUGH:
-                for other in self._workers.values():
+                for other in self._workers.all.values():
                     self._prefetch.consider(other)
             worker.worn = worker.worn or event.worn
             worker.since = self._now
@@ -409,13 +399,7 @@ class Scheduler:
             self._rest(worker)
 
     def _on_worker_gone(self, event: WorkerGone) -> None:
-        worker = self._workers.pop(event.worker)
-        self._forget(event.worker)
-        self._leaving -= worker.leaving
-        if worker.ready:
-            self._start_failures = 0  # it shows that a worker can start: others are tried again
-        elif not worker.leaving:
-            self._start_failures += MAX_START_FAILURES if event.hopeless else 1
+        worker = self._workers.remove(event)
         touched: dict[int, Job] = {}
         for chunk in worker.chunks:
             job = chunk.job
@@ -435,7 +419,7 @@ class Scheduler:
             self._maybe_over(job)
             if self._ended:
                 self._give_up_rest(job)
-        if not self._workers and self._start_failures >= MAX_START_FAILURES:
+        if self._workers.are_hopeless:
             self._give_up()
 
     def _lose(self, worker: Worker, chunk: Chunk, lost: int) -> None:
@@ -497,25 +481,25 @@ class Scheduler:
     # --- time ----------------------------------------------------------------------------------
 
     def _on_tick(self, _: Tick) -> None:
-        for worker in self._workers.values():
+        for worker in self._workers.all.values():
             if worker.check_at is not None and worker.check_at <= self._now:
                 worker.check_at = None
                 if worker.state == OVERDUE:
-                    self._commands.append(KillWorker(worker.id))  # it had its time to speak
+                    self._workers.kill_overdue(worker)
                 elif worker.chunks and not worker.leaving:
                     limit = worker.chunks[0].job.terms.timeout
                     if limit is not None:
                         self._looks.append(Look(worker.id, limit))
         self._requeue_due()
         self._dispatch()  # first, or there is nobody idle for what comes back
-        if self._idle and not self._jobs.turns:
+        if self._workers.idle and not self._jobs.turns:
             self._ask_back()
 
     def _ask_back(self) -> None:
         """Let others have what waits behind a chunk that takes longer than was expected."""
         late = [
             worker
-            for worker in self._workers.values()
+            for worker in self._workers.all.values()
             if worker.holds_more() and not worker.leaving and worker.since + self._late <= self._now
         ]
         if late:
@@ -525,7 +509,7 @@ class Scheduler:
             self._ask(worker)
 
     def _on_chunks_back(self, event: ChunksBack) -> None:
-        worker = self._workers[event.worker]
+        worker = self._workers.all[event.worker]
         if worker.state == RECLAIMING:
             worker.become(BUSY)  # or less, see below
         self._prefetch.consider(worker)
@@ -546,9 +530,9 @@ class Scheduler:
         if not worker.chunks:
             self._watch(worker)
             self._rest(worker)
-            if worker.id in self._idle:
+            if worker.id in self._workers.idle:
                 # As the last to be given something: it did not begin what it had.
-                self._idle = {worker.id: worker, **self._idle}
+                self._workers.idle = {worker.id: worker, **self._workers.idle}
 
     def _reclaim(self, worker: Worker, event: ChunksBack) -> list[Job]:
         """Put back what a worker has given back, and return of which jobs that is."""
@@ -579,42 +563,21 @@ class Scheduler:
             worker.check_at = None if limit is None else self._now + limit
 
     def _on_item_runs(self, event: ItemRuns) -> None:
-        worker = self._workers.get(event.worker)
+        worker = self._workers.all.get(event.worker)
         if worker is None or worker.leaving or not worker.chunks:
             return
         limit = worker.chunks[0].job.terms.timeout
         if limit is None:
             return
         if event.held:
-            self._leave(worker, OVERDUE)
+            self._workers.end_overdue(worker)
             worker.check_at = self._now + LAST_WORDS
-            self._commands.append(KillWorker(worker.id, gently=True))
         else:
             worker.check_at = (self._now if event.since is None else event.since) + limit
 
-    def _kill(self, worker: Worker) -> None:
-        if worker.state < OVERDUE:  # one that was only stopped may not be able to go
-            self._leave(worker, KILLED)
-            self._commands.append(KillWorker(worker.id))
-
-    def _stop(self, worker: Worker) -> None:
-        self._leave(worker, STOPPING)
-        self._commands.append(StopWorker(worker.id))
-
-    def _leave(self, worker: Worker, state: int) -> None:
-        """Note that a worker is on its way out: it takes nothing more."""
-        self._leaving += not worker.leaving
-        worker.become(state)
-        self._forget(worker.id)
-
-    def _forget(self, id: int) -> None:
-        """Give nothing more to a worker."""
-        self._idle.pop(id, None)
-        self._prefetch.forget(id)
-
     def _on_prestart(self, _: Prestart) -> None:
         self._retired = False
-        self._start_workers(self._limit)
+        self._workers.start(self._limit)
 
     def _on_retire(self, _: Retire) -> None:
         self._retire()
@@ -622,13 +585,13 @@ class Scheduler:
     def _retire(self) -> None:
         """Let all workers go that have no work."""
         self._retired = not self._jobs
-        for worker in self._workers.values():
+        for worker in self._workers.all.values():
             # One that is still starting as well: it stops when it has started.
             if worker.state in (STARTING, IDLE):
-                self._stop(worker)
+                self._workers.stop(worker)
 
     def _on_renew(self, _: Renew) -> None:
-        for worker in self._workers.values():
+        for worker in self._workers.all.values():
             if worker.leaving:
                 continue
             if worker.chunks:
@@ -636,7 +599,7 @@ class Scheduler:
                 if worker.holds_more():
                     self._ask(worker)  # what it has not begun is for others
             else:
-                self._stop(worker)
+                self._workers.stop(worker)
 
     def _on_close(self, _: Close) -> None:
         self._closed = True
@@ -646,8 +609,8 @@ class Scheduler:
     def _on_terminate(self, event: Terminate) -> None:
         self._closed = True
         self._ended = event.lose
-        for worker in self._workers.values():
-            self._kill(worker)
+        for worker in self._workers.all.values():
+            self._workers.kill(worker)
         for id in self._jobs:
             job = self._jobs.get(id)
             if not event.lose:
@@ -667,22 +630,20 @@ class Scheduler:
         self._jobs.skip_finished()
         if self._ended:
             return
-        while turns and self._idle:
-            _, worker = self._idle.popitem()  # the one that worked last: its caches are warm
+        idle = self._workers.idle
+        while turns and idle:
+            _, worker = idle.popitem()  # the one that worked last: its caches are warm
             if self._give(worker) is None:
-                self._idle[worker.id] = worker
+                idle[worker.id] = worker
             else:
                 worker.become(BUSY)
                 worker.since = self._now
                 self._watch(worker)
                 self._prefetch.consider(worker)
-        if turns and len(self._workers) < self._limit:
-            self._start_workers(self._wanted())
+        if turns and len(self._workers.all) < self._limit:
+            self._workers.start(self._wanted())
         if turns and self._can_prefetch and self._prefetch.fill_up(self._now, self._give):
             self._ahead = True
-
-    def _is_worn(self, worker: Worker) -> bool:
-        return worker.worn or (self._max_chunks is not None and worker.taken >= self._max_chunks)
 
     def _give(self, worker: Worker) -> Chunk | None:
         """Send `worker` what is next, and return it; None if nothing is."""
@@ -711,14 +672,5 @@ class Scheduler:
 
     def _wanted(self) -> int:
         """Return how many workers there should be, for what waits and what they hold."""
-        held = sum(1 for w in self._workers.values() if w.chunks or w.leaving)
+        held = sum(1 for w in self._workers.all.values() if w.chunks or w.leaving)
         return held + self._jobs.chunks(self._limit - held)
-
-    def _start_workers(self, wanted: int) -> None:
-        if self._start_failures >= MAX_START_FAILURES:
-            return
-        for _ in range(min(wanted, self._limit) - len(self._workers)):
-            worker = Worker(self._next_worker)
-            self._next_worker += 1
-            self._workers[worker.id] = worker
-            self._commands.append(StartWorker(worker.id))

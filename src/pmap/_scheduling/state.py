@@ -177,6 +177,7 @@ class Worker:
     """What is known of a worker, and what it has."""
 
     __slots__ = (
+        "_max_chunks",
         "check_at",
         "chunks",
         "id",
@@ -190,15 +191,16 @@ class Worker:
         "yields",
     )
 
-    def __init__(self, id: int) -> None:
+    def __init__(self, id: int, max_chunks: int | None = None) -> None:
         self.id = id
+        self._max_chunks = max_chunks  # that it may run before it is replaced
         self.state: int = STARTING
         self.leaving = False  # it is on its way out, and takes nothing more: as its state says
         self.ready = False  # its process has begun to serve, whatever came of it
         self.chunks: deque[Chunk] = deque()
         self.since = 0.0  # when its first chunk began; inf: others are not taken back from it
         self.taken = 0  # chunks ever sent to it
-        self.worn = False  # it is to be replaced when it is done with what it has
+        self.worn = False  # it is to be replaced, however many chunks it has run
         self.yields = False  # chunks that wait there can be taken back
         self.splits = False  # and what has not begun of one that has
         self.check_at: float | None = None  # when to see how long its item runs, or to end it
@@ -207,6 +209,10 @@ class Worker:
         """Go over to another state; see `worker_states.TRANSITIONS`."""
         self.state = state
         self.leaving = state >= STOPPING
+
+    def is_worn(self) -> bool:
+        """Return whether it is to be replaced when it is done with what it has."""
+        return self.worn or (self._max_chunks is not None and self.taken >= self._max_chunks)
 
     def holds_more(self) -> bool:
         """Return whether anything may wait behind what it runs."""

@@ -45,8 +45,9 @@ from pmap._scheduling.events import (
     WorkerReady,
 )
 from pmap._scheduling.prefetch import MOST_CALLS, MOST_HELD, PREFETCH_BELOW
-from pmap._scheduling.scheduler import LATE, MAX_START_FAILURES, Scheduler
+from pmap._scheduling.scheduler import LATE, Scheduler
 from pmap._scheduling.state import Worker
+from pmap._scheduling.workers import MAX_START_FAILURES
 
 QUICK = PREFETCH_BELOW / 100
 SLOW = PREFETCH_BELOW * 100
@@ -189,12 +190,12 @@ def test_of_small_calls_more_are_sent_ahead(size: int, held: int) -> None:
         scheduler.handle(JobSubmitted(job, 1, Terms(), like=7))
     quick = ItemsFinished(0, 1, (), 1e-5, last=True, size=size)
     tell(scheduler, WorkerReady(0), *[quick] * 16)
-    assert len(scheduler._workers[0].chunks) == held
+    assert len(scheduler._workers.all[0].chunks) == held
     # Filled up when half empty, so that several travel at once.
     before = held
     for _ in range(3 * MOST_CALLS):
         tell(scheduler, quick)
-        now = len(scheduler._workers[0].chunks)
+        now = len(scheduler._workers.all[0].chunks)
         assert now in (before - 1, held)
         before = now
 
@@ -227,14 +228,14 @@ def test_what_is_next_is_not_what_a_failure_has_just_ended() -> None:
     tell(scheduler, JobSubmitted(0, MANY, known, like="f"))
     while scheduler.busy:
         for worker in (0, 1):
-            if scheduler._workers[worker].chunks:
+            if scheduler._workers.all[worker].chunks:
                 tell(scheduler, done(worker, elapsed=1e-5))
     tell(scheduler, JobSubmitted(1, 7, known, like="f"), done(1, elapsed=1e-5))
     tell(scheduler, JobSubmitted(2, 5, known, like="f"))
-    first = scheduler._workers[1].chunks[0].start
+    first = scheduler._workers.all[1].chunks[0].start
     answer = tell(scheduler, ItemsFinished(1, 1, (first,), 1e-5, last=True))
     assert KillWorker(1) in answer
-    assert {chunk.job.id for chunk in scheduler._workers[0].chunks} == {1}
+    assert {chunk.job.id for chunk in scheduler._workers.all[0].chunks} == {1}
 
 
 def test_nothing_waits_behind_what_is_slow() -> None:
@@ -353,7 +354,7 @@ def test_a_chunk_costs_as_much_with_many_workers(
     looks.clear()
     chunks = 0
     for _ in range(5000):
-        for worker in [worker for worker in scheduler._workers.values() if worker.chunks]:
+        for worker in [worker for worker in scheduler._workers.all.values() if worker.chunks]:
             items = worker.chunks[0].stop - worker.chunks[0].start
             tell(scheduler, done(worker.id, count=items, elapsed=items * 1e-7))
             chunks += 1
@@ -379,9 +380,9 @@ def test_who_had_its_share_has_another_of_what_arrives() -> None:
     scheduler = pool(2)
     tell(scheduler, submitted(1, 4 * MANY, MANY, open=True))
     tell(scheduler, done(0, count=MANY, elapsed=QUICK), done(1, count=MANY, elapsed=QUICK))
-    before = [len(scheduler._workers[worker].chunks) for worker in (0, 1)]
+    before = [len(scheduler._workers.all[worker].chunks) for worker in (0, 1)]
     tell(scheduler, InputArrived(1, 100 * MANY))
-    after = [len(scheduler._workers[worker].chunks) for worker in (0, 1)]
+    after = [len(scheduler._workers.all[worker].chunks) for worker in (0, 1)]
     assert all(now > then for now, then in zip(after, before, strict=True))
 
 
@@ -391,7 +392,7 @@ def test_a_worker_is_started_for_what_comes_back_from_one_that_has_enough() -> N
     for job in range(100, 100 + 16 + MOST_CALLS):
         scheduler.handle(JobSubmitted(job, 1, terms, like=7))
     tell(scheduler, WorkerReady(0), *[ItemsFinished(0, 1, (), 1e-5, last=True)] * 16)
-    assert len(scheduler._workers[0].chunks) == MOST_CALLS
+    assert len(scheduler._workers.all[0].chunks) == MOST_CALLS
     tell(scheduler, WorkerReady(1), WorkerGone(1, begun=0))
     again = ItemsFinished(0, 1, (0,), 1e-5, last=True, again=frozenset({0}))
     assert tell(scheduler, again) == [RetryItem(100 + 16, 0), StartWorker(2)]
