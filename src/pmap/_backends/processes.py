@@ -6,11 +6,9 @@ which items each one holds. What a dead worker had finished is read from its are
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import count
@@ -26,123 +24,52 @@ from .._jobs.work import Brief, Work
 from .._transport import protocol
 from .._transport.adaptive_spin import Patience
 from .._transport.by_value.baseline import Baseline
-from .._transport.by_value.book import Book, Unit
+from .._transport.by_value.book import Book
 from .._transport.by_value.handover import NamelessError
 from .._transport.by_value.names import Needs, UnsentNameError
 from .._transport.descriptors import Descriptor
 from .._transport.environment import limited, take_world
 from .._transport.exceptions import describe
-from .._transport.framing import FrameReader, NotAMessage, frame, frame_of_entries, send_batch
+from .._transport.framing import frame, frame_of_entries
 from .._transport.journal import Arena
-from .._transport.light_stdlib import receive_with_fds, socket
-from .._transport.packing import packed, unpacked
+from .._transport.light_stdlib import socket
+from .._transport.packing import packed
 from .._transport.payload import Payload, payload_of
 from .._transport.segment_pool import KEPT, Loans, Shelf
-from .._transport.segments import A_DESCRIPTOR, MOST, Segment
+from .._transport.segments import Segment
 from .._transport.values import Cargo, encode
 from . import boot as _boot
 from . import launch as _launch
+from .connection import Connection, Sent
 from .poller import READABLE, WRITABLE, Poller, Watched
-from .protocol import Backend, Finished, Gone, Happening, Ready
-from .results import open_entries
+from .protocol import Backend, Gone, Happening, Ready
 from .template_client import Template
-from .ties import NO_TIES, Ties, identity_of, ties
+from .ties import identity_of, ties
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .._transport.environment import Limits, World
     from .._transport.framing import Message
-    from .._transport.packing import Entry, Packed
+    from .._transport.packing import Entry
 
-# Bytes read or written at a time: enough to keep the calls few, and below the size from which
-# malloc maps memory anew for each buffer (three system calls more for each message).
-_PIECE = 1 << 16
 # Bytes of a chunk that is sent before the next one is made: the worker need not wait for that.
 _AT_ONCE = 1 << 13
-# Seconds beyond the limit that coroutines get to end by themselves.
-_GRACE = 1.0
 # Seconds in which what was started has to say that it is a Python; and what surely is one, which
 # may be slow to begin where many do, or where its files are far away.
 _ANSWER = 10.0
 _SLOW_ANSWER = 60.0
 # Segments that a worker holds and we wait for, to use them again.
 _MOST_LENT = 16
-_TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
 
 
-_Polled: TypeAlias = "list[tuple[Watched[_Link | Template | None], int]]"
+_Polled: TypeAlias = "list[tuple[Watched[Connection | Template | None], int]]"
 
 
 def _coverage_config() -> str | None:
     """Return the file by which coverage measures the children of multiprocessing, if it does."""
     patched = hasattr(sys.modules.get("multiprocessing"), "_coverage$patched")
     return os.environ.get("COVERAGE_RCFILE") if patched else None
-
-
-class _Sent:
-    """A chunk that a worker holds."""
-
-    __slots__ = ("items", "received", "serial", "size", "start", "work")
-
-    def __init__(self, serial: int, work: Work, start: int, items: int, size: int) -> None:
-        self.serial = serial
-        self.work = work
-        self.start = start
-        self.items = items
-        self.received = 0
-        self.size = size  # bytes, there and back
-
-    def keep(self, items: int) -> None:
-        """Take in that the worker has only so many items of it."""
-        if items < self.items:  # it may be asked for again, and have none
-            self.size = self.size * items // self.items
-            self.items = items
-
-
-class _Link:
-    """What is known of one worker."""
-
-    def __init__(
-        self,
-        number: int,
-        sock: socket,
-        handle: _launch.Handle,
-        arena: Arena | None,
-        world: World | None,
-        loans: Loans,
-        baseline: Baseline,
-        slot: int,
-    ) -> None:
-        self.number = number
-        self.slot = slot  # from 1 on; no other worker of the pool has it now
-        self.ties: Ties | None = NO_TIES  # what it was told of
-        self.sock = sock
-        self.mark = _boot.mark_of(sock)
-        self.handle = handle
-        self.arena = arena
-        self.reader = FrameReader()
-        # What it did not take yet, and the descriptors that go along with the first bytes of it.
-        self.outbox: deque[tuple[memoryview, list[Segment | Descriptor]]] = deque()
-        self.loans = loans
-        self.chunks: deque[_Sent] = deque()
-        self.void: set[int] = set()  # serials of chunks that were taken back
-        self.told: dict[int, int] = {}  # by the number of a brief, how many names of it
-        self.units: set[int] = set()
-        self.baseline = baseline
-        self.world = world
-        self.blocked = False  # it takes no more for now: the outbox waits
-        self.later = b""  # goes along with the next message
-        self.serial = 0
-        self.begun = 0  # the serial of the chunk that has begun, where a message says so
-        self.begun_at = 0.0  # when its last item did, as far as we know
-        self.ended = False  # its socket is at its end
-        self.answered = False  # it is a Python, and at our entry; where nothing else says so
-        self.ready = False
-        self.is_leaving = False  # it was told to go since the interpreter ends
-        self.broken: Exception | None = None
-        self.why = ""  # why it is of no use any more, though it lived
-        self.hopeless = False  # and no other one would be
 
 
 class ProcessBackend(Backend[_Polled]):
@@ -173,15 +100,15 @@ class ProcessBackend(Backend[_Polled]):
         self._kill_over_memory = kill_over_memory
         self._limits = limits
         self._worlds: tuple[World, World] | None = None  # the last, and what a worker is told
-        self._links: dict[int, _Link] = {}
-        self._poller: Poller[_Link | Template] | None = None
+        self._links: dict[int, Connection] = {}
+        self._poller: Poller[Connection | Template] | None = None
         self._opening = threading.Lock()
         self._template: Template | None = None
         self._lifeline: _boot.Lifeline | None = (
             None  # of all workers, also those of a template that died
         )
         self._world: World | None = None
-        self._to_flush: dict[int, _Link] = {}
+        self._to_flush: dict[int, Connection] = {}
         self._shelf = Shelf()
         # Bytes of segments that a worker may keep. None where its memory is counted: they would be.
         self._room = KEPT // processes if max_memory is None else 0
@@ -193,7 +120,7 @@ class ProcessBackend(Backend[_Polled]):
         self._old_templates: list[Template] = []
         self._old_lifelines: list[_boot.Lifeline] = []
         # What was started and has not answered yet, and when it was started.
-        self._awaited: dict[_Link | Template, float] = {}
+        self._awaited: dict[Connection | Template, float] = {}
         self._failed: list[Happening] = []  # workers that could not even be asked for
 
     def pids(self) -> list[int]:
@@ -272,11 +199,19 @@ class ProcessBackend(Backend[_Polled]):
         ours.setblocking(False)
         taken = {link.slot for link in self._links.values()}
         slot = next(number for number in count(1) if number not in taken)
-        link = _Link(worker, ours, handle, arena, self._world, self._new_loans(), baseline, slot)
+        link = Connection(
+            worker,
+            ours,
+            handle,
+            arena,
+            self._world,
+            self._new_loans(),
+            baseline,
+            slot,
+            poller,
+            self._to_flush,
+        )
         self._links[worker] = link
-        poller.watch(ours, link)
-        if handle.sentinel is not None:
-            poller.watch(handle.sentinel, link)
         if self._method == "spawn":
             self._awaited[link] = monotonic()
         self._set_up(link, initializer)
@@ -302,14 +237,14 @@ class ProcessBackend(Backend[_Polled]):
         assert self.book is not None
         return self.book
 
-    def _set_up(self, link: _Link, packed: tuple[Needs, Payload] | None) -> None:
+    def _set_up(self, link: Connection, packed: tuple[Needs, Payload] | None) -> None:
         """Send a worker what it begins with."""
         initializer: list[Entry] = []
         cargo: list[Segment | Descriptor] = []
         about_it: tuple[object, ...] = (), ()
         if packed is not None:
             needs, payload = packed
-            self._send_units(link, needs)
+            link.send_units(needs)
             initializer, cargo = [payload.entry], payload.cargo
             about_it = tuple(needs.units), link.baseline.names_of(needs)
         inherited = link.baseline.numbers() if self._method == "fork" else ()
@@ -319,12 +254,12 @@ class ProcessBackend(Backend[_Polled]):
         if self._script is not None:
             how = (None, None) if self._method == "fork" else self._script
             script = link.baseline.numbers()[0], *how
-        self._tell_ties(link)
+        link.tell_ties()
         about = identity_of(link.slot, self._method), self._world, list(sys.argv), inherited, script
         message = frame_of_entries(
             lambda entries: (protocol.SETUP, *about, *about_it, entries, *rest), initializer
         )
-        self._write(link, message, cargo)
+        link.write(message, cargo)
 
     def _start_process(
         self, worker: int, ours: socket, theirs: socket, is_sent: bool
@@ -362,12 +297,12 @@ class ProcessBackend(Backend[_Polled]):
         assert brief is not None, "it was not packed"
         self._forget()
         if link.ties is not ties():
-            self._tell_ties(link)
+            link.tell_ties()
         if brief.number not in link.told:
-            self._introduce(link, brief)
+            link.introduce(brief, self._limited(brief.world))
         gone = link.reader.gone()
         if gone:  # it may use the segments of these results again
-            self._write(link, frame((protocol.BACK, gone)))
+            link.write(frame((protocol.BACK, gone)))
         link.serial += 1
         serial = link.serial
         items = work.call.items[start:stop]
@@ -380,13 +315,13 @@ class ProcessBackend(Backend[_Polled]):
         except ValueError:  # it is too large for marshal
             self._send_large(link, work, start, items, together)
             return
-        link.chunks.append(_Sent(serial, work, start, stop - start, len(message)))
-        self._write(link, message)
+        link.chunks.append(Sent(serial, work, start, stop - start, len(message)))
+        link.write(message)
         if len(message) >= _AT_ONCE:
-            self._flush(link)
+            link.flush()
 
     def _send_large(
-        self, link: _Link, work: Work, start: int, items: Sequence[object], together: int
+        self, link: Connection, work: Work, start: int, items: Sequence[object], together: int
     ) -> None:
         """Send a chunk of items that are pickled, or large."""
         brief = work.brief
@@ -394,86 +329,20 @@ class ProcessBackend(Backend[_Polled]):
         cargo = Cargo(lambda buffers: self._lend(link, buffers))
         entries = self._entries(work, start, items, cargo)
         if len(brief.needs.names) > link.told[brief.number]:
-            self._tell_more(link, brief)
+            link.tell_more(brief)
         chunk = protocol.CHUNK, brief.number, link.serial
         message = frame_of_entries(lambda some: (*chunk, some, together, start), entries)
         size = len(message) + cargo.size
-        link.chunks.append(_Sent(link.serial, work, start, len(items), size))
-        self._write(link, message, cargo.segments)
-
-    def _introduce(self, link: _Link, brief: Brief) -> None:
-        """Send a worker the function, and what surrounds it."""
-        self._send_units(link, brief.needs)
-        names = link.baseline.names_of(brief.needs)
-        units = tuple(brief.needs.units)
-        link.told[brief.number] = len(brief.needs.names)
-        told = self._limited(brief.world)
-        world = None if told == link.world else told
-        link.world = told
-        rules = brief.rules
-        message = frame_of_entries(
-            lambda payload: (
-                protocol.BRIEF,
-                brief.number,
-                payload,
-                units,
-                names,
-                brief.variables,
-                not rules.collect,
-                rules.functions_by_value,
-                rules.at_once,
-                rules.timeout,
-                rules.seed,
-                rules.logs,
-                world,
-            ),
-            [brief.payload.entry],
-        )
-        self._write(link, message, brief.payload.cargo)
-
-    def _tell_ties(self, link: _Link) -> None:
-        """Tell a worker what `multiprocessing` has here, unless it knows."""
-        now = ties()
-        if now is not link.ties:
-            link.ties = now
-            cargo: list[Segment | Descriptor] = []
-            tracker: list[Entry] = []
-            copy = now.tracker
-            if copy is not None:
-                cargo, tracker = [copy], [[b"", (A_DESCRIPTOR,), 0]]
-            self._write(link, frame((protocol.TIES, now.key, tracker)), cargo)
-
-    def _tell_more(self, link: _Link, brief: Brief) -> None:
-        """Send a worker the names that the items of a call need besides."""
-        self._send_units(link, brief.needs)
-        names = link.baseline.names_of(brief.needs)
-        link.told[brief.number] = len(brief.needs.names)
-        units = tuple(brief.needs.units)
-        self._write(link, frame((protocol.NEEDS, brief.number, units, names)))
-
-    def _send_units(self, link: _Link, needs: Needs) -> None:
-        for number, unit in needs.units.items():
-            if number not in link.units:
-                link.units.add(number)
-                self._send_unit(link, unit)
-
-    def _send_unit(self, link: _Link, unit: Unit) -> None:
-        versions = tuple(unit.versions), tuple(unit.definitions), tuple(unit.primed)
-        message = frame_of_entries(
-            lambda payload: (protocol.UNIT, unit.number, payload, *versions), [unit.payload.entry]
-        )
-        self._write(link, message, unit.payload.cargo)
+        link.chunks.append(Sent(link.serial, work, start, len(items), size))
+        link.write(message, cargo.segments)
 
     def _forget(self) -> None:
         """Let workers forget the units that nothing refers to any more."""
         dead = self._names().dead
         if dead:
             numbers = {dead.pop() for _ in range(len(dead))}
-            for each in self._links.values():
-                gone = each.units & numbers
-                if gone:
-                    each.units -= gone
-                    each.later += frame((protocol.FORGET, tuple(gone)))
+            for link in self._links.values():
+                link.forget_units(numbers)
 
     def _limited(self, world: World) -> World:
         """Return the surroundings with the limits of a worker; the same while they stay."""
@@ -481,7 +350,7 @@ class ProcessBackend(Backend[_Polled]):
             self._worlds = world, limited(world, self._limits)
         return self._worlds[1]
 
-    def _lend(self, link: _Link, buffers: Sequence[Buffer]) -> Segment | None:
+    def _lend(self, link: Connection, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a segment that holds `buffers`, and wait for its return."""
         segment = link.loans.written(buffers)
         self.warm = self.warm or segment is not None
@@ -515,9 +384,7 @@ class ProcessBackend(Backend[_Polled]):
         return where_it_fails(item, "the argument", error)
 
     def void(self, worker: int, work: Work) -> None:
-        link = self._links[worker]
-        serials = [sent.serial for sent in link.chunks if sent.work is work]
-        self._write(link, frame((protocol.VOID, serials)))
+        self._links[worker].make_void(work)
 
     def is_outdated(self, brief: Brief) -> bool:
         if self._links and self._identity != _launch.identity():
@@ -527,15 +394,8 @@ class ProcessBackend(Backend[_Polled]):
         return any(link.baseline.lacks(brief.needs) for link in [*self._links.values()])
 
     def drop(self, brief: Brief) -> None:
-        message = frame((protocol.DROP, brief.number))
         for link in self._links.values():
-            if brief.number in link.told:
-                del link.told[brief.number]
-                # It may learn of it with the next message, unless it keeps much memory for it.
-                if brief.payload.size > _PIECE:
-                    self._write(link, message)
-                else:
-                    link.later += message
+            link.drop(brief)
 
     def rest(self) -> None:
         # Only a thread could give it back later, and there had better be none where this process
@@ -549,7 +409,7 @@ class ProcessBackend(Backend[_Polled]):
             for link in self._links.values():
                 if link.reader.borrows:
                     link.reader.borrows = False
-                    self._write(link, frame((protocol.BACK, None)))
+                    link.write(frame((protocol.BACK, None)))
 
     def _keep_none(self) -> None:
         """Give back what is kept for arguments to come.
@@ -563,7 +423,7 @@ class ProcessBackend(Backend[_Polled]):
 
     def stop(self, worker: int) -> None:
         link = self._links[worker]
-        self._write(link, frame((protocol.QUIT,)))
+        link.write(frame((protocol.QUIT,)))
 
     def kill(self, worker: int) -> None:
         if worker in self._links:
@@ -577,86 +437,21 @@ class ProcessBackend(Backend[_Polled]):
         if worker in self._links:
             link = self._links[worker]
             link.handle.terminate()
-            self._write(link, frame((protocol.QUIT,)))  # it may not heed the signal
+            link.write(frame((protocol.QUIT,)))  # it may not heed the signal
 
     def begun(self, worker: int) -> int:
-        link = self._links[worker]
-        if link.arena is None or len(link.chunks) <= 1:
-            # One that is alone cannot be taken back: the worker may be reading it just now.
-            return min(1, len(link.chunks))
-        arena = link.arena
-        return sum([1 for sent in link.chunks if arena.has_begun(sent.serial)])
+        return self._links[worker].begun()
 
     def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
         link = self._links.get(worker)
-        if link is None or not link.chunks:
-            return None
-        sent = link.chunks[0]
-        if sent.work.call.rules.at_once:
-            limit += _GRACE  # they end in time by themselves, unless one of them blocks the others
-        if link.arena is not None:
-            return link.arena.look(sent.serial, limit)
-        if link.begun != sent.serial:
-            return None
-        # It cannot be held here: another item may begin in just this moment, and fall with it.
-        return link.begun_at, monotonic() - link.begun_at >= limit
+        return None if link is None else link.look(limit)
 
     def take_back(self, worker: int) -> tuple[int, int | None]:
-        link = self._links[worker]
-        items: int | None = None
-        if link.arena is not None and link.chunks:
-            if len(link.chunks) == 1 and not link.arena.has_begun(link.chunks[0].serial):
-                return 1, None  # it may be reading it just now: another one had to do so, too
-            begun, kept = link.arena.take_back(link.chunks[-1].serial)
-            while link.chunks and link.chunks[-1].serial > begun:
-                link.void.add(link.chunks.pop().serial)
-            if link.chunks and link.chunks[-1].serial == begun and kept is not None:
-                items = kept
-                link.chunks[-1].keep(items)
-        return len(link.chunks), items
-
-    def _write(
-        self, link: _Link, data: bytes, segments: list[Segment | Descriptor] | None = None
-    ) -> None:
-        """Send `data` as far as the worker takes it now; keep the rest for when it takes more."""
-        if link.later:
-            data = link.later + data
-            link.later = b""
-        link.outbox.append((memoryview(data), segments or []))
-        self._to_flush[link.number] = link
+        return self._links[worker].take_back()
 
     def flush(self) -> None:
         while self._to_flush:
-            self._flush(self._to_flush.popitem()[1])
-
-    def _flush(self, link: _Link) -> None:
-        outbox = link.outbox
-        if len(outbox) > 1 and _are_small(outbox):
-            joined = b"".join([data for data, _ in outbox])  # one system call for all
-            outbox.clear()
-            outbox.append((memoryview(joined), []))
-        try:
-            while outbox:
-                data, segments = outbox[0]
-                if segments:
-                    sent = send_batch(link.sock, data, [segment.fd for segment in segments])
-                    segments = segments[MOST:]
-                else:
-                    sent = link.sock.send(data)
-                if sent == len(data):
-                    outbox.popleft()
-                else:
-                    outbox[0] = data[sent:], segments
-        except BlockingIOError:
-            pass
-        except OSError as error:
-            # ETOOMANYREFS: too many descriptors are under way, and the workers take them soon. Else
-            # the worker is gone: reading its socket tells.
-            if error.errno != _TOO_MANY_REFS:
-                outbox.clear()
-        if bool(outbox) != link.blocked and self._poller is not None and not link.ended:
-            link.blocked = bool(outbox)
-            self._poller.watch_writing(link.sock, link.blocked)
+            self._to_flush.popitem()[1].flush()
 
     # --- what happens --------------------------------------------------------------------------
 
@@ -688,12 +483,12 @@ class ProcessBackend(Backend[_Polled]):
         left += [] if timeout is None else [timeout]
         return max(0.0, min(left, default=_ANSWER))
 
-    def _left(self, one: _Link | Template, began: float) -> float:
+    def _left(self, one: Connection | Template, began: float) -> float:
         """Return for how many seconds something may go on not to answer."""
         passed = monotonic() - began
         if passed < _ANSWER:
             return _ANSWER - passed
-        process = one.handle if isinstance(one, _Link) else one
+        process = one.handle if isinstance(one, Connection) else one
         return (_SLOW_ANSWER if process.is_surely_python() else _ANSWER) - passed
 
     def _look_at_awaited(self) -> Iterator[Happening]:
@@ -707,7 +502,7 @@ class ProcessBackend(Backend[_Polled]):
                     one.give_up(why)  # its socket ends
                 else:
                     one.why, one.hopeless = why, True
-                    self._hang_up(one)
+                    one.hang_up()
                     yield from self._end(one)
 
     def _can_stay_awake(self) -> bool:
@@ -720,11 +515,11 @@ class ProcessBackend(Backend[_Polled]):
         yield from failed
         for watched, event in polled:
             source = watched.source
-            if isinstance(source, _Link):
+            if isinstance(source, Connection):
                 if self._links.get(source.number) is not source:
                     continue  # it ended since it was polled
                 if event & WRITABLE:
-                    self._flush(source)
+                    source.flush()
                 if event & READABLE:
                     yield from self._read(source)
                     if source.ended or watched.end is not source.sock:
@@ -752,36 +547,13 @@ class ProcessBackend(Backend[_Polled]):
             self._template = None
         self._close_template(template)
 
-    def _read(self, link: _Link, to_the_end: bool = False) -> Iterator[Happening]:
-        while not link.ended:
-            try:
-                data, fds = receive_with_fds(link.sock, _PIECE, MOST)
-            except BlockingIOError:
-                return
-            except OSError:
-                data, fds = b"", None
-            if not data:
-                if _launch.is_alive(link.handle.pid):
-                    link.why = "it lost its connection: something in it closed descriptors"
-                self._hang_up(link)
-                return
-            try:
-                for message in link.reader.feed(data, fds):
-                    happening = self._take(link, message)
-                    if happening is not None:
-                        yield happening
-            except NotAMessage:
-                link.why = "something in it wrote into its connection"
-                self._hang_up(link)
-                return
-            if len(data) < _PIECE and not to_the_end:
-                return  # more, or the end, shows at the next poll: one system call saved
+    def _read(self, link: Connection, to_the_end: bool = False) -> Iterator[Happening]:
+        for message in link.messages(to_the_end):
+            happening = self._take(link, message)
+            if happening is not None:
+                yield happening
 
-    def _hang_up(self, link: _Link) -> None:
-        link.ended = True
-        self._unwatch(link.sock)
-
-    def _take(self, link: _Link, message: Message) -> Happening | None:
+    def _take(self, link: Connection, message: Message) -> Happening | None:
         what = message[0]
         if what == protocol.RESULTS:
             _, serial, results, last, elapsed, worn, gone = message
@@ -792,7 +564,7 @@ class ProcessBackend(Backend[_Polled]):
                 link.void.remove(serial)
                 return None
             assert link.chunks[0].serial == serial
-            return self._finished(link, results, last, elapsed, worn)
+            return link.finished(results, last, elapsed, worn)
         link.answered = True
         if what == protocol.HELLO:
             return None
@@ -806,40 +578,19 @@ class ProcessBackend(Backend[_Polled]):
         elif what == protocol.REPORT:
             return self._report(link, *message[1:])
         elif what == protocol.BEGUN:
-            link.begun = message[1]
-            link.begun_at = monotonic()
+            link.begin(message[1])
         else:
             link.broken = restore(message[1], INITIALIZER)
         return None
 
-    def _report(self, link: _Link, kind: int, offset: int | None, data: bytes) -> Report:
+    def _report(self, link: Connection, kind: int, offset: int | None, data: bytes) -> Report:
         if not link.chunks:  # of the initializer, or of a thread that an item has left behind
             return Report(kind, data, link.number, None, None)
         sent = link.chunks[0]
         index = None if offset is None else sent.start + offset
         return Report(kind, data, link.number, sent.work, index)
 
-    def _finished(
-        self, link: _Link, results: Packed, last: bool, elapsed: float, worn: bool = False
-    ) -> Finished:
-        sent = link.chunks[0]
-        start = sent.start + sent.received
-        values: list[object]
-        failures: dict[int, Exception] = {}
-        if isinstance(results, list):
-            values, failures = open_entries(sent.work, start, results)
-        else:
-            opened = unpacked(results)
-            entries: list[Entry] = opened.tolist() if isinstance(opened, memoryview) else [*opened]
-            values = entries
-        sent.received += len(values)
-        sent.size += link.reader.size
-        if last:
-            link.chunks.popleft()
-        number, size = link.number, sent.size
-        return Finished(number, sent.work, start, values, failures, last, elapsed, worn, size)
-
-    def _end(self, link: _Link) -> Iterator[Happening]:
+    def _end(self, link: Connection) -> Iterator[Happening]:
         """Take in that a worker has ended or is of no use any more, once its exit is known."""
         ended, exitcode = link.handle.reap()
         if not ended:
@@ -847,11 +598,10 @@ class ProcessBackend(Backend[_Polled]):
         # All that it wrote is in the socket by now, also what came after the last read; the end of
         # the stream may not be, if something that it started holds its end open.
         yield from self._read(link, to_the_end=True)
-        begun, salvaged = self._salvage(link)
+        begun, salvaged = link.salvage()
         if salvaged:
-            yield self._finished(link, salvaged, False, 0.0)
+            yield link.finished(salvaged, False, 0.0)
         del self._links[link.number]
-        self._to_flush.pop(link.number, None)
         reason = link.handle.failure or link.why
         if link.broken is not None:
             reason = f"the initializer raised {type(link.broken).__name__}: {link.broken}"
@@ -863,36 +613,14 @@ class ProcessBackend(Backend[_Polled]):
         stack = link.arena.last_words() if link.arena is not None else ""
         if link.arena is not None and link.arena.oversize:
             reason = f"it took more than {self._max_memory} bytes of memory"
-        self._close_link(link)
+        link.close()
         self._awaited.pop(link, None)
         pid, hopeless = link.handle.pid, link.hopeless or link.handle.hopeless
         yield Gone(link.number, begun, pid, exitcode, reason, link.broken, stack, hopeless)
 
-    def _salvage(self, link: _Link) -> tuple[int, list[Entry]]:
-        """Return how many items a dead worker had begun, and what it had finished but not sent."""
-        if not link.chunks:
-            return 0, []
-        sent = link.chunks[0]
-        if link.arena is None:
-            left = sent.items - sent.received if sent.work.call.rules.at_once else 1
-            return left if link.begun == sent.serial else 0, []
-        begun, salvaged = link.arena.salvage(sent.serial, sent.received)
-        left = sent.items - sent.received - len(salvaged)
-        return (left if sent.work.call.rules.at_once else 1) if begun else 0, salvaged
-
-    def _close_link(self, link: _Link) -> None:
-        if not link.ended:
-            self._unwatch(link.sock)
-        if link.handle.sentinel is not None:
-            self._unwatch(link.handle.sentinel)
-        link.handle.release()
-        link.sock.close()
-        if link.arena is not None:
-            link.arena.close()
-
     # --- opening and closing -------------------------------------------------------------------
 
-    def _open(self) -> Poller[_Link | Template]:
+    def _open(self) -> Poller[Connection | Template]:
         # `poll` comes here without the driver's lock, while a command may, too.
         with self._opening:
             if self._poller is None:
@@ -959,8 +687,7 @@ class ProcessBackend(Backend[_Polled]):
         if poller is not None:
             poller.forsake()
         for link in self._links.values():
-            _boot.release(link.sock, link.mark)
-            link.handle.forsake()
+            link.forsake()
             _kept.append(link.arena)
         self._links.clear()
         template, self._template = self._template, None
@@ -993,10 +720,9 @@ class ProcessBackend(Backend[_Polled]):
         self._drop_template()  # it ends its workers before itself
         for link in self._links.values():
             if not link.ended:
-                self._unwatch(link.sock)
-                link.ended = True
+                link.hang_up()
             link.handle.reap()
-            self._close_link(link)
+            link.close()
         self._drop_lifeline()
         self._links.clear()
         self._to_flush.clear()
@@ -1008,9 +734,7 @@ class ProcessBackend(Backend[_Polled]):
         self._opening = threading.Lock()  # it may be held by a thread that is not here
         self._keep_none()
         for link in self._links.values():
-            link.sock.close()
-            link.handle.disown()
-            link.handle.release()
+            link.disown()
         self._links.clear()
         self._awaited.clear()
         self._drop_lifeline()
@@ -1022,13 +746,3 @@ class ProcessBackend(Backend[_Polled]):
 
 
 _kept: list[object] = []  # what has the number of a descriptor that the program has closed
-
-
-def _are_small(outbox: deque[tuple[memoryview, list[Segment | Descriptor]]]) -> bool:
-    """Return whether messages are small, and without segments."""
-    size = 0
-    for data, segments in outbox:
-        size += len(data)
-        if segments or size >= _PIECE:
-            return False
-    return True
