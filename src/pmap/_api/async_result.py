@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from .._calls.arguments import check_function, seconds_to_wait
 from .._errors import CancelledError
 from .._jobs.pending import Pending
 from .standard import class_of_both
@@ -62,7 +63,7 @@ class AsyncResult(Generic[R_co]):
             Exception: what the function raised, for the first item (in input order) that failed.
         """
         pending = self._pending
-        if not pending.wait(timeout):
+        if not pending.wait(None if timeout is None else seconds_to_wait(timeout)):
             from .._multiprocessing_errors import ResultTimeoutError
 
             raise ResultTimeoutError(f"{self!r} was not ready within {timeout} seconds")
@@ -72,7 +73,7 @@ class AsyncResult(Generic[R_co]):
 
     def wait(self, timeout: float | None = None) -> None:
         """Return when the result is there or the call has failed, or after `timeout` seconds."""
-        self._pending.wait(timeout)
+        self._pending.wait(None if timeout is None else seconds_to_wait(timeout))
 
     def ready(self) -> bool:
         """Return whether the result is there, or the call has failed or was cancelled."""
@@ -99,6 +100,7 @@ class AsyncResult(Generic[R_co]):
 
         It runs in the thread that notices the end; its own exceptions are logged.
         """
+        check_function("callback", callback)
         self._pending.when_over(lambda: callback(self))
 
     def cancel(self) -> bool:
@@ -139,6 +141,7 @@ class AsyncResult(Generic[R_co]):
         Returns:
             Its handle. Whatever `f` raises, it raises.
         """
+        check_function("f", f)
         behind = _Behind(self._pending)
 
         def go_on() -> None:

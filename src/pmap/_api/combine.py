@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
+from .._calls.describe import short_repr
 from .._calls.failure import Failure
 from .._jobs.event_loops import until
 from .._jobs.notifier import Bell
 from .._jobs.pending import Pending
+from .._types import is_iterable
 from .async_result import AsyncResult
 
 if TYPE_CHECKING:
@@ -66,14 +68,27 @@ def gather(*results: AsyncResult[Any]) -> AsyncResult[tuple[Any, ...]]:
     Returns:
         The handle of the tuple.
     """
-    for number, result in enumerate(results):
-        if not isinstance(result, AsyncResult):  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may have no checker
-            raise TypeError(
-                f"gather's argument {number + 1} must be an AsyncResult, got "
-                f"{type(result).__name__}: {result!r}. papply_async(f, x) makes one"
-            )
+    _check_handles("gather", results)
     gathered = _Gathered(results)
     return AsyncResult(gathered, tuple)
+
+
+def _check_iterable(results: object) -> None:
+    if not is_iterable(results):
+        raise TypeError(
+            f"as_completed takes handles, as a list, and got {type(results).__name__}: "
+            f"{short_repr(results)}"
+        )
+
+
+def _check_handles(name: str, results: Iterable[object]) -> None:
+    """Raise a TypeError if there is something else among those."""
+    for number, result in enumerate(results, 1):
+        if not isinstance(result, AsyncResult):
+            raise TypeError(
+                f"argument {number} of {name} must be an AsyncResult, got "
+                f"{type(result).__name__}: {short_repr(result)}. papply_async(f, x) makes one"
+            )
 
 
 class _Gathered(Pending):
@@ -121,7 +136,9 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
     """Handles in the order in which they are over, for ``for`` and ``async for``."""
 
     def __init__(self, results: Iterable[AsyncResult[R_co]]) -> None:
+        _check_iterable(results)
         given = list(results)
+        _check_handles("as_completed", given)
         self._open = deque(result._pending for result in given)
         self._left = len(given)
         self._over: deque[AsyncResult[R_co]] = deque()

@@ -19,9 +19,7 @@ from typing import (
     Final,
     Literal,
     ParamSpec,
-    SupportsIndex,
     TypedDict,
-    TypeGuard,
     TypeVar,
     TypeVarTuple,
     Unpack,
@@ -29,17 +27,17 @@ from typing import (
 )
 
 from .._calls import call as _call
+from .._calls.arguments import Context, seconds_to_wait, start_method_of
 from .._calls.call import Call, Kind, Rules
 from .._calls.cpus import cpu_count
 from .._calls.function_check import checked_function
-from .._calls.options import Settings, WorkerOptions, merge
+from .._calls.options import Settings, WorkerOptions, merge, whole
 from .._engine.driver import Driver
 from .._errors import OptionError, PoolClosedError, WorkerStartError
 from .._jobs.job import Job
 from .._transport.process_role import inside_item
 from .._types import Backend, StartMethod
 from .executor_results import Future, note_end_of_program, program_ends, results, shown
-from .pool import Context
 from .shared_pools import make_driver
 
 P = ParamSpec("P")
@@ -225,7 +223,8 @@ class Executor(futures.Executor):
             RuntimeError: as `submit`.
         """
         _check_sizes(chunksize, buffersize)
-        end = None if timeout is None else time.monotonic() + timeout
+        limit = seconds_to_wait(timeout)
+        end = None if limit is None else time.monotonic() + limit
         checked = checked_function("Executor.map", fn, iterables, "xs")
         rules = _RULES.of(fn)._replace(chunksize=chunksize)
         kind = Kind.EACH if len(iterables) == 1 else Kind.STAR
@@ -375,7 +374,7 @@ def _checked(
                 name, options[name], f"an Executor has no {name!r}; besides the standard: {allowed}"
             )
     asked = dict(options)
-    if max_workers is not None and not _is_count(max_workers):
+    if max_workers is not None and (whole(max_workers) or 0) < 1:
         raise OptionError(
             "max_workers",
             max_workers,
@@ -387,30 +386,19 @@ def _checked(
             raise OptionError(
                 "start_method", options["start_method"], "mp_context has already decided it"
             )
-        if not hasattr(mp_context, "get_start_method"):
-            raise OptionError(
-                "mp_context", mp_context, "mp_context is what multiprocessing.get_context returns"
-            )
-        asked["start_method"] = mp_context.get_start_method()
+        asked["start_method"] = start_method_of("mp_context", mp_context)
     return asked
 
 
-def _is_count(value: object) -> bool:
-    return _is_integer(value) and value >= 1
-
-
-def _is_integer(value: object) -> TypeGuard[int]:
-    """Return whether it is an int, or as good as one, as NumPy's are."""
-    return isinstance(value, SupportsIndex) and not isinstance(value, bool)
-
-
 def _check_sizes(chunksize: object, buffersize: object) -> None:
-    if not _is_count(chunksize):
+    if (whole(chunksize) or 0) < 1:
         raise OptionError("chunksize", chunksize, "chunksize must be an integer >= 1")
-    if buffersize is not None and not _is_integer(buffersize):
-        raise OptionError("buffersize", buffersize, "buffersize must be an integer or None")
-    if buffersize is not None and buffersize < 1:
-        raise OptionError("buffersize", buffersize, "buffersize must be None or > 0")
+    if buffersize is not None:
+        size = whole(buffersize)
+        if size is None:
+            raise OptionError("buffersize", buffersize, "buffersize must be an integer or None")
+        if size < 1:
+            raise OptionError("buffersize", buffersize, "buffersize must be None or > 0")
 
 
 # --- the end of the program -----------------------------------------------------------------------

@@ -9,7 +9,6 @@ from typing import (
     ClassVar,
     Literal,
     Never,
-    Protocol,
     Self,
     TypeAlias,
     TypeVar,
@@ -19,8 +18,9 @@ from typing import (
 
 from .._backends.boot import default_start_method
 from .._calls import call as _call
+from .._calls.arguments import Context, check_arguments, check_callbacks, start_method_of
 from .._calls.call import Call, Rules, Streamed
-from .._calls.options import Settings, WorkerOptions, merge, refuse_for_pool
+from .._calls.options import Settings, WorkerOptions, checked, merge, refuse_for_pool
 from .._engine.driver import Driver
 from .._errors import PoolClosedError
 from .async_result import AsyncResult, every, first
@@ -38,14 +38,6 @@ _AnyNumber: TypeAlias = list[Any] | Iterator[Any] | range
 
 # Of the methods of `Pool`: a result that is a function travels by name only, as in multiprocessing.
 _RULES = Rules(functions_by_value=False)
-
-
-class Context(Protocol):
-    """What ``multiprocessing.get_context`` gives, as far as a pool asks it."""
-
-    def get_start_method(self) -> str | None:
-        """Return the name of the start method."""
-        ...
 
 
 class Pool(PoolBase):
@@ -135,8 +127,10 @@ class Pool(PoolBase):
             "processes": processes,
             "initializer": initializer,
             "initargs": initargs,
-            "max_tasks_per_child": maxtasksperchild,
-            "start_method": context.get_start_method() if context is not None else None,
+            "max_tasks_per_child": checked(
+                "max_tasks_per_child", maxtasksperchild, "maxtasksperchild"
+            ),
+            "start_method": start_method_of("context", context),
             "main": main,
         }
         self._begin(options)
@@ -265,6 +259,7 @@ class Pool(PoolBase):
             callback: called with the result when it is there, in another thread.
             error_callback: called with the exception instead, if there is one.
         """
+        check_callbacks(callback=callback, error_callback=error_callback)
         call = self._call(func, args, kwds)
         job = submit_with(self._taker(), call)
         result: AsyncResult[R] = AsyncResult(job, first)
@@ -273,6 +268,7 @@ class Pool(PoolBase):
 
     def _call(self, func: object, args: Iterable[Any], kwds: Mapping[str, Any] | None) -> Call:
         self._check_running()
+        check_arguments(args, kwds)
         return _call.apply("Pool.apply", func, tuple(args), kwds or {}, _RULES)
 
     # --- many calls ----------------------------------------------------------------------------
@@ -422,6 +418,7 @@ class Pool(PoolBase):
         callback: Callable[[list[R]], object] | None,
         error_callback: Callable[[BaseException], object] | None,
     ) -> AsyncResult[list[R]]:
+        check_callbacks(callback=callback, error_callback=error_callback)
         job = submit_with(self._taker(), call)
         result: AsyncResult[list[R]] = AsyncResult(job, every)
         _call_back(result, callback, error_callback)

@@ -13,6 +13,7 @@ from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
+from .._calls.arguments import seconds_to_wait
 from .._calls.call import Streamed
 from .._calls.consumer_pace import ConsumerPace
 from .._calls.input import SLICE, AsyncInput, Input
@@ -114,11 +115,12 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             CancelledError: the stream was closed, or its pool terminated.
             Exception: what the function raised for this item; or the input, after all results.
         """
+        limit = None if timeout is None else seconds_to_wait(timeout)
         self._stay_home()
         with self._asking:
             self._go_in()
             try:
-                return self._ask(timeout)
+                return self._ask(limit)
             except _End:
                 pass
             except Exception:
@@ -156,7 +158,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         if left is not None and left <= 0:
             from .._multiprocessing_errors import ResultTimeoutError
 
-            raise ResultTimeoutError(f"{self!r} had no result within {timeout} seconds")
+            raise ResultTimeoutError(f"{self!r} had no result within {timeout:g} seconds")
         waits = [wait for wait in (left, pause) if wait is not None]
         self._driver.await_more(self._flow, self._given, min(waits, default=None))
 

@@ -233,7 +233,11 @@ def _as_option(option: str, value: object, check: Callable[[str, object], object
     """Return how a value that another library would take is given here."""
     if option == "processes" and isinstance(value, int | float) and value <= 0:
         return "Leave it out for one worker per CPU"
-    if option == "start_method" and hasattr(value, "get_start_method"):
+    if (
+        option == "start_method"
+        and hasattr(value, "get_start_method")
+        and not isinstance(value, type)
+    ):
         ask: Callable[[], object] = getattr(value, "get_start_method")  # noqa: B009 - unknown type
         value = ask()
     if option == "backend":

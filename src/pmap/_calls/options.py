@@ -38,17 +38,28 @@ BACKENDS: Final[tuple[str, ...]] = get_args(Backend)
 START_METHODS: Final[tuple[str, ...]] = get_args(StartMethod) if hasattr(os, "fork") else ("spawn",)
 
 
+def whole(value: object) -> int | None:
+    """Return `value` as an int, or None if it is none.
+
+    A bool is an int, and ``processes=True`` is a mistake; numpy's integers are fine.
+    """
+    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        try:
+            return index(value)
+        except Exception:  # a class, an array of several numbers, or it refuses
+            return None
+    return None
+
+
 def _count(meaning_of_none: str) -> Check:
     """Return the check of an option that counts something: an int >= 1, or None."""
 
     def check(name: str, value: object) -> int | None:
         if value is None:
             return None
-        # bool is an int, and processes=True is a mistake; numpy's integers are fine.
-        if isinstance(value, SupportsIndex) and not isinstance(value, bool):
-            number = index(value)
-            if number >= 1:
-                return number
+        number = whole(value)
+        if number is not None and number >= 1:
+            return number
         raise OptionError(name, value, f"{name} is an int >= 1, or None: {meaning_of_none}")
 
     return check
@@ -81,7 +92,7 @@ def _seconds(value: object) -> float | None:
         return None
     try:
         return float(value)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # a class, an array of several numbers, or it refuses
         return None
 
 
@@ -96,8 +107,9 @@ def _timeout(name: str, value: object) -> float | None:
 
 
 def _retries(name: str, value: object) -> int | tuple[float, ...]:
-    if isinstance(value, SupportsIndex) and not isinstance(value, bool) and index(value) >= 0:
-        return index(value)
+    number = whole(value)
+    if number is not None and number >= 0:
+        return number
     if is_iterable(value) and not isinstance(value, str | bytes):
         given = [_seconds(delay) for delay in value]
         delays = tuple([delay for delay in given if delay is not None and 0 <= delay < _INFINITE])
@@ -129,8 +141,9 @@ def _retry_on(name: str, value: object) -> tuple[type[Exception], ...] | None:
 def _seed(name: str, value: object) -> int | None:
     if value is None:
         return None
-    if isinstance(value, SupportsIndex) and not isinstance(value, bool) and index(value) >= 0:
-        return index(value)
+    number = whole(value)
+    if number is not None and number >= 0:
+        return number
     raise OptionError(
         name, value, f"{name} is an int >= 0, or None: random numbers differ from run to run"
     )
@@ -364,6 +377,15 @@ def merge(
             if name in _WORKER:
                 raise OptionError(name, value, f"the given pool has already decided {name}")
     return merged
+
+
+def checked(option: str, value: object, name: str) -> object:
+    """Return the value of an option that is given under another `name`, as it is kept.
+
+    Raises:
+        OptionError: it is not allowed; the error has that name.
+    """
+    return _ALL[option](name, value)
 
 
 def refuse_for_pool(others: Mapping[str, object]) -> None:

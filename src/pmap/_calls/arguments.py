@@ -1,0 +1,86 @@
+"""Checks of what methods are given besides options: who is asked for it, and how long to wait."""
+
+from typing import Final, Protocol, SupportsFloat, TypeGuard, runtime_checkable
+
+from .._errors import OptionError
+from .._types import StartMethod, is_iterable
+from .options import START_METHODS
+
+# Seconds that are as good as for ever: what waits for longer fails with an OverflowError.
+_FOR_EVER: Final = 1e9
+
+
+@runtime_checkable
+class Context(Protocol):
+    """What ``multiprocessing.get_context`` gives, as far as a pool asks it."""
+
+    def get_start_method(self) -> str | None:
+        """Return the name of the start method."""
+        ...
+
+
+def seconds_to_wait(value: object, name: str = "timeout") -> float | None:
+    """Return how long to wait, None for as long as it takes.
+
+    >>> seconds_to_wait(2), seconds_to_wait(None), seconds_to_wait(float("inf"))
+    (2.0, None, None)
+
+    Raises:
+        OptionError: it is no number.
+    """
+    if value is None:
+        return None
+    if isinstance(value, SupportsFloat) and not isinstance(value, bool):
+        try:
+            seconds = float(value)
+        except Exception:  # a class, an array of several numbers, or it refuses
+            seconds = float("nan")
+        if seconds == seconds:  # no NaN
+            return seconds if seconds < _FOR_EVER else None
+    raise OptionError(name, value, f"{name} is a number of seconds, or None: as long as it takes")
+
+
+def check_function(name: str, value: object) -> None:
+    """Raise `OptionError` if it is no function."""
+    if not callable(value):
+        raise OptionError(name, value, f"{name} is a function")
+
+
+def check_callbacks(**callbacks: object) -> None:
+    """Raise `OptionError` for one that is neither a function nor None."""
+    for name, value in callbacks.items():
+        if value is not None and not callable(value):
+            raise OptionError(name, value, f"{name} is a function, or None: nobody is told")
+
+
+def check_arguments(args: object, kwds: object) -> None:
+    """Raise `OptionError` if a function cannot be called with them."""
+    if not is_iterable(args):
+        raise OptionError("args", args, "args is a tuple of arguments, as (1,)")
+    if kwds is not None and (isinstance(kwds, type) or not hasattr(kwds, "keys")):
+        raise OptionError("kwds", kwds, "kwds is a dict of keyword arguments")
+
+
+def start_method_of(name: str, context: object) -> StartMethod | None:
+    """Return the start method that the argument `name` stands for: a context, or None.
+
+    Raises:
+        OptionError: it is no context of ``multiprocessing``.
+    """
+    if context is None:
+        return None
+    method: object = context
+    if isinstance(context, Context) and not isinstance(context, type):
+        method = context.get_start_method()
+        if method is None or _is_start_method(method):
+            return method
+    written = repr(method if _is_start_method(method) else "spawn")
+    why = (
+        f"{name} is what multiprocessing.get_context({written}) returns, or None; "
+        f"where the start_method itself is an option, as in a verb's, it is start_method={written}"
+    )
+    raise OptionError(name, context, why)
+
+
+def _is_start_method(value: object) -> TypeGuard[StartMethod]:
+    return isinstance(value, str) and value in START_METHODS
