@@ -404,6 +404,51 @@ def test_a_buffer_bounds_what_is_read(settings: Settings) -> None:
             del results
 
 
+class Counting(Executor):
+    """Hears of each call, as programs do that show their progress."""
+
+    submitted = 0
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "futures.Future[Any]":
+        self.submitted += 1
+        return super().submit(fn, *args, **kwargs)
+
+
+@each_backend
+def test_a_map_uses_the_submit_that_was_put_in_its_place(
+    settings: Settings, tmp_path: Path
+) -> None:
+    options: Any = {"backend": settings.backend, "start_method": settings.start_method}
+    with Counting(2, **options) as executor:
+        assert list(executor.map(pow, [2, 3, 4], [3, 2, 1], chunksize=2)) == [8, 9, 4]
+        assert executor.submitted == 2
+        results = executor.map(reciprocal, [1, 0, 2, 4], buffersize=1)
+        assert executor.submitted == 3
+        assert next(results) == 1.0
+        with pytest.raises(ZeroDivisionError):
+            next(results)
+        assert list(results) == []
+        assert executor.submitted == 5
+    with executor_of(settings) as usual:
+        told: list[object] = []
+        replaced = usual.submit
+
+        def submit(*args: Any) -> "futures.Future[Any]":
+            future = replaced(*args)
+            future.add_done_callback(told.append)
+            return future
+
+        changed: Any = usual
+        changed.submit = submit
+        assert list(changed.map(double, range(5), chunksize=2)) == [0, 2, 4, 6, 8]
+        until(lambda: len(told) == 3)
+        if settings.processes:
+            late = changed.map(held, [str(tmp_path)] * 3, "abc", timeout=0)
+            with pytest.raises(TimeoutError):
+                next(late)
+            release(tmp_path, *"abc")
+
+
 def test_what_an_input_raises_comes_behind_the_results_before_it() -> None:
     def source() -> Iterator[int]:
         yield from range(3)

@@ -37,7 +37,15 @@ from .._errors import OptionError, PoolClosedError, WorkerStartError
 from .._jobs.job import Job
 from .._transport.process_role import inside_item
 from .._types import Backend, StartMethod
-from .executor_results import Future, note_end_of_program, program_ends, results, shown
+from .executor_results import (
+    Chunk,
+    Future,
+    call_each,
+    note_end_of_program,
+    program_ends,
+    results,
+    shown,
+)
 from .shared_pools import make_driver
 
 P = ParamSpec("P")
@@ -226,14 +234,26 @@ class Executor(futures.Executor):
         limit = seconds_to_wait(timeout)
         end = None if limit is None else time.monotonic() + limit
         checked = checked_function("Executor.map", fn, iterables, "xs")
-        rules = _RULES.of(fn)._replace(chunksize=chunksize)
-        kind = Kind.EACH if len(iterables) == 1 else Kind.STAR
-        source: Iterator[Any]
-        source = iter(iterables[0]) if len(iterables) == 1 else zip(*iterables, strict=False)
-        chunks = iter(lambda: list(islice(source, chunksize)), [])
-        calls = (Call("Executor.map", checked, kind, chunk, rules) for chunk in chunks)
-        jobs = deque(map(self._start, islice(calls, buffersize)))
-        return results(jobs, None if buffersize is None else map(self._start, calls), end)
+        started: Iterator[Chunk]
+        if self._has_another_submit():
+            chunks = _chunks(zip(*iterables, strict=False), chunksize)
+            started = (self.submit(call_each, fn, chunk) for chunk in chunks)
+        else:
+            rules = _RULES.of(fn)._replace(chunksize=chunksize)
+            kind = Kind.EACH if len(iterables) == 1 else Kind.STAR
+            source = iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False)
+            chunks = _chunks(source, chunksize)
+            calls = (Call("Executor.map", checked, kind, chunk, rules) for chunk in chunks)
+            started = map(self._start, calls)
+        jobs = deque(islice(started, buffersize))
+        return results(jobs, None if buffersize is None else started, end)
+
+    def _has_another_submit(self) -> bool:
+        """Whether `submit` is not this class's: then `map` uses it, as the standard one does.
+
+        A program puts something else in its place, or overrides it, to hear of each call.
+        """
+        return "submit" in vars(self) or type(self).submit is not Executor.submit
 
     def _start(self, call: Call) -> Job:
         if inside_item() and (self._options.backend != "processes" or os.getpid() != self._pid):
@@ -351,6 +371,11 @@ class Executor(futures.Executor):
         state = "shut down" if self._shutdown else state
         kind = type(self)
         return f"<{kind.__module__}.{kind.__qualname__}, {self._max_workers} workers, {state}>"
+
+
+def _chunks(source: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    rest = iter(source)
+    return iter(lambda: list(islice(rest, size)), [])
 
 
 def _watch(job: Job, broken: list[WorkerStartError]) -> None:

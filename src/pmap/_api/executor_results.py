@@ -3,11 +3,11 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from functools import partial
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from .._errors import CancelledError
 from .._jobs.job import Job
@@ -87,8 +87,17 @@ def _only(job: Job) -> Any:
     return job.values[0]
 
 
-def results(jobs: deque[Job], more: Iterator[Job] | None, end: float | None) -> Iterator[Any]:
-    """Yield the results of jobs in their order, up to the first failure.
+# The calls of one chunk: a job; or the future of their list, where `submit` is not ours.
+Chunk: TypeAlias = "Job | futures.Future[list[Any]]"
+
+
+def call_each(function: Callable[..., R], rows: list[tuple[Any, ...]]) -> list[R]:
+    """Return what a function returns for each of some rows of arguments."""
+    return [function(*row) for row in rows]
+
+
+def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None) -> Iterator[Any]:
+    """Yield the results of chunks in their order, up to the first failure.
 
     Args:
         jobs: those that are under way.
@@ -98,7 +107,7 @@ def results(jobs: deque[Job], more: Iterator[Job] | None, end: float | None) -> 
     broken: Exception | None = None
     try:
         while jobs:
-            if not jobs[0].wait(None if end is None else end - time.monotonic()):
+            if not _wait(jobs[0], None if end is None else end - time.monotonic()):
                 raise TimeoutError
             job = jobs.popleft()
             if more is not None:
@@ -120,8 +129,18 @@ def results(jobs: deque[Job], more: Iterator[Job] | None, end: float | None) -> 
             job.cancel()
 
 
-def _outcome(job: Job) -> tuple[list[Any], BaseException | None]:
-    """Return the results of a job up to the first failure, the last one first; and that."""
+def _wait(job: Chunk, timeout: float | None) -> bool:
+    """Wait until a chunk is over, at most `timeout` seconds; return whether it is."""
+    if isinstance(job, futures.Future):
+        return bool(futures.wait([job], timeout).done)
+    return job.wait(timeout)
+
+
+def _outcome(job: Chunk) -> tuple[list[Any], BaseException | None]:
+    """Return the results of a chunk up to the first failure, the last one first; and that."""
+    if isinstance(job, futures.Future):
+        failure = futures.CancelledError() if job.cancelled() else job.exception()
+        return ([], failure) if failure is not None else (job.result()[::-1], None)
     error = job.error
     if error is None:
         return job.values[::-1], None
