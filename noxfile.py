@@ -111,7 +111,8 @@ def futures(session: nox.Session) -> None:
 
 @nox.session
 def clients(session: nox.Session) -> None:
-    """Run libraries that want a pool of multiprocessing on ours, and on the standard one."""
+    """Run libraries that want a pool or executor on ours, and on the standard one."""
+    session.env["PMAP_ALL_CLIENTS"] = "1"
     session.install("-e", ".[test,clients]")
     session.run("python", "-m", "pytest", "tests/clients", *session.posargs)
 

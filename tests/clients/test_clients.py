@@ -1,9 +1,11 @@
-"""Programs that use a pool of ``multiprocessing`` through a library, with ours in its place.
+"""Programs that use a pool or executor through a library, with ours in its place.
 
-Each is a script, run once with the standard pool and with ours for each start method, and has to
-print the same. A library that is not installed is skipped: ``nox -s clients`` installs them all.
+Each is a script, run once with the standard classes and with ours, and has to print the same. A
+usual run has the libraries that are in the `test` extra, and one start method. The others take
+long to install, or to run: ``nox -s clients`` installs them all, and runs all on each method.
 """
 
+import os
 import textwrap
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,26 +15,37 @@ import pytest
 from tests.backends import START_METHODS
 from tests.process.test_scripts import finished
 
-# What a script has: `Pool`, `ThreadPool`, `verb` and `install`, which puts `Pool` into a module
-# that makes its pool itself.
+ALL: Final = bool(os.environ.get("PMAP_ALL_CLIENTS"))
+METHODS: Final = START_METHODS if ALL else ("forkserver",)
+# What a script has: `Pool`, `ThreadPool`, `Executor`, `verb`; and `install`, which puts one of them
+# into a module that makes its pool itself, in the place of what is called `name` there.
 STANDARD: Final = """\
-import multiprocessing, multiprocessing.pool
+import concurrent.futures, multiprocessing, multiprocessing.pool
 Pool, ThreadPool, verb = multiprocessing.Pool, multiprocessing.pool.ThreadPool, map
-def install(module, name="Pool"):
+Executor = concurrent.futures.ProcessPoolExecutor
+def install(module, name="Pool", what=None):
     pass
 """
 OURS: Final = """\
-import multiprocessing
+import concurrent.futures, multiprocessing
 import pmap
 from pmap import ThreadPool
-verb = pmap.pmap.using(processes=2, start_method={method!r})
+method, used = {method!r}, []
+verb = pmap.pmap.using(processes=2, start_method=method)
 class Pool(pmap.Pool):
     def __init__(self, *args, **kwargs):
-        super().__init__(*args, context=multiprocessing.get_context({method!r}), **kwargs)
-def install(module, name="Pool"):
-    setattr(module, name, Pool)
+        used.append(self)
+        super().__init__(*args, context=multiprocessing.get_context(method), **kwargs)
+class Executor(pmap.Executor):
+    def __init__(self, *args, **kwargs):
+        used.append(self)
+        super().__init__(*args, start_method=method, **kwargs)
+def install(module, name="Pool", what=Pool):
+    assert hasattr(module, name)
+    setattr(module, name, what)
 """
 
+# By module, and what of it.
 CLIENTS: Final = {
     "tqdm": """
         from tqdm import tqdm
@@ -45,7 +58,66 @@ CLIENTS: Final = {
                 later = [pool.apply_async(square, (x,), callback=bar.update) for x in range(5)]
                 print([one.get() for one in later])
         """,
-    "gensim": """
+    "tqdm process_map": """
+        import io
+        from tqdm.contrib.concurrent import process_map
+        def square(x):
+            return x * x
+        install(concurrent.futures, "ProcessPoolExecutor", Executor)
+        for size in (1, 3):
+            bar = io.StringIO()
+            print(process_map(square, range(9), max_workers=2, chunksize=size, file=bar))
+            print(bar.getvalue().split("|")[-1].split("[")[0])
+        """,
+    "black": """
+        import os, pathlib, tempfile
+        import black.concurrency
+        install(black.concurrency, "ProcessPoolExecutor", Executor)
+        os.chdir(tempfile.mkdtemp())
+        for name in "abc":
+            pathlib.Path(name + ".py").write_text("def f( x ):\\n  return {'a':x}\\n")
+        black.main(["-q", "-W2", "."], standalone_mode=False)
+        print([path.read_text() for path in sorted(pathlib.Path().glob("*.py"))])
+        """,
+    "yapf": """
+        import os, pathlib, tempfile
+        import yapf
+        install(concurrent.futures, "ProcessPoolExecutor", Executor)
+        os.chdir(tempfile.mkdtemp())
+        for name in "abc":
+            pathlib.Path(name + ".py").write_text("def f( x ):\\n  return {'a':x}\\n")
+        print(yapf.main(["yapf", "-i", "-p", "a.py", "b.py", "c.py"]))
+        print([path.read_text() for path in sorted(pathlib.Path().glob("*.py"))])
+        """,
+    "pylint": """
+        import io, os, pathlib, tempfile
+        import pylint.lint.parallel
+        from pylint.reporters.text import TextReporter
+        install(concurrent.futures, "ProcessPoolExecutor", Executor)
+        os.chdir(tempfile.mkdtemp())
+        for name in "abc":
+            pathlib.Path(name + ".py").write_text("def f(x):\\n  return unknown\\n")
+        said = io.StringIO()
+        lint = pylint.lint.Run(
+            ["-j2", "--score=n", "a.py", "b.py", "c.py"], reporter=TextReporter(said), exit=False
+        )
+        print(sorted(said.getvalue().splitlines()), lint.linter.msg_status)
+        """,
+    "gensim LdaMulticore": """
+        import gensim.models.ldamulticore as lda
+        from gensim.corpora import Dictionary
+        install(lda)
+        if verb is not map:
+            lda.Queue = multiprocessing.get_context(method).Queue
+        texts = [["human", "interface", "computer"], ["graph", "trees", "minors"]] * 20
+        words = Dictionary(texts)
+        bags = [words.doc2bow(text) for text in texts]
+        made = lda.LdaMulticore(
+            bags, id2word=words, num_topics=2, workers=2, random_state=1, chunksize=10
+        )
+        print(made.get_topics().shape, made.get_topics().sum(axis=1).round(3))
+        """,
+    "gensim WikiCorpus": """
         import bz2, os, tempfile
         import gensim.corpora.wikicorpus as wiki
         install(wiki.multiprocessing)
@@ -168,12 +240,25 @@ CLIENTS: Final = {
         import joblib.pool
         def double(x):
             return 2 * x
-        class Logged(joblib.pool.Pool if verb is map else __import__("pmap").Pool):
+        class Logged(joblib.pool.Pool if verb is map else Pool):
             def __init__(self, name, processes=None, **kwargs):
                 self.name = name
                 super().__init__(processes=processes, **kwargs)
         with Logged("mine", processes=2) as pool:
             print(pool.name, pool.map(double, range(5)), isinstance(pool, joblib.pool.Pool))
+        """,
+    "sklearn": """
+        from sklearn.datasets import make_classification
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.model_selection import GridSearchCV, cross_val_score
+        from joblib import Parallel, delayed, parallel_config
+        if verb is not map:
+            exec(BACKEND)
+        x, y = make_classification(60, random_state=0)
+        with parallel_config(backend="loky" if verb is map else "pmap", n_jobs=2):
+            print(Parallel()(delayed(lambda n: [n])(n) for n in range(30)))
+            print(cross_val_score(LogisticRegression(), x, y).round(6))
+            print(GridSearchCV(LogisticRegression(), {"C": [0.1, 1]}).fit(x, y).best_params_)
         """,
     "nltk": """
         from nltk.stem.porter import PorterStemmer
@@ -182,6 +267,12 @@ CLIENTS: Final = {
             print(pool.map(stem, ["running", "flies", "easily", "parallel"]))
         """,
 }
+
+
+# The backend of joblib that the documentation shows.
+_PAGE: Final = (Path(__file__).parents[2] / "docs" / "libraries.md").read_text(encoding="utf-8")
+_BLOCK: Final = _PAGE.split("```python\nfrom joblib")[1].split("\nwith parallel_config")[0]
+BACKEND: Final = "from joblib" + _BLOCK.replace("from pmap import Executor\n", "")
 
 
 def printed(preamble: str, client: str, folder: Path) -> str:
@@ -194,9 +285,12 @@ def printed(preamble: str, client: str, folder: Path) -> str:
 @pytest.mark.limit(600)
 @pytest.mark.parametrize("name", CLIENTS)
 def test_a_client_finds_what_it_finds_in_the_standard_pool(name: str, tmp_path: Path) -> None:
-    if find_spec(name) is None:
-        pytest.skip(f"{name} is not installed")
+    module = name.split(maxsplit=1)[0]
+    if find_spec(module) is None:
+        pytest.skip(f"{module} is not in the test extra: nox -s clients installs it")
     expected = printed(STANDARD, CLIENTS[name], tmp_path)
     assert expected.strip()
-    for method in START_METHODS:
-        assert printed(OURS.format(method=method), CLIENTS[name], tmp_path) == expected, method
+    for method in METHODS:
+        ours = OURS.format(method=method) + f"BACKEND = {BACKEND!r}\n"
+        client = textwrap.dedent(CLIENTS[name]) + "assert used\n"
+        assert printed(ours, client, tmp_path) == expected, method

@@ -42,6 +42,7 @@ PAGES: Final = [
     Page("docs/output.md"),
     Page("docs/streams.md"),
     Page("docs/asyncio.md"),
+    Page("docs/libraries.md"),
 ]
 TEXT: Final = README.text
 SHELL: Final = README.of("sh")

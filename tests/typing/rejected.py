@@ -220,6 +220,8 @@ Pool(2, greet, "a")  # type: ignore[call-overload]  # pyright: ignore[reportArgu
 Pool(2, initializer=greet, initargs=(1,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 Pool(initializer=greet, initargs=(1,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]
 Pool(initializer=greet)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Pool(2, context="spawn")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+Executor(2, mp_context="spawn")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 Pool("2")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 Pool(2, backend="threads")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 ThreadPool(2, greet, (1,))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType, reportCallIssue]

@@ -656,6 +656,20 @@ def test_mixed_types() -> None:
     assert_type(split(pmap.collecting(one, [1])), tuple[list[str], list[Failure]])
 
 
+def test_mixed_types_in_a_list_that_says_so() -> None:
+    # mypy joins what a list has to `object`; it takes the word of an annotation, on either side.
+    handles: list[AsyncResult[int | str]] = [papply.async_(len, "a"), papply.async_(one, 1)]
+    assert_type([over.get() for over in as_completed(handles)], list[int | str])
+    assert_type(gather(*handles).get(), tuple[int | str, ...])
+    results: list[str | float | Failure] = [*pmap.collecting(one, [1]), 0.5]
+    good: list[str | float]
+    good, bad = split(results)
+    assert_type(good, list[str | float])
+    assert_type(bad, list[Failure])
+    wanted: list[str | float] = raise_failures(results)
+    assert wanted == good == ["1", 0.5]
+
+
 def test_the_verb_as_a_pool() -> None:
     assert_type(pmap.map, Map[Never])
     assert_type(pmap.collecting.map, Map[Failure])
