@@ -225,9 +225,9 @@ def failed(result: object, /) -> TypeIs[Failure]:
 
 
 # Of a tuple, as `pcall.collecting` returns it, each place has a type of its own: mypy would take
-# `object` for what they have in common. So it does of a list, and no overload can tell it better: it
-# joins the types that a union leaves for R (pyright keeps the union). It heeds an annotation, of the
-# list or of what the result is assigned to; tests/typing has both.
+# `object` for what they have in common. So it does of a list, and no overload can tell it better:
+# it joins the types that a union leaves for R, where pyright keeps the union. It heeds an
+# annotation, of the list or of what the result is assigned to; tests/typing has both.
 @overload
 def split(results: tuple[A | Failure, B | Failure], /) -> tuple[list[A | B], list[Failure]]: ...
 @overload
