@@ -22,7 +22,7 @@ METHODS: Final = START_METHODS if ALL else ("forkserver",)
 STANDARD: Final = """\
 import concurrent.futures, multiprocessing, multiprocessing.pool
 Pool, ThreadPool, verb = multiprocessing.Pool, multiprocessing.pool.ThreadPool, map
-Executor = concurrent.futures.ProcessPoolExecutor
+Plain = Executor = concurrent.futures.ProcessPoolExecutor
 def install(module, name="Pool", what=None):
     pass
 """
@@ -40,6 +40,7 @@ class Executor(pmap.Executor):
     def __init__(self, *args, **kwargs):
         used.append(self)
         super().__init__(*args, start_method=method, **kwargs)
+Plain = pmap.Executor
 def install(module, name="Pool", what=Pool):
     assert hasattr(module, name)
     setattr(module, name, what)
@@ -60,14 +61,21 @@ CLIENTS: Final = {
         """,
     "tqdm process_map": """
         import io
+        import tqdm
         from tqdm.contrib.concurrent import process_map
         def square(x):
             return x * x
-        install(concurrent.futures, "ProcessPoolExecutor", Executor)
-        for size in (1, 3):
+        def mapped(size):
             bar = io.StringIO()
             print(process_map(square, range(9), max_workers=2, chunksize=size, file=bar))
             print(bar.getvalue().split("|")[-1].split("[")[0])
+        # tqdm's own lock is of the default context.
+        install(concurrent.futures, "ProcessPoolExecutor", Plain)
+        mapped(1)
+        install(concurrent.futures, "ProcessPoolExecutor", Executor)
+        if verb is not map:
+            tqdm.tqdm.set_lock(multiprocessing.get_context(method).RLock())
+        mapped(3)
         """,
     "black": """
         import os, pathlib, tempfile

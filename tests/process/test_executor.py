@@ -29,6 +29,8 @@ from pmap import (
     WorkerStartError,
     papply,
 )
+from pmap._api import executor as _executor
+from pmap._api.shared_pools import make_driver
 
 each_backend = pytest.mark.parametrize("settings", BACKENDS, ids=lambda one: one.name)
 each_method = pytest.mark.parametrize("method", START_METHODS)
@@ -312,6 +314,30 @@ def test_after_its_end_it_takes_nothing(settings: Settings) -> None:
         executor.map(double, [1])
 
 
+def test_a_shutdown_by_another_thread_in_the_midst_of_a_submit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = "cannot schedule new futures after shutdown"
+    made: list[Any] = []
+
+    def make_and_shut_down(options: Any) -> Any:
+        made.append(make_driver(options))
+        early.shutdown()  # which does not know of it yet
+        return made[0]
+
+    with monkeypatch.context() as patch, Executor(1) as early:
+        patch.setattr(_executor, "make_driver", make_and_shut_down)
+        with pytest.raises(RuntimeError, match=words):
+            early.submit(double, 1)
+        assert made[0].closed
+    with Executor(1) as late:
+        driver = late._driver()
+        monkeypatch.setattr(late, "_driver", lambda: driver)
+        late.shutdown()
+        with pytest.raises(RuntimeError, match=words):
+            late.submit(double, 1)
+
+
 def test_cancel_futures(tmp_path: Path) -> None:
     folder = str(tmp_path)
     executor = Executor(1)
@@ -463,13 +489,23 @@ def test_what_an_input_raises_comes_behind_the_results_before_it() -> None:
             next(results)
 
 
-def test_a_map_has_time_until_its_end(tmp_path: Path) -> None:
-    with Executor(1) as executor:
-        results = executor.map(held, [str(tmp_path)] * 2, "ab", timeout=0.05)
+def held_to_its_end(folder: str, name: str) -> None:
+    held(folder, name)
+    mark(folder, f"end-of-{name}")
+
+
+@each_method
+def test_a_map_has_time_until_its_end(method: Any, tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    with Executor(1, start_method=method) as executor:
+        executor.submit(double, 1).result(PATIENCE)
+        results = executor.map(held_to_its_end, [folder] * 2, "ab", timeout=0.05)
+        until(lambda: marks(folder))
         with pytest.raises(TimeoutError):
             next(results)
         assert list(results) == []
         release(tmp_path, "a", "b")
+    assert marks(folder) == ["a", "end-of-a"]  # what runs is let be, and no other begins
 
 
 # --- what is given -------------------------------------------------------------------------------
