@@ -18,6 +18,7 @@ import pytest
 from tests.backends import BACKENDS, START_METHODS, Settings
 from tests.files import mark, marks, wait_for_file
 from tests.limits import PATIENCE, until
+from tests.processes import lives
 
 from pmap import (
     ControlFlowError,
@@ -312,6 +313,23 @@ def test_after_its_end_it_takes_nothing(settings: Settings) -> None:
         executor.submit(double, 1)
     with pytest.raises(RuntimeError, match=words):
         executor.map(double, [1])
+
+
+@pytest.mark.parametrize("how", ["shutdown", "kill_workers", "terminate_workers"])
+def test_one_that_was_never_used_takes_nothing_after_its_end(how: str) -> None:
+    executor = Executor(1)
+    end: Callable[[], None] = getattr(executor, how)
+    end()
+    with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+        executor.submit(double, 1)
+    assert not executor._drivers
+
+
+@each_method
+def test_its_workers_are_gone_when_its_end_was_waited_for(method: Any) -> None:
+    with Executor(2, start_method=method) as executor:
+        pids = {executor.submit(os.getpid).result(PATIENCE) for _ in range(4)}
+    assert not any(map(lives, pids))
 
 
 def test_a_shutdown_by_another_thread_in_the_midst_of_a_submit(
