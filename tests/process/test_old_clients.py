@@ -52,7 +52,7 @@ class Named(Pool):
         super(self.__class__, self).__init__(processes)
         self.name = name
 {second}
-pool, threads, named = Pool(1), ThreadPool(1), Named("a", 1)
+named, pool, threads = Named("a", 1), Pool(1), ThreadPool(1)
 later, each = threads.apply_async(abs, (-1,)), threads.map_async(abs, [-1])
 ordered, unordered = threads.imap(abs, [-1]), threads.imap_unordered(abs, [-1])
 print(pool.map(abs, [-1]), threads.map(abs, [-1]), named.map(abs, [-1]), named.name)
@@ -71,6 +71,10 @@ assert isinstance(threads, Pool) and isinstance(later, AsyncResult)
 assert isinstance(ordered, ResultStream)
 assert issubclass(Named, theirs.Pool) and issubclass(ThreadPool, theirs.ThreadPool)
 assert Named("b", 1).map(abs, [-2]) == [2]
+ours = ["__main__", "pmap", "multiprocessing.pool", "builtins"]
+assert [one.__module__ for one in Named.__mro__] == ours, Named.__mro__
+ours = ["pmap", "pmap", "multiprocessing.pool", "multiprocessing.pool", "builtins"]
+assert [one.__module__ for one in ThreadPool.__mro__] == ours, ThreadPool.__mro__
 for one in (pool, threads, named):
     one.terminate()
 """
@@ -137,7 +141,7 @@ def test_other_questions_of_type_are_answered_as_before() -> None:
         assert not isinstance(later, (standard.Pool, dict))
         assert type(later) is AsyncResult
         assert list(stream) == [1]
-        with pytest.raises(NotImplementedError, match="cannot be passed between processes"):
+        with pytest.raises(NotImplementedError, match="a verb used inside a worker runs there"):
             pickle.dumps(pool)
 
 

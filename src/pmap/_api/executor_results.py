@@ -40,11 +40,8 @@ class Future(PendingFuture[R], Generic[R]):
     def cancel(self) -> bool:
         """Cancel the call if it has not begun; return whether it is cancelled."""
         job = self._job
-        if job is not None and not self.done():
-            if job.withdraw():
-                self._become_cancelled()
-            elif job.has_begun():
-                self._become_running()
+        if job is not None and not self.done() and job.withdraw():
+            self._become_cancelled()
         return self.cancelled()
 
     def running(self) -> bool:
