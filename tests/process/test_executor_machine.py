@@ -26,7 +26,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.files import mark, marks, wait_for_file
+from tests.files import marks
+from tests.gated_items import gated, reciprocal
 from tests.limits import PATIENCE, until
 
 from pmap import Executor, NotPicklableError, WorkerLost
@@ -50,21 +51,6 @@ class State(Enum):
     RUNS = "RUNNING"
     GONE = "CANCELLED"
     OVER = "FINISHED"
-
-
-def gated(folder: str, name: str, fate: str) -> str:
-    """Note that it has begun; when the file of its name is there, end as it is told to."""
-    mark(folder, f"{name}:{os.getpid()}")
-    wait_for_file(os.path.join(folder, name))
-    if fate == "raises":
-        raise ValueError(name)
-    if fate == "dies":
-        os._exit(3)
-    return name
-
-
-def reciprocal(x: int) -> float:
-    return 1 / x
 
 
 class Entry:
