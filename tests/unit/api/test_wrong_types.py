@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from multiprocessing import get_context
 from multiprocessing.context import SpawnContext
 from typing import Any, Final
 
@@ -22,6 +23,7 @@ from pmap import (
     pstarmap,
 )
 from pmap._api.executor import ExecutorOptions
+from pmap._calls.arguments import start_method_of
 from pmap._calls.options import Options
 from pmap._engine import driver as _driver
 
@@ -175,6 +177,21 @@ def test_of_handles_and_streams(pool: ThreadPool) -> None:
             as_completed([later, value])
     with pytest.raises(TypeError, match="as_completed takes handles, as a list, and got int"):
         as_completed(3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def test_a_context_names_the_start_method() -> None:
+    for method in START_METHODS:
+        assert start_method_of("context", get_context(method)) == method
+        context: Any = get_context(method)
+        assert Executor(1, context)._options.start_method == method
+    assert start_method_of("context", None) is None
+
+    class Foreign:
+        def get_start_method(self) -> str:
+            return "loky"
+
+    with pytest.raises(OptionError, match=r"^context=.*get_context\('spawn'\)"):
+        start_method_of("context", Foreign())
 
 
 @pytest.mark.parametrize(("make", "option"), [(Pool, "context"), (Executor, "mp_context")])
