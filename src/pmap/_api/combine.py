@@ -86,7 +86,7 @@ def _check_handles(name: str, results: Iterable[object]) -> None:
     for number, result in enumerate(results, 1):
         if not isinstance(result, AsyncResult):
             raise TypeError(
-                f"argument {number} of {name} must be an AsyncResult, got "
+                f"{name}'s argument {number} must be an AsyncResult, got "
                 f"{type(result).__name__}: {short_repr(result)}. papply_async(f, x) makes one"
             )
 

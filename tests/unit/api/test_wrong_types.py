@@ -171,9 +171,9 @@ def test_of_handles_and_streams(pool: ThreadPool) -> None:
     assert (later.get(float("inf")), later.get(1e300), stream.next(1e300)) == (1, 1, 1)
     assert [*stream] == [2]
     for value in NEVER.values():
-        with pytest.raises(TypeError, match="argument 1 of gather must be an AsyncResult"):
+        with pytest.raises(TypeError, match="gather's argument 1 must be an AsyncResult"):
             gather(value)
-        with pytest.raises(TypeError, match="argument 2 of as_completed must be an AsyncResult"):
+        with pytest.raises(TypeError, match="as_completed's argument 2 must be an AsyncResult"):
             as_completed([later, value])
     with pytest.raises(TypeError, match="as_completed takes handles, as a list, and got int"):
         as_completed(3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
