@@ -7,6 +7,7 @@ by what they are made of; anything else by a digest of its bytes.
 from __future__ import annotations
 
 import marshal
+from time import perf_counter
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 _SCALARS = frozenset(map(id, (int, bool, str, bytes, type(None))))  # equal ones are the same
 _PLAIN = _SCALARS | frozenset(map(id, (float, complex)))
 _VERSION = 2  # of marshal: the last whose bytes do not depend on how often a value is referred to
+# Writes texts in half the time. Equal bytes are of equal values; bytes of equal values may differ.
+_SWIFT = 4
 # Attributes that Python makes for each class anew.
 _NOT_SENT = frozenset(
     {
@@ -45,6 +48,7 @@ _NOT_SENT = frozenset(
 )
 _FOR_GOOD = frozenset({"__doc__", "__annotations__", "__orig_bases__", "__parameters__"})
 _QUICK = 1 << 14  # bytes
+_LARGE = 1 << 18  # bytes from which it counts how long marshal takes
 _DEEPEST = 4  # containers in one another that are looked through for their types
 
 
@@ -75,13 +79,34 @@ class _Same:
 class _Plain:
     """The fingerprint of plain values, and of containers of them."""
 
-    __slots__ = ("hash", "kind", "size")
+    __slots__ = ("hash", "kind", "size", "swift")
 
     def __init__(self, value: Any) -> None:
+        begin = perf_counter()
         data = marshal.dumps(value, _VERSION)
+        took = perf_counter() - begin
         self.kind: type = type(value)
         self.size = len(data)
         self.hash = hash(data)  # of 64 bits, with a secret of this process: SipHash
+        self.swift = self._swift(value, took) if self.size >= _LARGE else None
+
+    @staticmethod
+    def _swift(value: Any, took: float) -> tuple[int, int] | None:
+        """Return size and hash in the other version of marshal; None: it takes longer.
+
+        It does where many parts of a value are known elsewhere as well: it looks for each of
+        these whether it was written before.
+        """
+        begin = perf_counter()
+        data = marshal.dumps(value, _SWIFT)
+        return (len(data), hash(data)) if perf_counter() - begin < took else None
+
+    def is_surely_of(self, value: Any) -> bool:
+        """Return whether `value`, of its type, is surely the same; False: it may be, or not."""
+        if self.swift is None:
+            return False
+        data = marshal.dumps(value, _SWIFT)
+        return self.swift == (len(data), hash(data))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Plain) and (self.kind, self.size, self.hash) == (
@@ -105,9 +130,15 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
     if type(before) is _Plain and before.kind is type(value):
         # Not looked through again: marshal refuses nearly all that is not plain.
         try:
-            return _Plain(value)
+            if before.is_surely_of(value):
+                return before
+            now = _Plain(value)
         except ValueError:
             pass
+        else:
+            if now == before:
+                before.swift = now.swift  # something else refers to a part of it by now
+            return now
     return _of(value, digest, ())
 
 
