@@ -4,9 +4,10 @@ import marshal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NamedTuple
 
 import pytest
 
@@ -18,6 +19,7 @@ from pmap._transport.by_value.fingerprints import fingerprint_of
 from pmap._transport.by_value.names import Needs, UnsentNameError
 from pmap._transport.by_value.namespaces import Namespace, namespace_of
 from pmap._transport.by_value.picklers import digest
+from pmap._transport.by_value.shared import Shared
 from pmap._transport.values import parts
 
 SOURCE: Final = """
@@ -160,6 +162,25 @@ def test_what_cannot_be_sent_is_named() -> None:
         space["work"], "work"
     )
     assert where_it_fails([1, 2], "given") == ""
+
+
+class Pair(NamedTuple):
+    first: int
+    second: object
+
+
+def test_the_path_ends_at_what_belongs_to_its_process() -> None:
+    executor = ThreadPoolExecutor(1)
+    shared = Shared({"a": (1, executor)})
+    wanted = (
+        "(given -> .value -> ['a'] -> [1]: concurrent.futures.thread.ThreadPoolExecutor; do not "
+        "send an executor: make one in the item, or use it at the caller)"
+    )
+    assert where_it_fails(shared, "given") == " " + wanted
+    assert "(given: concurrent.futures.Future; do not send a future" in where_it_fails(
+        Future[int](), "given"
+    )
+    assert "(given -> .second: _thread.lock" in where_it_fails(Pair(1, threading.Lock()), "given")
 
 
 def test_an_initializers_value_stays_until_the_caller_changes_the_name() -> None:
