@@ -42,7 +42,7 @@ PLACES: Final[list[tuple[str, Callable[[Any], object]]]] = [
 ]
 
 
-@pytest.fixture(name="held", params=MAKE.values(), ids=MAKE.keys())
+@pytest.fixture(name="held", params=[*MAKE.values()], ids=[*MAKE])
 def _held(request: pytest.FixtureRequest) -> Iterator[Any]:
     made = request.param()
     yield made

@@ -601,6 +601,53 @@ made = pmap(lambda n: local(n), [7, 8])
 check("made in a worker", [cls().get() for cls in made], [(7, 7, True), (8, 8, True)])
 counter = pmap(lambda n: (lambda: n + len(everything)), [1])[0]
 check("a function made in a worker", counter(), 1 + len(everything))
+
+# --- what is pickled as the name of a global ---
+class Missing:
+    def __init__(self):
+        self.state = []
+    def __reduce__(self):
+        return "MISSING"
+MISSING = Missing()
+class Places:
+    pass
+class Inner(str):
+    def __reduce_ex__(self, protocol):
+        return "Places.inner"
+Places.inner = Inner("in")
+def is_missing(x, default=MISSING):
+    return x["a"] is MISSING is default, x["a"].state, x["b"] is Places.inner, x["b"] == "in"
+both = {"a": MISSING, "b": Places.inner}
+check("one of each", pmap(is_missing, [both], processes=1), [(True, [], True, True)])
+back = pmap(lambda x: x, [both], processes=1)[0]
+check("and back", (back["a"] is MISSING, back["b"] is Places.inner), (True, True))
+MISSING.state.append(1)
+check("changed", pmap(is_missing, [both], processes=1), [(True, [1], True, True)])
+def change(x):
+    MISSING.state.append(x)
+    return MISSING
+check("its own", pmap(change, [2], processes=1)[0].state, [1])
+check("stays", pmap(is_missing, [both], processes=1), [(True, [1, 2], True, True)])
+MISSING.state = [3]
+check("yours wins", pmap(is_missing, [both], processes=1), [(True, [3], True, True)])
+
+# --- exceptions in what travels ---
+class Pair(Exception):
+    def __init__(self, a, b):
+        super().__init__(f"{a}{b}")
+        self.a, self.b = a, b
+def many(x):
+    error = ExceptionGroup("many", [Pair(1, x), ExceptionGroup("inner", [Pair(2, x)])])
+    error.more = Pair(3, x)
+    raise error
+try:
+    pmap(many, [4])
+except ExceptionGroup as error:
+    inner = error.exceptions[1].exceptions[0]
+    check("a group", (error.exceptions[0].b, inner.a, error.more.a), (4, 2, 3))
+else:
+    check("a group", "raised", "no")
+check("as a value", pmap(lambda error: error.b, pmap(lambda x: Pair(0, x), [5])), [5])
 """
 
 PROGRAMS: Final = {"names": NAMES, "kinds": KINDS}

@@ -149,7 +149,7 @@ class _Search:
 
 
 def _children(value: object) -> Iterator[tuple[str, object]]:
-    given: Any = value
+    given, kind = _any(value), type(value)
     if isinstance(value, FunctionType):
         yield from _of_function(value)
     elif isinstance(value, functools.partial):
@@ -162,24 +162,28 @@ def _children(value: object) -> Iterator[tuple[str, object]]:
         for key, child in given.items():
             yield f"[{safe_text(repr, key, _LONGEST_KEY)}]", child
             yield f"key {safe_text(repr, key, _LONGEST_KEY)}", key
-    elif isinstance(value, tuple) and hasattr(type(given), "_fields"):
-        fields: tuple[str, ...] = given._fields
-        yield from ((f".{name}", child) for name, child in zip(fields, given, strict=False))
+    elif isinstance(value, tuple) and hasattr(kind, "_fields"):
+        yield from [(f".{name}", getattr(given, name)) for name in given._fields]
     elif isinstance(value, (list, tuple)):
         yield from ((f"[{index}]", child) for index, child in enumerate(given))
     elif isinstance(value, (set, frozenset)):
         yield from ((f"item {safe_text(repr, child, _LONGEST_KEY)}", child) for child in given)
     if not isinstance(value, (FunctionType, MethodType, type)) and not is_semaphore(given):
-        yield from _attributes(value)
+        yield from _attributes(given)
 
 
-def _attributes(value: Any) -> Iterator[tuple[str, object]]:
-    if is_handle(type(value)):
+def _any(value: Any) -> Any:
+    return value
+
+
+def _attributes(given: object) -> Iterator[tuple[str, object]]:
+    value = _any(given)
+    if is_handle(type(given)):
         yield ".value", value.value
         return
     for name, child in [*getattr(value, "__dict__", {}).items()]:
         yield f".{name}", child
-    for cls in type(value).__mro__:
+    for cls in type(given).__mro__:
         slots = vars(cls).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             if hasattr(value, name):

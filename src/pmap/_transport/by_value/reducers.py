@@ -25,6 +25,7 @@ from types import (
     ModuleType,
 )
 
+from ..exceptions import taken_apart
 from ..importable import is_importable, is_of_a_module, travels_by_name
 from ..light_pickle import BytesIO, Pickler
 from ..registered import registered
@@ -135,16 +136,42 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
         return role.shared(obj)
     if kind is object:
         return role.sentinel(obj) or NotImplemented
+    if isinstance(obj, BaseException) and (role.bare or not travels_by_name(kind.__module__)):
+        return taken_apart(obj) or NotImplemented
     if not travels_by_name(kind.__module__):
         if "_member_map_" in vars(kind):
             from .classes import reduce_member
 
             return reduce_member(obj)
-        return NotImplemented
+        return _of_its_own_class(role, obj, kind)
     is_hint = kind.__name__ in _HINTS and kind.__module__ in ("types", "typing")
     if light and not is_hint and kind.__module__.partition(".")[0] not in _LEFT_ALONE:
         raise RefusedError
     return NotImplemented
+
+
+def _of_its_own_class(role: Role, obj: object, kind: type) -> Any:
+    """Return what is written for an instance of a class that travels by value."""
+    if not _says_how(kind) or kind in _dispatch_table():
+        return NotImplemented
+    from .singles import reduce_single
+
+    module = sys.modules.get(kind.__module__)
+    return reduce_single(role, obj, None if module is None else vars(module))
+
+
+def _says_how(kind: type) -> bool:
+    """Return whether a class statement says how its instances are pickled."""
+    for cls in kind.__mro__:
+        for name in ("__reduce_ex__", "__reduce__"):
+            if name in vars(cls):
+                return type(vars(cls)[name]) is FunctionType
+    return False
+
+
+def _dispatch_table() -> dict[type, object]:
+    copyreg = sys.modules.get("copyreg")
+    return {} if copyreg is None else copyreg.dispatch_table
 
 
 _SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))  # pickle knows these classes
