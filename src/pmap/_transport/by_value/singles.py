@@ -39,7 +39,8 @@ def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
     if hasattr(kind, "__getnewargs__"):  # a number, a text
         arguments = given.__getnewargs__()
     got: Any = object.__getstate__(given)  # type: ignore[attr-defined,unused-ignore]
-    state: State = got if type(got) is tuple else (got, None)
+    shape: object = type(got)
+    state: State = got if shape is tuple else (got, None)
     key = _key(obj)
     serial = _serial(role, key, state)
     where = None if space is None else role.space_of(space)
