@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HEAD: Final = """\
 from __future__ import annotations
 import abc, collections, dataclasses, enum, functools, multiprocessing, operator, pickle, sys
-import threading, typing
+import collections.abc, numbers, threading, typing, weakref
 from concurrent.futures import ProcessPoolExecutor
 import pmap as library
 METHOD = {method!r}
@@ -648,6 +648,49 @@ except ExceptionGroup as error:
 else:
     check("a group", "raised", "no")
 check("as a value", pmap(lambda error: error.b, pmap(lambda x: Pair(0, x), [5])), [5])
+
+# --- what is referred to weakly, by what is sent, and held by what is not ---
+class Parent:
+    everyone = weakref.WeakSet()
+    by_name = weakref.WeakValueDictionary()
+    def __init__(self, name):
+        self.name, self.children = name, []
+        Parent.everyone.add(self)
+        Parent.by_name[name] = self
+    def child(self):
+        self.children.append(Child(self))
+        return self.children[-1]
+class Child:
+    def __init__(self, parent):
+        self.parent = weakref.ref(parent)
+        self.method = weakref.WeakMethod(parent.child)
+parents = [Parent("a"), Parent("b")]
+def relatives(child):
+    everyone = sorted(parent.name for parent in Parent.everyone)
+    return everyone, sorted(Parent.by_name), child.parent().name, child.method()().parent().name
+wanted = [(["a", "b"], ["a", "b"], "b", "b")]
+child = parents[1].child()
+check("weakly", sorted(pmap(relatives, [child])[0][0])[:2], ["a", "b"])
+check("weakly, too", [one[1:] for one in pmap(relatives, [child])], [one[1:] for one in wanted])
+check("on the way back", pmap(lambda x: x, [child])[0].parent().name, "b")
+
+# --- registered with what only the standard library has; hints within hints; keys ---
+class Table:
+    def __len__(self): return 0
+collections.abc.Sized.register(Table)
+class Number:
+    pass
+def kinds_of(x): return isinstance(Number(), numbers.Real), isinstance(Table(), collections.abc.Sized)
+check("not registered", pmap(kinds_of, [1]), [(False, True)])
+numbers.Real.register(Number)
+check("registered", pmap(kinds_of, [1]), [(True, True)])
+class Row(typing.TypedDict):
+    name: "typing.NotRequired[str]"
+    rows: list["Row"]
+check("hints", pmap(lambda x: sorted(typing.get_type_hints(Row)), [1]), [["name", "rows"]])
+backwards = functools.cmp_to_key(lambda a, b: b - a)
+check("a key", pmap(lambda x: sorted(x, key=backwards), [[1, 3, 2]]), [[3, 2, 1]])
+check("no module has found it", pmap(lambda x: __spec__, [1]), [__spec__])
 """
 
 PROGRAMS: Final = {"names": NAMES, "kinds": KINDS}

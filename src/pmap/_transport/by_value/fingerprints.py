@@ -7,6 +7,7 @@ by what they are made of; anything else by a digest of its bytes.
 from __future__ import annotations
 
 import marshal
+import sys
 from time import perf_counter
 from types import (
     BuiltinFunctionType,
@@ -27,7 +28,7 @@ except ImportError:
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeAlias
 
     Fingerprint: TypeAlias = object
@@ -245,7 +246,8 @@ def _or_same(value: object, digest: Digest, inside: tuple[object, ...]) -> Finge
 def _about(cls: type) -> Fingerprint:
     """Return what a class is besides its attributes."""
     bases = [id(base) for base in cls.__bases__]
-    return cls.__name__, cls.__qualname__, bases, [id(other) for other in registered(cls)]
+    others = [id(other) for other in (*registered(cls), *registered_with(cls))]
+    return cls.__name__, cls.__qualname__, bases, others
 
 
 def registered(cls: type) -> list[type]:
@@ -261,6 +263,37 @@ def registered(cls: type) -> list[type]:
         if found is not None:
             others.append(found)
     return others
+
+
+# Where the standard library has its abstract classes.
+_HOMES_OF_ABSTRACT = ("_collections_abc", "numbers", "os", "io", "contextlib")
+
+
+class _Registrations:
+    """The program's own classes that were registered with abstract ones of the standard library."""
+
+    token: object = None  # it is another one after each registration
+    found: tuple[tuple[Callable[[], object], type], ...] = ()
+
+
+def registered_with(cls: type) -> list[type]:
+    """Return the abstract classes of the standard library with which `cls` was registered."""
+    import abc
+
+    token = abc.get_cache_token()
+    if _Registrations.token != token:
+        _Registrations.found = tuple(_look_for_registrations())
+        _Registrations.token = token
+    return [abstract for registered, abstract in _Registrations.found if registered() is cls]
+
+
+def _look_for_registrations() -> Iterator[tuple[Callable[[], object], type]]:
+    for name in _HOMES_OF_ABSTRACT:
+        for value in [*vars(sys.modules.get(name, marshal)).values()]:
+            if isinstance(value, type):
+                for other in registered(value):
+                    if not is_importable(other):
+                        yield ref(other), value
 
 
 def _attributes(

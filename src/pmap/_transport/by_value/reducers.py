@@ -179,7 +179,7 @@ _SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))  # pickle k
 _KINDS_OF = frozenset(
     {
         *("functools", "typing", "typing_extensions", "dataclasses", "_contextvars", "builtins"),
-        *("weakref", "_io", "random"),
+        *("weakref", "_weakrefset", "_io", "random"),
     }
 )
 
