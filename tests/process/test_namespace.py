@@ -690,6 +690,9 @@ class Row(typing.TypedDict):
 check("hints", pmap(lambda x: sorted(typing.get_type_hints(Row)), [1]), [["name", "rows"]])
 backwards = functools.cmp_to_key(lambda a, b: b - a)
 check("a key", pmap(lambda x: sorted(x, key=backwards), [[1, 3, 2]]), [[3, 2, 1]])
+import struct
+packing = struct.Struct("<h")
+check("a struct", pmap(lambda x: packing.pack(x), [1]), [b"\\x01\\x00"])
 check("no module has found it", pmap(lambda x: __spec__, [1]), [__spec__])
 """
 

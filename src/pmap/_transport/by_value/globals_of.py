@@ -60,6 +60,15 @@ def names_in(code: CodeType) -> Iterator[str]:
             yield from names_in(const)
 
 
+def all_names(code: CodeType) -> list[str]:
+    """Return all names in `code`, those of attributes and imports too, and of functions in it."""
+    names = [*code.co_names]
+    for const in code.co_consts:
+        if type(const) is CodeType:
+            names += all_names(const)
+    return names
+
+
 def named_in(annotations: object) -> set[str]:
     """Return the names in annotations that are strings, which somebody may ask the hints of."""
     names: set[str] = set()

@@ -94,6 +94,7 @@ def _key_by_comparison(given: Any, kind: type) -> Any:
 _UNPICKLED: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
     ("random", "SystemRandom"): lambda _, kind: (kind, ()),  # it has no state
     ("functools", "KeyWrapper"): _key_by_comparison,
+    ("_struct", "Struct"): lambda given, kind: (kind, (given.format,)),
 }
 
 

@@ -30,7 +30,7 @@ from ..importable import is_importable, is_of_a_module, travels_by_name
 from ..light_pickle import BytesIO, Pickler
 from ..registered import registered
 from . import arriving
-from .globals_of import is_made_by_a_program, named_in, names_in, submodules
+from .globals_of import all_names, is_made_by_a_program, named_in, names_in, submodules
 from .handover import reduce_shared
 from .role import Role, is_handle
 
@@ -179,7 +179,7 @@ _SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))  # pickle k
 _KINDS_OF = frozenset(
     {
         *("functools", "typing", "typing_extensions", "dataclasses", "_contextvars", "builtins"),
-        *("weakref", "_weakrefset", "_io", "random"),
+        *("weakref", "_weakrefset", "_io", "random", "_struct"),
     }
 )
 
@@ -245,8 +245,35 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
         if function.__annotations__:
             role.needs(space, named_in(function.__annotations__), strict=False)
         make = arriving.make_function, (given, *where, function.__closure__)
-    state = slots, function.__dict__, own, submodules(code, values)
+    modules = submodules(code, values)
+    for module, used in _modules_by_value(code, values):
+        role.needs(vars(module), used, strict=False)
+        modules.append(module)
+    state = slots, function.__dict__, own, modules
     return *make, state, None, None, arriving.fill_function
+
+
+def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleType, list[str]]]:
+    """Return the modules that travel by value and that `code` uses, and the names it has of each.
+
+    It has them as a global, as a part of one of these, or imports them.
+    """
+    modules = [value for value in used if isinstance(value, ModuleType)]
+    names = all_names(code)
+    modules += [module for name in names if (module := sys.modules.get(name)) is not None]
+    found: list[tuple[ModuleType, list[str]]] = []
+    seen: set[int] = set()
+    while modules:
+        module = modules.pop()
+        name = module.__name__
+        if id(module) in seen or travels_by_name(name) or sys.modules.get(name) is not module:
+            continue
+        seen.add(id(module))
+        space = vars(module)
+        mentioned = [name for name in (*names, "__getattr__") if name in space]
+        found.append((module, mentioned))
+        modules += [space[name] for name in mentioned if isinstance(space[name], ModuleType)]
+    return found
 
 
 def _is_method(function: FunctionType) -> bool:
