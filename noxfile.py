@@ -118,6 +118,13 @@ def clients(session: nox.Session) -> None:
 
 
 @nox.session
+def notebook(session: nox.Session) -> None:
+    """Run cells of a notebook in a real Jupyter kernel."""
+    session.install("-e", ".[test,notebook]")
+    session.run("python", "-m", "pytest", "tests/process/test_notebook.py", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Report the lines and branches that tests run at the caller; workers are not measured."""
     session.install("-e", ".[test]", "coverage>=7.6")

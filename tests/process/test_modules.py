@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tests.process.test_scripts import finished, run, run_script
 
@@ -251,3 +251,69 @@ def test_it():
     arguments = ["-m", "pytest", *options, str(folder)]
     done = finished(arguments, tmp_path, PYTHONPATH=os.pathsep.join(path))
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+BY_VALUE: Final = """
+import sys, types
+from pmap import pmap
+one, two, more = types.ModuleType("one"), types.ModuleType("two"), types.ModuleType("two.more")
+for module in (one, two, more):
+    sys.modules[module.__name__] = module
+two.more = more
+exec('''
+import two
+LIMIT = 1
+class A:
+    def other(self): return two.B()
+def f(x): return two.g(x) + LIMIT
+''', vars(one))
+exec('''
+import one
+K = 10
+unused = open(__import__("os").devnull)
+def g(x): return x * K + more.J
+class B:
+    def back(self): return one.A()
+def __getattr__(name):
+    return name * 2
+''', vars(two))
+more.J = 0
+one_map = pmap.using(processes=1)
+print(one_map(one.f, [1, 2]), one_map(lambda x: (two.g(x), two.more.J, two.late), [1]))
+two.K, one.LIMIT, more.J = 20, 5, 100
+print(one_map(one.f, [1, 2]))
+back = one_map(lambda x: one.A().other().back(), [1])[0]
+print(type(back) is one.A, one_map(lambda a: type(a) is one.A, [back]))
+def imports(x):
+    import two
+    from one import f
+    return two.K, f(x)
+print(one_map(imports, [1]))
+"""
+
+
+def test_modules_by_value_use_one_another(tmp_path: Path) -> None:
+    assert run_script(tmp_path, BY_VALUE) == [
+        "[11, 21] [(10, 0, 'latelate')]",
+        "[125, 145]",
+        "True [True]",
+        "[(20, 125)]",
+    ]
+
+
+GONE: Final = """
+import os, sys
+from pathlib import Path
+from pmap import pmap, restart
+helper = Path("helper_that_goes.py")
+helper.write_text("def f(x): return x + 1")
+import helper_that_goes
+print(pmap(helper_that_goes.f, [1]))
+helper.unlink()
+restart()
+print(pmap(helper_that_goes.f, [1]), pmap(lambda x: helper_that_goes.f(x), [2]))
+"""
+
+
+def test_a_module_whose_file_is_gone(tmp_path: Path) -> None:
+    assert run_script(tmp_path, GONE) == ["[2]", "[2] [3]"]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HEAD: Final = """\
 from __future__ import annotations
 import abc, collections, dataclasses, enum, functools, multiprocessing, operator, pickle, sys
-import threading, typing
+import collections.abc, numbers, threading, typing, weakref
 from concurrent.futures import ProcessPoolExecutor
 import pmap as library
 METHOD = {method!r}
@@ -601,6 +601,99 @@ made = pmap(lambda n: local(n), [7, 8])
 check("made in a worker", [cls().get() for cls in made], [(7, 7, True), (8, 8, True)])
 counter = pmap(lambda n: (lambda: n + len(everything)), [1])[0]
 check("a function made in a worker", counter(), 1 + len(everything))
+
+# --- what is pickled as the name of a global ---
+class Missing:
+    def __init__(self):
+        self.state = []
+    def __reduce__(self):
+        return "MISSING"
+MISSING = Missing()
+class Places:
+    pass
+class Inner(str):
+    def __reduce_ex__(self, protocol):
+        return "Places.inner"
+Places.inner = Inner("in")
+def is_missing(x, default=MISSING):
+    return x["a"] is MISSING is default, x["a"].state, x["b"] is Places.inner, x["b"] == "in"
+both = {"a": MISSING, "b": Places.inner}
+check("one of each", pmap(is_missing, [both], processes=1), [(True, [], True, True)])
+back = pmap(lambda x: x, [both], processes=1)[0]
+check("and back", (back["a"] is MISSING, back["b"] is Places.inner), (True, True))
+MISSING.state.append(1)
+check("changed", pmap(is_missing, [both], processes=1), [(True, [1], True, True)])
+def change(x):
+    MISSING.state.append(x)
+    return MISSING
+check("its own", pmap(change, [2], processes=1)[0].state, [1])
+check("stays", pmap(is_missing, [both], processes=1), [(True, [1, 2], True, True)])
+MISSING.state = [3]
+check("yours wins", pmap(is_missing, [both], processes=1), [(True, [3], True, True)])
+
+# --- exceptions in what travels ---
+class Pair(Exception):
+    def __init__(self, a, b):
+        super().__init__(f"{a}{b}")
+        self.a, self.b = a, b
+def many(x):
+    error = ExceptionGroup("many", [Pair(1, x), ExceptionGroup("inner", [Pair(2, x)])])
+    error.more = Pair(3, x)
+    raise error
+try:
+    pmap(many, [4])
+except ExceptionGroup as error:
+    inner = error.exceptions[1].exceptions[0]
+    check("a group", (error.exceptions[0].b, inner.a, error.more.a), (4, 2, 3))
+else:
+    check("a group", "raised", "no")
+check("as a value", pmap(lambda error: error.b, pmap(lambda x: Pair(0, x), [5])), [5])
+
+# --- what is referred to weakly, by what is sent, and held by what is not ---
+class Parent:
+    everyone = weakref.WeakSet()
+    by_name = weakref.WeakValueDictionary()
+    def __init__(self, name):
+        self.name, self.children = name, []
+        Parent.everyone.add(self)
+        Parent.by_name[name] = self
+    def child(self):
+        self.children.append(Child(self))
+        return self.children[-1]
+class Child:
+    def __init__(self, parent):
+        self.parent = weakref.ref(parent)
+        self.method = weakref.WeakMethod(parent.child)
+parents = [Parent("a"), Parent("b")]
+def relatives(child):
+    everyone = sorted(parent.name for parent in Parent.everyone)
+    return everyone, sorted(Parent.by_name), child.parent().name, child.method()().parent().name
+wanted = [(["a", "b"], ["a", "b"], "b", "b")]
+child = parents[1].child()
+check("weakly", sorted(pmap(relatives, [child])[0][0])[:2], ["a", "b"])
+check("weakly, too", [one[1:] for one in pmap(relatives, [child])], [one[1:] for one in wanted])
+check("on the way back", pmap(lambda x: x, [child])[0].parent().name, "b")
+
+# --- registered with what only the standard library has; hints within hints; keys ---
+class Table:
+    def __len__(self): return 0
+collections.abc.Sized.register(Table)
+class Number:
+    pass
+def kinds_of(x): return isinstance(Number(), numbers.Real), isinstance(Table(), collections.abc.Sized)
+check("not registered", pmap(kinds_of, [1]), [(False, True)])
+numbers.Real.register(Number)
+check("registered", pmap(kinds_of, [1]), [(True, True)])
+class Row(typing.TypedDict):
+    name: "typing.NotRequired[str]"
+    rows: list["Row"]
+check("hints", pmap(lambda x: sorted(typing.get_type_hints(Row)), [1]), [["name", "rows"]])
+backwards = functools.cmp_to_key(lambda a, b: b - a)
+check("a key", pmap(lambda x: sorted(x, key=backwards), [[1, 3, 2]]), [[3, 2, 1]])
+import struct
+packing = struct.Struct("<h")
+check("a struct", pmap(lambda x: packing.pack(x), [1]), [b"\\x01\\x00"])
+check("no module has found it", pmap(lambda x: __spec__, [1]), [__spec__])
 """
 
 PROGRAMS: Final = {"names": NAMES, "kinds": KINDS}

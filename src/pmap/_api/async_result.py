@@ -215,6 +215,9 @@ class AsyncResult(Generic[R_co]):
         def __class__(self) -> type:
             return class_of_both(type(self), "MapResult" if self._open is every else "ApplyResult")
 
+    def __reduce__(self) -> str:
+        raise TypeError("the handle of a call cannot be pickled: get its result, and send that")
+
     def __repr__(self) -> str:
         pending = self._pending
         state = f"{self.done}/{self.total} done"

@@ -146,6 +146,9 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         for result in given:
             result._pending.when_told(partial(self._take_in, result))
 
+    def __reduce__(self) -> str:
+        raise TypeError("handles of calls cannot be pickled: get their results, and send these")
+
     def _take_in(self, result: AsyncResult[R_co]) -> None:
         self._over.append(result)
         self._bell.ring()

@@ -459,6 +459,9 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             ordered = "IMapIterator" if self._ordered else "IMapUnorderedIterator"
             return class_of_both(type(self), ordered)
 
+    def __reduce__(self) -> str:
+        raise TypeError("a stream of results cannot be pickled: take its results, and send these")
+
     def __repr__(self) -> str:
         if self._over:
             state = "over"

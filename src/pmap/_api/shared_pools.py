@@ -17,6 +17,7 @@ from .._engine.leadership import exiting
 from .._errors import OptionError
 from .._jobs.job import Job
 from .._transport.environment import thread_limits
+from .._transport.importable import look_for_files
 from .._transport.process_role import inside_item
 from .._transport.started import DEPTH, depth
 from .._types import GivenPool
@@ -124,6 +125,7 @@ class SharedPools:
 
     def restart(self) -> None:
         """Have all workers replaced."""
+        look_for_files()
         for driver in [*self.drivers.values()]:
             driver.renew()
 

@@ -52,6 +52,12 @@ class Briefs:
             if not brief.calls and brief is not self._last:
                 self._backend.drop(brief)
 
+    def share_no_more(self) -> None:
+        """Let the next call make its own: what the last one says by name may be gone."""
+        last, self._last = self._last, None
+        if last is not None and not last.calls:
+            self._backend.drop(last)
+
     def forget(self) -> None:
         """Keep none for the next call: there are no workers that know them."""
         self._last = self._large = None

@@ -260,7 +260,7 @@ class Driver:
 
     def renew(self) -> None:
         """Have all workers replaced: those at work when they are done with what they have begun."""
-        self._state.post(lambda: self._state.handle(e.Renew()))
+        self._state.post(self._state.renew)
         self._leadership.ensure_one()
 
     def let_go(self) -> None:

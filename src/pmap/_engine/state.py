@@ -255,6 +255,11 @@ class EngineState:
             at = hole + 1
         self._obey(commands)
 
+    def renew(self) -> None:
+        """Have all workers replaced; in the lock."""
+        self.briefs.share_no_more()
+        self.handle(e.Renew())
+
     def handle(self, event: e.Event) -> None:
         """Tell the scheduler what happened, and do what it answers; in the lock."""
         self._obey(self.scheduler.handle(event, time.monotonic()))

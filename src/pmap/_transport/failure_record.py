@@ -68,7 +68,18 @@ def _sendable(error: BaseException) -> bytes:
         pass  # the second form may still work
     # Many exceptions have an __init__ that takes other arguments than it passes on, so pickle's
     # own form calls it wrongly. Their state alone is enough.
-    data = dumps(_Bare(type(error), error.args, dict(error.__dict__)))
+    bare = _Bare(type(error), error.args, dict(error.__dict__))
+    try:
+        data = dumps(bare)
+        if _have_equal_args(_try_loads(data), error):
+            return data
+    except BaseException:
+        pass  # so may the third
+    from .by_value.picklers import Home, dumps_full
+
+    role = Home()
+    role.bare = True  # nor that of any exception in it: the members of a group, say
+    data = dumps_full(role, bare)
     _try_loads(data)
     return data
 

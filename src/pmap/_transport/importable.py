@@ -109,6 +109,13 @@ def code_version() -> int:
     return _modules.version
 
 
+def look_for_files() -> None:
+    """Take in which modules of the program new workers would not find: their files are gone."""
+    for name, (module, _) in [*_modules.own.items()]:
+        if sys.modules.get(name) is module:
+            _look_at(name, module)
+
+
 def _look_at_files() -> None:
     """Notice the files that were edited: IPython puts new code into the old module by itself."""
     for name, (module, _) in [*_modules.own.items()]:

@@ -1,15 +1,17 @@
 """Names told to a worker, without one: fingerprints, units, and what is put in place."""
 
+import marshal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from types import ModuleType
-from typing import Any, ClassVar, Final
+from types import ModuleType, SimpleNamespace
+from typing import Any, ClassVar, Final, NamedTuple
 
 import pytest
 
-from pmap._transport.by_value import arriving
+from pmap._transport.by_value import arriving, fingerprints
 from pmap._transport.by_value.baseline import Baseline
 from pmap._transport.by_value.blame import where_it_fails
 from pmap._transport.by_value.book import Book
@@ -17,6 +19,7 @@ from pmap._transport.by_value.fingerprints import fingerprint_of
 from pmap._transport.by_value.names import Needs, UnsentNameError
 from pmap._transport.by_value.namespaces import Namespace, namespace_of
 from pmap._transport.by_value.picklers import digest
+from pmap._transport.by_value.shared import Shared
 from pmap._transport.values import parts
 
 SOURCE: Final = """
@@ -161,6 +164,25 @@ def test_what_cannot_be_sent_is_named() -> None:
     assert where_it_fails([1, 2], "given") == ""
 
 
+class Pair(NamedTuple):
+    first: int
+    second: object
+
+
+def test_the_path_ends_at_what_belongs_to_its_process() -> None:
+    executor = ThreadPoolExecutor(1)
+    shared = Shared({"a": (1, executor)})
+    wanted = (
+        "(given -> .value -> ['a'] -> [1]: concurrent.futures.thread.ThreadPoolExecutor; do not "
+        "send an executor: make one in the item, or use it at the caller)"
+    )
+    assert where_it_fails(shared, "given") == " " + wanted
+    assert "(given: concurrent.futures.Future; do not send a future" in where_it_fails(
+        Future[int](), "given"
+    )
+    assert "(given -> .second: _thread.lock" in where_it_fails(Pair(1, threading.Lock()), "given")
+
+
 def test_an_initializers_value_stays_until_the_caller_changes_the_name() -> None:
     main = namespace_of(vars(sys.modules["__main__"]))
     assert main is not None
@@ -259,3 +281,52 @@ def test_what_has_changed_has_another(make: Callable[[], Iterator[object]]) -> N
     values = make()
     before = fingerprint(next(values))
     assert fingerprint(next(values)) != before
+
+
+def large() -> dict[object, object]:
+    return {n: str(n) for n in range(30_000)}
+
+
+LARGE_CHANGES: Final[list[Callable[[dict[object, object]], object]]] = [
+    lambda value: value.update({29_999: "x"}),
+    lambda value: value.update({0: 0}),
+    lambda value: value.pop(1),
+    lambda value: value.update({0: value.pop(0)}),  # another order
+    lambda value: value.update({True: value.pop(1)}),
+    lambda value: value.update({1: object}),
+]
+
+
+@pytest.mark.parametrize("swift", [True, False])
+@pytest.mark.parametrize("change", LARGE_CHANGES)
+def test_a_change_in_a_large_value_is_seen(
+    change: Callable[[dict[object, object]], object], swift: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The first look decides by the clock how to look later.
+    clock = iter([0, 2, 2, 3] if swift else [0, 1, 1, 3])
+    monkeypatch.setattr(fingerprints, "perf_counter", lambda: next(clock, 0))
+    value = large()
+    before = fingerprint(value)
+    assert fingerprint_of(value, digest, before) == before
+    change(value)
+    assert fingerprint_of(value, digest, before) != before
+
+
+def test_a_large_value_is_looked_at_in_the_quicker_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0, 2, 2, 3])
+    monkeypatch.setattr(fingerprints, "perf_counter", lambda: next(clock, 0))
+    value = large()
+    before = fingerprint(value)
+    dumps, versions = marshal.dumps, list[int]()
+
+    def counted(given: Any, version: int) -> bytes:
+        versions.append(version)
+        return dumps(given, version)
+
+    monkeypatch.setattr(fingerprints, "marshal", SimpleNamespace(dumps=counted))
+    assert fingerprint_of(value, digest, before) == before
+    assert versions == [4]
+    held = [*value.values()]  # which marshal writes in other bytes, though nothing has changed
+    assert fingerprint_of(value, digest, before) == before
+    assert versions[:3] == [4, 4, 2]
+    del held

@@ -10,6 +10,7 @@ arriving       the receiver: units are loaded, names are put in place, functions
 reducers       the sender: what pickle is to write for a function, a class, a module
 classes        classes, enums and their members: taken apart, and made again
 kinds          what neither pickle nor cloudpickle can send: cached functions, sentinels, new types
+singles        objects that are pickled as the name of a global
 full_pickler   all the rest, by cloudpickle, which is imported when something first needs it
 fingerprints   whether the value of a name has changed
 namespaces     the modules of this process that others cannot import

@@ -92,7 +92,7 @@ def namespace(number: int, name: str) -> dict[str, Any]:
         return vars(sys.modules[name]) if name in sys.modules else {"__name__": name}
     module = type(sys)(name)
     _modules[number] = module
-    for attribute in ("__doc__", "__package__", "__loader__", "__spec__"):
+    for attribute in ("__doc__", "__package__", "__loader__"):
         del module.__dict__[attribute]  # what it is not told it has not
     module.__dict__["__builtins__"] = __builtins__
     enter(number)

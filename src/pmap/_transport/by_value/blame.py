@@ -11,6 +11,7 @@ from .globals_of import names_in
 from .handover import inherited, is_nameless, is_semaphore
 from .namespaces import namespace_of
 from .picklers import Sender, dumps_full
+from .role import is_handle
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
@@ -32,6 +33,21 @@ _ADVICE = {
     "generator": "give a list of what it yields",
 }
 _MAKE_IT_THERE = "make it in the function, or once in each worker: in an initializer"
+# What belongs to its process, ours and the standard library's: nobody is helped by what is inside.
+_HOMES = ("pmap", "multiprocessing", "concurrent")
+_POOL = "do not send {a}: make one in the item, or use it at the caller"
+_RESULT = "do not send {a}: wait for its result at the caller, and send that"
+_STAYS = {
+    "Pool": _POOL.format(a="a pool"),
+    "ThreadPool": _POOL.format(a="a pool"),
+    "Executor": _POOL.format(a="an executor"),
+    "AsyncResult": _RESULT.format(a="a handle"),
+    "ApplyResult": _RESULT.format(a="a handle"),
+    "Future": _RESULT.format(a="a future"),
+    "ResultStream": "do not send a stream: take its results at the caller, and send these",
+    "Completed": "do not send handles: wait for their results at the caller, and send these",
+    "IMapIterator": "do not send an iterator: take its results at the caller, and send these",
+}
 
 
 def where_it_fails(value: object, name: str, why: BaseException | None = None) -> str:
@@ -48,12 +64,14 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
         found = _Search(is_nameless(why)).path(value)
     except Exception:  # the objects' own methods may do anything
         return ""
-    # A value that fails itself is what the error names; what helps with a lock is not obvious.
-    if found is None or not (found[0] or is_semaphore(found[1])):
+    # A value that fails itself is what the error names; what helps with some is not obvious.
+    if found is None or not (found[0] or is_semaphore(found[1]) or _stays(found[1])):
         return ""
     labels, culprit = found
     kind = type(culprit)
     shown = kind.__qualname__ if kind.__module__ == "builtins" else _name_of(kind)
+    if kind.__name__.endswith("Future") and _stays(culprit):
+        shown = "concurrent.futures.Future"  # of which ours are private subclasses
     if isinstance(culprit, type):
         shown = f"the class {culprit.__qualname__}"
         return (
@@ -61,7 +79,16 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
             'workers import the script: main="import")'
         )
     advice = _ADVICE.get(kind.__module__, _ADVICE.get(kind.__name__, _MAKE_IT_THERE))
+    advice = _stays(culprit) or advice
     return f" ({' -> '.join([name, *labels])}: {shown}; {advice})"
+
+
+def _stays(value: object) -> str:
+    """Return what is to be done about what belongs to its process, or nothing: it is none such."""
+    for cls in type(value).__mro__:
+        if cls.__name__ in _STAYS and cls.__module__.partition(".")[0] in _HOMES:
+            return _STAYS[cls.__name__]
+    return ""
 
 
 def _name_of(kind: type) -> str:
@@ -106,6 +133,8 @@ class _Search:
             fails = False
         except Exception:
             fails = True
+        if fails and _stays(value):
+            return [], value
         if fails or isinstance(value, FunctionType):
             for label, child in _children(value):
                 found = self.path(child)
@@ -120,7 +149,7 @@ class _Search:
 
 
 def _children(value: object) -> Iterator[tuple[str, object]]:
-    given: Any = value
+    given, kind = _any(value), type(value)
     if isinstance(value, FunctionType):
         yield from _of_function(value)
     elif isinstance(value, functools.partial):
@@ -133,18 +162,28 @@ def _children(value: object) -> Iterator[tuple[str, object]]:
         for key, child in given.items():
             yield f"[{safe_text(repr, key, _LONGEST_KEY)}]", child
             yield f"key {safe_text(repr, key, _LONGEST_KEY)}", key
+    elif isinstance(value, tuple) and hasattr(kind, "_fields"):
+        yield from [(f".{name}", getattr(given, name)) for name in given._fields]
     elif isinstance(value, (list, tuple)):
         yield from ((f"[{index}]", child) for index, child in enumerate(given))
     elif isinstance(value, (set, frozenset)):
         yield from ((f"item {safe_text(repr, child, _LONGEST_KEY)}", child) for child in given)
     if not isinstance(value, (FunctionType, MethodType, type)) and not is_semaphore(given):
-        yield from _attributes(value)
+        yield from _attributes(given)
 
 
-def _attributes(value: Any) -> Iterator[tuple[str, object]]:
+def _any(value: Any) -> Any:
+    return value
+
+
+def _attributes(given: object) -> Iterator[tuple[str, object]]:
+    value = _any(given)
+    if is_handle(type(given)):
+        yield ".value", value.value
+        return
     for name, child in [*getattr(value, "__dict__", {}).items()]:
         yield f".{name}", child
-    for cls in type(value).__mro__:
+    for cls in type(given).__mro__:
         slots = vars(cls).get("__slots__", ())
         for name in (slots,) if isinstance(slots, str) else slots:
             if hasattr(value, name):

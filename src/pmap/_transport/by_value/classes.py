@@ -18,7 +18,7 @@ from types import FunctionType
 from weakref import WeakValueDictionary, ref
 
 from . import arriving
-from .fingerprints import attributes_of, registered
+from .fingerprints import attributes_of, registered, registered_with
 from .globals_of import is_made_by_a_program, named_in
 from .role import Role
 
@@ -129,7 +129,7 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
         return _by_its_metaclass(cls, attributes, core)
     # A forked worker has the classes of its caller where the caller has them.
     arguments = _key(cls), id(cls), where, type(cls), cls.__name__, cls.__bases__, core
-    state = attributes, registered(cls)
+    state = attributes, registered(cls), registered_with(cls)
     return make_class, arguments, state, None, None, fill_class
 
 
@@ -265,20 +265,20 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
         type.__setattr__(hears, "__init_subclass__", method)
 
 
-def fill_class(cls: Any, state: tuple[dict[str, Any], list[type]]) -> None:
+def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) -> None:
     """Give a class the attributes that it has not, or that its sender has changed."""
-    attributes, others = state
+    attributes, others, abstracts = state
     arrived = _arrived.get(cls)
     if arrived is None:
         return  # it is at home, and what it is here counts
     new = not arrived
-    abstract = _unset
+    missing = _unset
     for name, (serial, value) in attributes.items():
         if arrived.get(name, 0) >= serial:
             continue  # what comes late is older
         arrived[name] = serial
         if name == "__abstractmethods__":
-            abstract = value
+            missing = value
         elif name != "__doc__" or value is not None or not new:
             type.__setattr__(cls, name, value)
     for name in [name for name in arrived if name not in attributes]:
@@ -287,11 +287,15 @@ def fill_class(cls: Any, state: tuple[dict[str, Any], list[type]]) -> None:
             type.__delattr__(cls, name)
     if new and hasattr(cls.__class__, "register") and "_abc_impl" not in vars(cls):
         _make_abstract(cls)
-    if abstract is not _unset:
-        cls.__abstractmethods__ = abstract
-    for other in others:
-        if other not in registered(cls):
-            cls.register(other)
+    if missing is not _unset:
+        cls.__abstractmethods__ = missing
+    _register([(cls, other) for other in others] + [(one, cls) for one in abstracts])
+
+
+def _register(pairs: list[tuple[Any, type]]) -> None:
+    for abstract, cls in pairs:
+        if cls not in registered(abstract):
+            abstract.register(cls)
 
 
 def _make_abstract(cls: Any) -> None:

@@ -7,6 +7,8 @@ by what they are made of; anything else by a digest of its bytes.
 from __future__ import annotations
 
 import marshal
+import sys
+from time import perf_counter
 from types import (
     BuiltinFunctionType,
     FunctionType,
@@ -26,7 +28,7 @@ except ImportError:
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeAlias
 
     Fingerprint: TypeAlias = object
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 _SCALARS = frozenset(map(id, (int, bool, str, bytes, type(None))))  # equal ones are the same
 _PLAIN = _SCALARS | frozenset(map(id, (float, complex)))
 _VERSION = 2  # of marshal: the last whose bytes do not depend on how often a value is referred to
+# Writes texts in half the time. Equal bytes are of equal values; bytes of equal values may differ.
+_SWIFT = 4
 # Attributes that Python makes for each class anew.
 _NOT_SENT = frozenset(
     {
@@ -45,6 +49,7 @@ _NOT_SENT = frozenset(
 )
 _FOR_GOOD = frozenset({"__doc__", "__annotations__", "__orig_bases__", "__parameters__"})
 _QUICK = 1 << 14  # bytes
+_LARGE = 1 << 18  # bytes from which it counts how long marshal takes
 _DEEPEST = 4  # containers in one another that are looked through for their types
 
 
@@ -75,13 +80,34 @@ class _Same:
 class _Plain:
     """The fingerprint of plain values, and of containers of them."""
 
-    __slots__ = ("hash", "kind", "size")
+    __slots__ = ("hash", "kind", "size", "swift")
 
     def __init__(self, value: Any) -> None:
+        begin = perf_counter()
         data = marshal.dumps(value, _VERSION)
+        took = perf_counter() - begin
         self.kind: type = type(value)
         self.size = len(data)
         self.hash = hash(data)  # of 64 bits, with a secret of this process: SipHash
+        self.swift = self._swift(value, took) if self.size >= _LARGE else None
+
+    @staticmethod
+    def _swift(value: Any, took: float) -> tuple[int, int] | None:
+        """Return size and hash in the other version of marshal; None: it takes longer.
+
+        It does where many parts of a value are known elsewhere as well: it looks for each of
+        these whether it was written before.
+        """
+        begin = perf_counter()
+        data = marshal.dumps(value, _SWIFT)
+        return (len(data), hash(data)) if perf_counter() - begin < took else None
+
+    def is_surely_of(self, value: Any) -> bool:
+        """Return whether `value`, of its type, is surely the same; False: it may be, or not."""
+        if self.swift is None:
+            return False
+        data = marshal.dumps(value, _SWIFT)
+        return self.swift == (len(data), hash(data))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Plain) and (self.kind, self.size, self.hash) == (
@@ -105,9 +131,15 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
     if type(before) is _Plain and before.kind is type(value):
         # Not looked through again: marshal refuses nearly all that is not plain.
         try:
-            return _Plain(value)
+            if before.is_surely_of(value):
+                return before
+            now = _Plain(value)
         except ValueError:
             pass
+        else:
+            if now == before:
+                before.swift = now.swift  # something else refers to a part of it by now
+            return now
     return _of(value, digest, ())
 
 
@@ -214,7 +246,8 @@ def _or_same(value: object, digest: Digest, inside: tuple[object, ...]) -> Finge
 def _about(cls: type) -> Fingerprint:
     """Return what a class is besides its attributes."""
     bases = [id(base) for base in cls.__bases__]
-    return cls.__name__, cls.__qualname__, bases, [id(other) for other in registered(cls)]
+    others = [id(other) for other in (*registered(cls), *registered_with(cls))]
+    return cls.__name__, cls.__qualname__, bases, others
 
 
 def registered(cls: type) -> list[type]:
@@ -230,6 +263,37 @@ def registered(cls: type) -> list[type]:
         if found is not None:
             others.append(found)
     return others
+
+
+# Where the standard library has its abstract classes.
+_HOMES_OF_ABSTRACT = ("_collections_abc", "numbers", "os", "io", "contextlib")
+
+
+class _Registrations:
+    """The program's own classes that were registered with abstract ones of the standard library."""
+
+    token: object = None  # it is another one after each registration
+    found: tuple[tuple[Callable[[], object], type], ...] = ()
+
+
+def registered_with(cls: type) -> list[type]:
+    """Return the abstract classes of the standard library with which `cls` was registered."""
+    import abc
+
+    token = abc.get_cache_token()
+    if _Registrations.token != token:
+        _Registrations.found = tuple(_look_for_registrations())
+        _Registrations.token = token
+    return [abstract for registered, abstract in _Registrations.found if registered() is cls]
+
+
+def _look_for_registrations() -> Iterator[tuple[Callable[[], object], type]]:
+    for name in _HOMES_OF_ABSTRACT:
+        for value in [*vars(sys.modules.get(name, marshal)).values()]:
+            if isinstance(value, type):
+                for other in registered(value):
+                    if not is_importable(other):
+                        yield ref(other), value
 
 
 def _attributes(

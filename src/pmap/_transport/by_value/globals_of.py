@@ -60,17 +60,32 @@ def names_in(code: CodeType) -> Iterator[str]:
             yield from names_in(const)
 
 
+def all_names(code: CodeType) -> list[str]:
+    """Return all names in `code`, those of attributes and imports too, and of functions in it."""
+    names = [*code.co_names]
+    for const in code.co_consts:
+        if type(const) is CodeType:
+            names += all_names(const)
+    return names
+
+
 def named_in(annotations: object) -> set[str]:
     """Return the names in annotations that are strings, which somebody may ask the hints of."""
     names: set[str] = set()
-    given: Any = annotations
-    if isinstance(annotations, dict):
-        for text in given.values():
-            if isinstance(text, str):
-                try:
-                    names.update(compile(text, "annotation", "eval").co_names)
-                except (SyntaxError, ValueError):  # it is no expression, and means nothing here
-                    continue
+    waiting: list[Any] = [*annotations.values()] if isinstance(annotations, dict) else []
+    while waiting:
+        given = waiting.pop()
+        text = getattr(given, "__forward_arg__", given)
+        if isinstance(text, str):
+            try:
+                code = compile(text, "annotation", "eval")
+            except (SyntaxError, ValueError):  # it is no expression, and means nothing here
+                continue
+            names.update(code.co_names)
+            waiting += [inner for inner in code.co_consts if isinstance(inner, str)]
+        else:  # as in list["Node"]
+            inner = getattr(given, "__args__", ())
+            waiting += inner if isinstance(inner, tuple) else ()
     return names
 
 

@@ -16,9 +16,14 @@ from ..light_stdlib import Context, ContextVar
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
 
     from .role import Role
+
+    Method: TypeAlias = Callable[..., object]
+else:
+    Method = object
 
 _Cached = type(functools.lru_cache(lambda: None))
 # They go by their names in pickle, and have the name of their module.
@@ -48,9 +53,9 @@ def reduce_kind(role: Role, obj: object) -> Any:
         return kind, (given.fget, given.fset, given.fdel, given.__doc__), vars(given) or None
     if kind.__module__ == "dataclasses":
         return _mark(obj)
-    if kind.__name__ == "SystemRandom" and kind.__module__ == "random":
-        return kind, ()  # it has no state, and no pickle
-    if kind.__module__ == "weakref":
+    if (kind.__module__, kind.__name__) in _UNPICKLED:
+        return _UNPICKLED[kind.__module__, kind.__name__](given, kind)
+    if kind.__module__ in ("weakref", "_weakrefset"):
         return _weak(given, kind)
     if kind.__module__ == "_io" and hasattr(obj, "fileno"):
         return _file(given)
@@ -78,24 +83,86 @@ def make_cached(function: Any, maxsize: int | None, typed: bool) -> Any:
     return functools.lru_cache(maxsize, typed)(function)
 
 
+def _key_by_comparison(given: Any, kind: type) -> Any:
+    import gc
+
+    # It has the comparison, and shows it to nobody else.
+    parts = [part for part in gc.get_referents(given) if part is not kind]
+    return (functools.cmp_to_key, tuple(parts)) if len(parts) == 1 else None
+
+
+_UNPICKLED: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
+    ("random", "SystemRandom"): lambda _, kind: (kind, ()),  # it has no state
+    ("functools", "KeyWrapper"): _key_by_comparison,
+    ("_struct", "Struct"): lambda given, kind: (kind, (given.format,)),
+}
+
+
 # --- what refers weakly, and files ---
 
 
 def _weak(given: Any, kind: Any) -> Any:
     if kind is weakref.WeakKeyDictionary or kind is weakref.WeakValueDictionary:
-        return kind, (dict(given.items()),)
+        return make_weak, (kind, dict(given.items()))
+    if kind is weakref.WeakSet:
+        return make_weak, (kind, list(given))
+    if kind is weakref.WeakMethod:
+        return make_method_reference, (given(),)
     if kind is weakref.ReferenceType:
         return make_reference, (given(),)
     return None
 
 
+# What a program refers to weakly, something else of it keeps alive, which need not have been sent.
+# So here whatever refers to it does.
+
+
+def make_weak(kind: Any, contents: Any) -> Any:
+    """Return a weak dictionary or set."""
+    made = kind(contents)
+    made.kept_alive = contents
+    return made
+
+
 def make_reference(value: object) -> Any:
     """Return a weak reference to `value`, or a dead one to nothing."""
-    return weakref.ref(_Gone() if value is None else value)
+    if value is None:
+        return weakref.ref(_Gone())
+    made = _Reference(value)
+    made.kept_alive = value
+    return made
+
+
+def make_method_reference(method: Any) -> Any:
+    """Return a weak reference to a method, or a dead one to nothing."""
+    if method is None:
+        return weakref.WeakMethod(_Gone().method)
+    made = _MethodReference(method)
+    made.kept_alive = method
+    return made
+
+
+class _Reference(weakref.ReferenceType[object]):
+    """A weak reference that keeps alive what it refers to."""
+
+    __slots__ = ("kept_alive",)
+    kept_alive: object
+
+    def __reduce__(self) -> Any:
+        return make_reference, (self.kept_alive,)
+
+
+class _MethodReference(weakref.WeakMethod[Method]):
+    __slots__ = ("kept_alive",)
+    kept_alive: Method
+
+    def __reduce__(self) -> Any:
+        return make_method_reference, (self.kept_alive,)
 
 
 class _Gone:
-    pass
+    def method(self) -> None:
+        pass
 
 
 def _file(given: Any) -> Any:

@@ -25,11 +25,12 @@ from types import (
     ModuleType,
 )
 
+from ..exceptions import taken_apart
 from ..importable import is_importable, is_of_a_module, travels_by_name
 from ..light_pickle import BytesIO, Pickler
 from ..registered import registered
 from . import arriving
-from .globals_of import is_made_by_a_program, named_in, names_in, submodules
+from .globals_of import all_names, is_made_by_a_program, named_in, names_in, submodules
 from .handover import reduce_shared
 from .role import Role, is_handle
 
@@ -135,16 +136,42 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
         return role.shared(obj)
     if kind is object:
         return role.sentinel(obj) or NotImplemented
+    if isinstance(obj, BaseException) and (role.bare or not travels_by_name(kind.__module__)):
+        return taken_apart(obj) or NotImplemented
     if not travels_by_name(kind.__module__):
         if "_member_map_" in vars(kind):
             from .classes import reduce_member
 
             return reduce_member(obj)
-        return NotImplemented
+        return _of_its_own_class(role, obj, kind)
     is_hint = kind.__name__ in _HINTS and kind.__module__ in ("types", "typing")
     if light and not is_hint and kind.__module__.partition(".")[0] not in _LEFT_ALONE:
         raise RefusedError
     return NotImplemented
+
+
+def _of_its_own_class(role: Role, obj: object, kind: type) -> Any:
+    """Return what is written for an instance of a class that travels by value."""
+    if not _says_how(kind) or kind in _dispatch_table():
+        return NotImplemented
+    from .singles import reduce_single
+
+    module = sys.modules.get(kind.__module__)
+    return reduce_single(role, obj, None if module is None else vars(module))
+
+
+def _says_how(kind: type) -> bool:
+    """Return whether a class statement says how its instances are pickled."""
+    for cls in kind.__mro__:
+        for name in ("__reduce_ex__", "__reduce__"):
+            if name in vars(cls):
+                return type(vars(cls)[name]) is FunctionType
+    return False
+
+
+def _dispatch_table() -> dict[type, object]:
+    copyreg = sys.modules.get("copyreg")
+    return {} if copyreg is None else copyreg.dispatch_table
 
 
 _SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))  # pickle knows these classes
@@ -152,7 +179,7 @@ _SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))  # pickle k
 _KINDS_OF = frozenset(
     {
         *("functools", "typing", "typing_extensions", "dataclasses", "_contextvars", "builtins"),
-        *("weakref", "_io", "random"),
+        *("weakref", "_weakrefset", "_io", "random", "_struct"),
     }
 )
 
@@ -218,8 +245,35 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
         if function.__annotations__:
             role.needs(space, named_in(function.__annotations__), strict=False)
         make = arriving.make_function, (given, *where, function.__closure__)
-    state = slots, function.__dict__, own, submodules(code, values)
+    modules = submodules(code, values)
+    for module, used in _modules_by_value(code, values):
+        role.needs(vars(module), used, strict=False)
+        modules.append(module)
+    state = slots, function.__dict__, own, modules
     return *make, state, None, None, arriving.fill_function
+
+
+def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleType, list[str]]]:
+    """Return the modules that travel by value and that `code` uses, and the names it has of each.
+
+    It has them as a global, as a part of one of these, or imports them.
+    """
+    modules = [value for value in used if isinstance(value, ModuleType)]
+    names = all_names(code)
+    modules += [module for name in names if (module := sys.modules.get(name)) is not None]
+    found: list[tuple[ModuleType, list[str]]] = []
+    seen: set[int] = set()
+    while modules:
+        module = modules.pop()
+        name = module.__name__
+        if id(module) in seen or travels_by_name(name) or sys.modules.get(name) is not module:
+            continue
+        seen.add(id(module))
+        space = vars(module)
+        mentioned = [name for name in (*names, "__getattr__") if name in space]
+        found.append((module, mentioned))
+        modules += [space[name] for name in mentioned if isinstance(space[name], ModuleType)]
+    return found
 
 
 def _is_method(function: FunctionType) -> bool:

@@ -25,6 +25,7 @@ class Role:
         self.alone: dict[int, dict[str, Any]] = {}
         self.careful = False  # attributes of classes that cannot be pickled stay behind
         self.sends = True  # what is pickled goes to another process
+        self.bare = False  # no exception is made by its own __init__ where it arrives
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return the number of the namespace whose ``__dict__`` is `space`, and its module's name.

@@ -1,0 +1,106 @@
+"""Objects whose class pickles them as the name of a global: there is one of each.
+
+As ``def __reduce__(self): return "MISSING"`` says. Each has a key by which all processes know it,
+so it arrives once, and is the same object on its way back. Its state is set anew where its sender
+has changed it; else it stays what the receiver has made of it.
+"""
+
+from __future__ import annotations
+
+import os
+from itertools import count
+
+from . import arriving
+from .role import Role
+
+TYPE_CHECKING = False  # see `light_stdlib`
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+    # What is in its ``__dict__``, and in its slots.
+    State: TypeAlias = tuple[dict[str, object] | None, dict[str, object] | None]
+
+_keys: dict[int, tuple[object, str]] = {}  # by the ids of the objects, which stay as long as this
+_by_key: dict[str, object] = {}
+_sent: dict[str, tuple[bytes, int]] = {}  # digest and serial number of the state as it was sent
+_arrived: dict[str, int] = {}  # serial numbers of what is another process's
+_serials = count(1)
+_PROTOCOL = 5
+
+
+def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
+    """Return what pickle is to write for an object whose class says it; `space`: its globals."""
+    kind = type(obj)
+    reduced = obj.__reduce_ex__(_PROTOCOL)
+    if not isinstance(reduced, str):
+        return reduced
+    given: Any = obj
+    arguments: tuple[object, ...] = ()
+    if hasattr(kind, "__getnewargs__"):  # a number, a text
+        arguments = given.__getnewargs__()
+    got: Any = object.__getstate__(given)  # type: ignore[attr-defined,unused-ignore]
+    state: State = got if _any(type(got)) is tuple else (got, None)
+    key = _key(obj)
+    serial = _serial(role, key, state)
+    where = None if space is None else role.space_of(space)
+    made = key, id(obj), where, reduced, kind, arguments
+    return make_single, made, (key, serial, state), None, None, fill_single
+
+
+def _any(value: Any) -> Any:
+    return value
+
+
+def _key(obj: object) -> str:
+    known = _keys.get(id(obj))
+    if known is None:
+        known = _keys[id(obj)] = obj, os.urandom(12).hex()
+        _by_key[known[1]] = obj
+    return known[1]
+
+
+def _serial(role: Role, key: str, state: object) -> int:
+    """Return the number of an object's state: a new one if it has changed since it was sent."""
+    digest = role.digest(state)
+    last = _sent.get(key)
+    if last is None or last[0] != digest:
+        last = _sent[key] = digest, next(_serials)
+    return last[1]
+
+
+def make_single(
+    key: str,
+    address: int,
+    where: tuple[int, str] | None,
+    name: str,
+    kind: Any,
+    arguments: tuple[object, ...],
+) -> object:
+    """Return the object with this key; make it, without its state, if it is not known here."""
+    if key in _by_key:
+        return _by_key[key]
+    made: object = None
+    if where is not None:  # a worker that was forked from the caller has the very object
+        made = arriving.as_forked(where[0], name)
+        if id(made) != address:
+            made = None
+    if made is None:
+        made = kind.__new__(kind, *arguments)
+    _keys[id(made)] = made, key
+    _by_key[key] = made
+    _arrived.setdefault(key, 0)
+    return made
+
+
+def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
+    """Give an object the state that its sender has changed."""
+    key, serial, state = given
+    if _arrived.get(key, serial) >= serial:
+        return  # it is at home, or what comes late is older
+    _arrived[key] = serial
+    fields, slots = state
+    if fields is not None:
+        obj.__dict__.clear()
+        obj.__dict__.update(fields)
+    for name, value in (slots or {}).items():
+        object.__setattr__(obj, name, value)
