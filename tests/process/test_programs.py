@@ -59,13 +59,14 @@ def confined_script(folder: Path, text: str, **more: str) -> subprocess.Complete
     return confined([sys.executable, str(script)], folder, **more)
 
 
-def _can_confine() -> bool:
+def can_confine() -> bool:
+    """Return whether there can be a namespace of few processes here."""
     if sys.platform != "linux" or shutil.which("unshare") is None:
         return False
     return subprocess.run(["unshare", "-Urpf", "--mount-proc", "true"], check=False).returncode == 0
 
 
-if not _can_confine():
+if not can_confine():
     pytest.skip("processes cannot be confined here", allow_module_level=True)
 
 

@@ -21,7 +21,7 @@ from .._errors import how_it_ended, is_ctrl_c
 from .._jobs.item_errors import INITIALIZER, restore
 from .._jobs.reports import Report, streams_of_caller
 from .._jobs.work import Brief, Work
-from .._transport import protocol
+from .._transport import process_role, protocol
 from .._transport.adaptive_spin import Patience
 from .._transport.by_value.baseline import Baseline
 from .._transport.by_value.book import Book
@@ -255,7 +255,8 @@ class ProcessBackend(Backend[_Polled]):
             how = (None, None) if self._method == "fork" else self._script
             script = link.baseline.numbers()[0], *how
         link.tell_ties()
-        about = identity_of(link.slot, self._method), self._world, list(sys.argv), inherited, script
+        generation, identity = process_role.generation + 1, identity_of(link.slot, self._method)
+        about = generation, identity, self._world, list(sys.argv), inherited, script
         message = frame_of_entries(
             lambda entries: (protocol.SETUP, *about, *about_it, entries, *rest), initializer
         )
