@@ -142,7 +142,8 @@ def test_a_frozen_program_works_or_says_what_it_lacks(
 def test_a_program_that_only_says_that_it_is_frozen(
     start_method: "StartMethod", tmp_path: Path
 ) -> None:
-    text = "import sys; sys.frozen = True\nfrom pmap import pmap\n"
+    # As cx_Freeze does, which has its library in itself.
+    text = "import os, sys; sys.frozen = True; del os.__file__\nfrom pmap import pmap\n"
     text += f"print(pmap(abs, [-1, 2], processes=2, start_method={start_method!r}))"
     assert run_script(tmp_path, text) == ["[1, 2]"]
 

@@ -275,7 +275,7 @@ def _pidfd(pid: int) -> int | None:
         return None
     try:
         return os.pidfd_open(pid)
-    except OSError:
+    except (OSError, AttributeError):  # an interpreter may be built for older systems
         return None
 
 
