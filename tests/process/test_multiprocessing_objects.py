@@ -344,6 +344,68 @@ ENDINGS: Final = """
 """
 
 
+LAST_WORDS: Final = """
+    import atexit, logging, multiprocessing
+    from multiprocessing import util
+    from pmap import Executor
+    logging.basicConfig(stream=sys.stdout, format="%(message)s", level=logging.INFO)
+    context = multiprocessing.get_context(METHOD)
+
+    def say(text):
+        print(text, "finalized")
+
+    def end(text):
+        for number in range(1000):  # more than a socket holds
+            print(text, number, "." * 300)
+        logging.info("%s logged", text)
+        sys.stdout.write(text + " part")
+        if text in ("last", "hangs"):
+            print()
+        if text == "hangs":
+            threading.Event().wait()
+
+    def register(text):
+        util.Finalize(None, say, args=(text,), exitpriority=1)
+        atexit.register(end, text)
+
+    pool = Pool(1, context=context)
+    pool.apply(register, ("closed",))
+    pool.close()
+    pool.join()
+    print("joined")
+    with Pool(1, context=context) as pool:
+        pool.apply(register, ("with",))
+        pool.close()
+        pool.join()
+    print("left")
+    with Executor(1, mp_context=context) as executor:
+        executor.submit(register, "executor").result()
+    print("shut down")
+    papply.using(processes=1)(register, "last")
+    papply.using(processes=1, threads_per_worker=3)(register, "hangs")
+"""
+
+
+def test_what_is_said_at_a_workers_end_is_heard(start_method: str, tmp_path: Path) -> None:
+    def words(text: str, *last: str) -> list[str]:
+        numbered = [f"{text} {number} {'.' * 300}" for number in range(1000)]
+        return [*numbered, f"{text} logged", *last]
+
+    def whole(text: str) -> list[str]:
+        return words(text, f"{text} part{text} finalized")
+
+    said = run_script(tmp_path, script(start_method, LAST_WORDS))
+    ends = [said.index(text) + 1 for text in ("joined", "left", "shut down")]
+    assert said[: ends[0]] == [*whole("closed"), "joined"]
+    assert said[ends[0] : ends[1]] == [*whole("with"), "left"]
+    assert said[ends[1] : ends[2]] == [*whole("executor"), "shut down"]
+    rest = said[ends[2] :]
+    last = [line for line in rest if line.startswith("last")]
+    assert last == words("last", "last part", "last finalized")
+    # What runs behind that which hangs is lost with it.
+    assert [line for line in rest if line not in last] == words("hangs", "hangs part")
+
+
 def script(method: str, body: str) -> str:
     """Return a script in which `METHOD`, and a `Pool` without a context, mean this start method."""
     return f"METHOD = {method!r}\n" + program(method, body)

@@ -16,7 +16,6 @@ import mmap
 import os
 import sys
 import warnings
-from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from .._errors import how_it_ended
@@ -24,7 +23,6 @@ from .._transport import journal
 from .._transport.light_stdlib import send_with_fds, signal, socket
 from .._worker.template import kill_group
 from .boot import Lifeline, executable, interpreter, not_standard, remedy, sigint_blocked
-from .poller import comes_within
 
 if TYPE_CHECKING:
     import subprocess
@@ -287,25 +285,6 @@ def is_alive(pid: int | None) -> bool:
     except (OSError, IndexError, ValueError):
         return False
     return not flags & _EXITING
-
-
-def await_end(handle: Handle, sock: socket, until: float) -> None:
-    """Return when a worker that was told to go has ended, or at that time."""
-    own: int | None = None
-    sentinel = handle.sentinel
-    if sentinel is None and handle.pid is not None:
-        # Its socket may be held open by what an item has started.
-        sentinel = own = _pidfd(handle.pid)
-    try:
-        watched = sock if sentinel is None else sentinel
-        while (left := until - monotonic()) > 0 and comes_within(left, watched):
-            if sentinel is not None or not sock.recv(1 << 16):
-                return
-    except OSError:
-        return  # its socket is broken: it is gone
-    finally:
-        if own is not None:
-            os.close(own)
 
 
 def leave_no_core(pid: int) -> None:

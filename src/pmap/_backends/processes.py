@@ -707,9 +707,8 @@ class ProcessBackend(Backend[_Polled]):
                     link.sock.send(frame((protocol.QUIT,)))
                     link.is_leaving = True
 
-    def await_leave(self, until: float) -> None:
-        for link in [link for link in self._links.values() if link.is_leaving]:
-            _launch.await_end(link.handle, link.sock, until)
+    def is_left(self) -> bool:
+        return any(link.is_leaving for link in self._links.values())
 
     def end(self) -> None:
         self._keep_none()

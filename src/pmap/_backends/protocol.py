@@ -210,9 +210,9 @@ class Backend(ABC, Generic[Polled]):
         """Tell workers that have nothing to do to go, since the interpreter ends."""
         return
 
-    def await_leave(self, until: float) -> None:
-        """Return when those that were told to go are gone, or at that time."""
-        return
+    def is_left(self) -> bool:
+        """Return whether one that was told to go is still there."""
+        return False
 
     @abstractmethod
     def end(self) -> None:

@@ -132,8 +132,7 @@ class Worker:
             return False
         while (message := self._next()) is not None and message[0] != QUIT:
             self._take(message)
-        if traces:
-            self._surroundings.tidy()
+        self._surroundings.end()
         return message is not None
 
     # --- coming in -----------------------------------------------------------------------------
