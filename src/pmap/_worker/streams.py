@@ -134,7 +134,7 @@ class Streams:
             os.register_at_fork(after_in_child=self._leave)
 
     def send_lines(self) -> None:
-        """Send each line at once from now on: no item ends any more, and the process may be ended."""
+        """Send each line at once from now on: no item ends any more that would send the rest."""
         for output in self._outputs:
             output.at_once = True
 
