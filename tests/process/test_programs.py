@@ -378,6 +378,44 @@ def test_workers_are_the_users_that_the_caller_is(
     assert [line.split()[0] for line in said] == ["True"] * changes
 
 
+# Imported before: another user may not be able to read this Python's library.
+STRANGERS: Final = """
+import multiprocessing.pool, os, sys, time, traceback
+from pmap import pmap
+pmap = pmap.using(processes=1, start_method={method!r})
+def run(path):
+    open(path, "w").close()
+    time.sleep(1000)
+def ended(how):
+    pending = pmap.async_(run, [how], timeout=0.5 if how == "timeout" else None)
+    while not os.path.exists(how):
+        time.sleep(0.01)
+    os.setresuid(65534, 65534, 65534)
+    if how == "cancel":
+        pending.cancel()
+    if how != "end":
+        try:
+            pending.get()
+        except Exception as error:
+            print(type(error).__name__, flush=True)
+    print(how, flush=True)
+for how in ("cancel", "timeout", "end"):
+    child = os.fork()
+    if child == 0:
+        ended(how)
+        sys.exit(0)  # which ends what it has started
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may")
+def test_workers_of_another_user_are_ended_all_the_same(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    said = run_script(tmp_path, STRANGERS.format(method=start_method))
+    assert said == ["CancelledError", "cancel", "TaskTimeout", "timeout", "end"]
+
+
 CLOSED: Final = """
 import gc, os, socket, sys
 from multiprocessing import get_context

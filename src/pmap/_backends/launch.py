@@ -14,6 +14,7 @@ import contextlib
 import errno
 import mmap
 import os
+import selectors
 import sys
 import warnings
 from typing import TYPE_CHECKING, Protocol
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _has_warned = False  # of a template with threads
+_OUT_OF_REACH = 2.0  # seconds for the end of a process that this one may not end
 _EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
 _FEWER = "or use fewer processes"
 _REFUSALS: dict[int, str] = {
@@ -197,7 +199,10 @@ class _Child:
     failure = ""
     hopeless = False
 
-    def __init__(self, pid: int, popen: "subprocess.Popen[bytes] | None") -> None:
+    def __init__(
+        self, pid: int, popen: "subprocess.Popen[bytes] | None", lifeline: Lifeline
+    ) -> None:
+        self._lifeline = lifeline
         self.pid: int | None = pid
         self.sentinel = _pidfd(pid)
         self._popen = popen
@@ -210,20 +215,29 @@ class _Child:
     def kill(self) -> None:
         if self._ended is None:
             if hasattr(os, "killpg"):
-                kill_group(self.pid or 0)
+                if not kill_group(self.pid or 0) and is_alive(self.pid):
+                    # This process was root when it started it, and is not any more. The kernel may
+                    # still end it: with all others that were started by then.
+                    self._lifeline.close()
             elif self._popen is not None:
                 self._popen.kill()
 
     def abort(self) -> None:
         if self._ended is None and self.pid is not None and hasattr(signal, "SIGABRT"):
             leave_no_core(self.pid)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self.pid, signal.SIGABRT)
+            self._signal(signal.SIGABRT)
 
     def terminate(self) -> None:
         if self._ended is None and self.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
+            self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.kill(self.pid or 0, number)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            self.kill()
 
     def reap(self) -> tuple[bool, int | None]:
         if self._ended is None:
@@ -234,6 +248,8 @@ class _Child:
         return self._ended
 
     def _wait(self) -> int | None:
+        if self._lifeline.closed and not self._ends_soon():
+            return None  # it is out of reach; it ends when it sees that its socket has
         if hasattr(os, "waitid"):
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.pid or 0, os.WEXITED | os.WNOWAIT)
@@ -245,6 +261,14 @@ class _Child:
         except ChildProcessError:  # somebody else reaped it, or SIGCHLD is ignored
             return None
         return os.waitstatus_to_exitcode(status)
+
+    def _ends_soon(self) -> bool:
+        """Return whether it ends before anybody would take the wait for it for a hang."""
+        if self.sentinel is None:
+            return True
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.sentinel, selectors.EVENT_READ)
+            return bool(selector.select(_OUT_OF_REACH))
 
     def is_surely_python(self) -> bool:
         return self._popen is not None and is_surely_python(self.pid, self.command)
@@ -298,7 +322,7 @@ def leave_no_core(pid: int) -> None:
 def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
     """Start a fresh interpreter as a worker on `sock`."""
     popen, command = interpreter(sock, lifeline)
-    child = _Child(popen.pid, popen)
+    child = _Child(popen.pid, popen, lifeline)
     child.command = command
     return child
 
@@ -330,7 +354,7 @@ def start_fork(
     finally:
         if own >= 0:
             os.close(own)
-    return _Child(pid, None)
+    return _Child(pid, None, lifeline)
 
 
 def send_arena(sock: socket) -> journal.Arena | None:

@@ -275,7 +275,7 @@ class ProcessBackend(Backend[_Polled]):
             self._lifeline = self._template = None
         self._identity = identity
         if self._method != "forkserver":
-            if self._lifeline is None:
+            if self._lifeline is None or self._lifeline.closed:
                 self._lifeline = _boot.Lifeline()
             if self._method == "spawn":
                 return _launch.start_spawn(theirs, self._lifeline)
