@@ -169,6 +169,10 @@ def test_the_workers_of_a_pool(method: str) -> None:
         assert None not in pids
         assert len(set(pids)) == 2
         assert set(pool.map(take_pid, range(20), 1)) <= set(pids)
+        known = {worker.pid: (worker._identity, worker.name, worker.daemon) for worker in workers}
+        assert sorted(identity for identity, _, _ in known.values()) == [(1,), (2,)]
+        for pid, *who in pool.map(take_identity, range(4), 1):
+            assert known[pid] == tuple(who)
         assert all(worker.is_alive() and worker.exitcode is None for worker in workers)
         assert [worker.pid for worker in workers[:1]] == [workers[0].pid] == pids[:1]
         first = workers[0]
@@ -191,6 +195,11 @@ def test_the_workers_of_a_pool(method: str) -> None:
         pool.join()
         assert [worker.is_alive() for worker in pool._pool] == [False, False]
     assert pool._state == "TERMINATE"
+
+
+def take_identity(_: object) -> tuple[int, tuple[int, ...], str, bool]:
+    me = multiprocessing.current_process()
+    return os.getpid(), getattr(me, "_identity", ()), me.name, me.daemon
 
 
 def take_pid(_: object) -> int:

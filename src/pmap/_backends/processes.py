@@ -130,6 +130,10 @@ class ProcessBackend(Backend[_Polled]):
     def workers(self) -> dict[int, int | None]:
         return {number: link.handle.pid for number, link in self._links.copy().items()}
 
+    def identity(self, worker: int) -> tuple[tuple[int, ...], str]:
+        link = self._links.get(worker)
+        return identity_of(1 if link is None else link.slot, self._method)[:2]
+
     # --- commands ------------------------------------------------------------------------------
 
     def check(self) -> None:
