@@ -11,7 +11,7 @@ import signal
 import threading
 from functools import singledispatch
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from tests.backends import START_METHODS
@@ -19,6 +19,9 @@ from tests.limits import until
 from tests.process.test_scripts import run
 
 from pmap import AsyncResult, Pool, ResultStream, ThreadPool, pmap
+
+if TYPE_CHECKING:
+    from pmap._types import StartMethod
 
 each_method = pytest.mark.parametrize("method", START_METHODS)
 
@@ -195,6 +198,12 @@ def test_the_workers_of_a_pool(method: str) -> None:
         pool.join()
         assert [worker.is_alive() for worker in pool._pool] == [False, False]
     assert pool._state == "TERMINATE"
+
+
+def test_the_bare_verb_has_the_map_of_a_pool(start_method: "StartMethod") -> None:
+    assert pmap.map is pmap
+    verb = pmap.using(processes=1, start_method=start_method)
+    assert [*map(abs, [-1])] == verb.map(abs, [-1])
 
 
 def take_identity(_: object) -> tuple[int, tuple[int, ...], str, bool]:
