@@ -14,7 +14,6 @@ import contextlib
 import errno
 import mmap
 import os
-import selectors
 import sys
 import warnings
 from typing import TYPE_CHECKING, Protocol
@@ -24,6 +23,7 @@ from .._transport import journal
 from .._transport.light_stdlib import send_with_fds, signal, socket
 from .._worker.template import kill_group
 from .boot import Lifeline, executable, interpreter, not_standard, remedy, sigint_blocked
+from .poller import comes_within
 
 if TYPE_CHECKING:
     import subprocess
@@ -264,11 +264,7 @@ class _Child:
 
     def _ends_soon(self) -> bool:
         """Return whether it ends before anybody would take the wait for it for a hang."""
-        if self.sentinel is None:
-            return True
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.sentinel, selectors.EVENT_READ)
-            return bool(selector.select(_OUT_OF_REACH))
+        return self.sentinel is None or comes_within(_OUT_OF_REACH, self.sentinel)
 
     def is_surely_python(self) -> bool:
         return self._popen is not None and is_surely_python(self.pid, self.command)
