@@ -125,6 +125,13 @@ def notebook(session: nox.Session) -> None:
 
 
 @nox.session
+def frozen(session: nox.Session) -> None:
+    """Freeze a program with PyInstaller, as a folder and as one file, and run it: minutes."""
+    session.install("-e", ".[test,frozen]")
+    session.run("python", "-m", "pytest", "tests/frozen", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Report the lines and branches that tests run at the caller; workers are not measured."""
     session.install("-e", ".[test]", "coverage>=7.6")

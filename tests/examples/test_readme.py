@@ -40,6 +40,7 @@ PAGES: Final = [
     README,
     Page("docs/names.md"),
     Page("docs/output.md"),
+    Page("docs/programs.md"),
     Page("docs/streams.md"),
     Page("docs/asyncio.md"),
     Page("docs/libraries.md"),

@@ -51,6 +51,8 @@ def tried(f):
     except Exception as error:
         return type(error).__name__, str(error)
 
+if sys.argv[2:]:
+    sys.breakpointhook = lambda: "mine"
 print([tried(lambda x: breakpoint()), tried(lambda x: pdb.set_trace()), tried(lambda x: input())])
 """
 
@@ -62,6 +64,11 @@ def test_a_debugger_in_an_item_says_what_to_do(method: str, tmp_path: Path) -> N
     told = ast.literal_eval(done.stdout.splitlines()[-1])
     assert [name for name, _ in told] == ["RuntimeError", "RuntimeError", "EOFError"]
     assert all('backend="serial"' in text for _, text in told)
+    assert done.stdout.count("\n-> ") == 1  # of pdb's own call: breakpoint() does not come so far
+    # A hook that the caller has put in place is in its forks only: to others the same is said.
+    done = finished(["program.py", method, "with a hook"], tmp_path)
+    first, *others = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert (first, others) == (["mine"] if method == "fork" else told[0], told[1:])
     # A hook of the program's own is called instead.
     done = finished(["program.py", method], tmp_path, PYTHONBREAKPOINT="builtins.int")
     assert ast.literal_eval(done.stdout.splitlines()[-1])[0] == [0]

@@ -12,7 +12,7 @@ import threading
 from functools import singledispatch
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from tests.backends import START_METHODS
@@ -20,6 +20,9 @@ from tests.limits import until
 from tests.process.test_scripts import run
 
 from pmap import AsyncResult, Pool, ResultStream, ThreadPool, pmap
+
+if TYPE_CHECKING:
+    from pmap._types import StartMethod
 
 each_method = pytest.mark.parametrize("method", START_METHODS)
 
@@ -174,6 +177,10 @@ def test_the_workers_of_a_pool(method: str) -> None:
         assert None not in pids
         assert len(set(pids)) == 2
         assert set(pool.map(take_pid, range(20), 1)) <= set(pids)
+        known = {worker.pid: (worker._identity, worker.name, worker.daemon) for worker in workers}
+        assert sorted(identity for identity, _, _ in known.values()) == [(1,), (2,)]
+        for pid, *who in pool.map(take_identity, range(4), 1):
+            assert known[pid] == tuple(who)
         assert all(worker.is_alive() and worker.exitcode is None for worker in workers)
         assert [worker.pid for worker in workers[:1]] == [workers[0].pid] == pids[:1]
         first = workers[0]
@@ -197,6 +204,17 @@ def test_the_workers_of_a_pool(method: str) -> None:
         pool.join()
         assert [worker.is_alive() for worker in pool._pool] == [False, False]
     assert pool._state == "TERMINATE"
+
+
+def test_the_bare_verb_has_the_map_of_a_pool(start_method: "StartMethod") -> None:
+    assert pmap.map is pmap
+    verb = pmap.using(processes=1, start_method=start_method)
+    assert [*map(abs, [-1])] == verb.map(abs, [-1])
+
+
+def take_identity(_: object) -> tuple[int, tuple[int, ...], str, bool]:
+    me = multiprocessing.current_process()
+    return os.getpid(), getattr(me, "_identity", ()), me.name, me.daemon
 
 
 def take_pid(_: object) -> int:

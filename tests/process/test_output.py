@@ -219,6 +219,39 @@ def test_it_goes_where_they_led_when_the_call_was_made() -> None:
     assert (first.getvalue(), second.getvalue()) == ("out 1\n", "out 2\n")
 
 
+REDIRECTED: Final = """
+import subprocess
+from pmap import shutdown
+def say(name):
+    print("printed", name)
+    os.write(1, f"written {name}\\n".encode())
+    subprocess.run(["echo", "started", name])
+pmap = pmap.using(processes=1)
+pmap(say, ["before"])
+sys.stdout.flush()
+out = os.dup(1)
+os.dup2(os.open("file", os.O_WRONLY | os.O_CREAT), 1)
+pmap(say, ["warm"])
+shutdown()
+pmap(say, ["new"])
+sys.stdout.flush()
+os.dup2(out, 1)
+"""
+
+
+def test_where_output_goes_when_the_descriptor_leads_elsewhere(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    ways = "printed", "written", "started"
+    out = printed(start_method, REDIRECTED, tmp_path).splitlines()
+    # What is not printed goes where the descriptor led when the workers began.
+    assert sorted(out) == sorted(
+        [*[f"{way} before" for way in ways], "written warm", "started warm"]
+    )
+    file = (tmp_path / "file").read_text().splitlines()
+    assert sorted(file) == sorted(["printed warm", *[f"{way} new" for way in ways]])
+
+
 class Refusing(io.StringIO):
     def write(self, text: str, /) -> int:
         raise ValueError("no more")

@@ -165,6 +165,15 @@ WORKS: Final = {
         """,
         [MAP, "WorkerLost exited with code 3"],
     ),
+    "an interpreter that is built for older systems": (
+        """
+        del os.pidfd_open, os.memfd_create, os.MFD_CLOEXEC
+        tell(lambda: pmap(double, range(5)))
+        tell(lambda: len(pmap(bytes, [10_000_000])[0]))
+        tell(lambda: pmap(os._exit, [3]), "exited with code 3")
+        """,
+        [MAP, "10000000", "WorkerLost exited with code 3"],
+    ),
     "no /proc": (
         """
         import builtins

@@ -59,13 +59,14 @@ def confined_script(folder: Path, text: str, **more: str) -> subprocess.Complete
     return confined([sys.executable, str(script)], folder, **more)
 
 
-def _can_confine() -> bool:
+def can_confine() -> bool:
+    """Return whether there can be a namespace of few processes here."""
     if sys.platform != "linux" or shutil.which("unshare") is None:
         return False
     return subprocess.run(["unshare", "-Urpf", "--mount-proc", "true"], check=False).returncode == 0
 
 
-if not _can_confine():
+if not can_confine():
     pytest.skip("processes cannot be confined here", allow_module_level=True)
 
 
@@ -141,7 +142,8 @@ def test_a_frozen_program_works_or_says_what_it_lacks(
 def test_a_program_that_only_says_that_it_is_frozen(
     start_method: "StartMethod", tmp_path: Path
 ) -> None:
-    text = "import sys; sys.frozen = True\nfrom pmap import pmap\n"
+    # As cx_Freeze does, which has its library in itself.
+    text = "import os, sys; sys.frozen = True; del os.__file__\nfrom pmap import pmap\n"
     text += f"print(pmap(abs, [-1, 2], processes=2, start_method={start_method!r}))"
     assert run_script(tmp_path, text) == ["[1, 2]"]
 
@@ -374,6 +376,44 @@ def test_workers_are_the_users_that_the_caller_is(
     changes = 4 if start_method == "fork" else 3
     said = run_script(tmp_path, USERS.format(method=start_method, changes=changes))
     assert [line.split()[0] for line in said] == ["True"] * changes
+
+
+# Imported before: another user may not be able to read this Python's library.
+STRANGERS: Final = """
+import multiprocessing.pool, os, sys, time, traceback
+from pmap import pmap
+pmap = pmap.using(processes=1, start_method={method!r})
+def run(path):
+    open(path, "w").close()
+    time.sleep(1000)
+def ended(how):
+    pending = pmap.async_(run, [how], timeout=0.5 if how == "timeout" else None)
+    while not os.path.exists(how):
+        time.sleep(0.01)
+    os.setresuid(65534, 65534, 65534)
+    if how == "cancel":
+        pending.cancel()
+    if how != "end":
+        try:
+            pending.get()
+        except Exception as error:
+            print(type(error).__name__, flush=True)
+    print(how, flush=True)
+for how in ("cancel", "timeout", "end"):
+    child = os.fork()
+    if child == 0:
+        ended(how)
+        sys.exit(0)  # which ends what it has started
+    os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root may")
+def test_workers_of_another_user_are_ended_all_the_same(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    said = run_script(tmp_path, STRANGERS.format(method=start_method))
+    assert said == ["CancelledError", "cancel", "TaskTimeout", "timeout", "end"]
 
 
 CLOSED: Final = """

@@ -354,10 +354,11 @@ class Executor(futures.Executor):
             self.kill_workers()  # nobody wants to wait for it any more
         self.shutdown(wait=True)
 
-    def __del__(self) -> None:
-        # Futures that somebody still holds come, and nobody is kept waiting here.
-        driver = getattr(self, "_drivers", {}).get(os.getpid())
-        if driver is not None:
+    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
+        # Futures that somebody still holds come, and nobody is kept waiting here. `getpid`: an
+        # executor that is a global of the script may outlive the globals of this module.
+        driver = getattr(self, "_drivers", {}).get(getpid())
+        if driver is not None and not driver.taken_away:
             driver.close()
 
     def __reduce__(self) -> str:

@@ -42,7 +42,7 @@ class OldWorker:
         self._driver = driver
         self._number = number
         self.pid = self.ident = pid  # None: a thread, or none that is there
-        self.name = f"PoolWorker-{number + 1}"
+        self._identity, self.name = driver.backend.identity(number)
 
     def is_alive(self) -> bool:
         """Return whether it is there."""

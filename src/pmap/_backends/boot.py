@@ -44,6 +44,7 @@ class Lifeline:
     """
 
     end = -1
+    closed = False
     _ours = -1
     _inode = 0
 
@@ -56,6 +57,7 @@ class Lifeline:
 
     def close(self) -> None:
         """Close both ends; workers that are left are killed by it."""
+        self.closed = True
         ends = self.end, self._ours
         self.end = self._ours = -1
         for end in ends:

@@ -16,7 +16,6 @@ import mmap
 import os
 import sys
 import warnings
-from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from .._errors import how_it_ended
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
 
 _has_warned = False  # of a template with threads
+_OUT_OF_REACH = 2.0  # seconds for the end of a process that this one may not end
 _EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
 _FEWER = "or use fewer processes"
 _REFUSALS: dict[int, str] = {
@@ -199,7 +199,10 @@ class _Child:
     failure = ""
     hopeless = False
 
-    def __init__(self, pid: int, popen: "subprocess.Popen[bytes] | None") -> None:
+    def __init__(
+        self, pid: int, popen: "subprocess.Popen[bytes] | None", lifeline: Lifeline
+    ) -> None:
+        self._lifeline = lifeline
         self.pid: int | None = pid
         self.sentinel = _pidfd(pid)
         self._popen = popen
@@ -212,20 +215,29 @@ class _Child:
     def kill(self) -> None:
         if self._ended is None:
             if hasattr(os, "killpg"):
-                kill_group(self.pid or 0)
+                if not kill_group(self.pid or 0) and is_alive(self.pid):
+                    # This process was root when it started it, and is not any more. The kernel may
+                    # still end it: with all others that were started by then.
+                    self._lifeline.close()
             elif self._popen is not None:
                 self._popen.kill()
 
     def abort(self) -> None:
         if self._ended is None and self.pid is not None and hasattr(signal, "SIGABRT"):
             leave_no_core(self.pid)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(self.pid, signal.SIGABRT)
+            self._signal(signal.SIGABRT)
 
     def terminate(self) -> None:
         if self._ended is None and self.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
+            self._signal(signal.SIGTERM)
+
+    def _signal(self, number: int) -> None:
+        try:
+            os.kill(self.pid or 0, number)
+        except ProcessLookupError:
+            pass
+        except PermissionError:
+            self.kill()
 
     def reap(self) -> tuple[bool, int | None]:
         if self._ended is None:
@@ -236,6 +248,8 @@ class _Child:
         return self._ended
 
     def _wait(self) -> int | None:
+        if self._lifeline.closed and not self._ends_soon():
+            return None  # it is out of reach; it ends when it sees that its socket has
         if hasattr(os, "waitid"):
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.pid or 0, os.WEXITED | os.WNOWAIT)
@@ -247,6 +261,10 @@ class _Child:
         except ChildProcessError:  # somebody else reaped it, or SIGCHLD is ignored
             return None
         return os.waitstatus_to_exitcode(status)
+
+    def _ends_soon(self) -> bool:
+        """Return whether it ends before anybody would take the wait for it for a hang."""
+        return self.sentinel is None or comes_within(_OUT_OF_REACH, self.sentinel)
 
     def is_surely_python(self) -> bool:
         return self._popen is not None and is_surely_python(self.pid, self.command)
@@ -275,7 +293,7 @@ def _pidfd(pid: int) -> int | None:
         return None
     try:
         return os.pidfd_open(pid)
-    except OSError:
+    except (OSError, AttributeError):  # an interpreter may be built for older systems
         return None
 
 
@@ -289,25 +307,6 @@ def is_alive(pid: int | None) -> bool:
     return not flags & _EXITING
 
 
-def await_end(handle: Handle, sock: socket, until: float) -> None:
-    """Return when a worker that was told to go has ended, or at that time."""
-    own: int | None = None
-    sentinel = handle.sentinel
-    if sentinel is None and handle.pid is not None:
-        # Its socket may be held open by what an item has started.
-        sentinel = own = _pidfd(handle.pid)
-    try:
-        watched = sock if sentinel is None else sentinel
-        while (left := until - monotonic()) > 0 and comes_within(left, watched):
-            if sentinel is not None or not sock.recv(1 << 16):
-                return
-    except OSError:
-        return  # its socket is broken: it is gone
-    finally:
-        if own is not None:
-            os.close(own)
-
-
 def leave_no_core(pid: int) -> None:
     """Let a process that we end leave no core file: nothing is wrong with the interpreter."""
     with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
@@ -319,7 +318,7 @@ def leave_no_core(pid: int) -> None:
 def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
     """Start a fresh interpreter as a worker on `sock`."""
     popen, command = interpreter(sock, lifeline)
-    child = _Child(popen.pid, popen)
+    child = _Child(popen.pid, popen, lifeline)
     child.command = command
     return child
 
@@ -351,7 +350,7 @@ def start_fork(
     finally:
         if own >= 0:
             os.close(own)
-    return _Child(pid, None)
+    return _Child(pid, None, lifeline)
 
 
 def send_arena(sock: socket) -> journal.Arena | None:

@@ -21,7 +21,7 @@ from .._errors import how_it_ended, is_ctrl_c
 from .._jobs.item_errors import INITIALIZER, restore
 from .._jobs.reports import Report, streams_of_caller
 from .._jobs.work import Brief, Work
-from .._transport import protocol
+from .._transport import process_role, protocol
 from .._transport.adaptive_spin import Patience
 from .._transport.by_value.baseline import Baseline
 from .._transport.by_value.book import Book
@@ -129,6 +129,10 @@ class ProcessBackend(Backend[_Polled]):
 
     def workers(self) -> dict[int, int | None]:
         return {number: link.handle.pid for number, link in self._links.copy().items()}
+
+    def identity(self, worker: int) -> tuple[tuple[int, ...], str]:
+        link = self._links.get(worker)
+        return identity_of(1 if link is None else link.slot, self._method)[:2]
 
     # --- commands ------------------------------------------------------------------------------
 
@@ -255,7 +259,8 @@ class ProcessBackend(Backend[_Polled]):
             how = (None, None) if self._method == "fork" else self._script
             script = link.baseline.numbers()[0], *how
         link.tell_ties()
-        about = identity_of(link.slot, self._method), self._world, list(sys.argv), inherited, script
+        generation, identity = process_role.generation + 1, identity_of(link.slot, self._method)
+        about = generation, identity, self._world, list(sys.argv), inherited, script
         message = frame_of_entries(
             lambda entries: (protocol.SETUP, *about, *about_it, entries, *rest), initializer
         )
@@ -274,7 +279,7 @@ class ProcessBackend(Backend[_Polled]):
             self._lifeline = self._template = None
         self._identity = identity
         if self._method != "forkserver":
-            if self._lifeline is None:
+            if self._lifeline is None or self._lifeline.closed:
                 self._lifeline = _boot.Lifeline()
             if self._method == "spawn":
                 return _launch.start_spawn(theirs, self._lifeline)
@@ -706,9 +711,8 @@ class ProcessBackend(Backend[_Polled]):
                     link.sock.send(frame((protocol.QUIT,)))
                     link.is_leaving = True
 
-    def await_leave(self, until: float) -> None:
-        for link in [link for link in self._links.values() if link.is_leaving]:
-            _launch.await_end(link.handle, link.sock, until)
+    def is_left(self) -> bool:
+        return any(link.is_leaving for link in self._links.values())
 
     def end(self) -> None:
         self._keep_none()

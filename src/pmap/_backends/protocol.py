@@ -74,8 +74,8 @@ class Backend(ABC, Generic[Polled]):
     `book`: what workers were told of the caller's names; None: they are in this very process.
 
     Only the driver calls it, under its lock, with a few exceptions: `check`, which whoever makes
-    it calls first, `poll`, which only the thread that leads calls, and `wake`, `workers`
-    and `runs_here`, which anyone may call at any time.
+    it calls first, `poll`, which only the thread that leads calls, and `wake`, `workers`,
+    `identity` and `runs_here`, which anyone may call at any time.
     """
 
     can_kill: bool = False
@@ -97,6 +97,13 @@ class Backend(ABC, Generic[Polled]):
         None: it has none of its own, or it is being started.
         """
         return {}
+
+    def identity(self, worker: int) -> tuple[tuple[int, ...], str]:
+        """Return what a worker's items find as the identity and the name of their process.
+
+        Of a thread, or where it is not there, something of that kind.
+        """
+        return (worker + 1,), f"PoolWorker-{worker + 1}"
 
     def runs_here(self) -> bool:
         """Return whether this very thread is one of the workers."""
@@ -210,9 +217,9 @@ class Backend(ABC, Generic[Polled]):
         """Tell workers that have nothing to do to go, since the interpreter ends."""
         return
 
-    def await_leave(self, until: float) -> None:
-        """Return when those that were told to go are gone, or at that time."""
-        return
+    def is_left(self) -> bool:
+        """Return whether one that was told to go is still there."""
+        return False
 
     @abstractmethod
     def end(self) -> None:

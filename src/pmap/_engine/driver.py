@@ -24,7 +24,7 @@ from .._calls.input import Window
 from .._errors import CancelledError, PoolClosedError, is_ctrl_c
 from .._jobs.job import Job
 from .._jobs.pending import waits_for_itself
-from .._jobs.reports import Report, pass_on
+from .._jobs.reports import Report
 from .._jobs.stream_job import Flow
 from .._scheduling import events as e
 from .._scheduling import scheduler as s
@@ -242,6 +242,7 @@ class Driver:
         self._leadership.run_until(self._state.ended.is_set, self._state.ended.wait)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+        self.pass_on_reports()  # another thread may be about to: what workers say last comes first
 
     def _after_the_end(self) -> None:
         me = threading.get_ident()
@@ -430,24 +431,29 @@ class Driver:
         # A daemon thread may be inside; it lets go soon, and if it does not, we go all the same.
         held = self._state.lock.acquire(timeout=1.0)
         if held and not self._state.leader:
-            self._hear_the_last()
+            try:
+                self.hear_the_last(0)
+            except Exception:  # whatever has been closed by now
+                pass
         self.backend.end()
         self._state.ended.set()
         if held:
             self._state.lock.release()
+        self.pass_on_the_last()
         for job in list(self._state.jobs.values()):
             job.error = CancelledError("it has no result: the interpreter is ending")
             job.settle()
 
-    def _hear_the_last(self) -> None:
-        """Pass on what items have printed and logged by now: nobody may have looked for a while."""
-        try:
-            if self.backend.is_open and not self.backend.runs_in_poll:
-                for happening in self.backend.collect(self.backend.poll(0)):
-                    if isinstance(happening, Report):
-                        pass_on(happening)
-        except Exception:  # the interpreter is ending: whatever the streams make of that
-            pass
+    def hear_the_last(self, seconds: float) -> None:
+        """Wait so long for what workers print and log last: nobody else listens any more."""
+        if self.backend.is_open and not self.backend.runs_in_poll:
+            for happening in self.backend.collect(self.backend.poll(seconds)):
+                if isinstance(happening, Report):
+                    self._state.keep_report(happening)
+
+    def pass_on_the_last(self) -> None:
+        """Pass that on, but where a thread that does so has not come to its end for a second."""
+        self._state.pass_on_reports_within(1.0)
 
     def abandon(self) -> None:
         """Forget everything: this process is a fork of the one that the pool belongs to."""
@@ -485,11 +491,19 @@ def _let_go_in_order(drivers: list[Driver]) -> None:
         for driver in ours:
             driver.backend.let_go()
         until = time.monotonic() + _LAST_WAIT
-        for driver in ours:
-            driver.backend.await_leave(until)
+        while left := [driver for driver in ours if driver.backend.is_left()]:
+            seconds = until - time.monotonic()
+            if seconds <= 0:
+                break
+            for driver in left:  # in turns: one that has much to say waits until it is heard
+                driver.hear_the_last(seconds if len(left) == 1 else min(seconds, _MOMENT))
+    except Exception:  # whatever has been closed by now
+        pass
     finally:
         for driver in ours:
             driver.let_loose()
+    for driver in ours:
+        driver.pass_on_the_last()
 
 
 def _abandon_all() -> None:

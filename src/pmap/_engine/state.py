@@ -173,6 +173,18 @@ class EngineState:
             if self.leader and not self.leader.is_thread(threading.get_ident()):
                 self.backend.wake()  # the leader may have been waiting for just this
 
+    def keep_report(self, report: Report) -> None:
+        """Keep it until it is passed on."""
+        self._reports.append(report)
+
+    def pass_on_reports_within(self, seconds: float) -> None:
+        """Pass them on, but where another thread that does so has not done for so long."""
+        if self._reporting.acquire(timeout=seconds):
+            try:
+                self.pass_on_reports()
+            finally:
+                self._reporting.release()
+
     def pass_on_reports(self) -> None:
         """Return when what was printed and logged so far is with the caller's streams and loggers.
 

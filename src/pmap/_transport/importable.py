@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
+from .shadows import STANDARD
+
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,10 +17,9 @@ if TYPE_CHECKING:
 MAIN_MODULES: frozenset[str] = frozenset({"__main__", "__mp_main__"})
 
 # Below these each interpreter finds the same: the standard library, and what is installed.
-_STANDARD = os.path.dirname(os.__file__) + os.sep
 _INSTALLED = (
-    _STANDARD,
-    os.path.join(sys.prefix, "lib", os.path.basename(_STANDARD[:-1]), "site-packages", ""),
+    os.path.join(STANDARD, ""),
+    os.path.join(sys.prefix, "lib", os.path.basename(STANDARD), "site-packages", ""),
 )
 _AUTORELOAD = "IPython.extensions.autoreload"
 # This package; and what Python 3.11 and 3.12 have as `typing.io` and `typing.re`, which are classes

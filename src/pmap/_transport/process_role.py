@@ -16,6 +16,8 @@ _PACKAGE = __name__.partition(".")[0]
 in_worker = False
 # Whether a worker runs items just now, or else loads what they need, say.
 runs_items = False
+# How many pools there are from the program to this process: that of a worker is its caller's and 1.
+generation = 0
 # `.depth` is there in a thread that runs items of the threads or serial backend.
 item_threads = local()
 

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 # --- from the caller to a worker -----------------------------------------------------------------
 
-# who the worker is (see `_worker.identity`), world, argv, numbers of namespaces that a fork has of
-# its caller, the script to import or None (number of its namespace, path or None in a fork, package
-# or None), units and names as in BRIEF for the initializer, the entry of it and its arguments in a
-# list (empty: there is none, or a fork has it), bytes of memory it may take or None, whether it is
-# to be ended when it takes more, whether it may stay awake while it waits, bytes of segments that
-# it may keep to use them again, how stdout and stderr are (see `Stream`). Only units and
-# TIES come before it.
+# how many pools it is below, who it is (see `_worker.identity`), world, argv, numbers of
+# namespaces that a fork has of its caller, the script to import or None (number of its namespace,
+# path or None in a fork, package or None), units and names as in BRIEF for the initializer, the
+# entry of it and its arguments in a list (empty: there is none, or a fork has it), bytes of
+# memory it may take or None, whether it is to be ended when it takes more, whether it may stay
+# awake while it waits, bytes of segments that it may keep to use them again, how stdout and
+# stderr are (see `Stream`). Only units and TIES come before it.
 SETUP = 0
 # number, the entry of (function, kind) in a list, numbers of the units it needs, names with their
 # versions (see `by_value.arriving`), pickled context variables with values, stop at failure,

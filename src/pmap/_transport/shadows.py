@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     # imported before the user's was on the path.
     Shadows: TypeAlias = list[tuple[str, bool]]
 
-_STANDARD = os.path.dirname(os.__file__)
+# Where the standard library is; a frozen program may have none but in itself.
+STANDARD = os.path.dirname(getattr(os, "__file__", "")) or sys.prefix
 _names: set[str] = set()  # what is shadowed in this worker
 _hidden: dict[str, ModuleType] = {}  # the standard library's of these, which items do not see
 _lock = RLock()
@@ -44,7 +45,7 @@ def find_shadows(path: Sequence[str]) -> Shadows:
 
 def _before(path: Sequence[str]) -> Sequence[str]:
     """Return the part of `path` that stands before the standard library."""
-    return path[: path.index(_STANDARD)] if _STANDARD in path else ()
+    return path[: path.index(STANDARD)] if STANDARD in path else ()
 
 
 def _is_module(entry: str, name: str, kind: str) -> bool:

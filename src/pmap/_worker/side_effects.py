@@ -72,6 +72,13 @@ class Surroundings:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=lambda: traces.append(FORKED))
 
+    def end(self) -> None:
+        """See to what was done since the last item, and let no line wait any more."""
+        if traces:
+            self.tidy()
+        if self._streams is not None:
+            self._streams.send_lines()
+
     def apply(self, world: World) -> None:
         """Put in place what a call found at its caller."""
         if world is not self._world:

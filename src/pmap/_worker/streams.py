@@ -37,7 +37,7 @@ class _Output(io.BufferedIOBase):
         self.name = "<stdout>" if number == 1 else "<stderr>"
         self.mode = "wb"
         self._number = number
-        self._at_once = at_once
+        self.at_once = at_once
         self._terminal = terminal
         self._send: Callable[[bytes], None] | None = send
         self._main = get_ident()
@@ -65,7 +65,7 @@ class _Output(io.BufferedIOBase):
             if here:
                 traces.append(PRINTED)  # the item ends with a flush
             # No item ends in another thread, or in a process that an item has forked.
-            if self._size >= _MOST or ((self._at_once or not here) and b"\n" in piece):
+            if self._size >= _MOST or ((self.at_once or not here) and b"\n" in piece):
                 self._pass_on(self._size < _MOST_IN_A_LINE)
         return len(piece)
 
@@ -132,6 +132,11 @@ class Streams:
             setattr(sys, f"__{name}__", stream)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._leave)
+
+    def send_lines(self) -> None:
+        """Send each line at once from now on: no item ends any more that would send the rest."""
+        for output in self._outputs:
+            output.at_once = True
 
     def flush(self) -> None:
         """Send all that was printed."""

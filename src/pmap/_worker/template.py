@@ -221,13 +221,19 @@ def _ended() -> int:
     return info.si_pid
 
 
-def kill_group(pid: int) -> None:
-    """End a worker and what it started; only for a child that was not reaped."""
+def kill_group(pid: int) -> bool:
+    """End a worker and what it started; only for a child that was not reaped.
+
+    Returns False if that is not permitted: it is another user's.
+    """
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
         pass  # it is no head of a group yet; or, on macOS, it has ended
     try:
         os.kill(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # it has another user by now, and ends with its socket
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        return False
+    return True

@@ -126,13 +126,13 @@ class Worker:
 
     def run(self) -> bool:
         """Serve until the caller is gone or wants no more; return whether it is still there."""
+        arriving.begin()
         self._open_arena()
         if not self._set_up():
             return False
         while (message := self._next()) is not None and message[0] != QUIT:
             self._take(message)
-        if traces:
-            self._surroundings.tidy()
+        self._surroundings.end()
         return message is not None
 
     # --- coming in -----------------------------------------------------------------------------
@@ -154,7 +154,8 @@ class Worker:
         argv: list[str]
         units: tuple[int, ...]
         names: tuple[Name, ...]
-        _, identity, world, argv, inherited, script, units, names, initializer, *rest = message
+        _, process_role.generation, identity, world, argv, inherited, script, *more = message
+        units, names, initializer, *rest = more
         self._max_memory, kill, self._stays_awake, self._room, streams, measured = rest
         arriving.begin_forked(inherited)
         ties.begin(identity, bool(inherited))

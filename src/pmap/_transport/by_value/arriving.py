@@ -74,6 +74,18 @@ _in_place: dict[tuple[int, str], int] = {}
 _ready: tuple[Sequence[int], Sequence[Name]] = (), ()  # what was prepared last
 _saved: dict[int, object] = {}  # the worker's values of versions that are not in place
 _at_fork: dict[int, dict[str, object]] = {}  # namespaces as they were when this process was forked
+_of_the_worker: list[object] = []  # of which this process is a fork
+
+
+def begin() -> None:
+    """Let nothing be told yet: this process may be a fork of a worker, which was told things."""
+    global _ready
+    for record in (_modules, _imported, _units, told, version_of, _in_place, _saved, _at_fork):
+        if isinstance(record, dict) and record:
+            # Nothing ends here that is the worker's own: a value may remove a file at its end.
+            _of_the_worker.append([*record.values()])
+        record.clear()
+    _ready = (), ()
 
 
 # --- namespaces ----------------------------------------------------------------------------------

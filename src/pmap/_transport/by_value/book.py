@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import sys
 from weakref import WeakValueDictionary
 
@@ -11,6 +10,7 @@ from ..payload import Payload
 from . import arriving
 from .fingerprints import fingerprint_of, in_words, is_identity
 from .namespaces import Namespace, namespace_of
+from .numbers import Numbers
 from .picklers import digest
 from .role import is_handle
 from .shares import SHARES
@@ -36,8 +36,8 @@ _CONSTANT = frozenset(
 _MOST_NAMESPACES = 8
 MOST_TRIES = 50  # where another thread changes what is looked at
 
-_versions = itertools.count(1)
-_units = itertools.count(1)
+_versions = Numbers()
+_units = Numbers()
 
 
 class Unit:

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import os
 import sys
-from itertools import count
 from types import FunctionType
 from weakref import WeakValueDictionary, ref
 
 from . import arriving
 from .fingerprints import attributes_of, registered, registered_with
 from .globals_of import is_made_by_a_program, named_in
+from .numbers import FallingNumbers
 from .role import Role
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -60,8 +60,9 @@ _by_key: WeakValueDictionary[str, type] = WeakValueDictionary()
 _sent = _OfClasses()
 # Of each class that is another process's: the serial numbers of its attributes.
 _arrived = _OfClasses()
-_serials = count(1)
+_serials = FallingNumbers()
 
+_OLDEST = float("-inf")
 _CORE = ("__module__", "__slots__")
 _unset = object()
 _MADE_IN_C = frozenset({"CField"})  # attributes that a metaclass makes
@@ -274,7 +275,7 @@ def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) ->
     new = not arrived
     missing = _unset
     for name, (serial, value) in attributes.items():
-        if arrived.get(name, 0) >= serial:
+        if name in arrived and arrived[name] >= serial:
             continue  # what comes late is older
         arrived[name] = serial
         if name == "__abstractmethods__":
@@ -354,6 +355,8 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
 
 def begin_forked() -> None:
     """Take in that what this process has sent, its caller will: this worker was forked from it."""
+    for cls, arrived in _arrived.items():  # if that is a worker itself: from its own caller
+        _arrived.set(cls, dict.fromkeys(arrived, _OLDEST))
     for cls, sent in _sent.items():
         _arrived.set(cls, {name: serial for name, (_, serial) in sent.items()})
     _sent.clear()

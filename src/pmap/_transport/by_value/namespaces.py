@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from itertools import count
 from weakref import WeakValueDictionary
 
 from ..importable import MAIN_MODULES, travels_by_name
 from . import arriving
+from .numbers import Numbers
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any
 
-_numbers = count(1)
+_numbers = Numbers()
 
 
 class Namespace:
