@@ -3,12 +3,16 @@
 What test_scripts and test_repl have is not here: workers that are idle or sleep, a terminal.
 """
 
+import atexit
 import contextlib
+import gc
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import Generator
+from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +20,9 @@ import pytest
 from tests.limits import PATIENCE, until
 from tests.process.test_scripts import environment, kill_the_caller, lives, program
 from tests.processes import descendants
+
+from pmap import Pool
+from pmap._engine import driver as _driver
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
@@ -185,3 +192,24 @@ def test_signals_are_the_callers(start_method: "StartMethod", text: str, tmp_pat
     with running(tmp_path, program(start_method, "    import sys\n" + text)) as process:
         out, shown = process.communicate(timeout=PATIENCE)
         assert (out, shown, process.returncode) == ("all well\n", "", 0)
+
+
+def end_slowly(path: str) -> None:
+    """Let the end of this worker wait for a file."""
+    atexit.register(lambda: until(Path(path).exists))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed running multiprocessing pool:ResourceWarning")
+def test_a_pool_that_was_dropped_is_known_until_its_workers_are_gone(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    # What ends with the interpreter is found by that: else its thread, in the midst of a flush of
+    # what a worker says last, made Python abort.
+    pool = Pool(1, end_slowly, (str(tmp_path / "go"),), context=get_context(start_method))
+    assert pool.map(abs, [-1]) == [1]
+    driver = weakref.ref(pool._driver)
+    del pool
+    gc.collect()
+    assert driver() in {*_driver._drivers}
+    (tmp_path / "go").touch()
+    until(lambda: driver() is None, "the end of the pool")

@@ -108,7 +108,8 @@ class Poller(Generic[Source]):
         return mark_of(one) != first or mark_of(other) != second
 
     def close(self) -> None:
-        """Give back its descriptors."""
+        """Give back its descriptors, and what is watched."""
+        self._watched.clear()  # what is watched may know this one: a circle, which would stay
         self._kernel.close()
         for end in self._wakers:
             end.close()
@@ -118,6 +119,7 @@ class Poller(Generic[Source]):
 
         What has a number of theirs by now is not ours to close.
         """
+        self._watched.clear()
         _kept.append(self._kernel)  # it would close its own when it goes
         for end, mark in self._marks:
             release(end, mark)

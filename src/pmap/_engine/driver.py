@@ -35,6 +35,8 @@ from .state import EngineState
 
 # Seconds for what was registered for the ends of all workers, when the interpreter ends.
 _LAST_WAIT = 2.0
+# Seconds for another thread that is within a stream, which nobody may read.
+_PATIENCE = 1.0
 # Seconds between two looks whether another thread has let the workers go.
 _MOMENT = 0.005
 _numbers = itertools.count(1)
@@ -64,7 +66,7 @@ class Driver:
         self.backend = backend
         self.limit = limit
         self._state = EngineState(backend, limit, max_chunks, prefetch)
-        self._leadership = Leadership(self._state, idle_timeout)
+        self._leadership = Leadership(self._state, idle_timeout, weakref.ref(self))
         self._taken_away = False
         _drivers.add(self)
 
@@ -439,7 +441,7 @@ class Driver:
         self._state.ended.set()
         if held:
             self._state.lock.release()
-        self.pass_on_the_last()
+        self._state.pass_on_the_last(_PATIENCE, for_good=True)
         for job in list(self._state.jobs.values()):
             job.error = CancelledError("it has no result: the interpreter is ending")
             job.settle()
@@ -450,10 +452,6 @@ class Driver:
             for happening in self.backend.collect(self.backend.poll(seconds)):
                 if isinstance(happening, Report):
                     self._state.keep_report(happening)
-
-    def pass_on_the_last(self) -> None:
-        """Pass that on, but where a thread that does so has not come to its end for a second."""
-        self._state.pass_on_reports_within(1.0)
 
     def abandon(self) -> None:
         """Forget everything: this process is a fork of the one that the pool belongs to."""
@@ -503,7 +501,7 @@ def _let_go_in_order(drivers: list[Driver]) -> None:
         for driver in ours:
             driver.let_loose()
     for driver in ours:
-        driver.pass_on_the_last()
+        driver._state.pass_on_the_last(_PATIENCE)
 
 
 def _abandon_all() -> None:

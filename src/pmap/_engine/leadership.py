@@ -12,6 +12,7 @@ The pattern is known as leader/followers (Schmidt, O'Ryan, Kircher, Pyarali: Lea
 
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from math import inf
@@ -27,14 +28,19 @@ _WARM = 1.0
 class Leadership:
     """Lets one thread at a time lead, and sees that one does while there is work."""
 
-    def __init__(self, state: EngineState, idle_timeout: float | None) -> None:
+    def __init__(
+        self, state: EngineState, idle_timeout: float | None, owner: "weakref.ref[object]"
+    ) -> None:
         """Let nobody lead yet.
 
         Args:
             state: what is led.
             idle_timeout: seconds after which idle workers are let go; None: never.
+            owner: whose leadership this is. It lives for as long as the background thread: what
+                ends the thread with the interpreter finds it by that.
         """
         self._state = state
+        self._owner = owner
         self._backend = state.backend
         self._idle_timeout = idle_timeout
         self.last_used = time.monotonic()  # when a thread ceased to lead
@@ -161,7 +167,7 @@ class Leadership:
             self._wanted = self._wanted or work
             if self._thread is None:
                 thread = threading.Thread(
-                    target=_background, args=(self,), name="pmap-driver", daemon=True
+                    target=_background, args=(self, self._owner()), name="pmap-driver", daemon=True
                 )
                 try:
                     thread.start()
@@ -266,7 +272,7 @@ def begin_exit() -> None:
     _exiting = True
 
 
-def _background(leadership: Leadership) -> None:
+def _background(leadership: Leadership, _owner: object) -> None:
     try:
         while leadership.park():
             leadership.background()

@@ -177,13 +177,18 @@ class EngineState:
         """Keep it until it is passed on."""
         self._reports.append(report)
 
-    def pass_on_reports_within(self, seconds: float) -> None:
-        """Pass them on, but where another thread that does so has not done for so long."""
+    def pass_on_the_last(self, seconds: float, for_good: bool = False) -> None:
+        """Pass them on, but where another thread that does so has not done for so long.
+
+        `for_good`: no other thread does so any more. Where the interpreter ends while a daemon
+        thread is within a stream, it is aborted: nobody could write what the stream holds.
+        """
         if self._reporting.acquire(timeout=seconds):
             try:
                 self.pass_on_reports()
             finally:
-                self._reporting.release()
+                if not for_good:
+                    self._reporting.release()
 
     def pass_on_reports(self) -> None:
         """Return when what was printed and logged so far is with the caller's streams and loggers.

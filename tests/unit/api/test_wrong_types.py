@@ -111,10 +111,10 @@ def assert_it_names_itself(option: str, ask: Callable[[Any], object]) -> None:
     ("make", "option"), [(make, option) for make, options in MADE.items() for option in options]
 )
 def test_of_what_is_made(make: Callable[..., object], option: str) -> None:
-    before = len(_driver._drivers)
+    before = {*_driver._drivers}
     more: list[Any] = [abs, [1]] if make is pimap else []
     assert_it_names_itself(option, lambda value: make(*more, **{option: value}))
-    assert len(_driver._drivers) == before
+    assert {*_driver._drivers} <= before
 
 
 @pytest.fixture(scope="module")
