@@ -634,12 +634,12 @@ def test_a_callback_that_closes_its_pool(backend: Settings, tmp_path: Path) -> N
 
         def close(_: object) -> None:
             pool.close()
-            called.append((threading.get_ident(), pool._driver._state.leader._threads.get(0)))
+            called.append((threading.get_ident(), pool._driver._state.leader.get(0)))
             (tmp_path / "go").touch()
 
         def beside() -> None:
             # Only once the main thread leads: then the callback is called by it, while it does.
-            until(lambda: marks(tmp_path) and pool._driver._state.leader._threads.get(0) == main)
+            until(lambda: marks(tmp_path) and pool._driver._state.leader.get(0) == main)
             pool.map_async(square, [2], callback=close)
 
         thread = threading.Thread(target=beside)

@@ -76,9 +76,8 @@ class Leadership:
     def run_until(self, reached: Callable[[], bool], wait: Callable[[], object] | None) -> None:
         """Return when `reached`: lead until then, or wait while another thread leads."""
         me = threading.get_ident()
-        if self._state.leader.is_thread(
-            me
-        ):  # a callback or signal handler of ours: lead within leading
+        if self._state.leader.is_thread(me):
+            # This is its callback, or a signal handler: it leads within leading.
             try:
                 self.lead(reached)
             finally:
@@ -86,7 +85,7 @@ class Leadership:
                 # in what that was waiting for, or have let the alarm be set earlier.
                 self._backend.wake()
         while not reached():
-            if self.claim(me, lambda: self.lead(reached)) or wait is None:
+            if self.claim(me, partial(self.lead, reached)) or wait is None:
                 return
             wait()
 

@@ -33,33 +33,25 @@ from .briefs import Briefs
 _NONE: frozenset[int] = frozenset()
 
 
-class Leader:
-    """Which thread leads, see `leadership`: one at a time.
+class Leader(dict[int, int]):
+    """Which thread leads, see `leadership`: {0: the thread}, or empty.
 
     A dict and not a lock: setdefault both claims and tells whose the claim is, so a signal's
     exception right behind it cannot lose the claim.
     """
 
-    def __init__(self) -> None:
-        """Let nobody lead."""
-        self._threads: dict[int, int] = {}  # {0: the thread} or empty
-
-    def __bool__(self) -> bool:
-        """Return whether any thread leads."""
-        return bool(self._threads)
-
     def claim(self, thread: int) -> bool:
         """Let a thread lead if no other one does; return whether it leads."""
-        return self._threads.setdefault(0, thread) == thread
+        return self.setdefault(0, thread) == thread
 
     def is_thread(self, thread: int) -> bool:
         """Return whether it is this thread that leads."""
-        return self._threads.get(0) == thread
+        return self.get(0) == thread
 
     def release(self, thread: int) -> None:
         """Let a thread lead no more."""
-        if self._threads.get(0) == thread:
-            self._threads.pop(0, None)  # it may be gone: a fork in between has a claim of its own
+        if self.get(0) == thread:
+            self.pop(0, None)  # it may be gone: a fork in between has a claim of its own
 
 
 class EngineState:
@@ -170,7 +162,8 @@ class EngineState:
                 self.over.remove(job)
             except ValueError:
                 pass
-            if self.leader and not self.leader.is_thread(threading.get_ident()):
+            me = threading.get_ident()
+            if self.leader.get(0, me) != me:
                 self.backend.wake()  # the leader may have been waiting for just this
 
     def keep_report(self, report: Report) -> None:

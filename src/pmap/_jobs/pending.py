@@ -135,11 +135,12 @@ class Pending:
 
     # --- the side that waits -------------------------------------------------------------------
 
-    @property
-    def over(self) -> bool:
-        """Whether the outcome is known, and the callbacks have run (or are this very caller)."""
+    def is_over(self) -> bool:
+        """Return whether the outcome is known, and the callbacks have run, or run this caller."""
         settler = self._settler
         return settler == _TOLD or (settler is not None and settler == get_ident())
+
+    over = property(is_over)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over, at most `timeout` seconds; return whether it is."""
