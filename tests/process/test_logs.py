@@ -380,7 +380,12 @@ def seen_with(filters: list[tuple[Any, type[Warning]]], run: Any) -> Seen | str:
             run()
         except Warning as error:
             return repr(error)
-    return [(str(one.message), one.category, one.lineno) for one in caught]
+    return [(str(one.message), one.category, one.lineno) for one in of_items(caught)]
+
+
+def of_items(caught: list[warnings.WarningMessage]) -> list[warnings.WarningMessage]:
+    """Return what items have warned of: Python 3.12 does so of a fork of a process with threads."""
+    return [one for one in caught if "multi-threaded" not in str(one.message)]
 
 
 ACTIONS = st.sampled_from(["error", "ignore", "always", "default", "module", "once"])
@@ -413,6 +418,7 @@ def test_they_are_shown_where_the_caller_says(start_method: "StartMethod") -> No
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("default")
             verb(warn, range(20), chunksize=2)
+        caught = of_items(caught)
         assert sorted(str(one.message) for one in caught) == [
             "deprecated",
             "own",
@@ -428,7 +434,7 @@ def test_what_an_initializer_filters_stays_filtered(start_method: "StartMethod")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter(action)
             assert verb(warn, range(3)) == [0, 1, 2]
-        assert not caught
+        assert not of_items(caught)
 
 
 def _ignore_all() -> None:
@@ -446,7 +452,7 @@ def test_an_item_may_catch_its_own(start_method: "StartMethod") -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert pmap.using(start_method=start_method)(catch, range(3)) == [3, 3, 3]
-    assert not caught
+    assert not of_items(caught)
 
 
 def test_they_are_shown_of_code_without_a_file() -> None:

@@ -120,16 +120,17 @@ def _try_loads(data: bytes) -> Any:
 
 def format_traceback(error: BaseException) -> str:
     """Return the traceback of `error` as text, without the frames of pmap itself at its top."""
-    with standard_library:
-        import traceback
-
     trace = error.__traceback__
     while trace is not None and _is_ours(trace.tb_frame.f_globals):
         trace = trace.tb_next
-    try:
-        return "".join(traceback.format_exception(type(error), error, trace))
-    except BaseException as why:  # the exception's own __str__ may raise
-        return f"{type(error).__name__} (its traceback could not be made: {type(why).__name__})\n"
+    with standard_library:  # as a whole: from Python 3.13 on more is imported only when it is used
+        import traceback
+
+        try:
+            return "".join(traceback.format_exception(type(error), error, trace))
+        except BaseException as why:  # the exception's own __str__ may raise
+            name = type(why).__name__
+            return f"{type(error).__name__} (its traceback could not be made: {name})\n"
 
 
 def _is_ours(names: dict[str, Any]) -> bool:
