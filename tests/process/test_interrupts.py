@@ -26,7 +26,7 @@ from tests.limits import PATIENCE, seconds, until
 from tests.process.test_scripts import environment
 
 import pmap
-from pmap import gather, papply, pstarmap
+from pmap import Pool, gather, papply, pstarmap
 from pmap import pmap as map_
 from pmap._api.shared_pools import make_driver, shared_pools
 from pmap._calls.call import Call, Kind
@@ -275,3 +275,21 @@ def test_the_points_are_found() -> None:
             assert interrupt.run(looped) == 2
         assert interrupt.passed == (at or 6)
         assert bool(interrupt.where) == bool(at)
+
+
+def test_ctrl_c_while_the_background_thread_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Struck(threading.Thread):
+        def start(self) -> None:
+            super().start()
+            raise KeyboardInterrupt
+
+    failures: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failures.append)
+    with Pool(1) as pool:
+        assert pool.apply(abs, (-1,)) == 1
+        with monkeypatch.context() as patched:
+            patched.setattr(threading, "Thread", Struck)
+            with pytest.raises(KeyboardInterrupt):
+                pool.apply_async(abs, (-2,))
+        assert pool.apply_async(abs, (-3,)).get(PATIENCE) == 3
+    assert not failures

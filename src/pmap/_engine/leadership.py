@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from math import inf
 
@@ -187,7 +188,10 @@ class Leadership:
             try:
                 return self._park()
             finally:
-                waiting_threads.remove(self)
+                with suppress(
+                    ValueError
+                ):  # Ctrl-C has struck while it was started: it is not there
+                    waiting_threads.remove(self)
 
     def _park(self) -> bool:
         while not self._wanted:
