@@ -140,7 +140,10 @@ class Pending:
         settler = self._settler
         return settler == _TOLD or (settler is not None and settler == get_ident())
 
-    over = property(is_over)
+    @property
+    def over(self) -> bool:
+        """Whether it is over, as `is_over` says."""
+        return self.is_over()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over, at most `timeout` seconds; return whether it is."""
