@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.backends import START_METHODS
 from tests.process.test_programs import can_confine, confined_script
 
 if not can_confine():
@@ -143,3 +144,45 @@ def test_what_comes_back_from_below_changes_no_class(methods: list[str], tmp_pat
     done = confined_script(tmp_path, CHANGED_CLASS.format(methods=methods))
     assert done.stderr == ""
     assert done.stdout.splitlines() == [f"[({n}, {n})] {n}" for n in (1, 2, 3)]
+
+
+CHANGED_SINGLE: Final = """
+from multiprocessing import get_context
+from pmap import Pool
+first, second = map(get_context, {methods!r})
+class Missing:
+    state = 0
+    def __reduce__(self):
+        return "MISSING"
+MISSING = Missing()
+def look(one):
+    return one is MISSING, one.state
+def nested(one):
+    with Pool(1, context=second) as pool:
+        before = pool.map(look, [one])[0]
+        one.state += 1
+        return before, pool.map(look, [one])[0]
+def bump(one):
+    one.state += 10
+    return one
+def back(one):
+    with Pool(1, context=second) as pool:
+        return pool.map(bump, [one] * 5, chunksize=1)[-1] is one, one.state
+with Pool(1, context=first) as before, Pool(1, context=first) as pool:
+    before.map(look, [MISSING])  # the other one's worker begins when it is known
+    print(pool.map(look, [MISSING]))
+    for MISSING.state in (5, 7):
+        print(pool.map(look, [MISSING]), pool.map(nested, [MISSING]), pool.map(back, [MISSING]))
+"""
+
+
+@pytest.mark.parametrize("first", START_METHODS)
+@pytest.mark.parametrize("second", ["spawn", "fork"])
+def test_an_object_that_is_one_everywhere_has_the_state_of_its_sender(
+    first: str, second: str, tmp_path: Path
+) -> None:
+    done = confined_script(tmp_path, CHANGED_SINGLE.format(methods=[first, second]))
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["[(True, 0)]"] + [
+        f"[(True, {n})] [((True, {n}), (True, {n + 1}))] [(True, {n + 1})]" for n in (5, 7)
+    ]

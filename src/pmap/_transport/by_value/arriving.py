@@ -113,9 +113,10 @@ def namespace(number: int, name: str) -> dict[str, Any]:
 
 def begin_forked(numbers: Sequence[int]) -> None:
     """Take note of the namespaces that a worker has from the caller it was forked from."""
-    classes: Any = sys.modules.get(f"{__package__}.classes")
-    if numbers and classes is not None:
-        classes.begin_forked()
+    for name in ("classes", "singles") if numbers else ():
+        module: Any = sys.modules.get(f"{__package__}.{name}")
+        if module is not None:
+            module.begin_forked()
     for number in numbers:
         for find in find_home:
             home = find(number)

@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary, ref
 from . import arriving
 from .fingerprints import attributes_of, registered, registered_with
 from .globals_of import is_made_by_a_program, named_in
-from .numbers import FallingNumbers
+from .numbers import OLDEST, FallingNumbers
 from .role import Role
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -62,7 +62,6 @@ _sent = _OfClasses()
 _arrived = _OfClasses()
 _serials = FallingNumbers()
 
-_OLDEST = float("-inf")
 _CORE = ("__module__", "__slots__")
 _unset = object()
 _MADE_IN_C = frozenset({"CField"})  # attributes that a metaclass makes
@@ -356,7 +355,7 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
 def begin_forked() -> None:
     """Take in that what this process has sent, its caller will: this worker was forked from it."""
     for cls, arrived in _arrived.items():  # if that is a worker itself: from its own caller
-        _arrived.set(cls, dict.fromkeys(arrived, _OLDEST))
+        _arrived.set(cls, dict.fromkeys(arrived, OLDEST))
     for cls, sent in _sent.items():
         _arrived.set(cls, {name: serial for name, (_, serial) in sent.items()})
     _sent.clear()

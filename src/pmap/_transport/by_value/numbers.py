@@ -10,6 +10,7 @@ from itertools import count
 
 from .. import process_role
 
+OLDEST = float("-inf")  # before any number
 _FOR_EACH = 1 << 40  # numbers that a generation has, which is more than it will use
 
 

@@ -8,9 +8,9 @@ has changed it; else it stays what the receiver has made of it.
 from __future__ import annotations
 
 import os
-from itertools import count
 
 from . import arriving
+from .numbers import OLDEST, FallingNumbers
 from .role import Role
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _keys: dict[int, tuple[object, str]] = {}  # by the ids of the objects, which stay as long as this
 _by_key: dict[str, object] = {}
 _sent: dict[str, tuple[bytes, int]] = {}  # digest and serial number of the state as it was sent
-_arrived: dict[str, int] = {}  # serial numbers of what is another process's
-_serials = count(1)
+_arrived: dict[str, float] = {}  # serial numbers of what is another process's
+_serials = FallingNumbers()
 _PROTOCOL = 5
 
 
@@ -88,7 +88,7 @@ def make_single(
         made = kind.__new__(kind, *arguments)
     _keys[id(made)] = made, key
     _by_key[key] = made
-    _arrived.setdefault(key, 0)
+    _arrived.setdefault(key, OLDEST)
     return made
 
 
@@ -104,3 +104,11 @@ def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
         obj.__dict__.update(fields)
     for name, value in (slots or {}).items():
         object.__setattr__(obj, name, value)
+
+
+def begin_forked() -> None:
+    """Take in that what this process has sent, its caller will: this worker was forked from it."""
+    for key in _arrived:  # if that is a worker itself: from its own caller
+        _arrived[key] = OLDEST
+    _arrived.update({key: serial for key, (_, serial) in _sent.items()})
+    _sent.clear()
