@@ -46,6 +46,16 @@ def install(module, name="Pool", what=Pool):
     setattr(module, name, what)
 """
 
+# Makes the files a.py, b.py and c.py; what it returns reads them again.
+FILES: Final = """\
+def three_files(text):
+    import os, pathlib, tempfile
+    os.chdir(tempfile.mkdtemp())
+    for name in "abc":
+        pathlib.Path(name + ".py").write_text(text)
+    return lambda: [path.read_text() for path in sorted(pathlib.Path().glob("*.py"))]
+"""
+
 # By module, and what of it.
 CLIENTS: Final = {
     "tqdm": """
@@ -78,33 +88,25 @@ CLIENTS: Final = {
         mapped(3)
         """,
     "black": """
-        import os, pathlib, tempfile
         import black.concurrency
         install(black.concurrency, "ProcessPoolExecutor", Executor)
-        os.chdir(tempfile.mkdtemp())
-        for name in "abc":
-            pathlib.Path(name + ".py").write_text("def f( x ):\\n  return {'a':x}\\n")
+        texts = three_files("def f( x ):\\n  return {'a':x}\\n")
         black.main(["-q", "-W2", "."], standalone_mode=False)
-        print([path.read_text() for path in sorted(pathlib.Path().glob("*.py"))])
+        print(texts())
         """,
     "yapf": """
-        import os, pathlib, tempfile
         import yapf
         install(concurrent.futures, "ProcessPoolExecutor", Executor)
-        os.chdir(tempfile.mkdtemp())
-        for name in "abc":
-            pathlib.Path(name + ".py").write_text("def f( x ):\\n  return {'a':x}\\n")
+        texts = three_files("def f( x ):\\n  return {'a':x}\\n")
         print(yapf.main(["yapf", "-i", "-p", "a.py", "b.py", "c.py"]))
-        print([path.read_text() for path in sorted(pathlib.Path().glob("*.py"))])
+        print(texts())
         """,
     "pylint": """
-        import io, os, pathlib, tempfile
+        import io
         import pylint.lint.parallel
         from pylint.reporters.text import TextReporter
         install(concurrent.futures, "ProcessPoolExecutor", Executor)
-        os.chdir(tempfile.mkdtemp())
-        for name in "abc":
-            pathlib.Path(name + ".py").write_text("def f(x):\\n  return unknown\\n")
+        three_files("def f(x):\\n  return unknown\\n")
         said = io.StringIO()
         lint = pylint.lint.Run(
             ["-j2", "--score=n", "a.py", "b.py", "c.py"], reporter=TextReporter(said), exit=False
@@ -284,7 +286,7 @@ BACKEND: Final = "from joblib" + _BLOCK.replace("from pmap import Executor\n", "
 
 
 def printed(preamble: str, client: str, folder: Path) -> str:
-    (folder / "client.py").write_text(preamble + textwrap.dedent(client), encoding="utf-8")
+    (folder / "client.py").write_text(FILES + preamble + textwrap.dedent(client), encoding="utf-8")
     done = finished(["client.py"], folder, limit=120, PYTHONWARNINGS="ignore")
     assert done.returncode == 0, done.stderr
     return done.stdout

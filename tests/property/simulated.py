@@ -1061,7 +1061,8 @@ class World:
     def check_who_is_meant(self) -> None:
         """Check that what comes is for workers that can take it."""
         scheduler = self.scheduler
-        for worker in scheduler._prefetch.workers():
+        prefetch = scheduler._prefetch
+        for worker in (*prefetch._below_target.values(), *prefetch._at_share.values()):
             assert scheduler._workers.all.get(worker.id) is worker, "it is for one that is gone"
             assert not worker.leaving, "it is for one that is leaving"
 

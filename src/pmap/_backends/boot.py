@@ -100,6 +100,14 @@ def release(sock: "socket", mark: object) -> None:
         sock.detach()
 
 
+_kept: list[object] = []
+
+
+def keep(what: object) -> None:
+    """Keep for good what would close its descriptor by itself: it is another's by now."""
+    _kept.append(what)
+
+
 def not_standard(fd: int) -> int:
     """Return `fd`, or a copy in its stead if it stands where a standard stream was closed.
 

@@ -14,7 +14,7 @@ from .._transport.framing import FrameReader, NotAMessage, frame, frame_of_entri
 from .._transport.light_stdlib import receive_with_fds, socket
 from .._transport.packing import unpacked
 from .._transport.segments import A_DESCRIPTOR, MOST, Segment
-from .boot import mark_of, release
+from .boot import keep, mark_of, release
 from .launch import is_alive
 from .protocol import Finished
 from .results import open_entries
@@ -380,6 +380,7 @@ class Connection:
         """End the worker where the program has closed the descriptors; its memory is kept."""
         release(self.sock, self.mark)
         self.handle.forsake()
+        keep(self.arena)
 
     def disown(self) -> None:
         """Give back what a fork has of its parent's worker."""

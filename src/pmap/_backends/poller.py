@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from .._transport.light_stdlib import socket, socketpair
-from .boot import mark_of, release
+from .boot import keep, mark_of, release
 
 if TYPE_CHECKING:
     from typing import Final
@@ -120,12 +120,9 @@ class Poller(Generic[Source]):
         What has a number of theirs by now is not ours to close.
         """
         self._watched.clear()
-        _kept.append(self._kernel)  # it would close its own when it goes
+        keep(self._kernel)
         for end, mark in self._marks:
             release(end, mark)
-
-
-_kept: list[object] = []
 
 
 def comes_within(timeout: float, end: socket | int) -> bool:

@@ -693,7 +693,6 @@ class ProcessBackend(Backend[_Polled]):
             poller.forsake()
         for link in self._links.values():
             link.forsake()
-            _kept.append(link.arena)
         self._links.clear()
         template, self._template = self._template, None
         for one in [*self._old_templates, *([] if template is None else [template])]:
@@ -747,6 +746,3 @@ class ProcessBackend(Backend[_Polled]):
             one.abandon()
         self._old_templates.clear()
         self._close_poller()
-
-
-_kept: list[object] = []  # what has the number of a descriptor that the program has closed

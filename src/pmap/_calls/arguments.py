@@ -1,10 +1,10 @@
 """Checks of what methods are given besides options: who is asked for it, and how long to wait."""
 
-from typing import Final, Protocol, SupportsFloat, TypeGuard, runtime_checkable
+from typing import Final, Protocol, TypeGuard, runtime_checkable
 
 from .._errors import OptionError
 from .._types import StartMethod, is_iterable
-from .options import START_METHODS
+from .options import START_METHODS, seconds_of
 
 # Seconds that are as good as for ever: what waits for longer fails with an OverflowError.
 _FOR_EVER: Final = 1e9
@@ -30,13 +30,9 @@ def seconds_to_wait(value: object, name: str = "timeout") -> float | None:
     """
     if value is None:
         return None
-    if isinstance(value, SupportsFloat) and not isinstance(value, bool):
-        try:
-            seconds = float(value)
-        except Exception:  # a class, an array of several numbers, or it refuses
-            seconds = float("nan")
-        if seconds == seconds:  # no NaN
-            return seconds if seconds < _FOR_EVER else None
+    seconds = seconds_of(value)
+    if seconds is not None and seconds == seconds:  # no NaN
+        return seconds if seconds < _FOR_EVER else None
     raise OptionError(name, value, f"{name} is a number of seconds, or None: as long as it takes")
 
 

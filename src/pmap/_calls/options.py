@@ -86,7 +86,7 @@ def _meant(value: object, words: tuple[str, ...]) -> str:
     return f"; did you mean {called!r}?" if called else ""
 
 
-def _seconds(value: object) -> float | None:
+def seconds_of(value: object) -> float | None:
     """Return `value` as a number of seconds, or None if it is none."""
     if isinstance(value, bool) or not isinstance(value, SupportsFloat):
         return None
@@ -98,7 +98,7 @@ def _seconds(value: object) -> float | None:
 
 def _timeout(name: str, value: object) -> float | None:
     # No comparison below holds for a NaN, nor in `_retries`.
-    seconds = _seconds(value)
+    seconds = seconds_of(value)
     if value is None or (seconds is not None and seconds > 0):
         return None if seconds == _INFINITE else seconds
     raise OptionError(
@@ -111,7 +111,7 @@ def _retries(name: str, value: object) -> int | tuple[float, ...]:
     if number is not None and number >= 0:
         return number
     if is_iterable(value) and not isinstance(value, str | bytes):
-        given = [_seconds(delay) for delay in value]
+        given = [seconds_of(delay) for delay in value]
         delays = tuple([delay for delay in given if delay is not None and 0 <= delay < _INFINITE])
         if len(delays) == len(given):
             return delays

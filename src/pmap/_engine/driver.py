@@ -76,7 +76,7 @@ class Driver:
         """Run `call` to its end and return its job, led by this thread if nobody leads."""
         job = self._enter(call)
         try:
-            self._leadership.run_until(job.is_over, job.wait)
+            self._leadership.run_until(lambda: job.over, job.wait)
         except BaseException:  # Ctrl-C while it runs: what was asked for is not wanted any more
             self.cancel(job)
             raise
@@ -153,7 +153,7 @@ class Driver:
     def await_end(self, job: Job) -> None:
         """Return when a job that was begun is over; at once where nobody could end it."""
         if job.number in self._state.jobs and not self.holder_is_here():
-            self._leadership.run_until(job.is_over, job.wait)
+            self._leadership.run_until(lambda: job.over, job.wait)
 
     def lead_to(self, reached: Callable[[], bool]) -> None:
         """Return when `reached` if it is this thread that leads: nobody else would get there."""

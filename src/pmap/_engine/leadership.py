@@ -188,9 +188,8 @@ class Leadership:
             try:
                 return self._park()
             finally:
-                with suppress(
-                    ValueError
-                ):  # Ctrl-C has struck while it was started: it is not there
+                # If Ctrl-C has struck at its start, it was never added.
+                with suppress(ValueError):
                     waiting_threads.remove(self)
 
     def _park(self) -> bool:

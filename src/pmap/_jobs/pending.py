@@ -135,15 +135,11 @@ class Pending:
 
     # --- the side that waits -------------------------------------------------------------------
 
-    def is_over(self) -> bool:
-        """Return whether the outcome is known, and the callbacks have run, or run this caller."""
-        settler = self._settler
-        return settler == _TOLD or (settler is not None and settler == get_ident())
-
     @property
     def over(self) -> bool:
-        """Whether it is over, as `is_over` says."""
-        return self.is_over()
+        """Whether the outcome is known, and the callbacks have run (or are this very caller)."""
+        settler = self._settler
+        return settler == _TOLD or (settler is not None and settler == get_ident())
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over, at most `timeout` seconds; return whether it is."""

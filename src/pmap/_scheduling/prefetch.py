@@ -59,10 +59,6 @@ class Prefetch:
             self._below_target.update(self._at_share)
             self._at_share.clear()
 
-    def workers(self) -> list[Worker]:
-        """Return those that may be sent more, now or of what comes."""
-        return [*self._below_target.values(), *self._at_share.values()]
-
     def most_held(self) -> int:
         """Return how many chunks a worker may have, by what is dispatched next."""
         if not self._jobs.turns:

@@ -61,8 +61,7 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
     `least`: the recursion limit is no less.
     """
     limit, digits, umask, locale, _, _, zone = settings
-    if zone != _zone or time.tzname is not _zone_names:
-        apply_zone(zone)
+    apply_zone(zone)
     limit = max(limit, least)
     if sys.getrecursionlimit() != limit:
         try:

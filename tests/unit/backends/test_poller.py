@@ -9,6 +9,7 @@ from socket import socketpair
 
 import pytest
 
+from pmap._backends import boot as _boot
 from pmap._backends import poller as _poller
 from pmap._backends.poller import READABLE, WRITABLE, Poller, comes_within
 
@@ -104,7 +105,7 @@ def test_it_notices_that_its_descriptors_are_not_its_own(which: int) -> None:
     try:
         assert poller.is_robbed()
         poller.forsake()
-        kernel = _poller._kept.pop()
+        kernel = _boot._kept.pop()
         assert kernel is poller._kernel
         poller._kernel.close()
         assert os.fstat(fd).st_ino == os.fstat(theirs.fileno()).st_ino  # it is not closed

@@ -7,6 +7,7 @@ from types import FunctionType, MethodType
 
 from ..exceptions import safe_text
 from ..importable import is_importable
+from .fingerprints import untyped
 from .globals_of import names_in
 from .handover import inherited, is_nameless, is_semaphore
 from .namespaces import namespace_of
@@ -149,7 +150,7 @@ class _Search:
 
 
 def _children(value: object) -> Iterator[tuple[str, object]]:
-    given, kind = _any(value), type(value)
+    given, kind = untyped(value), type(value)
     if isinstance(value, FunctionType):
         yield from _of_function(value)
     elif isinstance(value, functools.partial):
@@ -172,12 +173,8 @@ def _children(value: object) -> Iterator[tuple[str, object]]:
         yield from _attributes(given)
 
 
-def _any(value: Any) -> Any:
-    return value
-
-
 def _attributes(given: object) -> Iterator[tuple[str, object]]:
-    value = _any(given)
+    value = untyped(given)
     if is_handle(type(given)):
         yield ".value", value.value
         return

@@ -175,7 +175,7 @@ def is_identity(fingerprint: Fingerprint) -> bool:
 
 
 def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
-    kind, value = type(given), _any(given)
+    kind, value = type(given), untyped(given)
     if id(kind) in _SCALARS:
         return kind, value
     if kind is FunctionType:
@@ -203,7 +203,8 @@ def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprin
     return kind, digest(value)
 
 
-def _any(value: Any) -> Any:
+def untyped(value: Any) -> Any:
+    """Return `value`, of which a checker then knows nothing."""
     return value
 
 
@@ -306,7 +307,7 @@ def _attributes(
     for name, value in list(vars(cls).items()):
         kind = type(_object(value))
         slot = kind is MemberDescriptorType or kind is GetSetDescriptorType
-        if name in _NOT_SENT or (slot and _any(value).__objclass__ is cls):
+        if name in _NOT_SENT or (slot and untyped(value).__objclass__ is cls):
             continue
         if fixed or name in _FOR_GOOD:
             inner = [*value, *map(id, value.values())] if kind is dict else None
@@ -318,7 +319,7 @@ def _attributes(
 
 def _all_plain(given: object, depth: int) -> bool:
     """Return whether all in `value` is plain, so that marshal tells as much as pickle."""
-    kind, value = type(given), _any(given)
+    kind, value = type(given), untyped(given)
     if kind is dict:
         parts: tuple[Iterable[Any], ...] = (value.keys(), value.values())
     elif kind is list or kind is tuple or kind is set or kind is frozenset:

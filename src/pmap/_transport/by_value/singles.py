@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from . import arriving
+from .fingerprints import untyped
 from .numbers import OLDEST, FallingNumbers
 from .role import Role
 
@@ -39,16 +40,12 @@ def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
     if hasattr(kind, "__getnewargs__"):  # a number, a text
         arguments = given.__getnewargs__()
     got: Any = object.__getstate__(given)  # type: ignore[attr-defined,unused-ignore]
-    state: State = got if _any(type(got)) is tuple else (got, None)
+    state: State = got if untyped(type(got)) is tuple else (got, None)
     key = _key(obj)
     serial = _serial(role, key, state)
     where = None if space is None else role.space_of(space)
     made = key, id(obj), where, reduced, kind, arguments
     return make_single, made, (key, serial, state), None, None, fill_single
-
-
-def _any(value: Any) -> Any:
-    return value
 
 
 def _key(obj: object) -> str:
