@@ -95,7 +95,7 @@ class CancelledError(PmapError):
 class InterruptedPoolError(PmapError):
     """A signal's exception struck in the middle of the pool's bookkeeping.
 
-    The pool ended all its workers, and with them all work under way, rather than go on with books
+    The pool ended all its workers, and with them all work under way, rather than go on with a state
     that may be wrong. It can be used again.
     """
 

@@ -325,7 +325,7 @@ def test_slow_input_does_not_hold_up_a_result(tmp_path: Path, concurrent: Settin
         thread.start()
         assert next(stream) == 0
         thread.join()
-        until(lambda: stream._flow.has(3) and stream._flow.done == 4, "their end")
+        until(lambda: stream._stream_job.has(3) and stream._stream_job.done == 4, "their end")
         assert source.reads == 4
         assert [next(stream) for _ in range(3)] == [1, 2, 3]
         assert source.reads == 4
@@ -614,7 +614,7 @@ def test_a_timeout_leaves_nothing(tmp_path: Path, concurrent: Settings) -> None:
         for _ in range(10):
             with pytest.raises(multiprocessing.TimeoutError):
                 stream.next(timeout=0.001)
-        assert stream._flow._bell._waiting == []
+        assert stream._stream_job._notifier._waiting == []
         (tmp_path / "7").touch()
         assert stream.next(timeout=PATIENCE) == 7
 

@@ -8,7 +8,7 @@ import time
 
 KINDS = ("int", "float", "text", "mixed", "row", "big")
 LONG = 60.0  # seconds: nobody waits for that
-BIG = 300_000  # bytes: more than an arena or a socket takes at once
+BIG = 300_000  # bytes: more than a journal or a socket takes at once
 
 
 class Own(ValueError):

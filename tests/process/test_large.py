@@ -548,7 +548,7 @@ class Kept:
             for fd in Path(f"/proc/{pid}/fd").iterdir():
                 try:
                     file = fd.stat()
-                    # An arena has a size that no segment has: all of these are larger.
+                    # A journal has a size that no segment has: all of these are larger.
                     if "memfd:pmap " in os.readlink(fd) and file.st_size != SIZE + STACK:
                         found.add(file.st_ino)
                 except FileNotFoundError:
@@ -735,7 +735,7 @@ def test_a_child_that_an_item_left_has_nothing_of_what_its_worker_keeps(tmp_path
         pool.apply(leave_one_that_tells, (tmp_path,))
         until((tmp_path / "found").exists)
         assert [float(array[0]) for array in held] == [*range(8)] * 2
-    assert (tmp_path / "found").read_text() == "1", "the arena"
+    assert (tmp_path / "found").read_text() == "1", "the journal"
 
 
 def make_while_another_forks(count: int) -> int:

@@ -241,7 +241,7 @@ def test_progress_as_old_clients_ask_for_it() -> None:
 def test_a_worker_may_be_asked_for_where_nobody_can_wait() -> None:
     class Asks:
         def __reduce__(self) -> tuple[type, tuple[()]]:
-            seen.append(len([worker.pid for worker in pool._pool]))  # within the pool's books
+            seen.append(len([worker.pid for worker in pool._pool]))  # while the pool's lock is held
             return int, ()
 
     seen: list[int] = []

@@ -71,7 +71,7 @@ def _method(request: pytest.FixtureRequest) -> BaseContext:
     return multiprocessing.get_context(method)
 
 
-def briefs(pool: Pool) -> list[set[int]]:
+def specs(pool: Pool) -> list[set[int]]:
     """Return the numbers of the briefs that each worker knows."""
     told: list[set[int]] = [{*link.told} for link in _links(pool)]
     return told
@@ -105,14 +105,14 @@ def test_a_function_known_by_its_name_is_told_each_worker_once() -> None:
     with Pool(2) as pool:
         later = [pool.apply_async(abs, (-x,)) for x in range(200)]
         assert [one.get(PATIENCE) for one in later] == list(range(200))
-        assert all(len(told) <= 1 for told in briefs(pool))
-        (first,) = set[int]().union(*briefs(pool))
+        assert all(len(told) <= 1 for told in specs(pool))
+        (first,) = set[int]().union(*specs(pool))
         assert pool.apply(abs, (-7,)) == 7
-        assert set().union(*briefs(pool)) == {first}
+        assert set().union(*specs(pool)) == {first}
         # Only the last one is kept.
         assert pool.map(len, ["a", "bb"]) == [1, 2]
-        until(lambda: first not in set().union(*briefs(pool)))
-        assert all(len(told) <= 1 for told in briefs(pool))
+        until(lambda: first not in set().union(*specs(pool)))
+        assert all(len(told) <= 1 for told in specs(pool))
 
 
 def test_what_has_no_name_is_forgotten_after_its_call() -> None:
@@ -121,7 +121,7 @@ def test_what_has_no_name_is_forgotten_after_its_call() -> None:
         for number in range(5):
             added = partial(add, number)
             assert call(added, 1) == 1 + number
-        assert briefs(pool) == [set()]
+        assert specs(pool) == [set()]
 
 
 def test_what_surrounds_a_call_is_seen_though_the_function_is_known(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.limits import PATIENCE, until
 from pmap import Failure, Pool, WorkerLost, failed, pmap
 from pmap._backends.connection import Connection, Sent
 from pmap._backends.processes import ProcessBackend
-from pmap._backends.protocol import Finished
+from pmap._backends.protocol import ResultsArrived
 from pmap._scheduling.chunk_sizes import _FEW_TOGETHER, _MOST_TOGETHER
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def test_what_was_taken_back_does_not_count_as_carried(
     sizes: list[float] = []
     finished = Connection.finished
 
-    def weighed(self: Connection, *args: Any) -> Finished:
+    def weighed(self: Connection, *args: Any) -> ResultsArrived:
         told = finished(self, *args)
         if told.last and told.values:
             sizes.append(told.size / len(told.values))

@@ -248,7 +248,7 @@ def test_a_soak(recycled: str) -> None:
         assert next(results) == n
     after = held()
     assert resident() - size < 1 << 22
-    # A worker more or less is being replaced at any moment: a socket and an arena each.
+    # A worker more or less is being replaced at any moment: a socket and a journal each.
     assert abs(after[0] - before[0]) <= 6
     assert after[1] == before[1]
     results.close()

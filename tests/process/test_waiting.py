@@ -16,7 +16,7 @@ from tests.limits import PATIENCE
 from pmap import Pool, papply, pmap
 from pmap._backends import processes as process
 from pmap._backends.processes import ProcessBackend
-from pmap._transport.adaptive_spin import Patience
+from pmap._transport.adaptive_spin import AdaptiveSpin
 from pmap._worker.worker import Worker
 
 Found = TypeVar("Found")
@@ -25,7 +25,7 @@ Found = TypeVar("Found")
 def this_worker() -> tuple[bool, int]:
     """Return whether the worker that runs this may stay awake, and how many waits it will not."""
     [worker] = [one for one in gc.get_objects() if type(one) is Worker]
-    return worker._stays_awake, worker._patience._asleep
+    return worker._stays_awake, worker._spin._asleep
 
 
 def runs(pid: int) -> list[str]:
@@ -58,16 +58,18 @@ def test_a_pool_at_rest_does_not_run(method: str) -> None:
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether each wait of this process that was awake at first found something so."""
-    awake = Patience.awake
+    awake = AdaptiveSpin.awake
     found: list[bool] = []
 
-    def watched(self: Patience, may: Callable[[], bool], look: Callable[[], Found]) -> Found | None:
+    def watched(
+        self: AdaptiveSpin, may: Callable[[], bool], look: Callable[[], Found]
+    ) -> Found | None:
         result = awake(self, may, look)
         if may():
             found.append(bool(result))
         return result
 
-    monkeypatch.setattr(Patience, "awake", watched)
+    monkeypatch.setattr(AdaptiveSpin, "awake", watched)
     return found
 
 
@@ -111,7 +113,7 @@ class Changing:
 
 
 def test_workers_may_be_started_while_one_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    # By another thread: who polls is not in the books.
+    # By another thread: the thread that polls does not hold the lock.
     backend = ProcessBackend(None, 2, None, ())
     links: dict[int, object] = {}
     links[0] = Changing(links)
@@ -137,10 +139,10 @@ def test_nobody_stays_awake_where_all_processors_have_work(
     monkeypatch.setattr(process, "cpu_count", lambda: 2)
     monkeypatch.setattr(ProcessBackend, "_can_stay_awake", watched)
 
-    def asked(_: Patience, may: Callable[[], bool], __: object) -> None:
+    def asked(_: AdaptiveSpin, may: Callable[[], bool], __: object) -> None:
         may()
 
-    monkeypatch.setattr(Patience, "awake", asked)
+    monkeypatch.setattr(AdaptiveSpin, "awake", asked)
     with Pool(2) as pool:
         both = pmap.using(pool=pool, chunksize=1)
         assert len(set(both(lambda _: all_workers_at_once(str(tmp_path), 2), range(2)))) == 2

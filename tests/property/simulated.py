@@ -22,21 +22,21 @@ from typing import Final, NamedTuple
 
 from pmap._scheduling import workers as _workers
 from pmap._scheduling.commands import (
+    CheckDeadline,
     Command,
+    DiscardChunks,
     FailJob,
     FinishJob,
     KillWorker,
-    Look,
     LoseItem,
+    ReclaimChunks,
     RetryItem,
     SendChunk,
     StartWorker,
     StopWorker,
-    TakeBack,
-    VoidChunks,
 )
 from pmap._scheduling.events import (
-    ChunksBack,
+    ChunksReclaimed,
     Close,
     Event,
     InputArrived,
@@ -197,14 +197,14 @@ class Chunk:
     start: int
     stop: int
     next: int
-    together: int  # so many items begin together; 0: all
+    step: int  # so many items begin together; 0: all
 
     def kept(self, hand: int) -> int:
         """Return how many items have begun, or do with the one in hand."""
-        if not self.together:
+        if not self.step:
             return self.stop - self.start
-        parts = (hand - self.start) // self.together + 1
-        return min(parts * self.together, self.stop - self.start)
+        parts = (hand - self.start) // self.step + 1
+        return min(parts * self.step, self.stop - self.start)
 
 
 @dataclass(frozen=True)
@@ -251,15 +251,15 @@ class Worker:
     seen: Running | None = None  # what ran last: it can be looked at until another chunk begins
     held: bool = False
     stubborn: bool = False  # it does not go when it is asked to
-    yields: bool = True  # chunks that wait there can be taken back
-    splits: bool = False  # and what has not begun of one that has
+    can_reclaim_chunks: bool = True  # chunks that wait there can be taken back
+    can_reclaim_items: bool = False  # and what has not begun of one that has
     # As the scheduler knows it:
     ready: bool = False
     stopped: bool = False
     killed: bool = False
     asked: float | None = None  # when it was killed gently
     gently: bool = False  # and not in any other way since
-    worn: bool = False
+    replace: bool = False
     renewed: bool = False  # it was asked to be replaced
     holds: deque[Chunk] = field(default_factory=deque[Chunk])
     taken: int = 0
@@ -291,7 +291,7 @@ class World:
         *,
         wears: bool = False,
         punctual: bool = False,
-        yields: bool = True,
+        can_reclaim_chunks: bool = True,
     ) -> None:
         """Make a world with no workers yet.
 
@@ -299,13 +299,13 @@ class World:
             limit: how many workers there may be.
             max_chunks: how many chunks a worker may run.
             can_kill: whether workers can be killed.
-            wears: whether workers may be worn after any item.
+            wears: whether workers may need replacement after any item.
             punctual: whether an item ends in its time; else it may be late for no fault of its own.
             yields: whether what waits at a worker can be taken back, but for one in five.
         """
         self.scheduler = Scheduler(limit, max_chunks, can_kill, prefetch=not wears)
         self.wears = wears
-        self.yields = yields
+        self.can_reclaim_chunks = can_reclaim_chunks
         self.punctual = punctual
         self.now = START
         self.limit = limit
@@ -452,7 +452,9 @@ class World:
         running = worker.running
         if not worker.up:
             worker.up = True
-            worker.outbox.append(WorkerReady(worker.id, worker.yields, worker.splits))
+            worker.outbox.append(
+                WorkerReady(worker.id, worker.can_reclaim_chunks, worker.can_reclaim_items)
+            )
         elif running is not None:
             if running.waits:
                 return
@@ -490,7 +492,7 @@ class World:
             assert job.succeeded.isdisjoint(items), f"one of items {items} had succeeded"
             if job.stop and self.can_kill:
                 assert job.over is None, "an item begins when all was said to be done"
-                if worker.yields and not worker.killed and hand == running.chunk.start:
+                if worker.can_reclaim_chunks and not worker.killed and hand == running.chunk.start:
                     assert hand < job.end, "a chunk begins that nobody wants"
             job.begun.update(items)
             running.since = self.now
@@ -523,11 +525,11 @@ class World:
         running.hand += 1
         asked_to_end = worker.killed and not self.can_kill
         raised = fate is Fate.RAISES and not job.collect
-        worn = self.wears and (7 * running.hand + worker.id) % 5 == 0
-        if running.hand == running.chunk.stop or raised or asked_to_end or worn:
+        replace = self.wears and (7 * running.hand + worker.id) % 5 == 0
+        if running.hand == running.chunk.stop or raised or asked_to_end or replace:
             if job.at_once:
                 self._call_off(job, range(running.hand, running.chunk.stop))
-            self._report(worker, running, last=True, worn=worn)
+            self._report(worker, running, last=True, replace=replace)
             running.ended = True
             worker.running = None
         else:
@@ -541,13 +543,13 @@ class World:
             for item in items:
                 job.begins[item] -= 1
 
-    def _report(self, worker: Worker, running: Running, last: bool, worn: bool = False) -> None:
+    def _report(self, worker: Worker, running: Running, last: bool, replace: bool = False) -> None:
         count = running.hand - running.sent
         elapsed = running.took if last else 0.0
         failed = tuple(running.spoiled)
         dooms = running.chunk.job.dooms
         again = frozenset([item for item in failed if dooms[item].again])
-        event = ItemsFinished(worker.id, count, failed, elapsed, last, again, worn)
+        event = ItemsFinished(worker.id, count, failed, elapsed, last, again, replace)
         worker.outbox.append(event)
         running.sent = running.hand
         running.spoiled.clear()
@@ -614,7 +616,7 @@ class World:
                 job.failed.add(index)
         if event.last:
             worker.holds.popleft()
-            worker.worn = event.worn
+            worker.replace = event.replace
             job.given.difference_update(range(chunk.next, chunk.stop))
 
     def _gone(self, worker: Worker, begun: int) -> None:
@@ -731,7 +733,9 @@ class World:
         for job in self.open_jobs():
             job.release(self.now)
         answer = self.tell(Tick())
-        asked = any(isinstance(command, TakeBack) for command in answer)  # one of them at a time
+        asked = any(
+            isinstance(command, ReclaimChunks) for command in answer
+        )  # one of them at a time
         alarm = self.scheduler.alarm
         assert asked or alarm is None or alarm > self.now, (
             "a tick is wanted that there was just now"
@@ -834,7 +838,7 @@ class World:
                     self._kill(self.workers[number])
             case LoseItem() | RetryItem():
                 self._lose_or_retry(command)
-            case VoidChunks(number, id):
+            case DiscardChunks(number, id):
                 worker = self.workers[number]
                 assert self.jobs[id].over is None, "the driver knows it no more"
                 assert not worker.leaving
@@ -842,9 +846,9 @@ class World:
                 worker.inbox.append(Void(self.jobs[id]))
             case FinishJob() | FailJob():
                 self._end(command)
-            case Look(number, limit):
+            case CheckDeadline(number, limit):
                 self._look(self.workers[number], limit)
-            case TakeBack(number):
+            case ReclaimChunks(number):
                 self._take_back(self.workers[number])
 
     def _take_back(self, worker: Worker) -> None:
@@ -852,12 +856,12 @@ class World:
         for_others = any(other.idle for other in self.workers.values())
         if self.withdrawing is not None:
             for_others = for_others or any(c.job is self.withdrawing for c in worker.holds)
-        unwanted = any((c.job.stop or c.together) and c.next >= c.job.end for c in worker.holds)
+        unwanted = any((c.job.stop or c.step) and c.next >= c.job.end for c in worker.holds)
         assert for_others or unwanted or worker.renewed, "they are taken back for nobody"
-        more = len(worker.holds) > 1 or any(chunk.together for chunk in worker.holds)
+        more = len(worker.holds) > 1 or any(chunk.step for chunk in worker.holds)
         assert more, "there is nothing to take back"
         items: int | None = None
-        if worker.yields:
+        if worker.can_reclaim_chunks:
             for chunk in [chunk for chunk in worker.holds if chunk in worker.inbox]:
                 worker.holds.remove(chunk)
                 worker.inbox.remove(chunk)
@@ -865,16 +869,21 @@ class World:
                 chunk.job.given.difference_update(range(chunk.start, chunk.stop))
                 self.taken_back += 1
         seen = worker.seen
-        if worker.splits and worker.holds and seen is not None and seen.chunk is worker.holds[-1]:
+        if (
+            worker.can_reclaim_items
+            and worker.holds
+            and seen is not None
+            and seen.chunk is worker.holds[-1]
+        ):
             chunk = seen.chunk
-            if chunk.together and (worker.running is seen or worker.dead) and not seen.ended:
+            if chunk.step and (worker.running is seen or worker.dead) and not seen.ended:
                 # What is held has not begun, though it is in hand.
                 items = seen.hand - chunk.start if seen.waits else chunk.kept(seen.hand)
                 stop, chunk.stop = chunk.stop, chunk.start + items
                 chunk.job.given.difference_update(range(chunk.stop, stop))
                 self.split += chunk.stop < stop
         # The driver answers in the middle of what it was told, and so does this.
-        self._handle(ChunksBack(worker.id, len(worker.holds), items))
+        self._handle(ChunksReclaimed(worker.id, len(worker.holds), items))
 
     def _look(self, worker: Worker, limit: float) -> None:
         assert not worker.leaving, "a worker is looked at that is leaving"
@@ -918,10 +927,13 @@ class World:
     def _start(self, number: int) -> None:
         assert number not in self.workers
         assert self.start_failures < MAX_START_FAILURES, "no start is tried for ever"
-        yields = self.yields and number % 5 != 4
-        splits = yields and number % 3 != 2
+        can_reclaim_chunks = self.can_reclaim_chunks and number % 5 != 4
+        can_reclaim_items = can_reclaim_chunks and number % 3 != 2
         self.workers[number] = Worker(
-            number, stubborn=number % 2 == 1, yields=yields, splits=splits
+            number,
+            stubborn=number % 2 == 1,
+            can_reclaim_chunks=can_reclaim_chunks,
+            can_reclaim_items=can_reclaim_items,
         )
         assert len(self.workers) <= self.limit, "there are too many workers"
 
@@ -931,23 +943,23 @@ class World:
         items = range(command.start, command.stop)
         assert worker.ready, "a chunk is sent to a worker that is not ready"
         assert not worker.leaving, "a chunk is sent to a worker that is leaving"
-        assert not worker.worn, "a chunk is sent to a worker that is worn"
+        assert not worker.replace, "a chunk is sent to a worker that is to be replaced"
         assert job.over is None, "a chunk of a job that is over"
         assert items, "a chunk of nothing"
         assert items.stop <= job.end, "an item is dispatched after a failure before it"
         assert job.given.isdisjoint(items), "an item is dispatched again"
         assert job.begun.isdisjoint(items), "an item is dispatched that had begun"
-        assert not command.together or worker.splits, "nobody could have the rest of it back"
-        assert 0 <= command.together < len(items)
-        assert not (job.at_once and command.together), "they all begin at once"
+        assert not command.step or worker.can_reclaim_items, "nobody could have the rest of it back"
+        assert 0 <= command.step < len(items)
+        assert not (job.at_once and command.step), "they all begin at once"
         if job.chunksize is not None and len(items) > job.chunksize:
-            assert worker.splits, "chunks are put together for good"
+            assert worker.can_reclaim_items, "chunks are put together for good"
             assert self.max_chunks is None, "a chunk counts as several"
             assert not job.streams, "results are kept from who waits for them"
             assert not job.at_once
             self.batches += 1
         job.given.update(items)
-        chunk = Chunk(job, items.start, items.stop, items.start, command.together)
+        chunk = Chunk(job, items.start, items.stop, items.start, command.step)
         worker.holds.append(chunk)
         worker.inbox.append(chunk)
         worker.taken += 1
@@ -1089,9 +1101,9 @@ class World:
         assert all(job.complete for job in jobs), "nothing happens, and results are to come"
         assert all(worker.idle for worker in self.workers.values())
         assert self.scheduler.alarm is None, "there is nothing to look at"
-        self.check_books()
+        self.check_all()
 
-    def check_books(self) -> None:
+    def check_all(self) -> None:
         """Check that the scheduler keeps nothing of what is over, when nothing is under way."""
         scheduler = self.scheduler
         assert {*scheduler._jobs} == {job.id for job in self.open_jobs()}

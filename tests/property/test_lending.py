@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from pmap._transport import segment_pool
 from pmap._transport import segments as _segments
-from pmap._transport.segment_pool import Loans, Shelf
+from pmap._transport.segment_pool import FreeSegments, LentSegments
 from pmap._transport.segments import Segment, most_at_once
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="there are none here")
@@ -50,7 +50,7 @@ class Lending(RuleBasedStateMachine):
     def send(self, pages: int, less: int) -> None:
         self.count += 1
         data = bytes([self.count % 256]) * (pages * PAGE - less)
-        segment = self.loans.written([data])
+        segment = self.lent_segments.written([data])
         assert segment is not None
         received = Received(segment, data, self.gone)
         size = os.fstat(segment.fd).st_size
@@ -67,12 +67,12 @@ class Lending(RuleBasedStateMachine):
     def tell(self) -> None:
         told = self.gone[:]
         self.gone.clear()
-        self.loans.back(told)
+        self.lent_segments.back(told)
 
     @rule()
     def forget(self) -> None:
-        self.shelf = Shelf()
-        self.loans = Loans(self.shelf, ROOM, MOST)
+        self.free_segments = FreeSegments()
+        self.lent_segments = LentSegments(self.free_segments, ROOM, MOST)
 
     def teardown(self) -> None:
         self.held.clear()
@@ -85,9 +85,9 @@ class Lending(RuleBasedStateMachine):
 
     @invariant()
     def no_more_is_kept_than_there_is_room_for(self) -> None:
-        lent = vars(self.loans)["_lent"].values()
-        free = vars(self.shelf)["_free"]
-        assert self.shelf.size == sum(segment.size for segment in free)
+        lent = vars(self.lent_segments)["_lent"].values()
+        free = vars(self.free_segments)["_free"]
+        assert self.free_segments.size == sum(segment.size for segment in free)
         assert sum(segment.size for segment in (*lent, *free)) <= ROOM
         assert len(lent) <= MOST
         assert len({segment.fd for segment in (*lent, *free)}) <= most_at_once()
@@ -99,8 +99,8 @@ TestLending = Lending.TestCase
 TestLending.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-def sent(loans: Loans, size: int) -> Segment:
-    segment = loans.written([bytes(size)])
+def sent(lent_segments: LentSegments, size: int) -> Segment:
+    segment = lent_segments.written([bytes(size)])
     assert segment is not None
     return segment
 
@@ -135,26 +135,26 @@ def striking(line: int) -> Tracer:
 @given(strikes=st.lists(st.integers(0, 60), min_size=1, max_size=6), data=st.data())
 @settings(max_examples=150, deadline=None)
 def test_a_signal_may_strike_anywhere(strikes: list[int], data: st.DataObject) -> None:
-    shelf = Shelf()
-    loans = Loans(shelf, ROOM, MOST)
+    free_segments = FreeSegments()
+    lent_segments = LentSegments(free_segments, ROOM, MOST)
     for strike in strikes:
         trace = striking(strike)
         pages = data.draw(st.lists(st.integers(1, 8), min_size=1, max_size=4))
         before = sys.gettrace()
         try:
             sys.settrace(trace)
-            loans.back([sent(loans, size * PAGE).number for size in pages])
+            lent_segments.back([sent(lent_segments, size * PAGE).number for size in pages])
         except _Strike:
             pass
         finally:
             sys.settrace(before)
     # Whatever was torn: it works as before, and no more is kept than may be.
     for size in (1, 8, 3, 20):
-        loans.back([sent(loans, size * PAGE).number])
-        lent = vars(loans)["_lent"].values()
-        assert sum(segment.size for segment in (*lent, *vars(shelf)["_free"])) <= ROOM
-    shelf.shrink(0, 0)
-    assert vars(shelf)["_free"] == []
+        lent_segments.back([sent(lent_segments, size * PAGE).number])
+        lent = vars(lent_segments)["_lent"].values()
+        assert sum(segment.size for segment in (*lent, *vars(free_segments)["_free"])) <= ROOM
+    free_segments.shrink(0, 0)
+    assert vars(free_segments)["_free"] == []
 
 
 @given(order=st.permutations([0, 0, 1, 1]), mapped=st.integers(0, 4), gone=st.integers(0, 4))
@@ -184,7 +184,7 @@ def test_forks_by_two_threads_at_once(order: list[int], mapped: int, gone: int) 
 
 
 def test_segments_are_lent_by_one_thread_while_others_let_go() -> None:
-    loans = Loans(Shelf(), ROOM, MOST)
+    lent_segments = LentSegments(FreeSegments(), ROOM, MOST)
     gone: list[int] = []
     arrived: SimpleQueue[Received | None] = SimpleQueue()
     wrong: list[int] = []
@@ -201,13 +201,13 @@ def test_segments_are_lent_by_one_thread_while_others_let_go() -> None:
     inodes: set[int] = set()
     for number in range(500):
         data = bytes([number % 256]) * (PAGE * (1 + number % 3))
-        segment = loans.written([data])
+        segment = lent_segments.written([data])
         assert segment is not None
         inodes.add(os.fstat(segment.fd).st_ino)
         arrived.put(Received(segment, data, gone))
         told = gone[:]
         del gone[: len(told)]
-        loans.back(told)
+        lent_segments.back(told)
     for _ in threads:
         arrived.put(None)
     for thread in threads:
@@ -218,11 +218,11 @@ def test_segments_are_lent_by_one_thread_while_others_let_go() -> None:
 
 @given(sizes=st.lists(st.integers(1, 8), min_size=1, max_size=8), size=st.integers(1, 8))
 def test_the_one_that_fits_best(sizes: list[int], size: int) -> None:
-    loans = Loans(Shelf(), 100 * PAGE, 100)
-    segments = [sent(loans, one * PAGE) for one in sizes]
-    loans.back([segment.number for segment in segments])
+    lent_segments = LentSegments(FreeSegments(), 100 * PAGE, 100)
+    segments = [sent(lent_segments, one * PAGE) for one in sizes]
+    lent_segments.back([segment.number for segment in segments])
     before = {id(segment): segment.size // PAGE for segment in segments}
-    used = before.get(id(sent(loans, size * PAGE)))
+    used = before.get(id(sent(lent_segments, size * PAGE)))
     fitting = [one for one in sizes if size <= one <= 2 * size]
     smaller = [one for one in sizes if one < size]
     best = min(fitting) if fitting else max(smaller, default=None)

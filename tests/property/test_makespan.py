@@ -16,9 +16,9 @@ from typing import Final
 
 import pytest
 
-from pmap._scheduling.commands import Command, SendChunk, StartWorker, TakeBack
+from pmap._scheduling.commands import Command, ReclaimChunks, SendChunk, StartWorker
 from pmap._scheduling.events import (
-    ChunksBack,
+    ChunksReclaimed,
     Event,
     ItemsFinished,
     JobSubmitted,
@@ -75,14 +75,14 @@ class Simulation:
     def _obey(self, command: Command) -> None:
         if isinstance(command, StartWorker):
             self._waiting[command.worker] = deque()
-            self._later(self._now, WorkerReady(command.worker, splits=True))
+            self._later(self._now, WorkerReady(command.worker, can_reclaim_items=True))
         elif isinstance(command, SendChunk):
             self.messages += 1
             waiting = self._waiting[command.worker]
             waiting.append(command)
             if command.worker not in self._running:
                 self._begin_next(command.worker, self._now + LATENCY)
-        elif isinstance(command, TakeBack):
+        elif isinstance(command, ReclaimChunks):
             waiting = self._waiting[command.worker]
             # What waits behind a chunk that has ended has begun, though nobody was told.
             done = self._ends[command.worker] <= self._now
@@ -93,7 +93,7 @@ class Simulation:
                 waiting.append(kept)
             elif not done:
                 items = self._cut(command.worker)
-            self._tell(ChunksBack(command.worker, 1 + len(waiting), items))
+            self._tell(ChunksReclaimed(command.worker, 1 + len(waiting), items))
 
     def _begin_next(self, worker: int, at: float) -> None:
         self._running.pop(worker, None)
@@ -102,7 +102,7 @@ class Simulation:
 
     def _run_chunk(self, worker: int, at: float, chunk: SendChunk) -> None:
         items = self._seconds[chunk.start : chunk.stop]
-        parts = -(-len(items) // chunk.together) if chunk.together else 0
+        parts = -(-len(items) // chunk.step) if chunk.step else 0
         elapsed = sum(items) + OVERHEAD * len(items) + ASKING * parts
         self._running[worker] = at, chunk
         self._ends[worker] = at + elapsed
@@ -112,11 +112,11 @@ class Simulation:
     def _cut(self, worker: int) -> int | None:
         """Take back what has not begun of the chunk that runs; return how many items have."""
         begin, chunk = self._running[worker]
-        if not chunk.together:
+        if not chunk.step:
             return None
         at, stop = begin, chunk.start
         while stop < chunk.stop and at <= self._now:
-            part = self._seconds[stop : min(stop + chunk.together, chunk.stop)]
+            part = self._seconds[stop : min(stop + chunk.step, chunk.stop)]
             at += sum(part) + OVERHEAD * len(part) + ASKING
             stop += len(part)
         if stop < chunk.stop:
@@ -212,11 +212,11 @@ def test_what_waits_in_the_chunk_of_a_slow_item_goes_to_others(
     assert simulation.cuts or chunksize != 1000
 
 
-@pytest.mark.parametrize(("chunksize", "together"), [(None, 256), (1, 1), (500, 16)])
-def test_items_that_become_slow_are_not_held_back(chunksize: int | None, together: int) -> None:
+@pytest.mark.parametrize(("chunksize", "step"), [(None, 256), (1, 1), (500, 16)])
+def test_items_that_become_slow_are_not_held_back(chunksize: int | None, step: int) -> None:
     # What is known of the first ones is wrong for the others, and some were sent to begin together.
     seconds = [1e-6] * 50_000 + [0.1] * 400
-    assert Simulation(seconds, 4, chunksize).run() < ideal(seconds, 4) + 0.1 * together
+    assert Simulation(seconds, 4, chunksize).run() < ideal(seconds, 4) + 0.1 * step
 
 
 def test_chunks_of_one_quick_item_travel_together() -> None:

@@ -1,4 +1,4 @@
-"""Caller and worker meet at the arena: each chunk and item is run or taken back, never both."""
+"""Caller and worker meet at the journal: each chunk and item is run or taken back, never both."""
 
 import mmap
 import random
@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.limits import PATIENCE
 
-from pmap._transport.journal import SIZE, STACK, Arena
+from pmap._transport.journal import SIZE, STACK, ResultJournal
 
 
-@pytest.fixture(name="arena")
-def _arena() -> Iterator[Arena]:
-    arena = Arena(mmap.mmap(-1, SIZE + STACK))
-    yield arena
-    arena.close()
+@pytest.fixture(name="journal")
+def _journal() -> Iterator[ResultJournal]:
+    journal = ResultJournal(mmap.mmap(-1, SIZE + STACK))
+    yield journal
+    journal.close()
 
 
 @pytest.fixture(name="hurried")
@@ -32,46 +32,50 @@ def _switch_often() -> Iterator[None]:
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(2, 8))
 def test_each_chunk_is_run_or_taken_back(looks: list[bool], held: int) -> None:
-    arena = Arena(mmap.mmap(-1, SIZE + STACK))
+    journal = ResultJournal(mmap.mmap(-1, SIZE + STACK))
     ran: list[int] = []
     taken: set[int] = set()
     serial = 0
     for look in looks:
         first = serial + 1
         last = serial + held
-        assert arena.begin(first, in_turn=False)
+        assert journal.begin(first, in_turn=False)
         if look:
-            taken.update(range(arena.take_back(last)[0] + 1, last + 1))
+            taken.update(range(journal.reclaim(last)[0] + 1, last + 1))
         ran.append(first)
-        ran += [serial for serial in range(first + 1, last + 1) if arena.begin(serial, False)]
+        ran += [serial for serial in range(first + 1, last + 1) if journal.begin(serial, False)]
         serial = last
     assert sorted([*ran, *taken]) == list(range(1, serial + 1))
-    arena.close()
+    journal.close()
 
 
 def run_in_parts(
-    arena: Arena, chunks: int, size: int, sent: threading.Semaphore, ran: list[tuple[int, int]]
+    journal: ResultJournal,
+    chunks: int,
+    size: int,
+    sent: threading.Semaphore,
+    ran: list[tuple[int, int]],
 ) -> None:
     for serial in range(1, chunks + 1):
         sent.acquire()
-        if not arena.begin(serial, in_turn=True):
+        if not journal.begin(serial, in_turn=True):
             continue
         step = 1 + serial % 3
         for item in range(0, size, step):
-            if not arena.turn(item + step):
+            if not journal.turn(item + step):
                 break
             ran.extend((serial, item + more) for more in range(step))
             time.sleep(0)  # let the other one in
 
 
 @pytest.mark.usefixtures("hurried")
-def test_each_item_is_run_or_taken_back_whenever_they_meet(arena: Arena) -> None:
+def test_each_item_is_run_or_taken_back_whenever_they_meet(journal: ResultJournal) -> None:
     rng = random.Random(11)
     chunks, size = 1500, 6
     ran: list[tuple[int, int]] = []
     kept: dict[int, int] = {}  # of what was taken back, items that the worker has
     sent = threading.Semaphore(0)
-    worker = threading.Thread(target=run_in_parts, args=(arena, chunks, size, sent, ran))
+    worker = threading.Thread(target=run_in_parts, args=(journal, chunks, size, sent, ran))
     worker.start()
     last = 0
     while last < chunks:
@@ -81,7 +85,7 @@ def test_each_item_is_run_or_taken_back_whenever_they_meet(arena: Arena) -> None
             if rng.random() < 0.7:
                 time.sleep(0)
                 continue
-            begun, items = arena.take_back(last)
+            begun, items = journal.reclaim(last)
             if items is not None:
                 assert kept.setdefault(begun, items) == items
             for serial in range(max(begun + 1, first), last + 1):
@@ -97,7 +101,7 @@ def test_each_item_is_run_or_taken_back_whenever_they_meet(arena: Arena) -> None
 
 
 @pytest.mark.usefixtures("hurried")
-def test_one_of_both_has_it_whenever_they_meet(arena: Arena) -> None:
+def test_one_of_both_has_it_whenever_they_meet(journal: ResultJournal) -> None:
     # The caller knows which chunks are not answered, as in life, and asks at any moment.
     rng = random.Random(7)
     count = 3000
@@ -108,7 +112,7 @@ def test_one_of_both_has_it_whenever_they_meet(arena: Arena) -> None:
     def work() -> None:
         for serial in range(1, count + 1):
             sent.acquire()
-            if arena.begin(serial, in_turn=False):
+            if journal.begin(serial, in_turn=False):
                 ran.append(serial)
                 for _ in range(serial % 5):
                     time.sleep(0)  # let the other one in
@@ -121,7 +125,7 @@ def test_one_of_both_has_it_whenever_they_meet(arena: Arena) -> None:
         sent.release(more)
         last += more
         for _ in range(rng.randint(1, 20)):
-            taken.update(range(arena.take_back(last)[0] + 1, last + 1))
+            taken.update(range(journal.reclaim(last)[0] + 1, last + 1))
             time.sleep(0)
     worker.join(PATIENCE)
     assert not worker.is_alive()

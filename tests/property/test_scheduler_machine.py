@@ -60,7 +60,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         can_kill=st.booleans(),
         starts_fail=st.booleans(),
         wears=st.booleans(),
-        yields=st.booleans(),
+        can_reclaim_chunks=st.booleans(),
         ending=st.none() | st.booleans(),
     )
     def open(
@@ -70,10 +70,12 @@ class SchedulerMachine(RuleBasedStateMachine):
         can_kill: bool,
         starts_fail: bool,
         wears: bool,
-        yields: bool,
+        can_reclaim_chunks: bool,
         ending: Ending,
     ) -> None:
-        self.world = World(limit, max_chunks, can_kill, wears=wears, yields=yields)
+        self.world = World(
+            limit, max_chunks, can_kill, wears=wears, can_reclaim_chunks=can_reclaim_chunks
+        )
         self.starts_fail = starts_fail
         self.ending = ending
 
@@ -203,7 +205,7 @@ def end_of(world: World, starts_fail: bool, ending: Ending) -> None:
     world.run_out(starts_fail)
     assert not world.workers
     assert not world.scheduler.busy
-    world.check_books()
+    world.check_all()
 
 
 def test_invented_schedules() -> None:
@@ -228,7 +230,7 @@ def walk(seed: int) -> None:
         rng.random() < 0.7,
         wears=rng.random() < 0.2,
         punctual=not wild,
-        yields=rng.random() < 0.8,
+        can_reclaim_chunks=rng.random() < 0.8,
     )
     try:
         for _ in range(rng.randint(1, 8)):
@@ -261,7 +263,9 @@ def walk(seed: int) -> None:
 def walk_of_calls(seed: int) -> None:
     """Many single calls that are sent ahead behind one another, and cancelled at any moment."""
     rng = random.Random(seed)
-    world = World(rng.randint(1, 3), can_kill=rng.random() < 0.9, yields=rng.random() < 0.9)
+    world = World(
+        rng.randint(1, 3), can_kill=rng.random() < 0.9, can_reclaim_chunks=rng.random() < 0.9
+    )
     try:
         for _ in range(30):  # their cost is known from here on
             world.submit(1, stop=True, like=1)
@@ -288,7 +292,9 @@ def walk_of_backlogs(seed: int) -> None:
     """Workers with much sent ahead, of which items are tried again, lost and given up."""
     rng = random.Random(seed)
     wild = rng.random() < 0.6
-    world = World(rng.randint(1, 4), can_kill=rng.random() < 0.8, yields=rng.random() < 0.6)
+    world = World(
+        rng.randint(1, 4), can_kill=rng.random() < 0.8, can_reclaim_chunks=rng.random() < 0.6
+    )
     retries = rng.choice(((), (0.0,), (0.0, 0.2), (0.2,)))
     try:
         world.duration = rng.choice(DURATIONS[:3])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 from .._calls.describe import short_repr
 from .._calls.failure import Failure
 from .._jobs.event_loops import until
-from .._jobs.notifier import Bell
+from .._jobs.notifier import Notifier
 from .._jobs.pending import Pending
 from .._types import is_iterable
 from .async_result import AsyncResult
@@ -142,7 +142,7 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         self._open = deque(result._pending for result in given)
         self._left = len(given)
         self._over: deque[AsyncResult[R_co]] = deque()
-        self._bell = Bell()
+        self._notifier = Notifier()
         for result in given:
             result._pending.when_told(partial(self._take_in, result))
 
@@ -151,7 +151,7 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
 
     def _take_in(self, result: AsyncResult[R_co]) -> None:
         self._over.append(result)
-        self._bell.ring()
+        self._notifier.notify()
 
     def _some(self) -> bool:
         return bool(self._over)
@@ -168,7 +168,7 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
                 self._open.popleft()
             if self._open:
                 self._open[0].tend(self._some)
-            self._bell.wait(self._some)
+            self._notifier.wait(self._some)
         self._left -= 1
         return self._over.popleft()
 
@@ -179,7 +179,7 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         if not self._left:
             raise StopAsyncIteration
         while not self._over:
-            await until(lambda wake: self._bell.tell(wake, self._some))
+            await until(lambda wake: self._notifier.add(wake, self._some))
         self._left -= 1
         return self._over.popleft()
 

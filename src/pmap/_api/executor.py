@@ -341,7 +341,7 @@ class Executor(futures.Executor):
         driver = self._drivers.get(os.getpid())
         if driver is not None:
             driver.end_workers(softly=softly)
-            if driver.backend.can_kill and not (softly or driver.holder_is_here()):
+            if driver.backend.can_kill and not (softly or driver.holds_lock()):
                 driver.join()
 
     def __exit__(

@@ -80,10 +80,10 @@ def _begin(call: Call | Streamed, settings: Settings) -> None:
         boot = _boot.begin(settings.worker.start_method)
         function = call.function if isinstance(call, Call) else call.call.function
         if boot is not None and getattr(function, "__module__", None) == "__main__":
-            from .._transport.by_value.book import Book
             from .._transport.by_value.names import Needs
             from .._transport.by_value.picklers import dumps_light
+            from .._transport.by_value.sent_names import SentNames
 
             # Workers need as long for what loads any other function by value as for all else.
-            if dumps_light(Needs(Book()), function) is None:
+            if dumps_light(Needs(SentNames()), function) is None:
                 boot.prepare()

@@ -408,7 +408,7 @@ class Pool(PoolBase):
     def _taker(self) -> tuple[Driver, bool]:
         """Return the driver for a call, and whether it is for this call only."""
         # See `shared_pools`. An item in a thread would wait for a worker, which it is itself.
-        if self._driver.holder_is_here() or self._driver.backend.runs_here():
+        if self._driver.holds_lock() or self._driver.backend.runs_here():
             return make_driver(WorkerOptions(backend="serial")), True
         return self._driver, False
 

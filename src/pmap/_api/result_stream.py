@@ -2,7 +2,7 @@
 
 Nothing here runs by itself. When the consumer asks for a result and none is there, its own thread
 reads input, as far as the buffer has room, and hands it to the pool; then it waits. In between the
-pool works on what it has, and the results wait in the `Flow`.
+pool works on what it has, and the results wait in the `StreamJob`.
 """
 
 import os
@@ -24,7 +24,7 @@ from .standard import class_of_both
 
 if TYPE_CHECKING:  # the verbs name this class, and leave the pool for the first call
     from .._engine.driver import Driver
-    from .._jobs.stream_job import Flow, Part
+    from .._jobs.stream_job import Part, StreamJob
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -85,10 +85,10 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._asking = RLock()  # two threads may share a stream
         self._inside = False
         self._pid = os.getpid()
-        self._flow: Flow = driver.open(
+        self._stream_job: StreamJob = driver.open(
             streamed.call, streamed.window, ordered=ordered, as_values=as_values
         )
-        self._least = self._flow.ahead  # worth reading ahead whatever is known of items later
+        self._least = self._stream_job.ahead  # worth reading ahead whatever is known of items later
         self._pace = ConsumerPace()
         self._left = perf_counter()  # when the consumer went away last
         self._had = 0  # results that were taken when it asked last
@@ -160,7 +160,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
 
             raise ResultTimeoutError(f"{self!r} had no result within {timeout:g} seconds")
         waits = [wait for wait in (left, pause) if wait is not None]
-        self._driver.await_more(self._flow, self._given, min(waits, default=None))
+        self._driver.await_more(self._stream_job, self._given, min(waits, default=None))
 
     def __iter__(self) -> Self:
         return self
@@ -201,11 +201,11 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             self._feed(await self._read_async(room))
             await give_way()  # reading a plain iterable has kept the loop from turning
             return
-        self._driver.tend(self._flow)
+        self._driver.tend(self._stream_job)
         try:
-            await until(lambda wake: self._flow.tell(wake, self._given), pause)
+            await until(lambda wake: self._stream_job.tell(wake, self._given), pause)
         finally:
-            self._flow.resting = True
+            self._stream_job.resting = True
 
     async def _read_async(self, room: int) -> list[object]:
         source = self._input
@@ -254,7 +254,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         """Return how many items to have read ahead of what was taken."""
         if self._buffersize is not None:
             return self._buffersize
-        return self._pace.asks_for(self._flow.ahead, self._least)
+        return self._pace.asks_for(self._stream_job.ahead, self._least)
 
     def _room(self) -> int:
         if self._input.ended:
@@ -270,7 +270,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             return 0, None
         # Reading that takes long would hold up a result that comes meanwhile. So give those under
         # way a moment first, unless an item takes longer than reading the next one.
-        pace, cost = self._input.pace.seconds, self._flow.cost
+        pace, cost = self._input.pace.seconds, self._stream_job.cost
         under_way = self._read - self._given > len(self._held)
         slow = pace is not None and pace > SLICE and (cost is None or cost < pace)
         if slow and under_way and not self._waited:
@@ -302,15 +302,15 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 self._held = []
         if items or source.ended:
             self.begin()
-            self._driver.feed(self._flow, self._window, items, source.ended)
+            self._driver.feed(self._stream_job, self._window, items, source.ended)
 
     def begin(self) -> None:
         """Begin, with no input yet; it is done by itself when the first result is asked for."""
         if not self._begun:
             self._begun = True
-            self._driver.begin(self._flow)
+            self._driver.begin(self._stream_job)
             if self._closed:  # while the first input was read: there was nothing to cancel yet
-                self._flow.cancel()
+                self._stream_job.cancel()
             if self._own_driver:
                 self._driver.close()  # it goes when the job is done
 
@@ -320,12 +320,12 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             raise _End
         if self._closed:
             raise CancelledError(f"{self!r} was closed before its end")
-        flow = self._flow
+        stream_job = self._stream_job
         if self._failure is not None:
             error, self._failure = self._failure, None
             raise self._failed(error)
-        over = flow.over  # asked before: what came last came before the end
-        part = flow.take(self._given)
+        over = stream_job.over  # asked before: what came last came before the end
+        part = stream_job.take(self._given)
         if part is not None:
             self._accept(part)
             return bool(self._hand) or self._take_up()
@@ -334,7 +334,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             raise self._input.error or _End
         if over:
             self._over = True
-            raise flow.error or CancelledError(f"{self!r} has no more results")
+            raise stream_job.error or CancelledError(f"{self!r} has no more results")
         return False
 
     def _accept(self, part: "Part") -> None:
@@ -345,7 +345,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             behind = values[first + 1 :]
             if behind:
                 others = {at - first - 1: e for at, e in part.failures.items() if at > first}
-                self._flow.give_back(part.start + first + 1, behind, others)
+                self._stream_job.give_back(part.start + first + 1, behind, others)
             self._given += 1
             values = values[:first]
         self._given += len(values)
@@ -368,14 +368,14 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         Asking for another result raises `CancelledError` then, unless there was none left.
         """
         self.drop()
-        self._driver.await_end(self._flow)
+        self._driver.await_end(self._stream_job)
 
     async def aclose(self) -> None:
         """Do what `close` does without blocking the event loop."""
         self.drop()
         await self.close_input()
         if self._begun:
-            await self._flow.await_end()
+            await self._stream_job.await_end()
 
     async def close_input(self) -> None:
         """End an asynchronous generator that is read, unless a task is just reading it."""
@@ -387,7 +387,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._closed = True
         self._hand = []
         if self._begun:
-            self._flow.cancel()
+            self._stream_job.cancel()
         if self._asking.acquire(blocking=False):
             try:
                 if not self._inside:  # else it is closed when its reader comes out
@@ -406,7 +406,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 return
             self._go_in()
             try:
-                while not (self._closed or self._flow.over or source.ended):
+                while not (self._closed or self._stream_job.over or source.ended):
                     self._feed(source.read(1 << 12))
             except BaseException:  # what was just read is lost
                 self.drop()
@@ -437,8 +437,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         await self.aclose()
 
     def __del__(self) -> None:
-        flow = getattr(self, "_flow", None)
-        if flow is None or self._closed or self._over:
+        stream_job = getattr(self, "_stream_job", None)
+        if stream_job is None or self._closed or self._over:
             return
         if not self._asked:
             import warnings
@@ -450,7 +450,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 source=self,
             )
         if self._begun:
-            flow.cancel()
+            stream_job.cancel()
 
     if not TYPE_CHECKING:
 
@@ -469,4 +469,4 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             state = "closed"
         else:
             state = f"{self._read} read"
-        return f"<ResultStream {self._flow.name} {self.taken} taken, {state}>"
+        return f"<ResultStream {self._stream_job.name} {self.taken} taken, {state}>"

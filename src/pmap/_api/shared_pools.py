@@ -100,10 +100,11 @@ class SharedPools:
         """Return the driver for a call, and whether it is for this call only."""
         if _is_given(settings.pool):
             driver = settings.pool._driver
-            if not inside_item() and not driver.holder_is_here():
+            if not inside_item() and not driver.holds_lock():
                 return driver, False
-        # Inside an item the workers are busy with the very map that waits for it; in the books of a
-        # pool nobody would lead; and when the interpreter ends, nothing can be started any more.
+        # The pool cannot be used in three cases. Inside an item, its workers are busy with the very
+        # map that waits for the item. In a thread that holds the lock of its state, no thread could
+        # run its loop. When the interpreter ends, nothing can be started any more.
         options = settings.worker
         if inside_item():
             _refuse_a_limit(settings.call.timeout)
@@ -117,7 +118,7 @@ class SharedPools:
             )
         except TypeError:  # initargs that cannot be a key: a pool for this call
             return make_driver(options), True
-        if driver.holder_is_here():
+        if driver.holds_lock():
             return make_driver(options._replace(backend="serial", initializer=None)), True
         if not driver.workers:  # it is new, or was idle for long: it will start some
             self._make_room(driver)

@@ -407,7 +407,7 @@ class Boot:
         with contextlib.suppress(OSError):  # it is gone: whoever reads its socket learns of it
             self.sock.sendall(REQUEST.pack(PREPARE, 0))
 
-    def abandon(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Forget it: this is a fork of its parent."""
         self.sock.close()
         self.process.disown()
@@ -451,7 +451,7 @@ def _end_ahead() -> None:
 
 def _abandon_ahead() -> None:
     while _ahead:
-        _ahead.pop().abandon()
+        _ahead.pop().after_fork_in_child()
 
 
 atexit.register(_end_ahead)

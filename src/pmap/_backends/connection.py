@@ -16,20 +16,20 @@ from .._transport.packing import unpacked
 from .._transport.segments import A_DESCRIPTOR, MOST, Segment
 from .boot import keep, mark_of, release
 from .launch import is_alive
-from .protocol import Finished
+from .protocol import ResultsArrived
 from .results import open_entries
 from .ties import NO_TIES, Ties, ties
 
 if TYPE_CHECKING:
-    from .._jobs.work import Brief, Work
+    from .._jobs.work import CallSpec, Work
     from .._transport.by_value.baseline import Baseline
-    from .._transport.by_value.book import Unit
     from .._transport.by_value.names import Needs
-    from .._transport.environment import World
+    from .._transport.by_value.sent_names import Unit
+    from .._transport.environment import Environment
     from .._transport.framing import Message
-    from .._transport.journal import Arena
+    from .._transport.journal import ResultJournal
     from .._transport.packing import Entry, Packed
-    from .._transport.segment_pool import Loans
+    from .._transport.segment_pool import LentSegments
     from .launch import Handle
     from .poller import Poller
     from .template_client import Template
@@ -70,9 +70,9 @@ class Connection:
         number: int,
         sock: socket,
         handle: Handle,
-        arena: Arena | None,
-        world: World | None,
-        loans: Loans,
+        journal: ResultJournal | None,
+        environment: Environment | None,
+        lent_segments: LentSegments,
         baseline: Baseline,
         slot: int,
         poller: Poller[Connection | Template],
@@ -84,9 +84,9 @@ class Connection:
             number: the worker's.
             sock: our end of its socket.
             handle: its process.
-            arena: the memory that is shared with it, if there is any.
-            world: the surroundings that it begins with.
-            loans: what it has of our memory for large arguments.
+            journal: the memory that is shared with it, if there is any.
+            environment: the surroundings that it begins with.
+            lent_segments: what it has of our memory for large arguments.
             baseline: what it has of the caller's names from its beginning.
             slot: from 1 on; no other worker of the pool has it now.
             poller: what waits for it.
@@ -97,14 +97,14 @@ class Connection:
         self.sock = sock
         self.mark = mark_of(sock)
         self.handle = handle
-        self.arena = arena
-        self.loans = loans
+        self.journal = journal
+        self.lent_segments = lent_segments
         self.baseline = baseline
-        self.world = world
+        self.environment = environment
         self.reader = FrameReader()
         self.chunks: deque[Sent] = deque()
-        self.void: set[int] = set()  # serials of chunks that were taken back
-        self.told: dict[int, int] = {}  # by the number of a brief, how many names of it
+        self.discarded: set[int] = set()  # serials of chunks that were taken back
+        self.told: dict[int, int] = {}  # by the number of a call spec, how many names of it
         self.units: set[int] = set()
         self.ties: Ties | None = NO_TIES  # what it was told of
         self.serial = 0
@@ -171,22 +171,22 @@ class Connection:
             self._blocked = bool(outbox)
             self._poller.watch_writing(self.sock, self._blocked)
 
-    def introduce(self, brief: Brief, world: World) -> None:
+    def introduce(self, spec: CallSpec, environment: Environment) -> None:
         """Send the function, and what surrounds it."""
-        self.send_units(brief.needs)
-        self.told[brief.number] = len(brief.needs.names)
-        names, units = self.baseline.names_of(brief.needs), tuple(brief.needs.units)
-        new = None if world == self.world else world
-        self.world = world
-        rules = brief.rules
+        self.send_units(spec.needs)
+        self.told[spec.number] = len(spec.needs.names)
+        names, units = self.baseline.names_of(spec.needs), tuple(spec.needs.units)
+        new = None if environment == self.environment else environment
+        self.environment = environment
+        rules = spec.rules
         message = frame_of_entries(
             lambda payload: (
-                protocol.BRIEF,
-                brief.number,
+                protocol.CALL_SPEC,
+                spec.number,
                 payload,
                 units,
                 names,
-                brief.variables,
+                spec.variables,
                 not rules.collect,
                 rules.functions_by_value,
                 rules.at_once,
@@ -195,16 +195,16 @@ class Connection:
                 rules.logs,
                 new,
             ),
-            [brief.payload.entry],
+            [spec.payload.entry],
         )
-        self.write(message, brief.payload.cargo)
+        self.write(message, spec.payload.attachments)
 
-    def tell_more(self, brief: Brief) -> None:
+    def tell_more(self, spec: CallSpec) -> None:
         """Send the names that the items of a call need besides."""
-        self.send_units(brief.needs)
-        names = self.baseline.names_of(brief.needs)
-        self.told[brief.number] = len(brief.needs.names)
-        self.write(frame((protocol.NEEDS, brief.number, tuple(brief.needs.units), names)))
+        self.send_units(spec.needs)
+        names = self.baseline.names_of(spec.needs)
+        self.told[spec.number] = len(spec.needs.names)
+        self.write(frame((protocol.NEEDS, spec.number, tuple(spec.needs.units), names)))
 
     def send_units(self, needs: Needs) -> None:
         """Send what it does not know yet of what `needs` refers to."""
@@ -218,19 +218,19 @@ class Connection:
         message = frame_of_entries(
             lambda payload: (protocol.UNIT, unit.number, payload, *versions), [unit.payload.entry]
         )
-        self.write(message, unit.payload.cargo)
+        self.write(message, unit.payload.attachments)
 
     def tell_ties(self) -> None:
         """Send what `multiprocessing` has here, unless the worker knows."""
         now = ties()
         if now is not self.ties:
             self.ties = now
-            cargo: list[Segment | Descriptor] = []
+            attachments: list[Segment | Descriptor] = []
             tracker: list[Entry] = []
             copy = now.tracker
             if copy is not None:
-                cargo, tracker = [copy], [[b"", (A_DESCRIPTOR,), 0]]
-            self.write(frame((protocol.TIES, now.key, tracker)), cargo)
+                attachments, tracker = [copy], [[b"", (A_DESCRIPTOR,), 0]]
+            self.write(frame((protocol.TIES, now.key, tracker)), attachments)
 
     def forget_units(self, dead: set[int]) -> None:
         """Let it forget the units that nothing refers to any more."""
@@ -239,55 +239,55 @@ class Connection:
             self.units -= gone
             self.write_later(frame((protocol.FORGET, tuple(gone))))
 
-    def drop(self, brief: Brief) -> None:
-        """Let it forget a brief, if it was told of it."""
-        if brief.number in self.told:
-            del self.told[brief.number]
-            message = frame((protocol.DROP, brief.number))
+    def drop(self, spec: CallSpec) -> None:
+        """Let it forget a call spec, if it was told of it."""
+        if spec.number in self.told:
+            del self.told[spec.number]
+            message = frame((protocol.DROP, spec.number))
             # It may learn of it with the next message, unless it keeps much memory for it.
-            if brief.payload.size > PIECE:
+            if spec.payload.size > PIECE:
                 self.write(message)
             else:
                 self.write_later(message)
 
-    def make_void(self, work: Work) -> None:
+    def discard(self, work: Work) -> None:
         """Tell it that nobody wants what it has of a call."""
         serials = [sent.serial for sent in self.chunks if sent.work is work]
-        self.write(frame((protocol.VOID, serials)))
+        self.write(frame((protocol.DISCARD, serials)))
 
     # --- what it does --------------------------------------------------------------------------
 
     def begun(self) -> int:
         """Return how many of its chunks have begun, at least."""
-        if self.arena is None or len(self.chunks) <= 1:
+        if self.journal is None or len(self.chunks) <= 1:
             # One that is alone cannot be taken back: the worker may be reading it just now.
             return min(1, len(self.chunks))
-        arena = self.arena
-        return sum([1 for sent in self.chunks if arena.has_begun(sent.serial)])
+        journal = self.journal
+        return sum([1 for sent in self.chunks if journal.has_begun(sent.serial)])
 
-    def look(self, limit: float) -> tuple[float, bool] | None:
-        """Return since when its item runs, and whether that is for too long; see `Backend.look`."""
+    def check_deadline(self, limit: float) -> tuple[float, bool] | None:
+        """Return since when its item runs, and whether for too long; see `Backend`."""
         if not self.chunks:
             return None
         sent = self.chunks[0]
         if sent.work.call.rules.at_once:
             limit += _GRACE  # they end in time by themselves, unless one of them blocks the others
-        if self.arena is not None:
-            return self.arena.look(sent.serial, limit)
+        if self.journal is not None:
+            return self.journal.check_deadline(sent.serial, limit)
         if self._begun != sent.serial:
             return None
         # It cannot be held here: another item may begin in just this moment, and fall with it.
         return self._begun_at, monotonic() - self._begun_at >= limit
 
-    def take_back(self) -> tuple[int, int | None]:
-        """Take back what it has not begun; see `Backend.take_back`."""
+    def reclaim(self) -> tuple[int, int | None]:
+        """Take back what it has not begun; see `Backend.reclaim`."""
         items: int | None = None
-        if self.arena is not None and self.chunks:
-            if len(self.chunks) == 1 and not self.arena.has_begun(self.chunks[0].serial):
+        if self.journal is not None and self.chunks:
+            if len(self.chunks) == 1 and not self.journal.has_begun(self.chunks[0].serial):
                 return 1, None  # it may be reading it just now: another one had to do so, too
-            begun, kept = self.arena.take_back(self.chunks[-1].serial)
+            begun, kept = self.journal.reclaim(self.chunks[-1].serial)
             while self.chunks and self.chunks[-1].serial > begun:
-                self.void.add(self.chunks.pop().serial)
+                self.discarded.add(self.chunks.pop().serial)
             if self.chunks and self.chunks[-1].serial == begun and kept is not None:
                 items = kept
                 self.chunks[-1].keep(items)
@@ -325,7 +325,9 @@ class Connection:
             if len(data) < PIECE and not to_the_end:
                 return  # more, or the end, shows at the next poll: one system call saved
 
-    def finished(self, results: Packed, last: bool, elapsed: float, worn: bool = False) -> Finished:
+    def finished(
+        self, results: Packed, last: bool, elapsed: float, replace: bool = False
+    ) -> ResultsArrived:
         """Take in results of the first chunk that it holds."""
         sent = self.chunks[0]
         start = sent.start + sent.received
@@ -341,8 +343,8 @@ class Connection:
         sent.size += self.reader.size
         if last:
             self.chunks.popleft()
-        return Finished(
-            self.number, sent.work, start, values, failures, last, elapsed, worn, sent.size
+        return ResultsArrived(
+            self.number, sent.work, start, values, failures, last, elapsed, replace, sent.size
         )
 
     def salvage(self) -> tuple[int, list[Entry]]:
@@ -350,10 +352,10 @@ class Connection:
         if not self.chunks:
             return 0, []
         sent = self.chunks[0]
-        if self.arena is None:
+        if self.journal is None:
             left = sent.items - sent.received if sent.work.call.rules.at_once else 1
             return left if self._begun == sent.serial else 0, []
-        begun, salvaged = self.arena.salvage(sent.serial, sent.received)
+        begun, salvaged = self.journal.salvage(sent.serial, sent.received)
         left = sent.items - sent.received - len(salvaged)
         return (left if sent.work.call.rules.at_once else 1) if begun else 0, salvaged
 
@@ -373,14 +375,14 @@ class Connection:
             self._poller.unwatch(self.handle.sentinel)
         self.handle.release()
         self.sock.close()
-        if self.arena is not None:
-            self.arena.close()
+        if self.journal is not None:
+            self.journal.close()
 
     def forsake(self) -> None:
         """End the worker where the program has closed the descriptors; its memory is kept."""
         release(self.sock, self.mark)
         self.handle.forsake()
-        keep(self.arena)
+        keep(self.journal)
 
     def disown(self) -> None:
         """Give back what a fork has of its parent's worker."""

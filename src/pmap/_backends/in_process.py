@@ -11,7 +11,7 @@ from .._jobs.item_errors import INITIALIZER, settle
 from .._jobs.work import Work, as_call
 from .._transport.process_role import item_threads
 from .._transport.randomness import put_back, seeded, take_state
-from .protocol import Finished
+from .protocol import ResultsArrived
 
 
 def initialize(
@@ -31,7 +31,7 @@ def initialize(
 
 def run_chunk(
     worker: int, work: Work, start: int, items: Sequence[object], go_on: Callable[[], bool]
-) -> Finished:
+) -> ResultsArrived:
     """Run `items`, the first being that at `start`, until one fails if that ends the job.
 
     Or until `go_on` says no.
@@ -55,7 +55,7 @@ def run_chunk(
                 break
     finally:
         item_threads.depth -= 1
-    return Finished(worker, work, start, values, failures, True, perf_counter() - begin)
+    return ResultsArrived(worker, work, start, values, failures, True, perf_counter() - begin)
 
 
 def _run(work: Work, index: int, item: object) -> object:

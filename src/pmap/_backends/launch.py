@@ -64,7 +64,7 @@ def warn_of_threads(count: int) -> None:
     if _has_warned:
         return
     _has_warned = True
-    # Not where warnings are errors: what runs the pool would be torn by one.
+    # Where warnings are errors, this one is dropped: an exception here would stop the pool.
     with contextlib.suppress(RuntimeWarning):
         warnings.warn(
             f"workers are started as fresh interpreters and not forked, which would be faster: the "
@@ -353,7 +353,7 @@ def start_fork(
     return _Child(pid, None, lifeline)
 
 
-def send_arena(sock: socket) -> journal.Arena | None:
+def send_journal(sock: socket) -> journal.ResultJournal | None:
     """Send a worker-to-be the memory to share with it, and return it; None if there is none.
 
     Without it each result is a message of its own.
@@ -374,7 +374,7 @@ def send_arena(sock: socket) -> journal.Arena | None:
             return None
         os.lseek(fd, journal.SIZE, os.SEEK_SET)  # where the worker writes its last words
         send_with_fds(sock, size.to_bytes(4, "little"), [fd])
-        return journal.Arena(memory)
+        return journal.ResultJournal(memory)
     finally:
         if fd >= 0:
             os.close(fd)

@@ -1,7 +1,7 @@
 """Worker processes, each behind a socket of its own.
 
 Nothing is shared between workers, so one that dies holds nothing up, and the caller always knows
-which items each one holds. What a dead worker had finished is read from its arena (see `journal`).
+which items each one holds. What a dead worker had finished is read from its result journal.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from .._calls.describe import name_of
 from .._errors import how_it_ended, is_ctrl_c
 from .._jobs.item_errors import INITIALIZER, restore
 from .._jobs.reports import Report, streams_of_caller
-from .._jobs.work import Brief, Work
+from .._jobs.work import CallSpec, Work
 from .._transport import process_role, protocol
-from .._transport.adaptive_spin import Patience
+from .._transport.adaptive_spin import AdaptiveSpin
 from .._transport.by_value.baseline import Baseline
-from .._transport.by_value.book import Book
 from .._transport.by_value.handover import NamelessError
 from .._transport.by_value.names import Needs, UnsentNameError
+from .._transport.by_value.sent_names import SentNames
 from .._transport.descriptors import Descriptor
-from .._transport.environment import limited, take_world
+from .._transport.environment import capture_environment, limited
 from .._transport.exceptions import describe
 from .._transport.framing import frame, frame_of_entries
-from .._transport.journal import Arena
+from .._transport.journal import ResultJournal
 from .._transport.light_stdlib import socket
 from .._transport.packing import packed
 from .._transport.payload import Payload, payload_of
-from .._transport.segment_pool import KEPT, Loans, Shelf
+from .._transport.segment_pool import KEPT, FreeSegments, LentSegments
 from .._transport.segments import Segment
-from .._transport.values import Cargo, encode
+from .._transport.values import Attachments, encode
 from . import boot as _boot
 from . import launch as _launch
 from .connection import Connection, Sent
 from .poller import READABLE, WRITABLE, Poller, Watched
-from .protocol import Backend, Gone, Happening, Ready
+from .protocol import Backend, BackendEvent, WorkerEnded, WorkerStarted
 from .template_client import Template
 from .ties import identity_of, ties
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-    from .._transport.environment import Limits, World
+    from .._transport.environment import Environment, Limits
     from .._transport.framing import Message
     from .._transport.packing import Entry
 
@@ -95,11 +95,15 @@ class ProcessBackend(Backend[_Polled]):
         self._initargs = initargs
         self._main = main
         self._script: tuple[str, str | None] | None = None  # which workers are to import
-        self.book: Book | None = Book(self._method == "fork", imports=main == "import")
+        self.sent_names: SentNames | None = SentNames(
+            self._method == "fork", imports=main == "import"
+        )
         self._max_memory = max_memory
         self._kill_over_memory = kill_over_memory
         self._limits = limits
-        self._worlds: tuple[World, World] | None = None  # the last, and what a worker is told
+        self._environments: tuple[Environment, Environment] | None = (
+            None  # the last, and what a worker is told
+        )
         self._links: dict[int, Connection] = {}
         self._poller: Poller[Connection | Template] | None = None
         self._opening = threading.Lock()
@@ -107,21 +111,21 @@ class ProcessBackend(Backend[_Polled]):
         self._lifeline: _boot.Lifeline | None = (
             None  # of all workers, also those of a template that died
         )
-        self._world: World | None = None
+        self._environment: Environment | None = None
         self._to_flush: dict[int, Connection] = {}
-        self._shelf = Shelf()
+        self._free_segments = FreeSegments()
         # Bytes of segments that a worker may keep. None where its memory is counted: they would be.
         self._room = KEPT // processes if max_memory is None else 0
-        self.warm: bool = False
+        self.has_cache: bool = False
         self._cpus = cpu_count()
-        self._patience = Patience()
+        self._spin = AdaptiveSpin()
         # As whom the last worker was started, and what belongs to those that were another's.
         self._identity = _launch.identity()
         self._old_templates: list[Template] = []
         self._old_lifelines: list[_boot.Lifeline] = []
         # What was started and has not answered yet, and when it was started.
         self._awaited: dict[Connection | Template, float] = {}
-        self._failed: list[Happening] = []  # workers that could not even be asked for
+        self._failed: list[BackendEvent] = []  # workers that could not even be asked for
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers, as far as they are known."""
@@ -152,7 +156,7 @@ class ProcessBackend(Backend[_Polled]):
                 # Locks that are made for forks, by a program that does not say how workers are to
                 # begin: multiprocessing would fork here, too.
                 self._method = "fork"
-                self.book = Book(True, imports=self._main == "import")
+                self.sent_names = SentNames(True, imports=self._main == "import")
                 return
             from .._multiprocessing_errors import NotPicklableError
             from .._transport.by_value.blame import where_it_fails
@@ -179,26 +183,26 @@ class ProcessBackend(Backend[_Polled]):
             if isinstance(error, OSError):
                 reason = _launch.refused(error)
             hopeless = isinstance(error, OSError) and error.errno in _launch.NO_PROGRAM
-            gone = Gone(worker, begun=0, reason=reason, cause=cause, hopeless=hopeless)
+            gone = WorkerEnded(worker, begun=0, reason=reason, cause=cause, hopeless=hopeless)
             self._failed.append(gone)
             self.wake()  # another thread may be in `poll`
 
     def _start(self, worker: int) -> None:
         initializer = self._packed_initializer()
-        self._world = self._limited(take_world())
+        self._environment = self._limited(capture_environment())
         baseline = Baseline(self._method == "fork")  # before a fork, which is to have the same
         poller = self._open()
         ours, theirs = _boot.connection()
-        arena: Arena | None = None
+        journal: ResultJournal | None = None
         try:
             with closing(theirs):
                 # Before the process is started, when nobody can have closed the other end yet.
-                arena = _launch.send_arena(ours)
+                journal = _launch.send_journal(ours)
                 handle = self._start_process(worker, ours, theirs, initializer is not None)
         except BaseException:
             ours.close()
-            if arena is not None:
-                arena.close()
+            if journal is not None:
+                journal.close()
             raise
         ours.setblocking(False)
         taken = {link.slot for link in self._links.values()}
@@ -207,9 +211,9 @@ class ProcessBackend(Backend[_Polled]):
             worker,
             ours,
             handle,
-            arena,
-            self._world,
-            self._new_loans(),
+            journal,
+            self._environment,
+            self._new_lent_segments(),
             baseline,
             slot,
             poller,
@@ -237,34 +241,34 @@ class ProcessBackend(Backend[_Polled]):
         needs.check()
         return needs, payload
 
-    def _names(self) -> Book:
-        assert self.book is not None
-        return self.book
+    def _names(self) -> SentNames:
+        assert self.sent_names is not None
+        return self.sent_names
 
     def _set_up(self, link: Connection, packed: tuple[Needs, Payload] | None) -> None:
         """Send a worker what it begins with."""
         initializer: list[Entry] = []
-        cargo: list[Segment | Descriptor] = []
+        attachments: list[Segment | Descriptor] = []
         about_it: tuple[object, ...] = (), ()
         if packed is not None:
             needs, payload = packed
             link.send_units(needs)
-            initializer, cargo = [payload.entry], payload.cargo
+            initializer, attachments = [payload.entry], payload.attachments
             about_it = tuple(needs.units), link.baseline.names_of(needs)
         inherited = link.baseline.numbers() if self._method == "fork" else ()
         memory = self._max_memory, self._kill_over_memory
-        rest = *memory, self._cpus > 1, self._room, streams_of_caller(), _coverage_config()
+        on_idle = *memory, self._cpus > 1, self._room, streams_of_caller(), _coverage_config()
         script: tuple[object, ...] | None = None
         if self._script is not None:
             how = (None, None) if self._method == "fork" else self._script
             script = link.baseline.numbers()[0], *how
         link.tell_ties()
         generation, identity = process_role.generation + 1, identity_of(link.slot, self._method)
-        about = generation, identity, self._world, list(sys.argv), inherited, script
+        about = generation, identity, self._environment, list(sys.argv), inherited, script
         message = frame_of_entries(
-            lambda entries: (protocol.SETUP, *about, *about_it, entries, *rest), initializer
+            lambda entries: (protocol.SETUP, *about, *about_it, entries, *on_idle), initializer
         )
-        link.write(message, cargo)
+        link.write(message, attachments)
 
     def _start_process(
         self, worker: int, ours: socket, theirs: socket, is_sent: bool
@@ -296,15 +300,15 @@ class ProcessBackend(Backend[_Polled]):
             self._awaited[self._template] = monotonic()
         return self._template.start(worker, theirs)
 
-    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
+    def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         link = self._links[worker]
-        brief = work.brief
-        assert brief is not None, "it was not packed"
+        spec = work.spec
+        assert spec is not None, "it was not packed"
         self._forget()
         if link.ties is not ties():
             link.tell_ties()
-        if brief.number not in link.told:
-            link.introduce(brief, self._limited(brief.world))
+        if spec.number not in link.told:
+            link.introduce(spec, self._limited(spec.environment))
         gone = link.reader.gone()
         if gone:  # it may use the segments of these results again
             link.write(frame((protocol.BACK, gone)))
@@ -313,12 +317,12 @@ class ProcessBackend(Backend[_Polled]):
         items = work.call.items[start:stop]
         entries = packed(items)
         if entries is None:
-            self._send_large(link, work, start, items, together)
+            self._send_large(link, work, start, items, step)
             return
         try:
-            message = frame((protocol.CHUNK, brief.number, serial, entries, together, start))
+            message = frame((protocol.CHUNK, spec.number, serial, entries, step, start))
         except ValueError:  # it is too large for marshal
-            self._send_large(link, work, start, items, together)
+            self._send_large(link, work, start, items, step)
             return
         link.chunks.append(Sent(serial, work, start, stop - start, len(message)))
         link.write(message)
@@ -326,20 +330,20 @@ class ProcessBackend(Backend[_Polled]):
             link.flush()
 
     def _send_large(
-        self, link: Connection, work: Work, start: int, items: Sequence[object], together: int
+        self, link: Connection, work: Work, start: int, items: Sequence[object], step: int
     ) -> None:
         """Send a chunk of items that are pickled, or large."""
-        brief = work.brief
-        assert brief is not None, "it was not packed"
-        cargo = Cargo(lambda buffers: self._lend(link, buffers))
-        entries = self._entries(work, start, items, cargo)
-        if len(brief.needs.names) > link.told[brief.number]:
-            link.tell_more(brief)
-        chunk = protocol.CHUNK, brief.number, link.serial
-        message = frame_of_entries(lambda some: (*chunk, some, together, start), entries)
-        size = len(message) + cargo.size
+        spec = work.spec
+        assert spec is not None, "it was not packed"
+        attachments = Attachments(lambda buffers: self._lend(link, buffers))
+        entries = self._entries(work, start, items, attachments)
+        if len(spec.needs.names) > link.told[spec.number]:
+            link.tell_more(spec)
+        chunk = protocol.CHUNK, spec.number, link.serial
+        message = frame_of_entries(lambda some: (*chunk, some, step, start), entries)
+        size = len(message) + attachments.size
         link.chunks.append(Sent(link.serial, work, start, len(items), size))
-        link.write(message, cargo.segments)
+        link.write(message, attachments.segments)
 
     def _forget(self) -> None:
         """Let workers forget the units that nothing refers to any more."""
@@ -349,30 +353,30 @@ class ProcessBackend(Backend[_Polled]):
             for link in self._links.values():
                 link.forget_units(numbers)
 
-    def _limited(self, world: World) -> World:
+    def _limited(self, environment: Environment) -> Environment:
         """Return the surroundings with the limits of a worker; the same while they stay."""
-        if self._worlds is None or self._worlds[0] is not world:
-            self._worlds = world, limited(world, self._limits)
-        return self._worlds[1]
+        if self._environments is None or self._environments[0] is not environment:
+            self._environments = environment, limited(environment, self._limits)
+        return self._environments[1]
 
     def _lend(self, link: Connection, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a segment that holds `buffers`, and wait for its return."""
-        segment = link.loans.written(buffers)
-        self.warm = self.warm or segment is not None
+        segment = link.lent_segments.written(buffers)
+        self.has_cache = self.has_cache or segment is not None
         return segment
 
-    def _new_loans(self) -> Loans:
-        return Loans(self._shelf, KEPT, _MOST_LENT)
+    def _new_lent_segments(self) -> LentSegments:
+        return LentSegments(self._free_segments, KEPT, _MOST_LENT)
 
     def _entries(
-        self, work: Work, start: int, items: Sequence[object], cargo: Cargo
+        self, work: Work, start: int, items: Sequence[object], attachments: Attachments
     ) -> list[Entry]:
         entries: list[Entry] = []
-        assert work.brief is not None, "it was not packed"
-        needs = work.brief.needs
+        assert work.spec is not None, "it was not packed"
+        needs = work.spec.needs
         for index, item in enumerate(items, start):
             try:
-                entries.append(encode(item, cargo=cargo, role=needs))
+                entries.append(encode(item, attachments=attachments, role=needs))
             except BaseException as error:  # whatever the object's own pickling does
                 if is_ctrl_c(error):
                     raise
@@ -388,28 +392,28 @@ class ProcessBackend(Backend[_Polled]):
 
         return where_it_fails(item, "the argument", error)
 
-    def void(self, worker: int, work: Work) -> None:
-        self._links[worker].make_void(work)
+    def discard(self, worker: int, work: Work) -> None:
+        self._links[worker].discard(work)
 
-    def is_outdated(self, brief: Brief) -> bool:
+    def is_outdated(self, spec: CallSpec) -> bool:
         if self._links and self._identity != _launch.identity():
             return True
         if self._method != "fork":
             return False
-        return any(link.baseline.lacks(brief.needs) for link in [*self._links.values()])
+        return any(link.baseline.lacks(spec.needs) for link in [*self._links.values()])
 
-    def drop(self, brief: Brief) -> None:
+    def drop(self, spec: CallSpec) -> None:
         for link in self._links.values():
-            link.drop(brief)
+            link.drop(spec)
 
-    def rest(self) -> None:
+    def on_idle(self) -> None:
         # Only a thread could give it back later, and there had better be none where this process
         # is forked.
         if self._method == "fork":
-            self.cool()
+            self.release_cache()
 
-    def cool(self) -> None:
-        if self.warm:
+    def release_cache(self) -> None:
+        if self.has_cache:
             self._keep_none()
             for link in self._links.values():
                 if link.reader.borrows:
@@ -421,10 +425,10 @@ class ProcessBackend(Backend[_Polled]):
 
         Nothing is changed in what was there: this may be a fork, made while another thread did so.
         """
-        self.warm = False
-        self._shelf = Shelf()
+        self.has_cache = False
+        self._free_segments = FreeSegments()
         for link in self._links.values():
-            link.loans = self._new_loans()
+            link.lent_segments = self._new_lent_segments()
 
     def stop(self, worker: int) -> None:
         link = self._links[worker]
@@ -447,12 +451,12 @@ class ProcessBackend(Backend[_Polled]):
     def begun(self, worker: int) -> int:
         return self._links[worker].begun()
 
-    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
+    def check_deadline(self, worker: int, limit: float) -> tuple[float, bool] | None:
         link = self._links.get(worker)
-        return None if link is None else link.look(limit)
+        return None if link is None else link.check_deadline(limit)
 
-    def take_back(self, worker: int) -> tuple[int, int | None]:
-        return self._links[worker].take_back()
+    def reclaim(self, worker: int) -> tuple[int, int | None]:
+        return self._links[worker].reclaim()
 
     def flush(self) -> None:
         while self._to_flush:
@@ -474,7 +478,7 @@ class ProcessBackend(Backend[_Polled]):
         try:
             polled: _Polled | None = None
             if timeout is None or timeout > 0:
-                polled = self._patience.awake(self._can_stay_awake, lambda: poller.poll(0))
+                polled = self._spin.awake(self._can_stay_awake, lambda: poller.poll(0))
             return polled or poller.poll(timeout)
         except (OSError, ValueError):
             if self._poller is poller:
@@ -483,7 +487,7 @@ class ProcessBackend(Backend[_Polled]):
 
     def _until_late(self, timeout: float | None) -> float:
         """Return `timeout`, or less: when something is to be given up that does not answer."""
-        # Of a copy: this is not in the books.
+        # Iterate over a copy: this thread does not hold the lock of the state.
         left = [self._left(one, began) for one, began in [*self._awaited.items()]]
         left += [] if timeout is None else [timeout]
         return max(0.0, min(left, default=_ANSWER))
@@ -496,7 +500,7 @@ class ProcessBackend(Backend[_Polled]):
         process = one.handle if isinstance(one, Connection) else one
         return (_SLOW_ANSWER if process.is_surely_python() else _ANSWER) - passed
 
-    def _look_at_awaited(self) -> Iterator[Happening]:
+    def _look_at_awaited(self) -> Iterator[BackendEvent]:
         for one, began in [*self._awaited.items()]:
             if one.answered:
                 del self._awaited[one]
@@ -512,10 +516,11 @@ class ProcessBackend(Backend[_Polled]):
 
     def _can_stay_awake(self) -> bool:
         """Return whether a worker has something, and there is a processor that none needs."""
-        # Of a copy: this is not in the books, and another thread may start a worker just now.
+        # Iterate over a copy: this thread does not hold the lock of the state, and another thread
+        # may start a worker just now.
         return 0 < sum([1 for link in [*self._links.values()] if link.chunks]) < self._cpus
 
-    def collect(self, polled: _Polled) -> Iterator[Happening]:
+    def collect(self, polled: _Polled) -> Iterator[BackendEvent]:
         failed, self._failed = self._failed, []
         yield from failed
         for watched, event in polled:
@@ -537,7 +542,7 @@ class ProcessBackend(Backend[_Polled]):
         if self._awaited:
             yield from self._look_at_awaited()
 
-    def _hear(self, template: Template) -> Iterator[Happening]:
+    def _hear(self, template: Template) -> Iterator[BackendEvent]:
         for number in template.read():
             if number in self._links:
                 yield from self._end(self._links[number])
@@ -552,24 +557,24 @@ class ProcessBackend(Backend[_Polled]):
             self._template = None
         self._close_template(template)
 
-    def _read(self, link: Connection, to_the_end: bool = False) -> Iterator[Happening]:
+    def _read(self, link: Connection, to_the_end: bool = False) -> Iterator[BackendEvent]:
         for message in link.messages(to_the_end):
-            happening = self._take(link, message)
-            if happening is not None:
-                yield happening
+            event = self._take(link, message)
+            if event is not None:
+                yield event
 
-    def _take(self, link: Connection, message: Message) -> Happening | None:
+    def _take(self, link: Connection, message: Message) -> BackendEvent | None:
         what = message[0]
         if what == protocol.RESULTS:
-            _, serial, results, last, elapsed, worn, gone = message
+            _, serial, results, last, elapsed, replace, gone = message
             if gone:
-                link.loans.back(gone)
-            self.warm = self.warm or link.reader.borrows
-            if serial in link.void:
-                link.void.remove(serial)
+                link.lent_segments.back(gone)
+            self.has_cache = self.has_cache or link.reader.borrows
+            if serial in link.discarded:
+                link.discarded.remove(serial)
                 return None
             assert link.chunks[0].serial == serial
-            return link.finished(results, last, elapsed, worn)
+            return link.finished(results, last, elapsed, replace)
         link.answered = True
         if what == protocol.HELLO:
             return None
@@ -579,7 +584,7 @@ class ProcessBackend(Backend[_Polled]):
         elif what == protocol.READY:
             link.ready = True
             link.handle.met(message[1])
-            return Ready(link.number, link.arena is not None, link.arena is not None)
+            return WorkerStarted(link.number, link.journal is not None, link.journal is not None)
         elif what == protocol.REPORT:
             return self._report(link, *message[1:])
         elif what == protocol.BEGUN:
@@ -595,7 +600,7 @@ class ProcessBackend(Backend[_Polled]):
         index = None if offset is None else sent.start + offset
         return Report(kind, data, link.number, sent.work, index)
 
-    def _end(self, link: Connection) -> Iterator[Happening]:
+    def _end(self, link: Connection) -> Iterator[BackendEvent]:
         """Take in that a worker has ended or is of no use any more, once its exit is known."""
         ended, exitcode = link.handle.reap()
         if not ended:
@@ -615,13 +620,13 @@ class ProcessBackend(Backend[_Polled]):
             link.hopeless = bool(reason)
         if not reason and not link.ready:
             reason = f"the process {how_it_ended(exitcode)} before it was ready"
-        stack = link.arena.last_words() if link.arena is not None else ""
-        if link.arena is not None and link.arena.oversize:
+        stack = link.journal.last_words() if link.journal is not None else ""
+        if link.journal is not None and link.journal.oversize:
             reason = f"it took more than {self._max_memory} bytes of memory"
         link.close()
         self._awaited.pop(link, None)
         pid, hopeless = link.handle.pid, link.hopeless or link.handle.hopeless
-        yield Gone(link.number, begun, pid, exitcode, reason, link.broken, stack, hopeless)
+        yield WorkerEnded(link.number, begun, pid, exitcode, reason, link.broken, stack, hopeless)
 
     # --- opening and closing -------------------------------------------------------------------
 
@@ -733,7 +738,7 @@ class ProcessBackend(Backend[_Polled]):
         self._awaited.clear()
         self.wake()  # another thread may be in `poll`, on what is gone now
 
-    def abandon(self) -> None:
+    def after_fork_in_child(self) -> None:
         self._opening = threading.Lock()  # it may be held by a thread that is not here
         self._keep_none()
         for link in self._links.values():
@@ -743,6 +748,6 @@ class ProcessBackend(Backend[_Polled]):
         self._drop_lifeline()
         template, self._template = self._template, None
         for one in [*self._old_templates, *([] if template is None else [template])]:
-            one.abandon()
+            one.after_fork_in_child()
         self._old_templates.clear()
         self._close_poller()

@@ -5,28 +5,29 @@ from collections.abc import Iterable, Mapping
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from .._jobs.reports import Report
-from .._jobs.work import Brief, Work
-from .._transport.by_value.book import Book
+from .._jobs.work import CallSpec, Work
+from .._transport.by_value.sent_names import SentNames
 
 
-class Ready(NamedTuple):
+class WorkerStarted(NamedTuple):
     """A worker has started and can take work.
 
-    `yields`: `take_back` can tell which chunks have begun. `splits`: and how much of them.
+    `can_reclaim_chunks`: `reclaim` can tell which chunks have begun. `can_reclaim_items`: and which
+    of their items.
     """
 
     worker: int
-    yields: bool = True
-    splits: bool = False
+    can_reclaim_chunks: bool = True
+    can_reclaim_items: bool = False
 
 
-class Finished(NamedTuple):
+class ResultsArrived(NamedTuple):
     """The next items of a worker's first chunk are finished.
 
     `values` has a slot for each, of no meaning where `failures` has the offset of the slot. `last`:
-    the worker is done with the chunk. `elapsed`: seconds for the whole chunk, with `last`. `worn`:
-    the worker is to be replaced. `size`: bytes that the whole chunk took, there and back, with
-    `last`; 0 where nothing travels.
+    the worker is done with the chunk. `elapsed`: seconds for the whole chunk, with `last`.
+    `replace`: the worker is to be replaced. `size`: bytes that the whole chunk took, there and
+    back, with `last`; 0 where nothing travels.
     """
 
     worker: int
@@ -36,11 +37,11 @@ class Finished(NamedTuple):
     failures: Mapping[int, Exception]
     last: bool
     elapsed: float
-    worn: bool = False
+    replace: bool = False
     size: int = 0
 
 
-class Gone(NamedTuple):
+class WorkerEnded(NamedTuple):
     """A worker is no more. `begun`: how many unfinished items of its first chunk it had begun.
 
     `pid` and `exitcode` are those of a process (None where they are not known); `reason` and
@@ -58,7 +59,7 @@ class Gone(NamedTuple):
     hopeless: bool = False
 
 
-Happening: TypeAlias = Ready | Finished | Gone | Report
+BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | WorkerEnded | Report
 
 
 Polled = TypeVar("Polled")
@@ -70,8 +71,9 @@ class Backend(ABC, Generic[Polled]):
     What is not abstract is right for items that run in this very process.
 
     `can_kill`: workers can be ended at any moment. `runs_in_poll`: there are none, and items run
-    in the thread that polls. `warm`: something is kept that `cool` would give back; anyone may ask.
-    `book`: what workers were told of the caller's names; None: they are in this very process.
+    in the thread that polls. `has_cache`: something is kept that `release_cache` would
+    give back; any thread may ask.
+    `sent_names`: what workers were told of the caller's names; None: they are in this very process.
 
     Only the driver calls it, under its lock, with a few exceptions: `check`, which whoever makes
     it calls first, `poll`, which only the thread that leads calls, and `wake`, `workers`,
@@ -80,15 +82,15 @@ class Backend(ABC, Generic[Polled]):
 
     can_kill: bool = False
     runs_in_poll: bool = False
-    warm: bool = False
-    book: Book | None = None
+    has_cache: bool = False
+    sent_names: SentNames | None = None
 
     def check(self) -> None:
         """Raise what makes it impossible to start a worker, if that is known beforehand."""
 
     @abstractmethod
     def start(self, worker: int) -> None:
-        """Start a worker; `Ready` or `Gone` tells what came of it."""
+        """Start a worker; `WorkerStarted` or `WorkerEnded` tells what came of it."""
         ...
 
     def workers(self) -> dict[int, int | None]:
@@ -110,15 +112,15 @@ class Backend(ABC, Generic[Polled]):
         return False
 
     @abstractmethod
-    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
+    def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         """Give a worker items `start` to `stop` - 1, behind what it has; never blocks.
 
-        So many of them begin `together`; 0: all of them. See `take_back`.
+        So many of them begin `step`; 0: all of them. See `reclaim`.
         """
         ...
 
     @abstractmethod
-    def void(self, worker: int, work: Work) -> None:
+    def discard(self, worker: int, work: Work) -> None:
         """Tell a worker that what it holds of `work` and has not begun is not to be run."""
         ...
 
@@ -126,17 +128,17 @@ class Backend(ABC, Generic[Polled]):
         """Return whether the program has closed what workers are reached by; anyone may ask."""
         return False
 
-    def is_outdated(self, brief: Brief) -> bool:
+    def is_outdated(self, spec: CallSpec) -> bool:
         """Return whether workers lack what a call uses, and new ones would have it."""
         return False
 
-    def drop(self, brief: Brief) -> None:
-        """Let all workers forget a brief that no call uses any more."""
+    def drop(self, spec: CallSpec) -> None:
+        """Let all workers forget a call spec that no call uses any more."""
 
-    def rest(self) -> None:
+    def on_idle(self) -> None:
         """Take in that there is no work; what would make the next start sooner may be kept."""
 
-    def cool(self) -> None:
+    def release_cache(self) -> None:
         """Give back what was kept: no work came for a while."""
 
     @abstractmethod
@@ -162,7 +164,7 @@ class Backend(ABC, Generic[Polled]):
         """Return how many of the chunks that a worker has it may have begun: the first ones."""
         ...
 
-    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
+    def check_deadline(self, worker: int, limit: float) -> tuple[float, bool] | None:
         """Return since when a worker runs an item of its first chunk, and whether it is held.
 
         It is held, so that it begins no other one, if it runs that one for longer than `limit`
@@ -171,7 +173,7 @@ class Backend(ABC, Generic[Polled]):
         return None
 
     @abstractmethod
-    def take_back(self, worker: int) -> tuple[int, int | None]:
+    def reclaim(self, worker: int) -> tuple[int, int | None]:
         """Take back what a worker has not begun; return what it keeps.
 
         How many chunks: the first ones, and all where nobody can tell which have begun; if there
@@ -189,11 +191,11 @@ class Backend(ABC, Generic[Polled]):
         ...
 
     @abstractmethod
-    def collect(self, polled: Polled) -> Iterable[Happening]:
+    def collect(self, polled: Polled) -> Iterable[BackendEvent]:
         """Tell what happened, in order.
 
-        Each happening is to be answered before the next is asked for: until a worker is told of as
-        gone, it can be sent something.
+        The caller carries out its answer to each event before it asks for the next one: it may send
+        a worker something until the event that says that the worker has ended.
         """
         ...
 
@@ -226,5 +228,5 @@ class Backend(ABC, Generic[Polled]):
         """End all workers at once, without telling what came of them."""
         ...
 
-    def abandon(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Forget everything without touching it: this process is a fork of the owner's."""

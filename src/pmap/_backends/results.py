@@ -27,13 +27,13 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
         return decode(parts)
     if work.unsent and index in work.unsent:
         raise _Failed(unsent_argument(*work.unsent.pop(index), work.item(index)))
-    if parts[0] == FUNCTION and work.brief is not None:
-        work.brief.needs.void()
+    if parts[0] == FUNCTION and work.spec is not None:
+        work.spec.needs.invalidate()
     error = restore(parts, work.item(index), work.call.rules.timeout)
-    if isinstance(error, (NameError, AttributeError, KeyError)) and work.brief is not None:
+    if isinstance(error, (NameError, AttributeError, KeyError)) and work.spec is not None:
         from .._jobs.missing_names import note_missing_name
 
-        note_missing_name(error, parts[4], work.function_name, work.brief.needs)
+        note_missing_name(error, parts[4], work.function_name, work.spec.needs)
     raise _Failed(error)
 
 

@@ -6,11 +6,11 @@ For debugging, with real breakpoints and tracebacks, and for calls made inside a
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from .._jobs.notifier import Bell
+from .._jobs.notifier import Notifier
 from .._jobs.work import Work
 from .._transport.process_role import inside_item
 from .in_process import initialize, run_chunk
-from .protocol import Backend, Finished, Gone, Happening, Ready
+from .protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
 
 
 class _Sent:
@@ -24,7 +24,7 @@ class _Sent:
         self.start = start
         self.items = items
         self.begun = False
-        self.finished: Finished | None = None
+        self.finished: ResultsArrived | None = None
 
     @property
     def runs(self) -> bool:
@@ -35,8 +35,8 @@ class _Sent:
 class SerialBackend(Backend[bool]):
     """Runs each chunk within `poll`: the leading thread is its only worker.
 
-    What `poll` has done stands in the chunk, and is taken in by `collect`, in the books: wherever
-    Ctrl-C strikes between the two, nothing that happened is lost.
+    `poll` runs items without the lock of the state, and notes in the chunk what it has done;
+    `collect` reads that under the lock. Wherever Ctrl-C strikes between the two, no result is lost.
     """
 
     runs_in_poll = True
@@ -47,46 +47,46 @@ class SerialBackend(Backend[bool]):
         self._initializer = initializer
         self._initargs = initargs
         self._chunks: deque[_Sent] = deque()
-        self._bell = Bell()
+        self._notifier = Notifier()
         self._woken = False
         self._forgotten: set[int] = set()
         self._killed: set[int] = set()  # workers whose chunks are not run any more
-        self._happened: list[Happening] = []
+        self._happened: list[BackendEvent] = []
 
     def start(self, worker: int) -> None:
         failed = initialize(self._initializer, self._initargs)
         if failed is None:
-            self._tell(Ready(worker, yields=False))
+            self._tell(WorkerStarted(worker, can_reclaim_chunks=False))
         else:
-            self._tell(Gone(worker, begun=0, reason=failed[0], cause=failed[1]))
+            self._tell(WorkerEnded(worker, begun=0, reason=failed[0], cause=failed[1]))
 
-    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
+    def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         self._chunks.append(_Sent(worker, work, start, work.call.items[start:stop]))
-        self._bell.ring()
+        self._notifier.notify()
 
-    def void(self, worker: int, work: Work) -> None:
+    def discard(self, worker: int, work: Work) -> None:
         if self._chunks:
             self._forgotten.add(work.number)
 
     def stop(self, worker: int) -> None:
-        self._tell(Gone(worker, begun=0))
+        self._tell(WorkerEnded(worker, begun=0))
 
     def kill(self, worker: int) -> None:
         self._killed.add(worker)
-        self._tell(Gone(worker, begun=0))
+        self._tell(WorkerEnded(worker, begun=0))
 
-    def _tell(self, happening: Happening) -> None:
-        self._happened.append(happening)
+    def _tell(self, event: BackendEvent) -> None:
+        self._happened.append(event)
         self.wake()  # another thread may be in `poll`
 
     def begun(self, worker: int) -> int:
         return sum([1 for sent in self._chunks if sent.begun])
 
-    def take_back(self, worker: int) -> tuple[int, int | None]:
+    def reclaim(self, worker: int) -> tuple[int, int | None]:
         return len(self._chunks), None  # there is nobody else
 
     def poll(self, timeout: float | None) -> bool:
-        self._bell.wait(self._is_something, timeout)
+        self._notifier.wait(self._is_something, timeout)
         self._woken = False
         if self._chunks:
             sent = self._chunks[0]
@@ -99,15 +99,15 @@ class SerialBackend(Backend[bool]):
         waits = bool(self._chunks) and not self._chunks[0].runs
         return waits or self._woken or bool(self._happened)
 
-    def _run(self, sent: _Sent) -> Finished:
+    def _run(self, sent: _Sent) -> ResultsArrived:
         worker, work, start = sent.worker, sent.work, sent.start
         if work.number in self._forgotten:
-            return Finished(worker, work, start, [], {}, True, 0.0)
+            return ResultsArrived(worker, work, start, [], {}, True, 0.0)
         return run_chunk(
             worker, work, start, sent.items, lambda: work.number not in self._forgotten
         )
 
-    def collect(self, polled: bool) -> list[Happening]:
+    def collect(self, polled: bool) -> list[BackendEvent]:
         told, self._happened = self._happened, []
         while self._chunks:
             sent = self._chunks[0]
@@ -118,7 +118,7 @@ class SerialBackend(Backend[bool]):
                     told.append(sent.finished)
                 elif sent.begun:  # Ctrl-C: how far it got is not known, so none of it is run again
                     self._killed.add(sent.worker)
-                    told.append(Gone(sent.worker, begun=len(sent.items)))
+                    told.append(WorkerEnded(sent.worker, begun=len(sent.items)))
                 else:
                     break
             self._chunks.popleft()
@@ -128,7 +128,7 @@ class SerialBackend(Backend[bool]):
 
     def wake(self) -> None:
         self._woken = True
-        self._bell.ring()
+        self._notifier.notify()
 
     def end(self) -> None:
         self._chunks.clear()

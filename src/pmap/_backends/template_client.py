@@ -167,7 +167,7 @@ class Template:
         self._process.kill()
         self._process.wait()
 
-    def abandon(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Forget the template in a fork of its parent."""
         self.sock.close()
         self._process.disown()

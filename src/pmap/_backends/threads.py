@@ -10,10 +10,10 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TypeAlias
 
-from .._jobs.notifier import Bell
+from .._jobs.notifier import Notifier
 from .._jobs.work import Work
 from .in_process import initialize, run_chunk
-from .protocol import Backend, Finished, Gone, Happening, Ready
+from .protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
 
 _Chunk: TypeAlias = tuple[Work, int, Sequence[object]]
 
@@ -31,7 +31,7 @@ class _Thread:
         self.forgotten: set[int] = set()  # jobs that are over while a chunk of them is held
 
 
-class ThreadBackend(Backend[deque[Happening]]):
+class ThreadBackend(Backend[deque[BackendEvent]]):
     """Runs chunks in threads. A thread cannot be killed: it ends after its present item."""
 
     def __init__(
@@ -41,8 +41,8 @@ class ThreadBackend(Backend[deque[Happening]]):
         self._initargs = initargs
         self._threads: dict[int, _Thread] = {}
         # No queue to wait at: what Ctrl-C takes from whoever has just got it there would be lost.
-        self._happened: deque[Happening] = deque()
-        self._bell = Bell()
+        self._happened: deque[BackendEvent] = deque()
+        self._notifier = Notifier()
         self._woken = False
 
     def start(self, worker: int) -> None:
@@ -55,7 +55,7 @@ class ThreadBackend(Backend[deque[Happening]]):
         try:
             thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is ending
-            self._tell(self._happened, Gone(worker, begun=0, reason=str(error), cause=error))
+            self._tell(self._happened, WorkerEnded(worker, begun=0, reason=str(error), cause=error))
 
     def workers(self) -> dict[int, int | None]:
         return dict.fromkeys(self._threads.copy())
@@ -64,9 +64,9 @@ class ThreadBackend(Backend[deque[Happening]]):
         me = threading.current_thread()
         return any(state.thread is me for state in self._threads.copy().values())
 
-    def _tell(self, happened: deque[Happening], happening: Happening) -> None:
-        happened.append(happening)
-        self._bell.ring()
+    def _tell(self, happened: deque[BackendEvent], event: BackendEvent) -> None:
+        happened.append(event)
+        self._notifier.notify()
 
     def _serve(self, worker: int, state: _Thread) -> None:
         happened = self._happened
@@ -74,18 +74,18 @@ class ThreadBackend(Backend[deque[Happening]]):
             self._work(worker, state, partial(self._tell, happened))
         except BaseException as error:  # nothing may end a thread without a word: a map waits
             cause = error if isinstance(error, Exception) else None
-            self._tell(happened, Gone(worker, begun=1, reason=repr(error), cause=cause))
+            self._tell(happened, WorkerEnded(worker, begun=1, reason=repr(error), cause=cause))
 
-    def _work(self, worker: int, state: _Thread, tell: Callable[[Happening], None]) -> None:
+    def _work(self, worker: int, state: _Thread, tell: Callable[[BackendEvent], None]) -> None:
         failed = initialize(self._initializer, self._initargs)
         if failed is not None:
-            tell(Gone(worker, begun=0, reason=failed[0], cause=failed[1]))
+            tell(WorkerEnded(worker, begun=0, reason=failed[0], cause=failed[1]))
             return
-        tell(Ready(worker))
+        tell(WorkerStarted(worker))
         while (chunk := state.chunks.get()) is not None and not state.ending:
             work, start, items = chunk
             if work.number in state.forgotten:
-                tell(Finished(worker, work, start, [], {}, True, 0.0))
+                tell(ResultsArrived(worker, work, start, [], {}, True, 0.0))
             else:
                 # Looked at before each item: a chunk whose job is over ends there.
                 wanted = partial(self._wanted, state, work.number)
@@ -95,7 +95,7 @@ class ThreadBackend(Backend[deque[Happening]]):
             if state.left:
                 return
             del chunk, work, items  # or the items would live until the next chunk comes
-        tell(Gone(worker, begun=0))
+        tell(WorkerEnded(worker, begun=0))
 
     @staticmethod
     def _run(
@@ -105,7 +105,7 @@ class ThreadBackend(Backend[deque[Happening]]):
         start: int,
         items: Sequence[object],
         wanted: Callable[[], bool],
-    ) -> Iterator[Finished]:
+    ) -> Iterator[ResultsArrived]:
         if work.call.rules.timeout is None:
             yield run_chunk(worker, work, start, items, wanted)
             return
@@ -127,12 +127,12 @@ class ThreadBackend(Backend[deque[Happening]]):
     def _wanted(state: _Thread, number: int) -> bool:
         return not state.ending and number not in state.forgotten
 
-    def send(self, worker: int, work: Work, start: int, stop: int, together: int) -> None:
+    def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         state = self._threads[worker]
         state.holds += 1
         state.chunks.put((work, start, work.call.items[start:stop]))
 
-    def void(self, worker: int, work: Work) -> None:
+    def discard(self, worker: int, work: Work) -> None:
         if self._threads[worker].holds:
             self._threads[worker].forgotten.add(work.number)
 
@@ -149,20 +149,20 @@ class ThreadBackend(Backend[deque[Happening]]):
         state = self._threads[worker]
         state.left = state.ending = True
         state.chunks.put(None)
-        self._tell(self._happened, Gone(worker, begun=1, stack=_stack_of(state.thread)))
+        self._tell(self._happened, WorkerEnded(worker, begun=1, stack=_stack_of(state.thread)))
 
     def begun(self, worker: int) -> int:
         state = self._threads[worker]
         return max(0, state.holds - state.chunks.qsize())
 
-    def look(self, worker: int, limit: float) -> tuple[float, bool] | None:
+    def check_deadline(self, worker: int, limit: float) -> tuple[float, bool] | None:
         since = self._threads[worker].since
         if since is None:
             return None
         # It is not held: what it begins in this very moment is left with it.
         return since, monotonic() - since >= limit
 
-    def take_back(self, worker: int) -> tuple[int, int | None]:
+    def reclaim(self, worker: int) -> tuple[int, int | None]:
         state = self._threads[worker]
         # A chunk is had by whoever gets it from the queue.
         with suppress(Empty):
@@ -170,37 +170,37 @@ class ThreadBackend(Backend[deque[Happening]]):
                 state.holds -= 1
         return state.holds, None
 
-    def poll(self, timeout: float | None) -> deque[Happening]:
-        self._bell.wait(self._is_something, timeout)
+    def poll(self, timeout: float | None) -> deque[BackendEvent]:
+        self._notifier.wait(self._is_something, timeout)
         self._woken = False
         return self._happened
 
     def _is_something(self) -> bool:
         return self._woken or bool(self._happened)
 
-    def collect(self, polled: deque[Happening]) -> list[Happening]:
-        told: list[Happening] = []
+    def collect(self, polled: deque[BackendEvent]) -> list[BackendEvent]:
+        told: list[BackendEvent] = []
         while polled and polled is self._happened:  # else all ended since it was polled
-            happening = polled.popleft()
+            event = polled.popleft()
             # A thread that was left may have told something in just that moment.
-            state = self._threads.get(happening.worker)
+            state = self._threads.get(event.worker)
             if state is None:
                 continue
-            if isinstance(happening, Gone):
-                del self._threads[happening.worker]
+            if isinstance(event, WorkerEnded):
+                del self._threads[event.worker]
                 begun = int(state.since is not None)  # its item may have ended after all
-                told.append(happening._replace(begun=begun) if state.left else happening)
+                told.append(event._replace(begun=begun) if state.left else event)
                 continue
-            if isinstance(happening, Finished) and happening.last:
+            if isinstance(event, ResultsArrived) and event.last:
                 state.holds -= 1
                 if not state.holds:
                     state.forgotten.clear()
-            told.append(happening)
+            told.append(event)
         return told
 
     def wake(self) -> None:
         self._woken = True
-        self._bell.ring()
+        self._notifier.notify()
 
     def end(self) -> None:
         for state in self._threads.values():
@@ -209,7 +209,7 @@ class ThreadBackend(Backend[deque[Happening]]):
         self._threads.clear()
         self._happened = deque()  # what they still tell, nobody hears
 
-    def abandon(self) -> None:
+    def after_fork_in_child(self) -> None:
         self._threads.clear()  # threads do not live on in a fork
 
 

@@ -25,7 +25,7 @@ from .._errors import CancelledError, PoolClosedError, is_ctrl_c
 from .._jobs.job import Job
 from .._jobs.pending import waits_for_itself
 from .._jobs.reports import Report
-from .._jobs.stream_job import Flow
+from .._jobs.stream_job import StreamJob
 from .._scheduling import events as e
 from .._scheduling import scheduler as s
 from .._scheduling.chunk_sizes import worth_ahead
@@ -94,11 +94,11 @@ class Driver:
                 raise
         return job
 
-    def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> Flow:
+    def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> StreamJob:
         """Return the job of a call whose input comes bit by bit into `window`, not yet started."""
         self.take_no_more()
         ahead = worth_ahead(self.limit, None, call.rules.chunksize, 0)
-        flow = Flow(
+        stream_job = StreamJob(
             next(_numbers),
             call,
             window,
@@ -107,21 +107,21 @@ class Driver:
             as_values=as_values,
             ahead=ahead,
         )
-        flow.resting = True
-        self._pack(flow)
-        return flow
+        stream_job.resting = True
+        self._pack(stream_job)
+        return stream_job
 
-    def begin(self, flow: Flow) -> None:
+    def begin(self, stream_job: StreamJob) -> None:
         """Start a job made by `open`."""
-        self._state.post(lambda: self._state.submit(flow, open=True))
+        self._state.post(lambda: self._state.submit(stream_job, open=True))
 
-    def feed(self, flow: Flow, window: Window, items: list[object], ended: bool) -> None:
+    def feed(self, stream_job: StreamJob, window: Window, items: list[object], ended: bool) -> None:
         """Add `items` to the input of a job that has begun; `ended`: they are the last."""
-        number = flow.number
+        number = stream_job.number
 
         def take_in() -> None:
             window.extend(items)
-            flow.read += len(items)
+            stream_job.read += len(items)
             if items:
                 self._state.handle(e.InputArrived(number, len(items)))
             if ended:
@@ -130,39 +130,39 @@ class Driver:
         self._state.post(take_in)
         self._leadership.ensure_one()
 
-    def await_more(self, flow: Flow, start: int, timeout: float | None) -> None:
+    def await_more(self, stream_job: StreamJob, start: int, timeout: float | None) -> None:
         """Return when a job has more results from `start` on, or is over, or the time is up."""
         if timeout is None and (self.backend.runs_in_poll or self._leadership.is_mine()):
             # The items run in the thread that leads: in that of the consumer, and only now. Or this
             # is a callback of the thread that leads, and nobody else would.
             self._leadership.run_until(
-                lambda: flow.has(start), lambda: self._rely_on_others(flow, start, None)
+                lambda: stream_job.has(start), lambda: self._rely_on_others(stream_job, start, None)
             )
         else:
-            self._rely_on_others(flow, start, timeout)
+            self._rely_on_others(stream_job, start, timeout)
 
-    def _rely_on_others(self, flow: Flow, start: int, timeout: float | None) -> None:
-        if timeout is None and self.holder_is_here() and not flow.has(start):
-            raise waits_for_itself(flow.name)
-        self.tend(flow)
+    def _rely_on_others(self, stream_job: StreamJob, start: int, timeout: float | None) -> None:
+        if timeout is None and self.holds_lock() and not stream_job.has(start):
+            raise waits_for_itself(stream_job.name)
+        self.tend(stream_job)
         try:
-            flow.wait_for(start, timeout)
+            stream_job.wait_for(start, timeout)
         finally:
-            flow.resting = True
+            stream_job.resting = True
 
     def await_end(self, job: Job) -> None:
         """Return when a job that was begun is over; at once where nobody could end it."""
-        if job.number in self._state.jobs and not self.holder_is_here():
+        if job.number in self._state.jobs and not self.holds_lock():
             self._leadership.run_until(lambda: job.over, job.wait)
 
-    def lead_to(self, reached: Callable[[], bool]) -> None:
+    def run_until(self, reached: Callable[[], bool]) -> None:
         """Return when `reached` if it is this thread that leads: nobody else would get there."""
         if self._leadership.is_mine():
             self._leadership.run_until(reached, None)
 
-    def tend(self, flow: Flow) -> None:
+    def tend(self, stream_job: StreamJob) -> None:
         """See that somebody works on a job, also if its consumer does not lead."""
-        flow.resting = False
+        stream_job.resting = False
         self._leadership.ensure_one()  # only now: whoever has just left had not seen that we wait
 
     def prestart(self) -> None:
@@ -171,16 +171,18 @@ class Driver:
 
     def worker_pids(self) -> dict[int, int | None]:
         """Return the process ids of the workers there are, by their numbers; of threads None."""
-        if not self._state.leader and self.backend.workers() and not self.holder_is_here():
+        if not self._state.leader and self.backend.workers() and not self.holds_lock():
             # One that is idle may have ended since, and nobody has looked.
-            look = partial(self.backend.poll, 0.0)
-            self._leadership.claim(threading.get_ident(), lambda: self._state.enter(look()))
+            check_deadline = partial(self.backend.poll, 0.0)
+            self._leadership.claim(
+                threading.get_ident(), lambda: self._state.enter(check_deadline())
+            )
         return self.backend.workers()
 
     def met_workers(self) -> dict[int, int | None]:
         """Return the same when the process ids are known of those that are being started."""
         backend = self.backend
-        if backend.can_kill and not self.holder_is_here():
+        if backend.can_kill and not self.holds_lock():
             self._leadership.run_until(
                 lambda: self._state.ended.is_set() or None not in backend.workers().values(),
                 lambda: self._state.ended.wait(_MOMENT),
@@ -213,7 +215,7 @@ class Driver:
         if self._state.softly:
             self._state.softly = False
             self._state.post(self._kill_all)
-        if self.backend.can_kill and not self.holder_is_here():
+        if self.backend.can_kill and not self.holds_lock():
             self.join()
         self._after_the_end()
 
@@ -238,7 +240,7 @@ class Driver:
         """Wait until a closed or terminated pool is empty."""
         if not self._state.closed:
             raise ValueError("the pool is still running: call close() or terminate() before join()")
-        if self.holder_is_here():
+        if self.holds_lock():
             raise waits_for_itself("the end of the pool")
         thread = self._leadership.thread
         self._leadership.run_until(self._state.ended.is_set, self._state.ended.wait)
@@ -309,9 +311,9 @@ class Driver:
         """Why no more work is taken, or nothing."""
         return self._state.closed
 
-    def holder_is_here(self) -> bool:
+    def holds_lock(self) -> bool:
         """Whether this thread holds the state's lock, as a pickling method called from there."""
-        return self._state.holder_is_here()
+        return self._state.holds_lock()
 
     def pass_on_reports(self) -> None:
         """Return when what was printed and logged so far is with streams and loggers."""
@@ -337,14 +339,14 @@ class Driver:
 
     def _pack(self, job: Job) -> bool:
         """Make a job's function ready to travel; return whether it is, else the job is over."""
-        book = self.backend.book
-        if book is not None:
+        sent_names = self.backend.sent_names
+        if sent_names is not None:
             if self.backend.is_robbed():
                 self._state.post(lambda: None)  # or it would refer to what can be sent no more
-            if self._state.briefs.notice_new_code():
+            if self._state.specs.notice_new_code():
                 self.renew()  # a worker may have imported what was loaded again since
             try:
-                if self.backend.is_outdated(self._state.briefs.pack(job, book)):
+                if self.backend.is_outdated(self._state.specs.pack(job, sent_names)):
                     self.renew()
             except BaseException as error:  # whatever the function's own pickling does
                 if is_ctrl_c(error):
@@ -384,14 +386,14 @@ class Driver:
         """Return whether anything of a job runs, or has run."""
         begun = False
 
-        def look() -> None:
+        def check_deadline() -> None:
             nonlocal begun
             begun = any(
                 place < self.backend.begun(w) for w, place in self._state.scheduler.where(number)
             )
 
         number = job.number
-        self._have_done(job, look)
+        self._have_done(job, check_deadline)
         return begun or job.over
 
     def _have_done(self, job: Job, request: Callable[[], None]) -> None:
@@ -399,7 +401,7 @@ class Driver:
 
         At once, and with nothing done, where this very thread holds the lock.
         """
-        if self.holder_is_here():
+        if self.holds_lock():
             return
         done = False
 
@@ -449,13 +451,13 @@ class Driver:
     def hear_the_last(self, seconds: float) -> None:
         """Wait so long for what workers print and log last: nobody else listens any more."""
         if self.backend.is_open and not self.backend.runs_in_poll:
-            for happening in self.backend.collect(self.backend.poll(seconds)):
-                if isinstance(happening, Report):
-                    self._state.keep_report(happening)
+            for event in self.backend.collect(self.backend.poll(seconds)):
+                if isinstance(event, Report):
+                    self._state.keep_report(event)
 
-    def abandon(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Forget everything: this process is a fork of the one that the pool belongs to."""
-        self.backend.abandon()
+        self.backend.after_fork_in_child()
         self._state.closed = (
             f"it belongs to the process {os.getppid()} that this one was forked from"
         )
@@ -469,7 +471,9 @@ class Driver:
         self._state.scheduler = s.Scheduler(1)
         self._state.ended.set()
         for job in jobs:
-            job.abandon(PoolClosedError(f"no result comes from this pool: {self._state.closed}"))
+            job.after_fork_in_child(
+                PoolClosedError(f"no result comes from this pool: {self._state.closed}")
+            )
 
 
 def _end_all() -> None:
@@ -506,7 +510,7 @@ def _let_go_in_order(drivers: list[Driver]) -> None:
 
 def _abandon_all() -> None:
     for driver in list(_drivers):
-        driver.abandon()
+        driver.after_fork_in_child()
 
 
 atexit.register(_end_all)

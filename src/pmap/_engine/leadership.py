@@ -62,7 +62,7 @@ class Leadership:
     def is_mine(self) -> bool:
         """Whether this thread leads, as in a callback of it, and is not within the state's lock."""
         state = self._state
-        return state.leader.is_thread(threading.get_ident()) and not state.holder_is_here()
+        return state.leader.is_thread(threading.get_ident()) and not state.holds_lock()
 
     def retire(self) -> None:
         """Let idle workers go as if they had been idle for long."""
@@ -117,7 +117,7 @@ class Leadership:
                 self._state.leader.release(me)
         # Who came while we led waits for its event: somebody must lead on.
         self.ensure_one()
-        if self._backend.warm and self._parked_until > self.last_used + _WARM:
+        if self._backend.has_cache and self._parked_until > self.last_used + _WARM:
             self.call_background(work=False)  # it would not look in time
             if self._thread is None:  # it cannot be had: nobody would do it later
                 self._state.post(partial(self._cool, 0.0))
@@ -205,7 +205,7 @@ class Leadership:
                     return False
                 left = self._left(self._idle_timeout)
             # Only without work: the thread that ends it calls again.
-            if self._backend.warm and not self._state.scheduler.busy:
+            if self._backend.has_cache and not self._state.scheduler.busy:
                 left = min(self._left(_WARM), inf if left is None else left)
             if left is not None and left <= 0:
                 return True
@@ -224,12 +224,12 @@ class Leadership:
     def _cool(self, after: float) -> None:
         """Let the backend give back what it keeps, `after` seconds without work; in the lock."""
         if not self._state.scheduler.busy and time.monotonic() - self.last_used >= after:
-            self._backend.cool()
+            self._backend.release_cache()
 
     def background(self) -> None:
         """Lead while there is work, then let idle workers go. For the background thread."""
         me = threading.get_ident()
-        if self._backend.warm:
+        if self._backend.has_cache:
             self._state.post(partial(self._cool, _WARM))
         self.claim(me, self._work_on)
         waiting_threads.append(self)  # it creates no file from here on

@@ -1,6 +1,6 @@
 """How items and calls end without a result: the errors for it."""
 
-from .._backends.protocol import Gone
+from .._backends.protocol import WorkerEnded
 from .._errors import CancelledError, PmapError, TaskTimeout, WorkerLost, WorkerStartError
 from .._jobs.item_errors import readable_stack, with_stack
 from .._jobs.job import Job
@@ -9,7 +9,7 @@ from .._scheduling.workers import MAX_START_FAILURES
 from .._transport.exceptions import describe
 
 
-def overdue(job: Job, index: int, gone: Gone | None) -> Exception:
+def overdue(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
     """Return the error of an item that ran for too long; `gone`: the end of its worker."""
     item = job.item(index)
     stack = readable_stack(gone.stack if gone else "")
@@ -23,7 +23,7 @@ def overdue(job: Job, index: int, gone: Gone | None) -> Exception:
     return with_stack(error, stack)
 
 
-def lost(job: Job, index: int, gone: Gone | None) -> Exception:
+def lost(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
     """Return the error of an item whose worker has ended; `gone`: its end."""
     item = job.item(index)
     error = WorkerLost(
@@ -44,7 +44,7 @@ def cancelled(job: Job, is_closed: bool) -> Exception:
     return CancelledError(f"{job.name} has no result: {why} after {job.done} of {job.total} items")
 
 
-def unstarted(failure: Gone | None) -> Exception:
+def unstarted(failure: WorkerEnded | None) -> Exception:
     """Return the error of a call for which no worker could be started; `failure`: the last try."""
     attempts = 1 if failure is not None and failure.hopeless else MAX_START_FAILURES
     error = WorkerStartError(attempts, failure.reason if failure else "not known")

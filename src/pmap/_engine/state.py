@@ -17,18 +17,18 @@ from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
-from .._backends.protocol import Backend, Finished, Gone, Happening, Ready
+from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
 from .._calls.call import Rules
 from .._errors import InterruptedPoolError, PoolClosedError, TaskTimeout, WorkerLost
 from .._jobs.item_errors import tried
 from .._jobs.job import Job
 from .._jobs.reports import Report, pass_on
-from .._jobs.stream_job import Flow
+from .._jobs.stream_job import StreamJob
 from .._scheduling import commands as c
 from .._scheduling import events as e
 from .._scheduling import scheduler as s
 from . import outcomes
-from .briefs import Briefs
+from .call_specs import CallSpecs
 
 _NONE: frozenset[int] = frozenset()
 
@@ -74,9 +74,9 @@ class EngineState:
         self.polls_until = -inf  # when the one who leads looks at the alarm again by itself
         self.poisoned: BaseException | None = None  # what struck in the middle of it
         self.softly = False  # workers that are to be killed may end by themselves
-        self._gone: Gone | None = None  # the worker whose end is being taken in
-        self._start_failure: Gone | None = None
-        self.briefs = Briefs(backend)
+        self._gone: WorkerEnded | None = None  # the worker whose end is being taken in
+        self._start_failure: WorkerEnded | None = None
+        self.specs = CallSpecs(backend)
         self._rules = Rules()  # of the last call, and what the scheduler is told of them
         self._terms = _terms(self._rules)
         self._carry_out = self._table()
@@ -98,7 +98,7 @@ class EngineState:
         self.ended = threading.Event()  # it is closed, and there is nothing left
         self.parking = threading.Condition()  # where the background thread waits
 
-    def holder_is_here(self) -> bool:
+    def holds_lock(self) -> bool:
         """Whether this very thread holds the lock, as a pickling method called from there."""
         return self._holder == threading.get_ident()
 
@@ -139,8 +139,8 @@ class EngineState:
         if self.poisoned is not None:
             self._start_anew(self.poisoned)
         if polled is not None:
-            for happening in self.backend.collect(polled):
-                self._take(happening)
+            for event in self.backend.collect(polled):
+                self._take(event)
         while self.inbox:
             self.inbox.popleft()()
         self.backend.flush()
@@ -208,36 +208,36 @@ class EngineState:
             job.error.__cause__ = poison
             self.over.append(job)
         self.jobs.clear()
-        self.briefs.forget()
+        self.specs.forget()
         self.scheduler = self._new_scheduler()
         if self.closed:
             self.handle(e.Close())
         self.poisoned = None
 
-    def _take(self, happening: Happening) -> None:
-        if isinstance(happening, Finished):
-            worker, work, start, values, failures, last, elapsed, worn, size = happening
+    def _take(self, event: BackendEvent) -> None:
+        if isinstance(event, ResultsArrived):
+            worker, work, start, values, failures, last, elapsed, replace, size = event
             job = self.jobs.get(work.number)
             failed = tuple([start + offset for offset in failures]) if failures else ()
             count = len(values)
-            event = e.ItemsFinished(worker, count, failed, elapsed, last, _NONE, worn, size)
+            done = e.ItemsFinished(worker, count, failed, elapsed, last, _NONE, replace, size)
             if job is not None and failures and work.call.rules.retries:
-                self._handle_failures(event, job, start, values, failures)
+                self._handle_failures(done, job, start, values, failures)
             else:
                 if job is not None:
                     job.fill(start, values, failures)
-                self.handle(event)
-            if isinstance(job, Flow):
+                self.handle(done)
+            if isinstance(job, StreamJob):
                 job.cost, job.ahead = self.scheduler.outlook(work.number)
-        elif isinstance(happening, Report):
-            self._reports.append(happening)
-        elif isinstance(happening, Ready):
-            self.handle(e.WorkerReady(*happening))
+        elif isinstance(event, Report):
+            self._reports.append(event)
+        elif isinstance(event, WorkerStarted):
+            self.handle(e.WorkerReady(*event))
         else:
-            self._gone = happening
-            if happening.reason:
-                self._start_failure = happening
-            self.handle(e.WorkerGone(happening.worker, happening.begun, happening.hopeless))
+            self._gone = event
+            if event.reason:
+                self._start_failure = event
+            self.handle(e.WorkerGone(event.worker, event.begun, event.hopeless))
 
     def _handle_failures(
         self,
@@ -267,7 +267,7 @@ class EngineState:
 
     def renew(self) -> None:
         """Have all workers replaced; in the lock."""
-        self.briefs.share_no_more()
+        self.specs.share_no_more()
         self.handle(e.Renew())
 
     def handle(self, event: e.Event) -> None:
@@ -289,20 +289,20 @@ class EngineState:
             c.StartWorker: self.backend.start,
             c.StopWorker: self.backend.stop,
             c.KillWorker: self._kill,
-            c.Look: self._look,
-            c.TakeBack: self._take_back,
+            c.CheckDeadline: self._look,
+            c.ReclaimChunks: self._take_back,
             c.RetryItem: self._retry,
-            c.VoidChunks: self._void,
+            c.DiscardChunks: self._void,
             c.LoseItem: self._lose,
             c.FinishJob: self._finish,
             c.FailJob: self._fail,
         }
 
-    def _send(self, worker: int, number: int, start: int, stop: int, together: int) -> None:
-        self.backend.send(worker, self.jobs[number], start, stop, together)
+    def _send(self, worker: int, number: int, start: int, stop: int, step: int) -> None:
+        self.backend.send(worker, self.jobs[number], start, stop, step)
 
     def _void(self, worker: int, number: int) -> None:
-        self.backend.void(worker, self.jobs[number])
+        self.backend.discard(worker, self.jobs[number])
 
     def _kill(self, worker: int, gently: bool) -> None:
         if gently:
@@ -313,11 +313,11 @@ class EngineState:
             self.backend.kill(worker)
 
     def _look(self, worker: int, limit: float) -> None:
-        since, held = self.backend.look(worker, limit) or (None, False)
+        since, held = self.backend.check_deadline(worker, limit) or (None, False)
         self.handle(e.ItemRuns(worker, since, held))
 
     def _take_back(self, worker: int) -> None:
-        self.handle(e.ChunksBack(worker, *self.backend.take_back(worker)))
+        self.handle(e.ChunksReclaimed(worker, *self.backend.reclaim(worker)))
 
     def _retry(self, number: int, index: int) -> None:
         self.jobs[number].try_again(index)
@@ -344,9 +344,9 @@ class EngineState:
 
     def _end_job(self, job: Job) -> None:
         self.over.append(job)
-        self.briefs.release(job)
+        self.specs.release(job)
         if not self.jobs:
-            self.backend.rest()
+            self.backend.on_idle()
 
     def tidy(self, idle: bool = False) -> None:
         """Give back what only workers need, if no more are to come soon; for the one who leads.
@@ -356,7 +356,7 @@ class EngineState:
         unused = not self.scheduler.workers and not self.scheduler.busy
         if unused and (idle or self.closed):
             self.backend.close()
-            self.briefs.forget()
+            self.specs.forget()
 
     def submit(self, job: Job, open: bool = False) -> None:
         """Let a job begin, `open`: more input may come; in the lock."""
@@ -365,11 +365,11 @@ class EngineState:
             self.over.append(job)
             return
         self.jobs[job.number] = job
-        self.briefs.use(job)
+        self.specs.use(job)
         rules, size = job.call.rules, job.total
         if rules is not self._rules:
             self._rules, self._terms = rules, _terms(rules)
-        like = job.brief.like if size == 1 and not open and job.brief is not None else None
+        like = job.spec.like if size == 1 and not open and job.spec is not None else None
         self.handle(e.JobSubmitted(job.number, size, self._terms, open, like))
 
 

@@ -10,7 +10,7 @@ from .pending import NONE_YET, waits_for_itself
 from .work import Work
 
 
-class Books(Protocol):
+class JobOwner(Protocol):
     """Who keeps a job: its driver."""
 
     def cancel(self, job: "Job") -> None:
@@ -25,15 +25,15 @@ class Books(Protocol):
         """Return whether anything of a job runs, or has run."""
         ...
 
-    def holder_is_here(self) -> bool:
-        """Whether this very thread is inside the books."""
+    def holds_lock(self) -> bool:
+        """Return whether this very thread holds the lock of the state."""
         ...
 
     def pass_on_reports(self) -> None:
         """Return when what items have printed so far is out."""
         ...
 
-    def lead_to(self, reached: Callable[[], bool]) -> None:
+    def run_until(self, reached: Callable[[], bool]) -> None:
         """Return when `reached`, if nobody but this very thread would get there; else at once."""
         ...
 
@@ -44,14 +44,14 @@ class Job(Work):
     There may be millions that wait: what one needs only later is made then.
     """
 
-    __slots__ = ("_books", "done", "failures", "tried")
+    __slots__ = ("_owner", "done", "failures", "tried")
 
     values: list[Any]
 
     # Whether nobody waits for more of it at present, so that nobody need work on it either.
     resting = False
 
-    def __init__(self, number: int, call: Call, books: Books) -> None:
+    def __init__(self, number: int, call: Call, owner: JobOwner) -> None:
         """Begin with no results."""
         super().__init__(number, call)
         self.done: int = 0
@@ -60,7 +60,7 @@ class Job(Work):
         self.failures: dict[int, Exception] | None = None
         # Items that are tried again, by how often they failed.
         self.tried: dict[int, int] | None = None
-        self._books = books
+        self._owner = owner
 
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
         """Take in the results of the items from `start` on; `failures` is by offset."""
@@ -115,20 +115,20 @@ class Job(Work):
         self.tried[index] = self.tried.get(index, 0) + 1
 
     def _cancel(self) -> None:
-        self._books.cancel(self)
+        self._owner.cancel(self)
 
     def withdraw(self) -> bool:
         """Cancel it if nothing of it has begun; return whether it is cancelled."""
-        return self._books.withdraw(self)
+        return self._owner.withdraw(self)
 
     def has_begun(self) -> bool:
         """Return whether anything of it runs, or has run."""
-        return self._books.has_begun(self)
+        return self._owner.has_begun(self)
 
     def tend(self, enough: Callable[[], bool]) -> None:
-        if self._books.holder_is_here():
+        if self._owner.holds_lock():
             raise waits_for_itself(self.name)
-        self._books.lead_to(lambda: self.over or enough())
+        self._owner.run_until(lambda: self.over or enough())
 
     def _round_off(self) -> None:
         if self.failures and self.call.rules.collect and self.error is None:

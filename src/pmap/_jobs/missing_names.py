@@ -9,8 +9,8 @@ from .._transport.exceptions import describe
 from .item_errors import add_note
 
 if TYPE_CHECKING:
-    from .._transport.by_value.book import Known
     from .._transport.by_value.names import Needs
+    from .._transport.by_value.sent_names import Known
 
 _UNDEFINED: Final = re.compile(r"name '(\w+)' is not defined|variable '(\w+)' is not defined")
 _NO_ATTRIBUTE: Final = re.compile(r"module '[\w.]+' has no attribute '(\w+)'")

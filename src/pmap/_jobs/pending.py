@@ -36,7 +36,7 @@ NONE_YET: list[Any] = []  # the values of all that are pending; nobody changes i
 
 
 def waits_for_itself(name: str) -> RuntimeError:
-    """Return the error of a wait, in the books of a pool, for what that pool is to do."""
+    """Return the error of a thread that holds a pool's lock and waits for that pool."""
     return RuntimeError(
         f"{name} would be waited for in vain: its pool can only go on when the pickling method or "
         "signal handler that waits has returned. Take the result before that"
@@ -114,7 +114,7 @@ class Pending:
     def _round_off(self) -> None:
         """Do what is left to do when the outcome is known, before anybody hears of it."""
 
-    def abandon(self, error: Exception) -> None:
+    def after_fork_in_child(self, error: Exception) -> None:
         """Be over with `error`, in a fork: the old event's lock may be held by a lost thread."""
         self._listeners = None
         self.error = error

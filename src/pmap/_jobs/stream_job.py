@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from .._calls.call import Call
 from .._calls.input import Window
-from .job import Books, Job
-from .notifier import Bell
+from .job import Job, JobOwner
+from .notifier import Notifier
 
 
 class Part(NamedTuple):
@@ -22,7 +22,7 @@ class Part(NamedTuple):
     failures: Mapping[int, Exception]
 
 
-class Flow(Job):
+class StreamJob(Job):
     """The results of an open call, kept until they are taken."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Flow(Job):
         number: int,
         call: Call,
         window: Window,
-        books: Books,
+        owner: JobOwner,
         *,
         ordered: bool,
         as_values: bool,
@@ -42,12 +42,12 @@ class Flow(Job):
             number: of the call.
             call: its items are `window`.
             window: the items that were read and are not finished.
-            books: who keeps it.
+            owner: the engine that runs it.
             ordered: whether parts are taken in the order of the input.
             as_values: whether a `Failure` stands among the values where an item failed.
             ahead: how many items it is worth to have read ahead, to begin with.
         """
-        super().__init__(number, call, books)
+        super().__init__(number, call, owner)
         self.read = 0  # items, so far
         self.ahead = ahead
         self.cost: float | None = None  # seconds that an item takes, as far as that is known
@@ -56,7 +56,7 @@ class Flow(Job):
         self._as_values = as_values
         self._parts: deque[Part] = deque()
         self._by_start: dict[int, Part] = {}
-        self._bell = Bell()
+        self._notifier = Notifier()
 
     # --- the driver's side ---------------------------------------------------------------------
 
@@ -82,18 +82,18 @@ class Flow(Job):
             self._by_start[start] = part
         else:
             self._parts.append(part)
-        self._bell.ring()
+        self._notifier.notify()
 
     def lose(self, index: int, error: Exception) -> None:
         self.fill(index, [None], {0: error})
 
     def settle(self) -> None:
         super().settle()
-        self._bell.ring()  # afterwards: who wakes must find it over
+        self._notifier.notify()  # afterwards: who wakes must find it over
 
-    def abandon(self, error: Exception) -> None:
-        super().abandon(error)
-        self._bell.ring()
+    def after_fork_in_child(self, error: Exception) -> None:
+        super().after_fork_in_child(error)
+        self._notifier.notify()
 
     # --- the consumer's side -------------------------------------------------------------------
 
@@ -104,7 +104,7 @@ class Flow(Job):
         else:
             part = self._parts.popleft() if self._parts else None
         if part is not None:
-            self._books.pass_on_reports()
+            self._owner.pass_on_reports()
         return part
 
     def give_back(
@@ -124,8 +124,8 @@ class Flow(Job):
 
     def tell(self, waiter: Callable[[], object], start: int) -> None:
         """Call `waiter` once when more is there, perhaps at once; in any thread."""
-        self._bell.tell(waiter, lambda: self.has(start))
+        self._notifier.add(waiter, lambda: self.has(start))
 
     def wait_for(self, start: int, timeout: float | None = None) -> None:
         """Return when `has` does, or after `timeout` seconds, or now and then before."""
-        self._bell.wait(lambda: self.has(start), timeout)
+        self._notifier.wait(lambda: self.has(start), timeout)

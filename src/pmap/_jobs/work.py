@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, cast
 from .._calls.call import Call, Kind, Rules
 from .._calls.describe import name_of, short_repr
 from .._errors import is_ctrl_c
-from .._transport.by_value.book import Book
 from .._transport.by_value.names import Needs
-from .._transport.environment import are_few, take_world
+from .._transport.by_value.sent_names import SentNames
+from .._transport.environment import are_few, capture_environment
 from .._transport.importable import is_importable
 from .._transport.payload import Payload, payload_of
 from .._transport.registered import added
@@ -22,7 +22,7 @@ from .item_errors import Item
 from .pending import Pending
 
 if TYPE_CHECKING:
-    from .._transport.environment import World
+    from .._transport.environment import Environment
 
 # stdout and stderr of the caller when it made a call, and its context (None: it was not kept)
 Streams: TypeAlias = tuple[TextIO | None, TextIO | None, Context | None]
@@ -32,7 +32,7 @@ _numbers = itertools.count(1)
 _MOST_LIKE = 1 << 12
 
 
-class Brief:
+class CallSpec:
     """What a worker is told of a call before its first chunk.
 
     Calls that would tell the same share one, if their function is known by its name: then nothing
@@ -44,6 +44,7 @@ class Brief:
 
     __slots__ = (
         "calls",
+        "environment",
         "function",
         "kind",
         "like",
@@ -53,7 +54,6 @@ class Brief:
         "payload",
         "rules",
         "variables",
-        "world",
     )
 
     def __init__(
@@ -63,7 +63,7 @@ class Brief:
         payload: Payload,
         needs: Needs,
         variables: list[bytes],
-        world: "World",
+        environment: "Environment",
     ) -> None:
         self.number: int = next(_numbers)
         self.function: object = call.function
@@ -73,25 +73,25 @@ class Brief:
         self.payload: Payload = payload
         self.needs: Needs = needs
         self.variables: list[bytes] = variables
-        self.world: World = world
+        self.environment: Environment = environment
         self.calls: int = 0  # that are under way; for the driver
         # What is equal for single calls that cost about the same; None: that is not known.
         self.like: bytes | str | None = payload.head if payload.size <= _MOST_LIKE else None
 
-    def says(self, call: Call, variables: list[bytes], world: "World") -> bool:
+    def matches(self, call: Call, variables: list[bytes], environment: "Environment") -> bool:
         """Return whether it would do for another call, of a function that has a name."""
         return (
             self.function is call.function
-            and self.world is world
+            and self.environment is environment
             and self.kind is call.kind
-            and (self.rules is call.rules or _said(self.rules) == _said(call.rules))
+            and (self.rules is call.rules or _told_rules(self.rules) == _told_rules(call.rules))
             and self.variables == variables
             and self.needs.are_current()
         )
 
 
-def _said(rules: Rules) -> tuple[object, ...]:
-    """Return what of the rules of a call its brief says."""
+def _told_rules(rules: Rules) -> tuple[object, ...]:
+    """Return those of the rules of a call that a worker is told."""
     about_items = rules.at_once, rules.timeout, rules.seed, rules.logs
     return rules.collect, rules.functions_by_value, *about_items
 
@@ -99,7 +99,7 @@ def _said(rules: Rules) -> tuple[object, ...]:
 class Work(Pending):
     """A call with its number and its surroundings; what a worker is told is made when asked for."""
 
-    __slots__ = ("brief", "call", "home", "number", "streams", "unsent")
+    __slots__ = ("call", "home", "number", "spec", "streams", "unsent")
 
     def __init__(self, number: int, call: Call) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class Work(Pending):
         # Items whose arguments could not be pickled, why, and what in them; the worker answers for
         # them by index only.
         self.unsent: dict[int, tuple[BaseException, str]] | None = None
-        self.brief: Brief | None = None
+        self.spec: CallSpec | None = None
         # Where items print that run in another process; None: where the caller's process does.
         self.streams: Streams | None = None
 
@@ -124,22 +124,22 @@ class Work(Pending):
         """A short readable name of the function."""
         return name_of(self.call.function)
 
-    def pack(self, last: Brief | None, large: Payload | None, book: Book) -> Brief:
+    def pack(self, last: CallSpec | None, large: Payload | None, sent_names: SentNames) -> CallSpec:
         """Pickle the function and take the surroundings; raises what the pickling raises.
 
-        `last` and `large` are those of earlier calls, and `book` has what workers were told: what
-        did not change since is not made anew.
+        `last` and `large` are those of earlier calls, and `sent_names` has what workers were told:
+        what did not change since is not made anew.
         """
         call = self.call
         context = self.home and self.home[1]
         self.home = None
         if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
             self.streams = sys.stdout, sys.stderr, context
-        world = take_world()
-        needs = Needs(book)
+        environment = capture_environment()
+        needs = Needs(sent_names)
         variables = _pickled(context, needs) if context else []
-        if last is not None and are_few(variables) and last.says(call, variables, world):
-            self.brief = last
+        if last is not None and are_few(variables) and last.matches(call, variables, environment):
+            self.spec = last
         else:
             function: tuple[object, ...] = call.function, int(call.kind)
             reducers = added()
@@ -149,8 +149,8 @@ class Work(Pending):
             needs.check()
             warn_of_what_is_carried(payload, needs, self.function_name)
             named = _has_a_name(call.function, needs) and are_few(variables)
-            self.brief = Brief(call, named, payload, needs, variables, world)
-        return self.brief
+            self.spec = CallSpec(call, named, payload, needs, variables, environment)
+        return self.spec
 
     def item(self, index: int) -> Item:
         """Return what a message says of the item at `index`."""

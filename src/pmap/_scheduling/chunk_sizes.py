@@ -17,7 +17,7 @@ MOST_BYTES = 1 << 24
 _TOGETHER = 0.002
 _SMALL = 1 << 16  # bytes that they carry together, at most: large ones gain nothing
 # Items in a chunk: of more the caller would be busy writing one while workers wait for the next. So
-# many small results are one message (`journal.LANE_SLOTS`), and a list of them is below the size
+# many small results are one message (`journal.ARRAY_SLOTS`), and a list of them is below the size
 # from which malloc maps memory anew each time: of 16,000 a map of 1e6 ints took half as many page
 # faults again.
 _MOST_ITEMS = 8_000

@@ -12,14 +12,14 @@ class StartWorker(NamedTuple):
 class SendChunk(NamedTuple):
     """Send items `start` to `stop` - 1 of a job to a worker, behind what it has already.
 
-    So many begin `together`, and those that have not can be taken back; 0: all begin together.
+    So many begin `step`, and those that have not can be taken back; 0: all begin together.
     """
 
     worker: int
     job: int
     start: int
     stop: int
-    together: int = 0
+    step: int = 0
 
 
 class StopWorker(NamedTuple):
@@ -38,7 +38,7 @@ class KillWorker(NamedTuple):
     gently: bool = False
 
 
-class Look(NamedTuple):
+class CheckDeadline(NamedTuple):
     """Find out what a worker runs, and if for longer than `limit` seconds, hold it there.
 
     `ItemRuns` answers, at once.
@@ -48,10 +48,10 @@ class Look(NamedTuple):
     limit: float
 
 
-class TakeBack(NamedTuple):
+class ReclaimChunks(NamedTuple):
     """Take back all that a worker has not begun.
 
-    `ChunksBack` answers, at once.
+    `ChunksReclaimed` answers, at once.
     """
 
     worker: int
@@ -90,8 +90,8 @@ class FailJob(NamedTuple):
     cancelled: bool
 
 
-class VoidChunks(NamedTuple):
-    """What a worker holds of a job and has not begun is void: nobody wants it any more."""
+class DiscardChunks(NamedTuple):
+    """Let a worker skip the chunks of a job that it has not begun: the job is over."""
 
     worker: int
     job: int
@@ -102,11 +102,11 @@ Command: TypeAlias = (
     | SendChunk
     | StopWorker
     | KillWorker
-    | Look
-    | TakeBack
+    | CheckDeadline
+    | ReclaimChunks
     | RetryItem
     | LoseItem
     | FinishJob
     | FailJob
-    | VoidChunks
+    | DiscardChunks
 )

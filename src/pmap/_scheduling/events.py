@@ -102,13 +102,13 @@ class Terminate(NamedTuple):
 class WorkerReady(NamedTuple):
     """A started worker can take work.
 
-    `yields`: chunks that wait there can be taken back at any moment. `splits`: and what has not
-    begun of one that has.
+    `can_reclaim_chunks`: chunks that have not begun can be reclaimed at any moment.
+    `can_reclaim_items`: so can the items of a chunk that have not begun.
     """
 
     worker: int
-    yields: bool = True
-    splits: bool = False
+    can_reclaim_chunks: bool = True
+    can_reclaim_items: bool = False
 
 
 class ItemsFinished(NamedTuple):
@@ -116,7 +116,7 @@ class ItemsFinished(NamedTuple):
 
     `failed` holds indices of the job's input. `last`: the worker is done with the chunk, also when
     it left items of it out. `elapsed`: seconds for the whole chunk, with `last`. `again`: those
-    among the failed that may be tried again. `worn`: the worker is to be replaced. `size`: bytes
+    among the failed that may be tried again. `replace`: the worker is to be replaced. `size`: bytes
     that the whole chunk took, there and back, with `last`.
     """
 
@@ -126,7 +126,7 @@ class ItemsFinished(NamedTuple):
     elapsed: float
     last: bool
     again: frozenset[int] = frozenset()
-    worn: bool = False
+    replace: bool = False
     size: int = 0
 
 
@@ -134,7 +134,7 @@ class Tick(NamedTuple):
     """Time has passed."""
 
 
-class ChunksBack(NamedTuple):
+class ChunksReclaimed(NamedTuple):
     """A worker holds only its first `kept` chunks any more: the others are as if never sent.
 
     Of those that it kept, all but the last are done, and it was not told yet. Of the last it has
@@ -147,7 +147,7 @@ class ChunksBack(NamedTuple):
 
 
 class ItemRuns(NamedTuple):
-    """The answer to `Look`: since when a worker runs the item of its first chunk that it runs.
+    """The answer to `CheckDeadline`: since when a worker runs its present item.
 
     `since`: None if the chunk has not begun. `held`: it ran for longer than it may, and the worker
     will not begin another one.
@@ -184,7 +184,7 @@ Event: TypeAlias = (
     | Tick
     | WorkerReady
     | ItemRuns
-    | ChunksBack
+    | ChunksReclaimed
     | ItemsFinished
     | WorkerGone
 )

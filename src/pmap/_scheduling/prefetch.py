@@ -144,7 +144,7 @@ class Prefetch:
         most = self.most_held() if size < _SMALL else min(self.most_held(), MOST_HELD)
         if len(worker.chunks) >= most or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
             return True
-        return worker.is_worn()
+        return worker.needs_replacement()
 
     def _has_share(self, worker: Worker, seconds: float) -> bool:
         """Return whether a worker has its share of what waits: others may be through before it."""
@@ -152,7 +152,7 @@ class Prefetch:
         waits = first.seconds() if isinstance(first, Job) else None
         if waits is not None and seconds * self._limit > waits:
             return True
-        return not (worker.yields or self._follows(worker.chunks[-1]))
+        return not (worker.can_reclaim_chunks or self._follows(worker.chunks[-1]))
 
     def _follows(self, chunk: Chunk) -> bool:
         """Return whether what is dispatched next may wait behind `chunk`, if it is not taken back.

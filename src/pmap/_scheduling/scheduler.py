@@ -22,8 +22,9 @@ Invariants, held by the state machine in the tests:
 - there are never more live workers than the limit.
 
 **Time.** Each event comes with the time, in seconds of any clock that only goes forward. `alarm` is
-when the scheduler wants to be told of it next: a worker is then looked at (`Look`), and if its item
-runs for longer than it may, it is killed; or a delay before another try is over.
+when the scheduler wants the next `Tick`. It then asks how long a worker's item has run
+(`CheckDeadline`), and ends the worker if the item exceeds its time limit; or it sends an item whose
+delay before another try is over.
 
 What is kept of jobs, chunks and workers is in `state`, and the states of a worker in
 `worker_states`; `job_queue` has whose turn it is, `prefetch` who is sent more than it runs, and
@@ -35,19 +36,19 @@ from math import inf
 
 from .chunk_sizes import worth_ahead
 from .commands import (
+    CheckDeadline,
     Command,
+    DiscardChunks,
     FailJob,
     FinishJob,
-    Look,
     LoseItem,
+    ReclaimChunks,
     RetryItem,
     SendChunk,
-    TakeBack,
-    VoidChunks,
 )
 from .delay_queue import DelayQueue
 from .events import (
-    ChunksBack,
+    ChunksReclaimed,
     Close,
     Event,
     InputArrived,
@@ -114,7 +115,7 @@ class Scheduler:
         self._ended = False  # workers were killed, and what they had not begun is not run
         self._retired = False  # no job was submitted since the workers were let go
         self._commands: list[Command] = []
-        self._looks: list[Command] = []
+        self._checks: list[Command] = []
         self._now = 0.0
         self.timed = False  # whether the time matters to anything under way
         self._fed = False  # the one of whom is heard just now has enough, and nothing else changed
@@ -133,7 +134,7 @@ class Scheduler:
             Terminate: self._on_terminate,
             Tick: self._on_tick,
             ItemRuns: self._on_item_runs,
-            ChunksBack: self._on_chunks_back,
+            ChunksReclaimed: self._on_chunks_reclaimed,
             WorkerReady: self._on_worker_ready,
             ItemsFinished: self._on_items_finished,
             WorkerGone: self._on_worker_gone,
@@ -202,11 +203,11 @@ class Scheduler:
         if self._jobs.turns and (self._workers.idle or not self._fed):
             self._dispatch()
         commands, self._commands = self._commands, []
-        if self._looks:
+        if self._checks:
             # Last: the answer to each is an event of its own, and what comes of that must not be
             # done before anything that was decided here.
-            commands += self._looks
-            self._looks = []
+            commands += self._checks
+            self._checks = []
         return commands
 
     # --- jobs ----------------------------------------------------------------------------------
@@ -298,7 +299,7 @@ class Scheduler:
         for worker in self._workers.all.values():
             if not job.stop or not self._can_kill:
                 # What is not killed ends by itself; but what has not begun need not begin.
-                if any(c.job is job and c.together and c.start >= end for c in worker.chunks):
+                if any(c.job is job and c.step and c.start >= end for c in worker.chunks):
                     self._ask(worker)
             elif any(chunk.job is job for chunk in worker.chunks):
                 self._end_unwanted(worker)
@@ -318,12 +319,12 @@ class Scheduler:
 
     def _ask(self, worker: Worker) -> None:
         """Have all taken back that a worker has not begun."""
-        request = TakeBack(worker.id)
-        if worker.state == RECLAIMING or request in self._looks:
+        request = ReclaimChunks(worker.id)
+        if worker.state == RECLAIMING or request in self._checks:
             return
         if worker.state == BUSY:  # else it is leaving, which may take long: a thread is not killed
             worker.become(RECLAIMING)
-        self._looks.append(request)
+        self._checks.append(request)
 
     def _maybe_over(self, job: Job) -> None:
         if job.over or job.unfinished():
@@ -336,7 +337,7 @@ class Scheduler:
         if job.in_flight:
             for worker in self._workers.all.values():
                 if not worker.leaving and any(chunk.job is job for chunk in worker.chunks):
-                    self._commands.append(VoidChunks(worker.id, job.id))
+                    self._commands.append(DiscardChunks(worker.id, job.id))
         if job.cancelled:
             self._commands.append(FailJob(job.id, cancelled=True))
         else:
@@ -354,7 +355,7 @@ class Scheduler:
         if worker.leaving:
             return
         no_more_comes = (self._closed or self._retired) and not self._jobs
-        if no_more_comes or worker.is_worn():
+        if no_more_comes or worker.needs_replacement():
             self._workers.stop(worker)
         else:
             self._workers.rest(worker)
@@ -369,14 +370,14 @@ class Scheduler:
             # Before the failures are looked at: the chunk behind this one has begun by now, and is
             # among those that a failure ends.
             worker.chunks.popleft()
-            job.have_back(chunk)
+            job.remove_in_flight(chunk)
             self._late = max(LATE, self._late / 2)  # not at once: it may be the same with the next
             unknown = job.cost.items < ENOUGH
             job.cost.measured(chunk.next - chunk.start, event.elapsed, event.size)
             if unknown and job.cost.items >= ENOUGH:
                 for other in self._workers.all.values():
                     self._prefetch.consider(other)
-            worker.worn = worker.worn or event.worn
+            worker.replace = worker.replace or event.replace
             worker.since = self._now
             self._watch(worker)
         self._prefetch.consider(worker)
@@ -403,7 +404,7 @@ class Scheduler:
         touched: dict[int, Job] = {}
         for chunk in worker.chunks:
             job = chunk.job
-            job.have_back(chunk)
+            job.remove_in_flight(chunk)
             if job.over:
                 continue
             touched[job.id] = job
@@ -489,7 +490,7 @@ class Scheduler:
                 elif worker.chunks and not worker.leaving:
                     limit = worker.chunks[0].job.terms.timeout
                     if limit is not None:
-                        self._looks.append(Look(worker.id, limit))
+                        self._checks.append(CheckDeadline(worker.id, limit))
         self._requeue_due()
         self._dispatch()  # first, or there is nobody idle for what comes back
         if self._workers.idle and not self._jobs.turns:
@@ -508,12 +509,12 @@ class Scheduler:
             worker.since = inf  # once for each first chunk
             self._ask(worker)
 
-    def _on_chunks_back(self, event: ChunksBack) -> None:
+    def _on_chunks_reclaimed(self, event: ChunksReclaimed) -> None:
         worker = self._workers.all[event.worker]
         if worker.state == RECLAIMING:
             worker.become(BUSY)  # or less, see below
         self._prefetch.consider(worker)
-        waits = event.kept == 1 and event.items is None and worker.chunks[0].together > 0
+        waits = event.kept == 1 and event.items is None and worker.chunks[0].step > 0
         if waits:
             worker.since = self._now  # it has not begun what it has: we look again
         if waits or not event.kept:  # nobody has time to run anything, or it would go to and fro
@@ -534,14 +535,14 @@ class Scheduler:
                 # As the last to be given something: it did not begin what it had.
                 self._workers.idle = {worker.id: worker, **self._workers.idle}
 
-    def _reclaim(self, worker: Worker, event: ChunksBack) -> list[Job]:
+    def _reclaim(self, worker: Worker, event: ChunksReclaimed) -> list[Job]:
         """Put back what a worker has given back, and return of which jobs that is."""
         touched: dict[int, Job] = {}
         while len(worker.chunks) > event.kept:
             chunk = worker.chunks.pop()
             worker.taken -= 1
             job = chunk.job
-            job.have_back(chunk)
+            job.remove_in_flight(chunk)
             if not job.over:
                 touched[job.id] = job
                 self._put_back(chunk)
@@ -549,7 +550,7 @@ class Scheduler:
             chunk = worker.chunks[-1]
             job = chunk.job
             stop, chunk.stop = chunk.stop, min(chunk.stop, chunk.start + event.items)
-            chunk.together = 0
+            chunk.step = 0
             if chunk.stop < stop and not job.over:
                 touched[job.id] = job
                 job.put(chunk.stop, stop, 0)
@@ -595,7 +596,7 @@ class Scheduler:
             if worker.leaving:
                 continue
             if worker.chunks:
-                worker.worn = True
+                worker.replace = True
                 if worker.holds_more():
                     self._ask(worker)  # what it has not begun is for others
             else:
@@ -651,7 +652,7 @@ class Scheduler:
             job = self._jobs.pop()
             if job is None:
                 continue  # a call that was cancelled
-            several = worker.splits and self._can_prefetch and self._max_chunks is None
+            several = worker.can_reclaim_items and self._can_prefetch and self._max_chunks is None
             span = job.take(self._limit, several)
             if span is None:
                 continue
@@ -660,13 +661,13 @@ class Scheduler:
             if stop < job.end and job.waiting():
                 self._jobs.enqueue(job)
             self._jobs.skip_finished()  # what is looked at next is what will be dispatched next
-            together = job.together(stop - start) if worker.splits and stop - start > 1 else 0
-            self._ahead = self._ahead or together > 0
-            chunk = Chunk(job, start, stop, tries, together)
+            step = job.step(stop - start) if worker.can_reclaim_items and stop - start > 1 else 0
+            self._ahead = self._ahead or step > 0
+            chunk = Chunk(job, start, stop, tries, step)
             worker.chunks.append(chunk)
             worker.taken += 1
             job.give(chunk)
-            self._commands.append(SendChunk(worker.id, job.id, start, stop, together))
+            self._commands.append(SendChunk(worker.id, job.id, start, stop, step))
             return chunk
         return None
 

@@ -30,14 +30,14 @@ class Said(NamedTuple):
 class Chunk:
     """Items of a job that a worker has."""
 
-    __slots__ = ("job", "next", "start", "stop", "together", "tries")
+    __slots__ = ("job", "next", "start", "step", "stop", "tries")
 
-    def __init__(self, job: "Job", start: int, stop: int, tries: int, together: int) -> None:
+    def __init__(self, job: "Job", start: int, stop: int, tries: int, step: int) -> None:
         self.job = job
         self.start = start
         self.stop = stop
         self.tries = tries  # workers that died with it before it began
-        self.together = together  # so many items begin together; 0: all
+        self.step = step  # so many items begin together; 0: all
         self.next = start  # the first item that is not finished
 
 
@@ -112,10 +112,10 @@ class Job:
         alone = not several or self.streams or self.terms.at_once or cost.items < ENOUGH
         if fixed is None or worst is None or alone:
             return chunk_size(rest, workers, cost.seconds, fixed, cost.items, cost.size)
-        together = chunks_together(rest, workers, worst, fixed, cost.items, cost.size)
-        return min(rest, fixed * together)
+        step = chunks_together(rest, workers, worst, fixed, cost.items, cost.size)
+        return min(rest, fixed * step)
 
-    def together(self, items: int) -> int:
+    def step(self, items: int) -> int:
         """Return how many items of a chunk begin together where others can be taken back."""
         if items == 1 or self.terms.at_once:
             return 0
@@ -167,7 +167,7 @@ class Job:
             self.in_flight = set()
         self.in_flight.add(chunk)
 
-    def have_back(self, chunk: "Chunk") -> None:
+    def remove_in_flight(self, chunk: "Chunk") -> None:
         """Note that nobody holds a chunk any more."""
         if self.in_flight is not None:
             self.in_flight.discard(chunk)
@@ -178,17 +178,17 @@ class Worker:
 
     __slots__ = (
         "_max_chunks",
+        "can_reclaim_chunks",
+        "can_reclaim_items",
         "check_at",
         "chunks",
         "id",
         "leaving",
         "ready",
+        "replace",
         "since",
-        "splits",
         "state",
         "taken",
-        "worn",
-        "yields",
     )
 
     def __init__(self, id: int, max_chunks: int | None = None) -> None:
@@ -200,9 +200,9 @@ class Worker:
         self.chunks: deque[Chunk] = deque()
         self.since = 0.0  # when its first chunk began; inf: others are not taken back from it
         self.taken = 0  # chunks ever sent to it
-        self.worn = False  # it is to be replaced, however many chunks it has run
-        self.yields = False  # chunks that wait there can be taken back
-        self.splits = False  # and what has not begun of one that has
+        self.replace = False  # it is to be replaced, however many chunks it has run
+        self.can_reclaim_chunks = False  # chunks that wait there can be taken back
+        self.can_reclaim_items = False  # and what has not begun of one that has
         self.check_at: float | None = None  # when to see how long its item runs, or to end it
 
     def become(self, state: int) -> None:
@@ -210,13 +210,13 @@ class Worker:
         self.state = state
         self.leaving = state >= STOPPING
 
-    def is_worn(self) -> bool:
+    def needs_replacement(self) -> bool:
         """Return whether it is to be replaced when it is done with what it has."""
-        return self.worn or (self._max_chunks is not None and self.taken >= self._max_chunks)
+        return self.replace or (self._max_chunks is not None and self.taken >= self._max_chunks)
 
     def holds_more(self) -> bool:
         """Return whether anything may wait behind what it runs."""
-        return len(self.chunks) > 1 or (bool(self.chunks) and self.chunks[0].together > 0)
+        return len(self.chunks) > 1 or (bool(self.chunks) and self.chunks[0].step > 0)
 
 
 def load_of(chunk: Chunk) -> tuple[float, float]:

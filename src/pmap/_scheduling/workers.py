@@ -75,7 +75,10 @@ class Workers:
         self._start_failures = 0
         worker = self.all[ready.worker]
         worker.ready = True
-        worker.yields, worker.splits = ready.yields, ready.splits
+        worker.can_reclaim_chunks, worker.can_reclaim_items = (
+            ready.can_reclaim_chunks,
+            ready.can_reclaim_items,
+        )
         return worker
 
     def remove(self, gone: WorkerGone) -> Worker:

@@ -43,7 +43,7 @@ def _no_yield() -> None:
 _step_aside: Callable[[], None] = getattr(os, "sched_yield", _no_yield)
 
 
-class Patience:
+class AdaptiveSpin:
     """Of one who waits again and again: whether it stays awake at first."""
 
     __slots__ = ("_asleep", "_in_vain")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     # (current directory or None where it was deleted, environment, sys.path, settings, what on the
     # path has the name of a module of the standard library): plain
-    World: TypeAlias = tuple[str | None, dict[str, str], list[str], Settings, Shadows]
+    Environment: TypeAlias = tuple[str | None, dict[str, str], list[str], Settings, Shadows]
     # (environment variables that are set where they are not; those that are set in any case)
     Limits: TypeAlias = tuple[dict[str, str], dict[str, str]]
     Variables: TypeAlias = list[tuple[ContextVar[object], object]]
@@ -42,10 +42,10 @@ _THREADS = (
 _FEW = 1 << 12  # bytes of pickled context variables: some ten microseconds
 
 # Environment and path as they were, and what was made of them.
-_last: tuple[object, list[str], World] | None = None
+_last: tuple[object, list[str], Environment] | None = None
 
 
-def take_world() -> World:
+def capture_environment() -> Environment:
     """Return the surroundings of this process as they are now; the same object while they stay."""
     global _last
     try:
@@ -57,16 +57,16 @@ def take_world() -> World:
     # changes; the encoded form behind it is one flat dict.
     raw: Any = getattr(os.environ, "_data", None)
     if _last is not None:
-        environment, before, world = _last
-        same = world[0] == directory and before == sys.path and world[3] == settings
-        if same and environment == raw:
-            return world
+        variables, before, environment = _last
+        same = environment[0] == directory and before == sys.path and environment[3] == settings
+        if same and variables == raw:
+            return environment
     path = import_path()
     known = _last is not None and _last[1] == sys.path and _last[2][0] == directory
     shadows = _last[2][4] if _last is not None and known else find_shadows(path)
-    world = directory, os.environ.copy(), path, settings, shadows
-    _last = None if raw is None else (dict(raw), sys.path[:], world)
-    return world
+    environment = directory, os.environ.copy(), path, settings, shadows
+    _last = None if raw is None else (dict(raw), sys.path[:], environment)
+    return environment
 
 
 def thread_limits(count: int | None, usual: int) -> Limits:
@@ -79,25 +79,25 @@ def thread_limits(count: int | None, usual: int) -> Limits:
     return {}, dict.fromkeys(_THREADS, str(count))
 
 
-def limited(world: World, limits: Limits) -> World:
-    """Return `world` with an environment that has `limits`."""
-    directory, environment, path, settings, shadows = world
+def limited(environment: Environment, limits: Limits) -> Environment:
+    """Return `environment` with an environment that has `limits`."""
+    directory, variables, path, settings, shadows = environment
     usual, forced = limits
-    return directory, {**usual, **environment, **forced}, path, settings, shadows
+    return directory, {**usual, **variables, **forced}, path, settings, shadows
 
 
-def apply_world(world: World) -> None:
-    """Make the surroundings of this process those of `world`, but for the settings."""
-    directory, environment, path, _, shadows = world
+def apply_environment(environment: Environment) -> None:
+    """Make the surroundings of this process those of `environment`, but for the settings."""
+    directory, variables, path, _, shadows = environment
     if directory is not None:
         try:
             os.chdir(directory)
         except OSError:
             pass  # it may be gone by now: the function finds out if it needs it
-    if os.environ.copy() != environment:
-        for name in os.environ.keys() - environment.keys():
+    if os.environ.copy() != variables:
+        for name in os.environ.keys() - variables.keys():
             del os.environ[name]
-        os.environ.update(environment)
+        os.environ.update(variables)
     if path != sys.path or shadows:
         apply_shadows(shadows, path)
         sys.path[:] = path

@@ -1,17 +1,17 @@
-"""The arena: memory that a worker shares with its caller, where results outlive the worker.
+"""The result journal: memory of a worker and its caller, in which results outlive the worker.
 
 A result must be safe from the moment the next item begins, or else the death of one item would cost
 its neighbours in the chunk; and a message for each item would make tiny items slow. So each result
 is noted here as soon as it is there. Only if the worker dies does the caller read it.
 
-The arena begins with `_WORDS` 64-bit words::
+It begins with `_WORDS` 64-bit words::
 
     AT       which chunk has begun, its serial; and how many of its items, or ALL where they begin
              together
     SENT     how many of its results were sent as messages before those noted here
-    HOW      how those are noted: NOTHING, RECORDS, or the lane of ints or of floats
-    COUNT    RECORDS: how many are whole; a lane: how many slots it has
-    MARK     what an empty slot of a lane holds
+    HOW      how those are noted: NOTHING, RECORDS, or a typed array of ints or of floats
+    COUNT    RECORDS: how many are whole; a typed array: how many slots it has
+    MARK     what an empty slot of a typed array holds
     SINCE    when the last items began, as a double
     HALT     the caller wants that no other begins; or OVERSIZE: the worker ended itself
     BACK     which chunks the caller wants back: serials behind the one that has begun
@@ -22,9 +22,9 @@ SINCE and HALT serve where items may not run for longer than some time. Behind a
 bytes are for what a worker can say of its stack when it is ended.
 
 *Records* are marshalled entries one behind the other; the count is raised when a record is whole.
-A *lane* is an array of 64-bit slots, filled with a mark beforehand; writing a slot is one aligned
+A *typed array* has 64-bit slots, filled with a mark beforehand; writing a slot is one aligned
 store, so it is either the mark or whole. The last slot that is not the mark is the last result. The
-mark is drawn at random for each arena: no function can return it but by a chance of 1 in 2 ** 64.
+mark is drawn at random for each journal: no function can return it but by a chance of 1 in 2 ** 64.
 
 Each change is written so that a worker that dies between any two stores leaves less noted than it
 had finished, never more and never something old.
@@ -56,19 +56,19 @@ _OVERSIZE = 2  # for HALT
 
 SIZE: Final = 1 << 16  # bytes: enough for some thousand small results between two messages
 STACK: Final = 1 << 13  # bytes behind these
-LANE_SLOTS: Final = (SIZE - _START) // 8
+ARRAY_SLOTS: Final = (SIZE - _START) // 8
 
 
-class Arena:
-    """One worker's arena, written by the worker and read by its caller."""
+class ResultJournal:
+    """One worker's journal, written by the worker and read by its caller."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
         self._view = memoryview(memory)
         self._head = self._view[:_START].cast("Q")
         self._times = self._view[:_START].cast("d")
-        self._ints = self._view[_START : _START + 8 * LANE_SLOTS].cast("q")
-        self._floats = self._view[_START : _START + 8 * LANE_SLOTS].cast("d")
+        self._ints = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("q")
+        self._floats = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("d")
         self._marks = b""  # made when first needed
 
     def close(self) -> None:
@@ -160,10 +160,10 @@ class Arena:
         self._head[_COUNT] = count
         return True
 
-    def lane(
+    def typed_array(
         self, kind: Literal["q", "d"], slots: int, sent: int
     ) -> memoryview[int] | memoryview[float]:
-        """Note results in a lane of `slots` from now on; return the slots, to be written in order.
+        """Note results in a typed array of `slots` from now on; return it, to be written in order.
 
         `sent` of the chunk's results were sent as messages.
         """
@@ -173,7 +173,7 @@ class Arena:
         if not self._marks:
             mark = os.urandom(8)
             head[_MARK] = int.from_bytes(mark, sys.byteorder)
-            self._marks = mark * LANE_SLOTS
+            self._marks = mark * ARRAY_SLOTS
         self._view[_START : _START + 8 * slots] = self._marks[: 8 * slots]
         head[_COUNT] = slots
         head[_HOW] = _INTS if kind == "q" else _FLOATS
@@ -181,7 +181,7 @@ class Arena:
 
     # --- the caller's side ---------------------------------------------------------------------
 
-    def look(self, serial: int, limit: float) -> tuple[float, bool] | None:
+    def check_deadline(self, serial: int, limit: float) -> tuple[float, bool] | None:
         """Return when the last item to begin of a chunk did so, and whether it is held.
 
         It is held, so that none begins behind it, if it runs for longer than `limit` seconds.
@@ -207,7 +207,7 @@ class Arena:
             head[_HALT] = 0
         return None
 
-    def take_back(self, last: int) -> tuple[int, int | None]:
+    def reclaim(self, last: int) -> tuple[int, int | None]:
         """Take back all that has not begun of the chunks up to `last`.
 
         Returns:
@@ -265,8 +265,8 @@ class Arena:
             slots = self._view[_START : _START + 8 * count].cast("Q").tolist()
             while slots and slots[-1] == mark:
                 slots.pop()
-            lane = self._ints if how == _INTS else self._floats
-            entries = list(lane[: len(slots)])
+            array = self._ints if how == _INTS else self._floats
+            entries = list(array[: len(slots)])
         # It may have died between sending results and noting that they were sent.
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries

@@ -1,8 +1,8 @@
 """Many plain values as one value that ``marshal`` writes and reads quickly.
 
 A plain scalar, or a short tuple of them, travels as it is. Many ints, or many floats, travel as the
-words of a *lane*, and a range as three ints; many short strings travel as one, and many rows of one
-length as their cells, where all cells have one type.
+words of a typed array, and a range as three ints; many short strings travel as one string, and many
+rows of one length as their cells, where all cells have one type.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     # What stands in a message is known from its first word, and what an entry is from its own type,
     # at run time only: no type can say it, so each end names and types the parts as it takes them.
     Entry: TypeAlias = Any
-    # Entries as they travel: a list, the words of a lane, strings in one, width and cells of rows,
-    # or start, stop and step of a range.
+    # Entries as they travel: a list, the words of a typed array, strings in one, width and cells of
+    # rows, or start, stop and step of a range.
     Packed: TypeAlias = (
         list[Entry]
         | tuple[Literal["i", "q", "d"], bytes]
@@ -38,8 +38,8 @@ _LONG: frozenset[type] = frozenset({bytes, str})  # those of them that may be la
 
 # The types of which many travel as an array of 64-bit words, and the format of one: marshal would
 # look each object up among those that it has written, which takes ten times as long.
-LANES: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
-_LANE = 16  # so many are worth it
+ARRAY_FORMATS: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
+_WORTH_AN_ARRAY = 16  # so many are worth it
 # The words that items are tried to travel as, the smallest first.
 _WORDS: dict[type, tuple[Literal["i", "q", "d"], ...]] = {int: ("i", "q"), float: ("d",)}
 _SHORT = 64  # characters of strings that travel as one, in the mean
@@ -76,7 +76,7 @@ def packed(values: Sequence[object]) -> Packed | None:
         return values.start, values.stop, values.step
     if len(values) == 1:
         return list(values) if is_plain(values[0]) and not is_long(values[0]) else None
-    if len(values) >= _LANE:
+    if len(values) >= _WORTH_AN_ARRAY:
         one = type(values[0])
         only = _IN_BULK.get(one)
         if only is not None and only.issuperset(map(type, values)):
@@ -121,7 +121,7 @@ def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
     kinds, width = set(map(type, rows[0])), len(rows[0])
     if not PLAIN.issuperset(kinds):
         return None  # the others need not be looked at
-    alike = len(rows) >= _LANE and len(kinds) == 1 and width <= _LONGEST_PLAIN_TUPLE
+    alike = len(rows) >= _WORTH_AN_ARRAY and len(kinds) == 1 and width <= _LONGEST_PLAIN_TUPLE
     if alike and list(map(len, rows)).count(width) == len(rows):
         cells = packed(list(chain.from_iterable(rows)))
         if not isinstance(cells, list):
@@ -135,7 +135,7 @@ def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
 
 
 def unpacked(values: Packed) -> list[Entry] | range | memoryview[int] | memoryview[float]:
-    """Return what `packed` was given: as a list, a range, or a view of a lane."""
+    """Return what `packed` was given: as a list, a range, or a view of a typed array."""
     if isinstance(values, list):
         return values
     if len(values) == 3:

@@ -24,11 +24,11 @@ class Payload(NamedTuple):
 
     @property
     def entry(self) -> "Entry":
-        """What stands for it in a message; what is in `cargo` goes along."""
+        """What stands for it in a message; what is in `attachments` goes along."""
         return [self.head, self.sizes, self.loose or 0] if self.sizes else [self.head]
 
     @property
-    def cargo(self) -> list[Segment | Descriptor]:
+    def attachments(self) -> list[Segment | Descriptor]:
         """What goes along with a message that has its entry."""
         if not self.sizes:
             return []  # as mostly

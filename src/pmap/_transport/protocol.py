@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 # --- from the caller to a worker -----------------------------------------------------------------
 
-# how many pools it is below, who it is (see `_worker.identity`), world, argv, numbers of
+# how many pools it is below, who it is (see `_worker.identity`), environment, argv, numbers of
 # namespaces that a fork has of its caller, the script to import or None (number of its namespace,
-# path or None in a fork, package or None), units and names as in BRIEF for the initializer, the
+# path or None in a fork, package or None), units and names as in CALL_SPEC for the initializer, the
 # entry of it and its arguments in a list (empty: there is none, or a fork has it), bytes of
 # memory it may take or None, whether it is to be ended when it takes more, whether it may stay
 # awake while it waits, bytes of segments that it may keep to use them again, how stdout and
@@ -29,16 +29,16 @@ SETUP = 0
 # number, the entry of (function, kind) in a list, numbers of the units it needs, names with their
 # versions (see `by_value.arriving`), pickled context variables with values, stop at failure,
 # functions by value, all items of a chunk at once, seconds that an item may run or None, seed or
-# None, whether its logs come home, world (None: that of the brief before)
-BRIEF = 1
-CHUNK = 2  # brief, serial, entries (packed), how many begin together, index of the first
-DROP = 3  # brief: no chunk of it comes any more
+# None, whether its logs come home, environment (None: that of the call spec before)
+CALL_SPEC = 1
+CHUNK = 2  # call spec, serial, entries (packed), items per step, index of the first
+DROP = 3  # call spec: no chunk of it comes any more
 QUIT = 4
-VOID = 5  # serials of chunks that are not to begin
+DISCARD = 5  # serials of chunks that are not to begin
 BACK = 6  # numbers of segments of results that nothing refers to any more; None: keep none
 # number, its entry in a list, versions of the values in it, of definitions, of those it refers to
 UNIT = 7
-NEEDS = 8  # brief, numbers of units, names: what its next chunk needs besides
+NEEDS = 8  # call spec, numbers of units, names: what its next chunk needs besides
 FORGET = 9  # numbers of units to which nothing refers any more
 # For `multiprocessing` in the worker: key of the caller or None, entry of its resource tracker's
 # descriptor in a list, which is empty where there is none
@@ -48,8 +48,8 @@ TIES = 15
 
 READY = 10  # process id
 BROKEN = 11  # failure record of the initializer
-BEGUN = 12  # serial; only where there is no arena
-# serial, entries (or a lane), last, elapsed, whether the worker is worn,
+BEGUN = 12  # serial; only where there is no journal
+# serial, entries (or a typed array), last, elapsed, whether the worker is to be replaced,
 # numbers of segments that it has no use for any more
 RESULTS = 13
 # OUTPUT, ERRORS, LOG, WARNING or FLUSH; which item of the chunk that runs, or None; bytes

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-# Bytes of segments that a pool keeps to use them again, at most: so many on the caller's shelf, and
-# so many its workers together. Some dozens of large arrays, or a hundredth of a machine's memory.
+# Bytes of segments that a pool keeps to use them again, at most: so many of the caller, and so many
+# of its workers together. Some dozens of large arrays, or a hundredth of a machine's memory.
 KEPT: Final = 1 << 28
 
 _PATIENCE = 16  # segments that are not lent while all that may be are
 
 
-class Shelf:
+class FreeSegments:
     """A sender's segments that nobody uses just now, the one that was used last at the end.
 
     The list is all that is known of them, and each line leaves it whole: a signal's exception may
@@ -74,18 +74,18 @@ def _size(segment: Segment) -> int:
 _numbers = count(1)
 
 
-class Loans:
+class LentSegments:
     """Segments that one receiver has, and that come back when nothing there refers to them."""
 
-    def __init__(self, shelf: Shelf, room: int, most: int) -> None:
+    def __init__(self, free_segments: FreeSegments, room: int, most: int) -> None:
         """Lend nothing yet.
 
         Args:
-            shelf: where they come from and go back to; others may use it, too.
-            room: bytes of those that this receiver has and those on the shelf, at most.
+            free_segments: where they come from and go back to; others may use it, too.
+            room: bytes of those that this receiver has and of the free ones, at most.
             most: how many this receiver may have; `most_at_once` limits these and the others.
         """
-        self._shelf = shelf
+        self._free_segments = free_segments
         self._room = room
         self._most = most
         self._lent: dict[int, Segment] = {}  # by number
@@ -96,7 +96,7 @@ class Loans:
 
         The receiver is to say its number when it is through with it; if that is 0, it need not.
         """
-        segment = self._shelf.written(buffers)
+        segment = self._free_segments.written(buffers)
         if segment is not None:
             segment.number = 0
             if self._make_room(segment.size) and segment.keep():
@@ -105,12 +105,12 @@ class Loans:
         return segment
 
     def _make_room(self, size: int) -> bool:
-        """Return whether one more of `size` may be lent; what is on the shelf makes room for it."""
+        """Return whether one more of `size` may be lent; gives free ones back to make room."""
         lent = self._lent
         left = self._room - size - self._bytes_lent()
         most = most_at_once()
         if len(lent) < min(self._most, most) and left >= 0:
-            self._shelf.shrink(left, most - len(lent) - 1)
+            self._free_segments.shrink(left, most - len(lent) - 1)
             return True
         # All of them may come back at once, and those that were used before are the better ones.
         # But a receiver may keep some for as long as it lives: what it has had for longest is its
@@ -129,6 +129,6 @@ class Loans:
         for number in numbers:
             segment = self._lent.pop(number, None)  # None: it is not waited for any more
             if segment is not None:
-                self._shelf.put(segment)
+                self._free_segments.put(segment)
         left = self._room - self._bytes_lent()
-        self._shelf.shrink(left, most_at_once() - len(self._lent))
+        self._free_segments.shrink(left, most_at_once() - len(self._lent))

@@ -49,7 +49,7 @@ loads = light_pickle.loads
 def encode(
     value: object,
     functions_by_value: bool = True,
-    cargo: Cargo | None = None,
+    attachments: Attachments | None = None,
     role: Role | None = None,
 ) -> Entry:
     """Return the entry of `value`; raises what its pickling raises.
@@ -57,12 +57,12 @@ def encode(
     Args:
         value: what is to travel.
         functions_by_value: see `dumps`.
-        cargo: takes the segment with the large buffers of `value`, if it has any.
+        attachments: takes the segment with the large buffers of `value`, if it has any.
         role: see `dumps`.
     """
     plain = is_plain(value)
-    if cargo is not None and (not plain or is_long(value)):
-        entry = cargo.add(value, functions_by_value, role)
+    if attachments is not None and (not plain or is_long(value)):
+        entry = attachments.add(value, functions_by_value, role)
         # One that is plain needs no pickle where it has no segment.
         return value if plain and len(entry) == 1 else entry
     return value if plain else [dumps(value, functions_by_value, role=role)]
@@ -96,7 +96,7 @@ def parts(entry: Entry) -> tuple[Any, list[Any]]:
     return buffers.pop() if head is None else head, buffers
 
 
-class Cargo:
+class Attachments:
     """The segments and descriptors that go along with a message."""
 
     def __init__(self, make: Callable[[Sequence[Buffer]], Segment | None]) -> None:

@@ -1,6 +1,6 @@
 """One chunk on its way through a worker: its items run, and each result is noted at once.
 
-Each result is noted in the arena (see `journal`) before the next item begins. Where such memory
+Each result is noted in the journal (see `journal`) before the next item begins. Where such memory
 cannot be had, each result is a message of its own.
 """
 
@@ -10,9 +10,9 @@ import marshal
 import sys
 from itertools import islice
 
-from .._transport.journal import LANE_SLOTS
+from .._transport.journal import ARRAY_SLOTS
 from .._transport.light_stdlib import get_ident
-from .._transport.packing import LANES
+from .._transport.packing import ARRAY_FORMATS
 from .._transport.randomness import seeded
 from .item import BadArgumentError, failure, load_argument
 from .traces import traces
@@ -23,54 +23,54 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Literal, NoReturn, TypeAlias
 
-    from .._transport.journal import Arena
+    from .._transport.journal import ResultJournal
     from .._transport.light_stdlib import Context
     from .._transport.packing import Entry
     from .coroutines import AtOnce
-    from .function import Brief
+    from .function import ReceivedSpec
     from .item import ItemRunner
 
-    # Results of a chunk that are not sent yet: entries, or format and bytes of a lane.
+    # Results of a chunk that are not sent yet: entries, or format and bytes of a typed array.
     Unsent: TypeAlias = list[Entry] | tuple[str, bytes]
 
 
 class Chunk:
-    """One chunk on its way, with an arena to note its results in."""
+    """One chunk on its way, with a journal for its results."""
 
     def __init__(
         self,
-        brief: Brief,
+        spec: ReceivedSpec,
         entries: Sequence[Entry],
-        together: int,
-        arena: Arena,
+        step: int,
+        journal: ResultJournal,
         items: ItemRunner,
         send: Callable[[Unsent], None],
-        is_worn: Callable[[], bool],
+        needs_replacement: Callable[[], bool],
     ) -> None:
         """Make it ready to run.
 
         Args:
-            brief: the function.
+            spec: the function.
             entries: the items.
-            together: how many of them begin together; 0: all began with the chunk.
-            arena: where results are noted.
+            step: how many of them begin together; 0: all began with the chunk.
+            journal: where results are noted.
             items: runs each of them.
             send: sends results of a chunk that goes on.
-            is_worn: whether the worker is to be replaced.
+            needs_replacement: whether the worker is to be replaced.
         """
-        self._brief = brief
+        self._spec = spec
         self._entries = entries
-        self._arena = arena
+        self._journal = journal
         self._items = items
         self._send = send
-        self._is_worn = is_worn
+        self._needs_replacement = needs_replacement
         # Those that are pickled are lists.
         kind: type[object] = type(entries)
         self._plain = kind is not list or list not in set(map(type, entries))
-        self._together = together
-        if brief.timeout is not None and not brief.at_once:
-            self._together = 1
-        self._begun = 0 if self._together else len(entries)
+        self._step = step
+        if spec.timeout is not None and not spec.at_once:
+            self._step = 1
+        self._begun = 0 if self._step else len(entries)
         self.sent = 0  # results sent as messages; what runs is behind them
         self._enough = False  # no more items are to be run here
 
@@ -80,8 +80,8 @@ class Chunk:
         If not, the caller has taken it back.
         """
         if number >= self._begun:
-            begun = min(number + self._together, len(self._entries))
-            if not self._arena.turn(begun):
+            begun = min(number + self._step, len(self._entries))
+            if not self._journal.turn(begun):
                 self._enough = True
                 return False
             self._begun = begun
@@ -89,62 +89,66 @@ class Chunk:
 
     def run(self, call: Callable[[object], object]) -> Unsent:
         """Run all items; return the results that were not sent yet."""
-        brief = self._brief
+        spec = self._spec
         results: Unsent
         while True:
-            lane = None if brief.mixed or brief.lane is None else LANES.get(brief.lane)
-            if lane is None:
+            array_format = (
+                None
+                if spec.mixed or spec.array_type is None
+                else ARRAY_FORMATS.get(spec.array_type)
+            )
+            if array_format is None:
                 results, failed = self._in_records(call)
             else:
-                results, failed = self._in_lane(call, lane)
+                results, failed = self._in_array(call, array_format)
             count = len(results[1]) // 8 if isinstance(results, tuple) else len(results)
-            if (failed and brief.stop) or self._enough or self.sent + count >= len(self._entries):
+            if (failed and spec.stop) or self._enough or self.sent + count >= len(self._entries):
                 return results
             self._send(results)
             self.sent += count
 
     def _in_records(self, call: Callable[[object], object]) -> tuple[list[Entry], bool]:
-        """Run items until the arena is full, or the results turn out to have a lane."""
-        brief, record, pack = self._brief, self._arena.record, marshal.dumps
+        """Run items until the journal is full, or until the results fit into a typed array."""
+        spec, record, pack = self._spec, self._journal.record, marshal.dumps
         run = self._items.run
-        self._arena.records(self.sent)
+        self._journal.records(self.sent)
         results: list[Entry] = []
         for number, entry in enumerate(islice(self._entries, self.sent, None), self.sent):
             if number >= self._begun and not self._goes_on(number):
                 break
-            result, failed = run(brief, call, entry)
+            result, failed = run(spec, call, entry)
             results.append(result)
-            if self._is_worn():
+            if self._needs_replacement():
                 self._enough = True
                 return results, failed
-            if self._items.cargo.segments:  # what is in a segment cannot be noted
+            if self._items.attachments.segments:  # what is in a segment cannot be noted
                 return results, failed
             try:
                 noted = record(pack(result), len(results))
             except ValueError:  # it is too large for marshal
                 noted = False
-            if (failed and brief.stop) or not noted:
+            if (failed and spec.stop) or not noted:
                 return results, failed
-            if not brief.mixed:
-                if brief.lane is not None or type(result) not in LANES:
-                    brief.mixed = True
+            if not spec.mixed:
+                if spec.array_type is not None or type(result) not in ARRAY_FORMATS:
+                    spec.mixed = True
                 else:
-                    brief.lane = type(result)
+                    spec.array_type = type(result)
                     return results, failed
         return results, False
 
-    def _in_lane(
-        self, call: Callable[[object], object], lane: Literal["q", "d"]
+    def _in_array(
+        self, call: Callable[[object], object], array_format: Literal["q", "d"]
     ) -> tuple[Unsent, bool]:
         """Run items whose results are all of one type, as fast as it goes.
 
         Per item no more than the call, a test of the type and one store.
         """
-        brief = self._brief
-        kind = brief.lane
-        entries = self._entries[self.sent : self.sent + LANE_SLOTS]
-        # Any: it takes the lane's type only, and that is what is tested.
-        slots: Any = self._arena.lane(lane, len(entries), self.sent)
+        spec = self._spec
+        kind = spec.array_type
+        entries = self._entries[self.sent : self.sent + ARRAY_SLOTS]
+        # Any: the array takes values of its own type only; each value's type is tested before.
+        slots: Any = self._journal.typed_array(array_format, len(entries), self.sent)
         run = call if self._plain else _loading(call)
         noticed = traces
         index = 0
@@ -163,8 +167,8 @@ class Chunk:
                     if noticed:
                         self._items.tidy()
                     if type(result) is not kind:
-                        brief.mixed = True
-                        other, failed = self._items.encoded(brief, result)
+                        spec.mixed = True
+                        other, failed = self._items.encoded(spec, result)
                         extra = [other]
                         break
                     slots[index] = result
@@ -174,12 +178,12 @@ class Chunk:
             if noticed:
                 self._items.tidy()
             if _too_large(result):  # of this item: one before it could not have been stored
-                brief.mixed = True
+                spec.mixed = True
                 extra = [result]
             else:
                 extra, failed = [failure(error)], True
         if not extra:
-            return (lane, slots[:index].tobytes()), False
+            return (array_format, slots[:index].tobytes()), False
         return [*slots[:index].tolist(), *extra], failed
 
 
@@ -230,14 +234,14 @@ def at_once(
     return AtOnce([start(entry) for entry in entries], context, timeout)
 
 
-def run_without_arena(
-    brief: Brief,
+def run_without_journal(
+    spec: ReceivedSpec,
     entries: Sequence[Entry],
     items: ItemRunner,
     call: Callable[[object], object],
     send: Callable[[Unsent], None],
     begin: Callable[[], object],
-    is_worn: Callable[[], bool],
+    needs_replacement: Callable[[], bool],
 ) -> list[Entry]:
     """Run the items of a chunk, where each result is a message; return those not sent yet.
 
@@ -247,17 +251,17 @@ def run_without_arena(
     for number, entry in enumerate(entries):  # noqa: B007  # pyright: ignore[reportUnusedVariable]  # see `running_item`
         if results:
             send(results)  # before the next item begins
-        if brief.timeout is not None and not brief.at_once:
+        if spec.timeout is not None and not spec.at_once:
             begin()
-        result, failed = items.run(brief, call, entry)
+        result, failed = items.run(spec, call, entry)
         results = [result]
-        if (failed and brief.stop) or is_worn():
+        if (failed and spec.stop) or needs_replacement():
             break
     return results
 
 
 # Functions of this package in which `number` is that of the item.
-_NUMBERED = frozenset({"_in_records", "run_without_arena", "_outcome"})
+_NUMBERED = frozenset({"_in_records", "run_without_journal", "_outcome"})
 
 
 def running_item(thread: int) -> int | None:
@@ -271,7 +275,7 @@ def running_item(thread: int) -> int | None:
     while frame is not None:
         if frame.f_globals.get("__package__") == __package__:
             name = frame.f_code.co_name
-            if name == "_in_lane":
+            if name == "_in_array":
                 sent: int = frame.f_locals["self"].sent
                 index: int = frame.f_locals["index"]
                 return sent + index

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .._transport.by_value.arriving import Name
-    from .._transport.environment import Variables, World
+    from .._transport.environment import Environment, Variables
     from .._transport.light_stdlib import Context
     from .._transport.packing import Entry
 
 
-class Brief:
+class ReceivedSpec:
     """One function, as a worker knows it."""
 
     def __init__(
@@ -32,7 +32,7 @@ class Brief:
         timeout: float | None,
         seed: int | None,
         logs: bool,
-        world: World,
+        environment: Environment,
     ) -> None:
         self.entry: Entry | None = entry
         self.units = units
@@ -44,14 +44,16 @@ class Brief:
         self.timeout = timeout
         self.seed = seed
         self.logs = logs
-        self.world = world
+        self.environment = environment
         self.function: Callable[[object], object] | None = None
         self.coroutine: Callable[[object], Any] | None = None  # of an item, if they run at once
         self.context: Context | None = None  # with the variables, if there are any
         self.fresh = are_few(variables)  # they are loaded for each chunk: it may be another call's
-        # The type of the results while they all have one that has a lane; None: not known yet.
-        self.lane: type | None = None
-        self.mixed = timeout is not None  # a lane leaves no time to note when each item begins
+        # The one type of all results so far, if a typed array can hold it; None: not known yet.
+        self.array_type: type | None = None
+        self.mixed = (
+            timeout is not None
+        )  # a typed array leaves no time to note when each item begins
 
     def load(self) -> Callable[[object], object]:
         """Return the function as one of one argument; loads it when first asked.

@@ -15,7 +15,7 @@ from .._transport.failure_record import (
     format_traceback,
 )
 from .._transport.packing import PLAIN, is_long, is_plain
-from .._transport.values import Cargo, decode, encode
+from .._transport.values import Attachments, decode, encode
 from .traces import traces
 
 TYPE_CHECKING = False  # see `light_stdlib`
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .._transport.packing import Entry
     from .._transport.segments import Segment
-    from .function import Brief
+    from .function import ReceivedSpec
     from .side_effects import Surroundings
 
 
@@ -44,10 +44,10 @@ class ItemRunner:
     ) -> None:
         """Run items in `surroundings`; `lend` gives segments for large results."""
         self.tidy = surroundings.tidy
-        self.cargo = Cargo(lend)  # of the results that are not sent yet
+        self.attachments = Attachments(lend)  # of the results that are not sent yet
 
     def run(
-        self, brief: Brief, call: Callable[[object], object], entry: Entry
+        self, spec: ReceivedSpec, call: Callable[[object], object], entry: Entry
     ) -> tuple[Entry, bool]:
         """Run one item; return the entry of what came of it, and whether it failed."""
         try:
@@ -61,12 +61,12 @@ class ItemRunner:
             self.tidy()
         if (type(result) in PLAIN or is_plain(result)) and not is_long(result):
             return result, False
-        return self.encoded(brief, result)
+        return self.encoded(spec, result)
 
-    def encoded(self, brief: Brief, result: object) -> tuple[Entry, bool]:
+    def encoded(self, spec: ReceivedSpec, result: object) -> tuple[Entry, bool]:
         """Return the entry of a result, and whether it is a failure: it cannot be sent."""
         try:
-            return encode(result, brief.by_value, self.cargo), False
+            return encode(result, spec.by_value, self.attachments), False
         except BaseException as error:  # the result's own pickling may do anything
             return capture_transport(RESULT, error, result), True
 

@@ -12,7 +12,7 @@ from .._transport.shadows import standard_library
 
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
-    from .._transport.journal import Arena
+    from .._transport.journal import ResultJournal
 
 _LOOK = 0.02  # seconds between two looks at the memory of a process that runs an item
 _LAST_WORDS = 0.5  # seconds to say where it was
@@ -33,20 +33,20 @@ def resident() -> int:
 class MemoryWatch:
     """A thread that ends this process when it takes too much memory while an item runs."""
 
-    def __init__(self, limit: int, arena: Arena) -> None:
+    def __init__(self, limit: int, journal: ResultJournal) -> None:
         with standard_library:
             import threading
 
         self.busy = threading.Event()
         self._limit = limit
-        self._arena = arena
+        self._journal = journal
         self._main = threading.get_ident()
         threading.Thread(target=self._run, name="pmap-memory", daemon=True).start()
 
     def _run(self) -> None:
         while self.busy.wait():
             if resident() > self._limit:
-                self._arena.note_oversize()
+                self._journal.note_oversize()
                 # That thread says where it is, and the process ends; if it does not, it is killed.
                 signal.pthread_kill(self._main, signal.SIGABRT)
                 sleep(_LAST_WORDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .._transport.environment import apply_world, take_world
+from .._transport.environment import apply_environment, capture_environment
 from .._transport.light_stdlib import signal
 from .._transport.settings import apply_settings, apply_zone
 from .open_files import OpenFiles
@@ -18,7 +18,7 @@ TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._transport.environment import World
+    from .._transport.environment import Environment
     from .streams import Streams
 
 # Whatever an item makes of `os._exit`: a fork must not come back to the caller's code.
@@ -58,8 +58,8 @@ class Surroundings:
     """Directory, environment and the like, as each item is to find them."""
 
     def __init__(self) -> None:
-        self._world: World | None = None  # the caller's that is in place
-        self._own: World | None = None  # what an item is to find
+        self._environment: Environment | None = None  # the caller's that is in place
+        self._own: Environment | None = None  # what an item is to find
         self._least_recursion = 0  # the limit that an item is to have, at least
         self._applied = sys.getrecursionlimit()  # the limit that was put in place last
         self._streams: Streams | None = None
@@ -79,16 +79,16 @@ class Surroundings:
         if self._streams is not None:
             self._streams.send_lines()
 
-    def apply(self, world: World) -> None:
+    def apply(self, environment: Environment) -> None:
         """Put in place what a call found at its caller."""
-        if world is not self._world:
-            self._world = self._own = world
-            apply_world(world)
+        if environment is not self._environment:
+            self._environment = self._own = environment
+            apply_environment(environment)
             self.tidy()
 
     def keep(self) -> None:
         """Let what is in place now, which the initializer has set, be there for all items."""
-        self._own = take_world()
+        self._own = capture_environment()
         self._notice_recursion()
         self.tidy()
 
@@ -121,7 +121,7 @@ class Surroundings:
             self._files.look()
         self._files.flush()
         if self._own is not None and not done.isdisjoint(_TELLING):
-            apply_world(self._own)
+            apply_environment(self._own)
             apply_zone(self._own[3][6])
         traces.clear()
         if self._files:

@@ -6,7 +6,7 @@ The life of a worker::
         |
     Worker.run                   first message: where it is, what to initialise; answer: READY
         |
-    one chunk after another      BEGUN is written to the arena, then item by item: load, run,
+    one chunk after another      BEGUN is written to the journal, then item by item: load, run,
         |                        pickle, record; then one RESULTS message for the chunk
     end of the stream, or QUIT   the caller is gone, or wants no more
 
@@ -23,19 +23,20 @@ import sys
 from time import perf_counter
 
 from .._transport import process_role
-from .._transport.adaptive_spin import Patience
+from .._transport.adaptive_spin import AdaptiveSpin
 from .._transport.by_value import arriving
 from .._transport.failure_record import FUNCTION, capture, capture_transport
 from .._transport.framing import FrameReader, frame, frame_of_entries
-from .._transport.journal import Arena
+from .._transport.journal import ResultJournal
 from .._transport.light_stdlib import deque, receive_with_fds, socket
-from .._transport.packing import LANES, unpacked
+from .._transport.packing import ARRAY_FORMATS, unpacked
 from .._transport.protocol import (
     BACK,
     BEGUN,
-    BRIEF,
     BROKEN,
+    CALL_SPEC,
     CHUNK,
+    DISCARD,
     DROP,
     FORGET,
     NEEDS,
@@ -44,15 +45,14 @@ from .._transport.protocol import (
     RESULTS,
     TIES,
     UNIT,
-    VOID,
 )
 from .._transport.randomness import seed_anew
-from .._transport.segment_pool import Loans, Shelf
+from .._transport.segment_pool import FreeSegments, LentSegments
 from .._transport.segments import MOST
 from .._transport.settings import take_settings
 from .._transport.values import decode, parts
-from .chunk import Chunk, at_once, run_without_arena, with_seeds
-from .function import Brief
+from .chunk import Chunk, at_once, run_without_journal, with_seeds
+from .function import ReceivedSpec
 from .identity import ties
 from .item import ItemRunner
 from .measured import saver
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from .._transport.by_value.arriving import Name
-    from .._transport.environment import World
+    from .._transport.environment import Environment
     from .._transport.framing import Message
     from .._transport.packing import Entry
     from .._transport.segments import Segment
@@ -110,15 +110,21 @@ class Worker:
         # Whether there is a message, or a part of one, or the caller is gone.
         self._hears = _looker(sock)
         self._stays_awake = False  # for a moment, when it waits for a message
-        self._patience = Patience()
+        self._spin = AdaptiveSpin()
         self._room = 0  # bytes of segments that may be kept for results to come
         self._keep_none()
         self._surroundings = Surroundings()
         self._items = ItemRunner(self._surroundings, self._lend)
-        self._briefs: dict[int, Brief] = {}
-        self._told_world: World = (None, {}, [], take_settings(), [])  # the one of the newest brief
+        self._specs: dict[int, ReceivedSpec] = {}
+        self._last_environment: Environment = (
+            None,
+            {},
+            [],
+            take_settings(),
+            [],
+        )  # the one of the newest brief
         self._seeded = False  # whether items of a call with a seed ran last
-        self._arena: Arena | None = None
+        self._journal: ResultJournal | None = None
         self._max_memory: int | None = None
         self._measured: Callable[[], None] | None = None  # saves what coverage has measured
         self._resident: Callable[[], int] = int  # how many bytes this process takes
@@ -127,7 +133,7 @@ class Worker:
     def run(self) -> bool:
         """Serve until the caller is gone or wants no more; return whether it is still there."""
         arriving.begin()
-        self._open_arena()
+        self._open_journal()
         if not self._set_up():
             return False
         while (message := self._next()) is not None and message[0] != QUIT:
@@ -137,13 +143,13 @@ class Worker:
 
     # --- coming in -----------------------------------------------------------------------------
 
-    def _open_arena(self) -> None:
+    def _open_journal(self) -> None:
         data, fds = receive_with_fds(self._socket, 4)
         if fds:
             (fd,) = fds
-            self._arena = Arena(mmap.mmap(fd, int.from_bytes(data, "little")))
-            # What it says of the stack when it crashes, or is ended, goes behind the arena; it does
-            # so in C, also while something holds the interpreter's lock.
+            self._journal = ResultJournal(mmap.mmap(fd, int.from_bytes(data, "little")))
+            # What it says of the stack when it crashes, or is ended, is written behind the journal,
+            # by C code, also while something holds the interpreter's lock.
             faulthandler.enable(file=fd)
 
     def _set_up(self) -> bool:
@@ -154,7 +160,7 @@ class Worker:
         argv: list[str]
         units: tuple[int, ...]
         names: tuple[Name, ...]
-        _, process_role.generation, identity, world, argv, inherited, script, *more = message
+        _, process_role.generation, identity, environment, argv, inherited, script, *more = message
         units, names, initializer, *rest = more
         self._max_memory, kill, self._stays_awake, self._room, streams, measured = rest
         arriving.begin_forked(inherited)
@@ -166,11 +172,11 @@ class Worker:
             seed_anew()  # not all libraries do so themselves when they are forked
         self._keep_none()
         sys.argv[:] = argv
-        self._told_world = world
-        self._surroundings.apply(world)
+        self._last_environment = environment
+        self._surroundings.apply(environment)
         self._surroundings.watch(Streams(streams, self._sender.send))
         self._reporting.begin(bool(inherited))
-        self._reporting.apply(world[3], True)
+        self._reporting.apply(environment[3], True)
         begin_without_terminal()
         self._measured = saver(measured)
         if hasattr(os, "register_at_fork"):
@@ -186,10 +192,10 @@ class Worker:
             return False
         if self._initializer is not None and not self._is_done(self._initialize):
             return False
-        if self._max_memory is not None and kill and self._arena is not None:
+        if self._max_memory is not None and kill and self._journal is not None:
             from .memory_limit import MemoryWatch
 
-            self._watch = MemoryWatch(self._max_memory, self._arena)
+            self._watch = MemoryWatch(self._max_memory, self._journal)
         if self._measured is not None:
             self._measured()
         self._send((READY, os.getpid()))
@@ -214,7 +220,7 @@ class Worker:
         self._surroundings.keep()
         return True
 
-    def _is_worn(self) -> bool:
+    def _needs_replacement(self) -> bool:
         """Return whether this process takes more memory than it may."""
         return self._max_memory is not None and self._resident() > self._max_memory
 
@@ -224,14 +230,14 @@ class Worker:
         By another thing in its place, and nothing changed in the old one: where a thread of an item
         forks, the main thread may be using it just now.
         """
-        self._loans = Loans(Shelf(), self._room, MOST)
+        self._lent_segments = LentSegments(FreeSegments(), self._room, MOST)
 
     def _lend(self, buffers: Sequence[Buffer]) -> Segment | None:
-        return self._loans.written(buffers)
+        return self._lent_segments.written(buffers)
 
     def _next(self) -> Message | None:
         while not self._inbox:
-            self._patience.awake(self._may_stay_awake, self._hears)
+            self._spin.awake(self._may_stay_awake, self._hears)
             if not self._receive():
                 return None
         return self._inbox.popleft()
@@ -254,7 +260,7 @@ class Worker:
                 self._heard = perf_counter()
             elif not self._receive():
                 break  # the caller is gone: the next read says so
-        return any(message[0] == VOID and serial in message[1] for message in self._inbox)
+        return any(message[0] == DISCARD and serial in message[1] for message in self._inbox)
 
     def _send(self, message: Message) -> None:
         self._sender.send(frame(message))
@@ -262,11 +268,11 @@ class Worker:
     # --- work ----------------------------------------------------------------------------------
 
     def _take(self, message: Message) -> None:
-        if message[0] == BRIEF:
-            _, brief, data, units, names, *rest = message
-            variables, stop, by_value, at_once, timeout, seed, logs, world = rest
-            self._told_world = self._told_world if world is None else world
-            self._briefs[brief] = Brief(
+        if message[0] == CALL_SPEC:
+            _, spec, data, units, names, *rest = message
+            variables, stop, by_value, at_once, timeout, seed, logs, environment = rest
+            self._last_environment = self._last_environment if environment is None else environment
+            self._specs[spec] = ReceivedSpec(
                 data[0],
                 units,
                 names,
@@ -277,10 +283,10 @@ class Worker:
                 timeout,
                 seed,
                 logs,
-                self._told_world,
+                self._last_environment,
             )
         elif message[0] == DROP:
-            self._briefs.pop(message[1], None)
+            self._specs.pop(message[1], None)
         elif message[0] == TIES:
             _, key, tracker = message
             ties.take(key, parts(tracker[0])[1][0] if tracker else None)
@@ -290,21 +296,21 @@ class Worker:
             if message[1] is None:
                 self._keep_none()
             else:
-                self._loans.back(message[1])
+                self._lent_segments.back(message[1])
         elif message[0] == CHUNK:
-            _, brief, serial, entries, together, start = message
+            _, spec, serial, entries, step, start = message
             items = unpacked(entries)
             if len(items) == 1:
-                together = 0
-            known = self._briefs.get(brief)
-            void = known is None or (self._inbox and self._void(serial))
-            if known is None or void or not self._begin(serial, known, together):
+                step = 0
+            known = self._specs.get(spec)
+            discarded = known is None or (self._inbox and self._void(serial))
+            if known is None or discarded or not self._begin(serial, known, step):
                 # What does not begin is answered all the same: the caller counts the answers.
                 self._send_results(serial, [], None, True, 0.0, False)
             else:
                 if self._watch is not None:
                     self._watch.busy.set()
-                self._run_chunk(known, serial, items, together, start)
+                self._run_chunk(known, serial, items, step, start)
                 if self._watch is not None:
                     self._watch.busy.clear()
 
@@ -314,95 +320,99 @@ class Worker:
             arriving.take_unit(number, lambda: parts(data[0]), *versions)
         elif message[0] == NEEDS:
             _, number, units, names = message
-            self._briefs[number].units, self._briefs[number].names = units, names
+            self._specs[number].units, self._specs[number].names = units, names
         else:
             arriving.forget(message[1])
 
-    def _begin(self, serial: int, brief: Brief, together: int) -> bool:
+    def _begin(self, serial: int, spec: ReceivedSpec, step: int) -> bool:
         """Note that a chunk begins; return False if the caller has taken it back."""
-        in_turn = brief.timeout is not None or together > 0
-        if self._arena is not None:
-            return self._arena.begin(serial, in_turn)
+        in_turn = spec.timeout is not None or step > 0
+        if self._journal is not None:
+            return self._journal.begin(serial, in_turn)
         if not in_turn:
             self._send((BEGUN, serial))
         return True
 
     def _run_chunk(
-        self, brief: Brief, serial: int, entries: Sequence[Entry], together: int, start: int
+        self, spec: ReceivedSpec, serial: int, entries: Sequence[Entry], step: int, start: int
     ) -> None:
-        self._surroundings.apply(brief.world)
+        self._surroundings.apply(spec.environment)
         self._surroundings.apply_settings()
         process_role.runs_items = False
         begin = perf_counter()
         results: Unsent
         try:
-            call = brief.load()
+            call = spec.load()
         except BaseException as error:  # SystemExit from the import of a module, say
             record: Entry = capture_transport(FUNCTION, error)
-            results = [record] * (1 if brief.stop else len(entries))
+            results = [record] * (1 if spec.stop else len(entries))
         else:
-            self._reporting.apply(brief.world[3], brief.logs)  # only now: it may need a module
+            self._reporting.apply(spec.environment[3], spec.logs)  # only now: it may need a module
             process_role.runs_items = True
-            if brief.seed is not None or self._seeded:
-                self._seeded = brief.seed is not None
+            if spec.seed is not None or self._seeded:
+                self._seeded = spec.seed is not None
                 seed_anew()  # of the items before nothing is left in the global generators
-            if brief.seed is not None:
-                run = with_seeds(brief.seed, call, entries, start)
-                results = self._run_items(brief, run, serial, range(len(entries)), together)
-            elif brief.coroutine is None:
-                results = self._run_items(brief, call, serial, entries, together)
+            if spec.seed is not None:
+                run = with_seeds(spec.seed, call, entries, start)
+                results = self._run_items(spec, run, serial, range(len(entries)), step)
+            elif spec.coroutine is None:
+                results = self._run_items(spec, call, serial, entries, step)
             else:
                 # All begin now; then "running" the item at an index is waiting for its end.
-                many = at_once(brief.coroutine, entries, brief.context, brief.timeout)
+                many = at_once(spec.coroutine, entries, spec.context, spec.timeout)
                 try:
-                    results = self._run_items(brief, many.result, serial, range(len(entries)), 0)
+                    results = self._run_items(spec, many.result, serial, range(len(entries)), 0)
                 finally:
                     many.close()
         process_role.runs_items = False
         elapsed = perf_counter() - begin
         if self._measured is not None:
             self._measured()
-        self._send_results(serial, results, brief, True, elapsed, self._is_worn())
+        self._send_results(serial, results, spec, True, elapsed, self._needs_replacement())
 
     def _run_items(
         self,
-        brief: Brief,
+        spec: ReceivedSpec,
         call: Callable[[Any], object],
         serial: int,
         entries: Sequence[Entry],
-        together: int,
+        step: int,
     ) -> Unsent:
-        in_turn = brief.timeout is not None and (len(entries) == 1 or brief.at_once)
+        in_turn = spec.timeout is not None and (len(entries) == 1 or spec.at_once)
         if in_turn and not self._turn(serial, len(entries)):
             return []
         if len(entries) == 1:
             # Nothing to note: until its message is sent, the item is the one in hand.
-            result = self._items.run(brief, call, entries[0])[0]
-            brief.lane = type(result) if type(result) in LANES else None
+            result = self._items.run(spec, call, entries[0])[0]
+            spec.array_type = type(result) if type(result) in ARRAY_FORMATS else None
             return [result]
 
         def send(results: Unsent) -> None:
-            self._send_results(serial, results, brief, False, 0.0, False)
+            self._send_results(serial, results, spec, False, 0.0, False)
 
-        if self._arena is None:
-            return run_without_arena(
-                brief,
+        if self._journal is None:
+            return run_without_journal(
+                spec,
                 entries,
                 self._items,
                 call,
                 send,
                 lambda: self._turn(serial, 0),
-                self._is_worn,
+                self._needs_replacement,
             )
         if self._max_memory is not None:
-            brief.mixed = True  # it is looked at after each item, which a lane leaves no time for
-        chunk = Chunk(brief, entries, together, self._arena, self._items, send, self._is_worn)
+            spec.mixed = (
+                True  # memory is measured after each item, for which a typed array leaves no time
+            )
+        chunk = Chunk(
+            spec, entries, step, self._journal, self._items, send, self._needs_replacement
+        )
         return chunk.run(call)
 
     def _turn(self, serial: int, number: int) -> bool:
         """Note that the items of a chunk up to `number` begin; return False if they must not."""
-        if self._arena is not None:
-            return self._arena.turn(number)
+        if self._journal is not None:
+            return self._journal.turn(number)
         self._send((BEGUN, serial))
         return True
 
@@ -410,20 +420,20 @@ class Worker:
         self,
         serial: int,
         results: Unsent,
-        brief: Brief | None,
+        spec: ReceivedSpec | None,
         last: bool,
         elapsed: float,
-        worn: bool,
+        replace: bool,
     ) -> None:
         gone = self._reader.gone()
         if isinstance(results, tuple):
-            data = frame((RESULTS, serial, results, last, elapsed, worn, gone))
+            data = frame((RESULTS, serial, results, last, elapsed, replace, gone))
         else:
             data = frame_of_entries(
-                lambda entries: (RESULTS, serial, entries, last, elapsed, worn, gone),
+                lambda entries: (RESULTS, serial, entries, last, elapsed, replace, gone),
                 results,
-                brief is None or brief.by_value,
+                spec is None or spec.by_value,
             )
         if traces:  # of what runs beside the items, as pickling
             self._surroundings.tidy()
-        self._sender.send(data, self._items.cargo.taken())
+        self._sender.send(data, self._items.attachments.taken())

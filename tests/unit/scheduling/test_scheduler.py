@@ -12,21 +12,21 @@ import pytest
 from pmap._scheduling import prefetch as _prefetch
 from pmap._scheduling.chunk_sizes import MOST_BYTES
 from pmap._scheduling.commands import (
+    CheckDeadline,
     Command,
+    DiscardChunks,
     FailJob,
     FinishJob,
     KillWorker,
-    Look,
     LoseItem,
+    ReclaimChunks,
     RetryItem,
     SendChunk,
     StartWorker,
     StopWorker,
-    TakeBack,
-    VoidChunks,
 )
 from pmap._scheduling.events import (
-    ChunksBack,
+    ChunksReclaimed,
     Close,
     Event,
     InputArrived,
@@ -79,11 +79,15 @@ def tell(scheduler: Scheduler, *events: Event) -> list[Command]:
 
 
 def pool(
-    workers: int, limit: int | None = None, can_kill: bool = True, yields: bool = True
+    workers: int, limit: int | None = None, can_kill: bool = True, can_reclaim_chunks: bool = True
 ) -> Scheduler:
     """Return a scheduler whose first `workers` workers are ready."""
     scheduler = Scheduler(limit or workers, can_kill=can_kill)
-    tell(scheduler, Prestart(), *[WorkerReady(worker, yields) for worker in range(workers)])
+    tell(
+        scheduler,
+        Prestart(),
+        *[WorkerReady(worker, can_reclaim_chunks) for worker in range(workers)],
+    )
     return scheduler
 
 
@@ -223,7 +227,7 @@ def test_workers_are_filled_up_in_turn() -> None:
 def test_what_is_next_is_not_what_a_failure_has_just_ended() -> None:
     # Worker 0 has two of job 1 and gives nothing back: what is next is of job 2, and must not wait
     # there, though job 1, of which nothing waits any more, still stands before it.
-    scheduler = pool(2, yields=False)
+    scheduler = pool(2, can_reclaim_chunks=False)
     known = Terms(1, stop=True)
     tell(scheduler, JobSubmitted(0, MANY, known, like="f"))
     while scheduler.busy:
@@ -252,7 +256,7 @@ def test_nothing_waits_behind_what_nobody_knows_the_cost_of() -> None:
 def test_nothing_of_another_job_waits_where_it_cannot_be_taken_back() -> None:
     # When job 1 ends by a failure elsewhere, worker 0 is killed; by then it may have gone on to
     # what waits behind, unseen, and that would be lost through no fault of its own.
-    scheduler = pool(1, yields=False)
+    scheduler = pool(1, can_reclaim_chunks=False)
     tell(scheduler, submitted(2, 40 * MANY, MANY))
     tell(scheduler, done(0, count=MANY, elapsed=QUICK))
     tell(scheduler, submitted(1, 40 * MANY, MANY, stop=True))
@@ -415,8 +419,8 @@ def test_the_cost_of_so_many_functions_is_remembered_and_of_no_more() -> None:
 
 def test_a_call_that_is_cancelled_is_ended_without_those_behind_it() -> None:
     scheduler = full_of_calls()
-    assert tell(scheduler, JobCancelled(1)) == [TakeBack(0)]
-    assert tell(scheduler, ChunksBack(0, kept=1)) == [KillWorker(0)]
+    assert tell(scheduler, JobCancelled(1)) == [ReclaimChunks(0)]
+    assert tell(scheduler, ChunksReclaimed(0, kept=1)) == [KillWorker(0)]
     answer = tell(scheduler, WorkerGone(0, begun=1))
     assert answer == [FailJob(1, cancelled=True), StartWorker(1)]
     assert SendChunk(1, 2, 0, 1) in tell(scheduler, WorkerReady(1))
@@ -424,8 +428,8 @@ def test_a_call_that_is_cancelled_is_ended_without_those_behind_it() -> None:
 
 def test_a_cancelled_call_that_has_not_begun_costs_nobody_anything() -> None:
     scheduler = full_of_calls()
-    assert tell(scheduler, JobCancelled(1)) == [TakeBack(0)]
-    answer = tell(scheduler, ChunksBack(0, kept=0))
+    assert tell(scheduler, JobCancelled(1)) == [ReclaimChunks(0)]
+    answer = tell(scheduler, ChunksReclaimed(0, kept=0))
     assert answer[0] == FailJob(1, cancelled=True)
     assert SendChunk(0, 2, 0, 1) in answer
 
@@ -433,8 +437,8 @@ def test_a_cancelled_call_that_has_not_begun_costs_nobody_anything() -> None:
 def test_a_cancelled_call_that_is_done_costs_nobody_anything() -> None:
     # Worker 0 has gone on to the next one, and what it tells of the first is under way.
     scheduler = full_of_calls()
-    assert tell(scheduler, JobCancelled(1)) == [TakeBack(0)]
-    assert not any(isinstance(c, KillWorker) for c in tell(scheduler, ChunksBack(0, kept=2)))
+    assert tell(scheduler, JobCancelled(1)) == [ReclaimChunks(0)]
+    assert not any(isinstance(c, KillWorker) for c in tell(scheduler, ChunksReclaimed(0, kept=2)))
     answer = tell(scheduler, quick_one(0))
     assert FailJob(1, cancelled=True) in answer
     assert not any(isinstance(command, KillWorker) for command in answer)
@@ -442,18 +446,18 @@ def test_a_cancelled_call_that_is_done_costs_nobody_anything() -> None:
 
 def test_a_cancelled_call_that_has_begun_behind_another_is_ended() -> None:
     scheduler = full_of_calls()
-    assert tell(scheduler, JobCancelled(2)) == [TakeBack(0)]
-    assert FailJob(2, cancelled=True) not in tell(scheduler, ChunksBack(0, kept=2))
+    assert tell(scheduler, JobCancelled(2)) == [ReclaimChunks(0)]
+    assert FailJob(2, cancelled=True) not in tell(scheduler, ChunksReclaimed(0, kept=2))
     answer = tell(scheduler, quick_one(0))
     assert FinishJob(1, None) in answer
-    assert KillWorker(0) in [*answer, *tell(scheduler, ChunksBack(0, kept=1))]
+    assert KillWorker(0) in [*answer, *tell(scheduler, ChunksReclaimed(0, kept=1))]
     assert FailJob(2, cancelled=True) in tell(scheduler, WorkerGone(0, begun=1))
 
 
 def test_a_cancelled_call_that_waits_behind_another_never_begins() -> None:
     scheduler = full_of_calls()
-    assert tell(scheduler, JobCancelled(3)) == [TakeBack(0)]
-    answer = tell(scheduler, ChunksBack(0, kept=1))
+    assert tell(scheduler, JobCancelled(3)) == [ReclaimChunks(0)]
+    answer = tell(scheduler, ChunksReclaimed(0, kept=1))
     assert FailJob(3, cancelled=True) in answer
     assert not any(isinstance(command, KillWorker) for command in answer)
 
@@ -462,45 +466,45 @@ def test_who_did_not_begin_what_is_taken_back_is_the_last_to_have_it_again() -> 
     scheduler = full_of_calls(2, 2)
     tell(scheduler, done(1))  # now worker 1 is idle
     later = PREFETCH_BELOW * 2
-    assert scheduler.handle(Tick(), later) == [TakeBack(0)]
-    sent = scheduler.handle(ChunksBack(0, kept=0), later)
+    assert scheduler.handle(Tick(), later) == [ReclaimChunks(0)]
+    sent = scheduler.handle(ChunksReclaimed(0, kept=0), later)
     assert sent[0] == SendChunk(1, 1, 0, 1)
 
 
 def test_a_worker_that_has_not_begun_is_asked_again() -> None:
     scheduler = Scheduler(2)
-    workers = [WorkerReady(worker, splits=True) for worker in range(2)]
+    workers = [WorkerReady(worker, can_reclaim_items=True) for worker in range(2)]
     tell(scheduler, Prestart(), *workers)
     (sent,) = tell(scheduler, submitted(1, MANY, MANY))
     assert isinstance(sent, SendChunk)
-    assert scheduler.handle(Tick(), LATE) == [TakeBack(sent.worker)]
-    scheduler.handle(ChunksBack(sent.worker, kept=1), LATE)
+    assert scheduler.handle(Tick(), LATE) == [ReclaimChunks(sent.worker)]
+    scheduler.handle(ChunksReclaimed(sent.worker, kept=1), LATE)
     assert scheduler.alarm == 3 * LATE, "later than before"
-    assert scheduler.handle(Tick(), 3 * LATE) == [TakeBack(sent.worker)]
-    back = scheduler.handle(ChunksBack(sent.worker, kept=1, items=16), 3 * LATE)
+    assert scheduler.handle(Tick(), 3 * LATE) == [ReclaimChunks(sent.worker)]
+    back = scheduler.handle(ChunksReclaimed(sent.worker, kept=1, items=16), 3 * LATE)
     assert SendChunk(1 - sent.worker, 1, 16, MANY) in back
     assert scheduler.alarm is None
 
 
 def test_what_nobody_begins_does_not_go_to_and_fro() -> None:
     scheduler = Scheduler(2)
-    workers = [WorkerReady(worker, splits=True) for worker in range(2)]
+    workers = [WorkerReady(worker, can_reclaim_items=True) for worker in range(2)]
     tell(scheduler, Prestart(), *workers)
     tell(scheduler, submitted(1, MANY, MANY))
     asked, now = 0, 0.0
     while now < 1.0:
         now += LATE
         for command in scheduler.handle(Tick(), now):
-            if isinstance(command, TakeBack):
+            if isinstance(command, ReclaimChunks):
                 asked += 1
-                scheduler.handle(ChunksBack(command.worker, kept=0), now)
+                scheduler.handle(ChunksReclaimed(command.worker, kept=0), now)
     assert 0 < asked < 20
 
 
 def test_nothing_earlier_waits_behind_a_later_chunk_where_it_cannot_be_taken_back() -> None:
     # A failure between the two would end the later one by killing the worker, which may have gone
     # on to the earlier one by then.
-    scheduler = pool(2, yields=False)
+    scheduler = pool(2, can_reclaim_chunks=False)
     tell(scheduler, submitted(1, 40 * MANY, MANY))  # the first chunk to worker 1
     tell(scheduler, done(0, count=MANY, elapsed=QUICK))
     assert tell(scheduler, WorkerGone(1, begun=0)) == [StartWorker(2)]
@@ -665,7 +669,7 @@ def test_nothing_is_lost_with_a_worker_that_had_finished_all() -> None:
     scheduler = Scheduler(1)
     tell(scheduler, submitted(1, 2, 2), WorkerReady(0))
     assert tell(scheduler, ItemsFinished(0, 2, (), 0.0, last=False)) == [
-        VoidChunks(0, 1),
+        DiscardChunks(0, 1),
         FinishJob(1, None),
     ]
     assert tell(scheduler, WorkerGone(0, begun=1)) == []
@@ -796,7 +800,7 @@ def test_a_failure_ends_what_runs_behind_it_before_the_job_is_over() -> None:
 def test_a_failure_ends_the_job_at_once_where_nothing_can_be_killed() -> None:
     scheduler = pool(2, can_kill=False)
     tell(scheduler, submitted(1, 2, stop=True))
-    assert tell(scheduler, done(1, 0)) == [VoidChunks(0, 1), FinishJob(1, 0)]
+    assert tell(scheduler, done(1, 0)) == [DiscardChunks(0, 1), FinishJob(1, 0)]
 
 
 @pytest.mark.parametrize("kept", [1, 2])
@@ -808,8 +812,8 @@ def test_a_failure_ends_what_begins_after_it_was_seen(kept: int) -> None:
     sent = tell(scheduler, done(1, count=MANY, elapsed=QUICK))
     assert SendChunk(1, 1, 2 * MANY, 3 * MANY) in sent
     assert SendChunk(0, 1, 3 * MANY, 4 * MANY) in sent
-    assert tell(scheduler, done(1, 2 * MANY)) == [KillWorker(1), TakeBack(0)]
-    assert tell(scheduler, ChunksBack(0, kept=kept)) == []
+    assert tell(scheduler, done(1, 2 * MANY)) == [KillWorker(1), ReclaimChunks(0)]
+    assert tell(scheduler, ChunksReclaimed(0, kept=kept)) == []
     assert tell(scheduler, WorkerGone(1, begun=1)) == []
     over = FinishJob(1, 2 * MANY)
     if kept == 1:  # it was just in time
@@ -840,7 +844,7 @@ def test_a_job_cancelled_without_a_kill_is_over_at_once_and_runs_on_unheard() ->
     scheduler = pool(1)
     tell(scheduler, submitted(1, 5, 2, stop=True))
     assert tell(scheduler, JobCancelled(1, kill=False)) == [
-        VoidChunks(0, 1),
+        DiscardChunks(0, 1),
         FailJob(1, cancelled=True),
     ]
     assert not scheduler.busy
@@ -876,7 +880,7 @@ def test_a_closed_pool_lets_a_worker_go_when_it_is_done_with_what_nobody_hears()
     scheduler = pool(1)
     tell(scheduler, submitted(1, 1), Close())
     assert tell(scheduler, JobCancelled(1, kill=False)) == [
-        VoidChunks(0, 1),
+        DiscardChunks(0, 1),
         FailJob(1, cancelled=True),
     ]
     assert tell(scheduler, done(0)) == [StopWorker(0)]
@@ -981,7 +985,7 @@ def test_a_kill_for_an_item_before_it_is_no_try_of_a_chunk() -> None:
     scheduler.handle(JobSubmitted(1, 3 * MANY, Terms(MANY, collect=True, timeout=9.0)), 1.0)
     chunks = scheduler.handle(done(0, count=MANY, elapsed=QUICK), 2.0)
     assert chunks == [SendChunk(0, 1, MANY, 2 * MANY), SendChunk(0, 1, 2 * MANY, 3 * MANY)]
-    assert scheduler.handle(Tick(), 11.0) == [Look(0, 9.0)]
+    assert scheduler.handle(Tick(), 11.0) == [CheckDeadline(0, 9.0)]
     assert scheduler.handle(ItemRuns(0, 2.0, True), 11.0) == [KillWorker(0, gently=True)]
     # It was the last item of its chunk, and it was done after all: the next did not begin.
     scheduler.handle(ItemsFinished(0, MANY, (), QUICK, last=True), 11.1)
@@ -998,7 +1002,7 @@ def test_what_is_decided_is_done_before_anybody_is_looked_at() -> None:
     scheduler.handle(JobSubmitted(2, 1, Terms(1, retries=(7.0,))), 1.0)
     failed = ItemsFinished(0, 1, (0,), SLOW, last=True, again=frozenset({0}))
     assert scheduler.handle(failed, 3.0) == [RetryItem(2, 0)]
-    assert scheduler.handle(Tick(), 10.0) == [SendChunk(0, 2, 0, 1), Look(1, 9.0)]
+    assert scheduler.handle(Tick(), 10.0) == [SendChunk(0, 2, 0, 1), CheckDeadline(1, 9.0)]
 
 
 def test_tries_that_nobody_wants_are_not_kept_for_their_delays() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pmap._transport import adaptive_spin
-from pmap._transport.adaptive_spin import Patience
+from pmap._transport.adaptive_spin import AdaptiveSpin
 
 STEP: Final = 0.000005  # seconds that a look takes here
 
@@ -40,7 +40,7 @@ class World:
         self.now += STEP
         return "it" if self.now >= self.there_at else ""
 
-    def wait(self, patience: Patience, seconds: float) -> tuple[bool, int]:
+    def wait(self, patience: AdaptiveSpin, seconds: float) -> tuple[bool, int]:
         """Return whether what comes in `seconds` is found awake, and after how many looks."""
         self.there_at = self.now + seconds
         self.looks = 0
@@ -60,7 +60,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def vain(world: World) -> Iterator[bool]:
     """Yield for each of many waits that are all long whether it was awake at first."""
-    patience = Patience()
+    patience = AdaptiveSpin()
     while True:
         found, looks = world.wait(patience, 1.0)
         assert not found
@@ -68,7 +68,7 @@ def vain(world: World) -> Iterator[bool]:
 
 
 def test_what_comes_in_a_moment_is_found_awake(world: World) -> None:
-    patience = Patience()
+    patience = AdaptiveSpin()
     for _ in range(10):
         found, looks = world.wait(patience, 5 * STEP)
         assert found
@@ -77,7 +77,7 @@ def test_what_comes_in_a_moment_is_found_awake(world: World) -> None:
 
 
 def test_it_is_not_looked_for_much_longer_than_a_moment(world: World) -> None:
-    found, looks = world.wait(Patience(), 1.0)
+    found, looks = world.wait(AdaptiveSpin(), 1.0)
     assert not found
     assert looks <= adaptive_spin._AWAKE / STEP + 2
 
@@ -91,7 +91,7 @@ def test_waits_that_are_always_long_are_asleep_but_for_a_few(world: World) -> No
 
 
 def test_one_that_was_found_awake_is_followed_by_others(world: World) -> None:
-    patience = Patience()
+    patience = AdaptiveSpin()
     for _ in range(200):
         world.wait(patience, 1.0)
     waits = 0
@@ -106,7 +106,7 @@ def test_one_that_was_found_awake_is_followed_by_others(world: World) -> None:
 
 
 def test_what_is_there_already_says_nothing_of_waits(world: World) -> None:
-    patience = Patience()
+    patience = AdaptiveSpin()
     awake = 0
     for _ in range(640):
         world.wait(patience, 0.0)
@@ -120,7 +120,7 @@ def test_a_wait_costs_at_most_a_moment_more(seconds: list[float]) -> None:
         world = World()
         patch.setattr(adaptive_spin, "perf_counter", world.clock)
         patch.setattr(adaptive_spin, "_step_aside", world.step_aside)
-        patience = Patience()
+        patience = AdaptiveSpin()
         for wait in seconds:
             begin = world.now
             found, looks = world.wait(patience, wait)
@@ -131,7 +131,7 @@ def test_a_wait_costs_at_most_a_moment_more(seconds: list[float]) -> None:
 
 def test_who_is_not_alone_on_a_processor_sleeps(world: World) -> None:
     # It is found, and still the wait was in vain: asleep, one would have been woken at once.
-    patience = Patience()
+    patience = AdaptiveSpin()
     world.others = 0.001
     assert world.wait(patience, 5 * STEP)[0]
     assert world.yields == 1
@@ -140,7 +140,7 @@ def test_who_is_not_alone_on_a_processor_sleeps(world: World) -> None:
 
 
 def test_where_no_processor_can_be_spared_nobody_looks(world: World) -> None:
-    patience = Patience()
+    patience = AdaptiveSpin()
     world.spare = False
     assert world.wait(patience, 5 * STEP) == (False, 0)
     world.spare = True
@@ -151,7 +151,7 @@ def test_a_clock_that_stands_still_does_not_keep_anybody_awake(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adaptive_spin, "perf_counter", lambda: 0.0)
-    found, looks = world.wait(Patience(), 1.0)
+    found, looks = world.wait(AdaptiveSpin(), 1.0)
     assert not found
     assert looks <= 300
 

@@ -14,11 +14,11 @@ import pytest
 from pmap._transport.by_value import arriving, fingerprints
 from pmap._transport.by_value.baseline import Baseline
 from pmap._transport.by_value.blame import where_it_fails
-from pmap._transport.by_value.book import Book
 from pmap._transport.by_value.fingerprints import fingerprint_of
 from pmap._transport.by_value.names import Needs, UnsentNameError
 from pmap._transport.by_value.namespaces import Namespace, namespace_of
 from pmap._transport.by_value.picklers import digest
+from pmap._transport.by_value.sent_names import SentNames
 from pmap._transport.by_value.shared import Shared
 from pmap._transport.values import parts
 
@@ -62,10 +62,10 @@ def _worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[Needs], None]:
     return told
 
 
-def needs_of(book: Book, space: dict[str, Any], *names: str) -> Needs:
+def needs_of(sent_names: SentNames, space: dict[str, Any], *names: str) -> Needs:
     where = namespace_of(space)
     assert isinstance(where, Namespace)
-    needs = Needs(book)
+    needs = Needs(sent_names)
     needs.resolve([(where, name) for name in names])
     needs.space_of(space)
     return needs
@@ -81,7 +81,7 @@ def test_what_a_function_uses_goes_along_and_lives_in_one_namespace(
     worker: Callable[[Needs], None],
 ) -> None:
     space = script()
-    needs = needs_of(Book(), space, "work")
+    needs = needs_of(SentNames(), space, "work")
     worker(needs)
     here = there(needs)
     assert here is not space
@@ -93,33 +93,33 @@ def test_what_a_function_uses_goes_along_and_lives_in_one_namespace(
 def test_the_callers_change_counts_and_else_what_the_worker_has_stays(
     worker: Callable[[Needs], None],
 ) -> None:
-    book, space = Book(), script()
-    first = needs_of(book, space, "work")
+    sent_names, space = SentNames(), script()
+    first = needs_of(sent_names, space, "work")
     worker(first)
     here = there(first)
     here["LIMIT"] = 10
     here["items"].append("own")
-    again = needs_of(book, space, "work")
+    again = needs_of(sent_names, space, "work")
     assert again.units.keys() == first.units.keys()
     worker(again)
     assert (here["LIMIT"], here["items"]) == (10, ["own"])
     space["LIMIT"] = 5
-    changed = needs_of(book, space, "work")
+    changed = needs_of(sent_names, space, "work")
     assert len(changed.units) == len(first.units) + 1
     worker(changed)
     assert (here["LIMIT"], here["items"]) == (5, ["own"])
     del space["LIMIT"]
-    worker(needs_of(book, space, "work"))
+    worker(needs_of(sent_names, space, "work"))
     assert "LIMIT" not in here
 
 
 def test_calls_that_take_turns_each_find_their_own(worker: Callable[[Needs], None]) -> None:
-    book, space = Book(), script()
-    one = needs_of(book, space, "other")
+    sent_names, space = SentNames(), script()
+    one = needs_of(sent_names, space, "other")
     worker(one)
     here = there(one)
     space["LIMIT"] = 2
-    two = needs_of(book, space, "other")
+    two = needs_of(sent_names, space, "other")
     worker(two)
     assert here["LIMIT"] == 2
     here["LIMIT"] = 20
@@ -131,30 +131,30 @@ def test_calls_that_take_turns_each_find_their_own(worker: Callable[[Needs], Non
 
 def test_a_unit_that_does_not_load_says_so_each_time(worker: Callable[[Needs], None]) -> None:
     space = script("class Bad:\n    def __reduce__(self): return int, ('x',)\nbad = Bad()")
-    needs = needs_of(Book(), space, "bad")
+    needs = needs_of(SentNames(), space, "bad")
     for _ in range(2):
         with pytest.raises(ValueError, match="invalid literal"):
             worker(needs)
 
 
 def test_what_is_forgotten_is_gone(worker: Callable[[Needs], None]) -> None:
-    book, space = Book(), script()
-    needs = needs_of(book, space, "work")
+    sent_names, space = SentNames(), script()
+    needs = needs_of(sent_names, space, "work")
     worker(needs)
     assert arriving.told
-    assert not book.dead
+    assert not sent_names.dead
     numbers = [*needs.units]
-    book.clear()
+    sent_names.clear()
     del needs
-    assert sorted(book.dead) == sorted(numbers)
-    arriving.forget(book.dead)
+    assert sorted(sent_names.dead) == sorted(numbers)
+    arriving.forget(sent_names.dead)
     assert not arriving.told
     assert not arriving.version_of
 
 
 def test_what_cannot_be_sent_is_named() -> None:
     space = script("import threading\nlock = {'a': [threading.Lock()]}\ndef work(x): return lock")
-    needs = needs_of(Book(), space, "work")
+    needs = needs_of(SentNames(), space, "work")
     with pytest.raises(UnsentNameError) as caught:
         needs.check()
     assert caught.value.name == "lock"
@@ -189,11 +189,11 @@ def test_an_initializers_value_stays_until_the_caller_changes_the_name() -> None
     main.dict["pmap_test_name"] = None
     try:
         baseline = Baseline()
-        needs = Needs(Book())
+        needs = Needs(SentNames())
         needs.resolve([(main, "pmap_test_name")])
         assert [stays for *_, stays in baseline.names_of(needs)] == [True]
         main.dict["pmap_test_name"] = 1
-        late = Needs(Book())
+        late = Needs(SentNames())
         late.resolve([(main, "pmap_test_name")])
         assert [stays for *_, stays in Baseline().names_of(late)] == [True]
         assert [stays for *_, stays in baseline.names_of(late)] == [False]

@@ -14,7 +14,7 @@ singles        objects that are pickled as the name of a global
 full_pickler   all the rest, by cloudpickle, which is imported when something first needs it
 fingerprints   whether the value of a name has changed
 namespaces     the modules of this process that others cannot import
-book           the caller's record of what was told: names, versions, units
+sent_names     the caller's record of what was told: names, versions, units
 names          which names a call needs, and the making of units
 baseline       what the caller's names were when a worker began
 shared         handles of values that many calls use

@@ -59,8 +59,8 @@ class _Unit:
 
 
 # How a caller finds its own namespace by its number, its own definition by its version, and the
-# fingerprint of a value. Set by `namespaces` and `book`; a worker that was forked from the caller
-# has it, too.
+# fingerprint of a value. Set by `namespaces` and `sent_names`; a worker that was forked from the
+# caller has it, too.
 find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []

@@ -19,12 +19,12 @@ from ..payload import payload_of_pickles
 from ..randomness import has_generator
 from ..segments import sieve, sizes_apart
 from . import arriving
-from .book import MOST_TRIES, Book, Known, Unit, is_restless
 from .fingerprints import is_flat
 from .handover import Handover, inherited
 from .namespaces import namespace_of
 from .picklers import Sender, is_light_enough, pickler
 from .role import is_handle
+from .sent_names import MOST_TRIES, Known, SentNames, Unit, is_restless
 from .shared import Shared
 from .shares import SHARES
 
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ..descriptors import Descriptor
-    from .book import Key
     from .namespaces import Namespace
+    from .sent_names import Key
 
 # What the import system puts into a namespace for itself.
 _NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
@@ -59,9 +59,9 @@ class UnsentNameError(Exception):
 class _Teller(Sender):
     """A role that sees to it that workers are told the names that its pickles need."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, sent_names: SentNames) -> None:
         super().__init__()
-        self.book = book
+        self.sent_names = sent_names
         self._seen: set[Namespace] = set()  # they stay as long as this
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
@@ -84,7 +84,7 @@ class _Teller(Sender):
 
     def inherited(self, number: int) -> Any:
         """See `Role`."""
-        return (inherited, (number,)) if self.book.inherits else None
+        return (inherited, (number,)) if self.sent_names.inherits else None
 
     def _spaces(self) -> set[Namespace]:
         """Return the namespaces of the names that were told, or are."""
@@ -93,7 +93,7 @@ class _Teller(Sender):
     def _told(self, space: dict[str, Any]) -> Namespace | None:
         """Return the namespace whose names workers are told; None: they have them, or need none."""
         where = namespace_of(space)
-        return None if where is not None and self.book.has(where) else where
+        return None if where is not None and self.sent_names.has(where) else where
 
 
 class Needs(_Teller):
@@ -102,23 +102,23 @@ class Needs(_Teller):
     As a role it is for the pickles of the call's function and items.
     """
 
-    def __init__(self, book: Book) -> None:
-        super().__init__(book)
-        book.drop()
+    def __init__(self, sent_names: SentNames) -> None:
+        super().__init__(sent_names)
+        sent_names.drop()
         self.names: dict[Key, Known] = {}
         self.absent: set[Key] = set()  # names that are used and that nobody has: builtins, mostly
         self.units: dict[int, Unit] = {}
         self.held: dict[int, Known] = {}  # definitions, by their ids
         self.newest: int = -1  # the highest number of what only forks have: see `handover`
         self._strict: set[Key] = set()
-        self._is_void = False
+        self._is_discarded = False
 
     # --- as a role ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """See `Role`."""
         where = namespace_of(space)
-        by_name = self.book.by_name(obj, where)
+        by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
             return by_name
         if name is not None and where is not None:
@@ -129,7 +129,7 @@ class Needs(_Teller):
             if known is not None and known.held is obj:
                 if known.unsent is None:
                     return arriving.definition, (known.version,)
-                if self.book.inherits:
+                if self.sent_names.inherits:
                     return arriving.at_home, (where.number, where.name, name)
                 raise UnsentNameError(name, known.unsent)
         # It was defined anew since the call was made, or has another name.
@@ -186,7 +186,7 @@ class Needs(_Teller):
             if known is not None:
                 self.use(known)
                 waiting += known.needs
-            elif value is not arriving.ABSENT or key in self.book.known:
+            elif value is not arriving.ABSENT or key in self.sent_names.known:
                 fresh.append(key)
             else:  # it is one of the builtins, or an initializer is to set it
                 self.absent.add(key)
@@ -195,7 +195,7 @@ class Needs(_Teller):
 
     def look(self, key: Key) -> tuple[Known | None, object]:
         """Return what was told of a name, if it still has that value, and the value."""
-        known = self.book.known.get(key)
+        known = self.sent_names.known.get(key)
         value = key[0].dict.get(key[1], arriving.ABSENT)
         return (known if known is not None and known.is_current(value) else None), value
 
@@ -237,7 +237,7 @@ class Needs(_Teller):
                     careful = True  # it may be something that a class has, and nobody uses
                 else:
                     unsent[error.key] = error.why
-        self.book.note(writer.made)
+        self.sent_names.note(writer.made)
         for known in writer.made.values():
             self.use(known)
 
@@ -255,7 +255,7 @@ class Needs(_Teller):
 
     def check(self) -> None:
         """Raise `UnsentNameError` if a function uses what cannot be pickled."""
-        if self.book.inherits:
+        if self.sent_names.inherits:
             return
         for key in self._strict.union(*[known.strict for known in self.names.values()]):
             known = self.names.get(key)
@@ -272,7 +272,7 @@ class Needs(_Teller):
 
     def are_current(self) -> bool:
         """Return whether all names still have the values that they had, or none."""
-        if self._is_void:
+        if self._is_discarded:
             return False
         for space, name in [*self.absent]:  # another thread may add some
             if name in space.dict:
@@ -282,10 +282,10 @@ class Needs(_Teller):
                 return False
         return True
 
-    def void(self) -> None:
+    def invalidate(self) -> None:
         """Take in that something of this did not load: the next call tells it anew."""
-        self._is_void = True
-        self.book.forget(self.units)
+        self._is_discarded = True
+        self.sent_names.forget(self.units)
 
 
 def _can_be_shared(value: object) -> bool:
@@ -311,12 +311,12 @@ class _Writer(_Teller):
     def __init__(
         self, needs: Needs, unsent: dict[Key, Exception], light: bool, again: set[Key]
     ) -> None:
-        super().__init__(needs.book)
+        super().__init__(needs.sent_names)
         self._needs = needs
         self._unsent = unsent
         self._light = light
         self._again = again
-        self.unit = Unit(self.book.dead)
+        self.unit = Unit(self.sent_names.dead)
         self.made: dict[Key, Known] = {}
         # Definitions first: to load a value may take what its class uses.
         self._definitions: deque[Known] = deque()
@@ -400,7 +400,7 @@ class _Writer(_Teller):
             if known is not None and key not in self._again:
                 needs.use(known)
                 waiting += known.needs
-            elif value is not arriving.ABSENT or key in needs.book.known:
+            elif value is not arriving.ABSENT or key in needs.sent_names.known:
                 made = self.made[key] = Known(key, value, self.unit)
                 made.unsent = made.unsent or self._unsent.get(key)
                 first = made.held is not None or key[0] is SHARES
@@ -422,7 +422,7 @@ class _Writer(_Teller):
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """See `Role`."""
         where = namespace_of(space)
-        by_name = self.book.by_name(obj, where)
+        by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
             return by_name
         if where is not None and name is not None:

@@ -161,7 +161,7 @@ arriving.find_definition.append(_definition)
 arriving.find_fingerprint.append(_fingerprint)
 
 
-class Book:
+class SentNames:
     """What is known of names, for all workers of one pool."""
 
     def __init__(self, inherits: bool = False, imports: bool = False) -> None:
