@@ -50,12 +50,12 @@ from pmap._scheduling.events import (
     Renew,
     Retire,
     Terminate,
-    Terms,
     Tick,
     WorkerGone,
     WorkerReady,
 )
 from pmap._scheduling.prefetch import MOST_CALLS, MOST_HELD
+from pmap._scheduling.run_rules import RunRules
 from pmap._scheduling.scheduler import LAST_WORDS, Scheduler
 from pmap._scheduling.state import Worker as SchedulersWorker
 from pmap._scheduling.worker_states import NAMES, TRANSITIONS
@@ -357,7 +357,7 @@ class World:
         job = Job(number, size, chunksize, collect, stop, open, open, at_once, dooms, *about)
         self.jobs[job.id] = job
         self.start_failures = 0
-        terms = Terms(chunksize, collect, stop, *about, at_once)
+        terms = RunRules(chunksize, collect, stop, *about, at_once)
         self.tell(JobSubmitted(job.id, size, terms, open, like))
         return job
 

@@ -22,10 +22,10 @@ from pmap._scheduling.events import (
     Event,
     ItemsFinished,
     JobSubmitted,
-    Terms,
     Tick,
     WorkerReady,
 )
+from pmap._scheduling.run_rules import RunRules
 from pmap._scheduling.scheduler import Scheduler
 
 LATENCY: Final = 100e-6  # seconds that a message takes
@@ -51,7 +51,7 @@ class Simulation:
 
     def run(self) -> float:
         """Return the makespan, in seconds."""
-        self._tell(JobSubmitted(1, len(self._seconds), Terms(self._chunksize)))
+        self._tell(JobSubmitted(1, len(self._seconds), RunRules(self._chunksize)))
         while self._scheduler.busy:
             due = self._scheduler.alarm
             time, _, event = self._coming[0] if self._coming else (inf, 0, Tick())

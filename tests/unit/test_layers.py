@@ -27,7 +27,7 @@ BELOW: Final[dict[str, set[str]]] = {
     "_worker": {"_transport"},
     "_backends": {"_worker", "_jobs", "_calls", "_transport"} | GROUND,
     "_engine": {"_backends", "_jobs", "_calls", "_transport", "_scheduling"} | GROUND,
-    "_api": {"_engine", "_backends", "_jobs", "_calls", "_transport"} | GROUND,
+    "_api": {"_engine", "_backends", "_jobs", "_calls", "_transport", "_scheduling"} | GROUND,
 }
 
 # Modules that import by a name made at run time, which no reading of imports can see.

@@ -28,13 +28,14 @@ from typing import (
 
 from .._calls import call as _call
 from .._calls.arguments import Context, seconds_to_wait, start_method_of
-from .._calls.call import Call, Kind, Rules
+from .._calls.call import Call, Kind, rules_for
 from .._calls.cpus import cpu_count
 from .._calls.function_check import checked_function
 from .._calls.options import Settings, WorkerOptions, merge, whole
 from .._engine.driver import Driver
 from .._errors import OptionError, PoolClosedError, WorkerStartError
 from .._jobs.job import Job
+from .._scheduling.run_rules import RunRules
 from .._transport.process_role import inside_item
 from .._types import Backend, StartMethod
 from .executor_results import (
@@ -53,7 +54,7 @@ R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 # A future is cancelled only before its call begins; what runs then is let be.
-_RULES: Final = Rules(stop=False, kill=False)
+_RULES: Final = RunRules(kill=False)
 # As the standard executors say it.
 _AFTER_SHUTDOWN: Final = "cannot schedule new futures after shutdown"
 _AFTER_EXIT: Final = "cannot schedule new futures after interpreter shutdown"
@@ -194,7 +195,7 @@ class Executor(futures.Executor):
             BrokenProcessPool: the initializer has failed; also a `WorkerStartError`.
             TypeError: `fn` is no plain function.
         """
-        call = _call.apply("Executor.submit", fn, args, kwargs, _RULES.of(fn))
+        call = _call.apply("Executor.submit", fn, args, kwargs, rules_for(_RULES, fn))
         return Future(self._start(call))
 
     def map(
@@ -239,7 +240,7 @@ class Executor(futures.Executor):
             chunks = _chunks(zip(*iterables, strict=False), chunksize)
             started = (self.submit(call_each, fn, chunk) for chunk in chunks)
         else:
-            rules = _RULES.of(fn)._replace(chunksize=chunksize)
+            rules = rules_for(_RULES, fn)._replace(chunksize=chunksize)
             kind = Kind.EACH if len(iterables) == 1 else Kind.STAR
             source = iterables[0] if len(iterables) == 1 else zip(*iterables, strict=False)
             chunks = _chunks(source, chunksize)

@@ -19,10 +19,11 @@ from typing import (
 from .._backends.boot import default_start_method
 from .._calls import call as _call
 from .._calls.arguments import Context, check_arguments, check_callbacks, start_method_of
-from .._calls.call import Call, Rules, Streamed
+from .._calls.call import Call, Streamed, rules_for
 from .._calls.options import Settings, WorkerOptions, checked, merge, refuse_for_pool
 from .._engine.driver import Driver
 from .._errors import PoolClosedError
+from .._scheduling.run_rules import RunRules
 from .async_result import AsyncResult, every, first
 from .old_clients import CLOSE, RUN, TERMINATE, Computed, OldQueue, OldWorkers
 from .result_stream import ResultStream
@@ -37,7 +38,7 @@ Ts = TypeVarTuple("Ts")
 _AnyNumber: TypeAlias = list[Any] | Iterator[Any] | range
 
 # Of the methods of `Pool`: a result that is a function travels by name only, as in multiprocessing.
-_RULES = Rules(functions_by_value=False)
+_RULES = RunRules(stop=True, functions_by_value=False)
 
 
 class Pool(PoolBase):
@@ -332,7 +333,8 @@ class Pool(PoolBase):
                 each worker.
         """
         return self._stream(
-            lambda rules: _call.each_streamed("Pool.imap", func, (iterable,), rules.of(func)),
+            func,
+            lambda rules: _call.each_streamed("Pool.imap", func, (iterable,), rules),
             chunksize,
             buffersize,
             ordered=True,
@@ -347,9 +349,8 @@ class Pool(PoolBase):
     ) -> ResultStream[R]:
         """Return the results of `map` as they come, whatever is first; otherwise as `imap`."""
         return self._stream(
-            lambda rules: _call.each_streamed(
-                "Pool.imap_unordered", func, (iterable,), rules.of(func)
-            ),
+            func,
+            lambda rules: _call.each_streamed("Pool.imap_unordered", func, (iterable,), rules),
             chunksize,
             buffersize,
             ordered=False,
@@ -364,7 +365,8 @@ class Pool(PoolBase):
     ) -> ResultStream[R]:
         """Return the results of `starmap`, each as it comes, in input order; as `imap`."""
         return self._stream(
-            lambda rules: _call.star_streamed("Pool.istarmap", func, iterable, rules.of(func)),
+            func,
+            lambda rules: _call.star_streamed("Pool.istarmap", func, iterable, rules),
             chunksize,
             buffersize,
             ordered=True,
@@ -372,7 +374,8 @@ class Pool(PoolBase):
 
     def _stream(
         self,
-        make: Callable[[Rules], Streamed],
+        func: Callable[..., object],
+        make: Callable[[RunRules], Streamed],
         chunksize: int | None,
         buffersize: int | None,
         *,
@@ -380,7 +383,7 @@ class Pool(PoolBase):
     ) -> ResultStream[Any]:
         self._check_running()
         asked = merge(Settings(), {"chunksize": chunksize, "buffersize": buffersize}).call
-        streamed = make(Rules(True, stop=False, chunksize=asked.chunksize))
+        streamed = make(rules_for(RunRules(asked.chunksize, collect=True), func))
         driver, ours = self._taker()
         stream: ResultStream[Any] = ResultStream(
             driver,
@@ -396,11 +399,11 @@ class Pool(PoolBase):
 
     def _each(self, func: object, iterable: object, chunksize: int | None) -> Call:
         self._check_running()
-        return _call.each("Pool.map", func, (iterable,), _rules(chunksize).of(func))
+        return _call.each("Pool.map", func, (iterable,), rules_for(_rules(chunksize), func))
 
     def _star(self, func: object, iterable: object, chunksize: int | None) -> Call:
         self._check_running()
-        return _call.star("Pool.starmap", func, iterable, _rules(chunksize).of(func))
+        return _call.star("Pool.starmap", func, iterable, rules_for(_rules(chunksize), func))
 
     def _wait(self, call: Call) -> list[Any]:
         return run_with(self._taker(), call)
@@ -575,7 +578,7 @@ def _call_back(
         result.add_done_callback(tell)
 
 
-def _rules(chunksize: int | None) -> Rules:
+def _rules(chunksize: int | None) -> RunRules:
     """Return how the maps of a `Pool` run: what is under way when an item fails runs on."""
     asked = merge(Settings(), {"chunksize": chunksize}).call.chunksize
     return _RULES._replace(stop=False, chunksize=asked)

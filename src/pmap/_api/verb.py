@@ -22,9 +22,11 @@ from typing import (
     get_type_hints,
 )
 
-from .._calls.call import Rules, option_by_place
+from .._calls.call import option_by_place, rules_for
 from .._calls.describe import name_of, short_repr
 from .._calls.options import Options, Settings, changed, delays, errors, in_force, merge
+from .._errors import TaskTimeout, WorkerLost
+from .._scheduling.run_rules import RunRules
 from .._types import Frozen
 
 Method = TypeVar("Method", bound=Callable[..., object])
@@ -46,9 +48,10 @@ else:  # typing's takes a default from Python 3.13 on, and at run time nobody as
 _NONE_SET: Final = Settings()
 
 
-def _rules(settings: Settings, collect: bool) -> Rules:
+def _rules(settings: Settings, collect: bool) -> RunRules:
     """Return how the calls of a verb run."""
-    return Rules(
+    retry_on = errors(settings.call.retry_on)
+    return RunRules(
         collect=collect,
         stop=not collect,
         chunksize=1 if settings.worker.isolate else settings.call.chunksize,
@@ -58,7 +61,9 @@ def _rules(settings: Settings, collect: bool) -> Rules:
         seed=settings.call.seed,
         keep_input=settings.call.keep_input,
         logs=settings.call.logs,
-        retry_on=errors(settings.call.retry_on),
+        retry_on=retry_on,
+        retry_lost=issubclass(WorkerLost, retry_on),
+        retry_overdue=issubclass(TaskTimeout, retry_on),
     )
 
 
@@ -85,7 +90,7 @@ class Verb(Frozen, Generic[Fail_co]):
 
     _name: ClassVar[str]
     _takes_options: ClassVar[bool] = True
-    _rules: Rules = Rules()
+    _rules: RunRules = RunRules(stop=True)
 
     __signature__: ClassVar[_Signature] = _Signature()
 
@@ -118,14 +123,14 @@ class Verb(Frozen, Generic[Fail_co]):
         """
         return type(self)(merge(self._settings, options), self._collect)
 
-    def _asked(self, function: object, options: Options) -> tuple[Rules, Settings]:
+    def _asked(self, function: object, options: Options) -> tuple[RunRules, Settings]:
         """Return how a call of `function` runs, and the settings with `options` laid over them."""
         if not options:
             settings, rules = self._settings, self._rules
         else:
             settings = merge(self._settings, options, self._name, function)
             rules = _rules(settings, self._collect)
-        rules = rules.of(function)
+        rules = rules_for(rules, function)
         if rules.at_once and rules.chunksize is None:
             rules = rules._replace(chunksize=AT_ONCE)
         return rules, settings

@@ -178,7 +178,6 @@ class Connection:
         names, units = self.baseline.names_of(spec.needs), tuple(spec.needs.units)
         new = None if environment == self.environment else environment
         self.environment = environment
-        rules = spec.rules
         message = frame_of_entries(
             lambda payload: (
                 protocol.CALL_SPEC,
@@ -187,12 +186,7 @@ class Connection:
                 units,
                 names,
                 spec.variables,
-                not rules.collect,
-                rules.functions_by_value,
-                rules.at_once,
-                rules.timeout,
-                rules.seed,
-                rules.logs,
+                *spec.rules.for_worker(),
                 new,
             ),
             [spec.payload.entry],

@@ -8,6 +8,7 @@ from types import FunctionType
 from typing import Final, NamedTuple, TypeGuard
 
 from .._errors import OptionError
+from .._scheduling.run_rules import RunRules
 from .._types import is_async_iterable, is_iterable
 from .describe import name_of, short_repr
 from .function_check import checked_function
@@ -23,56 +24,25 @@ class Kind(enum.IntEnum):
     APPLY = 2  # f(*args, **kwargs): the item is (args, kwargs)
 
 
-class Rules(NamedTuple):
-    """How a call runs; the same object for all calls of a verb.
+def rules_for(rules: RunRules, function: object) -> RunRules:
+    """Return `rules` for a function, which may say how its items begin.
 
-    Attributes:
-        collect: failures are values, and nothing stops.
-        stop: later items that run are ended when an earlier one has failed.
-        chunksize: how many items travel in one message; None: adaptive.
-        kill: when the call is cancelled, items that run are ended by killing their workers.
-        timeout: seconds that an item may run; None: as long as it takes.
-        retries: seconds to wait before each further try of an item that failed.
-        retry_on: the types of errors after which there is another try.
-        functions_by_value: a function that is a result may be sent by value.
-        at_once: the items of a chunk all begin when it does.
-        keep_input: a failure that is a value has the item itself.
-        seed: makes the random numbers of each item; None: they are left alone.
-        logs: records of logging in the workers come to the caller's loggers.
+    Raises:
+        OptionError: its items run at once, and there is a seed.
     """
-
-    collect: bool = False
-    stop: bool = True
-    chunksize: int | None = None
-    kill: bool = True
-    timeout: float | None = None
-    retries: tuple[float, ...] = ()
-    retry_on: tuple[type[Exception], ...] = ()
-    functions_by_value: bool = True
-    at_once: bool = False
-    seed: int | None = None
-    keep_input: bool = False
-    logs: bool = True
-
-    def of(self, function: object) -> "Rules":
-        """Return these rules for a function, which may say how its items begin.
-
-        Raises:
-            OptionError: its items run at once, and there is a seed.
-        """
-        if not isinstance(function, Sync):
-            return self
-        if self.seed is not None:
-            raise OptionError(
-                "seed",
-                self.seed,
-                "the coroutines of a chunk run at once and share all generators: give each item "
-                "its own, as an argument",
-            )
-        return self._replace(at_once=True)
+    if not isinstance(function, Sync):
+        return rules
+    if rules.seed is not None:
+        raise OptionError(
+            "seed",
+            rules.seed,
+            "the coroutines of a chunk run at once and share all generators: give each item "
+            "its own, as an argument",
+        )
+    return rules._replace(at_once=True)
 
 
-_USUAL: Final = Rules()
+_USUAL: Final = RunRules(stop=True)
 _TAKES_ANY_KEYWORD: Final = 0x08  # CO_VARKEYWORDS
 
 
@@ -91,10 +61,12 @@ class Call(NamedTuple):
     function: Callable[..., object]
     kind: Kind
     items: Sequence[object]
-    rules: Rules = _USUAL
+    rules: RunRules = _USUAL
 
 
-def each(verb: str, function: object, iterables: tuple[object, ...], rules: Rules = _USUAL) -> Call:
+def each(
+    verb: str, function: object, iterables: tuple[object, ...], rules: RunRules = _USUAL
+) -> Call:
     """Return the call of f(x) for each x, or f(x, y, ...) over several iterables.
 
     Raises:
@@ -110,7 +82,7 @@ def each(verb: str, function: object, iterables: tuple[object, ...], rules: Rule
     return Call(verb, checked, kind, items, rules)
 
 
-def star(verb: str, function: object, rows: object, rules: Rules = _USUAL) -> Call:
+def star(verb: str, function: object, rows: object, rules: RunRules = _USUAL) -> Call:
     """Return the call of f(*row) for each row.
 
     Raises:
@@ -121,7 +93,7 @@ def star(verb: str, function: object, rows: object, rules: Rules = _USUAL) -> Ca
     return Call(verb, checked, Kind.STAR, items, rules)
 
 
-def calls(verb: str, given: tuple[object, ...], rules: Rules = _USUAL) -> Call:
+def calls(verb: str, given: tuple[object, ...], rules: RunRules = _USUAL) -> Call:
     """Return the call of each of `given`, which are functions of no arguments.
 
     Raises:
@@ -143,7 +115,7 @@ def apply(
     function: object,
     args: tuple[object, ...],
     kwargs: Mapping[str, object],
-    rules: Rules = _USUAL,
+    rules: RunRules = _USUAL,
 ) -> Call:
     """Return the call of f(*args, **kwargs): one item.
 
@@ -188,7 +160,7 @@ class Streamed(NamedTuple):
 
 
 def each_streamed(
-    verb: str, function: object, iterables: tuple[object, ...], rules: Rules = _USUAL
+    verb: str, function: object, iterables: tuple[object, ...], rules: RunRules = _USUAL
 ) -> Streamed:
     """Return the call of f(x) for each x, or f(x, y, ...) over several iterables, none read yet.
 
@@ -203,7 +175,7 @@ def each_streamed(
 
 
 def each_async(
-    verb: str, function: object, iterables: tuple[object, ...], rules: Rules = _USUAL
+    verb: str, function: object, iterables: tuple[object, ...], rules: RunRules = _USUAL
 ) -> Call | Streamed:
     """Return `each`, or, if the only iterable is an asynchronous one, `each_streamed`."""
     if len(iterables) == 1 and _only_async(iterables[0]):
@@ -211,12 +183,14 @@ def each_async(
     return each(verb, function, iterables, rules)
 
 
-def star_async(verb: str, function: object, rows: object, rules: Rules = _USUAL) -> Call | Streamed:
+def star_async(
+    verb: str, function: object, rows: object, rules: RunRules = _USUAL
+) -> Call | Streamed:
     """Return `star`, or, if `rows` is an asynchronous iterable, `star_streamed`."""
     return (star_streamed if _only_async(rows) else star)(verb, function, rows, rules)
 
 
-def star_streamed(verb: str, function: object, rows: object, rules: Rules = _USUAL) -> Streamed:
+def star_streamed(verb: str, function: object, rows: object, rules: RunRules = _USUAL) -> Streamed:
     """Return the call of f(*row) for each row, none read yet.
 
     Raises:
@@ -231,7 +205,7 @@ def _streamed(
     function: Callable[..., object],
     kind: Kind,
     source: Input | AsyncInput,
-    rules: Rules,
+    rules: RunRules,
 ) -> Streamed:
     window = Window()
     call = Call(verb, function, kind, window, rules)

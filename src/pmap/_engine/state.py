@@ -18,8 +18,7 @@ from math import inf
 from typing import Any
 
 from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
-from .._calls.call import Rules
-from .._errors import InterruptedPoolError, PoolClosedError, TaskTimeout, WorkerLost
+from .._errors import InterruptedPoolError, PoolClosedError
 from .._jobs.item_errors import tried
 from .._jobs.job import Job
 from .._jobs.reports import Report, pass_on
@@ -77,8 +76,6 @@ class EngineState:
         self._gone: WorkerEnded | None = None  # the worker whose end is being taken in
         self._start_failure: WorkerEnded | None = None
         self.specs = CallSpecs(backend)
-        self._rules = Rules()  # of the last call, and what the scheduler is told of them
-        self._terms = _terms(self._rules)
         self._carry_out = self._table()
         self.renew_locks()
 
@@ -366,22 +363,6 @@ class EngineState:
             return
         self.jobs[job.number] = job
         self.specs.use(job)
-        rules, size = job.call.rules, job.total
-        if rules is not self._rules:
-            self._rules, self._terms = rules, _terms(rules)
+        size = job.total
         like = job.spec.like if size == 1 and not open and job.spec is not None else None
-        self.handle(e.JobSubmitted(job.number, size, self._terms, open, like))
-
-
-def _terms(rules: Rules) -> e.Terms:
-    """Return what of a call's rules is the scheduler's business."""
-    return e.Terms(
-        rules.chunksize,
-        rules.collect,
-        rules.stop,
-        rules.timeout,
-        rules.retries,
-        issubclass(WorkerLost, rules.retry_on),
-        issubclass(TaskTimeout, rules.retry_on),
-        rules.at_once,
-    )
+        self.handle(e.JobSubmitted(job.number, size, job.call.rules, open, like))

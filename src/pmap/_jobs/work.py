@@ -7,9 +7,10 @@ from contextvars import Context, ContextVar, copy_context
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, cast
 
-from .._calls.call import Call, Kind, Rules
+from .._calls.call import Call, Kind
 from .._calls.describe import name_of, short_repr
 from .._errors import is_ctrl_c
+from .._scheduling.run_rules import RunRules
 from .._transport.by_value.names import Needs
 from .._transport.by_value.sent_names import SentNames
 from .._transport.environment import are_few, capture_environment
@@ -68,7 +69,7 @@ class CallSpec:
         self.number: int = next(_numbers)
         self.function: object = call.function
         self.kind: Kind = call.kind
-        self.rules: Rules = call.rules
+        self.rules: RunRules = call.rules
         self.named: bool = named
         self.payload: Payload = payload
         self.needs: Needs = needs
@@ -84,16 +85,10 @@ class CallSpec:
             self.function is call.function
             and self.environment is environment
             and self.kind is call.kind
-            and (self.rules is call.rules or _told_rules(self.rules) == _told_rules(call.rules))
+            and (self.rules is call.rules or self.rules.for_worker() == call.rules.for_worker())
             and self.variables == variables
             and self.needs.are_current()
         )
-
-
-def _told_rules(rules: Rules) -> tuple[object, ...]:
-    """Return those of the rules of a call that a worker is told."""
-    about_items = rules.at_once, rules.timeout, rules.seed, rules.logs
-    return rules.collect, rules.functions_by_value, *about_items
 
 
 class Work(Pending):

@@ -3,26 +3,7 @@
 from collections.abc import Hashable
 from typing import NamedTuple, TypeAlias
 
-
-class Terms(NamedTuple):
-    """How the items of a job run; many jobs may share one.
-
-    `chunksize`: how many are in a chunk; None: adaptive. `collect`: failures are values and stop
-    nothing. `stop`: when an item has failed, later items that run already are ended by killing
-    their workers, and the job waits until they are gone. `timeout`: seconds that an item may run.
-    `retries`: seconds to wait before each further try of an item that may be tried again;
-    `retry_lost`, `retry_overdue`: whether those lost with their workers, and those that took too
-    long, may. `at_once`: all items of a chunk begin with it.
-    """
-
-    chunksize: int | None = None
-    collect: bool = False
-    stop: bool = False
-    timeout: float | None = None
-    retries: tuple[float, ...] = ()
-    retry_lost: bool = True
-    retry_overdue: bool = True
-    at_once: bool = False
+from .run_rules import RunRules
 
 
 class JobSubmitted(NamedTuple):
@@ -34,7 +15,7 @@ class JobSubmitted(NamedTuple):
 
     job: int
     size: int
-    terms: Terms
+    terms: RunRules
     open: bool = False
     like: Hashable = None
 

@@ -4,7 +4,8 @@ from collections import deque
 from collections.abc import Hashable, Iterator
 
 from .chunk_sizes import CostMeter
-from .events import JobSubmitted, Terms
+from .events import JobSubmitted
+from .run_rules import RunRules
 from .state import Job, Said
 
 # Of so many functions the cost of a single call is remembered.
@@ -24,7 +25,7 @@ class JobQueue:
         # A call of one item is only what was said of it until its turn comes: there may be millions
         # that wait, and the same is said of most of them.
         self._jobs: dict[int, Job | Said] = {}
-        self._said = Said(Terms(), None)  # of the last one
+        self._said = Said(RunRules(), None)  # of the last one
         self.turns: deque[Job | int] = deque()
         self._meters: dict[Hashable, CostMeter] = {}  # by what jobs of single calls are like
 

@@ -10,7 +10,7 @@ from math import inf
 from typing import NamedTuple, TypeAlias
 
 from .chunk_sizes import CostMeter, at_a_time, chunk_size, chunks_together
-from .events import Terms
+from .run_rules import RunRules
 from .worker_states import STARTING, STOPPING
 
 # What items cost is believed when so many are measured: the first may be no like the others.
@@ -23,7 +23,7 @@ _Range: TypeAlias = tuple[int, int, int]
 class Said(NamedTuple):
     """What was said of a call of one item."""
 
-    terms: Terms
+    terms: RunRules
     like: Hashable
 
 
@@ -65,7 +65,7 @@ class Job:
         "withdrawn",
     )
 
-    def __init__(self, id: int, size: int, terms: Terms, open: bool, cost: CostMeter) -> None:
+    def __init__(self, id: int, size: int, terms: RunRules, open: bool, cost: CostMeter) -> None:
         self.id = id
         self.end = size  # items from there on are not wanted: the size, or the first failure
         self.terms = terms

@@ -15,7 +15,8 @@ from pmap._scheduling.chunk_sizes import (
     chunk_size,
 )
 from pmap._scheduling.commands import Command, SendChunk
-from pmap._scheduling.events import ItemsFinished, JobSubmitted, Prestart, Terms, WorkerReady
+from pmap._scheduling.events import ItemsFinished, JobSubmitted, Prestart, WorkerReady
+from pmap._scheduling.run_rules import RunRules
 from pmap._scheduling.scheduler import Scheduler
 
 workers = st.integers(1, 512)
@@ -82,7 +83,7 @@ def run(costs: Sequence[float], workers: int) -> tuple[float, int]:
                 count = command.stop - command.start
                 heapq.heappush(chunks, (free[worker], sent, worker, count, elapsed))
 
-    obey(scheduler.handle(JobSubmitted(1, len(costs), Terms())))
+    obey(scheduler.handle(JobSubmitted(1, len(costs), RunRules())))
     while chunks:
         now, _, worker, count, elapsed = heapq.heappop(chunks)
         obey(scheduler.handle(ItemsFinished(worker, count, (), elapsed, last=True)))

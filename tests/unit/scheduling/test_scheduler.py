@@ -39,12 +39,12 @@ from pmap._scheduling.events import (
     Renew,
     Retire,
     Terminate,
-    Terms,
     Tick,
     WorkerGone,
     WorkerReady,
 )
 from pmap._scheduling.prefetch import MOST_CALLS, MOST_HELD, PREFETCH_BELOW
+from pmap._scheduling.run_rules import RunRules
 from pmap._scheduling.scheduler import LATE, Scheduler
 from pmap._scheduling.state import Worker
 from pmap._scheduling.workers import MAX_START_FAILURES
@@ -63,7 +63,7 @@ def submitted(
     stop: bool = False,
     open: bool = False,
 ) -> JobSubmitted:
-    return JobSubmitted(job, size, Terms(chunksize, collect, stop), open)
+    return JobSubmitted(job, size, RunRules(chunksize, collect, stop), open)
 
 
 def done(worker: int, *failed: int, count: int = 1, elapsed: float = SLOW) -> ItemsFinished:
@@ -191,7 +191,7 @@ def test_little_of_what_is_large_is_sent_ahead(size: int, held: int) -> None:
 def test_of_small_calls_more_are_sent_ahead(size: int, held: int) -> None:
     scheduler = Scheduler(1)
     for job in range(100, 100 + 10 * MOST_CALLS):
-        scheduler.handle(JobSubmitted(job, 1, Terms(), like=7))
+        scheduler.handle(JobSubmitted(job, 1, RunRules(), like=7))
     quick = ItemsFinished(0, 1, (), 1e-5, last=True, size=size)
     tell(scheduler, WorkerReady(0), *[quick] * 16)
     assert len(scheduler._workers.all[0].chunks) == held
@@ -228,7 +228,7 @@ def test_what_is_next_is_not_what_a_failure_has_just_ended() -> None:
     # Worker 0 has two of job 1 and gives nothing back: what is next is of job 2, and must not wait
     # there, though job 1, of which nothing waits any more, still stands before it.
     scheduler = pool(2, can_reclaim_chunks=False)
-    known = Terms(1, stop=True)
+    known = RunRules(1, stop=True)
     tell(scheduler, JobSubmitted(0, MANY, known, like="f"))
     while scheduler.busy:
         for worker in (0, 1):
@@ -271,7 +271,7 @@ def test_nothing_of_another_job_waits_where_it_cannot_be_taken_back() -> None:
 
 
 def single(job: int, like: int | None = 7, *, stop: bool = True) -> JobSubmitted:
-    return JobSubmitted(job, 1, Terms(stop=stop), like=like)
+    return JobSubmitted(job, 1, RunRules(stop=stop), like=like)
 
 
 CALLS = 5  # as many as a worker is given one by one
@@ -282,7 +282,7 @@ def full_of_calls(limit: int = 1, workers: int = 1) -> Scheduler:
     scheduler = pool(workers, limit)
     before = range(100, 100 + MANY)
     tell(scheduler, *[event for job in before for event in (single(job), quick_one(workers - 1))])
-    busy = [JobSubmitted(200 + n, 1, Terms()) for n in range(workers - 1)]
+    busy = [JobSubmitted(200 + n, 1, RunRules()) for n in range(workers - 1)]
     tell(scheduler, *busy)  # all but worker 0 are at something that nobody knows
     tell(scheduler, *[single(job) for job in range(1, 1 + CALLS)])
     return scheduler
@@ -392,7 +392,7 @@ def test_who_had_its_share_has_another_of_what_arrives() -> None:
 
 def test_a_worker_is_started_for_what_comes_back_from_one_that_has_enough() -> None:
     scheduler = Scheduler(2)
-    terms = Terms(retries=(0.0,))
+    terms = RunRules(retries=(0.0,))
     for job in range(100, 100 + 16 + MOST_CALLS):
         scheduler.handle(JobSubmitted(job, 1, terms, like=7))
     tell(scheduler, WorkerReady(0), *[ItemsFinished(0, 1, (), 1e-5, last=True)] * 16)
@@ -982,7 +982,7 @@ def test_a_worker_stays_when_a_job_came_after_retire() -> None:
 
 def test_a_kill_for_an_item_before_it_is_no_try_of_a_chunk() -> None:
     scheduler = pool(1)
-    scheduler.handle(JobSubmitted(1, 3 * MANY, Terms(MANY, collect=True, timeout=9.0)), 1.0)
+    scheduler.handle(JobSubmitted(1, 3 * MANY, RunRules(MANY, collect=True, timeout=9.0)), 1.0)
     chunks = scheduler.handle(done(0, count=MANY, elapsed=QUICK), 2.0)
     assert chunks == [SendChunk(0, 1, MANY, 2 * MANY), SendChunk(0, 1, 2 * MANY, 3 * MANY)]
     assert scheduler.handle(Tick(), 11.0) == [CheckDeadline(0, 9.0)]
@@ -998,8 +998,8 @@ def test_a_kill_for_an_item_before_it_is_no_try_of_a_chunk() -> None:
 def test_what_is_decided_is_done_before_anybody_is_looked_at() -> None:
     # For the answer to a look is taken in at once, and what comes of it is done first.
     scheduler = pool(2)
-    scheduler.handle(JobSubmitted(1, 1, Terms(1, timeout=9.0)), 1.0)
-    scheduler.handle(JobSubmitted(2, 1, Terms(1, retries=(7.0,))), 1.0)
+    scheduler.handle(JobSubmitted(1, 1, RunRules(1, timeout=9.0)), 1.0)
+    scheduler.handle(JobSubmitted(2, 1, RunRules(1, retries=(7.0,))), 1.0)
     failed = ItemsFinished(0, 1, (0,), SLOW, last=True, again=frozenset({0}))
     assert scheduler.handle(failed, 3.0) == [RetryItem(2, 0)]
     assert scheduler.handle(Tick(), 10.0) == [SendChunk(0, 2, 0, 1), CheckDeadline(1, 9.0)]
@@ -1009,7 +1009,7 @@ def test_tries_that_nobody_wants_are_not_kept_for_their_delays() -> None:
     """Also where one that is wanted, and soon, stands before them in the heap."""
     scheduler = pool(1)
     for job, delay in [(0, 10.0), *[(n, 3600.0) for n in range(1, 1000)]]:
-        submit = JobSubmitted(job, 1, Terms(1, retries=(delay,)))
+        submit = JobSubmitted(job, 1, RunRules(1, retries=(delay,)))
         (sent,) = tell(scheduler, submit)
         assert isinstance(sent, SendChunk)
         failure = ItemsFinished(0, 1, (0,), QUICK, last=True, again=frozenset([0]))
