@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Final, Never
 
 from tests.files import mark
-from tests.limits import PATIENCE
+from tests.limits import TIME_LIMIT
 
 _exiting: list[None] = []
 
@@ -140,7 +140,7 @@ def quietly(act: Callable[[], object]) -> Callable[[], object]:
 def kill_me(number: int) -> None:
     """Send this process a signal, and wait for it to strike."""
     os.kill(os.getpid(), number)
-    time.sleep(PATIENCE)
+    time.sleep(TIME_LIMIT)
 
 
 def segfault() -> None:
@@ -237,7 +237,7 @@ def perform_and_wait(folder: str, item: tuple[int, object]) -> object:
     if act != "wait":
         return perform(folder, item)
     mark(folder, index)
-    time.sleep(2 * PATIENCE)
+    time.sleep(2 * TIME_LIMIT)
     raise AssertionError("nobody came")
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
-from tests.limits import PATIENCE, seconds
+from tests.limits import TIME_LIMIT, seconds
 from tests.processes import descendants, describe_process, end, our_processes, processes
 
 
@@ -160,7 +160,7 @@ class Leftovers:
             self.pools,
         )
 
-    def left(self, warm: bool, limit: float = PATIENCE / 2) -> list[str]:
+    def left(self, warm: bool, limit: float = TIME_LIMIT / 2) -> list[str]:
         """Return what is there now and was not then, once it has had time to go.
 
         Args:

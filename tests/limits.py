@@ -18,12 +18,12 @@ def seconds(number: float) -> float:
     return number * SLOWNESS
 
 
-PATIENCE: Final = seconds(60)  # after which something that should happen at once has not
+TIME_LIMIT: Final = seconds(60)  # after which something that should happen at once has not
 # For a test's set-up, for its call and for its tear-down: several times what is waited for in it.
 HARD_LIMIT: Final = seconds(240)
 
 
-def until(condition: Callable[[], object], what: str = "it", limit: float = PATIENCE) -> None:
+def until(condition: Callable[[], object], what: str = "it", limit: float = TIME_LIMIT) -> None:
     """Return when `condition` holds; fail if it does not in time."""
     deadline = time.monotonic() + limit
     while not condition():

@@ -12,7 +12,7 @@ from typing import Never
 from tests.bad_objects import Bare, TwoArguments, cancelled
 from tests.files import mark, marks, wait_for_file
 from tests.items import square
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 
 from pmap import Pool, papply, pmap, pstarmap
 
@@ -179,7 +179,7 @@ def nested(x: int) -> list[int]:
     """Use the verbs inside an item."""
     inner = pmap(square, range(x), chunksize=1)
     assert pstarmap(power, [(2, 3)]) == [8]
-    assert papply.async_(square, 4).get(PATIENCE) == 16
+    assert papply.async_(square, 4).get(TIME_LIMIT) == 16
     return inner
 
 
@@ -192,7 +192,7 @@ def pool_inside(x: int) -> list[int]:
 def wait_or_end(end: bool) -> None:
     """Wait to be killed, where that is possible."""
     if not end:
-        time.sleep(2 * PATIENCE)
+        time.sleep(2 * TIME_LIMIT)
 
 
 def lock_for(_: object) -> threading.Lock:

@@ -13,7 +13,7 @@ import pytest
 from tests.backends import BACKENDS, Settings
 from tests.files import mark, marks, wait_for_file
 from tests.items import square
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 
 from pmap import (
     AsyncResult,
@@ -230,11 +230,11 @@ def test_gathered_handles_that_end_at_the_same_moment(tmp_path: Path, process: "
     path = str(tmp_path)
     parts = [papply.using(**process).using(processes=n).async_(wait_to_go, path, 1) for n in (1, 2)]
     both = gather(*parts)
-    meeting = threading.Barrier(2, timeout=PATIENCE)
+    meeting = threading.Barrier(2, timeout=TIME_LIMIT)
     for part in parts:
         part.add_done_callback(lambda _: meeting.wait())
     (tmp_path / "1").touch()
-    assert both.get(PATIENCE) == (1, 1)
+    assert both.get(TIME_LIMIT) == (1, 1)
 
 
 def test_what_is_completed_is_ready(tmp_path: Path, process: "Options") -> None:
@@ -281,8 +281,8 @@ def test_one_bad_callback_keeps_no_other_from_being_called(
     behind = later.then(str)
     both = gather(later, later)
     (tmp_path / "3").touch()
-    assert behind.get(PATIENCE) == "3"
-    assert both.get(PATIENCE) == (3, 3)
+    assert behind.get(TIME_LIMIT) == "3"
+    assert both.get(TIME_LIMIT) == (3, 3)
     assert seen == [3]
     assert [r.levelname for r in caplog.records] == ["ERROR"] * 2
     assert "a callback of papply(wait_to_go) raised" in caplog.text
@@ -295,7 +295,7 @@ def test_what_comes_then_raises_what_would_end_the_thread(
     later = papply.using(**options).async_(square, 3)
     behind = later.then(fail_with(kind))
     with pytest.raises(ControlFlowError) as caught:
-        behind.get(PATIENCE)
+        behind.get(TIME_LIMIT)
     assert isinstance(caught.value.__cause__, kind)
     assert later.get() == 9
 
@@ -326,13 +326,13 @@ def test_a_future_that_is_cancelled_while_the_result_comes(
 
     def slow(x: int) -> int:
         begun.set()
-        assert release.wait(PATIENCE)
+        assert release.wait(TIME_LIMIT)
         return x
 
     behind = papply.using(**process).async_(wait_to_go, str(tmp_path), 1).then(slow)
     future = behind.future()
     (tmp_path / "1").touch()
-    assert begun.wait(PATIENCE)
+    assert begun.wait(TIME_LIMIT)
     assert future.cancel()
     release.set()
     assert behind.get() == 1, "it could not be stopped any more"
@@ -355,7 +355,7 @@ def test_a_future_tells_its_callbacks_once(
         assert future.cancel(), "it can be cancelled again"
     else:
         (tmp_path / "1").touch()
-        assert future.result(PATIENCE) == 1
+        assert future.result(TIME_LIMIT) == 1
         assert not future.cancel(), "it is too late for that"
     later.wait()
     until(lambda: seen)
@@ -368,7 +368,7 @@ def test_a_cancelled_handle_cancels_its_future(tmp_path: Path, process: "Options
     future = later.future()
     until(lambda: marks(tmp_path) == ["1"])
     later.cancel()
-    assert concurrent.futures.wait([future], timeout=PATIENCE).done == {future}
+    assert concurrent.futures.wait([future], timeout=TIME_LIMIT).done == {future}
     assert future.cancelled()
 
 

@@ -46,7 +46,7 @@ from tests.contract.functions import (
 )
 from tests.files import changed_directory, marks
 from tests.items import square, work_pid
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 
 from pmap import (
     Apply,
@@ -158,7 +158,7 @@ def test_map_is_map(
     verb = pmap.using(**options(backend, processes, size))
     twice: Callable[[object], object] = WRITTEN[home]["twice"]
     assert verb(twice, values) == list(map(twice, values))
-    assert verb.async_(twice, iter(values)).get(PATIENCE) == list(map(twice, values))
+    assert verb.async_(twice, iter(values)).get(TIME_LIMIT) == list(map(twice, values))
     assert verb.collecting(twice, values) == list(map(twice, values))
 
 
@@ -175,7 +175,7 @@ def test_starmap_is_starmap(
     verb = pstarmap.using(**options(backend, processes, size))
     pair = WRITTEN[home]["pair"]
     assert verb(pair, rows) == list(starmap(pair, rows))
-    assert verb.async_(pair, iter(rows)).get(PATIENCE) == list(starmap(pair, rows))
+    assert verb.async_(pair, iter(rows)).get(TIME_LIMIT) == list(starmap(pair, rows))
     assert verb.collecting(pair, rows) == list(starmap(pair, rows))
 
 
@@ -202,7 +202,7 @@ def test_apply_is_a_call(
     verb = papply.using(**options(backend))
     pair = WRITTEN[home]["pair"]
     assert verb(pair, x, y, 3, **named) == pair(x, y, 3, **named)
-    assert verb.async_(pair, x, y, **named).get(PATIENCE) == pair(x, y, **named)
+    assert verb.async_(pair, x, y, **named).get(TIME_LIMIT) == pair(x, y, **named)
 
 
 def test_large_values(each: Map) -> None:
@@ -367,14 +367,14 @@ def test_error_of_the_iterable_is_the_callers(each: Map, tmp_path: Path) -> None
 
 def test_order_is_the_inputs(concurrent: Settings, tmp_path: Path) -> None:
     verb = pmap.using(**options(concurrent))
-    function = partial(zero_waits, str(tmp_path), 5, PATIENCE)
+    function = partial(zero_waits, str(tmp_path), 5, TIME_LIMIT)
     assert verb(function, range(40), chunksize=1) == list(range(40))
     assert "0" not in marks(tmp_path)[:5]
 
 
 def test_a_slow_item_holds_up_no_other(concurrent: Settings, tmp_path: Path) -> None:
     verb = pmap.using(**options(concurrent))
-    function = partial(zero_waits, str(tmp_path), 39, PATIENCE)
+    function = partial(zero_waits, str(tmp_path), 39, TIME_LIMIT)
     assert verb(function, range(40), chunksize=1) == list(range(40))
     assert marks(tmp_path)[-1] == "0"
 
@@ -387,7 +387,7 @@ def test_a_slow_item_behind_quick_ones_holds_up_no_other(
     for slow in (200, 230, 250):
         folder = tmp_path / str(slow)
         folder.mkdir()
-        function = partial(one_waits, str(folder), slow, 299, PATIENCE)
+        function = partial(one_waits, str(folder), slow, 299, TIME_LIMIT)
         assert verb(function, range(300), chunksize=1) == list(range(300))
         assert marks(folder)[-1] == str(slow)
         assert len(marks(folder)) == 300
@@ -421,7 +421,7 @@ def test_async_returns_before_its_function_ran(
     until(lambda: marks(tmp_path) == ["3"], "the beginning")
     assert not later.ready()
     (tmp_path / "go").touch()
-    assert later.get(PATIENCE) == (9 if verb == "papply" else [9])
+    assert later.get(TIME_LIMIT) == (9 if verb == "papply" else [9])
     assert later.ready()
 
 
@@ -433,7 +433,7 @@ def test_async_runs_though_nobody_asks(concurrent: Settings, tmp_path: Path) -> 
 
 
 def test_serial_async_gives_the_result() -> None:
-    assert pmap.using(backend="serial").async_(square, range(4)).get(PATIENCE) == [0, 1, 4, 9]
+    assert pmap.using(backend="serial").async_(square, range(4)).get(TIME_LIMIT) == [0, 1, 4, 9]
 
 
 def test_two_calls_run_beside_each_other(concurrent: Settings, tmp_path: Path) -> None:
@@ -445,7 +445,7 @@ def test_two_calls_run_beside_each_other(concurrent: Settings, tmp_path: Path) -
     assert pmap.using(**options(concurrent))(square, range(30)) == [x * x for x in range(30)]
     assert not later.ready()
     (tmp_path / "go").touch()
-    assert later.get(PATIENCE) == [25]
+    assert later.get(TIME_LIMIT) == [25]
 
 
 def test_callers_in_many_threads(backend: Settings) -> None:
@@ -459,7 +459,7 @@ def test_callers_in_many_threads(backend: Settings) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIME_LIMIT)
     expected = [sum(x * x for x in range(50 + n)) for n in range(5)]
     assert results == dict.fromkeys(range(6), expected)
 
@@ -518,7 +518,7 @@ def test_what_cannot_be_pickled_is_a_pickling_error(
 
 def test_failed_handle(each: Map, tmp_path: Path) -> None:
     later = each.async_(partial(first_fails, str(tmp_path)), range(3))
-    later.wait(PATIENCE)
+    later.wait(TIME_LIMIT)
     assert later.ready()
     assert not later.successful()
     for _ in range(2):
@@ -534,7 +534,7 @@ def test_progress_and_repr(concurrent: Settings, tmp_path: Path) -> None:
     assert (later.done, later.total) == (3, 10)
     assert repr(later) == "<AsyncResult pmap(partial(three_then_wait)) 3/10 done>"
     (tmp_path / "go").touch()
-    later.wait(PATIENCE)
+    later.wait(TIME_LIMIT)
     assert (later.done, later.total) == (10, 10)
     assert "10/10 done" in repr(later)
 
@@ -545,7 +545,7 @@ def test_cancel(concurrent: Settings, tmp_path: Path) -> None:
     if concurrent.backend == "threads":  # a thread ends its present item
         (tmp_path / "go").touch()
     with pytest.raises(CancelledError, match="cancelled"):
-        later.get(PATIENCE)
+        later.get(TIME_LIMIT)
     assert later.ready()
     assert not later.successful()
     assert not later.cancel()
@@ -562,7 +562,7 @@ def test_what_was_cancelled_is_ready(start_method: "StartMethod") -> None:
     assert isinstance(later.exception(), CancelledError)
     assert not re.search("[0-9]/[0-9]", repr(later))
     with pytest.raises(CancelledError):
-        later.get(PATIENCE)
+        later.get(TIME_LIMIT)
     assert not later.cancel()
     assert later.ready()
 
@@ -577,7 +577,7 @@ def test_calls_while_the_workers_of_a_cancelled_one_go(concurrent: Settings) -> 
         moment = time.perf_counter() + attempt % 30 * 0.0002
         while time.perf_counter() < moment:
             pass
-        assert verb.async_(square, [1, 2]).get(PATIENCE) == [1, 4]
+        assert verb.async_(square, [1, 2]).get(TIME_LIMIT) == [1, 4]
 
 
 def test_cancel_costs_nobody_else(concurrent: Settings, tmp_path: Path) -> None:
@@ -592,15 +592,15 @@ def test_cancel_costs_nobody_else(concurrent: Settings, tmp_path: Path) -> None:
     second.cancel()
     (dropped / "go").touch()
     with pytest.raises(CancelledError):
-        second.get(PATIENCE)
+        second.get(TIME_LIMIT)
     (kept / "go").touch()
-    assert first.get(PATIENCE) == [0]
+    assert first.get(TIME_LIMIT) == [0]
     assert marks(kept) == ["0"]
 
 
 def test_cancel_when_over(each: Map) -> None:
     later = each.async_(square, [3])
-    assert later.get(PATIENCE) == [9]
+    assert later.get(TIME_LIMIT) == [9]
     assert not later.cancel()
     assert later.get() == [9]
 
@@ -610,19 +610,19 @@ def test_callbacks(backend: Settings, tmp_path: Path) -> None:
     errors: list[BaseException] = []
     good, bad = results.append, errors.append
     with new_pool(backend) as pool:
-        pool.map_async(square, range(3), None, good, bad).wait(PATIENCE)
-        pool.starmap_async(power, [(2, 3)], None, good, bad).wait(PATIENCE)
-        pool.apply_async(square, (5,), callback=good, error_callback=bad).wait(PATIENCE)
+        pool.map_async(square, range(3), None, good, bad).wait(TIME_LIMIT)
+        pool.starmap_async(power, [(2, 3)], None, good, bad).wait(TIME_LIMIT)
+        pool.apply_async(square, (5,), callback=good, error_callback=bad).wait(TIME_LIMIT)
         assert (results, errors) == ([[0, 1, 4], [8], 25], [])
         function = partial(first_fails, str(tmp_path))
-        pool.map_async(function, range(3), None, good, bad).wait(PATIENCE)
-        pool.apply_async(control_flow, ("exit",), {}, good, bad).wait(PATIENCE)
+        pool.map_async(function, range(3), None, good, bad).wait(TIME_LIMIT)
+        pool.apply_async(control_flow, ("exit",), {}, good, bad).wait(TIME_LIMIT)
         assert len(results) == 3
         assert [type(error) for error in errors] == [LookupError, ControlFlowError]
         # One that raises harms nobody; the pool can be used from one.
         inner: list[object] = []
         pool.apply_async(square, (2,), callback=lambda _: inner.append(pool.map(square, [4]))).wait(
-            PATIENCE
+            TIME_LIMIT
         )
         assert inner == [[16]]
 
@@ -645,7 +645,7 @@ def test_a_callback_that_closes_its_pool(backend: Settings, tmp_path: Path) -> N
         thread = threading.Thread(target=beside)
         thread.start()
         assert pool.map(partial(answer_when_told, str(tmp_path)), [3]) == [9]
-        thread.join(PATIENCE)
+        thread.join(TIME_LIMIT)
         pool.join()
     assert called == [(main, main)]  # it still leads: else two threads would
 
@@ -670,7 +670,7 @@ def test_await(concurrent: Settings, tmp_path: Path) -> None:
         await ticking
         return result
 
-    assert asyncio.run(asyncio.wait_for(main(), PATIENCE)) == [0, 1, 4]
+    assert asyncio.run(asyncio.wait_for(main(), TIME_LIMIT)) == [0, 1, 4]
 
 
 def test_await_many(each: Map) -> None:
@@ -717,7 +717,7 @@ def test_cancelling_the_task_cancels_the_call(concurrent: Settings, tmp_path: Pa
     later = asyncio.run(main())
     (tmp_path / "go").touch()
     with pytest.raises(CancelledError):
-        later.get(PATIENCE)
+        later.get(TIME_LIMIT)
     assert len(marks(tmp_path)) == 2
     assert pmap.using(**options(concurrent))(square, range(9)) == [x * x for x in range(9)]
 
@@ -729,7 +729,7 @@ def test_wait_for_with_a_timeout(concurrent: Settings, tmp_path: Path) -> None:
             await asyncio.wait_for(await_it(later), 0.05)
         (tmp_path / "go").touch()
         with pytest.raises(CancelledError):
-            later.get(PATIENCE)
+            later.get(TIME_LIMIT)
 
     async def await_it(later: AsyncResult[list[int]]) -> list[int]:
         return await later
@@ -747,7 +747,7 @@ def test_terminate_ends_what_is_under_way(concurrent: Settings, tmp_path: Path) 
     pool.terminate()
     pool.join()
     with pytest.raises(CancelledError, match="terminated"):
-        later.get(PATIENCE)
+        later.get(TIME_LIMIT)
     with pytest.raises(ValueError, match="takes no more work"):
         pool.map(square, [1])
 
@@ -790,10 +790,12 @@ def test_surroundings_are_the_callers(
             assert each(surroundings, [0, 1]) == [there] * 2
             later = each.async_(surroundings, [0])
             if each.using()._settings.worker.backend != "processes":
-                later.wait(PATIENCE)  # in this very process: what is changed now is changed for it
+                later.wait(
+                    TIME_LIMIT
+                )  # in this very process: what is changed now is changed for it
             variable.reset(token)
             token = variable.set("other")
-            assert later.get(PATIENCE) == [there]
+            assert later.get(TIME_LIMIT) == [there]
         finally:
             variable.reset(token)
     monkeypatch.undo()

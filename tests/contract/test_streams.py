@@ -35,7 +35,7 @@ from tests.contract.functions import (
 )
 from tests.files import mark, marks, wait_for_file
 from tests.items import square, work_pid
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 from tests.processes import descendants
 
 from pmap import CancelledError, Failure, Map, Pool, PoolClosedError, WorkerLost, pmap, pstarmap
@@ -554,14 +554,14 @@ def test_closed_while_the_first_input_is_read(each: Map, tmp_path: Path) -> None
 
     def source() -> Iterator[int]:
         reading.set()
-        assert closed.wait(PATIENCE)
+        assert closed.wait(TIME_LIMIT)
         yield from range(3)
 
     numbers = source()
     stream = each.iter(partial(fail_in, frozenset[int](), str(tmp_path)), numbers)
 
     def close() -> None:
-        assert reading.wait(PATIENCE)
+        assert reading.wait(TIME_LIMIT)
         stream.close()
         closed.set()
 
@@ -616,7 +616,7 @@ def test_a_timeout_leaves_nothing(tmp_path: Path, concurrent: Settings) -> None:
                 stream.next(timeout=0.001)
         assert stream._stream_job._notifier._waiting == []
         (tmp_path / "7").touch()
-        assert stream.next(timeout=PATIENCE) == 7
+        assert stream.next(timeout=TIME_LIMIT) == 7
 
 
 def test_closing_twice_and_asking_afterwards(each: Map) -> None:
@@ -726,7 +726,7 @@ def in_a_fork(stream: "ResultStream[int]") -> int:
     """Return 0 if a fork of this process is refused the results."""
     pid = os.fork()
     if pid == 0:
-        signal.alarm(int(PATIENCE))  # ends one that hangs
+        signal.alarm(int(TIME_LIMIT))  # ends one that hangs
         code = 1
         try:
             for _ in range(1 << 15):  # what was in hand before the fork is there
@@ -821,7 +821,7 @@ def test_several_threads_share_a_stream(each: Map) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIME_LIMIT)
     assert sorted(taken) == [x * x for x in range(300)]
 
 
@@ -841,7 +841,7 @@ def test_one_of_several_threads_gets_the_failure(each: Map) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIME_LIMIT)
     assert sorted(taken) == sorted(1 / x for x in range(1, 40))
     assert len(failures) == 1
 
@@ -856,7 +856,7 @@ def test_a_stream_for_each_of_several_threads(each: Map) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIME_LIMIT)
     assert taken == {n: [x * x for x in range(n, n + 60)] for n in range(3)}
 
 

@@ -20,7 +20,7 @@ from tests.backends import BACKENDS, Settings
 from tests.bad_objects import quietly
 from tests.files import mark, marks, wait_for_file
 from tests.items import square
-from tests.limits import PATIENCE, seconds, until
+from tests.limits import TIME_LIMIT, seconds, until
 
 from pmap import (
     Failure,
@@ -62,7 +62,7 @@ def concurrent(request: pytest.FixtureRequest) -> "Options":
 
 def sleep() -> None:
     """Wait for nothing."""
-    time.sleep(2 * PATIENCE)
+    time.sleep(2 * TIME_LIMIT)
 
 
 def fail() -> None:
@@ -81,7 +81,7 @@ def take_no_notice() -> None:
         signal.signal(number, signal.SIG_IGN)
     while True:
         try:
-            time.sleep(PATIENCE)
+            time.sleep(TIME_LIMIT)
         except BaseException:
             continue
 
@@ -108,7 +108,7 @@ def begin_and_wait(path: str) -> str:
 
 def wait_for_a_child(folder: str = "") -> None:
     """Wait for a process that waits for a long time."""
-    child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({2 * PATIENCE})"])
+    child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({2 * TIME_LIMIT})"])
     mark(folder, child.pid)
     child.wait()
 
@@ -160,7 +160,7 @@ def test_a_thread_is_left_to_itself() -> None:
     verb = pmap.using(backend="threads", processes=2, timeout=LIMIT).collecting
 
     def wait() -> None:
-        go.wait(PATIENCE)
+        go.wait(TIME_LIMIT)
 
     try:
         results = verb(partial(act_at, 3, wait), range(12))
@@ -192,7 +192,7 @@ def test_in_every_form(process: "Options") -> None:
     with pytest.raises(TaskTimeout):
         papply.using(**process).using(timeout=LIMIT)(sleep)
     with pytest.raises(TaskTimeout):
-        pstarmap.using(**process).using(timeout=LIMIT)(time.sleep, [(0,), (2 * PATIENCE,)])
+        pstarmap.using(**process).using(timeout=LIMIT)(time.sleep, [(0,), (2 * TIME_LIMIT,)])
 
 
 @pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="no memory is shared here anyhow")
@@ -219,7 +219,7 @@ def test_items_that_are_nearly_too_late_are_never_mixed_up(process: "Options") -
         if isinstance(result, Failure):
             assert isinstance(result.error, TaskTimeout), result
             assert time_ > 0.01
-    assert verb(time.sleep, [0.0] * 100, timeout=PATIENCE) == [None] * 100
+    assert verb(time.sleep, [0.0] * 100, timeout=TIME_LIMIT) == [None] * 100
 
 
 def test_a_limit_is_seen_while_another_thread_waits_for_long(
@@ -332,7 +332,7 @@ def test_a_poisonous_item_is_given_up(tmp_path: Path, process: "Options") -> Non
 
 
 def test_cancelled_while_it_waits_for_its_next_try(tmp_path: Path, concurrent: "Options") -> None:
-    verb = pmap.using(**concurrent).using(retries=(PATIENCE,), retry_on=LookupError)
+    verb = pmap.using(**concurrent).using(retries=(TIME_LIMIT,), retry_on=LookupError)
     later = verb.async_(partial(fail_first, str(tmp_path), 1, raise_lookup), [3])
     until(lambda: marks(tmp_path) == ["3"])
     assert later.cancel()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.limits import PATIENCE
+from tests.limits import TIME_LIMIT
 
 import pmap
 
@@ -31,7 +31,7 @@ def test_an_example_prints_what_it_shows(path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIME_LIMIT,
         check=False,
     )
     assert done.stderr == ""

@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 from _pytest.mark.structures import ParameterSet
-from tests.limits import PATIENCE
+from tests.limits import TIME_LIMIT
 
 TOP: Final = Path(__file__).parents[2]
 
@@ -105,7 +105,7 @@ def test_a_script_prints_what_it_shows(script: str, tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIME_LIMIT,
         check=False,
     )
     assert done.stderr == ""
@@ -138,7 +138,7 @@ def ci(top: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         input="not for the tests\n",
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIME_LIMIT,
         check=False,
     )
 

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from typing import Final, Never
 
 from tests.bad_objects import Loading, quietly
-from tests.limits import PATIENCE
+from tests.limits import TIME_LIMIT
 
-SLEEPER: Final = [sys.executable, "-S", "-c", f"import time; time.sleep({4 * PATIENCE})"]
+SLEEPER: Final = [sys.executable, "-S", "-c", f"import time; time.sleep({4 * TIME_LIMIT})"]
 kept: Final[list[object]] = []  # what is to outlive its item
 
 
@@ -84,13 +84,13 @@ def block_signals() -> None:
 def block_signals_and_stay() -> None:
     """Stay, and hear nothing."""
     block_signals()
-    time.sleep(2 * PATIENCE)
+    time.sleep(2 * TIME_LIMIT)
 
 
 def stop_myself() -> None:
     """Stop: not even Python runs any more."""
     os.kill(os.getpid(), signal.SIGSTOP)
-    time.sleep(2 * PATIENCE)
+    time.sleep(2 * TIME_LIMIT)
 
 
 def print_without_end() -> None:
@@ -124,7 +124,7 @@ def lower_the_limit() -> None:
 def leave_threads() -> None:
     """Leave a daemon and a thread that is none."""
     for daemon in (True, False):
-        threading.Thread(target=time.sleep, args=(4 * PATIENCE,), daemon=daemon).start()
+        threading.Thread(target=time.sleep, args=(4 * TIME_LIMIT,), daemon=daemon).start()
 
 
 def close_stdout() -> None:
@@ -151,7 +151,7 @@ class Endless:
         return len(text)
 
     def flush(self) -> None:
-        time.sleep(4 * PATIENCE)
+        time.sleep(4 * TIME_LIMIT)
 
 
 def endless_stdout() -> None:
@@ -196,7 +196,7 @@ def alarm() -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     signal.setitimer(signal.ITIMER_REAL, 0.01)
-    time.sleep(2 * PATIENCE)
+    time.sleep(2 * TIME_LIMIT)
 
 
 def no_descriptors() -> None:

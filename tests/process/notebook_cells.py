@@ -10,7 +10,7 @@ from typing import Any, Final
 # No checker has it: it is not in the `test` extra.
 jupyter_client: Any = importlib.import_module("jupyter_client")
 
-PATIENCE: Final = 60  # seconds
+TIME_LIMIT: Final = 60  # seconds
 
 
 class Notebook:
@@ -23,7 +23,7 @@ class Notebook:
         self.manager.start_kernel(cwd=str(folder), env=environment)
         self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=PATIENCE)
+        self.client.wait_for_ready(timeout=TIME_LIMIT)
 
     def close(self) -> None:
         self.client.stop_channels()
@@ -45,7 +45,7 @@ class Notebook:
             on_text(content.get("text", ""))
 
         # Only what says that it belongs to this cell.
-        self.client.execute_interactive(code, output_hook=take, timeout=PATIENCE)
+        self.client.execute_interactive(code, output_hook=take, timeout=TIME_LIMIT)
         return said
 
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import pytest
 from tests.files import mark, marks, wait_for_file
 from tests.items import square
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 
 from pmap import (
     AsyncResult,
@@ -225,7 +225,7 @@ def test_cancelling_one_of_two_waiting_tasks_ends_the_call_for_both(tmp_path: Pa
 
 def test_two_loops_await_one_handle(tmp_path: Path) -> None:
     later = one.async_(wait_to_go, str(tmp_path), 7)
-    waiting = threading.Barrier(3, timeout=PATIENCE)
+    waiting = threading.Barrier(3, timeout=TIME_LIMIT)
     results: list[int] = []
 
     async def main() -> int:
@@ -262,7 +262,7 @@ def test_who_awaits_does_not_wait_for_callbacks(tmp_path: Path) -> None:
 
         def slow_callback(_: AsyncResult[int]) -> None:
             called.set()
-            in_time.append(released.wait(PATIENCE))
+            in_time.append(released.wait(TIME_LIMIT))
 
         later.add_done_callback(slow_callback)
         (tmp_path / "go").touch()
@@ -660,7 +660,7 @@ def test_an_input_that_is_not_wanted_any_more_is_closed() -> None:
         assert later.cancel()
         with pytest.raises(CancelledError):
             await later
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIME_LIMIT):
             while not closed:  # noqa: ASYNC110 - the collecting task makes it so
                 await asyncio.sleep(0.002)
         arrivals.put_nowait(1)

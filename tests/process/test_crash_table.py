@@ -36,7 +36,7 @@ from tests.bad_objects import (
 )
 from tests.files import marks
 from tests.items import all_workers_at_once, square, wait_and_square
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 
 from pmap import (
     ControlFlowError,
@@ -358,7 +358,7 @@ def test_all_workers_killed_at_work(pool: Pool, tmp_path: Path) -> None:
     )
     until(lambda: len(marks(folder)) == 2, "both workers' beginning")
     kill(pids)
-    answers = later.get(PATIENCE)
+    answers = later.get(TIME_LIMIT)
     for index in waiting:
         failure = answers[index]
         assert isinstance(failure, Failure)
@@ -425,7 +425,7 @@ def test_template_killed_before_it_could_report_a_worker(
         until(lambda: backend_of(pool)._template is None, "the loss of the template")
         go.touch()
         # Its workers are as good as others, and what they run is not begun a second time.
-        assert later.get(PATIENCE) == [x * x for x in range(8)]
+        assert later.get(TIME_LIMIT) == [x * x for x in range(8)]
         assert len(marks(tmp_path)) == 8
         pids = backend_of(pool).pids()
         assert len(pids) == 2
@@ -443,7 +443,7 @@ def test_template_killed_at_work(templated: Pool, tmp_path: Path) -> None:
     kill({template})
     until(lambda: gone(template), "the template's death")
     go.touch()
-    assert later.get(PATIENCE) == [x * x for x in range(ITEMS)]
+    assert later.get(TIME_LIMIT) == [x * x for x in range(ITEMS)]
 
 
 def test_template_and_workers_killed_at_work(templated: Pool, tmp_path: Path) -> None:
@@ -457,7 +457,7 @@ def test_template_and_workers_killed_at_work(templated: Pool, tmp_path: Path) ->
     )
     until(lambda: len(marks(folder)) == 2, "both workers' beginning")
     kill({template_of(templated)} | pids)
-    answers = later.get(PATIENCE)
+    answers = later.get(TIME_LIMIT)
     assert [type(answer) for answer in answers[:2]] == [Failure, Failure]
     assert answers[2:] == [index * index for index in range(2, ITEMS)]
     assert sorted(map(int, marks(folder))) == list(range(ITEMS))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 from tests.process.test_scripts import environment, kill_the_caller, lives, program
 from tests.processes import descendants
 
@@ -93,15 +93,15 @@ def test_a_caller_that_leaves_without_a_word(start_method: "StartMethod", tmp_pa
         until((tmp_path / "ready").exists, "the workers' being ready")
         below = descendants(process.pid)
         (tmp_path / "go").touch()
-        assert process.wait(PATIENCE) == 7
+        assert process.wait(TIME_LIMIT) == 7
         until(lambda: not any(map(lives, below)), "the end of all workers")
 
 
 def test_an_item_that_kills_its_caller(start_method: "StartMethod", tmp_path: Path) -> None:
     with running(tmp_path, program(start_method, KILLS)) as process:
-        assert process.wait(PATIENCE) == -signal.SIGKILL
+        assert process.wait(TIME_LIMIT) == -signal.SIGKILL
         # The pipe is at its end when the last process that has it is gone.
-        assert process.communicate(timeout=PATIENCE)[0] == ""
+        assert process.communicate(timeout=TIME_LIMIT)[0] == ""
 
 
 # --- Ctrl-C ------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_ctrl_c_ends_a_program(
             # As a terminal does: to all of the group.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
-        _, shown = process.communicate(timeout=PATIENCE)
+        _, shown = process.communicate(timeout=TIME_LIMIT)
         assert process.returncode == -signal.SIGINT
         assert "RemoteTraceback" not in shown
         assert shown.count("pmap-") == 0  # of no thread of ours
@@ -190,7 +190,7 @@ NO_CHILDREN: Final = """
 @pytest.mark.parametrize("text", [OWN_SIGNALS, NO_CHILDREN], ids=["handlers", "SIGCHLD ignored"])
 def test_signals_are_the_callers(start_method: "StartMethod", text: str, tmp_path: Path) -> None:
     with running(tmp_path, program(start_method, "    import sys\n" + text)) as process:
-        out, shown = process.communicate(timeout=PATIENCE)
+        out, shown = process.communicate(timeout=TIME_LIMIT)
         assert (out, shown, process.returncode) == ("all well\n", "", 0)
 
 

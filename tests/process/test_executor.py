@@ -17,7 +17,7 @@ from typing import Any, Final
 import pytest
 from tests.backends import BACKENDS, START_METHODS, Settings
 from tests.files import mark, marks, wait_for_file
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 from tests.processes import lives
 
 from pmap import (
@@ -77,9 +77,9 @@ def raise_it(error: BaseException) -> None:
 @each_backend
 def test_calls_and_maps_are_those_of_the_serial_loop(settings: Settings) -> None:
     with executor_of(settings) as executor:
-        assert executor.submit(int, "ff", base=16).result(PATIENCE) == 255
+        assert executor.submit(int, "ff", base=16).result(TIME_LIMIT) == 255
         later = [executor.submit(double, x) for x in range(20)]
-        assert [one.result(PATIENCE) for one in later] == [2 * x for x in range(20)]
+        assert [one.result(TIME_LIMIT) for one in later] == [2 * x for x in range(20)]
         assert list(executor.map(pow, [2, 3, 4], [3, 2])) == [8, 9]
         assert list(executor.map(double, range(10), chunksize=3)) == [2 * x for x in range(10)]
         assert list(executor.map(double, [])) == list(executor.map(double)) == []
@@ -95,12 +95,12 @@ def test_calls_and_maps_are_those_of_the_serial_loop(settings: Settings) -> None
 def test_what_a_function_raises_is_what_the_future_has(settings: Settings) -> None:
     with executor_of(settings) as executor:
         for error in (ValueError("bad"), SystemExit(3), GeneratorExit()):
-            raised = executor.submit(raise_it, error).exception(PATIENCE)
+            raised = executor.submit(raise_it, error).exception(TIME_LIMIT)
             assert raised is not None
             assert type(raised) is type(error)
             assert raised.args == error.args
         # Which asyncio takes in no future: who awaited one would wait for ever.
-        stopped = executor.submit(raise_it, StopIteration(1)).exception(PATIENCE)
+        stopped = executor.submit(raise_it, StopIteration(1)).exception(TIME_LIMIT)
         assert isinstance(stopped, ControlFlowError)
 
 
@@ -111,20 +111,20 @@ def test_what_a_function_raises_is_what_the_future_has(settings: Settings) -> No
 def test_a_lost_worker_costs_one_future(method: Any) -> None:
     with Executor(2, start_method=method) as executor:
         later = [executor.submit(exit_at, x, 5) for x in range(10)]
-        error = later[5].exception(PATIENCE)
+        error = later[5].exception(TIME_LIMIT)
         assert isinstance(error, WorkerLost)
         assert isinstance(error, BrokenProcessPool)
         again = pickle.loads(pickle.dumps(error))
         assert type(again) is type(error)
         assert (again.exitcode, str(again)) == (3, str(error))
-        assert [one.result(PATIENCE) for one in later if one is not later[5]] == [
+        assert [one.result(TIME_LIMIT) for one in later if one is not later[5]] == [
             x for x in range(10) if x != 5
         ]
         results = executor.map(exit_at, range(6), [4] * 6, chunksize=3)
         assert [next(results) for _ in range(4)] == [0, 1, 2, 3]
         with pytest.raises(BrokenProcessPool):
             next(results)
-        assert executor.submit(double, 4).result(PATIENCE) == 8
+        assert executor.submit(double, 4).result(TIME_LIMIT) == 8
 
 
 def fails(_: object = None) -> None:
@@ -133,7 +133,7 @@ def fails(_: object = None) -> None:
 
 def test_a_failed_initializer_breaks_it() -> None:
     with Executor(2, initializer=fails, initargs=()) as executor:
-        first = executor.submit(double, 1).exception(PATIENCE)
+        first = executor.submit(double, 1).exception(TIME_LIMIT)
         assert isinstance(first, BrokenProcessPool)
         assert isinstance(first, WorkerStartError)
         with pytest.raises(BrokenProcessPool, match="no such disk"):
@@ -147,10 +147,10 @@ class Unloadable:
 
 def test_what_cannot_be_loaded_costs_one_future() -> None:
     with Executor(1) as executor:
-        error = executor.submit(type, Unloadable()).exception(PATIENCE)
+        error = executor.submit(type, Unloadable()).exception(TIME_LIMIT)
         assert isinstance(error, BrokenProcessPool)
         assert isinstance(error, TransportError)
-        assert executor.submit(double, 4).result(PATIENCE) == 8
+        assert executor.submit(double, 4).result(TIME_LIMIT) == 8
 
 
 # --- states --------------------------------------------------------------------------------------
@@ -173,8 +173,8 @@ def test_what_has_begun_runs_and_what_has_not_is_cancelled(
         with pytest.raises(futures.CancelledError):
             second.result()
         release(tmp_path, *"abc")
-        assert first.result(PATIENCE) == "a"
-        assert third.result(PATIENCE) == "c"
+        assert first.result(TIME_LIMIT) == "a"
+        assert third.result(TIME_LIMIT) == "c"
         assert (first.cancel(), first.running(), first.done()) == (False, False, True)
         with pytest.raises(futures.InvalidStateError):
             first.set_result("")
@@ -195,8 +195,8 @@ def test_what_was_sent_ahead_is_cancelled_too(tmp_path: Path) -> None:
         gone = later[10:40]
         assert all(one.cancel() for one in gone)
         release(tmp_path, "a")
-        assert first.result(PATIENCE) == "a"
-        kept = [one.result(PATIENCE) for one in later if one not in gone]
+        assert first.result(TIME_LIMIT) == "a"
+        kept = [one.result(TIME_LIMIT) for one in later if one not in gone]
     assert marks(folder)[101:] == kept
 
 
@@ -213,7 +213,7 @@ def test_waiting_of_the_standard_library(tmp_path: Path) -> None:
         done, pending = futures.wait(later, return_when=futures.FIRST_COMPLETED)
         assert (done, pending) == ({later[2]}, {*later[:2]})
         release(tmp_path, *"ab")
-        assert {*futures.as_completed(later, PATIENCE)} == {*later}
+        assert {*futures.as_completed(later, TIME_LIMIT)} == {*later}
 
 
 @each_backend
@@ -240,14 +240,14 @@ def test_a_callback_may_submit_and_wait() -> None:
             heard.set_result(executor.submit(double, one.result()).result())
 
         executor.submit(double, 3).add_done_callback(go_on)
-        assert heard.result(PATIENCE) == 12
+        assert heard.result(TIME_LIMIT) == 12
 
 
 def test_many_threads_submit_at_once() -> None:
     with Executor(2) as executor, futures.ThreadPoolExecutor(8) as threads:
 
         def some(n: int) -> list[int]:
-            return [executor.submit(double, 10 * n + x).result(PATIENCE) for x in range(10)]
+            return [executor.submit(double, 10 * n + x).result(TIME_LIMIT) for x in range(10)]
 
         assert sum(threads.map(some, range(20)), list[int]()) == [2 * x for x in range(200)]
 
@@ -255,14 +255,14 @@ def test_many_threads_submit_at_once() -> None:
 def test_both_sides_of_a_fork_use_it() -> None:
     with Executor(1) as executor:
         theirs = executor.submit(double, 1)
-        assert theirs.result(PATIENCE) == 2
+        assert theirs.result(TIME_LIMIT) == 2
         open_ = executor.submit(signal.pause)
         until(open_.running)
         pid = os.fork()
         if pid == 0:
             try:
-                right = executor.submit(double, 2).result(PATIENCE) == 4
-                lost = isinstance(open_.exception(PATIENCE), PoolClosedError)
+                right = executor.submit(double, 2).result(TIME_LIMIT) == 4
+                lost = isinstance(open_.exception(TIME_LIMIT), PoolClosedError)
                 executor.shutdown()
                 os._exit(0 if right and lost else 1)
             finally:
@@ -287,13 +287,13 @@ def test_an_item_may_wait_for_what_it_submits(
 ) -> None:
     with Executor(1, backend=backend) as executor:
         monkeypatch.setitem(globals(), "inherited", executor)
-        assert executor.submit(submit_again, 3).result(PATIENCE) == [os.getpid()] * 4
+        assert executor.submit(submit_again, 3).result(TIME_LIMIT) == [os.getpid()] * 4
 
 
 def test_an_item_that_inherited_it_starts_no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     with Executor(1, start_method="fork") as executor:
         monkeypatch.setitem(globals(), "inherited", executor)
-        pids = executor.submit(submit_again, 3).result(PATIENCE)
+        pids = executor.submit(submit_again, 3).result(TIME_LIMIT)
     assert len(pids) == 4
     assert len({*pids}) == 1
 
@@ -306,7 +306,7 @@ def test_after_its_end_it_takes_nothing(settings: Settings) -> None:
     executor = executor_of(settings)
     later = executor.submit(double, 1)
     executor.shutdown(wait=False)
-    assert later.result(PATIENCE) == 2
+    assert later.result(TIME_LIMIT) == 2
     executor.shutdown()
     words = "cannot schedule new futures after shutdown"
     with pytest.raises(RuntimeError, match=words):
@@ -328,7 +328,7 @@ def test_one_that_was_never_used_takes_nothing_after_its_end(how: str) -> None:
 @each_method
 def test_its_workers_are_gone_when_its_end_was_waited_for(method: Any) -> None:
     with Executor(2, start_method=method) as executor:
-        pids = {executor.submit(os.getpid).result(PATIENCE) for _ in range(4)}
+        pids = {executor.submit(os.getpid).result(TIME_LIMIT) for _ in range(4)}
     assert not any(map(lives, pids))
 
 
@@ -380,7 +380,7 @@ def test_one_that_is_dropped_finishes_and_goes() -> None:
     gone = weakref.ref(executor)
     del executor
     assert gone() is None
-    pid = later.result(PATIENCE)
+    pid = later.result(TIME_LIMIT)
     assert list(results) == [0, 2, 4, 6, 8]
     until(lambda: not os.path.exists(f"/proc/{pid}"))
 
@@ -394,7 +394,7 @@ def test_workers_are_ended(method: Any, how: str, tmp_path: Path) -> None:
     later = [executor.submit(double, n) for n in range(5)]
     end: Callable[[], None] = getattr(executor, how)
     end()
-    error = first.exception(PATIENCE)
+    error = first.exception(TIME_LIMIT)
     assert isinstance(error, WorkerLost)
     assert error.exitcode == -(signal.SIGKILL if how == "kill_workers" else signal.SIGTERM)
     executor.shutdown()
@@ -420,7 +420,7 @@ def test_a_worker_may_end_in_order(tmp_path: Path) -> None:
     later = executor.submit(heed, str(tmp_path))
     until(lambda: marks(tmp_path))
     executor.terminate_workers()
-    assert later.result(PATIENCE) == "in order"
+    assert later.result(TIME_LIMIT) == "in order"
     executor.shutdown()
 
 
@@ -516,7 +516,7 @@ def held_to_its_end(folder: str, name: str) -> None:
 def test_a_map_has_time_until_its_end(method: Any, tmp_path: Path) -> None:
     folder = str(tmp_path)
     with Executor(1, start_method=method) as executor:
-        executor.submit(double, 1).result(PATIENCE)
+        executor.submit(double, 1).result(TIME_LIMIT)
         results = executor.map(held_to_its_end, [folder] * 2, "ab", timeout=0.05)
         until(lambda: marks(folder))
         with pytest.raises(TimeoutError):

@@ -28,7 +28,7 @@ from hypothesis.stateful import (
 )
 from tests.files import marks
 from tests.gated_items import gated, reciprocal
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 
 from pmap import Executor, NotPicklableError, WorkerLost
 from pmap._types import Backend
@@ -136,7 +136,7 @@ class ExecutorMachine(RuleBasedStateMachine):
         entry = running[which % len(running)]
         with open(os.path.join(self.folder, entry.name), "w"):
             pass
-        futures.wait([entry.future], PATIENCE)
+        futures.wait([entry.future], TIME_LIMIT)
         entry.state = State.OVER
         self.rest()
 
@@ -161,7 +161,7 @@ class ExecutorMachine(RuleBasedStateMachine):
         running = self.of(State.RUNS)
         entry = running[which % len(running)]
         os.kill(self.begun()[entry.name], signal.SIGKILL)
-        futures.wait([entry.future], PATIENCE)
+        futures.wait([entry.future], TIME_LIMIT)
         entry.state, entry.lost = State.OVER, True
         self.rest()
 
@@ -173,7 +173,7 @@ class ExecutorMachine(RuleBasedStateMachine):
     )
     def map(self, numbers: list[int], chunksize: int, buffersize: int | None) -> None:
         results = self.executor.map(
-            reciprocal, numbers, chunksize=chunksize, buffersize=buffersize, timeout=PATIENCE
+            reciprocal, numbers, chunksize=chunksize, buffersize=buffersize, timeout=TIME_LIMIT
         )
         good = numbers[: numbers.index(0)] if 0 in numbers else numbers
         assert [next(results) for _ in good] == [1 / x for x in good]
@@ -197,7 +197,7 @@ class ExecutorMachine(RuleBasedStateMachine):
     @rule()
     def submit_what_cannot_be_sent(self) -> None:
         future = self.executor.submit(list, (x for x in "ab"))
-        assert isinstance(future.exception(PATIENCE), NotPicklableError)
+        assert isinstance(future.exception(TIME_LIMIT), NotPicklableError)
 
     @precondition(lambda self: len(self.entries) > 3)  # a shorter life shows little
     @rule(cancel_futures=st.booleans())
@@ -220,7 +220,7 @@ class ExecutorMachine(RuleBasedStateMachine):
         if self.backend == "processes":
             for entry in self.of(State.RUNS):
                 entry.state, entry.lost = State.OVER, True
-        futures.wait([entry.future for entry in self.of(State.GONE, State.OVER)], PATIENCE)
+        futures.wait([entry.future for entry in self.of(State.GONE, State.OVER)], TIME_LIMIT)
 
     def all_that_wait_go(self) -> None:
         for entry in self.of(State.WAITS):

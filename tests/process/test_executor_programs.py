@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.backends import START_METHODS
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 from tests.process.test_scripts import environment, run_script
 
 each_method = pytest.mark.parametrize("method", START_METHODS)
@@ -128,7 +128,7 @@ def test_ctrl_c_ends_it(body: str, tmp_path: Path) -> None:
     )
     until((tmp_path / "begun0").exists)
     program.send_signal(signal.SIGINT)
-    _, told = program.communicate(timeout=PATIENCE)
+    _, told = program.communicate(timeout=TIME_LIMIT)
     assert told.rstrip().endswith("KeyboardInterrupt")
     assert told.count("Traceback") == 1
     assert program.returncode == -signal.SIGINT

@@ -23,7 +23,7 @@ import pytest
 from tests.backends import START_METHODS, MaybeEncodingError
 from tests.files import mark, marks
 from tests.items import square, wait_and_square
-from tests.limits import PATIENCE, seconds, until
+from tests.limits import TIME_LIMIT, seconds, until
 from tests.process.fault_items import SLEEPER, OddText, act_at, interrupt
 from tests.process.test_scripts import lives
 
@@ -256,7 +256,7 @@ def test_a_false_ctrl_c_where_a_result_is_loaded(pool: Pool) -> None:
     later = pmap.using(pool=pool).collecting.async_(
         partial(act_at, "result interrupts when loaded", BAD), range(ITEMS), chunksize=4
     )
-    answers = later.get(PATIENCE)
+    answers = later.get(TIME_LIMIT)
     failure = answers.pop(BAD)
     assert isinstance(failure, Failure)
     assert isinstance(failure.error, TransportError)
@@ -279,7 +279,7 @@ def interrupt_back(_: list[object]) -> None:
 
 def test_a_false_ctrl_c_in_a_callback(pool: Pool, caplog: pytest.LogCaptureFixture) -> None:
     later = pool.map_async(square, range(ITEMS), callback=interrupt_back)
-    assert later.get(PATIENCE) == SQUARES
+    assert later.get(TIME_LIMIT) == SQUARES
     check_works(pool)
     assert "not a real one" in caplog.text
 
@@ -298,14 +298,14 @@ def test_terminated_while_much_is_under_way(start_method: "StartMethod", tmp_pat
         pool.terminate()
         pool.terminate()
         with pytest.raises(CancelledError):
-            later.get(PATIENCE)
+            later.get(TIME_LIMIT)
         assert not any(map(lives, pids))
 
 
 def wait_for_ever(folder: str, x: int) -> int:
     """Begin, and do not end."""
     mark(folder, x)
-    time.sleep(4 * PATIENCE)
+    time.sleep(4 * TIME_LIMIT)
     return x
 
 
@@ -334,11 +334,11 @@ def test_terminated_from_many_threads(start_method: "StartMethod", tmp_path: Pat
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIME_LIMIT)
     assert not any(thread.is_alive() for thread in threads)
     pool.join()
     with pytest.raises(CancelledError):
-        later.get(PATIENCE)
+        later.get(TIME_LIMIT)
     assert not any(map(lives, pids))
 
 
@@ -353,7 +353,7 @@ def test_the_thread_that_others_wait_for_has_started(monkeypatch: pytest.MonkeyP
                 super().start()
 
         monkeypatch.setattr(threading, "Thread", Thread)
-        assert pool.apply_async(square, (3,)).get(PATIENCE) == 9
+        assert pool.apply_async(square, (3,)).get(TIME_LIMIT) == 9
     assert seen[:1] == [None]
 
 
@@ -385,7 +385,7 @@ def test_a_pool_that_is_dropped_at_work_ends_it_first(
     with pytest.warns(ResourceWarning, match="unclosed running multiprocessing pool"):
         drop(pools)
     go.touch()
-    assert later.get(PATIENCE) == [x * x for x in range(4)]
+    assert later.get(TIME_LIMIT) == [x * x for x in range(4)]
     until(lambda: not any(map(lives, pids)), "the end of its workers")
 
 

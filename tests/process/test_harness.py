@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 from tests.leaks import Leftovers, end_shared_pools
-from tests.limits import HARD_LIMIT, PATIENCE, seconds, until
+from tests.limits import HARD_LIMIT, TIME_LIMIT, seconds, until
 from tests.processes import RUN, descendants, end, lives, our_processes, processes
 
 from pmap import Pool
@@ -22,7 +22,7 @@ from pmap import Pool
 TOP: Final = Path(__file__).parents[2]
 
 linux: Final = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
-SLEEPER: Final = [sys.executable, "-S", "-c", f"import time; time.sleep({4 * PATIENCE})"]
+SLEEPER: Final = [sys.executable, "-S", "-c", f"import time; time.sleep({4 * TIME_LIMIT})"]
 
 
 def foreign() -> dict[str, str]:
@@ -161,7 +161,7 @@ def test_workers_and_what_their_items_started_are_seen(
     pool = Pool(1, context=get_context(start_method))
     try:
         started.append(pool.apply(begin_below, (0,)))
-        worker = pool.apply_async(os.getpid).get(PATIENCE)
+        worker = pool.apply_async(os.getpid).get(TIME_LIMIT)
         assert {worker, *started} <= our_processes()
         text = "\n".join(left(before))
         assert f"process {worker} of " in text
@@ -226,7 +226,7 @@ def run_tests(
         cwd=TOP,
         capture_output=True,
         text=True,
-        timeout=3 * PATIENCE,
+        timeout=3 * TIME_LIMIT,
         check=False,
         preexec_fn=before,
     )

@@ -14,7 +14,7 @@ from typing import Final
 
 import pytest
 from tests.backends import START_METHODS
-from tests.limits import PATIENCE
+from tests.limits import TIME_LIMIT
 
 import pmap
 
@@ -133,7 +133,7 @@ def run(code: str, *more: Path) -> str:
         check=False,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIME_LIMIT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
     )
     assert done.returncode == 0, done.stderr
@@ -256,7 +256,7 @@ def test_a_worker_of_a_template_loads_nothing_itself() -> None:
         check=True,
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=TIME_LIMIT,
         env={**os.environ, "PYTHONPATH": source},
     )
     # The caller and its template: each module at most once.

@@ -15,7 +15,7 @@ import pytest
 from tests.backends import BACKENDS, Settings
 from tests.bad_objects import Bare, Loading
 from tests.files import wait_for_file
-from tests.limits import PATIENCE
+from tests.limits import TIME_LIMIT
 
 from pmap import (
     CancelledError,
@@ -57,12 +57,12 @@ def forms_of(options: "Options") -> dict[str, Run]:
     star = pstarmap.using(**options)
     return {
         "map": each,
-        "async": lambda f, xs: each.async_(f, xs).get(PATIENCE),
+        "async": lambda f, xs: each.async_(f, xs).get(TIME_LIMIT),
         "collecting": lambda f, xs: list(each.collecting(f, xs)),
         "iter": lambda f, xs: list(each.iter(f, xs)),
         "unordered": lambda f, xs: sorted(each.iter_unordered(f, xs)),
         "starmap": star,
-        "starmap async": lambda f, xs: star.async_(f, xs).get(PATIENCE),
+        "starmap async": lambda f, xs: star.async_(f, xs).get(TIME_LIMIT),
         "istarmap": lambda f, xs: list(star.iter(f, xs)),
     }
 
@@ -71,11 +71,11 @@ def methods_of(pool: Pool) -> dict[str, Run]:
     """Return all methods of a pool that take an iterable, as `forms_of`."""
     return {
         "Pool.map": pool.map,
-        "Pool.map_async": lambda f, xs: pool.map_async(f, xs).get(PATIENCE),
+        "Pool.map_async": lambda f, xs: pool.map_async(f, xs).get(TIME_LIMIT),
         "Pool.imap": lambda f, xs: list(pool.imap(f, xs)),
         "Pool.imap_unordered": lambda f, xs: sorted(pool.imap_unordered(f, xs)),
         "Pool.starmap": pool.starmap,
-        "Pool.starmap_async": lambda f, xs: pool.starmap_async(f, xs).get(PATIENCE),
+        "Pool.starmap_async": lambda f, xs: pool.starmap_async(f, xs).get(TIME_LIMIT),
         "Pool.istarmap": lambda f, xs: list(pool.istarmap(f, xs)),
     }
 
@@ -337,7 +337,7 @@ def test_pickling_that_waits_for_the_pool_itself(one_pool: Pool, tmp_path: Path)
         assert isinstance(bad.error.__cause__, RuntimeError), name
         assert "in vain" in str(bad.error), name
     (tmp_path / "go").touch()
-    assert earlier.get(PATIENCE) == [None]
+    assert earlier.get(TIME_LIMIT) == [None]
     assert list(stream) == [None]
 
 

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from tests.limits import PATIENCE, seconds, until
+from tests.limits import TIME_LIMIT, seconds, until
 from tests.process.test_scripts import environment
 
 import pmap
@@ -148,7 +148,7 @@ ACTS: Final[dict[str, Callable[[], object]]] = {
     "unordered stream": lambda: list(mapping.iter_unordered(abs, [-1, -2, -3])),
     "failure": fails,
     "failures as values": lambda: mapping.collecting(math.sqrt, [-1.0, 4.0]),
-    "time limit": lambda: mapping.using(timeout=PATIENCE)(abs, [-1, -2]),
+    "time limit": lambda: mapping.using(timeout=TIME_LIMIT)(abs, [-1, -2]),
     "retries": lambda: mapping.collecting.using(retries=1)(math.sqrt, [-1.0, 4.0]),
     "cancel": cancels,
     "gather": lambda: gather(verb.async_(abs, -1), verb.async_(abs, -2)).get(),
@@ -178,13 +178,13 @@ def is_well() -> None:
     while waiters:
         waiter = waiters.pop()
         if waiter.ident is not None:
-            waiter.join(PATIENCE)
+            waiter.join(TIME_LIMIT)
             assert not waiter.is_alive()
-    assert verb.async_(abs, -3).get(PATIENCE) == 3
+    assert verb.async_(abs, -3).get(TIME_LIMIT) == 3
     results: list[int] = []
     other = threading.Thread(target=lambda: results.append(verb(abs, -4)), daemon=True)
     other.start()
-    other.join(PATIENCE)
+    other.join(TIME_LIMIT)
     assert results == [4]
     assert verb(abs, -5) == 5
     state = driver._state
@@ -291,5 +291,5 @@ def test_ctrl_c_while_the_background_thread_is_started(monkeypatch: pytest.Monke
             patched.setattr(threading, "Thread", Struck)
             with pytest.raises(KeyboardInterrupt):
                 pool.apply_async(abs, (-2,))
-        assert pool.apply_async(abs, (-3,)).get(PATIENCE) == 3
+        assert pool.apply_async(abs, (-3,)).get(TIME_LIMIT) == 3
     assert not failures

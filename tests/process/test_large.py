@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 from tests.property.memory_items import is_mapped
 
 from pmap import Failure, Pool, WorkerLost, pmap, pstarmap
@@ -402,7 +402,7 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_next_call_finds_the_pages_of_the_last(
     made: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", TIME_LIMIT)
     with Pool(2) as pool:
         for _ in range(3):
             made.clear()
@@ -414,7 +414,7 @@ def test_the_next_call_finds_the_pages_of_the_last(
 def test_a_segment_in_use_again_is_written_through_a_mapping_that_is_kept(
     mappable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", TIME_LIMIT)
     if not mappable:
         monkeypatch.setattr(_segments, "_can_map_more", lambda: False)
     calls: list[str] = []
@@ -450,14 +450,14 @@ def test_the_pool_keeps_nothing_when_there_is_no_work(asynchronous: bool) -> Non
         before = descriptors()
         for _ in range(2):
             if asynchronous:
-                pool.map_async(look, [np.ones(N)] * 20).get(PATIENCE)
+                pool.map_async(look, [np.ones(N)] * 20).get(TIME_LIMIT)
             else:
                 pool.map(look, [np.ones(N)] * 20)
             until(lambda: descriptors() == before)
 
 
 def test_what_nobody_could_give_back_later_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", TIME_LIMIT)
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -487,7 +487,7 @@ def segments() -> int:
 
 
 def test_a_fork_of_the_caller_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", TIME_LIMIT)
     before = segments()
     with Pool(2) as pool:
         pool.map(look, [np.ones(N)] * 20)
@@ -565,7 +565,7 @@ def full(number: float, size: int = N) -> Array:
 
 
 def test_a_worker_uses_the_segments_of_its_results_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", TIME_LIMIT)
     with Pool(1) as pool:  # of two, either may happen to run more of a map than of the one before
         kept = Kept(pool._driver, pool.map)
         pool.map(full, range(8), chunksize=4)
@@ -584,7 +584,7 @@ def test_a_worker_uses_the_segments_of_its_results_again(monkeypatch: pytest.Mon
 def test_those_of_what_is_copied_at_once(
     kind: "type[bytes | bytearray]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", TIME_LIMIT)
     with Pool(1) as pool:
         kept = Kept(pool._driver, pool.map)
         values = pool.map(functools.partial(operator.mul, kind(b"x")), [LARGE] * 30, chunksize=1)
@@ -599,7 +599,7 @@ def test_a_worker_keeps_nothing_when_there_is_no_work(
     with Pool(2, context=multiprocessing.get_context(start_method)) as pool:
         kept = Kept(pool._driver, pool.map)
         if asynchronous:
-            held = pool.map_async(full, range(8)).get(PATIENCE)
+            held = pool.map_async(full, range(8)).get(TIME_LIMIT)
         else:
             held = pool.map(full, range(8))
         until(lambda: not kept())
@@ -612,7 +612,7 @@ def test_a_worker_keeps_nothing_when_there_is_no_work(
 def test_nothing_is_kept_where_a_workers_memory_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", TIME_LIMIT)
     verb = pmap.using(processes=1, max_memory_per_child=1 << 30)
     before = set(shared_pools.drivers.values())
     verb(abs, [1])
@@ -820,7 +820,7 @@ def replace_segments(place: Path) -> tuple[int, Array]:
     files: list[int] = []
     for link in Path("/proc/self/fd").iterdir():
         fd = int(link.name)
-        if link.is_symlink() and "memfd:pmap " in os.readlink(link) and fd not in _arena_fds:
+        if link.is_symlink() and "memfd:pmap " in os.readlink(link) and fd not in _journal_fds:
             os.close(fd)
             own = os.open(place / f"own {fd}", os.O_RDWR | os.O_CREAT)
             if own != fd:
@@ -832,16 +832,16 @@ def replace_segments(place: Path) -> tuple[int, Array]:
 
 
 _own: list[int] = []
-_arena_fds: set[int] = set()
+_journal_fds: set[int] = set()
 
 
-def learn_arena(_: int) -> int:
-    _arena_fds.update(
+def learn_journal(_: int) -> int:
+    _journal_fds.update(
         int(link.name)
         for link in Path("/proc/self/fd").iterdir()
         if link.is_symlink() and "memfd:pmap " in os.readlink(link)
     )
-    return len(_arena_fds)
+    return len(_journal_fds)
 
 
 def own_sizes(_: int) -> list[int]:
@@ -851,9 +851,9 @@ def own_sizes(_: int) -> list[int]:
 def test_files_that_an_item_put_in_place_of_what_is_kept_are_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_leadership, "_WARM", PATIENCE)
+    monkeypatch.setattr(_leadership, "_WARM", TIME_LIMIT)
     with Pool(1) as pool:
-        pool.map(learn_arena, [0])
+        pool.map(learn_journal, [0])
         held = pool.map(full, range(4))
         assert len(held) == 4
         count, array = pool.apply(replace_segments, (tmp_path,))

@@ -88,7 +88,7 @@ def test_a_record_says_where_it_is_from(kept: Keeping, start_method: "StartMetho
 
 def of_each_kind(x: int) -> float:
     logging.getLogger("tests_c").warning("%d", x)
-    return x if x % 7 else x / 2  # ints for long stretches, as for lanes
+    return x if x % 7 else x / 2  # ints for long stretches, as for typed arrays
 
 
 async def waiting(x: int) -> int:

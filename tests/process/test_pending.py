@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from tests.backends import START_METHODS
 from tests.files import changed_directory, mark, marks, wait_for_file
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 
 from pmap import CancelledError, Pool, WorkerLost, papply
 from pmap._scheduling.prefetch import MOST_HELD
@@ -72,7 +72,7 @@ def _method(request: pytest.FixtureRequest) -> BaseContext:
 
 
 def specs(pool: Pool) -> list[set[int]]:
-    """Return the numbers of the briefs that each worker knows."""
+    """Return the numbers of the call specs that each worker knows."""
     told: list[set[int]] = [{*link.told} for link in _links(pool)]
     return told
 
@@ -89,7 +89,7 @@ def _links(pool: Pool) -> list[Any]:
 def test_the_memory_of_a_call_that_waits() -> None:
     with Pool(1) as pool:
         pool.apply(abs, (-1,))
-        block = pool.apply_async(time.sleep, (2 * PATIENCE,))
+        block = pool.apply_async(time.sleep, (2 * TIME_LIMIT,))
         waiting = [pool.apply_async(abs, (-1,)) for _ in range(100)]
         gc.collect()
         tracemalloc.start()
@@ -104,7 +104,7 @@ def test_the_memory_of_a_call_that_waits() -> None:
 def test_a_function_known_by_its_name_is_told_each_worker_once() -> None:
     with Pool(2) as pool:
         later = [pool.apply_async(abs, (-x,)) for x in range(200)]
-        assert [one.get(PATIENCE) for one in later] == list(range(200))
+        assert [one.get(TIME_LIMIT) for one in later] == list(range(200))
         assert all(len(told) <= 1 for told in specs(pool))
         (first,) = set[int]().union(*specs(pool))
         assert pool.apply(abs, (-7,)) == 7
@@ -145,7 +145,7 @@ def test_what_a_call_leaves_in_a_variable_no_other_one_sees() -> None:
         for _ in range(3):
             assert pool.apply(appended) == [1]
         later = [pool.apply_async(appended) for _ in range(20)]
-        assert [one.get(PATIENCE) for one in later] == [[1]] * 20
+        assert [one.get(TIME_LIMIT) for one in later] == [[1]] * 20
     numbers.reset(token)
 
 
@@ -159,8 +159,8 @@ def test_quick_calls_are_sent_ahead(tmp_path: Path) -> None:
         # It has not been found to be slow yet, or those behind it were held back.
         assert max(held(pool)) <= MOST_HELD
         go.touch()
-        assert first.get(PATIENCE) == "first"
-        assert [one.get(PATIENCE) for one in rest] == [f"{n}" for n in range(MOST_HELD)]
+        assert first.get(TIME_LIMIT) == "first"
+        assert [one.get(TIME_LIMIT) for one in rest] == [f"{n}" for n in range(MOST_HELD)]
 
 
 def test_a_cancelled_call_takes_none_with_it(method: BaseContext, tmp_path: Path) -> None:
@@ -176,8 +176,8 @@ def test_a_cancelled_call_takes_none_with_it(method: BaseContext, tmp_path: Path
                 until(lambda: f"slow{turn}" in marks(folder))  # noqa: B023 - it is called here
             assert slow.cancel()
             with pytest.raises(CancelledError):
-                slow.get(PATIENCE)
-            assert [one.get(PATIENCE) for one in rest] == [f"{turn}-{n}" for n in range(6)]
+                slow.get(TIME_LIMIT)
+            assert [one.get(TIME_LIMIT) for one in rest] == [f"{turn}-{n}" for n in range(6)]
     begun = marks(folder)
     assert len(begun) == len(set(begun)), "a call began twice"
 
@@ -192,10 +192,10 @@ def test_one_that_waits_behind_another_is_cancelled_without_it(tmp_path: Path) -
         rest = [pool.apply_async(marked, (folder, f"{n}")) for n in range(6)]
         assert rest[2].cancel()
         with pytest.raises(CancelledError):
-            rest[2].get(PATIENCE)
+            rest[2].get(TIME_LIMIT)
         go.touch()
-        assert slow.get(PATIENCE) == "slow"
-        assert [one.get(PATIENCE) for one in rest if one is not rest[2]] == list("01345")
+        assert slow.get(TIME_LIMIT) == "slow"
+        assert [one.get(TIME_LIMIT) for one in rest if one is not rest[2]] == list("01345")
     assert "2" not in marks(folder)
 
 
@@ -207,8 +207,8 @@ def test_a_worker_that_dies_takes_only_the_call_that_it_ran(method: BaseContext)
         lost = pool.apply_async(leave, (0,))
         rest += [pool.apply_async(abs, (-n,)) for n in range(3, 9)]
         with pytest.raises(WorkerLost):
-            lost.get(PATIENCE)
-        assert [one.get(PATIENCE) for one in rest] == list(range(9))
+            lost.get(TIME_LIMIT)
+        assert [one.get(TIME_LIMIT) for one in rest] == list(range(9))
 
 
 def test_what_waits_behind_a_slow_call_goes_to_others(tmp_path: Path) -> None:
@@ -219,10 +219,10 @@ def test_what_waits_behind_a_slow_call_goes_to_others(tmp_path: Path) -> None:
         go = tmp_path / "go"
         slow = [pool.apply_async(marked, (folder, "slow", str(go)))]
         rest = [pool.apply_async(marked, (folder, f"{n}")) for n in range(12)]
-        assert [one.get(PATIENCE) for one in rest] == [f"{n}" for n in range(12)]
+        assert [one.get(TIME_LIMIT) for one in rest] == [f"{n}" for n in range(12)]
         assert not slow[0].ready()
         go.touch()
-        assert slow[0].get(PATIENCE) == "slow"
+        assert slow[0].get(TIME_LIMIT) == "slow"
 
 
 def test_small_calls_that_turn_out_to_wait_for_each_other_meet(
@@ -235,5 +235,5 @@ def test_small_calls_that_turn_out_to_wait_for_each_other_meet(
             folder.mkdir()
             quick = [pool.apply_async(met, (str(folder), f"{n}", 0)) for n in range(10 * MANY)]
             calls = [pool.apply_async(met, (str(folder), f"{n}", 4)) for n in range(4)]
-            assert [one.get(PATIENCE) for one in calls] == [f"{n}" for n in range(4)]
-            assert [one.get(PATIENCE) for one in quick] == [f"{n}" for n in range(10 * MANY)]
+            assert [one.get(TIME_LIMIT) for one in calls] == [f"{n}" for n in range(4)]
+            assert [one.get(TIME_LIMIT) for one in quick] == [f"{n}" for n in range(10 * MANY)]

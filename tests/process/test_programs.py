@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.limits import PATIENCE
+from tests.limits import TIME_LIMIT
 from tests.process.test_scripts import environment, finished, run_script
 
 from pmap._backends import boot
@@ -45,7 +45,7 @@ def confined(command: list[str], folder: Path, **more: str) -> subprocess.Comple
         text=True,
         cwd=folder,
         env=environment() | more,
-        timeout=PATIENCE,
+        timeout=TIME_LIMIT,
         check=False,
     )
     assert 1 < int(count.read_text()) < FEW - 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.limits import PATIENCE, seconds, until
+from tests.limits import TIME_LIMIT, seconds, until
 from tests.process.test_scripts import environment, lives
 from tests.processes import descendants
 
@@ -51,7 +51,7 @@ class Repl:
         """Type something."""
         os.write(self._ours, text.encode())
 
-    def read(self, limit: float = PATIENCE) -> str:
+    def read(self, limit: float = TIME_LIMIT) -> str:
         """Return what is shown up to the next prompt."""
         return self.read_to(PROMPT, limit)
 
@@ -73,7 +73,7 @@ class Repl:
         self.read_to("'at the prompt'")
         self.read()
 
-    def read_to(self, text: str, limit: float = PATIENCE) -> str:
+    def read_to(self, text: str, limit: float = TIME_LIMIT) -> str:
         """Return what is shown up to `text`, where prompts may be part of it."""
         shown = self._shown(text, limit)
         if shown is None:
@@ -107,7 +107,7 @@ class Repl:
         self._text += ESCAPES.sub("", data.decode(errors="replace")).replace("\r", "")
         return bool(data)
 
-    def type(self, line: str, limit: float = PATIENCE) -> list[str]:
+    def type(self, line: str, limit: float = TIME_LIMIT) -> list[str]:
         """Type lines; return what is shown after them and before the next prompt."""
         self.send(line + "\n")
         shown = self.read(limit).splitlines()
@@ -121,9 +121,9 @@ class Repl:
     def close(self) -> str:
         """Leave; return what is shown, once the interpreter is gone."""
         self.send("exit()\n")
-        while self._more(PATIENCE):
+        while self._more(TIME_LIMIT):
             pass
-        assert self.process.wait(PATIENCE) == 0
+        assert self.process.wait(TIME_LIMIT) == 0
         return self._text.replace("exit()", "").strip()
 
     def end(self) -> None:

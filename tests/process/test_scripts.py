@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 from tests.processes import descendants
 
 from pmap._backends import boot as _boot
@@ -46,7 +46,7 @@ def finished(
     arguments: list[str],
     folder: Path,
     stdin: str | None = None,
-    limit: float = PATIENCE,
+    limit: float = TIME_LIMIT,
     **more: str,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program, with `more` in its environment; return what came of it."""
@@ -68,7 +68,7 @@ def run(
     folder: Path,
     stdin: str | None = None,
     code: int = 0,
-    limit: float = PATIENCE,
+    limit: float = TIME_LIMIT,
 ) -> str:
     """Run a program; return what it printed, once its stderr is seen to be empty."""
     done = finished(arguments, folder, stdin, limit)
@@ -312,7 +312,7 @@ def test_unhandled_error_is_shown_once(start_method: "StartMethod", tmp_path: Pa
         text=True,
         cwd=tmp_path,
         env=environment(),
-        timeout=PATIENCE,
+        timeout=TIME_LIMIT,
         check=False,
     )
     assert done.returncode == 1
@@ -370,7 +370,7 @@ def test_workers_have_the_options_of_the_interpreter(flags: list[str], tmp_path:
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        timeout=PATIENCE,
+        timeout=TIME_LIMIT,
         check=False,
     )
     ours = [flag for flag in done.stdout.splitlines() if flag in ("True", "False")]
@@ -513,7 +513,7 @@ def kill_the_caller(folder: Path, text: str, number: signal.Signals) -> None:
             below = descendants(process.pid)
             assert len(below) >= 2
             process.send_signal(number)
-            assert process.wait(PATIENCE) == -number
+            assert process.wait(TIME_LIMIT) == -number
             until(lambda: not any(map(lives, below)), "the end of all workers")
         finally:
             process.kill()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 
 from pmap import Failure, Pool, WorkerLost, failed, pmap
 from pmap._backends.connection import Connection, Sent
@@ -109,7 +109,7 @@ def test_what_was_taken_back_does_not_count_as_carried(
 
 def test_also_where_each_item_has_a_time_limit(tmp_path: Path) -> None:
     path = str(tmp_path / "begun")
-    run = pmap.using(processes=2, chunksize=1000, timeout=PATIENCE)
+    run = pmap.using(processes=2, chunksize=1000, timeout=TIME_LIMIT)
     assert run(partial(wait_for_the_others, path, 1), range(ITEMS)) == [*range(ITEMS)]
     assert sorted(noted(path)) == [*range(ITEMS)]
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 
 import pytest
 from tests.items import square
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 
 from pmap import Failure, Pool, TransportError, papply, pmap, pstarmap
 
@@ -28,7 +28,7 @@ def _streamed(f: Callable[[Any], object], xs: Any, **options: Any) -> list[Any]:
 
 
 def _asynchronous(f: Callable[[Any], object], xs: Any, **options: Any) -> list[Any]:
-    return pmap.async_(f, xs, **options).get(PATIENCE)
+    return pmap.async_(f, xs, **options).get(TIME_LIMIT)
 
 
 def _rows(f: Callable[[Any], object], xs: Any, **options: Any) -> list[Any]:
@@ -227,7 +227,7 @@ def test_calls_in_turn_leave_nothing() -> None:
         assert papply(square, n) == n * n
     for _ in range(20):
         pmap(square, range(2000))
-        pmap.async_(square, range(100)).get(PATIENCE)
+        pmap.async_(square, range(100)).get(TIME_LIMIT)
         list(pmap.iter(square, range(100)))
     assert held() == before
     assert resident() - size < 1 << 22

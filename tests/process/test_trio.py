@@ -14,7 +14,7 @@ import pytest
 import trio
 from tests.files import mark, marks, wait_for_file
 from tests.items import square
-from tests.limits import PATIENCE, until
+from tests.limits import TIME_LIMIT, until
 
 from pmap import (
     AsyncResult,
@@ -341,7 +341,7 @@ def test_asyncio_and_trio_in_two_threads(tmp_path: Path) -> None:
     import asyncio
 
     later = one.async_(wait_to_go, str(tmp_path), 7)
-    waiting = threading.Barrier(3, timeout=PATIENCE)
+    waiting = threading.Barrier(3, timeout=TIME_LIMIT)
     results: list[int] = []
 
     async def in_trio() -> None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import pytest
 from tests.backends import START_METHODS
 from tests.items import all_workers_at_once
-from tests.limits import PATIENCE
+from tests.limits import TIME_LIMIT
 
 from pmap import Pool, papply, pmap
 from pmap._backends import processes as process
@@ -45,7 +45,7 @@ def test_a_pool_at_rest_does_not_run(method: str) -> None:
         pids = backend.pids()
         assert len(pids) == 2
         before = list(map(runs, pids))
-        limit = time.monotonic() + PATIENCE
+        limit = time.monotonic() + TIME_LIMIT
         while True:
             time.sleep(0.2)  # nothing is to happen in this time
             after = list(map(runs, pids))
@@ -77,7 +77,7 @@ def test_some_small_calls_find_their_caller_awake(
     waits: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "cpu_count", lambda: 2)
-    limit = time.monotonic() + PATIENCE
+    limit = time.monotonic() + TIME_LIMIT
     with Pool(1) as pool:
         # On a busy machine the worker often has no processor just then.
         while not any(waits) and time.monotonic() < limit:

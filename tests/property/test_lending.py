@@ -148,7 +148,7 @@ def test_a_signal_may_strike_anywhere(strikes: list[int], data: st.DataObject) -
             pass
         finally:
             sys.settrace(before)
-    # Whatever was torn: it works as before, and no more is kept than may be.
+    # Wherever the exception struck: it works as before, and no more is kept than may be.
     for size in (1, 8, 3, 20):
         lent_segments.back([sent(lent_segments, size * PAGE).number])
         lent = vars(lent_segments)["_lent"].values()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.limits import PATIENCE
+from tests.limits import TIME_LIMIT
 
 from pmap._transport.journal import SIZE, STACK, ResultJournal
 
@@ -92,7 +92,7 @@ def test_each_item_is_run_or_taken_back_whenever_they_meet(journal: ResultJourna
                 assert kept.setdefault(serial, 0) == 0
         while worker.is_alive() and sent._value:  # as in life, serials behind these come later
             time.sleep(0)
-    worker.join(PATIENCE)
+    worker.join(TIME_LIMIT)
     assert not worker.is_alive()
     assert len(ran) == len(set(ran))
     for serial in range(1, chunks + 1):
@@ -127,7 +127,7 @@ def test_one_of_both_has_it_whenever_they_meet(journal: ResultJournal) -> None:
         for _ in range(rng.randint(1, 20)):
             taken.update(range(journal.reclaim(last)[0] + 1, last + 1))
             time.sleep(0)
-    worker.join(PATIENCE)
+    worker.join(TIME_LIMIT)
     assert not worker.is_alive()
     assert len(ran) == len(set(ran))
     assert taken.isdisjoint(ran)

@@ -19,7 +19,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.files import marks
-from tests.limits import PATIENCE
+from tests.limits import TIME_LIMIT
 from tests.property.memory_items import (
     MEMORIES,
     ROOM,
@@ -127,11 +127,11 @@ def test_the_result_is_the_loops_and_stays_it(
     each, one = verbs.each.using(chunksize=size), verbs.one
     forms: list[Callable[[], Sequence[Changed | Failure]]] = [
         lambda: each(changed, values),
-        lambda: each.async_(changed, iter(values)).get(PATIENCE),
+        lambda: each.async_(changed, iter(values)).get(TIME_LIMIT),
         lambda: each.collecting(changed, values),
         lambda: list(each.iter(changed, values)),
         lambda: [one(changed, value) for value in values],
-        lambda: [call.get(PATIENCE) for call in [one.async_(changed, v) for v in values]],
+        lambda: [call.get(TIME_LIMIT) for call in [one.async_(changed, v) for v in values]],
     ]
     held: list[Sequence[Changed | Failure]] = []
     for form in forms:

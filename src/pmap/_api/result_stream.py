@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # the verbs name this class, and leave the pool for the first
 R_co = TypeVar("R_co", covariant=True)
 
 # Where reading is slow, how much of the time that it takes is first spent on waiting for results.
-_PATIENCE = 0.25
+_WAIT_SHARE = 0.25
 _HOW_TO_GO_ON = "pmap: the stream ends here; with .collecting, failures are values and it goes on"
 
 
@@ -277,7 +277,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             self._waited = True
             if self._driver.backend.runs_in_poll:
                 return 0, None  # to wait is to run them, in this very thread
-            return 0, _PATIENCE * (pace or 0.0)
+            return 0, _WAIT_SHARE * (pace or 0.0)
         return room, None
 
     def _room_to_top_up(self) -> int:

@@ -36,7 +36,7 @@ from .state import EngineState
 # Seconds for what was registered for the ends of all workers, when the interpreter ends.
 _LAST_WAIT = 2.0
 # Seconds for another thread that is within a stream, which nobody may read.
-_PATIENCE = 1.0
+_STREAM_WAIT = 1.0
 # Seconds between two looks whether another thread has let the workers go.
 _MOMENT = 0.005
 _numbers = itertools.count(1)
@@ -443,7 +443,7 @@ class Driver:
         self._state.ended.set()
         if held:
             self._state.lock.release()
-        self._state.pass_on_the_last(_PATIENCE, for_good=True)
+        self._state.pass_on_the_last(_STREAM_WAIT, for_good=True)
         for job in list(self._state.jobs.values()):
             job.error = CancelledError("it has no result: the interpreter is ending")
             job.settle()
@@ -505,7 +505,7 @@ def _let_go_in_order(drivers: list[Driver]) -> None:
         for driver in ours:
             driver.let_loose()
     for driver in ours:
-        driver._state.pass_on_the_last(_PATIENCE)
+        driver._state.pass_on_the_last(_STREAM_WAIT)
 
 
 def _abandon_all() -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # of its workers together. Some dozens of large arrays, or a hundredth of a machine's memory.
 KEPT: Final = 1 << 28
 
-_PATIENCE = 16  # segments that are not lent while all that may be are
+_MOST_REFUSED = 16  # segments that are not lent while all that may be are
 
 
 class FreeSegments:
@@ -116,7 +116,7 @@ class LentSegments:
         # But a receiver may keep some for as long as it lives: what it has had for longest is its
         # own, when it was asked often enough.
         self._refused += 1
-        if self._refused > _PATIENCE and lent:
+        if self._refused > _MOST_REFUSED and lent:
             self._refused = 0
             del lent[next(iter(lent))]
         return False

@@ -122,7 +122,7 @@ class Worker:
             [],
             take_settings(),
             [],
-        )  # the one of the newest brief
+        )  # of the newest call spec
         self._seeded = False  # whether items of a call with a seed ran last
         self._journal: ResultJournal | None = None
         self._max_memory: int | None = None

@@ -531,7 +531,7 @@ def test_the_cost_is_measured_over_the_whole_chunk_however_its_results_came() ->
     assert cost_after(part(10, 0.0, last=False), part(0, 0.5, last=True)) == at_once
 
 
-def test_a_worn_worker_is_replaced() -> None:
+def test_a_worker_with_its_chunks_run_is_replaced() -> None:
     scheduler = Scheduler(1, max_chunks=2)
     tell(scheduler, submitted(1, 4), WorkerReady(0))
     assert tell(scheduler, done(0)) == [SendChunk(0, 1, 1, 2)]

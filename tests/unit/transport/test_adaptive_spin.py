@@ -40,11 +40,11 @@ class World:
         self.now += STEP
         return "it" if self.now >= self.there_at else ""
 
-    def wait(self, patience: AdaptiveSpin, seconds: float) -> tuple[bool, int]:
+    def wait(self, spin: AdaptiveSpin, seconds: float) -> tuple[bool, int]:
         """Return whether what comes in `seconds` is found awake, and after how many looks."""
         self.there_at = self.now + seconds
         self.looks = 0
-        found = patience.awake(self.may, self.look)
+        found = spin.awake(self.may, self.look)
         assert found in (None, "", "it")
         return found == "it", self.looks
 
@@ -60,17 +60,17 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def vain(world: World) -> Iterator[bool]:
     """Yield for each of many waits that are all long whether it was awake at first."""
-    patience = AdaptiveSpin()
+    spin = AdaptiveSpin()
     while True:
-        found, looks = world.wait(patience, 1.0)
+        found, looks = world.wait(spin, 1.0)
         assert not found
         yield looks > 0
 
 
 def test_what_comes_in_a_moment_is_found_awake(world: World) -> None:
-    patience = AdaptiveSpin()
+    spin = AdaptiveSpin()
     for _ in range(10):
-        found, looks = world.wait(patience, 5 * STEP)
+        found, looks = world.wait(spin, 5 * STEP)
         assert found
         assert 5 <= looks <= 6
     assert world.yields >= 40  # before each look but the first: others have the processor first
@@ -91,26 +91,26 @@ def test_waits_that_are_always_long_are_asleep_but_for_a_few(world: World) -> No
 
 
 def test_one_that_was_found_awake_is_followed_by_others(world: World) -> None:
-    patience = AdaptiveSpin()
+    spin = AdaptiveSpin()
     for _ in range(200):
-        world.wait(patience, 1.0)
+        world.wait(spin, 1.0)
     waits = 0
-    while not world.wait(patience, 5 * STEP)[0]:
+    while not world.wait(spin, 5 * STEP)[0]:
         waits += 1
     assert waits <= 64
-    assert all(world.wait(patience, 5 * STEP)[0] for _ in range(10))
+    assert all(world.wait(spin, 5 * STEP)[0] for _ in range(10))
     # And the next that is in vain costs one wait asleep, not sixty-three.
-    assert not world.wait(patience, 1.0)[0]
-    assert world.wait(patience, 5 * STEP) == (False, 0)
-    assert world.wait(patience, 5 * STEP)[0]
+    assert not world.wait(spin, 1.0)[0]
+    assert world.wait(spin, 5 * STEP) == (False, 0)
+    assert world.wait(spin, 5 * STEP)[0]
 
 
 def test_what_is_there_already_says_nothing_of_waits(world: World) -> None:
-    patience = AdaptiveSpin()
+    spin = AdaptiveSpin()
     awake = 0
     for _ in range(640):
-        world.wait(patience, 0.0)
-        awake += world.wait(patience, 1.0)[1] > 0
+        world.wait(spin, 0.0)
+        awake += world.wait(spin, 1.0)[1] > 0
     assert awake <= 640 / 32 + 6  # every sixty-fourth wait of either kind, as if all were long
 
 
@@ -120,10 +120,10 @@ def test_a_wait_costs_at_most_a_moment_more(seconds: list[float]) -> None:
         world = World()
         patch.setattr(adaptive_spin, "perf_counter", world.clock)
         patch.setattr(adaptive_spin, "_step_aside", world.step_aside)
-        patience = AdaptiveSpin()
+        spin = AdaptiveSpin()
         for wait in seconds:
             begin = world.now
-            found, looks = world.wait(patience, wait)
+            found, looks = world.wait(spin, wait)
             took = world.now - begin
             assert took <= min(wait, adaptive_spin._AWAKE) + 3 * STEP
             assert found or looks == 0 or wait > adaptive_spin._AWAKE - STEP
@@ -131,20 +131,20 @@ def test_a_wait_costs_at_most_a_moment_more(seconds: list[float]) -> None:
 
 def test_who_is_not_alone_on_a_processor_sleeps(world: World) -> None:
     # It is found, and still the wait was in vain: asleep, one would have been woken at once.
-    patience = AdaptiveSpin()
+    spin = AdaptiveSpin()
     world.others = 0.001
-    assert world.wait(patience, 5 * STEP)[0]
+    assert world.wait(spin, 5 * STEP)[0]
     assert world.yields == 1
-    waits = [world.wait(patience, 5 * STEP)[1] for _ in range(200)]
+    waits = [world.wait(spin, 5 * STEP)[1] for _ in range(200)]
     assert [number for number, looks in enumerate(waits) if looks][:4] == [1, 5, 13, 29]
 
 
 def test_where_no_processor_can_be_spared_nobody_looks(world: World) -> None:
-    patience = AdaptiveSpin()
+    spin = AdaptiveSpin()
     world.spare = False
-    assert world.wait(patience, 5 * STEP) == (False, 0)
+    assert world.wait(spin, 5 * STEP) == (False, 0)
     world.spare = True
-    assert world.wait(patience, 5 * STEP)[0]
+    assert world.wait(spin, 5 * STEP)[0]
 
 
 def test_a_clock_that_stands_still_does_not_keep_anybody_awake(

@@ -49,7 +49,7 @@ def test_those_that_are_kept_for_ever_do_not_stand_in_the_way() -> None:
     assert refused > MOST, "all of them may come back at once"
 
 
-def test_what_is_on_the_shelf_makes_room_for_what_is_larger() -> None:
+def test_what_is_free_makes_room_for_what_is_larger() -> None:
     free_segments = FreeSegments()
     lent_segments = LentSegments(free_segments, ROOM, MOST)
     lent_segments.back([sent(lent_segments, 4 * PAGE).number for _ in range(MOST)])
