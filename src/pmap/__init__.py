@@ -32,6 +32,7 @@ from ._api.verbs import (
     pstarmap,
     pstarmap_async,
 )
+from ._calls.defaults import defaults
 from ._calls.failure import Failure
 from ._calls.options import Options
 from ._calls.sync import sync
@@ -96,6 +97,7 @@ __all__ = [
     "__version__",
     "as_completed",
     "call",
+    "defaults",
     "failed",
     "freeze_support",
     "gather",

@@ -88,4 +88,5 @@ class Apply(Verb[Fail_co]):
     def _ask(
         self, f: object, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> tuple[Call, Settings]:
-        return apply(self._name, f, args, kwargs, self._rules), self._settings
+        rules, settings = self._in_force()
+        return apply(self._name, f, args, kwargs, rules), settings

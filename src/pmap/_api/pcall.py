@@ -219,5 +219,5 @@ class Calls(Verb[Fail_co]):
                 f"in pcall.using({known}=...)(call(f), call(g))",
             )
         # Each is another kind of work: what one costs says nothing of the next.
-        rules = self._rules._replace(chunksize=1)
-        return calls(self._name, given, rules), self._settings
+        rules, settings = self._in_force()
+        return calls(self._name, given, rules._replace(chunksize=1)), settings

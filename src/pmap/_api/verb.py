@@ -23,8 +23,9 @@ from typing import (
 )
 
 from .._calls.call import option_by_place, rules_for
+from .._calls.defaults import IN_FORCE, with_defaults
 from .._calls.describe import name_of, short_repr
-from .._calls.options import Options, Settings, changed, delays, errors, in_force, merge
+from .._calls.options import Options, Settings, delays, errors, in_force, merge, set_options
 from .._errors import TaskTimeout, WorkerLost
 from .._scheduling.run_rules import RunRules
 from .._types import Frozen
@@ -126,14 +127,25 @@ class Verb(Frozen, Generic[Fail_co]):
     def _asked(self, function: object, options: Options) -> tuple[RunRules, Settings]:
         """Return how a call of `function` runs, and the settings with `options` laid over them."""
         if not options:
-            settings, rules = self._settings, self._rules
+            rules, settings = self._in_force()
         else:
             settings = merge(self._settings, options, self._name, function)
+            given = IN_FORCE.get()
+            if given is not None:
+                settings = with_defaults(settings, given)
             rules = _rules(settings, self._collect)
         rules = rules_for(rules, function)
         if rules.at_once and rules.chunksize is None:
             rules = rules._replace(chunksize=AT_ONCE)
         return rules, settings
+
+    def _in_force(self) -> tuple[RunRules, Settings]:
+        """Return how a call without options of its own runs, and the settings for it."""
+        given = IN_FORCE.get()
+        if given is None:
+            return self._rules, self._settings
+        settings = with_defaults(self._settings, given)
+        return _rules(settings, self._collect), settings
 
     # -- what makes the object read like a function --------------------------------------------
 
@@ -143,7 +155,7 @@ class Verb(Frozen, Generic[Fail_co]):
         return self
 
     def __repr__(self) -> str:
-        options = changed(self._settings)
+        options = set_options(self._settings)
         shown = ", ".join(
             f"{name}={name_of(value) if callable(value) else short_repr(value)}"
             for name, value in options.items()

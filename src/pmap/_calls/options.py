@@ -6,7 +6,7 @@ agree. No dataclasses: their module takes as long to import as half of pmap.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, KeysView, Mapping
 from operator import index
 from typing import (
     TYPE_CHECKING,
@@ -212,11 +212,15 @@ class CallOptions(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """All that a verb was told: on a given pool, or else by which workers; and how."""
+    """All that a verb was told: on a given pool, or else by which workers; and how.
+
+    `given`: the names of the options that were set, also of those that were set to their defaults.
+    """
 
     pool: GivenPool | None = None
     worker: WorkerOptions = WorkerOptions()
     call: CallOptions = CallOptions()
+    given: frozenset[str] = frozenset()
 
 
 _POOL: Final[dict[str, Check]] = {"pool": _pool}
@@ -365,6 +369,7 @@ def merge(
         pool=kept.get("pool", settings.pool),
         worker=settings.worker._replace(**{n: v for n, v in kept.items() if n in _WORKER}),
         call=settings.call._replace(**{n: v for n, v in kept.items() if n in _CALL}),
+        given=settings.given.union(kept),
     )
     if merged.worker.isolate and merged.call.chunksize not in (None, 1):
         raise OptionError(
@@ -377,6 +382,11 @@ def merge(
             if name in _WORKER:
                 raise OptionError(name, value, f"the given pool has already decided {name}")
     return merged
+
+
+def worker_options() -> KeysView[str]:
+    """Return the names of the options that say who runs."""
+    return _WORKER.keys()
 
 
 def checked(option: str, value: object, name: str) -> object:
@@ -410,6 +420,15 @@ def changed(settings: Settings) -> dict[str, object]:
     """
     usual = in_force(Settings())
     return {name: value for name, value in in_force(settings).items() if value != usual[name]}
+
+
+def set_options(settings: Settings) -> dict[str, object]:
+    """Return those options that were set, also those that were set to their defaults.
+
+    >>> set_options(merge(Settings(), {"backend": "processes"}))
+    {'backend': 'processes'}
+    """
+    return {name: value for name, value in in_force(settings).items() if name in settings.given}
 
 
 # -- what options amount to --------------------------------------------------------------------

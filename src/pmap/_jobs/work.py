@@ -8,6 +8,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, TextIO, TypeAlias, cast
 
 from .._calls.call import Call, Kind
+from .._calls.defaults import IN_FORCE
 from .._calls.describe import name_of, short_repr
 from .._errors import is_ctrl_c
 from .._scheduling.run_rules import RunRules
@@ -196,6 +197,8 @@ def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> objec
 
     Whoever asks for the decimal context has set it: what an initializer has set would be lost.
     """
+    if pair[0] is IN_FORCE:
+        return None  # it is for the caller's calls
     if pair[0].name == "numpy.ufunc.extobj":  # its value is a capsule
         errors = _NumpyErrors(context)
         return None if errors.are_usual() else errors

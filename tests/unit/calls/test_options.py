@@ -44,7 +44,7 @@ def nothing() -> None: ...
 
 
 def test_the_typed_dict_and_the_tuples_name_the_same_options() -> None:
-    own = [name for name in Settings._fields if name not in ("worker", "call")]
+    own = [name for name in Settings._fields if name not in ("worker", "call", "given")]
     named = [*own, *WorkerOptions._fields, *CallOptions._fields]
     assert list(Options.__annotations__) == named == list(in_force(Settings()))
 
@@ -73,7 +73,9 @@ def test_every_option_is_checked() -> None:
 
 
 def test_the_defaults_pass_their_own_checks() -> None:
-    assert merge(Settings(), in_force(Settings())) == Settings()
+    settings = merge(Settings(), in_force(Settings()))
+    assert settings._replace(given=frozenset()) == Settings()
+    assert settings.given == in_force(Settings()).keys()
 
 
 # -- merging -----------------------------------------------------------------------------------
