@@ -1,7 +1,9 @@
 """What the pages in docs/ say of files, names in the code, tests and each other is there."""
 
 import ast
+import builtins
 import re
+import typing
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +17,7 @@ PACKAGE: Final = TOP / "src" / "pmap"
 ARCHITECTURE: Final = DOCS / "architecture.md"
 LAWS: Final = DOCS / "laws.md"
 INTERNALS: Final = sorted((DOCS / "internals").glob("*.md"))
+INSIDE: Final = [ARCHITECTURE, LAWS, DOCS / "decisions.md", *INTERNALS]
 PAGES: Final = [*sorted(DOCS.rglob("*.md")), TOP / "README.md", TOP / "CONTRIBUTING.md"]
 
 # `_engine/state.py::EngineState.enter` is below src/pmap, `tests/leaks.py::Leftovers` at the top.
@@ -25,6 +28,9 @@ REFERENCE: Final = re.compile(_MODULE + r"(?:::(\w+(?:\.\w+)*))?")
 # A path in another folder, or of another kind of file.
 _PATH: Final = re.compile(r"(?<![\w/])((?:tests|src|benchmarks|docs)/[\w/]*\w\.\w+)")
 _TEST: Final = re.compile(r"\b(test_\w+)\b(?!\.py|/)")
+# `StreamJob`, `Backend.poll` or `READY`, in whatever module of ours it is, or a class of Python's.
+_NAME: Final = re.compile(r"`([A-Z][a-zA-Z]+(?:\.\w+)?)`")
+_PYTHONS: Final = frozenset({*vars(builtins), *vars(typing), "BrokenProcessPool"})
 _LINK: Final = re.compile(r"\]\(([^)\s:]+)\)")
 
 
@@ -111,6 +117,12 @@ def test_the_files_and_tests_that_a_page_names_are_there(page: Path) -> None:
 @pages(PAGES)
 def test_the_names_in_the_code_that_a_page_gives_are_there(page: Path) -> None:
     assert missing(read(page)) == []
+
+
+@pages(INSIDE)
+def test_the_classes_that_a_page_speaks_of_are_there(page: Path) -> None:
+    there = _PYTHONS.union(*map(names_in, PACKAGE.rglob("*.py")))
+    assert {*_NAME.findall(read(page))} - there == set()
 
 
 @pages(PAGES)
