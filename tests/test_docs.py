@@ -173,6 +173,21 @@ def test_all_that_the_scheduler_hears_and_says_is_explained(module: str, head: s
     assert sorted(explained) == sorted({*there} - {"Terms"})
 
 
+def test_all_that_a_backend_must_have_is_explained() -> None:
+    table = rows(read(DOCS / "internals" / "backends.md"), "What a backend does")
+    body = ast.parse(read(PACKAGE / "_backends" / "protocol.py")).body
+    (backend,) = [
+        node for node in body if isinstance(node, ast.ClassDef) and node.name == "Backend"
+    ]
+    methods = [node for node in backend.body if isinstance(node, ast.FunctionDef)]
+    abstract = [
+        method.name
+        for method in methods
+        if any(ast.unparse(one) == "abstractmethod" for one in method.decorator_list)
+    ]
+    assert sorted(row[0].strip("`") for row in table) == sorted(abstract)
+
+
 def test_the_tree_of_errors_has_all_of_them() -> None:
     tree = re.findall(r"── (\w+)", read(DOCS / "internals" / "failures.md"))
     modules = [
