@@ -98,8 +98,8 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Run each example, and each block of code in README.md and docs/."""
-    pytest(session, "tests/examples")
+    """Run each example and each block of code in README.md and docs/; check what pages refer to."""
+    pytest(session, "tests/examples", "tests/test_docs.py")
 
 
 @nox.session

@@ -158,7 +158,7 @@ def test_each_session_of_nox_is_explained_and_each_explained_one_is_there() -> N
     assert explained == defined
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"])
+@pytest.mark.parametrize("page", ["SECURITY.md", "CHANGELOG.md"])
 def test_a_page_refers_to_what_is_there(page: str) -> None:
     targets: list[str] = re.findall(r"\]\(([^)#:]+)\)", read(page))
     assert [name for name in targets if not (TOP / name).exists()] == []
@@ -174,18 +174,3 @@ def test_pre_commit_takes_the_linter_that_the_tests_take() -> None:
     ruff = [entry for entry in PROJECT["optional-dependencies"]["test"] if entry[:4] == "ruff"]
     hooks = read(".pre-commit-config.yaml")
     assert re.findall(r'additional_dependencies: \["(ruff.*?)"\]', hooks) == ruff * 2
-
-
-# --- the documentation ---------------------------------------------------------------------------
-
-DOCUMENTS: Final = sorted([*(TOP / "docs").glob("*.md"), TOP / "README.md"])
-TESTS: Final = "\n".join(path.read_text("utf-8") for path in (TOP / "tests").rglob("*.py"))
-
-
-@pytest.mark.parametrize("page", DOCUMENTS, ids=lambda page: page.name)
-def test_the_files_and_tests_that_a_page_names_are_there(page: Path) -> None:
-    text = page.read_text("utf-8")
-    paths = set(re.findall(r"\b((?:tests|src|benchmarks)/[\w/]*\w\.\w+)", text))
-    assert [path for path in paths if not (TOP / path).exists()] == []
-    names = set(re.findall(r"\b(test_\w+)\b(?!\.py)", text))
-    assert [name for name in names if not re.search(rf"\bdef {name}\b", TESTS)] == []

@@ -1,4 +1,4 @@
-"""The laws that every backend and start method keeps (docs/design.md, "The laws").
+"""The laws that every backend and start method keeps (docs/laws.md).
 
 Order is made by files that an item waits for, never by time.
 """

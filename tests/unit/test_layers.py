@@ -129,8 +129,8 @@ def test_the_run_time_dependencies_are_those_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = {re.split(r"[^\w-]", entry)[0] for entry in project["dependencies"]}
     assert {name.replace("_", "-") for name in foreign - BROUGHT} == names
-    design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-    assert all(f"**{name}**" in design for name in names), "docs/design.md says why each is there"
+    page = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
+    assert all(f"**{name}**" in page for name in names), "docs/decisions.md says why each is there"
 
 
 # --- that the reading itself sees what it should -------------------------------------------------
