@@ -113,7 +113,9 @@ class ItemError(PmapError):
         self.function = function
         self.index = index
         self.input = input
-        super().__init__(message)
+        # By name: `super()` may find a standard base behind this one, whose __init__ takes other
+        # arguments (`MaybeEncodingError`, from Python 3.14 on).
+        Exception.__init__(self, message)
 
 
 class WorkerLost(ItemError):
