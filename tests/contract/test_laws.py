@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.backends import BACKENDS, RemoteTraceback, Settings
+from tests.backends import RemoteTraceback, Settings
 from tests.bad_objects import BadFunction, CannotPickle, TwoArguments
 from tests.contract import functions
 from tests.contract.functions import (
@@ -89,47 +89,12 @@ VALUES = st.one_of(
 )
 
 
-def options(backend: Settings, processes: int = 2, chunksize: int | None = None) -> "Options":
-    """Return the options for a backend."""
-    return {
-        "backend": backend.backend,
-        "start_method": backend.start_method,
-        "processes": processes,
-        "chunksize": chunksize,
-    }
-
-
 def new_pool(backend: Settings, maxtasksperchild: int | None = None) -> Pool:
     """Return a pool of two processes that nobody else uses."""
     if not backend.processes:
         pytest.skip("a Pool has processes")
     context: Any = multiprocessing.get_context(backend.start_method)
     return Pool(2, maxtasksperchild=maxtasksperchild, context=context)
-
-
-@pytest.fixture
-def each(backend: Settings) -> Map:
-    """`pmap` on two warm workers."""
-    return pmap.using(**options(backend))
-
-
-@pytest.fixture
-def star(backend: Settings) -> StarMap:
-    """`pstarmap` on two warm workers."""
-    return pstarmap.using(**options(backend))
-
-
-@pytest.fixture
-def one(backend: Settings) -> Apply:
-    """`papply` on two warm workers."""
-    return papply.using(**options(backend))
-
-
-@pytest.fixture(params=[b for b in BACKENDS if b.name != "serial"], ids=lambda b: b.name)
-def concurrent(request: pytest.FixtureRequest) -> Settings:
-    """The backends on which items run beside each other."""
-    assert isinstance(request.param, Settings)
-    return request.param
 
 
 def as_a_script(module: ModuleType) -> dict[str, Any]:
@@ -155,7 +120,7 @@ HOMES: Final = st.sampled_from(sorted(WRITTEN))
 def test_map_is_map(
     backend: Settings, values: list[Any], size: int | None, processes: int, home: str
 ) -> None:
-    verb = pmap.using(**options(backend, processes, size))
+    verb = pmap.using(**backend.options(processes, size))
     twice: Callable[[object], object] = WRITTEN[home]["twice"]
     assert verb(twice, values) == list(map(twice, values))
     assert verb.async_(twice, iter(values)).get(TIME_LIMIT) == list(map(twice, values))
@@ -172,7 +137,7 @@ def test_map_is_map(
 def test_starmap_is_starmap(
     backend: Settings, rows: list[tuple[Any, Any]], size: int | None, processes: int, home: str
 ) -> None:
-    verb = pstarmap.using(**options(backend, processes, size))
+    verb = pstarmap.using(**backend.options(processes, size))
     pair = WRITTEN[home]["pair"]
     assert verb(pair, rows) == list(starmap(pair, rows))
     assert verb.async_(pair, iter(rows)).get(TIME_LIMIT) == list(starmap(pair, rows))
@@ -189,7 +154,7 @@ def test_starmap_is_starmap(
 def test_several_iterables_stop_at_the_shortest(
     backend: Settings, xs: list[int], ys: list[str], zs: list[int], size: int | None
 ) -> None:
-    verb = pmap.using(**options(backend, chunksize=size))
+    verb = pmap.using(**backend.options(chunksize=size))
     assert verb(pair, xs, ys) == list(map(pair, xs, ys))
     assert verb(pair, xs, ys, zs) == list(map(pair, xs, ys, zs))
 
@@ -199,7 +164,7 @@ def test_several_iterables_stop_at_the_shortest(
 def test_apply_is_a_call(
     backend: Settings, x: Any, y: Any, named: dict[str, Any], home: str
 ) -> None:
-    verb = papply.using(**options(backend))
+    verb = papply.using(**backend.options())
     pair = WRITTEN[home]["pair"]
     assert verb(pair, x, y, 3, **named) == pair(x, y, 3, **named)
     assert verb.async_(pair, x, y, **named).get(TIME_LIMIT) == pair(x, y, **named)
@@ -246,10 +211,10 @@ def test_the_error_is_the_serial_loops(
         function = partial(fail_in, frozenset(failing), folder)
         chosen: Callable[[], object]
         if verb == "pmap":
-            each = pmap.using(**options(backend, processes, size))
+            each = pmap.using(**backend.options(processes, size))
             chosen = partial(each, function, range(20))
         else:
-            star = pstarmap.using(**options(backend, processes, size))
+            star = pstarmap.using(**backend.options(processes, size))
             chosen = partial(star, function, [(x,) for x in range(20)])
         with pytest.raises(TwoArguments) as caught:
             chosen()
@@ -279,7 +244,7 @@ def test_collecting_stops_nothing(
     backend: Settings, failing: set[int], size: int | None, processes: int, home: str
 ) -> None:
     fail_in = WRITTEN[home]["fail_in"]
-    verb = pmap.using(**options(backend, processes, size)).collecting
+    verb = pmap.using(**backend.options(processes, size)).collecting
     with tempfile.TemporaryDirectory() as folder:
         answers = verb(partial(fail_in, frozenset(failing), folder), range(20))
         assert sorted(map(int, marks(folder))) == list(range(20))
@@ -310,7 +275,7 @@ def test_later_items_stop(each: Map, backend: Settings, size: int, tmp_path: Pat
 def test_a_running_later_item_does_not_hold_up_the_error(
     concurrent: Settings, tmp_path: Path
 ) -> None:
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     try:
         with pytest.raises(LookupError, match="the first"):
             verb(partial(one_waits_one_fails, str(tmp_path)), range(4), chunksize=1)
@@ -322,7 +287,7 @@ def test_a_running_later_item_does_not_hold_up_the_error(
 
 
 def test_an_earlier_item_that_fails_later_wins(concurrent: Settings, tmp_path: Path) -> None:
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     with pytest.raises(ValueError, match="the first"):
         verb(partial(the_later_fails_first, str(tmp_path)), range(50), chunksize=1)
 
@@ -366,14 +331,14 @@ def test_error_of_the_iterable_is_the_callers(each: Map, tmp_path: Path) -> None
 
 
 def test_order_is_the_inputs(concurrent: Settings, tmp_path: Path) -> None:
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     function = partial(zero_waits, str(tmp_path), 5, TIME_LIMIT)
     assert verb(function, range(40), chunksize=1) == list(range(40))
     assert "0" not in marks(tmp_path)[:5]
 
 
 def test_a_slow_item_holds_up_no_other(concurrent: Settings, tmp_path: Path) -> None:
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     function = partial(zero_waits, str(tmp_path), 39, TIME_LIMIT)
     assert verb(function, range(40), chunksize=1) == list(range(40))
     assert marks(tmp_path)[-1] == "0"
@@ -383,7 +348,7 @@ def test_a_slow_item_behind_quick_ones_holds_up_no_other(
     concurrent: Settings, tmp_path: Path
 ) -> None:
     # By now chunks are sent ahead, and some are behind the slow one: the others take them back.
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     for slow in (200, 230, 250):
         folder = tmp_path / str(slow)
         folder.mkdir()
@@ -398,7 +363,7 @@ def test_a_slow_item_behind_quick_ones_holds_up_no_other(
 
 def started(concurrent: Settings, folder: Path, total: int = 3) -> AsyncResult[list[int]]:
     """Return a call of which two items have begun and none can end before the file `go`."""
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     later = verb.async_(partial(answer_when_told, str(folder)), range(total), chunksize=1)
     until(lambda: len(marks(folder)) == min(2, total), "two items' beginning")
     return later
@@ -411,11 +376,11 @@ def test_async_returns_before_its_function_ran(
     function = partial(answer_when_told, str(tmp_path))
     later: AsyncResult[Any]
     if verb == "pmap":
-        later = pmap.using(**options(concurrent)).async_(function, [3])
+        later = pmap.using(**concurrent.options()).async_(function, [3])
     elif verb == "pstarmap":
-        later = pstarmap.using(**options(concurrent)).async_(function, [(3,)])
+        later = pstarmap.using(**concurrent.options()).async_(function, [(3,)])
     else:
-        later = papply.using(**options(concurrent)).async_(function, 3)
+        later = papply.using(**concurrent.options()).async_(function, 3)
     assert not later.ready()
     # It runs while the caller does something else: nobody asks for the result until it has begun.
     until(lambda: marks(tmp_path) == ["3"], "the beginning")
@@ -438,11 +403,11 @@ def test_serial_async_gives_the_result() -> None:
 
 def test_two_calls_run_beside_each_other(concurrent: Settings, tmp_path: Path) -> None:
     # The first holds one worker until the second, blocking, is through.
-    later = pmap.using(**options(concurrent)).async_(
+    later = pmap.using(**concurrent.options()).async_(
         partial(answer_when_told, str(tmp_path)), [5], chunksize=1
     )
     until(lambda: marks(tmp_path) == ["5"], "the beginning")
-    assert pmap.using(**options(concurrent))(square, range(30)) == [x * x for x in range(30)]
+    assert pmap.using(**concurrent.options())(square, range(30)) == [x * x for x in range(30)]
     assert not later.ready()
     (tmp_path / "go").touch()
     assert later.get(TIME_LIMIT) == [25]
@@ -452,7 +417,7 @@ def test_callers_in_many_threads(backend: Settings) -> None:
     results: dict[int, list[int]] = {}
 
     def call(number: int) -> None:
-        verb = pmap.using(**options(backend))
+        verb = pmap.using(**backend.options())
         results[number] = [sum(verb(square, range(50 + n))) for n in range(5)]
 
     threads = [threading.Thread(target=call, args=(n,)) for n in range(6)]
@@ -470,7 +435,7 @@ def test_callers_in_many_threads(backend: Settings) -> None:
 @pytest.mark.parametrize("kind", [LookupError, SystemExit, StopIteration])
 def test_an_initializer_that_fails(backend: Settings, kind: type[BaseException]) -> None:
     failing = {"initializer": raise_it, "initargs": (kind, "not here")}
-    verb = pmap.using(**options(backend)).using(**cast("Options", failing))
+    verb = pmap.using(**backend.options()).using(**cast("Options", failing))
     with pytest.raises(WorkerStartError, match="not here") as caught:
         verb(square, [1])
     cause = caught.value.__cause__
@@ -527,7 +492,7 @@ def test_failed_handle(each: Map, tmp_path: Path) -> None:
 
 
 def test_progress_and_repr(concurrent: Settings, tmp_path: Path) -> None:
-    later = pmap.using(**options(concurrent)).async_(
+    later = pmap.using(**concurrent.options()).async_(
         partial(three_then_wait, str(tmp_path)), range(10), chunksize=1
     )
     until(lambda: later.done == 3, "three items' end")
@@ -549,7 +514,7 @@ def test_cancel(concurrent: Settings, tmp_path: Path) -> None:
     assert later.ready()
     assert not later.successful()
     assert not later.cancel()
-    assert pmap.using(**options(concurrent))(square, range(9)) == [x * x for x in range(9)]
+    assert pmap.using(**concurrent.options())(square, range(9)) == [x * x for x in range(9)]
     assert len(marks(tmp_path)) == 2  # what had not begun never did
 
 
@@ -569,7 +534,7 @@ def test_what_was_cancelled_is_ready(start_method: "StartMethod") -> None:
 
 def test_calls_while_the_workers_of_a_cancelled_one_go(concurrent: Settings) -> None:
     # The next call comes at any moment while the pool loses its last worker and tidies up.
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     for attempt in range(150 if concurrent.start_method == "fork" else 20):
         later = verb.async_(wait_or_end, [not concurrent.processes] * 2)
         assert verb(square, []) == []
@@ -584,7 +549,7 @@ def test_cancel_costs_nobody_else(concurrent: Settings, tmp_path: Path) -> None:
     kept, dropped = tmp_path / "kept", tmp_path / "dropped"
     kept.mkdir()
     dropped.mkdir()
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     first = verb.async_(partial(answer_when_told, str(kept)), range(1), chunksize=1)
     until(lambda: len(marks(kept)) == 1, "the first's beginning")
     second = verb.async_(partial(answer_when_told, str(dropped)), range(5), chunksize=1)
@@ -719,7 +684,7 @@ def test_cancelling_the_task_cancels_the_call(concurrent: Settings, tmp_path: Pa
     with pytest.raises(CancelledError):
         later.get(TIME_LIMIT)
     assert len(marks(tmp_path)) == 2
-    assert pmap.using(**options(concurrent))(square, range(9)) == [x * x for x in range(9)]
+    assert pmap.using(**concurrent.options())(square, range(9)) == [x * x for x in range(9)]
 
 
 def test_wait_for_with_a_timeout(concurrent: Settings, tmp_path: Path) -> None:
@@ -847,7 +812,7 @@ def test_a_pool_inside_an_item(each: Map) -> None:
 
 
 def test_an_empty_result_is_the_callers_own(concurrent: Settings) -> None:
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     for _ in range(2):
         first = verb(str, [])
         assert first == []

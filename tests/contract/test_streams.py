@@ -41,39 +41,10 @@ from tests.processes import descendants
 from pmap import CancelledError, Failure, Map, Pool, PoolClosedError, WorkerLost, pmap, pstarmap
 
 if TYPE_CHECKING:
-    from pmap import Options, ResultStream
+    from pmap import ResultStream
 
 SIZES = st.one_of(st.none(), st.integers(1, 9))
 PROCESSES = [b for b in BACKENDS if b.processes]
-
-
-def options(backend: Settings, processes: int = 2) -> "Options":
-    """Return the options for a backend."""
-    return {
-        "backend": backend.backend,
-        "start_method": backend.start_method,
-        "processes": processes,
-    }
-
-
-@pytest.fixture
-def each(backend: Settings) -> Map:
-    """`pmap` on two warm workers."""
-    return pmap.using(**options(backend))
-
-
-@pytest.fixture(params=PROCESSES, ids=lambda b: b.name)
-def process(request: pytest.FixtureRequest) -> Settings:
-    """The backends whose workers are processes."""
-    assert isinstance(request.param, Settings)
-    return request.param
-
-
-@pytest.fixture(params=[b for b in BACKENDS if b.name != "serial"], ids=lambda b: b.name)
-def concurrent(request: pytest.FixtureRequest) -> Settings:
-    """The backends on which items run beside the consumer."""
-    assert isinstance(request.param, Settings)
-    return request.param
 
 
 class Counted(Iterator[int]):
@@ -150,7 +121,7 @@ def invert(x: int) -> float:
 def test_results_are_those_of_map(
     backend: Settings, size: int, chunksize: int | None, buffersize: int | None, processes: int
 ) -> None:
-    verb = pmap.using(**options(backend, processes)).using(
+    verb = pmap.using(**backend.options(processes)).using(
         chunksize=chunksize, buffersize=buffersize
     )
     source = Counted(size, buffersize)
@@ -171,7 +142,7 @@ def test_results_are_those_of_map(
 @pytest.mark.parametrize("items", [0, 1, 2, 3, 40], ids="items={}".format)
 def test_workers_fewer_equal_and_more_than_items(backend: Settings, items: int) -> None:
     for processes in (1, 2, 3):
-        verb = pmap.using(**options(backend, processes))
+        verb = pmap.using(**backend.options(processes))
         assert list(verb.iter(square, range(items))) == [x * x for x in range(items)]
 
 
@@ -181,7 +152,7 @@ def test_several_iterables_end_with_the_shortest(each: Map) -> None:
 
 
 def test_rows(backend: Settings) -> None:
-    star = pstarmap.using(**options(backend))
+    star = pstarmap.using(**backend.options())
     rows = ((x, 2) for x in range(20))
     assert list(star.iter(pow, rows)) == [x * x for x in range(20)]
     assert sorted(star.iter_unordered(pow, [(2, 3), (3, 2)])) == [8, 9]
@@ -189,7 +160,7 @@ def test_rows(backend: Settings) -> None:
 
 def test_a_result_comes_as_soon_as_it_is_its_turn(tmp_path: Path, process: Settings) -> None:
     stream = (
-        pmap.using(**options(process))
+        pmap.using(**process.options())
         .using(chunksize=1)
         .iter(partial(wait_to_go, str(tmp_path)), [0, 1, 2])
     )
@@ -204,7 +175,7 @@ def test_a_result_comes_as_soon_as_it_is_its_turn(tmp_path: Path, process: Setti
 
 
 def test_unordered_waits_for_nobody(tmp_path: Path, process: Settings) -> None:
-    verb = pmap.using(**options(process)).using(chunksize=1)
+    verb = pmap.using(**process.options()).using(chunksize=1)
     with verb.iter_unordered(partial(wait_to_go, str(tmp_path)), [0, 1]) as stream:
         (tmp_path / "1").touch()
         assert next(stream) == 1
@@ -252,7 +223,7 @@ def test_the_input_is_read_by_the_thread_that_asks(each: Map) -> None:
 
 def test_five_and_no_more(tmp_path: Path, process: Settings) -> None:
     """Taking five and stopping leaves at most `buffersize` begun, and ends them."""
-    verb = pmap.using(**options(process)).using(chunksize=1, buffersize=4)
+    verb = pmap.using(**process.options()).using(chunksize=1, buffersize=4)
     source = itertools.chain(range(5), itertools.count(1000))
     with verb.iter(partial(begin_and_wait, str(tmp_path)), source) as stream:
         assert [next(stream) for _ in range(5)] == [0, 1, 2, 3, 4]
@@ -297,7 +268,7 @@ def test_the_input_sees_the_context_of_who_asks(each: Map) -> None:
 
 
 def test_what_was_begun_in_vain_does_not_run_any_more(tmp_path: Path, process: Settings) -> None:
-    verb = pmap.using(**options(process)).using(chunksize=1, buffersize=4)
+    verb = pmap.using(**process.options()).using(chunksize=1, buffersize=4)
     with verb.iter(partial(pid_and_wait, str(tmp_path), 5), itertools.count()) as stream:
         assert [next(stream) for _ in range(5)] == [0, 1, 2, 3, 4]
         with pytest.raises(multiprocessing.TimeoutError):
@@ -313,7 +284,7 @@ def test_what_was_begun_in_vain_does_not_run_any_more(tmp_path: Path, process: S
 
 def test_slow_input_does_not_hold_up_a_result(tmp_path: Path, concurrent: Settings) -> None:
     source = Slow(None, 4)
-    verb = pmap.using(**options(concurrent, 4)).using(chunksize=1, buffersize=4)
+    verb = pmap.using(**concurrent.options(4)).using(chunksize=1, buffersize=4)
     with verb.iter(partial(wait_to_go, str(tmp_path)), source) as stream:
 
         def release() -> None:
@@ -378,7 +349,7 @@ def test_the_inputs_own_exception_comes_after_all_results(each: Map) -> None:
 
 
 def test_a_lost_worker_costs_one_item(tmp_path: Path, process: Settings) -> None:
-    verb = pmap.using(**options(process)).collecting
+    verb = pmap.using(**process.options()).collecting
     results = list(verb.iter(partial(die_at, str(tmp_path), 11), range(40)))
     assert [r for r in results if not isinstance(r, Failure)] == [
         x * x for x in range(40) if x != 11
@@ -390,7 +361,7 @@ def test_a_lost_worker_costs_one_item(tmp_path: Path, process: Settings) -> None
 
 
 def test_a_lost_worker_is_an_error_in_its_place(tmp_path: Path, process: Settings) -> None:
-    verb = pmap.using(**options(process))
+    verb = pmap.using(**process.options())
     stream = verb.iter(partial(die_at, str(tmp_path), 7), range(40), buffersize=10)
     assert [next(stream) for _ in range(7)] == [x * x for x in range(7)]
     with pytest.raises(WorkerLost) as caught:
@@ -405,7 +376,7 @@ def test_a_lost_worker_is_an_error_in_its_place(tmp_path: Path, process: Setting
 
 
 def test_unordered_raises_behind_what_came_before(tmp_path: Path, concurrent: Settings) -> None:
-    verb = pmap.using(**options(concurrent)).using(chunksize=1)
+    verb = pmap.using(**concurrent.options()).using(chunksize=1)
     stream = verb.iter_unordered(partial(first_fails_when_told, str(tmp_path)), range(4))
     assert sorted(next(stream) for _ in range(3)) == [1, 2, 3]
     (tmp_path / "go").touch()
@@ -481,7 +452,7 @@ def test_all_generators_side_by_side_are_closed(each: Map) -> None:
 
 
 def test_a_stream_that_only_the_collector_finds(tmp_path: Path, concurrent: Settings) -> None:
-    verb = pmap.using(**options(concurrent)).using(chunksize=1, buffersize=2)
+    verb = pmap.using(**concurrent.options()).using(chunksize=1, buffersize=2)
     stream = verb.iter(partial(wait_to_go, str(tmp_path)), itertools.count())
     driver = stream._driver
     (tmp_path / "0").touch()
@@ -499,7 +470,7 @@ def test_a_stream_that_only_the_collector_finds(tmp_path: Path, concurrent: Sett
 
 def test_a_stream_with_a_pool_of_its_own(process: Settings) -> None:
     # Arguments that cannot be a key: a pool for this call, which goes with the stream.
-    verb = pmap.using(**options(process)).using(initializer=len, initargs=([],))
+    verb = pmap.using(**process.options()).using(initializer=len, initargs=([],))
     for stream in (verb.iter(square, itertools.count()), verb.iter(square, iter(range(3)))):
         assert [next(stream) for _ in range(3)] == [0, 1, 4]
         stream.close()
@@ -507,7 +478,7 @@ def test_a_stream_with_a_pool_of_its_own(process: Settings) -> None:
 
 
 def test_an_abandoned_stream_ends_what_it_runs(tmp_path: Path, process: Settings) -> None:
-    verb = pmap.using(**options(process)).using(chunksize=1, buffersize=2)
+    verb = pmap.using(**process.options()).using(chunksize=1, buffersize=2)
     source = itertools.chain([0], itertools.count(1000))
     stream = verb.iter(partial(begin_and_wait, str(tmp_path)), source)
     assert next(stream) == 0
@@ -519,21 +490,21 @@ def test_an_abandoned_stream_ends_what_it_runs(tmp_path: Path, process: Settings
 
 
 def test_kill_on_cancel_can_be_turned_off(tmp_path: Path, process: Settings) -> None:
-    verb = pmap.using(**options(process)).using(chunksize=1, buffersize=2, kill_on_cancel=False)
+    verb = pmap.using(**process.options()).using(chunksize=1, buffersize=2, kill_on_cancel=False)
     with verb.iter(partial(wait_to_go, str(tmp_path)), [0, 1]) as stream:
         (tmp_path / "0").touch()
         assert next(stream) == 0
         until(lambda: "1" in marks(tmp_path))
-        pids = {*pmap.using(**options(process))(work_pid, range(8), chunksize=1)}
+        pids = {*pmap.using(**process.options())(work_pid, range(8), chunksize=1)}
     (tmp_path / "1").touch()
-    again = {*pmap.using(**options(process))(work_pid, range(20), chunksize=1)}
+    again = {*pmap.using(**process.options())(work_pid, range(20), chunksize=1)}
     assert pids <= again, "no worker was ended"
 
 
 def test_closed_from_another_thread_while_its_consumer_waits(
     tmp_path: Path, process: Settings
 ) -> None:
-    verb = pmap.using(**options(process)).using(chunksize=1)
+    verb = pmap.using(**process.options()).using(chunksize=1)
     stream = verb.iter(partial(wait_to_go, str(tmp_path)), [7])
 
     def close() -> None:
@@ -609,7 +580,7 @@ def test_terminated_while_its_consumer_waits(tmp_path: Path, process: Settings) 
 
 
 def test_a_timeout_leaves_nothing(tmp_path: Path, concurrent: Settings) -> None:
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     with verb.iter(partial(wait_to_go, str(tmp_path)), [7]) as stream:
         for _ in range(10):
             with pytest.raises(multiprocessing.TimeoutError):
@@ -641,7 +612,7 @@ def test_a_stream_that_is_never_asked_warns(each: Map) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends itself a signal")
 def test_a_ctrl_c_while_waiting(tmp_path: Path, process: Settings) -> None:
-    verb = pmap.using(**options(process)).using(chunksize=1)
+    verb = pmap.using(**process.options()).using(chunksize=1)
     stream = verb.iter(partial(wait_to_go, str(tmp_path)), [7])
 
     def interrupt() -> None:
@@ -760,7 +731,7 @@ def test_a_fork_has_no_part_in_one_that_has_not_begun(each: Map, tmp_path: Path)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks")
 def test_a_fork_while_another_thread_waits(concurrent: Settings, tmp_path: Path) -> None:
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     stream = verb.iter(partial(wait_to_go, str(tmp_path)), [7])
     taken: list[int] = []
     thread = threading.Thread(target=lambda: taken.extend(stream))
