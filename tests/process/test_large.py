@@ -56,9 +56,8 @@ LAYOUTS: Final = {
 }
 
 
-@pytest.fixture(name="writes")
-def _writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes this process wrote into segments, one by one."""
+def noted_writes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many bytes this process writes into segments from now on, one by one."""
     sizes: list[int] = []
     write = _segments.Segment.write
 
@@ -212,9 +211,8 @@ def test_chunks_of_large_items_have_few(way: str, monkeypatch: pytest.MonkeyPatc
         assert max(sent) > 1000, "small ones are not fewer for that"
 
 
-@pytest.fixture(name="made")
-def _made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Segments that were made here, one element each."""
+def noted_segments(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the segments that are made here from now on, one element each."""
     made: list[int] = []
     create = os.memfd_create
 
@@ -226,7 +224,8 @@ def _made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return made
 
 
-def test_segments_are_used_again(made: list[int]) -> None:
+def test_segments_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = noted_segments(monkeypatch)
     count = 200
     array = np.ones(N)
     with Pool(2) as pool:
@@ -315,7 +314,10 @@ def weigh(weights: Array, number: int) -> float:
     return float(weights[number])
 
 
-def test_a_large_function_is_written_once_for_all_workers_and_calls(writes: list[int]) -> None:
+def test_a_large_function_is_written_once_for_all_workers_and_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    writes = noted_writes(monkeypatch)
     weights = np.arange(float(N))
     with Pool(2) as pool:
         for _ in range(3):
@@ -366,9 +368,8 @@ def test_a_large_function_by_value() -> None:
 @pytest.mark.parametrize(
     "start", ["forkserver", "fork"]
 )  # a fork of this process has no way either
-def test_without_such_memory(
-    start: "StartMethod", monkeypatch: pytest.MonkeyPatch, writes: list[int]
-) -> None:
+def test_without_such_memory(start: "StartMethod", monkeypatch: pytest.MonkeyPatch) -> None:
+    writes = noted_writes(monkeypatch)
     monkeypatch.setattr(_segments.Segment, "new", lambda: None)
     arrays = [np.full(N, float(n)) for n in range(6)]
     with Pool(2, context=multiprocessing.get_context(start)) as pool:
@@ -399,9 +400,8 @@ def test_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pmap(look, [np.ones(N)] * 3) == [(False, True, float(N))] * 3
 
 
-def test_the_next_call_finds_the_pages_of_the_last(
-    made: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_call_finds_the_pages_of_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = noted_segments(monkeypatch)
     monkeypatch.setattr(_leadership, "_WARM", TIME_LIMIT)
     with Pool(2) as pool:
         for _ in range(3):
