@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.process.test_scripts import finished, program, run_script
+from tests.scripts import finished, program, run_script
 
 CHECK: Final = """
     def check(what, found, wanted):
