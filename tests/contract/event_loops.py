@@ -5,7 +5,7 @@ import gc
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, Generic, TypeAlias, TypeVar
@@ -106,7 +106,7 @@ class EventLoop(ABC):
 
 
 @contextmanager
-def nothing_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def nothing_logged(caplog: pytest.LogCaptureFixture) -> Generator[None]:
     """Fail if a callback of an event loop takes long, or raises: that is logged."""
     with caplog.at_level(logging.WARNING):
         yield
@@ -153,12 +153,12 @@ class Asyncio(EventLoop):
         await asyncio.sleep(seconds)
 
     @asynccontextmanager
-    async def tasks(self) -> AsyncIterator[Tasks]:
+    async def tasks(self) -> AsyncGenerator[Tasks]:
         async with asyncio.TaskGroup() as group:
             yield _AsyncioTasks(group)
 
     @asynccontextmanager
-    async def move_on_after(self, seconds: float) -> AsyncIterator[Scope]:
+    async def move_on_after(self, seconds: float) -> AsyncGenerator[Scope]:
         scope = Scope()
         timeout = asyncio.timeout(seconds)
         try:
@@ -218,12 +218,12 @@ class Trio(EventLoop):
         await trio.sleep(seconds)
 
     @asynccontextmanager
-    async def tasks(self) -> AsyncIterator[Tasks]:
+    async def tasks(self) -> AsyncGenerator[Tasks]:
         async with trio.open_nursery() as nursery:
             yield _TrioTasks(nursery)
 
     @asynccontextmanager
-    async def move_on_after(self, seconds: float) -> AsyncIterator[Scope]:
+    async def move_on_after(self, seconds: float) -> AsyncGenerator[Scope]:
         scope = Scope()
         with trio.move_on_after(seconds) as inner:
             yield scope

@@ -1,6 +1,6 @@
 """How a program ends, or is disturbed, while it has workers: nobody is left behind.
 
-What test_scripts and test_repl have is not here: workers that are idle or sleep, a terminal.
+What test_program_ends and test_repl have is not here: workers that are idle or sleep, a terminal.
 """
 
 import atexit

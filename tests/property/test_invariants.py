@@ -77,14 +77,23 @@ def start_one_too_many(workers: Workers, wanted: int) -> None:
     workers.limit -= 1
 
 
+def do_nothing(*_: object) -> None:
+    """Do nothing."""
+
+
+def never(_: object) -> bool:
+    """Return that it is not so."""
+    return False
+
+
 # What is put in the place of a part of the scheduler, and the invariant that it breaks.
 FAULTS: Final[list[tuple[type, str, object, str]]] = [
     (Workers, "start", start_one_too_many, "no_more_workers_than_the_limit"),
-    (Workers, "rest", lambda *_: None, "no_worker_is_idle_while_work_waits"),
-    (Scheduler, "_cut", lambda *_: None, "nothing_dispatched_after_a_failure"),
+    (Workers, "rest", do_nothing, "no_worker_is_idle_while_work_waits"),
+    (Scheduler, "_cut", do_nothing, "nothing_dispatched_after_a_failure"),
     (Scheduler, "alarm", None, "tick_is_wanted_in_time"),
-    (Job, "unfinished", lambda _: False, "ends_complete"),
-    (Job, "has_begun", lambda _: False, "what_has_begun_is_not_withdrawn"),
+    (Job, "unfinished", never, "ends_complete"),
+    (Job, "has_begun", never, "what_has_begun_is_not_withdrawn"),
 ]
 
 
