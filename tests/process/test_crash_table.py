@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from tests.acts import bad_start, deep, perform
 from tests.backends import START_METHODS, MaybeEncodingError, RemoteTraceback
 from tests.bad_objects import (
     BadFunction,
@@ -27,9 +28,6 @@ from tests.bad_objects import (
     RaisesWhileLoading,
     ReduceRaises,
     TwoArguments,
-    bad_start,
-    deep,
-    perform,
 )
 from tests.files import marks
 from tests.items import square
@@ -56,7 +54,7 @@ BAD: Final = 2  # in the middle of a chunk of five: items before and after it mu
 class Row:
     """One way to go wrong, and what must come of it.
 
-    `act` is what the item does (see `bad_objects.ACTS`) or an object that cannot travel; `says` are
+    `act` is what the item does (see `acts.ACTS`) or an object that cannot travel; `says` are
     pieces of the message; `fields` attributes of the error; `began` whether the function starts.
     """
 

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.acts import perform_and_wait
 from tests.backends import START_METHODS
-from tests.bad_objects import perform_and_wait
 from tests.files import marks
 from tests.items import square, wait_and_square
 from tests.limits import TIME_LIMIT, until
