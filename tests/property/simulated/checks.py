@@ -1,4 +1,4 @@
-"""What must hold of the scheduler: one function for each invariant, by its name in the documentation.
+"""What must hold of the scheduler: one function for each invariant, by its name in the docs.
 
 Each compares what the scheduler says with the model, which knows what really happened.
 """
