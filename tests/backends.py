@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from pmap import Options
     from pmap._types import Backend, StartMethod
 
 # Typeshed has neither of the two.
@@ -25,6 +26,15 @@ class Settings:
     def processes(self) -> bool:
         """Whether items run in processes of their own."""
         return self.backend == "processes"
+
+    def options(self, processes: int = 2, chunksize: int | None = None) -> "Options":
+        """Return the options of a verb that runs on it."""
+        return {
+            "backend": self.backend,
+            "start_method": self.start_method,
+            "processes": processes,
+            "chunksize": chunksize,
+        }
 
 
 BACKENDS: Final = (

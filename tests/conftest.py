@@ -41,7 +41,12 @@ if TYPE_CHECKING:
 TESTS: Final = Path(__file__).parent
 LAWS: Final = {"contract", "property"}  # folders that hold the laws
 # Whole simulated worlds, and each law once more for each kind of memory.
-LONG: Final = {"test_scheduler_machine.py", "test_makespan.py", "test_memory_laws.py"}
+LONG: Final = {
+    "test_scheduler_machine.py",
+    "test_invariants.py",
+    "test_makespan.py",
+    "test_memory_laws.py",
+}
 QUICK: Final = default_start_method()  # what `-m quick` runs on: what users run on
 
 # How long an example takes says nothing on a busy machine, where a test may stand still for longer

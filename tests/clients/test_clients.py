@@ -13,7 +13,7 @@ from typing import Final
 
 import pytest
 from tests.backends import START_METHODS
-from tests.process.test_scripts import finished
+from tests.scripts import finished
 
 ALL: Final = bool(os.environ.get("PMAP_ALL_CLIENTS"))
 METHODS: Final = START_METHODS if ALL else ("forkserver",)

@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Never
 
-from tests.bad_objects import Bare, TwoArguments, cancelled
+from tests.acts import cancelled
+from tests.bad_objects import Bare, TwoArguments
 from tests.files import mark, marks, wait_for_file
 from tests.items import square
 from tests.limits import TIME_LIMIT, until

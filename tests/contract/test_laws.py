@@ -3,14 +3,8 @@
 Order is made by files that an item waits for, never by time.
 """
 
-import asyncio
-import multiprocessing
-import pickle
-import re
-import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import starmap
@@ -21,30 +15,24 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from tests.backends import BACKENDS, RemoteTraceback, Settings
-from tests.bad_objects import BadFunction, CannotPickle, TwoArguments
+from tests.backends import RemoteTraceback, Settings
+from tests.bad_objects import TwoArguments
 from tests.contract import functions
+from tests.contract.calls import new_pool, started
 from tests.contract.functions import (
     answer_when_told,
     control_flow,
     first_fails,
-    lock_for,
-    nested,
     one_waits,
     one_waits_one_fails,
     pair,
-    pool_inside,
     power,
     raise_it,
     reverse,
-    surroundings,
     the_later_fails_first,
-    three_then_wait,
-    variable,
-    wait_or_end,
     zero_waits,
 )
-from tests.files import changed_directory, marks
+from tests.files import marks
 from tests.items import square, work_pid
 from tests.limits import TIME_LIMIT, until
 
@@ -55,7 +43,6 @@ from pmap import (
     ControlFlowError,
     Failure,
     Map,
-    Pool,
     StarMap,
     WorkerStartError,
     papply,
@@ -65,7 +52,6 @@ from pmap import (
 
 if TYPE_CHECKING:
     from pmap import Options
-    from pmap._types import StartMethod
 
 many = settings(
     max_examples=15,
@@ -89,49 +75,6 @@ VALUES = st.one_of(
 )
 
 
-def options(backend: Settings, processes: int = 2, chunksize: int | None = None) -> "Options":
-    """Return the options for a backend."""
-    return {
-        "backend": backend.backend,
-        "start_method": backend.start_method,
-        "processes": processes,
-        "chunksize": chunksize,
-    }
-
-
-def new_pool(backend: Settings, maxtasksperchild: int | None = None) -> Pool:
-    """Return a pool of two processes that nobody else uses."""
-    if not backend.processes:
-        pytest.skip("a Pool has processes")
-    context: Any = multiprocessing.get_context(backend.start_method)
-    return Pool(2, maxtasksperchild=maxtasksperchild, context=context)
-
-
-@pytest.fixture
-def each(backend: Settings) -> Map:
-    """`pmap` on two warm workers."""
-    return pmap.using(**options(backend))
-
-
-@pytest.fixture
-def star(backend: Settings) -> StarMap:
-    """`pstarmap` on two warm workers."""
-    return pstarmap.using(**options(backend))
-
-
-@pytest.fixture
-def one(backend: Settings) -> Apply:
-    """`papply` on two warm workers."""
-    return papply.using(**options(backend))
-
-
-@pytest.fixture(params=[b for b in BACKENDS if b.name != "serial"], ids=lambda b: b.name)
-def concurrent(request: pytest.FixtureRequest) -> Settings:
-    """The backends on which items run beside each other."""
-    assert isinstance(request.param, Settings)
-    return request.param
-
-
 def as_a_script(module: ModuleType) -> dict[str, Any]:
     """Return what the source of a module defines, as if it were that of a script."""
     path = Path(module.__file__ or "")
@@ -144,7 +87,6 @@ def as_a_script(module: ModuleType) -> dict[str, Any]:
 WRITTEN: Final = {"module": vars(functions), "script": as_a_script(functions)}
 HOMES: Final = st.sampled_from(sorted(WRITTEN))
 
-
 # --- law 1: result -----------------------------------------------------------------------------
 
 
@@ -155,7 +97,7 @@ HOMES: Final = st.sampled_from(sorted(WRITTEN))
 def test_map_is_map(
     backend: Settings, values: list[Any], size: int | None, processes: int, home: str
 ) -> None:
-    verb = pmap.using(**options(backend, processes, size))
+    verb = pmap.using(**backend.options(processes, size))
     twice: Callable[[object], object] = WRITTEN[home]["twice"]
     assert verb(twice, values) == list(map(twice, values))
     assert verb.async_(twice, iter(values)).get(TIME_LIMIT) == list(map(twice, values))
@@ -172,7 +114,7 @@ def test_map_is_map(
 def test_starmap_is_starmap(
     backend: Settings, rows: list[tuple[Any, Any]], size: int | None, processes: int, home: str
 ) -> None:
-    verb = pstarmap.using(**options(backend, processes, size))
+    verb = pstarmap.using(**backend.options(processes, size))
     pair = WRITTEN[home]["pair"]
     assert verb(pair, rows) == list(starmap(pair, rows))
     assert verb.async_(pair, iter(rows)).get(TIME_LIMIT) == list(starmap(pair, rows))
@@ -189,7 +131,7 @@ def test_starmap_is_starmap(
 def test_several_iterables_stop_at_the_shortest(
     backend: Settings, xs: list[int], ys: list[str], zs: list[int], size: int | None
 ) -> None:
-    verb = pmap.using(**options(backend, chunksize=size))
+    verb = pmap.using(**backend.options(chunksize=size))
     assert verb(pair, xs, ys) == list(map(pair, xs, ys))
     assert verb(pair, xs, ys, zs) == list(map(pair, xs, ys, zs))
 
@@ -199,7 +141,7 @@ def test_several_iterables_stop_at_the_shortest(
 def test_apply_is_a_call(
     backend: Settings, x: Any, y: Any, named: dict[str, Any], home: str
 ) -> None:
-    verb = papply.using(**options(backend))
+    verb = papply.using(**backend.options())
     pair = WRITTEN[home]["pair"]
     assert verb(pair, x, y, 3, **named) == pair(x, y, 3, **named)
     assert verb.async_(pair, x, y, **named).get(TIME_LIMIT) == pair(x, y, **named)
@@ -246,10 +188,10 @@ def test_the_error_is_the_serial_loops(
         function = partial(fail_in, frozenset(failing), folder)
         chosen: Callable[[], object]
         if verb == "pmap":
-            each = pmap.using(**options(backend, processes, size))
+            each = pmap.using(**backend.options(processes, size))
             chosen = partial(each, function, range(20))
         else:
-            star = pstarmap.using(**options(backend, processes, size))
+            star = pstarmap.using(**backend.options(processes, size))
             chosen = partial(star, function, [(x,) for x in range(20)])
         with pytest.raises(TwoArguments) as caught:
             chosen()
@@ -279,7 +221,7 @@ def test_collecting_stops_nothing(
     backend: Settings, failing: set[int], size: int | None, processes: int, home: str
 ) -> None:
     fail_in = WRITTEN[home]["fail_in"]
-    verb = pmap.using(**options(backend, processes, size)).collecting
+    verb = pmap.using(**backend.options(processes, size)).collecting
     with tempfile.TemporaryDirectory() as folder:
         answers = verb(partial(fail_in, frozenset(failing), folder), range(20))
         assert sorted(map(int, marks(folder))) == list(range(20))
@@ -310,7 +252,7 @@ def test_later_items_stop(each: Map, backend: Settings, size: int, tmp_path: Pat
 def test_a_running_later_item_does_not_hold_up_the_error(
     concurrent: Settings, tmp_path: Path
 ) -> None:
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     try:
         with pytest.raises(LookupError, match="the first"):
             verb(partial(one_waits_one_fails, str(tmp_path)), range(4), chunksize=1)
@@ -322,7 +264,7 @@ def test_a_running_later_item_does_not_hold_up_the_error(
 
 
 def test_an_earlier_item_that_fails_later_wins(concurrent: Settings, tmp_path: Path) -> None:
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     with pytest.raises(ValueError, match="the first"):
         verb(partial(the_later_fails_first, str(tmp_path)), range(50), chunksize=1)
 
@@ -366,14 +308,14 @@ def test_error_of_the_iterable_is_the_callers(each: Map, tmp_path: Path) -> None
 
 
 def test_order_is_the_inputs(concurrent: Settings, tmp_path: Path) -> None:
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     function = partial(zero_waits, str(tmp_path), 5, TIME_LIMIT)
     assert verb(function, range(40), chunksize=1) == list(range(40))
     assert "0" not in marks(tmp_path)[:5]
 
 
 def test_a_slow_item_holds_up_no_other(concurrent: Settings, tmp_path: Path) -> None:
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     function = partial(zero_waits, str(tmp_path), 39, TIME_LIMIT)
     assert verb(function, range(40), chunksize=1) == list(range(40))
     assert marks(tmp_path)[-1] == "0"
@@ -383,7 +325,7 @@ def test_a_slow_item_behind_quick_ones_holds_up_no_other(
     concurrent: Settings, tmp_path: Path
 ) -> None:
     # By now chunks are sent ahead, and some are behind the slow one: the others take them back.
-    verb = pmap.using(**options(concurrent))
+    verb = pmap.using(**concurrent.options())
     for slow in (200, 230, 250):
         folder = tmp_path / str(slow)
         folder.mkdir()
@@ -396,14 +338,6 @@ def test_a_slow_item_behind_quick_ones_holds_up_no_other(
 # --- law 5: blocking ---------------------------------------------------------------------------
 
 
-def started(concurrent: Settings, folder: Path, total: int = 3) -> AsyncResult[list[int]]:
-    """Return a call of which two items have begun and none can end before the file `go`."""
-    verb = pmap.using(**options(concurrent))
-    later = verb.async_(partial(answer_when_told, str(folder)), range(total), chunksize=1)
-    until(lambda: len(marks(folder)) == min(2, total), "two items' beginning")
-    return later
-
-
 @pytest.mark.parametrize("verb", ["pmap", "pstarmap", "papply"])
 def test_async_returns_before_its_function_ran(
     concurrent: Settings, tmp_path: Path, verb: str
@@ -411,11 +345,11 @@ def test_async_returns_before_its_function_ran(
     function = partial(answer_when_told, str(tmp_path))
     later: AsyncResult[Any]
     if verb == "pmap":
-        later = pmap.using(**options(concurrent)).async_(function, [3])
+        later = pmap.using(**concurrent.options()).async_(function, [3])
     elif verb == "pstarmap":
-        later = pstarmap.using(**options(concurrent)).async_(function, [(3,)])
+        later = pstarmap.using(**concurrent.options()).async_(function, [(3,)])
     else:
-        later = papply.using(**options(concurrent)).async_(function, 3)
+        later = papply.using(**concurrent.options()).async_(function, 3)
     assert not later.ready()
     # It runs while the caller does something else: nobody asks for the result until it has begun.
     until(lambda: marks(tmp_path) == ["3"], "the beginning")
@@ -438,11 +372,11 @@ def test_serial_async_gives_the_result() -> None:
 
 def test_two_calls_run_beside_each_other(concurrent: Settings, tmp_path: Path) -> None:
     # The first holds one worker until the second, blocking, is through.
-    later = pmap.using(**options(concurrent)).async_(
+    later = pmap.using(**concurrent.options()).async_(
         partial(answer_when_told, str(tmp_path)), [5], chunksize=1
     )
     until(lambda: marks(tmp_path) == ["5"], "the beginning")
-    assert pmap.using(**options(concurrent))(square, range(30)) == [x * x for x in range(30)]
+    assert pmap.using(**concurrent.options())(square, range(30)) == [x * x for x in range(30)]
     assert not later.ready()
     (tmp_path / "go").touch()
     assert later.get(TIME_LIMIT) == [25]
@@ -452,7 +386,7 @@ def test_callers_in_many_threads(backend: Settings) -> None:
     results: dict[int, list[int]] = {}
 
     def call(number: int) -> None:
-        verb = pmap.using(**options(backend))
+        verb = pmap.using(**backend.options())
         results[number] = [sum(verb(square, range(50 + n))) for n in range(5)]
 
     threads = [threading.Thread(target=call, args=(n,)) for n in range(6)]
@@ -470,7 +404,7 @@ def test_callers_in_many_threads(backend: Settings) -> None:
 @pytest.mark.parametrize("kind", [LookupError, SystemExit, StopIteration])
 def test_an_initializer_that_fails(backend: Settings, kind: type[BaseException]) -> None:
     failing = {"initializer": raise_it, "initargs": (kind, "not here")}
-    verb = pmap.using(**options(backend)).using(**cast("Options", failing))
+    verb = pmap.using(**backend.options()).using(**cast("Options", failing))
     with pytest.raises(WorkerStartError, match="not here") as caught:
         verb(square, [1])
     cause = caught.value.__cause__
@@ -479,262 +413,6 @@ def test_an_initializer_that_fails(backend: Settings, kind: type[BaseException])
     else:  # raised as it is, it would end the caller's program, or cut a loop short
         assert isinstance(cause, ControlFlowError)
         assert type(cause.__cause__) is kind
-
-
-# --- the handle --------------------------------------------------------------------------------
-
-
-def test_get_times_out_and_the_work_goes_on(concurrent: Settings, tmp_path: Path) -> None:
-    later = started(concurrent, tmp_path)
-    with pytest.raises(multiprocessing.TimeoutError):
-        later.get(timeout=0.01)
-    with pytest.raises(TimeoutError):  # the builtin, as everywhere since Python 3.11
-        later.get(timeout=0.01)
-    later.wait(0.01)
-    assert not later.ready()
-    with pytest.raises(ValueError, match="not ready"):
-        later.successful()
-    (tmp_path / "go").touch()
-    later.wait()
-    assert later.ready()
-    assert later.successful()
-    assert later.get() == [0, 1, 4]
-    assert later.get() == [0, 1, 4]  # as often as one likes
-
-
-@pytest.mark.parametrize(
-    ("function", "item"),
-    [(BadFunction("pickling"), 1), (square, CannotPickle()), (lock_for, 1)],
-    ids=["function", "argument", "result"],
-)
-def test_what_cannot_be_pickled_is_a_pickling_error(
-    start_method: "StartMethod", function: Callable[[Any], object], item: object
-) -> None:
-    verb = pmap.using(processes=1, start_method=start_method)
-    with pytest.raises(pickle.PicklingError):
-        verb(function, [item])
-    assert verb(square, [3]) == [9]
-
-
-def test_failed_handle(each: Map, tmp_path: Path) -> None:
-    later = each.async_(partial(first_fails, str(tmp_path)), range(3))
-    later.wait(TIME_LIMIT)
-    assert later.ready()
-    assert not later.successful()
-    for _ in range(2):
-        with pytest.raises(LookupError, match="the first"):
-            later.get()
-
-
-def test_progress_and_repr(concurrent: Settings, tmp_path: Path) -> None:
-    later = pmap.using(**options(concurrent)).async_(
-        partial(three_then_wait, str(tmp_path)), range(10), chunksize=1
-    )
-    until(lambda: later.done == 3, "three items' end")
-    assert (later.done, later.total) == (3, 10)
-    assert repr(later) == "<AsyncResult pmap(partial(three_then_wait)) 3/10 done>"
-    (tmp_path / "go").touch()
-    later.wait(TIME_LIMIT)
-    assert (later.done, later.total) == (10, 10)
-    assert "10/10 done" in repr(later)
-
-
-def test_cancel(concurrent: Settings, tmp_path: Path) -> None:
-    later = started(concurrent, tmp_path, total=50)
-    assert later.cancel()
-    if concurrent.backend == "threads":  # a thread ends its present item
-        (tmp_path / "go").touch()
-    with pytest.raises(CancelledError, match="cancelled"):
-        later.get(TIME_LIMIT)
-    assert later.ready()
-    assert not later.successful()
-    assert not later.cancel()
-    assert pmap.using(**options(concurrent))(square, range(9)) == [x * x for x in range(9)]
-    assert len(marks(tmp_path)) == 2  # what had not begun never did
-
-
-def test_what_was_cancelled_is_ready(start_method: "StartMethod") -> None:
-    verb = pmap.using(start_method=start_method, processes=2)
-    later = verb.async_(time.sleep, [60.0] * 4)
-    assert later.cancel()
-    assert later.ready()
-    assert not later.successful()
-    assert isinstance(later.exception(), CancelledError)
-    assert not re.search("[0-9]/[0-9]", repr(later))
-    with pytest.raises(CancelledError):
-        later.get(TIME_LIMIT)
-    assert not later.cancel()
-    assert later.ready()
-
-
-def test_calls_while_the_workers_of_a_cancelled_one_go(concurrent: Settings) -> None:
-    # The next call comes at any moment while the pool loses its last worker and tidies up.
-    verb = pmap.using(**options(concurrent))
-    for attempt in range(150 if concurrent.start_method == "fork" else 20):
-        later = verb.async_(wait_or_end, [not concurrent.processes] * 2)
-        assert verb(square, []) == []
-        later.cancel()
-        moment = time.perf_counter() + attempt % 30 * 0.0002
-        while time.perf_counter() < moment:
-            pass
-        assert verb.async_(square, [1, 2]).get(TIME_LIMIT) == [1, 4]
-
-
-def test_cancel_costs_nobody_else(concurrent: Settings, tmp_path: Path) -> None:
-    kept, dropped = tmp_path / "kept", tmp_path / "dropped"
-    kept.mkdir()
-    dropped.mkdir()
-    verb = pmap.using(**options(concurrent))
-    first = verb.async_(partial(answer_when_told, str(kept)), range(1), chunksize=1)
-    until(lambda: len(marks(kept)) == 1, "the first's beginning")
-    second = verb.async_(partial(answer_when_told, str(dropped)), range(5), chunksize=1)
-    until(lambda: len(marks(dropped)) == 1, "the second's beginning")
-    second.cancel()
-    (dropped / "go").touch()
-    with pytest.raises(CancelledError):
-        second.get(TIME_LIMIT)
-    (kept / "go").touch()
-    assert first.get(TIME_LIMIT) == [0]
-    assert marks(kept) == ["0"]
-
-
-def test_cancel_when_over(each: Map) -> None:
-    later = each.async_(square, [3])
-    assert later.get(TIME_LIMIT) == [9]
-    assert not later.cancel()
-    assert later.get() == [9]
-
-
-def test_callbacks(backend: Settings, tmp_path: Path) -> None:
-    results: list[object] = []
-    errors: list[BaseException] = []
-    good, bad = results.append, errors.append
-    with new_pool(backend) as pool:
-        pool.map_async(square, range(3), None, good, bad).wait(TIME_LIMIT)
-        pool.starmap_async(power, [(2, 3)], None, good, bad).wait(TIME_LIMIT)
-        pool.apply_async(square, (5,), callback=good, error_callback=bad).wait(TIME_LIMIT)
-        assert (results, errors) == ([[0, 1, 4], [8], 25], [])
-        function = partial(first_fails, str(tmp_path))
-        pool.map_async(function, range(3), None, good, bad).wait(TIME_LIMIT)
-        pool.apply_async(control_flow, ("exit",), {}, good, bad).wait(TIME_LIMIT)
-        assert len(results) == 3
-        assert [type(error) for error in errors] == [LookupError, ControlFlowError]
-        # One that raises harms nobody; the pool can be used from one.
-        inner: list[object] = []
-        pool.apply_async(square, (2,), callback=lambda _: inner.append(pool.map(square, [4]))).wait(
-            TIME_LIMIT
-        )
-        assert inner == [[16]]
-
-
-def test_a_callback_that_closes_its_pool(backend: Settings, tmp_path: Path) -> None:
-    called: list[object] = []
-    with new_pool(backend) as pool:
-        main = threading.get_ident()
-
-        def close(_: object) -> None:
-            pool.close()
-            called.append((threading.get_ident(), pool._driver._state.leader.get(0)))
-            (tmp_path / "go").touch()
-
-        def beside() -> None:
-            # Only once the main thread leads: then the callback is called by it, while it does.
-            until(lambda: marks(tmp_path) and pool._driver._state.leader.get(0) == main)
-            pool.map_async(square, [2], callback=close)
-
-        thread = threading.Thread(target=beside)
-        thread.start()
-        assert pool.map(partial(answer_when_told, str(tmp_path)), [3]) == [9]
-        thread.join(TIME_LIMIT)
-        pool.join()
-    assert called == [(main, main)]  # it still leads: else two threads would
-
-
-# --- await -------------------------------------------------------------------------------------
-
-
-def test_await(concurrent: Settings, tmp_path: Path) -> None:
-    async def main() -> list[int]:
-        later = started(concurrent, tmp_path)
-        ticks = 0
-
-        async def tick() -> None:
-            nonlocal ticks
-            while ticks < 100:
-                ticks += 1
-                await asyncio.sleep(0)
-            (tmp_path / "go").touch()  # only a loop that is not blocked gets here
-
-        ticking = asyncio.create_task(tick())
-        result = await later
-        await ticking
-        return result
-
-    assert asyncio.run(asyncio.wait_for(main(), TIME_LIMIT)) == [0, 1, 4]
-
-
-def test_await_many(each: Map) -> None:
-    async def main() -> list[list[int]]:
-        return await asyncio.gather(*(wait_for(each.async_(square, range(n))) for n in range(20)))
-
-    async def wait_for(later: AsyncResult[list[int]]) -> list[int]:
-        return await later
-
-    assert asyncio.run(main()) == [[x * x for x in range(n)] for n in range(20)]
-
-
-def test_await_an_error(each: Map, tmp_path: Path) -> None:
-    async def main() -> list[int]:
-        return await each.async_(partial(first_fails, str(tmp_path)), range(3))
-
-    with pytest.raises(LookupError, match="the first"):
-        asyncio.run(main())
-
-
-def test_await_twice_and_when_over(each: Map) -> None:
-    async def main() -> None:
-        later = each.async_(square, range(3))
-        assert await later == [0, 1, 4]
-        assert await later == [0, 1, 4]
-
-    asyncio.run(main())
-
-
-def test_cancelling_the_task_cancels_the_call(concurrent: Settings, tmp_path: Path) -> None:
-    async def main() -> AsyncResult[list[int]]:
-        later = started(concurrent, tmp_path, total=20)
-
-        async def wait_for() -> list[int]:
-            return await later
-
-        task = asyncio.create_task(wait_for())
-        await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        return later
-
-    later = asyncio.run(main())
-    (tmp_path / "go").touch()
-    with pytest.raises(CancelledError):
-        later.get(TIME_LIMIT)
-    assert len(marks(tmp_path)) == 2
-    assert pmap.using(**options(concurrent))(square, range(9)) == [x * x for x in range(9)]
-
-
-def test_wait_for_with_a_timeout(concurrent: Settings, tmp_path: Path) -> None:
-    async def main() -> None:
-        later = started(concurrent, tmp_path)
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(await_it(later), 0.05)
-        (tmp_path / "go").touch()
-        with pytest.raises(CancelledError):
-            later.get(TIME_LIMIT)
-
-    async def await_it(later: AsyncResult[list[int]]) -> list[int]:
-        return await later
-
-    asyncio.run(main())
 
 
 # --- law 8: the end of a pool ------------------------------------------------------------------
@@ -770,89 +448,3 @@ def test_workers_are_replaced_after_their_chunks(concurrent: Settings, limit: in
         pids = pool.map(work_pid, range(12), chunksize=1)
     assert all(pids.count(pid) <= limit for pid in set(pids))
     assert len(set(pids)) >= 12 // limit
-
-
-# --- law 10: no surprise -----------------------------------------------------------------------
-
-
-def test_surroundings_are_the_callers(
-    each: Map, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    here = surroundings()
-    assert each(surroundings, [0, 1]) == [here] * 2
-    monkeypatch.setenv("PMAP_TEST", "set")
-    monkeypatch.setattr(sys, "path", ["/nowhere/pmap", *sys.path])
-    with changed_directory(tmp_path):
-        token = variable.set("mine")
-        try:
-            there = surroundings()
-            assert there == (str(tmp_path), "set", True, "mine")
-            assert each(surroundings, [0, 1]) == [there] * 2
-            later = each.async_(surroundings, [0])
-            if each.using()._settings.worker.backend != "processes":
-                later.wait(
-                    TIME_LIMIT
-                )  # in this very process: what is changed now is changed for it
-            variable.reset(token)
-            token = variable.set("other")
-            assert later.get(TIME_LIMIT) == [there]
-        finally:
-            variable.reset(token)
-    monkeypatch.undo()
-    assert each(surroundings, [0, 1]) == [here] * 2
-
-
-def test_functions_that_no_import_finds(each: Map, one: Apply) -> None:
-    base = 7
-
-    def closure(x: int) -> int:
-        return x + base
-
-    class Local:
-        def __init__(self, by: int) -> None:
-            self.by = by
-
-        def times(self, x: int) -> int:
-            return self.by * x
-
-        def __call__(self, x: int) -> "Local":
-            return Local(x)
-
-        def __eq__(self, other: object) -> bool:
-            return isinstance(other, Local) and other.by == self.by
-
-        def __hash__(self) -> int:
-            return hash(self.by)
-
-    def by(x: int, minus: int) -> int:
-        return x - minus
-
-    assert each(lambda x: x + 1, range(3)) == [1, 2, 3]
-    assert each(closure, range(3)) == [7, 8, 9]
-    base = 8
-    assert each(closure, range(3)) == [8, 9, 10]
-    assert each(Local(3).times, range(3)) == [0, 3, 6]
-    assert each(Local(0), range(2)) == [Local(0), Local(1)]
-    assert one(partial(by, minus=1), 5) == 4
-    assert each(str.upper, ["a"]) == ["A"]
-    assert each("{:03}".format, [7]) == ["007"]
-
-
-def test_nested_calls(each: Map) -> None:
-    assert each(nested, range(5)) == [[y * y for y in range(x)] for x in range(5)]
-
-
-def test_a_pool_inside_an_item(each: Map) -> None:
-    assert each(pool_inside, [3, 4]) == [[0, 1, 4], [0, 1, 4, 9]]
-
-
-def test_an_empty_result_is_the_callers_own(concurrent: Settings) -> None:
-    verb = pmap.using(**options(concurrent))
-    for _ in range(2):
-        first = verb(str, [])
-        assert first == []
-        first.append("mine")
-        later = verb.async_(str, []).get()
-        assert later == []
-        later.append("mine")
-    assert verb(str, [1, 2]) == ["1", "2"]

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.backends import BACKENDS, Settings
-from tests.process.test_scripts import run
+from tests.scripts import run
 
 from pmap import OptionError, Pool, WorkerLost, pmap, pstarmap, rng, sync
 

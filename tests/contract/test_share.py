@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.backends import BACKENDS, Settings
-from tests.process.test_scripts import run_script
+from tests.scripts import run_script
 
 from pmap import NotPicklableError, Pool, Shared, pmap, share
 

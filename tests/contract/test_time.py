@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from tests.acts import quietly
 from tests.backends import BACKENDS, Settings
-from tests.bad_objects import quietly
 from tests.files import mark, marks, wait_for_file
 from tests.items import square
 from tests.limits import TIME_LIMIT, seconds, until

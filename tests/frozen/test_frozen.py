@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from tests.confinement import can_confine, confined
 from tests.limits import HARD_LIMIT
-from tests.process.test_programs import can_confine, confined
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Never
 
-from tests.bad_objects import Loading, quietly
+from tests.acts import quietly
+from tests.bad_objects import Loading
 from tests.limits import TIME_LIMIT
 
 SLEEPER: Final = [sys.executable, "-S", "-c", f"import time; time.sleep({4 * TIME_LIMIT})"]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.process.test_scripts import finished
+from tests.scripts import finished
 
 METHODS: Final = ("spawn", "forkserver", "fork")
 

@@ -10,14 +10,13 @@ import pickle
 import signal
 import sys
 from asyncio import CancelledError as AsyncioCancelled
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
+from tests.acts import bad_start, deep, perform
 from tests.backends import START_METHODS, MaybeEncodingError, RemoteTraceback
 from tests.bad_objects import (
     BadFunction,
@@ -29,32 +28,25 @@ from tests.bad_objects import (
     RaisesWhileLoading,
     ReduceRaises,
     TwoArguments,
-    bad_start,
-    deep,
-    perform,
-    perform_and_wait,
 )
 from tests.files import marks
-from tests.items import all_workers_at_once, square, wait_and_square
-from tests.limits import TIME_LIMIT, until
+from tests.items import square
+from tests.process.crash_items import ITEMS, backend_of, new_pool
 
 from pmap import (
     ControlFlowError,
     Failure,
     Map,
-    Pool,
     TransportError,
     WorkerLost,
     WorkerStartError,
     papply,
     pmap,
 )
-from pmap._backends import template_client
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
 
-ITEMS: Final = 10
 BAD: Final = 2  # in the middle of a chunk of five: items before and after it must survive
 
 
@@ -62,7 +54,7 @@ BAD: Final = 2  # in the middle of a chunk of five: items before and after it mu
 class Row:
     """One way to go wrong, and what must come of it.
 
-    `act` is what the item does (see `bad_objects.ACTS`) or an object that cannot travel; `says` are
+    `act` is what the item does (see `acts.ACTS`) or an object that cannot travel; `says` are
     pieces of the message; `fields` attributes of the error; `began` whether the function starts.
     """
 
@@ -178,21 +170,6 @@ def two(request: pytest.FixtureRequest) -> Map:
     return pmap.using(processes=2, start_method=request.param)
 
 
-@pytest.fixture(params=START_METHODS)
-def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
-    """A pool of two that nobody else uses."""
-    with new_pool(request.param) as pool:
-        yield pool
-
-
-def new_pool(
-    method: "StartMethod", initializer: Callable[..., object] | None = None, *initargs: object
-) -> Pool:
-    """Return a pool of two workers."""
-    context: Any = get_context(method)
-    return Pool(2, initializer, initargs, context=context)
-
-
 def items_with(act: object) -> list[tuple[int, object]]:
     """Return ten items of which one does something."""
     return [(index, act if index == BAD else None) for index in range(ITEMS)]
@@ -292,180 +269,6 @@ def test_a_single_call_that_dies(start_method: "StartMethod") -> None:
         verb(os._exit, 3)
     assert caught.value.exitcode == 3
     assert verb(square, 3) == 9
-
-
-# --- workers killed from outside ---------------------------------------------------------------
-
-
-def warm(pool: Pool, folder: Path) -> set[int]:
-    """Have both workers work; return their ids."""
-    pids = set(pool.starmap(all_workers_at_once, [(str(folder), 2)] * 2, chunksize=1))
-    assert len(pids) == 2
-    assert pids == set(backend_of(pool).pids())
-    return pids
-
-
-def backend_of(pool: Pool) -> Any:
-    """Return the process backend of a pool."""
-    return pool._driver.backend
-
-
-def kill(pids: set[int], number: int = signal.SIGKILL) -> None:
-    """Kill processes."""
-    for pid in pids:
-        os.kill(pid, number)
-
-
-def gone(pid: int) -> bool:
-    """Return whether a process has ended; a zombie has."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return True
-    return stat.rpartition(")")[2].split()[0] in "ZX"
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
-@pytest.mark.parametrize("wait", [True, False], ids=["dead", "dying"])
-def test_idle_workers_killed(pool: Pool, tmp_path: Path, number: int, wait: bool) -> None:
-    pids = warm(pool, tmp_path)
-    kill(pids, number)
-    if wait:
-        until(lambda: all(map(gone, pids)), "their deaths")
-        assert pool.map(square, range(20)) == [x * x for x in range(20)]
-        assert pids.isdisjoint(backend_of(pool).pids())
-    else:
-        # They may die with the new work in hand, which is then lost as in any death: but only so
-        # many items as there were workers, and nothing hangs.
-        answers = pmap.using(pool=pool).collecting(square, range(20), chunksize=1)
-        failed = [answer for answer in answers if isinstance(answer, Failure)]
-        assert all(isinstance(failure.error, WorkerLost) for failure in failed)
-        assert len(failed) <= 2
-        good = [answer for answer in answers if not isinstance(answer, Failure)]
-        assert set(good) <= {x * x for x in range(20)}
-        assert pool.map(square, range(20)) == [x * x for x in range(20)]
-
-
-def test_all_workers_killed_at_work(pool: Pool, tmp_path: Path) -> None:
-    pids = warm(pool, tmp_path)
-    folder = tmp_path / "map"
-    folder.mkdir()
-    waiting = (0, 1)
-    later = pmap.using(pool=pool).collecting.async_(
-        partial(perform_and_wait, str(folder)),
-        [(index, "wait" if index in waiting else None) for index in range(ITEMS)],
-        chunksize=1,
-    )
-    until(lambda: len(marks(folder)) == 2, "both workers' beginning")
-    kill(pids)
-    answers = later.get(TIME_LIMIT)
-    for index in waiting:
-        failure = answers[index]
-        assert isinstance(failure, Failure)
-        assert isinstance(failure.error, WorkerLost)
-        assert failure.error.exitcode == -signal.SIGKILL
-        assert failure.error.pid in pids
-    assert answers[2:] == [index * index for index in range(2, ITEMS)]
-    assert sorted(map(int, marks(folder))) == list(range(ITEMS))
-    assert pool.map(square, range(5)) == [0, 1, 4, 9, 16]
-
-
-def test_a_stopped_worker_can_be_terminated(pool: Pool, tmp_path: Path) -> None:
-    pids = warm(pool, tmp_path)
-    kill(pids, signal.SIGSTOP)
-    pool.terminate()
-    assert all(map(gone, pids))
-
-
-# --- the template ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def templated() -> Iterator[Pool]:
-    """A pool of two workers that a template forks."""
-    with new_pool("forkserver") as pool:
-        yield pool
-
-
-def template_of(pool: Pool) -> int:
-    """Return the template's process id."""
-    pid = backend_of(pool)._template._process.pid
-    assert isinstance(pid, int)
-    return pid
-
-
-def test_template_killed_at_rest(templated: Pool, tmp_path: Path) -> None:
-    warm(templated, tmp_path)
-    template = template_of(templated)
-    kill({template})
-    until(lambda: gone(template), "the template's death")
-    assert templated.map(square, range(20)) == [x * x for x in range(20)]
-    with pytest.raises(WorkerLost):
-        templated.apply(os._exit, (3,))
-    assert templated.map(square, range(20)) == [x * x for x in range(20)]
-
-
-def not_heard(template: template_client.Template, message: object) -> None:
-    """Take no notice of what a template reports."""
-
-
-def test_template_killed_before_it_could_report_a_worker(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # It is as if it had been killed right behind the fork: what it says of it is not heard.
-    monkeypatch.setattr(template_client.Template, "_report", not_heard)
-    go = tmp_path / "go"
-    with new_pool("forkserver") as pool:
-        later = pool.map_async(
-            partial(wait_and_square, str(tmp_path), str(go)), range(8), chunksize=1
-        )
-        until(lambda: len(marks(tmp_path)) == 2, "two items beginning")
-        template = template_of(pool)
-        kill({template})
-        until(lambda: backend_of(pool)._template is None, "the loss of the template")
-        go.touch()
-        # Its workers are as good as others, and what they run is not begun a second time.
-        assert later.get(TIME_LIMIT) == [x * x for x in range(8)]
-        assert len(marks(tmp_path)) == 8
-        pids = backend_of(pool).pids()
-        assert len(pids) == 2
-    until(lambda: all(map(gone, pids)), "the end of its workers")
-
-
-def test_template_killed_at_work(templated: Pool, tmp_path: Path) -> None:
-    warm(templated, tmp_path)
-    go = tmp_path / "go"
-    later = templated.map_async(
-        partial(wait_and_square, str(tmp_path), str(go)), range(ITEMS), chunksize=1
-    )
-    until(lambda: len(marks(tmp_path)) == 4, "both workers' beginning")
-    template = template_of(templated)
-    kill({template})
-    until(lambda: gone(template), "the template's death")
-    go.touch()
-    assert later.get(TIME_LIMIT) == [x * x for x in range(ITEMS)]
-
-
-def test_template_and_workers_killed_at_work(templated: Pool, tmp_path: Path) -> None:
-    pids = warm(templated, tmp_path)
-    folder = tmp_path / "map"
-    folder.mkdir()
-    later = pmap.using(pool=templated).collecting.async_(
-        partial(perform_and_wait, str(folder)),
-        [(index, "wait" if index < 2 else None) for index in range(ITEMS)],
-        chunksize=1,
-    )
-    until(lambda: len(marks(folder)) == 2, "both workers' beginning")
-    kill({template_of(templated)} | pids)
-    answers = later.get(TIME_LIMIT)
-    assert [type(answer) for answer in answers[:2]] == [Failure, Failure]
-    assert answers[2:] == [index * index for index in range(2, ITEMS)]
-    assert sorted(map(int, marks(folder))) == list(range(ITEMS))
-
-
-def test_template_killed_before_its_first_worker(templated: Pool) -> None:
-    kill({template_of(templated)})
-    assert templated.map(square, range(5)) == [0, 1, 4, 9, 16]
 
 
 # --- initializers ------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """How a program ends, or is disturbed, while it has workers: nobody is left behind.
 
-What test_scripts and test_repl have is not here: workers that are idle or sleep, a terminal.
+What test_program_ends and test_repl have is not here: workers that are idle or sleep, a terminal.
 """
 
 import atexit
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from tests.limits import TIME_LIMIT, until
-from tests.process.test_scripts import environment, kill_the_caller, lives, program
-from tests.processes import descendants
+from tests.processes import descendants, lives
+from tests.scripts import environment, kill_the_caller, program
 
 from pmap import Pool
 from pmap._engine import driver as _driver

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.backends import START_METHODS
 from tests.limits import TIME_LIMIT, until
-from tests.process.test_scripts import environment, run_script
+from tests.scripts import environment, run_script
 
 each_method = pytest.mark.parametrize("method", START_METHODS)
 

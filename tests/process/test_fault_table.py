@@ -25,7 +25,7 @@ from tests.files import mark, marks
 from tests.items import square, wait_and_square
 from tests.limits import TIME_LIMIT, seconds, until
 from tests.process.fault_items import SLEEPER, OddText, act_at, interrupt
-from tests.process.test_scripts import lives
+from tests.processes import lives
 
 from pmap import (
     CancelledError,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.process.test_scripts import run
+from tests.scripts import run
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod

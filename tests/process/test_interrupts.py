@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 from tests.limits import TIME_LIMIT, seconds, until
-from tests.process.test_scripts import environment
+from tests.scripts import environment
 
 import pmap
 from pmap import Pool, gather, papply, pstarmap

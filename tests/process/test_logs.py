@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.process.test_scripts import finished, program
+from tests.scripts import finished, program
 
 from pmap import pmap
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.process.test_scripts import finished, run, run_script
+from tests.scripts import finished, run, run_script
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from tests.process.test_scripts import finished, run, run_script
+from tests.scripts import finished, run, run_script
 
 import pmap
 

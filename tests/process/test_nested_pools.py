@@ -5,7 +5,7 @@ from typing import Final
 
 import pytest
 from tests.backends import START_METHODS
-from tests.process.test_programs import can_confine, confined_script
+from tests.confinement import can_confine, confined_script
 
 if not can_confine():
     pytest.skip("processes cannot be confined here", allow_module_level=True)

@@ -4,8 +4,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
-
-from .test_scripts import finished
+from tests.scripts import finished
 
 NEEDED = ("ipykernel", "jupyter_client")
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from tests.backends import START_METHODS
 from tests.limits import until
-from tests.process.test_scripts import run
+from tests.scripts import run
 
 from pmap import AsyncResult, Pool, ResultStream, ThreadPool, pmap
 

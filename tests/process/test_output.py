@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.process.output_items import as_bytes, in_a_fork, in_a_thread, of_their_own
-from tests.process.test_scripts import finished, program
+from tests.scripts import finished, program
 
 from pmap import Pool, TaskTimeout, WorkerLost, gather, pmap
 from pmap._jobs.reports import Report

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.process.test_scripts import program, run_script
+from tests.scripts import program, run_script
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod

@@ -4,16 +4,13 @@ Whatever could start processes without end is tried where there may be few of th
 """
 
 import os
-import shlex
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from tests.limits import TIME_LIMIT
-from tests.process.test_scripts import environment, finished, run_script
+from tests.confinement import can_confine, confined
+from tests.scripts import environment, finished, run_script
 
 from pmap._backends import boot
 from pmap._backends.processes import ProcessBackend
@@ -22,49 +19,6 @@ if TYPE_CHECKING:
     from _socket import socket
 
     from pmap._types import StartMethod
-
-FEW: Final = 400  # processes and threads that there may be at a time, in a namespace of its own
-# What runs there: a command, and then a look at how many processes and threads it has had in all.
-INSIDE: Final = """
-echo {few} > /proc/sys/kernel/pid_max
-ulimit -u {few}
-{command}
-code=$?
-cat /proc/sys/kernel/ns_last_pid > {count}
-exit $code
-"""
-
-
-def confined(command: list[str], folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a command where few processes may be, and all end with it; it has but few."""
-    count = folder / "count"
-    inside = INSIDE.format(few=FEW, command=shlex.join(command), count=count)
-    done = subprocess.run(
-        ["unshare", "-Urpf", "--mount-proc", "--kill-child", "bash", "-c", inside],
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        env=environment() | more,
-        timeout=TIME_LIMIT,
-        check=False,
-    )
-    assert 1 < int(count.read_text()) < FEW - 1
-    return done
-
-
-def confined_script(folder: Path, text: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run a script where few processes may be."""
-    script = folder / "script.py"
-    script.write_text(text, encoding="utf-8")
-    return confined([sys.executable, str(script)], folder, **more)
-
-
-def can_confine() -> bool:
-    """Return whether there can be a namespace of few processes here."""
-    if sys.platform != "linux" or shutil.which("unshare") is None:
-        return False
-    return subprocess.run(["unshare", "-Urpf", "--mount-proc", "true"], check=False).returncode == 0
-
 
 if not can_confine():
     pytest.skip("processes cannot be confined here", allow_module_level=True)
@@ -197,110 +151,6 @@ def test_what_is_no_python_is_named(
         assert "multiprocessing.set_executable" in line
         assert "could not be started, once" in line
     assert said[2] == "[1]"
-
-
-# --- no processes without end --------------------------------------------------------------------
-
-POOL_AT_IMPORT: Final = """
-from pmap import Pool, pmap
-def double(x):
-    return 2 * x
-with Pool(2, context=__import__("multiprocessing").get_context({method!r})) as pool:
-    numbers = pool.map(double, [1, 2])
-numbers += pmap(double, [3], processes=2, start_method={method!r})
-"""
-
-
-def test_a_module_that_makes_a_pool_when_it_is_imported(
-    start_method: "StartMethod", tmp_path: Path
-) -> None:
-    (tmp_path / "library.py").write_text(POOL_AT_IMPORT.format(method=start_method))
-    done = confined_script(tmp_path, "import library\nprint(library.numbers)")
-    assert (done.stdout, done.stderr) == ("[2, 4, 6]\n", "")
-
-
-@pytest.mark.parametrize("name", ["sitecustomize.py", "usercustomize.py"])
-def test_what_python_imports_when_it_starts(
-    start_method: "StartMethod", name: str, tmp_path: Path
-) -> None:
-    (tmp_path / name).write_text(POOL_AT_IMPORT.format(method=start_method))
-    path = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
-    more = {"PYTHONPATH": path, "PYTHONUSERBASE": str(tmp_path)}
-    text = f"import {name[:-3]} as it\nfrom pmap import pmap\nprint(it.numbers)\n"
-    text += f"print(pmap(lambda x: x, [1, 2], processes=2, start_method={start_method!r}))"
-    done = confined_script(tmp_path, text, **more)
-    assert (done.stdout, done.stderr) == ("[2, 4, 6]\n[1, 2]\n", "")
-
-
-def test_an_application_that_runs_its_own_program(
-    start_method: "StartMethod", tmp_path: Path
-) -> None:
-    program, script = tmp_path / "app", tmp_path / "app.py"
-    text = f"import sys; sys.executable = {str(program)!r}\nfrom pmap import pmap\n"
-    text += f"print(pmap(abs, [-1, 2], processes=2, start_method={start_method!r}))"
-    script.write_text(text, encoding="utf-8")
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {script} "$@"\n', encoding="utf-8")
-    program.chmod(0o755)
-    done = confined([str(program)], tmp_path)
-    if start_method == "fork":
-        assert done.stdout == "[1, 2]\n"
-    else:
-        assert done.stdout == ""
-        assert "ran the program again instead of becoming a worker" in done.stderr
-        assert "multiprocessing.set_executable" in done.stderr
-
-
-NESTED: Final = """
-import subprocess, sys
-from multiprocessing import get_context
-from pmap import Pool, pmap
-context = get_context({method!r})
-def inner(x):
-    return x + 1
-def outer(x):
-    with Pool(2, context=context) as pool:
-        return pool.map(inner, [x, x + 1])
-def endless(x):
-    with Pool(2, context=context) as pool:
-        return pool.map(endless, [x, x])
-def program(x):
-    code = "from pmap import pmap; print(pmap(abs, [-1, -2], processes=2))"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-def main():
-    with Pool(2, context=context) as pool:
-        print(pool.map(outer, [1, 5]))
-        print(pool.map(program, [1]))
-        try:
-            pool.map(endless, [1])
-        except RecursionError as error:
-            print(error)
-"""
-
-
-def test_pools_in_items_are_pools_up_to_some_depth(
-    start_method: "StartMethod", tmp_path: Path
-) -> None:
-    (tmp_path / "functions.py").write_text(NESTED.format(method=start_method))
-    done = confined_script(tmp_path, "from functions import main; main()")
-    assert done.stderr == ""
-    nested, of_a_program, error = done.stdout.splitlines()
-    assert nested == "[[2, 3], [6, 7]]"
-    assert of_a_program == "['[1, 2]\\n']"
-    assert "4 deep" in error
-
-
-def test_a_program_that_an_item_starts_endlessly(tmp_path: Path) -> None:
-    text = """
-import subprocess, sys
-from pmap import pmap
-def again(x):
-    done = subprocess.run([sys.executable, sys.argv[0]], capture_output=True, text=True)
-    return done.stdout + done.stderr
-print(pmap(again, [1, 2], processes=2)[0])
-"""
-    done = confined_script(tmp_path, text)
-    assert done.returncode == 0
-    assert "RecursionError" in done.stdout
 
 
 # --- what is about the process: threads, users, descriptors, environment -------------------------

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 from tests.limits import TIME_LIMIT, seconds, until
-from tests.process.test_scripts import environment, lives
-from tests.processes import descendants
+from tests.processes import descendants, lives
+from tests.scripts import environment
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod

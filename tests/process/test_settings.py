@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 import pytest
-from tests.process.test_scripts import program, run_script
+from tests.scripts import program, run_script
 
 import pmap as library
 from pmap import Pool, pmap

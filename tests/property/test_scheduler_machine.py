@@ -1,8 +1,8 @@
 """The scheduler in thousands of schedules that crash, fail, feed, cancel and end it, all simulated.
 
-What must hold is written in `simulated.World`, which checks every command and every state. Here are
-two ways to invent schedules: Hypothesis, which shrinks what it finds to a few lines, and a plain
-random walk, which is quick enough for tens of thousands.
+What must hold is written in `simulated.checks`, by which a `World` checks every command and every
+state. Here are two ways to invent schedules: Hypothesis, which shrinks what it finds to a few
+lines, and a plain random walk, which is quick enough for tens of thousands.
 
 ``PMAP_SCHEDULES=100000`` walks further, ``PMAP_EXAMPLES=5000`` invents more; a walk that fails
 names its seed.
@@ -22,8 +22,10 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.property import simulated
-from tests.property.simulated import DURATIONS, Doom, Fate, World, dooms_of
+from tests.property.simulated import checks, driver
+from tests.property.simulated.model import DURATIONS, Doom, Fate, dooms_of
+from tests.property.simulated.workers import die
+from tests.property.simulated.world import World
 
 from pmap import pmap
 from pmap._scheduling.worker_states import TRANSITIONS
@@ -79,7 +81,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.starts_fail = starts_fail
         self.ending = ending
 
-    @precondition(lambda self: not self.world.closed)
+    @precondition(lambda self: not self.world.model.closed)
     @rule(
         size=st.integers(0, 40) | st.just(100),
         chunksize=chunksizes,
@@ -125,36 +127,36 @@ class SchedulerMachine(RuleBasedStateMachine):
         )
 
     # Also when the job is over, has failed or was not open: then nothing comes of it.
-    @precondition(lambda self: self.world.jobs)
+    @precondition(lambda self: self.world.model.jobs)
     @rule(which=st.integers(0, 9), items=st.integers(1, 30))
     def feed(self, which: int, items: int) -> None:
-        self.world.feed(self.world.jobs[which % len(self.world.jobs)], items)
+        self.world.feed(self.world.model.jobs[which % len(self.world.model.jobs)], items)
 
-    @precondition(lambda self: self.world.jobs)
+    @precondition(lambda self: self.world.model.jobs)
     @rule(which=st.integers(0, 9))
     def end_input(self, which: int) -> None:
-        self.world.end_input(self.world.jobs[which % len(self.world.jobs)])
+        self.world.end_input(self.world.model.jobs[which % len(self.world.model.jobs)])
 
     @rule(tape=st.binary(min_size=1, max_size=60), duration=st.sampled_from(DURATIONS))
     def time_passes(self, tape: bytes, duration: float) -> None:
-        self.world.duration = duration
+        self.world.model.duration = duration
         self.world.advance(tape)
 
-    @precondition(lambda self: self.world.workers)
+    @precondition(lambda self: self.world.model.workers)
     @rule(which=st.integers(0, 4))
     def kill_from_outside(self, which: int) -> None:
-        workers = list(self.world.workers.values())
-        self.world.die(workers[which % len(workers)])
+        workers = list(self.world.model.workers.values())
+        die(workers[which % len(workers)])
 
-    @precondition(lambda self: self.world.jobs)
+    @precondition(lambda self: self.world.model.jobs)
     @rule(which=st.integers(0, 9), kill=st.booleans())
     def cancel(self, which: int, kill: bool) -> None:
-        self.world.cancel(self.world.jobs[which % len(self.world.jobs)], kill)
+        self.world.cancel(self.world.model.jobs[which % len(self.world.model.jobs)], kill)
 
-    @precondition(lambda self: self.world.jobs)
+    @precondition(lambda self: self.world.model.jobs)
     @rule(which=st.integers(0, 9))
     def withdraw(self, which: int) -> None:
-        self.world.withdraw(self.world.jobs[which % len(self.world.jobs)])
+        self.world.withdraw(self.world.model.jobs[which % len(self.world.model.jobs)])
 
     @rule()
     def end_workers(self) -> None:
@@ -164,7 +166,7 @@ class SchedulerMachine(RuleBasedStateMachine):
     def everything_happens(self) -> None:
         self.world.run_out()
 
-    @precondition(lambda self: not self.world.closed)
+    @precondition(lambda self: not self.world.model.closed)
     @rule()
     def prestart(self) -> None:
         self.world.prestart()
@@ -186,26 +188,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.world.terminate()
 
     def teardown(self) -> None:
-        end_of(self.world, self.starts_fail, self.ending)
-
-
-def end_of(world: World, starts_fail: bool, ending: Ending) -> None:
-    """Let a world come to its end, and check that nothing is left of it."""
-    world.run_out(starts_fail)
-    for job in world.open_jobs():
-        assert job.takes_more, "only a job whose input was not ended waits for ever"
-        if ending is None:
-            world.end_input(job)
-        else:
-            world.cancel(job, ending)
-        assert job.over is not None, "there was nothing left of it to wait for"
-    world.run_out(starts_fail)
-    assert not world.open_jobs()
-    world.close()
-    world.run_out(starts_fail)
-    assert not world.workers
-    assert not world.scheduler.busy
-    world.check_all()
+        self.world.end(self.starts_fail, self.ending)
 
 
 def test_invented_schedules() -> None:
@@ -236,25 +219,25 @@ def walk(seed: int) -> None:
         for _ in range(rng.randint(1, 8)):
             if rng.random() < 0.5:
                 submit_one(world, rng)
-            elif rng.random() < 0.4 and world.jobs:
+            elif rng.random() < 0.4 and world.model.jobs:
                 feed_one(world, rng)
-            elif rng.random() < 0.2 and world.jobs:
+            elif rng.random() < 0.2 and world.model.jobs:
                 cancel_one(world, rng)
-            elif wild and rng.random() < 0.1 and world.jobs:
-                world.withdraw(rng.choice(list(world.jobs.values())))
+            elif wild and rng.random() < 0.1 and world.model.jobs:
+                world.withdraw(rng.choice(list(world.model.jobs.values())))
             elif rng.random() < 0.1:
                 rng.choice((world.prestart, world.retire, world.renew))()
             elif rng.random() < 0.2:
                 world.run_out()
-            world.duration = rng.choice(DURATIONS)
+            world.model.duration = rng.choice(DURATIONS)
             world.advance(tape_of(rng, 60, wild))
         if wild and rng.random() < 0.2:
             rng.choice((world.close, world.terminate, world.end_workers))()
         ending = rng.choice((None, None, True, False))
-        end_of(world, wild and rng.random() < 0.3, ending)
+        world.end(wild and rng.random() < 0.3, ending)
         if not wild:
-            for job in world.jobs.values():
-                world.check_law_of_errors(job)
+            for job in world.model.jobs.values():
+                checks.fails_with_the_errors_of_its_items(job)
     except BaseException as error:
         error.add_note(f"walk({seed}):\n{world}")
         raise
@@ -277,12 +260,14 @@ def walk_of_calls(seed: int) -> None:
                 else:
                     world.submit(1, stop=rng.random() < 0.9, like=1)
             world.advance(tape_of(rng, 12, wild=rng.random() < 0.2))
-            held = [c.job for w in world.workers.values() for c in w.holds if c.job.over is None]
+            held = [
+                c.job for w in world.model.workers.values() for c in w.holds if c.job.over is None
+            ]
             if held and rng.random() < 0.5:
                 world.cancel(rng.choice(held), kill=rng.random() < 0.8)
             elif held:
                 world.withdraw(rng.choice(held))
-        end_of(world, starts_fail=False, ending=True)
+        world.end(starts_fail=False, ending=True)
     except BaseException as error:
         error.add_note(f"walk_of_calls({seed}):\n{world}")
         raise
@@ -297,24 +282,26 @@ def walk_of_backlogs(seed: int) -> None:
     )
     retries = rng.choice(((), (0.0,), (0.0, 0.2), (0.2,)))
     try:
-        world.duration = rng.choice(DURATIONS[:3])
+        world.model.duration = rng.choice(DURATIONS[:3])
         for _ in range(30):  # the cost of calls is known from here on
             world.submit(1, like=1)
         world.run_out()
         for _ in range(rng.randint(2, 6)):
             submit_many(world, rng, retries)
             if rng.random() < 0.3:
-                world.duration = rng.choice(DURATIONS)
+                world.model.duration = rng.choice(DURATIONS)
             world.advance(tape_of(rng, rng.choice((5, 20, 60)), wild))
-            if rng.random() < 0.5 and world.workers:
-                world.die(rng.choice(list(world.workers.values())))
+            if rng.random() < 0.5 and world.model.workers:
+                die(rng.choice(list(world.model.workers.values())))
                 world.advance(tape_of(rng, 20, wild=False))
-            held = [c.job for w in world.workers.values() for c in w.holds if c.job.over is None]
+            held = [
+                c.job for w in world.model.workers.values() for c in w.holds if c.job.over is None
+            ]
             if held and rng.random() < 0.4:
                 world.cancel(rng.choice(held), kill=rng.random() < 0.7)
             if rng.random() < 0.1:
                 world.retire()
-        end_of(world, starts_fail=False, ending=rng.choice((None, True, False)))
+        world.end(starts_fail=False, ending=rng.choice((None, True, False)))
     except BaseException as error:
         error.add_note(f"walk_of_backlogs({seed}):\n{world}")
         raise
@@ -382,9 +369,9 @@ def tape_of(rng: random.Random, most: int, wild: bool) -> bytes:
 
 def feed_one(world: World, rng: random.Random) -> None:
     """Give a job more input, or end it: mostly one whose input was not ended."""
-    jobs = [job for job in world.open_jobs() if job.open]
+    jobs = [job for job in world.model.open_jobs() if job.open]
     if not jobs or rng.random() < 0.2:
-        jobs = list(world.jobs.values())
+        jobs = list(world.model.jobs.values())
     job = rng.choice(jobs)
     if rng.random() < 0.7:
         world.feed(job, rng.choice((1, rng.randint(2, 6), rng.randint(10, 40))))
@@ -394,7 +381,7 @@ def feed_one(world: World, rng: random.Random) -> None:
 
 def cancel_one(world: World, rng: random.Random) -> None:
     """Cancel a job, mostly one that is not over; its input may go on for a moment."""
-    job = rng.choice(world.open_jobs() or list(world.jobs.values()))
+    job = rng.choice(world.model.open_jobs() or list(world.model.jobs.values()))
     world.cancel(job, kill=rng.random() < 0.5)
     if rng.random() < 0.3:
         world.feed(job, 1)
@@ -415,8 +402,8 @@ def test_random_walks_of_backlogs() -> None:
 
 
 def test_workers_go_over_to_the_states_of_the_table_and_all_of_them_are_needed() -> None:
-    simulated.transitions.clear()
+    driver.transitions.clear()
     for seed in range(400):
         walk(seed)
     table = {(before, to) for before, after in TRANSITIONS.items() for to in after}
-    assert simulated.transitions == table
+    assert driver.transitions == table

@@ -7,16 +7,13 @@ import sys
 import types
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import pytest
 
 from pmap._transport.framing import FrameReader, frame
 from pmap._transport.packing import is_plain
 from pmap._transport.values import dumps, encode, loads
-
-if TYPE_CHECKING:
-    pass
 
 
 class Point(NamedTuple):
