@@ -1,7 +1,11 @@
 """The CPUs that this process may use: its affinity, cut by the quota of its cgroup."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+
+# Where Linux says which groups a process is in, and where their limits are.
+MEMBERSHIP = "/proc/self/cgroup"
+ROOT = "/sys/fs/cgroup"
 
 
 def cpu_count() -> int:
@@ -10,7 +14,12 @@ def cpu_count() -> int:
         count = len(os.sched_getaffinity(0))
     else:
         count = os.cpu_count() or 1
-    return at_most(count, _quotas("/proc/self/cgroup", "/sys/fs/cgroup"))
+    return at_most(count, _quotas(MEMBERSHIP, ROOT))
+
+
+def group_quota() -> float | None:
+    """Return the CPUs that the cgroup of this process may use; None: it sets no limit."""
+    return min(_quotas(MEMBERSHIP, ROOT), default=None)
 
 
 def at_most(count: int, quotas: Iterable[float]) -> int:
@@ -35,8 +44,8 @@ def parse_quota(quota: str, period: str) -> float | None:
     return microseconds / per if microseconds > 0 and per > 0 else None
 
 
-def parse_cgroups(text: str) -> list[tuple[str, str]]:
-    r"""Return (hierarchy, path) of the groups that may limit CPUs; version 2 has hierarchy "".
+def parse_cgroups(text: str, controller: str = "cpu") -> list[tuple[str, str]]:
+    r"""Return (hierarchy, path) of the groups that may limit something; version 2 has hierarchy "".
 
     >>> parse_cgroups("4:memory:/a\n3:cpu,cpuacct:/b\n0::/c\n")
     [('cpu,cpuacct', '/b'), ('', '/c')]
@@ -45,15 +54,21 @@ def parse_cgroups(text: str) -> list[tuple[str, str]]:
     for line in text.splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
-        if path.startswith("/") and (not controllers or "cpu" in controllers.split(",")):
+        if path.startswith("/") and (not controllers or controller in controllers.split(",")):
             groups.append((controllers, path))
     return groups
 
 
-def _quotas(membership: "os.PathLike[str] | str", root: "os.PathLike[str] | str") -> list[float]:
-    """Return the quotas that hold for this process: a group is bound by those it lies in, too."""
-    quotas: list[float | None] = []
-    for hierarchy, path in parse_cgroups(_read(membership)):
+def group_folders(
+    controller: str,
+    membership: "os.PathLike[str] | str" = MEMBERSHIP,
+    root: "os.PathLike[str] | str" = ROOT,
+) -> Iterator[tuple[str, str]]:
+    """Yield (hierarchy, folder) of the groups that bind this process.
+
+    These are its own group and those that this one lies in; not each of them need be there.
+    """
+    for hierarchy, path in parse_cgroups(_read(membership), controller):
         top = os.path.join(root, hierarchy)
         # Inside a container the path may be the host's, and only the top can be seen.
         folders = {top}
@@ -61,11 +76,18 @@ def _quotas(membership: "os.PathLike[str] | str", root: "os.PathLike[str] | str"
         if ".." not in parts:
             folders |= {os.path.join(top, *parts[:depth]) for depth in range(len(parts) + 1)}
         for folder in folders:
-            if hierarchy:
-                quota = _read(f"{folder}/cpu.cfs_quota_us")
-                quotas.append(parse_quota(quota, _read(f"{folder}/cpu.cfs_period_us")))
-            else:
-                quotas.append(parse_quota(*(_read(f"{folder}/cpu.max").split() or ["", ""])[:2]))
+            yield hierarchy, folder
+
+
+def _quotas(membership: "os.PathLike[str] | str", root: "os.PathLike[str] | str") -> list[float]:
+    """Return the quotas that hold for this process."""
+    quotas: list[float | None] = []
+    for hierarchy, folder in group_folders("cpu", membership, root):
+        if hierarchy:
+            quota = _read(f"{folder}/cpu.cfs_quota_us")
+            quotas.append(parse_quota(quota, _read(f"{folder}/cpu.cfs_period_us")))
+        else:
+            quotas.append(parse_quota(*(_read(f"{folder}/cpu.max").split() or ["", ""])[:2]))
     return [quota for quota in quotas if quota is not None]
 
 

@@ -33,9 +33,11 @@ _INFINITE: Final = float("inf")  # to import math would take longer than the che
 # From (name, value) to the value as it is kept; raises OptionError.
 Check: TypeAlias = Callable[[str, object], object]
 
-BACKENDS: Final[tuple[str, ...]] = get_args(Backend)
+BACKENDS: Final[tuple[Backend, ...]] = get_args(Backend)
 # Not multiprocessing.get_all_start_methods: the import would cost more than pmap itself.
-START_METHODS: Final[tuple[str, ...]] = get_args(StartMethod) if hasattr(os, "fork") else ("spawn",)
+START_METHODS: Final[tuple[StartMethod, ...]] = (
+    get_args(StartMethod) if hasattr(os, "fork") else ("spawn",)
+)
 
 
 def whole(value: object) -> int | None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Variables: TypeAlias = list[tuple[ContextVar[object], object]]
 
 # What tells libraries how many threads to use: OpenMP, BLAS in its kinds, what compiles.
-_THREADS = (
+THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -75,8 +75,8 @@ def thread_limits(count: int | None, usual: int) -> Limits:
     Or `usual`, where it is None and the user has set nothing.
     """
     if count is None:
-        return dict.fromkeys(_THREADS, str(usual)), {}
-    return {}, dict.fromkeys(_THREADS, str(count))
+        return dict.fromkeys(THREAD_VARIABLES, str(usual)), {}
+    return {}, dict.fromkeys(THREAD_VARIABLES, str(count))
 
 
 def limited(environment: Environment, limits: Limits) -> Environment:
