@@ -171,7 +171,7 @@ def check_contents(session: nox.Session, wheel: Path) -> None:
 
 
 def try_wheel(session: nox.Session, wheel: Path) -> None:
-    """Install the wheel in a fresh environment outside of this tree; run a script and the tour."""
+    """Install the wheel in a fresh environment outside; run a script, the doctor and the tour."""
     with tempfile.TemporaryDirectory() as folder, session.chdir(folder):
         session.run("python", "-m", "venv", "env", silent=True)
         python = Path(folder, "env", "Scripts" if os.name == "nt" else "bin", "python")
@@ -181,6 +181,7 @@ def try_wheel(session: nox.Session, wheel: Path) -> None:
             (["-m", "pip", "install", "-q", str(wheel)], True),
             (["-c", "from pmap import pmap; assert pmap(abs, [-1, 2]) == [1, 2]"], False),
             ([str(script)], False),
+            (["-m", "pmap", "doctor"], False),
             (["-m", "pmap"], True),  # its output is long: it is shown if the tour fails
         ):
             environment = {"PYTHONPATH": None}

@@ -149,6 +149,10 @@ def test_a_workflow_has_no_more_rights_than_its_jobs_ask_for(text: str) -> None:
     assert asked == {"contents: read"} | ({"id-token: write"} if text is RELEASE else set())
 
 
+def test_the_form_for_bugs_asks_for_what_the_doctor_says() -> None:
+    assert "`python -m pmap doctor`" in read(".github/ISSUE_TEMPLATE/bug.yml")
+
+
 # --- the contributor's page ----------------------------------------------------------------------
 
 

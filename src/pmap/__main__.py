@@ -1,5 +1,7 @@
 """The tour, ``python -m pmap``: each verb in each form, at work on the standard library's source.
 
+(``python -m pmap doctor`` is in the package `_doctor`; `command` below tells the two apart.)
+
 It counts the names in as many files as one process reads in a second or two, through each form,
 and checks every answer against the serial one; then measures what sets the forms apart, and shows
 what an item that fails and a worker that dies look like. The exit code is 1 if an answer differs.
@@ -7,6 +9,7 @@ what an item that fails and a worker that dies look like. The exit code is 1 if 
 The functions that the workers run are defined here, so in ``__main__``: they travel by value.
 """
 
+import argparse
 import asyncio
 import os
 import signal
@@ -481,9 +484,41 @@ def main() -> int:
     return 1 if tour.wrong else 0
 
 
+# --- the command line --------------------------------------------------------------------------
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run the tour or the doctor, as the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m pmap",
+        description="map, starmap and a plain call, in parallel, with types that hold.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=textwrap.dedent(
+            """\
+            tour     each verb at work on the source of the standard library, checked against
+                     the serial loop: ten seconds; the exit code is 1 if an answer differs
+            doctor   what matters on this machine, each backend and start method tried, and what
+                     to change: seconds; the exit code is 1 if one of them does not work
+            """
+        ),
+    )
+    parser.add_argument(
+        "command",
+        nargs="?",
+        choices=["tour", "doctor"],
+        default="tour",
+        help="what to run (the tour, if nothing is said)",
+    )
+    if parser.parse_args(arguments).command == "tour":
+        return main()
+    from pmap._doctor import doctor
+
+    return doctor.main()
+
+
 if __name__ == "__main__":
     try:
-        code: int = main()
+        code: int = command(sys.argv[1:])
     except BrokenPipeError:  # as in `python -m pmap | head`: whoever read it has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1

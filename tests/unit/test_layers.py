@@ -28,10 +28,13 @@ BELOW: Final[dict[str, set[str]]] = {
     "_backends": {"_worker", "_jobs", "_calls", "_transport"} | GROUND,
     "_engine": {"_backends", "_jobs", "_calls", "_transport", "_scheduling"} | GROUND,
     "_api": {"_engine", "_backends", "_jobs", "_calls", "_transport", "_scheduling"} | GROUND,
+    # A program that uses the library: "" is the public face.
+    "_doctor": {"", "_backends", "_calls", "_transport"} | GROUND,
 }
 
 # Modules that import by a name made at run time, which no reading of imports can see.
 DYNAMIC: Final = {
+    "pmap._doctor.machine": "asks for the versions of what is installed",
     "pmap._transport.by_value.arriving": "imports what a function has as globals, and the script",
     "pmap._transport.by_value.globals_of": "compiles annotations that are strings",
     "pmap._transport.by_value.kinds": "finds a context variable in the module of its pickle",

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-_VARIABLE: Final = "PMAP_BACKEND"
+BACKEND_VARIABLE: Final = "PMAP_BACKEND"
 
 
 def _of_environment() -> Mapping[str, object] | None:
     """Return the options that the environment sets; they are checked when a call uses them."""
-    backend = os.environ.get(_VARIABLE)
+    backend = os.environ.get(BACKEND_VARIABLE)
     return {"backend": backend} if backend else None
 
 
@@ -86,7 +86,7 @@ def with_defaults(settings: Settings, given: Mapping[str, object]) -> Settings:
     if inside_item():
         return settings
     if given is _FROM_ENVIRONMENT:
-        checked("backend", given["backend"], _VARIABLE)
+        checked("backend", given["backend"], BACKEND_VARIABLE)
     ours = settings.given
     if settings.pool is not None:
         left_out = ours | worker_options() | {"pool"}

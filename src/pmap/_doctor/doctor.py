@@ -1,0 +1,23 @@
+"""``python -m pmap doctor``: examine, try, print."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+from .advice import advise, is_ill
+from .machine import examine
+from .report import report
+from .trials import try_backends, try_methods
+
+
+def main() -> int:
+    """Print the report; return the exit code: 1 if a backend or start method does not work."""
+    # A path may have letters that the encoding of stdout has not.
+    reconfigure: Callable[..., object] | None = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
+    facts = examine()  # before the trials take descriptors and processes
+    methods, worker = try_methods()
+    facts = replace(facts, methods=methods, backends=try_backends(), worker=worker)
+    print(*report(facts, advise(facts)), sep="\n", flush=True)  # noqa: T201 - it is for that
+    return 1 if is_ill(facts) else 0

@@ -1,0 +1,95 @@
+"""Tries: one call on each backend and by each start method, none of which can stop the doctor."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from pmap import Map, pmap, shutdown
+
+from .._backends.boot import default_start_method
+from .._calls.cpus import cpu_count
+from .._calls.options import BACKENDS, START_METHODS
+from .facts import Trial, Worker
+
+# Seconds in which any machine starts its workers; a first start reads Python from the disk.
+PATIENCE: Final = 60.0
+LONGEST: Final = 400  # characters of an error
+
+# What a worker says of itself: plain, so that it need not import the doctor to say it.
+Said: TypeAlias = tuple[int, int | None, str | None]
+
+
+def try_methods() -> tuple[tuple[Trial, ...], Worker | None]:
+    """Return what came of two calls by each start method, and what the default's worker said."""
+    trials: list[Trial] = []
+    known: Worker | None = None
+    for method in START_METHODS:
+        trial, worker = tried(
+            method, pmap.using(backend="processes", start_method=method, processes=1), 1
+        )
+        if known is None or method == default_start_method():
+            known = worker or known
+        trials.append(trial)
+    return tuple(trials), known
+
+
+def try_backends() -> tuple[Trial, ...]:
+    """Return what came of two calls on each backend, with as many workers as it has by default."""
+    count = cpu_count()
+    return tuple(
+        tried(backend, pmap.using(backend=backend, chunksize=1), count)[0] for backend in BACKENDS
+    )
+
+
+def tried(name: str, verb: Map, items: int) -> tuple[Trial, Worker | None]:
+    """Call a verb twice; return how that went, and what a worker said."""
+    heard: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True, action="always") as heard:
+            first, worker = _timed(verb, items)
+            again, _ = _timed(verb, items)
+            shutdown()  # the next trial has the descriptors and processes for itself
+    except Exception as error:
+        return Trial(name, _told(error)), None
+    told = tuple(dict.fromkeys(_short(str(warning.message)) for warning in heard))
+    return Trial(name, "", first, again, told), worker
+
+
+def _timed(verb: Map, items: int) -> tuple[float, Worker]:
+    begin = time.perf_counter()
+    # Not the blocking form: a start that hangs must not hold the doctor.
+    later = verb.async_(_look(), range(items))
+    try:
+        said = later.get(PATIENCE)
+    except BaseException:
+        later.cancel()
+        raise
+    return time.perf_counter() - begin, Worker(*said[0])
+
+
+def _look() -> Callable[[int], Said]:
+    """Return a function that travels by value, as those of a script do."""
+
+    def look(_: int) -> Said:
+        memory: int | None = None
+        try:
+            with open("/proc/self/statm", "rb") as statm:
+                memory = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, ValueError, IndexError):
+            pass  # not Linux, or not to be read
+        return os.getpid(), memory, os.environ.get("OMP_NUM_THREADS")
+
+    return look
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
+        return f"there was no result after {PATIENCE:.0f} s"
+    return _short(f"{type(error).__name__}: {error}")
+
+
+def _short(text: str) -> str:
+    text = " ".join(text.split()).rstrip(".")
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
