@@ -118,6 +118,13 @@ def clients(session: nox.Session) -> None:
 
 
 @nox.session
+def gallery(session: nox.Session) -> None:
+    """Run all programs of examples/gallery, with the packages that some of them need."""
+    session.install("-e", ".[test,gallery]")
+    session.run("python", "-m", "pytest", "tests/examples/test_gallery.py", *session.posargs)
+
+
+@nox.session
 def notebook(session: nox.Session) -> None:
     """Run cells of a notebook in a real Jupyter kernel."""
     session.install("-e", ".[test,notebook]")

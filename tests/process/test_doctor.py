@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.limits import PATIENCE
+from tests.limits import TIME_LIMIT
 from tests.process.test_scripts import environment, finished, run, run_script
 
 import pmap
@@ -150,7 +150,7 @@ def test_a_reader_who_leaves_early_is_no_error(tmp_path: Path) -> None:
         assert process.stderr is not None
         process.stdout.close()
         assert process.stderr.read() == b""
-        assert process.wait(PATIENCE) == 1
+        assert process.wait(TIME_LIMIT) == 1
 
 
 def test_streams_that_are_closed(tmp_path: Path) -> None:

@@ -229,8 +229,8 @@ def _installation(facts: Facts) -> Iterator[Advice]:
 def _variables(facts: Facts) -> Iterator[Advice]:
     if facts.backend_variable:
         yield _note(
-            f"PMAP_BACKEND={facts.backend_variable} is set: calls that set no backend themselves run "
-            "there. Unset it for worker processes"
+            f"PMAP_BACKEND={facts.backend_variable} is set: calls that set no backend themselves "
+            "run there. Unset it for worker processes"
         )
 
 

@@ -14,7 +14,7 @@ from .._calls.options import BACKENDS, START_METHODS
 from .facts import Trial, Worker
 
 # Seconds in which any machine starts its workers; a first start reads Python from the disk.
-PATIENCE: Final = 60.0
+LIMIT: Final = 60.0
 LONGEST: Final = 400  # characters of an error
 
 # What a worker says of itself: plain, so that it need not import the doctor to say it.
@@ -26,9 +26,8 @@ def try_methods() -> tuple[tuple[Trial, ...], Worker | None]:
     trials: list[Trial] = []
     known: Worker | None = None
     for method in START_METHODS:
-        trial, worker = tried(
-            method, pmap.using(backend="processes", start_method=method, processes=1), 1
-        )
+        one = pmap.using(backend="processes", start_method=method, processes=1)
+        trial, worker = tried(method, one, 1)
         if known is None or method == default_start_method():
             known = worker or known
         trials.append(trial)
@@ -62,7 +61,7 @@ def _timed(verb: Map, items: int) -> tuple[float, Worker]:
     # Not the blocking form: a start that hangs must not hold the doctor.
     later = verb.async_(_look(), range(items))
     try:
-        said = later.get(PATIENCE)
+        said = later.get(LIMIT)
     except BaseException:
         later.cancel()
         raise
@@ -86,7 +85,7 @@ def _look() -> Callable[[int], Said]:
 
 def _told(error: Exception) -> str:
     if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
-        return f"there was no result after {PATIENCE:.0f} s"
+        return f"there was no result after {LIMIT:.0f} s"
     return _short(f"{type(error).__name__}: {error}")
 
 

@@ -1,0 +1,1 @@
+# What the gallery uses of scikit-learn, which is not in the `test` extra.
