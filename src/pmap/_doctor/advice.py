@@ -32,11 +32,10 @@ Rule: TypeAlias = Callable[[Facts], Iterator[Advice]]
 def advise(facts: Facts) -> list[Advice]:
     """Return what to say of a machine: what to change comes first.
 
-    >>> advise(Facts(cpus=4))
-    []
-    >>> [advice] = advise(Facts(encoding="latin-1", cpus=4))
-    >>> advice.change
-    True
+    >>> from pmap._doctor.facts import Facts, Room
+    >>> facts = Facts(executable="python", cpus=4, shm=Room(), temp="/tmp", encoding="latin-1")
+    >>> [advice.change for advice in advise(facts)]
+    [True]
     """
     found = [advice for rule in RULES for advice in rule(facts)]
     return sorted(found, key=lambda advice: not advice.change)
