@@ -53,10 +53,10 @@ def links(page: str) -> list[str]:
     connection = HTTPConnection("127.0.0.1", server.server_port)
     try:
         connection.request("GET", page)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise LookupError(f"{page}: {answer.status} {answer.reason}")
-        return re.findall(r'href="(.*?)"', answer.read().decode())
+        with connection.getresponse() as answer:
+            if answer.status != 200:
+                raise LookupError(f"{page}: {answer.status} {answer.reason}")
+            return re.findall(r'href="(.*?)"', answer.read().decode())
     finally:
         connection.close()
 
@@ -85,6 +85,7 @@ def main() -> None:
     parallel = crawl(lambda pages: many.collecting(links, pages))
     end = time.perf_counter()
     server.shutdown()
+    server.server_close()
 
     broken = [page for page, count in parallel.items() if count is None]
     print(f"{len(parallel)} pages, {sum(count or 0 for count in parallel.values())} links")

@@ -1,4 +1,4 @@
-"""Run tasks that take much memory in a program that lives for long: a child gives it back at its end.
+"""Run tasks that take much memory in a program that lives for long: a child gives it all back.
 
 A task parses modules into trees, which take a hundred times the memory of what it returns. A Python
 that has freed many small objects keeps much of their memory, because a few that are still in use
