@@ -3,21 +3,27 @@
 ``python -m tests.test_states`` writes them anew.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from pmap._scheduling import worker_states
+from tests.watched_states import States
+
+from pmap._scheduling import job_states, worker_states
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "states.md"
 # By the heading above it, what each picture is made of.
-TABLES: Final = {"A worker, for the scheduler": worker_states}
+TABLES: Final[dict[str, States]] = {
+    "A worker, for the scheduler": worker_states,
+    "A job, for the scheduler": job_states,
+}
 
 
-def picture(names: Sequence[str], table: Mapping[int, Mapping[int, str]]) -> str:
+def picture(states: States) -> str:
     """Return a table of transitions as a state diagram of Mermaid."""
-    lines = ["stateDiagram-v2", f"    [*] --> {names[0]}"]
-    for before, after in table.items():
+    names = states.NAMES
+    lines = ["stateDiagram-v2"]
+    lines += [f"    [*] --> {names[state]}: {why}" for state, why in states.STARTS.items()]
+    for before, after in states.TRANSITIONS.items():
         lines += [f"    {names[before]} --> {names[to]}: {why}" for to, why in after.items()]
     return "\n".join(["```mermaid", *lines, "```"])
 
@@ -29,7 +35,7 @@ def page_with_pictures(text: str) -> str:
         assert found, f"docs/states.md has no heading {heading!r}"
         above, _, rest = rest.partition("```mermaid")
         rest = rest.partition("```")[2]
-        text = before + found + above + picture(states.NAMES, states.TRANSITIONS) + rest
+        text = before + found + above + picture(states) + rest
     return text
 
 
@@ -44,7 +50,8 @@ def test_each_state_has_a_name_and_its_transitions() -> None:
         assert [*states.TRANSITIONS] == [*numbers]
         for name, number in zip(states.NAMES, numbers, strict=True):
             assert getattr(states, name.upper()) == number
-        assert {to for after in states.TRANSITIONS.values() for to in after} <= {*numbers}
+        reached = {to for after in states.TRANSITIONS.values() for to in after}
+        assert {*states.STARTS} | reached == {*numbers}
 
 
 if __name__ == "__main__":

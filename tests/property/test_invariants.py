@@ -13,6 +13,7 @@ from tests.property import test_scheduler_machine as machine
 from tests.property.simulated import checks
 from tests.property.simulated.world import World
 
+from pmap._scheduling.job_endings import JobEndings
 from pmap._scheduling.scheduler import Scheduler
 from pmap._scheduling.state import Job
 from pmap._scheduling.workers import Workers
@@ -89,8 +90,8 @@ def never(_: object) -> bool:
 # What is put in the place of a part of the scheduler, and the invariant that it breaks.
 FAULTS: Final[list[tuple[type, str, object, str]]] = [
     (Workers, "start", start_one_too_many, "no_more_workers_than_the_limit"),
-    (Workers, "rest", do_nothing, "no_worker_is_idle_while_work_waits"),
-    (Scheduler, "_cut", do_nothing, "nothing_dispatched_after_a_failure"),
+    (Workers, "idle_or_stop", do_nothing, "no_worker_is_idle_while_work_waits"),
+    (JobEndings, "_drop_from", do_nothing, "nothing_dispatched_after_a_failure"),
     (Scheduler, "alarm", None, "tick_is_wanted_in_time"),
     (Job, "unfinished", never, "ends_complete"),
     (Job, "has_begun", never, "what_has_begun_is_not_withdrawn"),

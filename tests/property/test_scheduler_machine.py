@@ -26,9 +26,11 @@ from tests.property.simulated import checks, driver
 from tests.property.simulated.model import DURATIONS, Doom, Fate, dooms_of
 from tests.property.simulated.workers import die
 from tests.property.simulated.world import World
+from tests.watched_states import transitions_of
 
 from pmap import pmap
-from pmap._scheduling.worker_states import TRANSITIONS
+from pmap._scheduling import job_states, worker_states
+from pmap._scheduling.commands import FailJob
 
 WALKS: Final = int(os.environ.get("PMAP_SCHEDULES", "10000"))
 EXAMPLES: Final = int(os.environ.get("PMAP_EXAMPLES", "400"))
@@ -401,9 +403,33 @@ def test_random_walks_of_backlogs() -> None:
     pmap(walk_of_backlogs, range(WALKS // 20))
 
 
-def test_workers_go_over_to_the_states_of_the_table_and_all_of_them_are_needed() -> None:
-    driver.transitions.clear()
+def fail_before_no_worker_can_be_started() -> None:
+    """Let an item fail while an earlier one waits, for which no worker can be started then."""
+    world = World(2)
+    job = world.submit(2, 1, dooms={1: Doom(Fate.RAISES)})
+    for worker in list(world.workers.values()):
+        world.step(worker)
+        world.driver.deliver(worker)
+    (first, second) = world.workers.values()
+    world.step(second)
+    world.step(second)
+    world.driver.deliver(second)
+    for worker in (first, second):
+        die(worker)
+        world.driver.deliver(worker)
+    world.end(starts_fail=True, ending=None)
+    assert job.over == FailJob(job.id, cancelled=False)
+
+
+def test_all_transitions_of_the_tables_are_needed() -> None:
+    seen = (driver.workers_watch.seen, driver.jobs_watch.seen)
+    needed = (transitions_of(worker_states), transitions_of(job_states))
+    for transitions in seen:
+        transitions.clear()
+    fail_before_no_worker_can_be_started()
     for seed in range(400):
         walk(seed)
-    table = {(before, to) for before, after in TRANSITIONS.items() for to in after}
-    assert driver.transitions == table
+        walk_of_calls(seed)
+        if seen == needed:
+            break
+    assert seen == needed

@@ -149,7 +149,7 @@ class Leadership:
 
     def _wanting(self) -> bool:
         """Return whether anything is under way that somebody is to see to."""
-        if not self._state.scheduler.restless:
+        if not self._state.scheduler.awaits_events:
             return False
         if not self._backend.runs_in_poll:
             return True

@@ -225,7 +225,7 @@ class EngineState:
                     job.fill(start, values, failures)
                 self.handle(done)
             if isinstance(job, StreamJob):
-                job.cost, job.ahead = self.scheduler.outlook(work.number)
+                job.cost, job.ahead = self.scheduler.cost_and_read_ahead(work.number)
         elif isinstance(event, Report):
             self._reports.append(event)
         elif isinstance(event, WorkerStarted):

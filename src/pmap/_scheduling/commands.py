@@ -10,9 +10,9 @@ class StartWorker(NamedTuple):
 
 
 class SendChunk(NamedTuple):
-    """Send items `start` to `stop` - 1 of a job to a worker, behind what it has already.
+    """Send items `start` to `stop` - 1 of a job to a worker, behind the chunks that it holds.
 
-    So many begin `step`, and those that have not can be taken back; 0: all begin together.
+    `step`: how many of them begin together, so that the others can be reclaimed; 0: all.
     """
 
     worker: int
@@ -23,15 +23,15 @@ class SendChunk(NamedTuple):
 
 
 class StopWorker(NamedTuple):
-    """Let a worker that holds nothing go; `WorkerGone` answers."""
+    """Tell a worker that holds nothing to end; `WorkerGone` answers."""
 
     worker: int
 
 
 class KillWorker(NamedTuple):
-    """End a worker whatever it does; `WorkerGone` answers.
+    """Kill a worker whatever it does; `WorkerGone` answers.
 
-    `gently`: it may first say where it was, if it does so at once.
+    `gently`: let it write its stack first.
     """
 
     worker: int
@@ -39,9 +39,10 @@ class KillWorker(NamedTuple):
 
 
 class CheckDeadline(NamedTuple):
-    """Find out what a worker runs, and if for longer than `limit` seconds, hold it there.
+    """Ask since when a worker runs its item.
 
-    `ItemRuns` answers, at once.
+    If that is longer than `limit` seconds, keep the worker from beginning another one. `ItemRuns`
+    answers at once.
     """
 
     worker: int
@@ -49,23 +50,23 @@ class CheckDeadline(NamedTuple):
 
 
 class ReclaimChunks(NamedTuple):
-    """Take back all that a worker has not begun.
+    """Take back from a worker all items that it has not begun.
 
-    `ChunksReclaimed` answers, at once.
+    `ChunksReclaimed` answers at once.
     """
 
     worker: int
 
 
 class RetryItem(NamedTuple):
-    """A failed item is tried again: its error is of no consequence."""
+    """Forget the error of a failed item: the item is tried again."""
 
     job: int
     item: int
 
 
 class LoseItem(NamedTuple):
-    """An item was lost with its worker: its error must be made.
+    """Make the error of an item that was lost with its worker.
 
     `overdue`: the worker was killed because the item ran for too long.
     """
@@ -77,21 +78,21 @@ class LoseItem(NamedTuple):
 
 
 class FinishJob(NamedTuple):
-    """A job is over: with the failure at index `failed`, or, if that is None, with all results."""
+    """End a job: with the failure at index `failed`, or, if that is None, with all results."""
 
     job: int
     failed: int | None
 
 
 class FailJob(NamedTuple):
-    """A job is over without results: cancelled, or no worker could be started for it."""
+    """End a job without results: it is cancelled, or no worker could be started for it."""
 
     job: int
     cancelled: bool
 
 
 class DiscardChunks(NamedTuple):
-    """Let a worker skip the chunks of a job that it has not begun: the job is over."""
+    """Let a worker skip the chunks that it has not begun of a job: the job is over."""
 
     worker: int
     job: int
@@ -110,3 +111,20 @@ Command: TypeAlias = (
     | FailJob
     | DiscardChunks
 )
+
+
+class Answer:
+    """What the scheduler answers to the event at hand.
+
+    Attributes:
+        commands: what is to be done, in order.
+        questions: `CheckDeadline` and `ReclaimChunks`, to be carried out after all commands. An
+            event of its own answers each: what comes of that must not be done before anything that
+            was decided earlier.
+    """
+
+    __slots__ = ("commands", "questions")
+
+    def __init__(self) -> None:
+        self.commands: list[Command] = []
+        self.questions: list[Command] = []

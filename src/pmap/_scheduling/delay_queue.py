@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Callable
 
-# So many are kept without looking for those that nobody wants any more.
+# Items that are not wanted any more are looked for only if there are more items than this.
 _FEW = 64
 
 
@@ -11,22 +11,22 @@ class DelayQueue:
     """The delayed items of all jobs, by their time; there may be a million of them."""
 
     def __init__(self, is_wanted: Callable[[int, int], bool]) -> None:
-        """Make it empty; `is_wanted`: whether an item of a job is still to be tried again."""
+        """Make it empty; `is_wanted` tells whether an item of a job is still to be tried again."""
         self._is_wanted = is_wanted
         self._heap: list[tuple[float, int, int]] = []  # when, job, item
-        self._most = _FEW  # when it is looked through for unwanted ones
+        self._most = _FEW  # at this length it is searched for items that are not wanted any more
 
     def push(self, when: float, job: int, item: int) -> None:
         """Add an item that is due at the time `when`."""
         if len(self._heap) >= self._most:
             self._heap = [each for each in self._heap if self._is_wanted(*each[1:])]
             heapq.heapify(self._heap)
-            # Half of them may be unwanted before the next look: so each is looked at a few times.
+            # It is searched again at twice the length: so each item is looked at a few times only.
             self._most = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (when, job, item))
 
     def next(self) -> float | None:
-        """Return when the next item that is wanted is due; None: there is none."""
+        """Return when the next wanted item is due; None: there is none."""
         while self._heap and not self._is_wanted(*self._heap[0][1:]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
@@ -40,5 +40,5 @@ class DelayQueue:
         return due
 
     def __len__(self) -> int:
-        """Return how many are kept, also of those that nobody wants any more."""
+        """Return how many items it has, with those that are not wanted any more."""
         return len(self._heap)

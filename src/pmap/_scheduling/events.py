@@ -15,7 +15,7 @@ class JobSubmitted(NamedTuple):
 
     job: int
     size: int
-    terms: RunRules
+    rules: RunRules
     open: bool = False
     like: Hashable = None
 

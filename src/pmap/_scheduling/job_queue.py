@@ -5,79 +5,81 @@ from collections.abc import Hashable, Iterator
 
 from .chunk_sizes import CostMeter
 from .events import JobSubmitted
+from .job_states import UNSTARTED
 from .run_rules import RunRules
-from .state import Job, Said
+from .state import Job, SingleCall
 
-# Of so many functions the cost of a single call is remembered.
+# How many functions there are, at most, for which the cost of a single call is remembered.
 _MOST_METERS = 64
 
 
 class JobQueue:
-    """All jobs by their numbers, and those that may have items to dispatch, one behind the other.
+    """All jobs by their numbers, and a queue of those that may have items to dispatch.
 
     Attributes:
-        turns: the jobs whose items may be dispatched, in order. Of a call of one item that waits
-            its number; once `skip_finished` was called, the first has something to dispatch.
+        turns: the queue. A job of one item is in it by its number. After `skip_finished` the first
+            entry has items to dispatch.
     """
 
     def __init__(self) -> None:
         """Make it empty."""
-        # A call of one item is only what was said of it until its turn comes: there may be millions
-        # that wait, and the same is said of most of them.
-        self._jobs: dict[int, Job | Said] = {}
-        self._said = Said(RunRules(), None)  # of the last one
+        # There may be millions of jobs of one item, and most are submitted with the same rules. So
+        # until its turn comes such a job is a `SingleCall` that it shares with others.
+        self._jobs: dict[int, Job | SingleCall] = {}
+        self._last_single_call = SingleCall(RunRules(), None)
         self.turns: deque[Job | int] = deque()
-        self._meters: dict[Hashable, CostMeter] = {}  # by what jobs of single calls are like
+        self._meters: dict[Hashable, CostMeter] = {}  # by `JobSubmitted.like`
 
     def __bool__(self) -> bool:
         """Return whether there is any job."""
         return bool(self._jobs)
 
     def __iter__(self) -> Iterator[int]:
-        """Return the numbers of all jobs that are there now."""
+        """Return the numbers of the jobs that there are now."""
         return iter([*self._jobs])
 
     def add(self, submitted: JobSubmitted) -> Job | None:
-        """Add a job; return it, but for a call of one item, which has its turn at once."""
-        id, size, terms, open, like = submitted
+        """Add a job and return it; a job of one item is queued instead, and None comes back."""
+        id, size, rules, open, like = submitted
         if size == 1 and not open:
-            if terms is not self._said.terms or like != self._said.like:
-                self._said = Said(terms, like)
-            self._jobs[id] = self._said
+            last = self._last_single_call
+            if rules is not last.rules or like != last.like:
+                last = self._last_single_call = SingleCall(rules, like)
+            self._jobs[id] = last
             self.turns.append(id)
             return None
-        job = self._jobs[id] = Job(id, size, terms, open, self._meter(like))
+        job = self._jobs[id] = Job(id, size, rules, open, self._meter(like))
         return job
 
     def get(self, id: int) -> Job | None:
         """Return a job that is not over."""
         known = self._jobs.get(id)
-        if isinstance(known, Said):
-            known = self._jobs[id] = Job(id, 1, known.terms, False, self._meter(known.like))
-            known.queued = 1  # its number stands there for it
+        if isinstance(known, SingleCall):
+            known = self._jobs[id] = Job(id, 1, known.rules, False, self._meter(known.like))
+            known.queued = 1  # by its number
         return known
 
     def peek(self, id: int) -> Job | None:
-        """Return the same, but None for a call of one item of which only its number is kept."""
+        """Return a job that is not over; None also for a job of one item whose turn is to come."""
         known = self._jobs.get(id)
         return known if isinstance(known, Job) else None
 
     def remove(self, job: Job) -> None:
-        """Remove a job that is over; what is left of its turns is skipped."""
+        """Remove a job that is over; `skip_finished` removes its entries in the queue."""
         del self._jobs[job.id]
 
     def clear(self) -> list[int]:
-        """Remove all jobs, and return their numbers."""
+        """Remove all jobs, for which no worker can be started; return their numbers."""
         numbers = [*self]
         for job in self._jobs.values():
             if isinstance(job, Job):
-                job.over = True
+                job.state = UNSTARTED
         self._jobs.clear()
         self.turns.clear()
         return numbers
 
     def _meter(self, like: Hashable) -> CostMeter:
-        """Return what is known of the cost of a job that is like others."""
+        """Return the cost so far of jobs with the same `like`; a new one if that is None."""
         meter = CostMeter() if like is None else self._meters.get(like)
         if meter is None:
             meter = self._meters[like] = CostMeter()
@@ -86,9 +88,11 @@ class JobQueue:
         return meter
 
     def enqueue(self, job: Job, first: bool = False) -> None:
-        """Let a job have its turn, behind the others if it has none yet, or as the next one.
+        """Queue a job behind the others if it is not in the queue, or before them.
 
-        One that has a turn and is to be the next one then has two.
+        Args:
+            job: the job.
+            first: it is to be the next one, also if it is in the queue already.
         """
         if first:
             if not self.turns or self.turns[0] is not job:
@@ -99,7 +103,7 @@ class JobQueue:
             self.turns.append(job)
 
     def skip_finished(self) -> None:
-        """Let the first job be one that has items to dispatch."""
+        """Remove entries until the first job has items to dispatch."""
         while self.turns:
             first = self.turns[0]
             if isinstance(first, int):
@@ -112,7 +116,7 @@ class JobQueue:
             self.turns.popleft()
 
     def pop(self) -> Job | None:
-        """Remove the first turn and return whose it is; None: of a call that was cancelled."""
+        """Remove the first entry and return its job; None: that was cancelled meanwhile."""
         first = self.turns.popleft()
         job = self.get(first) if isinstance(first, int) else first
         if job is not None:
@@ -120,7 +124,7 @@ class JobQueue:
         return job
 
     def chunks(self, most: int) -> int:
-        """Return how many chunks wait, at least; counted up to `most`."""
+        """Return how many chunks wait at least; the count ends at `most`."""
         waiting = 0
         counted: set[Job] = set()
         for job in self.turns:
@@ -128,7 +132,7 @@ class JobQueue:
                 waiting += job in self._jobs
             elif job not in counted:
                 counted.add(job)
-                waiting += -(-job.waiting() // (job.terms.chunksize or 1))
+                waiting += -(-job.waiting() // (job.rules.chunksize or 1))
             if waiting >= most:
                 break
         return waiting

@@ -1,4 +1,4 @@
-"""Which busy workers are sent more, to wait there until they are done with what they have."""
+"""Which busy workers are sent chunks ahead of need, behind those that they hold."""
 
 from collections.abc import Callable
 from math import inf
@@ -8,26 +8,26 @@ from .job_queue import JobQueue
 from .state import Chunk, Job, Worker, load_of
 from .worker_states import RECLAIMING
 
-# Chunks are sent behind others only while those are expected to take less than this, in seconds:
-# the worker then never waits for its next chunk, and nothing waits long behind a slow item.
+# Chunks are sent behind others only while the others are expected to take less than this, in
+# seconds: then the worker never waits for its next chunk, and no chunk waits long for another.
 PREFETCH_BELOW = 0.005
-# And no more than this many: enough that several travel in one system call.
+# The most chunks that a worker holds: enough for several to travel in one system call.
 MOST_HELD = 8
-# Fewer as long as each worker has tried few of its items: the first ones cost more than others, so
-# chunks are too small, of which 64 workers would hold 500. With few workers it makes no difference.
+# A worker holds fewer until so many items of the job are measured for each worker: the first items
+# cost more than others, so the first chunks are too small, and 64 workers would hold 500 of them.
 _TRIED = 4
 _UNTRIED = 64  # chunks that all workers together hold until then, or two each
-# Of small single calls more: half as many then travel together, and a call that waited takes two
-# thirds of the time. Chunks of a map grow, and the next ones had better be made later.
+# Of small single calls a worker holds more: half as many then travel together, and a call takes two
+# thirds of the time. Chunks of a map grow, so it is better to make the next ones later.
 MOST_CALLS = 32
-_SMALL = 1 << 16  # bytes of all that a worker holds, there and back
-_SEVERAL = -1  # jobs, in place of the number of one
+_SMALL = 1 << 16  # bytes of all that a worker holds, with the results
+_SEVERAL = -1  # stands for several jobs where the number of one is expected
 
 
 class Prefetch:
-    """The busy workers that may be sent more, so that not all are looked at in each event.
+    """The busy workers that may be sent more, so that not each event has to look at all workers.
 
-    A worker that is in neither group has enough until it is done with some.
+    A worker in neither of the two groups has enough until it has finished some chunk.
     """
 
     def __init__(self, jobs: JobQueue, limit: int) -> None:
@@ -39,12 +39,12 @@ class Prefetch:
         """
         self._jobs = jobs
         self._limit = limit
-        self._below_target: dict[int, Worker] = {}  # may take more, when there is more
-        self._at_share: dict[int, Worker] = {}  # have their share of what waits
-        self._share_of: int | None = None  # of which job: see `_head`
+        self._below_target: dict[int, Worker] = {}  # they may take more
+        self._at_share: dict[int, Worker] = {}  # they hold their share of what waits
+        self._share_of: int | None = None  # the job of which they hold it: see `_head`
 
     def consider(self, worker: Worker) -> None:
-        """Let it be looked at whether a worker is to have more, when there is more."""
+        """Let the next `fill_up` look whether a worker is to be sent more."""
         if not worker.leaving:
             self._below_target[worker.id] = worker
 
@@ -53,14 +53,19 @@ class Prefetch:
         self._below_target.pop(id, None)
         self._at_share.pop(id, None)
 
-    def share_anew(self) -> None:
-        """Let those that have their share of what waited have one of what waits now."""
+    def enqueue(self, job: Job, first: bool = False) -> None:
+        """Queue a job of which more items wait than before; see `JobQueue.enqueue`."""
+        self._jobs.enqueue(job, first)
+        self._share_anew()
+
+    def _share_anew(self) -> None:
+        """Let workers that hold their share of what waited have a share of what waits now."""
         if self._at_share:
             self._below_target.update(self._at_share)
             self._at_share.clear()
 
     def most_held(self) -> int:
-        """Return how many chunks a worker may have, by what is dispatched next."""
+        """Return how many chunks a worker may hold if the next one is added."""
         if not self._jobs.turns:
             return MOST_HELD
         first = self._jobs.turns[0]
@@ -71,19 +76,20 @@ class Prefetch:
         return max(2, min(MOST_HELD, _UNTRIED // self._limit))
 
     def fill_up(self, now: float, send: Callable[[Worker], Chunk | None]) -> bool:
-        """Send chunks to wait behind what workers have, as long as they will soon be done with all.
+        """Send chunks to busy workers that will soon have finished what they hold.
 
-        One after the other, or the last would wait while those for the first are made.
+        Each worker gets one chunk, then each the next: else the last one would wait while all
+        chunks for the first are made.
 
         Args:
             now: the time.
-            send: sends a worker what is next and returns it; None: there is nothing.
+            send: sends the next chunk to a worker and returns it; None: there is none.
 
         Returns:
             Whether anything was sent.
         """
         if self._share_of != self._head():
-            self.share_anew()
+            self._share_anew()
         if not self._below_target:
             return False
         turns = self._jobs.turns
@@ -93,7 +99,7 @@ class Prefetch:
         filled: list[tuple[Worker, float, float]] = []
         for worker in [*self._below_target.values()]:
             if not turns:
-                return sent  # the others may take what comes
+                return sent  # the other workers stay candidates for what comes later
             if 0 < len(worker.chunks) <= half:
                 filled += self._send_ahead(worker, *_load(worker, now), send)
                 sent = sent or bool(filled)
@@ -114,9 +120,9 @@ class Prefetch:
         size: float,
         send: Callable[[Worker], Chunk | None],
     ) -> list[tuple[Worker, float, float]]:
-        """Send what is next to wait behind what a worker has, so many seconds and bytes.
+        """Send the next chunk to a worker whose chunks take `seconds` and `size` bytes.
 
-        Return it with what it has then, or nothing if it is to have no more.
+        Return the worker with the new sums; or nothing, if it is to have no more.
         """
         if self._has_enough(worker, seconds, size):
             del self._below_target[worker.id]
@@ -134,41 +140,41 @@ class Prefetch:
         return [(worker, seconds + more[0], size + more[1])]
 
     def _head(self) -> int | None:
-        """Return which job is dispatched next; None for single calls."""
+        """Return the number of the job that is dispatched next; None for single calls."""
         first = self._jobs.turns[0]
         return first.id if isinstance(first, Job) else None
 
     def _has_enough(self, worker: Worker, seconds: float, size: float) -> bool:
-        """Return whether nothing more is to wait behind what a worker has, whatever it is."""
-        # Each large one sent ahead lies in memory that is new for it, which costs more than a wait.
+        """Return whether a worker is to hold no more, whatever is dispatched next."""
+        # A large chunk that is sent ahead needs new memory, which costs more than a wait does.
         most = self.most_held() if size < _SMALL else min(self.most_held(), MOST_HELD)
         if len(worker.chunks) >= most or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
             return True
         return worker.needs_replacement()
 
     def _has_share(self, worker: Worker, seconds: float) -> bool:
-        """Return whether a worker has its share of what waits: others may be through before it."""
+        """Return whether a worker holds its share of what waits: the rest is for other workers."""
         first = self._jobs.turns[0]
-        waits = first.seconds() if isinstance(first, Job) else None
+        waits = first.seconds_waiting() if isinstance(first, Job) else None
         if waits is not None and seconds * self._limit > waits:
             return True
         return not (worker.can_reclaim_chunks or self._follows(worker.chunks[-1]))
 
     def _follows(self, chunk: Chunk) -> bool:
-        """Return whether what is dispatched next may wait behind `chunk`, if it is not taken back.
+        """Return whether the next chunk may wait behind `chunk`, where it cannot be reclaimed.
 
-        Only what is of the same job and comes later: then a worker whose first chunk is not wanted
-        any more holds nothing else that is, and can be killed without harm, wherever it is by now.
+        It may if it is of the same job, and its items are later ones: then a worker whose first
+        chunk is not wanted any more holds no wanted chunk, and can be killed at any moment.
         """
         first = self._jobs.turns[0]
-        return isinstance(first, Job) and chunk.job is first and first.next() >= chunk.stop
+        return isinstance(first, Job) and chunk.job is first and first.next_item() >= chunk.stop
 
 
 def _load(worker: Worker, now: float) -> tuple[float, float]:
-    """Return the seconds and bytes of what a worker has; infinite where more has to wait."""
+    """Return the seconds and bytes of what a worker holds; infinite if it is to get no more."""
     since = worker.since
     if worker.state >= RECLAIMING or since == inf or now - since >= PREFETCH_BELOW:
-        return inf, 0.0  # or its first chunk takes longer than was expected
+        return inf, 0.0  # it gives chunks back, or its first one takes longer than expected
     seconds = size = 0.0
     for chunk in worker.chunks:
         more = load_of(chunk)

@@ -1,7 +1,7 @@
-"""The states of a worker, as far as the scheduler goes, and from which to which it may go.
+"""The states of a worker, for the scheduler, and the transitions between them.
 
-Plain numbers: `enum` takes as long to import as all that a first call needs of this package. Those
-from `STOPPING` on are of workers that take nothing more.
+Plain numbers: `enum` takes as long to import as all that a first call needs of this package. A
+worker in a state from `STOPPING` on is leaving: it gets no more chunks.
 """
 
 from typing import Final
@@ -9,14 +9,16 @@ from typing import Final
 STARTING: Final = 0  # its process is being started
 IDLE: Final = 1  # it holds nothing, and waits for work
 BUSY: Final = 2  # it holds chunks
-RECLAIMING: Final = 3  # it holds chunks, and gives those back that it has not begun
+RECLAIMING: Final = 3  # it holds chunks, and is asked to give back what it has not begun
 STOPPING: Final = 4  # it was told to end, and holds nothing
-OVERDUE: Final = 5  # its item runs for too long: it may say where, and is killed then
+OVERDUE: Final = 5  # its item runs for too long: it may write its stack, and is killed then
 KILLED: Final = 6  # it was killed
 
 NAMES: Final = ("starting", "idle", "busy", "reclaiming", "stopping", "overdue", "killed")
 
-# Any of them may also be gone from one moment to the next: then the scheduler forgets it.
+STARTS: Final = {STARTING: "more work waits than there are workers for"}
+
+# In any state the worker's process may end: then the scheduler forgets the worker.
 TRANSITIONS: Final = {
     STARTING: {
         IDLE: "it is ready",
@@ -29,13 +31,13 @@ TRANSITIONS: Final = {
         KILLED: "the pool is terminated",
     },
     BUSY: {
-        IDLE: "it is done with all",
-        RECLAIMING: "an idle worker could run what waits, or nobody wants it",
-        STOPPING: "it is done with all, and no more comes or it is replaced",
+        IDLE: "it has finished all",
+        RECLAIMING: "an idle worker could run what waits, or what waits is not wanted",
+        STOPPING: "it has finished all, and no more comes or it is replaced",
         OVERDUE: "an item runs for too long",
-        KILLED: "nobody wants what it runs",
+        KILLED: "what it runs is not wanted, or the pool is terminated",
     },
-    # The answer comes in the middle of the event for which it was asked.
+    # The answer comes in the middle of the event for which the worker was asked.
     RECLAIMING: {BUSY: "it has given them back", OVERDUE: "an item runs for too long"},
     STOPPING: {KILLED: "the pool is terminated before it has ended"},
     OVERDUE: {},

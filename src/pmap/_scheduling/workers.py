@@ -1,14 +1,14 @@
 """The workers of a pool: those there are, and how each begins and ends."""
 
-from collections.abc import Callable
-
-from .commands import Command, KillWorker, StartWorker, StopWorker
+from .commands import Answer, KillWorker, StartWorker, StopWorker
 from .events import WorkerGone, WorkerReady
-from .state import Worker
+from .job_queue import JobQueue
+from .prefetch import Prefetch
+from .state import Job, Worker
 from .worker_states import IDLE, KILLED, OVERDUE, STARTING, STOPPING
 
 # How many workers in a row may die before they are ready: an initializer may fail by bad luck
-# once, but one that always does must not be tried for ever.
+# once, but one that always fails must not be tried for ever.
 MAX_START_FAILURES = 3
 
 
@@ -17,32 +17,38 @@ class Workers:
 
     Attributes:
         all: by their numbers.
-        idle: those that hold nothing and take something, the last to work last.
-        leaving: how many of them are on their way out.
+        idle: those that wait for work; the last to finish some comes last.
+        leaving: how many of them are ending: see `Worker.leaving`.
+        closed: no more jobs will come.
     """
 
     def __init__(
         self,
         limit: int,
         max_chunks: int | None,
-        emit: Callable[[Command], None],
-        forget: Callable[[int], None],
+        jobs: JobQueue,
+        prefetch: Prefetch,
+        answer: Answer,
     ) -> None:
         """Begin with none.
 
         Args:
             limit: how many there may be at a time.
             max_chunks: how many chunks one may run before it is replaced; None for no limit.
-            emit: is given the commands for them.
-            forget: is told of each one that takes nothing more.
+            jobs: what they are for.
+            prefetch: is told of each worker that gets no more chunks.
+            answer: gets the commands for them.
         """
         self.limit = limit
         self._max_chunks = max_chunks
-        self._emit = emit
-        self._forget = forget
+        self._jobs = jobs
+        self._prefetch = prefetch
+        self._answer = answer
         self.all: dict[int, Worker] = {}
         self.idle: dict[int, Worker] = {}
         self.leaving = 0
+        self.closed = False
+        self._retired = False  # no job was submitted since idle workers were stopped
         self._next = 0
         self._start_failures = 0
 
@@ -53,7 +59,7 @@ class Workers:
 
     @property
     def are_hopeless(self) -> bool:
-        """Whether there is none, and none that is started comes to be ready."""
+        """Whether there is none, and the last ones died before they were ready."""
         return not self.all and self._start_failures >= MAX_START_FAILURES
 
     def start(self, wanted: int) -> None:
@@ -64,64 +70,93 @@ class Workers:
             worker = Worker(self._next, self._max_chunks)
             self._next += 1
             self.all[worker.id] = worker
-            self._emit(StartWorker(worker.id))
+            self._answer.commands.append(StartWorker(worker.id))
 
-    def try_again(self) -> None:
-        """Let workers be started again, however many could not begin."""
+    def prestart(self) -> None:
+        """Start all."""
+        self._retired = False
+        self.start(self.limit)
+
+    def expect_job(self) -> None:
+        """Let workers be started again, however many have died before they were ready."""
         self._start_failures = 0
+        self._retired = False
 
-    def begin(self, ready: WorkerReady) -> Worker:
-        """Take in that a worker is ready, and return it."""
+    def begin(self, ready: WorkerReady) -> None:
+        """Take in that a worker is ready."""
         self._start_failures = 0
         worker = self.all[ready.worker]
         worker.ready = True
-        worker.can_reclaim_chunks, worker.can_reclaim_items = (
-            ready.can_reclaim_chunks,
-            ready.can_reclaim_items,
-        )
-        return worker
+        worker.can_reclaim_chunks = ready.can_reclaim_chunks
+        worker.can_reclaim_items = ready.can_reclaim_items
+        self.idle_or_stop(worker)
+
+    def idle_or_stop(self, worker: Worker) -> None:
+        """Let a worker that holds nothing wait for work, or stop it."""
+        if worker.leaving:
+            return
+        no_more_comes = (self.closed or self._retired) and not self._jobs
+        if no_more_comes or worker.needs_replacement():
+            self.stop(worker)
+        elif worker.ready:
+            worker.state = IDLE
+            self.idle[worker.id] = worker
+
+    def holders_of(self, job: Job) -> list[Worker]:
+        """Return the workers that hold a chunk of a job."""
+        return [w for w in self.all.values() if any(chunk.job is job for chunk in w.chunks)]
 
     def remove(self, gone: WorkerGone) -> Worker:
         """Take in that a worker is gone, and return what is known of it."""
         worker = self.all.pop(gone.worker)
         self.idle.pop(worker.id, None)
-        self._forget(worker.id)
+        self._prefetch.forget(worker.id)
         self.leaving -= worker.leaving
         if worker.ready:
-            self._start_failures = 0  # it shows that a worker can start: others are tried again
+            self._start_failures = 0  # workers can start, so others are tried again
         elif not worker.leaving:
             self._start_failures += MAX_START_FAILURES if gone.hopeless else 1
         return worker
 
-    def rest(self, worker: Worker) -> None:
-        """Let a worker that holds nothing wait for work, when it is ready."""
-        if worker.ready:
-            worker.become(IDLE)
-            self.idle[worker.id] = worker
+    # --- their ends ----------------------------------------------------------------------------
+
+    def retire(self) -> None:
+        """Stop all workers that hold nothing."""
+        self._retired = not self._jobs
+        for worker in self.all.values():
+            # One that is still starting stops when it has started.
+            if worker.state in (STARTING, IDLE):
+                self.stop(worker)
+
+    def retire_if_done(self) -> None:
+        """Stop all workers that hold nothing if no job is left, and none will come."""
+        if self.closed and not self._jobs:
+            self.retire()
 
     def stop(self, worker: Worker) -> None:
         """Tell a worker to end, which holds nothing."""
         self._leave(worker, STOPPING)
-        self._emit(StopWorker(worker.id))
+        self._answer.commands.append(StopWorker(worker.id))
 
     def kill(self, worker: Worker) -> None:
-        """Kill a worker, also one that was only stopped: it may not be able to go."""
+        """Kill a worker, also one that was only told to end: it may be unable to."""
         if worker.state < OVERDUE:
             self._leave(worker, KILLED)
-            self._emit(KillWorker(worker.id))
+            self._answer.commands.append(KillWorker(worker.id))
 
     def end_overdue(self, worker: Worker) -> None:
-        """Let a worker say where it is, and end; `kill_overdue` follows."""
+        """Let a worker write its stack, and end; `kill_overdue` follows."""
         self._leave(worker, OVERDUE)
-        self._emit(KillWorker(worker.id, gently=True))
+        self._answer.commands.append(KillWorker(worker.id, gently=True))
 
     def kill_overdue(self, worker: Worker) -> None:
-        """Kill a worker that had its time to speak."""
-        self._emit(KillWorker(worker.id))
+        """Kill a worker that had its time to write its stack."""
+        self._answer.commands.append(KillWorker(worker.id))
 
     def _leave(self, worker: Worker, state: int) -> None:
-        """Note that a worker is on its way out: it takes nothing more."""
+        """Note that a worker is ending: it gets no more chunks."""
         self.leaving += not worker.leaving
-        worker.become(state)
+        worker.state = state
+        worker.leaving = True
         self.idle.pop(worker.id, None)
-        self._forget(worker.id)
+        self._prefetch.forget(worker.id)

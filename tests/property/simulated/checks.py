@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from math import inf
 from typing import Final, TypeAlias
 
+from tests.watched_states import States, check_transition
+
 from pmap._scheduling.commands import Command, FailJob, FinishJob, LoseItem, RetryItem, SendChunk
+from pmap._scheduling.deadlines import LAST_WORDS
 from pmap._scheduling.prefetch import MOST_CALLS, MOST_HELD
-from pmap._scheduling.scheduler import LAST_WORDS, Scheduler
-from pmap._scheduling.worker_states import NAMES, TRANSITIONS
+from pmap._scheduling.scheduler import Scheduler
 from pmap._scheduling.workers import MAX_START_FAILURES
 
 from .model import Chunk, Job, Model, Running, Worker
@@ -327,9 +329,9 @@ def more_is_meant_for_who_can_take_it(scheduler: Scheduler) -> None:
         assert not worker.leaving, "it is for one that is leaving"
 
 
-def states_are_those_of_the_table(before: int, after: int) -> None:
-    """A worker goes over to another state only where the table of states has it."""
-    assert after in TRANSITIONS[before], f"{NAMES[before]} to {NAMES[after]}"
+def states_are_those_of_the_table(states: States, before: int | None, after: int) -> None:
+    """A worker or a job goes over to another state only where the table of states has it."""
+    check_transition(states, before, after)
 
 
 def counts_are_true(model: Model, scheduler: Scheduler) -> None:

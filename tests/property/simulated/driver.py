@@ -4,8 +4,11 @@ It does both as the engine and a backend do, and checks each command against the
 """
 
 from collections import deque
+from typing import Final
 
-from pmap._scheduling import workers as _workers
+from tests.watched_states import States, Watch
+
+from pmap._scheduling import job_states, worker_states
 from pmap._scheduling.commands import (
     CheckDeadline,
     Command,
@@ -29,24 +32,21 @@ from pmap._scheduling.events import (
     WorkerReady,
 )
 from pmap._scheduling.scheduler import Scheduler
+from pmap._scheduling.state import Job as SchedulersJob
 from pmap._scheduling.state import Worker as SchedulersWorker
 
 from . import checks, workers
 from .model import Chunk, Discard, Model, Quit, Worker
 
-transitions: set[tuple[int, int]] = set()  # of the scheduler's workers, that there were
 
 
-class _Checked(SchedulersWorker):
-    """A worker of the scheduler that goes over to another state only where the table has it."""
-
-    def become(self, state: int) -> None:
-        checks.states_are_those_of_the_table(self.state, state)
-        transitions.add((self.state, state))
-        super().become(state)
+def _check(states: States, before: int | None, after: int) -> None:
+    checks.states_are_those_of_the_table(states, before, after)
 
 
-setattr(_workers, "Worker", _Checked)  # noqa: B010  # in the whole of this test run
+# In the whole of this test run.
+workers_watch: Final = Watch(SchedulersWorker, "state", worker_states, _check)
+jobs_watch: Final = Watch(SchedulersJob, "state", job_states, _check)
 
 
 class Driver:

@@ -34,7 +34,8 @@ from pmap._scheduling.events import (
 )
 from pmap._scheduling.prefetch import MOST_CALLS, MOST_HELD, PREFETCH_BELOW
 from pmap._scheduling.run_rules import RunRules
-from pmap._scheduling.scheduler import LATE, Scheduler
+from pmap._scheduling.reclaiming import RECLAIM_AFTER
+from pmap._scheduling.scheduler import Scheduler
 from pmap._scheduling.state import Worker
 
 
@@ -364,11 +365,11 @@ def test_a_worker_that_has_not_begun_is_asked_again() -> None:
     tell(scheduler, Prestart(), *workers)
     (sent,) = tell(scheduler, submitted(1, MANY, MANY))
     assert isinstance(sent, SendChunk)
-    assert scheduler.handle(Tick(), LATE) == [ReclaimChunks(sent.worker)]
-    scheduler.handle(ChunksReclaimed(sent.worker, kept=1), LATE)
-    assert scheduler.alarm == 3 * LATE, "later than before"
-    assert scheduler.handle(Tick(), 3 * LATE) == [ReclaimChunks(sent.worker)]
-    back = scheduler.handle(ChunksReclaimed(sent.worker, kept=1, items=16), 3 * LATE)
+    assert scheduler.handle(Tick(), RECLAIM_AFTER) == [ReclaimChunks(sent.worker)]
+    scheduler.handle(ChunksReclaimed(sent.worker, kept=1), RECLAIM_AFTER)
+    assert scheduler.alarm == 3 * RECLAIM_AFTER, "later than before"
+    assert scheduler.handle(Tick(), 3 * RECLAIM_AFTER) == [ReclaimChunks(sent.worker)]
+    back = scheduler.handle(ChunksReclaimed(sent.worker, kept=1, items=16), 3 * RECLAIM_AFTER)
     assert SendChunk(1 - sent.worker, 1, 16, MANY) in back
     assert scheduler.alarm is None
 
@@ -380,7 +381,7 @@ def test_what_nobody_begins_does_not_go_to_and_fro() -> None:
     tell(scheduler, submitted(1, MANY, MANY))
     asked, now = 0, 0.0
     while now < 1.0:
-        now += LATE
+        now += RECLAIM_AFTER
         for command in scheduler.handle(Tick(), now):
             if isinstance(command, ReclaimChunks):
                 asked += 1

@@ -420,4 +420,4 @@ def test_tries_that_nobody_wants_are_not_kept_for_their_delays() -> None:
         if job:
             tell(scheduler, JobCancelled(job))
     assert scheduler.alarm == 10.0
-    assert len(scheduler._delayed) < 100
+    assert len(scheduler._retries._delayed) < 100

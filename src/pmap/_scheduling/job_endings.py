@@ -1,0 +1,142 @@
+"""How jobs end: with all results, at a failure, by their callers, or without any worker."""
+
+from .commands import Answer, DiscardChunks, FailJob, FinishJob
+from .job_queue import JobQueue
+from .job_states import CANCELLED, FAILING, FINISHED, KILLING, RUNNING, WITHDRAWING
+from .reclaiming import Reclaiming
+from .state import Job, Worker
+from .workers import Workers
+
+
+class JobEndings:
+    """Ends jobs, and the work on items that are not wanted any more."""
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        workers: Workers,
+        reclaiming: Reclaiming,
+        answer: Answer,
+        can_kill: bool,
+    ) -> None:
+        """Begin.
+
+        Args:
+            jobs: the jobs that are not over.
+            workers: what may hold items that are not wanted.
+            reclaiming: takes back what has not begun.
+            answer: gets the commands.
+            can_kill: whether workers can be killed.
+        """
+        self._jobs = jobs
+        self._workers = workers
+        self._reclaiming = reclaiming
+        self._answer = answer
+        self._can_kill = can_kill
+
+    def finish_if_done(self, job: Job) -> None:
+        """End a job if each wanted item of it is finished, and its input has ended."""
+        if job.state >= FINISHED or job.unfinished():
+            return
+        # A job that kills what runs is over when that has ended: "done" means done.
+        if job.in_flight and self._can_kill and job.kills():
+            return
+        job.state = CANCELLED if job.state == KILLING else FINISHED
+        self._end(job)
+
+    def _end(self, job: Job) -> None:
+        """Forget a job whose state says that it is over, and say so."""
+        self._jobs.remove(job)
+        if job.in_flight:
+            for worker in self._workers.holders_of(job):
+                if not worker.leaving:
+                    self._answer.commands.append(DiscardChunks(worker.id, job.id))
+        if job.state == CANCELLED:
+            self._answer.commands.append(FailJob(job.id, cancelled=True))
+        else:
+            self._answer.commands.append(FinishJob(job.id, job.failed))
+        self._workers.retire_if_done()
+
+    def end_all_unstarted(self) -> None:
+        """End all jobs: no worker can be started for them."""
+        for id in self._jobs.clear():
+            self._answer.commands.append(FailJob(id, cancelled=False))
+
+    # --- failures ------------------------------------------------------------------------------
+
+    def fail(self, job: Job, index: int) -> None:
+        """Take in that an item has failed for good: items behind it are not wanted any more."""
+        if job.state >= FINISHED or job.rules.collect or index >= job.end:
+            return
+        job.failed = index
+        job.state = FAILING
+        self._drop_from(job, index)
+
+    def _drop_from(self, job: Job, end: int) -> None:
+        """Want no items from `end` on any more; end those that run, if the job kills them."""
+        job.end = end
+        for worker in self._workers.holders_of(job):
+            if self._can_kill and job.kills():
+                self.end_unwanted(worker)
+            # What is not killed ends by itself; but items that have not begun need not begin.
+            elif any(c.job is job and c.step and c.start >= end for c in worker.chunks):
+                self._reclaiming.request(worker)
+
+    def end_unwanted(self, worker: Worker) -> None:
+        """Kill a worker that runs what its job wants ended, and let no such chunk begin.
+
+        If the worker holds anything that is wanted, all that has not begun is reclaimed before.
+        """
+        if worker.leaving or not self._can_kill:
+            return
+        unwanted = [chunk.next >= chunk.job.end and chunk.job.kills() for chunk in worker.chunks]
+        if all(unwanted) and unwanted:
+            self._workers.kill(worker)
+        elif any(unwanted):
+            self._reclaiming.request(worker)
+
+    # --- cancelling ----------------------------------------------------------------------------
+
+    def cancel(self, job: Job, kill: bool) -> None:
+        """End a job without results.
+
+        `kill`: workers that run items of it are killed, and it is over when they are gone.
+        """
+        if kill and self._can_kill and job.in_flight:
+            job.state = KILLING
+            self._drop_from(job, 0)
+        else:
+            job.state = CANCELLED
+            self._drop_from(job, 0)
+            self._end(job)
+
+    def cancel_if_idle(self, job: Job) -> None:
+        """Cancel a job that no worker holds any more: nothing else of it is to begin."""
+        if job.state < FINISHED and not job.in_flight:
+            self.cancel(job, kill=False)
+
+    def withdraw(self, job: Job) -> None:
+        """Cancel a job if none of its items has begun, perhaps when a worker has answered."""
+        holders = self._workers.holders_of(job)
+        if not holders:
+            if not job.has_begun():
+                self.cancel(job, kill=False)
+        elif (
+            len(holders) == 1
+            and holders[0].holds_more()
+            and not holders[0].leaving
+            and job.state == RUNNING
+        ):
+            # A worker that holds one chunk only has begun it, or does so now. What one of several
+            # workers gave back could be sent again before the others answer.
+            job.state = WITHDRAWING
+            self._reclaiming.request(holders[0])
+
+    def settle_withdrawals(self, worker: Worker, reclaimed: list[Job]) -> None:
+        """Cancel the withdrawn jobs that a worker has given back; the others go on."""
+        for job in [*reclaimed, *[chunk.job for chunk in worker.chunks]]:
+            if job.state == WITHDRAWING:
+                if job.in_flight or job.has_begun():
+                    job.state = RUNNING
+                else:
+                    self.cancel(job, kill=False)

@@ -1,0 +1,61 @@
+"""The states of a job, for the scheduler, and the transitions between them.
+
+Plain numbers: `enum` takes as long to import as all that a first call needs of this package. A job
+in a state from `FINISHED` on is over: the scheduler forgets it.
+"""
+
+from typing import Final
+
+OPEN: Final = 0  # more input may come
+RUNNING: Final = 1  # all its input has come
+WITHDRAWING: Final = 2  # a worker is asked to give back all that it holds of the job
+FAILING: Final = 3  # an item has failed: only the items before it are wanted
+KILLING: Final = 4  # it is cancelled, and workers that hold items of it are being killed
+FINISHED: Final = 5  # it has all results, or all those before its first failure
+CANCELLED: Final = 6  # its caller wants no result of it
+UNSTARTED: Final = 7  # no worker could be started for it
+
+NAMES: Final = (
+    "open",
+    "running",
+    "withdrawing",
+    "failing",
+    "killing",
+    "finished",
+    "cancelled",
+    "unstarted",
+)
+STARTS: Final = {OPEN: "its first items are submitted", RUNNING: "all its items are submitted"}
+
+TRANSITIONS: Final = {
+    OPEN: {
+        RUNNING: "its input has ended",
+        FAILING: "an item has failed",
+        KILLING: "it is cancelled, and workers that hold items of it are killed",
+        CANCELLED: "it is cancelled, and what runs is let run",
+        UNSTARTED: "no worker can be started",
+    },
+    RUNNING: {
+        WITHDRAWING: "it is withdrawn, and a worker holds items of it",
+        FAILING: "an item has failed",
+        KILLING: "it is cancelled, and workers that hold items of it are killed",
+        FINISHED: "all items are finished",
+        CANCELLED: "it is cancelled, and what runs is let run",
+        UNSTARTED: "no worker can be started",
+    },
+    # The worker's answer comes in the middle of the event for which the worker was asked.
+    WITHDRAWING: {
+        RUNNING: "the worker has begun some of it",
+        CANCELLED: "the worker gave all of it back",
+    },
+    FAILING: {
+        KILLING: "it is cancelled, and workers that hold items of it are killed",
+        FINISHED: "all items before the failed one are finished",
+        CANCELLED: "it is cancelled, and what runs is let run",
+        UNSTARTED: "no worker can be started",
+    },
+    KILLING: {CANCELLED: "these workers are gone, or what runs is let run after all"},
+    FINISHED: {},
+    CANCELLED: {},
+    UNSTARTED: {},
+}

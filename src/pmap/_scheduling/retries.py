@@ -1,0 +1,56 @@
+"""Failed items that are tried again: which may be, and when their delays are over."""
+
+from .commands import Answer, RetryItem
+from .delay_queue import DelayQueue
+from .job_queue import JobQueue
+from .job_states import FINISHED
+from .prefetch import Prefetch
+from .state import Job
+
+
+class Retries:
+    """The items that are to be tried again."""
+
+    def __init__(self, jobs: JobQueue, prefetch: Prefetch, answer: Answer) -> None:
+        """Begin with none."""
+        self._jobs = jobs
+        self._prefetch = prefetch
+        self._answer = answer
+        self._delayed = DelayQueue(self._is_wanted)
+
+    def try_again(self, job: Job, index: int, now: float) -> bool:
+        """Let a failed item be tried once more if it may be; return whether it is."""
+        delays = job.rules.retries
+        if not delays or job.state >= FINISHED or index >= job.end:
+            return False
+        if job.tried is None or job.delayed is None:
+            job.tried, job.delayed = {}, set()
+        tried = job.tried.get(index, 0)
+        if tried >= len(delays):
+            return False
+        job.tried[index] = tried + 1
+        self._answer.commands.append(RetryItem(job.id, index))
+        job.delayed.add(index)
+        self._delayed.push(now + delays[tried], job.id, index)
+        self.requeue_due(now)
+        return True
+
+    def next_due(self) -> list[float]:
+        """Return when the next delay is over, if any item waits."""
+        when = self._delayed.next()
+        return [] if when is None else [when]
+
+    def requeue_due(self, now: float) -> None:
+        """Let items whose delay is over be dispatched."""
+        for id, index in self._delayed.pop_due(now):
+            job = self._jobs.get(id)
+            if job is not None and job.delayed is not None:
+                job.delayed.discard(index)
+                if index < job.end:
+                    job.requeue(index, index + 1, 0)
+                    self._prefetch.enqueue(job)
+
+    def _is_wanted(self, id: int, index: int) -> bool:
+        """Return whether an item is still to be tried again."""
+        job = self._jobs.get(id)
+        return job is not None and index < job.end
