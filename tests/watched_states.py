@@ -73,17 +73,16 @@ class Watch:
         else:
             setattr(self._owner, self._attribute, self._slot)
 
-    def _state_of(self, instance: Any) -> int | None:
+    def _state_of(self, instance: object) -> int | None:
+        """Return the state of an object, or None if it has none yet."""
         if self._slot is None:
-            state: int | None = vars(instance).get(self._attribute)
-            return state
+            return vars(instance).get(self._attribute)
         try:
-            state = self._slot.__get__(instance)
-        except AttributeError:  # it has none yet
+            return int(self._slot.__get__(instance))
+        except AttributeError:
             return None
-        return state
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+    def __get__(self, instance: object, owner: type | None = None) -> object:
         """Return the state."""
         if instance is None:
             return self
@@ -92,7 +91,7 @@ class Watch:
             raise AttributeError(self._attribute)
         return state
 
-    def __set__(self, instance: Any, state: int) -> None:
+    def __set__(self, instance: object, state: int) -> None:
         """Let an object go over to another state, if the table has that."""
         before = self._state_of(instance)
         if before != state:

@@ -19,8 +19,13 @@ from tests.bad_objects import TwoArguments
 from tests.contract.functions import die_at, fail_in
 from tests.files import marks
 from tests.items import square
+from tests.watched_states import Watch, transitions_of
 
-from pmap import Failure, Pool, ResultStream, WorkerLost, pmap, pstarmap
+from pmap import CancelledError, Failure, Pool, ResultStream, WorkerLost, pmap, pstarmap
+from pmap._api import stream_states
+from pmap._jobs import pending_states
+from pmap._jobs.pending import Pending
+from pmap._jobs.stream_job import Part, StreamJob
 
 if TYPE_CHECKING:
     from pmap import Options
@@ -107,6 +112,18 @@ def backend(request: pytest.FixtureRequest) -> "Backend":
     """Where items run."""
     chosen: Backend = request.param
     return chosen
+
+
+@pytest.fixture(scope="module", autouse=True)
+def watch() -> Iterator[Watch]:
+    """See that streams, and their jobs, go over to the states of their tables only."""
+    jobs = Watch(Pending, "_state", pending_states)
+    streams = Watch(ResultStream, "_state", stream_states)
+    yield streams
+    streams.end()
+    jobs.end()
+    assert jobs.seen
+    assert not [*streams.wrong, *jobs.wrong]
 
 
 def options(
@@ -406,3 +423,34 @@ def next_of(ledger: Ledger, stream: ResultStream[R]) -> R:
         ledger.asked = False
     ledger.taken += 1
     return result
+
+
+# --- states --------------------------------------------------------------------------------------
+
+
+def test_all_transitions_of_the_table_are_needed(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.seen.clear()
+    verb = pmap.using(backend="serial")
+    assert list(verb.iter(square, [2])) == [4]
+    verb.iter(square, [2]).close()
+    with verb.iter(square, [2, 3]) as stream:
+        assert next(stream) == 4
+    with pytest.raises(CancelledError):
+        next(stream)
+
+    ending = verb.iter(square, [2])
+    take = StreamJob.take
+
+    def close_meanwhile(job: StreamJob, start: int) -> Part | None:
+        part = take(job, start)
+        if start == 1:
+            ending.drop()  # as another thread may
+        return part
+
+    monkeypatch.setattr(StreamJob, "take", close_meanwhile)
+    assert list(ending) == [4]
+    ending.close()
+    assert list(ending) == [], "an end that was seen stays"
+    assert watch.seen == transitions_of(stream_states)

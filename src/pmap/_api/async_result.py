@@ -258,5 +258,5 @@ class _Behind(Pending):
     def _cancel(self) -> None:
         self._first.cancel()
 
-    def tend(self, enough: Callable[[], bool]) -> None:
-        self._first.tend(enough)
+    def drive(self, enough: Callable[[], bool]) -> None:
+        self._first.drive(enough)

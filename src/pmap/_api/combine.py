@@ -99,7 +99,7 @@ class _Gathered(Pending):
         self._results = results
         for result in results:
             # Not a callback: of two that run at once, each would find the other not ready.
-            result._pending.when_told(self._look)
+            result._pending.when_settled(self._look)
         self._look()
 
     @property
@@ -126,10 +126,10 @@ class _Gathered(Pending):
         for result in self._results:
             result.cancel()
 
-    def tend(self, enough: Callable[[], bool]) -> None:
+    def drive(self, enough: Callable[[], bool]) -> None:
         for result in self._results:
             if not (result.ready() or enough()):
-                result._pending.tend(enough)
+                result._pending.drive(enough)
 
 
 class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], Generic[R_co]):
@@ -144,7 +144,7 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         self._over: deque[AsyncResult[R_co]] = deque()
         self._notifier = Notifier()
         for result in given:
-            result._pending.when_told(partial(self._take_in, result))
+            result._pending.when_settled(partial(self._take_in, result))
 
     def __reduce__(self) -> str:
         raise TypeError("handles of calls cannot be pickled: get their results, and send these")
@@ -167,7 +167,7 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
             while self._open and self._open[0].over:
                 self._open.popleft()
             if self._open:
-                self._open[0].tend(self._some)
+                self._open[0].drive(self._some)
             self._notifier.wait(self._some)
         self._left -= 1
         return self._over.popleft()

@@ -51,11 +51,11 @@ class Future(PendingFuture[R], Generic[R]):
             self._become_running()
         return super().running()
 
-    def _tend(self, timeout: float | None) -> None:
+    def _drive(self, timeout: float | None) -> None:
         job = self._job
         if job is not None and job.over:
             self._end()  # in a fork: it was not told there that nothing comes of its parent's calls
-        super()._tend(timeout)
+        super()._drive(timeout)
 
     def _end(self) -> None:
         job, self._job = self._job, None

@@ -27,17 +27,17 @@ class PendingFuture(Future[R], Generic[R]):
 
     def result(self, timeout: float | None = None) -> R:
         """Return the result when it is there: as the standard class does."""
-        self._tend(timeout)
+        self._drive(timeout)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the exception when the call is over, or None: as the standard class does."""
-        self._tend(timeout)
+        self._drive(timeout)
         return super().exception(timeout)
 
-    def _tend(self, timeout: float | None) -> None:
+    def _drive(self, timeout: float | None) -> None:
         if timeout is None and not self.done():
-            self._pending.tend(self.done)
+            self._pending.drive(self.done)
 
     def _become_cancelled(self) -> None:
         """Be cancelled, and let those go who wait for several futures: ``cancel`` alone does not.

@@ -1,7 +1,7 @@
 """ResultStream: results as they come, input as it is needed.
 
 Nothing here runs by itself. When the consumer asks for a result and none is there, its own thread
-reads input, as far as the buffer has room, and hands it to the pool; then it waits. In between the
+reads input, as much as `ReadAhead` says, and gives it to the pool; then it waits. In between the
 pool works on what it has, and the results wait in the `StreamJob`.
 """
 
@@ -9,18 +9,18 @@ import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
-from time import perf_counter
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from .._calls.arguments import seconds_to_wait
 from .._calls.call import Streamed
-from .._calls.consumer_pace import ConsumerPace
-from .._calls.input import SLICE, AsyncInput, Input
+from .._calls.input import AsyncInput, Input
 from .._errors import CancelledError, PoolClosedError
 from .._jobs.event_loops import give_way, until
-from .._transport.light_stdlib import RLock
+from .._transport.light_stdlib import RLock, allocate_lock
+from .read_ahead import ReadAhead
 from .standard import class_of_both
+from .stream_states import CLOSED, NEW, OPEN, OVER
 
 if TYPE_CHECKING:  # the verbs name this class, and leave the pool for the first call
     from .._engine.driver import Driver
@@ -28,9 +28,22 @@ if TYPE_CHECKING:  # the verbs name this class, and leave the pool for the first
 
 R_co = TypeVar("R_co", covariant=True)
 
-# Where reading is slow, how much of the time that it takes is first spent on waiting for results.
-_WAIT_SHARE = 0.25
 _HOW_TO_GO_ON = "pmap: the stream ends here; with .collecting, failures are values and it goes on"
+
+
+# Held for two lines that call nothing, so no signal's handler and no finaliser can run in between,
+# which might close a stream in the very thread that holds it.
+_state_lock = allocate_lock()
+
+
+def _renew_lock() -> None:
+    """Make a new lock in a fork: a thread that does not exist here may hold the old one."""
+    global _state_lock
+    _state_lock = allocate_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
 
 
 class _End(Exception):
@@ -65,39 +78,44 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._driver = driver
         self._input = streamed.input
         self._window = streamed.window
-        self._buffersize = buffersize
-        self._carry_on = drop_in
+        self._carry_on = drop_in  # behind a failure, as the drop-in's iterators do
         self._own_driver = own_driver
         self._ordered = ordered
-        # How many items go together, as far as the drop-in promises it: of a chunk that the input
-        # fails in, nothing is run.
+        # How many items are given to the pool together, as far as the drop-in promises it: of a
+        # chunk that the input fails in, nothing is run.
         self._unit = (streamed.call.rules.chunksize or 1) if drop_in else 1
-        self._held: list[object] = []  # read, but not a whole unit yet
-        self._hand: list[R_co] = []  # results that are next, the last one first
-        self._failure: Exception | None = None  # what comes behind those in hand
-        self._given = 0  # results that came to hand, or were raised
+        if buffersize is not None:
+            self._unit = min(self._unit, buffersize)
+        self._incomplete: list[object] = []  # items that were read, but are not a whole unit yet
+        self._ready: list[R_co] = []  # results that are next, the last one first
+        self._failure: Exception | None = None  # what is raised behind those
+        self._received = 0  # results that came to `_ready` or `_failure`
         self._read = 0
-        self._begun = False
-        self._asked = False
-        self._closed = False
-        self._over = False
-        self._waited = False
+        self._state: int = NEW  # see `stream_states`
         self._asking = RLock()  # two threads may share a stream
-        self._inside = False
+        self._is_asked = False  # at this moment, in whatever thread
         self._pid = os.getpid()
         self._stream_job: StreamJob = driver.open(
             streamed.call, streamed.window, ordered=ordered, as_values=as_values
         )
-        self._least = self._stream_job.ahead  # worth reading ahead whatever is known of items later
-        self._pace = ConsumerPace()
-        self._left = perf_counter()  # when the consumer went away last
-        self._had = 0  # results that were taken when it asked last
+        self._read_ahead = ReadAhead(
+            streamed.input,
+            self._stream_job,
+            buffersize,
+            runs_in_poll=driver.backend.runs_in_poll,
+        )
+
+    def _advance(self, state: int) -> None:
+        """Go over to a state, unless another thread has brought the stream further."""
+        with _state_lock:
+            if state > self._state:
+                self._state = state
 
     # --- asking --------------------------------------------------------------------------------
 
     def __next__(self) -> R_co:
         try:
-            return self._hand.pop()
+            return self._ready.pop()
         except IndexError:
             pass  # not from within: what is raised below has nothing to do with it
         return self.next()
@@ -116,11 +134,11 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             Exception: what the function raised for this item; or the input, after all results.
         """
         limit = None if timeout is None else seconds_to_wait(timeout)
-        self._stay_home()
+        self._refuse_in_fork()
         with self._asking:
-            self._go_in()
+            self._begin_asking()
             try:
-                return self._ask(limit)
+                return self._next_result(limit)
             except _End:
                 pass
             except Exception:
@@ -129,10 +147,10 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 self.drop()
                 raise
             finally:
-                self._go_out()
+                self._end_asking()
         raise StopIteration
 
-    def _ask(self, timeout: float | None) -> R_co:
+    def _next_result(self, timeout: float | None) -> R_co:
         source = self._input
         if isinstance(source, AsyncInput):
             raise TypeError(
@@ -140,19 +158,19 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             )
         until = None if timeout is None else time.monotonic() + timeout
         while True:
-            while not self._hand and not self._take_up():
-                self._go_on(source, timeout, until)
-            if room := self._room_to_top_up():
-                self._feed(source.read(room))
-            # Another thread may have taken what was in hand: it needs no lock for that.
+            while not self._ready and not self._receive():
+                self._read_or_wait(source, timeout, until)
+            if room := self._read_ahead.next_top_up(self._ahead):
+                self._submit(source.read(room))
+            # Another thread may have taken what was ready: it needs no lock for that.
             with suppress(IndexError):
-                return self._hand.pop()
+                return self._ready.pop()
 
-    def _go_on(self, source: Input, timeout: float | None, until: float | None) -> None:
+    def _read_or_wait(self, source: Input, timeout: float | None, until: float | None) -> None:
         """Read some input, or wait for results."""
         room, pause = self._next_move()
         if room:
-            self._feed(source.read(room))
+            self._submit(source.read(room))
             return
         left = None if until is None else until - time.monotonic()
         if left is not None and left <= 0:
@@ -160,20 +178,20 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
 
             raise ResultTimeoutError(f"{self!r} had no result within {timeout:g} seconds")
         waits = [wait for wait in (left, pause) if wait is not None]
-        self._driver.await_more(self._stream_job, self._given, min(waits, default=None))
+        self._driver.await_more(self._stream_job, self._received, min(waits, default=None))
 
     def __iter__(self) -> Self:
         return self
 
     async def __anext__(self) -> R_co:
         try:
-            return self._hand.pop()
+            return self._ready.pop()
         except IndexError:
             pass
-        self._stay_home()
-        self._go_in()
+        self._refuse_in_fork()
+        self._begin_asking()
         try:
-            return await self._ask_async()
+            return await self._next_result_async()
         except _End:
             pass
         except Exception:
@@ -182,28 +200,28 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             self.drop()
             raise
         finally:
-            self._go_out()
+            self._end_asking()
         raise StopAsyncIteration
 
-    async def _ask_async(self) -> R_co:
+    async def _next_result_async(self) -> R_co:
         await give_way()  # a stream whose results are always there must not starve the others
         while True:
-            while not self._hand and not self._take_up():
-                await self._go_on_async()
-            if room := self._room_to_top_up():
-                self._feed(await self._read_async(room))
+            while not self._ready and not self._receive():
+                await self._read_or_wait_async()
+            if room := self._read_ahead.next_top_up(self._ahead):
+                self._submit(await self._read_async(room))
             with suppress(IndexError):  # a thread may have taken it
-                return self._hand.pop()
+                return self._ready.pop()
 
-    async def _go_on_async(self) -> None:
+    async def _read_or_wait_async(self) -> None:
         room, pause = self._next_move()
         if room:
-            self._feed(await self._read_async(room))
+            self._submit(await self._read_async(room))
             await give_way()  # reading a plain iterable has kept the loop from turning
             return
-        self._driver.tend(self._stream_job)
+        self._driver.ensure_leader(self._stream_job)
         try:
-            await until(lambda wake: self._stream_job.tell(wake, self._given), pause)
+            await until(lambda wake: self._stream_job.tell(wake, self._received), pause)
         finally:
             self._stream_job.resting = True
 
@@ -214,7 +232,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def __aiter__(self) -> Self:
         return self
 
-    def _stay_home(self) -> None:
+    def _refuse_in_fork(self) -> None:
         # Before the lock is asked for: it may have been held by a thread that is not here.
         if os.getpid() != self._pid:
             raise PoolClosedError(
@@ -222,20 +240,21 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 "one was forked from"
             )
 
-    def _go_in(self) -> None:
-        if self._inside:
+    def _begin_asking(self) -> None:
+        if self._is_asked:
             raise RuntimeError(
                 f"{self!r} is asked for a result while it is being asked for one: by its own "
                 "input, by a signal handler, or by two tasks at once"
             )
-        self._inside = self._asked = True
-        had, self._had = self._had, self.taken
-        self._pace.took(self._had - had, perf_counter() - self._left)
+        self._is_asked = True
+        if self._state == NEW:
+            self._advance(OPEN)
+        self._read_ahead.consumer_comes(self.taken)
 
-    def _go_out(self) -> None:
-        self._left = perf_counter()
-        self._inside = False
-        if self._closed or self._over:
+    def _end_asking(self) -> None:
+        self._read_ahead.consumer_leaves()
+        self._is_asked = False
+        if self._state >= CLOSED:
             self._input.close()
 
     # --- what to do next -----------------------------------------------------------------------
@@ -243,97 +262,73 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     @property
     def taken(self) -> int:
         """How many results were taken; a failure that was raised counts."""
-        return self._given - len(self._hand) - (self._failure is not None)
+        return self._received - len(self._ready) - (self._failure is not None)
 
     @property
     def read(self) -> int:
         """How many items of the input were read."""
         return self._read
 
+    @property
     def _ahead(self) -> int:
-        """Return how many items to have read ahead of what was taken."""
-        if self._buffersize is not None:
-            return self._buffersize
-        return self._pace.asks_for(self._stream_job.ahead, self._least)
-
-    def _room(self) -> int:
-        if self._input.ended:
-            return 0
-        return max(0, self._ahead() - (self._read - self.taken))
+        """How many items were read ahead of what was taken."""
+        return self._read - self.taken
 
     def _next_move(self) -> tuple[int, float | None]:
         """Return how many items to read now, or 0 and how long to wait for results."""
-        if not self._begun:
+        if not self._stream_job.submitted:
             self._driver.take_no_more()  # nothing is read for a pool that is closed
-        room = self._room()
-        if not room:
-            return 0, None
-        # Reading that takes long would hold up a result that comes meanwhile. So give those under
-        # way a moment first, unless an item takes longer than reading the next one.
-        pace, cost = self._input.pace.seconds, self._stream_job.cost
-        under_way = self._read - self._given > len(self._held)
-        slow = pace is not None and pace > SLICE and (cost is None or cost < pace)
-        if slow and under_way and not self._waited:
-            self._waited = True
-            if self._driver.backend.runs_in_poll:
-                return 0, None  # to wait is to run them, in this very thread
-            return 0, _WAIT_SHARE * (pace or 0.0)
-        return room, None
+        under_way = self._read - self._received > len(self._incomplete)
+        return self._read_ahead.next_read(self._ahead, under_way)
 
-    def _room_to_top_up(self) -> int:
-        """Return how many items to read although a result is there: none if that may take long."""
-        pace = self._input.pace.seconds
-        if pace is None or pace > SLICE:
-            return 0
-        room = self._room()
-        return room if room * 4 >= self._ahead() else 0
-
-    def _feed(self, items: list[object]) -> None:
-        self._waited = False
+    def _submit(self, items: list[object]) -> None:
+        """Give items that were read to the pool, as far as they are whole units."""
+        self._read_ahead.items_were_read()
         self._read += len(items)
-        source = self._input
-        if self._unit > 1:
-            items = self._held + items
-            unit = min(self._unit, self._buffersize or self._unit)
+        source, unit = self._input, self._unit
+        if unit > 1:
+            items = self._incomplete + items
             whole = len(items) if source.ended and not source.error else len(items) // unit * unit
-            items, self._held = items[:whole], items[whole:]
+            items, self._incomplete = items[:whole], items[whole:]
             if source.error:
-                self._read -= len(self._held)
-                self._held = []
+                self._read -= len(self._incomplete)
+                self._incomplete = []
         if items or source.ended:
             self.begin()
             self._driver.feed(self._stream_job, self._window, items, source.ended)
 
     def begin(self) -> None:
         """Begin, with no input yet; it is done by itself when the first result is asked for."""
-        if not self._begun:
-            self._begun = True
+        if not self._stream_job.submitted:
             self._driver.begin(self._stream_job)
-            if self._closed:  # while the first input was read: there was nothing to cancel yet
+            if self._state >= CLOSED:  # while the first input was read: nothing was cancelled then
                 self._stream_job.cancel()
             if self._own_driver:
                 self._driver.close()  # it goes when the job is done
 
-    def _take_up(self) -> bool:
-        """Take results that came to hand; return whether there are any. Raises what is due."""
-        if self._over:
+    def _receive(self) -> bool:
+        """Take results that came from the pool; return whether any are ready.
+
+        Raises what is due: the error of an item, of the input or of the call, or `_End`.
+        """
+        if self._state == OVER:
             raise _End
-        if self._closed:
+        if self._state == CLOSED:
             raise CancelledError(f"{self!r} was closed before its end")
         stream_job = self._stream_job
         if self._failure is not None:
             error, self._failure = self._failure, None
             raise self._failed(error)
         over = stream_job.over  # asked before: what came last came before the end
-        part = stream_job.take(self._given)
+        part = stream_job.take(self._received)
         if part is not None:
             self._accept(part)
-            return bool(self._hand) or self._take_up()
-        if self._input.ended and self._given == self._read:
-            self._over = True
+            return bool(self._ready) or self._receive()
+        if self._input.ended and self._received == self._read:
+            self._advance(OVER)
             raise self._input.error or _End
         if over:
-            self._over = True
+            self._advance(OVER)
             raise stream_job.error or CancelledError(f"{self!r} has no more results")
         return False
 
@@ -346,16 +341,16 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             if behind:
                 others = {at - first - 1: e for at, e in part.failures.items() if at > first}
                 self._stream_job.give_back(part.start + first + 1, behind, others)
-            self._given += 1
+            self._received += 1
             values = values[:first]
-        self._given += len(values)
+        self._received += len(values)
         values.reverse()
-        self._hand = values
+        self._ready = values
 
     def _failed(self, error: Exception) -> Exception:
         if not self._carry_on:
-            self._over = True
-            self.drop()
+            self._advance(OVER)
+            self._give_up()
             if _HOW_TO_GO_ON not in getattr(error, "__notes__", ()):
                 error.add_note(_HOW_TO_GO_ON)
         return error
@@ -374,23 +369,27 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         """Do what `close` does without blocking the event loop."""
         self.drop()
         await self.close_input()
-        if self._begun:
+        if self._stream_job.submitted:
             await self._stream_job.await_end()
 
     async def close_input(self) -> None:
         """End an asynchronous generator that is read, unless a task is just reading it."""
-        if isinstance(self._input, AsyncInput) and not self._inside:
+        if isinstance(self._input, AsyncInput) and not self._is_asked:
             await self._input.aclose()
 
     def drop(self) -> None:
-        """Give it up, without waiting for anything. Any thread may do so, and a finaliser."""
-        self._closed = True
-        self._hand = []
-        if self._begun:
+        """Close it without waiting for anything. Any thread may do so, and a finaliser."""
+        self._advance(CLOSED)
+        self._give_up()
+
+    def _give_up(self) -> None:
+        """End what runs, and the input."""
+        self._ready = []
+        if self._stream_job.submitted:
             self._stream_job.cancel()
         if self._asking.acquire(blocking=False):
             try:
-                if not self._inside:  # else it is closed when its reader comes out
+                if not self._is_asked:  # else its reader closes it when it is done
                     self._input.close()
             finally:
                 self._asking.release()
@@ -402,17 +401,17 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         """
         source = self._input
         with self._asking:
-            if self._inside or not self._begun or isinstance(source, AsyncInput):
+            if self._is_asked or not self._stream_job.submitted or isinstance(source, AsyncInput):
                 return
-            self._go_in()
+            self._begin_asking()
             try:
-                while not (self._closed or self._stream_job.over or source.ended):
-                    self._feed(source.read(1 << 12))
+                while not (self._state >= CLOSED or self._stream_job.over or source.ended):
+                    self._submit(source.read(1 << 12))
             except BaseException:  # what was just read is lost
                 self.drop()
                 raise
             finally:
-                self._go_out()
+                self._end_asking()
 
     def __enter__(self) -> Self:
         return self
@@ -438,9 +437,9 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
 
     def __del__(self) -> None:
         stream_job = getattr(self, "_stream_job", None)
-        if stream_job is None or self._closed or self._over:
+        if stream_job is None or self._state >= CLOSED:
             return
-        if not self._asked:
+        if self._state == NEW:
             import warnings
 
             warnings.warn(
@@ -449,7 +448,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 stacklevel=2,
                 source=self,
             )
-        if self._begun:
+        if stream_job.submitted:
             stream_job.cancel()
 
     if not TYPE_CHECKING:
@@ -463,9 +462,9 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         raise TypeError("a stream of results cannot be pickled: take its results, and send these")
 
     def __repr__(self) -> str:
-        if self._over:
+        if self._state == OVER:
             state = "over"
-        elif self._closed:
+        elif self._state == CLOSED:
             state = "closed"
         else:
             state = f"{self._read} read"

@@ -88,7 +88,7 @@ class Driver:
         job = self._enter(call)
         if not job.over:
             try:
-                self._leadership.ensure_one()
+                self._leadership.ensure_leader()
             except RuntimeError:  # no thread can be had: nobody hears what would come of it
                 self._state.post(lambda: self._state.handle(e.JobCancelled(job.number, kill=True)))
                 raise
@@ -113,6 +113,7 @@ class Driver:
 
     def begin(self, stream_job: StreamJob) -> None:
         """Start a job made by `open`."""
+        stream_job.submitted = True
         self._state.post(lambda: self._state.submit(stream_job, open=True))
 
     def feed(self, stream_job: StreamJob, window: Window, items: list[object], ended: bool) -> None:
@@ -128,7 +129,7 @@ class Driver:
                 self._state.handle(e.InputEnded(number))
 
         self._state.post(take_in)
-        self._leadership.ensure_one()
+        self._leadership.ensure_leader()
 
     def await_more(self, stream_job: StreamJob, start: int, timeout: float | None) -> None:
         """Return when a job has more results from `start` on, or is over, or the time is up."""
@@ -144,7 +145,7 @@ class Driver:
     def _rely_on_others(self, stream_job: StreamJob, start: int, timeout: float | None) -> None:
         if timeout is None and self.holds_lock() and not stream_job.has(start):
             raise waits_for_itself(stream_job.name)
-        self.tend(stream_job)
+        self.ensure_leader(stream_job)
         try:
             stream_job.wait_for(start, timeout)
         finally:
@@ -160,10 +161,11 @@ class Driver:
         if self._leadership.is_mine():
             self._leadership.run_until(reached, None)
 
-    def tend(self, stream_job: StreamJob) -> None:
-        """See that somebody works on a job, also if its consumer does not lead."""
+    def ensure_leader(self, stream_job: StreamJob) -> None:
+        """See that a thread leads while the consumer of a job waits for results."""
         stream_job.resting = False
-        self._leadership.ensure_one()  # only now: whoever has just left had not seen that we wait
+        # Only now: a leader that has just left did not see that the consumer waits.
+        self._leadership.ensure_leader()
 
     def prestart(self) -> None:
         """Start all workers now."""
@@ -255,7 +257,7 @@ class Driver:
         # this one waits for.
         if not self._state.leader.is_thread(me) and not self._leadership.claim(me, lambda: None):
             self.backend.wake()  # the leader may wait for what will not come any more
-        self._leadership.ensure_one()
+        self._leadership.ensure_leader()
         with self._state.parking:
             self._state.parking.notify()
 
@@ -266,7 +268,7 @@ class Driver:
     def renew(self) -> None:
         """Have all workers replaced: those at work when they are done with what they have begun."""
         self._state.post(self._state.renew)
-        self._leadership.ensure_one()
+        self._leadership.ensure_leader()
 
     def let_go(self) -> None:
         """Let all workers go, and return when they are gone; at once where they have work."""
@@ -360,7 +362,7 @@ class Driver:
         cancelled = e.JobCancelled(job.number, job.call.rules.kill)
         self._state.post(lambda: self._state.handle(cancelled))
         if not job.over:
-            self._leadership.ensure_one()
+            self._leadership.ensure_leader()
 
     def withdraw(self, job: Job) -> bool:
         """Cancel a job if nothing of it has begun; return whether it is cancelled."""

@@ -116,7 +116,7 @@ class Leadership:
             finally:
                 self._state.leader.release(me)
         # Who came while we led waits for its event: somebody must lead on.
-        self.ensure_one()
+        self.ensure_leader()
         if self._backend.has_cache and self._parked_until > self.last_used + _WARM:
             self.call_background(work=False)  # it would not look in time
             if self._thread is None:  # it cannot be had: nobody would do it later
@@ -141,7 +141,7 @@ class Leadership:
                 state.post(lambda: state.handle(e.Tick()))
         self.last_used = time.monotonic()
 
-    def ensure_one(self) -> None:
+    def ensure_leader(self) -> None:
         """See that somebody leads if there is work."""
         # Whoever leads at this moment looks here again when it stops leading.
         if not self._state.leader and (self._state.inbox or self._wanting()):

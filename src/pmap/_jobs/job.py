@@ -125,12 +125,12 @@ class Job(Work):
         """Return whether anything of it runs, or has run."""
         return self._owner.has_begun(self)
 
-    def tend(self, enough: Callable[[], bool]) -> None:
+    def drive(self, enough: Callable[[], bool]) -> None:
         if self._owner.holds_lock():
             raise waits_for_itself(self.name)
         self._owner.run_until(lambda: self.over or enough())
 
-    def _round_off(self) -> None:
+    def _complete_values(self) -> None:
         if self.failures and self.call.rules.collect and self.error is None:
             self._make_room(self.total)
             for index, error in self.failures.items():

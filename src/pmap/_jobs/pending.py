@@ -1,7 +1,7 @@
-"""What is under way and ends once: the half of a future that callers share.
+"""What is under way and ends once: the part that all kinds of futures have in common.
 
-A job of a pool is one, and so is what is made of jobs: several gathered, one with a function
-behind.
+A job of a pool is such a thing, and so is what is made of jobs: several gathered, or one with a
+function that runs behind it.
 """
 
 import os
@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 from .._errors import CancelledError, is_ctrl_c
 from .._transport.light_stdlib import allocate_lock, get_ident
 from .event_loops import until
+from .pending_states import PENDING, SETTLED, SETTLING
 
 if TYPE_CHECKING:  # imported when somebody waits: it is not light
     from threading import Event
 
-# One for all: held for a few lines, and these objects stay small. In these lines nothing is called
-# or made, and nothing loops: there the interpreter may run a signal's handler, or collect garbage
-# whose finaliser cancels a call; and who comes here again in this thread would wait for itself.
+# One lock for all objects, which stay small by that. It is held for a few lines that call nothing,
+# make no object and do not loop: at such a place the interpreter may run a signal's handler, or the
+# finaliser of garbage, which may cancel a call and wait for this lock in the thread that holds it.
 _lock = allocate_lock()
 
 
 def _renew_lock() -> None:
-    """Have a lock of our own in a fork: a thread that is lost may have held the old one."""
+    """Make a new lock in a fork: a thread that does not exist here may hold the old one."""
     global _lock
     _lock = allocate_lock()
 
@@ -31,12 +32,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-_TOLD = 0  # which is no thread
-NONE_YET: list[Any] = []  # the values of all that are pending; nobody changes it, or gets it
+NONE_YET: list[Any] = []  # the values of all that are pending; it stays empty
 
 
 def waits_for_itself(name: str) -> RuntimeError:
-    """Return the error of a thread that holds a pool's lock and waits for that pool."""
+    """Return the error for a thread that waits for a pool whose lock it holds."""
     return RuntimeError(
         f"{name} would be waited for in vain: its pool can only go on when the pickling method or "
         "signal handler that waits has returned. Take the result before that"
@@ -44,62 +44,64 @@ def waits_for_itself(name: str) -> RuntimeError:
 
 
 class _Listener:
-    """Who is to be called when something is over, and who said so before."""
+    """A function to be called when something is over; a list, linked from the last to the first."""
 
     __slots__ = ("before", "call", "follows")
 
     def __init__(self, call: Callable[[], object], follows: bool) -> None:
         self.call = call
-        self.follows = follows  # when those who wait are let go, behind the callbacks
+        self.follows = follows  # it is called behind all callbacks, when it is over for all threads
         self.before: _Listener | None = None
 
 
 class Pending:
     """Something that ends once: with `error`, or with `values`."""
 
-    # There may be millions: what one needs only later is made then.
-    __slots__ = ("_event", "_listeners", "_settler", "error", "values")
+    # There may be millions of them: what few of them need is made when it is needed.
+    __slots__ = ("_event", "_listeners", "_settling_thread", "_state", "error", "values")
 
     def __init__(self) -> None:
         """Begin."""
         self.error: Exception | None = None
-        # The results, once it is over without an error. Any: callers' types know what they are.
+        # The results, once it is over without an error. Any: the types are those of the caller.
         self.values: list[Any] = NONE_YET
-        self._event: Event | None = None  # made when somebody waits
+        self._event: Event | None = None  # made when a thread waits
         self._listeners: _Listener | None = None  # the last one
-        # Nobody yet; the thread that runs the callbacks; or nobody any more.
-        self._settler: int | None = None
+        self._state: int = PENDING  # see `pending_states`
+        self._settling_thread = 0
 
     @property
     def name(self) -> str:
         """What it is, for messages."""
         raise NotImplementedError
 
-    # --- the side that knows -------------------------------------------------------------------
+    # --- for those that know the outcome -------------------------------------------------------
 
     def settle(self) -> None:
-        """Run the callbacks, then let go those who wait; a second time it does nothing.
+        """Run the callbacks, then wake the waiting threads; a second time it does nothing.
 
-        The callbacks come first, as in ``multiprocessing``: who has waited finds them done.
+        The callbacks come first, as in ``multiprocessing``: a thread that has waited finds that
+        they have run.
         """
         me = get_ident()
         with _lock:
-            if self._settler is not None:
+            if self._state != PENDING:
                 return
-            self._settler = me
-            listeners = self._listeners  # no callback comes any more
+            self._settling_thread = me  # first: `over` reads both without the lock
+            self._state = SETTLING
+            listeners = self._listeners  # no callback is added any more
         try:
-            self._round_off()
+            self._complete_values()
             self._call(listeners, follow=False)
         finally:
-            self._let_go()
+            self._settled()
 
-    def _let_go(self) -> None:
-        """Let those go who wait. Wherever Ctrl-C strikes, before it or within, nobody is left."""
+    def _settled(self) -> None:
+        """Wake the waiting threads, and call what follows; also where Ctrl-C strikes within."""
         listeners: _Listener | None = None
         try:
             with _lock:
-                self._settler = _TOLD
+                self._state = SETTLED
                 listeners = self._listeners
                 self._listeners = None
         finally:
@@ -108,45 +110,46 @@ class Pending:
                     self._event.set()
             finally:
                 if self._event is not None:
-                    self._event.set()  # for all, where the first was struck before it told them
+                    self._event.set()  # again: Ctrl-C may have struck before the first had effect
                 self._call(listeners, follow=True)
 
-    def _round_off(self) -> None:
-        """Do what is left to do when the outcome is known, before anybody hears of it."""
+    def _complete_values(self) -> None:
+        """Do what is left to do when the outcome is known, before any callback."""
 
     def after_fork_in_child(self, error: Exception) -> None:
-        """Be over with `error`, in a fork: the old event's lock may be held by a lost thread."""
+        """Be over with `error`, in a fork: a lost thread may hold the lock of the old event."""
         self._listeners = None
         self.error = error
-        self._settler = _TOLD
+        self._state = SETTLED
         self._event = None
 
     def _cancel(self) -> None:
-        """Ask those who do the work to end it; a `Pending` that has no way to is let be."""
+        """Ask for the end of the work; what has no way to ask goes on."""
 
-    def tend(self, enough: Callable[[], bool]) -> None:
-        """Work on it where only this very thread can, until it is over, or `enough` says so.
+    def drive(self, enough: Callable[[], bool]) -> None:
+        """Lead the engine until it is over or `enough` is true, if only this thread can do so.
 
-        Whoever waits without a limit calls it before.
+        To be called before this thread waits without a limit: if it leads already, as in a
+        callback, no other thread would finish the work.
 
         Raises:
-            RuntimeError: it cannot go on before this thread has returned from where it is.
+            RuntimeError: nothing can go on before this thread has returned from where it is.
         """
 
-    # --- the side that waits -------------------------------------------------------------------
+    # --- for those that wait -------------------------------------------------------------------
 
     @property
     def over(self) -> bool:
-        """Whether the outcome is known, and the callbacks have run (or are this very caller)."""
-        settler = self._settler
-        return settler == _TOLD or (settler is not None and settler == get_ident())
+        """Whether the outcome is known, and the callbacks have run (or call this just now)."""
+        state = self._state
+        return state == SETTLED or (state == SETTLING and self._settling_thread == get_ident())
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is over, at most `timeout` seconds; return whether it is."""
         if self.over:
             return True
         if timeout is None:
-            self.tend(lambda: self.over)
+            self.drive(lambda: self.over)
         event = self._event
         if event is None:
             from threading import Event
@@ -156,20 +159,20 @@ class Pending:
             if self._event is None:
                 self._event = event
             event = self._event
-            told = self._settler == _TOLD
-        return told or event.wait(timeout)
+            settled = self._state == SETTLED
+        return settled or event.wait(timeout)
 
     async def await_end(self) -> None:
         """Return when it is over, without blocking the event loop."""
         if not self.over:
-            await until(self.when_told)
+            await until(self.when_settled)
 
     def progress(self) -> tuple[int, int]:
         """Return how many items are finished, and how many there are."""
         raise NotImplementedError
 
     def cancel(self) -> bool:
-        """Ask for its end; return whether the outcome was still open."""
+        """Ask for its end; return whether the outcome was not known yet."""
         if self.over:
             return False
         self._cancel()
@@ -179,17 +182,19 @@ class Pending:
         """Call `callback` when it is over, at once if it is; its exceptions are logged."""
         self._add(_Listener(callback, follows=False))
 
-    def when_told(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when those who wait are let go: for all threads, it is over then."""
+    def when_settled(self, callback: Callable[[], object]) -> None:
+        """Call `callback` when it is over for all threads, at once if it is."""
         self._add(_Listener(callback, follows=True))
 
     def _add(self, listener: _Listener) -> None:
-        """Let somebody be called in time; at once, if it is too late for that."""
+        """Have a listener called in time, or call it now if it is too late for that."""
         me = get_ident()
         with _lock:
-            settler = self._settler
-            # While the callbacks run, it is over for them, and not yet for those who follow.
-            in_time = settler is None or (listener.follows and settler != _TOLD and settler != me)
+            state = self._state
+            # While the callbacks run, it is over for their thread, and not yet for what follows.
+            in_time = state == PENDING or (
+                listener.follows and state == SETTLING and self._settling_thread != me
+            )
             if in_time:
                 listener.before = self._listeners
                 self._listeners = listener
@@ -197,7 +202,7 @@ class Pending:
             self._run(listener.call)
 
     def _call(self, last: _Listener | None, follow: bool) -> None:
-        """Call those who follow, or those who do not, in the order in which they came."""
+        """Call the listeners that follow, or those that do not, in the order of their coming."""
         found: list[_Listener] = []
         while last is not None:
             if last.follows == follow:
@@ -208,13 +213,13 @@ class Pending:
             for listener in listeners:
                 self._run(listener.call)
         finally:
-            for listener in listeners:  # those behind one that Ctrl-C struck in
+            for listener in listeners:  # the rest, if Ctrl-C has struck in one of them
                 self._run(listener.call)
 
     def _run(self, callback: Callable[[], object]) -> None:
         try:
             callback()
-        except BaseException as error:  # SystemExit, say, would keep the others from being called
+        except BaseException as error:  # SystemExit, say: the others are to be called, too
             if is_ctrl_c(error):
                 raise
             import logging

@@ -48,6 +48,7 @@ class StreamJob(Job):
             ahead: how many items it is worth to have read ahead, to begin with.
         """
         super().__init__(number, call, owner)
+        self.submitted = False  # the driver has it
         self.read = 0  # items, so far
         self.ahead = ahead
         self.cost: float | None = None  # seconds that an item takes, as far as that is known

@@ -8,8 +8,10 @@ from functools import partial
 from types import FrameType
 
 import pytest
+from tests.watched_states import Watch, transitions_of
 
 from pmap._jobs import pending as _pending
+from pmap._jobs import pending_states
 from pmap._jobs.pending import Pending
 
 
@@ -21,11 +23,21 @@ class Plain(Pending):
         return "plain"
 
 
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    """See that what is pending goes over to the states of the table only."""
+    watch = Watch(Pending, "_state", pending_states)
+    yield watch
+    watch.end()
+    assert not watch.wrong
+
+
+@pytest.mark.usefixtures("watch")
 def test_callbacks_run_in_order_and_before_those_who_follow() -> None:
     pending = Plain()
     heard: list[str] = []
     for number in range(3):
-        pending.when_told(partial(heard.append, f"told {number}"))
+        pending.when_settled(partial(heard.append, f"told {number}"))
         pending.when_over(partial(heard.append, f"over {number}"))
     assert not heard
     pending.settle()
@@ -33,10 +45,11 @@ def test_callbacks_run_in_order_and_before_those_who_follow() -> None:
     pending.settle()
     assert len(heard) == 6
     pending.when_over(lambda: heard.append("late"))
-    pending.when_told(lambda: heard.append("later"))
+    pending.when_settled(lambda: heard.append("later"))
     assert heard[6:] == ["late", "later"]
 
 
+@pytest.mark.usefixtures("watch")
 def test_what_comes_while_the_callbacks_run() -> None:
     pending = Plain()
     heard: list[str] = []
@@ -44,7 +57,7 @@ def test_what_comes_while_the_callbacks_run() -> None:
     def callback() -> None:
         assert pending.over  # for this thread
         pending.when_over(lambda: heard.append("over"))
-        pending.when_told(lambda: heard.append("told"))
+        pending.when_settled(lambda: heard.append("told"))
         assert heard == ["over", "told"]
         other.start()
         other.join()
@@ -53,12 +66,26 @@ def test_what_comes_while_the_callbacks_run() -> None:
     def elsewhere() -> None:
         assert not pending.over
         pending.when_over(lambda: heard.append("over there"))  # no callback comes any more
-        pending.when_told(lambda: heard.append("told there"))
+        pending.when_settled(lambda: heard.append("told there"))
 
     other = threading.Thread(target=elsewhere)
     pending.when_over(callback)
     pending.settle()
     assert heard == ["over", "told", "over there", "told there"]
+
+
+def test_all_transitions_of_the_table_are_needed(watch: Watch) -> None:
+    for fork in (False, True):
+        pending = Plain()
+        if fork:
+            pending.after_fork_in_child(OSError())
+        pending.settle()
+        assert pending.over
+    pending = Plain()
+    pending.when_over(lambda: pending.after_fork_in_child(OSError()))  # in a callback that forks
+    pending.settle()
+    assert isinstance(pending.error, OSError)
+    assert watch.seen == transitions_of(pending_states)
 
 
 class Watched:
@@ -114,14 +141,14 @@ def test_nothing_is_called_or_made_under_the_lock(lock: Watched) -> None:
     pending = Plain()
     for _ in range(3):
         pending.when_over(lambda: None)
-        pending.when_told(lambda: None)
+        pending.when_settled(lambda: None)
         assert not pending.wait(0)
     pending.when_over(lambda: pending.when_over(lambda: None))
-    pending.when_over(lambda: pending.when_told(lambda: None))
+    pending.when_over(lambda: pending.when_settled(lambda: None))
     pending.settle()
     assert pending.wait()
     pending.when_over(lambda: None)
-    pending.when_told(lambda: None)
+    pending.when_settled(lambda: None)
     pending.settle()
     assert lock.held >= 17
     assert not lock.seen
