@@ -39,10 +39,14 @@ def _descriptors() -> dict[int, str]:
     return found
 
 
-def _open_pools() -> list[Any]:
-    from pmap._engine import driver as _driver
+def _drivers() -> list[Any]:
+    from pmap._engine.process_end import engines
 
-    return [driver for driver in list(_driver._drivers) if not driver.closed]
+    return list(engines)
+
+
+def _open_pools() -> list[Any]:
+    return [driver for driver in _drivers() if not driver.closed]
 
 
 def _shared_pools() -> list[Any]:
@@ -59,14 +63,12 @@ def _forget_shared_pools() -> None:
 
 def show_pools() -> list[str]:
     """Return what there is to say of each pool that still has workers."""
-    from pmap._engine import driver as _driver
-
     return [
         f"{type(driver.backend).__name__} closed={driver.closed!r} busy={driver.busy} "
         f"workers={driver._state.scheduler.workers} thread={driver._leadership.thread} "
         f"inbox={len(driver._state.inbox)} "
         f"shared={driver in _shared_pools()}"
-        for driver in list(_driver._drivers)
+        for driver in _drivers()
         if driver._state.scheduler.workers
     ]
 

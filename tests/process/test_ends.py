@@ -22,7 +22,7 @@ from tests.processes import descendants, lives
 from tests.scripts import environment, kill_the_caller, program
 
 from pmap import Pool
-from pmap._engine import driver as _driver
+from pmap._engine import process_end as _process_end
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
@@ -210,6 +210,6 @@ def test_a_pool_that_was_dropped_is_known_until_its_workers_are_gone(
     driver = weakref.ref(pool._driver)
     del pool
     gc.collect()
-    assert driver() in {*_driver._drivers}
+    assert driver() in {*_process_end.engines}
     (tmp_path / "go").touch()
     until(lambda: driver() is None, "the end of the pool")

@@ -8,9 +8,7 @@ spends its time, it finds the state in order: the job is cancelled and the excep
 the lock it may have poisoned that: see `state`.
 """
 
-import atexit
 import itertools
-import os
 import threading
 import time
 import weakref
@@ -24,23 +22,17 @@ from .._calls.input import Window
 from .._errors import CancelledError, PoolClosedError, is_ctrl_c
 from .._jobs.job import Job
 from .._jobs.pending import waits_for_itself
-from .._jobs.reports import Report
 from .._jobs.stream_job import StreamJob
 from .._scheduling import events as e
-from .._scheduling import scheduler as s
 from .._scheduling.chunk_sizes import worth_ahead
 from . import outcomes
-from .leadership import Leadership, begin_exit
+from .leadership import Leadership
+from .process_end import ProcessEnd, engines
 from .state import EngineState
 
-# Seconds for what was registered for the ends of all workers, when the interpreter ends.
-_LAST_WAIT = 2.0
-# Seconds for another thread that is within a stream, which nobody may read.
-_STREAM_WAIT = 1.0
-# Seconds between two looks whether another thread has let the workers go.
+# Seconds between two looks whether another thread has done what this one waits for.
 _MOMENT = 0.005
 _numbers = itertools.count(1)
-_drivers: "weakref.WeakSet[Driver]" = weakref.WeakSet()
 
 
 class Driver:
@@ -67,8 +59,8 @@ class Driver:
         self.limit = limit
         self._state = EngineState(backend, limit, max_chunks, prefetch)
         self._leadership = Leadership(self._state, idle_timeout, weakref.ref(self))
-        self._taken_away = False
-        _drivers.add(self)
+        self.process_end = ProcessEnd(self._state, self._leadership)
+        engines.add(self)
 
     # --- what callers ask for ------------------------------------------------------------------
 
@@ -216,7 +208,7 @@ class Driver:
         self._state.post(lambda: self._state.handle(e.Terminate()))
         if self._state.softly:
             self._state.softly = False
-            self._state.post(self._kill_all)
+            self._state.post(self._state.kill_all)
         if self.backend.can_kill and not self.holds_lock():
             self.join()
         self._after_the_end()
@@ -230,13 +222,8 @@ class Driver:
         self._state.closed = self._state.closed or "its workers were ended"
         self._state.softly = softly
         self._state.post(lambda: self._state.handle(e.Terminate(lose=True)))
-        self._state.post(self._kill_all)  # those that were ended before, and did not go
+        self._state.post(self._state.kill_all)  # those that were ended before, and did not go
         self._after_the_end()
-
-    def _kill_all(self) -> None:
-        if self.backend.can_kill and not self._state.softly:
-            for worker in self._state.scheduler.all_workers():
-                self.backend.kill(worker)
 
     def join(self) -> None:
         """Wait until a closed or terminated pool is empty."""
@@ -277,21 +264,12 @@ class Driver:
         if self.busy or self._state.leader.is_thread(me):
             self.retire()  # when there is no more work
             return
-        while not self._is_empty():
-            if self._leadership.claim(me, self._lead_to_the_end):
+        while not self._state.jobs and (self._state.scheduler.workers or self.backend.is_open):
+            if self._leadership.claim(me, self._leadership.lead_until_no_workers):
                 break
             self._state.ended.wait(_MOMENT)  # another thread leads, and will not for long
         with self._state.parking:
             self._state.parking.notify()  # the background thread has nothing to wait for any more
-
-    def _lead_to_the_end(self) -> None:
-        self._leadership.lead(
-            lambda: not self._state.scheduler.workers or self._state.scheduler.busy
-        )
-        self._state.post(partial(self._state.tidy, True))
-
-    def _is_empty(self) -> bool:
-        return self.busy or not (self._state.scheduler.workers or self.backend.is_open)
 
     @property
     def busy(self) -> bool:
@@ -319,12 +297,12 @@ class Driver:
 
     def pass_on_reports(self) -> None:
         """Return when what was printed and logged so far is with streams and loggers."""
-        self._state.pass_on_reports()
+        self._state.reports.pass_on()
 
     @property
     def taken_away(self) -> bool:
         """Whether its owner has it no more: the interpreter is ending, or this is a fork."""
-        return self._taken_away
+        return self.process_end.has_come
 
     def take_no_more(self) -> None:
         """Raise `PoolClosedError` if the pool is closed."""
@@ -419,102 +397,3 @@ class Driver:
         # exception strikes there, the state is poisoned, and the job ends by that.
         while not (done or job.over):
             time.sleep(_MOMENT)
-
-    # --- the end of the process, and forks ------------------------------------------------------
-
-    def hold(self) -> bool:
-        """Let no other thread have the lock, if none has it; return whether that is so."""
-        return self._state.lock.acquire(blocking=False)
-
-    def let_loose(self) -> None:
-        """Undo `hold`."""
-        self._state.lock.release()
-
-    def end_at_exit(self) -> None:
-        """End all workers, whatever is under way: the interpreter is about to end."""
-        self._state.closed = "the interpreter is ending"
-        self._taken_away = True
-        # A daemon thread may be inside; it lets go soon, and if it does not, we go all the same.
-        held = self._state.lock.acquire(timeout=1.0)
-        if held and not self._state.leader:
-            try:
-                self.hear_the_last(0)
-            except Exception:  # whatever has been closed by now
-                pass
-        self.backend.end()
-        self._state.ended.set()
-        if held:
-            self._state.lock.release()
-        self._state.pass_on_the_last(_STREAM_WAIT, for_good=True)
-        for job in list(self._state.jobs.values()):
-            job.error = CancelledError("it has no result: the interpreter is ending")
-            job.settle()
-
-    def hear_the_last(self, seconds: float) -> None:
-        """Wait so long for what workers print and log last: nobody else listens any more."""
-        if self.backend.is_open and not self.backend.runs_in_poll:
-            for event in self.backend.collect(self.backend.poll(seconds)):
-                if isinstance(event, Report):
-                    self._state.keep_report(event)
-
-    def after_fork_in_child(self) -> None:
-        """Forget everything: this process is a fork of the one that the pool belongs to."""
-        self.backend.after_fork_in_child()
-        self._state.closed = (
-            f"it belongs to the process {os.getppid()} that this one was forked from"
-        )
-        self._taken_away = True
-        jobs = list(self._state.jobs.values()) + list(self._state.over)
-        self._state.jobs.clear()
-        self._state.over.clear()
-        # Those of the parent may be held by threads that do not exist here.
-        self._state.renew_locks()
-        self._leadership.renew_locks()
-        self._state.scheduler = s.Scheduler(1)
-        self._state.ended.set()
-        for job in jobs:
-            job.after_fork_in_child(
-                PoolClosedError(f"no result comes from this pool: {self._state.closed}")
-            )
-
-
-def _end_all() -> None:
-    begin_exit()
-    drivers = list(_drivers)
-    _let_go_in_order(drivers)
-    for driver in drivers:
-        driver.end_at_exit()
-
-
-def _let_go_in_order(drivers: list[Driver]) -> None:
-    """Let workers that have nothing to do go: what was registered for their ends runs."""
-    # Where a daemon thread has the lock, and starts or ends workers, they are killed. While we
-    # wait, none may come in.
-    ours = [driver for driver in drivers if driver.hold()]
-    try:
-        for driver in ours:
-            driver.backend.let_go()
-        until = time.monotonic() + _LAST_WAIT
-        while left := [driver for driver in ours if driver.backend.is_left()]:
-            seconds = until - time.monotonic()
-            if seconds <= 0:
-                break
-            for driver in left:  # in turns: one that has much to say waits until it is heard
-                driver.hear_the_last(seconds if len(left) == 1 else min(seconds, _MOMENT))
-    except Exception:  # whatever has been closed by now
-        pass
-    finally:
-        for driver in ours:
-            driver.let_loose()
-    for driver in ours:
-        driver._state.pass_on_the_last(_STREAM_WAIT)
-
-
-def _abandon_all() -> None:
-    for driver in list(_drivers):
-        driver.after_fork_in_child()
-
-
-atexit.register(_end_all)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_abandon_all)

@@ -239,8 +239,12 @@ class Leadership:
         self.lead(lambda: not self._state.inbox and not self._wanting())
         if idle:
             self._state.post(lambda: self._state.handle(e.Retire()))
-            self.lead(lambda: not self._state.scheduler.workers or self._state.scheduler.busy)
-            self._state.post(partial(self._state.tidy, idle))
+            self.lead_until_no_workers()
+
+    def lead_until_no_workers(self) -> None:
+        """Lead until all workers are gone, or there is work again; for the thread that leads."""
+        self.lead(lambda: not self._state.scheduler.workers or self._state.scheduler.busy)
+        self._state.post(partial(self._state.tidy, idle=True))
 
     def lose_thread(self, error: BaseException) -> None:
         """Take in that the background thread ends by an error: nobody may wait for it."""

@@ -21,13 +21,14 @@ from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEn
 from .._errors import InterruptedPoolError, PoolClosedError
 from .._jobs.item_errors import tried
 from .._jobs.job import Job
-from .._jobs.reports import Report, pass_on
+from .._jobs.reports import Report
 from .._jobs.stream_job import StreamJob
 from .._scheduling import commands as c
 from .._scheduling import events as e
 from .._scheduling import scheduler as s
 from . import outcomes
 from .call_specs import CallSpecs
+from .report_queue import ReportQueue
 
 _NONE: frozenset[int] = frozenset()
 
@@ -67,7 +68,7 @@ class EngineState:
         self.scheduler = self._new_scheduler()
         self.jobs: dict[int, Job] = {}
         self.over: deque[Job] = deque()  # jobs whose outcome is known but not told
-        self._reports: deque[Report] = deque()  # what items printed and logged, not passed on yet
+        self.reports = ReportQueue()  # passed on before a result is told that comes after them
         self.closed = ""  # why no more work is taken
         self.alarm: float | None = None  # when the scheduler wants to be told of the time
         self.polls_until = -inf  # when the one who leads looks at the alarm again by itself
@@ -86,10 +87,7 @@ class EngineState:
         """Have locks that nobody holds, and nobody who leads: for a beginning, also in a fork."""
         self.lock = threading.Lock()
         self._holder: int | None = None
-        # Held while reports are passed on: no result is told before what its item has printed is
-        # out. Reentrant, as the caller's streams and handlers may do anything, also use this pool.
-        self._reporting = threading.RLock()
-        self._is_reporting = False  # while there are reports, or one is passed on
+        self.reports.renew_lock()
         self.inbox: deque[Callable[[], None]] = deque()
         self.leader = Leader()
         self.ended = threading.Event()  # it is closed, and there is nothing left
@@ -129,7 +127,7 @@ class EngineState:
                 finally:
                     self._holder = None
             polled = None
-        if self.over or self._reports:
+        if self.over or self.reports.waiting:
             self._tell()
 
     def _keep(self, polled: object) -> None:
@@ -148,7 +146,7 @@ class EngineState:
 
     def _tell(self) -> None:
         """Settle the jobs that are over: callbacks run here, outside the lock."""
-        self.pass_on_reports()
+        self.reports.pass_on()
         while self.over:
             try:
                 job = self.over[0]
@@ -162,38 +160,6 @@ class EngineState:
             me = threading.get_ident()
             if self.leader.get(0, me) != me:
                 self.backend.wake()  # the leader may have been waiting for just this
-
-    def keep_report(self, report: Report) -> None:
-        """Keep it until it is passed on."""
-        self._reports.append(report)
-
-    def pass_on_the_last(self, seconds: float, for_good: bool = False) -> None:
-        """Pass them on, but where another thread that does so has not done for so long.
-
-        `for_good`: no other thread does so any more. Where the interpreter ends while a daemon
-        thread is within a stream, it is aborted: nobody could write what the stream holds.
-        """
-        if self._reporting.acquire(timeout=seconds):
-            try:
-                self.pass_on_reports()
-            finally:
-                if not for_good:
-                    self._reporting.release()
-
-    def pass_on_reports(self) -> None:
-        """Return when what was printed and logged so far is with the caller's streams and loggers.
-
-        A thread that comes while another does so waits for it.
-        """
-        if not (self._reports or self._is_reporting):
-            return  # as mostly
-        with self._reporting:
-            outer, self._is_reporting = self._is_reporting, True  # before one is taken off
-            try:
-                while self._reports:
-                    pass_on(self._reports.popleft())
-            finally:
-                self._is_reporting = outer
 
     def _start_anew(self, poison: BaseException) -> None:
         self.backend.end()
@@ -227,7 +193,7 @@ class EngineState:
             if isinstance(job, StreamJob):
                 job.cost, job.ahead = self.scheduler.cost_and_read_ahead(work.number)
         elif isinstance(event, Report):
-            self._reports.append(event)
+            self.reports.add(event)
         elif isinstance(event, WorkerStarted):
             self.handle(e.WorkerReady(*event))
         else:
@@ -286,10 +252,10 @@ class EngineState:
             c.StartWorker: self.backend.start,
             c.StopWorker: self.backend.stop,
             c.KillWorker: self._kill,
-            c.CheckDeadline: self._look,
-            c.ReclaimChunks: self._take_back,
+            c.CheckDeadline: self._check_deadline,
+            c.ReclaimChunks: self._reclaim,
             c.RetryItem: self._retry,
-            c.DiscardChunks: self._void,
+            c.DiscardChunks: self._discard,
             c.LoseItem: self._lose,
             c.FinishJob: self._finish,
             c.FailJob: self._fail,
@@ -298,7 +264,7 @@ class EngineState:
     def _send(self, worker: int, number: int, start: int, stop: int, step: int) -> None:
         self.backend.send(worker, self.jobs[number], start, stop, step)
 
-    def _void(self, worker: int, number: int) -> None:
+    def _discard(self, worker: int, number: int) -> None:
         self.backend.discard(worker, self.jobs[number])
 
     def _kill(self, worker: int, gently: bool) -> None:
@@ -309,11 +275,17 @@ class EngineState:
         else:
             self.backend.kill(worker)
 
-    def _look(self, worker: int, limit: float) -> None:
+    def kill_all(self) -> None:
+        """Kill all workers, unless they may end by themselves; in the lock."""
+        if self.backend.can_kill and not self.softly:
+            for worker in self.scheduler.all_workers():
+                self.backend.kill(worker)
+
+    def _check_deadline(self, worker: int, limit: float) -> None:
         since, held = self.backend.check_deadline(worker, limit) or (None, False)
         self.handle(e.ItemRuns(worker, since, held))
 
-    def _take_back(self, worker: int) -> None:
+    def _reclaim(self, worker: int) -> None:
         self.handle(e.ChunksReclaimed(worker, *self.backend.reclaim(worker)))
 
     def _retry(self, number: int, index: int) -> None:

@@ -1,6 +1,7 @@
 """How long items run: when to look, and what is done about an item that exceeds its limit."""
 
-from .commands import Answer, CheckDeadline
+from .answer import Answer
+from .commands import CheckDeadline
 from .events import ItemRuns
 from .state import Worker
 from .worker_states import OVERDUE

@@ -1,6 +1,7 @@
 """Sending chunks to workers: to those that are idle, to new ones, and ahead of need."""
 
-from .commands import Answer, SendChunk
+from .answer import Answer
+from .commands import SendChunk
 from .deadlines import Deadlines
 from .job_queue import JobQueue
 from .prefetch import Prefetch

@@ -1,6 +1,7 @@
 """How jobs end: with all results, at a failure, by their callers, or without any worker."""
 
-from .commands import Answer, DiscardChunks, FailJob, FinishJob
+from .answer import Answer
+from .commands import DiscardChunks, FailJob, FinishJob
 from .job_queue import JobQueue
 from .job_states import CANCELLED, FAILING, FINISHED, KILLING, RUNNING, WITHDRAWING
 from .reclaiming import Reclaiming

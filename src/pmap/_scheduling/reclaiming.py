@@ -2,7 +2,8 @@
 
 from math import inf
 
-from .commands import Answer, ReclaimChunks
+from .answer import Answer
+from .commands import ReclaimChunks
 from .events import ChunksReclaimed
 from .job_states import FINISHED
 from .prefetch import Prefetch

@@ -1,6 +1,7 @@
 """Failed items that are tried again: which may be, and when their delays are over."""
 
-from .commands import Answer, RetryItem
+from .answer import Answer
+from .commands import RetryItem
 from .delay_queue import DelayQueue
 from .job_queue import JobQueue
 from .job_states import FINISHED

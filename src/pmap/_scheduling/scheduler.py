@@ -40,8 +40,9 @@ delay before another try is over; or it reclaims what waits behind a slow item.
 
 from collections.abc import Callable
 
+from .answer import Answer
 from .chunk_sizes import worth_ahead
-from .commands import Answer, Command, LoseItem
+from .commands import Command, LoseItem
 from .deadlines import Deadlines
 from .dispatcher import Dispatcher
 from .events import (

@@ -1,6 +1,7 @@
 """The workers of a pool: those there are, and how each begins and ends."""
 
-from .commands import Answer, KillWorker, StartWorker, StopWorker
+from .answer import Answer
+from .commands import KillWorker, StartWorker, StopWorker
 from .events import WorkerGone, WorkerReady
 from .job_queue import JobQueue
 from .prefetch import Prefetch

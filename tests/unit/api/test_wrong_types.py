@@ -25,7 +25,7 @@ from pmap import (
 from pmap._api.executor import ExecutorOptions
 from pmap._calls.arguments import start_method_of
 from pmap._calls.options import Options
-from pmap._engine import driver as _driver
+from pmap._engine import process_end as _process_end
 
 
 class Refuses:
@@ -111,10 +111,10 @@ def assert_it_names_itself(option: str, ask: Callable[[Any], object]) -> None:
     ("make", "option"), [(make, option) for make, options in MADE.items() for option in options]
 )
 def test_of_what_is_made(make: Callable[..., object], option: str) -> None:
-    before = {*_driver._drivers}
+    before = {*_process_end.engines}
     more: list[Any] = [abs, [1]] if make is pimap else []
     assert_it_names_itself(option, lambda value: make(*more, **{option: value}))
-    assert {*_driver._drivers} <= before
+    assert {*_process_end.engines} <= before
 
 
 @pytest.fixture(scope="module")
