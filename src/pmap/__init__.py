@@ -54,7 +54,8 @@ from ._transport.randomness import rng
 if TYPE_CHECKING:  # at run time these are imported when asked for: see `first_call`
     from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
     from ._api.executor import Executor
-    from ._api.pool import Pool, ThreadPool
+    from ._api.pool import Pool
+    from ._api.thread_pool import ThreadPool
     from ._backends.frozen import freeze_support
     from ._multiprocessing_errors import (
         NotPicklableError,
@@ -137,9 +138,9 @@ def _claim() -> None:
 
 def __getattr__(name: str) -> object:
     if name in _POOLS:
-        from ._api import pool
+        from ._api import thread_pool
 
-        found: dict[str, object] = {one: getattr(pool, one) for one in _POOLS}
+        found: dict[str, object] = {one: getattr(thread_pool, one) for one in _POOLS}
     elif name == "Executor":
         from ._api import executor
 

@@ -407,10 +407,10 @@ def fail_before_no_worker_can_be_started() -> None:
     """Let an item fail while an earlier one waits, for which no worker can be started then."""
     world = World(2)
     job = world.submit(2, 1, dooms={1: Doom(Fate.RAISES)})
-    for worker in list(world.workers.values()):
+    for worker in list(world.model.workers.values()):
         world.step(worker)
         world.driver.deliver(worker)
-    (first, second) = world.workers.values()
+    (first, second) = world.model.workers.values()
     world.step(second)
     world.step(second)
     world.driver.deliver(second)

@@ -35,7 +35,7 @@ R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 # Arguments whose number and types nobody knows before the call; those of a tuple are checked.
-_AnyNumber: TypeAlias = list[Any] | Iterator[Any] | range
+AnyNumber: TypeAlias = list[Any] | Iterator[Any] | range
 
 # Of the methods of `Pool`: a result that is a function travels by name only, as in multiprocessing.
 _RULES = RunRules(stop=True, functions_by_value=False)
@@ -84,7 +84,7 @@ class Pool(PoolBase):
         self,
         processes: int | None = None,
         initializer: Callable[[], object] | None = None,
-        initargs: tuple[()] | _AnyNumber = (),
+        initargs: tuple[()] | AnyNumber = (),
         maxtasksperchild: int | None = None,
         context: Context | None = None,
         *,
@@ -95,7 +95,7 @@ class Pool(PoolBase):
         self,
         processes: int | None,
         initializer: Callable[[*Ts], object] | None,
-        initargs: tuple[*Ts] | _AnyNumber,
+        initargs: tuple[*Ts] | AnyNumber,
         maxtasksperchild: int | None = None,
         context: Context | None = None,
         *,
@@ -107,7 +107,7 @@ class Pool(PoolBase):
         processes: int | None = None,
         *,
         initializer: Callable[[*Ts], object] | None,
-        initargs: tuple[*Ts] | _AnyNumber,
+        initargs: tuple[*Ts] | AnyNumber,
         maxtasksperchild: int | None = None,
         context: Context | None = None,
         main: Literal["value", "import"] = "value",
@@ -181,7 +181,7 @@ class Pool(PoolBase):
     @overload
     def apply(self, func: Callable[[*Ts], R], args: tuple[*Ts]) -> R: ...
     @overload
-    def apply(self, func: Callable[..., R], args: _AnyNumber) -> R: ...
+    def apply(self, func: Callable[..., R], args: AnyNumber) -> R: ...
     @overload
     def apply(self, func: Callable[..., R], args: Iterable[Any], kwds: Mapping[str, Any]) -> R: ...
     @overload
@@ -219,7 +219,7 @@ class Pool(PoolBase):
     def apply_async(
         self,
         func: Callable[..., R],
-        args: _AnyNumber,
+        args: AnyNumber,
         *,
         callback: Callable[[R], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
@@ -496,70 +496,7 @@ class Pool(PoolBase):
         return f"<{kind.__module__}.{kind.__qualname__}, {driver.limit} {self._workers}, {state}>"
 
 
-class ThreadPool(Pool):
-    """A pool of threads of this process, with the methods of `Pool`.
-
-    A drop-in for ``multiprocessing.pool.ThreadPool``: for functions that wait, or that release the
-    GIL. Nothing is pickled, and what items change is changed for all. A thread cannot be ended:
-    `terminate` returns while the items that run go on to their end.
-
-    >>> from pmap import ThreadPool
-    >>> with ThreadPool(2) as pool:
-    ...     pool.map(abs, [-1, 2, -3])
-    [1, 2, 3]
-
-    Args:
-        processes: how many threads; None: one for each CPU that this process may use.
-        initializer: called once in each thread before its first item; None: nothing.
-        initargs: the arguments of `initializer`.
-
-    Raises:
-        OptionError: an argument is not possible. It is a ValueError and a TypeError, too.
-    """
-
-    __module__ = "pmap"
-    _workers = "threads"
-
-    @overload
-    def __init__(
-        self,
-        processes: int | None = None,
-        initializer: Callable[[], object] | None = None,
-        initargs: tuple[()] | _AnyNumber = (),
-    ) -> None: ...
-    @overload
-    def __init__(
-        self,
-        processes: int | None,
-        initializer: Callable[[*Ts], object] | None,
-        initargs: tuple[*Ts] | _AnyNumber,
-    ) -> None: ...
-    @overload
-    def __init__(
-        self,
-        processes: int | None = None,
-        *,
-        initializer: Callable[[*Ts], object] | None,
-        initargs: tuple[*Ts] | _AnyNumber,
-    ) -> None: ...
-    def __init__(
-        self,
-        processes: int | None = None,
-        initializer: Callable[..., object] | None = None,
-        initargs: Iterable[Any] = (),
-    ) -> None:
-        self._begin(
-            {
-                "backend": "threads",
-                "processes": processes,
-                "initializer": initializer,
-                "initargs": initargs,
-            }
-        )
-
-
 stands_for(Pool, "Pool")
-stands_for(ThreadPool, "ThreadPool")
 
 
 def _call_back(

@@ -39,7 +39,6 @@ from . import checks, workers
 from .model import Chunk, Discard, Model, Quit, Worker
 
 
-
 def _check(states: States, before: int | None, after: int) -> None:
     checks.states_are_those_of_the_table(states, before, after)
 

@@ -33,8 +33,8 @@ from pmap._scheduling.events import (
     WorkerReady,
 )
 from pmap._scheduling.prefetch import MOST_CALLS, MOST_HELD, PREFETCH_BELOW
-from pmap._scheduling.run_rules import RunRules
 from pmap._scheduling.reclaiming import RECLAIM_AFTER
+from pmap._scheduling.run_rules import RunRules
 from pmap._scheduling.scheduler import Scheduler
 from pmap._scheduling.state import Worker
 
