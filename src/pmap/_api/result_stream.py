@@ -397,7 +397,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def read_on(self) -> None:
         """Read the input to its end, however long it is: the pool's `join` waits for the results.
 
-        Only for plain input: nobody could wait here for an asynchronous one.
+        Only for plain input: no event loop runs here that could read an asynchronous one.
         """
         source = self._input
         with self._asking:

@@ -65,7 +65,7 @@ class Driver:
     # --- what callers ask for ------------------------------------------------------------------
 
     def run(self, call: Call) -> Job:
-        """Run `call` to its end and return its job, led by this thread if nobody leads."""
+        """Run `call` to its end and return its job; this thread leads if no other one does."""
         job = self._enter(call)
         try:
             self._leadership.run_until(lambda: job.over, job.wait)
@@ -81,7 +81,7 @@ class Driver:
         if not job.over:
             try:
                 self._leadership.ensure_leader()
-            except RuntimeError:  # no thread can be had: nobody hears what would come of it
+            except RuntimeError:  # there is no thread to lead, so no result would ever come
                 self._state.post(lambda: self._state.handle(e.JobCancelled(job.number, kill=True)))
                 raise
         return job
@@ -126,15 +126,18 @@ class Driver:
     def await_more(self, stream_job: StreamJob, start: int, timeout: float | None) -> None:
         """Return when a job has more results from `start` on, or is over, or the time is up."""
         if timeout is None and (self.backend.runs_in_poll or self._leadership.is_mine()):
-            # The items run in the thread that leads: in that of the consumer, and only now. Or this
-            # is a callback of the thread that leads, and nobody else would.
+            # The items run in the thread that leads: it must be the consumer's. Or this is a
+            # callback of the leader, and no other thread would lead.
             self._leadership.run_until(
-                lambda: stream_job.has(start), lambda: self._rely_on_others(stream_job, start, None)
+                lambda: stream_job.has(start),
+                lambda: self._wait_without_leading(stream_job, start, None),
             )
         else:
-            self._rely_on_others(stream_job, start, timeout)
+            self._wait_without_leading(stream_job, start, timeout)
 
-    def _rely_on_others(self, stream_job: StreamJob, start: int, timeout: float | None) -> None:
+    def _wait_without_leading(
+        self, stream_job: StreamJob, start: int, timeout: float | None
+    ) -> None:
         if timeout is None and self.holds_lock() and not stream_job.has(start):
             raise waits_for_itself(stream_job.name)
         self.ensure_leader(stream_job)
@@ -144,12 +147,12 @@ class Driver:
             stream_job.resting = True
 
     def await_end(self, job: Job) -> None:
-        """Return when a job that was begun is over; at once where nobody could end it."""
+        """Return when a submitted job is over; at once if this thread holds the state's lock."""
         if job.number in self._state.jobs and not self.holds_lock():
             self._leadership.run_until(lambda: job.over, job.wait)
 
     def run_until(self, reached: Callable[[], bool]) -> None:
-        """Return when `reached` if it is this thread that leads: nobody else would get there."""
+        """Return when `reached` if this thread leads, as no other one would; else at once."""
         if self._leadership.is_mine():
             self._leadership.run_until(reached, None)
 
@@ -166,7 +169,7 @@ class Driver:
     def worker_pids(self) -> dict[int, int | None]:
         """Return the process ids of the workers there are, by their numbers; of threads None."""
         if not self._state.leader and self.backend.workers() and not self.holds_lock():
-            # One that is idle may have ended since, and nobody has looked.
+            # An idle worker may have ended since a thread led last.
             check_deadline = partial(self.backend.poll, 0.0)
             self._leadership.claim(
                 threading.get_ident(), lambda: self._state.enter(check_deadline())
@@ -235,13 +238,13 @@ class Driver:
         self._leadership.run_until(self._state.ended.is_set, self._state.ended.wait)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
-        self.pass_on_reports()  # another thread may be about to: what workers say last comes first
+        self.pass_on_reports()  # what workers said last is out before this returns
 
     def _after_the_end(self) -> None:
         me = threading.get_ident()
-        # If this thread leads already (this is its callback, or a signal handler), it goes on to do
-        # so, and tidies when it leads no more: a second thread that led besides would take in what
-        # this one waits for.
+        # If this thread leads already (this is a callback or a signal handler of it), it goes on to
+        # lead, and tidies when it stops: a second leader would take in the events that it waits
+        # for.
         if not self._state.leader.is_thread(me) and not self._leadership.claim(me, lambda: None):
             self.backend.wake()  # the leader may wait for what will not come any more
         self._leadership.ensure_leader()
@@ -345,7 +348,7 @@ class Driver:
     def withdraw(self, job: Job) -> bool:
         """Cancel a job if nothing of it has begun; return whether it is cancelled."""
         withdrawn = e.JobWithdrawn(job.number)
-        self._have_done(job, lambda: self._state.handle(withdrawn))
+        self._do_and_wait(job, lambda: self._state.handle(withdrawn))
         return isinstance(job.error, CancelledError)
 
     def withdraw_all(self) -> None:
@@ -373,13 +376,13 @@ class Driver:
             )
 
         number = job.number
-        self._have_done(job, check_deadline)
+        self._do_and_wait(job, check_deadline)
         return begun or job.over
 
-    def _have_done(self, job: Job, request: Callable[[], None]) -> None:
-        """Return when something about a job was done in the lock, or the job is over.
+    def _do_and_wait(self, job: Job, request: Callable[[], None]) -> None:
+        """Carry out a request about a job, and return when it is done or the job is over.
 
-        At once, and with nothing done, where this very thread holds the lock.
+        If this thread holds the lock, nothing is done, and it returns at once.
         """
         if self.holds_lock():
             return
@@ -393,7 +396,7 @@ class Driver:
                 done = True
 
         self._state.post(do)
-        # Another thread may have taken it from the inbox, and be just about to do it. If an
-        # exception strikes there, the state is poisoned, and the job ends by that.
+        # Another thread may have taken the request from the inbox and not be done with it. If an
+        # exception strikes there, the state is poisoned, and that ends the job.
         while not (done or job.over):
             time.sleep(_MOMENT)

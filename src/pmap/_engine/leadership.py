@@ -1,10 +1,10 @@
-"""Who carries events and commands between the scheduler and a backend: one thread at a time.
+"""Which thread carries events and commands between the scheduler and a backend: one at a time.
 
 There is no thread that always runs. A blocking call *leads*: its own thread polls the backend until
 its result is there, which saves two hand-overs between threads. When no thread leads and there is
 work (asynchronous calls, or another caller's), a background thread leads, and parks when there is
-none. A thread that finds another one leading waits for its job's event; and the leader that leaves
-looks for work left behind and calls the background thread.
+none. A thread that finds another one leading waits for its job's event. A leader that stops looks
+for work that is left, and wakes the background thread if there is some.
 
 The pattern is known as leader/followers (Schmidt, O'Ryan, Kircher, Pyarali: Leader/Followers, PLoP
 2000).
@@ -27,18 +27,18 @@ _WARM = 1.0
 
 
 class Leadership:
-    """Lets one thread at a time lead, and sees that one does while there is work."""
+    """Lets one thread at a time lead, and makes sure that one does while there is work."""
 
     def __init__(
         self, state: EngineState, idle_timeout: float | None, owner: "weakref.ref[object]"
     ) -> None:
-        """Let nobody lead yet.
+        """Begin without a leader.
 
         Args:
             state: what is led.
             idle_timeout: seconds after which idle workers are let go; None: never.
-            owner: whose leadership this is. It lives for as long as the background thread: what
-                ends the thread with the interpreter finds it by that.
+            owner: the driver. The background thread keeps it alive, so that `process_end` finds
+                it when the interpreter ends.
         """
         self._state = state
         self._owner = owner
@@ -49,10 +49,10 @@ class Leadership:
         self.renew_locks()
 
     def renew_locks(self) -> None:
-        """Have no background thread: for a beginning, also in a fork, which has none."""
+        """Begin without a background thread, also in a fork: threads do not exist there."""
         self._thread: threading.Thread | None = None
         self._wanted = False
-        self._parked_until = inf  # when the background thread looks again by itself
+        self._parked_until = inf  # when the background thread wakes by itself
 
     @property
     def thread(self) -> threading.Thread | None:
@@ -70,7 +70,7 @@ class Leadership:
         self.call_background(work=True)
 
     def watch_idling(self) -> None:
-        """See that idle workers are let go in time, after a call that this thread has led."""
+        """Let the background thread stop idle workers in time, after a call that this one led."""
         if self._idle_timeout is not None and self._thread is None:
             self.call_background(work=False)
 
@@ -78,12 +78,12 @@ class Leadership:
         """Return when `reached`: lead until then, or wait while another thread leads."""
         me = threading.get_ident()
         if self._state.leader.is_thread(me):
-            # This is its callback, or a signal handler: it leads within leading.
+            # This is a callback or a signal handler of the leader: it leads within leading.
             try:
                 self.lead(reached)
             finally:
-                # A handler's runs within `poll`, which goes on afterwards; and this may have taken
-                # in what that was waiting for, or have let the alarm be set earlier.
+                # A signal handler runs within a `poll`, which goes on afterwards. By now the events
+                # that it waits for may have been taken in, or the alarm may be an earlier one.
                 self._backend.wake()
         while not reached():
             if self.claim(me, partial(self.lead, reached)) or wait is None:
@@ -91,7 +91,7 @@ class Leadership:
             wait()
 
     def claim(self, me: int, lead: Callable[[], None]) -> bool:
-        """Call `lead` as the one who leads, and stop leading; return False if another one does."""
+        """Call `lead` as the leader, then stop leading; return False if another thread leads."""
         try:
             try:
                 if not self._state.leader.claim(me):
@@ -101,25 +101,25 @@ class Leadership:
             finally:
                 self._stop_leading(me)
         finally:
-            # A signal's exception may strike between the lines of that: who keeps a claim and leads
-            # no more would let everybody wait for ever.
+            # A signal's exception may strike within `_stop_leading`. If this thread kept its claim
+            # and led no more, all other threads would wait for ever.
             if self._state.leader.is_thread(me):
                 self._stop_leading(me)
 
     def _stop_leading(self, me: int) -> None:
         self._state.leader.release(me)
-        # Only now: who closes the pool while somebody leads leaves it to that one to tidy.
+        # Only now: a thread that closes the pool while this one leads leaves the tidying to it.
         if self._state.closed and self._backend.is_open:
             try:
                 if self._state.leader.claim(me):
                     self._state.post(self._state.tidy)
             finally:
                 self._state.leader.release(me)
-        # Who came while we led waits for its event: somebody must lead on.
+        # A thread that came while we led waits for its event: another thread must lead on.
         self.ensure_leader()
         if self._backend.has_cache and self._parked_until > self.last_used + _WARM:
-            self.call_background(work=False)  # it would not look in time
-            if self._thread is None:  # it cannot be had: nobody would do it later
+            self.call_background(work=False)  # it would not wake in time
+            if self._thread is None:  # there is none: nothing would do it later
                 self._state.post(partial(self._cool, 0.0))
 
     def lead(self, reached: Callable[[], bool]) -> None:
@@ -128,8 +128,9 @@ class Leadership:
         if state.inbox or state.over:
             state.enter()
         while not reached():
-            # In this order: who sets the alarm before we read it need not wake us, and who sets it
-            # after that finds us waiting for longer, and does; a wake-up also ends the next poll.
+            # In this order: a thread that sets the alarm before we read it need not wake us. One
+            # that sets it later sees that we wait for longer, and wakes us; a wake-up that comes
+            # before the poll ends that at once.
             state.polls_until = inf
             alarm = state.alarm
             state.polls_until = inf if alarm is None else alarm
@@ -142,18 +143,18 @@ class Leadership:
         self.last_used = time.monotonic()
 
     def ensure_leader(self) -> None:
-        """See that somebody leads if there is work."""
-        # Whoever leads at this moment looks here again when it stops leading.
+        """Make sure that a thread leads if there is work."""
+        # If one leads at this moment, it comes here itself when it stops leading.
         if not self._state.leader and (self._state.inbox or self._wanting()):
             self.call_background(work=True)
 
     def _wanting(self) -> bool:
-        """Return whether anything is under way that somebody is to see to."""
+        """Return whether anything is under way for which a thread has to lead."""
         if not self._state.scheduler.awaits_events:
             return False
         if not self._backend.runs_in_poll:
             return True
-        # Those of streams are run by whoever asks for them, and wait until then.
+        # The items of a stream run in the consumer's thread, and wait until it asks for results.
         jobs = list(self._state.jobs.values())
         return not jobs or any(not job.resting for job in jobs)
 
@@ -218,7 +219,7 @@ class Leadership:
     def _left(self, idle: float) -> float:
         """Return the seconds until the pool has been without work for `idle` seconds."""
         left = self.last_used + idle - time.monotonic()
-        # Beyond it a caller leads a long call: look again later.
+        # If that time is over already, a caller leads a long call: try again later.
         return idle if left <= 0 and self._state.scheduler.busy else left
 
     def _cool(self, after: float) -> None:
@@ -247,10 +248,10 @@ class Leadership:
         self._state.post(partial(self._state.tidy, idle=True))
 
     def lose_thread(self, error: BaseException) -> None:
-        """Take in that the background thread ends by an error: nobody may wait for it."""
+        """Take in that an error ends the background thread: no thread may wait for it."""
         with self._state.parking:
             self._thread = None
-        # Also if the state is whole, as when the system refuses to let it poll: nobody else leads.
+        # Also if the state is in order, as when the system refuses to poll: no other thread leads.
         self._state.poisoned = self._state.poisoned or error
         self._state.post(lambda: None)  # finds the state poisoned, and fails what is open
 

@@ -1,9 +1,9 @@
 """All that is known of a pool's calls and workers, and what guards it.
 
-It is touched under one lock. Requests (submit, cancel, close) go into an inbox, which whoever holds
-the lock empties. A request made by a signal handler, a finaliser or a pickling method in the very
-thread that holds the lock does not wait for it: it is carried out a moment later, further up the
-stack, and is not a deadlock.
+All access is under one lock. Requests (submit, cancel, close) go into an inbox, and the thread that
+holds the lock carries them out. A signal handler, a finaliser or a pickling method may make a
+request in the very thread that holds the lock. It does not wait for the lock, which would be a
+deadlock: the thread carries the request out when the handler has returned.
 
 Where a signal's exception strikes within the lock, the state may be poisoned: then nothing of it is
 trusted, all workers are ended, all open jobs fail with `InterruptedPoolError`, and the pool starts
@@ -71,8 +71,8 @@ class EngineState:
         self.reports = ReportQueue()  # passed on before a result is told that comes after them
         self.closed = ""  # why no more work is taken
         self.alarm: float | None = None  # when the scheduler wants to be told of the time
-        self.polls_until = -inf  # when the one who leads looks at the alarm again by itself
-        self.poisoned: BaseException | None = None  # what struck in the middle of it
+        self.polls_until = -inf  # when the leader looks at the alarm again by itself
+        self.poisoned: BaseException | None = None  # an exception that struck within the lock
         self.softly = False  # workers that are to be killed may end by themselves
         self._gone: WorkerEnded | None = None  # the worker whose end is being taken in
         self._start_failure: WorkerEnded | None = None
@@ -84,7 +84,7 @@ class EngineState:
         return s.Scheduler(self.limit, self._max_chunks, self.backend.can_kill, self._prefetch)
 
     def renew_locks(self) -> None:
-        """Have locks that nobody holds, and nobody who leads: for a beginning, also in a fork."""
+        """Begin with locks that no thread holds, and without a leader; also in a fork."""
         self.lock = threading.Lock()
         self._holder: int | None = None
         self.reports.renew_lock()
@@ -113,7 +113,7 @@ class EngineState:
         """Take in what was polled, do what is in the inbox, then tell what came of it."""
         me = threading.get_ident()
         if self._holder == me:
-            return  # whoever holds the lock further up this stack looks at the inbox again
+            return  # `enter` runs further up this stack, and empties the inbox before it returns
         while polled is not None or self.inbox:
             # A `with`, and nothing between it and the next line that could run a signal's handler:
             # the lock is never held without its holder being known.
@@ -318,9 +318,9 @@ class EngineState:
             self.backend.on_idle()
 
     def tidy(self, idle: bool = False) -> None:
-        """Give back what only workers need, if no more are to come soon; for the one who leads.
+        """Give back what only workers need, if no more will come soon; for the leader.
 
-        In the lock, or another thread's call could start a worker between the look and the deed.
+        In the lock: else another thread could start a worker after the check and before the end.
         """
         unused = not self.scheduler.workers and not self.scheduler.busy
         if unused and (idle or self.closed):

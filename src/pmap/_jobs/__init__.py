@@ -1,1 +1,1 @@
-"""A call under way, at the caller: its results so far, and who waits for the rest."""
+"""A call under way, at the caller: its results so far, and the threads that wait for it."""

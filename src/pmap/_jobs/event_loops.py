@@ -1,6 +1,6 @@
 """Waiting inside an event loop for what another thread will tell: in asyncio, and in trio.
 
-Which of the two runs is found at run time, and neither is imported for it: who runs one has it.
+Which of the two runs is found at run time. Neither is imported for that: the program has done it.
 """
 
 import sys
@@ -97,7 +97,7 @@ async def _until_in_asyncio(
         try:
             loop.call_soon_threadsafe(_set, told)
         except RuntimeError:
-            pass  # the loop is closed: nobody waits any more
+            pass  # the loop is closed, and its tasks do not wait any more
 
     tell(wake)
     timer = None if seconds is None else loop.call_later(seconds, _set, told)
@@ -125,7 +125,7 @@ async def _until_in_trio(
         try:
             token.run_sync_soon(told.set)
         except trio.RunFinishedError:
-            pass  # nobody waits any more
+            pass  # the loop has ended, and its tasks do not wait any more
 
     tell(wake)
     with trio.move_on_after(float("inf") if seconds is None else seconds):

@@ -1,4 +1,4 @@
-"""One submitted call: what has come of it so far, and who waits for the rest."""
+"""One submitted call: the results that have come so far, and the way to ask for its end."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from .work import Work
 
 
 class JobOwner(Protocol):
-    """Who keeps a job: its driver."""
+    """What a job needs of its driver."""
 
     def cancel(self, job: "Job") -> None:
         """Ask for the end of a job."""
@@ -34,21 +34,21 @@ class JobOwner(Protocol):
         ...
 
     def run_until(self, reached: Callable[[], bool]) -> None:
-        """Return when `reached`, if nobody but this very thread would get there; else at once."""
+        """Return when `reached` if this thread leads, as no other one would; else at once."""
         ...
 
 
 class Job(Work):
     """The results of one call, filled by the driver, read by the caller.
 
-    There may be millions that wait: what one needs only later is made then.
+    There may be millions of them: what few of them need is made when it is needed.
     """
 
     __slots__ = ("_owner", "done", "failures", "tried")
 
     values: list[Any]
 
-    # Whether nobody waits for more of it at present, so that nobody need work on it either.
+    # Whether its consumer does not wait for results at present: then no thread has to lead for it.
     resting = False
 
     def __init__(self, number: int, call: Call, owner: JobOwner) -> None:

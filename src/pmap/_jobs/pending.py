@@ -13,7 +13,7 @@ from .._transport.light_stdlib import allocate_lock, get_ident
 from .event_loops import until
 from .pending_states import PENDING, SETTLED, SETTLING
 
-if TYPE_CHECKING:  # imported when somebody waits: it is not light
+if TYPE_CHECKING:  # imported when a thread waits: it takes long
     from threading import Event
 
 # One lock for all objects, which stay small by that. It is held for a few lines that call nothing,

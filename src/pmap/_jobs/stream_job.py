@@ -1,4 +1,4 @@
-"""The job of a stream: results that came and were not taken yet, and who waits for more.
+"""The job of a stream: results that came and were not taken yet, and waiting for more.
 
 The thread that leads puts results in, the consumer takes them out, and neither holds a lock for it:
 each step is one operation on a dict, a deque or a list that no other thread can come into.
@@ -90,7 +90,7 @@ class StreamJob(Job):
 
     def settle(self) -> None:
         super().settle()
-        self._notifier.notify()  # afterwards: who wakes must find it over
+        self._notifier.notify()  # afterwards: a thread that wakes must find it over
 
     def after_fork_in_child(self, error: Exception) -> None:
         super().after_fork_in_child(error)

@@ -195,7 +195,8 @@ class _NumpyErrors:
 def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> object:
     """Return what is sent of a variable and its value; None: it only has what all begin with.
 
-    Whoever asks for the decimal context has set it: what an initializer has set would be lost.
+    A thread that only asks for the decimal context gets a variable with the defaults. Were it sent,
+    it would replace what an initializer has set in the worker.
     """
     if pair[0] is IN_FORCE:
         return None  # it is for the caller's calls

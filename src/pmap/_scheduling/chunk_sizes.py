@@ -13,7 +13,7 @@ LEAST = 0.0005  # seconds; shorter chunks at the end would cost more in messages
 # a message costs little beside it; and as many are held, here and there, for each chunk under way.
 MOST_BYTES = 1 << 24
 # Seconds that chunks of a size that the caller chose take, at most, which travel together: a
-# message costs a twentieth of that, and who is idle then waits no longer.
+# message costs a twentieth of that, and a worker that is idle then waits no longer.
 _TOGETHER = 0.002
 _SMALL = 1 << 16  # bytes that they carry together, at most: large ones gain nothing
 # Items in a chunk: of more the caller would be busy writing one while workers wait for the next. So

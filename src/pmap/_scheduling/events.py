@@ -10,7 +10,7 @@ class JobSubmitted(NamedTuple):
     """The caller wants items 0 to size - 1 of a function run.
 
     `open`: these are only the first items, and `InputArrived` brings more. `like`: jobs for which
-    it is equal share what is known of the cost of an item; None: nothing is like this one.
+    it is equal share the measured cost of an item; None: it shares that with no other job.
     """
 
     job: int
@@ -34,9 +34,10 @@ class InputEnded(NamedTuple):
 
 
 class JobCancelled(NamedTuple):
-    """The caller wants no more of a job: what waits is dropped.
+    """The caller wants no more results of a job: what waits is dropped.
 
-    `kill`: what runs is ended; else the chunks that have begun run to their end, unheard.
+    `kill`: workers that run its items are killed; else these items run to their end, and their
+    results are dropped.
     """
 
     job: int
@@ -44,9 +45,9 @@ class JobCancelled(NamedTuple):
 
 
 class JobWithdrawn(NamedTuple):
-    """The caller wants a job no more if nothing of it has begun; else it goes on.
+    """The caller cancels a job if none of its items has begun; else the job goes on.
 
-    It is over at once, or nothing has changed.
+    When this event and the answers to its questions are handled, it is decided.
     """
 
     job: int
@@ -57,18 +58,18 @@ class Prestart(NamedTuple):
 
 
 class Retire(NamedTuple):
-    """Let every worker go that holds nothing; new ones start when there is work again.
+    """Stop every worker that holds nothing; new ones start when there is work again.
 
-    Where no job is open, one that still runs what nobody wants any more goes when it is done.
+    If there is no job, a worker that still runs unwanted items is stopped when it is done.
     """
 
 
 class Renew(NamedTuple):
-    """Have every worker replaced, one that holds something as soon as it can be."""
+    """Replace every worker; one that holds chunks when it has finished what it has begun."""
 
 
 class Close(NamedTuple):
-    """No more jobs will come: workers go as soon as there is nothing left for them."""
+    """No more jobs will come: workers are stopped as soon as there is no work for them."""
 
 
 class Terminate(NamedTuple):
@@ -118,8 +119,8 @@ class Tick(NamedTuple):
 class ChunksReclaimed(NamedTuple):
     """A worker holds only its first `kept` chunks any more: the others are as if never sent.
 
-    Of those that it kept, all but the last are done, and it was not told yet. Of the last it has
-    the first `items` only; None: all.
+    It has finished the kept ones but the last, and `ItemsFinished` for them comes later. Of the
+    last it holds the first `items` only; None: all.
     """
 
     worker: int
