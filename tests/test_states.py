@@ -9,7 +9,7 @@ from typing import Final
 from tests.watched_states import States
 
 from pmap._api import stream_states
-from pmap._jobs import pending_states
+from pmap._jobs import pending as _pending
 from pmap._scheduling import job_states, worker_states
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "states.md"
@@ -17,7 +17,7 @@ PAGE: Final = Path(__file__).parents[1] / "docs" / "states.md"
 TABLES: Final[dict[str, States]] = {
     "A worker, for the scheduler": worker_states,
     "A job, for the scheduler": job_states,
-    "What is pending": pending_states,
+    "What is pending": _pending,
     "A stream of results": stream_states,
 }
 

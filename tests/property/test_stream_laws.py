@@ -23,7 +23,7 @@ from tests.watched_states import Watch, transitions_of
 
 from pmap import CancelledError, Failure, Pool, ResultStream, WorkerLost, pmap, pstarmap
 from pmap._api import stream_states
-from pmap._jobs import pending_states
+from pmap._jobs import pending as _pending
 from pmap._jobs.pending import Pending
 from pmap._jobs.stream_job import Part, StreamJob
 
@@ -117,7 +117,7 @@ def backend(request: pytest.FixtureRequest) -> "Backend":
 @pytest.fixture(scope="module", autouse=True)
 def watch() -> Iterator[Watch]:
     """See that streams, and their jobs, go over to the states of their tables only."""
-    jobs = Watch(Pending, "_state", pending_states)
+    jobs = Watch(Pending, "_state", _pending)
     streams = Watch(ResultStream, "_state", stream_states)
     yield streams
     streams.end()

@@ -18,7 +18,6 @@ from .._calls.input import AsyncInput, Input
 from .._errors import CancelledError, PoolClosedError
 from .._jobs.event_loops import give_way, until
 from .._transport.light_stdlib import RLock, allocate_lock
-from .read_ahead import ReadAhead
 from .standard import class_of_both
 from .stream_states import CLOSED, NEW, OPEN, OVER
 
@@ -75,6 +74,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         drop_in: bool = False,
         own_driver: bool = False,
     ) -> None:
+        from .read_ahead import ReadAhead  # here: the verbs import this module with the package
+
         self._driver = driver
         self._input = streamed.input
         self._window = streamed.window

@@ -6,15 +6,31 @@ function that runs behind it.
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .._errors import CancelledError, is_ctrl_c
 from .._transport.light_stdlib import allocate_lock, get_ident
 from .event_loops import until
-from .pending_states import PENDING, SETTLED, SETTLING
 
 if TYPE_CHECKING:  # imported when a thread waits: it takes long
     from threading import Event
+
+# The states, and the transitions between them.
+PENDING: Final = 0  # its outcome is not known
+SETTLING: Final = 1  # its outcome is known, and a thread runs the callbacks: for it, it is over
+SETTLED: Final = 2  # it is over for all threads
+
+NAMES: Final = ("pending", "settling", "settled")
+STARTS: Final = {PENDING: "a call is made"}
+
+TRANSITIONS: Final = {
+    PENDING: {
+        SETTLING: "its outcome is known",
+        SETTLED: "this process is a fork: no outcome comes here",
+    },
+    SETTLING: {SETTLED: "its callbacks have run, or an exception has struck in them"},
+    SETTLED: {},
+}
 
 # One lock for all objects, which stay small by that. It is held for a few lines that call nothing,
 # make no object and do not loop: at such a place the interpreter may run a signal's handler, or the
@@ -67,7 +83,7 @@ class Pending:
         self.values: list[Any] = NONE_YET
         self._event: Event | None = None  # made when a thread waits
         self._listeners: _Listener | None = None  # the last one
-        self._state: int = PENDING  # see `pending_states`
+        self._state: int = PENDING  # see `TRANSITIONS`
         self._settling_thread = 0
 
     @property

@@ -56,7 +56,8 @@ class JobEndings:
             self._answer.commands.append(FailJob(job.id, cancelled=True))
         else:
             self._answer.commands.append(FinishJob(job.id, job.failed))
-        self._workers.retire_if_done()
+        if self._workers.closed:
+            self._workers.retire_if_done()
 
     def end_all_unstarted(self) -> None:
         """End all jobs: no worker can be started for them."""

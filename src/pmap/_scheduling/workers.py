@@ -130,8 +130,8 @@ class Workers:
                 self.stop(worker)
 
     def retire_if_done(self) -> None:
-        """Stop all workers that hold nothing if no job is left, and none will come."""
-        if self.closed and not self._jobs:
+        """Stop all workers that hold nothing if no job of a closed pool is left."""
+        if not self._jobs:
             self.retire()
 
     def stop(self, worker: Worker) -> None:

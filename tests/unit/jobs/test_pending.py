@@ -11,7 +11,6 @@ import pytest
 from tests.watched_states import Watch, transitions_of
 
 from pmap._jobs import pending as _pending
-from pmap._jobs import pending_states
 from pmap._jobs.pending import Pending
 
 
@@ -26,7 +25,7 @@ class Plain(Pending):
 @pytest.fixture
 def watch() -> Iterator[Watch]:
     """See that what is pending goes over to the states of the table only."""
-    watch = Watch(Pending, "_state", pending_states)
+    watch = Watch(Pending, "_state", _pending)
     yield watch
     watch.end()
     assert not watch.wrong
@@ -85,7 +84,7 @@ def test_all_transitions_of_the_table_are_needed(watch: Watch) -> None:
     pending.when_over(lambda: pending.after_fork_in_child(OSError()))  # in a callback that forks
     pending.settle()
     assert isinstance(pending.error, OSError)
-    assert watch.seen == transitions_of(pending_states)
+    assert watch.seen == transitions_of(_pending)
 
 
 class Watched:
