@@ -198,7 +198,7 @@ def test_the_workers_of_a_pool(method: str) -> None:
             assert not worker.is_alive()
         assert pool.map(abs, [-1]) == [1]
         backend: Any = pool._driver.backend
-        assert pool._ctx.get_start_method() == backend._method == method
+        assert pool._ctx.get_start_method() == backend._starter.method == method
         pool.close()
         assert pool._state == "CLOSE"
         pool.join()

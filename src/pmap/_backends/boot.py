@@ -340,7 +340,7 @@ class _Spawned:
         """Return when it has ended."""
         self._reaped(0)
 
-    def disown(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Forget it: this is a fork of its parent."""
         self._over = True
 
@@ -401,16 +401,16 @@ class Boot:
 
     def prepare(self) -> None:
         """Let it prepare for what travels by value, before it forks the first worker."""
-        from .._transport.protocol import PREPARE, REQUEST
+        from .._transport.protocol import PREPARE, make_request
 
         self.by_value = True
         with contextlib.suppress(OSError):  # it is gone: whoever reads its socket learns of it
-            self.sock.sendall(REQUEST.pack(PREPARE, 0))
+            self.sock.sendall(make_request(PREPARE, 0))
 
     def after_fork_in_child(self) -> None:
         """Forget it: this is a fork of its parent."""
         self.sock.close()
-        self.process.disown()
+        self.process.after_fork_in_child()
         self.lifeline.close()
 
     def end(self) -> None:

@@ -54,7 +54,7 @@ def _report_again() -> None:
         # Only now: `import pmap` does without them.
         from .._transport.framing import frame
         from .._transport.light_stdlib import socket
-        from .._transport.protocol import AGAIN
+        from .._transport.protocol import make_again
 
-        socket(fileno=told[1]).sendall(frame((AGAIN, 0, 0)))
+        socket(fileno=told[1]).sendall(frame(make_again()))
         os._exit(1)

@@ -102,7 +102,7 @@ class Poller(Generic[Source]):
         with suppress(OSError):  # another one has done so
             self._wakers[0].recv(4096)
 
-    def is_robbed(self) -> bool:
+    def has_lost_descriptors(self) -> bool:
         """Return whether its descriptors are its own no more: the program has closed them."""
         (one, first), (other, second) = self._marks
         return mark_of(one) != first or mark_of(other) != second
@@ -114,7 +114,7 @@ class Poller(Generic[Source]):
         for end in self._wakers:
             end.close()
 
-    def forsake(self) -> None:
+    def abandon(self) -> None:
         """Give it up where the program has closed its descriptors.
 
         What has a number of theirs by now is not ours to close.

@@ -124,7 +124,7 @@ class Backend(ABC, Generic[Polled]):
         """Tell a worker that what it holds of `work` and has not begun is not to be run."""
         ...
 
-    def is_robbed(self) -> bool:
+    def has_lost_descriptors(self) -> bool:
         """Return whether the program has closed what workers are reached by; anyone may ask."""
         return False
 

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import sys
-from typing import TYPE_CHECKING
 
 from .._transport import protocol
 from .._transport.framing import FrameReader
@@ -11,10 +10,6 @@ from .._transport.light_stdlib import SHUT_WR, send_with_fds, socket
 from .._worker.template import kill_group
 from .boot import Boot, mark_of, release
 from .launch import Handle, is_surely_python, leave_no_core, no_python, ran_again, refused
-
-if TYPE_CHECKING:
-    from .._transport.framing import Message
-
 
 _LAST_WAIT = 2.0  # seconds for a template to end by itself
 
@@ -44,7 +39,8 @@ class Template:
         handle = self._by_number[number] = _Forked(self)
         # If the template is gone by now, its socket says so when it is read.
         with contextlib.suppress(OSError):
-            send_with_fds(self.sock, protocol.REQUEST.pack(protocol.FORK, number), [sock.fileno()])
+            request = protocol.make_request(protocol.FORK, number)
+            send_with_fds(self.sock, request, [sock.fileno()])
         return handle
 
     @property
@@ -78,31 +74,33 @@ class Template:
         ended = (self._report(message) for message in self._reader.feed(data))
         return [number for number in ended if number is not None]
 
-    def _report(self, message: "Message") -> int | None:
-        what, key, value = message
-        assert isinstance(key, int)
-        assert isinstance(value, int)
+    def _report(self, message: "protocol.StartMessage") -> int | None:
+        """Note what the template reports; return the number of a worker that has ended, or None."""
         self.answered = True
-        if what == protocol.AGAIN:
+        kind = message[0]
+        if kind == protocol.FORKED:
+            number, pid = protocol.parse_forked(message)
+            self._by_pid[pid] = self._by_number[number]
+            self._by_pid[pid].set_pid(pid)
+        elif kind == protocol.FAILED:
+            number, error = protocol.parse_failed(message)
+            handle = self._by_number.pop(number)
+            handle.ended = True
+            handle.failure = refused(OSError(error, os.strerror(error)))
+            return number
+        elif kind == protocol.EXITED:
+            pid, exitcode = protocol.parse_exited(message)
+            handle = self._by_pid.pop(pid)
+            handle.ended = True
+            handle.exitcode = exitcode
+            number = next(n for n, h in self._by_number.items() if h is handle)
+            del self._by_number[number]
+            return number
+        elif kind == protocol.CROWDED:
+            self.threads = protocol.parse_crowded(message)
+        elif kind == protocol.AGAIN:
             self.give_up(ran_again())
-        if what == protocol.CROWDED:
-            self.threads = key
-        if what in (protocol.HELLO, protocol.AGAIN, protocol.CROWDED):
-            return None
-        if what == protocol.FORKED:
-            handle = self._by_number[key]
-            self._by_pid[value] = handle
-            handle.met(value)
-            return None
-        handle = self._by_number[key] if what == protocol.FAILED else self._by_pid.pop(key)
-        number = next(n for n, h in self._by_number.items() if h is handle)
-        del self._by_number[number]
-        handle.ended = True
-        if what == protocol.FAILED:
-            handle.failure = refused(OSError(value, os.strerror(value)))
-        else:
-            handle.exitcode = value
-        return number
+        return None  # HELLO says no more than that it has answered
 
     def kill(self, pid: int) -> None:
         """End a worker. The template does it: it knows the pid is still that worker's."""
@@ -125,7 +123,7 @@ class Template:
     def _ask(self, what: int, pid: int) -> None:
         # If the template is gone by now, its socket says so when it is read.
         with contextlib.suppress(OSError):
-            self.sock.sendall(protocol.REQUEST.pack(what, pid))
+            self.sock.sendall(protocol.make_request(what, pid))
 
     def _lost(self) -> None:
         """Take in that the template is no more.
@@ -161,7 +159,7 @@ class Template:
         self._process.kill()  # stopped, or stuck: it holds nothing worth waiting for
         self._process.wait()
 
-    def forsake(self) -> None:
+    def abandon(self) -> None:
         """End the template, without the socket: the program may have closed that."""
         release(self.sock, self._mark)
         self._process.kill()
@@ -170,7 +168,7 @@ class Template:
     def after_fork_in_child(self) -> None:
         """Forget the template in a fork of its parent."""
         self.sock.close()
-        self._process.disown()
+        self._process.after_fork_in_child()
 
 
 class _Forked:
@@ -187,7 +185,7 @@ class _Forked:
         self.exitcode: int | None = None
         self.failure = ""
 
-    def met(self, pid: int) -> None:
+    def set_pid(self, pid: int) -> None:
         if self.pid is None:
             self.pid = pid
             self.failure = ""
@@ -223,9 +221,9 @@ class _Forked:
     def release(self) -> None:
         pass
 
-    def forsake(self) -> None:
+    def abandon(self) -> None:
         if self.pid is not None:
             kill_group(self.pid)
 
-    def disown(self) -> None:
+    def after_fork_in_child(self) -> None:
         pass

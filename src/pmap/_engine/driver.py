@@ -341,7 +341,7 @@ class Driver:
         """Make a job's function ready to travel; return whether it is, else the job is over."""
         sent_names = self.backend.sent_names
         if sent_names is not None:
-            if self.backend.is_robbed():
+            if self.backend.has_lost_descriptors():
                 self._state.post(lambda: None)  # or it would refer to what can be sent no more
             if self._state.specs.notice_new_code():
                 self.renew()  # a worker may have imported what was loaded again since

@@ -103,7 +103,7 @@ class EngineState:
 
     def post(self, request: Callable[[], None]) -> None:
         """Have a request carried out: now, or by the thread that holds the lock."""
-        if self.backend.is_robbed():
+        if self.backend.has_lost_descriptors():
             # Before anything is written to a descriptor, or closed, that may be another's by now.
             self.poisoned = self.poisoned or OSError(
                 "the program closed the descriptors of the pool"

@@ -13,12 +13,11 @@ import sys
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeAlias
+    from typing import Any
 
     from .._transport.descriptors import Descriptor
+    from .._transport.protocol import Identity
 
-    # identity, name, process id of the caller, its name
-    Identity: TypeAlias = tuple[tuple[int, ...], str, int, str]
 
 _PROCESS = "multiprocessing.process"
 _TRACKER = "multiprocessing.resource_tracker"

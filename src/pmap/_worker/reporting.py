@@ -18,6 +18,7 @@ TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._transport.protocol import Report
     from .._transport.settings import Settings
     from .log_records import Loggers
     from .warning_records import Warned
@@ -75,4 +76,8 @@ class Reporting:
         self._warned = Warned(self._sender(WARNING))
 
     def _sender(self, kind: int) -> Callable[[bytes], None]:
-        return lambda data: self._send(frame((REPORT, kind, running_item(self._thread), data)))
+        def send(data: bytes) -> None:
+            report: Report = REPORT, kind, running_item(self._thread), data
+            self._send(frame(report))
+
+        return send

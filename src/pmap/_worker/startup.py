@@ -20,7 +20,7 @@ import sys
 from .._transport import process_role
 from .._transport.framing import frame
 from .._transport.light_stdlib import signal, socket
-from .._transport.protocol import HELLO
+from .._transport.protocol import make_hello
 from .._transport.shadows import standard_library
 from .._transport.started import MARK, mark
 from .identity import ties
@@ -47,7 +47,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     sys.modules["__main__"] = type(sys)("__main__")
     sock = socket(fileno=fd) if fd >= 0 else _shared_socket()
     try:
-        sock.sendall(frame((HELLO, 0, 0)))
+        sock.sendall(frame(make_hello()))
     except OSError:
         exit_process(0)  # the caller is gone, or has given this process up
     if kind == "template":

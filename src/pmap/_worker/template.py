@@ -20,14 +20,15 @@ from .._transport.framing import frame
 from .._transport.light_stdlib import receive_with_fds, signal, socket
 from .._transport.protocol import (
     ABORT,
-    CROWDED,
-    EXITED,
-    FAILED,
     FORK,
-    FORKED,
     PREPARE,
-    REQUEST,
+    REQUEST_SIZE,
     TERMINATE,
+    make_crowded,
+    make_exited,
+    make_failed,
+    make_forked,
+    parse_request,
 )
 from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
     from typing import NoReturn
+
+    from .._transport.protocol import StartMessage
 
 
 def serve_template(sock: socket, lifeline: int, enter_forked: Callable[[socket], NoReturn]) -> None:
@@ -62,7 +65,7 @@ def serve_template(sock: socket, lifeline: int, enter_forked: Callable[[socket],
             if what == FORK and fd is not None:
                 threads = count_threads()
                 if threads > 1:
-                    sock.sendall(frame((CROWDED, threads, 0)))
+                    sock.sendall(frame(make_crowded(threads)))
                     report = _spawn(number, fd, lifeline, children)
                 else:
                     pipe = wake_read, wake_write
@@ -89,18 +92,18 @@ def _wait(sock: socket, wake_read: int, children: set[int]) -> bool:
     if wake_read in readable:
         _drain(wake_read)
     for pid, code in _reap(children):
-        sock.sendall(frame((EXITED, pid, code)))
+        sock.sendall(frame(make_exited(pid, code)))
     return sock in readable
 
 
 def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
     """Return what is asked, of which worker, and its socket; None if the caller is gone."""
-    data, fds = receive_with_fds(sock, REQUEST.size)
+    data, fds = receive_with_fds(sock, REQUEST_SIZE)
     if not data:
         return None
-    while len(data) < REQUEST.size:
-        data += sock.recv(REQUEST.size - len(data))
-    what, number = REQUEST.unpack(data)
+    while len(data) < REQUEST_SIZE:
+        data += sock.recv(REQUEST_SIZE - len(data))
+    what, number = parse_request(data)
     return what, number, fds[0] if fds else None
 
 
@@ -121,12 +124,12 @@ def _fork(
     enter_forked: Callable[[socket], NoReturn],
     children: set[int],
     *pipe: int,
-) -> tuple[int, int, int]:
+) -> StartMessage:
     try:
         pid = os.fork()
     except OSError as error:
         os.close(fd)
-        return FAILED, number, error.errno or 0
+        return make_failed(number, error.errno or 0)
     if pid == 0:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -136,7 +139,7 @@ def _fork(
         enter_forked(socket(fileno=fd))
     os.close(fd)
     children.add(pid)
-    return FORKED, number, pid
+    return make_forked(number, pid)
 
 
 def count_threads() -> int:
@@ -149,7 +152,7 @@ def count_threads() -> int:
         return _thread._count() + 1
 
 
-def _spawn(number: int, fd: int, lifeline: int, children: set[int]) -> tuple[int, int, int]:
+def _spawn(number: int, fd: int, lifeline: int, children: set[int]) -> StartMessage:
     """Start a fresh interpreter as a worker, as this one was started."""
     ours = [fd]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -170,13 +173,13 @@ def _spawn(number: int, fd: int, lifeline: int, children: set[int]) -> tuple[int
         environment = {**os.environ, **mark}
         pid = os.posix_spawn(sys.executable, command, environment, setsigdef=reset)
     except OSError as error:
-        return FAILED, number, error.errno or 0
+        return make_failed(number, error.errno or 0)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for one in ours:
             os.close(one)
     children.add(pid)
-    return FORKED, number, pid
+    return make_forked(number, pid)
 
 
 def _end(pid: int, how: int) -> None:
