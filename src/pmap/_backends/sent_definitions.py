@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .._transport import protocol
@@ -53,12 +54,9 @@ class SentDefinitions:
         rules = spec.rules
         told = not rules.collect, rules.functions_by_value, rules.at_once
         told_rules = *told, rules.timeout, rules.seed, rules.logs
-        message = frame_of_entries(
-            lambda function: protocol.make_call_spec(
-                spec.number, function, units, names, spec.variables, told_rules, new
-            ),
-            [spec.payload.entry],
-        )
+        about = spec.number, units, names, spec.variables, told_rules, new
+        make = partial(protocol.make_call_spec, *about)
+        message = frame_of_entries(make, [spec.payload.entry])
         self._outbox.write(message, spec.payload.attachments)
 
     def send_more_names(self, spec: CallSpec) -> None:

@@ -193,23 +193,23 @@ if TYPE_CHECKING:
 
 def make_call_spec(
     number: int,
-    function: list[Entry],
     units: tuple[int, ...],
     names: tuple[Name, ...],
     variables: list[bytes],
     rules: WorkerRules,
     environment: Environment | None,
+    function: list[Entry],
 ) -> CallSpecMessage:
     """Return the message that tells a worker of a call, before its first chunk.
 
     Args:
         number: of the call spec.
-        function: one entry, of the function and its kind.
         units: numbers of the units that the function needs.
         names: the names that it needs, with their versions.
         variables: context variables, each pickled with its value.
         rules: how its items run.
         environment: of its items; None: that of the call spec that was sent before.
+        function: one entry, of the function and its kind.
     """
     return (CALL_SPEC, number, function, units, names, variables, *rules, environment)
 
@@ -218,16 +218,16 @@ def parse_call_spec(
     message: CallSpecMessage,
 ) -> tuple[
     int,
-    Entry,
     tuple[int, ...],
     tuple[Name, ...],
     list[bytes],
     WorkerRules,
     Environment | None,
+    Entry,
 ]:
     """Return what `make_call_spec` was given, and the entry of the function without its list."""
     _, number, (function,), units, names, variables = message[:6]
-    return number, function, units, names, variables, message[6:12], message[12]
+    return number, units, names, variables, message[6:12], message[12], function
 
 
 if TYPE_CHECKING:

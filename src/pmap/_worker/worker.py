@@ -291,7 +291,7 @@ class Worker:
         """Do what a message asks for that is no chunk."""
         kind = message[0]
         if kind == CALL_SPEC:
-            spec, function, units, names, variables, rules, environment = parse_call_spec(message)
+            spec, units, names, variables, rules, environment, function = parse_call_spec(message)
             self._last_environment = self._last_environment if environment is None else environment
             self._specs[spec] = ReceivedSpec(
                 function, units, names, variables, *rules, self._last_environment
@@ -378,7 +378,8 @@ class Worker:
         elapsed = perf_counter() - begin
         if self._measured is not None:
             self._measured()
-        self._send_results(serial, results, spec, True, elapsed, self._needs_replacement())
+        replace = self._max_memory is not None and self._needs_replacement()
+        self._send_results(serial, results, spec, True, elapsed, replace)
 
     def _run_items(
         self,
@@ -436,10 +437,11 @@ class Worker:
         replace: bool,
     ) -> None:
         gone = self._reader.gone()
-        if isinstance(results, tuple):
-            array: Results = RESULTS, serial, results, last, elapsed, replace, gone
-            data = frame(array)
-        else:
+        message: Results = RESULTS, serial, results, last, elapsed, replace, gone
+        try:
+            data = frame(message)
+        except ValueError:  # a result is too large for marshal
+            assert isinstance(results, list)  # no typed array is so large
 
             def make(entries: list[Entry]) -> Results:
                 return RESULTS, serial, entries, last, elapsed, replace, gone
