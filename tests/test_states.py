@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from pmap._backends import connection_states
 from pmap._scheduling import worker_states
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "states.md"
 # By the heading above it, what each picture is made of.
-TABLES: Final = {"A worker, for the scheduler": worker_states}
+TABLES: Final = {
+    "A worker, for the scheduler": worker_states,
+    "A connection to a worker": connection_states,
+}
 
 
 def picture(names: Sequence[str], table: Mapping[int, Mapping[int, str]]) -> str:
