@@ -11,7 +11,7 @@ from pmap._backends.connection import Connection
 
 @pytest.fixture(autouse=True)
 def connection_changes(monkeypatch: pytest.MonkeyPatch) -> Iterator[WatchedState]:
-    """Watch the states of all connections of this process, and fail at a change not in the table."""
+    """Watch the connections of this process; fail at a change that their table does not have."""
     watched = WatchedState()
     monkeypatch.setattr(Connection, "state", watched, raising=False)
     yield watched

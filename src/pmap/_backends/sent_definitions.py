@@ -51,10 +51,7 @@ class SentDefinitions:
         names, units = self.baseline.names_of(spec.needs), tuple(spec.needs.units)
         new = None if environment == self._environment else environment
         self._environment = environment
-        rules = spec.rules
-        told = not rules.collect, rules.functions_by_value, rules.at_once
-        told_rules = *told, rules.timeout, rules.seed, rules.logs
-        about = spec.number, units, names, spec.variables, told_rules, new
+        about = spec.number, units, names, spec.variables, spec.rules.for_worker(), new
         make = partial(protocol.make_call_spec, *about)
         message = frame_of_entries(make, [spec.payload.entry])
         self._outbox.write(message, spec.payload.attachments)
