@@ -82,9 +82,6 @@ class SerialBackend(Backend[bool]):
     def begun(self, worker: int) -> int:
         return sum([1 for sent in self._chunks if sent.begun])
 
-    def reclaim(self, worker: int) -> tuple[int, int | None]:
-        return len(self._chunks), None  # there is nobody else
-
     def poll(self, timeout: float | None) -> bool:
         self._notifier.wait(self._is_something, timeout)
         self._woken = False

@@ -16,7 +16,7 @@ integers = st.integers(-(2**40), 2**40)
 texts = st.text(max_size=8)
 numbers = st.lists(integers, max_size=3).map(tuple)
 entries = st.lists(st.one_of(integers, texts, st.tuples(integers, texts)), min_size=1, max_size=1)
-some_entries = st.one_of(st.just([]), entries)
+some_entries: st.SearchStrategy[list[Any]] = st.one_of(st.just([]), entries)
 may_stay = st.one_of(st.booleans(), st.tuples(integers, integers), st.binary(max_size=4))
 names = st.lists(st.tuples(integers, texts, integers, may_stay), max_size=2).map(tuple)
 environments = st.tuples(
@@ -68,10 +68,10 @@ def arrived(message: tuple[Any, ...]) -> tuple[Any, ...]:
 @given(data=st.data())
 def test_each_kind_is_read_as_it_was_made(kind: str, data: st.DataObject) -> None:
     make, parse, strategies = PAIRS[kind]
-    words = tuple([data.draw(strategy) for strategy in strategies])
+    words = [data.draw(strategy) for strategy in strategies]
     message = arrived(make(*words))
     assert message[0] == getattr(protocol, kind)
-    assert parse(message) == (words if len(words) > 1 else words[0])
+    assert parse(message) == (tuple(words) if len(words) > 1 else words[0])
 
 
 @few
