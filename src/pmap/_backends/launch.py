@@ -383,7 +383,7 @@ def send_journal(sock: socket) -> journal.ResultJournal | None:
         if memory is None:
             sock.sendall(bytes(4))
             return None
-        os.lseek(fd, journal.SIZE, os.SEEK_SET)  # where the worker writes its last words
+        os.lseek(fd, journal.SIZE, os.SEEK_SET)  # where a crashing worker writes its stack
         send_with_fds(sock, size.to_bytes(4, "little"), [fd])
         return journal.ResultJournal(memory)
     finally:

@@ -100,7 +100,7 @@ class ProcessBackend(Backend[_Polled]):
         method = start_method or _boot.default_start_method()
         self._starter = ProcessStarter(method, self._unanswered)
         self._chunks = ChunkSender(self._setup.limited)
-        self._names = self._new_names()
+        self._names = SentNames(method == "fork", imports=self._imports_main)
         self.sent_names: SentNames | None = self._names
         self.has_cache: bool = False
         self._connections: dict[int, Connection] = {}
@@ -109,9 +109,6 @@ class ProcessBackend(Backend[_Polled]):
         self._poller: Poller[Connection | Template] | None = None
         self._opening = threading.Lock()
         self._spin = AdaptiveSpin()
-
-    def _new_names(self) -> SentNames:
-        return SentNames(self._starter.method == "fork", imports=self._imports_main)
 
     def pids(self) -> list[int]:
         """Return the process ids of the workers, as far as they are known."""
@@ -141,7 +138,7 @@ class ProcessBackend(Backend[_Polled]):
                 # Locks that are made for forks, by a program that does not say how workers are to
                 # begin: multiprocessing would fork here, too.
                 self._starter.method = "fork"
-                self.sent_names = self._names = self._new_names()
+                self.sent_names = self._names = SentNames(True, imports=self._imports_main)
                 return
             why = why_unsent(error)
             raise self._setup.refusal(why) from why
@@ -184,17 +181,13 @@ class ProcessBackend(Backend[_Polled]):
     # --- commands ------------------------------------------------------------------------------
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
-        if self._names.dead:
-            self._forget_units()
+        dead = self._names.dead  # units that nothing refers to any more
+        if dead:
+            numbers = {dead.pop() for _ in range(len(dead))}  # there may be more at any time
+            for connection in self._connections.values():
+                connection.definitions.forget_units(numbers)
         self._chunks.send(self._connections[worker], work, start, stop, step)
         self.has_cache = self.has_cache or self._chunks.has_lent
-
-    def _forget_units(self) -> None:
-        """Let workers forget the units that nothing refers to any more."""
-        dead = self._names.dead
-        numbers = {dead.pop() for _ in range(len(dead))}  # there may be more at any time
-        for connection in self._connections.values():
-            connection.definitions.forget_units(numbers)
 
     def discard(self, worker: int, work: Work) -> None:
         self._connections[worker].discard(work)
@@ -332,10 +325,10 @@ class ProcessBackend(Backend[_Polled]):
             self._starter.drop(template)
 
     def _give_up_overdue(self) -> Iterator[BackendEvent]:
-        for one in self._unanswered.take_overdue():
-            one.give_up(_launch.not_in_time(self._unanswered.limit))
-            if isinstance(one, Connection):  # the end of a template shows at its socket
-                yield from self._end(one)
+        for late in self._unanswered.take_overdue():
+            late.give_up(_launch.not_in_time(self._unanswered.limit))
+            if isinstance(late, Connection):  # the end of a template shows at its socket
+                yield from self._end(late)
 
     def _end(self, connection: Connection) -> Iterator[BackendEvent]:
         """Tell that a worker has ended, or is of no use any more, once its exit code is known."""
@@ -405,23 +398,20 @@ class ProcessBackend(Backend[_Polled]):
         self._release_segments()
         if self.has_lost_descriptors():
             self._abandon()
-            return
-        for connection in self._connections.values():
-            connection.handle.kill()
-        self._starter.close_templates()  # each ends its workers before itself
-        for connection in self._connections.values():
-            connection.hang_up()
-            connection.handle.reap()
-            connection.close()
-        self._starter.close_lifelines()
-        self._forget_all()
-        self.wake()  # another thread may be in `poll`, on what is gone now
-
-    def _forget_all(self) -> None:
+        else:
+            for connection in self._connections.values():
+                connection.handle.kill()
+            self._starter.close_templates()  # each ends its workers before itself
+            for connection in self._connections.values():
+                connection.hang_up()
+                connection.handle.reap()
+                connection.close()
+            self._starter.close_lifelines()
         self._connections.clear()
         self._to_flush.clear()
         self._failed.clear()
         self._unanswered.since.clear()
+        self.wake()  # another thread may be in `poll`, on what is gone now
 
     def _abandon(self) -> None:
         """End all workers without touching descriptors that the program has closed.
@@ -436,7 +426,6 @@ class ProcessBackend(Backend[_Polled]):
         for connection in self._connections.values():
             connection.abandon()
         self._starter.abandon()
-        self._forget_all()
 
     def after_fork_in_child(self) -> None:
         self._opening = threading.Lock()  # it may be held by a thread that is not here

@@ -110,7 +110,7 @@ class SerialBackend(Backend[bool]):
             sent = self._chunks[0]
             if sent.runs:
                 break
-            if sent.worker not in self._killed:  # of which it was told that it is gone
+            if sent.worker not in self._killed:  # else its end was told already
                 if sent.finished is not None:
                     told.append(sent.finished)
                 elif sent.begun:  # Ctrl-C: how far it got is not known, so none of it is run again

@@ -63,7 +63,7 @@ class Template:
         self._process.kill()
 
     def read(self) -> list[int]:
-        """Take in what the template reports; return the numbers of workers that have ended."""
+        """Read what the template reports; return the numbers of workers that have ended."""
         try:
             data = self.sock.recv(1 << 16)
         except ConnectionError:
@@ -126,11 +126,12 @@ class Template:
             self.sock.sendall(protocol.make_request(what, pid))
 
     def _lost(self) -> None:
-        """Take in that the template is no more.
+        """Note that the template has ended.
 
-        The workers that it started work on; their sockets tell of their ends. The same holds for
-        one of which it did not report: it may have been killed just between the fork and the
-        report. If there was no fork, nobody has the other end of that worker's socket any more.
+        The workers that it has started go on; their sockets tell when they end. So does the socket
+        of a worker whose start the template has not reported: the template may have been killed
+        between the fork and the report. If there was no fork, the other end of that socket is
+        closed, because the template was the last process that had it open.
         """
         self.alive = False
         self._process.kill()

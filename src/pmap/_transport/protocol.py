@@ -236,6 +236,14 @@ if TYPE_CHECKING:
     Chunk: TypeAlias = tuple[int, int, int, Packed, int, int]
 
     DropMessage: TypeAlias = tuple[int, int]
+    DiscardMessage: TypeAlias = tuple[int, list[int]]
+    BackMessage: TypeAlias = tuple[int, list[int] | None]
+    UnitMessage: TypeAlias = tuple[
+        int, int, list[Entry], tuple[int, ...], tuple[int, ...], tuple[int, ...]
+    ]
+    NeedsMessage: TypeAlias = tuple[int, int, tuple[int, ...], tuple[Name, ...]]
+    ForgetMessage: TypeAlias = tuple[int, tuple[int, ...]]
+    TiesMessage: TypeAlias = tuple[int, bytes | None, list[Entry]]
 
 
 def make_drop(spec: int) -> DropMessage:
@@ -253,10 +261,6 @@ def make_quit() -> tuple[int]:
     return (QUIT,)
 
 
-if TYPE_CHECKING:
-    DiscardMessage: TypeAlias = tuple[int, list[int]]
-
-
 def make_discard(serials: list[int]) -> DiscardMessage:
     """Return the message that the chunks with these serials are not to begin."""
     return DISCARD, serials
@@ -265,10 +269,6 @@ def make_discard(serials: list[int]) -> DiscardMessage:
 def parse_discard(message: DiscardMessage) -> list[int]:
     """Return the serials."""
     return message[1]
-
-
-if TYPE_CHECKING:
-    BackMessage: TypeAlias = tuple[int, list[int] | None]
 
 
 def make_back(numbers: list[int] | None) -> BackMessage:
@@ -282,12 +282,6 @@ def make_back(numbers: list[int] | None) -> BackMessage:
 def parse_back(message: BackMessage) -> list[int] | None:
     """Return the numbers of the segments, or None."""
     return message[1]
-
-
-if TYPE_CHECKING:
-    UnitMessage: TypeAlias = tuple[
-        int, int, list[Entry], tuple[int, ...], tuple[int, ...], tuple[int, ...]
-    ]
 
 
 def make_unit(
@@ -317,10 +311,6 @@ def parse_unit(
     return number, values, versions, definitions, primed
 
 
-if TYPE_CHECKING:
-    NeedsMessage: TypeAlias = tuple[int, int, tuple[int, ...], tuple[Name, ...]]
-
-
 def make_needs(spec: int, units: tuple[int, ...], names: tuple[Name, ...]) -> NeedsMessage:
     """Return the message with all that the next chunk of a call needs.
 
@@ -334,10 +324,6 @@ def parse_needs(message: NeedsMessage) -> tuple[int, tuple[int, ...], tuple[Name
     return message[1:]
 
 
-if TYPE_CHECKING:
-    ForgetMessage: TypeAlias = tuple[int, tuple[int, ...]]
-
-
 def make_forget(units: tuple[int, ...]) -> ForgetMessage:
     """Return the message that nothing at the caller refers to the units of these numbers."""
     return FORGET, units
@@ -346,10 +332,6 @@ def make_forget(units: tuple[int, ...]) -> ForgetMessage:
 def parse_forget(message: ForgetMessage) -> tuple[int, ...]:
     """Return the numbers of the units."""
     return message[1]
-
-
-if TYPE_CHECKING:
-    TiesMessage: TypeAlias = tuple[int, bytes | None, list[Entry]]
 
 
 def make_ties(key: bytes | None, tracker: list[Entry]) -> TiesMessage:
@@ -389,6 +371,8 @@ if TYPE_CHECKING:
     Report: TypeAlias = tuple[int, int, int | None, bytes]
 
     ReadyMessage: TypeAlias = tuple[int, int]
+    BrokenMessage: TypeAlias = tuple[int, list[Entry]]
+    BegunMessage: TypeAlias = tuple[int, int]
 
 
 def make_ready(pid: int) -> ReadyMessage:
@@ -401,10 +385,6 @@ def parse_ready(message: ReadyMessage) -> int:
     return message[1]
 
 
-if TYPE_CHECKING:
-    BrokenMessage: TypeAlias = tuple[int, list[Entry]]
-
-
 def make_broken(failure: list[Entry]) -> BrokenMessage:
     """Return the message that a worker cannot begin; `failure`: see `failure_record`."""
     return BROKEN, failure
@@ -413,10 +393,6 @@ def make_broken(failure: list[Entry]) -> BrokenMessage:
 def parse_broken(message: BrokenMessage) -> list[Entry]:
     """Return the failure."""
     return message[1]
-
-
-if TYPE_CHECKING:
-    BegunMessage: TypeAlias = tuple[int, int]
 
 
 def make_begun(serial: int) -> BegunMessage:

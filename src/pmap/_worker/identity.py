@@ -33,7 +33,7 @@ class _Ties:
         self.tracker: Descriptor | None = None  # of the caller
 
     def begin(self, identity: Identity, inherits: bool) -> None:
-        """Take note of who this is; `inherits`: it is a fork of its caller."""
+        """Note what identity this worker has; `inherits`: it is a fork of its caller."""
         self.identity = identity
         for name, tell in _TELL.items():
             module = sys.modules.get(name)
@@ -47,7 +47,7 @@ class _Ties:
             sys.meta_path.insert(0, _watch)
 
     def take(self, key: bytes | None, tracker: Descriptor | None) -> None:
-        """Take in what the caller has by now."""
+        """Note what `multiprocessing` has at the caller by now."""
         self.key = key or self.key
         self.tracker = tracker or self.tracker
         for name, tell in ((_PROCESS, _tell_key), (_TRACKER, _tell_tracker)):

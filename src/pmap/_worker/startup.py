@@ -40,7 +40,7 @@ _LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printe
 
 def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     """Be a worker, or the template of workers, on the socket `fd`; the process is ours alone."""
-    _stay_calm()
+    _ignore_interrupts()
     process_role.in_worker = True
     os.environ.pop(MARK, None)
     process_role.finish_package_on_demand()
@@ -53,7 +53,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     if kind == "template":
         from .template import serve_template
 
-        _stand_alone()  # what a terminal tells its programs is for the caller to hear
+        _lead_process_group()  # signals of the terminal are for the caller alone
         serve_template(sock, lifeline, lambda own: enter_forked(own, lifeline))
     enter_forked(sock, lifeline)
 
@@ -87,11 +87,11 @@ def enter_forked(sock: socket, lifeline: int, initializer: Initializer | None = 
     """
     code = 1
     try:
-        _stand_alone()
-        _stay_calm()
-        _hold_on(lifeline)
+        _lead_process_group()
+        _ignore_interrupts()
+        _end_with_caller(lifeline)
         process_role.in_worker = True
-        process_role.runs_items = False  # as the item did of which this may be a fork
+        process_role.runs_items = False  # this may be a fork of a worker whose item runs
         traces.clear()  # or this would be taken for a fork that an item has made, and ended
         in_order = Worker(sock, initializer).run()
         code = 0
@@ -109,8 +109,8 @@ def enter_forked(sock: socket, lifeline: int, initializer: Initializer | None = 
         _leave(code)
 
 
-def _stay_calm() -> None:
-    """Put signals in order: the caller decides what a Ctrl-C means, for all its workers."""
+def _ignore_interrupts() -> None:
+    """Ignore Ctrl-C, which is the caller's to handle for all its workers; SIGTERM ends."""
     signal.set_wakeup_fd(-1)
     # A handler that does nothing, and not SIG_IGN: programs that an item starts would inherit
     # that, and could not be interrupted.
@@ -122,13 +122,13 @@ def _stay_calm() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _stand_alone() -> None:
-    """Be the head of a process group, so that what an item starts can be ended with the worker."""
+def _lead_process_group() -> None:
+    """Lead a process group, so that what an item starts can be ended with the worker."""
     if hasattr(os, "setsid"):
         try:
             os.setsid()
         except OSError:
-            pass  # it is the head of one already
+            pass  # it leads one already
         # Where a standard stream is closed, nothing else may come: what an item prints would go
         # into it.
         while (null := os.open(os.devnull, os.O_RDWR)) < 3:
@@ -138,19 +138,20 @@ def _stand_alone() -> None:
         os.close(null)
 
 
-def _hold_on(lifeline: int) -> None:
-    """Let the end of the caller be the end of this process and of what it started.
+def _end_with_caller(lifeline: int) -> None:
+    """Have the kernel kill this process, and what it started, when the caller ends.
 
-    `lifeline` is the reading end of a pipe whose other end only the caller has. When that closes,
-    the kernel itself sends SIGKILL, so it also ends what is busy in C code. Where there is no such
-    thing, the end of the socket shows between two chunks.
+    `lifeline` is the reading end of a pipe whose writing end only the caller has. When that closes,
+    the kernel sends SIGKILL, which also ends a worker that is busy in C code. Where the kernel
+    cannot do so, the worker notices the end of its socket between two chunks.
     """
     if lifeline < 0 or not os.path.exists(f"/proc/self/fd/{lifeline}"):
         return
     with standard_library:
         import fcntl
 
-    # Opened anew: whom the kernel signals is a property of the open file, and each worker's own.
+    # Opened again: the process that the kernel signals is a property of the open file, which all
+    # workers would share.
     if not hasattr(fcntl, "F_SETSIG"):  # a fork of a program that has its own fcntl.py
         os.close(lifeline)
         return
@@ -166,7 +167,7 @@ def _hold_on(lifeline: int) -> None:
     fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
     try:
         if not os.read(own, 1):
-            os._exit(0)  # it closed before the kernel knew that we care
+            os._exit(0)  # it closed before the kernel was asked to tell
     except BlockingIOError:
         pass
 
@@ -178,8 +179,9 @@ def _ignore(signum: int, stack: FrameType | None) -> None:
 def _leave(code: int) -> NoReturn:
     for stream, own in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
         if stream is not own:
-            # The flush of an item's own stream may never return, and whoever waits for this process
-            # to go would wait for ever. The process's own streams wait for their reader.
+            # The flush of an item's own stream may never return: the caller, which waits for the
+            # end of this process, would wait for ever. The streams that this process began with
+            # wait for their reader.
             end_after(_LAST_FLUSH)
         try:
             stream.flush()

@@ -116,9 +116,9 @@ class Worker:
         self._initializer = initializer  # of a fork of the caller; others are sent it
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
-        self._heard = 0.0  # when it was last looked for messages
+        self._looked_at = 0.0  # when it was last looked for messages
         # Whether there is a message, or a part of one, or the caller is gone.
-        self._hears = _looker(sock)
+        self._has_message = _looker(sock)
         self._may_spin = False  # for a moment, when it waits for a message
         self._spin = AdaptiveSpin()
         self._room = 0  # bytes of segments that may be kept for results to come
@@ -255,7 +255,7 @@ class Worker:
 
     def _next(self) -> Message | None:
         while not self._inbox:
-            self._spin.awake(self._spins, self._hears)
+            self._spin.awake(self._spins, self._has_message)
             if not self._receive():
                 return None
         return self._inbox.popleft()
@@ -267,15 +267,15 @@ class Worker:
         """Wait for more messages, or a part of one; return False if the caller is gone."""
         data, fds = receive_with_fds(self._socket, _PIECE, MOST)
         self._inbox.extend(self._reader.feed(data, fds))
-        self._heard = perf_counter()
+        self._looked_at = perf_counter()
         return bool(data)
 
-    def _void(self, serial: int) -> bool:
+    def _is_discarded(self, serial: int) -> bool:
         """Return whether the caller has by now given up a chunk that is about to begin."""
         # Not before each of many quick chunks: what came a moment ago says as much.
-        while perf_counter() - self._heard > _MOMENT:
-            if not self._hears():
-                self._heard = perf_counter()
+        while perf_counter() - self._looked_at > _MOMENT:
+            if not self._has_message():
+                self._looked_at = perf_counter()
             elif not self._receive():
                 break  # the caller is gone: the next read says so
         return any(
@@ -323,7 +323,7 @@ class Worker:
         if len(items) == 1:
             step = 0
         known = self._specs.get(spec)
-        discarded = known is None or (self._inbox and self._void(serial))
+        discarded = known is None or (self._inbox and self._is_discarded(serial))
         if known is None or discarded or not self._begin(serial, known, step):
             # What does not begin is answered all the same: the caller counts the answers.
             self._send_results(serial, [], None, True, 0.0, False)
