@@ -1,23 +1,28 @@
 """From which cost of an item on, and from how much work on, pmap is faster than the serial loop.
 
-``python -m benchmarks.break_even`` prints three tables in Markdown: with warm workers, by the cost of
-an item, for small items and for larger ones; and for a whole program that starts with none, by the time that its loop takes. Each figure
-is the median over rounds; a round measures the loop and pmap one after the other.
+``python -m benchmarks.break_even`` prints three tables in Markdown: with warm workers, by the cost
+of an item, for small items and for larger ones; and for a whole program that starts with none, by
+the time that its loop takes. It needs Linux, and two processors with nothing else to do: a round
+measures the loop, pmap, and the loop again, and counts only if other processes took next to nothing
+of the processors while the loops ran. Each figure is the median of the rounds that counted.
 """
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from statistics import median, quantiles
+from pathlib import Path
+from statistics import median
 
 from pmap import pmap
 
 PROCESSES = 2
-ROUNDS = 15
+ROUNDS = 5  # that count
 COSTS = (0, 0.3, 1, 3, 10, 30, 100, 1_000, 10_000)  # microseconds of an item, without its call
-TOTALS = (10, 30, 100, 300, 1_000, 3_000)  # milliseconds of a whole loop, of items of 1 ms
+TOTALS = (10, 30, 100, 300, 1_000)  # milliseconds of a whole loop, of items of 1 ms
+OTHERS = 0.1  # of one processor, at most, for others while a loop runs
 
 PROGRAM = """
 import sys, time
@@ -44,6 +49,14 @@ def burn(steps: int, item: object) -> object:
     return item
 
 
+def busy() -> float:
+    """Return how many seconds the processors have been busy since the machine was started."""
+    user, nice, system, _, _, irq, softirq, *_ = map(
+        int, Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
+    )
+    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+
+
 def seconds(run: Callable[[], object]) -> float:
     """Return how long it takes."""
     start = time.perf_counter()
@@ -51,50 +64,70 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+def alone(run: Callable[[], float]) -> tuple[float, bool]:
+    """Return the seconds that `run` says it took, and whether others took next to nothing."""
+    before, start, own = busy(), time.perf_counter(), sum(os.times()[:4])
+    took = run()
+    whole = time.perf_counter() - start
+    others = busy() - before - (sum(os.times()[:4]) - own)
+    return took, others < OTHERS * whole + 0.01  # the processors' clock ticks that often
+
+
+def compare(loop: Callable[[], float], ours: Callable[[], float]) -> tuple[float, float]:
+    """Return the seconds that the loop takes, and those that pmap takes."""
+    loops: list[float] = []
+    times: list[float] = []
+    while len(times) < ROUNDS:
+        before, quiet = alone(loop)
+        if not quiet:
+            time.sleep(0.5)
+            continue
+        took = ours()
+        after, quiet = alone(loop)
+        if quiet:
+            loops += [before, after]
+            times.append(took)
+    return median(loops), median(times)
+
+
 def steps_in_a_second() -> float:
     """Return how many steps `burn` makes in a second."""
     return max(1e6 / seconds(partial(burn, 1_000_000, 0)) for _ in range(10))
 
 
-def spread(values: list[float]) -> str:
-    """Return the median, and the middle half of the values."""
-    low, _, high = quantiles(values, n=4)
-    return f"{median(values):.2f} ({low:.2f} to {high:.2f})"
-
-
 def warm(pace: float, make: Callable[[int], object]) -> None:
-    """Print the gain with warm workers, by the cost of an item; `make` makes the items."""
-    print("| serial loop, us an item | items | times as fast |\n|---:|---:|---:|")
+    """Print time and gain with warm workers, by the cost of an item that `make` makes."""
+    print("| serial loop, us an item | pmap, us an item | times as fast |\n|---:|---:|---:|")
     many = pmap.using(processes=PROCESSES)
     for cost in COSTS:
         work = partial(burn, int(cost * 1e-6 * pace))
-        number = min(100_000, max(100, int(0.3 / (cost * 1e-6 + 1e-7))))
+        number = min(100_000, max(20, int(0.2 / (cost * 1e-6 + 1e-7))))
         items = [make(n) for n in range(number)]
-        gains: list[float] = []
-        serial: list[float] = []
-        for _ in range(ROUNDS):
-            serial.append(seconds(lambda w=work, i=items: list(map(w, i))))
-            gains.append(serial[-1] / seconds(lambda w=work, i=items: many(w, i)))
-        an_item = median(serial) / len(items) * 1e6
-        print(f"| {an_item:.3g} | {len(items):,} | {spread(gains)} |", flush=True)
+        many(work, items)
+        loop, ours = compare(
+            lambda w=work, i=items: seconds(lambda: list(map(w, i))),
+            lambda w=work, i=items: seconds(lambda: many(w, i)),
+        )
+        scale = 1e6 / number
+        print(f"| {loop * scale:.3g} | {ours * scale:.3g} | {loop / ours:.2f} |", flush=True)
+
+
+def program(pace: float, items: int, parallel: int) -> float:
+    """Return how many seconds a whole program takes for so many items of a millisecond."""
+    command = [sys.executable, "-c", PROGRAM, *map(str, (int(pace / 1000), items, parallel))]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout)
 
 
 def cold(pace: float) -> None:
-    """Print the gain of a whole program, import and first workers included."""
+    """Print time and gain of a whole program, import and first workers included."""
     print("| serial loop, ms | pmap, import and start included, ms | times as fast |")
     print("|---:|---:|---:|")
     for total in TOTALS:
-        times: dict[int, list[float]] = {0: [], 1: []}
-        for _ in range(ROUNDS):
-            for parallel in (0, 1):
-                command = [sys.executable, "-c", PROGRAM, str(int(pace / 1000)), str(total)]
-                done = subprocess.run(
-                    [*command, str(parallel)], stdout=subprocess.PIPE, text=True, check=True
-                )
-                times[parallel].append(float(done.stdout))
-        gains = [loop / ours for loop, ours in zip(times[0], times[1], strict=True)]
-        loop, ours = median(times[0]) * 1000, median(times[1]) * 1000
-        print(f"| {loop:.0f} | {ours:.0f} | {spread(gains)} |", flush=True)
+        loop, ours = compare(
+            lambda n=total: program(pace, n, 0), lambda n=total: program(pace, n, 1)
+        )
+        print(f"| {loop * 1000:.0f} | {ours * 1000:.0f} | {loop / ours:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

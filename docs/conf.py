@@ -38,7 +38,9 @@ myst_fence_as_directive = ["mermaid"]  # which is how the forge writes a diagram
 default_role = "py:obj"  # what docstrings put in single backticks: a name of pmap's, or a parameter
 add_module_names = False
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the signatures of the verbs are overloads, which no reader wants to see
+autodoc_typehints = (
+    "none"  # the signatures of the verbs are overloads, which no reader wants to see
+)
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False

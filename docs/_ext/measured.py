@@ -1,7 +1,7 @@
 """The tables that the tutorial shows, each cell the outcome of a small experiment.
 
-``python docs/_ext/measured.py NAME`` prints the table of that name, in Markdown. The experiments are
-those of the tour, ``python -m pmap``; here they are made on the methods of `Pool` as well.
+``python docs/_ext/measured.py NAME`` prints the table of that name, in Markdown. The experiments
+are those of the tour, ``python -m pmap``; here they are made on the methods of `Pool` as well.
 """
 
 import multiprocessing

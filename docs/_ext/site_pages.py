@@ -1,6 +1,6 @@
 """What the site does with the pages beyond what they say on the forge.
 
-- A table between ``<!-- measured: NAME -->`` and ``<!-- end -->`` is measured when the site is built.
+- A table between ``<!-- measured: NAME -->`` and ``<!-- end -->`` is measured at build time.
 - A link that leaves `docs/` leads to the forge.
 - A name in a docstring leads to its place in the reference, an option to the page of options.
 - The list of options, which ``help`` shows with each verb, stands on the page of options only.
