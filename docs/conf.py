@@ -54,7 +54,9 @@ nitpick_ignore = [
 
 # -- Looks -----------------------------------------------------------------------------------------
 
+mermaid_fullscreen = False
 html_theme = "furo"
+pygments_dark_style = "monokai"
 html_title = f"pmap {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
