@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.break_even`` prints three tables in Markdown: with warm workers, by the cost
 of an item, for small items and for larger ones; and for a whole program that starts with none, by
-the time that its loop takes. It needs Linux, and two processors with nothing else to do: a round
-measures the loop, pmap, and the loop again, and counts only if other processes took next to nothing
-of the processors while the loops ran. Each figure is the median of the rounds that counted.
+the time that its loop takes. Each figure is the median of a few rounds, of which each measures the
+loop and pmap. With ``--ahead`` (as root, on Linux) the kernel prefers them to what else runs, which
+has the processors in the pauses between.
 """
 
 import os
@@ -13,16 +13,16 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from statistics import median
 
 from pmap import pmap
 
 PROCESSES = 2
-ROUNDS = 3  # that count
+ROUNDS = 5
 COSTS = (0, 1, 3, 10, 30, 100, 1_000)  # microseconds of an item, without its call
 TOTALS = (10, 30, 100, 300, 1_000)  # milliseconds of a whole loop, of items of 1 ms
-OTHERS = 0.1  # of one processor, at most, for others while a loop runs
+
+PAUSE = 0.5  # seconds between two rounds
 
 PROGRAM = """
 import sys, time
@@ -49,12 +49,9 @@ def burn(steps: int, item: object) -> object:
     return item
 
 
-def busy() -> float:
-    """Return how many seconds the processors have been busy since the machine was started."""
-    user, nice, system, _, _, irq, softirq, *_ = map(
-        int, Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()[1:]
-    )
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
+def in_a_loop(work: Callable[[object], object], items: list[object]) -> list[object]:
+    """Return what pmap would, of the serial loop."""
+    return list(map(work, items))
 
 
 def seconds(run: Callable[[], object]) -> float:
@@ -64,29 +61,13 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def alone(run: Callable[[], float]) -> tuple[float, bool]:
-    """Return the seconds that `run` says it took, and whether others took next to nothing."""
-    before, start, own = busy(), time.perf_counter(), sum(os.times()[:4])
-    took = run()
-    whole = time.perf_counter() - start
-    others = busy() - before - (sum(os.times()[:4]) - own)
-    return took, others < OTHERS * whole + 0.01  # the processors' clock ticks that often
-
-
 def compare(loop: Callable[[], float], ours: Callable[[], float]) -> tuple[float, float]:
-    """Return the seconds that the loop takes, and those that pmap takes."""
-    loops: list[float] = []
-    times: list[float] = []
-    while len(times) < ROUNDS:
-        before, quiet = alone(loop)
-        if not quiet:
-            time.sleep(0.1)
-            continue
-        took = ours()
-        after, quiet = alone(loop)
-        if quiet:
-            loops += [before, after]
-            times.append(took)
+    """Return the seconds that the loop takes, and those that pmap takes: medians."""
+    rounds: list[tuple[float, float]] = []
+    for _ in range(ROUNDS):
+        rounds.append((loop(), ours()))
+        time.sleep(PAUSE)
+    loops, times = zip(*rounds, strict=True)
     return median(loops), median(times)
 
 
@@ -105,8 +86,8 @@ def warm(pace: float, make: Callable[[int], object]) -> None:
         items = [make(n) for n in range(number)]
         many(work, items)
         loop, ours = compare(
-            lambda w=work, i=items: seconds(lambda: list(map(w, i))),
-            lambda w=work, i=items: seconds(lambda: many(w, i)),
+            partial(seconds, partial(in_a_loop, work, items)),
+            partial(seconds, partial(many, work, items)),
         )
         scale = 1e6 / number
         print(f"| {loop * scale:.3g} | {ours * scale:.3g} | {loop / ours:.2f} |", flush=True)
@@ -124,13 +105,13 @@ def cold(pace: float) -> None:
     print("| serial loop, ms | pmap, import and start included, ms | times as fast |")
     print("|---:|---:|---:|")
     for total in TOTALS:
-        loop, ours = compare(
-            lambda n=total: program(pace, n, 0), lambda n=total: program(pace, n, 1)
-        )
+        loop, ours = compare(partial(program, pace, total, 0), partial(program, pace, total, 1))
         print(f"| {loop * 1000:.0f} | {ours * 1000:.0f} | {loop / ours:.2f} |", flush=True)
 
 
 if __name__ == "__main__":
+    if "--ahead" in sys.argv:
+        os.nice(-20)
     pace = steps_in_a_second()
     print("\nAn int in and out, warm workers:\n")
     warm(pace, lambda n: n)

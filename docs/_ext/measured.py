@@ -17,6 +17,7 @@ import pmap
 from pmap import __main__ as tour
 
 Table = list[list[str]]
+AnyPool = StandardPool | pmap.Pool
 METHODS: Final = ("apply", "apply_async", "map", "map_async", "starmap", "starmap_async")
 
 
@@ -31,15 +32,17 @@ class OfARow:
         return self.step(*row)
 
 
-def asked(pool: StandardPool, method: str, f: Callable[..., object], rows: object) -> list[object]:
+def asked(
+    pool: AnyPool, method: str, f: Callable[..., object], rows: list[tuple[Path, int]]
+) -> list[object]:
     """Return what the method returns for these rows: one value for each call that it takes."""
     made: Callable[..., object] = getattr(pool, method)
     if method.startswith("apply"):
-        return [made(f, row) for row in rows]  # type: ignore[attr-defined]  # rows are a list here
+        return [made(f, row) for row in rows]
     return [made(f, rows, chunksize=1)]
 
 
-def form(pool: StandardPool, method: str) -> tour.Form:
+def form(pool: AnyPool, method: str) -> tour.Form:
     """Return a method of a pool as the tour's experiments ask it."""
 
     def ask(step: tour.Step, folder: Path, n: int) -> list[object]:
@@ -52,7 +55,7 @@ def form(pool: StandardPool, method: str) -> tour.Form:
     return tour.Form(method, ask, call)
 
 
-def several_arguments(pool: StandardPool, method: str, folder: Path) -> str:
+def several_arguments(pool: AnyPool, method: str, folder: Path) -> str:
     """Measure: does a function of two arguments get both, and may they be keywords?"""
     try:
         tour.results(asked(pool, method, tour.both, [(folder, 0), (folder, 1)]))
@@ -65,7 +68,7 @@ def several_arguments(pool: StandardPool, method: str, folder: Path) -> str:
     return "yes, keywords too" if keywords else "yes"
 
 
-def of_pool(make: Callable[[], StandardPool]) -> Table:
+def of_pool(make: Callable[[], AnyPool]) -> Table:
     """Return the table of the six methods of a pool, its head first."""
     table = [["method", *tour.COLUMNS]]
     with make() as pool:
@@ -94,7 +97,7 @@ def standard_pool() -> StandardPool:
     return multiprocessing.get_context("spawn").Pool(2)
 
 
-def own_pool() -> StandardPool:
+def own_pool() -> pmap.Pool:
     """Return a pool of pmap."""
     return pmap.Pool(2)
 

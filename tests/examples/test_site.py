@@ -91,7 +91,13 @@ def test_an_option_has_unit_default_and_example(name: str) -> None:
     given: dict[str, object] = {}
     with pmap.ThreadPool(1) as pool:
         # The call itself is not made: what counts is that its options are allowed.
-        names = {"f": abs, "xs": [], "paths": [], "write_file": abs, "load_model": abs}
+        names: dict[str, object] = {
+            "f": abs,
+            "xs": [],
+            "paths": [],
+            "write_file": abs,
+            "load_model": abs,
+        }
         verb = Recorder(given)
         verbs = {"pmap": verb, "pimap": verb, "pmap_async": verb}
         eval(code[1], {**names, "connect": abs, "pool": pool, **verbs})
