@@ -69,24 +69,6 @@ def test_each_block_is_of_a_kind_that_is_run(page: Page) -> None:
     assert languages - {"python"} <= SHOWN
 
 
-def anchors(text: str) -> set[str]:
-    """Return the anchors that the forge, and the site, give to the headings of a page."""
-    headings: list[str] = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=named)
-def test_a_page_refers_to_what_is_there(page: Page) -> None:
-    # Links to a heading, too; not those that begin with a scheme.
-    targets: list[tuple[str, str]] = re.findall(r"\]\(([^)#:]*)(?:#([^):]*))?\)", page.text)
-    missing: list[str] = []
-    for name, anchor in targets:
-        path = page.path.parent / name if name else page.path
-        if not path.exists() or (anchor and anchor not in anchors(path.read_text("utf-8"))):
-            missing.append(f"{name}#{anchor}")
-    assert missing == []
-
-
 def test_each_promise_names_a_test_that_is_there() -> None:
     table = (TOP / "docs" / "reliability.md").read_text(encoding="utf-8")
     promised = set(re.findall(r"\b(test_\w+)`", table))
