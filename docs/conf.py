@@ -33,14 +33,15 @@ myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3  # the anchors that the forge gives headings, for links to a section
 myst_fence_as_directive = ["mermaid"]  # which is how the forge writes a diagram, too
 
+highlight_language = "text"  # where a block says none
+
 # -- The reference ---------------------------------------------------------------------------------
 
 default_role = "py:obj"  # what docstrings put in single backticks: a name of pmap's, or a parameter
 add_module_names = False
 autodoc_member_order = "bysource"
-autodoc_typehints = (
-    "none"  # the signatures of the verbs are overloads, which no reader wants to see
-)
+# Else the overloads of a verb are listed, of which no reader wants to see six.
+autodoc_typehints = "none"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
