@@ -265,6 +265,7 @@ class EngineState:
     def renew(self) -> None:
         """Have all workers replaced; in the lock."""
         self.specs.share_no_more()
+        self.backend.renew()
         self.handle(e.Renew())
 
     def handle(self, event: e.Event) -> None:
