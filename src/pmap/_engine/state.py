@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
+from weakref import WeakValueDictionary
 
 from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
 from .._errors import InterruptedPoolError, PoolClosedError
@@ -53,6 +54,12 @@ class Leader(dict[int, int]):
             self.pop(0, None)  # it may be gone: a fork in between has a claim of its own
 
 
+class WorkerEnd:
+    """How a worker has ended, for whoever holds this."""
+
+    exitcode: int | None = None  # as of `WorkerEnded`
+
+
 class EngineState:
     """The jobs, the scheduler, and what is to be told."""
 
@@ -74,6 +81,8 @@ class EngineState:
         self.poisoned: BaseException | None = None  # what struck in the middle of it
         self.softly = False  # workers that are to be killed may end by themselves
         self._gone: WorkerEnded | None = None  # the worker whose end is being taken in
+        # By the numbers of workers: as long as somebody wants to know.
+        self.ends: WeakValueDictionary[int, WorkerEnd] = WeakValueDictionary()
         self._start_failure: WorkerEnded | None = None
         self.specs = CallSpecs(backend)
         self._carry_out = self._table()
@@ -232,6 +241,9 @@ class EngineState:
             self.handle(e.WorkerReady(*event))
         else:
             self._gone = event
+            end = self.ends.get(event.worker)
+            if end is not None:
+                end.exitcode = event.exitcode
             if event.reason:
                 self._start_failure = event
             self.handle(e.WorkerGone(event.worker, event.begun, event.hopeless))
