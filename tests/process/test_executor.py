@@ -425,8 +425,7 @@ def test_what_an_initializer_was_given_goes_without_the_collector(kind: Any, use
         with warnings.catch_warnings(action="ignore", category=ResourceWarning):
             one = kind(1, initializer=look_at, initargs=(given,))
             if use != "dropped":
-                run = one.submit if kind is Executor else one.apply
-                run(abs, -1).result() if kind is Executor else run(abs, (-1,))
+                one.submit(abs, -1).result() if kind is Executor else one.apply(abs, (-1,))
             if use == "shut down":
                 one.shutdown() if kind is Executor else one.terminate()
             del one, given

@@ -159,6 +159,16 @@ def has_imported(number: int) -> bool:
     return number in _imported
 
 
+def imported_as(obj: object) -> tuple[int, str, str] | None:
+    """Return where an imported script has this very object: see `at_home`; None: nowhere."""
+    for number in _imported:
+        module = _modules.get(number)
+        for name, value in () if module is None else [*vars(module).items()]:
+            if value is obj:
+                return number, "__main__", name
+    return None
+
+
 def enter(number: int) -> None:
     """Let the stand-in be what its module's name means, as for ``import __main__``."""
     module = _modules.get(number)

@@ -76,9 +76,15 @@ class _Teller(Sender):
 
     def sentinel(self, obj: object) -> Any:
         """See `Role`."""
-        for space in self._spaces():
+        main = self.sent_names.main
+        for space in self._spaces() | (set() if main is None else {main}):
             for name, value in [*space.dict.items()]:
                 if value is obj:
+                    if self.sent_names.has(space):
+                        from .singles import bare_of_script, reduce_bare
+
+                        where = space.number, space.name, name
+                        return bare_of_script, (*where, *reduce_bare(obj)[1])
                     return self.definition(obj, space.dict, name)
         return None
 
