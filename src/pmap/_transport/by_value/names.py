@@ -76,8 +76,10 @@ class _Teller(Sender):
 
     def sentinel(self, obj: object) -> Any:
         """See `Role`."""
-        main = self.sent_names.main
-        for space in self._spaces() | (set() if main is None else {main}):
+        spaces: set[Namespace] = {*self._spaces()}
+        if self.sent_names.main is not None:
+            spaces.add(self.sent_names.main)
+        for space in spaces:
             for name, value in [*space.dict.items()]:
                 if value is obj:
                     if self.sent_names.has(space):

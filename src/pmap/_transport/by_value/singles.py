@@ -66,8 +66,9 @@ def reduce_bare(obj: object) -> Any:
 
 def _home_of(obj: object) -> str | None:
     """Return the key of an ``object()`` that is a global of a module; None: of none."""
-    for home, module in [*sys.modules.items()]:
-        if travels_by_name(home) and isinstance(module, ModuleType):
+    modules: dict[str, object] = {**sys.modules}  # a program may put anything there
+    for home, module in modules.items():
+        if isinstance(module, ModuleType) and travels_by_name(home):
             for name, value in [*vars(module).items()]:
                 if value is obj:
                     return f"{home}:{name}"
