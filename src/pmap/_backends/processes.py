@@ -6,6 +6,7 @@ which items each one holds. What a dead worker had finished is read from its res
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 import threading
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from .._transport.environment import Environment, Limits
     from .._transport.framing import Message
     from .._transport.packing import Entry
+    from .main_module import Script
 
 # Bytes of a chunk that is sent before the next one is made: the worker need not wait for that.
 _AT_ONCE = 1 << 13
@@ -94,7 +96,7 @@ class ProcessBackend(Backend[_Polled]):
         self._initializer = initializer
         self._initargs = initargs
         self._main = main
-        self._script: tuple[str, str | None] | None = None  # which workers are to import
+        self._script: Script | None = None  # which workers are to import
         self.sent_names: SentNames | None = SentNames(
             self._method == "fork", imports=main == "import"
         )
@@ -260,7 +262,7 @@ class ProcessBackend(Backend[_Polled]):
         on_idle = *memory, self._cpus > 1, self._room, streams_of_caller(), _coverage_config()
         script: tuple[object, ...] | None = None
         if self._script is not None:
-            how = (None, None) if self._method == "fork" else self._script
+            how = (None, None) if self._method == "fork" else self._script[:2]
             script = link.baseline.numbers()[0], *how
         link.tell_ties()
         generation, identity = process_role.generation + 1, identity_of(link.slot, self._method)
@@ -293,12 +295,32 @@ class ProcessBackend(Backend[_Polled]):
             return _launch.start_fork(theirs, ours, self._lifeline, given)
         if self._template is not None and not self._template.alive:
             self._drop_template()
+        script = None if self._script is None else self._script.now()
+        if self._template is not None and self._template.script != script:
+            self.renew()  # its workers would have the script as it was
         if self._template is None:
             self._template = Template(_boot.take(self._lifeline))
             self._lifeline = self._template.lifeline
             self._open().watch(self._template.sock, self._template)
             self._awaited[self._template] = monotonic()
+            if script is not None:
+                self._template.import_script(script, self._about_import(script))
         return self._template.start(worker, theirs)
+
+    def _about_import(self, script: Script) -> bytes:
+        """Return what a template is told that is to import the script."""
+        about = process_role.generation + 1, identity_of(1, self._method), self._environment
+        how = streams_of_caller(), _coverage_config()
+        return marshal.dumps((*about, list(sys.argv), script[:2], *how))
+
+    def renew(self) -> None:
+        template = self._template
+        if template is not None and template.script is not None:
+            # It has imported the script, and what that has imported.
+            self._template = None
+            self._old_templates.append(template)
+            if template.is_unused:
+                self._close_template(template)
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         link = self._links[worker]
@@ -543,7 +565,11 @@ class ProcessBackend(Backend[_Polled]):
             yield from self._look_at_awaited()
 
     def _hear(self, template: Template) -> Iterator[BackendEvent]:
-        for number in template.read():
+        ended = template.read()
+        for kind, data in template.reports:
+            yield Report(kind, data, 1, None, None)
+        template.reports.clear()
+        for number in ended:
             if number in self._links:
                 yield from self._end(self._links[number])
         if template.alive:

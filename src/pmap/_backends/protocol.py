@@ -132,6 +132,9 @@ class Backend(ABC, Generic[Polled]):
         """Return whether workers lack what a call uses, and new ones would have it."""
         return False
 
+    def renew(self) -> None:
+        """Take in that all workers are replaced: new ones are to have nothing of the old code."""
+
     def drop(self, spec: CallSpec) -> None:
         """Let all workers forget a call spec that no call uses any more."""
 

@@ -65,8 +65,13 @@ AGAIN = 17  # (AGAIN, 0, 0): it runs the program again, and not what it was star
 
 # --- between the caller and the template ---------------------------------------------------------
 
-REQUEST = struct.Struct("<Bq")  # what, and of which worker (FORK: its number; else its pid)
-FORK, KILL, ABORT, PREPARE, TERMINATE = 0, 1, 2, 3, 4
+# What, and of which worker (FORK: its number; else its pid). With IMPORT comes a file that says, as
+# marshal writes it, how many pools it is below, who imports the script (see `_worker.identity`),
+# environment, argv, (file of the script, its package or None), how stdout and stderr are, the
+# configuration of coverage or None.
+REQUEST = struct.Struct("<Bq")
+FORK, KILL, ABORT, PREPARE, TERMINATE, IMPORT = 0, 1, 2, 3, 4, 5
 # Reports: (FORKED, number, pid), (FAILED, number, errno), (EXITED, pid, exit code)
 # (CROWDED, how many, 0): it has so many threads and does not fork: it starts workers anew
+# And REPORT, of what the script did when it was imported.
 FORKED, FAILED, EXITED, CROWDED = 20, 21, 22, 23
