@@ -13,6 +13,7 @@ from .template_client import Template
 if TYPE_CHECKING:
     from .._transport.journal import ResultJournal
     from .._transport.light_stdlib import socket
+    from .main_module import Script
     from .poller import Poller
     from .unanswered import Unanswered
 
@@ -45,7 +46,12 @@ class ProcessStarter:
         self._old_lifelines: list[_boot.Lifeline] = []
 
     def start(
-        self, worker: int, poller: Poller[Any], initializer: Initializer | None
+        self,
+        worker: int,
+        poller: Poller[Any],
+        initializer: Initializer | None,
+        script: Script | None,
+        about_import: Callable[[Script], bytes],
     ) -> _launch.StartedProcess:
         """Start the process of a worker; raises OSError where that is refused.
 
@@ -53,8 +59,13 @@ class ProcessStarter:
             worker: its number.
             poller: watches a template that is started for it.
             initializer: for a fork, which is not sent its initializer.
+            script: which a template imports for its workers, as it is now; None: no script.
+            about_import: returns what the template is told about that.
         """
         self._poller = poller
+        self._set_identity()
+        if self.method == "forkserver":
+            self._have_template(script, about_import)
         ours, theirs = _boot.connection()
         journal: ResultJournal | None = None
         try:
@@ -73,9 +84,8 @@ class ProcessStarter:
     def _start_process(
         self, worker: int, ours: socket, theirs: socket, initializer: Initializer | None
     ) -> _launch.Handle:
-        self._set_identity()
-        if self.method == "forkserver":
-            return self._living_template().start(worker, theirs)
+        if self.template is not None:
+            return self.template.start(worker, theirs)
         if self.lifeline is None or self.lifeline.closed:
             self.lifeline = _boot.Lifeline()
         if self.method == "spawn":
@@ -91,16 +101,30 @@ class ProcessStarter:
             self.lifeline = self.template = None
         self.identity = identity
 
-    def _living_template(self) -> Template:
+    def _have_template(
+        self, script: Script | None, about_import: Callable[[Script], bytes]
+    ) -> None:
         if self.template is not None and not self.template.alive:
             self.close_templates()
+        if self.template is not None and self.template.script != script:
+            self.renew()  # its workers would have the script as it was
         if self.template is None:
             self.template = Template(_boot.take(self.lifeline))
             self.lifeline = self.template.lifeline
             assert self._poller is not None
             self._poller.watch(self.template.sock, self.template)
             self._unanswered.add(self.template)
-        return self.template
+            if script is not None:
+                self.template.import_script(script, about_import(script))
+
+    def renew(self) -> None:
+        """Put a template aside that has imported the script, and what the script imports."""
+        template = self.template
+        if template is not None and template.script is not None:
+            self.template = None
+            self._old_templates.append(template)
+            if template.is_unused:
+                self._close_template(template)
 
     def has(self, template: Template) -> bool:
         """Return whether a template was not closed since it was polled."""

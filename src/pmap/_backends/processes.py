@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from .._calls.cpus import cpu_count
 from .._errors import is_ctrl_c
+from .._jobs.reports import Report
 from .._jobs.work import CallSpec, Work
 from .._transport import protocol
 from .._transport.adaptive_spin import AdaptiveSpin
@@ -162,7 +163,14 @@ class ProcessBackend(Backend[_Polled]):
         environment = self._setup.limited(capture_environment())
         baseline = Baseline(method == "fork")  # before a fork: that is to have the same
         poller = self._open()
-        process = self._starter.start(worker, poller, self._setup.for_fork(initializer))
+        script = None if self._setup.script is None else self._setup.script.now()
+        process = self._starter.start(
+            worker,
+            poller,
+            self._setup.for_fork(initializer),
+            script,
+            lambda script: self._setup.about_import(method, environment, script),
+        )
         taken = {connection.slot for connection in self._connections.values()}
         connection = self._connections[worker] = Connection(
             worker,
@@ -199,6 +207,9 @@ class ProcessBackend(Backend[_Polled]):
             return False
         connections = [*self._connections.values()]
         return any(one.definitions.baseline.lacks(spec.needs) for one in connections)
+
+    def renew(self) -> None:
+        self._starter.renew()
 
     def drop(self, spec: CallSpec) -> None:
         for connection in self._connections.values():
@@ -314,7 +325,11 @@ class ProcessBackend(Backend[_Polled]):
         self.has_cache = self.has_cache or reader.borrows
 
     def _read_template(self, template: Template) -> Iterator[BackendEvent]:
-        for number in self._starter.read(template):
+        ended = self._starter.read(template)
+        for kind, data in template.reports:
+            yield Report(kind, data, 1, None, None)
+        template.reports.clear()
+        for number in ended:
             if number in self._connections:
                 yield from self._end(self._connections[number])
         if not template.alive:
@@ -397,7 +412,15 @@ class ProcessBackend(Backend[_Polled]):
     def end(self) -> None:
         self._release_segments()
         if self.has_lost_descriptors():
-            self._abandon()
+            # What has such a number by now is not ours to close. An object that would close one by
+            # itself is kept as long as the program lives.
+            self._names.clear()
+            poller, self._poller = self._poller, None
+            if poller is not None:
+                poller.abandon()
+            for connection in self._connections.values():
+                connection.abandon()
+            self._starter.abandon()
         else:
             for connection in self._connections.values():
                 connection.handle.kill()
@@ -412,20 +435,6 @@ class ProcessBackend(Backend[_Polled]):
         self._failed.clear()
         self._unanswered.since.clear()
         self.wake()  # another thread may be in `poll`, on what is gone now
-
-    def _abandon(self) -> None:
-        """End all workers without touching descriptors that the program has closed.
-
-        What has such a number by now is not ours to close. An object that would close one by itself
-        is kept as long as the program lives.
-        """
-        self._names.clear()
-        poller, self._poller = self._poller, None
-        if poller is not None:
-            poller.abandon()
-        for connection in self._connections.values():
-            connection.abandon()
-        self._starter.abandon()
 
     def after_fork_in_child(self) -> None:
         self._opening = threading.Lock()  # it may be held by a thread that is not here

@@ -156,6 +156,9 @@ class Backend(ABC, Generic[Polled]):
         """Return whether a call uses what the present workers lack and new ones would have."""
         return False
 
+    def renew(self) -> None:
+        """Take in that all workers are replaced: new ones are to have nothing of the old code."""
+
     def drop(self, spec: CallSpec) -> None:
         """Let all workers forget a call spec: no call uses it any more."""
 

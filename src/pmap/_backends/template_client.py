@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from typing import TYPE_CHECKING
 
 from .._transport import protocol
 from .._transport.framing import FrameReader
@@ -11,7 +12,23 @@ from .._worker.template import kill_group
 from .boot import Boot, mark_of, release
 from .launch import Handle, is_surely_python, leave_no_core, no_python, ran_again, refused
 
+if TYPE_CHECKING:
+    from typing import IO
+
+    from .._transport.framing import Message
+    from .main_module import Script
+
+
 _LAST_WAIT = 2.0  # seconds for a template to end by itself
+
+
+def _file() -> "IO[bytes]":
+    """Return an empty file that has no name."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("pmap", os.MFD_CLOEXEC), "wb")
+    import tempfile
+
+    return tempfile.TemporaryFile()
 
 
 class Template:
@@ -30,6 +47,21 @@ class Template:
         self.alive = True
         self._by_number: dict[int, _Forked] = {}
         self._by_pid: dict[int, _Forked] = {}
+        self.script: Script | None = None  # what its workers need not import
+        self.reports: list[tuple[int, bytes]] = []  # what that did when it was imported
+
+    def import_script(self, script: "Script", about: bytes) -> None:
+        """Ask it to import the script before it forks the first worker: see `protocol.IMPORT`.
+
+        Where that cannot be asked for, each worker imports it.
+        """
+        self.script = script
+        # In a file: the template may not read its socket yet, which takes only so much.
+        with contextlib.suppress(OSError), _file() as file:
+            file.write(about)
+            file.flush()
+            request = protocol.make_request(protocol.IMPORT, 0)
+            send_with_fds(self.sock, request, [file.fileno()])
 
     def start(self, number: int, sock: socket) -> Handle:
         """Ask for a worker on `sock`; its pid is known when the template has answered."""
@@ -74,10 +106,14 @@ class Template:
         ended = (self._report(message) for message in self._reader.feed(data))
         return [number for number in ended if number is not None]
 
-    def _report(self, message: "protocol.StartMessage") -> int | None:
+    def _report(self, message: "Message") -> int | None:
         """Note what the template reports; return the number of a worker that has ended, or None."""
-        self.answered = True
         kind = message[0]
+        if kind == protocol.REPORT:
+            report: protocol.Report = message
+            self.reports.append((report[1], report[3]))
+            return None
+        self.answered = True
         if kind == protocol.FORKED:
             number, pid = protocol.parse_forked(message)
             self._by_pid[pid] = self._by_number[number]

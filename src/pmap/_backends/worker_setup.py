@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .._transport.environment import Environment, Limits
     from .._transport.protocol import Script
     from .connection import Connection
+    from .main_module import Script as ScriptFile
     from .process_starter import Initializer
 
 
@@ -57,7 +59,7 @@ class WorkerSetup:
         self._limits = limits
         self._may_spin = may_spin
         self._room = room
-        self.script: tuple[str, str | None] | None = None  # which workers are to import
+        self.script: ScriptFile | None = None  # which workers are to import
         # The environment that was captured last, and what workers are told of it.
         self._last: tuple[Environment, Environment] | None = None
 
@@ -122,7 +124,7 @@ class WorkerSetup:
             connection.definitions.send_units(needs)
         script: Script | None = None
         if self.script is not None:
-            path, package = (None, None) if method == "fork" else self.script
+            path, package = (None, None) if method == "fork" else self.script[:2]
             script = baseline.numbers()[0], path, package
         connection.definitions.send_ties()
         setup = protocol.SetUp(
@@ -146,6 +148,12 @@ class WorkerSetup:
             lambda initializer: protocol.make_setup(setup, initializer), setup.initializer
         )
         connection.outbox.write(message, [] if payload is None else payload.attachments)
+
+    def about_import(self, method: str, environment: Environment, script: ScriptFile) -> bytes:
+        """Return what a template is told that imports the script: see `protocol.IMPORT`."""
+        about = process_role.generation + 1, identity_of(1, method), environment
+        how = streams_of_caller(), _coverage_config()
+        return marshal.dumps((*about, list(sys.argv), script[:2], *how))
 
     def too_much_memory(self) -> str:
         """Return in words that a worker took too much memory."""

@@ -31,7 +31,7 @@ from .._scheduling import scheduler as s
 from .._scheduling.chunk_sizes import worth_ahead
 from . import outcomes
 from .leadership import Leadership, begin_exit
-from .state import EngineState
+from .state import EngineState, WorkerEnd
 
 # Seconds for what was registered for the ends of all workers, when the interpreter ends.
 _LAST_WAIT = 2.0
@@ -189,12 +189,17 @@ class Driver:
             )
         return self.worker_pids()
 
-    def end_worker(self, number: int) -> None:
-        """End a worker, if it is there, whatever it does."""
+    def end_of(self, number: int) -> WorkerEnd:
+        """Return what will say how a worker has ended that is there now."""
+        return self._state.ends.setdefault(number, WorkerEnd())
+
+    def end_worker(self, number: int, *, softly: bool) -> None:
+        """End a worker, if it is there, whatever it does; `softly`: unless it handles SIGTERM."""
+        how = self.backend.terminate if softly else self.backend.kill
 
         def end() -> None:
             if number in self.backend.workers():
-                self.backend.kill(number)
+                how(number)
 
         self._state.post(end)
 

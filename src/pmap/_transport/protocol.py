@@ -476,7 +476,10 @@ def parse_crowded(message: StartMessage) -> int:
 
 # Requests. FORK has the number of a worker, and its socket comes along; PREPARE has 0; the others
 # have the process id of a worker.
-FORK, KILL, ABORT, PREPARE, TERMINATE = 0, 1, 2, 3, 4
+# With IMPORT comes a file that says, as marshal writes it, what a process is told that imports the
+# script: generation, identity, environment, argv, (path of the script, its package or None),
+# streams, configuration of coverage; see `SetUp` for these. The template answers with `Report`s.
+FORK, KILL, ABORT, PREPARE, TERMINATE, IMPORT = 0, 1, 2, 3, 4, 5
 _REQUEST = struct.Struct("<Bq")
 REQUEST_SIZE = _REQUEST.size
 

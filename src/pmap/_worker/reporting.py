@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from .warning_records import Warned
 
 
+def _nowhere(data: bytes) -> None:
+    """Stand for what sends, until it is known."""
+
+
 class Reporting:
     """Sends records and warnings of this process home."""
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
-        """Send messages by `send`."""
-        self._send = send
+    def __init__(self) -> None:
+        self._send: Callable[[bytes], None] = _nowhere
         self._loggers: Loggers | None = None
         self._warned: Warned | None = None
         self._settings: Settings | None = None
@@ -38,8 +41,17 @@ class Reporting:
         self._thread = get_ident()  # which runs the items
         self._usual_filters = default_filters()
 
-    def begin(self, forked: bool) -> None:
-        """Wait for the imports of the modules; `forked`: from the caller, which may have them."""
+    def begin(self, send: Callable[[bytes], None], forked: bool) -> None:
+        """Wait for the imports of the modules.
+
+        Args:
+            send: sends messages home.
+            forked: from the caller, which may have the modules.
+        """
+        is_first = self._send is _nowhere
+        self._send = send
+        if not is_first:
+            return  # before this process was forked: what the script has set stays
         self._forked = forked
         for name, take in (("logging", self._take_loggers), ("warnings", self._take_warnings)):
             if name in sys.modules:

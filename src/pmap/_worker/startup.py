@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
-    from .worker import Initializer
+    from .worker import Initializer, Prepared
 
 _LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printed
 
@@ -54,8 +54,42 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
         from .template import serve_template
 
         _lead_process_group()  # signals of the terminal are for the caller alone
-        serve_template(sock, lifeline, lambda own: enter_forked(own, lifeline))
+        serve_template(
+            sock,
+            lifeline,
+            lambda own: enter_forked(own, lifeline),
+            lambda message: _import_script(sock, message, lifeline),
+        )
     enter_forked(sock, lifeline)
+
+
+def _import_script(sock: socket, message: int, lifeline: int) -> None:
+    """Let a fork of the template import the script and serve in its place, if it can."""
+    from .ending import run_exit_callbacks
+    from .script import import_in_fork
+    from .template import serve_template
+
+    def begin() -> None:
+        _lead_process_group()
+        # The script may never return, and then nobody else would notice the caller's end.
+        _end_with_caller(os.dup(lifeline) if lifeline >= 0 else -1)
+
+    def enter(own: socket, prepared: Prepared) -> NoReturn:
+        if ties.lifeline >= 0:
+            os.close(ties.lifeline)  # of the process that has imported the script
+            ties.lifeline = -1
+        enter_forked(own, lifeline, prepared=prepared)
+
+    def serve(prepared: Prepared) -> NoReturn:
+        serve_template(
+            sock,
+            lifeline,
+            lambda own: enter(own, prepared),
+            os.close,  # it is imported
+            run_exit_callbacks,
+        )
+
+    import_in_fork(sock, message, begin, serve)
 
 
 def become() -> None:
@@ -80,10 +114,19 @@ def _shared_socket() -> socket:
     return public.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined, no-any-return]  # Windows
 
 
-def enter_forked(sock: socket, lifeline: int, initializer: Initializer | None = None) -> NoReturn:
+def enter_forked(
+    sock: socket,
+    lifeline: int,
+    initializer: Initializer | None = None,
+    prepared: Prepared | None = None,
+) -> NoReturn:
     """Be a worker in a process that was just forked; never returns into the caller's code.
 
-    `initializer`: what a fork of the caller calls first, with its arguments.
+    Args:
+        sock: on which messages come.
+        lifeline: what tells of the caller's end.
+        initializer: what a fork of the caller calls first, with its arguments.
+        prepared: what a worker begins with whose parent has imported the script.
     """
     code = 1
     try:
@@ -93,7 +136,7 @@ def enter_forked(sock: socket, lifeline: int, initializer: Initializer | None = 
         process_role.in_worker = True
         process_role.runs_items = False  # this may be a fork of a worker whose item runs
         traces.clear()  # or this would be taken for a fork that an item has made, and ended
-        in_order = Worker(sock, initializer).run()
+        in_order = Worker(sock, initializer, prepared).run()
         code = 0
         if in_order:
             from .ending import run_exit_callbacks

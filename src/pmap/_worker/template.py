@@ -21,6 +21,7 @@ from .._transport.light_stdlib import receive_with_fds, signal, socket
 from .._transport.protocol import (
     ABORT,
     FORK,
+    IMPORT,
     PREPARE,
     REQUEST_SIZE,
     TERMINATE,
@@ -41,8 +42,22 @@ if TYPE_CHECKING:
     from .._transport.protocol import StartMessage
 
 
-def serve_template(sock: socket, lifeline: int, enter_forked: Callable[[socket], NoReturn]) -> None:
-    """Fork workers as asked until the caller is gone; never returns."""
+def serve_template(
+    sock: socket,
+    lifeline: int,
+    enter_forked: Callable[[socket], NoReturn],
+    import_script: Callable[[int], None],
+    at_end: Callable[[], None] | None = None,
+) -> NoReturn:
+    """Fork workers as asked until the caller is gone; never returns.
+
+    Args:
+        sock: on which requests come.
+        lifeline: what tells workers of the caller's end.
+        enter_forked: called in a fork, with the socket of the worker that it is to be.
+        import_script: called with the descriptor of a file: see `protocol.IMPORT`.
+        at_end: called when the caller wants no more.
+    """
     children: set[int] = set()
     os.set_inheritable(sock.fileno(), False)
     wake_read, wake_write = os.pipe()
@@ -60,7 +75,7 @@ def serve_template(sock: socket, lifeline: int, enter_forked: Callable[[socket],
                 continue
             request = _next_request(sock)
             if request is None:
-                return  # the caller is gone
+                break  # the caller is gone
             what, number, fd = request
             if what == FORK and fd is not None:
                 threads = count_threads()
@@ -73,15 +88,16 @@ def serve_template(sock: socket, lifeline: int, enter_forked: Callable[[socket],
                 sock.sendall(frame(report))
             elif what == PREPARE:
                 _prepare()
+            elif what == IMPORT and fd is not None:
+                import_script(fd)
             elif number in children:
                 _end(number, what)
     except (ConnectionError, BrokenPipeError):
         pass  # the caller is gone, as below
     finally:
-        for pid in children:
-            kill_group(pid)
-        for pid in children:
-            os.waitpid(pid, 0)
+        _end_all(children)
+        if at_end is not None:
+            at_end()
         os._exit(0)
 
 
@@ -182,6 +198,13 @@ def _spawn(number: int, fd: int, lifeline: int, children: set[int]) -> StartMess
     return make_forked(number, pid)
 
 
+def _end_all(children: set[int]) -> None:
+    for pid in children:
+        kill_group(pid)
+    for pid in children:
+        os.waitpid(pid, 0)
+
+
 def _end(pid: int, how: int) -> None:
     if how == ABORT:
         os.kill(pid, signal.SIGABRT)
@@ -210,8 +233,9 @@ def _reap(children: set[int]) -> list[tuple[int, int]]:
         if not pid:
             break
         _, status = os.waitpid(pid, 0)
-        children.discard(pid)
-        gone.append((pid, os.waitstatus_to_exitcode(status)))
+        if pid in children:  # else the script has started it, when it was imported
+            children.discard(pid)
+            gone.append((pid, os.waitstatus_to_exitcode(status)))
     return gone
 
 

@@ -90,6 +90,8 @@ if TYPE_CHECKING:
 
     # A function with its arguments.
     Initializer: TypeAlias = tuple[Callable[..., object], tuple[object, ...]]
+    # What a worker goes on with that is a fork of a process which has imported the script.
+    Prepared: TypeAlias = tuple[Surroundings, Reporting]
 
 _MOMENT = 0.0005  # seconds; a system call each would cost as much as several quick items
 _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
@@ -109,10 +111,16 @@ def _looker(sock: socket) -> Callable[[], Sequence[object]]:
 class Worker:
     """A worker's loop over its one socket."""
 
-    def __init__(self, sock: socket, initializer: Initializer | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket,
+        initializer: Initializer | None = None,
+        prepared: Prepared | None = None,
+    ) -> None:
         self._socket = sock
         self._sender = Sender(sock)
-        self._reporting = Reporting(self._sender.send)
+        self._is_prepared = prepared is not None
+        self._surroundings, self._reporting = prepared or (Surroundings(), Reporting())
         self._initializer = initializer  # of a fork of the caller; others are sent it
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
@@ -123,7 +131,6 @@ class Worker:
         self._spin = AdaptiveSpin()
         self._room = 0  # bytes of segments that may be kept for results to come
         self._release_segments()
-        self._surroundings = Surroundings()
         self._items = ItemRunner(self._surroundings, self._lend)
         self._specs: dict[int, ReceivedSpec] = {}
         self._last_environment: Environment = (
@@ -175,18 +182,19 @@ class Worker:
         self._max_memory, self._may_spin, self._room = setup.max_memory, setup.may_spin, setup.room
         is_fork = bool(setup.inherited)
         arriving.begin_forked(setup.inherited)
-        ties.begin(setup.identity, is_fork)
+        has_script = is_fork or self._is_prepared
+        ties.begin(setup.identity, has_script)
         if is_fork:
             from .._transport.by_value.handover import forks
 
             forks.begin()
+        if has_script:
             seed_anew()  # not all libraries do so themselves when they are forked
         self._release_segments()
         sys.argv[:] = setup.argv
         environment = self._last_environment = setup.environment
-        self._surroundings.apply(environment)
-        self._surroundings.watch(Streams(setup.streams, self._sender.send))
-        self._reporting.begin(is_fork)
+        self._surroundings.begin(environment, Streams(setup.streams, self._sender.send))
+        self._reporting.begin(self._sender.send, is_fork)
         self._reporting.apply(environment[3], True)
         begin_without_terminal()
         self._measured = saver(setup.coverage_config)

@@ -138,7 +138,7 @@ def test_each_kind_has_its_own_number_and_is_tested_here() -> None:
         if name.isupper() and isinstance(value, int) and name != "TYPE_CHECKING"
     }
     reports = {"OUTPUT", "ERRORS", "LOG", "WARNING", "FLUSH"}
-    requests = {"FORK", "KILL", "ABORT", "PREPARE", "TERMINATE", "REQUEST_SIZE"}
+    requests = {"FORK", "KILL", "ABORT", "PREPARE", "TERMINATE", "IMPORT", "REQUEST_SIZE"}
     kinds = {name: value for name, value in found.items() if name not in reports | requests}
     assert sorted(kinds) == KINDS
     assert len(set(kinds.values())) == len(kinds)
