@@ -98,8 +98,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Run each example and each block of code in README.md and docs/; check what pages refer to."""
-    pytest(session, "tests/examples", "tests/test_docs.py")
+    """Build the site into docs/_build/html, a warning is an error; run each example it shows."""
+    session.install("-e", ".[test,docs]")
+    folder = TOP / "docs"
+    # -E: all anew, since a page that did not change may name what has gone.
+    options = ["-W", "--keep-going", "-n", "-E", "-b", "html"]
+    session.run("python", "-m", "sphinx", *options, str(folder), str(folder / "_build" / "html"))
+    tests = ["tests/examples", "tests/test_docs.py"]
+    session.run("python", "-m", "pytest", *tests, *session.posargs)
 
 
 @nox.session

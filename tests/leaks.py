@@ -87,7 +87,7 @@ def _pids_of(drivers: Iterable[Any]) -> set[int]:
     for driver in drivers:
         if hasattr(driver.backend, "pids"):
             pids.update(driver.backend.pids())
-            template = driver.backend._template
+            template = driver.backend._starter.template
             if template is not None:
                 pids.add(template._process.pid)
                 pids |= descendants(template._process.pid)
@@ -101,12 +101,13 @@ def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
         backend = driver.backend
         if not hasattr(backend, "pids"):
             continue
-        for link in list(backend._links.values()):
+        for link in list(backend._connections.values()):
             found.add(link.sock.fileno())
             if link.handle.sentinel is not None:
                 found.add(link.handle.sentinel)
         # A pool that idles out is closed by its own thread while we look: each is read once.
-        poller, template, lifeline = backend._poller, backend._template, backend._lifeline
+        poller, starter = backend._poller, backend._starter
+        template, lifeline = starter.template, starter.lifeline
         if poller is not None:
             with suppress(ValueError):  # closed meanwhile
                 found.add(poller._kernel.fileno())
@@ -123,7 +124,7 @@ def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
 
 def _arenas_of(drivers: Iterable[Any]) -> int:
     """Return how many workers of open pools share memory with us: a descriptor each, of mmap's."""
-    return sum(len(getattr(driver.backend, "_links", ())) for driver in drivers)
+    return sum(len(getattr(driver.backend, "_connections", ())) for driver in drivers)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Final
 from tests.watched_states import States
 
 from pmap._api import stream_states
+from pmap._backends import connection_states
 from pmap._jobs import pending as _pending
 from pmap._scheduling import job_states, worker_states
 
@@ -17,6 +18,7 @@ PAGE: Final = Path(__file__).parents[1] / "docs" / "states.md"
 TABLES: Final[dict[str, States]] = {
     "A worker, for the scheduler": worker_states,
     "A job, for the scheduler": job_states,
+    "A connection to a worker": connection_states,
     "What is pending": _pending,
     "A stream of results": stream_states,
 }

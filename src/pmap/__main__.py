@@ -311,11 +311,10 @@ def forms() -> list[Form]:
 
 def opened(returned: object) -> object:
     """Return the result itself, where a handle to wait on or to go through was returned."""
-    if isinstance(returned, AsyncResult):
-        return cast("AsyncResult[object]", returned).get()
     if isinstance(returned, ResultStream):
         return list(cast("ResultStream[object]", returned))
-    return returned
+    get: Callable[[], object] | None = getattr(returned, "get", None)  # of ours, or of a Pool
+    return returned if get is None else get()
 
 
 def results(returned: list[object]) -> list[object]:

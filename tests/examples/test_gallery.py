@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
-from tests.process.test_scripts import finished, run
+from tests.scripts import finished, run
 
 TOP: Final = Path(__file__).parents[2]
 GALLERY: Final = TOP / "examples" / "gallery"

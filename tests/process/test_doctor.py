@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 from tests.limits import TIME_LIMIT
-from tests.process.test_scripts import environment, finished, run, run_script
+from tests.scripts import environment, finished, run, run_script
 
 import pmap
 

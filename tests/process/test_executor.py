@@ -1,10 +1,12 @@
 """`Executor`: futures with the standard states, over workers that may die."""
 
 import asyncio
+import gc
 import os
 import pickle
 import signal
 import threading
+import warnings
 import weakref
 from collections.abc import Callable
 from concurrent import futures
@@ -31,7 +33,9 @@ from tests.processes import lives
 from pmap import (
     ControlFlowError,
     Executor,
+    Pool,
     PoolClosedError,
+    ThreadPool,
     TransportError,
     WorkerLost,
     WorkerStartError,
@@ -401,3 +405,30 @@ def test_a_worker_may_end_in_order(tmp_path: Path) -> None:
     executor.terminate_workers()
     assert later.result(TIME_LIMIT) == "in order"
     executor.shutdown()
+
+
+class Given:
+    """What an initializer is given."""
+
+
+def look_at(given: Given) -> None:
+    assert isinstance(given, Given)
+
+
+@pytest.mark.parametrize("use", ["dropped", "used and dropped", "shut down"])
+@pytest.mark.parametrize("kind", [Executor, Pool, ThreadPool])
+def test_what_an_initializer_was_given_goes_without_the_collector(kind: Any, use: str) -> None:
+    given = Given()
+    gone = weakref.ref(given)
+    gc.disable()
+    try:
+        with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+            one = kind(1, initializer=look_at, initargs=(given,))
+            if use != "dropped":
+                one.submit(abs, -1).result() if kind is Executor else one.apply(abs, (-1,))
+            if use == "shut down":
+                one.shutdown() if kind is Executor else one.terminate()
+            del one, given
+        until(lambda: gone() is None)
+    finally:
+        gc.enable()

@@ -99,7 +99,7 @@ def templated() -> Iterator[Pool]:
 
 def template_of(pool: Pool) -> int:
     """Return the template's process id."""
-    pid = backend_of(pool)._template._process.pid
+    pid = backend_of(pool)._starter.template._process.pid
     assert isinstance(pid, int)
     return pid
 
@@ -132,7 +132,7 @@ def test_template_killed_before_it_could_report_a_worker(
         until(lambda: len(marks(tmp_path)) == 2, "two items beginning")
         template = template_of(pool)
         kill({template})
-        until(lambda: backend_of(pool)._template is None, "the loss of the template")
+        until(lambda: backend_of(pool)._starter.template is None, "the loss of the template")
         go.touch()
         # Its workers are as good as others, and what they run is not begun a second time.
         assert later.get(TIME_LIMIT) == [x * x for x in range(8)]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from tests.limits import until
 from tests.scripts import finished, run, run_script
 
 if TYPE_CHECKING:
@@ -146,3 +147,158 @@ if __name__ == "__main__":
 """
     assert run_script(tmp_path, text) == ["True"]
     assert sys.modules["__main__"] is not None
+
+
+# --- how often it is imported --------------------------------------------------------------------
+
+COUNTED: Final = """
+import os, signal, sys, threading
+from pathlib import Path
+from pmap import Pool, WorkerLost, pmap, restart
+import helper
+{top}
+VERSION = 1
+def note():
+    with open("runs", "a") as file:
+        file.write(__name__ + "\\n")
+note()
+def runs():
+    return Path("runs").read_text().split().count("__mp_main__")
+def meet(barrier, x):
+    barrier.wait(30)
+    return os.getpid()
+def end(x):
+    os.kill(os.getpid(), signal.SIGKILL)
+def both(x):
+    return VERSION, helper.VERSION
+if __name__ == "__main__":
+    import multiprocessing
+    method = {method!r}
+    with multiprocessing.Manager() as manager:
+        verb = pmap.using(processes=4, main="import", start_method=method, chunksize=1)
+        pids = verb(meet, [manager.Barrier(4)] * 4, range(4))
+        print(len(set(pids)), runs())
+        try:
+            verb(end, [1])
+        except WorkerLost:
+            pass
+        again = verb(meet, [manager.Barrier(4)] * 4, range(4))
+        print(len(set(again) - set(pids)) > 0, runs())
+"""
+
+
+def counted(tmp_path: Path, method: str, top: str = "", more: str = "") -> list[str]:
+    (tmp_path / "helper.py").write_text("VERSION = 1", encoding="utf-8")
+    return run_script(tmp_path, COUNTED.format(method=method, top=top) + more)
+
+
+def test_it_is_imported_once_for_all_workers_that_are_forked(
+    start_method: "StartMethod", tmp_path: Path
+) -> None:
+    first, again = counted(tmp_path, start_method)
+    # With spawn the fifth is the one that came for the one that was lost.
+    wanted = {"forkserver": ("1", "1"), "spawn": ("4", "5"), "fork": ("0", "0")}[start_method]
+    assert (first.split()[1], again.split()[1]) == wanted
+    assert (first.split()[0], again.split()[0]) == ("4", "True")
+
+
+def test_an_edit_of_the_script_or_of_its_modules_is_there_after_restart(tmp_path: Path) -> None:
+    more = """
+    print(verb(both, [1]))
+    text = Path(__file__).read_text()
+    Path(__file__).write_text(text.replace("VERSION = 1", "VERSION = 25"))
+    restart()
+    print(verb(both, [1]), runs())
+    Path("helper.py").write_text("VERSION = 33")
+    restart()
+    print(verb(both, [1]), runs())
+"""
+    shown = counted(tmp_path, "forkserver", more=more)
+    assert shown[2:] == ["[(1, 1)]", "[(25, 1)] 2", "[(25, 33)] 3"]
+
+
+NOT_FORKED_OF: Final = {
+    "a thread that goes on": "threading.Thread(target=threading.Event().wait, daemon=True).start()",
+    "an exception in all but workers": "helper.once('raise ValueError')",
+    "an end of the process": "helper.once('os._exit(3)')",
+    "a signal": "helper.once('os.kill(os.getpid(), signal.SIGKILL)')",
+}
+ONCE: Final = """
+import os, signal
+VERSION = 1
+def once(code):
+    import __main__
+    if __main__.__name__ == "__mp_main__" and not os.path.exists("begun"):
+        open("begun", "w").close()
+        exec(code)
+"""
+
+
+@pytest.mark.parametrize("top", NOT_FORKED_OF.values(), ids=NOT_FORKED_OF.keys())
+def test_where_a_process_that_has_imported_it_cannot_be_forked_each_worker_imports_it(
+    top: str, tmp_path: Path
+) -> None:
+    (tmp_path / "helper.py").write_text(ONCE, encoding="utf-8")
+    text = COUNTED.format(method="forkserver", top=top)
+    first, again = run_script(tmp_path, text)
+    imported = 1 if "thread" in top.lower() else 0
+    assert (first, again) == (f"4 {4 + imported}", f"True {5 + imported}")
+
+
+SAID: Final = """
+import logging, os, sys, warnings
+from pmap import pmap
+if __name__ == "__main__":
+    logging.basicConfig(level="INFO", stream=sys.stdout, format="%(message)s")
+    warnings.simplefilter("always")
+    warnings.showwarning = lambda message, *rest: print("warned", message)
+else:
+    print("printed")
+    logging.info("logged")
+    warnings.warn("careful")
+    os.environ["OF_THE_SCRIPT"] = "1"
+    if os.fork() == 0:
+        print("of a child")
+def look(x):
+    print("item", x, flush=True)
+    return os.environ.get("OF_THE_SCRIPT")
+if __name__ == "__main__":
+    print(pmap(look, [1, 2], processes=2, main="import"))
+"""
+
+
+def test_what_it_says_comes_home_once(tmp_path: Path) -> None:
+    shown = [line for line in run_script(tmp_path, SAID) if line != "of a child"]
+    assert sorted(shown[:3]) == ["logged", "printed", "warned careful"]
+    assert sorted(shown[3:]) == ["['1', '1']", "item 1", "item 2"]
+
+
+ENDED: Final = """
+import atexit, os, subprocess, sys, time
+from pathlib import Path
+from pmap import pmap
+if __name__ != "__main__":
+    child = subprocess.Popen(["sleep", "1000"])
+    Path("pids").write_text("%d %d" % (os.getpid(), child.pid))
+    atexit.register(lambda: Path("left").open("a").write("x"))
+    {last}
+if __name__ == "__main__":
+    import threading
+    print(pmap.async_(abs, [-1], processes=1, main="import"){what})
+"""
+
+
+@pytest.mark.parametrize(
+    ("last", "what", "left"),
+    [("pass", ".get()", "x"), ("time.sleep(1000)", " and not time.sleep(1)", "")],
+    ids=["in order", "in the midst of the import"],
+)
+def test_nothing_is_left_of_it(last: str, what: str, left: str, tmp_path: Path) -> None:
+    assert len(run_script(tmp_path, ENDED.format(last=last, what=what))) == 1
+    until(lambda: not any(map(is_alive, (tmp_path / "pids").read_text().split())))
+    found = tmp_path / "left"
+    assert (found.read_text() if found.exists() else "") == left
+
+
+def is_alive(pid: str) -> bool:
+    return Path(f"/proc/{pid}").exists()

@@ -11,6 +11,7 @@ import signal
 import threading
 from functools import singledispatch
 from importlib.util import find_spec
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,7 @@ from tests.backends import START_METHODS
 from tests.limits import until
 from tests.scripts import run
 
-from pmap import AsyncResult, Pool, ResultStream, ThreadPool, pmap
+from pmap import AsyncResult, Pool, ResultStream, ThreadPool, WorkerLost, pmap
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
@@ -186,7 +187,9 @@ def test_the_workers_of_a_pool(method: str) -> None:
         first = workers[0]
         os.kill(pids[0] or 0, signal.SIGKILL)
         first.join()
-        assert (first.is_alive(), first.exitcode) == (False, 0)
+        assert (first.is_alive(), first.exitcode) == (False, -signal.SIGKILL)
+        assert first._popen is not None
+        assert first._popen.pid == pids[0]
         assert pool.map(abs, [-1]) == [1]
         pool._repopulate_pool()
         again = [worker.pid for worker in pool._pool]
@@ -198,12 +201,45 @@ def test_the_workers_of_a_pool(method: str) -> None:
             assert not worker.is_alive()
         assert pool.map(abs, [-1]) == [1]
         backend: Any = pool._driver.backend
-        assert pool._ctx.get_start_method() == backend._method == method
+        assert pool._ctx.get_start_method() == backend._starter.method == method
         pool.close()
         assert pool._state == "CLOSE"
         pool.join()
         assert [worker.is_alive() for worker in pool._pool] == [False, False]
     assert pool._state == "TERMINATE"
+
+
+@each_method
+def test_how_workers_have_ended(method: str) -> None:
+    pool = pool_with(method, 3)
+    workers = pool._pool[:]
+    with pytest.raises(WorkerLost):
+        pool.apply(os._exit, (7,))
+    assert [worker.exitcode for worker in workers if not worker.is_alive()] == [7]
+    left = [worker for worker in workers if worker.is_alive()]
+    if hasattr(os, "pidfd_open"):
+        ends = [worker.sentinel for worker in left]
+        assert wait(ends, 0) == []
+        left[0].kill()
+        assert wait(ends) == ends[:1]
+    left[0].kill()
+    left[0].join()
+    # With forkserver it may have gone in order before the template has sent it the signal.
+    left[1].terminate()
+    left[1].join()
+    codes = left[0].exitcode, left[1].exitcode
+    assert codes in ((-signal.SIGKILL, -signal.SIGTERM), (-signal.SIGKILL, 0))
+    pool._repopulate_pool()
+    ended = pool._pool[:]
+    pool.close()
+    pool.join()
+    assert [worker.exitcode for worker in ended] == [0, 0, 0]
+    with ThreadPool(1) as threads:
+        (thread,) = threads._pool[:]
+        assert (thread.exitcode, thread._popen) == (None, None)
+    until(lambda: thread.exitcode == 0)
+    with pytest.raises(ValueError, match="no such process"):
+        print(thread.sentinel)
 
 
 def test_the_bare_verb_has_the_map_of_a_pool(start_method: "StartMethod") -> None:
@@ -304,9 +340,10 @@ def test_a_thread_keeps_no_result_that_it_has_told() -> None:
 
 
 def test_a_pool_that_is_left_running_says_so_in_the_words_of_multiprocessing() -> None:
+    before = {*threading.enumerate()}  # a shared pool may have one, which waits for a minute
     with pytest.warns(ResourceWarning, match="unclosed running multiprocessing pool <pmap.Thread"):
         ThreadPool(1)
-    until(lambda: not [t for t in threading.enumerate() if t.name.startswith("pmap-")])
+    until(lambda: not [t for t in {*threading.enumerate()} - before if t.name.startswith("pmap-")])
 
 
 # --- a class of the script that holds a live pool ------------------------------------------------

@@ -352,16 +352,16 @@ def test_the_stream_is_as_the_callers(start_method: "StartMethod") -> None:
 
 
 def test_what_prints_nothing_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from pmap._backends import processes
+    from pmap._backends.connection import Connection
 
     reports: list[Report] = []
 
-    def report(backend: processes.ProcessBackend, *given: Any) -> Report:
-        reports.append(usual(backend, *given))
+    def report(connection: Connection, *given: Any) -> Report:
+        reports.append(usual(connection, *given))
         return reports[-1]
 
-    usual: Callable[..., Report] = processes.ProcessBackend._report
-    monkeypatch.setattr(processes.ProcessBackend, "_report", report)
+    usual: Callable[..., Report] = Connection._report
+    monkeypatch.setattr(Connection, "_report", report)
     with Pool(2) as pool:
         pool.map(abs, range(1000))
         assert not reports

@@ -73,17 +73,17 @@ def _method(request: pytest.FixtureRequest) -> BaseContext:
 
 def specs(pool: Pool) -> list[set[int]]:
     """Return the numbers of the call specs that each worker knows."""
-    told: list[set[int]] = [{*link.told} for link in _links(pool)]
+    told: list[set[int]] = [{*link.definitions.told} for link in _links(pool)]
     return told
 
 
 def held(pool: Pool) -> list[int]:
     """Return how many chunks each worker holds."""
-    return [len(link.chunks) for link in _links(pool)]
+    return [len(link.held.chunks) for link in _links(pool)]
 
 
 def _links(pool: Pool) -> list[Any]:
-    return list(vars(pool)["_driver"].backend._links.values())
+    return list(vars(pool)["_driver"].backend._connections.values())
 
 
 def test_the_memory_of_a_call_that_waits() -> None:

@@ -36,7 +36,7 @@ def test_a_pool_that_closes_in_this_moment_has_lost_nothing(
 
     usual = boot.mark_of
     monkeypatch.setattr("pmap._backends.poller.mark_of", close_first)
-    assert not backend.is_robbed()
+    assert not backend.has_lost_descriptors()
 
 
 # --- frozen programs ---------------------------------------------------------------------------

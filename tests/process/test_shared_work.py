@@ -10,7 +10,7 @@ import pytest
 from tests.limits import TIME_LIMIT, until
 
 from pmap import Failure, Pool, WorkerLost, failed, pmap
-from pmap._backends.connection import Connection, Sent
+from pmap._backends.held_chunks import HeldChunks, SentChunk
 from pmap._backends.processes import ProcessBackend
 from pmap._backends.protocol import ResultsArrived
 from pmap._scheduling.chunk_sizes import _FEW_TOGETHER, _MOST_TOGETHER
@@ -69,7 +69,7 @@ def _sent(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_less_and_less_of_a_chunk_is_kept() -> None:
-    sent = Sent(1, cast("Work", None), 0, items=10, size=1000)
+    sent = SentChunk(1, cast("Work", None), 0, items=10, size=1000)
     kept: list[tuple[int, int]] = []
     for items in (10, 4, 0, 0):
         sent.keep(items)
@@ -93,15 +93,15 @@ def test_what_was_taken_back_does_not_count_as_carried(
 ) -> None:
     """Or the next chunks would be small, for items that seem to be large."""
     sizes: list[float] = []
-    finished = Connection.finished
+    finish = HeldChunks.finish
 
-    def weighed(self: Connection, *args: Any) -> ResultsArrived:
-        told = finished(self, *args)
+    def weighed(self: HeldChunks, *args: Any) -> ResultsArrived:
+        told = finish(self, *args)
         if told.last and told.values:
             sizes.append(told.size / len(told.values))
         return told
 
-    monkeypatch.setattr(Connection, "finished", weighed)
+    monkeypatch.setattr(HeldChunks, "finish", weighed)
     f = partial(wait_for_the_others, str(tmp_path / "begun"), _FEW_TOGETHER)
     assert pmap(f, [*range(ITEMS)], processes=2, chunksize=2000) == [*range(ITEMS)]
     assert max(sizes) < 100, "an int takes eight bytes each way"
@@ -140,9 +140,9 @@ def test_a_large_chunk_is_on_its_way_before_the_next_one_is_made(
         backend: ProcessBackend, worker: int, work: "Work", start: int, stop: int, together: int
     ) -> None:
         send(backend, worker, work, start, stop, together)
-        link = backend._links[worker]
+        link = backend._connections[worker]
         if stop - start >= 4000:  # in four bytes each
-            waiting.append(bool(link._outbox) and not link._blocked)
+            waiting.append(bool(link.outbox._waiting) and not link.outbox._is_blocked)
 
     monkeypatch.setattr(ProcessBackend, "send", watched)
     items = [*range(1000, 101_000)]

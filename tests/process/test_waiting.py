@@ -25,7 +25,7 @@ Found = TypeVar("Found")
 def this_worker() -> tuple[bool, int]:
     """Return whether the worker that runs this may stay awake, and how many waits it will not."""
     [worker] = [one for one in gc.get_objects() if type(one) is Worker]
-    return worker._stays_awake, worker._spin._asleep
+    return worker._may_spin, worker._spin._asleep
 
 
 def runs(pid: int) -> list[str]:
@@ -103,41 +103,42 @@ def test_on_a_single_processor_nobody_stays_awake(
 class Changing:
     """A worker as the backend knows it, which is joined by another one when it is looked at."""
 
-    def __init__(self, links: dict[int, object]) -> None:
-        self._links = links
+    def __init__(self, connections: dict[int, object]) -> None:
+        self._connections = connections
+        self.chunks: list[int] = []
 
     @property
-    def chunks(self) -> list[int]:
-        self._links[len(self._links)] = Changing(self._links)
-        return []
+    def held(self) -> "Changing":
+        self._connections[len(self._connections)] = Changing(self._connections)
+        return self
 
 
 def test_workers_may_be_started_while_one_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     # By another thread: the thread that polls does not hold the lock.
     backend = ProcessBackend(None, 2, None, ())
-    links: dict[int, object] = {}
-    links[0] = Changing(links)
-    links[1] = Changing(links)
-    monkeypatch.setattr(backend, "_links", links)
-    assert not backend._can_stay_awake()
-    assert len(links) == 4
+    connections: dict[int, object] = {}
+    connections[0] = Changing(connections)
+    connections[1] = Changing(connections)
+    monkeypatch.setattr(backend, "_connections", connections)
+    assert not backend._may_spin()
+    assert len(connections) == 4
 
 
 def test_nobody_stays_awake_where_all_processors_have_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy: list[int] = []
-    can = ProcessBackend._can_stay_awake
+    can = ProcessBackend._may_spin
 
     def watched(self: ProcessBackend) -> bool:
         answer = can(self)
-        work = sum(1 for link in self._links.values() if link.chunks)
+        work = sum(1 for one in self._connections.values() if one.held.chunks)
         assert answer == (work == 1)
         busy.append(work)
         return answer
 
     monkeypatch.setattr(process, "cpu_count", lambda: 2)
-    monkeypatch.setattr(ProcessBackend, "_can_stay_awake", watched)
+    monkeypatch.setattr(ProcessBackend, "_may_spin", watched)
 
     def asked(_: AdaptiveSpin, may: Callable[[], bool], __: object) -> None:
         may()

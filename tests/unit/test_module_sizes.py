@@ -18,10 +18,6 @@ LONGEST: Final = 60  # lines of a function
 EXCEPTIONS: Final = {
     "__main__.py": "the tour, which prints and shows code that users read",
     "_api/pool.py": "the signatures and texts of Pool's methods, which users read",
-    "_backends/processes.py": "is being split",
-    "_backends/processes.py ProcessBackend": "is being split",
-    "_backends/connection.py Connection": "is being split",
-    "_backends/connection.py Connection.__init__": "is being split",
 }
 
 
@@ -84,9 +80,7 @@ def test_nothing_is_larger_than_it_may_be(found: Mapping[str, str]) -> None:
 
 
 def test_each_exception_is_needed(found: Mapping[str, str]) -> None:
-    # But for what is being split: it may become smaller at any time.
-    needed = {name for name, why in EXCEPTIONS.items() if why != "is being split"}
-    assert needed <= found.keys()
+    assert EXCEPTIONS.keys() <= found.keys()
 
 
 def test_what_is_too_large_is_seen(tmp_path: Path) -> None:

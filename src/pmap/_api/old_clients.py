@@ -4,6 +4,7 @@ For old clients only: nothing of it is needed to use pmap, and all of it is look
 asked for. A new program has better ways: `AsyncResult.done`, `WorkerLost`, `buffersize`.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar, overload
@@ -17,6 +18,7 @@ T = TypeVar("T")
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
 # Seconds between two looks at a worker whose end is waited for.
 _MOMENT = 0.005
+_UNKNOWN = 255
 
 
 class Computed(Generic[T]):
@@ -43,6 +45,8 @@ class OldWorker:
         self._number = number
         self.pid = self.ident = pid  # None: a thread, or none that is there
         self._identity, self.name = driver.backend.identity(number)
+        self._end = driver.end_of(number)
+        self._sentinel: int | None = None
 
     def is_alive(self) -> bool:
         """Return whether it is there."""
@@ -50,14 +54,41 @@ class OldWorker:
 
     @property
     def exitcode(self) -> int | None:
-        """None while it is there, else 0: `WorkerLost` tells how a worker ended."""
-        return None if self.is_alive() else 0
+        """None while it is there, else its exit code; -N: it was ended by signal N.
+
+        0 for a thread. 255 where nobody could tell, as with the fork server of multiprocessing.
+        """
+        if self.is_alive():
+            return None
+        code = self._end.exitcode
+        unknown = 0 if self.pid is None else _UNKNOWN
+        return unknown if code is None else code
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that is ready when it has ended, for ``multiprocessing.connection.wait``."""
+        if self._sentinel is None:
+            if self.pid is None or not hasattr(os, "pidfd_open") or not self.is_alive():
+                raise ValueError("there is no such process, or this system has no such descriptor")
+            self._sentinel = os.pidfd_open(self.pid)
+        return self._sentinel
+
+    @property
+    def _popen(self) -> "OldWorker | None":
+        """What has the process id; None: a thread."""
+        return None if self.pid is None else self
 
     def terminate(self) -> None:
-        """End it, whatever it does; a thread after its present item."""
-        self._driver.end_worker(self._number)
+        """Send it SIGTERM, which ends it unless it handles that; a thread after its item."""
+        self._driver.end_worker(self._number, softly=True)
 
-    kill = terminate
+    def kill(self) -> None:
+        """End it, whatever it does; a thread after its present item."""
+        self._driver.end_worker(self._number, softly=False)
+
+    def __del__(self) -> None:
+        if self._sentinel is not None:
+            os.close(self._sentinel)
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until it is gone, at most `timeout` seconds."""

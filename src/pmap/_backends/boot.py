@@ -37,10 +37,11 @@ def default_start_method() -> str:
 
 
 class Lifeline:
-    """A pipe through which nothing goes: that its writing end is closed tells of the caller's end.
+    """A pipe by which workers notice that the caller has ended, whatever has ended it.
 
-    The workers have the other end, see `startup`. A fork of the caller closes both, or the caller's
-    end would be noticed only with its own.
+    Nothing is written to it. Only the caller has the writing end, which the kernel closes when the
+    caller ends; workers watch the reading end, see `startup`. A fork of the caller closes both of
+    its copies: else workers would notice nothing before that fork has ended, too.
     """
 
     end = -1
@@ -65,7 +66,7 @@ class Lifeline:
                 os.close(end)
 
     def __del__(self) -> None:
-        # Where starting a process failed, or was interrupted, nobody else has it.
+        # Where the start of a process failed or was interrupted, nothing else closes it.
         self.close()
 
 
@@ -81,10 +82,10 @@ def inode_of(fd: int) -> int:
 
 
 def mark_of(sock: "socket") -> object:
-    """Return what tells a socket from all others, or something else: its descriptor is not its own.
+    """Return a mark of what a socket's descriptor stands for; another one, if that is replaced.
 
-    On Linux its cookie, which the kernel never gives again, and which takes less than half the time
-    of an inode.
+    On Linux the mark is the socket's cookie, which the kernel gives to no other socket, and which
+    takes less than half the time of an inode.
     """
     try:
         return sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8)
@@ -93,7 +94,7 @@ def mark_of(sock: "socket") -> object:
 
 
 def release(sock: "socket", mark: object) -> None:
-    """Close `sock`, but not its descriptor where the program has: it is another's by now."""
+    """Close `sock`, unless the program has closed its descriptor, which may be in use again."""
     if mark_of(sock) == mark:
         sock.close()
     else:
@@ -104,7 +105,7 @@ _kept: list[object] = []
 
 
 def keep(what: object) -> None:
-    """Keep for good what would close its descriptor by itself: it is another's by now."""
+    """Keep an object for good that would close its descriptor: something else may have that now."""
     _kept.append(what)
 
 
@@ -325,7 +326,7 @@ class _Spawned:
             self._over = False
 
     def __del__(self) -> None:
-        # Where what was to follow was interrupted, nobody else knows of it.
+        # Where its start was interrupted, nothing else would end it.
         if not self._over:
             self.kill()
             self.wait()
@@ -340,7 +341,7 @@ class _Spawned:
         """Return when it has ended."""
         self._reaped(0)
 
-    def disown(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Forget it: this is a fork of its parent."""
         self._over = True
 
@@ -401,16 +402,16 @@ class Boot:
 
     def prepare(self) -> None:
         """Let it prepare for what travels by value, before it forks the first worker."""
-        from .._transport.protocol import PREPARE, REQUEST
+        from .._transport.protocol import PREPARE, make_request
 
         self.by_value = True
-        with contextlib.suppress(OSError):  # it is gone: whoever reads its socket learns of it
-            self.sock.sendall(REQUEST.pack(PREPARE, 0))
+        with contextlib.suppress(OSError):  # it has ended: the next read of its socket tells
+            self.sock.sendall(make_request(PREPARE, 0))
 
     def after_fork_in_child(self) -> None:
         """Forget it: this is a fork of its parent."""
         self.sock.close()
-        self.process.disown()
+        self.process.after_fork_in_child()
         self.lifeline.close()
 
     def end(self) -> None:

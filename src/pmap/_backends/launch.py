@@ -16,7 +16,7 @@ import mmap
 import os
 import sys
 import warnings
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .._errors import how_it_ended
 from .._transport import journal
@@ -138,8 +138,8 @@ class Handle(Protocol):
         """Its process id, or None while that is not known yet."""
         ...
 
-    def met(self, pid: int) -> None:
-        """Take in the process id that the worker itself tells."""
+    def set_pid(self, pid: int) -> None:
+        """Note the process id that the worker itself tells."""
         ...
 
     @property
@@ -184,13 +184,24 @@ class Handle(Protocol):
         """Give back the sentinel."""
         ...
 
-    def disown(self) -> None:
+    def after_fork_in_child(self) -> None:
         """Forget the process: this one is a fork of its parent."""
         ...
 
-    def forsake(self) -> None:
+    def abandon(self) -> None:
         """End the process, without the sentinel: the program may have closed that."""
         ...
+
+
+class StartedProcess(NamedTuple):
+    """A worker process that was started, and how it is reached.
+
+    `sock`: our end of its socket. `journal`: the memory that is shared with it, if there is any.
+    """
+
+    sock: socket
+    handle: Handle
+    journal: journal.ResultJournal | None
 
 
 class _Child:
@@ -209,7 +220,7 @@ class _Child:
         self.command: list[str] = []
         self._ended: tuple[bool, int | None] | None = None
 
-    def met(self, pid: int) -> None:
+    def set_pid(self, pid: int) -> None:
         pass
 
     def kill(self) -> None:
@@ -274,11 +285,11 @@ class _Child:
             os.close(self.sentinel)
             self.sentinel = None
 
-    def forsake(self) -> None:
+    def abandon(self) -> None:
         self.sentinel = None
         self.reap()
 
-    def disown(self) -> None:
+    def after_fork_in_child(self) -> None:
         if self._popen is not None:
             self._popen.returncode = 0
 
@@ -372,7 +383,7 @@ def send_journal(sock: socket) -> journal.ResultJournal | None:
         if memory is None:
             sock.sendall(bytes(4))
             return None
-        os.lseek(fd, journal.SIZE, os.SEEK_SET)  # where the worker writes its last words
+        os.lseek(fd, journal.SIZE, os.SEEK_SET)  # where a crashing worker writes its stack
         send_with_fds(sock, size.to_bytes(4, "little"), [fd])
         return journal.ResultJournal(memory)
     finally:

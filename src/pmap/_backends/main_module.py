@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .._errors import OptionError
 
@@ -21,8 +21,28 @@ _HINT: Final = 'put it behind if __name__ == "__main__":'
 _HARMLESS: Final = frozenset({"using", "collecting", "share", "sync", "call", "rng"})
 
 
-def main_to_import() -> tuple[str, str | None]:
-    """Return the file of the script, and the package in which it is, or None.
+class Script(NamedTuple):
+    """The script as it was when a process was asked to import it."""
+
+    path: str
+    package: str | None  # in which it is
+    version: tuple[int, ...]  # of the file
+
+    def now(self) -> "Script":
+        """Return the same with the file as it is now."""
+        return self._replace(version=_version(self.path))
+
+
+def _version(path: str) -> tuple[int, ...]:
+    try:
+        found = os.stat(path)
+    except OSError:  # it is gone: who imports it says so
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def main_to_import() -> Script:
+    """Return which script it is.
 
     Raises:
         OptionError: there is no such file, or it would start workers when it is imported.
@@ -38,7 +58,8 @@ def main_to_import() -> tuple[str, str | None]:
         )
     _check(path)
     package: object = getattr(main, "__package__", None)
-    return os.path.abspath(path), package if isinstance(package, str) else None
+    path = os.path.abspath(path)
+    return Script(path, package if isinstance(package, str) else None, _version(path))
 
 
 def _check(path: str) -> None:

@@ -44,17 +44,17 @@ def may_start_processes() -> bool:
 
 
 def _report_again() -> None:
-    """Tell whoever started this process that it runs a program instead, and end it.
+    """Tell the caller that this process runs the program instead of being a worker, and end it.
 
-    It was started for nothing else; what the program would do has been done, or is being done, by
-    the one that started it. Returns where that is not this very process.
+    It was started for nothing else; the caller does what the program does. Returns without doing
+    anything in a process that is not the one that the caller has started.
     """
     told = mark()
     if told is not None:
         # Only now: `import pmap` does without them.
         from .._transport.framing import frame
         from .._transport.light_stdlib import socket
-        from .._transport.protocol import AGAIN
+        from .._transport.protocol import make_again
 
-        socket(fileno=told[1]).sendall(frame((AGAIN, 0, 0)))
+        socket(fileno=told[1]).sendall(frame(make_again()))
         os._exit(1)

@@ -98,12 +98,12 @@ class Poller(Generic[Source]):
             self._wakers[1].send(b"\0")
 
     def quiet(self) -> None:
-        """Take in that the wait has ended."""
+        """Note that the wait has ended: the next one lasts until the next `wake`."""
         with suppress(OSError):  # another one has done so
             self._wakers[0].recv(4096)
 
-    def is_robbed(self) -> bool:
-        """Return whether its descriptors are its own no more: the program has closed them."""
+    def has_lost_descriptors(self) -> bool:
+        """Return whether the program has closed its descriptors."""
         (one, first), (other, second) = self._marks
         return mark_of(one) != first or mark_of(other) != second
 
@@ -114,7 +114,7 @@ class Poller(Generic[Source]):
         for end in self._wakers:
             end.close()
 
-    def forsake(self) -> None:
+    def abandon(self) -> None:
         """Give it up where the program has closed its descriptors.
 
         What has a number of theirs by now is not ours to close.

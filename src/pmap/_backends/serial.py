@@ -82,9 +82,6 @@ class SerialBackend(Backend[bool]):
     def begun(self, worker: int) -> int:
         return sum([1 for sent in self._chunks if sent.begun])
 
-    def reclaim(self, worker: int) -> tuple[int, int | None]:
-        return len(self._chunks), None  # there is nobody else
-
     def poll(self, timeout: float | None) -> bool:
         self._notifier.wait(self._is_something, timeout)
         self._woken = False
@@ -113,7 +110,7 @@ class SerialBackend(Backend[bool]):
             sent = self._chunks[0]
             if sent.runs:
                 break
-            if sent.worker not in self._killed:  # of which it was told that it is gone
+            if sent.worker not in self._killed:  # else its end was told already
                 if sent.finished is not None:
                     told.append(sent.finished)
                 elif sent.begun:  # Ctrl-C: how far it got is not known, so none of it is run again

@@ -13,10 +13,22 @@ from .boot import Boot, mark_of, release
 from .launch import Handle, is_surely_python, leave_no_core, no_python, ran_again, refused
 
 if TYPE_CHECKING:
+    from typing import IO
+
     from .._transport.framing import Message
+    from .main_module import Script
 
 
 _LAST_WAIT = 2.0  # seconds for a template to end by itself
+
+
+def _file() -> "IO[bytes]":
+    """Return an empty file that has no name."""
+    if hasattr(os, "memfd_create"):
+        return open(os.memfd_create("pmap", os.MFD_CLOEXEC), "wb")
+    import tempfile
+
+    return tempfile.TemporaryFile()
 
 
 class Template:
@@ -35,6 +47,21 @@ class Template:
         self.alive = True
         self._by_number: dict[int, _Forked] = {}
         self._by_pid: dict[int, _Forked] = {}
+        self.script: Script | None = None  # what its workers need not import
+        self.reports: list[tuple[int, bytes]] = []  # what that did when it was imported
+
+    def import_script(self, script: "Script", about: bytes) -> None:
+        """Ask it to import the script before it forks the first worker: see `protocol.IMPORT`.
+
+        Where that cannot be asked for, each worker imports it.
+        """
+        self.script = script
+        # In a file: the template may not read its socket yet, which takes only so much.
+        with contextlib.suppress(OSError), _file() as file:
+            file.write(about)
+            file.flush()
+            request = protocol.make_request(protocol.IMPORT, 0)
+            send_with_fds(self.sock, request, [file.fileno()])
 
     def start(self, number: int, sock: socket) -> Handle:
         """Ask for a worker on `sock`; its pid is known when the template has answered."""
@@ -44,7 +71,8 @@ class Template:
         handle = self._by_number[number] = _Forked(self)
         # If the template is gone by now, its socket says so when it is read.
         with contextlib.suppress(OSError):
-            send_with_fds(self.sock, protocol.REQUEST.pack(protocol.FORK, number), [sock.fileno()])
+            request = protocol.make_request(protocol.FORK, number)
+            send_with_fds(self.sock, request, [sock.fileno()])
         return handle
 
     @property
@@ -67,7 +95,7 @@ class Template:
         self._process.kill()
 
     def read(self) -> list[int]:
-        """Take in what the template reports; return the numbers of workers that have ended."""
+        """Read what the template reports; return the numbers of workers that have ended."""
         try:
             data = self.sock.recv(1 << 16)
         except ConnectionError:
@@ -79,30 +107,36 @@ class Template:
         return [number for number in ended if number is not None]
 
     def _report(self, message: "Message") -> int | None:
-        what, key, value = message
-        assert isinstance(key, int)
-        assert isinstance(value, int)
+        """Note what the template reports; return the number of a worker that has ended, or None."""
+        kind = message[0]
+        if kind == protocol.REPORT:
+            report: protocol.Report = message
+            self.reports.append((report[1], report[3]))
+            return None
         self.answered = True
-        if what == protocol.AGAIN:
+        if kind == protocol.FORKED:
+            number, pid = protocol.parse_forked(message)
+            self._by_pid[pid] = self._by_number[number]
+            self._by_pid[pid].set_pid(pid)
+        elif kind == protocol.FAILED:
+            number, error = protocol.parse_failed(message)
+            handle = self._by_number.pop(number)
+            handle.ended = True
+            handle.failure = refused(OSError(error, os.strerror(error)))
+            return number
+        elif kind == protocol.EXITED:
+            pid, exitcode = protocol.parse_exited(message)
+            handle = self._by_pid.pop(pid)
+            handle.ended = True
+            handle.exitcode = exitcode
+            number = next(n for n, h in self._by_number.items() if h is handle)
+            del self._by_number[number]
+            return number
+        elif kind == protocol.CROWDED:
+            self.threads = protocol.parse_crowded(message)
+        elif kind == protocol.AGAIN:
             self.give_up(ran_again())
-        if what == protocol.CROWDED:
-            self.threads = key
-        if what in (protocol.HELLO, protocol.AGAIN, protocol.CROWDED):
-            return None
-        if what == protocol.FORKED:
-            handle = self._by_number[key]
-            self._by_pid[value] = handle
-            handle.met(value)
-            return None
-        handle = self._by_number[key] if what == protocol.FAILED else self._by_pid.pop(key)
-        number = next(n for n, h in self._by_number.items() if h is handle)
-        del self._by_number[number]
-        handle.ended = True
-        if what == protocol.FAILED:
-            handle.failure = refused(OSError(value, os.strerror(value)))
-        else:
-            handle.exitcode = value
-        return number
+        return None  # HELLO says no more than that it has answered
 
     def kill(self, pid: int) -> None:
         """End a worker. The template does it: it knows the pid is still that worker's."""
@@ -125,14 +159,15 @@ class Template:
     def _ask(self, what: int, pid: int) -> None:
         # If the template is gone by now, its socket says so when it is read.
         with contextlib.suppress(OSError):
-            self.sock.sendall(protocol.REQUEST.pack(what, pid))
+            self.sock.sendall(protocol.make_request(what, pid))
 
     def _lost(self) -> None:
-        """Take in that the template is no more.
+        """Note that the template has ended.
 
-        The workers that it started work on; their sockets tell of their ends. The same holds for
-        one of which it did not report: it may have been killed just between the fork and the
-        report. If there was no fork, nobody has the other end of that worker's socket any more.
+        The workers that it has started go on; their sockets tell when they end. So does the socket
+        of a worker whose start the template has not reported: the template may have been killed
+        between the fork and the report. If there was no fork, the other end of that socket is
+        closed, because the template was the last process that had it open.
         """
         self.alive = False
         self._process.kill()
@@ -161,7 +196,7 @@ class Template:
         self._process.kill()  # stopped, or stuck: it holds nothing worth waiting for
         self._process.wait()
 
-    def forsake(self) -> None:
+    def abandon(self) -> None:
         """End the template, without the socket: the program may have closed that."""
         release(self.sock, self._mark)
         self._process.kill()
@@ -170,7 +205,7 @@ class Template:
     def after_fork_in_child(self) -> None:
         """Forget the template in a fork of its parent."""
         self.sock.close()
-        self._process.disown()
+        self._process.after_fork_in_child()
 
 
 class _Forked:
@@ -187,7 +222,7 @@ class _Forked:
         self.exitcode: int | None = None
         self.failure = ""
 
-    def met(self, pid: int) -> None:
+    def set_pid(self, pid: int) -> None:
         if self.pid is None:
             self.pid = pid
             self.failure = ""
@@ -223,9 +258,9 @@ class _Forked:
     def release(self) -> None:
         pass
 
-    def forsake(self) -> None:
+    def abandon(self) -> None:
         if self.pid is not None:
             kill_group(self.pid)
 
-    def disown(self) -> None:
+    def after_fork_in_child(self) -> None:
         pass

@@ -40,7 +40,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         self._initializer = initializer
         self._initargs = initargs
         self._threads: dict[int, _Thread] = {}
-        # No queue to wait at: what Ctrl-C takes from whoever has just got it there would be lost.
+        # Not a queue to wait at: Ctrl-C could strike after `get`, and the event would be lost.
         self._happened: deque[BackendEvent] = deque()
         self._notifier = Notifier()
         self._woken = False
@@ -164,7 +164,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
 
     def reclaim(self, worker: int) -> tuple[int, int | None]:
         state = self._threads[worker]
-        # A chunk is had by whoever gets it from the queue.
+        # Either this thread or the worker gets a chunk from the queue, never both.
         with suppress(Empty):
             while state.chunks.get_nowait() is not None:
                 state.holds -= 1
@@ -207,7 +207,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             state.ending = True
             state.chunks.put(None)
         self._threads.clear()
-        self._happened = deque()  # what they still tell, nobody hears
+        self._happened = deque()  # what they still tell is dropped
 
     def after_fork_in_child(self) -> None:
         self._threads.clear()  # threads do not live on in a fork

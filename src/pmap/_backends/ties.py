@@ -68,7 +68,7 @@ def _tracker() -> int | None:
 
 
 def identity_of(slot: int, method: str) -> tuple[tuple[int, ...], str, int, str]:
-    """Return who a worker is to `multiprocessing`: see `_worker.identity`."""
+    """Return what `multiprocessing` says of a worker: see `protocol.Identity`."""
     process: Any = sys.modules.get("multiprocessing.process")
     current = getattr(process, "_current_process", None)
     own: tuple[int, ...] = getattr(current, "_identity", ())

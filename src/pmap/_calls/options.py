@@ -279,12 +279,12 @@ class _Options(TypedDict, total=False):
             like), so it counts for those that are loaded in the worker. None: the CPUs that this
             process may use, divided by the workers, at least one, unless the variable is set.
         main: how workers come to what the script defines. ``"value"`` (unless something else is
-            said): they are told, and nothing of the script runs again. ``"import"``: each worker
-            imports the script, as with
-            ``multiprocessing``, and finds functions and classes by their names: for what cannot
-            travel by value (classes mapped by an ORM, settings made at the top of the script). The
-            script has to be a file whose calls stand behind ``if __name__ == "__main__":``; what
-            its globals have become since is not seen.
+            said): they are told, and nothing of the script runs again. ``"import"``: workers import
+            the script, as with ``multiprocessing`` (all of a pool together, or each one with the
+            start method ``"spawn"``), and find functions and classes by their names: for what
+            cannot travel by value (classes mapped by an ORM, settings made at the top of the
+            script). The script has to be a file whose calls stand behind
+            ``if __name__ == "__main__":``; what its globals have become since is not seen.
         chunksize: how many items travel to a worker in one message. None: as many as fit the
             time they take.
         buffersize: how many items a stream reads ahead of what was taken from it, at most. None:

@@ -28,7 +28,7 @@ from .._scheduling.chunk_sizes import worth_ahead
 from . import outcomes
 from .leadership import Leadership
 from .process_end import ProcessEnd, engines
-from .state import EngineState
+from .state import EngineState, WorkerEnd
 
 # Seconds between two looks whether another thread has done what this one waits for.
 _MOMENT = 0.005
@@ -186,12 +186,17 @@ class Driver:
             )
         return self.worker_pids()
 
-    def end_worker(self, number: int) -> None:
-        """End a worker, if it is there, whatever it does."""
+    def end_of(self, number: int) -> WorkerEnd:
+        """Return what will say how a worker has ended that is there now."""
+        return self._state.ends.setdefault(number, WorkerEnd())
+
+    def end_worker(self, number: int, *, softly: bool) -> None:
+        """End a worker, if it is there, whatever it does; `softly`: unless it handles SIGTERM."""
+        how = self.backend.terminate if softly else self.backend.kill
 
         def end() -> None:
             if number in self.backend.workers():
-                self.backend.kill(number)
+                how(number)
 
         self._state.post(end)
 
@@ -324,7 +329,7 @@ class Driver:
         """Make a job's function ready to travel; return whether it is, else the job is over."""
         sent_names = self.backend.sent_names
         if sent_names is not None:
-            if self.backend.is_robbed():
+            if self.backend.has_lost_descriptors():
                 self._state.post(lambda: None)  # or it would refer to what can be sent no more
             if self._state.specs.notice_new_code():
                 self.renew()  # a worker may have imported what was loaded again since

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
+from weakref import WeakValueDictionary
 
 from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
 from .._errors import InterruptedPoolError, PoolClosedError
@@ -54,6 +55,12 @@ class Leader(dict[int, int]):
             self.pop(0, None)  # it may be gone: a fork in between has a claim of its own
 
 
+class WorkerEnd:
+    """How a worker has ended, for whoever holds this."""
+
+    exitcode: int | None = None  # as of `WorkerEnded`
+
+
 class EngineState:
     """The jobs, the scheduler, and what is to be told."""
 
@@ -75,9 +82,10 @@ class EngineState:
         self.poisoned: BaseException | None = None  # an exception that struck within the lock
         self.softly = False  # workers that are to be killed may end by themselves
         self._gone: WorkerEnded | None = None  # the worker whose end is being taken in
+        # By the numbers of workers: as long as somebody wants to know.
+        self.ends: WeakValueDictionary[int, WorkerEnd] = WeakValueDictionary()
         self._start_failure: WorkerEnded | None = None
         self.specs = CallSpecs(backend)
-        self._carry_out = self._table()
         self.renew_locks()
 
     def _new_scheduler(self) -> s.Scheduler:
@@ -101,7 +109,7 @@ class EngineState:
 
     def post(self, request: Callable[[], None]) -> None:
         """Have a request carried out: now, or by the thread that holds the lock."""
-        if self.backend.is_robbed():
+        if self.backend.has_lost_descriptors():
             # Before anything is written to a descriptor, or closed, that may be another's by now.
             self.poisoned = self.poisoned or OSError(
                 "the program closed the descriptors of the pool"
@@ -198,6 +206,9 @@ class EngineState:
             self.handle(e.WorkerReady(*event))
         else:
             self._gone = event
+            end = self.ends.get(event.worker)
+            if end is not None:
+                end.exitcode = event.exitcode
             if event.reason:
                 self._start_failure = event
             self.handle(e.WorkerGone(event.worker, event.begun, event.hopeless))
@@ -231,6 +242,7 @@ class EngineState:
     def renew(self) -> None:
         """Have all workers replaced; in the lock."""
         self.specs.share_no_more()
+        self.backend.renew()
         self.handle(e.Renew())
 
     def handle(self, event: e.Event) -> None:
@@ -239,27 +251,34 @@ class EngineState:
 
     def _obey(self, commands: list[c.Command]) -> None:
         for command in commands:
-            self._carry_out[type(command)](*command)
+            _CARRY_OUT[type(command)](self, *command)
         if self.closed and not self.scheduler.busy and not self.ended.is_set():
             self.ended.set()
             with self.parking:
                 self.parking.notify_all()
 
-    def _table(self) -> dict[type, Callable[..., None]]:
-        """Return how each command is carried out."""
+    @staticmethod
+    def ways() -> "dict[type, Callable[..., None]]":
+        """Return how each command is carried out, given the state."""
         return {
-            c.SendChunk: self._send,
-            c.StartWorker: self.backend.start,
-            c.StopWorker: self.backend.stop,
-            c.KillWorker: self._kill,
-            c.CheckDeadline: self._check_deadline,
-            c.ReclaimChunks: self._reclaim,
-            c.RetryItem: self._retry,
-            c.DiscardChunks: self._discard,
-            c.LoseItem: self._lose,
-            c.FinishJob: self._finish,
-            c.FailJob: self._fail,
+            c.SendChunk: EngineState._send,
+            c.StartWorker: EngineState._start,
+            c.StopWorker: EngineState._stop,
+            c.KillWorker: EngineState._kill,
+            c.CheckDeadline: EngineState._check_deadline,
+            c.ReclaimChunks: EngineState._reclaim,
+            c.RetryItem: EngineState._retry,
+            c.DiscardChunks: EngineState._discard,
+            c.LoseItem: EngineState._lose,
+            c.FinishJob: EngineState._finish,
+            c.FailJob: EngineState._fail,
         }
+
+    def _start(self, worker: int) -> None:
+        self.backend.start(worker)
+
+    def _stop(self, worker: int) -> None:
+        self.backend.stop(worker)
 
     def _send(self, worker: int, number: int, start: int, stop: int, step: int) -> None:
         self.backend.send(worker, self.jobs[number], start, stop, step)
@@ -338,3 +357,8 @@ class EngineState:
         size = job.total
         like = job.spec.like if size == 1 and not open and job.spec is not None else None
         self.handle(e.JobSubmitted(job.number, size, job.call.rules, open, like))
+
+
+# Not an attribute of the state: methods bound to it would keep it, and what its initializer was
+# given, until the garbage collector looks.
+_CARRY_OUT = EngineState.ways()

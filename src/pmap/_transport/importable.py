@@ -83,11 +83,13 @@ def may_refer_by_value(data: bytes) -> bool:
 
     Each name stands literally in every pickle that refers to it; a string that just contains it
     takes the slower road for nothing. So does what is of `multiprocessing`, which is pickled in
-    another way (see `by_value.handover`).
+    another way (see `by_value.handover`), and what has an ``object()`` in it.
     """
     # The end of all `MAIN_MODULES`; the modules of a package.
     if b"_main__" in data or b"multiprocessing." in data:
         return True
+    if b"\x06object\x94" in data and b")\x81" in data:
+        return True  # an `object()`, which is known by its identity only
     _look_at_new_modules()
     literal = _modules.literal
     return bool(literal) and any(name in data for name in literal)

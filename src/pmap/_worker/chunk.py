@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .item import ItemRunner
 
     # Results of a chunk that are not sent yet: entries, or format and bytes of a typed array.
-    Unsent: TypeAlias = list[Entry] | tuple[str, bytes]
+    Unsent: TypeAlias = list[Entry] | tuple[Literal["q", "d"], bytes]
 
 
 class Chunk:

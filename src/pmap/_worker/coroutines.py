@@ -60,7 +60,7 @@ class AtOnce:
             try:
                 return self._runner.run(start())
             except (SystemExit, KeyboardInterrupt):
-                continue  # of a task that one of them started: whoever awaits that has it, too
+                continue  # of a task that one of them started: what awaits that task has it, too
 
     async def _wait_for(self, index: int) -> tuple[bool, Any]:
         with standard_library:

@@ -13,12 +13,11 @@ import sys
 TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeAlias
+    from typing import Any
 
     from .._transport.descriptors import Descriptor
+    from .._transport.protocol import Identity
 
-    # identity, name, process id of the caller, its name
-    Identity: TypeAlias = tuple[tuple[int, ...], str, int, str]
 
 _PROCESS = "multiprocessing.process"
 _TRACKER = "multiprocessing.resource_tracker"
@@ -34,7 +33,7 @@ class _Ties:
         self.tracker: Descriptor | None = None  # of the caller
 
     def begin(self, identity: Identity, inherits: bool) -> None:
-        """Take note of who this is; `inherits`: it is a fork of its caller."""
+        """Note what identity this worker has; `inherits`: it is a fork of its caller."""
         self.identity = identity
         for name, tell in _TELL.items():
             module = sys.modules.get(name)
@@ -48,7 +47,7 @@ class _Ties:
             sys.meta_path.insert(0, _watch)
 
     def take(self, key: bytes | None, tracker: Descriptor | None) -> None:
-        """Take in what the caller has by now."""
+        """Note what `multiprocessing` has at the caller by now."""
         self.key = key or self.key
         self.tracker = tracker or self.tracker
         for name, tell in ((_PROCESS, _tell_key), (_TRACKER, _tell_tracker)):

@@ -33,7 +33,7 @@ class OpenFiles:
         return bool(self._files)
 
     def look(self) -> None:
-        """Take in that a file was opened, which may be closed again by now."""
+        """Note that a file was opened, which may be closed again by now."""
         known, self._known = self._known, _descriptors()
         new = self._known - known
         if new:

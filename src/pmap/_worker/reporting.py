@@ -18,17 +18,21 @@ TYPE_CHECKING = False  # see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._transport.protocol import Report
     from .._transport.settings import Settings
     from .log_records import Loggers
     from .warning_records import Warned
 
 
+def _nowhere(data: bytes) -> None:
+    """Stand for what sends, until it is known."""
+
+
 class Reporting:
     """Sends records and warnings of this process home."""
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
-        """Send messages by `send`."""
-        self._send = send
+    def __init__(self) -> None:
+        self._send: Callable[[bytes], None] = _nowhere
         self._loggers: Loggers | None = None
         self._warned: Warned | None = None
         self._settings: Settings | None = None
@@ -37,8 +41,17 @@ class Reporting:
         self._thread = get_ident()  # which runs the items
         self._usual_filters = default_filters()
 
-    def begin(self, forked: bool) -> None:
-        """Wait for the imports of the modules; `forked`: from the caller, which may have them."""
+    def begin(self, send: Callable[[bytes], None], forked: bool) -> None:
+        """Wait for the imports of the modules.
+
+        Args:
+            send: sends messages home.
+            forked: from the caller, which may have the modules.
+        """
+        is_first = self._send is _nowhere
+        self._send = send
+        if not is_first:
+            return  # before this process was forked: what the script has set stays
         self._forked = forked
         for name, take in (("logging", self._take_loggers), ("warnings", self._take_warnings)):
             if name in sys.modules:
@@ -75,4 +88,8 @@ class Reporting:
         self._warned = Warned(self._sender(WARNING))
 
     def _sender(self, kind: int) -> Callable[[bytes], None]:
-        return lambda data: self._send(frame((REPORT, kind, running_item(self._thread), data)))
+        def send(data: bytes) -> None:
+            report: Report = REPORT, kind, running_item(self._thread), data
+            self._send(frame(report))
+
+        return send

@@ -35,7 +35,7 @@ class Sender:
         """Send a message with its segments; returns when all of it is on its way."""
         with self._lock:
             if self._sending:
-                self._waiting.append(data)  # whoever sends, further up this stack, sends this too
+                self._waiting.append(data)  # sent by the call further up this stack
                 return
             self._sending = True
             try:

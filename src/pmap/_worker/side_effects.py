@@ -65,9 +65,18 @@ class Surroundings:
         self._streams: Streams | None = None
         self._files = OpenFiles()
 
-    def watch(self, streams: Streams) -> None:
-        """Take note of what items do, from now on; what they print goes to `streams`."""
-        self._streams = streams
+    def begin(self, environment: Environment, streams: Streams) -> None:
+        """Put in place what a worker begins with; then take note of what items do.
+
+        What they print goes to `streams`. Where this was done before the process was forked, in
+        the same environment, what the script has set when it was imported stays.
+        """
+        if environment == self._environment:
+            self._environment = environment
+        self.apply(environment)
+        is_first, self._streams = self._streams is None, streams
+        if not is_first:
+            return
         sys.addaudithook(_notice)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=lambda: traces.append(FORKED))

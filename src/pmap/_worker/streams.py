@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from .._transport.protocol import Stream
+    from .._transport.protocol import Report, Stream
 
 _MOST = 1 << 13  # bytes that wait for more, as in Python's own buffers
 _MOST_IN_A_LINE = 1 << 18  # bytes that wait for the end of a line
@@ -102,7 +102,8 @@ class _Output(io.BufferedIOBase):
         if self._send is None:
             return False
         try:
-            self._send(frame((REPORT, kind, None, data)))
+            report: Report = REPORT, kind, None, data
+            self._send(frame(report))
         except OSError:  # the caller is gone, or an item closed the socket
             return False
         return True

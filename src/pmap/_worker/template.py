@@ -20,14 +20,16 @@ from .._transport.framing import frame
 from .._transport.light_stdlib import receive_with_fds, signal, socket
 from .._transport.protocol import (
     ABORT,
-    CROWDED,
-    EXITED,
-    FAILED,
     FORK,
-    FORKED,
+    IMPORT,
     PREPARE,
-    REQUEST,
+    REQUEST_SIZE,
     TERMINATE,
+    make_crowded,
+    make_exited,
+    make_failed,
+    make_forked,
+    parse_request,
 )
 from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
 
@@ -37,9 +39,25 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
+    from .._transport.protocol import StartMessage
 
-def serve_template(sock: socket, lifeline: int, enter_forked: Callable[[socket], NoReturn]) -> None:
-    """Fork workers as asked until the caller is gone; never returns."""
+
+def serve_template(
+    sock: socket,
+    lifeline: int,
+    enter_forked: Callable[[socket], NoReturn],
+    import_script: Callable[[int], None],
+    at_end: Callable[[], None] | None = None,
+) -> NoReturn:
+    """Fork workers as asked until the caller is gone; never returns.
+
+    Args:
+        sock: on which requests come.
+        lifeline: what tells workers of the caller's end.
+        enter_forked: called in a fork, with the socket of the worker that it is to be.
+        import_script: called with the descriptor of a file: see `protocol.IMPORT`.
+        at_end: called when the caller wants no more.
+    """
     children: set[int] = set()
     os.set_inheritable(sock.fileno(), False)
     wake_read, wake_write = os.pipe()
@@ -57,12 +75,12 @@ def serve_template(sock: socket, lifeline: int, enter_forked: Callable[[socket],
                 continue
             request = _next_request(sock)
             if request is None:
-                return  # the caller is gone
+                break  # the caller is gone
             what, number, fd = request
             if what == FORK and fd is not None:
                 threads = count_threads()
                 if threads > 1:
-                    sock.sendall(frame((CROWDED, threads, 0)))
+                    sock.sendall(frame(make_crowded(threads)))
                     report = _spawn(number, fd, lifeline, children)
                 else:
                     pipe = wake_read, wake_write
@@ -70,15 +88,16 @@ def serve_template(sock: socket, lifeline: int, enter_forked: Callable[[socket],
                 sock.sendall(frame(report))
             elif what == PREPARE:
                 _prepare()
+            elif what == IMPORT and fd is not None:
+                import_script(fd)
             elif number in children:
                 _end(number, what)
     except (ConnectionError, BrokenPipeError):
         pass  # the caller is gone, as below
     finally:
-        for pid in children:
-            kill_group(pid)
-        for pid in children:
-            os.waitpid(pid, 0)
+        _end_all(children)
+        if at_end is not None:
+            at_end()
         os._exit(0)
 
 
@@ -89,18 +108,18 @@ def _wait(sock: socket, wake_read: int, children: set[int]) -> bool:
     if wake_read in readable:
         _drain(wake_read)
     for pid, code in _reap(children):
-        sock.sendall(frame((EXITED, pid, code)))
+        sock.sendall(frame(make_exited(pid, code)))
     return sock in readable
 
 
 def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
     """Return what is asked, of which worker, and its socket; None if the caller is gone."""
-    data, fds = receive_with_fds(sock, REQUEST.size)
+    data, fds = receive_with_fds(sock, REQUEST_SIZE)
     if not data:
         return None
-    while len(data) < REQUEST.size:
-        data += sock.recv(REQUEST.size - len(data))
-    what, number = REQUEST.unpack(data)
+    while len(data) < REQUEST_SIZE:
+        data += sock.recv(REQUEST_SIZE - len(data))
+    what, number = parse_request(data)
     return what, number, fds[0] if fds else None
 
 
@@ -121,12 +140,12 @@ def _fork(
     enter_forked: Callable[[socket], NoReturn],
     children: set[int],
     *pipe: int,
-) -> tuple[int, int, int]:
+) -> StartMessage:
     try:
         pid = os.fork()
     except OSError as error:
         os.close(fd)
-        return FAILED, number, error.errno or 0
+        return make_failed(number, error.errno or 0)
     if pid == 0:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -136,7 +155,7 @@ def _fork(
         enter_forked(socket(fileno=fd))
     os.close(fd)
     children.add(pid)
-    return FORKED, number, pid
+    return make_forked(number, pid)
 
 
 def count_threads() -> int:
@@ -149,7 +168,7 @@ def count_threads() -> int:
         return _thread._count() + 1
 
 
-def _spawn(number: int, fd: int, lifeline: int, children: set[int]) -> tuple[int, int, int]:
+def _spawn(number: int, fd: int, lifeline: int, children: set[int]) -> StartMessage:
     """Start a fresh interpreter as a worker, as this one was started."""
     ours = [fd]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -170,13 +189,20 @@ def _spawn(number: int, fd: int, lifeline: int, children: set[int]) -> tuple[int
         environment = {**os.environ, **mark}
         pid = os.posix_spawn(sys.executable, command, environment, setsigdef=reset)
     except OSError as error:
-        return FAILED, number, error.errno or 0
+        return make_failed(number, error.errno or 0)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         for one in ours:
             os.close(one)
     children.add(pid)
-    return FORKED, number, pid
+    return make_forked(number, pid)
+
+
+def _end_all(children: set[int]) -> None:
+    for pid in children:
+        kill_group(pid)
+    for pid in children:
+        os.waitpid(pid, 0)
 
 
 def _end(pid: int, how: int) -> None:
@@ -207,8 +233,9 @@ def _reap(children: set[int]) -> list[tuple[int, int]]:
         if not pid:
             break
         _, status = os.waitpid(pid, 0)
-        children.discard(pid)
-        gone.append((pid, os.waitstatus_to_exitcode(status)))
+        if pid in children:  # else the script has started it, when it was imported
+            children.discard(pid)
+            gone.append((pid, os.waitstatus_to_exitcode(status)))
     return gone
 
 

@@ -32,8 +32,6 @@ from .._transport.light_stdlib import deque, receive_with_fds, socket
 from .._transport.packing import ARRAY_FORMATS, unpacked
 from .._transport.protocol import (
     BACK,
-    BEGUN,
-    BROKEN,
     CALL_SPEC,
     CHUNK,
     DISCARD,
@@ -41,10 +39,21 @@ from .._transport.protocol import (
     FORGET,
     NEEDS,
     QUIT,
-    READY,
     RESULTS,
     TIES,
     UNIT,
+    make_begun,
+    make_broken,
+    make_ready,
+    parse_back,
+    parse_call_spec,
+    parse_discard,
+    parse_drop,
+    parse_forget,
+    parse_needs,
+    parse_setup,
+    parse_ties,
+    parse_unit,
 )
 from .._transport.randomness import seed_anew
 from .._transport.segment_pool import FreeSegments, LentSegments
@@ -70,16 +79,19 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-    from .._transport.by_value.arriving import Name
     from .._transport.environment import Environment
     from .._transport.framing import Message
     from .._transport.packing import Entry
+    from .._transport.protocol import Chunk as ChunkMessage
+    from .._transport.protocol import Results, SetUp
     from .._transport.segments import Segment
     from .chunk import Unsent
     from .memory_limit import MemoryWatch
 
     # A function with its arguments.
     Initializer: TypeAlias = tuple[Callable[..., object], tuple[object, ...]]
+    # What a worker goes on with that is a fork of a process which has imported the script.
+    Prepared: TypeAlias = tuple[Surroundings, Reporting]
 
 _MOMENT = 0.0005  # seconds; a system call each would cost as much as several quick items
 _PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
@@ -99,21 +111,26 @@ def _looker(sock: socket) -> Callable[[], Sequence[object]]:
 class Worker:
     """A worker's loop over its one socket."""
 
-    def __init__(self, sock: socket, initializer: Initializer | None = None) -> None:
+    def __init__(
+        self,
+        sock: socket,
+        initializer: Initializer | None = None,
+        prepared: Prepared | None = None,
+    ) -> None:
         self._socket = sock
         self._sender = Sender(sock)
-        self._reporting = Reporting(self._sender.send)
+        self._is_prepared = prepared is not None
+        self._surroundings, self._reporting = prepared or (Surroundings(), Reporting())
         self._initializer = initializer  # of a fork of the caller; others are sent it
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
-        self._heard = 0.0  # when it was last looked for messages
+        self._looked_at = 0.0  # when it was last looked for messages
         # Whether there is a message, or a part of one, or the caller is gone.
-        self._hears = _looker(sock)
-        self._stays_awake = False  # for a moment, when it waits for a message
+        self._has_message = _looker(sock)
+        self._may_spin = False  # for a moment, when it waits for a message
         self._spin = AdaptiveSpin()
         self._room = 0  # bytes of segments that may be kept for results to come
-        self._keep_none()
-        self._surroundings = Surroundings()
+        self._release_segments()
         self._items = ItemRunner(self._surroundings, self._lend)
         self._specs: dict[int, ReceivedSpec] = {}
         self._last_environment: Environment = (
@@ -137,7 +154,10 @@ class Worker:
         if not self._set_up():
             return False
         while (message := self._next()) is not None and message[0] != QUIT:
-            self._take(message)
+            if message[0] == CHUNK:
+                self._on_chunk(message)
+            else:
+                self._on_message(message)
         self._surroundings.end()
         return message is not None
 
@@ -154,55 +174,61 @@ class Worker:
 
     def _set_up(self) -> bool:
         while (message := self._next()) is not None and message[0] in (UNIT, TIES):
-            self._take(message)
+            self._on_message(message)
         if message is None:
             return False
-        argv: list[str]
-        units: tuple[int, ...]
-        names: tuple[Name, ...]
-        _, process_role.generation, identity, environment, argv, inherited, script, *more = message
-        units, names, initializer, *rest = more
-        self._max_memory, kill, self._stays_awake, self._room, streams, measured = rest
-        arriving.begin_forked(inherited)
-        ties.begin(identity, bool(inherited))
-        if inherited:
+        setup = parse_setup(message)
+        process_role.generation = setup.generation
+        self._max_memory, self._may_spin, self._room = setup.max_memory, setup.may_spin, setup.room
+        is_fork = bool(setup.inherited)
+        arriving.begin_forked(setup.inherited)
+        has_script = is_fork or self._is_prepared
+        ties.begin(setup.identity, has_script)
+        if is_fork:
             from .._transport.by_value.handover import forks
 
             forks.begin()
+        if has_script:
             seed_anew()  # not all libraries do so themselves when they are forked
-        self._keep_none()
-        sys.argv[:] = argv
-        self._last_environment = environment
-        self._surroundings.apply(environment)
-        self._surroundings.watch(Streams(streams, self._sender.send))
-        self._reporting.begin(bool(inherited))
+        self._release_segments()
+        sys.argv[:] = setup.argv
+        environment = self._last_environment = setup.environment
+        self._surroundings.begin(environment, Streams(setup.streams, self._sender.send))
+        self._reporting.begin(self._sender.send, is_fork)
         self._reporting.apply(environment[3], True)
         begin_without_terminal()
-        self._measured = saver(measured)
+        self._measured = saver(setup.coverage_config)
         if hasattr(os, "register_at_fork"):
             # What an item starts may live for long, and would have all that is kept.
-            os.register_at_fork(before=self._keep_none)
-        if self._max_memory is not None:  # most workers have no limit, and begin without it
+            os.register_at_fork(before=self._release_segments)
+        if not self._initialized(setup):
+            return False
+        if self._measured is not None:
+            self._measured()
+        self._send(make_ready(os.getpid()))
+        return True
+
+    def _initialized(self, setup: SetUp) -> bool:
+        """Run the script and the initializer; return whether both succeeded, which is told."""
+        if setup.max_memory is not None:  # most workers have no limit, and begin without it
             from .memory_limit import resident
 
             self._resident = resident
+        script, initializer = setup.script, setup.initializer
         if script is not None and not self._is_done(lambda: arriving.adopt(*script)):
             return False
-        if initializer and not self._is_done(lambda: self._load(units, names, initializer[0])):
+        if initializer and not self._is_done(lambda: self._load(setup, initializer[0])):
             return False
         if self._initializer is not None and not self._is_done(self._initialize):
             return False
-        if self._max_memory is not None and kill and self._journal is not None:
+        if setup.max_memory is not None and setup.kill_over_memory and self._journal is not None:
             from .memory_limit import MemoryWatch
 
-            self._watch = MemoryWatch(self._max_memory, self._journal)
-        if self._measured is not None:
-            self._measured()
-        self._send((READY, os.getpid()))
+            self._watch = MemoryWatch(setup.max_memory, self._journal)
         return True
 
-    def _load(self, units: tuple[int, ...], names: tuple[Name, ...], entry: Entry) -> None:
-        arriving.prepare(units, names)
+    def _load(self, setup: SetUp, entry: Entry) -> None:
+        arriving.prepare(setup.units, setup.names)
         self._initializer = decode(entry)
 
     def _initialize(self) -> None:
@@ -215,7 +241,7 @@ class Worker:
         try:
             begin()
         except BaseException as error:  # the caller must learn of it, whatever it is
-            self._send((BROKEN, capture(error)))
+            self._send(make_broken(capture(error)))
             return False
         self._surroundings.keep()
         return True
@@ -224,7 +250,7 @@ class Worker:
         """Return whether this process takes more memory than it may."""
         return self._max_memory is not None and self._resident() > self._max_memory
 
-    def _keep_none(self) -> None:
+    def _release_segments(self) -> None:
         """Give back the memory that is kept for results to come.
 
         By another thing in its place, and nothing changed in the old one: where a thread of an item
@@ -237,92 +263,84 @@ class Worker:
 
     def _next(self) -> Message | None:
         while not self._inbox:
-            self._spin.awake(self._may_stay_awake, self._hears)
+            self._spin.awake(self._spins, self._has_message)
             if not self._receive():
                 return None
         return self._inbox.popleft()
 
-    def _may_stay_awake(self) -> bool:
-        return self._stays_awake
+    def _spins(self) -> bool:
+        return self._may_spin
 
     def _receive(self) -> bool:
         """Wait for more messages, or a part of one; return False if the caller is gone."""
         data, fds = receive_with_fds(self._socket, _PIECE, MOST)
         self._inbox.extend(self._reader.feed(data, fds))
-        self._heard = perf_counter()
+        self._looked_at = perf_counter()
         return bool(data)
 
-    def _void(self, serial: int) -> bool:
+    def _is_discarded(self, serial: int) -> bool:
         """Return whether the caller has by now given up a chunk that is about to begin."""
         # Not before each of many quick chunks: what came a moment ago says as much.
-        while perf_counter() - self._heard > _MOMENT:
-            if not self._hears():
-                self._heard = perf_counter()
+        while perf_counter() - self._looked_at > _MOMENT:
+            if not self._has_message():
+                self._looked_at = perf_counter()
             elif not self._receive():
                 break  # the caller is gone: the next read says so
-        return any(message[0] == DISCARD and serial in message[1] for message in self._inbox)
+        return any(
+            message[0] == DISCARD and serial in parse_discard(message) for message in self._inbox
+        )
 
     def _send(self, message: Message) -> None:
         self._sender.send(frame(message))
 
     # --- work ----------------------------------------------------------------------------------
 
-    def _take(self, message: Message) -> None:
-        if message[0] == CALL_SPEC:
-            _, spec, data, units, names, *rest = message
-            variables, stop, by_value, at_once, timeout, seed, logs, environment = rest
+    def _on_message(self, message: Message) -> None:
+        """Do what a message asks for that is no chunk."""
+        kind = message[0]
+        if kind == CALL_SPEC:
+            spec, units, names, variables, rules, environment, function = parse_call_spec(message)
             self._last_environment = self._last_environment if environment is None else environment
             self._specs[spec] = ReceivedSpec(
-                data[0],
-                units,
-                names,
-                variables,
-                stop,
-                by_value,
-                at_once,
-                timeout,
-                seed,
-                logs,
-                self._last_environment,
+                function, units, names, variables, *rules, self._last_environment
             )
-        elif message[0] == DROP:
-            self._specs.pop(message[1], None)
-        elif message[0] == TIES:
-            _, key, tracker = message
+        elif kind == DROP:
+            self._specs.pop(parse_drop(message), None)
+        elif kind == TIES:
+            key, tracker = parse_ties(message)
             ties.take(key, parts(tracker[0])[1][0] if tracker else None)
-        elif message[0] in (UNIT, NEEDS, FORGET):
-            self._take_names(message)
-        elif message[0] == BACK:
-            if message[1] is None:
-                self._keep_none()
+        elif kind == UNIT:
+            unit, values, *versions = parse_unit(message)
+            arriving.take_unit(unit, lambda: parts(values), *versions)
+        elif kind == NEEDS:
+            spec, units, names = parse_needs(message)
+            self._specs[spec].units, self._specs[spec].names = units, names
+        elif kind == FORGET:
+            arriving.forget(parse_forget(message))
+        elif kind == BACK:
+            numbers = parse_back(message)
+            if numbers is None:
+                self._release_segments()
             else:
-                self._lent_segments.back(message[1])
-        elif message[0] == CHUNK:
-            _, spec, serial, entries, step, start = message
-            items = unpacked(entries)
-            if len(items) == 1:
-                step = 0
-            known = self._specs.get(spec)
-            discarded = known is None or (self._inbox and self._void(serial))
-            if known is None or discarded or not self._begin(serial, known, step):
-                # What does not begin is answered all the same: the caller counts the answers.
-                self._send_results(serial, [], None, True, 0.0, False)
-            else:
-                if self._watch is not None:
-                    self._watch.busy.set()
-                self._run_chunk(known, serial, items, step, start)
-                if self._watch is not None:
-                    self._watch.busy.clear()
+                self._lent_segments.back(numbers)
 
-    def _take_names(self, message: Message) -> None:
-        if message[0] == UNIT:
-            _, number, data, *versions = message
-            arriving.take_unit(number, lambda: parts(data[0]), *versions)
-        elif message[0] == NEEDS:
-            _, number, units, names = message
-            self._specs[number].units, self._specs[number].names = units, names
+    def _on_chunk(self, chunk: ChunkMessage) -> None:
+        """Run a chunk, if it is still wanted, and send its results."""
+        _, spec, serial, entries, step, start = chunk
+        items = unpacked(entries)
+        if len(items) == 1:
+            step = 0
+        known = self._specs.get(spec)
+        discarded = known is None or (self._inbox and self._is_discarded(serial))
+        if known is None or discarded or not self._begin(serial, known, step):
+            # What does not begin is answered all the same: the caller counts the answers.
+            self._send_results(serial, [], None, True, 0.0, False)
         else:
-            arriving.forget(message[1])
+            if self._watch is not None:
+                self._watch.busy.set()
+            self._run_chunk(known, serial, items, step, start)
+            if self._watch is not None:
+                self._watch.busy.clear()
 
     def _begin(self, serial: int, spec: ReceivedSpec, step: int) -> bool:
         """Note that a chunk begins; return False if the caller has taken it back."""
@@ -330,7 +348,7 @@ class Worker:
         if self._journal is not None:
             return self._journal.begin(serial, in_turn)
         if not in_turn:
-            self._send((BEGUN, serial))
+            self._send(make_begun(serial))
         return True
 
     def _run_chunk(
@@ -368,7 +386,8 @@ class Worker:
         elapsed = perf_counter() - begin
         if self._measured is not None:
             self._measured()
-        self._send_results(serial, results, spec, True, elapsed, self._needs_replacement())
+        replace = self._max_memory is not None and self._needs_replacement()
+        self._send_results(serial, results, spec, True, elapsed, replace)
 
     def _run_items(
         self,
@@ -413,7 +432,7 @@ class Worker:
         """Note that the items of a chunk up to `number` begin; return False if they must not."""
         if self._journal is not None:
             return self._journal.turn(number)
-        self._send((BEGUN, serial))
+        self._send(make_begun(serial))
         return True
 
     def _send_results(
@@ -426,14 +445,16 @@ class Worker:
         replace: bool,
     ) -> None:
         gone = self._reader.gone()
-        if isinstance(results, tuple):
-            data = frame((RESULTS, serial, results, last, elapsed, replace, gone))
-        else:
-            data = frame_of_entries(
-                lambda entries: (RESULTS, serial, entries, last, elapsed, replace, gone),
-                results,
-                spec is None or spec.by_value,
-            )
+        message: Results = RESULTS, serial, results, last, elapsed, replace, gone
+        try:
+            data = frame(message)
+        except ValueError:  # a result is too large for marshal
+            assert isinstance(results, list)  # no typed array is so large
+
+            def make(entries: list[Entry]) -> Results:
+                return RESULTS, serial, entries, last, elapsed, replace, gone
+
+            data = frame_of_entries(make, results, spec is None or spec.by_value)
         if traces:  # of what runs beside the items, as pickling
             self._surroundings.tidy()
         self._sender.send(data, self._items.attachments.taken())

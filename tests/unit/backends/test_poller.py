@@ -98,13 +98,13 @@ def test_another_thread_ends_the_wait(poller: Poller[str]) -> None:
 @pytest.mark.parametrize("which", [0, 1])
 def test_it_notices_that_its_descriptors_are_not_its_own(which: int) -> None:
     poller = Poller[str]()
-    assert not poller.is_robbed()
+    assert not poller.has_lost_descriptors()
     fd = poller._wakers[which].fileno()
     ours, theirs = socketpair()
     os.dup2(theirs.fileno(), fd)
     try:
-        assert poller.is_robbed()
-        poller.forsake()
+        assert poller.has_lost_descriptors()
+        poller.abandon()
         kernel = _boot._kept.pop()
         assert kernel is poller._kernel
         poller._kernel.close()

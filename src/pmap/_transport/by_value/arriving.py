@@ -67,6 +67,8 @@ find_fingerprint: list[Callable[[object], object]] = []
 
 _modules: dict[int, ModuleType] = {}  # the stand-ins
 _imported: set[int] = set()  # numbers of those that are no stand-ins: they were imported
+# Scripts that were imported before this process was forked, by file and package.
+_scripts: dict[tuple[str, str | None], ModuleType] = {}
 _units: dict[int, _Unit] = {}
 told: dict[int, object] = {}  # values by version, as they came
 version_of: dict[int, int] = {}  # of definitions, by their ids; `told` keeps these alive
@@ -135,19 +137,36 @@ def adopt(number: int, path: str | None, package: str | None) -> None:
     _imported.add(number)
     if path is None:
         return
+    if (path, package) not in _scripts:
+        import_script(path, package)
+    _modules[number] = _scripts[path, package]
+
+
+def import_script(path: str, package: str | None) -> None:
+    """Run the script as ``__mp_main__``: for this process, or for those that are forked of it."""
     module = type(sys)("__mp_main__")
     module.__file__ = path
     module.__package__ = package
     sys.modules["__main__"] = sys.modules["__mp_main__"] = module
-    _modules[number] = module
     with open(path, "rb") as file:
         code = compile(file.read(), path, "exec", dont_inherit=True)
     exec(code, module.__dict__)  # noqa: S102 - the program's own script
+    _scripts[path, package] = module
 
 
 def has_imported(number: int) -> bool:
     """Return whether this worker has imported the script that is this namespace."""
     return number in _imported
+
+
+def imported_as(obj: object) -> tuple[int, str, str] | None:
+    """Return where an imported script has this very object: see `at_home`; None: nowhere."""
+    for number in _imported:
+        module = _modules.get(number)
+        for name, value in () if module is None else [*vars(module).items()]:
+            if value is obj:
+                return number, "__main__", name
+    return None
 
 
 def enter(number: int) -> None:

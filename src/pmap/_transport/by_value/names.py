@@ -76,9 +76,17 @@ class _Teller(Sender):
 
     def sentinel(self, obj: object) -> Any:
         """See `Role`."""
-        for space in self._spaces():
+        spaces: set[Namespace] = {*self._spaces()}
+        if self.sent_names.main is not None:
+            spaces.add(self.sent_names.main)
+        for space in spaces:
             for name, value in [*space.dict.items()]:
                 if value is obj:
+                    if self.sent_names.has(space):
+                        from .singles import bare_of_script, reduce_bare
+
+                        where = space.number, space.name, name
+                        return bare_of_script, (*where, *reduce_bare(obj)[1])
                     return self.definition(obj, space.dict, name)
         return None
 

@@ -158,6 +158,11 @@ class Home(Sender):
             return None if name is None else (arriving.at_home, (*where, name))
         return None
 
+    def sentinel(self, obj: object) -> Any:
+        """See `Role`."""
+        found = arriving.imported_as(obj)
+        return None if found is None else (arriving.at_home, found)
+
     def shared(self, handle: Any) -> Any:
         """See `Role`."""
         version = arriving.version_of.get(id(handle))

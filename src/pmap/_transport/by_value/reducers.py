@@ -135,7 +135,9 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
     if is_handle(kind):
         return role.shared(obj)
     if kind is object:
-        return role.sentinel(obj) or NotImplemented
+        from .singles import reduce_bare
+
+        return role.sentinel(obj) or reduce_bare(obj)
     if isinstance(obj, BaseException) and (role.bare or not travels_by_name(kind.__module__)):
         return taken_apart(obj) or NotImplemented
     if not travels_by_name(kind.__module__):

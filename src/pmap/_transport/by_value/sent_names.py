@@ -174,7 +174,7 @@ class SentNames:
         self.inherits = inherits
         self.imports = imports
         # As long as this is here, the script has one number.
-        self._main = namespace_of(vars(sys.modules["__main__"]))
+        self.main = namespace_of(vars(sys.modules["__main__"]))
         self.known: dict[Key, Known] = {}
         self.dead: list[int] = []  # numbers of units that nothing refers to any more
         self._spaces: dict[Namespace, None] = {}  # the one that was told last is the last

@@ -1,6 +1,7 @@
 """Objects whose class pickles them as the name of a global: there is one of each.
 
-As ``def __reduce__(self): return "MISSING"`` says. Each has a key by which all processes know it,
+As ``def __reduce__(self): return "MISSING"`` says; or a bare ``object()``, which nothing but its
+identity tells from others. Each has a key by which all processes know it,
 so it arrives once, and is the same object on its way back. Its state is set anew where its sender
 has changed it; else it stays what the receiver has made of it.
 """
@@ -8,7 +9,10 @@ has changed it; else it stays what the receiver has made of it.
 from __future__ import annotations
 
 import os
+import sys
+from types import ModuleType
 
+from ..importable import travels_by_name
 from . import arriving
 from .fingerprints import untyped
 from .numbers import OLDEST, FallingNumbers
@@ -26,6 +30,11 @@ _by_key: dict[str, object] = {}
 _sent: dict[str, tuple[bytes, int]] = {}  # digest and serial number of the state as it was sent
 _arrived: dict[str, float] = {}  # serial numbers of what is another process's
 _serials = FallingNumbers()
+# The same of each bare ``object()`` that was sent or came, the one known for longest first. Nothing
+# tells when one is gone, so the number is limited: who sends more of them wants no identity.
+_bare: dict[int, tuple[object, str]] = {}
+_bare_by_key: dict[str, object] = {}
+_MOST_BARE = 1000
 _PROTOCOL = 5
 
 
@@ -46,6 +55,59 @@ def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
     where = None if space is None else role.space_of(space)
     made = key, id(obj), where, reduced, kind, arguments
     return make_single, made, (key, serial, state), None, None, fill_single
+
+
+def reduce_bare(obj: object) -> Any:
+    """Return what is to be written for an ``object()``, so that it is one object elsewhere, too."""
+    known = _bare.get(id(obj))
+    key = _note_bare(obj, _home_of(obj) or os.urandom(12).hex()) if known is None else known[1]
+    return make_bare, (key,)
+
+
+def _home_of(obj: object) -> str | None:
+    """Return the key of an ``object()`` that is a global of a module; None: of none."""
+    modules: dict[str, object] = {**sys.modules}  # a program may put anything there
+    for home, module in modules.items():
+        if isinstance(module, ModuleType) and travels_by_name(home):
+            for name, value in [*vars(module).items()]:
+                if value is obj:
+                    return f"{home}:{name}"
+    return None
+
+
+def make_bare(key: str) -> object:
+    """Return the ``object()`` with this key; make it if it is not known here."""
+    if key not in _bare_by_key:
+        home, of_a_module, name = key.partition(":")
+        if of_a_module:
+            __import__(home)
+            return getattr(sys.modules[home], name)
+        _note_bare(object(), key)
+    return _bare_by_key[key]
+
+
+def bare_of_script(number: int, module: str, name: str, key: str) -> object:
+    """Return the ``object()`` that an imported script has; by its key if it has none of this name.
+
+    The caller may have made it since.
+    """
+    try:
+        found = arriving.at_home(number, module, name)
+    except (KeyError, AttributeError):
+        return make_bare(key)
+    return found if type(found) is object else make_bare(key)
+
+
+def _note_bare(obj: object, key: str) -> str:
+    while len(_bare) >= _MOST_BARE:
+        try:
+            _, oldest = _bare.pop(next(iter(_bare)))
+        except (StopIteration, KeyError, RuntimeError):  # another thread does the same
+            continue
+        _bare_by_key.pop(oldest, None)
+    _bare_by_key[key] = obj
+    _bare[id(obj)] = obj, key
+    return key
 
 
 def _key(obj: object) -> str:

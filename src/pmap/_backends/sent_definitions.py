@@ -1,0 +1,109 @@
+"""What one worker was sent beside chunks: functions, and what these refer to."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from .._transport import protocol
+from .._transport.framing import frame, frame_of_entries
+from .._transport.segments import A_DESCRIPTOR
+from .outbox import PIECE
+from .ties import NO_TIES, Ties, ties
+
+if TYPE_CHECKING:
+    from .._jobs.work import CallSpec
+    from .._transport.by_value.baseline import Baseline
+    from .._transport.by_value.names import Needs
+    from .._transport.by_value.sent_names import Unit
+    from .._transport.descriptors import Descriptor
+    from .._transport.environment import Environment
+    from .._transport.packing import Entry
+    from .._transport.segments import Segment
+    from .outbox import Outbox
+
+
+class SentDefinitions:
+    """Sends one worker each definition once, and knows which of them the worker has.
+
+    Attributes:
+        baseline: the caller's names that the worker has had since its start.
+        told: how many names of each call spec the worker was told, by the number of the call spec.
+        ties: what the worker was told of `multiprocessing` at the caller.
+    """
+
+    __slots__ = ("_environment", "_outbox", "_units", "baseline", "ties", "told")
+
+    def __init__(self, outbox: Outbox, baseline: Baseline, environment: Environment) -> None:
+        """Make that of a new worker, which starts with `environment`."""
+        self._outbox = outbox
+        self._environment = environment  # which the worker was told last
+        self._units: set[int] = set()
+        self.baseline = baseline
+        self.told: dict[int, int] = {}
+        self.ties: Ties | None = NO_TIES
+
+    def introduce(self, spec: CallSpec, environment: Environment) -> None:
+        """Send the function of a call, and the environment of its items."""
+        if spec.needs.units:
+            self.send_units(spec.needs)
+        self.told[spec.number] = len(spec.needs.names)
+        names, units = self.baseline.names_of(spec.needs), tuple(spec.needs.units)
+        new = None if environment == self._environment else environment
+        self._environment = environment
+        about = spec.number, units, names, spec.variables, spec.rules.for_worker(), new
+        make = partial(protocol.make_call_spec, *about)
+        message = frame_of_entries(make, [spec.payload.entry])
+        self._outbox.write(message, spec.payload.attachments)
+
+    def send_more_names(self, spec: CallSpec) -> None:
+        """Send the names that the items of a call need besides those of its function."""
+        self.send_units(spec.needs)
+        names = self.baseline.names_of(spec.needs)
+        self.told[spec.number] = len(spec.needs.names)
+        message = protocol.make_needs(spec.number, tuple(spec.needs.units), names)
+        self._outbox.write(frame(message))
+
+    def send_units(self, needs: Needs) -> None:
+        """Send those units of `needs` that the worker does not have."""
+        for number, unit in needs.units.items():
+            if number not in self._units:
+                self._units.add(number)
+                self._send_unit(unit)
+
+    def _send_unit(self, unit: Unit) -> None:
+        versions = tuple(unit.versions), tuple(unit.definitions), tuple(unit.primed)
+        message = frame_of_entries(
+            lambda values: protocol.make_unit(unit.number, values, *versions), [unit.payload.entry]
+        )
+        self._outbox.write(message, unit.payload.attachments)
+
+    def send_ties(self) -> None:
+        """Send what `multiprocessing` has at the caller, unless the worker knows."""
+        now = ties()
+        if now is not self.ties:
+            self.ties = now
+            attachments: list[Segment | Descriptor] = []
+            tracker: list[Entry] = []
+            copy = now.tracker
+            if copy is not None:
+                attachments, tracker = [copy], [[b"", (A_DESCRIPTOR,), 0]]
+            self._outbox.write(frame(protocol.make_ties(now.key, tracker)), attachments)
+
+    def forget_units(self, dead: set[int]) -> None:
+        """Let the worker forget units: nothing at the caller refers to them any more."""
+        gone = self._units & dead
+        if gone:
+            self._units -= gone
+            self._outbox.write_later(frame(protocol.make_forget(tuple(gone))))
+
+    def drop(self, spec: CallSpec) -> None:
+        """Let the worker forget a call spec, if it was told of it."""
+        if spec.number in self.told:
+            del self.told[spec.number]
+            message = frame(protocol.make_drop(spec.number))
+            # It can go along with the next message, unless the worker keeps much memory for it.
+            if spec.payload.size > PIECE:
+                self._outbox.write(message)
+            else:
+                self._outbox.write_later(message)
