@@ -259,6 +259,23 @@ class Connection:
         journal = self.journal
         return sum([1 for sent in self.chunks if journal.has_begun(sent.serial)])
 
+    def finished_ahead(self, number: int) -> int:
+        """Return how many items of a call it has finished and not sent; see `Backend`.
+
+        Without a journal each result is a message of its own, and none is.
+        """
+        if self.journal is None:
+            return 0
+        try:
+            sent = self.chunks[0]
+        except IndexError:
+            return 0
+        if sent.work.number != number:
+            return 0
+        # In this order. More may be received meanwhile, and then this is too few.
+        received = sent.received
+        return max(0, min(self.journal.finished(sent.serial), sent.items) - received)
+
     def check_deadline(self, limit: float) -> tuple[float, bool] | None:
         """Return since when its item runs, and whether for too long; see `Backend`."""
         if not self.chunks:

@@ -91,7 +91,7 @@ class ProcessBackend(Backend[_Polled]):
         limits: Limits = ({}, {}),
         main: str = "value",
     ) -> None:
-        self._method = start_method or _boot.default_start_method()
+        self._method: str = start_method or _boot.default_start_method()
         self._is_chosen = start_method is not None
         self._initializer = initializer
         self._initargs = initargs
@@ -129,6 +129,10 @@ class ProcessBackend(Backend[_Polled]):
         self._awaited: dict[Connection | Template, float] = {}
         self._failed: list[BackendEvent] = []  # workers that could not even be asked for
 
+    @property
+    def start_method(self) -> str:
+        return self._method
+
     def pids(self) -> list[int]:
         """Return the process ids of the workers, as far as they are known."""
         return [link.handle.pid for link in self._links.values() if link.handle.pid is not None]
@@ -139,6 +143,9 @@ class ProcessBackend(Backend[_Polled]):
     def identity(self, worker: int) -> tuple[tuple[int, ...], str]:
         link = self._links.get(worker)
         return identity_of(1 if link is None else link.slot, self._method)[:2]
+
+    def finished_ahead(self, number: int) -> int:
+        return sum([link.finished_ahead(number) for link in [*self._links.values()]])
 
     # --- commands ------------------------------------------------------------------------------
 

@@ -77,13 +77,18 @@ class Backend(ABC, Generic[Polled]):
 
     Only the driver calls it, under its lock, with a few exceptions: `check`, which whoever makes
     it calls first, `poll`, which only the thread that leads calls, and `wake`, `workers`,
-    `identity` and `runs_here`, which anyone may call at any time.
+    `identity`, `runs_here` and `finished_ahead`, which anyone may call at any time.
     """
 
     can_kill: bool = False
     runs_in_poll: bool = False
     has_cache: bool = False
     sent_names: SentNames | None = None
+
+    @property
+    def start_method(self) -> str | None:
+        """How worker processes begin, if there are any."""
+        return None
 
     def check(self) -> None:
         """Raise what makes it impossible to start a worker, if that is known beforehand."""
@@ -110,6 +115,14 @@ class Backend(ABC, Generic[Polled]):
     def runs_here(self) -> bool:
         """Return whether this very thread is one of the workers."""
         return False
+
+    def finished_ahead(self, number: int) -> int:
+        """Return how many items of a call are finished and not told yet, as far as is known.
+
+        It may be too few, and is never too many for those who first look how many were told: an
+        item is told only after it counts no more here.
+        """
+        return 0
 
     @abstractmethod
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
