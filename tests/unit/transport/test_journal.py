@@ -118,7 +118,10 @@ def test_what_is_noted_or_sent_of_a_chunk_is_finished(journal: ResultJournal) ->
 def test_of_a_typed_array_the_slots_that_are_filled(
     journal: ResultJournal, kind: Literal["q", "d"], mark: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "urandom", lambda _: mark)  # with and without what ints take for a sign
+    def urandom(_: int) -> bytes:
+        return mark  # with and without what ints take for a sign
+
+    monkeypatch.setattr(os, "urandom", urandom)
     assert journal.begin(7, in_turn=False)
     slots: Any = journal.typed_array(kind, 9, 3)
     for number in range(9):
