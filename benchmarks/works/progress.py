@@ -32,9 +32,9 @@ def take(_: Progress) -> None:
 
 def options(shown: str) -> "Options":
     """Return the options that show it so."""
-    if shown == "plain":
-        return {}
-    return {"progress": {"off": False, "a function": take, "a bar": True}[shown]}
+    if shown == "a function":
+        return {"progress": take}
+    return {} if shown == "plain" else {"progress": shown == "a bar"}
 
 
 def measure(setting: Setting) -> Iterator[tuple[str, float]]:
