@@ -1,6 +1,10 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from threading import RLock
 from typing import Self, TextIO
+
+class TqdmDefaultWriteLock:
+    th_lock: RLock
 
 class tqdm:  # noqa: N801 - it is its name
     disable: bool
@@ -37,8 +41,6 @@ class tqdm:  # noqa: N801 - it is its name
         gui: bool = False,
         **kwargs: object,
     ) -> None: ...
-    @classmethod
-    def get_lock(cls) -> object: ...
     @classmethod
     def external_write_mode(
         cls, file: TextIO | None = None, nolock: bool = False

@@ -218,6 +218,23 @@ def test_a_bar_in_a_terminal(tmp_path: Path) -> None:
     assert bars[7].endswith("1 failed]")
 
 
+def test_lines_that_items_print_stand_above_the_bar(tmp_path: Path) -> None:
+    script = """
+        import sys
+        from pmap import pmap
+
+        def work(x):
+            print("item", x, file=sys.stderr)
+            return x
+
+        pmap(work, range(3), processes=1, chunksize=1, progress=True)
+    """
+    shown, _, code = Terminal(tmp_path, script).end()
+    *printed, bar, end = lines(shown)
+    assert (printed, code, end) == (["item 0", "item 1", "item 2"], 0, "")
+    assert bar.startswith("work: 100%|")
+
+
 def test_a_bar_is_closed_where_a_call_is_interrupted(tmp_path: Path) -> None:
     script = """
         import os, signal, time

@@ -1,5 +1,6 @@
 """A bar of tqdm that follows one call; tqdm is imported when the first one is shown."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from .._types import Progress
@@ -26,6 +27,7 @@ class Bar:
         if bar is None:
             if event.finished and not event.done:
                 return  # nothing has run
+            _shown.add(self)
             bar = self._bar = _bar_kind()(
                 desc=event.label if self._label is None else self._label,
                 total=event.total,
@@ -42,19 +44,36 @@ class Bar:
         if not bar.update(event.done - bar.n):
             bar.refresh()
         if event.finished:
+            _shown.discard(self)
             bar.close()
 
     def disown(self) -> None:
         """Show nothing more: this is a fork, and the bar is its parent's."""
+        _shown.discard(self)
         if self._bar is not None:
             self._bar.disable = True
 
 
+_kind: "type[tqdm] | None" = None
+_shown: "set[Bar]" = set()
+
+
 def _bar_kind() -> "type[tqdm]":
     """Return the class of bars, for a notebook or a terminal, whichever this is."""
-    from tqdm import auto, std
+    global _kind
+    if _kind is None:
+        from tqdm import auto, std
 
-    # The lock of all bars, the program's own, too: asked for by the subclass, it would be of that.
-    std.tqdm.get_lock()
-    # Without the thread that tqdm has for bars that are told of each item.
-    return type("Bar", (auto.tqdm,), {"monitor_interval": 0})
+        # The lock that threads have for all bars, the program's own, too. Not the one that forks
+        # share: one that is killed could take it along. And without the thread that tqdm has for
+        # bars that are told of each item.
+        own = {"monitor_interval": 0, "_lock": std.TqdmDefaultWriteLock.th_lock}
+        _kind = type("Bar", (auto.tqdm,), own)
+    return _kind
+
+
+def above_bars() -> AbstractContextManager[None]:
+    """Return within what whole lines are to be written, so that they stand above the bars."""
+    if _kind is None or not _shown:
+        return nullcontext()
+    return _kind.external_write_mode()
