@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from tests.files import mark, marks, wait_for_file
 from tests.limits import TIME_LIMIT, until
+from tests.scripts import environment, finished
 
 from pmap import Pool, Progress, ThreadPool, WorkerLost, pmap
-
-from .test_scripts import environment, finished
 
 if TYPE_CHECKING:
     from pmap._types import StartMethod
