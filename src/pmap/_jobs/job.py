@@ -103,6 +103,10 @@ class Job(Work):
         if self.failures is None:
             self.failures = {}
         self.failures[index] = error
+        self.count_failure()
+
+    def count_failure(self) -> None:
+        """Note that one item more has failed."""
         self.failed += 1
 
     def lose(self, index: int, error: Exception) -> None:

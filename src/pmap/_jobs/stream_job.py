@@ -78,11 +78,11 @@ class StreamJob(Job):
         for offset, error in failures.items():
             if self._as_values:
                 values[offset] = self.failure(start + offset, error)
-                self.failed += 1
+                self.count_failure()
             elif not self.call.rules.collect:
                 self.fail(start + offset, error)  # the first of them ends the job
             else:
-                self.failed += 1
+                self.count_failure()
         if self._as_values:
             failures = {}
         self._finished(count)
