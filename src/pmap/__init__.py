@@ -50,6 +50,7 @@ from ._errors import (
     WorkerStartError,
 )
 from ._transport.randomness import rng
+from ._types import Progress
 
 if TYPE_CHECKING:  # at run time these are imported when asked for: see `first_call`
     from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
@@ -85,6 +86,7 @@ __all__ = [
     "PmapError",
     "Pool",
     "PoolClosedError",
+    "Progress",
     "ResultPicklingError",
     "ResultStream",
     "ResultTimeoutError",

@@ -1,10 +1,11 @@
 """The few types that several packages share."""
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable
 from typing import (
     TYPE_CHECKING,
     ClassVar,
     Literal,
+    NamedTuple,
     Never,
     Protocol,
     TypeAlias,
@@ -25,6 +26,39 @@ class GivenPool(Protocol):
     """
 
     __pmap_pool__: ClassVar[bool]
+
+
+class Progress(NamedTuple):
+    """How far a call is: what the function given as the option ``progress`` is called with.
+
+    >>> from pmap import Progress, pmap
+    >>> told: list[Progress] = []
+    >>> pmap(abs, [-1, 2, -3], progress=told.append)
+    [1, 2, 3]
+    >>> told[-1].done, told[-1].total, told[-1].finished
+    (3, 3, True)
+
+    Attributes:
+        done: how many items are finished, those that failed among them. It never falls.
+        total: how many items there are; None: that is not known yet, as of a stream of a generator.
+        failed: how many items have failed.
+        retried: how often an item that had failed was tried again.
+        elapsed: seconds since the call began.
+        label: the name of the function.
+        finished: whether this is the last one: the call has ended, in whatever way.
+    """
+
+    done: int
+    total: int | None
+    failed: int
+    retried: int
+    elapsed: float
+    label: str
+    finished: bool
+
+
+# What the option ``progress`` may be.
+Show: TypeAlias = bool | str | Callable[[Progress], object]
 
 
 class Frozen:

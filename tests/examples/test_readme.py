@@ -1,8 +1,10 @@
 """What README.md and docs/ show is run; what a reader is told to type is what the CI runs."""
 
 import doctest
+import inspect
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -36,6 +38,9 @@ class Page:
         return [text for kind, text in self.blocks if kind == language]
 
 
+# For libraries that a page shows and that are not in the `test` extra. What these draw would be in
+# the way besides.
+STAND_INS: Final = Path(__file__).parent / "stand_ins"
 README: Final = Page("README.md")
 PAGES: Final = [
     README,
@@ -119,6 +124,7 @@ def shown(blocks: Callable[[Page], list[str]]) -> list[ParameterSet]:
 def test_a_script_prints_what_it_shows(script: str, tmp_path: Path) -> None:
     path = tmp_path / "script.py"
     path.write_text(script, encoding="utf-8")
+    shutil.copytree(STAND_INS, tmp_path, dirs_exist_ok=True)
     done = subprocess.run(
         [sys.executable, path],
         cwd=tmp_path,
@@ -141,6 +147,14 @@ def test_a_session_answers_as_it_shows(session: str) -> None:
     ran = doctest.DocTestRunner().run(test, out=said.append)
     assert ran.attempted > 0
     assert ran.failed == 0, "".join(said)
+
+
+def test_the_stand_in_takes_what_rich_takes() -> None:
+    real = pytest.importorskip("rich.progress", reason="rich is in no extra: pip install rich")
+    stand_in = runpy.run_path(str(STAND_INS / "rich" / "progress.py"))["Progress"]
+    for name in ("add_task", "update"):
+        ours = inspect.signature(getattr(stand_in, name)).parameters
+        assert ours.keys() <= inspect.signature(getattr(real.Progress, name)).parameters.keys()
 
 
 def test_two_commands_one_for_the_tour_and_one_for_the_tests() -> None:

@@ -160,7 +160,7 @@ def test_a_subclass_with_arguments_and_methods_of_its_own(method: str) -> None:
         asked: object = pool
         assert isinstance(asked, standard.Pool)
         assert pool.fill() == 2
-        assert repr(pool).endswith(".Named, 2 processes, running>")
+        assert repr(pool) == f"<Named 2 processes, 0 busy, 2 items done, {method}>"
         pool._processes = 3  # its own from now on
         vars(pool)["_pool"] = [1]
         assert (pool._processes, pool.fill()) == (3, 1)
@@ -310,7 +310,7 @@ def test_a_pool_of_threads() -> None:
         assert pool.starmap(pow, [(2, 3)]) == [8]
         assert pool.apply(int, ("ff",), {"base": 16}) == 255
         assert pmap(abs, [-1], pool=pool) == [1]
-        assert repr(pool) == "<pmap.ThreadPool, 3 threads, running>"
+        assert repr(pool) == "<ThreadPool 3 threads, 0 busy, 8 items done>"
         assert [worker.pid for worker in pool._pool] == [None] * 3
         assert all(worker.is_alive() for worker in pool._pool)
     with pytest.raises(ValueError, match="processes is an int"):

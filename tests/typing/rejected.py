@@ -14,6 +14,7 @@ from pmap import (
     Failure,
     Map,
     Pool,
+    Progress,
     ResultStream,
     ThreadPool,
     as_completed,
@@ -264,3 +265,19 @@ sync(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 texts_of: list[str] = pmap(coroutine, [1])  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
 pmap(sync(coroutine), ["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 sync(coroutine)("a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+# progress: neither a flag, nor a label, nor a function that takes what is told
+def of_rows(rows: list[int]) -> None: ...
+def of_two(done: int, total: int) -> None: ...
+
+
+pmap(one, [1], progress=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap(one, [1], progress=None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap(one, [1], progress=of_rows)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap(one, [1], progress=of_two)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap(one, [1], progress=lambda now: now.percent)  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownLambdaType]
+papply.using(progress=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Progress(1, 2).done = 3  # type: ignore[misc, call-arg]  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+Pool(2).map(one, [1], progress=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+len(pmap.iter(one, [1]))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -35,6 +35,8 @@ from pmap import (
     Map,
     Options,
     Pool,
+    Progress,
+    ResultStream,
     StarMap,
     as_completed,
     call,
@@ -100,6 +102,36 @@ def test_options_in_the_call() -> None:
     assert_type(pstarmap(two, [(1, "a")], chunksize=None), list[float])
     assert_type(pmap.using(**given), Map[Never])
     assert_type(pmap.using(initializer=one, initargs=(1,), start_method="spawn"), Map[Never])
+
+
+def test_progress() -> None:
+    told: list[Progress] = []
+
+    def show(now: Progress) -> None:
+        assert_type(now.done, int)
+        assert_type(now.total, int | None)
+        assert_type(now.elapsed, float)
+        assert_type(now.label, str)
+        assert_type(now.finished, bool)
+
+    def anything(now: object, more: int = 0) -> int:
+        return more
+
+    given: Options = {"progress": show}
+    assert_type(pmap(one, [1], progress=True), list[str])
+    assert_type(pmap(one, [1], progress="label"), list[str])
+    assert_type(pmap(one, [1], progress=told.append), list[str])
+    assert_type(pmap(one, [1], progress=lambda now: now.done), list[str])
+    assert_type(pmap.iter(one, [1], progress=anything), ResultStream[str])
+    assert_type(papply.using(progress=show)(one, 1), str)
+    assert_type(pmap.using(**given), Map[Never])
+    done, total, *_ = told[0]
+    assert (done, total) == (0, 1)
+
+    def stream(pool: Pool) -> ResultStream[str]:
+        return pool.imap_unordered(one, [1], progress=show)
+
+    assert callable(stream)
 
 
 def test_the_context_of_a_pool() -> None:

@@ -35,6 +35,7 @@ BELOW: Final[dict[str, set[str]]] = {
 # Modules that import by a name made at run time, which no reading of imports can see.
 DYNAMIC: Final = {
     "pmap._doctor.machine": "asks for the versions of what is installed",
+    "pmap._calls.progress_check": "looks whether tqdm is there",
     "pmap._transport.by_value.arriving": "imports what a function has as globals, and the script",
     "pmap._transport.by_value.globals_of": "compiles annotations that are strings",
     "pmap._transport.by_value.kinds": "finds a context variable in the module of its pickle",
@@ -47,6 +48,8 @@ DYNAMIC: Final = {
 # Imported only where it is running already, or where a program asks for what is its: whoever
 # brought it has it.
 BROUGHT: Final = {"trio", "numpy", "coverage"}
+# In an extra each: imported for those who ask for what needs it.
+EXTRAS: Final = {"tqdm": "progress"}
 
 
 def modules(source: Path) -> dict[str, Path]:
@@ -132,7 +135,9 @@ def test_the_run_time_dependencies_are_those_declared() -> None:
     foreign -= {*sys.stdlib_module_names, "pmap"}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     names = {re.split(r"[^\w-]", entry)[0] for entry in project["dependencies"]}
-    assert {name.replace("_", "-") for name in foreign - BROUGHT} == names
+    assert {name.replace("_", "-") for name in foreign - BROUGHT - EXTRAS.keys()} == names
+    for name, extra in EXTRAS.items():
+        assert any(one.startswith(name) for one in project["optional-dependencies"][extra])
     page = (ROOT / "docs" / "decisions.md").read_text(encoding="utf-8")
     assert all(f"**{name}**" in page for name in names), "docs/decisions.md says why each is there"
 

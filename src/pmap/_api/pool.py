@@ -20,10 +20,12 @@ from .._backends.boot import default_start_method
 from .._calls import call as _call
 from .._calls.arguments import Context, check_arguments, check_callbacks, start_method_of
 from .._calls.call import Call, Streamed, rules_for
+from .._calls.describe import short_number
 from .._calls.options import Settings, WorkerOptions, checked, merge, refuse_for_pool
 from .._engine.driver import Driver
 from .._errors import PoolClosedError
 from .._scheduling.run_rules import RunRules
+from .._types import Show
 from .async_result import AsyncResult, every, first
 from .old_clients import CLOSE, RUN, TERMINATE, Computed, OldQueue, OldWorkers
 from .result_stream import ResultStream
@@ -317,6 +319,8 @@ class Pool(PoolBase):
         iterable: Iterable[A],
         chunksize: int | None = 1,
         buffersize: int | None = None,
+        *,
+        progress: Show = False,
     ) -> ResultStream[R]:
         """Return the results of `map`, each as it comes, in input order.
 
@@ -331,12 +335,14 @@ class Pool(PoolBase):
             chunksize: how many items travel in one message; None: as many as fit the time.
             buffersize: how many items are read ahead of what was taken; None: a few chunks for
                 each worker.
+            progress: see `Options`.
         """
         return self._stream(
             func,
             lambda rules: _call.each_streamed("Pool.imap", func, (iterable,), rules),
             chunksize,
             buffersize,
+            progress,
             ordered=True,
         )
 
@@ -346,6 +352,8 @@ class Pool(PoolBase):
         iterable: Iterable[A],
         chunksize: int | None = 1,
         buffersize: int | None = None,
+        *,
+        progress: Show = False,
     ) -> ResultStream[R]:
         """Return the results of `map` as they come, whatever is first; otherwise as `imap`."""
         return self._stream(
@@ -353,6 +361,7 @@ class Pool(PoolBase):
             lambda rules: _call.each_streamed("Pool.imap_unordered", func, (iterable,), rules),
             chunksize,
             buffersize,
+            progress,
             ordered=False,
         )
 
@@ -362,6 +371,8 @@ class Pool(PoolBase):
         iterable: Iterable[tuple[*Ts]],
         chunksize: int | None = 1,
         buffersize: int | None = None,
+        *,
+        progress: Show = False,
     ) -> ResultStream[R]:
         """Return the results of `starmap`, each as it comes, in input order; as `imap`."""
         return self._stream(
@@ -369,6 +380,7 @@ class Pool(PoolBase):
             lambda rules: _call.star_streamed("Pool.istarmap", func, iterable, rules),
             chunksize,
             buffersize,
+            progress,
             ordered=True,
         )
 
@@ -378,12 +390,15 @@ class Pool(PoolBase):
         make: Callable[[RunRules], Streamed],
         chunksize: int | None,
         buffersize: int | None,
+        progress: Show,
         *,
         ordered: bool,
     ) -> ResultStream[Any]:
         self._check_running()
-        asked = merge(Settings(), {"chunksize": chunksize, "buffersize": buffersize}).call
+        options = {"chunksize": chunksize, "buffersize": buffersize, "progress": progress}
+        asked = merge(Settings(), options).call
         streamed = make(rules_for(RunRules(asked.chunksize, collect=True), func))
+        streamed = streamed._replace(call=streamed.call.showing(asked.progress))
         driver, ours = self._taker()
         stream: ResultStream[Any] = ResultStream(
             driver,
@@ -491,9 +506,14 @@ class Pool(PoolBase):
 
     def __repr__(self) -> str:
         driver = self._driver
-        state = f"closed: {driver.closed}" if driver.closed else "running"
-        kind = type(self)
-        return f"<{kind.__module__}.{kind.__qualname__}, {driver.limit} {self._workers}, {state}>"
+        parts = [
+            f"{driver.limit} {self._workers}",
+            f"closed: {driver.closed}" if driver.closed else f"{driver.workers_at_work} busy",
+            f"{short_number(driver.items_done)} items done",
+        ]
+        method = driver.backend.start_method
+        parts += [] if method is None else [method]
+        return f"<{type(self).__qualname__} {', '.join(parts)}>"
 
 
 stands_for(Pool, "Pool")

@@ -63,6 +63,14 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     dropping the stream, and an exception that comes out of waiting (Ctrl-C, a cancelled task).
     """
 
+    if not TYPE_CHECKING:  # for checkers it is made as `__init__` says
+
+        def __new__(cls, driver: "Driver", streamed: Streamed, **_: object) -> Self:
+            # Of a class of its own where the length is known: a stream that has a `__len__` and
+            # raises from it would fool whoever looks whether there is one.
+            sized = cls is ResultStream and streamed.input.is_sized
+            return super().__new__(_SizedStream if sized else cls)
+
     def __init__(
         self,
         driver: "Driver",
@@ -270,6 +278,17 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         """How many items of the input were read."""
         return self._read
 
+    def __length_hint__(self) -> int:
+        """Return how many results are still to come, if the input says how long it is."""
+        left = self._left_to_take()
+        return NotImplemented if left is None else left
+
+    def _left_to_take(self) -> int | None:
+        if self._state >= CLOSED:
+            return 0
+        unread = self._input.left(self._read)
+        return None if unread is None else self._read - self.taken + unread
+
     @property
     def _ahead(self) -> int:
         """How many items were read ahead of what was taken."""
@@ -301,6 +320,9 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def begin(self) -> None:
         """Begin, with no input yet; it is done by itself when the first result is asked for."""
         if not self._stream_job.submitted:
+            if self._stream_job.call.progress is not False:
+                unread = self._input.left(self._read)
+                self._stream_job.expected = None if unread is None else self._read + unread
             self._driver.begin(self._stream_job)
             if self._state >= CLOSED:  # while the first input was read: nothing was cancelled then
                 self._stream_job.cancel()
@@ -470,3 +492,20 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         else:
             state = f"{self._read} read"
         return f"<ResultStream {self._stream_job.name} {self.taken} taken, {state}>"
+
+
+class _SizedStream(ResultStream[R_co]):
+    """A stream whose input has a length: so has the stream, and ``tqdm(stream)`` shows how much."""
+
+    def __len__(self) -> int:
+        left = self._left_to_take()
+        if left is None:  # the input has thought better of it
+            raise TypeError(f"{self!r} has no length: its input has none")
+        return left
+
+    def __bool__(self) -> bool:
+        return True  # as any iterator, also at its end
+
+
+_SizedStream.__name__ = _SizedStream.__qualname__ = ResultStream.__name__
+_SizedStream.__module__ = "pmap"

@@ -68,6 +68,24 @@ class HeldChunks:
         journal = self._journal
         return sum([1 for sent in self.chunks if journal.has_begun(sent.serial)])
 
+    def finished_ahead(self, number: int) -> int:
+        """Return how many items of a call the worker has finished and not sent; see `Backend`.
+
+        Any thread may call it. Without a journal each result is a message of its own: 0.
+        """
+        if self._journal is None:
+            return 0
+        try:
+            sent = self.chunks[0]
+        except IndexError:
+            return 0
+        if sent.work.number != number:
+            return 0
+        # In this order: more may be received meanwhile, and then the count is too low, not too
+        # high.
+        received = sent.received
+        return max(0, min(self._journal.finished(sent.serial), sent.items) - received)
+
     def check_deadline(self, limit: float) -> tuple[float, bool] | None:
         """Return since when an item runs, and whether it is held; see `Backend.check_deadline`."""
         if not self.chunks:

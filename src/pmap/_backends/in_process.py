@@ -30,13 +30,17 @@ def initialize(
 
 
 def run_chunk(
-    worker: int, work: Work, start: int, items: Sequence[object], go_on: Callable[[], bool]
+    worker: int,
+    work: Work,
+    start: int,
+    items: Sequence[object],
+    go_on: Callable[[], bool],
+    values: list[object],
 ) -> ResultsArrived:
     """Run `items`, the first being that at `start`, until one fails if that ends the job.
 
-    Or until `go_on` says no.
+    Or until `go_on` says no. Results are put into `values`, which is empty.
     """
-    values: list[object] = []
     failures: dict[int, Exception] = {}
     begin = perf_counter()
     item_threads.depth = getattr(item_threads, "depth", 0) + 1

@@ -111,6 +111,10 @@ class ProcessBackend(Backend[_Polled]):
         self._opening = threading.Lock()
         self._spin = AdaptiveSpin()
 
+    @property
+    def start_method(self) -> str:
+        return self._starter.method
+
     def pids(self) -> list[int]:
         """Return the process ids of the workers, as far as they are known."""
         return [one.handle.pid for one in self._connections.values() if one.handle.pid is not None]
@@ -122,6 +126,10 @@ class ProcessBackend(Backend[_Polled]):
         connection = self._connections.get(worker)
         slot = 1 if connection is None else connection.slot
         return identity_of(slot, self._starter.method)[:2]
+
+    def finished_ahead(self, number: int) -> int:
+        connections = [*self._connections.values()]
+        return sum([connection.held.finished_ahead(number) for connection in connections])
 
     # --- starting ------------------------------------------------------------------------------
 

@@ -87,7 +87,7 @@ class Backend(ABC, Generic[Polled]):
 
     Only the driver calls a backend, under its lock, with a few exceptions: whoever makes a backend
     calls `check` first; only the thread that leads calls `poll`; any thread may call `wake`,
-    `workers`, `identity`, `has_lost_descriptors` and `runs_here` at any time.
+    `workers`, `identity`, `has_lost_descriptors`, `runs_here` and `finished_ahead` at any time.
 
     Attributes:
         can_kill: workers can be ended at any moment.
@@ -100,6 +100,11 @@ class Backend(ABC, Generic[Polled]):
     runs_in_poll: bool = False
     has_cache: bool = False
     sent_names: SentNames | None = None
+
+    @property
+    def start_method(self) -> str | None:
+        """How worker processes begin, if there are any."""
+        return None
 
     def check(self) -> None:
         """Raise an error that makes it impossible to start a worker, if one is known already."""
@@ -127,6 +132,14 @@ class Backend(ABC, Generic[Polled]):
     def runs_here(self) -> bool:
         """Return whether the calling thread is a worker of this backend."""
         return False
+
+    def finished_ahead(self, number: int) -> int:
+        """Return how many items of a call are finished and not told yet, as far as is known.
+
+        It may be too few, and is never too many for those who first look how many were told: an
+        item is told only after it counts no more here.
+        """
+        return 0
 
     @abstractmethod
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:

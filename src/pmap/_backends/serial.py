@@ -16,13 +16,14 @@ from .protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, Worker
 class _Sent:
     """A chunk that is to be run."""
 
-    __slots__ = ("begun", "finished", "items", "start", "work", "worker")
+    __slots__ = ("begun", "finished", "items", "start", "values", "work", "worker")
 
     def __init__(self, worker: int, work: Work, start: int, items: Sequence[object]) -> None:
         self.worker = worker
         self.work = work
         self.start = start
         self.items = items
+        self.values: list[object] = []  # the results so far
         self.begun = False
         self.finished: ResultsArrived | None = None
 
@@ -79,6 +80,9 @@ class SerialBackend(Backend[bool]):
         self._happened.append(event)
         self.wake()  # another thread may be in `poll`
 
+    def finished_ahead(self, number: int) -> int:
+        return sum([len(sent.values) for sent in [*self._chunks] if sent.work.number == number])
+
     def begun(self, worker: int) -> int:
         return sum([1 for sent in self._chunks if sent.begun])
 
@@ -100,9 +104,8 @@ class SerialBackend(Backend[bool]):
         worker, work, start = sent.worker, sent.work, sent.start
         if work.number in self._forgotten:
             return ResultsArrived(worker, work, start, [], {}, True, 0.0)
-        return run_chunk(
-            worker, work, start, sent.items, lambda: work.number not in self._forgotten
-        )
+        wanted = lambda: work.number not in self._forgotten  # noqa: E731
+        return run_chunk(worker, work, start, sent.items, wanted, sent.values)
 
     def collect(self, polled: bool) -> list[BackendEvent]:
         told, self._happened = self._happened, []

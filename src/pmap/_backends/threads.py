@@ -27,6 +27,8 @@ class _Thread:
         self.left = False  # nobody waits for it any more: it ran for too long
         self.since: float | None = None  # when the item began that it runs, where that matters
         self.thread: threading.Thread | None = None
+        # The call whose chunk runs, and the results of that so far.
+        self.running: tuple[int, list[object]] | None = None
         self.holds = 0  # chunks sent and not finished
         self.forgotten: set[int] = set()  # jobs that are over while a chunk of them is held
 
@@ -107,13 +109,17 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         wanted: Callable[[], bool],
     ) -> Iterator[ResultsArrived]:
         if work.call.rules.timeout is None:
-            yield run_chunk(worker, work, start, items, wanted)
+            values: list[object] = []
+            state.running = work.number, values
+            finished = run_chunk(worker, work, start, items, wanted, values)
+            state.running = None  # before it is told: see `finished_ahead`
+            yield finished
             return
         # One by one: what is finished must be told before the next item may be too late.
         begin = monotonic()
         for number, item in enumerate(items):
             state.since = monotonic()
-            finished = run_chunk(worker, work, start + number, [item], wanted)
+            finished = run_chunk(worker, work, start + number, [item], wanted, [])
             state.since = None
             if state.left:
                 return
@@ -150,6 +156,10 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         state.left = state.ending = True
         state.chunks.put(None)
         self._tell(self._happened, WorkerEnded(worker, begun=1, stack=_stack_of(state.thread)))
+
+    def finished_ahead(self, number: int) -> int:
+        running = [state.running for state in [*self._threads.values()]]
+        return sum([len(chunk[1]) for chunk in running if chunk is not None and chunk[0] == number])
 
     def begun(self, worker: int) -> int:
         state = self._threads[worker]

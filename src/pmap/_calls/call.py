@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, TypeGuard
 
 from .._errors import OptionError
 from .._scheduling.run_rules import RunRules
-from .._types import is_async_iterable, is_iterable
+from .._types import Show, is_async_iterable, is_iterable
 from .describe import name_of, short_repr
 from .function_check import checked_function
 from .input import AsyncInput, Input, Window
@@ -55,6 +55,7 @@ class Call(NamedTuple):
         kind: how an item becomes a call of the function.
         items: the input, read to its end.
         rules: what a failure means, and how the items travel.
+        progress: how it is shown how far the call is; False: it is not.
     """
 
     verb: str
@@ -62,6 +63,11 @@ class Call(NamedTuple):
     kind: Kind
     items: Sequence[object]
     rules: RunRules = _USUAL
+    progress: Show = False
+
+    def showing(self, progress: Show) -> "Call":
+        """Return this call with another `progress`."""
+        return self if progress is False else self._replace(progress=progress)
 
 
 def each(

@@ -43,6 +43,24 @@ def short_repr(obj: object, limit: int = 80) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
+def short_number(number: int) -> str:
+    """Return a number of things in a few characters.
+
+    >>> short_number(999), short_number(1234), short_number(56_789), short_number(1_900_000)
+    ('999', '1.2k', '57k', '1.9M')
+    """
+    if number < 1000:
+        return str(number)
+    for unit in "kMGT":
+        number_of_units = number / 1000
+        if number_of_units < 9.95:
+            return f"{number_of_units:.1f}{unit}"
+        if number_of_units < 999.5:
+            return f"{number_of_units:.0f}{unit}"
+        number = round(number_of_units)
+    return f"{number}T"
+
+
 class _ShortRepr(reprlib.Repr):
     """reprlib's, cheap also for what is huge, and quiet about what cannot be shown."""
 

@@ -9,8 +9,10 @@ from collections.abc import (
     Iterable,
     Iterator,
     Sequence,
+    Sized,
 )
-from itertools import islice
+from itertools import count, cycle, islice, repeat
+from operator import length_hint
 from time import perf_counter
 from typing import overload
 
@@ -18,6 +20,7 @@ from typing import overload
 # quick input, and too short for anybody to notice.
 SLICE = 0.0005
 _WEIGHT = 0.5  # of the newest measurement
+_ENDLESS = count, cycle, repeat
 
 
 class Window(Sequence[object]):
@@ -77,6 +80,17 @@ class _Pace:
             self.seconds += _WEIGHT * (each - self.seconds)
 
 
+def _left(iterable: object, read: int) -> int | None:
+    """Return how many items an iterable still has of which `read` were read; None: who knows."""
+    try:
+        if isinstance(iterable, Sized):
+            return max(0, len(iterable) - read)
+        hint = length_hint(iterable, -1)
+    except Exception:  # its own `__len__` may do anything, and nothing depends on this
+        return None
+    return None if hint < 0 else hint
+
+
 class Input:
     """Iterables that are gone through side by side; `ended` when one has ended or raised."""
 
@@ -96,6 +110,27 @@ class Input:
         self._item = item
         self._opened: list[Iterator[object]] = []
         self._items: Iterator[object] | None = None
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether the input is one that `len` takes; no `len` is asked for it."""
+        kinds = [isinstance(one, Sized) for one in self._iterables]
+        endless = [isinstance(one, _ENDLESS) for one in self._iterables]
+        return any(kinds) and all(map(max, kinds, endless))
+
+    def left(self, read: int) -> int | None:
+        """Return how many items are still to come, as far as the input says so.
+
+        Nothing is read for it. `read`: how many were read.
+        """
+        if self.ended:
+            return 0
+        lengths = [_left(one, read) for one in self._iterables]
+        known = [length for length in lengths if length is not None]
+        for one, length in zip(self._iterables, lengths, strict=True):
+            if length is None and not isinstance(one, _ENDLESS):
+                return None  # it may be the shortest
+        return min(known, default=None)
 
     def read(self, room: int) -> list[object]:
         """Read at most `room` items, and no longer than it takes to see that it takes long."""
@@ -148,6 +183,15 @@ class AsyncInput:
         self._iterable = iterable
         self._item = item
         self._items: AsyncIterator[object] | None = None
+
+    @property
+    def is_sized(self) -> bool:
+        """Whether the input is one that `len` takes."""
+        return isinstance(self._iterable, Sized)
+
+    def left(self, read: int) -> int | None:
+        """Return how many items are still to come, as far as the input says so."""
+        return 0 if self.ended else _left(self._iterable, read)
 
     async def read(self, room: int) -> list[object]:
         """Read at most `room` items, and no longer than it takes to see that it takes long."""

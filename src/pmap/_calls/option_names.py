@@ -64,6 +64,10 @@ _ELSEWHERE = {
     "retry_on": "retryexceptions retryfor retryif retryonexception retryonexceptions exceptions",
     "seed": "randomstate randomseed rngseed seeds rng",
     "keep_input": "returninput withinput keepinputs",
+    "progress": """
+        progressbar showprogress displayprogress verbose verbosity desc description tqdm usetqdm
+        pbar bar onprogress progresscallback
+    """,
     "kill_on_cancel": "killonexit killworkers forcekill",
 }
 
@@ -73,11 +77,10 @@ _INSTEAD = {
         threads nthreads numthreads maxthreads threadcount usethreads threaded multithreading
         threading
     """,
-    "nothing is shown on the way: count the results of a stream, as in "
-    "tqdm(pimap(f, xs), total=len(xs))": """
-        progress progressbar showprogress displayprogress progressbarstyle progressbaroptions
-        verbose verbosity quiet silent desc description total tqdm usetqdm tqdmkwargs tqdmclass
-        pbar bar disable leave unit ascii iterablelen
+    "progress=True shows a bar, which knows how many items there are; for one of your own make "
+    "give a function: progress=f": """
+        progressbarstyle progressbaroptions quiet silent total tqdmkwargs tqdmclass disable leave
+        unit ascii iterablelen
     """,
     "results are in the order of the input, and those of pimap_unordered as they come": """
         ordered unordered order keeporder preserveorder inorder sort sorted
@@ -242,6 +245,8 @@ def _as_option(option: str, value: object, check: Callable[[str, object], object
         value = ask()
     if option == "backend":
         value = backend_called(value) or value
+    if option == "progress" and isinstance(value, int):
+        value = bool(value)  # a level, of those who say more or less
     try:
         check(option, value)
     except Exception as error:  # a check may ask the value anything; ours say what is allowed

@@ -21,7 +21,7 @@ from typing import (
 )
 
 from .._errors import OptionError, TaskTimeout, WorkerLost
-from .._types import Backend, GivenPool, StartMethod, is_iterable
+from .._types import Backend, GivenPool, Progress, Show, StartMethod, is_iterable
 
 if TYPE_CHECKING:
     # typing's own TypedDict knows closed= only from Python 3.15 on.
@@ -157,6 +157,14 @@ def _yes_or_no(name: str, value: object) -> bool:
     raise OptionError(name, value, f"{name} is True or False")
 
 
+def _progress(name: str, value: object) -> object:
+    if value is False:
+        return value
+    from .progress_check import checked_progress  # only who asks for it needs it
+
+    return checked_progress(name, value)
+
+
 def _initializer(name: str, value: object) -> object:
     if value is None or callable(value):
         return value
@@ -211,6 +219,7 @@ class CallOptions(NamedTuple):
     seed: int | None = None
     keep_input: bool = False
     logs: bool = True
+    progress: Show = False
 
 
 class Settings(NamedTuple):
@@ -249,6 +258,7 @@ _CALL: Final[dict[str, Check]] = {
     "seed": _seed,
     "keep_input": _yes_or_no,
     "logs": _yes_or_no,
+    "progress": _progress,
 }
 _ALL: Final = _POOL | _WORKER | _CALL
 
@@ -311,6 +321,13 @@ class _Options(TypedDict, total=False):
         logs: whether what items log in worker processes comes to the caller's loggers, by their
             levels, filters and handlers. True unless given; if False, it stays with the worker's
             own.
+        progress: shows how far the call is. True: by a bar on stderr, with the function's name; a
+            string: with that in its place. Bars are tqdm's
+            (``pip install 'typed-pmap[progress]'``). None is shown where stderr is neither a
+            terminal nor a notebook's, nor for a call inside an item. Or a function, which is called
+            with a `Progress`, wherever the call is made: at the beginning, then at most ten times a
+            second, and at the end. It runs in different threads, never in two at a time; what it
+            raises becomes a warning. False unless given.
     """
 
     pool: GivenPool | None
@@ -334,6 +351,7 @@ class _Options(TypedDict, total=False):
     seed: int | None
     keep_input: bool
     logs: bool
+    progress: bool | str | Callable[[Progress], object]
 
 
 if TYPE_CHECKING:

@@ -68,9 +68,13 @@ class Driver:
         """Run `call` to its end and return its job; this thread leads if no other one does."""
         job = self._enter(call)
         try:
+            if call.progress is not False:
+                _watch(job)
             self._leadership.run_until(lambda: job.over, job.wait)
         except BaseException:  # Ctrl-C while it runs: what was asked for is not wanted any more
             self.cancel(job)
+            if call.progress is not False:
+                _watch_no_more(job)
             raise
         self._leadership.watch_idling()
         return job
@@ -84,6 +88,8 @@ class Driver:
             except RuntimeError:  # there is no thread to lead, so no result would ever come
                 self._state.post(lambda: self._state.handle(e.JobCancelled(job.number, kill=True)))
                 raise
+        if call.progress is not False:
+            _watch(job)
         return job
 
     def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> StreamJob:
@@ -107,6 +113,8 @@ class Driver:
         """Start a job made by `open`."""
         stream_job.submitted = True
         self._state.post(lambda: self._state.submit(stream_job, open=True))
+        if stream_job.call.progress is not False:
+            _watch(stream_job)
 
     def feed(self, stream_job: StreamJob, window: Window, items: list[object], ended: bool) -> None:
         """Add `items` to the input of a job that has begun; `ended`: they are the last."""
@@ -115,6 +123,8 @@ class Driver:
         def take_in() -> None:
             window.extend(items)
             stream_job.read += len(items)
+            if ended:
+                stream_job.expected = stream_job.read
             if items:
                 self._state.handle(e.InputArrived(number, len(items)))
             if ended:
@@ -290,6 +300,16 @@ class Driver:
         return self._state.scheduler.workers if self.backend.can_kill else 0
 
     @property
+    def workers_at_work(self) -> int:
+        """How many workers have something to do."""
+        return self._state.scheduler.at_work
+
+    @property
+    def items_done(self) -> int:
+        """How many items' results have come so far."""
+        return self._state.items_done
+
+    @property
     def last_used(self) -> float:
         """When a call ended last, by the monotonic clock."""
         return self._leadership.last_used
@@ -350,6 +370,10 @@ class Driver:
         if not job.over:
             self._leadership.ensure_leader()
 
+    def finished_ahead(self, job: Job) -> int:
+        """Return how many items are finished whose results have not come yet, as far as known."""
+        return self.backend.finished_ahead(job.number)
+
     def withdraw(self, job: Job) -> bool:
         """Cancel a job if nothing of it has begun; return whether it is cancelled."""
         withdrawn = e.JobWithdrawn(job.number)
@@ -405,3 +429,20 @@ class Driver:
         # exception strikes there, the state is poisoned, and that ends the job.
         while not (done or job.over):
             time.sleep(_MOMENT)
+
+
+# The module of progress is imported only for calls that ask for it.
+
+
+def _watch(job: Job) -> None:
+    """Show how far a call is from now on."""
+    from .._jobs.progress import watch
+
+    watch(job)
+
+
+def _watch_no_more(job: Job) -> None:
+    """Show it no more, also if the call has not ended yet."""
+    from .._jobs.progress import watch_no_more
+
+    watch_no_more(job)

@@ -76,6 +76,7 @@ class EngineState:
         self.jobs: dict[int, Job] = {}
         self.over: deque[Job] = deque()  # jobs whose outcome is known but not told
         self.reports = ReportQueue()  # passed on before a result is told that comes after them
+        self.items_done = 0  # items whose results have come
         self.closed = ""  # why no more work is taken
         self.alarm: float | None = None  # when the scheduler wants to be told of the time
         self.polls_until = -inf  # when the leader looks at the alarm again by itself
@@ -191,6 +192,7 @@ class EngineState:
             job = self.jobs.get(work.number)
             failed = tuple([start + offset for offset in failures]) if failures else ()
             count = len(values)
+            self.items_done += count
             done = e.ItemsFinished(worker, count, failed, elapsed, last, _NONE, replace, size)
             if job is not None and failures and work.call.rules.retries:
                 self._handle_failures(done, job, start, values, failures)

@@ -33,6 +33,10 @@ class JobOwner(Protocol):
         """Return when what items have printed so far is out."""
         ...
 
+    def finished_ahead(self, job: "Job") -> int:
+        """Return how many items are finished whose results have not come yet, as far as known."""
+        ...
+
     def run_until(self, reached: Callable[[], bool]) -> None:
         """Return when `reached` if this thread leads, as no other one would; else at once."""
         ...
@@ -44,7 +48,7 @@ class Job(Work):
     There may be millions of them: what few of them need is made when it is needed.
     """
 
-    __slots__ = ("_owner", "done", "failures", "tried")
+    __slots__ = ("_owner", "done", "failed", "failures", "tried")
 
     values: list[Any]
 
@@ -55,6 +59,7 @@ class Job(Work):
         """Begin with no results."""
         super().__init__(number, call)
         self.done: int = 0
+        self.failed: int = 0  # how many of them
         if not call.items:
             self.values = []  # the caller's own, as any result is
         self.failures: dict[int, Exception] | None = None
@@ -98,6 +103,11 @@ class Job(Work):
         if self.failures is None:
             self.failures = {}
         self.failures[index] = error
+        self.count_failure()
+
+    def count_failure(self) -> None:
+        """Note that one item more has failed."""
+        self.failed += 1
 
     def lose(self, index: int, error: Exception) -> None:
         """Take in that an item has no result because of its worker."""
@@ -113,6 +123,15 @@ class Job(Work):
         if self.tried is None:
             self.tried = {}
         self.tried[index] = self.tried.get(index, 0) + 1
+
+    @property
+    def known_total(self) -> int | None:
+        """How many items there are, None where that is not known yet."""
+        return self.total
+
+    def finished_ahead(self) -> int:
+        """Return how many items are finished whose results have not come yet, as far as known."""
+        return self._owner.finished_ahead(self)
 
     def _cancel(self) -> None:
         self._owner.cancel(self)

@@ -5,12 +5,14 @@ It goes to the caller's streams, loggers and filters of warnings, as if the item
 
 import io
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 from .._errors import is_ctrl_c
 from .._transport import protocol
 from .._transport.values import loads
 from .item_errors import INITIALIZER, restore
+from .progress_bar import above_bars
 from .work import Work
 
 if TYPE_CHECKING:
@@ -62,7 +64,9 @@ def pass_on(report: Report) -> None:
     """Give a report to whom it is for; what that raises is of no one's call, but for Ctrl-C."""
     try:
         if report.kind in (protocol.OUTPUT, protocol.ERRORS):
-            _use_stream(report.work, report.kind, lambda stream: _write(stream, report.data))
+            # What is no whole line, a bar would be drawn over.
+            with above_bars() if report.data.endswith(b"\n") else nullcontext():
+                _use_stream(report.work, report.kind, lambda stream: _write(stream, report.data))
         elif report.kind == protocol.FLUSH:
             _use_stream(report.work, report.data[0], lambda stream: stream.flush())
         elif report.kind == protocol.LOG:

@@ -50,6 +50,7 @@ class StreamJob(Job):
         super().__init__(number, call, owner)
         self.submitted = False  # the driver has it
         self.read = 0  # items, so far
+        self.expected: int | None = None  # how many there will be, as far as the input says so
         self.ahead = ahead
         self.cost: float | None = None  # seconds that an item takes, as far as that is known
         self._window = window
@@ -65,6 +66,12 @@ class StreamJob(Job):
     def total(self) -> int:
         return self.read
 
+    @property
+    def known_total(self) -> int | None:
+        # An input that has more than it said is believed no more.
+        expected = self.expected
+        return None if expected is None or self.read > expected else expected
+
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
         count = len(values)
         if not count:
@@ -72,8 +79,11 @@ class StreamJob(Job):
         for offset, error in failures.items():
             if self._as_values:
                 values[offset] = self.failure(start + offset, error)
+                self.count_failure()
             elif not self.call.rules.collect:
                 self.fail(start + offset, error)  # the first of them ends the job
+            else:
+                self.count_failure()
         if self._as_values:
             failures = {}
         self._finished(count)

@@ -195,6 +195,11 @@ class Scheduler:
         return [*self._workers.all]
 
     @property
+    def at_work(self) -> int:
+        """How many workers have something to do; any thread may ask."""
+        return sum([1 for worker in [*self._workers.all.values()] if worker.chunks])
+
+    @property
     def workers(self) -> int:
         """How many workers are started and not gone."""
         return len(self._workers.all)

@@ -243,6 +243,41 @@ class ResultJournal:
         """Return whether a chunk has begun, or one behind it."""
         return self._head[_AT] >> 32 >= serial
 
+    def finished(self, serial: int) -> int:
+        """Return how many items of a chunk are finished, or less; 0 where another one runs.
+
+        Any thread of the caller may ask at any time: while the worker writes, and while another
+        thread closes this. So it makes no view of the memory, which could not be closed then.
+        """
+        head = self._head
+        try:
+            at, sent, how, count = head[_AT], head[_SENT], head[_HOW], head[_COUNT]
+            noted = 0
+            if how == _RECORDS:
+                noted = count
+            elif how in (_INTS, _FLOATS):
+                noted = self._filled(count)
+            # If results were sent between these reads, and others are noted now, `count` is of one
+            # of the two and `sent` perhaps of the other.
+            _fence()
+            same = head[_AT] >> 32 == at >> 32 == serial and head[_SENT] == sent
+            return sent + noted if same and head[_HOW] == how else 0
+        except (ValueError, IndexError):  # it is closed, or an item has written into it
+            return 0
+
+    def _filled(self, slots: int) -> int:
+        """Return how many slots of the typed array are filled: the first ones."""
+        mark = self._head[_MARK]
+        mark -= (mark >> 63) << 64  # as the ints have it, which have a sign
+        low, high = 0, slots
+        while low < high:
+            middle = (low + high) // 2
+            if self._ints[middle] == mark:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
     def salvage(self, serial: int, received: int) -> tuple[bool, list[Entry]]:
         """Read what a dead worker left.
 

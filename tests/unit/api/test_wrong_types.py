@@ -71,6 +71,7 @@ _RIGHT: Final[list[tuple[str, set[str]]]] = [
     ("initializer callback error_callback f", {"a class", *MORE} - {"True"}),
     ("initargs args", {*SEVERAL, "text", "bytes"}),
     ("isolate kill_over_memory kill_on_cancel keep_input logs", {"True"}),
+    ("progress", {"text", "a function", "True"}),
     ("timeout", {*NUMBERS}),
     ("retries", {"one", "a list", "an array"}),
     ("kwds", {"a dict"}),

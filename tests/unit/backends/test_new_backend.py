@@ -45,7 +45,7 @@ class InlineBackend(Backend[bool]):
         while self._chunks:
             worker, work, start, stop = self._chunks.pop(0)
             items = work.call.items[start:stop]
-            self._tell(run_chunk(worker, work, start, items, lambda: True))
+            self._tell(run_chunk(worker, work, start, items, lambda: True, []))
         return True
 
     def collect(self, polled: bool) -> list[BackendEvent]:

@@ -1,7 +1,9 @@
 """The result journal: who has a chunk when the caller reclaims it in the moment it begins."""
 
 import mmap
+import os
 from collections.abc import Iterator
+from typing import Any, Literal
 
 import pytest
 
@@ -91,3 +93,45 @@ def test_what_begins_as_a_whole_is_not_taken_back_in_part(journal: ResultJournal
     assert journal.reclaim(2) == (1, None)
     assert not journal.begin(2, in_turn=True)
     assert journal.begin(3, in_turn=True)
+
+
+# --- how much of a chunk is finished -------------------------------------------------------------
+
+
+def test_what_is_noted_or_sent_of_a_chunk_is_finished(journal: ResultJournal) -> None:
+    assert journal.begin(1, in_turn=False)
+    assert journal.finished(1) == 0
+    journal.records(0)
+    assert journal.finished(1) == 0
+    assert journal.record(b"x", 1)
+    assert journal.record(b"y", 2)
+    assert journal.finished(1) == 2
+    journal.records(2)  # these were sent
+    assert journal.finished(1) == 2
+    assert (journal.finished(0), journal.finished(2)) == (0, 0)
+    assert journal.begin(2, in_turn=False)
+    assert (journal.finished(1), journal.finished(2)) == (0, 0)
+
+
+@pytest.mark.parametrize("mark", [b"\xff" * 8, b"\x01" + b"\0" * 7])
+@pytest.mark.parametrize("kind", ["q", "d"])
+def test_of_a_typed_array_the_slots_that_are_filled(
+    journal: ResultJournal, kind: Literal["q", "d"], mark: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def urandom(_: int) -> bytes:
+        return mark  # with and without what ints take for a sign
+
+    monkeypatch.setattr(os, "urandom", urandom)
+    assert journal.begin(7, in_turn=False)
+    slots: Any = journal.typed_array(kind, 9, 3)
+    for number in range(9):
+        assert journal.finished(7) == 3 + number
+        slots[number] = number + 2
+    assert journal.finished(7) == 12
+
+
+def test_nothing_is_said_of_a_journal_that_is_closed() -> None:
+    journal = ResultJournal(mmap.mmap(-1, SIZE + STACK))
+    journal.begin(1, in_turn=False)
+    journal.close()
+    assert journal.finished(1) == 0
