@@ -83,7 +83,7 @@ def _sendable(error: BaseException) -> bytes:
     role = Home()
     # Do not call the `__init__` of exceptions inside this one either, such as the members of a
     # group.
-    role.bare = True
+    role.skips_init = True
     data = dumps_full(role, bare)
     _try_loads(data)
     return data

@@ -150,12 +150,12 @@ def _filters() -> tuple[Filter, ...] | None:
     filters: list[Any] | None = getattr(sys.modules.get("warnings"), "filters", None)
     if filters is None:
         return None
-    known, told = _last_filters
+    known, plain = _last_filters
     if filters != known:
         known = filters[:]
-        told = tuple([_filter(each) for each in known])
-        _last_filters = known, told
-    return told
+        plain = tuple([_filter(each) for each in known])
+        _last_filters = known, plain
+    return plain
 
 
 def _filter(given: Any) -> Filter:
@@ -194,7 +194,7 @@ def _levels() -> Levels | None:
         loggers = list(root.manager.loggerDict.items())
         levels = [(name, getattr(logger, "level", 0)) for name, logger in loggers]
         given = [("", root.level), *[each for each in levels if each[1]]]
-        told = root.manager.disable, tuple(given)
-        if told != _last_levels:
-            _last_levels = told
+        plain = root.manager.disable, tuple(given)
+        if plain != _last_levels:
+            _last_levels = plain
     return _last_levels

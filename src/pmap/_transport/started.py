@@ -48,8 +48,8 @@ def marked(kind: str, fd: int, lifeline: int, inode: int, depth: int) -> dict[st
 
 def depth() -> int:
     """Return how many pools are above this process; 0 if neither pmap nor an item started it."""
-    told = os.environ.get(DEPTH, "")
-    return int(told) if told.isascii() and told.isdigit() else 0
+    words = os.environ.get(DEPTH, "")
+    return int(words) if words.isascii() and words.isdigit() else 0
 
 
 def is_marked() -> bool:
@@ -62,9 +62,9 @@ def mark() -> tuple[str, int, int] | None:
 
     None if the process has only inherited the mark: it does not have the socket.
     """
-    told = os.environ.get(MARK, "").split()
+    words = os.environ.get(MARK, "").split()
     try:
-        kind, (fd, lifeline, inode) = told[0], map(int, told[1:])
+        kind, (fd, lifeline, inode) = words[0], map(int, words[1:])
         return (kind, fd, lifeline) if os.fstat(fd).st_ino == inode else None
     except (IndexError, ValueError, OSError, OverflowError):
         return None

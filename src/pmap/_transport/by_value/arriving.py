@@ -74,8 +74,8 @@ _imported: set[int] = set()
 # and package.
 _scripts: dict[tuple[str, str | None], ModuleType] = {}
 _units: dict[int, _Unit] = {}
-told: dict[int, object] = {}  # the values that were received, by version
-# The version of each received function, class and the like, by its id; `told` keeps it alive.
+received: dict[int, object] = {}  # the values that were received, by version
+# The version of each received function, class and the like, by its id; `received` keeps it alive.
 version_of: dict[int, int] = {}
 _in_place: dict[tuple[int, str], int] = {}
 # The units and names that `prepare` was given last.
@@ -91,7 +91,7 @@ _of_the_worker: list[object] = []
 def begin() -> None:
     """Forget all names: this process may be a fork of a worker, which has received some."""
     global _ready
-    for record in (_modules, _imported, _units, told, version_of, _in_place, _saved, _at_fork):
+    for record in (_modules, _imported, _units, received, version_of, _in_place, _saved, _at_fork):
         if isinstance(record, dict) and record:
             # Keep the worker's values alive: one of them may have a finaliser that removes a file.
             _of_the_worker.append([*record.values()])
@@ -177,7 +177,8 @@ def has_imported(number: int) -> bool:
 def imported_as(obj: object) -> tuple[int, str, str] | None:
     """Return the place of `obj` among the globals of an imported script, or None.
 
-    The place is what `at_home` takes: number, module and name."""
+    The place is what `at_home` takes: number, module and name.
+    """
     for number in _imported:
         module = _modules.get(number)
         for name, value in () if module is None else [*vars(module).items()]:
@@ -234,7 +235,7 @@ def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
         enter(number)
     waiting = {name[2]: name for name in names}
     for name in names:
-        if name[2] in told:
+        if name[2] in received:
             _put_in_place(*waiting.pop(name[2]))
     for number in units:
         _load_unit(_units[number], waiting)
@@ -254,7 +255,7 @@ def _load_unit(unit: _Unit, waiting: dict[int, Name]) -> None:
         data, buffers = load()
         unpickler = _loader(data, buffers, unit.primed)
         for version in unit.versions:
-            told[version] = value = unpickler.load()
+            received[version] = value = unpickler.load()
             if version in unit.definitions:
                 version_of[id(value)] = version
             if version in waiting:
@@ -286,7 +287,7 @@ def _loader(data: Any, buffers: Any, primed: Sequence[int]) -> Unpickler:
     # Put a pickle in front that does nothing but put these values into the memo. Setting the
     # unpickler's `memo` to a dict does not work: it loses the values.
     notes = [b"J" + at.to_bytes(4, "little") + _NOTE for at in range(len(primed))]
-    values = [told[version] for version in primed]
+    values = [received[version] for version in primed]
     unpickler = _Noting(b"".join([*notes, _NOTHING, data]), buffers, values)
     unpickler.load()
     return unpickler
@@ -302,11 +303,11 @@ def forget(numbers: Sequence[int]) -> None:
         unit = _units.pop(number, None)
         for version in () if unit is None else unit.versions:
             _saved.pop(version, None)
-            value = told.pop(version, None)
+            value = received.pop(version, None)
             if version_of.get(id(value)) == version:
                 del version_of[id(value)]
     # Of these stand-ins no received value is left: the caller has dropped their modules, too.
-    used = {number for (number, _), version in _in_place.items() if version in told}
+    used = {number for (number, _), version in _in_place.items() if version in received}
     for number in [number for number in _modules if number not in used]:
         if sys.modules.get(_modules[number].__name__) is not _modules[number] and (
             number not in _imported
@@ -325,12 +326,12 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     space = namespace(number, "__main__")
     _in_place[key] = version
     if before is not None:
-        if before in told:
+        if before in received:
             # If it is not there, that version is forgotten, and no call will ask for it.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space and _stays(number, name, space, may_stay):
         return
-    value = _saved.pop(version, told.get(version, space))
+    value = _saved.pop(version, received.get(version, space))
     if value is ABSENT:
         space.pop(name, None)
     elif value is not space:
@@ -359,8 +360,8 @@ def _is_as_forked(value: object, fingerprint: MayStay) -> bool:
 
 def definition(version: int) -> object:
     """Return the function or class that has this version; at the caller, the original."""
-    if version in told:
-        return told[version]
+    if version in received:
+        return received[version]
     for find in find_definition:
         return find(version)
     raise LookupError(f"version {version} was not told")

@@ -13,7 +13,7 @@ from weakref import ref
 
 from ..importable import MAIN_MODULES, is_importable
 from . import arriving
-from .fingerprints import in_words
+from .fingerprints import sendable_form
 from .handover import next_number
 from .namespaces import Namespace, namespace_of
 from .picklers import Sender
@@ -72,7 +72,7 @@ class Baseline:
         self._spaces: dict[Namespace, dict[str, object]] = {}
         self._inherits = inherits
         # By version: whether the worker's own value stays, decided when the version is first sent.
-        self._told: dict[int, arriving.MayStay] = {}
+        self._may_stay: dict[int, arriving.MayStay] = {}
         # Namespaces and names that were sent to this worker.
         self._names: set[tuple[int, str]] = set()
         # The worker has every inherited object with a lower number: see `handover`.
@@ -91,21 +91,21 @@ class Baseline:
 
     def names_of(self, needs: Needs) -> tuple[arriving.Name, ...]:
         """Return the names that a call needs, each with whether the worker's own value stays."""
-        told = self._told
+        may_stay = self._may_stay
         names: list[arriving.Name] = []
         for (space, name), known in needs.names.items():
             if space is SHARES:
                 continue  # this is a handle: pickles refer to it, and no code does by name
             version = known.version
-            if version not in told:
+            if version not in may_stay:
                 # Only for a name that was never sent: if it has a second version, the caller has
                 # changed it.
                 first = (space.number, name) not in self._names
                 self._names.add((space.number, name))
-                told[version] = first and self._is_unchanged(space, name)
-                if told[version] and self._inherits and known.held is None:
-                    told[version] = in_words(known.fingerprint) or True
-            names.append((space.number, name, version, told[version]))
+                may_stay[version] = first and self._is_unchanged(space, name)
+                if may_stay[version] and self._inherits and known.held is None:
+                    may_stay[version] = sendable_form(known.fingerprint) or True
+            names.append((space.number, name, version, may_stay[version]))
         return tuple(names)
 
     def lacks(self, needs: Needs) -> bool:

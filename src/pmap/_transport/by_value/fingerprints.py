@@ -167,7 +167,7 @@ def is_flat(value: object) -> bool:
     return id(type(value)) in _PLAIN or _all_plain(value, _DEEPEST)
 
 
-def in_words(fingerprint: Fingerprint) -> tuple[int, int] | bytes | None:
+def sendable_form(fingerprint: Fingerprint) -> tuple[int, int] | bytes | None:
     """Return a fingerprint in a form that a fork of this process can compare, or None."""
     if isinstance(fingerprint, _Plain):
         return fingerprint.size, fingerprint.hash
@@ -243,10 +243,10 @@ def _function(function: FunctionType, digest: Digest, inside: tuple[object, ...]
             values.append(cell.cell_contents)
         except ValueError:
             values.append(None)
-    return code, *[_or_same(value, digest, inside) for value in values]
+    return code, *[_of_part(value, digest, inside) for value in values]
 
 
-def _or_same(value: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
+def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
     """Return the fingerprint of a part; if it cannot be pickled, that of its identity."""
     try:
         return _of(value, digest, inside)
@@ -323,7 +323,7 @@ def _attributes(
             inner = [*value, *map(id, value.values())] if kind is dict else None
             found.append((name, (id(value), inner)))
         else:
-            found.append((name, _or_same(value, digest, inside)))
+            found.append((name, _of_part(value, digest, inside)))
     return found
 
 

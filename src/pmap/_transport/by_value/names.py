@@ -56,7 +56,7 @@ class UnsentNameError(Exception):
         self.why = why
 
 
-class _Teller(Sender):
+class _NamesRole(Sender):
     """A role that records which names its pickles need, so that the caller sends these."""
 
     def __init__(self, sent_names: SentNames) -> None:
@@ -98,13 +98,13 @@ class _Teller(Sender):
         """Return the namespaces of the names in this role's record."""
         raise NotImplementedError
 
-    def _told(self, space: dict[str, Any]) -> Namespace | None:
+    def _namespace_to_send(self, space: dict[str, Any]) -> Namespace | None:
         """Return the namespace of `space` if its names have to be sent, else None."""
         where = namespace_of(space)
         return None if where is not None and self.sent_names.has(where) else where
 
 
-class Needs(_Teller):
+class Needs(_NamesRole):
     """What one call needs: each name with the value that it has when it is first needed.
 
     As a role it serves for the pickles of the call's function and items.
@@ -158,7 +158,7 @@ class Needs(_Teller):
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """Override `Role.needs`."""
-        where = self._told(space)
+        where = self._namespace_to_send(space)
         if where is not None:
             keys = [(where, name) for name in names]
             self.resolve(keys)
@@ -202,7 +202,7 @@ class Needs(_Teller):
             else:  # the name is a builtin, or an initializer will set it
                 self.absent.add(key)
         if fresh:
-            self._tell(fresh)
+            self._make_unit(fresh)
 
     def look(self, key: Key) -> tuple[Known | None, object]:
         """Return the record of a name if its value is unchanged, else None; and the value."""
@@ -223,7 +223,7 @@ class Needs(_Teller):
                 self._use_unit(before)
             self.units[unit.number] = unit
 
-    def _tell(self, keys: list[Key]) -> None:
+    def _make_unit(self, keys: list[Key]) -> None:
         light, careful, tries = is_light_enough(), False, 0
         unsent: dict[Key, Exception] = {}
         shared = self.common()
@@ -319,7 +319,7 @@ class _UnsentError(Exception):
         self.why = why
 
 
-class _Writer(_Teller):
+class _Writer(_NamesRole):
     """Pickles the values of names, and of the names that these use, into a unit."""
 
     def __init__(
@@ -348,10 +348,10 @@ class _Writer(_Teller):
         for key in keys:
             self._add(key)
         if any(_can_refer(known.key[0].dict.get(known.key[1])) for known in self.made.values()):
-            one.memo = self._prime()
+            one.memo = self._earlier_values()
         with Handover(self, carries=True):
             self._write_all(one, file, buffers)
-        self._hand_on()
+        self._pass_on_needs()
         unit.payload = payload_of_pickles(file.getvalue(), buffers)
 
     def _write_all(self, one: Any, file: BytesIO, buffers: list[Buffer | Descriptor]) -> None:
@@ -379,7 +379,7 @@ class _Writer(_Teller):
         space, name = known.key
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 
-    def _hand_on(self) -> None:
+    def _pass_on_needs(self) -> None:
         """Add to the needs of each part the needs of the value in which it was pickled."""
         growing = True
         while growing:
@@ -390,7 +390,7 @@ class _Writer(_Teller):
                     part.strict |= whole.strict
                     growing = True
 
-    def _prime(self) -> dict[int, tuple[int, object]]:
+    def _earlier_values(self) -> dict[int, tuple[int, object]]:
         """Return a pickler's memo of the values from earlier units to which this unit may refer."""
         # An object with two names counts once: the receiver numbers these objects in the same way.
         shared = [*{id(value): (known, value) for known, value in self._needs.common()}.values()]
@@ -486,7 +486,7 @@ class _Writer(_Teller):
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
         """Override `Role.needs`."""
-        where = self._told(space)
+        where = self._namespace_to_send(space)
         if where is not None:
             for name in names:
                 key = where, name

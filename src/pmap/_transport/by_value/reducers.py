@@ -138,7 +138,7 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
         from .singles import reduce_bare
 
         return role.sentinel(obj) or reduce_bare(obj)
-    if isinstance(obj, BaseException) and (role.bare or not travels_by_name(kind.__module__)):
+    if isinstance(obj, BaseException) and (role.skips_init or not travels_by_name(kind.__module__)):
         return taken_apart(obj) or NotImplemented
     if not travels_by_name(kind.__module__):
         if "_member_map_" in vars(kind):

@@ -25,7 +25,7 @@ class Role:
         self.alone: dict[int, dict[str, Any]] = {}
         self.careful = False  # whether attributes of classes that cannot be pickled are left out
         self.sends = True  # whether the pickle goes to another process
-        self.bare = False  # whether the receiver must not call the `__init__` of exceptions
+        self.skips_init = False  # whether the receiver must not call the `__init__` of exceptions
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and module name of the namespace whose ``__dict__`` is `space`.

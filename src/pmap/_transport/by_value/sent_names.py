@@ -8,7 +8,7 @@ from weakref import WeakValueDictionary
 from ..importable import MAIN_MODULES
 from ..payload import Payload
 from . import arriving
-from .fingerprints import fingerprint_of, in_words, is_identity
+from .fingerprints import fingerprint_of, is_identity, sendable_form
 from .namespaces import Namespace, namespace_of
 from .numbers import Numbers
 from .picklers import digest
@@ -155,7 +155,7 @@ def _definition(version: int) -> object:
 
 def _fingerprint(value: object) -> object:
     try:
-        return in_words(fingerprint_of(value, digest))
+        return sendable_form(fingerprint_of(value, digest))
     except Exception:  # the value cannot be pickled here
         return None
 

@@ -34,9 +34,9 @@ _sent: dict[str, tuple[bytes, int]] = {}
 # By key: serial numbers of the states of objects that another process has sent.
 _arrived: dict[str, float] = {}
 _serials = FallingNumbers()
-# Object and key of each bare ``object()`` that was sent or received, by its id; the oldest is first.
-# An ``object()`` allows no weak reference that would tell when it is gone, so the number is limited.
-# A program that sends more of them does not rely on their identity.
+# Object and key of each bare ``object()`` that was sent or received, by its id; the oldest comes
+# first. An ``object()`` allows no weak reference, which would tell when it is gone, so their number
+# is limited. A program that sends more of them does not rely on their identity.
 _bare: dict[int, tuple[object, str]] = {}
 _bare_by_key: dict[str, object] = {}
 _MOST_BARE = 1000
