@@ -137,7 +137,7 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
         before: the fingerprint of an earlier value, which may be the same.
     """
     if type(before) is _Plain and before.kind is type(value):
-        # Do not search for types that are not plain again: marshal refuses nearly all of them.
+        # Do not search the value for other types again: marshal refuses nearly all of them.
         try:
             if before.is_surely_of(value):
                 return before

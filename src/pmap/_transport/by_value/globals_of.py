@@ -29,7 +29,7 @@ _OPERATIONS = (
 _BY_NAME = frozenset(opmap[name] for name in _OPERATIONS if name in opmap)
 
 
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE of CPython
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE of CPython: the type was made at run time
 
 
 def is_made_by_a_program(cls: type) -> bool:

@@ -448,8 +448,8 @@ class _Writer(_NamesRole):
                 self._at.needs.add(key)
             made = self.made.get(key)
             if made is not None and self._at is not None and made is not self._at:
-                # The definition is pickled in full here. Under its own name comes a reference to
-                # it, which needs all that this value needs.
+                # The definition is pickled in full here, inside another value. What is pickled
+                # under its own name will refer to that, and needs all that the other value needs.
                 self._inside.append((made, self._at))
         known = self._needs.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
