@@ -5,16 +5,16 @@ PmapError                      all of them; a RuntimeError
 ├── PoolClosedError            the pool takes no more work (also a ValueError)
 ├── WorkerStartError           no worker could be started, or the initializer failed
 ├── CancelledError             the work was cancelled before this result was there
-├── InterruptedPoolError       a signal's exception struck inside the pool's bookkeeping
+├── InterruptedPoolError       a signal's exception interrupted a change of the pool's state
 └── ItemError                  one item has no result; knows function, index and input
     ├── WorkerLost             its worker process died
     ├── TaskTimeout            it ran for longer than it may (also a TimeoutError)
     ├── ControlFlowError       it raised SystemExit, KeyboardInterrupt, StopIteration, ...
-    └── TransportError         something could not cross between the processes
+    └── TransportError         an object could not be sent from one process to the other
 
-An error keeps its raw fields and survives pickling with its cause. The classes that also derive
-from those of ``multiprocessing`` and ``pickle`` live in ``_multiprocessing_errors``, which is
-imported when one is needed: these would cost every import of pmap more than pmap itself.
+An error keeps its raw fields, and its pickle has them and its cause. The classes that also derive
+from those of ``multiprocessing`` and ``pickle`` are in ``_multiprocessing_errors``, which is
+imported when one of them is needed: to import it takes longer than to import pmap.
 """
 
 from ._transport.exceptions import rebuilt, without_repr
@@ -32,18 +32,19 @@ def _rebuilt(
 
 
 class PmapError(RuntimeError):
-    """The base of every error that pmap raises on its own account."""
+    """The base class of every error that pmap itself raises."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Past __init__, whose parameters are the raw fields and not self.args.
+        # Loading does not call __init__, because its parameters are the raw fields and not
+        # self.args.
         return _rebuilt, (type(self), self.args, self.__dict__, self.__cause__)
 
 
 def _shown(value: object) -> str:
-    """Return the repr of a value, or what stands for it; a Ctrl-C is let through."""
+    """Return the repr of a value, or a text in its place; a Ctrl-C passes through."""
     try:
         text = repr(value)
-    except BaseException as error:  # a repr may do anything; the message must still be made
+    except BaseException as error:  # a repr may raise anything, and the message must still be made
         if is_ctrl_c(error):
             raise
         text = without_repr(value, error)
@@ -51,12 +52,12 @@ def _shown(value: object) -> str:
 
 
 class OptionError(PmapError, ValueError, TypeError):
-    """An option has a value that is not allowed, or does not exist.
+    """An option does not exist, or has a value that is not allowed.
 
     Attributes:
         option: the name of the option.
-        value: what was given.
-        allowed: what would have been right, in words.
+        value: the value that was given.
+        allowed: what is allowed, in words.
     """
 
     def __init__(self, option: str, value: object, allowed: str) -> None:
@@ -67,15 +68,15 @@ class OptionError(PmapError, ValueError, TypeError):
 
 
 class PoolClosedError(PmapError, ValueError):
-    """The pool was closed or terminated, or belongs to another process (a fork's parent)."""
+    """The pool was closed or terminated, or belongs to another process (the parent of a fork)."""
 
 
 class WorkerStartError(PmapError):
-    """No worker could be started, so the work was given up instead of tried for ever.
+    """No worker could be started, and pmap gave up after some attempts.
 
     Attributes:
         attempts: how many workers in a row failed to start.
-        reason: what the last one ended with. An initializer's exception is the ``__cause__``.
+        reason: how the last one failed. An initializer's exception is the ``__cause__``.
     """
 
     def __init__(self, attempts: int, reason: str) -> None:
@@ -93,19 +94,19 @@ class CancelledError(PmapError):
 
 
 class InterruptedPoolError(PmapError):
-    """A signal's exception struck in the middle of the pool's bookkeeping.
+    """A signal's exception interrupted a change of the pool's state.
 
-    The pool ended all its workers, and with them all work under way, rather than go on with a state
-    that may be wrong. It can be used again.
+    The state might be wrong, so the pool has ended all its workers, and with them all calls in
+    progress. It can be used again.
     """
 
 
 class ItemError(PmapError):
-    """One item has no result. The base of the errors that pmap puts in its place.
+    """One item has no result. The base class of the errors that pmap raises for such an item.
 
     Attributes:
         function: the name of the function.
-        index: the position of the item in the input, or None where the function itself is meant.
+        index: the position of the item in the input; None if the function itself is meant.
         input: a short repr of the item.
     """
 
@@ -122,11 +123,11 @@ class WorkerLost(ItemError):
     """The worker process died while it ran this item.
 
     Attributes:
-        begun: whether the function had been called; if not, several workers died on the way.
-        pid: the process id the worker had.
-        exitcode: its exit code; the negative number of the signal that killed it; None where the
-            operating system did not tell.
-        reason: why we ended it ourselves; empty if we did not.
+        begun: whether the function had been called; if not, several workers died before that.
+        pid: the process id of the worker.
+        exitcode: its exit code; if a signal killed it, the negative number of the signal; None if
+            the operating system did not report it.
+        reason: why pmap itself ended the worker; empty if it did not.
     """
 
     def __init__(
@@ -155,13 +156,13 @@ class WorkerLost(ItemError):
 
 
 class TaskTimeout(ItemError, TimeoutError):
-    """The item ran for longer than it may, and was ended.
+    """The item ran for longer than its timeout, and pmap ended it.
 
-    Where it was is told by its ``__cause__``, if that could be had.
+    If the worker could still say where the item was, the ``__cause__`` shows it.
 
     Attributes:
-        limit: how long it may run, in seconds.
-        stack: where it was, as text; empty if it could not say.
+        limit: the timeout of the item, in seconds.
+        stack: where the item was, as text; empty if the worker could not say.
     """
 
     def __init__(
@@ -179,11 +180,11 @@ class TaskTimeout(ItemError, TimeoutError):
 
 
 class ControlFlowError(ItemError):
-    """The item raised an exception that would end or bend the caller's own control flow.
+    """The item raised an exception that would end the caller's own code or cut it short.
 
     SystemExit, KeyboardInterrupt, GeneratorExit, StopIteration and every other exception that is
-    not an ordinary error would end the calling program quietly, or cut a loop short. It is the
-    ``__cause__`` of this error.
+    not an ordinary error would end the calling program without a message, or end a loop early. The
+    exception is the ``__cause__`` of this error.
     """
 
     def __init__(self, raised: str, *, function: str, index: int, input: str) -> None:
@@ -199,11 +200,11 @@ class ControlFlowError(ItemError):
 
 
 class TransportError(ItemError):
-    """An object could not cross between the caller and the worker.
+    """An object could not be sent from the caller to the worker or back.
 
     Attributes:
         what: "function", "initializer", "argument", "result" or "exception".
-        side: "caller" or "worker": where it failed.
+        side: "caller" or "worker": the process in which it failed.
         why: the reason, in words.
     """
 
@@ -237,10 +238,11 @@ def transport_message(
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Return whether `error` may be a Ctrl-C, which is the caller's, and not that of some object.
+    """Return whether `error` may be a Ctrl-C, which is meant for the caller.
 
-    Signals strike in the main thread. In another one it was raised by what ran there, whose failure
-    it is; let through, it would end our own thread, and with it all other calls.
+    Python raises a Ctrl-C in the main thread only. In another thread, an object that was used there
+    has raised the KeyboardInterrupt, and the failure is that object's. If it passed through, it
+    would end that thread of pmap, and with it all other calls.
     """
     if not isinstance(error, KeyboardInterrupt):
         return False
@@ -263,7 +265,7 @@ def how_it_ended(exitcode: int | None) -> str:
 
 
 def _signal_name(number: int) -> str:
-    """Return the name of a signal, or nothing: it has none."""
+    """Return the name of a signal; empty if it has none."""
     import signal
 
     try:

@@ -1,6 +1,7 @@
 """The errors that ``except`` clauses written for multiprocessing and pickle must catch.
 
-Imported only when one of them is raised or asked for, since ``multiprocessing.pool`` is heavy.
+This module is imported when one of them is first needed: ``multiprocessing.pool`` takes long to
+import.
 """
 
 import pickle
@@ -9,13 +10,13 @@ from multiprocessing import pool as _pool
 
 from ._errors import PmapError, TransportError, transport_message
 
-# typeshed does not know these two, which are documented nowhere and caught everywhere.
+# typeshed does not know these two classes: no page documents them, and many programs catch them.
 MaybeEncodingError: type[Exception] = getattr(_pool, "MaybeEncodingError")  # noqa: B009
 RemoteTraceback: type[Exception] = getattr(_pool, "RemoteTraceback")  # noqa: B009
 
 
 class ResultTimeoutError(PmapError, _TimeoutError, TimeoutError):
-    """The result was not there within the timeout given to ``get``; the work goes on."""
+    """The result was not there within the timeout given to ``get``; the item goes on."""
 
     __module__ = "pmap"
 
@@ -47,7 +48,7 @@ class ResultPicklingError(
         self.value = value
 
     def __str__(self) -> str:
-        # MaybeEncodingError's own text knows neither function nor index.
+        # The text of MaybeEncodingError has neither function nor index.
         return (
             transport_message(self.what, self.side, self.why, self.function, self.index, self.input)
             + f". The result was {self.value}"
@@ -56,5 +57,5 @@ class ResultPicklingError(
 
 def with_remote_traceback(error: BaseException, text: str) -> None:
     """Give `error` the worker's traceback as its cause, as ``multiprocessing`` shows it."""
-    # Past a __setattr__ of its own, which may refuse: a frozen dataclass's does.
+    # This avoids a __setattr__ of the exception's own class, which may refuse (a frozen dataclass).
     BaseException.__setattr__(error, "__cause__", RemoteTraceback(f'\n"""\n{text}"""'))

@@ -1,4 +1,4 @@
-"""The few types that several packages share."""
+"""The types that several packages share."""
 
 from collections.abc import AsyncIterable, Callable, Iterable
 from typing import (
@@ -19,10 +19,10 @@ StartMethod: TypeAlias = Literal["spawn", "forkserver", "fork"]
 
 @runtime_checkable
 class GivenPool(Protocol):
-    """A `pmap.Pool`, as the packages below it can name it.
+    """A `pmap.Pool`, for packages that must not import the class.
 
-    The marker keeps a ``multiprocessing.pool.Pool`` out, whose methods have the same names but
-    which cannot run what the verbs promise.
+    The marker tells it from a ``multiprocessing.pool.Pool``, which has methods of the same names
+    but cannot do what the verbs promise.
     """
 
     __pmap_pool__: ClassVar[bool]
@@ -62,17 +62,17 @@ Show: TypeAlias = bool | str | Callable[[Progress], object]
 
 
 class Frozen:
-    """A value: equal to another of its class if all its fields are, and never changed.
+    """A value that never changes. Two of one class are equal if all their fields are equal.
 
-    As a frozen dataclass is; but that module takes as long to import as half of pmap.
+    It is like a frozen dataclass; but importing that module takes half as long as importing pmap.
     """
 
-    _names: ClassVar[tuple[str, ...]]  # of its fields
+    _names: ClassVar[tuple[str, ...]]  # the names of the fields
 
     def _fields(self) -> tuple[object, ...]:
         return tuple([getattr(self, name) for name in self._names])
 
-    if not TYPE_CHECKING:  # a checker would let any attribute be set, because this takes any
+    if not TYPE_CHECKING:  # a type checker that saw this __setattr__ would allow any attribute
 
         def __setattr__(self, name: str, value: object) -> Never:
             raise AttributeError(f"cannot set {name!r}: a {type(self).__name__} does not change")
@@ -90,10 +90,10 @@ class Frozen:
 
 
 def is_iterable(value: object) -> TypeGuard[Iterable[object]]:
-    """Return whether ``iter`` would take `value`; it takes the old sequence protocol, too."""
+    """Return whether ``iter`` accepts `value`; ``iter`` accepts the old sequence protocol, too."""
     return isinstance(value, Iterable) or hasattr(type(value), "__getitem__")
 
 
 def is_async_iterable(value: object) -> TypeGuard[AsyncIterable[object]]:
-    """Return whether ``aiter`` would take `value`."""
+    """Return whether ``aiter`` accepts `value`."""
     return isinstance(value, AsyncIterable)

@@ -1,1 +1,1 @@
-"""Values and messages as bytes, and what both sides of a connection know of them."""
+"""How values and messages become bytes; the caller and its workers use the same modules."""

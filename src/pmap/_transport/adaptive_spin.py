@@ -1,12 +1,12 @@
-"""Waiting awake for a moment, where what is waited for may come in a moment.
+"""Waiting awake for a moment, in case the awaited event comes within that moment.
 
-To fall asleep and be woken costs some ten microseconds on either side, and what a process had in
-its caches is gone afterwards: for a small call that is most of its time. So who waits looks again
-and again for about as long as a sleep costs, and falls asleep then. Whenever it comes, that takes
-no more than twice of what the better of the two would have taken (Karlin, Li, Manasse, Owicki:
-Empirical Studies of Competitive Spinning for a Shared-Memory Multiprocessor, SOSP 1991; locks wait
-like this). And who has looked in vain does not try again soon, so that waits that are always long
-cost next to nothing.
+Falling asleep and being woken costs each side some ten microseconds. The process also loses what it
+had in the processor's caches. For a small call that is most of its time. So a waiting thread looks
+again and again for about as long as a sleep costs, and only then falls asleep. Whenever the event
+comes, the wait takes at most twice as long as with the better of the two choices, to sleep or to
+stay awake (Karlin, Li, Manasse, Owicki: Empirical Studies of Competitive Spinning for a
+Shared-Memory Multiprocessor, SOSP 1991; locks wait like this). After a vain wait the thread sleeps
+at once for the next few waits, so waits that are always long cost next to nothing.
 """
 
 from __future__ import annotations
@@ -14,24 +14,27 @@ from __future__ import annotations
 import os
 from time import perf_counter, sleep
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final, TypeVar
 
     Found = TypeVar("Found")
 
-# Seconds. A blocking call takes 50 us less for each of the two, caller and worker, that stays
-# awake; an awaited one, which goes through two threads of the caller, 130 us in all.
+# Seconds that a wait stays awake. A blocking call takes 50 us less for each side (caller, worker)
+# that stays awake. An awaited call, which goes through two threads of the caller, takes 130 us less
+# in all.
 _AWAKE: Final = 0.00015
-# Looks: more are not made in that time, and one day some clock may stand still.
+# Looks in one wait, at most. That time has room for fewer; this limit is for a clock that stands
+# still.
 _MOST_LOOKS: Final = 200
-# Seconds for a look, at most, and what others do before it: else somebody else needs the processor,
-# and to step aside for that one takes longer than to be woken. A look takes 3 us.
+# Seconds that one look may take, with the processes that ran before it. If it takes longer, other
+# processes need this processor, and giving way to them takes longer than being woken. The look
+# itself takes 3 us.
 _CROWDED: Final = 0.00003
-# Waits that are asleep from the beginning, at most, after one that was awake in vain. If all are in
-# vain, that is 0.15 us each, and 10 where each costs a turn of 10 ms of somebody else; and a
-# thousand that could be short are over in 0.15 s.
+# After a vain wait, so many waits at most sleep at once. If every wait awake is vain, that costs
+# 0.15 us for each wait, or 10 us if each one loses a time slice of 10 ms to another process. A
+# thousand sleeping waits that could have been short are over in 0.15 s.
 _MOST_ASLEEP: Final = 1023
 
 
@@ -39,25 +42,25 @@ def _no_yield() -> None:
     sleep(0)
 
 
-# For each look: whoever else wants this processor has it first.
+# Called before each look: lets other processes that want this processor run first.
 _step_aside: Callable[[], None] = getattr(os, "sched_yield", _no_yield)
 
 
 class AdaptiveSpin:
-    """Of one who waits again and again: whether it stays awake at first."""
+    """Decides for a thread that waits again and again whether each wait stays awake at first."""
 
     __slots__ = ("_asleep", "_in_vain")
 
     def __init__(self) -> None:
-        self._in_vain = 0  # how many waits were asleep after the last one that was awake in vain
-        self._asleep = 0  # how many of these are left
+        self._in_vain = 0  # how many waits slept at once after the last vain wait
+        self._asleep = 0  # how many of the next waits sleep at once
 
     def awake(self, may: Callable[[], bool], look: Callable[[], Found]) -> Found | None:
-        """Return what is found within a moment; something false if that is nothing.
+        """Return what `look` finds within a moment; something false if it finds nothing.
 
         Args:
-            may: whether a processor can be spared.
-            look: returns what is there, or something false.
+            may: returns whether a processor can be spared for waiting.
+            look: returns what has arrived, or something false.
         """
         if self._asleep:
             self._asleep -= 1
@@ -66,7 +69,7 @@ class AdaptiveSpin:
             return None
         found = look()
         if found:
-            return found  # nobody had to wait, which says nothing of waits
+            return found  # no time passed, so this result says nothing about how long waits are
         begin = before = perf_counter()
         for _ in range(_MOST_LOOKS):
             _step_aside()

@@ -1,27 +1,27 @@
 """Descriptors that travel with a value: of connections, sockets, shared memory.
 
-A pickle cannot hold a descriptor: its number means another file elsewhere, or none. So a pickler
-gives it out of band, as it does a large buffer, by a `Mark`; the descriptor goes through the socket
-with the message (see `framing`), and where it arrives the pickle gets the `Descriptor` in place of
-the mark.
+A pickle cannot hold a descriptor: in another process its number means another file, or none. So a
+pickler gives the descriptor out of band, as it does a large buffer, in the form of a `Mark`. The
+descriptor goes through the socket with the message (see `framing`). In the receiving process the
+unpickler gets a `Descriptor` in place of the mark.
 """
 
 from __future__ import annotations
 
 import os
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
 class Descriptor:
-    """A descriptor of this process, closed with the last reference to this object."""
+    """A descriptor of this process; it is closed with the last reference to this object."""
 
     __slots__ = ("fd",)
 
     def __init__(self, fd: int) -> None:
-        """Take over `fd`; -1: there was one, and it did not arrive."""
+        """Take over `fd`; -1 means that a descriptor was sent and did not arrive."""
         self.fd = fd
 
     def __del__(self) -> None:
@@ -29,10 +29,10 @@ class Descriptor:
             try:
                 os.close(self.fd)
             except OSError:
-                pass  # an item closed it
+                pass  # an item closed the descriptor
 
     def detach(self) -> int:
-        """Return a copy that is the taker's own. The name is what `multiprocessing` asks for."""
+        """Return a duplicate, which the caller closes. `multiprocessing` asks for this name."""
         if self.fd < 0:
             import errno
 
@@ -42,23 +42,23 @@ class Descriptor:
 
 
 class Mark(bytearray):
-    """What a pickler is given in place of a descriptor; it is a buffer, and no part of a pickle."""
+    """What a pickler gets in place of a descriptor: a buffer, which it gives out of band."""
 
     descriptor: Descriptor
 
 
 def mark(fd: int) -> Mark:
-    """Return what stands for a copy of `fd`, which lives until it has been sent."""
+    """Return a mark with a duplicate of `fd`, which stays open until it has been sent."""
     made = Mark()
     made.descriptor = Descriptor(os.dup(fd))
     return made
 
 
 def without_descriptors(parts: list[Buffer | Descriptor]) -> list[Buffer]:
-    """Return the buffers among what is no part of a pickle."""
+    """Return the buffers among what a pickler gave out of band."""
     return [part for part in parts if not isinstance(part, Descriptor)]
 
 
 def descriptors_in(parts: list[Buffer | Descriptor]) -> list[Descriptor]:
-    """Return the descriptors among what is no part of a pickle."""
+    """Return the descriptors among what a pickler gave out of band."""
     return [part for part in parts if isinstance(part, Descriptor)]

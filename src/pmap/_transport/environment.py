@@ -1,7 +1,7 @@
 """What a function sees around it: directory, environment, import path, settings, variables.
 
-Taken at the caller when a call is made, put in place in the worker before the function runs there,
-so that the function means the same thing in both.
+The caller captures it when a call is made. The worker applies it before the function runs there, so
+the function means the same thing in both processes.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ from .light_stdlib import Context, ContextVar
 from .settings import take_settings
 from .shadows import apply_shadows, find_shadows
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from .settings import Settings
     from .shadows import Shadows
 
-    # (current directory or None where it was deleted, environment, sys.path, settings, what on the
-    # path has the name of a module of the standard library): plain
+    # Current directory (None if it was deleted), environment variables, sys.path, settings, and the
+    # modules on the path that have the name of a module of the standard library. All plain values.
     Environment: TypeAlias = tuple[str | None, dict[str, str], list[str], Settings, Shadows]
-    # (environment variables that are set where they are not; those that are set in any case)
+    # Environment variables to be set where the user has not set them; and those to be set in any
+    # case.
     Limits: TypeAlias = tuple[dict[str, str], dict[str, str]]
     Variables: TypeAlias = list[tuple[ContextVar[object], object]]
 
-# What tells libraries how many threads to use: OpenMP, BLAS in its kinds, what compiles.
+# Environment variables by which libraries learn how many threads to use: OpenMP, several kinds of
+# BLAS, and compilers such as Numba.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -39,22 +41,25 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 
-_FEW = 1 << 12  # bytes of pickled context variables: some ten microseconds
+# Bytes of pickled context variables; a worker loads so many in some ten microseconds.
+_FEW = 1 << 12
 
-# Environment and path as they were, and what was made of them.
+# The raw environment variables and the import path that `capture_environment` last saw, and the
+# environment that it returned.
 _last: tuple[object, list[str], Environment] | None = None
 
 
 def capture_environment() -> Environment:
-    """Return the surroundings of this process as they are now; the same object while they stay."""
+    """Return the environment of this process; the same object as long as nothing in it changes."""
     global _last
     try:
         directory = os.getcwd()
     except OSError:
         directory = None
     settings = take_settings()
-    # Decoding the environment takes longer than all the rest of a small call, and it hardly ever
-    # changes; the encoded form behind it is one flat dict.
+    # Decoding all environment variables takes longer than all the rest of a small call, and they
+    # hardly ever change. `os.environ` keeps them encoded in one flat dict, which is quick to
+    # compare.
     raw: Any = getattr(os.environ, "_data", None)
     if _last is not None:
         variables, before, environment = _last
@@ -70,9 +75,9 @@ def capture_environment() -> Environment:
 
 
 def thread_limits(count: int | None, usual: int) -> Limits:
-    """Return the variables that let libraries use `count` threads.
+    """Return the environment variables that make libraries use `count` threads.
 
-    Or `usual`, where it is None and the user has set nothing.
+    If `count` is None, libraries use `usual` threads unless the user has set the variable.
     """
     if count is None:
         return dict.fromkeys(THREAD_VARIABLES, str(usual)), {}
@@ -80,20 +85,20 @@ def thread_limits(count: int | None, usual: int) -> Limits:
 
 
 def limited(environment: Environment, limits: Limits) -> Environment:
-    """Return `environment` with an environment that has `limits`."""
+    """Return `environment` with the environment variables of `limits` added."""
     directory, variables, path, settings, shadows = environment
     usual, forced = limits
     return directory, {**usual, **variables, **forced}, path, settings, shadows
 
 
 def apply_environment(environment: Environment) -> None:
-    """Make the surroundings of this process those of `environment`, but for the settings."""
+    """Apply `environment` to this process, except for its settings."""
     directory, variables, path, _, shadows = environment
     if directory is not None:
         try:
             os.chdir(directory)
         except OSError:
-            pass  # it may be gone by now: the function finds out if it needs it
+            pass  # the directory may be gone by now; a function that needs it gets its own error
     if os.environ.copy() != variables:
         for name in os.environ.keys() - variables.keys():
             del os.environ[name]
@@ -104,12 +109,12 @@ def apply_environment(environment: Environment) -> None:
 
 
 def are_few(variables: list[bytes]) -> bool:
-    """Return whether variables take so little that a worker may load them again and again."""
+    """Return whether variables are so small that a worker may load them for each chunk."""
     return sum(map(len, variables)) <= _FEW
 
 
 def context_of(variables: Variables) -> Context:
-    """Return a context in which `variables` are set and no others."""
+    """Return a context in which `variables` are set and no other variables."""
     context = Context()
     for variable, value in variables:
         context.run(variable.set, value)

@@ -1,10 +1,10 @@
-"""Objects put into words, and exceptions made again, whatever their own methods do."""
+"""Texts for any object, and copies of exceptions; both work whatever the objects' methods do."""
 
 from __future__ import annotations
 
 from types import MemberDescriptorType
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeVar
@@ -16,13 +16,13 @@ def safe_text(show: Callable[[object], str], value: object, limit: int = 300) ->
     """Return ``show(value)``, cut to `limit` characters where it is longer; never raises."""
     try:
         text = show(value)
-    except BaseException as error:  # a repr may do anything; the message must still be made
+    except BaseException as error:  # a repr may raise anything, and the message must still be made
         text = without_repr(value, error)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
 def without_repr(value: object, error: BaseException) -> str:
-    """Return what stands for the repr of `value`, which raised `error`."""
+    """Return a text in place of the repr of `value`, which raised `error`."""
     return f"<{type(value).__name__} object, whose repr raised {type(error).__name__}>"
 
 
@@ -38,13 +38,16 @@ def describe(error: BaseException) -> str:
 def rebuilt(cls: type[E], args: tuple[object, ...], state: dict[str, object]) -> E:
     """Return an exception with these ``args`` and this ``__dict__``.
 
-    Its ``__init__`` is not called: it may take other arguments than it passes on.
+    Its ``__init__`` is not called: it may take other arguments than it passes to its base class.
     """
-    # Neither BaseException's __new__, since OSError and groups have their own, nor one in Python.
+    # Use the `__new__` of the built-in base class. BaseException's `__new__` would be wrong for
+    # OSError and for groups, which have their own; a `__new__` in Python would run the program's
+    # code.
     native = _native(cls)
     error: E = native.__new__(cls, *args)
     setter: Any = BaseException.args
-    setter.__set__(error, args)  # past a __setattr__ that refuses (a frozen dataclass)
+    # This avoids a __setattr__ that refuses (a frozen dataclass has one).
+    setter.__set__(error, args)
     error.__dict__.update(state)
     return error
 
@@ -57,14 +60,14 @@ def _native(cls: type) -> Any:
     return native
 
 
-# What a class says of its own pickling.
+# Methods by which a class decides how it is pickled.
 _OWN_PICKLING = frozenset({"__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"})
 
 
 def taken_apart(error: BaseException) -> Any:
     """Return what pickle is to write for an exception, so that its ``__init__`` is not called.
 
-    None: its class says itself how it is pickled.
+    None means that the class of the exception decides how it is pickled.
     """
     cls = type(error)
     native = _native(cls)
@@ -80,10 +83,11 @@ def taken_apart(error: BaseException) -> Any:
 
 
 def made_again(cls: type[E], args: tuple[object, ...]) -> E:
-    """Return an exception as its built-in base makes it: no code of its own runs."""
+    """Return an exception as its built-in base class makes it: no code of its own class runs."""
     native = _native(cls)
     error: E = native.__new__(cls, *args)
-    native.__init__(error, *args)  # what OSError and others make of their arguments
+    # OSError and some other classes set attributes from their arguments.
+    native.__init__(error, *args)
     return error
 
 
@@ -91,9 +95,9 @@ def _fill(error: BaseException, state: tuple[dict[str, object], dict[str, object
     fields, slots = state
     native = _native(type(error))
     for name, value in fields.items():
-        if name in vars(native):  # the module of an ImportError, say
+        if name in vars(native):  # ImportError, say, has an attribute `name`
             native.__setattr__(error, name, value)
-        else:  # past a __setattr__ that refuses
+        else:  # the exception's class may have a __setattr__ that refuses; this does not call it
             error.__dict__[name] = value
     for name, value in slots.items():
         object.__setattr__(error, name, value)

@@ -1,7 +1,8 @@
-"""What came of an item that failed, as a worker puts it for its way to the caller: a *record*.
+"""The *failure record* of an item: what a worker sends to the caller when the item failed.
 
-A record is a list of plain values: kind, the pickled exception (None if it cannot be), its repr, a
-text, its traceback. `item_errors` makes the exception to raise from it.
+A failure record is a list of plain values: kind, the pickled exception (None if it cannot be
+pickled), its repr, a text, its traceback. At the caller, `item_errors` makes from it the exception
+that the call raises.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from .exceptions import describe, rebuilt, safe_text
 from .shadows import standard_library
 from .values import dumps, loads
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
@@ -23,19 +24,19 @@ RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION, TOO_LONG = range(7)
 
 
 def is_control_flow(error: BaseException) -> bool:
-    """Return whether `error` would bend the caller's control flow if it were raised there."""
+    """Return whether `error` would change the caller's control flow if it were raised there."""
     return not isinstance(error, Exception) or isinstance(
         error, (StopIteration, StopAsyncIteration)
     )
 
 
 def capture(error: BaseException) -> Record:
-    """Return the record of an exception that the function raised (in the worker)."""
+    """Return the failure record of an exception that the function raised, in the worker."""
     return _record(CONTROL if is_control_flow(error) else RAISED, error)
 
 
 def capture_transport(kind: int, error: BaseException, value: object = None) -> Record:
-    """Return the record of an object that could not be loaded or pickled (in the worker)."""
+    """Return the failure record of an object that the worker could not load or pickle."""
     record = _record(kind, error)
     record[2] = describe(error)
     if kind == RESULT and isinstance(error, Exception):
@@ -51,34 +52,38 @@ def _record(kind: int, error: BaseException) -> Record:
     text = format_traceback(error)
     try:
         data = _sendable(error)
-    except BaseException as why:  # whatever the exception's own pickling does, SystemExit included
+    except BaseException as why:
+        # The exception's own methods for pickling may raise anything, SystemExit included.
         return [UNSENDABLE, None, describe(error), describe(why), text]
     return [kind, data, describe(error), "", text]
 
 
 def _sendable(error: BaseException) -> bytes:
-    """Return `error` pickled in a form that was seen to load again."""
+    """Return `error` pickled in a form that this process has loaded again successfully."""
     try:
         data = dumps(error)
         again = _try_loads(data)
-        # An __init__ that makes its message from other arguments makes it again, of the message.
+        # Compare `args`: an `__init__` that makes the message from its arguments is called with the
+        # message when the pickle is loaded, and makes a message of the message.
         if type(again) is type(error) and _have_equal_args(again, error):
             return data
     except BaseException:
-        pass  # the second form may still work
-    # Many exceptions have an __init__ that takes other arguments than it passes on, so pickle's
-    # own form calls it wrongly. Their state alone is enough.
+        pass  # pickling it in the second form may work
+    # Many exceptions have an `__init__` that takes other arguments than it passes to its base
+    # class, so loading pickle's own form calls it wrongly. The state of the exception is enough.
     bare = _Bare(type(error), error.args, dict(error.__dict__))
     try:
         data = dumps(bare)
         if _have_equal_args(_try_loads(data), error):
             return data
     except BaseException:
-        pass  # so may the third
+        pass  # pickling it in the third form may work
     from .by_value.picklers import Home, dumps_full
 
     role = Home()
-    role.bare = True  # nor that of any exception in it: the members of a group, say
+    # Do not call the `__init__` of exceptions inside this one either, such as the members of a
+    # group.
+    role.skips_init = True
     data = dumps_full(role, bare)
     _try_loads(data)
     return data
@@ -87,13 +92,14 @@ def _sendable(error: BaseException) -> bytes:
 def _have_equal_args(again: BaseException, error: BaseException) -> bool:
     try:
         wanted = dumps(error.args)
-    except Exception:  # its own pickling goes without them, and was seen to work
+    except Exception:
+        # `args` cannot be pickled. The class's own pickling leaves them out, and has just worked.
         return True
     return dumps(again.args) == wanted
 
 
 class _Bare:
-    """An exception's type and state, to be put together without calling its ``__init__``."""
+    """An exception's type and state; to load it does not call the exception's ``__init__``."""
 
     def __init__(
         self, cls: type[BaseException], args: tuple[object, ...], state: dict[str, object]
@@ -114,7 +120,7 @@ def _try_loads(data: bytes) -> Any:
         return loads(data)
     except Exception:
         raise
-    except BaseException as error:  # SystemExit while loading must not end the worker
+    except BaseException as error:  # a SystemExit from loading must not end the worker
         raise TypeError(f"loading it again raised {describe(error)}") from None
 
 
@@ -123,7 +129,8 @@ def format_traceback(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and _is_ours(trace.tb_frame.f_globals):
         trace = trace.tb_next
-    with standard_library:  # as a whole: from Python 3.13 on more is imported only when it is used
+    with standard_library:
+        # Formatting is inside, too: from Python 3.13 on `traceback` imports modules on demand.
         import traceback
 
         try:
@@ -134,8 +141,8 @@ def format_traceback(error: BaseException) -> str:
 
 
 def _is_ours(names: dict[str, Any]) -> bool:
-    # What runs as `python -m pmap` belongs to the package and is a user's all the same. Any object
-    # may stand in the globals of a function.
+    # Code that runs as `python -m pmap` is part of the package, and still a user's program. Any
+    # object may stand in the globals of a function under `__package__`.
     package: object = names.get("__package__")
     ours = isinstance(package, str) and package.partition(".")[0] == _PACKAGE
     return ours and names.get("__name__") != "__main__"

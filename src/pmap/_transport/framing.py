@@ -1,10 +1,11 @@
-"""Messages to bytes, and back.
+"""Messages as bytes.
 
-A message is a tuple of plain values, written by ``marshal`` behind its length: both ends are the
-same interpreter, and marshal is several times faster than pickle for this.
+A message is a tuple of plain values. ``marshal`` writes it behind its length: both processes run
+the same interpreter, and marshal is several times faster than pickle for this.
 
-marshal takes nothing of 2 GiB or more. A message that holds such a thing carries the pickled values
-as *blobs* behind its body, and there they are numbers: ``[0]`` is the entry that the first blob is.
+marshal does not take an object of 2 GiB or more. If a message has one, its pickled values travel as
+*blobs* behind the body of the message. In the body a number stands for each blob: ``[0]`` is the
+entry whose pickle is the first blob.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .light_stdlib import deque, send_with_fds
 from .segments import A_DESCRIPTOR, MOST, Segment
 from .values import dumps
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, TypeAlias
@@ -25,20 +26,20 @@ if TYPE_CHECKING:
     from .light_stdlib import socket
     from .packing import Entry
 
-    # What stands in a message is known from its first word only, at run time: see `protocol`.
+    # The first word of a message says what the other parts are, at run time only: see `protocol`.
     Message: TypeAlias = tuple[Any, ...]
 
 
 _LENGTH = struct.Struct("<Q")
-_BLOBS = 1 << 63  # in the length: behind it stand how many blobs there are, and their lengths
-# In each length, so that what something else wrote into the socket is not waited for as if it were
-# a message, for as long as its bytes happen to say.
+_BLOBS = 1 << 63  # this bit of a length means: the number of blobs and their lengths follow
+# A bit pattern in each length. If other code has written bytes into the socket, the reader finds no
+# mark in them, and does not wait for a message of the length that they happen to spell.
 _MARK = 0x706D << 48
 _SIZE = (1 << 48) - 1
 
 
 def frame(message: Message) -> bytes:
-    """Return the bytes that carry `message`; raises ValueError where something is too large."""
+    """Return the bytes that carry `message`; raises ValueError if an object in it is too large."""
     body = marshal.dumps(message)
     return _LENGTH.pack(len(body) | _MARK) + body
 
@@ -49,9 +50,9 @@ def frame_of_entries(
     """Return the bytes that carry the message that `make` makes of `entries`, however large.
 
     Args:
-        make: called with the entries, or with what stands for them.
-        entries: what travels.
-        by_value: see `dumps`.
+        make: called with the entries, or with the numbers of their blobs in their place.
+        entries: the entries that travel.
+        by_value: see `functions_by_value` of `dumps`.
     """
     try:
         return frame(make(entries))
@@ -63,16 +64,18 @@ def frame_of_entries(
 
 
 def _apart(entry: Entry, blobs: list[bytes], by_value: bool) -> Entry:
-    """Return what stands for `entry` in a message whose blobs are `blobs`."""
+    """Move the pickle of `entry` to `blobs`; return what stands for the entry in the message."""
     pickled = _is_list(entry)
     if pickled and len(entry) != 1:
-        return entry  # a failure
+        # Blobs are only for plain pickles: this is a failure record, or its buffers are in a
+        # segment.
+        return entry
     blobs.append(entry[0] if pickled else dumps(entry, by_value))
     return [len(blobs) - 1]
 
 
 def _together(message: Message, blobs: list[bytes]) -> Message:
-    """Put the blobs of a message where they belong."""
+    """Put the blobs of a message back into its entries."""
     for part in message:
         for entry in [part, *part] if _is_list(part) else ():
             if _is_list(entry) and len(entry) == 1 and type(entry[0]) is int:
@@ -85,33 +88,34 @@ def _is_list(value: object) -> bool:
 
 
 def send_batch(sock: socket, data: bytes | memoryview, fds: list[int]) -> int:
-    """Send as much of `data` as goes now, with `fds`, or with the first `MOST` of them.
+    """Send as much of `data` as the socket takes now, with `fds`, or with the first `MOST` of them.
 
-    Return how many bytes that was. The others are to go with what follows: there is enough of it,
-    since each has some bytes in the message.
+    Return how many bytes were sent. If more descriptors are left, the caller sends them with the
+    next bytes. Enough bytes are left for that, since the message has some bytes for each
+    descriptor.
     """
     return send_with_fds(sock, data[:1] if len(fds) > MOST else data, fds[:MOST])
 
 
 class NotAMessage(Exception):
-    """What came was not written by `frame`, or not it alone."""
+    """The received bytes were not written by `frame`, or other bytes are among them."""
 
 
 class FrameReader:
-    """Turns the bytes of a stream, in whatever pieces they come, into messages."""
+    """Makes messages of the bytes of a stream, however the stream divides them."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._fds: deque[list[int]] = deque()
         self._gone: list[int] = []
-        self.borrows = False  # segments came that the sender waits for
-        self.size = 0  # bytes of the last message and of what its segments carry
+        self.borrows = False  # whether a segment has arrived that its sender wants back
+        self.size = 0  # bytes of the last message, with its segments
 
     def gone(self) -> list[int]:
-        """Return, once, the numbers of segments that came and that nothing here refers to now."""
+        """Return the numbers of the segments that went out of use here since the last call."""
         if not self._gone:
-            return []  # as mostly
-        gone = self._gone[:]  # there may be more at any time
+            return []  # the usual case: no segment went out of use
+        gone = self._gone[:]  # a copy, because a finaliser may append a number at any time
         del self._gone[: len(gone)]
         return gone
 
@@ -120,8 +124,8 @@ class FrameReader:
 
         Args:
             data: the next bytes.
-            fds: the descriptors that came with these, which belong to the first message to come
-                that has segments, or descriptors.
+            fds: the descriptors that came with these bytes. They belong to the next message that
+                has segments or descriptors.
         """
         if fds is not None:
             self._fds.append(fds)
@@ -129,7 +133,7 @@ class FrameReader:
         start = 0
         head = _LENGTH.size
         if not buffer and not self._fds:
-            # As mostly: whole messages without segments, which need no copy.
+            # The usual case: whole messages without segments, which need no copy.
             view, size = memoryview(data), len(data)
             while size - start >= head:
                 (word,) = _LENGTH.unpack_from(data, start)
@@ -169,7 +173,7 @@ class FrameReader:
         return message
 
     def _unload(self, message: Message) -> None:
-        """Give each entry of a message its segment and its descriptors, if it has some."""
+        """Put the segments and descriptors of a message into its entries."""
         entries = [entry for part in message if _is_list(part) for entry in part]
         entries = [entry for entry in entries if _is_list(entry) and len(entry) == 3]
         plain = [[size for size in entry[1] if size is not None and size >= 0] for entry in entries]
@@ -190,9 +194,10 @@ class FrameReader:
                 )
 
     def _arrived(self, wanted: int) -> list[int]:
-        """Return so many descriptors; -1 for those that this process could not have.
+        """Return `wanted` descriptors; -1 for each one that this process could not receive.
 
-        A message comes with at most `MOST` at a time: the first so many with its first byte.
+        The sender sends at most `MOST` descriptors at a time, the first of them with the first byte
+        of the message.
         """
         fds: list[int] = []
         while len(fds) < wanted:
@@ -201,7 +206,7 @@ class FrameReader:
         return fds
 
     def _with_blobs(self, start: int) -> tuple[int, Message | None]:
-        """Return where the message at `start` ends, and the message if it is all there."""
+        """Return the end of the message at `start`, and the message; None if bytes are missing."""
         buffer = self._buffer
         head = _LENGTH.size
         if len(buffer) < start + 2 * head:

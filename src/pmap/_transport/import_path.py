@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-# Relative entries, as they were when they were first seen: when pmap is imported, or at a call.
+# Relative entries of `sys.path`, each with the absolute path that it meant when pmap first saw it:
+# when pmap was imported, or at a call.
 _absolute: dict[str, str] = {}
 
 
 def import_path() -> list[str]:
-    """Return ``sys.path``, each relative entry followed by what it meant at first."""
+    """Return ``sys.path``, with the path that each relative entry meant first behind it."""
     path: list[str] = []
     for entry in sys.path:
         if type(entry) is not str:

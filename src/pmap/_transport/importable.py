@@ -1,4 +1,4 @@
-"""What pickle finds by its name in every process of a program, and what has to travel by value."""
+"""What every process of a program finds by its name, and what has to travel by value."""
 
 from __future__ import annotations
 
@@ -7,48 +7,52 @@ import sys
 
 from .shadows import STANDARD
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
     from typing import Any
 
-# What is defined there, another process does not find: its own main module is another one.
+# Another process does not find what is defined in these modules: it has a main module of its own.
 MAIN_MODULES: frozenset[str] = frozenset({"__main__", "__mp_main__"})
 
-# Below these each interpreter finds the same: the standard library, and what is installed.
+# Every interpreter finds the same modules below these directories: those of the standard library
+# and those that are installed.
 _INSTALLED = (
     os.path.join(STANDARD, ""),
     os.path.join(sys.prefix, "lib", os.path.basename(STANDARD), "site-packages", ""),
 )
 _AUTORELOAD = "IPython.extensions.autoreload"
-# This package; and what Python 3.11 and 3.12 have as `typing.io` and `typing.re`, which are classes
-# whose attributes take a microsecond each.
+# Modules that are not examined: those of this package; and `typing.io` and `typing.re` of Python
+# 3.11 and 3.12, which are classes with attributes that take a microsecond each to look up.
 _NOT_LOADED_AGAIN = frozenset({__name__.partition(".")[0], "typing"})
 
 
 class _Modules:
-    """The modules of this process that others would not find, as far as they were looked at."""
+    """What this process knows about its modules, above all which of them a worker does not find."""
 
     def __init__(self) -> None:
-        self.seen = 0  # how many modules there were, and the name of the last
+        # The length of `sys.modules` at the last look; `last` is the name of its last module then.
+        self.seen = 0
         self.last: str | None = None
         self.looked: dict[str, object] = {}
         self.path: list[str] = []
-        self.by_value: set[str] = set()  # names
-        self.literal: tuple[bytes, ...] = ()  # as they stand in a pickle
-        # Those that were looked at and are not installed, and their specs: an import, or a reload,
-        # makes a new one.
+        self.by_value: set[str] = set()  # names of modules that a worker cannot import
+        # The same module names as bytes, as they stand in a pickle.
+        self.literal: tuple[bytes, ...] = ()
+        # The modules that were examined and are not installed, each with its spec. An import or a
+        # reload makes a new spec.
         self.own: dict[str, tuple[ModuleType, object]] = {}
         self.version = 0
-        self.edited: dict[str, int] = {}  # when the file of each was, where that is looked at
+        # When each module's file was changed, in ns; kept only under IPython's autoreload.
+        self.edited: dict[str, int] = {}
 
 
 _modules = _Modules()
 
 
 def is_importable(obj: Any) -> bool:
-    """Return whether just this function or class is found by module and name, elsewhere too."""
+    """Return whether module and name of a function or class lead to it in other processes."""
     module: object = obj.__module__
     found: object = sys.modules.get(module) if isinstance(module, str) else None
     for part in obj.__qualname__.split("."):
@@ -57,21 +61,21 @@ def is_importable(obj: Any) -> bool:
 
 
 def is_of_a_module(method: Any) -> bool:
-    """Return whether a bound method is a function of the module of its class.
+    """Return whether a bound method is found as a function of the module of its class.
 
-    As ``random.random`` is: a method of a generator that the module has. It goes by its name, or
-    each worker would have a copy of the generator.
+    An example is ``random.random``: a method of a generator that the module owns. It has to travel
+    by name; by value, each worker would get a copy of the generator.
     """
     owner: object = method.__self__
     if owner is None or isinstance(owner, (type, type(sys))):
-        return False  # a plain function of a module in C, or a class method
+        return False  # it is a plain function of a module written in C, or a class method
     home = type(owner).__module__
     found: object = getattr(sys.modules.get(home), method.__name__, None)
     return type(found) is type(method) and found == method and travels_by_name(home)
 
 
 def travels_by_name(module: object) -> bool:
-    """Return whether a module's functions and classes are found by name in another process."""
+    """Return whether another process finds the functions and classes of a module by their names."""
     if not isinstance(module, str) or module in MAIN_MODULES:
         return False
     _look_at_new_modules()
@@ -79,27 +83,30 @@ def travels_by_name(module: object) -> bool:
 
 
 def may_refer_by_value(data: bytes) -> bool:
-    """Return whether a pickle may refer by name to what is to travel by value.
+    """Return whether a pickle may refer by name to something that has to travel by value.
 
-    Each name stands literally in every pickle that refers to it; a string that just contains it
-    takes the slower road for nothing. So does what is of `multiprocessing`, which is pickled in
-    another way (see `by_value.handover`), and what has an ``object()`` in it.
+    A pickle that refers to a module has the module's name in it, byte for byte. If a string merely
+    contains such a name, the value is pickled by value for nothing. The answer is yes as well for
+    what mentions `multiprocessing`, which is pickled in another way (see `by_value.handover`), and
+    for what has an ``object()`` in it.
     """
-    # The end of all `MAIN_MODULES`; the modules of a package.
+    # "_main__" is the end of each name in `MAIN_MODULES`; "multiprocessing." begins the names of
+    # the package's modules.
     if b"_main__" in data or b"multiprocessing." in data:
         return True
     if b"\x06object\x94" in data and b")\x81" in data:
-        return True  # an `object()`, which is known by its identity only
+        return True  # an `object()`: only its identity tells it from others
     _look_at_new_modules()
     literal = _modules.literal
     return bool(literal) and any(name in data for name in literal)
 
 
 def code_version() -> int:
-    """Return a number that is another one when a module of the program was loaded again.
+    """Return a number that changes when a module of the program is loaded again.
 
-    That is: by ``reload``, or by an import after it was taken out of ``sys.modules``, or, where
-    IPython's autoreload is at work, by an edit of its file. What is installed is not looked at.
+    A module is loaded again by ``reload``, by an import after it was taken out of ``sys.modules``,
+    or, if IPython's autoreload is active, by an edit of its file. Installed modules are not
+    examined.
     """
     _look_at_new_modules()
     modules = sys.modules
@@ -113,14 +120,14 @@ def code_version() -> int:
 
 
 def look_for_files() -> None:
-    """Take in which modules of the program new workers would not find: their files are gone."""
+    """Find out which modules of the program a new worker cannot import: their files are gone."""
     for name, (module, _) in [*_modules.own.items()]:
         if sys.modules.get(name) is module:
             _look_at(name, module)
 
 
 def _look_at_files() -> None:
-    """Notice the files that were edited: IPython puts new code into the old module by itself."""
+    """Note which files were edited: IPython itself puts the new code into the old module."""
     for name, (module, _) in [*_modules.own.items()]:
         try:
             edited = os.stat(module.__file__ or "").st_mtime_ns
@@ -132,7 +139,8 @@ def _look_at_files() -> None:
 
 
 def _look_at_new_modules() -> None:
-    # A look at the number of modules costs next to nothing; at all of them, milliseconds.
+    # Comparing the number of modules takes next to no time; examining all of them takes
+    # milliseconds.
     modules = sys.modules
     count = len(modules)
     if _modules.path != sys.path:
@@ -172,22 +180,24 @@ def _look_at(name: str, module: ModuleType) -> None:
 
 
 def _is_found(name: str, spec: Any) -> bool:
-    """Return whether an import of `name` elsewhere finds the file that this module came from."""
+    """Return whether another process that imports `name` finds the file of this module."""
     parent, _, _ = name.rpartition(".")
     if parent in _modules.by_value:
         return False
     if spec is None or getattr(spec, "origin", None) is None:
-        # A namespace package; or what a program has made: as a part of a package, by its import.
+        # A namespace package has a spec without an origin. A module without a spec was made by the
+        # program: other processes have it only if the import of the package that it belongs to
+        # makes it.
         return spec is not None or bool(parent)
     path: Sequence[str] | None = getattr(sys.modules.get(parent), "__path__", None)
     if parent and (path is None or os.path.dirname(spec.origin) in path):
-        return True  # where it would be looked for; or the import of its parent made it
+        return True  # finders look for it in that directory; or the import of its parent made it
     for finder in sys.meta_path:
         if not _is_installed(finder):
-            continue  # one of the program's own: a worker has it not
+            continue  # the program defines this finder, so a worker does not have it
         try:
             found = finder.find_spec(name, path)
-        except Exception:  # a finder of the program's own
+        except Exception:  # a finder that the program has installed may raise anything
             continue
         if found is not None:
             return _is_same(found.origin, spec.origin)

@@ -1,33 +1,35 @@
-"""The result journal: memory of a worker and its caller, in which results outlive the worker.
+"""The result journal: memory that a worker shares with its caller, and that outlives the worker.
 
 A result must be safe from the moment the next item begins, or else the death of one item would cost
-its neighbours in the chunk; and a message for each item would make tiny items slow. So each result
-is noted here as soon as it is there. Only if the worker dies does the caller read it.
+its neighbours in the chunk. A message for each item would make it safe, and would make small items
+slow. So the worker notes each result here as soon as it has it. The caller reads the journal only
+if the worker dies.
 
-It begins with `_WORDS` 64-bit words::
+The journal begins with `_WORDS` 64-bit words::
 
-    AT       which chunk has begun, its serial; and how many of its items, or ALL where they begin
-             together
-    SENT     how many of its results were sent as messages before those noted here
-    HOW      how those are noted: NOTHING, RECORDS, or a typed array of ints or of floats
+    AT       the serial of the chunk that has begun; and how many of its items have begun, or ALL
+             if they begin together
+    SENT     how many results of the chunk the worker sent as messages before those noted here
+    HOW      how the results are noted: NOTHING, RECORDS, or a typed array of ints or of floats
     COUNT    RECORDS: how many are whole; a typed array: how many slots it has
-    MARK     what an empty slot of a typed array holds
+    MARK     the value of an empty slot of a typed array
     SINCE    when the last items began, as a double
-    HALT     the caller wants that no other begins; or OVERSIZE: the worker ended itself
-    BACK     which chunks the caller wants back: serials behind the one that has begun
-    TAKEN    the same, when it has them
-    KEEP     how many items of the chunk before those the worker may run
+    HALT     the caller wants no other item to begin; or OVERSIZE: the worker ended itself
+    BACK     the chunks that the caller wants back: serials after the one that has begun
+    TAKEN    the same value, once the caller has taken these chunks
+    KEEP     how many items of the chunk before these the worker may run
 
-SINCE and HALT serve where items may not run for longer than some time. Behind all that, `STACK`
-bytes are for what a worker can say of its stack when it is ended.
+SINCE and HALT serve calls whose items have a time limit. Behind the journal there are `STACK` bytes
+in which a worker writes its stack when it is ended.
 
-*Records* are marshalled entries one behind the other; the count is raised when a record is whole.
-A *typed array* has 64-bit slots, filled with a mark beforehand; writing a slot is one aligned
-store, so it is either the mark or whole. The last slot that is not the mark is the last result. The
-mark is drawn at random for each journal: no function can return it but by a chance of 1 in 2 ** 64.
+*Records* are marshalled entries, one behind the other. The worker raises the count when a record is
+whole. A *typed array* has 64-bit slots that are filled with the mark beforehand. Writing a slot is
+one aligned store, so a slot holds either the mark or a whole result. The last slot that does not
+hold the mark is the last result. The mark is drawn at random for each journal, so a function
+returns it only by a chance of 1 in 2 ** 64.
 
-Each change is written so that a worker that dies between any two stores leaves less noted than it
-had finished, never more and never something old.
+The stores are ordered so that a worker that dies between any two of them leaves fewer results noted
+than it had finished, never more, and no result of an older chunk.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from time import monotonic, sleep
 
 from .light_stdlib import allocate_lock
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Final, Literal
 
@@ -51,11 +53,12 @@ _WORDS = 10
 _AT, _SENT, _HOW, _COUNT, _MARK, _SINCE, _HALT, _BACK, _TAKEN, _KEEP = range(_WORDS)
 _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
-_ALL = (1 << 32) - 1  # of AT and KEEP
-_OVERSIZE = 2  # for HALT
+_ALL = (1 << 32) - 1  # this value in AT and KEEP stands for all items of the chunk
+# This value in HALT says that the worker ended itself because it took too much memory.
+_OVERSIZE = 2
 
-SIZE: Final = 1 << 16  # bytes: enough for some thousand small results between two messages
-STACK: Final = 1 << 13  # bytes behind these
+SIZE: Final = 1 << 16  # bytes; enough for some thousand small results between two messages
+STACK: Final = 1 << 13  # bytes behind the journal, in which the worker writes its stack
 ARRAY_SLOTS: Final = (SIZE - _START) // 8
 
 
@@ -69,10 +72,10 @@ class ResultJournal:
         self._times = self._view[:_START].cast("d")
         self._ints = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("q")
         self._floats = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("d")
-        self._marks = b""  # made when first needed
+        self._marks = b""  # the contents of an empty typed array; made when first needed
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         self._ints.release()
         self._floats.release()
         self._head.release()
@@ -83,21 +86,23 @@ class ResultJournal:
     # --- the worker's side ---------------------------------------------------------------------
 
     def begin(self, serial: int, in_turn: bool) -> bool:
-        """Note that the chunk `serial` has begun, and nothing of it is finished.
+        """Note that the chunk `serial` has begun and that none of its items is finished.
 
-        `in_turn`: `turn` will say which items begin; else all of it counts as begun.
+        If `in_turn`, `turn` will say which items begin; otherwise all items of the chunk count as
+        begun.
 
-        Return False if the caller has taken it back. The caller sets BACK and then looks whether AT
-        is still what it was, in a chunk before it; here AT is set and then BACK looked at. So one
-        of the two sees the other, and a chunk is either taken back or run. If both do, the caller
-        decides, in a moment: TAKEN, or BACK is again what it was.
+        Return False if the caller has reclaimed the chunk. The caller sets BACK and then reads
+        whether AT still has its earlier value, which names an earlier chunk. The worker sets AT and
+        then reads BACK. So one of the two sees the store of the other, and each chunk is either
+        reclaimed or run. If both see it, the caller decides within a moment: it sets TAKEN, or sets
+        BACK to its earlier value.
         """
         head = self._head
-        head[_HOW] = _NOTHING  # first, or the old results would be taken for this chunk's
+        # This store comes first, or the old results would be taken for those of this chunk.
+        head[_HOW] = _NOTHING
         head[_SENT] = 0
-        head[_AT] = serial << 32 | (
-            0 if in_turn else _ALL
-        )  # in one word: neither without the other
+        # One store writes serial and number, so the caller never reads one without the other.
+        head[_AT] = serial << 32 | (0 if in_turn else _ALL)
         _fence()
         while _is_in(serial, back := head[_BACK]):
             if head[_TAKEN] == back:
@@ -108,12 +113,14 @@ class ResultJournal:
     def turn(self, number: int) -> bool:
         """Note that the items of the chunk up to `number`, counted from 1, begin.
 
-        Waits if none is to begin. Returns False if the caller has taken them back.
+        Wait while the caller wants no item to begin. Return False if the caller has reclaimed these
+        items.
 
-        The caller sets HALT, or KEEP and BACK, and then looks whether AT is still what it was;
-        here AT is set and then these are looked at. So one of the two sees the other: no item
-        that has begun just now is ended in place of the one before it, and each item is either
-        taken back or run. If both see it, the caller decides in a moment, as in `begin`.
+        The caller sets HALT, or KEEP and BACK, and then reads whether AT still has its earlier
+        value. The worker sets AT and then reads these words. So one of the two sees the store of
+        the other: the caller never ends an item that has just begun in place of the one before it,
+        and each item is either reclaimed or run. If both see it, the caller decides within a
+        moment, as in `begin`.
         """
         head = self._head
         before = head[_AT]
@@ -124,8 +131,8 @@ class ResultJournal:
             _fence()
             back = head[_BACK]
             if head[_HALT]:
-                head[_AT] = before  # they have not begun
-                while head[_HALT]:  # until the caller ends this process, or thinks better of it
+                head[_AT] = before  # the items have not begun after all
+                while head[_HALT]:  # wait until the caller ends this process, or resets HALT
                     sleep(0.001)
             elif back >> 32 != serial:
                 return True
@@ -139,7 +146,7 @@ class ResultJournal:
                 sleep(0.0001)
 
     def note_oversize(self) -> None:
-        """Note that the process ends itself because it takes too much memory."""
+        """Note that this process ends itself because it takes too much memory."""
         self._head[_HALT] = _OVERSIZE
 
     def records(self, sent: int) -> None:
@@ -152,7 +159,7 @@ class ResultJournal:
         self._memory.seek(_START)
 
     def record(self, data: bytes, count: int) -> bool:
-        """Note a record, the one that makes them `count`; return whether there was room."""
+        """Note a record, number `count` of those noted; return False if there is no room."""
         memory = self._memory
         if memory.tell() + len(data) > SIZE:
             return False
@@ -165,7 +172,7 @@ class ResultJournal:
     ) -> memoryview[int] | memoryview[float]:
         """Note results in a typed array of `slots` from now on; return it, to be written in order.
 
-        `sent` of the chunk's results were sent as messages.
+        `sent` results of the chunk were sent as messages.
         """
         head = self._head
         head[_HOW] = _NOTHING
@@ -182,12 +189,12 @@ class ResultJournal:
     # --- the caller's side ---------------------------------------------------------------------
 
     def check_deadline(self, serial: int, limit: float) -> tuple[float, bool] | None:
-        """Return when the last item to begin of a chunk did so, and whether it is held.
+        """Return when the item that began last did so, and whether the worker is held.
 
-        It is held, so that none begins behind it, if it runs for longer than `limit` seconds.
+        If that item has run for `limit` seconds, the worker is held: it begins no further item.
 
         Args:
-            serial: of the chunk that the worker holds first.
+            serial: of the first chunk that the worker holds.
             limit: in seconds.
 
         Returns:
@@ -197,7 +204,7 @@ class ResultJournal:
         while (at := head[_AT]) >> 32 == serial and at & _ALL:
             since = self._times[_SINCE]
             if head[_AT] != at:
-                continue  # another one began between the two reads
+                continue  # another item began between the two reads
             if monotonic() - since < limit:
                 return since, False
             head[_HALT] = 1
@@ -208,39 +215,42 @@ class ResultJournal:
         return None
 
     def reclaim(self, last: int) -> tuple[int, int | None]:
-        """Take back all that has not begun of the chunks up to `last`.
+        """Reclaim all items that have not begun, of all chunks up to the serial `last`.
 
         Returns:
-            The serial of the last chunk that has begun, all behind which never will; and how many
-            items of it have begun or will, None for all.
+            The serial of the last chunk that has begun; no chunk after it will begin. And how many
+            items of that chunk have begun or may still begin; None for all.
         """
         head = self._head
         while True:
             at, before = head[_AT], head[_BACK]
             serial = at >> 32
             if _is_in(serial, before) or before >> 32 == serial:
-                # It is not through with what was taken back before: what is taken back now is that
-                # and more, and what was kept then is kept still.
+                # The worker has not passed the last reclaim yet. This reclaim extends it: what was
+                # reclaimed then stays reclaimed, and the worker may still run what it was allowed
+                # to run then.
                 begun, keep = before >> 32, head[_KEEP]
-                last = max(last, before & _ALL)  # what was taken back stays so
+                # An earlier reclaim may reach further than this one.
+                last = max(last, before & _ALL)
             else:
                 begun, keep = serial, at & _ALL
             if begun > last or (begun == last and keep == _ALL):
                 return begun, None
             back = begun << 32 | last
             if back != before:
-                head[_KEEP] = keep  # it is what it was, or says nothing until BACK does
+                # The value is the same, or the worker does not read it before BACK changes.
+                head[_KEEP] = keep
                 _fence()
-                head[_BACK] = back  # in one word: it is there whole, or not
+                head[_BACK] = back  # one store: the worker reads the whole value or none of it
                 _fence()
                 if head[_AT] != at:
-                    head[_BACK] = before  # what was taken back before stays so
+                    head[_BACK] = before  # what was reclaimed earlier stays reclaimed
                     continue
                 head[_TAKEN] = back
             return begun, None if keep == _ALL else keep
 
     def has_begun(self, serial: int) -> bool:
-        """Return whether a chunk has begun, or one behind it."""
+        """Return whether the chunk `serial`, or a later one, has begun."""
         return self._head[_AT] >> 32 >= serial
 
     def finished(self, serial: int) -> int:
@@ -279,14 +289,14 @@ class ResultJournal:
         return low
 
     def salvage(self, serial: int, received: int) -> tuple[bool, list[Entry]]:
-        """Read what a dead worker left.
+        """Read what a dead worker has noted.
 
         Args:
-            serial: of the chunk that it held first.
+            serial: of the first chunk that the worker held.
             received: how many results of that chunk came as messages.
 
         Returns:
-            Whether an item that is not finished had begun, and the results that were finished and
+            Whether an item had begun and was not finished; and the results that were finished and
             not sent.
         """
         at, sent, how, count, mark, *_ = self._head
@@ -302,7 +312,7 @@ class ResultJournal:
                 slots.pop()
             array = self._ints if how == _INTS else self._floats
             entries = list(array[: len(slots)])
-        # It may have died between sending results and noting that they were sent.
+        # The worker may have died after it sent results and before it noted that they were sent.
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries
 
@@ -312,20 +322,22 @@ class ResultJournal:
         return self._head[_HALT] == _OVERSIZE
 
     def last_words(self) -> str:
-        """Return what a worker said of its stack, or nothing."""
+        """Return the stack that the worker wrote when it was ended, or an empty text."""
         text = bytes(self._view[SIZE:]).rstrip(b"\0").decode(errors="replace")
-        _, _, current = text.partition("Current thread ")  # others may come before it
+        # The stacks of other threads may come before it.
+        _, _, current = text.partition("Current thread ")
         _, _, stack = current.partition("(most recent call first):\n")
         return stack
 
 
 def _is_in(serial: int, back: int) -> bool:
-    """Return whether a chunk is among those that `back` says."""
+    """Return whether the chunk `serial` is among those that `back`, a value of BACK, names."""
     return back >> 32 < serial <= back & _ALL
 
 
 def _fence() -> None:
-    """Let no processor put what was stored before this behind what is loaded after it."""
-    # To take a lock is an atomic exchange, which x86 takes for a fence. A new one each time: one
-    # for all may be held where a signal's handler comes here again, or in a fork.
+    """Keep the processor from making loads after this call before stores that come before it."""
+    # Acquiring a lock is an atomic exchange, which is a fence on x86. Each call makes a new lock: a
+    # shared one could be held when a signal handler calls this function again, or in a forked
+    # process.
     allocate_lock().acquire()

@@ -1,15 +1,15 @@
-"""The C half of pickle, without what the public module imports: see `light_stdlib`."""
+"""The C module beneath pickle, without what the public module imports: see `light_stdlib`."""
 
 import sys
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from io import BytesIO
     from pickle import PickleBuffer, Pickler, Unpickler, dumps, loads
 else:
 
     def _load() -> None:
-        """Import it with `partial`, which is all that it wants of functools."""
+        """Import `_pickle` with a stub of functools that has `partial`, all that it uses."""
         if "functools" in sys.modules:
             return
         import _functools
@@ -24,7 +24,8 @@ else:
 
     try:
         _load()
-    except (ImportError, AttributeError):  # it wants more than that, and has it now
+    except (ImportError, AttributeError):
+        # This `_pickle` uses more of functools: the import below gives it the real module.
         sys.modules.pop("_pickle", None)
     try:
         from _io import BytesIO

@@ -1,9 +1,9 @@
-"""What a worker needs of the standard library, without what that would import.
+"""The parts of the standard library that a worker needs, without what their modules import.
 
-The public modules import enum, functools, re, selectors and typing before a worker could begin its
-first item, half of the time that it takes to start. The C modules beneath them have all that is
-used here; on an interpreter without those the public ones serve. The modules that a worker imports
-import no other than these, and evaluate no annotations, for the same reason.
+The public modules import enum, functools, re, selectors and typing. That would take half of the
+time in which a worker starts. The C modules beneath them have all that is used here. If an
+interpreter does not have these C modules, the public modules serve. For the same reason the modules
+that a worker imports do not import these public modules, and do not evaluate annotations.
 """
 
 import sys
@@ -42,12 +42,12 @@ else:
         from threading import RLock, local
     try:
         from _socket import CMSG_SPACE, MSG_CTRUNC, SCM_RIGHTS, SHUT_WR, socketpair
-    except ImportError:  # Windows: no descriptors travel over sockets
+    except ImportError:  # on Windows no descriptors travel over sockets
         CMSG_SPACE = MSG_CTRUNC = SCM_RIGHTS = None
         from socket import SHUT_WR, socketpair
     try:
         from _socket import MSG_CMSG_CLOEXEC
-    except ImportError:  # macOS
+    except ImportError:  # macOS does not have this flag
         MSG_CMSG_CLOEXEC = 0
 
 
@@ -68,11 +68,11 @@ __all__ = [
     "socketpair",
 ]
 
-_FD = 4  # bytes of a descriptor
+_FD = 4  # bytes of one descriptor in a control message
 
 
 def receive_with_fds(sock: "socket", size: int, most: int = 1) -> "tuple[bytes, list[int] | None]":
-    """Receive at most `size` bytes and the descriptors that came along.
+    """Receive at most `size` bytes and the descriptors that came with them.
 
     Args:
         sock: a socket.
@@ -80,9 +80,9 @@ def receive_with_fds(sock: "socket", size: int, most: int = 1) -> "tuple[bytes, 
         most: how many descriptors may come at a time.
 
     Returns:
-        The bytes, and the descriptors: those that this process may still have. None if none came.
+        The bytes, and the descriptors that this process was able to open; None if none were sent.
     """
-    if not hasattr(sock, "recvmsg"):  # Windows
+    if not hasattr(sock, "recvmsg"):  # Windows does not have `recvmsg`
         return sock.recv(size), None
     data, extras, flags, _ = sock.recvmsg(size, CMSG_SPACE(most * _FD), MSG_CMSG_CLOEXEC)
     if not extras and not flags & MSG_CTRUNC:
@@ -96,6 +96,6 @@ def receive_with_fds(sock: "socket", size: int, most: int = 1) -> "tuple[bytes, 
 
 
 def send_with_fds(sock: "socket", data: "bytes | memoryview", fds: list[int]) -> int:
-    """Send as much of `data` as goes now, with descriptors; return how many bytes that was."""
+    """Send as much of `data` as the socket takes now, with `fds`; return how many bytes."""
     packed = b"".join([fd.to_bytes(_FD, sys.byteorder) for fd in fds])
     return sock.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, packed)])

@@ -1,8 +1,8 @@
 """Many plain values as one value that ``marshal`` writes and reads quickly.
 
-A plain scalar, or a short tuple of them, travels as it is. Many ints, or many floats, travel as the
-words of a typed array, and a range as three ints; many short strings travel as one string, and many
-rows of one length as their cells, where all cells have one type.
+A plain scalar, or a short tuple of plain scalars, travels as it is. Many ints or many floats travel
+as the words of a typed array, and a range as three ints. Many short strings travel as one string.
+Many rows of one length travel as their cells, if all cells have one type.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from itertools import chain
 
 from .segments import LARGE
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final, Literal, TypeAlias
 
-    # What stands in a message is known from its first word, and what an entry is from its own type,
-    # at run time only: no type can say it, so each end names and types the parts as it takes them.
+    # The first word of a message says what its parts are, and the type of an entry what the entry
+    # is, at run time only. No type can express that, so the reader gives a type to each part that
+    # it takes.
     Entry: TypeAlias = Any
-    # Entries as they travel: a list, the words of a typed array, strings in one, width and cells of
-    # rows, or start, stop and step of a range.
+    # Entries as they travel: a list; the words of a typed array; strings joined into one; width and
+    # cells of rows; or start, stop and step of a range.
     Packed: TypeAlias = (
         list[Entry]
         | tuple[Literal["i", "q", "d"], bytes]
@@ -31,24 +32,24 @@ if TYPE_CHECKING:
     )
 
 
-# marshal gives back exactly these, by exact type; it would turn a bytearray into bytes, so the
-# test is by type and never by trying.
+# marshal gives back objects of exactly these types. It would turn a bytearray into bytes, so the
+# code tests the type and does not just try.
 PLAIN: frozenset[type] = frozenset({int, float, bool, str, bytes, complex, type(None)})
-_LONG: frozenset[type] = frozenset({bytes, str})  # those of them that may be large
+_LONG: frozenset[type] = frozenset({bytes, str})  # the plain types whose values may be large
 
-# The types of which many travel as an array of 64-bit words, and the format of one: marshal would
-# look each object up among those that it has written, which takes ten times as long.
+# The types whose values travel as an array of 64-bit words if there are many, with the format of a
+# word. marshal would look up each object among those it has written, which takes ten times as long.
 ARRAY_FORMATS: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
-_WORTH_AN_ARRAY = 16  # so many are worth it
-# The words that items are tried to travel as, the smallest first.
+_WORTH_AN_ARRAY = 16  # how many values make an array worth its cost
+# The formats that are tried for an array, the smallest first.
 _WORDS: dict[type, tuple[Literal["i", "q", "d"], ...]] = {int: ("i", "q"), float: ("d",)}
-_SHORT = 64  # characters of strings that travel as one, in the mean
-# What travels in bulk where all are of one type. A set asks for identity, where to count the types
-# would be to believe a metaclass that says that its class equals another.
+_SHORT = 64  # strings travel as one if their mean length is no more than this, in characters
+# The types of values that travel in bulk if all have the same type. The test looks each type up in
+# a set. Counting types with `==` would believe a metaclass that says its class equals another.
 _IN_BULK: dict[type, frozenset[type]] = {
     kind: frozenset({kind}) for kind in (int, float, str, bytes, tuple)
 }
-_LONGEST_PLAIN_TUPLE = 16  # longer ones gain little over pickle, and the test would cost more
+_LONGEST_PLAIN_TUPLE = 16  # longer tuples gain little over pickle, and testing them would cost more
 
 
 def is_plain(value: object) -> bool:
@@ -60,14 +61,14 @@ def is_plain(value: object) -> bool:
     kind = type(value)
     if kind in PLAIN:
         return True
-    if kind is not tuple:  # by exact type: a named tuple is not plain
+    if kind is not tuple:  # a named tuple, whose exact type is another, is not plain
         return False
     row: Any = value
     return len(row) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(map(type, row))
 
 
 def packed(values: Sequence[object]) -> Packed | None:
-    """Return `values` as they travel if all are plain, or None; quick for many of one kind.
+    """Return `values` as they travel if all are plain, or None; quick for many of one type.
 
     >>> packed([3, "a"]), packed(range(5)), packed([[1]])
     ([3, 'a'], (0, 5, 1), None)
@@ -92,18 +93,19 @@ def packed(values: Sequence[object]) -> Packed | None:
 
 
 def _packed_alike(kind: type, values: Any) -> Packed | None:
-    """Return many values of one kind as they travel, or None if not all are plain."""
+    """Return many values of one type as they travel, or None if not all are plain."""
     for word in _WORDS.get(kind, ()):
         try:
             return word, struct.pack(f"{len(values)}{word}", *values)
-        except struct.error:  # an int has more bits than that
+        except struct.error:  # an int has more bits than a word of this format
             continue
     if kind in _WORDS:
         return list(values)
     if kind is tuple:
         return _packed_rows(values)
     size = sum(map(len, values))
-    # marshal would send one that stands there often only once: short ones only.
+    # Only short strings are joined: marshal writes an object that occurs often only once, and a
+    # joined text has it each time.
     if size <= min(LARGE, _SHORT * len(values)):
         zero = "\0" if kind is str else b"\0"
         joined: Any = zero.join(values)
@@ -115,12 +117,12 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
 def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
     """Return tuples as they travel, or None if not all are plain.
 
-    Many of one length travel as their cells where these have one type: of several types, to put the
-    rows together again takes longer than marshal takes for them.
+    Many tuples of one length travel as their cells if all cells have one type. With several types,
+    putting the rows together again would take longer than marshal takes for the rows.
     """
     kinds, width = set(map(type, rows[0])), len(rows[0])
     if not PLAIN.issuperset(kinds):
-        return None  # the others need not be looked at
+        return None  # one tuple that is not plain is enough: the others need no test
     alike = len(rows) >= _WORTH_AN_ARRAY and len(kinds) == 1 and width <= _LONGEST_PLAIN_TUPLE
     if alike and list(map(len, rows)).count(width) == len(rows):
         cells = packed(list(chain.from_iterable(rows)))
@@ -153,6 +155,6 @@ def unpacked(values: Packed) -> list[Entry] | range | memoryview[int] | memoryvi
 
 
 def is_long(value: object) -> bool:
-    """Return whether a plain value is one that had better travel in a segment."""
+    """Return whether a plain value is so large that it should travel in a segment."""
     text: Any = value
     return type(value) in _LONG and len(text) >= LARGE

@@ -1,4 +1,4 @@
-"""What all workers are told, as bytes that are made once: a function, a unit of names."""
+"""What goes to all workers, as bytes that are made once: a function, or a unit of names."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,29 +14,31 @@ if TYPE_CHECKING:
 
 
 class Payload(NamedTuple):
-    """Bytes; large buffers are in a segment, which all workers map."""
+    """A pickle as bytes; its large buffers are in a segment, which all workers map."""
 
-    head: bytes | str | None  # as `values.Head`; in quotes its check would load all of `ast`
-    sizes: tuple[int | None, ...] = ()  # of what is out of band, as in an entry: see `values`
+    # `values.Head`, written out: checking an annotation in quotes would load all of `ast`.
+    head: bytes | str | None
+    # Sizes of the buffers out of band, as in an entry: see `values`
+    sizes: tuple[int | None, ...] = ()
     segment: Segment | None = None
-    loose: tuple[bytes, ...] = ()  # the large buffers, where no segment is to be had
+    loose: tuple[bytes, ...] = ()  # the large buffers, if no segment can be had
     descriptors: tuple[Descriptor, ...] = ()
 
     @property
     def entry(self) -> "Entry":
-        """What stands for it in a message; what is in `attachments` goes along."""
+        """The entry of a message that carries this; the message needs `attachments`, too."""
         return [self.head, self.sizes, self.loose or 0] if self.sizes else [self.head]
 
     @property
     def attachments(self) -> list[Segment | Descriptor]:
-        """What goes along with a message that has its entry."""
+        """The segments and descriptors that go with a message that has `entry`."""
         if not self.sizes:
-            return []  # as mostly
+            return []  # the usual case: a pickle without large buffers
         return [*([] if self.segment is None else [self.segment]), *self.descriptors]
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """How many bytes the pickle and its buffers have."""
         size = 0 if self.head is None else len(self.head)
         if self.sizes:
             size += sum([each for each in self.sizes if each is not None and each > 0])
@@ -45,10 +47,10 @@ class Payload(NamedTuple):
 
 
 def payload_of(function: object, last: Payload | None, role: "Role") -> Payload:
-    """Return `function` as bytes, or `last` if that is just the same."""
+    """Return `function` as a payload, or `last` if that has the same bytes."""
     head, out = split(function, role=role)
     if not out:
-        return Payload(head)  # as mostly
+        return Payload(head)  # the usual case: a pickle without large buffers
     large = without_descriptors(out)
     if large:
         sizes = sizes_apart(out)
@@ -63,7 +65,7 @@ def payload_of(function: object, last: Payload | None, role: "Role") -> Payload:
 
 
 def payload_of_pickles(data: bytes, buffers: "list[Buffer | Descriptor]") -> Payload:
-    """Return pickles that are made already, and their large buffers, which may change from now."""
+    """Return the payload of pickles and their buffers, which may change from now on."""
     head, out = apart(data, buffers)
     large, descriptors = without_descriptors(out), tuple(descriptors_in(out))
     segment = written(large) if large else None

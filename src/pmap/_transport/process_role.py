@@ -1,4 +1,4 @@
-"""What this process is: the caller's, or a worker."""
+"""Whether this process is the caller's or a worker, and what it is doing."""
 
 from __future__ import annotations
 
@@ -6,43 +6,45 @@ import sys
 
 from .light_stdlib import RLock, local
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from types import ModuleType
 
 _PACKAGE = __name__.partition(".")[0]
 
-# Set once, at the start of a worker process, or of the template of some.
+# Set once, when a worker process, or the template that forks workers, starts.
 in_worker = False
-# Whether a worker runs items just now, or else loads what they need, say.
+# Whether this worker is running items at the moment. It is not while it loads what they need.
 runs_items = False
-# How many pools there are from the program to this process: that of a worker is its caller's and 1.
+# How many pools lie between the program and this process: 0 in the program, and in a worker one
+# more than in its caller.
 generation = 0
-# `.depth` is there in a thread that runs items of the threads or serial backend.
+# `.depth` exists in a thread that runs items of the threads or serial backend.
 item_threads = local()
 
 
 def inside_item() -> bool:
-    """Return whether the caller is an item of some map, in any kind of worker."""
+    """Return whether the calling code runs in an item, in any kind of worker."""
     return in_worker or bool(getattr(item_threads, "depth", 0))
 
 
 def finish_package_on_demand() -> None:
-    """Let a worker's bare ``pmap`` package load its ``__init__`` when somebody asks it for a name.
+    """Make a worker's incomplete ``pmap`` package run its ``__init__`` when code first uses it.
 
-    A worker imports modules below the package without running the package's own ``__init__``, which
-    would import everything; but a function that runs there may well use pmap.
+    A worker imports modules of the package without running the package's own ``__init__``, which
+    would import everything. But a function that runs in the worker may use pmap.
     """
     package = sys.modules[_PACKAGE]
     if hasattr(package, "__version__"):
-        return  # it is there: this is a frozen program, which has imported it
+        return  # a frozen program has already imported the whole package
     lock = RLock()
 
     def load(name: str) -> object:
         with lock:
             if package.__dict__.get("__getattr__") is load:
                 _run_init(package)
-        found: object = getattr(package, name)  # by now of the __init__, or of its own __getattr__
+        # The `__init__` has run by now, and has the name or a `__getattr__` of its own.
+        found: object = getattr(package, name)
         return found
 
     package.__dict__["__getattr__"] = load

@@ -1,7 +1,8 @@
-"""Random numbers of an item: the same for every number of workers, chunk size, backend and try.
+"""Random numbers of an item: the same for every number of workers, chunk size, backend and retry.
 
-With a seed, item *i* finds ``random``, NumPy's global state and `rng` as functions of the seed and
-*i* alone. That of `rng` is the child *i* that ``numpy.random.SeedSequence(seed).spawn`` gives.
+With a seed, item *i* finds the states of ``random``, of NumPy's global generator and of `rng` to be
+functions of the seed and *i* alone. `rng` uses the child *i* that
+``numpy.random.SeedSequence(seed).spawn`` gives.
 """
 
 from __future__ import annotations
@@ -11,27 +12,27 @@ import sys
 from .light_stdlib import local
 from .shadows import standard_library
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
     import numpy as np
 
-# What stands in the pickle of each kind of generator.
+# Bytes that are in the pickle of each kind of random generator.
 _PICKLED = (b"_generator_ctor", b"_randomstate_ctor", b"\x8c\x06Random\x94\x93\x94)R")
 
-# `.now`: the seed and index of the item that this thread runs, and its generator, once it is asked
-# for. No context variable: an item has a context of its own, with those of its caller.
+# `.now` is a list: seed and index of the item that this thread runs, and its generator once it has
+# been used. It is not a context variable, because each item runs in a copy of its caller's context.
 _item = local()
 
 
 def rng() -> np.random.Generator:
-    """Return the random generator of the item that runs: the same each time it is asked for.
+    """Return the random generator of the item that runs: the same one at each call in that item.
 
-    With ``seed=`` in the call it is a function of the seed and the item's index alone. Without one,
-    and outside of items, it is seeded by the operating system each time. It is NumPy's, which is
-    imported if it is not yet.
+    If the call has ``seed=``, the generator is a function of the seed and the index of the item
+    alone. Without a seed, and outside of items, the operating system seeds a new generator at each
+    call. The generator is NumPy's; this function imports NumPy if that is necessary.
 
     >>> from pmap import pmap, rng
     >>> def roll(_: int) -> int:
@@ -55,11 +56,11 @@ def rng() -> np.random.Generator:
 
 
 def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
-    """Return what `call` returns, with the random numbers of an item."""
+    """Return what `call` returns; it finds the random numbers of item `index`."""
     with standard_library:
         import random
 
-    random.seed(f"{seed}, {index}")  # of a text it takes all bits
+    random.seed(f"{seed}, {index}")  # `random` uses all bits of a seed that is a text
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None:
         sequence = numpy.random.SeedSequence(seed, spawn_key=(index,))
@@ -69,11 +70,11 @@ def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
     try:
         return call()
     finally:
-        _item.now = before  # of the item that this one is a part of
+        _item.now = before  # the item inside of which this one ran, if any, goes on
 
 
 def take_state() -> tuple[object, object]:
-    """Return the state of the global generators of this process."""
+    """Return the states of the global random generators of this process."""
     import random
 
     numpy: Any = sys.modules.get("numpy")
@@ -81,7 +82,7 @@ def take_state() -> tuple[object, object]:
 
 
 def put_back(state: tuple[Any, Any]) -> None:
-    """Give the global generators of this process a state that they had."""
+    """Set the global random generators of this process to a state that `take_state` returned."""
     import random
 
     random.setstate(state[0])
@@ -90,13 +91,14 @@ def put_back(state: tuple[Any, Any]) -> None:
 
 
 def seed_anew() -> None:
-    """Let the global generators begin anew, where they are loaded: from the operating system."""
+    """Give the global random generators, if they are loaded, seeds of the operating system."""
     for name in ("random", "numpy.random"):
         module: Any = sys.modules.get(name)
-        if hasattr(module, "get_state" if "." in name else "SystemRandom"):  # not a user's own
+        # The attribute shows that this is not a user's own module of the same name.
+        if hasattr(module, "get_state" if "." in name else "SystemRandom"):
             module.seed()
 
 
 def has_generator(data: bytes | str | None) -> bool:
-    """Return whether a pickle has a random generator in it."""
+    """Return whether a pickle contains a random generator."""
     return isinstance(data, bytes) and any(mark in data for mark in _PICKLED)

@@ -1,4 +1,4 @@
-"""What a program has told `multiprocessing` of how its types are pickled for other processes."""
+"""The reducers that a program has registered with `multiprocessing` for pickling its types."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 from . import light_pickle
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pickle import PickleBuffer
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     Buffers = Callable[[PickleBuffer], bool]
 
-# Where the reducers are for which a plain pickle needs no guard: what it writes of these types
-# mentions `multiprocessing`, or is refused, or is as good.
+# The modules of reducers whose types need no guard in a plain pickle. For such a type the pickle
+# mentions `multiprocessing`, or pickle refuses the object, or the pickle is just as good.
 _OF_THE_LIBRARY = frozenset(
     {
         "multiprocessing.connection",
@@ -29,15 +29,16 @@ _NONE: dict[type, Callable[[Any], Any]] = {}
 
 def registered() -> Mapping[type, Callable[[Any], Any]]:
     """Return the reducers that were registered with ``ForkingPickler``, by their types."""
-    # Without its import: where nobody has imported it, nobody has registered anything.
+    # The module is not imported here: if nobody has imported it, nobody has registered a reducer.
     reduction = sys.modules.get("multiprocessing.reduction")
-    pickler = getattr(reduction, "ForkingPickler", None)  # it may be on its way in
+    # The import may be under way in another thread.
+    pickler = getattr(reduction, "ForkingPickler", None)
     found: Mapping[type, Callable[[Any], Any]] = getattr(pickler, "_extra_reducers", _NONE)
     return found
 
 
 def added() -> list[tuple[type, Callable[[Any], Any]]]:
-    """Return the types and reducers that the program, or a library of its, has registered."""
+    """Return the types and reducers that the program or one of its libraries has registered."""
     return [
         (kind, reducer)
         for kind, reducer in [*registered().items()]
@@ -45,15 +46,15 @@ def added() -> list[tuple[type, Callable[[Any], Any]]]:
     ]
 
 
-# How many were registered when it was last looked, and what came of it.
+# How many reducers there were at the last look, and the function that `plain_dumps` returned.
 _last: tuple[int, Callable[..., bytes]] = 0, light_pickle.dumps
 
 
 def plain_dumps() -> Callable[..., bytes]:
-    """Return pickle's own ``dumps``, or one that raises for what is to be pickled in another way.
+    """Return pickle's own ``dumps``, or one that raises for objects of the registered types.
 
-    A plain pickle of some of these types is silently wrong: of a number in shared memory it is a
-    copy.
+    A plain pickle of some of these types would be wrong without an error: of a number in shared
+    memory it would be a copy.
     """
     global _last
     count = len(registered())
@@ -68,7 +69,7 @@ def plain_dumps() -> Callable[..., bytes]:
 
 
 class _Guarded:
-    """Pickles what is of none of some types."""
+    """Pickles values; raises TypeError for objects of certain types."""
 
     def __init__(self, kinds: list[type]) -> None:
         self._kinds = kinds

@@ -1,16 +1,17 @@
 """Segments: memory that carries large values from one process to another.
 
-A large buffer does not go through the socket. It is written into anonymous memory that has a
-descriptor, the descriptor goes through the socket, and the receiver maps that memory: privately, so
-that what it gets is its own, as after a pickle, and a page is copied only when it is written to.
+A large buffer does not go through the socket. The sender writes it into anonymous memory that has a
+descriptor, and sends the descriptor through the socket. The receiver maps that memory privately. So
+what it gets is its own, as after a pickle, and a page is copied only when the receiver writes to
+it.
 
-The kernel counts who has a segment open or mapped, so none can be left behind, however a process
-ends. Where there is no such memory (``memfd_create`` is Linux's), or none is to be had, a large
-value travels through the socket as any other.
+The kernel counts which processes have a segment open or mapped, so no segment is left over, however
+a process ends. Where there is no such memory (``memfd_create`` is Linux's), or none is to be had, a
+large value travels through the socket like any other.
 
 New pages cost more than the copy into them. So a sender may use a segment again once the receiver
-says that nothing of it is mapped any more (see `segment_pool`), and writes through a mapping that
-it keeps.
+says that nothing of it is mapped any more (see `segment_pool`). It then writes through a mapping
+that it keeps.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 
 from .descriptors import Descriptor, Mark
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pickle import PickleBuffer
@@ -29,32 +30,35 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-# Bytes from which a buffer is worth a segment: a few system calls and page faults.
+# Bytes from which a buffer is worth a segment, which costs a few system calls and page faults.
 LARGE: Final = 1 << 17
 # Segments in one message, at most.
 MOST: Final = 64
-_ALIGNMENT = 64  # of each buffer in a segment: a cache line, and the widest vector there is
-_PIECE = 1 << 20  # bytes copied at a time where this keeps other threads from running
-_SPARE = 3  # an eighth of a segment may be more than is needed
+# Bytes: each buffer in a segment begins at a multiple of this, which is the size of a cache line
+# and of the widest vector there is.
+_ALIGNMENT = 64
+_PIECE = 1 << 20  # bytes copied in one step, where copying keeps other threads from running
+_SPARE = 3  # a segment may be an eighth (1 / 2 ** 3) larger than its contents
 
 
-_KEEPS_DESCRIPTOR = sys.version_info < (3, 13)  # a mapping, of its own
+# Whether each mapping keeps a descriptor of its own.
+_KEEPS_DESCRIPTOR = sys.version_info < (3, 13)
 
 
 def sieve(
     apart: list[Buffer | Descriptor], least: int | None = LARGE
 ) -> Callable[[PickleBuffer], bool]:
-    """Return what pickle asks whether a buffer is part of the pickle.
+    """Return the function that pickle asks whether a buffer is to be part of the pickle.
 
     Args:
-        apart: takes what is not: large buffers, and descriptors.
-        least: bytes from which a buffer is large; None: none is.
+        apart: receives what is not part of it: large buffers, and descriptors.
+        least: bytes from which a buffer is large; None: no buffer is.
     """
 
     def is_part(buffer: PickleBuffer) -> bool:
         try:
             raw = buffer.raw()
-        except BufferError:  # it is in pieces
+        except BufferError:  # the buffer is not contiguous
             return True
         if least is None or raw.nbytes < least:
             if type(raw.obj) is not Mark:
@@ -68,7 +72,10 @@ def sieve(
 
 
 def most_at_once() -> int:
-    """Return how many segments a message may have where workers may open as many files as here."""
+    """Return how many segments a message may have, given the limit of open files here.
+
+    It is assumed that workers may open as many files.
+    """
     return max(1, min(MOST, _descriptors() // 16))
 
 
@@ -79,20 +86,21 @@ def _can_map_more() -> bool:
 
 def _descriptors() -> int:
     """Return how many descriptors this process may have."""
-    import resource  # here there is one: nothing comes in a segment to Windows
+    import resource  # Windows does not have it, and no segment arrives there
 
     limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return 1 << 20 if limit == resource.RLIM_INFINITY else limit
 
 
 class _Mapping(mmap.mmap):
-    """A mapped segment. It goes when nothing refers to its memory any more, and says so."""
+    """A mapped segment; it notes its number in `gone` when its memory is no longer used."""
 
     live = 0
 
     is_live = False
     number = 0
-    gone: list[int] | None = None  # where its number is noted when it goes
+    # A list that gets this segment's number when the mapping is released
+    gone: list[int] | None = None
     forks_before: object = None
 
     def __del__(self) -> None:
@@ -100,30 +108,33 @@ class _Mapping(mmap.mmap):
         try:
             self.close()
         except BufferError:
-            return  # of a cycle, something else of which may still want to live, and this with it
-        # A process that was forked since then may have it still.
+            # The mapping is in a reference cycle: another object in it uses the memory and may
+            # live on.
+            return
+        # A process that was forked since the segment was mapped may still have it mapped.
         if self.gone is not None and self.forks_before is _forks.last and not _forks.now:
             self.gone.append(self.number)
 
 
 class _Forks:
-    """Whether this process is being forked, with all that it has mapped, and when it last was.
+    """Whether this process is being forked, with all its mappings, and when it last was.
 
-    As far as Python is told of it: not by a library that calls ``fork`` itself.
+    Python does not report forks by libraries that call ``fork`` themselves; they are not counted.
     """
 
     def __init__(self) -> None:
-        # By so many threads. It stays too high where a signal's exception strikes in `_end`: then
-        # segments are not used again, which costs time only.
+        # How many threads are forking. If a signal's exception strikes in `_end`, the number stays
+        # too high; then segments are not used again, which only costs time.
         self.now = 0
-        self.last = object()  # another one after each fork
+        self.last = object()  # a new object at each fork
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=self._begin, after_in_parent=self._end, after_in_child=self._forget
             )
 
-    # In each of these another thread may map something between two lines, or let it go: it is taken
-    # for one that the fork has, from before `now` is raised until after `last` is another.
+    # In these methods another thread may map or release a segment between any two lines. From
+    # before `now` is raised until after `last` is replaced, the fork counts as having each such
+    # mapping.
     def _begin(self) -> None:
         self.now += 1
         self.last = object()
@@ -143,33 +154,34 @@ _forks = _Forks()
 class Segment:
     """Memory with a descriptor, which is closed with the last reference to this object."""
 
-    # Until it is made, which a signal's exception may prevent.
+    # What `__del__` finds if a signal's exception interrupts `__init__`.
     fd: int = -1
     _gone: list[int] | None = None
-    _file: tuple[int, int] | None = None  # device and inode: what has its descriptor later may be
-    # another file, where the program has closed it
+    # Device and inode: the program may close the descriptor, and another file may get its number.
+    _file: tuple[int, int] | None = None
 
     def __init__(self, fd: int, number: int = 0, gone: list[int] | None = None) -> None:
         """Take over a descriptor.
 
         Args:
             fd: the descriptor.
-            number: the sender's name for it; 0 if the sender has no use for it.
-            gone: where to note the number when neither this nor a mapping of it is left.
+            number: by which the sender knows it; 0 if the sender does not want it back.
+            gone: the list that gets the number when neither this object nor its mapping is left.
         """
         self.fd = fd
         self.keep()
         self.size: int = 0
         self.number = number
         self._gone = gone if number else None
-        self._memory: memoryview | None = None  # where the sender writes into it again
+        # A mapping that the sender keeps in order to write into the segment again
+        self._memory: memoryview | None = None
 
     @classmethod
     def new(cls) -> Segment | None:
-        """Return an empty one, or None where none can be had."""
+        """Return an empty segment, or None where none can be had."""
         try:
             return cls(os.memfd_create("pmap", os.MFD_CLOEXEC))
-        except (AttributeError, OSError):  # not on this system; or no descriptor is left
+        except (AttributeError, OSError):  # the system has no such memory, or no descriptor is left
             return None
 
     def __del__(self) -> None:
@@ -177,14 +189,14 @@ class Segment:
             if self.is_open():
                 os.close(self.fd)
         except OSError:
-            pass  # an item closed it
+            pass  # an item closed the descriptor
         if self._gone is not None:
             self._gone.append(self.number)
 
     def keep(self) -> bool:
-        """Take in that it is kept: what has its descriptor later may be another file.
+        """Note which file the descriptor is of, for `is_open`.
 
-        Returns False if it was closed already.
+        Returns False if the descriptor was closed already.
         """
         try:
             self._file = self._file or file_of(self.fd)
@@ -193,14 +205,14 @@ class Segment:
         return True
 
     def is_open(self) -> bool:
-        """Return whether the descriptor is still that of this memory, if this one is kept."""
+        """Return whether the descriptor is still that of this memory, as far as is known."""
         try:
             return self._file is None or self._file == file_of(self.fd)
         except OSError:
             return False
 
     def write(self, buffers: Sequence[Buffer]) -> None:
-        """Write `buffers` from the beginning on; raises OSError if it has no room for them."""
+        """Write `buffers` from the beginning on; raises OSError if there is no room for them."""
         sizes = sizes_of(buffers)
         size = sum(map(_aligned, sizes))
         memory = self._used(size)
@@ -212,11 +224,11 @@ class Segment:
                         with data[done:] as rest:
                             done += os.pwrite(self.fd, rest, start + done)
                 else:
-                    # In pieces: between any two of them another thread may run.
+                    # Copy in pieces: between two of them another thread may run.
                     for at in range(0, length, _PIECE):
                         with data[at : at + _PIECE] as piece:
                             memory[start + at : start + at + len(piece)] = piece
-        # Not much larger than needed: the receiver may keep it for long.
+        # Keep the segment about as large as its contents: the receiver may keep it for long.
         if size > self.size or size < self.size - (self.size >> _SPARE):
             os.ftruncate(self.fd, size)
             self.size = size
@@ -224,10 +236,11 @@ class Segment:
             self._memory = None
 
     def _used(self, size: int) -> memoryview | None:
-        """Return a mapping of pages that were written before, which is kept, if they suffice.
+        """Return a kept mapping of the pages that were written before; None if `size` exceeds them.
 
-        Mapped all at once they take no longer than a system call to write to, and from then on half
-        of that. New pages take longer in this way.
+        All pages are mapped at once. The first write through such a mapping takes no longer than a
+        system call, and each later write takes half of that. New pages would take longer through a
+        mapping.
         """
         if not 0 < size <= self.size:
             return None
@@ -237,21 +250,22 @@ class Segment:
         return self._memory
 
     def read(self, sizes: Sequence[int]) -> list[memoryview]:
-        """Return the buffers that were written, each of its size; mapped, or else copied."""
+        """Return the buffers that were written, with these sizes: mapped, or copied if need be."""
         total = sum(map(_aligned, sizes))
         memory = self._mapped(total)
         view = memoryview(self._copied(total) if memory is None else memory)
         return [view[start : start + size] for start, size in _places(sizes)]
 
     def raw(self, kind: type[bytes | bytearray], size: int) -> bytes | bytearray:
-        """Return the first `size` bytes as an object of their own.
+        """Return the first `size` bytes as an object of its own.
 
-        Copied by the system and not from a mapping: other threads run while it does so.
+        A system call copies them, so other threads run meanwhile. A copy from a mapping would not
+        let them run.
         """
         if kind is bytearray:
             return self._copied(size)
         data = os.pread(self.fd, size, 0)
-        # The system copies no more than 2 GiB at a time.
+        # One system call copies at most 2 GiB.
         return data if len(data) == size else bytes(self._copied(size))
 
     def _mapped(self, size: int) -> _Mapping | None:
@@ -259,7 +273,7 @@ class Segment:
         if mapping is not None:
             mapping.number, mapping.gone = self.number, self._gone
             mapping.forks_before = _forks.last
-            self._gone = None  # the mapping will say it
+            self._gone = None  # from now on the mapping notes the number
         return mapping
 
     def _map(self, size: int, flags: int) -> _Mapping | None:
@@ -270,7 +284,7 @@ class Segment:
                 mapping = _Mapping(self.fd, size, flags=flags, trackfd=False)
             else:
                 mapping = _Mapping(self.fd, size, flags=flags)
-        except OSError:  # no descriptor, no room for addresses
+        except OSError:  # no descriptor is left, or no address space
             return None
         _Mapping.live += 1
         mapping.is_live = True
@@ -286,8 +300,8 @@ class Segment:
         return data
 
     def holds(self, buffers: Sequence[Buffer]) -> bool:
-        """Return whether it begins with just these, as `write` puts them."""
-        piece = bytearray(1 << 18)  # small enough to stay in the processor's cache
+        """Return whether the segment begins with just these buffers, as `write` places them."""
+        piece = bytearray(1 << 18)  # bytes; so few stay in the processor's cache
         at = 0
         for buffer in buffers:
             with memoryview(buffer) as view, view.cast("B") as data:
@@ -311,7 +325,7 @@ def _aligned(size: int) -> int:
 
 
 def _places(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield where each buffer begins, and its size."""
+    """Yield where each buffer begins in a segment, and its size."""
     at = 0
     for size in sizes:
         yield at, size
@@ -323,7 +337,7 @@ def sizes_of(buffers: Sequence[Buffer]) -> tuple[int, ...]:
     return tuple(memoryview(buffer).nbytes for buffer in buffers)
 
 
-# In the place of a size: it is a descriptor.
+# Stands in place of a size for a descriptor.
 A_DESCRIPTOR: Final = -1
 
 
@@ -349,6 +363,6 @@ def write_into(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | 
     if segment is not None:
         try:
             segment.write(buffers)
-        except OSError:  # no memory left, or no file may be so large
+        except OSError:  # no memory is left, or no file may be so large
             return None
     return segment

@@ -1,8 +1,8 @@
-"""Settings of the interpreter and the process that are no variables of any module.
+"""Settings of the interpreter and the process that are not variables of any module.
 
-Recursion limit, limit of digits of an int as text, umask, locale; filters of warnings and levels of
-loggers; time zone: taken at the caller when a call is made, put in place in the worker before a
-chunk of it runs there.
+These are the recursion limit, the limit of digits of an int as text, umask, locale, filters of
+warnings, levels of loggers, and the time zone. The caller reads them when a call is made. The
+worker applies them before it runs a chunk of that call.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import os
 import sys
 import time
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from locale import LC_ALL, setlocale
     from threading import active_count as count_threads
     from typing import Any, TypeAlias
 
-    # How a filter of warnings looks for a text: as it is, or as a pattern with flags.
+    # How a filter of warnings matches a text: the text itself, or a pattern with its flags.
     Pattern: TypeAlias = str | tuple[str, int] | None
-    # action, pattern of the message, module and name of the category, pattern of the module, line
+    # Action, pattern of the message, module and name of the category, pattern of the module, line.
     Filter: TypeAlias = tuple[str, Pattern, tuple[str, str], Pattern, int]
-    # the level up to which logging is disabled, names of loggers with the levels that they were set
+    # The level up to which logging is disabled; names of loggers with the levels set for them.
     Levels: TypeAlias = tuple[int, tuple[tuple[str, int], ...]]
-    # recursion limit, digits, umask, locale, filters, levels (None: not known, or not in use), time
-    # zone (what TZ was when it began; None: that of the system)
+    # Recursion limit, digits, umask, locale, filters, levels, time zone. None means: not known, or
+    # not in use. The time zone is the value of TZ when it took effect; None means the system's.
     Settings: TypeAlias = tuple[
         int, int, int | None, str | None, tuple[Filter, ...] | None, Levels | None, str | None
     ]
@@ -40,25 +40,25 @@ else:
         from threading import active_count as count_threads
 
 _last_umask: int | None = None
-# The time zone that is in force, and what tells that `time.tzset` has made it another one.
+# The time zone in effect; and the `time.tzname` of that moment: `time.tzset` makes a new tuple.
 _zone: str | None = os.environ.get("TZ")
 _zone_names: tuple[str, str] = time.tzname
-# Our own threads that wait for work, and create no files.
+# pmap's own threads that wait for work; they create no files.
 waiting_threads: list[object] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=waiting_threads.clear)
 
 
 def take_settings() -> Settings:
-    """Return those of this process."""
+    """Return the settings of this process."""
     rest = _filters(), _levels(), _take_zone()
     return sys.getrecursionlimit(), sys.get_int_max_str_digits(), _umask(), _locale(), *rest
 
 
 def apply_settings(settings: Settings, least: int = 0) -> None:
-    """Make those of this process the ones in `settings`, but for filters and levels.
+    """Apply `settings` to this process, except for filters and levels.
 
-    `least`: the recursion limit is no less.
+    The recursion limit becomes no less than `least`.
     """
     limit, digits, umask, locale, _, _, zone = settings
     apply_zone(zone)
@@ -67,7 +67,7 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
         try:
             sys.setrecursionlimit(limit)
         except RecursionError:
-            pass  # it is lower than where we are: an item could not run at all
+            pass  # the stack here is deeper than this limit, so no item could run with the limit
     if sys.get_int_max_str_digits() != digits:
         sys.set_int_max_str_digits(digits)
     if umask is not None:
@@ -75,12 +75,12 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
     if locale is not None and _locale() != locale:
         try:
             setlocale(LC_ALL, locale)
-        except Exception:  # this system has none of that name
+        except Exception:  # this system has no locale of that name
             pass
 
 
 def _take_zone() -> str | None:
-    """Return the time zone that is in force: what TZ was at ``time.tzset()``, not what it is."""
+    """Return the time zone in effect: TZ as it was at ``time.tzset()``, not as it is now."""
     global _zone, _zone_names
     if time.tzname is not _zone_names:
         _zone, _zone_names = os.environ.get("TZ"), time.tzname
@@ -88,7 +88,7 @@ def _take_zone() -> str | None:
 
 
 def apply_zone(zone: str | None) -> None:
-    """Let a time zone be in force, whatever TZ is, and whatever an item has made of it."""
+    """Make `zone` the time zone in effect, whatever TZ is and whatever zone an item has set."""
     global _zone, _zone_names
     if (zone == _zone and time.tzname is _zone_names) or not hasattr(time, "tzset"):
         return
@@ -107,10 +107,11 @@ def _set(name: str, value: str | None) -> None:
 
 
 def _umask() -> int | None:
-    """Return this process's umask, as far as it can be known."""
+    """Return this process's umask; None where it cannot be read."""
     global _last_umask
-    # It can only be read by setting it. No other thread may create a file meanwhile; so where there
-    # are some, it is what it was when there were none, or what the kernel tells once.
+    # Reading the umask means setting it, and no other thread may create a file meanwhile. If other
+    # threads run, this returns what it was while none did, or what the kernel said at the first
+    # call.
     if count_threads() <= len(waiting_threads):
         _last_umask = os.umask(0o077)
         os.umask(_last_umask)
@@ -126,12 +127,12 @@ def _umask() -> int | None:
 def _locale() -> str | None:
     try:
         return setlocale(LC_ALL, None)
-    except Exception:  # one that this program has set in C, and Python cannot read
+    except Exception:  # the program has set, in C, a locale that Python cannot read
         return None
 
 
 def default_filters() -> tuple[Filter, ...]:
-    """Return the filters that Python has where nobody has used warnings yet."""
+    """Return the filters that Python has before any code uses warnings."""
     try:
         from _warnings import filters
     except ImportError:
@@ -139,22 +140,22 @@ def default_filters() -> tuple[Filter, ...]:
     return tuple([_filter(each) for each in filters])
 
 
-# The filters that were seen last, and what is told of them.
+# The list of filters that was seen last, and its plain form.
 _last_filters: tuple[list[Any], tuple[Filter, ...]] = [], ()
 
 
 def _filters() -> tuple[Filter, ...] | None:
-    """Return the filters of warnings; None where nobody has used warnings yet."""
+    """Return the filters of warnings; None if no code has used warnings yet."""
     global _last_filters
     filters: list[Any] | None = getattr(sys.modules.get("warnings"), "filters", None)
     if filters is None:
         return None
-    known, told = _last_filters
+    known, plain = _last_filters
     if filters != known:
         known = filters[:]
-        told = tuple([_filter(each) for each in known])
-        _last_filters = known, told
-    return told
+        plain = tuple([_filter(each) for each in known])
+        _last_filters = known, plain
+    return plain
 
 
 def _filter(given: Any) -> Filter:
@@ -177,14 +178,15 @@ _last_levels: Levels | None = None
 
 
 def _levels() -> Levels | None:
-    """Return the levels of all loggers that have one; None where nobody has used logging yet."""
+    """Return the levels of all loggers that have one; None if no code has used logging yet."""
     global _last_levels
     logging: Any = sys.modules.get("logging")
     root = getattr(logging, "root", None)
     if root is None:
         return None
-    # Each change of a level clears what loggers keep of earlier decisions. There stands a word of
-    # ours, which is gone then: to look at all loggers in each call would take too long.
+    # Examining all loggers in each call would take too long. Each change of a level clears the
+    # cache of decisions in every logger, so an entry of ours in the root's cache shows that none
+    # changed.
     kept = getattr(root, "_cache", None)
     if kept is None or _SEEN not in kept or _last_levels is None:
         if kept is not None:
@@ -192,7 +194,7 @@ def _levels() -> Levels | None:
         loggers = list(root.manager.loggerDict.items())
         levels = [(name, getattr(logger, "level", 0)) for name, logger in loggers]
         given = [("", root.level), *[each for each in levels if each[1]]]
-        told = root.manager.disable, tuple(given)
-        if told != _last_levels:
-            _last_levels = told
+        plain = root.manager.disable, tuple(given)
+        if plain != _last_levels:
+            _last_levels = plain
     return _last_levels

@@ -1,7 +1,7 @@
-"""Modules of the user's own that have the name of one of the standard library.
+"""The user's own modules that have the name of a module of the standard library.
 
-Where a folder that is first on ``sys.path`` has a ``traceback.py``, the program and its items mean
-that one. What pmap itself imports in a worker is the standard library's all the same.
+If a directory at the front of ``sys.path`` has a ``traceback.py``, the program and its items get
+that module. What pmap itself imports in a worker still comes from the standard library.
 """
 
 from __future__ import annotations
@@ -11,30 +11,31 @@ import sys
 
 from .light_stdlib import RLock
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
     from typing import TypeAlias
 
-    # Names, and whether at the caller each means the standard library's all the same: it was
-    # imported before the user's was on the path.
+    # Names, each with whether it means the standard library's module at the caller, which imported
+    # that module before the user's was on the path.
     Shadows: TypeAlias = list[tuple[str, bool]]
 
-# Where the standard library is; a frozen program may have none but in itself.
+# The directory of the standard library. In a frozen program there may be none; then the prefix.
 STANDARD = os.path.dirname(getattr(os, "__file__", "")) or sys.prefix
-_names: set[str] = set()  # what is shadowed in this worker
-_hidden: dict[str, ModuleType] = {}  # the standard library's of these, which items do not see
+_names: set[str] = set()  # the names that the user's modules shadow in this worker
+# Modules of the standard library with these names; items do not see them.
+_hidden: dict[str, ModuleType] = {}
 _lock = RLock()
 
 
 def find_shadows(path: Sequence[str]) -> Shadows:
-    """Return the names of the standard library that mean another module on `path`."""
+    """Return the names of standard modules that a module on `path` shadows."""
     found: dict[str, str] = {}
     for entry in _before(path):
         try:
             files = os.listdir(entry or ".")
-        except OSError:  # no folder
+        except OSError:  # the entry of the path is no directory
             continue
         for file in files:
             name, _, kind = file.partition(".")
@@ -72,7 +73,10 @@ def _is_users(module: ModuleType, path: Sequence[str]) -> bool:
 
 
 def apply_shadows(shadows: Shadows, path: Sequence[str]) -> None:
-    """Let each of the names mean to items what it means at the caller; `path` is theirs."""
+    """Make each name mean to items here what it means at the caller.
+
+    `path` is the import path of the items.
+    """
     _names.clear()
     _names.update([name for name, _ in shadows])
     for name, is_standard in shadows:
@@ -97,7 +101,7 @@ def _top(name: str) -> str:
 
 
 class _StandardLibrary:
-    """A context in which an import finds the standard library's, in a worker."""
+    """A context for a worker: inside, imports find the standard library's modules."""
 
     def __init__(self) -> None:
         self._depth = 0

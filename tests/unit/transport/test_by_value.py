@@ -45,7 +45,7 @@ def script(source: str = SOURCE) -> dict[str, Any]:
 @pytest.fixture(name="worker")
 def _worker(monkeypatch: pytest.MonkeyPatch) -> Callable[[Needs], None]:
     """Return what does as a worker does that is told what a call needs."""
-    for name in ("_modules", "_units", "told", "version_of", "_in_place", "_saved", "_at_fork"):
+    for name in ("_modules", "_units", "received", "version_of", "_in_place", "_saved", "_at_fork"):
         monkeypatch.setattr(arriving, name, {})
     for name in ("find_home", "find_definition", "find_fingerprint"):
         monkeypatch.setattr(arriving, name, [])
@@ -141,14 +141,14 @@ def test_what_is_forgotten_is_gone(worker: Callable[[Needs], None]) -> None:
     sent_names, space = SentNames(), script()
     needs = needs_of(sent_names, space, "work")
     worker(needs)
-    assert arriving.told
+    assert arriving.received
     assert not sent_names.dead
     numbers = [*needs.units]
     sent_names.clear()
     del needs
     assert sorted(sent_names.dead) == sorted(numbers)
     arriving.forget(sent_names.dead)
-    assert not arriving.told
+    assert not arriving.received
     assert not arriving.version_of
 
 

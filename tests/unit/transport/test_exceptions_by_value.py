@@ -109,7 +109,7 @@ class Bare(Whole):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bare = True
+        self.skips_init = True
 
 
 def facts(error: Any) -> list[object]:

@@ -1,9 +1,10 @@
-"""Stand-ins of modules that cannot be imported here, and the names that the caller tells.
+"""The receiver of names: stand-ins of modules that cannot be imported here, and their values.
 
-In a worker, what a name means is decided name by name. The caller tells a value together with its
-version. While the version stays the same, the worker's own value stays, whoever has set it. When
-calls that were made with different values of one name take turns in one worker, the value of each
-is put in place before its chunk begins, and that of the other is kept meanwhile.
+In a worker, what a name means is decided name by name. The caller sends a value together with its
+version. While the version stays the same, the value that the worker has stays, even if code in the
+worker has changed it. Calls that were made with different values of one name may take turns in one
+worker. Then the worker puts the value of each call in place before its chunk begins, and keeps the
+other value meanwhile.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from types import FunctionType
 from .. import process_role
 from ..light_pickle import BytesIO, Unpickler
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CellType, ModuleType
     from typing import Any, TypeAlias
 
-    # Whether a value that the worker has set stays; of a fork also what it has from the caller, if
-    # that has this fingerprint.
+    # Whether the worker keeps a value that it has set itself. A fingerprint means that it does, and
+    # that a forked worker also keeps a value that it has from its caller, if that has this
+    # fingerprint.
     MayStay: TypeAlias = bool | tuple[int, int] | bytes
-    # number of the namespace, name, version
+    # Number of the namespace, name, version, and whether the worker's own value stays.
     Name: TypeAlias = tuple[int, str, int, MayStay]
 
-# Under which a script that a child process of multiprocessing runs is known as well.
+# The two names under which a script that a child process of multiprocessing runs is known.
 _ALIASES = {"__main__": "__mp_main__", "__mp_main__": "__main__"}
 
 
@@ -42,7 +44,7 @@ ABSENT = Absent()
 
 
 class _Unit:
-    """A unit as it came; loaded when a call first needs it."""
+    """A unit as it was received; it is loaded when a call first needs it."""
 
     def __init__(
         self,
@@ -58,33 +60,40 @@ class _Unit:
         self.error: BaseException | None = None
 
 
-# How a caller finds its own namespace by its number, its own definition by its version, and the
-# fingerprint of a value. Set by `namespaces` and `sent_names`; a worker that was forked from the
-# caller has it, too.
+# These functions find, at the caller, its own namespace by number, its own definition by version,
+# and the fingerprint of a value. `namespaces` and `sent_names` add them. A worker that was forked
+# from the caller has them, too.
 find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []
 
-_modules: dict[int, ModuleType] = {}  # the stand-ins
-_imported: set[int] = set()  # numbers of those that are no stand-ins: they were imported
-# Scripts that were imported before this process was forked, by file and package.
+_modules: dict[int, ModuleType] = {}  # the stand-ins, by the numbers of their namespaces
+# The numbers of namespaces that are no stand-ins, because the worker imported the script.
+_imported: set[int] = set()
+# Scripts that this process has imported, or inherited from the process it was forked from. By file
+# and package.
 _scripts: dict[tuple[str, str | None], ModuleType] = {}
 _units: dict[int, _Unit] = {}
-told: dict[int, object] = {}  # values by version, as they came
-version_of: dict[int, int] = {}  # of definitions, by their ids; `told` keeps these alive
+received: dict[int, object] = {}  # the values that were received, by version
+# The version of each received function, class and the like, by its id; `received` keeps it alive.
+version_of: dict[int, int] = {}
 _in_place: dict[tuple[int, str], int] = {}
-_ready: tuple[Sequence[int], Sequence[Name]] = (), ()  # what was prepared last
-_saved: dict[int, object] = {}  # the worker's values of versions that are not in place
-_at_fork: dict[int, dict[str, object]] = {}  # namespaces as they were when this process was forked
-_of_the_worker: list[object] = []  # of which this process is a fork
+# The units and names that `prepare` was given last.
+_ready: tuple[Sequence[int], Sequence[Name]] = (), ()
+# By version: values that another version has replaced meanwhile, as the worker left them.
+_saved: dict[int, object] = {}
+# The namespaces as they were when this process was forked.
+_at_fork: dict[int, dict[str, object]] = {}
+# Keeps alive the values of the worker of which this process is a fork.
+_of_the_worker: list[object] = []
 
 
 def begin() -> None:
-    """Let nothing be told yet: this process may be a fork of a worker, which was told things."""
+    """Forget all names: this process may be a fork of a worker, which has received some."""
     global _ready
-    for record in (_modules, _imported, _units, told, version_of, _in_place, _saved, _at_fork):
+    for record in (_modules, _imported, _units, received, version_of, _in_place, _saved, _at_fork):
         if isinstance(record, dict) and record:
-            # Nothing ends here that is the worker's own: a value may remove a file at its end.
+            # Keep the worker's values alive: one of them may have a finaliser that removes a file.
             _of_the_worker.append([*record.values()])
         record.clear()
     _ready = (), ()
@@ -94,7 +103,12 @@ def begin() -> None:
 
 
 def namespace(number: int, name: str) -> dict[str, Any]:
-    """Return the globals that functions of a module have here; `name` is the module's."""
+    """Return the globals that the functions of a module have in this process.
+
+    Args:
+        number: of the module's namespace.
+        name: of the module.
+    """
     if number in _modules:
         return _modules[number].__dict__
     for find in find_home:
@@ -102,19 +116,20 @@ def namespace(number: int, name: str) -> dict[str, Any]:
         if home is not None:
             return home
     if find_definition and not process_role.in_worker:
-        # The caller has dropped that module; or its own functions came back late.
+        # This is the caller. Its program has dropped the module of this number, or functions of the
+        # module came back after that.
         return vars(sys.modules[name]) if name in sys.modules else {"__name__": name}
     module = type(sys)(name)
     _modules[number] = module
     for attribute in ("__doc__", "__package__", "__loader__"):
-        del module.__dict__[attribute]  # what it is not told it has not
+        del module.__dict__[attribute]  # the stand-in has only the attributes that the caller sends
     module.__dict__["__builtins__"] = __builtins__
     enter(number)
     return module.__dict__
 
 
 def begin_forked(numbers: Sequence[int]) -> None:
-    """Take note of the namespaces that a worker has from the caller it was forked from."""
+    """Record the namespaces that this worker has from the caller of which it is a fork."""
     for name in ("classes", "singles") if numbers else ():
         module: Any = sys.modules.get(f"{__package__}.{name}")
         if module is not None:
@@ -127,12 +142,12 @@ def begin_forked(numbers: Sequence[int]) -> None:
 
 
 def adopt(number: int, path: str | None, package: str | None) -> None:
-    """Import the script, as multiprocessing does, and let it be the namespace of this number.
+    """Import the script, as multiprocessing does, and use it as the namespace of this number.
 
     Args:
         number: of the caller's ``__main__``.
-        path: of its file; None: this is a fork, and has it.
-        package: in which it is, or None.
+        path: of the script's file; None: this process is a fork and has the script already.
+        package: the package that the script is in, or None.
     """
     _imported.add(number)
     if path is None:
@@ -143,7 +158,7 @@ def adopt(number: int, path: str | None, package: str | None) -> None:
 
 
 def import_script(path: str, package: str | None) -> None:
-    """Run the script as ``__mp_main__``: for this process, or for those that are forked of it."""
+    """Run the script as ``__mp_main__``, for this process or for the forks of it."""
     module = type(sys)("__mp_main__")
     module.__file__ = path
     module.__package__ = package
@@ -155,12 +170,15 @@ def import_script(path: str, package: str | None) -> None:
 
 
 def has_imported(number: int) -> bool:
-    """Return whether this worker has imported the script that is this namespace."""
+    """Return whether this worker has imported the script as the namespace of this number."""
     return number in _imported
 
 
 def imported_as(obj: object) -> tuple[int, str, str] | None:
-    """Return where an imported script has this very object: see `at_home`; None: nowhere."""
+    """Return the place of `obj` among the globals of an imported script, or None.
+
+    The place is what `at_home` takes: number, module and name.
+    """
     for number in _imported:
         module = _modules.get(number)
         for name, value in () if module is None else [*vars(module).items()]:
@@ -170,7 +188,7 @@ def imported_as(obj: object) -> tuple[int, str, str] | None:
 
 
 def enter(number: int) -> None:
-    """Let the stand-in be what its module's name means, as for ``import __main__``."""
+    """Put the stand-in into ``sys.modules``, so that ``import __main__``, say, finds it."""
     module = _modules.get(number)
     if module is not None:
         name = module.__name__
@@ -190,25 +208,25 @@ def take_unit(
     definitions: Sequence[int],
     primed: Sequence[int],
 ) -> None:
-    """Take in a unit, which is loaded when needed.
+    """Keep a unit, to be loaded when it is needed.
 
     Args:
         number: of the unit.
         load: returns its pickles, one behind the other, and their large buffers.
         versions: of the values in it, in their order.
-        definitions: those of them that are functions, classes and the like: pickles that come
-            later refer to them by their versions.
-        primed: versions of values of earlier units, to which its pickles refer.
+        definitions: the versions of those that are functions, classes and the like; later pickles
+            refer to them by these versions.
+        primed: versions of values from earlier units to which the pickles refer.
     """
     if number not in _units:
         _units[number] = _Unit(load, versions, definitions, primed)
 
 
 def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
-    """Let each name mean what it means to the call whose chunk begins; load what that takes.
+    """Give each name the value that it has for the call whose chunk begins; load what is missing.
 
-    A name is in place before the values behind it are loaded: that may run code of the script.
-    Raises what the loading of one raised.
+    Names whose values are here already are in place before anything is loaded, because loading may
+    run code of the script. Raises what the loading of a value raised.
     """
     global _ready
     if units is _ready[0] and names is _ready[1]:
@@ -217,12 +235,13 @@ def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
         enter(number)
     waiting = {name[2]: name for name in names}
     for name in names:
-        if name[2] in told:
+        if name[2] in received:
             _put_in_place(*waiting.pop(name[2]))
     for number in units:
         _load_unit(_units[number], waiting)
     for name in waiting.values():
-        _put_in_place(*name)  # what cannot be sent: what a fork has from the caller stays
+        # The value cannot be sent; a forked worker keeps the one that it has from its caller.
+        _put_in_place(*name)
     _ready = units, names
 
 
@@ -236,18 +255,18 @@ def _load_unit(unit: _Unit, waiting: dict[int, Name]) -> None:
         data, buffers = load()
         unpickler = _loader(data, buffers, unit.primed)
         for version in unit.versions:
-            told[version] = value = unpickler.load()
+            received[version] = value = unpickler.load()
             if version in unit.definitions:
                 version_of[id(value)] = version
             if version in waiting:
                 _put_in_place(*waiting.pop(version))
     except BaseException as error:
-        unit.error = error  # what is behind it in the unit cannot be read any more
+        unit.error = error  # after an error the rest of the unit cannot be read
         raise
 
 
 class _Noting(Unpickler):
-    """Gives a pickle the objects that it asks for by their number."""
+    """An unpickler; a persistent id in the pickle is an index in a list of objects."""
 
     def __init__(self, data: bytes, buffers: Any, values: list[object]) -> None:
         super().__init__(BytesIO(data), buffers=buffers)
@@ -258,37 +277,37 @@ class _Noting(Unpickler):
 
 
 def _loader(data: Any, buffers: Any, primed: Sequence[int]) -> Unpickler:
-    """Return an unpickler of `data` that knows the values of these versions as its first objects.
+    """Return an unpickler of `data` whose memo begins with the values of the versions `primed`.
 
-    The pickler that made `data` had them as its first objects as well, so they are written as
-    references: a list that two names share at the caller is one list here.
+    The memo of the pickler that made `data` began with them, too, so the pickle refers to them.
+    Thus a list that two names share at the caller is one list here.
     """
     if not primed:
         return Unpickler(BytesIO(data), buffers=buffers)
-    # A pickle that comes before and does no more than to note them. (The unpickler's own `memo`
-    # loses what it is given as a dict.)
+    # Put a pickle in front that does nothing but put these values into the memo. Setting the
+    # unpickler's `memo` to a dict does not work: it loses the values.
     notes = [b"J" + at.to_bytes(4, "little") + _NOTE for at in range(len(primed))]
-    values = [told[version] for version in primed]
+    values = [received[version] for version in primed]
     unpickler = _Noting(b"".join([*notes, _NOTHING, data]), buffers, values)
     unpickler.load()
     return unpickler
 
 
-_NOTE = b"Q\x940"  # BINPERSID, MEMOIZE, POP
+_NOTE = b"Q\x940"  # the pickle opcodes BINPERSID, MEMOIZE, POP
 _NOTHING = b"N."
 
 
 def forget(numbers: Sequence[int]) -> None:
-    """Forget units that no call refers to any more."""
+    """Forget the units with these numbers: no call refers to them any more."""
     for number in numbers:
         unit = _units.pop(number, None)
         for version in () if unit is None else unit.versions:
             _saved.pop(version, None)
-            value = told.pop(version, None)
+            value = received.pop(version, None)
             if version_of.get(id(value)) == version:
                 del version_of[id(value)]
-    # A module of which nothing is told any more: its caller has dropped it, too.
-    used = {number for (number, _), version in _in_place.items() if version in told}
+    # Of these stand-ins no received value is left: the caller has dropped their modules, too.
+    used = {number for (number, _), version in _in_place.items() if version in received}
     for number in [number for number in _modules if number not in used]:
         if sys.modules.get(_modules[number].__name__) is not _modules[number] and (
             number not in _imported
@@ -299,7 +318,7 @@ def forget(numbers: Sequence[int]) -> None:
 
 
 def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> None:
-    """Let a name have the value of a version, or what this worker has made of it."""
+    """Give a name the value of this version, or the value that the worker's code has made of it."""
     key = number, name
     before = _in_place.get(key)
     if before == version:
@@ -307,11 +326,12 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     space = namespace(number, "__main__")
     _in_place[key] = version
     if before is not None:
-        if before in told:  # else it is forgotten: no call will ask for it
+        if before in received:
+            # If it is not there, that version is forgotten, and no call will ask for it.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space and _stays(number, name, space, may_stay):
         return
-    value = _saved.pop(version, told.get(version, space))
+    value = _saved.pop(version, received.get(version, space))
     if value is ABSENT:
         space.pop(name, None)
     elif value is not space:
@@ -319,17 +339,17 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
 
 
 def _stays(number: int, name: str, space: dict[str, Any], may_stay: MayStay) -> bool:
-    """Return whether a value stays that the caller never told, and has not changed since."""
+    """Return whether the value here stays, though the caller sends a value for the first time."""
     return _was_set_here(number, name, space) or _is_as_forked(space[name], may_stay)
 
 
 def _was_set_here(number: int, name: str, space: dict[str, Any]) -> bool:
-    """Return whether this worker itself has given a name its value: an initializer, an item."""
+    """Return whether this worker's own code (initializer, item) has set the value of a name."""
     return number not in _at_fork or _at_fork[number].get(name, ABSENT) is not space[name]
 
 
 def _is_as_forked(value: object, fingerprint: MayStay) -> bool:
-    """Return whether a fork still has what its caller has."""
+    """Return whether a forked worker still has the value that the caller has."""
     if isinstance(fingerprint, bool):
         return False
     return any(find(value) == fingerprint for find in find_fingerprint)
@@ -339,9 +359,9 @@ def _is_as_forked(value: object, fingerprint: MayStay) -> bool:
 
 
 def definition(version: int) -> object:
-    """Return the function or class that was told with this version, or was it at the caller."""
-    if version in told:
-        return told[version]
+    """Return the function or class that has this version; at the caller, the original."""
+    if version in received:
+        return received[version]
     for find in find_definition:
         return find(version)
     raise LookupError(f"version {version} was not told")
@@ -354,7 +374,7 @@ def module(name: str) -> object:
 
 
 def the_stand_in(number: int, name: str) -> object:
-    """Return the module that stands for the caller's."""
+    """Return the module that stands in for a module of the caller."""
     space = namespace(number, name)
     if number in _modules:
         return _modules[number]
@@ -365,7 +385,7 @@ def the_stand_in(number: int, name: str) -> object:
 def make_function(
     data: Any, number: int, name: str, closure: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """Return a function without anything but its code, in the globals of its namespace."""
+    """Return a function that has only its code and its closure, with a namespace as its globals."""
     code = marshal.loads(data) if type(data) is bytes else data
     return FunctionType(code, namespace(number, name), code.co_name, None, closure)
 
@@ -373,17 +393,17 @@ def make_function(
 def make_function_alone(
     data: Any, space: dict[str, Any], closure: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """Return such a function, in globals of no module, which travel with it."""
+    """Return a function like `make_function`, with globals of no module, which travel along."""
     space.setdefault("__builtins__", __builtins__)
     code = marshal.loads(data) if type(data) is bytes else data
     return FunctionType(code, space, code.co_name, None, closure)
 
 
 def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
-    """Give a function its attributes; the modules in `state` have been imported by now."""
+    """Give a function its attributes. Loading `state` has imported the modules in it."""
     slots, attributes, own, _ = state
     function.__dict__.update(attributes)
-    if own:  # of globals that are no module's
+    if own:  # the globals of the function belong to no module
         function.__globals__.update(own)
     for name, value in slots.items():
         setattr(function, name, value)
@@ -409,7 +429,7 @@ def fill_cell(cell: CellType, contents: tuple[object]) -> None:
 
 
 def as_forked(number: int, name: str) -> object:
-    """Return what the caller had under this name when this worker was forked from it, or None."""
+    """Return what the caller had under this name at the fork of this worker; None if nothing."""
     return _at_fork.get(number, {}).get(name)
 
 
@@ -419,7 +439,7 @@ def is_forked() -> bool:
 
 
 def at_home(number: int, module: str, name: str) -> object:
-    """Return what a namespace has under this name, which may have dots in it."""
+    """Return what a namespace has under this name, which may be dotted."""
     first, *rest = name.split(".")
     found: object = namespace(number, module)[first]
     for part in rest:
@@ -428,7 +448,7 @@ def at_home(number: int, module: str, name: str) -> object:
 
 
 def found_as(obj: Any, space: dict[str, Any]) -> str | None:
-    """Return the name, which may have dots in it, that leads to `obj`; None: none does."""
+    """Return the name, possibly dotted, under which `space` has `obj`, or None."""
     name: object = getattr(obj, "__qualname__", None)
     if not isinstance(name, str) or "<" in name:
         return None
@@ -440,7 +460,7 @@ def found_as(obj: Any, space: dict[str, Any]) -> str | None:
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
-    """Return number and module's name of the stand-in whose ``__dict__`` is `space`."""
+    """Return the number and module name of the stand-in whose ``__dict__`` is `space`, or None."""
     for number, module in _modules.items():
         if module.__dict__ is space:
             return number, module.__name__
@@ -448,7 +468,7 @@ def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
 
 
 class Unsent:
-    """Stands for an attribute of a class that could not be sent."""
+    """Stands for an attribute of a class that could not be sent; raises when code reads it."""
 
     def __init__(self, name: str, why: str) -> None:
         self._name = name

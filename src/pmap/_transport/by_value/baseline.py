@@ -1,7 +1,7 @@
 """What the caller's names were when a worker began.
 
-An initializer may set a global of the script in other ways than the caller can see. So the first
-time that a worker is told a name, the caller's value counts only if the caller has changed it since
+An initializer may set a global of the script in ways that the caller cannot see. So when a worker
+is sent a name for the first time, the caller's value counts only if the caller has changed it since
 that worker began.
 """
 
@@ -13,13 +13,13 @@ from weakref import ref
 
 from ..importable import MAIN_MODULES, is_importable
 from . import arriving
-from .fingerprints import in_words
+from .fingerprints import sendable_form
 from .handover import next_number
 from .namespaces import Namespace, namespace_of
 from .picklers import Sender
 from .shares import SHARES
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
@@ -27,18 +27,19 @@ if TYPE_CHECKING:
     from .names import Needs
 
 _PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), FunctionType, type})
-_LONG = 1000  # characters, or bytes
+_LONG = 1000  # characters or bytes; longer values are not kept to compare them later
 
 
 def _token(value: object) -> object:
-    """Return what tells whether a name has another value later; it keeps nothing large alive."""
+    """Return a token that tells later if a value was replaced; it keeps nothing large alive."""
     kind = type(value)
     if kind in _PLAIN and not (isinstance(value, (str, bytes)) and len(value) > _LONG):
         return value
     given: Any = value
     try:
         return ref(given)
-    except TypeError:  # a list, a dict: those of a size at one place are taken to be the same
+    except TypeError:
+        # A list or dict: if address and length are the same, it counts as the same object.
         size = len(given) if kind in (list, dict, set, bytearray) else 0
         return "at", id(value), kind, size
 
@@ -61,16 +62,21 @@ def _note_classes(values: Iterable[object]) -> None:
 
 
 class Baseline:
-    """The names of one worker's caller as they were when the worker began."""
+    """The names of one worker's caller, as they were when the worker began."""
 
     def __init__(self, inherits: bool = False) -> None:
-        """Take it; `inherits`: the worker is a fork of this process, and has its classes."""
+        """Record the names as they are now.
+
+        `inherits`: the worker is a fork of this process, and has its classes.
+        """
         self._spaces: dict[Namespace, dict[str, object]] = {}
         self._inherits = inherits
-        # By version, what the worker was told with it the first time.
-        self._told: dict[int, arriving.MayStay] = {}
-        self._names: set[tuple[int, str]] = set()  # that it was told
-        self._next = next_number() if inherits else 0  # what has a lower one, this worker has
+        # By version: whether the worker's own value stays, decided when the version is first sent.
+        self._may_stay: dict[int, arriving.MayStay] = {}
+        # Namespaces and names that were sent to this worker.
+        self._names: set[tuple[int, str]] = set()
+        # The worker has every inherited object with a lower number: see `handover`.
+        self._next = next_number() if inherits else 0
         main = sys.modules.get("__main__")
         space = None if main is None else namespace_of(vars(main))
         if space is not None and space.name in MAIN_MODULES:
@@ -80,29 +86,30 @@ class Baseline:
                 _note_classes([value for _, value in items])
 
     def numbers(self) -> tuple[int, ...]:
-        """Return the numbers of the namespaces."""
+        """Return the numbers of the recorded namespaces."""
         return tuple(space.number for space in self._spaces)
 
     def names_of(self, needs: Needs) -> tuple[arriving.Name, ...]:
-        """Return the names that a call needs, and of each whether a worker's own value stays."""
-        told = self._told
+        """Return the names that a call needs, each with whether the worker's own value stays."""
+        may_stay = self._may_stay
         names: list[arriving.Name] = []
         for (space, name), known in needs.names.items():
             if space is SHARES:
-                continue  # pickles refer to them, and no code does by name
+                continue  # this is a handle: pickles refer to it, and no code does by name
             version = known.version
-            if version not in told:
-                # Only what was never told: else the caller has changed it since.
+            if version not in may_stay:
+                # Only for a name that was never sent: if it has a second version, the caller has
+                # changed it.
                 first = (space.number, name) not in self._names
                 self._names.add((space.number, name))
-                told[version] = first and self._is_unchanged(space, name)
-                if told[version] and self._inherits and known.held is None:
-                    told[version] = in_words(known.fingerprint) or True
-            names.append((space.number, name, version, told[version]))
+                may_stay[version] = first and self._is_unchanged(space, name)
+                if may_stay[version] and self._inherits and known.held is None:
+                    may_stay[version] = sendable_form(known.fingerprint) or True
+            names.append((space.number, name, version, may_stay[version]))
         return tuple(names)
 
     def lacks(self, needs: Needs) -> bool:
-        """Return whether a fork lacks what a call uses: it cannot be sent, and is newer."""
+        """Return whether a call uses what cannot be sent and is newer than this forked worker."""
         newest = [needs.newest, *[unit.newest for unit in [*needs.units.values()]]]
         if max(newest) >= self._next:
             return True

@@ -14,15 +14,15 @@ from .namespaces import namespace_of
 from .picklers import Sender, dumps_full
 from .role import is_handle
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-_MOST_TRIED = 3000  # pickles that are made to find out
-_LONGEST_KEY = 40  # characters
+_MOST_TRIED = 3000  # how many pickles one search may make
+_LONGEST_KEY = 40  # characters of a dict's key that are shown
 
-# What is to be done about objects of some modules.
+# What the user can do about objects of these modules or types.
 _ADVICE = {
     "_thread": "make it in the function, or once in each worker: in an initializer",
     "_io": "open it in the function, by its name",
@@ -34,7 +34,8 @@ _ADVICE = {
     "generator": "give a list of what it yields",
 }
 _MAKE_IT_THERE = "make it in the function, or once in each worker: in an initializer"
-# What belongs to its process, ours and the standard library's: nobody is helped by what is inside.
+# Classes of pmap and of the standard library whose objects belong to one process. The search does
+# not look inside such an object: what it finds there would help nobody.
 _HOMES = ("pmap", "multiprocessing", "concurrent")
 _POOL = "do not send {a}: make one in the item, or use it at the caller"
 _RESULT = "do not send {a}: wait for its result at the caller, and send that"
@@ -52,9 +53,9 @@ _STAYS = {
 
 
 def where_it_fails(value: object, name: str, why: BaseException | None = None) -> str:
-    """Return the path to what cannot be pickled in `value`, its type, and what helps; or nothing.
+    """Return the path to the object in `value` that cannot be pickled, its type, and what helps.
 
-    Never raises.
+    An empty text if there is nothing to add to the error. Never raises.
 
     Args:
         value: what could not be pickled.
@@ -63,16 +64,17 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
     """
     try:
         found = _Search(is_nameless(why)).path(value)
-    except Exception:  # the objects' own methods may do anything
+    except Exception:  # the methods of these objects may raise anything
         return ""
-    # A value that fails itself is what the error names; what helps with some is not obvious.
+    # If the value itself cannot be pickled, the error already names it. Add advice only for the
+    # kinds of objects where the remedy is not obvious.
     if found is None or not (found[0] or is_semaphore(found[1]) or _stays(found[1])):
         return ""
     labels, culprit = found
     kind = type(culprit)
     shown = kind.__qualname__ if kind.__module__ == "builtins" else _name_of(kind)
     if kind.__name__.endswith("Future") and _stays(culprit):
-        shown = "concurrent.futures.Future"  # of which ours are private subclasses
+        shown = "concurrent.futures.Future"  # pmap's futures are private subclasses of it
     if isinstance(culprit, type):
         shown = f"the class {culprit.__qualname__}"
         return (
@@ -85,7 +87,7 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
 
 
 def _stays(value: object) -> str:
-    """Return what is to be done about what belongs to its process, or nothing: it is none such."""
+    """Return the advice for an object that belongs to one process; empty if it does not."""
     for cls in type(value).__mro__:
         if cls.__name__ in _STAYS and cls.__module__.partition(".")[0] in _HOMES:
             return _STAYS[cls.__name__]
@@ -97,22 +99,22 @@ def _name_of(kind: type) -> str:
 
 
 class _Probe(Sender):
-    """Pickles a value without what its functions and classes use, and lists these."""
+    """Pickles a value without the globals of its functions; lists its functions and classes."""
 
     def __init__(self, nameless: bool) -> None:
         super().__init__()
         self.careful = True
         self.sends = False
-        self._nameless = nameless  # whether locks without a name are to blame
+        self._nameless = nameless  # whether locks without a name count as failing
         self.met: list[object] = []
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """See `Role`."""
+        """Override `Role.definition`."""
         self.met.append(obj)
         return None
 
     def inherited(self, number: int) -> Any:
-        """See `Role`."""
+        """Override `Role.inherited`."""
         return None if self._nameless else (inherited, (number,))
 
 
@@ -123,7 +125,7 @@ class _Search:
         self._left = _MOST_TRIED
 
     def path(self, value: Any) -> tuple[list[str], object] | None:
-        """Return the labels that lead to what fails, and that object; None: nothing does."""
+        """Return the labels that lead to what cannot be pickled, and that object; or None."""
         if id(value) in self._seen or self._left <= 0:
             return None
         self._seen[id(value)] = value

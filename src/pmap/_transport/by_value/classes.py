@@ -1,12 +1,13 @@
 """Classes by value: taken apart into what the class statement made, and put together again.
 
-No code of the class runs where it arrives: neither its metaclass nor ``__init_subclass__`` nor a
-``__set_name__``. They have run where the class was defined, and what they did is in the class. So
-keywords of the class statement, descriptors, enum members and generated methods need no care.
+The receiver runs no code of the class: neither its metaclass nor ``__init_subclass__`` nor a
+``__set_name__``. They have run where the class was defined, and their effects are in the class. So
+keywords of the class statement, descriptors, enum members and generated methods need no special
+care.
 
-A class has a key by which all processes know it, so it arrives once, and is the same class on its
-way back. Its attributes have serial numbers: when it arrives again, those are set that its sender
-has changed, and others keep what the receiver has given them.
+A class has a key by which all processes know it, so it arrives once, and is the same class when it
+comes back. Its attributes have serial numbers. When a class arrives again, the receiver sets the
+attributes that the sender has changed, and leaves the others as its own code has set them.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from .globals_of import is_made_by_a_program, named_in
 from .numbers import OLDEST, FallingNumbers
 from .role import Role
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any
 
 
 class _OfClasses:
-    """What is known of classes, by their identity: a metaclass may say that they are equal."""
+    """A dict with classes as keys, by identity: a metaclass may say that two classes are equal."""
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[ref[type], Any]] = {}
@@ -54,28 +55,29 @@ class _OfClasses:
         self._entries.clear()
 
 
-_keys = _OfClasses()  # texts
+_keys = _OfClasses()  # the key of each class, which is a text
 _by_key: WeakValueDictionary[str, type] = WeakValueDictionary()
-# Of each class, here: the fingerprints and serial numbers of its attributes as they were last sent.
+# For each class of this process: the fingerprints and serial numbers of its attributes, as they
+# were last sent.
 _sent = _OfClasses()
-# Of each class that is another process's: the serial numbers of its attributes.
+# For each class that another process has sent: the serial numbers of its attributes.
 _arrived = _OfClasses()
 _serials = FallingNumbers()
 
 _CORE = ("__module__", "__slots__")
 _unset = object()
-_MADE_IN_C = frozenset({"CField"})  # attributes that a metaclass makes
+_MADE_IN_C = frozenset({"CField"})  # types of attributes that a metaclass in C makes itself
 
 
 class _Quiet:
-    """Stands before the bases of a class that is made again, so that these do not hear of it."""
+    """Put before the bases of a class that is made again: no other `__init_subclass__` runs."""
 
     def __init_subclass__(cls, **_: object) -> None:
         pass
 
 
 class _QuietAlone:
-    """The same, for bases whose instances have no ``__dict__``."""
+    """The same as `_Quiet`, for bases whose instances have no ``__dict__``."""
 
     __slots__ = ()
 
@@ -106,7 +108,7 @@ def _functions_of(cls: type) -> list[FunctionType]:
 
 
 def _sendable(role: Role, cls: type, name: str, value: object) -> object:
-    """Return the value of an attribute, or what says that it cannot be sent."""
+    """Return the value of an attribute, or an `Unsent` if it cannot be pickled."""
     try:
         role.digest(value)
     except Exception as error:
@@ -127,7 +129,7 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
         attributes[name] = serial, _sendable(role, cls, name, value) if role.careful else value
     if type(cls) is not type and not is_made_by_a_program(type(cls)):
         return _by_its_metaclass(cls, attributes, core)
-    # A forked worker has the classes of its caller where the caller has them.
+    # A forked worker has the class at the same address, and recognises it by that.
     arguments = _key(cls), id(cls), where, type(cls), cls.__name__, cls.__bases__, core
     state = attributes, registered(cls), registered_with(cls)
     return make_class, arguments, state, None, None, fill_class
@@ -136,7 +138,7 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
 def _by_its_metaclass(
     cls: type, attributes: dict[str, tuple[int, object]], core: dict[str, Any]
 ) -> tuple[object, ...]:
-    """Return the same for a class whose metaclass is made in C: only that can make one.
+    """Return what pickle is to write for a class with a metaclass in C, which alone can make it.
 
     ctypes has such classes.
     """
@@ -151,9 +153,9 @@ def _by_its_metaclass(
 def make_by_metaclass(
     key: str, name: str, bases: tuple[type, ...], attributes: dict[str, Any]
 ) -> type:
-    """Return the class with this key; make it as its class statement did, if it is not known."""
+    """Return the class with this key; if it is not known, make it by calling its metaclass."""
     known = _by_key.get(key)
-    meta: Any = type(bases[0])  # it may have no name by which it could be sent
+    meta: Any = type(bases[0])  # the metaclass may have no name by which a pickle could refer to it
     return _learn(key, meta(name, bases, attributes)) if known is None else known
 
 
@@ -167,7 +169,7 @@ def _key(cls: type) -> str:
 
 
 def _serials_of(cls: type, role: Role) -> dict[str, tuple[object, int]]:
-    """Return the serial numbers of the attributes of `cls`, new ones for what has changed."""
+    """Return fingerprint and serial number of each attribute of `cls`: new numbers for changes."""
     last: dict[str, tuple[object, int]] = _sent.get(cls) or {}
     now: dict[str, tuple[object, int]] = {}
     for name, fingerprint in attributes_of(cls, role.digest):
@@ -189,14 +191,14 @@ def make_class(
     bases: tuple[type, ...],
     core: dict[str, Any],
 ) -> type:
-    """Return the class with this key; make it, without its attributes, if it is not known here."""
+    """Return the class with this key; if it is not known here, make it without its attributes."""
     known = _by_key.get(key)
     if known is not None:
         if _arrived.get(known) is not None:
             _adjust(known, name, bases, core)
         return known
     if where is not None:
-        # A worker that was forked from the caller has the very object.
+        # A worker that was forked from the caller has the same object.
         here = arriving.as_forked(where[0], core["__qualname__"])
         if isinstance(here, type) and id(here) == address:
             return _learn(key, here)
@@ -204,7 +206,7 @@ def make_class(
 
 
 def _adjust(cls: type, name: str, bases: tuple[type, ...], core: dict[str, Any]) -> None:
-    """Give a class that is known the names and bases that it has now where it comes from."""
+    """Give a class that has arrived before the names and bases that its sender now has."""
     cls.__name__ = name
     cls.__qualname__ = core["__qualname__"]
     if [*map(id, cls.__bases__)] != [*map(id, bases)]:
@@ -227,11 +229,13 @@ def _new_class(meta: Any, name: str, bases: tuple[type, ...], core: dict[str, An
         own, *rest = meta.mro(cls)
         return [own, _Quiet, *rest]
 
-    # `type.__new__` tells the class behind the new one in its order, so that is ours meanwhile.
+    # `type.__new__` calls `__init_subclass__` of the next class in the method resolution order. The
+    # temporary metaclass makes that `_Quiet`.
     make: Any = type.__new__
     cls: Any = make(make(type(meta), meta.__name__, (meta,), {"mro": mro}), name, bases, dict(core))
     type.__setattr__(cls, "__class__", meta)
-    type.__setattr__(cls, "__bases__", bases)  # and so the order is made again, by `meta`
+    # This computes the method resolution order again, by `meta`.
+    type.__setattr__(cls, "__bases__", bases)
     made: type = cls
     return made
 
@@ -244,20 +248,20 @@ def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -
         try:
             cls = type.__new__(type, name, (quiet, *bases), dict(core))
             type.__setattr__(cls, "__bases__", bases)
-        except TypeError:  # they have another layout
+        except TypeError:  # the layout of the bases does not allow this base beside them
             continue
         return cls
     return _new_class_unheard(name, bases, core)
 
 
 def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
-    """Return the new class; meanwhile the base that would hear of it has a method that does not."""
+    """Make a class while the base whose `__init_subclass__` would run has one that does nothing."""
     order = [cls for base in bases for cls in base.__mro__]
     hears = next(cls for cls in order if "__init_subclass__" in vars(cls))
     method = vars(hears)["__init_subclass__"]
     try:
         type.__setattr__(hears, "__init_subclass__", vars(_Quiet)["__init_subclass__"])
-    except TypeError:  # one that is made in C, and asks for nothing
+    except TypeError:  # the base is made in C, and its method needs no arguments
         return type.__new__(type, name, bases, dict(core))
     try:
         return type.__new__(type, name, bases, dict(core))
@@ -266,16 +270,16 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
 
 
 def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) -> None:
-    """Give a class the attributes that it has not, or that its sender has changed."""
+    """Set the attributes of a class that are missing here or that its sender has changed."""
     attributes, others, abstracts = state
     arrived = _arrived.get(cls)
     if arrived is None:
-        return  # it is at home, and what it is here counts
+        return  # the class is this process's own, and its attributes here count
     new = not arrived
     missing = _unset
     for name, (serial, value) in attributes.items():
         if name in arrived and arrived[name] >= serial:
-            continue  # what comes late is older
+            continue  # an older value has arrived late
         arrived[name] = serial
         if name == "__abstractmethods__":
             missing = value
@@ -320,7 +324,7 @@ def reduce_member(member: Any) -> tuple[object, ...]:
         else:
             reduced: Any = base.__reduce_ex__(member, 2)
             arguments = reduced[1][1:] if reduced[0].__name__ == "__newobj__" else reduced[1]
-    # Members of several flags have no name of their own.
+    # A member that combines several flags may have no name in its class.
     value: object = None if member._name_ in _members(cls) else member._value_
     made = cls, member._name_, value, base, arguments
     return make_member, made, member.__dict__, None, None, fill_member
@@ -334,7 +338,7 @@ def _members(cls: Any) -> dict[str, object]:
 def make_member(
     cls: Any, name: str | None, value: Any, base: Any, arguments: tuple[object, ...]
 ) -> object:
-    """Return the member of this name; make it, without its attributes, if there is none yet."""
+    """Return the member of this name; if there is none yet, make it without its attributes."""
     known: object = None
     if value is None:
         known = _members(cls).get(name or "")
@@ -344,7 +348,7 @@ def make_member(
 
 
 def fill_member(member: Any, state: dict[str, object]) -> None:
-    """Give a member its attributes, unless it has them."""
+    """Give a member its attributes, unless it has some."""
     if not member.__dict__:
         member.__dict__.update(state)
 
@@ -353,8 +357,9 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
 
 
 def begin_forked() -> None:
-    """Take in that what this process has sent, its caller will: this worker was forked from it."""
-    for cls, arrived in _arrived.items():  # if that is a worker itself: from its own caller
+    """Record the classes that this forked worker has from its caller, as last sent."""
+    for cls, arrived in _arrived.items():
+        # Classes that the caller, itself a worker, has received: whatever it sends is newer.
         _arrived.set(cls, dict.fromkeys(arrived, OLDEST))
     for cls, sent in _sent.items():
         _arrived.set(cls, {name: serial for name, (_, serial) in sent.items()})
@@ -362,6 +367,6 @@ def begin_forked() -> None:
 
 
 def note(cls: type, role: Role) -> None:
-    """Take note of what a class is now, when a worker is forked: that is what it has."""
+    """Record the attributes of a class when a worker is forked: the worker has these."""
     _key(cls)
     _serials_of(cls, role)

@@ -1,7 +1,7 @@
-"""Whether the value of a name has changed since it was last told.
+"""Whether the value of a name has changed since it was last sent.
 
-What cannot change is compared by identity, or as the plain value that it is; a function and a class
-by what they are made of; anything else by a digest of its bytes.
+Values that cannot change are compared by identity, or, if plain, by value. Functions and classes
+are compared by their parts, and all other values by a digest of their pickles.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ try:
 except ImportError:
     from hashlib import blake2b
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeAlias
@@ -34,13 +34,16 @@ if TYPE_CHECKING:
     Fingerprint: TypeAlias = object
     Digest: TypeAlias = Callable[[object], bytes]
 
-# By their ids: a metaclass may say that its classes are equal to others, or have no hash.
-_SCALARS = frozenset(map(id, (int, bool, str, bytes, type(None))))  # equal ones are the same
+# Types by their ids: a metaclass may say that its classes are equal to others, or have no hash.
+# Equal values of these types are the same value.
+_SCALARS = frozenset(map(id, (int, bool, str, bytes, type(None))))
 _PLAIN = _SCALARS | frozenset(map(id, (float, complex)))
-_VERSION = 2  # of marshal: the last whose bytes do not depend on how often a value is referred to
-# Writes texts in half the time. Equal bytes are of equal values; bytes of equal values may differ.
+# The last version of marshal whose bytes do not depend on how many references an object has.
+_VERSION = 2
+# This version of marshal writes texts in half the time. Equal bytes mean equal values, but equal
+# values may have different bytes.
 _SWIFT = 4
-# Attributes that Python makes for each class anew.
+# Attributes that Python itself makes for each class.
 _NOT_SENT = frozenset(
     {
         *("__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__"),
@@ -48,13 +51,15 @@ _NOT_SENT = frozenset(
     }
 )
 _FOR_GOOD = frozenset({"__doc__", "__annotations__", "__orig_bases__", "__parameters__"})
-_QUICK = 1 << 14  # bytes
-_LARGE = 1 << 18  # bytes from which it counts how long marshal takes
-_DEEPEST = 4  # containers in one another that are looked through for their types
+_QUICK = 1 << 14  # bytes; buffers of this size or more go into a digest by their `hash`
+# Bytes of marshalled data from which the second version of marshal is tried as well.
+_LARGE = 1 << 18
+# Containers inside of containers: so many levels are searched for types that are not plain.
+_DEEPEST = 4
 
 
 class _Same:
-    """The fingerprint of what is known by its identity; it does not keep the object alive."""
+    """The fingerprint of what is compared by identity; it does not keep the object alive."""
 
     __slots__ = ("place", "reference")
 
@@ -64,13 +69,14 @@ class _Same:
         given: Any = value
         try:
             self.reference = ref(given)
-        except TypeError:  # whoever has the fingerprint has what this is a part of
+        except TypeError:
+            # The value is part of an object that lives as long as the fingerprint.
             self.reference = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Same) or self.place != other.place:
             return False
-        # Else something else may be there by now.
+        # If the reference is dead, another object may have this address now.
         return self.reference is None or self.reference() is not None
 
     def __hash__(self) -> int:
@@ -88,22 +94,23 @@ class _Plain:
         took = perf_counter() - begin
         self.kind: type = type(value)
         self.size = len(data)
-        self.hash = hash(data)  # of 64 bits, with a secret of this process: SipHash
+        # The hash of bytes is SipHash: 64 bits, with a secret of this process.
+        self.hash = hash(data)
         self.swift = self._swift(value, took) if self.size >= _LARGE else None
 
     @staticmethod
     def _swift(value: Any, took: float) -> tuple[int, int] | None:
-        """Return size and hash in the other version of marshal; None: it takes longer.
+        """Return length and hash of the faster version of marshal; None if it takes longer here.
 
-        It does where many parts of a value are known elsewhere as well: it looks for each of
-        these whether it was written before.
+        It takes longer if many parts of the value are referred to elsewhere, too: it looks up each
+        of these among the objects that it has written.
         """
         begin = perf_counter()
         data = marshal.dumps(value, _SWIFT)
         return (len(data), hash(data)) if perf_counter() - begin < took else None
 
     def is_surely_of(self, value: Any) -> bool:
-        """Return whether `value`, of its type, is surely the same; False: it may be, or not."""
+        """Return whether `value`, of the same type, is certainly unchanged; False: not known."""
         if self.swift is None:
             return False
         data = marshal.dumps(value, _SWIFT)
@@ -121,15 +128,16 @@ class _Plain:
 
 
 def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) -> Fingerprint:
-    """Return what is equal for two values if the second is the first, unchanged.
+    """Return the fingerprint of `value`, which stays equal while the value is unchanged.
 
     Args:
         value: the value.
-        digest: returns that of a value's pickle; raises what the pickling raises, as this does.
-        before: that of a value which may be the same.
+        digest: returns the digest of a value's pickle. It raises what the pickling raises, and so
+            does this function.
+        before: the fingerprint of an earlier value, which may be the same.
     """
     if type(before) is _Plain and before.kind is type(value):
-        # Not looked through again: marshal refuses nearly all that is not plain.
+        # Do not search the value for other types again: marshal refuses nearly all of them.
         try:
             if before.is_surely_of(value):
                 return before
@@ -138,28 +146,29 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
             pass
         else:
             if now == before:
-                before.swift = now.swift  # something else refers to a part of it by now
+                # The reference counts in the value have changed, and with them these bytes.
+                before.swift = now.swift
             return now
     return _of(value, digest, ())
 
 
 def attributes_of(cls: type, digest: Digest) -> list[tuple[str, Fingerprint]]:
-    """Return the attributes of `cls` that are to be the same elsewhere, with fingerprints."""
+    """Return the attributes of `cls` that are sent with it, with their fingerprints."""
     return _attributes(cls, digest, ())
 
 
 def is_plain(value: object) -> bool:
-    """Return whether there is nothing but plain values in `value`, as far as can be seen soon."""
+    """Return whether a shallow search finds only plain values in `value`."""
     return id(type(value)) in _PLAIN or _all_plain(value, 0)
 
 
 def is_flat(value: object) -> bool:
-    """Return whether `value` is plain, or contains nothing else."""
+    """Return whether `value` is plain, or a container of nothing but plain values."""
     return id(type(value)) in _PLAIN or _all_plain(value, _DEEPEST)
 
 
-def in_words(fingerprint: Fingerprint) -> tuple[int, int] | bytes | None:
-    """Return a fingerprint as it can be sent to a fork of this process; None: it cannot."""
+def sendable_form(fingerprint: Fingerprint) -> tuple[int, int] | bytes | None:
+    """Return a fingerprint in a form that a fork of this process can compare, or None."""
     if isinstance(fingerprint, _Plain):
         return fingerprint.size, fingerprint.hash
     given: Any = fingerprint
@@ -170,7 +179,7 @@ def in_words(fingerprint: Fingerprint) -> tuple[int, int] | bytes | None:
 
 
 def is_identity(fingerprint: Fingerprint) -> bool:
-    """Return whether a value has changed only if it is another one."""
+    """Return whether a value with this fingerprint changes only if another object replaces it."""
     return type(fingerprint) is _Same
 
 
@@ -197,14 +206,15 @@ def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprin
         accessors = (value.fget, value.fset, value.fdel)
         return kind, *[_of(accessor, digest, inside) for accessor in accessors]
     if is_handle(kind):
-        return _Same(value)  # what it holds counts as it was when it was sent
+        # A handle; later changes of its value are not sent, by the rule of `share`.
+        return _Same(value)
     if is_plain(value):
         return _Plain(value)
     return kind, digest(value)
 
 
 def untyped(value: Any) -> Any:
-    """Return `value`, of which a checker then knows nothing."""
+    """Return `value` with a type about which a type checker knows nothing."""
     return value
 
 
@@ -233,11 +243,11 @@ def _function(function: FunctionType, digest: Digest, inside: tuple[object, ...]
             values.append(cell.cell_contents)
         except ValueError:
             values.append(None)
-    return code, *[_or_same(value, digest, inside) for value in values]
+    return code, *[_of_part(value, digest, inside) for value in values]
 
 
-def _or_same(value: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
-    """Return the fingerprint of a part, or of its identity where it cannot be pickled."""
+def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
+    """Return the fingerprint of a part; if it cannot be pickled, that of its identity."""
     try:
         return _of(value, digest, inside)
     except Exception:
@@ -245,19 +255,19 @@ def _or_same(value: object, digest: Digest, inside: tuple[object, ...]) -> Finge
 
 
 def _about(cls: type) -> Fingerprint:
-    """Return what a class is besides its attributes."""
+    """Return what makes up a class, besides its attributes."""
     bases = [id(base) for base in cls.__bases__]
     others = [id(other) for other in (*registered(cls), *registered_with(cls))]
     return cls.__name__, cls.__qualname__, bases, others
 
 
 def registered(cls: type) -> list[type]:
-    """Return what was registered as a virtual subclass of an abstract class."""
+    """Return the classes that were registered as virtual subclasses of an abstract class."""
     if "_abc_impl" not in vars(cls):
         return []
     import abc
 
-    private: Any = abc  # _get_dump has no public twin, and is what cloudpickle uses
+    private: Any = abc  # _get_dump is private, has no public twin, and is what cloudpickle calls
     others: list[type] = []
     for reference in private._get_dump(cls)[0]:
         found = reference()
@@ -266,14 +276,14 @@ def registered(cls: type) -> list[type]:
     return others
 
 
-# Where the standard library has its abstract classes.
+# The modules of the standard library that define abstract classes.
 _HOMES_OF_ABSTRACT = ("_collections_abc", "numbers", "os", "io", "contextlib")
 
 
 class _Registrations:
-    """The program's own classes that were registered with abstract ones of the standard library."""
+    """The program's own classes that are registered with abstract ones of the standard library."""
 
-    token: object = None  # it is another one after each registration
+    token: object = None  # an object that is another one after each registration
     found: tuple[tuple[Callable[[], object], type], ...] = ()
 
 
@@ -301,7 +311,7 @@ def _attributes(
     cls: type, digest: Digest, inside: tuple[object, ...]
 ) -> list[tuple[str, Fingerprint]]:
     inside = *inside, cls
-    # The members of an enum, and what is made of them, are there for good.
+    # An enum never replaces its members, nor what it makes of them.
     fixed = "_member_map_" in vars(cls)
     found: list[tuple[str, Fingerprint]] = []
     for name, value in list(vars(cls).items()):
@@ -313,12 +323,12 @@ def _attributes(
             inner = [*value, *map(id, value.values())] if kind is dict else None
             found.append((name, (id(value), inner)))
         else:
-            found.append((name, _or_same(value, digest, inside)))
+            found.append((name, _of_part(value, digest, inside)))
     return found
 
 
 def _all_plain(given: object, depth: int) -> bool:
-    """Return whether all in `value` is plain, so that marshal tells as much as pickle."""
+    """Return whether all parts of `given` are plain, so that marshal shows as much as pickle."""
     kind, value = type(given), untyped(given)
     if kind is dict:
         parts: tuple[Iterable[Any], ...] = (value.keys(), value.values())
@@ -345,6 +355,8 @@ def digest_of(parts: Iterable[Any]) -> bytes:
         view = memoryview(part)
         if view.nbytes < _QUICK:
             digest.update(view)
-        else:  # a hash of 64 bits, with a secret of this process, is several times faster
+        else:
+            # The hash of bytes is several times faster, and has 64 bits with a secret of this
+            # process.
             digest.update(b"%d %d" % (view.nbytes, hash(view.cast("B").toreadonly())))
     return digest.digest()

@@ -1,6 +1,6 @@
-"""Pickling by value with cloudpickle behind it, for all that the light pickler refuses.
+"""Pickling by value with cloudpickle, for all objects that the light pickler refuses.
 
-Imported when something first needs it: cloudpickle takes longer to import than pmap.
+It is imported when an object first needs it: cloudpickle takes longer to import than pmap.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .role import Role
 
 
 class FullPickler(cloudpickle.Pickler):
-    """Pickles by value whatever can be."""
+    """Pickles by value; what pmap's reducers refuse, cloudpickle reduces."""
 
     def __init__(
         self,
@@ -42,14 +42,14 @@ class FullPickler(cloudpickle.Pickler):
 
 
 def _with_its_file(code: CodeType, reduced: tuple[object, ...]) -> tuple[object, ...]:
-    """Return what cloudpickle makes of `code`, and the file it comes from.
+    """Return what cloudpickle reduces `code` to, with the name of its file put back.
 
-    From 3.1.3 on cloudpickle writes ``<dynamic-code>`` in its place. A traceback from a worker
-    would then show no line of the function, and not say where to look.
+    From 3.1.3 on cloudpickle writes ``<dynamic-code>`` in place of the file's name. A traceback
+    from a worker would then show no line of the function, and would not say where to look.
     """
     make, arguments = reduced
     assert isinstance(arguments, tuple)
     values: list[object] = list(arguments)  # pyright: ignore[reportUnknownArgumentType]
-    # In every version of Python the file is the first text among what a code object is made of.
+    # In every version of Python the name of the file is the first text among these arguments.
     values[[isinstance(value, str) for value in values].index(True)] = code.co_filename
     return make, tuple(values)

@@ -1,8 +1,8 @@
-"""What is read from the interpreter's own structures: the globals a function uses, above all.
+"""What is read from the interpreter's own structures, above all the globals a function uses.
 
-The layout of the bytecode changes from version to version, so this is done for the interpreters
-that it was tested with; for others the standard library's own disassembler is asked, whose import
-takes longer.
+The layout of bytecode changes from version to version. So this module reads it only on interpreters
+with which it was tested. On others it asks the disassembler of the standard library, which takes
+longer to import.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 from opcode import EXTENDED_ARG, opmap
 from types import CodeType, ModuleType
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
@@ -21,7 +21,7 @@ _KNOWN = frozenset({("cpython", 3, 11), ("cpython", 3, 12), ("cpython", 3, 13)})
 _IS_KNOWN = (sys.implementation.name, *sys.version_info[:2]) in _KNOWN
 
 _LOAD_GLOBAL = opmap["LOAD_GLOBAL"]
-# By which a name is looked up in the globals; the last two in the body of a class.
+# The operations that look a name up in the globals; the last two occur in the bodies of classes.
 _OPERATIONS = (
     *("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL"),
     *("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"),
@@ -29,17 +29,17 @@ _OPERATIONS = (
 _BY_NAME = frozenset(opmap[name] for name in _OPERATIONS if name in opmap)
 
 
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE of CPython: the type was made at run time
 
 
 def is_made_by_a_program(cls: type) -> bool:
-    """Return whether a class statement made `cls`, or what does the same; else it is in C."""
+    """Return whether a class statement, or a call that does the same, made `cls`; else C did."""
     flags: int = vars(type)["__flags__"].__get__(cls)
     return bool(flags & _HEAP_TYPE)
 
 
 def names_in(code: CodeType) -> Iterator[str]:
-    """Yield the names that `code` looks up in its globals, and the functions and classes in it."""
+    """Yield the names that `code`, and code nested in it, looks up in its globals."""
     if not _IS_KNOWN:
         import dis
 
@@ -53,7 +53,8 @@ def names_in(code: CodeType) -> Iterator[str]:
         for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
             at = extended | low
             if op in _BY_NAME:
-                yield names[at >> 1 if op == _LOAD_GLOBAL else at]  # it has a flag besides
+                # In LOAD_GLOBAL the lowest bit is a flag.
+                yield names[at >> 1 if op == _LOAD_GLOBAL else at]
             extended = at << 8 if op == EXTENDED_ARG else 0
     for const in code.co_consts:
         if type(const) is CodeType:
@@ -61,7 +62,7 @@ def names_in(code: CodeType) -> Iterator[str]:
 
 
 def all_names(code: CodeType) -> list[str]:
-    """Return all names in `code`, those of attributes and imports too, and of functions in it."""
+    """Return all names in `code` and in code nested in it, those of attributes and imports too."""
     names = [*code.co_names]
     for const in code.co_consts:
         if type(const) is CodeType:
@@ -70,7 +71,7 @@ def all_names(code: CodeType) -> list[str]:
 
 
 def named_in(annotations: object) -> set[str]:
-    """Return the names in annotations that are strings, which somebody may ask the hints of."""
+    """Return the names in annotations that are strings: `get_type_hints` looks them up."""
     names: set[str] = set()
     waiting: list[Any] = [*annotations.values()] if isinstance(annotations, dict) else []
     while waiting:
@@ -79,18 +80,21 @@ def named_in(annotations: object) -> set[str]:
         if isinstance(text, str):
             try:
                 code = compile(text, "annotation", "eval")
-            except (SyntaxError, ValueError):  # it is no expression, and means nothing here
+            except (SyntaxError, ValueError):  # the string is no expression, so it names nothing
                 continue
             names.update(code.co_names)
             waiting += [inner for inner in code.co_consts if isinstance(inner, str)]
-        else:  # as in list["Node"]
+        else:  # a hint that is a generic alias, such as list["Node"], may have names inside
             inner = getattr(given, "__args__", ())
             waiting += inner if isinstance(inner, tuple) else ()
     return names
 
 
 def submodules(code: CodeType, used: Iterable[object]) -> list[object]:
-    """Return what `code` may reach as ``package.module``, so that it is imported there, too."""
+    """Return the submodules that `code` may use as ``package.module``.
+
+    The receiver imports them, so that they are there, too.
+    """
     packages = [m.__name__ + "." for m in used if type(m) is ModuleType and m.__package__]
     if not packages:
         return []

@@ -1,11 +1,12 @@
-"""What `multiprocessing` makes for several processes, as it is handed to a worker, and back.
+"""How objects of `multiprocessing` that several processes share go to a worker and back.
 
-Locks, arrays, queues, connections refuse to be pickled but for a process that is just being
-spawned. A pickle for a worker is such a one (`Handover`): semaphores go by their names, descriptors
-beside the pickle (see `descriptors`), proxies of managers with the key by which they are let in.
+Locks, arrays, queues and connections refuse to be pickled, except for a process that is being
+spawned. A `Handover` makes a pickle for a worker look like that. Semaphores go by their names,
+descriptors out of band (see `descriptors`), and proxies of managers with the key that their manager
+asks for.
 
-A semaphore that was made for forks has no name. Only a process that was forked later has it, and
-finds it by the number under which `multiprocessing` keeps what is to be told of forks.
+A semaphore that was made for forks has no name. Only a process that was forked later has it. Such a
+process finds it by its number in the registry of objects that `multiprocessing` keeps for forks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..descriptors import mark
 from ..light_pickle import PickleBuffer
 from ..registered import registered
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -37,14 +38,14 @@ _TOO_NEW = (
 
 
 class NamelessError(TypeError):
-    """A semaphore has no name, and its receiver is no fork."""
+    """A semaphore has no name, and the receiver is not a fork that has the semaphore."""
 
 
 class Handover:
-    """Stands for the process that is being spawned, as ``multiprocessing`` sees it."""
+    """Acts as the process that is being spawned while `multiprocessing` pickles its objects."""
 
     def __init__(self, role: Role, carries: bool) -> None:
-        """Make it for one pickle; `carries`: descriptors can go with it."""
+        """Prepare for one pickle; `carries`: descriptors can travel with it."""
         self._role = role
         self._carries = carries
         self._before: Any = None
@@ -61,11 +62,11 @@ class Handover:
             context.set_spawning_popen(self._before)
 
     def duplicate_for_child(self, fd: int) -> int:
-        """Return what `DupFd` is given; it makes the copy."""
+        """Return `fd` unchanged: `multiprocessing` passes it to `DupFd`, which duplicates it."""
         return fd
 
     def DupFd(self, fd: int) -> object:  # noqa: N802 - as it is called there
-        """Return what stands for `fd` in the pickle, and has ``detach`` where that is loaded."""
+        """Return what is pickled for `fd`; where it is loaded, it has ``detach``."""
         if not self._role.sends:
             return os.fstat(fd)[:3]
         if not self._carries:
@@ -74,9 +75,10 @@ class Handover:
 
 
 def reduce_shared(role: Role, obj: object, kind: type) -> Any:
-    """Return what pickle is to write for what processes share; None: it is nothing of that kind.
+    """Return what pickle is to write for an object that processes share.
 
-    NotImplemented: what it would by itself, which takes a `Handover`.
+    None means that it is no such object. NotImplemented leaves it to pickle, inside of a
+    `Handover`.
     """
     reducer = registered().get(kind)
     if reducer is not None:
@@ -91,7 +93,8 @@ def reduce_shared(role: Role, obj: object, kind: type) -> Any:
     return NotImplemented if kind.__module__.startswith(_LIBRARY) else None
 
 
-# What has the numbers of descriptors among its attributes, where they cannot be told from others.
+# Modules of objects with numbers of descriptors among their attributes; nothing marks these numbers
+# as such.
 _WITH_NUMBERS = frozenset(
     {
         *("multiprocessing.popen_fork", "multiprocessing.popen_spawn_posix"),
@@ -112,13 +115,16 @@ def _refuse_numbers(kind: type) -> None:
 
 
 def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], Any]) -> Any:
-    """Return what is written for what a reducer of ``multiprocessing`` is for; None: nothing."""
+    """Return what is written for an object with a reducer of ``multiprocessing``, or None.
+
+    None means that pickle itself can write it.
+    """
     if home == "managers":
         return reducer(given)
     if home == "reduction" and not hasattr(given, "fileno"):
-        return None  # a partial or a method: pickle writes them as well
+        return None  # a partial or a method, which pickle itself can write
     if home == "sharedctypes" and not hasattr(given, "_wrapper"):
-        return None  # a number of its own, not in shared memory
+        return None  # a ctypes object that is not in shared memory
     same = role.identity(given)
     if same is not None:
         return same
@@ -132,12 +138,12 @@ def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], 
 
 
 def _copy_of(fd: int) -> object:
-    """Return what stands for a descriptor in this pickle: see `Handover`."""
+    """Return what stands for a duplicate of a descriptor in this pickle: see `Handover`."""
     return sys.modules["multiprocessing.reduction"].DupFd(fd)
 
 
 def connected(descriptor: Any, family: int, kind: int, proto: int, timeout: float | None) -> Any:
-    """Return the socket that has a descriptor; it waits for as long as the one that was sent."""
+    """Return the socket of a descriptor, with the timeout of the socket that was sent."""
     import socket
 
     made = socket.socket(family, kind, proto, descriptor.detach())
@@ -155,7 +161,7 @@ def is_semaphore(obj: object) -> bool:
 
 
 def is_nameless(error: BaseException | None) -> bool:
-    """Return whether a pickling has failed, as far as is known, for a lock that has no name."""
+    """Return whether pickling failed because a lock has no name, as far as is known."""
     return error is None or isinstance(error, NamelessError)
 
 
@@ -170,7 +176,7 @@ def _semaphore(role: Role, given: Any) -> Any:
 
 
 def _registry() -> dict[tuple[int, int, object], object]:
-    """Return what `multiprocessing` tells of forks, by number, id and function."""
+    """Return the registry for forks of `multiprocessing`: objects by number, id and function."""
     util: Any = sys.modules["multiprocessing.util"]
     return dict(util._afterfork_registry)
 
@@ -183,18 +189,18 @@ def _number_of(given: object) -> int | None:
 
 
 def next_number() -> int:
-    """Return a number that is greater than those of all that there is now, and of nothing else."""
+    """Return a number greater than that of each object in the registry now; no object gets it."""
     util: Any = sys.modules.get("multiprocessing.util")
     return 0 if util is None else next(util._afterfork_counter)
 
 
 class _Forks:
-    """What a worker has from the caller of which it was forked."""
+    """Which objects of the registry this worker has from the caller that forked it."""
 
-    newest = 0  # what has a number below this
+    newest = 0  # the worker has the objects with numbers lower than this
 
     def begin(self) -> None:
-        """Take note of it."""
+        """Record that this worker has all objects that are in the registry now."""
         self.newest = next_number()
 
 
@@ -202,7 +208,7 @@ forks = _Forks()
 
 
 def inherited(number: int) -> object:
-    """Return the object that has this number here and in the process that forks are made of."""
+    """Return the object with this number, which this fork has from its parent."""
     if "multiprocessing.util" in sys.modules:
         for (one, _, _), value in _registry().items():
             if one == number:
@@ -212,12 +218,13 @@ def inherited(number: int) -> object:
 
 # --- shared memory -------------------------------------------------------------------------------
 
-# By device and inode: what came twice is mapped once, and what comes home is what it was.
+# By device and inode. Memory that arrives twice is mapped once; memory that comes back to its
+# process is the object that was sent.
 _arenas: dict[tuple[int, int], Any] = {}
 
 
 def arena(size: int, descriptor: Any) -> Any:
-    """Return the memory behind a descriptor, as ``multiprocessing`` holds it."""
+    """Return the `multiprocessing.heap.Arena` of the memory behind a descriptor."""
     import weakref
     from multiprocessing import heap
 
@@ -229,7 +236,7 @@ def arena(size: int, descriptor: Any) -> Any:
     if found is None:
         make: Any = heap.Arena
         found = make(size, fd)
-        # It does not close what it has not opened.
+        # An Arena does not close a descriptor that it was given.
         weakref.finalize(found, _forget_arena, place, fd).atexit = False
         _arenas[place] = weakref.ref(found)
     else:

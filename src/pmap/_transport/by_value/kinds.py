@@ -1,7 +1,7 @@
 """What neither pickle nor cloudpickle can send, or sends as something else.
 
-Cached functions, cached properties and type variables of a script; what is known by its identity
-only, as the marks of `dataclasses`; context variables.
+These are cached functions, cached properties and type variables of a script; objects compared by
+identity, such as the markers of `dataclasses`; weak references, files and context variables.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import weakref
 from ..importable import is_importable, travels_by_name
 from ..light_stdlib import Context, ContextVar
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
@@ -26,12 +26,12 @@ else:
     Method = object
 
 _Cached = type(functools.lru_cache(lambda: None))
-# They go by their names in pickle, and have the name of their module.
+# Types of objects that pickle writes by their names. Each object knows the name of its module.
 _NAMED = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
 def reduce_kind(role: Role, obj: object) -> Any:
-    """Return what pickle is to write for `obj`; None: nothing special."""
+    """Return what pickle is to write for `obj`; None if pickle needs no help with it."""
     given: Any = obj
     kind = type(obj)
     if kind is _Cached:
@@ -49,7 +49,7 @@ def reduce_kind(role: Role, obj: object) -> Any:
         return _definition(role, given, space) or _named(given)
     if kind is ContextVar:
         return _variable(given)
-    if isinstance(obj, property):  # of a subclass
+    if isinstance(obj, property):  # an instance of a subclass of property
         return kind, (given.fget, given.fset, given.fdel, given.__doc__), vars(given) or None
     if kind.__module__ == "dataclasses":
         return _mark(obj)
@@ -86,13 +86,13 @@ def make_cached(function: Any, maxsize: int | None, typed: bool) -> Any:
 def _key_by_comparison(given: Any, kind: type) -> Any:
     import gc
 
-    # It has the comparison, and shows it to nobody else.
+    # A key of `cmp_to_key` has the comparison, and shows it only to the garbage collector.
     parts = [part for part in gc.get_referents(given) if part is not kind]
     return (functools.cmp_to_key, tuple(parts)) if len(parts) == 1 else None
 
 
 _UNPICKLED: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
-    ("random", "SystemRandom"): lambda _, kind: (kind, ()),  # it has no state
+    ("random", "SystemRandom"): lambda _, kind: (kind, ()),  # a SystemRandom has no state
     ("functools", "KeyWrapper"): _key_by_comparison,
     ("_struct", "Struct"): lambda given, kind: (kind, (given.format,)),
 }
@@ -113,19 +113,19 @@ def _weak(given: Any, kind: Any) -> Any:
     return None
 
 
-# What a program refers to weakly, something else of it keeps alive, which need not have been sent.
-# So here whatever refers to it does.
+# In a program, other objects keep alive what is referred to weakly. They need not have been sent,
+# so in a receiver the weak reference itself keeps it alive.
 
 
 def make_weak(kind: Any, contents: Any) -> Any:
-    """Return a weak dictionary or set."""
+    """Return a weak dictionary or set that keeps its contents alive."""
     made = kind(contents)
     made.kept_alive = contents
     return made
 
 
 def make_reference(value: object) -> Any:
-    """Return a weak reference to `value`, or a dead one to nothing."""
+    """Return a weak reference to `value`; if that is None, a dead one."""
     if value is None:
         return weakref.ref(_Gone())
     made = _Reference(value)
@@ -134,7 +134,7 @@ def make_reference(value: object) -> Any:
 
 
 def make_method_reference(method: Any) -> Any:
-    """Return a weak reference to a method, or a dead one to nothing."""
+    """Return a weak reference to a method; if that is None, a dead one."""
     if method is None:
         return weakref.WeakMethod(_Gone().method)
     made = _MethodReference(method)
@@ -143,7 +143,7 @@ def make_method_reference(method: Any) -> Any:
 
 
 class _Reference(weakref.ReferenceType[object]):
-    """A weak reference that keeps alive what it refers to."""
+    """A weak reference that keeps its object alive."""
 
     __slots__ = ("kept_alive",)
     kept_alive: object
@@ -166,7 +166,7 @@ class _Gone:
 
 
 def _file(given: Any) -> Any:
-    """Return the name of a standard stream; any other open file is refused."""
+    """Return what to write for a standard stream; None for a file in memory; others raise."""
     for name in ("stdin", "stdout", "stderr"):
         if given is getattr(sys, name) or given is getattr(sys, f"__{name}__"):
             return getattr, (sys, name)
@@ -184,7 +184,7 @@ def _is_in_memory(given: Any) -> bool:
 
 
 def _mark(obj: object) -> Any:
-    """Return the name of a value that `dataclasses` compares by identity."""
+    """Return the name of a marker that `dataclasses` compares by identity."""
     import dataclasses
 
     for name, value in vars(dataclasses).items():
@@ -216,10 +216,11 @@ def _named(given: Any) -> Any:
 
 
 def _evaluated(given: Any, name: str) -> Any:
-    """Return an attribute that is evaluated when first asked for; None where that fails."""
+    """Return an attribute that Python evaluates when it is first read; None if that fails."""
     try:
         return getattr(given, name, None)
-    except Exception:  # it names what is not there, and need not be for a program that only runs
+    except Exception:
+        # It may use a name that does not exist, and a program that only runs does not need it.
         return None
 
 
@@ -227,26 +228,27 @@ def _alias(given: Any) -> Any:
     if given.__type_params__:
         arguments = given.__name__, _evaluated(given, "__value__"), given.__type_params__
         return make_alias, (type(given), *arguments)
-    # The value afterwards: it may refer to the alias.
+    # The value comes afterwards: it may refer to the alias.
     state = (_evaluated(given, "__value__"),)
     return make_simple_alias, (given.__name__, given.__module__), state, None, None, fill_alias
 
 
-_values: dict[int, list[Any]] = {}  # of aliases that were made here, by their ids
+# Of aliases that were made here and have no value yet, by their ids.
+_values: dict[int, list[Any]] = {}
 
 
 def make_simple_alias(name: str, module: str) -> Any:
-    """Return a type alias without parameters, whose value comes later."""
+    """Return a type alias without parameters; `fill_alias` gives it its value later."""
     value: list[Any] = []
     space: dict[str, Any] = {"__name__": module, "value": value}
-    # The only way to have one that is evaluated later.
+    # Only the statement makes an alias whose value is evaluated later.
     exec(f"type {name} = value[0]", space)  # noqa: S102
     _values[id(space[name])] = value
     return space[name]
 
 
 def fill_alias(alias: Any, state: tuple[Any]) -> None:
-    """Give an alias its value."""
+    """Give a type alias its value."""
     _values.pop(id(alias)).append(state[0])
 
 
@@ -254,7 +256,7 @@ def make_new_type(name: str, module: str, base: Any) -> Any:
     """Return a `typing.NewType`."""
     from typing import NewType
 
-    new_type: Any = NewType  # checkers know the statement only
+    new_type: Any = NewType  # type checkers know `NewType` only as a statement
     made: Any = new_type(name, base)
     made.__module__ = module
     return made
@@ -268,7 +270,7 @@ def make_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...]) ->
 def make_variable(
     kind: Any, name: str, constraints: tuple[Any, ...], settings: dict[str, Any], module: str
 ) -> Any:
-    """Return a type variable, or a parameter specification."""
+    """Return a TypeVar, ParamSpec or TypeVarTuple."""
     made = kind(name, *constraints, **settings)
     try:
         made.__module__ = module
@@ -285,11 +287,11 @@ _by_key: dict[str, ContextVar[Any]] = {}
 
 
 def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
-    """Return what ``ContextVar.__reduce__`` would, if it had one.
+    """Return what ``ContextVar.__reduce__`` would return if it existed.
 
-    A variable that is a global of an importable module is found there by name. Any other gets a key
-    when it is first sent, and the receiver makes one variable for each key, so that a function and
-    the values sent beside it mean the same one.
+    The receiver finds a variable that is a global of an importable module by its name. Any other
+    variable gets a key when it is first sent, and the receiver makes one variable for each key. So
+    a function and the values that were sent beside it refer to the same variable.
     """
     if variable.name in _HIDDEN:
         return hidden_variable, (variable.name,)
@@ -300,19 +302,19 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     key = _keys.setdefault(variable, os.urandom(16).hex())
     _by_key.setdefault(key, variable)
     try:
-        # In an empty context nothing is set, so this is the variable's own default.
+        # No variable is set in an empty context, so `get` returns the variable's own default.
         default: tuple[object, ...] = (Context().run(variable.get),)
     except LookupError:
         default = ()
     return from_key, (key, variable.name, default)
 
 
-# Variables that no module has as a global, and what sets each of them in an empty context.
+# Variables that are no module's global; for each, the function that sets it in an empty context.
 _HIDDEN = {"decimal_context": ("decimal", "getcontext"), "numpy.ufunc.extobj": ("numpy", "seterr")}
 
 
 def hidden_variable(name: str) -> ContextVar[Any]:
-    """Return a context variable that only the module has which sets it; this imports no module."""
+    """Return a context variable that only its own module, already imported, can reach."""
     module, function = _HIDDEN[name]
     context = Context()
     context.run(getattr(sys.modules[module], function))
@@ -320,7 +322,7 @@ def hidden_variable(name: str) -> ContextVar[Any]:
 
 
 def numpy_errors(settings: dict[str, Any], call: object) -> tuple[ContextVar[Any], object]:
-    """Return the variable with what NumPy does about floating-point errors, and its value."""
+    """Return NumPy's variable for floating-point errors, and its value for these settings."""
     context = Context()
     context.run(sys.modules["numpy"].seterr, **settings)
     context.run(sys.modules["numpy"].seterrcall, call)
@@ -329,9 +331,9 @@ def numpy_errors(settings: dict[str, Any], call: object) -> tuple[ContextVar[Any
 
 
 def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
-    """Return module and name of a variable that is a global of an importable module."""
+    """Return module and name of a variable that is a global of an importable module, or None."""
     if variable in _keys:
-        return None  # it was looked for before, and that takes long
+        return None  # an earlier search did not find it, and a search takes long
     for name, module in list(sys.modules.items()):
         if travels_by_name(name):
             for attribute, found in list(getattr(module, "__dict__", {}).items()):
@@ -341,7 +343,7 @@ def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
 
 
 def from_key(key: str, name: str, default: tuple[object, ...]) -> ContextVar[Any]:
-    """Return the context variable that has this key."""
+    """Return the context variable with this key; make it if it is not known."""
     if key not in _by_key:
         _by_key[key] = ContextVar(name, default=default[0]) if default else ContextVar(name)
         _keys[_by_key[key]] = key

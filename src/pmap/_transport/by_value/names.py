@@ -1,12 +1,12 @@
-"""The names that a call needs, and their pickling for workers that were not told them yet.
+"""The names that a call needs, and their pickling for workers that do not have them yet.
 
-Before a call is sent, the names that its function uses are looked at, and those that these use, and
-so on. Those that changed since they were last told are pickled together: a `Unit`. Its pickles
-share one memo, so what is one object under two names is one object there; and they refer to what
-was told before.
+Before a call is sent, the caller looks at the names that its function uses, at those that their
+values use, and so on. The names that changed since they were last sent are pickled together: a
+`Unit`. The pickles of a unit share one memo, so one object under two names is one object in the
+worker, too. They can also refer to values that were sent before.
 
-Nothing is locked: what is pickled may itself use pmap. A record is made whole before it is put in
-the place of another, and where two threads tell the same name at once, it is told twice.
+No lock is held, because pickling runs code of the program, which may use pmap. A record is complete
+before it takes the place of another. If two threads send the same name at once, it is sent twice.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .sent_names import MOST_TRIES, Known, SentNames, Unit, is_restless
 from .shared import Shared
 from .shares import SHARES
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
@@ -39,12 +39,12 @@ if TYPE_CHECKING:
     from .namespaces import Namespace
     from .sent_names import Key
 
-# What the import system puts into a namespace for itself.
+# Names that the import system puts into a namespace for its own use.
 _NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
-_OF_A_MODULE = ("__file__", "__package__", "__path__")  # told in any case
-# Units that refer to one another, at most: a new worker loads them all.
+_OF_A_MODULE = ("__file__", "__package__", "__path__")  # names of a module that are always sent
+# How many units may form a chain of references, because a new worker loads them all.
 _LONGEST_CHAIN = 200
-_SMALL = 100_000  # bytes
+_SMALL = 100_000  # bytes; a larger definition is not searched for random generators
 
 
 class UnsentNameError(Exception):
@@ -56,16 +56,16 @@ class UnsentNameError(Exception):
         self.why = why
 
 
-class _Teller(Sender):
-    """A role that sees to it that workers are told the names that its pickles need."""
+class _NamesRole(Sender):
+    """A role that records which names its pickles need, so that the caller sends these."""
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__()
         self.sent_names = sent_names
-        self._seen: set[Namespace] = set()  # they stay as long as this
+        self._seen: set[Namespace] = set()  # keeps the namespaces alive, so no other gets their ids
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """See `Role`."""
+        """Override `Role.space_of`."""
         where = namespace_of(space)
         if where is None:
             return None
@@ -75,7 +75,7 @@ class _Teller(Sender):
         return where.number, where.name
 
     def sentinel(self, obj: object) -> Any:
-        """See `Role`."""
+        """Override `Role.sentinel`."""
         spaces: set[Namespace] = {*self._spaces()}
         if self.sent_names.main is not None:
             spaces.add(self.sent_names.main)
@@ -91,40 +91,43 @@ class _Teller(Sender):
         return None
 
     def inherited(self, number: int) -> Any:
-        """See `Role`."""
+        """Override `Role.inherited`."""
         return (inherited, (number,)) if self.sent_names.inherits else None
 
     def _spaces(self) -> set[Namespace]:
-        """Return the namespaces of the names that were told, or are."""
+        """Return the namespaces of the names in this role's record."""
         raise NotImplementedError
 
-    def _told(self, space: dict[str, Any]) -> Namespace | None:
-        """Return the namespace whose names workers are told; None: they have them, or need none."""
+    def _namespace_to_send(self, space: dict[str, Any]) -> Namespace | None:
+        """Return the namespace of `space` if its names have to be sent, else None."""
         where = namespace_of(space)
         return None if where is not None and self.sent_names.has(where) else where
 
 
-class Needs(_Teller):
-    """What one call needs: names as they are when they are first needed.
+class Needs(_NamesRole):
+    """What one call needs: each name with the value that it has when it is first needed.
 
-    As a role it is for the pickles of the call's function and items.
+    As a role it serves for the pickles of the call's function and items.
     """
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__(sent_names)
         sent_names.drop()
         self.names: dict[Key, Known] = {}
-        self.absent: set[Key] = set()  # names that are used and that nobody has: builtins, mostly
+        # Names that the call uses and no namespace has; most are builtins.
+        self.absent: set[Key] = set()
         self.units: dict[int, Unit] = {}
-        self.held: dict[int, Known] = {}  # definitions, by their ids
-        self.newest: int = -1  # the highest number of what only forks have: see `handover`
+        # Records of definitions that were sent, by the ids of these.
+        self.held: dict[int, Known] = {}
+        # The highest number of an object that only forks have: see `handover`.
+        self.newest: int = -1
         self._strict: set[Key] = set()
         self._is_discarded = False
 
     # --- as a role ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """See `Role`."""
+        """Override `Role.definition`."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
@@ -140,11 +143,11 @@ class Needs(_Teller):
                 if self.sent_names.inherits:
                     return arriving.at_home, (where.number, where.name, name)
                 raise UnsentNameError(name, known.unsent)
-        # It was defined anew since the call was made, or has another name.
+        # The object was defined again after the call was made, or has another name.
         return self.reference(obj)
 
     def reference(self, obj: object) -> Any:
-        """Return what is to be written for what was told under any name; None: it was not."""
+        """Return what to write for a definition that was sent under any name; None: it was not."""
         known = self.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
             return None
@@ -154,8 +157,8 @@ class Needs(_Teller):
         return {space for space, _ in self.names}
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """See `Role`."""
-        where = self._told(space)
+        """Override `Role.needs`."""
+        where = self._namespace_to_send(space)
         if where is not None:
             keys = [(where, name) for name in names]
             self.resolve(keys)
@@ -163,14 +166,14 @@ class Needs(_Teller):
                 self._strict.update(keys)
 
     def inherited(self, number: int) -> Any:
-        """See `Role`."""
+        """Override `Role.inherited`."""
         found = super().inherited(number)
         if found is not None:
             self.newest = max(self.newest, number)
         return found
 
     def shared(self, handle: Any) -> Any:
-        """See `Role`."""
+        """Override `Role.shared`."""
         key = SHARES, handle.name
         self.resolve([key])
         known = self.names[key]
@@ -181,7 +184,7 @@ class Needs(_Teller):
     # --- names and versions ---
 
     def resolve(self, keys: Iterable[Key]) -> None:
-        """Take in that these names are needed, and all that they use; tell what has changed."""
+        """Record that these names are needed, and all that they use; pickle those that changed."""
         fresh: list[Key] = []
         seen: set[Key] = set()
         waiting = list(keys)
@@ -196,19 +199,19 @@ class Needs(_Teller):
                 waiting += known.needs
             elif value is not arriving.ABSENT or key in self.sent_names.known:
                 fresh.append(key)
-            else:  # it is one of the builtins, or an initializer is to set it
+            else:  # the name is a builtin, or an initializer will set it
                 self.absent.add(key)
         if fresh:
-            self._tell(fresh)
+            self._make_unit(fresh)
 
     def look(self, key: Key) -> tuple[Known | None, object]:
-        """Return what was told of a name, if it still has that value, and the value."""
+        """Return the record of a name if its value is unchanged, else None; and the value."""
         known = self.sent_names.known.get(key)
         value = key[0].dict.get(key[1], arriving.ABSENT)
         return (known if known is not None and known.is_current(value) else None), value
 
     def use(self, known: Known) -> None:
-        """Take in that a name is needed as it was told."""
+        """Record that a name is needed with the value that was sent."""
         self.names[known.key] = known
         if known.held is not None:
             self.held[id(known.held)] = known
@@ -220,13 +223,14 @@ class Needs(_Teller):
                 self._use_unit(before)
             self.units[unit.number] = unit
 
-    def _tell(self, keys: list[Key]) -> None:
+    def _make_unit(self, keys: list[Key]) -> None:
         light, careful, tries = is_light_enough(), False, 0
         unsent: dict[Key, Exception] = {}
         shared = self.common()
         again: set[Key] = set()
         if any(known.unit.chain >= _LONGEST_CHAIN for known, _ in shared):
-            again = {known.key for known, _ in shared}  # together with what changed: a new chain
+            # These names start a new chain of units, together with those that changed.
+            again = {known.key for known, _ in shared}
             for key in again:
                 del self.names[key]
         while True:
@@ -240,9 +244,11 @@ class Needs(_Teller):
                 if is_restless(error.why) and tries < MOST_TRIES:
                     continue
                 if light:
-                    light = False  # cloudpickle can do it, or says why not
+                    # Cloudpickle can pickle the value, or raises an error that says why not.
+                    light = False
                 elif not careful:
-                    careful = True  # it may be something that a class has, and nobody uses
+                    # The failing part may be an attribute of a class that no code uses.
+                    careful = True
                 else:
                     unsent[error.key] = error.why
         self.sent_names.note(writer.made)
@@ -250,7 +256,7 @@ class Needs(_Teller):
             self.use(known)
 
     def common(self) -> list[tuple[Known, object]]:
-        """Return the names, as told, whose values others may refer to, and these values."""
+        """Return the sent names whose values other values may refer to, with these values."""
         return [
             (known, value)
             for (space, name), known in self.names.items()
@@ -262,7 +268,7 @@ class Needs(_Teller):
     # --- of the call ---
 
     def check(self) -> None:
-        """Raise `UnsentNameError` if a function uses what cannot be pickled."""
+        """Raise `UnsentNameError` if a function uses a global that cannot be pickled."""
         if self.sent_names.inherits:
             return
         for key in self._strict.union(*[known.strict for known in self.names.values()]):
@@ -279,10 +285,10 @@ class Needs(_Teller):
         return known is not None and known.held is function
 
     def are_current(self) -> bool:
-        """Return whether all names still have the values that they had, or none."""
+        """Return whether all names are unchanged, and names without a value still have none."""
         if self._is_discarded:
             return False
-        for space, name in [*self.absent]:  # another thread may add some
+        for space, name in [*self.absent]:  # a copy: another thread may add names
             if name in space.dict:
                 return False
         for (space, name), known in [*self.names.items()]:
@@ -291,7 +297,7 @@ class Needs(_Teller):
         return True
 
     def invalidate(self) -> None:
-        """Take in that something of this did not load: the next call tells it anew."""
+        """Record that a unit did not load in a worker: the next call sends its names again."""
         self._is_discarded = True
         self.sent_names.forget(self.units)
 
@@ -302,7 +308,7 @@ def _can_be_shared(value: object) -> bool:
 
 
 def _can_refer(value: object) -> bool:
-    """Return whether there may be something in `value` that another name has as well."""
+    """Return whether `value` may contain an object that another name has as well."""
     return not is_flat(value)
 
 
@@ -313,8 +319,8 @@ class _UnsentError(Exception):
         self.why = why
 
 
-class _Writer(_Teller):
-    """Pickles the values of names into a unit, and of those that they use."""
+class _Writer(_NamesRole):
+    """Pickles the values of names, and of the names that these use, into a unit."""
 
     def __init__(
         self, needs: Needs, unsent: dict[Key, Exception], light: bool, again: set[Key]
@@ -326,14 +332,15 @@ class _Writer(_Teller):
         self._again = again
         self.unit = Unit(self.sent_names.dead)
         self.made: dict[Key, Known] = {}
-        # Definitions first: to load a value may take what its class uses.
+        # Definitions come first: loading a value may need what its class uses.
         self._definitions: deque[Known] = deque()
         self._values: deque[Known] = deque()
-        self._at: Known | None = None  # what is being pickled
-        self._inside: list[tuple[Known, Known]] = []  # what is pickled as a part of another
+        self._at: Known | None = None  # the record of the name that is being pickled
+        # Two names each: the value of the first was pickled inside the value of the second.
+        self._inside: list[tuple[Known, Known]] = []
 
     def write(self, keys: list[Key]) -> None:
-        """Pickle them; raises `_UnsentError` for the first whose pickling fails."""
+        """Pickle the values of these names; raises `_UnsentError` for the first that fails."""
         unit = self.unit
         file = BytesIO()
         buffers: list[Buffer | Descriptor] = []
@@ -341,10 +348,10 @@ class _Writer(_Teller):
         for key in keys:
             self._add(key)
         if any(_can_refer(known.key[0].dict.get(known.key[1])) for known in self.made.values()):
-            one.memo = self._prime()
+            one.memo = self._earlier_values()
         with Handover(self, carries=True):
             self._write_all(one, file, buffers)
-        self._hand_on()
+        self._pass_on_needs()
         unit.payload = payload_of_pickles(file.getvalue(), buffers)
 
     def _write_all(self, one: Any, file: BytesIO, buffers: list[Buffer | Descriptor]) -> None:
@@ -368,12 +375,12 @@ class _Writer(_Teller):
                     unit.definitions.append(known.version)
 
     def _value(self, known: Known) -> object:
-        # Another thread may have defined it anew.
+        # Another thread may have defined the name again.
         space, name = known.key
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 
-    def _hand_on(self) -> None:
-        """Let what is a part of others need what these need."""
+    def _pass_on_needs(self) -> None:
+        """Add to the needs of each part the needs of the value in which it was pickled."""
         growing = True
         while growing:
             growing = False
@@ -383,9 +390,9 @@ class _Writer(_Teller):
                     part.strict |= whole.strict
                     growing = True
 
-    def _prime(self) -> dict[int, tuple[int, object]]:
-        """Return the memo of a pickler that has written already what may be shared."""
-        # Of two names for one object, one: the receiver counts what it begins with, too.
+    def _earlier_values(self) -> dict[int, tuple[int, object]]:
+        """Return a pickler's memo of the values from earlier units to which this unit may refer."""
+        # An object with two names counts once: the receiver numbers these objects in the same way.
         shared = [*{id(value): (known, value) for known, value in self._needs.common()}.values()]
         for known, _ in shared:
             self.unit.primed.append(known.version)
@@ -397,7 +404,7 @@ class _Writer(_Teller):
         self.unit.chain = max(self.unit.chain, unit.chain + 1)
 
     def _add(self, key: Key) -> None:
-        """See that a name is told, in this unit if it was not before, and all that it uses."""
+        """Put a name and all that it uses into this unit, unless they were sent before."""
         needs = self._needs
         waiting = [key]
         while waiting:
@@ -419,7 +426,8 @@ class _Writer(_Teller):
                 for space, name in made.met:
                     where = namespace_of(space)
                     if where is not None:
-                        # No pickler asks for it where it is written as a reference.
+                        # The pickler does not ask for a definition where it writes a
+                        # reference to an object that holds it.
                         made.needs.add((where, name))
                         waiting.append((where, name))
             else:
@@ -428,7 +436,7 @@ class _Writer(_Teller):
     # --- as a role ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """See `Role`."""
+        """Override `Role.definition`."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
@@ -440,7 +448,8 @@ class _Writer(_Teller):
                 self._at.needs.add(key)
             made = self.made.get(key)
             if made is not None and self._at is not None and made is not self._at:
-                # Here in full; under its name it is a reference to this, and uses what this uses.
+                # The definition is pickled in full here, inside another value. What is pickled
+                # under its own name will refer to that, and needs all that the other value needs.
                 self._inside.append((made, self._at))
         known = self._needs.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
@@ -451,14 +460,14 @@ class _Writer(_Teller):
         return arriving.definition, (known.version,)
 
     def inherited(self, number: int) -> Any:
-        """See `Role`."""
+        """Override `Role.inherited`."""
         found = super().inherited(number)
         if found is not None:
             self.unit.newest = max(self.unit.newest, number)
         return found
 
     def shared(self, handle: Any) -> Any:
-        """See `Role`."""
+        """Override `Role.shared`."""
         key = SHARES, handle.name
         if self._at is not None and self._at.key == key:
             return Shared, (handle.value,)
@@ -466,7 +475,8 @@ class _Writer(_Teller):
         if self._at is not None:
             self._at.needs.add(key)
         known = self._needs.names.get(key)
-        if known is None:  # here in full; on its own it is a reference to this
+        if known is None:
+            # The handle is pickled in full here; under its own name comes a reference to it.
             return Shared, (handle.value,)
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)
@@ -475,8 +485,8 @@ class _Writer(_Teller):
         return {space for space, _ in self.made}
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """See `Role`."""
-        where = self._told(space)
+        """Override `Role.needs`."""
+        where = self._namespace_to_send(space)
         if where is not None:
             for name in names:
                 key = where, name

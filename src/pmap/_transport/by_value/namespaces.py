@@ -1,4 +1,4 @@
-"""The namespaces of this process: globals of modules that another process cannot import."""
+"""The namespaces of this process: globals of modules that other processes cannot import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..importable import MAIN_MODULES, travels_by_name
 from . import arriving
 from .numbers import Numbers
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any
 
@@ -27,13 +27,13 @@ class Namespace:
         self.number: int = next(_numbers)
 
 
-# As long as a namespace is here, so is its dict: no other one can have its id.
+# A namespace keeps its dict alive, so no other dict gets the same id meanwhile.
 _by_id: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 _by_number: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 
 
 def register(space: Namespace) -> Namespace:
-    """Return `space`, which is found by its dict and its number from now on."""
+    """Return `space` after adding it to the tables that find it by its dict and by its number."""
     _by_id[id(space.dict)] = space
     _by_number[space.number] = space
     return space
@@ -47,7 +47,7 @@ def namespace_of(space: dict[str, Any]) -> Namespace | None:
         if not isinstance(own, str) or travels_by_name(own):
             return None
         if own not in MAIN_MODULES and getattr(sys.modules.get(own), "__dict__", None) is not space:
-            return None  # of no module: it has a name only
+            return None  # this dict has a module's name in it, and is no module's `__dict__`
         found = register(Namespace(space, own))
     return found
 

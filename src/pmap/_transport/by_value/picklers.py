@@ -1,4 +1,4 @@
-"""Picklers for what travels by value, and the roles that know of no record of names."""
+"""Picklers for what travels by value, and the roles that keep no record of names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .reducers import LightPickler
 from .role import Role
 from .shares import SHARES
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pickle import PickleBuffer
@@ -26,7 +26,7 @@ _PROTOCOL = 5
 
 
 def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> Any:
-    """Return what pickles into `file`; `light`: without cloudpickle."""
+    """Return a pickler that writes into `file`; `light`: without cloudpickle."""
     if light:
         return LightPickler(role, file, _PROTOCOL, buffers)
     from .full_pickler import FullPickler
@@ -35,12 +35,15 @@ def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> 
 
 
 def is_light_enough() -> bool:
-    """Return whether cloudpickle is to be avoided: somebody may have told it what to do."""
+    """Return whether pmap should try without cloudpickle: the program has not imported it.
+
+    A program that has imported cloudpickle may have registered things with it.
+    """
     return "cloudpickle" not in sys.modules
 
 
 def dumps_light(role: Role, value: object, buffers: Buffers | None = None) -> bytes | None:
-    """Return `value` pickled by value; None: that takes cloudpickle."""
+    """Return `value` pickled by value; None if cloudpickle is needed."""
     if not is_light_enough():
         return None
     file = BytesIO()
@@ -49,13 +52,13 @@ def dumps_light(role: Role, value: object, buffers: Buffers | None = None) -> by
             pickler(role, file, buffers, light=True).dump(value)
     except RecursionError:
         raise
-    except Exception:  # whatever it is, cloudpickle can do it or says why not
+    except Exception:  # cloudpickle can pickle the value, or raises an error that says why not
         return None
     return file.getvalue()
 
 
 def dumps_full(role: Role, value: object, buffers: Buffers | None = None) -> bytes:
-    """Return `value` pickled by value, whatever it takes."""
+    """Return `value` pickled by value, with cloudpickle where it is needed."""
     file = BytesIO()
     with Handover(role, buffers is not None):
         pickler(role, file, buffers, light=False).dump(value)
@@ -63,9 +66,9 @@ def dumps_full(role: Role, value: object, buffers: Buffers | None = None) -> byt
 
 
 def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -> bytes:
-    """Return the digest of what `value` is pickled as; a definition counts as one object.
+    """Return the digest of the pickle of `value`; each definition counts by its identity only.
 
-    `met`: takes the definitions in it, as the globals they are in and their names there.
+    `met`: receives the definitions in `value`, as their globals and their names there.
     """
     parts: list[Any] = []
 
@@ -81,15 +84,15 @@ def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -
 
 
 class Sender(Role):
-    """A role in a process with namespaces of its own."""
+    """A role in a process that has namespaces of its own."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """See `Role`."""
+        """Override `Role.space_of`."""
         found = namespaces.namespace_of(space)
         return None if found is None else (found.number, found.name)
 
     def digest(self, value: object) -> bytes:
-        """See `Role`."""
+        """Override `Role.digest`."""
         return digest(value)
 
 
@@ -112,7 +115,8 @@ class _Digest(Sender):
             return None
         if self._met is not None:
             self._met.append((space, name))
-        return arriving.definition, (_number_of(obj),)  # another one of this name differs
+        # A new definition under this name gets another number.
+        return arriving.definition, (_number_of(obj),)
 
 
 _numbers: dict[int, tuple[ref[object], int]] = {}
@@ -126,7 +130,8 @@ def _number_of(obj: object) -> int:
         place = id(obj)
         try:
             reference = ref(obj, lambda _: _numbers.pop(place, None))
-        except TypeError:  # a type alias: an address that is used again is as likely as it is rare
+        except TypeError:
+            # A type alias: if another object gets its address, which is rare, a change is missed.
             return -place
         known = _numbers[place] = reference, next(_next)
     return known[1]
@@ -136,19 +141,19 @@ class Whole(Sender):
     """For a receiver that knows nothing: each pickle has all that it needs."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """See `Role`."""
+        """Override `Role.space_of`."""
         return None
 
 
 class Home(Sender):
-    """For what goes home from a worker: what came from the caller goes as a reference."""
+    """For pickles that go from a worker to its caller: what came from there is a reference."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """See `Role`."""
+        """Override `Role.space_of`."""
         return arriving.number_of(space) or namespaces.number_of(space)
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """See `Role`."""
+        """Override `Role.definition`."""
         version = arriving.version_of.get(id(obj))
         if version is not None:
             return arriving.definition, (version,)
@@ -159,15 +164,15 @@ class Home(Sender):
         return None
 
     def sentinel(self, obj: object) -> Any:
-        """See `Role`."""
+        """Override `Role.sentinel`."""
         found = arriving.imported_as(obj)
         return None if found is None else (arriving.at_home, found)
 
     def shared(self, handle: Any) -> Any:
-        """See `Role`."""
+        """Override `Role.shared`."""
         version = arriving.version_of.get(id(handle))
         return super().shared(handle) if version is None else (arriving.definition, (version,))
 
     def inherited(self, number: int) -> Any:
-        """See `Role`."""
+        """Override `Role.inherited`."""
         return (inherited, (number,)) if number < forks.newest else None

@@ -1,12 +1,12 @@
 """What pickle is to write for functions, classes and modules that travel by value.
 
-A pickler of ours asks `reduced` for each object that is no plain scalar or container. What belongs
-to a module that cannot be imported elsewhere is written by what its `Role` says: by the version of
-its name, where the receiver was told it, or in full.
+A pickler of pmap calls `reduced` for each object that is no plain scalar or container. For an
+object of a module that other processes cannot import, its `Role` decides what is written: a
+reference to the version of a name that the receiver has, or the whole object.
 
 Most scripts map a function whose globals are modules, importable functions and classes, constants,
-their own classes and other such functions. For these `LightPickler` is enough, and cloudpickle,
-which takes longer to import than pmap and its pool, is not imported, neither here nor there.
+and classes and functions of the script. For these `LightPickler` suffices. Then neither process
+imports cloudpickle, which takes longer to import than pmap and its pool.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .globals_of import all_names, is_made_by_a_program, named_in, names_in, sub
 from .handover import reduce_shared
 from .role import Role, is_handle
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pickle import PickleBuffer
@@ -45,7 +45,7 @@ _SLOTS = (
     *("__module__", "__doc__"),
     *(("__type_params__",) if sys.version_info >= (3, 12) else ()),
 )
-# What the light pickler leaves to pickle itself: these are nothing special to cloudpickle.
+# Modules whose objects the light pickler leaves to pickle: cloudpickle treats them no differently.
 _LEFT_ALONE = frozenset(
     {
         *(
@@ -83,17 +83,17 @@ _HINTS = frozenset(
 
 
 class RefusedError(Exception):
-    """This is not for the light pickler."""
+    """The light pickler cannot pickle this object."""
 
 
 def reduced(role: Role, obj: object, light: bool) -> Any:
-    """Return what pickle is to write for `obj`; NotImplemented: what it would by itself.
+    """Return what pickle is to write for `obj`; NotImplemented leaves it to pickle.
 
     Raises:
-        RefusedError: cloudpickle is to do it.
+        RefusedError: only cloudpickle can pickle it.
     """
     kind = type(obj)
-    how = _BY_TYPE.get(id(kind))  # by its id: a metaclass may say that its classes are equal
+    how = _BY_TYPE.get(id(kind))  # looked up by id: a metaclass may say that its classes are equal
     if how is not None:
         return how(role, obj)
     if isinstance(obj, type):
@@ -122,7 +122,7 @@ def _class(role: Role, cls: type) -> Any:
 
 
 def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
-    if registered():  # multiprocessing is there
+    if registered():  # the program has imported multiprocessing
         how = reduce_shared(role, obj, kind)
         if how is not None:
             return how
@@ -138,7 +138,7 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
         from .singles import reduce_bare
 
         return role.sentinel(obj) or reduce_bare(obj)
-    if isinstance(obj, BaseException) and (role.bare or not travels_by_name(kind.__module__)):
+    if isinstance(obj, BaseException) and (role.skips_init or not travels_by_name(kind.__module__)):
         return taken_apart(obj) or NotImplemented
     if not travels_by_name(kind.__module__):
         if "_member_map_" in vars(kind):
@@ -153,7 +153,7 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
 
 
 def _of_its_own_class(role: Role, obj: object, kind: type) -> Any:
-    """Return what is written for an instance of a class that travels by value."""
+    """Return what pickle is to write for an instance of a class that travels by value."""
     if not _says_how(kind) or kind in _dispatch_table():
         return NotImplemented
     from .singles import reduce_single
@@ -163,7 +163,7 @@ def _of_its_own_class(role: Role, obj: object, kind: type) -> Any:
 
 
 def _says_how(kind: type) -> bool:
-    """Return whether a class statement says how its instances are pickled."""
+    """Return whether a class statement defines how instances of `kind` are pickled."""
     for cls in kind.__mro__:
         for name in ("__reduce_ex__", "__reduce__"):
             if name in vars(cls):
@@ -176,8 +176,9 @@ def _dispatch_table() -> dict[type, object]:
     return {} if copyreg is None else copyreg.dispatch_table
 
 
-_SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))  # pickle knows these classes
-# Modules with types that `kinds` knows.
+# Pickle itself can write these classes.
+_SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))
+# Modules of the types that `kinds` can reduce.
 _KINDS_OF = frozenset(
     {
         *("functools", "typing", "typing_extensions", "dataclasses", "_contextvars", "builtins"),
@@ -187,7 +188,7 @@ _KINDS_OF = frozenset(
 
 
 def _built_in(cls: type) -> Any:
-    """Return where the standard library has a type that has no name of its own."""
+    """Return where the standard library has a type whose own name does not lead to it."""
     import types
 
     for name, value in vars(types).items():
@@ -213,7 +214,7 @@ def _module(role: Role, given: ModuleType) -> Any:
 def _code(_: Role, code: CodeType) -> Any:
     data = marshal.dumps(code)
     if marshal.loads(data) != code:
-        raise RefusedError  # some constant in it is none that a compiler makes
+        raise RefusedError  # the code has a constant of a type that no compiler makes
     return marshal.loads, (data,)
 
 
@@ -222,7 +223,7 @@ def _cell(_: Role, cell: CellType) -> Any:
         contents = cell.cell_contents
     except ValueError:
         return arriving.make_cell, ()
-    # Filled when it is known already: what is in it may refer to it.
+    # The cell gets its contents after pickle has noted it: the contents may refer to the cell.
     return arriving.make_cell, (), (contents,), None, None, arriving.fill_cell
 
 
@@ -256,9 +257,9 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
 
 
 def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleType, list[str]]]:
-    """Return the modules that travel by value and that `code` uses, and the names it has of each.
+    """Return the modules by value that `code` uses, each with the names that `code` may use of it.
 
-    It has them as a global, as a part of one of these, or imports them.
+    `code` uses a module as a global, as an attribute of another such module, or by an import.
     """
     modules = [value for value in used if isinstance(value, ModuleType)]
     names = all_names(code)
@@ -279,12 +280,16 @@ def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleTy
 
 
 def _is_method(function: FunctionType) -> bool:
-    """Return whether a class statement has made a function: another one of its may be called."""
+    """Return whether a function was made in a class statement.
+
+    Its globals may not be needed: a call may use only other methods of the class.
+    """
     owner = function.__qualname__.rpartition(".")[0]
     return bool(owner) and not owner.endswith("<locals>")
 
 
-# Code, as it travels, and the names it uses; many functions have one code. By ids of the codes.
+# By the id of a code object: the code object, its form in a pickle, and the globals it uses. Many
+# functions have the same code object.
 _parts: dict[int, tuple[CodeType, bytes | CodeType, tuple[str, ...]]] = {}
 _MOST_PARTS = 1000
 
@@ -305,7 +310,7 @@ _OF_A_MODULE = ("__package__", "__name__", "__path__", "__file__")
 
 
 def _alone(role: Role, space: dict[str, Any]) -> dict[str, Any]:
-    """Return what is sent of globals that are no module's: the same for all functions there."""
+    """Return what is sent of globals of no module: one dict for all functions with them."""
     if id(space) not in role.alone:
         role.alone[id(space)] = {name: space[name] for name in _OF_A_MODULE if name in space}
     return role.alone[id(space)]
@@ -349,7 +354,7 @@ _BY_TYPE: dict[int, Callable[[Role, Any], Any]] = {id(kind): how for kind, how i
 
 
 class LightPickler(Pickler):
-    """Pickles by value what needs no cloudpickle; raises `RefusedError` for the rest."""
+    """Pickles by value without cloudpickle; raises `RefusedError` for what needs it."""
 
     def __init__(
         self,
@@ -361,6 +366,6 @@ class LightPickler(Pickler):
         super().__init__(file, protocol, buffer_callback=buffer_callback)
         self._role = role
 
-    # Asked for everything but plain scalars, and containers that are just what they seem.
+    # pickle calls this for all objects but plain scalars and exact instances of its containers.
     def reducer_override(self, obj: object) -> Any:
         return reduced(self._role, obj, light=True)

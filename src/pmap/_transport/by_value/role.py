@@ -1,14 +1,14 @@
-"""What a pickler is told by whoever pickles: what the receiver knows already."""
+"""The role of a pickler: what the receiver of its pickles has already."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
 
-# Where `Shared` says it is: the package gives its public classes its own name.
+# The `__module__` of `Shared`: the package gives its own name to its public classes.
 _SHARED = frozenset({__name__.partition(".")[0], f"{__package__}.shared"})
 
 
@@ -18,63 +18,62 @@ def is_handle(kind: type) -> bool:
 
 
 class Role:
-    """Who pickles, and for whom. This one knows of no receiver: all goes into the pickle."""
+    """What the receiver of a pickle has already; according to this base class, nothing."""
 
     def __init__(self) -> None:
-        # What becomes of globals that are no module's, by their ids.
+        # For globals that no module has, by their ids: the dict that is sent for them.
         self.alone: dict[int, dict[str, Any]] = {}
-        self.careful = False  # attributes of classes that cannot be pickled stay behind
-        self.sends = True  # what is pickled goes to another process
-        self.bare = False  # no exception is made by its own __init__ where it arrives
+        self.careful = False  # whether attributes of classes that cannot be pickled are left out
+        self.sends = True  # whether the pickle goes to another process
+        self.skips_init = False  # whether the receiver must not call the `__init__` of exceptions
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Return the number of the namespace whose ``__dict__`` is `space`, and its module's name.
+        """Return number and module name of the namespace whose ``__dict__`` is `space`.
 
-        None: it is no module's that travels by value, and is part of the pickle.
+        None means that no module that travels by value has it: then it is part of the pickle.
         """
         return None
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Return what is to be written for a definition that `space` has as `name`.
+        """Return what to write for a definition; None if it is to be written in full.
 
-        `name`: None where it has it not, or under another name. What comes back is None where the
-        definition is to be written in full.
+        `name`: the name under which `space` has the definition, or None if it does not.
         """
         return None
 
     def sentinel(self, obj: object) -> Any:
-        """Return what is to be written for a bare object, which is known by its identity only.
+        """Return what to write for a bare ``object()``, which is known by its identity only.
 
-        None: another one will do.
+        None means that it is to be sent by a key: see `singles`.
         """
         return None
 
     def shared(self, handle: Any) -> Any:
-        """Return what is to be written for a `Shared`."""
+        """Return what to write for a handle, which is a `Shared`."""
         from .shared import Shared
 
         return Shared, (handle.value,)
 
     def identity(self, obj: object) -> Any:
-        """Return what is to be written for what processes share, if only its identity counts.
+        """Return what to write for an object that processes share, if only its identity counts.
 
-        None: it is to be sent.
+        None means that the object itself is to be sent.
         """
         return None
 
     def inherited(self, number: int) -> Any:
-        """Return what is to be written for what only forks have: see `handover`.
+        """Return what to write for an object that only forks have: see `handover`.
 
-        None: the receiver is none.
+        None means that the receiver is no fork that has it.
         """
         return None
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """Take in that what is written in full looks up `names` in its globals.
+        """Record that a function or class that is written in full looks up `names` in `space`.
 
-        `strict`: it is an error if the value of one cannot be pickled.
+        `strict`: it is an error if the value of such a name cannot be pickled.
         """
 
     def digest(self, value: object) -> bytes:
-        """Return bytes that differ for values that differ; raises what the pickling raises."""
+        """Return bytes that differ for different values; raises what pickling raises."""
         raise NotImplementedError

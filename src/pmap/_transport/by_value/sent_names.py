@@ -1,4 +1,4 @@
-"""What the caller has told its workers: values of names, their versions, the units they went in."""
+"""What the caller has sent to its workers: values of names, their versions and their units."""
 
 from __future__ import annotations
 
@@ -8,51 +8,53 @@ from weakref import WeakValueDictionary
 from ..importable import MAIN_MODULES
 from ..payload import Payload
 from . import arriving
-from .fingerprints import fingerprint_of, in_words, is_identity
+from .fingerprints import fingerprint_of, is_identity, sendable_form
 from .namespaces import Namespace, namespace_of
 from .numbers import Numbers
 from .picklers import digest
 from .role import is_handle
 from .shares import SHARES
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from typing import Any, TypeAlias
 
     Key: TypeAlias = tuple[Namespace, str]
 
-# The types of values, besides classes, to which later pickles refer by the version.
+# The types of values, besides classes, to which later pickles refer by their versions.
 _DEFINITIONS = frozenset(
     {
         *("function", "_lru_cache_wrapper"),
         *("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType"),
     }
 )
-# Where an equal value is the same one, whichever object it is.
+# The types for which equal values count as the same value, in whichever object they are.
 _CONSTANT = frozenset(
     map(id, (int, bool, str, bytes, type(None), float, complex, tuple, frozenset))
 )
 _MOST_NAMESPACES = 8
-MOST_TRIES = 50  # where another thread changes what is looked at
+MOST_TRIES = 50  # times that a value is examined while another thread changes it
 
 _versions = Numbers()
 _units = Numbers()
 
 
 class Unit:
-    """Values of names, pickled together."""
+    """The values of several names, pickled together."""
 
     def __init__(self, dead: list[int]) -> None:
-        """Make an empty one, whose number will be in `dead` when nobody refers to it any more."""
+        """Make an empty unit; its number goes to `dead` when nothing refers to it any more."""
         self.number: int = next(_units)
-        self.payload: Payload = Payload(b"")  # pickles, one behind the other
-        self.versions: list[int] = []  # of the values, in their order
-        self.definitions: list[int] = []  # those of functions, classes and the like
-        self.primed: list[int] = []  # of values told before, to which the pickles may refer
-        self.before: set[Unit] = set()  # in which these are
+        self.payload: Payload = Payload(b"")  # the pickles of the values, one behind the other
+        self.versions: list[int] = []  # the versions of the values, in their order
+        self.definitions: list[int] = []  # the versions of functions, classes and the like
+        # The versions of values from earlier units, to which the pickles may refer.
+        self.primed: list[int] = []
+        self.before: set[Unit] = set()  # the earlier units that these values are in
         self.chain: int = 1
-        self.newest: int = -1  # the highest number of what only forks have: see `handover`
+        # The highest number of an object that only forks have: see `handover`.
+        self.newest: int = -1
         self._dead = dead
 
     def __del__(self) -> None:
@@ -60,7 +62,7 @@ class Unit:
 
 
 class Known:
-    """What was last told of one name."""
+    """What was last sent for one name."""
 
     __slots__ = (
         *("__weakref__", "fingerprint", "fixed", "has_generator", "held", "key", "met", "needs"),
@@ -73,14 +75,15 @@ class Known:
         self.version: int = next(_versions)
         self.unit = unit
         self.needs: set[Key] = set()  # the names that the value uses
-        self.strict: set[Key] = set()  # those of them that functions use
-        self.unsent: Exception | None = None  # why the value cannot be pickled
-        self.size = 0  # bytes of its pickle, with its large buffers
-        self.has_generator = False  # there is a random generator in the value
-        self.met: list[tuple[dict[str, Any], str]] = []  # the definitions in the value
+        self.strict: set[Key] = set()  # the names that functions in the value use
+        self.unsent: Exception | None = None  # the error if the value cannot be pickled
+        self.size = 0  # bytes of the pickle and of its large buffers
+        self.has_generator = False  # whether a random generator is in the value
+        # The definitions in the value, as their globals and their names there.
+        self.met: list[tuple[dict[str, Any], str]] = []
         self.fingerprint: object
         try:
-            # Before it is pickled: a change meanwhile is seen the next time.
+            # Fingerprinted before it is pickled: a change in between is found the next time.
             self.fingerprint = _steadily(
                 lambda: fingerprint_of(value, lambda part: digest(part, self.met))
             )
@@ -88,15 +91,15 @@ class Known:
             self.fingerprint = _identity(value)
             self.unsent = error
         self.fixed: bool = is_identity(self.fingerprint)
-        # What is compared by its identity before all else; it lives as long as this.
-        # But for a handle, which goes when its program drops it.
+        # The value, if it is compared by identity before all else; this keeps it alive. But a
+        # handle is not kept: it goes when the program drops it.
         keeps = (self.fixed or is_definition(value)) and not is_handle(type(value))
         self.held: object = value if keeps else None
-        # Another object is another value, but of what cannot be changed in place.
+        # The id of the value: another object is another value. None for types that cannot change.
         self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
 
     def is_current(self, value: object) -> bool:
-        """Return whether `value`, which the name has now, is what was told."""
+        """Return whether `value`, which the name has now, is the value that was sent."""
         if self.held is not None:
             if self.held is not value:
                 return False
@@ -111,7 +114,7 @@ class Known:
 
 
 def _steadily(look: Callable[[], object]) -> object:
-    """Return what `look` does, tried again where another thread changes what it looks at."""
+    """Return what `look` returns; call it again if another thread changes what it looks at."""
     for _ in range(MOST_TRIES):
         try:
             return look()
@@ -122,7 +125,7 @@ def _steadily(look: Callable[[], object]) -> object:
 
 
 def is_restless(error: Exception) -> bool:
-    """Return whether something was changed while it was looked through."""
+    """Return whether `error` says that an object was changed during an iteration over it."""
     return isinstance(error, RuntimeError) and "changed size during iteration" in str(error)
 
 
@@ -152,8 +155,8 @@ def _definition(version: int) -> object:
 
 def _fingerprint(value: object) -> object:
     try:
-        return in_words(fingerprint_of(value, digest))
-    except Exception:  # it cannot be pickled here
+        return sendable_form(fingerprint_of(value, digest))
+    except Exception:  # the value cannot be pickled here
         return None
 
 
@@ -162,48 +165,49 @@ arriving.find_fingerprint.append(_fingerprint)
 
 
 class SentNames:
-    """What is known of names, for all workers of one pool."""
+    """What all workers of one pool have been sent, name by name."""
 
     def __init__(self, inherits: bool = False, imports: bool = False) -> None:
-        """Make an empty one.
+        """Start with nothing sent.
 
         Args:
-            inherits: workers have from their caller what cannot be pickled.
-            imports: workers have imported the script, and what it defines goes by name.
+            inherits: workers are forks of the caller, and have from it what cannot be pickled.
+            imports: workers have imported the script, so what it defines travels by name.
         """
         self.inherits = inherits
         self.imports = imports
-        # As long as this is here, the script has one number.
+        # Keeps the script's namespace alive, and with it its number.
         self.main = namespace_of(vars(sys.modules["__main__"]))
         self.known: dict[Key, Known] = {}
-        self.dead: list[int] = []  # numbers of units that nothing refers to any more
-        self._spaces: dict[Namespace, None] = {}  # the one that was told last is the last
+        self.dead: list[int] = []  # numbers of units to which no object refers any more
+        # Namespaces, in the order in which they were last sent.
+        self._spaces: dict[Namespace, None] = {}
 
     def clear(self) -> None:
-        """Forget what was told: there are no workers any more."""
+        """Forget all that was sent: there are no workers any more."""
         self.known = {}
         self._spaces = {}
         self.dead.clear()
 
     def has(self, where: Namespace) -> bool:
-        """Return whether workers have imported a namespace, with the script."""
+        """Return whether workers have imported the script with this namespace."""
         return self.imports and where.name in MAIN_MODULES
 
     def by_name(self, obj: object, where: Namespace | None) -> Any:
-        """Return what is to be written for what workers have imported with the script, or None."""
+        """Return what to write for an object that workers import with the script, or None."""
         if where is None or not self.has(where):
             return None
         name = arriving.found_as(obj, where.dict)
         return None if name is None else (arriving.at_home, (where.number, where.name, name))
 
     def drop(self) -> None:
-        """Forget the handles that are gone."""
+        """Forget the handles that the program has dropped."""
         for name in [key[1] for key in self.known if key[0] is SHARES]:
             if name not in SHARES.dict:
                 self.known.pop((SHARES, name), None)
 
     def note(self, made: dict[Key, Known]) -> None:
-        """Take in what is told from now on; of many namespaces the oldest are forgotten."""
+        """Record what is sent from now on; forget the oldest of too many namespaces."""
         self.known.update(made)
         for known in made.values():
             _by_version[known.version] = known
@@ -216,7 +220,7 @@ class SentNames:
             self.known = {key: known for key, known in self.known.items() if key[0] is not oldest}
 
     def forget(self, units: Container[int]) -> None:
-        """Forget what was told in these units: it did not load."""
+        """Forget what was sent in these units: they did not load."""
         self.known = {
             key: known for key, known in self.known.items() if known.unit.number not in units
         }

@@ -1,4 +1,4 @@
-"""Values that many calls use: pickled once, one copy in each worker, gone with their handle."""
+"""Values that many calls use: pickled once, one copy in each worker, released with their handle."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class Shared(Generic[T]):
     __slots__ = ("__weakref__", "_name", "_value")
 
     def __init__(self, value: T) -> None:
-        """Use `share`."""
+        """Make a handle; users call `share`."""
         self._value = value
         self._name = f"share-{next(_numbers)}"
         handles[self._name] = self
 
     @property
     def value(self) -> T:
-        """The value: at the caller the object itself, in a worker the one copy that it has."""
+        """The value: at the caller the object itself; in a worker the copy that it has."""
         return self._value
 
     @property
     def name(self) -> str:
-        """What tells it from other handles of this process."""
+        """The name that this handle has among those of this process."""
         return self._name
 
     def __repr__(self) -> str:
@@ -49,14 +49,14 @@ class Shared(Generic[T]):
 
 
 def share(value: T) -> Shared[T]:
-    """Return a handle of `value`, for what is large and used by many calls.
+    """Return a handle of `value`, for a large value that many calls use.
 
-    The handle goes to the workers as a global of the function, in its closure, or as an argument;
-    there its `value` is the one copy that each worker has. It is pickled once, when it is first
-    sent, and large buffers in it (arrays, tables, bytes) are in memory that all workers share until
-    they write to it. What you change in the value after that is not seen. The memory is given back
-    when the handle is dropped: by the workers with the next call. With the threads and the serial
-    backend `value` is the object itself.
+    The handle goes to the workers as a global of the function, in its closure, or as an argument.
+    In a worker, its `value` is the one copy that the worker has. The value is pickled once, when it
+    is first sent. Large buffers in it (arrays, tables, bytes) are in memory that all workers share
+    until they write to it. Workers do not see changes that you make to the value after it was sent.
+    When you drop the handle, the memory is released: in the workers with the next call. With the
+    threads and the serial backend `value` is the object itself.
 
     >>> from pmap import pmap, share
     >>> words = share(["a", "bb", "ccc"])

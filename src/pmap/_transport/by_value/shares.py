@@ -1,6 +1,6 @@
-"""The handles of shared values by their names, as if they were a namespace: see `shared`.
+"""The handles of shared values by their names, in the form of a namespace: see `shared`.
 
-A module of its own: a worker that sends a result imports it, and `typing` would be a burden.
+A worker that sends a result imports this module, and not `shared`, which would import `typing`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 from .namespaces import Namespace, register
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any
 
@@ -17,7 +17,7 @@ handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 class _Shares(dict[str, object]):
-    """The handles; they are not kept alive."""
+    """The handles by name; it does not keep them alive."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return handles.get(name, default)

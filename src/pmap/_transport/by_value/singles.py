@@ -1,9 +1,10 @@
-"""Objects whose class pickles them as the name of a global: there is one of each.
+"""Objects that their class pickles as the name of a global: each process has one of each.
 
-As ``def __reduce__(self): return "MISSING"`` says; or a bare ``object()``, which nothing but its
-identity tells from others. Each has a key by which all processes know it,
-so it arrives once, and is the same object on its way back. Its state is set anew where its sender
-has changed it; else it stays what the receiver has made of it.
+Such a class has a method like ``def __reduce__(self): return "MISSING"``. The same holds for a bare
+``object()``, which only its identity tells from others. Each object has a key by which all
+processes know it, so it arrives once, and is the same object when it comes back. The receiver sets
+its state only if the sender has changed the state; otherwise what the receiver's own code did to it
+stays.
 """
 
 from __future__ import annotations
@@ -18,20 +19,24 @@ from .fingerprints import untyped
 from .numbers import OLDEST, FallingNumbers
 from .role import Role
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    # What is in its ``__dict__``, and in its slots.
+    # The ``__dict__`` of an object, and its slots.
     State: TypeAlias = tuple[dict[str, object] | None, dict[str, object] | None]
 
-_keys: dict[int, tuple[object, str]] = {}  # by the ids of the objects, which stay as long as this
+# Object and key, by the id of the object, which this keeps alive.
+_keys: dict[int, tuple[object, str]] = {}
 _by_key: dict[str, object] = {}
-_sent: dict[str, tuple[bytes, int]] = {}  # digest and serial number of the state as it was sent
-_arrived: dict[str, float] = {}  # serial numbers of what is another process's
+# By key: digest and serial number of the state that was last sent.
+_sent: dict[str, tuple[bytes, int]] = {}
+# By key: serial numbers of the states of objects that another process has sent.
+_arrived: dict[str, float] = {}
 _serials = FallingNumbers()
-# The same of each bare ``object()`` that was sent or came, the one known for longest first. Nothing
-# tells when one is gone, so the number is limited: who sends more of them wants no identity.
+# Object and key of each bare ``object()`` that was sent or received, by its id; the oldest comes
+# first. An ``object()`` allows no weak reference, which would tell when it is gone, so their number
+# is limited. A program that sends more of them does not rely on their identity.
 _bare: dict[int, tuple[object, str]] = {}
 _bare_by_key: dict[str, object] = {}
 _MOST_BARE = 1000
@@ -39,14 +44,17 @@ _PROTOCOL = 5
 
 
 def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
-    """Return what pickle is to write for an object whose class says it; `space`: its globals."""
+    """Return what pickle is to write for an object whose class decides it.
+
+    `space`: the globals of the module of its class.
+    """
     kind = type(obj)
     reduced = obj.__reduce_ex__(_PROTOCOL)
     if not isinstance(reduced, str):
         return reduced
     given: Any = obj
     arguments: tuple[object, ...] = ()
-    if hasattr(kind, "__getnewargs__"):  # a number, a text
+    if hasattr(kind, "__getnewargs__"):  # the class of the object derives from int, str or the like
         arguments = given.__getnewargs__()
     got: Any = object.__getstate__(given)  # type: ignore[attr-defined,unused-ignore]
     state: State = got if untyped(type(got)) is tuple else (got, None)
@@ -58,14 +66,14 @@ def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
 
 
 def reduce_bare(obj: object) -> Any:
-    """Return what is to be written for an ``object()``, so that it is one object elsewhere, too."""
+    """Return what pickle is to write for an ``object()``, so that it is one object everywhere."""
     known = _bare.get(id(obj))
     key = _note_bare(obj, _home_of(obj) or os.urandom(12).hex()) if known is None else known[1]
     return make_bare, (key,)
 
 
 def _home_of(obj: object) -> str | None:
-    """Return the key of an ``object()`` that is a global of a module; None: of none."""
+    """Return the key of an ``object()`` that is a global of an importable module, or None."""
     modules: dict[str, object] = {**sys.modules}  # a program may put anything there
     for home, module in modules.items():
         if isinstance(module, ModuleType) and travels_by_name(home):
@@ -87,9 +95,9 @@ def make_bare(key: str) -> object:
 
 
 def bare_of_script(number: int, module: str, name: str, key: str) -> object:
-    """Return the ``object()`` that an imported script has; by its key if it has none of this name.
+    """Return the ``object()`` that an imported script has under this name.
 
-    The caller may have made it since.
+    If the script has none here, because the caller has made it later, the key finds it.
     """
     try:
         found = arriving.at_home(number, module, name)
@@ -102,7 +110,7 @@ def _note_bare(obj: object, key: str) -> str:
     while len(_bare) >= _MOST_BARE:
         try:
             _, oldest = _bare.pop(next(iter(_bare)))
-        except (StopIteration, KeyError, RuntimeError):  # another thread does the same
+        except (StopIteration, KeyError, RuntimeError):  # another thread removes some, too
             continue
         _bare_by_key.pop(oldest, None)
     _bare_by_key[key] = obj
@@ -119,7 +127,7 @@ def _key(obj: object) -> str:
 
 
 def _serial(role: Role, key: str, state: object) -> int:
-    """Return the number of an object's state: a new one if it has changed since it was sent."""
+    """Return the serial number of an object's state: a new one if it changed since it was sent."""
     digest = role.digest(state)
     last = _sent.get(key)
     if last is None or last[0] != digest:
@@ -135,11 +143,11 @@ def make_single(
     kind: Any,
     arguments: tuple[object, ...],
 ) -> object:
-    """Return the object with this key; make it, without its state, if it is not known here."""
+    """Return the object with this key; if it is not known here, make it without its state."""
     if key in _by_key:
         return _by_key[key]
     made: object = None
-    if where is not None:  # a worker that was forked from the caller has the very object
+    if where is not None:  # a worker that was forked from the caller has the same object
         made = arriving.as_forked(where[0], name)
         if id(made) != address:
             made = None
@@ -152,10 +160,10 @@ def make_single(
 
 
 def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
-    """Give an object the state that its sender has changed."""
+    """Set the state of an object if its sender has changed it."""
     key, serial, state = given
     if _arrived.get(key, serial) >= serial:
-        return  # it is at home, or what comes late is older
+        return  # this process made the object, or an older state has arrived late
     _arrived[key] = serial
     fields, slots = state
     if fields is not None:
@@ -166,8 +174,9 @@ def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
 
 
 def begin_forked() -> None:
-    """Take in that what this process has sent, its caller will: this worker was forked from it."""
-    for key in _arrived:  # if that is a worker itself: from its own caller
+    """Record the objects that this forked worker has from its caller, as last sent."""
+    for key in _arrived:
+        # Objects that the caller, itself a worker, has received: whatever it sends is newer.
         _arrived[key] = OLDEST
     _arrived.update({key: serial for key, (_, serial) in _sent.items()})
     _sent.clear()
