@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from tests.limits import TIME_LIMIT, seconds
-from tests.processes import descendants, describe_process, end, our_processes, processes
+from tests.processes import descendants, describe_process, end, our_processes, pids_of, processes
 
 
 def _where(thread: threading.Thread) -> str:
@@ -85,8 +85,8 @@ def end_shared_pools() -> None:
 def _pids_of(drivers: Iterable[Any]) -> set[int]:
     pids: set[int] = set()
     for driver in drivers:
-        if hasattr(driver.backend, "pids"):
-            pids.update(driver.backend.pids())
+        if hasattr(driver.backend, "_starter"):
+            pids.update(pids_of(driver.backend))
             template = driver.backend._starter.template
             if template is not None:
                 pids.add(template._process.pid)
@@ -95,11 +95,11 @@ def _pids_of(drivers: Iterable[Any]) -> set[int]:
 
 
 def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
-    """Return the descriptors that open pools of processes hold, but for those of their arenas."""
+    """Return the descriptors that open pools of processes hold, but for those of their journals."""
     found: set[int] = set()
     for driver in drivers:
         backend = driver.backend
-        if not hasattr(backend, "pids"):
+        if not hasattr(backend, "_starter"):
             continue
         for link in list(backend._connections.values()):
             found.add(link.sock.fileno())
@@ -122,7 +122,7 @@ def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
     return found
 
 
-def _arenas_of(drivers: Iterable[Any]) -> int:
+def _journals_of(drivers: Iterable[Any]) -> int:
     """Return how many workers of open pools share memory with us: a descriptor each, of mmap's."""
     return sum(len(getattr(driver.backend, "_connections", ())) for driver in drivers)
 
@@ -190,7 +190,7 @@ class Leftovers:
             descriptors = frozenset(d for d in descriptors if d[0] not in theirs)
             shared = {d for d in present if d[1].startswith("/memfd:pmap")}
             arenas = {d for d in shared if d[0] not in theirs}
-            if len(arenas) <= _arenas_of(_open_pools()):
+            if len(arenas) <= _journals_of(_open_pools()):
                 descriptors -= shared
         return [
             *(f"process {describe_process(pid)}" for pid in sorted(new)),

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from tests.limits import seconds
 
@@ -18,6 +18,17 @@ from tests.limits import seconds
 RUN: Final = "PMAP_TEST_RUN"
 # It lives as long as this process, by design, and whoever needs it first starts it.
 _TRACKER: Final = b"from multiprocessing.resource_tracker import main"
+
+
+class HasWorkers(Protocol):
+    """A backend, as far as it tells of its workers."""
+
+    def workers(self) -> dict[int, int | None]: ...
+
+
+def pids_of(backend: HasWorkers) -> list[int]:
+    """Return the process ids of a backend's workers, as far as they are known."""
+    return [pid for pid in backend.workers().values() if pid is not None]
 
 
 class Process(NamedTuple):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.items import all_workers_at_once
+from tests.processes import pids_of
 
 from pmap import Pool
 
@@ -27,7 +28,7 @@ def warm(pool: Pool, folder: Path) -> set[int]:
     """Have both workers work; return their ids."""
     pids = set(pool.starmap(all_workers_at_once, [(str(folder), 2)] * 2, chunksize=1))
     assert len(pids) == 2
-    assert pids == set(backend_of(pool).pids())
+    assert pids == set(pids_of(backend_of(pool)))
     return pids
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from tests.limits import until
+from tests.processes import pids_of
 from tests.property.memory_items import is_mapped
 
 from pmap._backends.processes import ProcessBackend
@@ -84,7 +85,7 @@ class Kept:
     def _pids(self) -> list[int]:
         backend = self._driver.backend
         assert isinstance(backend, ProcessBackend)
-        return backend.pids()
+        return pids_of(backend)
 
     def _inodes(self) -> set[int]:
         found: set[int] = set()

@@ -32,6 +32,7 @@ from tests.bad_objects import (
 from tests.files import marks
 from tests.items import square
 from tests.process.crash_items import ITEMS, backend_of, new_pool
+from tests.processes import pids_of
 
 from pmap import (
     ControlFlowError,
@@ -327,7 +328,7 @@ def test_initializer_that_cannot_be_sent_any_more(method: "StartMethod") -> None
     with new_pool(method, id, argument) as pool:
         assert pool.apply(square, (3,)) == 9
         argument.append(CannotPickle())
-        for pid in backend_of(pool).pids():
+        for pid in pids_of(backend_of(pool)):
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(WorkerStartError, match="no reduce"):
             pool.apply(square, (3,))
@@ -338,7 +339,7 @@ def test_a_fork_has_an_initializer_that_cannot_be_sent() -> None:
     argument: list[object] = [1]
     with new_pool("fork", argument.append, CannotPickle()) as pool:
         assert pool.apply(square, (3,)) == 9
-        for pid in backend_of(pool).pids():
+        for pid in pids_of(backend_of(pool)):
             os.kill(pid, signal.SIGKILL)
         assert pool.map(square, range(4)) == [0, 1, 4, 9]
 

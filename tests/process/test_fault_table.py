@@ -123,7 +123,8 @@ def new_pool(method: "StartMethod | None", workers: int = 2) -> Pool:
 
 def pids_of(pool: Pool) -> set[int]:
     """Return the ids of a pool's workers."""
-    return set(vars(pool)["_driver"].backend.pids())
+    backend = vars(pool)["_driver"].backend
+    return {pid for pid in backend.workers().values() if pid is not None}
 
 
 def check_works(pool: Pool) -> None:

@@ -13,7 +13,7 @@ from tests.files import marks
 from tests.items import square, wait_and_square
 from tests.limits import TIME_LIMIT, until
 from tests.process.crash_items import ITEMS, backend_of, new_pool, warm
-from tests.processes import lives
+from tests.processes import lives, pids_of
 
 from pmap import Failure, Pool, WorkerLost, pmap
 from pmap._backends import template_client
@@ -43,7 +43,7 @@ def test_idle_workers_killed(pool: Pool, tmp_path: Path, number: int, wait: bool
     if wait:
         until(lambda: not any(map(lives, pids)), "their deaths")
         assert pool.map(square, range(20)) == [x * x for x in range(20)]
-        assert pids.isdisjoint(backend_of(pool).pids())
+        assert pids.isdisjoint(pids_of(backend_of(pool)))
     else:
         # They may die with the new work in hand, which is then lost as in any death: but only so
         # many items as there were workers, and nothing hangs.
@@ -137,7 +137,7 @@ def test_template_killed_before_it_could_report_a_worker(
         # Its workers are as good as others, and what they run is not begun a second time.
         assert later.get(TIME_LIMIT) == [x * x for x in range(8)]
         assert len(marks(tmp_path)) == 8
-        pids = backend_of(pool).pids()
+        pids = pids_of(backend_of(pool))
         assert len(pids) == 2
     until(lambda: not any(map(lives, pids)), "the end of its workers")
 

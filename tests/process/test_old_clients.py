@@ -310,7 +310,7 @@ def test_a_pool_of_threads() -> None:
         assert pool.starmap(pow, [(2, 3)]) == [8]
         assert pool.apply(int, ("ff",), {"base": 16}) == 255
         assert pmap(abs, [-1], pool=pool) == [1]
-        assert repr(pool) == "<ThreadPool 3 threads, 0 busy, 8 items done>"
+        assert repr(pool) == "<ThreadPool 3 threads, 0 busy, 55 items done>"
         assert [worker.pid for worker in pool._pool] == [None] * 3
         assert all(worker.is_alive() for worker in pool._pool)
     with pytest.raises(ValueError, match="processes is an int"):

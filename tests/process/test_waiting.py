@@ -12,6 +12,7 @@ import pytest
 from tests.backends import START_METHODS
 from tests.items import all_workers_at_once
 from tests.limits import TIME_LIMIT
+from tests.processes import pids_of
 
 from pmap import Pool, papply, pmap
 from pmap._backends import processes as process
@@ -42,7 +43,7 @@ def test_a_pool_at_rest_does_not_run(method: str) -> None:
             assert pool.apply(abs, (-1,)) == 1  # now both sides expect the next in a moment
         backend = pool._driver.backend
         assert isinstance(backend, ProcessBackend)
-        pids = backend.pids()
+        pids = pids_of(backend)
         assert len(pids) == 2
         before = list(map(runs, pids))
         limit = time.monotonic() + TIME_LIMIT

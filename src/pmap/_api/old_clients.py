@@ -45,12 +45,12 @@ class OldWorker:
         self._number = number
         self.pid = self.ident = pid  # None: a thread, or none that is there
         self._identity, self.name = driver.backend.identity(number)
-        self._end = driver.end_of(number)
+        self._end = driver.worker_list.end_of(number)
         self._sentinel: int | None = None
 
     def is_alive(self) -> bool:
         """Return whether it is there."""
-        return self._number in self._driver.worker_pids()
+        return self._number in self._driver.worker_list.pids()
 
     @property
     def exitcode(self) -> int | None:
@@ -80,11 +80,11 @@ class OldWorker:
 
     def terminate(self) -> None:
         """Send it SIGTERM, which ends it unless it handles that; a thread after its item."""
-        self._driver.end_worker(self._number, softly=True)
+        self._driver.worker_list.end(self._number, softly=True)
 
     def kill(self) -> None:
         """End it, whatever it does; a thread after its present item."""
-        self._driver.end_worker(self._number, softly=False)
+        self._driver.worker_list.end(self._number, softly=False)
 
     def __del__(self) -> None:
         if self._sentinel is not None:
@@ -111,7 +111,10 @@ class OldWorkers(Sequence[OldWorker]):
 
     def _all(self) -> list[OldWorker]:
         driver = self._driver
-        found = [OldWorker(driver, number, pid) for number, pid in driver.met_workers().items()]
+        found = [
+            OldWorker(driver, number, pid)
+            for number, pid in driver.worker_list.known_pids().items()
+        ]
         return (found + [OldWorker(driver, -1, None)] * (len(self) - len(found)))[: len(self)]
 
     def __iter__(self) -> Iterator[OldWorker]:

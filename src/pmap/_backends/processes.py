@@ -100,6 +100,7 @@ class ProcessBackend(Backend[_Polled]):
         self._unanswered: Unanswered[Connection | Template] = Unanswered()
         method = start_method or _boot.default_start_method()
         self._starter = ProcessStarter(method, self._unanswered)
+        self.start_method: str | None = method
         self._chunks = ChunkSender(self._setup.limited)
         self._names = SentNames(method == "fork", imports=self._imports_main)
         self.sent_names: SentNames | None = self._names
@@ -110,14 +111,6 @@ class ProcessBackend(Backend[_Polled]):
         self._poller: Poller[Connection | Template] | None = None
         self._opening = threading.Lock()
         self._spin = AdaptiveSpin()
-
-    @property
-    def start_method(self) -> str:
-        return self._starter.method
-
-    def pids(self) -> list[int]:
-        """Return the process ids of the workers, as far as they are known."""
-        return [one.handle.pid for one in self._connections.values() if one.handle.pid is not None]
 
     def workers(self) -> dict[int, int | None]:
         return {number: one.handle.pid for number, one in self._connections.copy().items()}
@@ -146,7 +139,7 @@ class ProcessBackend(Backend[_Polled]):
             if isinstance(error, NamelessError) and not self._is_chosen and hasattr(os, "fork"):
                 # Locks that are made for forks, by a program that does not say how workers are to
                 # begin: multiprocessing would fork here, too.
-                self._starter.method = "fork"
+                self._starter.method = self.start_method = "fork"
                 self.sent_names = self._names = SentNames(True, imports=self._imports_main)
                 return
             why = why_unsent(error)

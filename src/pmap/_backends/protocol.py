@@ -94,17 +94,14 @@ class Backend(ABC, Generic[Polled]):
         runs_in_poll: there are no workers, and items run in the thread that polls.
         has_cache: something is kept that `release_cache` would give back; any thread may ask.
         sent_names: what workers were told of the caller's names; None: they are in this process.
+        start_method: how worker processes begin; None: there are none.
     """
 
     can_kill: bool = False
     runs_in_poll: bool = False
     has_cache: bool = False
     sent_names: SentNames | None = None
-
-    @property
-    def start_method(self) -> str | None:
-        """How worker processes begin, if there are any."""
-        return None
+    start_method: str | None = None
 
     def check(self) -> None:
         """Raise an error that makes it impossible to start a worker, if one is known already."""

@@ -28,7 +28,8 @@ from .._scheduling.chunk_sizes import worth_ahead
 from . import outcomes
 from .leadership import Leadership
 from .process_end import ProcessEnd, engines
-from .state import EngineState, WorkerEnd
+from .state import EngineState
+from .worker_list import WorkerList
 
 # Seconds between two looks whether another thread has done what this one waits for.
 _MOMENT = 0.005
@@ -60,6 +61,7 @@ class Driver:
         self._state = EngineState(backend, limit, max_chunks, prefetch)
         self._leadership = Leadership(self._state, idle_timeout, weakref.ref(self))
         self.process_end = ProcessEnd(self._state, self._leadership)
+        self.worker_list = WorkerList(self._state, self._leadership)
         engines.add(self)
 
     # --- what callers ask for ------------------------------------------------------------------
@@ -175,40 +177,6 @@ class Driver:
     def prestart(self) -> None:
         """Start all workers now."""
         self._state.post(lambda: self._state.handle(e.Prestart()))
-
-    def worker_pids(self) -> dict[int, int | None]:
-        """Return the process ids of the workers there are, by their numbers; of threads None."""
-        if not self._state.leader and self.backend.workers() and not self.holds_lock():
-            # An idle worker may have ended since a thread led last.
-            check_deadline = partial(self.backend.poll, 0.0)
-            self._leadership.claim(
-                threading.get_ident(), lambda: self._state.enter(check_deadline())
-            )
-        return self.backend.workers()
-
-    def met_workers(self) -> dict[int, int | None]:
-        """Return the same when the process ids are known of those that are being started."""
-        backend = self.backend
-        if backend.can_kill and not self.holds_lock():
-            self._leadership.run_until(
-                lambda: self._state.ended.is_set() or None not in backend.workers().values(),
-                lambda: self._state.ended.wait(_MOMENT),
-            )
-        return self.worker_pids()
-
-    def end_of(self, number: int) -> WorkerEnd:
-        """Return what will say how a worker has ended that is there now."""
-        return self._state.ends.setdefault(number, WorkerEnd())
-
-    def end_worker(self, number: int, *, softly: bool) -> None:
-        """End a worker, if it is there, whatever it does; `softly`: unless it handles SIGTERM."""
-        how = self.backend.terminate if softly else self.backend.kill
-
-        def end() -> None:
-            if number in self.backend.workers():
-                how(number)
-
-        self._state.post(end)
 
     def calls(self) -> dict[int, Job]:
         """Return the calls that are under way, by their numbers."""
