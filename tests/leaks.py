@@ -189,8 +189,8 @@ class Leftovers:
             theirs = _descriptors_of(meant)
             descriptors = frozenset(d for d in descriptors if d[0] not in theirs)
             shared = {d for d in present if d[1].startswith("/memfd:pmap")}
-            arenas = {d for d in shared if d[0] not in theirs}
-            if len(arenas) <= _journals_of(_open_pools()):
+            journals = {d for d in shared if d[0] not in theirs}
+            if len(journals) <= _journals_of(_open_pools()):
                 descriptors -= shared
         return [
             *(f"process {describe_process(pid)}" for pid in sorted(new)),

@@ -341,7 +341,9 @@ def test_a_thread_keeps_no_result_that_it_has_told() -> None:
 
 def test_a_pool_that_is_left_running_says_so_in_the_words_of_multiprocessing() -> None:
     before = {*threading.enumerate()}  # a shared pool may have one, which waits for a minute
-    with pytest.warns(ResourceWarning, match="unclosed running multiprocessing pool <pmap.Thread"):
+    with pytest.warns(
+        ResourceWarning, match="unclosed running multiprocessing pool <ThreadPool 1 thread, "
+    ):
         ThreadPool(1)
     until(lambda: not [t for t in {*threading.enumerate()} - before if t.name.startswith("pmap-")])
 

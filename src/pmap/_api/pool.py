@@ -79,7 +79,8 @@ class Pool(PoolBase):
 
     __pmap_pool__: ClassVar[bool] = True
     __module__ = "pmap"  # where it lives for those who read a repr or a pickle
-    _workers: ClassVar[str] = "processes"  # what they are, for its repr
+    # What one of its workers is, and what several are, for its repr.
+    _workers: ClassVar[tuple[str, str]] = ("process", "processes")
 
     @overload
     def __init__(
@@ -507,7 +508,7 @@ class Pool(PoolBase):
     def __repr__(self) -> str:
         driver = self._driver
         parts = [
-            f"{driver.limit} {self._workers}",
+            f"{driver.limit} {self._workers[driver.limit > 1]}",
             f"closed: {driver.closed}" if driver.closed else f"{driver.workers_at_work} busy",
             f"{short_number(driver.items_done)} items done",
         ]

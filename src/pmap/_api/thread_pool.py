@@ -31,7 +31,7 @@ class ThreadPool(Pool):
     """
 
     __module__ = "pmap"
-    _workers = "threads"
+    _workers = ("thread", "threads")
 
     @overload
     def __init__(
