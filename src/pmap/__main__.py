@@ -340,7 +340,7 @@ def both(folder: Path, index: int) -> str:
 
 def several_arguments(form: Form, folder: Path) -> str:
     """Measure: does the verb pass two arguments to a function, and does it pass keywords?"""
-    # Sets, since `order` measures in which order the results come.
+    # The order of the two results does not matter here; `order` below measures it.
     if set(results(form.ask(both, folder, 2))) != {both(folder, 0), both(folder, 1)}:
         return "no"
     try:

@@ -19,7 +19,7 @@ P = ParamSpec("P")
 
 
 class Apply(Verb[Fail_co]):
-    """The kind of verb that `papply` is. Its ``using`` and ``collecting`` give further such verbs.
+    """The kind of verb that `papply` is. Its ``using`` and ``collecting`` give more such verbs.
 
     `Fail_co` is the type of what is returned where `f` fails: `Failure` with ``collecting``;
     otherwise `Never`, since the failure is raised.

@@ -8,7 +8,7 @@ from .._errors import CancelledError
 from .._jobs.pending import Pending
 from .standard import class_of_both
 
-if TYPE_CHECKING:  # at run time it is imported when a program first asks for a future
+if TYPE_CHECKING:  # at run time the method `AsyncResult.future` imports it
     from concurrent.futures import Future
 
 R = TypeVar("R")
@@ -152,7 +152,7 @@ class AsyncResult(Generic[R_co]):
                     behind.values = [f(self._opened())]
                 except Exception as error:
                     behind.error = error
-                except BaseException as error:  # else the new handle would never be over
+                except BaseException as error:  # not caught, it would leave the new handle open
                     behind.error = _contained(error, f)
                     if isinstance(error, KeyboardInterrupt):
                         behind.settle()
@@ -186,7 +186,7 @@ class AsyncResult(Generic[R_co]):
             await self._pending.await_end()
         except Exception:
             raise
-        except BaseException:  # the task was cancelled, or timed out
+        except BaseException:  # the task that waits was cancelled, for example by a timeout
             self.cancel()
             raise
         return self.get()

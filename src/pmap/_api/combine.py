@@ -212,7 +212,7 @@ def as_completed(
 @overload
 def as_completed(results: Iterable[AsyncResult[R]], /) -> Completed[R]: ...
 def as_completed(results: Iterable[AsyncResult[Any]], /) -> Completed[Any]:
-    """Return an iterator that gives each handle when its call ends, in the order they end.
+    """Return an iterator over the handles, in the order in which their calls end.
 
     >>> from pmap import as_completed, papply_async
     >>> sorted(later.get() for later in as_completed([papply_async(abs, x) for x in (-2, 1)]))

@@ -62,7 +62,7 @@ _AFTER_EXIT: Final = "cannot schedule new futures after interpreter shutdown"
 
 
 class ExecutorOptions(TypedDict, total=False):
-    """What an `Executor` takes besides the parameters of ``ProcessPoolExecutor``: see `Options`."""
+    """The options of an `Executor` that ``ProcessPoolExecutor`` does not have: see `Options`."""
 
     backend: Backend
     start_method: StartMethod | None

@@ -54,7 +54,8 @@ class Future(PendingFuture[R], Generic[R]):
     def _drive(self, timeout: float | None) -> None:
         job = self._job
         if job is not None and job.over:
-            self._end()  # in a forked child jobs of the parent end without calling their callbacks
+            # In a forked child the jobs of the parent end without calling their callbacks.
+            self._end()
         super()._drive(timeout)
 
     def _end(self) -> None:
@@ -74,7 +75,8 @@ def shown(error: Exception) -> BaseException:
     """Return the exception that a future raises for `error`, which ended its call."""
     name = f"{__package__}.executor_errors"
     if name not in sys.modules and program_ends():
-        return error  # concurrent.futures.process, which that module needs, cannot be imported now
+        # executor_errors imports concurrent.futures.process, which fails when the interpreter ends.
+        return error
     from . import executor_errors
 
     return executor_errors.shown(error)
@@ -114,7 +116,7 @@ def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None)
             if more is not None:
                 try:
                     jobs.extend(islice(more, 1))
-                except Exception as error:  # raised below, after the results of the input before it
+                except Exception as error:  # raised below, after the results of earlier chunks
                     broken, more = error, None
             values, failure = _outcome(job)
             del job

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 import_path()  # note now which directories the relative entries of `sys.path` mean
 _POOLS = f"{__package__}.shared_pools"
-# None before the first call. A variable, since an import statement takes 2 us in each call.
+# The shared pools; None before the first call. They are kept in this variable, since an import
+# statement would take 2 us in each call.
 _shared_pools: "SharedPools | None" = None
 
 
@@ -85,7 +86,7 @@ def _begin(call: Call | Streamed, settings: Settings) -> None:
             from .._transport.by_value.picklers import dumps_light
             from .._transport.by_value.sent_names import SentNames
 
-            # None: the light pickler cannot send this function by value, so workers need the full
-            # one. Its import takes as long as all else that a worker does to start.
+            # If the light pickler cannot send this function by value, workers need the full one.
+            # Its import takes as long as all else that a worker does to start, so it begins now.
             if dumps_light(Needs(SentNames()), function) is None:
                 boot.prepare()

@@ -62,7 +62,7 @@ class PendingFuture(Future[R], Generic[R]):
         error = self._pending.error
         if isinstance(error, CancelledError):
             self._become_cancelled()  # a future that is RUNNING stays so
-        if self._become_running():  # else it is over, and the outcome of the call is ignored
+        if self._become_running():  # if not, the future is over, and ignores the call's outcome
             with suppress(InvalidStateError):  # another thread has just set a result itself
                 if error is not None:
                     self.set_exception(self._shown(error))

@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 class Map(Verb[Fail_co]):
-    """The kind of verb that `pmap` is. Its ``using`` and ``collecting`` give further such verbs.
+    """The kind of verb that `pmap` is. Its ``using`` and ``collecting`` give more such verbs.
 
     `Fail_co` is the type of what stands in the result where an item failed: `Failure` with
     ``collecting``; otherwise `Never`, since the failure is raised.
@@ -121,7 +121,7 @@ class Map(Verb[Fail_co]):
         [32, 9]
 
         Order: the results are in the order of the input, whichever item finishes first. With
-        several iterables, each call takes the next element of each; the shortest one ends them.
+        several iterables, each call takes one element of each, up to the end of the shortest.
 
         Input: pmap reads the iterables to their end before the first item starts.
 

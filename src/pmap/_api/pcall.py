@@ -77,7 +77,7 @@ def call(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]
 
 
 class Calls(Verb[Fail_co]):
-    """The kind of verb that `pcall` is. Its ``using`` and ``collecting`` give further such verbs.
+    """The kind of verb that `pcall` is. Its ``using`` and ``collecting`` give more such verbs.
 
     `Fail_co` is the type of what stands in the result where a call failed: `Failure` with
     ``collecting``; otherwise `Never`, since the failure is raised.

@@ -93,7 +93,8 @@ class SharedPools:
             own_driver=ours,
         )
         if _is_given(settings.pool) and driver is settings.pool._driver:
-            settings.pool._streams.add(made)  # `join` of the pool first reads its input to the end
+            # `Pool.join` first reads the input of each of these streams to its end.
+            settings.pool._streams.add(made)
         return made
 
     def driver_for(self, settings: Settings) -> tuple[Driver, bool]:

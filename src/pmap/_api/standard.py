@@ -40,8 +40,9 @@ class PoolBase:
             kind = type(self)
             if not derive() or not vars(self):  # no attributes: __init__ has not run yet
                 return kind
-            # `derive` has taken this class, and so this property, out of the bases. The type now
-            # answers `isinstance`; but the call that led here has looked at the type before that.
+            # `derive` has taken this class, and so this property, out of the bases. From now on the
+            # type answers `isinstance`. But the call of `isinstance` that led here looked at the
+            # type before that, so it gets the standard class itself.
             return next(one for one in kind.__mro__ if one.__module__ == _MODULE)
 
 

@@ -31,7 +31,7 @@ def seconds_to_wait(value: object, name: str = "timeout") -> float | None:
     if value is None:
         return None
     seconds = seconds_of(value)
-    if seconds is not None and seconds == seconds:  # no NaN
+    if seconds is not None and seconds == seconds:  # a NaN is not equal to itself
         return seconds if seconds < _FOR_EVER else None
     raise OptionError(name, value, f"{name} is a number of seconds, or None: as long as it takes")
 
@@ -50,7 +50,7 @@ def check_callbacks(**callbacks: object) -> None:
 
 
 def check_arguments(args: object, kwds: object) -> None:
-    """Raise `OptionError` if ``f(*args, **kwds)`` is not possible for any function."""
+    """Raise `OptionError` if `args` is no iterable, or `kwds` neither a mapping nor None."""
     if not is_iterable(args):
         raise OptionError("args", args, "args is a tuple of arguments, as (1,)")
     if kwds is not None and (isinstance(kwds, type) or not hasattr(kwds, "keys")):

@@ -43,7 +43,7 @@ def rules_for(rules: RunRules, function: object) -> RunRules:
 
 
 _USUAL: Final = RunRules(stop=True)
-_TAKES_ANY_KEYWORD: Final = 0x08  # CO_VARKEYWORDS
+_TAKES_ANY_KEYWORD: Final = 0x08  # the flag CO_VARKEYWORDS of code objects: there is **kwargs
 
 
 class Call(NamedTuple):
@@ -137,7 +137,7 @@ def apply(
 
 
 def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, object]) -> None:
-    """Raise `OptionError` for a keyword that is an option, and that the function does not take."""
+    """Raise `OptionError` if a keyword is an option of pmap and no parameter of `function`."""
     code = function.__code__
     if code.co_flags & _TAKES_ANY_KEYWORD:
         return

@@ -8,7 +8,7 @@ would look like a slow consumer, would get less work, and be slower still.
 
 # Seconds that the consumer is to take for the results that were read ahead. This is far longer than
 # it takes to send a chunk and get its results (a few milliseconds), or to catch up after a slow
-# item. So the consumer does not wait, although a slow one has less read ahead.
+# item. So a slow consumer need not wait, although less is read ahead of it.
 _AHEAD = 0.5
 # The weight that earlier measurements keep at each new one. A measurement of many items counts more
 # than one of few. So one pause after many quick items changes the estimate little, and when the

@@ -62,7 +62,8 @@ def checked_function(
 _PARAMETER = {"xs": "x", "rows": "*row", "*args": "*args"}
 
 
-_SPECIAL = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
+# The flags CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR of code objects.
+_SPECIAL = 0x20 | 0x80 | 0x200
 
 
 def _surely_plain(function: object) -> bool:

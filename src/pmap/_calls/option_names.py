@@ -252,7 +252,7 @@ def _as_option(option: str, value: object, check: Callable[[str, object], object
         value = bool(value)  # a level, of those who say more or less
     try:
         check(option, value)
-    except Exception as error:  # an OptionError has `allowed`; a user's value may raise any other
+    except Exception as error:  # most often an OptionError, which has `allowed`
         return str(getattr(error, "allowed", option))
     return f"Write {option}={short_repr(value, 40)}"
 

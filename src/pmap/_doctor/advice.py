@@ -16,7 +16,8 @@ FILES: Final = 64  # file descriptors that the program itself needs
 # How many processes and threads a call needs besides its workers: other processes of the pool, and
 # threads of the caller.
 TASKS: Final = 8
-# Bytes of /dev/shm below which it is called small. By default Docker gives a container 64 MiB.
+# If /dev/shm has fewer bytes than this, the doctor notes it. By default Docker gives a container
+# 64 MiB.
 LITTLE_SHM: Final = 1 << 27
 # Bytes of memory that a worker needs for items, besides what it takes when it is idle.
 WORKER_MEMORY: Final = 1 << 26

@@ -21,7 +21,7 @@ class Worker:
 class Trial:
     """The outcome of two calls on one backend or with one start method."""
 
-    name: str  # of the backend or start method
+    name: str  # the name of the backend or start method
     error: str = ""  # the exception of a call, in one line; empty: both calls worked
     first: float = 0.0  # seconds that the first call took, with the start of the workers
     again: float = 0.0  # seconds that the second call took
@@ -61,7 +61,7 @@ class Facts:
     python: str = ""
     executable: str = ""
     has_gil: bool = True
-    system: str = "linux"  # sys.platform
+    system: str = "linux"  # the value of sys.platform
     platform: str = ""
     container: str | None = None  # the file or variable that shows that this is a container
     packages: tuple[tuple[str, str], ...] = ()  # names and versions of installed packages
@@ -73,14 +73,14 @@ class Facts:
     load: float | None = None  # the average number of processes that ran, over the last minute
     # Memory
     memory: Room = field(default_factory=Room)
-    group_memory: Room = field(default_factory=Room)  # of the cgroup
-    shm: Room | None = None  # of /dev/shm; None: there is no /dev/shm that can be written
+    group_memory: Room = field(default_factory=Room)  # memory that the cgroup allows
+    shm: Room | None = None  # size of /dev/shm; None: there is no /dev/shm that can be written
     memfd: bool = True  # whether memfd_create works
     # Limits
     open_files: Limit = field(default_factory=Limit)
     tasks: Limit = field(default_factory=Limit)  # processes and threads of this user
     is_root: bool = False  # whether the user is root, for whom the limit `tasks` does not hold
-    group_tasks: Limit = field(default_factory=Limit)  # of the cgroup
+    group_tasks: Limit = field(default_factory=Limit)  # processes and threads of the cgroup
     address_space: Limit = field(default_factory=Limit)
     file_size: Limit = field(default_factory=Limit)
     # Surroundings
@@ -97,7 +97,7 @@ class Facts:
     default_method: str = "forkserver"
     methods: tuple[Trial, ...] = ()  # one for each start method that this system has
     backends: tuple[Trial, ...] = ()
-    worker: Worker | None = None  # a worker of the default start method, if that works
+    worker: Worker | None = None  # of the default start method, or of another one that works
 
     @property
     def is_linux(self) -> bool:

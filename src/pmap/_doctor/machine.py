@@ -110,7 +110,7 @@ def container() -> str | None:
 
 
 def affinity() -> int | None:
-    """Return how many CPUs the affinity of this process allows. None: the system has none."""
+    """Return how many CPUs the affinity of this process allows. None: the system does not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
@@ -135,7 +135,7 @@ def group_memory(membership: str = MEMBERSHIP, root: str = ROOT) -> Room:
 
 
 def group_tasks(membership: str = MEMBERSHIP, root: str = ROOT) -> Limit:
-    """Return the limit of processes and threads of the cgroup with the fewest left, and its use."""
+    """Return limit and use of the cgroup that allows the fewest more processes and threads."""
     found = [
         _bounded(folder, "pids.max", "pids.current")
         for _, folder in group_folders("pids", membership, root)
