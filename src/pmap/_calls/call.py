@@ -66,7 +66,7 @@ class Call(NamedTuple):
     progress: Show = False
 
     def showing(self, progress: Show) -> "Call":
-        """Return this call with another `progress`."""
+        """Return this call with the given `progress`; False leaves the call as it is."""
         return self if progress is False else self._replace(progress=progress)
 
 

@@ -85,12 +85,12 @@ class _Pace:
 
 
 def _left(iterable: object, read: int) -> int | None:
-    """Return how many items an iterable still has of which `read` were read; None: who knows."""
+    """Return how many items are left in an iterable after `read` were read. None: unknown."""
     try:
         if isinstance(iterable, Sized):
             return max(0, len(iterable) - read)
         hint = length_hint(iterable, -1)
-    except Exception:  # its own `__len__` may do anything, and nothing depends on this
+    except Exception:  # a `__len__` of the user may raise anything; the number is only shown
         return None
     return None if hint < 0 else hint
 
@@ -122,23 +122,23 @@ class Input:
 
     @property
     def is_sized(self) -> bool:
-        """Whether the input is one that `len` takes; no `len` is asked for it."""
+        """Whether the number of items is known from lengths; `len` is not called for this.
+
+        At least one iterable has a length, and all others have one or are endless.
+        """
         kinds = [isinstance(one, Sized) for one in self._iterables]
         endless = [isinstance(one, _ENDLESS) for one in self._iterables]
         return any(kinds) and all(map(max, kinds, endless))
 
     def left(self, read: int) -> int | None:
-        """Return how many items are still to come, as far as the input says so.
-
-        Nothing is read for it. `read`: how many were read.
-        """
+        """Return how many items are left after `read` were read; read nothing. None: unknown."""
         if self.ended:
             return 0
         lengths = [_left(one, read) for one in self._iterables]
         known = [length for length in lengths if length is not None]
         for one, length in zip(self._iterables, lengths, strict=True):
             if length is None and not isinstance(one, _ENDLESS):
-                return None  # it may be the shortest
+                return None  # this iterable of unknown length may be the shortest
         return min(known, default=None)
 
     def read(self, room: int) -> list[object]:
@@ -195,11 +195,11 @@ class AsyncInput:
 
     @property
     def is_sized(self) -> bool:
-        """Whether the input is one that `len` takes."""
+        """Whether the asynchronous iterable has a length."""
         return isinstance(self._iterable, Sized)
 
     def left(self, read: int) -> int | None:
-        """Return how many items are still to come, as far as the input says so."""
+        """Return how many items are left after `read` were read. None: unknown."""
         return 0 if self.ended else _left(self._iterable, read)
 
     async def read(self, room: int) -> list[object]:

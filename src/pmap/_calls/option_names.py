@@ -249,7 +249,7 @@ def _as_option(option: str, value: object, check: Callable[[str, object], object
     if option == "backend":
         value = backend_called(value) or value
     if option == "progress" and isinstance(value, int):
-        value = bool(value)  # a level, of those who say more or less
+        value = bool(value)  # in some libraries the value is a level of verbosity
     try:
         check(option, value)
     except Exception as error:  # most often an OptionError, which has `allowed`

@@ -162,7 +162,7 @@ def _yes_or_no(name: str, value: object) -> bool:
 def _progress(name: str, value: object) -> object:
     if value is False:
         return value
-    from .progress_check import checked_progress  # only who asks for it needs it
+    from .progress_check import checked_progress  # imported only when the option is given
 
     return checked_progress(name, value)
 
