@@ -44,7 +44,7 @@ def short_repr(obj: object, limit: int = 80) -> str:
 
 
 def short_number(number: int) -> str:
-    """Return a number in at most a few characters, rounded, with k, M and so on.
+    """Return a number as a short text, rounded, with one of the units k, M, G and T.
 
     >>> short_number(999), short_number(1234), short_number(56_789), short_number(1_900_000)
     ('999', '1.2k', '57k', '1.9M')

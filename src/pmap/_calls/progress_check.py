@@ -49,5 +49,5 @@ def _is_plain(value: object) -> bool:
 
 
 def _has_tqdm() -> bool:
-    # tqdm is found and not imported, since a call that shows no bar does not need it.
+    # This only looks for tqdm. It is not imported, since a call that shows no bar does not need it.
     return "tqdm.auto" in sys.modules or importlib.util.find_spec("tqdm") is not None
