@@ -127,7 +127,7 @@ def first_comes_last(folder: Path, index: int) -> int:
     return index
 
 
-# --- the rounds, in the caller -----------------------------------------------------------------
+# --- the rounds of the tour, in the caller -------------------------------------------------------
 
 
 def say(text: str = "") -> None:
@@ -370,7 +370,7 @@ def blocks(form: Form, folder: Path) -> str:
 def order(form: Form, folder: Path) -> str:
     """Measure: at which place is the result of item 0, if item 1 finishes first?"""
     returned = form.ask(both, folder, 2)
-    results(returned)  # read, since a stream of which nothing is read gives a warning
+    results(returned)  # a stream of which nothing is ever read gives a warning
     if len(returned) > 1:
         return "-"  # the caller made one call for each item and orders the results itself
     return "input" if results(form.ask(first_comes_last, folder, 2)) == [0, 1] else "completion"

@@ -73,7 +73,7 @@ class Apply(Verb[Fail_co]):
             The handle of the call. Wait for the result with ``get()`` or ``await``.
 
         Raises:
-            TypeError: `f` is no such function. Nothing has started.
+            TypeError: a worker cannot run `f`. Nothing has started.
         """
         asked = self._ask(f, args, kwargs)
         return pools_for(*asked).start_one(*asked)

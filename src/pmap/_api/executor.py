@@ -198,7 +198,7 @@ class Executor(futures.Executor):
         Raises:
             RuntimeError: the executor was shut down, or the interpreter is ending.
             BrokenProcessPool: the initializer has failed. It is a `WorkerStartError`, too.
-            TypeError: `fn` is no such function.
+            TypeError: a worker cannot run `fn`.
         """
         call = _call.apply("Executor.submit", fn, args, kwargs, rules_for(_RULES, fn))
         return Future(self._start(call))

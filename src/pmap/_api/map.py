@@ -147,7 +147,7 @@ class Map(Verb[Fail_co]):
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no such function, or an iterable is none. No item has started.
+            TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
             WorkerLost: a worker process died while it ran an item.
             TaskTimeout: an item ran for longer than `timeout`.
             WorkerStartError: no worker could start, for example because the initializer failed.
@@ -258,7 +258,7 @@ class Map(Verb[Fail_co]):
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no such function, or an iterable is none. No item has started.
+            TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
         rules, settings = self._asked(f, options)
         asked = each_async(self._name, f, (xs, *more), rules), settings
@@ -371,7 +371,7 @@ class Map(Verb[Fail_co]):
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no such function, or an iterable is none. No item has started.
+            TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
         asked = self._ask_streamed(f, (xs, *more), options)
         return pools_for(*asked).stream(*asked, ordered=True)
@@ -404,7 +404,7 @@ class Map(Verb[Fail_co]):
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no such function, or an iterable is none. No item has started.
+            TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
         asked = self._ask_streamed(f, (xs, *more), options)
         return pools_for(*asked).stream(*asked, ordered=False)

@@ -69,7 +69,7 @@ def call(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]
         A function of no arguments. Calling it makes the call in this process.
 
     Raises:
-        TypeError: `f` is no such function.
+        TypeError: a worker cannot run `f`.
     """
     # Check now, so that the traceback of a mistake shows the line of this call.
     apply("call", f, args, kwargs)

@@ -83,7 +83,7 @@ class StarMap(Verb[Fail_co]):
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no such function, or `rows` is no iterable. No item has started.
+            TypeError: a worker cannot run `f`, or `rows` is no iterable. No item has started.
         """
         rules, settings = self._asked(f, options)
         asked = star_async(self._name, f, rows, rules), settings
@@ -113,7 +113,7 @@ class StarMap(Verb[Fail_co]):
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no such function, or `rows` is no iterable. No item has started.
+            TypeError: a worker cannot run `f`, or `rows` is no iterable. No item has started.
         """
         rules, settings = self._asked(f, options)
         asked = star_streamed(self._name, f, rows, rules), settings
@@ -143,7 +143,7 @@ class StarMap(Verb[Fail_co]):
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no such function, or `rows` is no iterable. No item has started.
+            TypeError: a worker cannot run `f`, or `rows` is no iterable. No item has started.
         """
         rules, settings = self._asked(f, options)
         asked = star_streamed(self._name, f, rows, rules), settings
