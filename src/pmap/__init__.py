@@ -52,7 +52,7 @@ from ._errors import (
 from ._transport.randomness import rng
 from ._types import Progress
 
-if TYPE_CHECKING:  # at run time these are imported when asked for: see `first_call`
+if TYPE_CHECKING:  # at run time `__getattr__` imports each of these at its first use
     from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
     from ._api.executor import Executor
     from ._api.pool import Pool
@@ -123,7 +123,9 @@ __all__ = [
 ]
 
 
-# Imported when asked for, all of a module at once: a class that is made there lives here.
+# Names that `__getattr__` imports at the first use of one of them, so that `import pmap` is quick.
+# It imports all names of a group together: `as_completed` returns a `Completed`, whose class must
+# then have had its `__module__` set, although the program never asked for that class.
 _COMBINED = ("Completed", "as_completed", "failed", "gather", "raise_failures", "split")
 _POOLS = ("Pool", "ThreadPool")
 _SHARED = ("Shared", "share")
@@ -131,7 +133,7 @@ _OF_OTHERS = ("NotPicklableError", "ResultPicklingError", "ResultTimeoutError")
 
 
 def _claim() -> None:
-    """Give the public classes this module: for a repr, a help text or a pickle they live here."""
+    """Set `__module__` of each public class to this package: reprs, help and pickles show that."""
     for name in __all__:
         public = globals().get(name)
         if isinstance(public, type):

@@ -1,12 +1,14 @@
-"""The tour, ``python -m pmap``: each verb in each form, at work on the standard library's source.
+"""The tour, ``python -m pmap``: runs each form of each verb on the standard library's source.
 
-(``python -m pmap doctor`` is in the package `_doctor`; `command` below tells the two apart.)
+``python -m pmap doctor`` is in the package `_doctor`; `command` below chooses between the two.
 
-It counts the names in as many files as one process reads in a second or two, through each form,
-and checks every answer against the serial one; then measures what sets the forms apart, and shows
-what an item that fails and a worker that dies look like. The exit code is 1 if an answer differs.
+The tour takes as many files as one process reads in a second or two. It counts the names in these
+files with each form of each verb, and compares each answer with that of a serial loop. Then it
+measures how the forms differ, and shows what a user sees when an item fails and when a worker dies.
+The exit code is 1 if an answer differs from the serial one.
 
-The functions that the workers run are defined here, so in ``__main__``: they travel by value.
+The functions that the workers run are defined in this module, which is then ``__main__``. So they
+travel to the workers by value.
 """
 
 import argparse
@@ -37,24 +39,28 @@ from pmap import (
     pstarmap,
 )
 
-# Seconds of serial work: enough for the gain to be seen, little enough for eight rounds.
+# Seconds that the serial loop works at least: long enough to show a gain, and short enough to do
+# the same work eight times.
 SERIAL: Final = 1.2
-# Files at least, also on a slow machine: enough for every worker to get some.
+# The smallest number of files, also on a slow machine, so that every worker gets some.
 FEWEST: Final = 24
-# Items that the stream may read ahead.
+# The most items that the stream may read ahead of its consumer.
 AHEAD: Final = 16
-# Seconds that an item waits for what may never come: the go of a caller who is himself waiting.
+# Seconds that an item waits for the file "go" at most. A caller that a blocking verb blocks never
+# makes that file.
 HELD: Final = 0.6
-# Seconds within which two items that run at the same time have met, also on a busy machine.
+# Seconds that an item waits for a sign of the other item at most. Two items that run at the same
+# time see each other's sign within this time, also on a busy machine.
 MEETING: Final = 1.0
-# Seconds after which the result of an item that has finished is with the caller.
+# Seconds that item 0 waits after item 1 has finished, so that item 1's result reaches the caller
+# first.
 SENT: Final = 0.1
 
-Counted: TypeAlias = tuple[int, "Counter[str]"]  # the process that counted, and what
-Step: TypeAlias = Callable[[Path, int], object]  # what an item of a measurement runs
+Counted: TypeAlias = tuple[int, "Counter[str]"]  # id of the process that counted, and its counts
+Step: TypeAlias = Callable[[Path, int], object]  # a function of (folder, index), run as one item
 
 
-# --- what the workers run ----------------------------------------------------------------------
+# --- the functions that the workers run --------------------------------------------------------
 
 
 def count_names(path: Path) -> Counted:
@@ -63,7 +69,7 @@ def count_names(path: Path) -> Counted:
 
 
 def count_tokens(path: Path, kind: int) -> Counted:
-    """Return this process's id, and how often each token of that kind occurs in the file."""
+    """Return this process's id, and how often each token of type `kind` occurs in the file."""
     with tokenize.open(path) as file:
         tokens = tokenize.generate_tokens(file.readline)
         return os.getpid(), Counter(token.string for token in tokens if token.type == kind)
@@ -83,14 +89,14 @@ def merge(counted: Sequence[Counted]) -> "Counter[str]":
 
 
 def count_or_die(path: Path, die: bool) -> Counted:
-    """Return what `count_names` does, or kill this process."""
+    """Kill this process if `die`; otherwise return what `count_names` returns."""
     if die:
         os.kill(os.getpid(), signal.SIGKILL)
     return count_names(path)
 
 
 def wait_for(path: Path, seconds: float) -> bool:
-    """Return whether the file was there within so many seconds."""
+    """Wait until the file exists, at most `seconds`; return whether it exists."""
     deadline = time.monotonic() + seconds
     while not path.exists():
         if time.monotonic() > deadline:
@@ -100,20 +106,20 @@ def wait_for(path: Path, seconds: float) -> bool:
 
 
 def meet(folder: Path, index: int) -> bool:
-    """Return whether the other one of two items ran at the same time as this one."""
+    """Return whether the other of two items (0 and 1) ran at the same time as item `index`."""
     (folder / f"came-{index}").touch()
     return wait_for(folder / f"came-{1 - index}", MEETING)
 
 
 def wait_for_go(folder: Path, index: int) -> int:
-    """Return the index, once the caller has said go or does not seem to be able to."""
+    """Return the index when the caller has made the file "go", or after `HELD` seconds."""
     wait_for(folder / "go", HELD)
     (folder / f"finished-{index}").touch()
     return index
 
 
 def first_comes_last(folder: Path, index: int) -> int:
-    """Return the index; item 0 not before item 1 has finished."""
+    """Return the index; item 0 waits until item 1 has finished."""
     if index == 0:
         wait_for(folder / "finished-1", MEETING)
         time.sleep(SENT)
@@ -121,27 +127,27 @@ def first_comes_last(folder: Path, index: int) -> int:
     return index
 
 
-# --- what the caller does ----------------------------------------------------------------------
+# --- the rounds of the tour, in the caller -------------------------------------------------------
 
 
 def say(text: str = "") -> None:
-    """Print the line now, also into a pipe."""
+    """Print the line and flush it, so that it appears at once in a pipe, too."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 @dataclass
 class Tour:
-    """The work, its serial answer, and what has come of the rounds so far."""
+    """The files, their serial counts, and the outcome of the rounds so far."""
 
     paths: list[Path]
     expected: list["Counter[str]"]
     seconds: float
-    items: "Counter[int]" = field(default_factory=Counter)  # of each process
+    items: "Counter[int]" = field(default_factory=Counter)  # process id: how many items it ran
     wrong: int = 0
 
     def check(self, name: str, got: object, expected: object, what: str = "") -> None:
-        """Say whether the answer is the serial one, and remember it if not."""
+        """Print whether the answer `got` is the serial one; count it in `wrong` if it is not."""
         if got == expected:
             say(f"  {name:<27} {what or 'as serial'}")
         else:
@@ -149,12 +155,13 @@ class Tour:
             say(f"  {name:<27} WRONG: this is not the serial answer")
 
     def round(self, name: str, work: Callable[[], Sequence[Counted]]) -> None:
-        """Run the work in one form, and check and time it."""
+        """Run the work in one form, measure its time, and check its answer."""
         start = time.perf_counter()
         counted = work()
         seconds = time.perf_counter() - start
         self.items.update(pid for pid, _ in counted)
-        # The files in the order given; or all of them merged, where an item was many files.
+        # The form gives one count for each file. Where an item was a group of files, the number of
+        # counts differs, and only the sum over all files can be compared.
         got, expected = [names for _, names in counted], self.expected
         if len(got) != len(expected):
             got, expected = [merge(counted)], [merge([(0, names) for names in expected])]
@@ -163,7 +170,7 @@ class Tour:
 
 
 def sources() -> Iterator[Path]:
-    """Yield the standard library's modules and those of its packages, but not its tests."""
+    """Yield the paths of the standard library's modules and packages, without its tests."""
     top = Path(sysconfig.get_path("stdlib"))
     yield from sorted(top.glob("*.py"))
     left_out = {"test", "lib2to3", "site-packages", "dist-packages"}
@@ -173,14 +180,14 @@ def sources() -> Iterator[Path]:
 
 
 def serially() -> Tour:
-    """Do a second or two of the work in this process; that says how many files there are."""
+    """Count names in this process for a second or two; the tour uses the files read by then."""
     tour = Tour([], [], 0.0)
     start = time.perf_counter()
     for path in sources():
         try:
             _, names = count_names(path)
         except (SyntaxError, UnicodeDecodeError, tokenize.TokenError):
-            continue  # nothing that Python reads
+            continue  # the file is not valid Python source
         tour.paths.append(path)
         tour.expected.append(names)
         if time.perf_counter() - start > SERIAL and len(tour.paths) >= FEWEST:
@@ -190,7 +197,7 @@ def serially() -> Tour:
 
 
 def watched(later: AsyncResult[list[Counted]]) -> list[Counted]:
-    """Return the result; tell how it comes along, which a blocking verb has no time for."""
+    """Wait for the result and return it; print the progress meanwhile."""
     for quarter in (1, 2, 3):
         while not later.ready() and later.done * 4 < later.total * quarter:
             later.wait(0.01)
@@ -200,7 +207,7 @@ def watched(later: AsyncResult[list[Counted]]) -> list[Counted]:
 
 
 async def awaited(later: AsyncResult[list[Counted]]) -> list[Counted]:
-    """Return the result, awaited; count what else the event loop did in this time."""
+    """Await the result and return it; print how many turns the event loop made meanwhile."""
     task = asyncio.ensure_future(_await(later))
     turns = 0
     while not task.done():
@@ -215,7 +222,7 @@ async def _await(later: AsyncResult[list[Counted]]) -> list[Counted]:
 
 
 def every_form(tour: Tour) -> None:
-    """Run the work through each verb in each form."""
+    """Run the work with each verb in each form."""
     paths = tour.paths
     rows = [(path, tokenize.NAME) for path in paths]
     groups = [paths[start::8] for start in range(8)]
@@ -264,22 +271,24 @@ def every_form(tour: Tour) -> None:
     tour.check("papply, to merge all", total, merge(serial), f"same answer; most common: {common}")
 
 
-# --- what sets the forms apart -----------------------------------------------------------------
+# --- how the forms differ ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Form:
-    """A verb in one form, and how it is asked."""
+    """A verb in one form, and a function that calls it."""
 
     name: str
-    # Runs step(folder, index) for so many indices; a list with what each call of the verb returned.
+    # ask(step, folder, n) runs step(folder, index) for the indices 0 to n - 1. It returns a list of
+    # what the calls of the verb returned: one call for all indices, or one call for each.
     ask: Callable[[Step, Path, int], list[object]]
-    # The verb itself, for a call that a type checker may refuse: a keyword of the function.
+    # The verb itself, as a function of any arguments: `several_arguments` gives it a keyword that
+    # not every verb takes, which a type checker would refuse.
     verb: Callable[..., object]
 
 
 def forms() -> list[Form]:
-    """Return the forms whose results are those of the function itself."""
+    """Return the forms whose results are what the function returns, with no `Failure` in them."""
     each = pmap.using(processes=2, chunksize=1)
     star = pstarmap.using(processes=2, chunksize=1)
     one = papply.using(processes=2)
@@ -310,43 +319,47 @@ def forms() -> list[Form]:
 
 
 def opened(returned: object) -> object:
-    """Return the result itself, where a handle to wait on or to go through was returned."""
+    """Return the result of a handle, or the list of a stream's results; else `returned` itself."""
     if isinstance(returned, ResultStream):
         return list(cast("ResultStream[object]", returned))
-    get: Callable[[], object] | None = getattr(returned, "get", None)  # of ours, or of a Pool
+    # An `AsyncResult` has `get`; so has the handle of a multiprocessing pool.
+    get: Callable[[], object] | None = getattr(returned, "get", None)
     return returned if get is None else get()
 
 
 def results(returned: list[object]) -> list[object]:
-    """Return one result for each item, however many calls they took."""
+    """Return one result for each item, from one call of all items or from one call for each."""
     values = [opened(one) for one in returned]
     return cast("list[object]", values[0]) if isinstance(values[0], list) else values
 
 
 def both(folder: Path, index: int) -> str:
-    """Return both arguments as one."""
+    """Return both arguments in one text."""
     return f"{folder.name}/{index}"
 
 
 def several_arguments(form: Form, folder: Path) -> str:
-    """Measure: is a function of two arguments given both, and may they be keywords?"""
-    # In any order: that is another question.
+    """Measure: does the verb pass two arguments to a function, and does it pass keywords?"""
+    # The order of the two results does not matter here; `order` below measures it.
     if set(results(form.ask(both, folder, 2))) != {both(folder, 0), both(folder, 1)}:
         return "no"
     try:
         keyword = opened(form.verb(int, "ff", base=16)) == 255
     except OptionError:
-        keyword = False  # the keywords of a call are options of the verb
+        keyword = False  # this verb takes the keywords of a call as its own options
     return "yes, keywords too" if keyword else "yes"
 
 
 def concurrent(form: Form, folder: Path) -> str:
-    """Measure: do two items meet?"""
+    """Measure: do two items run at the same time?"""
     return "yes" if all(results(form.ask(meet, folder, 2))) else "no"
 
 
 def blocks(form: Form, folder: Path) -> str:
-    """Measure: has the function finished when the call returns? It is held until then, or tired."""
+    """Measure: has the function finished when the call of the verb returns?
+
+    The function waits for a file that this function makes after the call, at most `HELD` seconds.
+    """
     returned = form.ask(wait_for_go, folder, 1)
     finished = (folder / "finished-0").exists()
     (folder / "go").touch()
@@ -355,16 +368,16 @@ def blocks(form: Form, folder: Path) -> str:
 
 
 def order(form: Form, folder: Path) -> str:
-    """Measure: where is the result of item 0, if item 1 finishes first?"""
+    """Measure: at which place is the result of item 0, if item 1 finishes first?"""
     returned = form.ask(both, folder, 2)
-    results(returned)  # a stream that nobody asks for anything warns of that
+    results(returned)  # a stream of which nothing is ever read gives a warning
     if len(returned) > 1:
-        return "-"  # a call for each item: the order of their results is the caller's own
+        return "-"  # the caller made one call for each item and orders the results itself
     return "input" if results(form.ask(first_comes_last, folder, 2)) == [0, 1] else "completion"
 
 
 def returns(form: Form, folder: Path) -> str:
-    """Measure: what is the type of what comes back from a function that returns a str?"""
+    """Measure: what does the verb return, if the function returns a str?"""
     returned = form.ask(both, folder, 1)[0]
     handle = type(returned).__name__
     value = opened(returned)
@@ -372,7 +385,7 @@ def returns(form: Form, folder: Path) -> str:
     if isinstance(value, list):
         (item,) = cast("list[object]", value)
         inside = type(item).__name__
-        if handle != ResultStream.__name__:  # whose results are taken one by one
+        if handle != ResultStream.__name__:  # a stream gives single results, and no list
             inside = f"list[{inside}]"
     return inside if value is returned else f"{handle}[{inside}]"
 
@@ -387,7 +400,7 @@ COLUMNS: Final[dict[str, Callable[[Form, Path], str]]] = {
 
 
 def measure() -> list[list[str]]:
-    """Return the table of verbs, its head first; each cell is the outcome of a small experiment."""
+    """Return the table of verbs, with the row of titles first; an experiment fills each cell."""
     table = [["verb", *COLUMNS]]
     for form in forms():
         row = [form.name]
@@ -408,11 +421,11 @@ def show(table: list[list[str]]) -> None:
             say("  " + "  ".join("-" * width for width in widths))
 
 
-# --- what happens when something goes wrong ----------------------------------------------------
+# --- failures ----------------------------------------------------------------------------------
 
 
 def failing(run: Callable[[], object]) -> tuple[object, str]:
-    """Return the type and fields of the error that was raised, and the text that Python prints."""
+    """Return the type and fields of the error that `run` raises, and the text of its traceback."""
     try:
         run()
     except OSError as error:
@@ -422,7 +435,7 @@ def failing(run: Callable[[], object]) -> tuple[object, str]:
 
 
 def an_error(tour: Tour) -> None:
-    """Let one item fail, show what a user sees, and compare the error with the serial one."""
+    """Let one item fail; print what a user sees; compare the error with that of a serial loop."""
     paths = [*tour.paths[:3], Path("there-is-no-such-module.py"), *tour.paths[3:6]]
     expected, _ = failing(lambda: [count_names(path) for path in paths])
     raised, text = failing(lambda: pmap(count_names, paths))
@@ -432,7 +445,7 @@ def an_error(tour: Tour) -> None:
 
 
 def a_death(tour: Tour) -> None:
-    """Let one item kill its worker, and show what was lost."""
+    """Let one item kill its worker; print which item was lost, and check all other results."""
     paths, expected = tour.paths[:12], tour.expected[:12]
     victim = 5
     rows = [(path, index == victim) for index, path in enumerate(paths)]
@@ -454,7 +467,7 @@ def a_death(tour: Tour) -> None:
 
 
 def main() -> int:
-    """Take the tour; return the exit code: 1 if an answer was not the serial one."""
+    """Run the tour; return the exit code: 1 if an answer was not the serial one."""
     start = time.perf_counter()
     say("pmap, on the source files of the standard library: tokenise each, count its names.")
     say()
@@ -487,7 +500,7 @@ def main() -> int:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run the tour or the doctor, as the command line says; return the exit code."""
+    """Run the tour or the doctor, whichever the arguments name; return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m pmap",
         description="map, starmap and a plain call, in parallel, with types that hold.",
@@ -518,7 +531,8 @@ def command(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         code: int = command(sys.argv[1:])
-    except BrokenPipeError:  # as in `python -m pmap | head`: whoever read it has seen enough
+    except BrokenPipeError:  # as in `python -m pmap | head`: the reader has closed the pipe
+        # The interpreter flushes stdout when it ends, which would raise the error once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)

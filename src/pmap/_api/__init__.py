@@ -1,1 +1,1 @@
-"""What users call and hold: the verbs, `Pool`, and the handles of what is under way."""
+"""What users call and hold: the verbs, `Pool`, `Executor`, and the handles of calls in progress."""

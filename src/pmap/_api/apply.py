@@ -1,6 +1,7 @@
-"""The kind of verb that `papply` is.
+"""The class of the verb `papply`.
 
-No ``from __future__ import annotations`` here: ``help`` would show quoted strings.
+This module has no ``from __future__ import annotations``: with it, ``help`` would show each
+annotation as a quoted string.
 """
 
 from collections.abc import Callable
@@ -18,13 +19,14 @@ P = ParamSpec("P")
 
 
 class Apply(Verb[Fail_co]):
-    """The kind of verb that `papply` is; made from it by ``using`` and ``collecting``.
+    """The kind of verb that `papply` is. Its ``using`` and ``collecting`` give more such verbs.
 
-    `Fail_co` is what may stand in place of the result: nothing, or a `Failure`.
+    `Fail_co` is the type of what is returned where `f` fails: `Failure` with ``collecting``;
+    otherwise `Never`, since the failure is raised.
     """
 
     _name = "papply"
-    _takes_options = False  # the keywords of the call belong to f
+    _takes_options = False  # a call passes all its keywords to f
 
     def __call__(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R | Fail_co:
         """Return ``f(*args, **kwargs)``, computed in a worker.
@@ -32,19 +34,19 @@ class Apply(Verb[Fail_co]):
         >>> papply(int, "ff", base=16)
         255
 
-        Like `pmap` with one item, except that all arguments, keywords too, belong to `f`; so
-        options are set before: ``papply.using(backend="threads")(f, x)``.
+        Like `pmap` with one item, except that all arguments and keywords are passed to `f`. So
+        ``using`` sets the options: ``papply.using(backend="threads")(f, x)``.
 
         Args:
-            f: a plain function.
-            *args: its arguments.
-            **kwargs: its keyword arguments.
+            f: a function; no coroutine or generator function.
+            *args: the arguments of `f`.
+            **kwargs: the keyword arguments of `f`.
 
         Returns:
             What `f` returns.
 
         Raises:
-            Exception: the same as `pmap`.
+            Exception: the exceptions that `pmap` raises.
         """
         asked = self._ask(f, args, kwargs)
         result: R | Fail_co = pools_for(*asked).run(*asked)[0]
@@ -53,32 +55,32 @@ class Apply(Verb[Fail_co]):
     def async_(
         self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> AsyncResult[R | Fail_co]:
-        """Return an `AsyncResult` at once: what `papply` would return, still being made.
+        """Return an `AsyncResult` at once; its result is what `papply` would return.
 
         >>> later = papply_async(int, "ff", base=16)
         >>> later.get()
         255
 
-        Like `papply`, except that `f` runs while the caller does something else. An error comes
-        out of ``get()`` or ``await``.
+        Like `papply`, except that `f` runs in the background. ``get()`` and ``await`` return the
+        result, or raise the error.
 
         Args:
             f: as in `papply`.
-            *args: its arguments.
-            **kwargs: its keyword arguments.
+            *args: the arguments of `f`.
+            **kwargs: the keyword arguments of `f`.
 
         Returns:
-            The handle to wait on: ``get()``, or ``await``.
+            The handle of the call. Wait for the result with ``get()`` or ``await``.
 
         Raises:
-            TypeError: `f` is no plain function. Nothing has started.
+            TypeError: a worker cannot run `f`. Nothing has started.
         """
         asked = self._ask(f, args, kwargs)
         return pools_for(*asked).start_one(*asked)
 
     @property
     def collecting(self) -> "Apply[Failure]":
-        """This verb with a failure as a value: a `Failure` is returned where `f` fails.
+        """This verb, but it returns a failure as a value: a `Failure`, if `f` fails.
 
         >>> papply.collecting(int, "x").error
         ValueError("invalid literal for int() with base 10: 'x'")

@@ -1,4 +1,4 @@
-"""A stream whose results are collected by a task of the event loop."""
+"""The outcome of a call with asynchronous input, which a task of the event loop collects."""
 
 from typing import Any
 
@@ -9,13 +9,17 @@ from .result_stream import ResultStream
 
 
 class Collected(Pending):
-    """All results of a call whose input is asynchronous: only a task can read that."""
+    """The outcome of a call with asynchronous input: a list of all results.
+
+    Only a task can read such input. So a task of the running event loop takes the results from a
+    stream, which reads the input meanwhile.
+    """
 
     def __init__(self, stream: ResultStream[Any], name: str) -> None:
         """Start the task that reads the input.
 
         Raises:
-            RuntimeError: no event loop of asyncio runs here.
+            RuntimeError: no event loop of asyncio runs in this thread.
         """
         super().__init__()
         self._name = name
@@ -40,7 +44,7 @@ class Collected(Pending):
                 await self._stream.close_input()
         except Exception as error:
             self.error = self.error or error
-        except BaseException:  # the loop ends, and its tasks with it
+        except BaseException:  # the event loop ends and cancels its tasks
             self._cancel()
             raise
         self.settle()
@@ -60,4 +64,4 @@ class Collected(Pending):
         self.error = self.error or CancelledError(f"{self.name} has no result: it was cancelled")
         self._stream.drop()
         self.settle()
-        cancel_task(self._task)  # it may wait for its input, which nobody wants any more
+        cancel_task(self._task)  # the task may be waiting for input, which is not needed any more

@@ -1,4 +1,4 @@
-"""What callers hold: the handle of an asynchronous call."""
+"""The handle of an asynchronous call."""
 
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -8,7 +8,7 @@ from .._errors import CancelledError
 from .._jobs.pending import Pending
 from .standard import class_of_both
 
-if TYPE_CHECKING:  # only needed when one is asked for
+if TYPE_CHECKING:  # at run time the method `AsyncResult.future` imports it
     from concurrent.futures import Future
 
 R = TypeVar("R")
@@ -17,12 +17,12 @@ S = TypeVar("S")
 
 
 def first(values: list[R]) -> R:
-    """Return the only result of a call of one item."""
+    """Return the only result of a call that has one item."""
     return values[0]
 
 
 def every(values: list[R]) -> list[R]:
-    """Return the results of a call."""
+    """Return all results of a call, as a list."""
     return values
 
 
@@ -43,24 +43,25 @@ class AsyncResult(Generic[R_co]):
     __slots__ = ("__weakref__", "_is_cancelled", "_open", "_pending")
 
     def __init__(self, pending: Pending, open_: Callable[[list[Any]], R_co]) -> None:
-        # No method of `pending`, nor anything else that is made anew: there may be millions.
+        # The handle keeps two existing objects, and no bound method or closure, which would take
+        # further memory: a program may hold millions of handles.
         self._pending = pending
         self._open = open_
-        self._is_cancelled = False  # at the wish of who has this; it may take a moment to end
+        self._is_cancelled = False  # whether `cancel` has succeeded; the call may end later
 
     def _opened(self) -> R_co:
         return self._open(self._pending.values)
 
     def get(self, timeout: float | None = None) -> R_co:
-        """Return the result when it is there.
+        """Wait until the call is over; return its result or raise its exception.
 
         Args:
-            timeout: seconds to wait at most; None: as long as it takes.
+            timeout: how many seconds to wait at most. None: without limit.
 
         Raises:
-            multiprocessing.TimeoutError: it was not there in time. The work goes on.
-            CancelledError: it was cancelled, or its pool terminated.
-            Exception: what the function raised, for the first item (in input order) that failed.
+            multiprocessing.TimeoutError: the call was not over in time. It goes on.
+            CancelledError: the call was cancelled, or its pool was terminated.
+            Exception: what the function raised for the first item (in input order) that failed.
         """
         pending = self._pending
         if not pending.wait(None if timeout is None else seconds_to_wait(timeout)):
@@ -72,43 +73,43 @@ class AsyncResult(Generic[R_co]):
         return self._opened()
 
     def wait(self, timeout: float | None = None) -> None:
-        """Return when the result is there or the call has failed, or after `timeout` seconds."""
+        """Wait until the call is over, at most `timeout` seconds; None: without limit."""
         self._pending.wait(None if timeout is None else seconds_to_wait(timeout))
 
     def ready(self) -> bool:
-        """Return whether the result is there, or the call has failed or was cancelled."""
+        """Return whether the call is over: it has its result, or it failed or was cancelled."""
         return self._pending.over or self._is_cancelled
 
     def successful(self) -> bool:
-        """Return whether the call is over without an exception.
+        """Return whether the call ended without an exception.
 
         Raises:
-            ValueError: it is not over yet.
+            ValueError: the call is not over yet.
         """
         if not self.ready():
             raise ValueError(f"{self!r} is not ready")
         return self._pending.over and self._pending.error is None
 
     def exception(self) -> Exception | None:
-        """Return the exception that the call ended with, None where there is none (yet)."""
+        """Return the exception that the call ended with. None: it had none, or is not over yet."""
         if self._pending.over or not self._is_cancelled:
             return self._pending.error if self._pending.over else None
         return CancelledError(f"{self._pending.name} has no result: it was cancelled")
 
     def add_done_callback(self, callback: Callable[["AsyncResult[R_co]"], object]) -> None:
-        """Call `callback` with this handle when it is over, at once if it is.
+        """Call `callback` with this handle when the call is over; at once if it is over already.
 
-        It runs in the thread that notices the end; its own exceptions are logged.
+        The thread that notices the end runs `callback`. What `callback` raises is logged.
         """
         check_function("callback", callback)
         self._pending.when_over(lambda: callback(self))
 
     def cancel(self) -> bool:
-        """End the call; return whether it was still under way.
+        """Cancel the call; return whether it was still in progress.
 
-        Items that run are ended by killing their worker processes (threads finish their present
-        item), unless the call was made with ``kill_on_cancel=False``; the pool stays as it was
-        otherwise. `get` then raises `CancelledError`, when what ran has ended.
+        Items that run are ended by killing their worker processes, unless the call was made with
+        ``kill_on_cancel=False``; threads finish the item that they run. The pool can be used as
+        before. When the items that ran have ended, `get` raises `CancelledError`.
         """
         cancelled = self._pending.cancel()
         self._is_cancelled = self._is_cancelled or cancelled
@@ -116,30 +117,30 @@ class AsyncResult(Generic[R_co]):
 
     @property
     def done(self) -> int:
-        """How many items are finished."""
+        """How many items of the call are finished."""
         return self._pending.progress()[0]
 
     @property
     def total(self) -> int:
-        """How many items there are."""
+        """How many items the call has; with asynchronous input, how many were read so far."""
         return self._pending.progress()[1]
 
     def then(self, f: Callable[[R_co], S], /) -> "AsyncResult[S]":
-        """Return the handle of ``f(result)``; `f` runs here, in the caller's process.
+        """Return a new handle, whose result is ``f(result)``.
 
-        It runs once, when the result is there, in the thread that notices; so it should be short.
-        If the call fails, `f` is not run and the new handle fails with the same exception.
-        Cancelling the new handle cancels this one.
+        `f` runs once, when this call is over, in this process. The thread that notices the end
+        runs it, so `f` should be short. If this call fails, `f` does not run, and the new handle
+        fails with the same exception. Cancelling the new handle cancels this call.
 
         >>> from pmap import pmap
         >>> pmap.async_(len, ["a", "bb"]).then(sum).get()
         3
 
         Args:
-            f: a function of the result.
+            f: a function of the result of this call.
 
         Returns:
-            Its handle. Whatever `f` raises, it raises.
+            The new handle. If `f` raises, the new handle fails with that exception.
         """
         check_function("f", f)
         behind = _Behind(self._pending)
@@ -151,7 +152,7 @@ class AsyncResult(Generic[R_co]):
                     behind.values = [f(self._opened())]
                 except Exception as error:
                     behind.error = error
-                except BaseException as error:  # or nobody would hear of it
+                except BaseException as error:  # not caught, it would leave the new handle open
                     behind.error = _contained(error, f)
                     if isinstance(error, KeyboardInterrupt):
                         behind.settle()
@@ -162,9 +163,9 @@ class AsyncResult(Generic[R_co]):
         return AsyncResult(behind, first)
 
     def future(self) -> "Future[R_co]":
-        """Return a ``concurrent.futures.Future`` of the same result.
+        """Return a ``concurrent.futures.Future`` that has the same result or exception.
 
-        Cancelling it cancels the call.
+        Cancelling the future cancels the call.
 
         >>> from concurrent.futures import wait
         >>> from pmap import papply_async
@@ -177,24 +178,27 @@ class AsyncResult(Generic[R_co]):
         return future_of(self._pending, self._opened)
 
     async def aget(self) -> R_co:
-        """Wait for the result in asyncio or trio: what ``await`` does, as a coroutine.
+        """Wait for the result in asyncio or trio, and return it, as ``await`` does.
 
-        For those who take nothing else: ``TaskGroup.create_task(later.aget())``.
+        This is for functions that take only a coroutine: ``TaskGroup.create_task(later.aget())``.
         """
         try:
             await self._pending.await_end()
         except Exception:
             raise
-        except BaseException:  # the task was cancelled, or timed out
+        except BaseException:  # the task that waits was cancelled, for example by a timeout
             self.cancel()
             raise
         return self.get()
 
     def __await__(self) -> Generator[Any, None, R_co]:
-        """Wait without blocking the event loop; cancelling the waiting task cancels the call."""
+        """Wait for the result without blocking the event loop, and return it.
+
+        Cancelling the task that waits cancels the call.
+        """
         return self.aget().__await__()
 
-    # --- for old clients, which read what is private in multiprocessing -------------------------
+    # --- private attributes of multiprocessing's handles, which some programs read --------------
 
     @property
     def _number_left(self) -> int:
@@ -202,12 +206,12 @@ class AsyncResult(Generic[R_co]):
 
     @property
     def _chunksize(self) -> int:
-        return 1  # `_number_left` counts items
+        return 1  # programs multiply it by `_number_left`, which counts items here
 
     @property
     def _job(self) -> int | None:
         number: int | None = getattr(self._pending, "number", None)
-        return number  # the key in a pool's `_cache`
+        return number  # the key of this call in `Pool._cache`
 
     if not TYPE_CHECKING:
 
@@ -229,7 +233,10 @@ class AsyncResult(Generic[R_co]):
 
 
 def _contained(error: BaseException, f: object) -> Exception:
-    """Return what stands for an exception that would end or bend the thread that gets it."""
+    """Return a `ControlFlowError` in place of an exception that is no `Exception`.
+
+    Raised by `get`, such an exception (SystemExit, for example) would end the thread that waits.
+    """
     from .._errors import ControlFlowError
     from .._transport.exceptions import describe
 
@@ -242,7 +249,7 @@ def _contained(error: BaseException, f: object) -> Exception:
 
 
 class _Behind(Pending):
-    """A function that is to run behind something."""
+    """The outcome of a function that runs when another call is over: see `AsyncResult.then`."""
 
     def __init__(self, first: Pending) -> None:
         super().__init__()

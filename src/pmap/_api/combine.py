@@ -1,4 +1,4 @@
-"""Several results together: gathered, as they are completed, split into good and bad."""
+"""Functions of several results: `gather`, `as_completed`, `failed`, `split`, `raise_failures`."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ from .async_result import AsyncResult
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
-else:  # which has it from Python 3.13 on, and at run time both say as little
+else:  # typing has TypeIs from Python 3.13 on; at run time TypeGuard does as well
     from typing import TypeGuard as TypeIs
 
 A = TypeVar("A")
@@ -53,20 +53,24 @@ def gather(
 @overload
 def gather(*results: AsyncResult[A]) -> AsyncResult[tuple[A, ...]]: ...
 def gather(*results: AsyncResult[Any]) -> AsyncResult[tuple[Any, ...]]:
-    """Return one handle for several: its result is the tuple of theirs.
+    """Return one handle for several calls. Its result is the tuple of their results.
 
     >>> from pmap import gather, papply_async
     >>> gather(papply_async(abs, -1), papply_async(str.upper, "a")).get()
     (1, 'A')
 
-    If some fail, it fails as the first of them, in the order given, and does so as soon as those
-    before it are over; the others go on. Cancelling it cancels all of them.
+    If calls fail, the new handle fails with the exception of the first one, in the order given, as
+    soon as all calls before that one are over. The other calls go on. Cancelling the new handle
+    cancels all the calls.
 
     Args:
-        *results: handles, of results of any types.
+        *results: the handles of the calls. Their results may have different types.
 
     Returns:
-        The handle of the tuple.
+        The new handle.
+
+    Raises:
+        TypeError: an argument is no `AsyncResult`.
     """
     _check_handles("gather", results)
     gathered = _Gathered(results)
@@ -82,7 +86,7 @@ def _check_iterable(results: object) -> None:
 
 
 def _check_handles(name: str, results: Iterable[object]) -> None:
-    """Raise a TypeError if there is something else among those."""
+    """Raise a TypeError if one of `results` is no `AsyncResult`."""
     for number, result in enumerate(results, 1):
         if not isinstance(result, AsyncResult):
             raise TypeError(
@@ -92,13 +96,15 @@ def _check_handles(name: str, results: Iterable[object]) -> None:
 
 
 class _Gathered(Pending):
-    """Several handles as one."""
+    """The outcome of `gather`: that of several calls together."""
 
     def __init__(self, results: tuple[AsyncResult[Any], ...]) -> None:
         super().__init__()
         self._results = results
         for result in results:
-            # Not a callback: of two that run at once, each would find the other not ready.
+            # Not `when_over`: while its callbacks run, a call is over only for the thread that runs
+            # them. If two calls ended at the same time, each callback would find the other call not
+            # ready, and nothing would settle this outcome.
             result._pending.when_settled(self._look)
         self._look()
 
@@ -107,7 +113,7 @@ class _Gathered(Pending):
         return "gather"
 
     def _look(self) -> None:
-        """See whether it is over; any thread may, and several at a time."""
+        """Settle if the outcome is known; several threads may call this at the same time."""
         for result in self._results:
             if not result.ready():
                 return
@@ -133,7 +139,10 @@ class _Gathered(Pending):
 
 
 class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], Generic[R_co]):
-    """Handles in the order in which they are over, for ``for`` and ``async for``."""
+    """An iterator of handles in the order in which their calls end, for ``for`` and ``async for``.
+
+    `as_completed` returns one.
+    """
 
     def __init__(self, results: Iterable[AsyncResult[R_co]]) -> None:
         _check_iterable(results)
@@ -163,7 +172,8 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         if not self._left:
             raise StopIteration
         while not self._over:
-            # One of those that are left: most are of one pool, and the others have their turn.
+            # Drive the pool of the first call that is not over. Most often all calls run on that
+            # pool. If not, the others are driven when the calls before them are over.
             while self._open and self._open[0].over:
                 self._open.popleft()
             if self._open:
@@ -202,23 +212,26 @@ def as_completed(
 @overload
 def as_completed(results: Iterable[AsyncResult[R]], /) -> Completed[R]: ...
 def as_completed(results: Iterable[AsyncResult[Any]], /) -> Completed[Any]:
-    """Return the handles as they are over, whatever is first, for ``for`` and ``async for``.
+    """Return an iterator over the handles, in the order in which their calls end.
 
     >>> from pmap import as_completed, papply_async
     >>> sorted(later.get() for later in as_completed([papply_async(abs, x) for x in (-2, 1)]))
     [1, 2]
 
     Args:
-        results: handles; read to their end at once.
+        results: an iterable of handles, which is read to its end at once.
 
     Returns:
-        An iterator, also an asynchronous one, over the same handles.
+        An iterator over the same handles, for ``for`` and ``async for``.
+
+    Raises:
+        TypeError: `results` is no iterable, or has an element that is no `AsyncResult`.
     """
     return Completed(results)
 
 
 def failed(result: object, /) -> TypeIs[Failure]:
-    """Return whether `result` is a `Failure`, as the ``.collecting`` forms leave them.
+    """Return whether `result`, from a ``.collecting`` form of a verb, is a `Failure`.
 
     >>> from pmap import failed, pmap
     >>> [failed(result) for result in pmap.collecting(int, ["1", "x"])]
@@ -227,10 +240,11 @@ def failed(result: object, /) -> TypeIs[Failure]:
     return isinstance(result, Failure)
 
 
-# Of a tuple, as `pcall.collecting` returns it, each place has a type of its own: mypy would take
-# `object` for what they have in common. So it does of a list, and no overload can tell it better:
-# it joins the types that a union leaves for R, where pyright keeps the union. It heeds an
-# annotation, of the list or of what the result is assigned to; tests/typing has both.
+# `pcall.collecting` returns a tuple whose places have different types. Without the overloads for
+# tuples, mypy would infer `object`, the common base class, as the type of the results. For a list
+# of a union of types it still does: mypy joins the types that remain for R, where pyright keeps the
+# union, and no overload changes that. An annotation does, of the list or of the variable that the
+# result is assigned to; tests/typing has both.
 @overload
 def split(results: tuple[A | Failure, B | Failure], /) -> tuple[list[A | B], list[Failure]]: ...
 @overload
@@ -248,7 +262,7 @@ def split(
 @overload
 def split(results: Iterable[R | Failure], /) -> tuple[list[R], list[Failure]]: ...
 def split(results: Iterable[Any], /) -> tuple[list[Any], list[Failure]]:
-    """Return the results that are none, and those that are failures, each in their order.
+    """Return two lists: the results of the items that succeeded, and the failures.
 
     >>> from pmap import pmap, split
     >>> good, bad = split(pmap.collecting(int, ["1", "x", "3"]))
@@ -256,10 +270,10 @@ def split(results: Iterable[Any], /) -> tuple[list[Any], list[Failure]]:
     ([1, 3], [1])
 
     Args:
-        results: what a ``.collecting`` form returned, or yields.
+        results: what a ``.collecting`` form of a verb returned: a list, a tuple or a stream.
 
     Returns:
-        Two lists.
+        The list of results and the list of failures, each in the order of `results`.
     """
     good: list[Any] = []
     bad: list[Failure] = []
@@ -286,7 +300,7 @@ def raise_failures(
 @overload
 def raise_failures(results: Iterable[R | Failure], /) -> list[R]: ...
 def raise_failures(results: Iterable[Any], /) -> list[Any]:
-    """Return the results if none is a failure; else raise all failures together.
+    """Return the results as a list if none is a failure; otherwise raise all failures together.
 
     >>> from pmap import pmap, raise_failures
     >>> raise_failures(pmap.collecting(int, ["1", "2"]))
@@ -298,13 +312,13 @@ def raise_failures(results: Iterable[Any], /) -> list[Any]:
     2 of 3 items failed 2
 
     Args:
-        results: what a ``.collecting`` form returned, or yields.
+        results: what a ``.collecting`` form of a verb returned: a list, a tuple or a stream.
 
     Returns:
         A list of the results.
 
     Raises:
-        ExceptionGroup: of the errors of all failures, in their order.
+        ExceptionGroup: at least one item failed. It has the errors of all failures, in their order.
     """
     good, bad = split(results)
     if bad:

@@ -1,6 +1,7 @@
 """Executor: the methods of ``concurrent.futures.ProcessPoolExecutor`` on the engine of the verbs.
 
-No ``from __future__ import annotations`` here: ``help`` would show quoted strings.
+This module has no ``from __future__ import annotations``: with it, ``help`` would show each
+annotation as a quoted string.
 """
 
 import atexit
@@ -53,15 +54,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-# A future is cancelled only before its call begins; what runs then is let be.
+# As with the standard executors, an item that runs is never cancelled, so no worker is killed.
 _RULES: Final = RunRules(kill=False)
-# As the standard executors say it.
+# The messages of the standard executors.
 _AFTER_SHUTDOWN: Final = "cannot schedule new futures after shutdown"
 _AFTER_EXIT: Final = "cannot schedule new futures after interpreter shutdown"
 
 
 class ExecutorOptions(TypedDict, total=False):
-    """What an `Executor` takes besides the parameters of ``ProcessPoolExecutor``: see `Options`."""
+    """The options of an `Executor` that ``ProcessPoolExecutor`` does not have: see `Options`."""
 
     backend: Backend
     start_method: StartMethod | None
@@ -75,13 +76,14 @@ class ExecutorOptions(TypedDict, total=False):
 class Executor(futures.Executor):
     """A drop-in for ``concurrent.futures.ProcessPoolExecutor``, on the engine of the verbs.
 
-    The same methods and parameters, and the standard class's own futures. What differs: a worker's
-    death costs one future and not the executor (`WorkerLost`, which here is a
-    ``BrokenProcessPool``, too); lambdas and what a script or REPL defined can be sent; no
-    ``if __name__ == "__main__"`` guard is needed; any call that has not begun can be cancelled;
-    an executor made before a fork can be used on both sides, with workers of its own on each. Where
-    an item submits to the very executor that runs it (threads, or an item that was forked with it),
-    the call runs at once, in that item.
+    It has the same methods and parameters, and its futures are ``concurrent.futures.Future``. These
+    are the differences. If a worker dies, only the call that it was running fails, with a
+    `WorkerLost` that is a ``BrokenProcessPool``, too; the executor goes on. Lambdas, and functions
+    and classes that a script or REPL defines, can be sent. A script needs no
+    ``if __name__ == "__main__"`` guard. Any call that has not begun can be cancelled. After a fork
+    both processes can use the executor, each with workers of its own. If an item submits a call to
+    the executor that runs the item (in a thread, or in a process forked with the executor), the
+    call runs at once, in that item.
 
     >>> from pmap import Executor
     >>> with Executor(2) as executor:
@@ -90,27 +92,29 @@ class Executor(futures.Executor):
     256
     [1, 2, 3]
 
-    Workers start when there is work for them. At the end of the program, and of a ``with`` block,
-    what was submitted is finished first, as with the standard executors; but a program, or block,
-    that Ctrl-C ends does not wait for it. An executor that is dropped finishes its work and goes.
+    Workers start when there is work for them. The end of the program and the end of a ``with``
+    block wait until all submitted calls are finished, as with the standard executors. If Ctrl-C
+    ends the program or the block, they do not wait. An executor that the program drops finishes its
+    calls, and then its workers end.
 
     Args:
-        max_workers: how many workers; None: one for each CPU that this process may use.
-        mp_context: from ``multiprocessing.get_context``; names the start method. None: the fastest
-            that is safe with threads.
-        initializer: called once in each worker before its first call; None: nothing. If it fails,
-            so do all futures and every `submit` from then on.
+        max_workers: how many workers. None: one for each CPU that this process may use.
+        mp_context: a context from ``multiprocessing.get_context``, which gives the start method.
+            None: the fastest start method that is safe with threads.
+        initializer: a function that each worker calls once, before its first call. None: nothing.
+            If it fails, all futures fail, and every later `submit` raises.
         initargs: the arguments of `initializer`.
         max_tasks_per_child: how many calls (or chunks of `map`) a worker runs before it is
-            replaced; None: no limit.
+            replaced. None: no limit.
         **options: `backend`, `start_method` (instead of `mp_context`), `max_memory_per_child`,
             `kill_over_memory`, `isolate`, `threads_per_worker` and `main`, as in `Options`.
 
     Raises:
-        OptionError: an argument is not possible. It is a ValueError and a TypeError, too.
+        OptionError: an argument has a value that is not allowed. It is a ValueError and a
+            TypeError, too.
     """
 
-    __module__ = "pmap"  # where it lives for those who read a repr or a pickle
+    __module__ = "pmap"  # reprs and pickles name the public module
 
     @overload
     def __init__(
@@ -162,12 +166,13 @@ class Executor(futures.Executor):
         self._options = merge(Settings(), asked).worker
         self._max_workers: int = self._options.processes or cpu_count()
         self._pid = os.getpid()
-        # By the process that uses it: one that is forked has workers of its own. A dict and no
-        # lock, which another thread might hold at the fork.
+        # One driver for each process that uses this executor, by process id: a forked child has
+        # workers of its own. `dict.setdefault` is atomic. A lock will not do: another thread of the
+        # parent may hold it at the fork, and then nothing releases it in the child.
         self._drivers: dict[int, Driver] = {}
         self._shutdown = False
-        # What the initializer failed with. In a list that calls can fill: they do not keep the
-        # executor, whose end would then not come while one is under way.
+        # The error of an initializer that failed. Jobs append to this list and refer to it alone: a
+        # job that referred to the executor would keep a dropped executor alive until its end.
         self._broken: list[WorkerStartError] = []
 
     # --- calls ---------------------------------------------------------------------------------
@@ -175,25 +180,25 @@ class Executor(futures.Executor):
     def submit(
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> "futures.Future[R]":
-        """Start ``fn(*args, **kwargs)`` in a worker; return its future at once.
+        """Submit the call ``fn(*args, **kwargs)`` to the workers; return its future at once.
 
         >>> with Executor(1) as executor:
         ...     executor.submit(int, "ff", base=16).result()
         255
 
-        Its state is what the call does: `cancel` succeeds until it begins, `running` tells whether
-        it has. It ends with what `fn` returned or raised, whatever that is (a StopIteration as a
-        `ControlFlowError`, as event loops cannot take it).
+        ``cancel`` of the future succeeds until the call begins; ``running`` returns whether it has
+        begun. The future ends with what `fn` returned or raised, whatever that is. Only a
+        StopIteration becomes a `ControlFlowError`, since event loops cannot take it.
 
         Args:
-            fn: a plain function.
-            *args: its arguments.
-            **kwargs: its keyword arguments.
+            fn: a function; no coroutine or generator function.
+            *args: the arguments of `fn`.
+            **kwargs: the keyword arguments of `fn`.
 
         Raises:
-            RuntimeError: the executor, or the interpreter, was shut down.
-            BrokenProcessPool: the initializer has failed; also a `WorkerStartError`.
-            TypeError: `fn` is no plain function.
+            RuntimeError: the executor was shut down, or the interpreter is ending.
+            BrokenProcessPool: the initializer has failed. It is a `WorkerStartError`, too.
+            TypeError: a worker cannot run `fn`.
         """
         call = _call.apply("Executor.submit", fn, args, kwargs, rules_for(_RULES, fn))
         return Future(self._start(call))
@@ -206,30 +211,30 @@ class Executor(futures.Executor):
         chunksize: int = 1,
         buffersize: int | None = None,
     ) -> Iterator[R]:
-        """Return an iterator of ``map(fn, *iterables)``, run in the workers.
+        """Return an iterator over the results of ``map(fn, *iterables)``, computed by the workers.
 
         >>> with Executor(2) as executor:
         ...     list(executor.map(pow, [2, 3], [3, 2]))
         [8, 9]
 
-        The input is read and submitted at once, or as far as `buffersize` says. Results come in the
-        order of the input, and where a call fails, its exception after the results before it; then
-        the iterator ends, and what has not begun is cancelled.
+        `map` reads the input and submits it before it returns, or as much of it as `buffersize`
+        allows. The results are in the order of the input. If a call fails, the iterator raises its
+        exception after the results before it, and ends; calls that have not begun are cancelled.
 
         Args:
-            fn: a function of as many arguments as there are iterables.
-            *iterables: its arguments.
-            timeout: seconds from now until the last result; None: as long as it takes.
-            chunksize: how many calls travel in one message, and run in one worker unless others
+            fn: a function of one argument for each iterable.
+            *iterables: the arguments of `fn`.
+            timeout: how many seconds from now the last result may take. None: there is no limit.
+            chunksize: how many calls are sent in one message. One worker runs them, unless others
                 are idle.
-            buffersize: how many chunks may be submitted whose results were not taken yet; more are
-                read as results are taken. None: no limit.
+            buffersize: how many chunks may be submitted whose results were not taken from the
+                iterator yet. More are read as results are taken. None: there is no limit.
 
         Raises:
-            TimeoutError: out of the iterator: `timeout` is over.
-            CancelledError: out of the iterator: ``shutdown(cancel_futures=True)`` was called. It is
-                that of ``concurrent.futures``.
-            RuntimeError: as `submit`.
+            TimeoutError: raised by the iterator: `timeout` is over.
+            CancelledError: raised by the iterator: ``shutdown(cancel_futures=True)`` was called. It
+                is the class of ``concurrent.futures``.
+            RuntimeError: as in `submit`.
         """
         _check_sizes(chunksize, buffersize)
         limit = seconds_to_wait(timeout)
@@ -250,9 +255,10 @@ class Executor(futures.Executor):
         return results(jobs, None if buffersize is None else started, end)
 
     def _has_another_submit(self) -> bool:
-        """Whether `submit` is not this class's: then `map` uses it, as the standard one does.
+        """Return whether a subclass or the program has replaced `submit`.
 
-        A program puts something else in its place, or overrides it, to hear of each call.
+        Programs do so to observe each call. `map` then submits its chunks through that `submit`, as
+        the standard executor does.
         """
         return "submit" in vars(self) or type(self).submit is not Executor.submit
 
@@ -268,7 +274,12 @@ class Executor(futures.Executor):
         return job
 
     def _driver(self) -> Driver:
-        """Return what runs calls in this process; raises what makes it impossible."""
+        """Return the driver that runs calls in this process.
+
+        Raises:
+            RuntimeError: the executor was shut down, or the interpreter is ending.
+            BrokenWorkerStartError: the initializer has failed.
+        """
         if self._broken:
             raise shown(self._broken[0])
         self._refuse_if_shut_down()
@@ -278,7 +289,9 @@ class Executor(futures.Executor):
             driver = self._drivers.setdefault(pid, make_driver(self._options))
             _live.add(driver)
             try:
-                self._refuse_if_shut_down()  # by another thread, which may not have seen it
+                # Another thread may have shut the executor down meanwhile, without seeing the new
+                # driver.
+                self._refuse_if_shut_down()
             except RuntimeError:
                 driver.close()
                 raise
@@ -291,10 +304,11 @@ class Executor(futures.Executor):
             raise RuntimeError(_AFTER_EXIT)
 
     def _run_here(self, call: Call) -> Job:
-        """Run a call that an item makes, and return it when it is over.
+        """Run a call that an item makes, in the item's own thread; return its job when it is over.
 
-        Its threads may all be waiting for such calls. And an item that was forked with the executor
-        is one of the workers: if these had workers again, there would be no end of them.
+        With the threads backend, all threads might be waiting for such calls, and none would be
+        left to run them. With processes, the item runs in a worker that was forked with the
+        executor: if workers started workers of their own, these would, too, without end.
         """
         self._refuse_if_shut_down()
         driver = make_driver(WorkerOptions(backend="serial"))
@@ -306,11 +320,12 @@ class Executor(futures.Executor):
     # --- the end -------------------------------------------------------------------------------
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls; the workers go when what was submitted is done.
+        """Take no more calls; the workers end when all submitted calls are done.
 
         Args:
-            wait: whether to return when they are gone, or at once.
-            cancel_futures: whether to cancel what has not begun, and no worker is started for.
+            wait: whether to return only when the workers have ended. If False, return at once.
+            cancel_futures: whether to cancel the calls that have not begun. Calls for which workers
+                are being started are not cancelled.
         """
         self._shutdown = True
         driver = self._drivers.get(os.getpid())
@@ -323,17 +338,18 @@ class Executor(futures.Executor):
             driver.join()
 
     def terminate_workers(self) -> None:
-        """Shut down, cancel what has not begun, and end the workers by SIGTERM.
+        """Shut down, cancel the calls that have not begun, and send SIGTERM to the workers.
 
-        What runs ends in a `WorkerLost`, unless the worker handles the signal and goes on. Threads
-        cannot be ended: they finish their present call.
+        A call that runs fails with `WorkerLost`, unless its worker handles the signal and goes on.
+        Threads cannot be ended: they finish the call that they run.
         """
         self._end_workers(softly=True)
 
     def kill_workers(self) -> None:
-        """Shut down, cancel what has not begun, and kill the workers; returns when they are gone.
+        """Shut down, cancel the calls that have not begun, and kill the worker processes.
 
-        What runs ends in a `WorkerLost`. Threads cannot be killed: they finish their present call.
+        It returns when the worker processes have ended. A call that runs fails with `WorkerLost`.
+        Threads cannot be killed: they finish the call that they run.
         """
         self._end_workers(softly=False)
 
@@ -352,12 +368,13 @@ class Executor(futures.Executor):
         trace: TracebackType | None,
     ) -> None:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self.kill_workers()  # nobody wants to wait for it any more
+            self.kill_workers()  # the user has interrupted the block and does not want to wait
         self.shutdown(wait=True)
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
-        # Futures that somebody still holds come, and nobody is kept waiting here. `getpid`: an
-        # executor that is a global of the script may outlive the globals of this module.
+        # Close, and do not wait: the program may still hold futures, which are completed. `getpid`
+        # is a parameter, since an executor that is a global of the script may be deleted after the
+        # globals of this module.
         driver = getattr(self, "_drivers", {}).get(getpid())
         if driver is not None and not driver.taken_away:
             driver.close()
@@ -381,7 +398,7 @@ def _chunks(source: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _watch(job: Job, broken: list[WorkerStartError]) -> None:
-    """Have it noted if a call ends because no worker can be initialized."""
+    """Append the job's error to `broken` if the job ends because a worker could not start."""
 
     def look() -> None:
         if isinstance(job.error, WorkerStartError):
@@ -393,7 +410,11 @@ def _watch(job: Job, broken: list[WorkerStartError]) -> None:
 def _checked(
     max_workers: int | None, mp_context: Context | None, options: Mapping[str, object]
 ) -> dict[str, object]:
-    """Return the options of the verbs that these arguments stand for."""
+    """Return the arguments of an `Executor` as options of the verbs.
+
+    Raises:
+        OptionError: an argument does not exist or has a value that is not allowed.
+    """
     for name in options:
         if name not in ExecutorOptions.__annotations__:
             allowed = ", ".join(sorted(ExecutorOptions.__annotations__))
@@ -434,10 +455,10 @@ _live: "weakref.WeakSet[Driver]" = weakref.WeakSet()
 
 
 def _finish_all() -> None:
-    """Finish what was submitted, before the interpreter ends; not if Ctrl-C has ended it."""
+    """Finish all submitted calls before the interpreter ends; after Ctrl-C, kill the workers."""
     note_end_of_program()
     drivers = list(_live)
-    # Set when the interpreter has shown the exception that ends the program.
+    # The interpreter sets sys.last_type when it has printed the exception that ends the program.
     if getattr(sys, "last_type", None) is KeyboardInterrupt:
         for driver in drivers:
             driver.end_workers(softly=False)
@@ -447,10 +468,10 @@ def _finish_all() -> None:
         driver.join()
 
 
-# As concurrent.futures does: before the end of the threads that are waited for, whose calls are
-# finished, too, and before the functions of atexit, when all workers are ended.
+# As in concurrent.futures, this runs before the interpreter joins the non-daemon threads, whose
+# calls are finished, too, and before the functions of `atexit`, where all workers are ended.
 _register = getattr(threading, "_register_atexit", atexit.register)
 try:
     _register(_finish_all)
-except RuntimeError:  # it is ending already
+except RuntimeError:  # the interpreter is ending already
     note_end_of_program()

@@ -1,6 +1,7 @@
-"""What the futures of an `Executor` raise, such that clauses for ``concurrent.futures`` catch it.
+"""The exceptions of an `Executor`'s futures: ``except`` clauses for the standard ones catch them.
 
-Imported only when a call has failed, since ``concurrent.futures.process`` is heavy.
+This module is imported only when a call has failed, since the import of
+``concurrent.futures.process`` takes long.
 """
 
 from concurrent.futures import process as _process
@@ -13,16 +14,20 @@ from .._transport.exceptions import rebuilt
 E = TypeVar("E", bound=PmapError)
 B = TypeVar("B", bound=BaseException)
 
-# Typeshed does not know it: what the standard executor gives an error as its cause.
+# The class of the ``__cause__`` that the standard executor gives an item's exception. The class is
+# private, and typeshed does not have it.
 _RemoteTraceback: type[Exception] = getattr(_process, "_RemoteTraceback")  # noqa: B009
 
 
 class BrokenWorkerLost(WorkerLost, _process.BrokenProcessPool):
-    """A `WorkerLost` that is a ``BrokenProcessPool``, too; the executor goes on all the same."""
+    """A `WorkerLost` that is a ``BrokenProcessPool``, too, although the executor goes on."""
 
 
 class BrokenTransportError(TransportError, _process.BrokenProcessPool):
-    """A `TransportError` of what could not be loaded, which breaks the standard executor."""
+    """A `TransportError` that is a ``BrokenProcessPool``, too: a value could not be loaded.
+
+    The standard executor breaks at such a value.
+    """
 
 
 class BrokenWorkerStartError(WorkerStartError, _process.BrokenProcessPool):
@@ -30,7 +35,7 @@ class BrokenWorkerStartError(WorkerStartError, _process.BrokenProcessPool):
 
 
 def shown(error: Exception) -> BaseException:
-    """Return what a future raises for the error that its call ended with."""
+    """Return the exception that a future raises for `error`, which ended its call."""
     cause = error.__cause__
     if isinstance(error, ControlFlowError | ResultPicklingError) and _may_be_raised(cause):
         return _with_its_traceback(cause)
@@ -44,24 +49,26 @@ def shown(error: Exception) -> BaseException:
 
 
 def _may_be_raised(error: BaseException | None) -> TypeGuard[BaseException]:
-    """Return whether the standard executor would raise it, and an event loop could.
+    """Return whether a future may raise what the item raised, as the standard executor does.
 
-    A StopIteration is taken by no future of asyncio: who awaits one would wait for ever.
+    It may if that is no `Exception`, as SystemExit. A StopIteration is one, and may not be raised:
+    no future of asyncio takes it, so a task that awaits the future would wait for ever.
     """
     return error is not None and not isinstance(error, Exception)
 
 
 def _as(cls: type[E], error: PmapError) -> E:
-    """Return an error as one of a class that derives from its own."""
+    """Return `error` as an instance of `cls`, which derives from the error's own class."""
     made = rebuilt(cls, error.args, dict(vars(error)))
     made.__cause__ = error.__cause__
     return _with_its_traceback(made)
 
 
 def _with_its_traceback(error: B) -> B:
-    """Give an error the standard executor's form of the worker's traceback."""
+    """Replace the worker's traceback, if `error` has one, by the standard executor's form of it."""
     cause = error.__cause__
     if isinstance(cause, RemoteTraceback):
-        # Past a __setattr__ of its own, which may refuse: a frozen dataclass's does.
+        # Not a plain assignment: the error's own __setattr__ may refuse it, as that of a frozen
+        # dataclass does.
         BaseException.__setattr__(error, "__cause__", _RemoteTraceback(str(cause)))
     return error

@@ -1,4 +1,4 @@
-"""What an `Executor` gives: the future of a call, and the results of a map as they come."""
+"""What an `Executor` returns: the future of a call, and the iterator of the results of a map."""
 
 import sys
 import time
@@ -19,18 +19,18 @@ _program_ends = False
 
 
 def program_ends() -> bool:
-    """Return whether the interpreter ends, and what was submitted is being finished."""
+    """Return whether the interpreter is ending; executors then finish what was submitted."""
     return _program_ends
 
 
 def note_end_of_program() -> None:
-    """Take in that the interpreter ends."""
+    """Note that the interpreter is ending: see `program_ends`."""
     global _program_ends
     _program_ends = True
 
 
 class Future(PendingFuture[R], Generic[R]):
-    """The future of one call: it is cancelled only if the call has not begun."""
+    """The future of one call. It can be cancelled only before the call has begun."""
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
@@ -38,7 +38,7 @@ class Future(PendingFuture[R], Generic[R]):
         job.when_over(self._end)
 
     def cancel(self) -> bool:
-        """Cancel the call if it has not begun; return whether it is cancelled."""
+        """Cancel the call if it has not begun; return whether the future is cancelled."""
         job = self._job
         if job is not None and not self.done() and job.withdraw():
             self._become_cancelled()
@@ -54,7 +54,8 @@ class Future(PendingFuture[R], Generic[R]):
     def _drive(self, timeout: float | None) -> None:
         job = self._job
         if job is not None and job.over:
-            self._end()  # in a fork: it was not told there that nothing comes of its parent's calls
+            # In a forked child the jobs of the parent end without calling their callbacks.
+            self._end()
         super()._drive(timeout)
 
     def _end(self) -> None:
@@ -71,10 +72,11 @@ class Future(PendingFuture[R], Generic[R]):
 
 
 def shown(error: Exception) -> BaseException:
-    """Return what callers get for the error that a call ended with."""
+    """Return the exception that a future raises for `error`, which ended its call."""
     name = f"{__package__}.executor_errors"
     if name not in sys.modules and program_ends():
-        return error  # what it needs of concurrent.futures cannot be imported any more
+        # executor_errors imports concurrent.futures.process, which fails when the interpreter ends.
+        return error
     from . import executor_errors
 
     return executor_errors.shown(error)
@@ -84,12 +86,13 @@ def _only(job: Job) -> Any:
     return job.values[0]
 
 
-# The calls of one chunk: a job; or the future of their list, where `submit` is not ours.
+# The calls of one chunk: a job; or, if a subclass or program has replaced `submit`, the future that
+# its `submit` returned for the whole chunk.
 Chunk: TypeAlias = "Job | futures.Future[list[Any]]"
 
 
 def call_each(function: Callable[..., R], rows: list[tuple[Any, ...]]) -> list[R]:
-    """Return what a function returns for each of some rows of arguments."""
+    """Return the list of what `function` returns for each row of arguments."""
     return [function(*row) for row in rows]
 
 
@@ -97,9 +100,12 @@ def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None)
     """Yield the results of chunks in their order, up to the first failure.
 
     Args:
-        jobs: those that are under way.
-        more: starts the next ones, one for each that is over; None: these are all.
-        end: when the last result is to be there.
+        jobs: the chunks that were submitted.
+        more: submits a further chunk each time that it is advanced. None: there are no more.
+        end: the time, by ``time.monotonic``, at which waiting ends. None: there is no limit.
+
+    Raises:
+        TimeoutError: a result was not there by the time `end`.
     """
     broken: Exception | None = None
     try:
@@ -110,7 +116,7 @@ def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None)
             if more is not None:
                 try:
                     jobs.extend(islice(more, 1))
-                except Exception as error:  # it comes where it stands in the input
+                except Exception as error:  # raised below, after the results of earlier chunks
                     broken, more = error, None
             values, failure = _outcome(job)
             del job
@@ -121,7 +127,9 @@ def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None)
         if broken is not None:
             raise broken
     finally:
-        broken = failure = None  # their tracebacks would keep this frame, and it them
+        # The traceback of each exception refers to this frame. If the frame referred to the
+        # exception, too, the two would be a reference cycle.
+        broken = failure = None
         for job in jobs:
             job.cancel()
 
@@ -134,7 +142,7 @@ def _wait(job: Chunk, timeout: float | None) -> bool:
 
 
 def _outcome(job: Chunk) -> tuple[list[Any], BaseException | None]:
-    """Return the results of a chunk up to the first failure, the last one first; and that."""
+    """Return the results of a chunk before its first failure, in reverse order; and the failure."""
     if isinstance(job, futures.Future):
         failure = futures.CancelledError() if job.cancelled() else job.exception()
         return ([], failure) if failure is not None else (job.result()[::-1], None)

@@ -1,8 +1,8 @@
-"""The way from the verbs to the pool, which is imported at the first call.
+"""How the verbs reach the shared pools, whose modules are imported at the first call.
 
-A program that imports pmap and maps nothing should not pay for a pool; and one that does should not
-wait for the import: where workers come from a template, its process is started first and boots on
-another processor while the pool is imported here.
+So a program that imports pmap and calls no verb does not pay for that import. A program that calls
+one waits less: where a template process forks the workers, the template is started first, and boots
+on another CPU while this process imports the modules.
 """
 
 import sys
@@ -16,14 +16,15 @@ from .._transport.process_role import inside_item
 if TYPE_CHECKING:
     from .shared_pools import SharedPools
 
-import_path()  # relative entries mean what they mean now
+import_path()  # note now which directories the relative entries of `sys.path` mean
 _POOLS = f"{__package__}.shared_pools"
-# Once it is known: to ask for it by an import takes 2 us each time.
+# The shared pools; None before the first call. They are kept in this variable, since an import
+# statement would take 2 us in each call.
 _shared_pools: "SharedPools | None" = None
 
 
 def pools_for(call: Call | Streamed, settings: Settings) -> "SharedPools":
-    """Return what runs `call`: it is imported now, if this is the first call."""
+    """Return the shared pools, which run `call`; the first call imports their modules."""
     global _shared_pools
     if _shared_pools is None:
         _begin(call, settings)
@@ -34,11 +35,11 @@ def pools_for(call: Call | Streamed, settings: Settings) -> "SharedPools":
 
 
 def restart() -> None:
-    """Have the workers of the shared pools replaced, so that the next call of a verb has new ones.
+    """Replace the workers of the shared pools, so that the next call of a verb has new ones.
 
-    A worker keeps what it has imported, what initializers and items have set, and what libraries
-    have cached there. After this nothing of it is left. A worker that runs an item goes when that
-    is done. A `Pool` has its own workers, which stay.
+    A worker keeps the modules that it has imported, the state that initializers and items have set,
+    and the caches of libraries. A new worker has none of these. A worker that runs an item ends
+    when the item is done. A `Pool` has its own workers; they are not replaced.
 
     >>> from pmap import pmap, restart
     >>> pmap(abs, [-1])
@@ -52,10 +53,11 @@ def restart() -> None:
 
 
 def shutdown() -> None:
-    """End the shared pools: give back the processes of the verbs, and the memory that they have.
+    """End the workers of the shared pools, which frees their processes and their memory.
 
-    Returns when they are gone. A pool that runs a call of another thread ends when that is over.
-    The next call of a verb starts new ones; a program that ends need not call this.
+    It returns when the workers have ended; but a pool that runs a call of another thread ends
+    later, when that call is over. The next call of a verb starts new workers. A program need not
+    call this before it ends.
 
     >>> from pmap import pmap, shutdown
     >>> pmap(abs, [-1])
@@ -67,7 +69,7 @@ def shutdown() -> None:
 
 
 def _begin(call: Call | Streamed, settings: Settings) -> None:
-    """Start what takes longest, unless it is there already or not needed."""
+    """Start the template process, unless there is one already or `call` needs none."""
     if _POOLS in sys.modules or settings.pool is not None or inside_item():
         return
     if settings.worker.backend == "processes":
@@ -84,6 +86,7 @@ def _begin(call: Call | Streamed, settings: Settings) -> None:
             from .._transport.by_value.picklers import dumps_light
             from .._transport.by_value.sent_names import SentNames
 
-            # Workers need as long for what loads any other function by value as for all else.
+            # If the light pickler cannot send this function by value, workers need the full one.
+            # Its import takes as long as all else that a worker does to start, so it begins now.
             if dumps_light(Needs(SentNames()), function) is None:
                 boot.prepare()

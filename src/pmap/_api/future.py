@@ -1,4 +1,4 @@
-"""What is pending, as a ``concurrent.futures.Future``."""
+"""A ``concurrent.futures.Future`` that has the outcome of a pending call."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -10,15 +10,15 @@ from .._jobs.pending import Pending
 
 R = TypeVar("R")
 
-_OVER = Pending()  # in place of what is over
+_OVER = Pending()  # a future that is over holds this one in place of its call
 _OVER.settle()
 
 
 class PendingFuture(Future[R], Generic[R]):
-    """A future that ends as something pending does.
+    """A standard future that ends when a pending call is over, and with the same outcome.
 
-    It says that it is running only where a class below knows: the standard class lets nothing be
-    cancelled that does.
+    It becomes RUNNING at the end, or when a subclass knows that the call has begun, and not before:
+    the standard class refuses to cancel a future that is RUNNING.
     """
 
     def __init__(self, pending: Pending) -> None:
@@ -26,12 +26,12 @@ class PendingFuture(Future[R], Generic[R]):
         self._pending = pending
 
     def result(self, timeout: float | None = None) -> R:
-        """Return the result when it is there: as the standard class does."""
+        """Wait for the result and return it, as the standard class does."""
         self._drive(timeout)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """Return the exception when the call is over, or None: as the standard class does."""
+        """Wait until the call is over; return its exception or None, as the standard class does."""
         self._drive(timeout)
         return super().exception(timeout)
 
@@ -40,9 +40,10 @@ class PendingFuture(Future[R], Generic[R]):
             self._pending.drive(self.done)
 
     def _become_cancelled(self) -> None:
-        """Be cancelled, and let those go who wait for several futures: ``cancel`` alone does not.
+        """Cancel this future, and wake the threads that wait for several futures.
 
-        If it is over already, or cancelled, it stays so.
+        ``cancel`` of the standard class alone does not wake those. A future that is over, or
+        cancelled, stays as it is.
         """
         super().cancel()
         with self._condition:
@@ -50,35 +51,35 @@ class PendingFuture(Future[R], Generic[R]):
                 self.set_running_or_notify_cancel()
 
     def _become_running(self) -> bool:
-        """Be running from now on; return False if it is over already, or cancelled."""
+        """Make this future RUNNING; return False if it is over already, or cancelled."""
         with self._condition:
             return self._state == "RUNNING" or (
                 self._state == "PENDING" and self.set_running_or_notify_cancel()
             )
 
     def take(self, open_: Callable[[], R]) -> None:
-        """Take over how the call ended."""
+        """End this future with the outcome of its call; `open_` returns the result."""
         error = self._pending.error
         if isinstance(error, CancelledError):
-            self._become_cancelled()  # unless it is running
-        if self._become_running():  # else the call may end as it likes
-            with suppress(InvalidStateError):  # the caller has set a result of his own just now
+            self._become_cancelled()  # a future that is RUNNING stays so
+        if self._become_running():  # if not, the future is over, and ignores the call's outcome
+            with suppress(InvalidStateError):  # another thread has just set a result itself
                 if error is not None:
                     self.set_exception(self._shown(error))
                 else:
                     self.set_result(open_())
-        self._pending = _OVER  # or the arguments of the call would live as long as the future
+        self._pending = _OVER  # lets the call go: its arguments must not live as long as the future
 
     def _shown(self, error: Exception) -> BaseException:
-        """Return what callers get for the error that the call ended with."""
+        """Return the exception that this future raises for `error`, which ended the call."""
         return error
 
 
 class _Future(PendingFuture[R], Generic[R]):
-    """A future that ends what it stands for when it is cancelled."""
+    """A future that cancels its call when the future is cancelled."""
 
     def cancel(self) -> bool:
-        """End the call; return whether the future is cancelled."""
+        """Cancel the call; return whether the future is cancelled."""
         if super().cancel():
             self._pending.cancel()
             self._become_cancelled()
@@ -86,7 +87,7 @@ class _Future(PendingFuture[R], Generic[R]):
 
 
 def future_of(pending: Pending, open_: Callable[[], R]) -> Future[R]:
-    """Return a future that ends as `pending` does, with what `open_` returns then."""
+    """Return a future that ends when `pending` is over; its result is what `open_` then returns."""
     future: _Future[R] = _Future(pending)
     pending.when_over(lambda: future.take(open_))
     return future

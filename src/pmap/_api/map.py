@@ -1,9 +1,10 @@
-"""The kind of verb that `pmap` is.
+"""The class of the verb `pmap`.
 
-Most of it is what a user reads: docstrings, and overloads, of which no checker lets one be written
-for all numbers of iterables.
+Most of this module is docstrings and overloads. Type checkers need one overload for each number of
+iterables.
 
-No ``from __future__ import annotations`` here: ``help`` would show quoted strings.
+This module has no ``from __future__ import annotations``: with it, ``help`` would show each
+annotation as a quoted string.
 """
 
 from collections.abc import AsyncIterable, Callable, Iterable
@@ -26,9 +27,10 @@ R = TypeVar("R")
 
 
 class Map(Verb[Fail_co]):
-    """The kind of verb that `pmap` is; made from it by ``using`` and ``collecting``.
+    """The kind of verb that `pmap` is. Its ``using`` and ``collecting`` give more such verbs.
 
-    `Fail_co` is what stands in the result where an item failed: nothing, or a `Failure`.
+    `Fail_co` is the type of what stands in the result where an item failed: `Failure` with
+    ``collecting``; otherwise `Never`, since the failure is raised.
     """
 
     _name = "pmap"
@@ -118,39 +120,41 @@ class Map(Verb[Fail_co]):
         >>> pmap(pow, [2, 3, 4], [5, 2])
         [32, 9]
 
-        Order: results are in the order of the input, whatever finishes first. Several iterables
-        are gone through side by side, up to the end of the shortest.
+        Order: the results are in the order of the input, whichever item finishes first. With
+        several iterables, each call takes one element of each, up to the end of the shortest.
 
-        Input: read to its end before the first item starts.
+        Input: pmap reads the iterables to their end before the first item starts.
 
-        Error: the exception that the serial loop would have raised first is raised here, with
-        the worker's traceback as its ``__cause__`` and a note that names function, index and
-        input. Later items are stopped. `pmap.collecting` keeps failures as values instead.
+        Error: pmap raises the exception that a serial loop would have raised first. The worker's
+        traceback is its ``__cause__``, and a note names the function, the index and the input.
+        The items behind the failed one are stopped. `pmap.collecting` returns failures as values.
 
-        Dead worker: a worker process that dies (killed, crashed, out of memory) costs the one
-        item it was running, which ends in `WorkerLost`. The pool goes on.
+        Dead worker: if a worker process dies (killed, crashed, out of memory), the one item that
+        it was running fails with `WorkerLost`. The pool goes on with all other items.
 
-        The workers are shared and kept warm: the first call starts them. `f` may be a lambda, a
-        closure or a function of ``__main__``, and a script needs no ``__name__`` guard.
+        Workers: the first call starts them, and later calls use them again. `f` may be a lambda,
+        a closure or a function of ``__main__``; a script needs no ``__name__`` guard.
 
         Args:
-            f: a plain function of as many arguments as there are iterables.
-            xs: its first arguments.
-            *more: its other arguments, one iterable for each.
-            **options: for this call only; they are listed below.
+            f: a function of one argument for each iterable. It may be no generator function; a
+                coroutine function is given as ``sync(f)``.
+            xs: an iterable of the first argument of each call.
+            *more: iterables of the second argument of each call, of the third, and so on.
+            **options: options for this call only; they are listed below.
 
         Returns:
             A list with one result for each item.
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no plain function, or an iterable is none. Nothing has started.
-            WorkerLost: the worker that ran the item died.
-            WorkerStartError: no worker could start; with an initializer, look there first.
-            TransportError: an argument or result cannot travel between processes.
-            ControlFlowError: an item raised SystemExit, KeyboardInterrupt or the like, which
-                would have ended the caller.
-            Exception: whatever `f` raised for the first item that failed.
+            TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
+            WorkerLost: a worker process died while it ran an item.
+            TaskTimeout: an item ran for longer than `timeout`.
+            WorkerStartError: no worker could start, for example because the initializer failed.
+            TransportError: an argument or result cannot be sent from one process to another.
+            ControlFlowError: an item raised SystemExit, KeyboardInterrupt or the like. Raised
+                as it was, that would have ended the caller.
+            Exception: what `f` raised for the first item (in input order) that failed.
         """
         asked = self._ask(f, (xs, *more), options)
         return pools_for(*asked).run(*asked)
@@ -233,28 +237,28 @@ class Map(Verb[Fail_co]):
         *more: Iterable[object],
         **options: Unpack[Options],
     ) -> AsyncResult[list[R | Fail_co]]:
-        """Return an `AsyncResult` at once: the list that `pmap` would return, still being made.
+        """Return an `AsyncResult` at once; its result is the list that `pmap` would return.
 
         >>> later = pmap_async(len, ["a", "bb", "ccc"])
         >>> later.get()
         [1, 2, 3]
 
-        Like `pmap`, except that the items run while the caller does something else. An error
-        comes out of ``get()`` or ``await``. The iterables are read before this returns.
+        Like `pmap`, except that the items run in the background. ``get()`` and ``await`` return
+        the list, or raise the error. The iterables are read to their end before this call returns.
 
         Args:
             f: as in `pmap`.
-            xs: as in `pmap`; or an asynchronous iterable, which a task of the running
-                event loop reads (asyncio only).
+            xs: as in `pmap`; or an asynchronous iterable. A task of the running event loop then
+                reads it in the background (asyncio only).
             *more: as in `pmap`.
             **options: as in `pmap`.
 
         Returns:
-            The handle to wait on: ``get()``, or ``await``.
+            The handle of the call. Wait for the result with ``get()`` or ``await``.
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no plain function, or an iterable is none. Nothing has started.
+            TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
         rules, settings = self._asked(f, options)
         asked = each_async(self._name, f, (xs, *more), rules), settings
@@ -338,36 +342,36 @@ class Map(Verb[Fail_co]):
         *more: Iterable[object],
         **options: Unpack[Options],
     ) -> ResultStream[R | Fail_co]:
-        """Return the results of `pmap` as they come, in the order of the input.
+        """Return a stream of the results of `pmap`, in the order of the input.
 
         >>> from itertools import count
         >>> with pmap.iter(abs, count(-2)) as results:
         ...     [next(results) for _ in range(4)]
         [2, 1, 0, 1]
 
-        For data that is long, or has no end: nothing runs before a result is asked for, and then
-        the input is read in the thread that asks, and never further ahead of what was taken than
-        `buffersize`. Leaving the ``with`` block, or dropping the stream, ends what runs.
+        It is for input that is long or has no end. No item is read or run before the consumer of
+        the stream asks for a result. The thread that asks then reads the input, at most
+        `buffersize` items ahead of the results that the consumer has taken. Leaving the ``with``
+        block, or dropping the stream, ends the items that still run.
 
-        Order: each result comes as soon as it and all before it are there.
+        Order: the stream gives each result as soon as it and all results before it are there.
 
-        Error: the exception of an item is raised in its place, behind the results before it, and
-        ends the stream; with `pmap.collecting` it is a value, and the stream goes on. An exception
-        of the input itself comes behind all results.
+        Error: the stream raises the exception of an item in the place of the item's result, after
+        all results before it, and ends. With `pmap.collecting` it gives a `Failure` there and goes
+        on. If the input itself raises, the stream raises that exception after all results.
 
         Args:
             f: as in `pmap`.
-            xs: as in `pmap`; or an asynchronous iterable, if the results are taken by
-                ``async for``.
+            xs: as in `pmap`; or an asynchronous iterable, if the consumer uses ``async for``.
             *more: as in `pmap`.
             **options: as in `pmap`.
 
         Returns:
-            The stream: for ``for``, ``async for``, ``next``, ``with`` and ``async with``.
+            The stream, for use by ``for``, ``async for``, ``next``, ``with`` and ``async with``.
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no plain function, or an iterable is none. Nothing has started.
+            TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
         asked = self._ask_streamed(f, (xs, *more), options)
         return pools_for(*asked).stream(*asked, ordered=True)
@@ -381,13 +385,13 @@ class Map(Verb[Fail_co]):
         *more: Iterable[object],
         **options: Unpack[Options],
     ) -> ResultStream[R | Fail_co]:
-        """Return the results of `pmap` as they come, whatever is first.
+        """Return a stream of the results of `pmap`, in the order in which the items finish.
 
         >>> sorted(pmap.iter_unordered(abs, [-1, 2, -3]))
         [1, 2, 3]
 
-        Like `pmap.iter`, except that no result waits for another, and that the first failure that
-        comes is the one that is raised.
+        Like `pmap.iter`, except that no result waits for an earlier one, and that the stream
+        raises the failure that comes first in time.
 
         Args:
             f: as in `pmap`.
@@ -396,18 +400,18 @@ class Map(Verb[Fail_co]):
             **options: as in `pmap`.
 
         Returns:
-            The stream: for ``for``, ``async for``, ``next``, ``with`` and ``async with``.
+            The stream, for use by ``for``, ``async for``, ``next``, ``with`` and ``async with``.
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no plain function, or an iterable is none. Nothing has started.
+            TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
         asked = self._ask_streamed(f, (xs, *more), options)
         return pools_for(*asked).stream(*asked, ordered=False)
 
     @property
     def map(self) -> Self:
-        """This verb itself, for programs that want a pool and call nothing but its ``map``.
+        """This verb itself. So `pmap` can be given to code that calls ``pool.map`` and no more.
 
         >>> from pmap import pmap
         >>> pmap.map(len, ["a", "bb"])
@@ -417,13 +421,13 @@ class Map(Verb[Fail_co]):
 
     @property
     def collecting(self) -> "Map[Failure]":
-        """This verb with failures as values: a `Failure` stands where an item failed.
+        """This verb, but it returns failures as values: a `Failure` stands where an item failed.
 
         >>> bad = pmap.collecting(int, ["1", "x", "3"])[1]
         >>> bad.index, bad.error
         (1, ValueError("invalid literal for int() with base 10: 'x'"))
 
-        Nothing stops at an error, and none is raised.
+        All items run, also after one has failed, and no item's exception is raised.
         """
         return Map[Failure](self._settings, True)
 

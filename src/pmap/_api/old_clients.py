@@ -1,7 +1,7 @@
-"""What programs read of a ``multiprocessing.pool.Pool`` although it is private there.
+"""Private attributes of ``multiprocessing.pool.Pool`` that existing programs read.
 
-For old clients only: nothing of it is needed to use pmap, and all of it is looked up when it is
-asked for. A new program has better ways: `AsyncResult.done`, `WorkerLost`, `buffersize`.
+They are only for programs written for `multiprocessing`; each value is computed when it is read. A
+new program has better ways: `AsyncResult.done`, `WorkerLost`, `buffersize`.
 """
 
 import os
@@ -16,13 +16,16 @@ T = TypeVar("T")
 
 # The states of a pool, as `multiprocessing.pool` has them.
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
-# Seconds between two looks at a worker whose end is waited for.
+# Seconds between two checks whether a worker has ended, while `join` waits for it.
 _MOMENT = 0.005
-_UNKNOWN = 255
+_UNKNOWN = 255  # the exit code of a process whose exit code nobody could read
 
 
 class Computed(Generic[T]):
-    """An attribute that is computed when it is read; an instance may have its own instead."""
+    """A descriptor that computes an attribute each time it is read.
+
+    It is no property: an instance may have an attribute of that name, which then comes first.
+    """
 
     def __init__(self, compute: Callable[..., T]) -> None:
         self._compute = compute
@@ -36,27 +39,28 @@ class Computed(Generic[T]):
 
 
 class OldWorker:
-    """A worker, with what programs ask a ``multiprocessing.Process`` in a pool."""
+    """A worker, with the attributes of ``multiprocessing.Process`` that programs read in a pool."""
 
     daemon = True
 
     def __init__(self, driver: "Driver", number: int, pid: int | None) -> None:
         self._driver = driver
         self._number = number
-        self.pid = self.ident = pid  # None: a thread, or none that is there
+        self.pid = self.ident = pid  # None: a thread, or a worker that has not started
         self._identity, self.name = driver.backend.identity(number)
         self._end = driver.worker_list.end_of(number)
         self._sentinel: int | None = None
 
     def is_alive(self) -> bool:
-        """Return whether it is there."""
+        """Return whether the worker has not ended yet."""
         return self._number in self._driver.worker_list.pids()
 
     @property
     def exitcode(self) -> int | None:
-        """None while it is there, else its exit code; -N: it was ended by signal N.
+        """The exit code of the worker; None while it lives; -N: signal N has ended it.
 
-        0 for a thread. 255 where nobody could tell, as with the fork server of multiprocessing.
+        It is 0 for a thread, and 255 where nobody could read the exit code, as with the fork server
+        of multiprocessing.
         """
         if self.is_alive():
             return None
@@ -66,7 +70,11 @@ class OldWorker:
 
     @property
     def sentinel(self) -> int:
-        """A descriptor that is ready when it has ended, for ``multiprocessing.connection.wait``."""
+        """A file descriptor that is ready, for ``multiprocessing.connection.wait``, after the end.
+
+        Raises:
+            ValueError: the worker is no process, or has ended; or the system has no pidfd_open.
+        """
         if self._sentinel is None:
             if self.pid is None or not hasattr(os, "pidfd_open") or not self.is_alive():
                 raise ValueError("there is no such process, or this system has no such descriptor")
@@ -75,15 +83,15 @@ class OldWorker:
 
     @property
     def _popen(self) -> "OldWorker | None":
-        """What has the process id; None: a thread."""
+        """An object with the process id, here the worker itself; None for a thread."""
         return None if self.pid is None else self
 
     def terminate(self) -> None:
-        """Send it SIGTERM, which ends it unless it handles that; a thread after its item."""
+        """Send SIGTERM to the worker process; a thread ends after its present item instead."""
         self._driver.worker_list.end(self._number, softly=True)
 
     def kill(self) -> None:
-        """End it, whatever it does; a thread after its present item."""
+        """Kill the worker process; a thread ends after its present item instead."""
         self._driver.worker_list.end(self._number, softly=False)
 
     def __del__(self) -> None:
@@ -91,7 +99,7 @@ class OldWorker:
             os.close(self._sentinel)
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until it is gone, at most `timeout` seconds."""
+        """Wait until the worker has ended, at most `timeout` seconds; None: without limit."""
         until = None if timeout is None else time.monotonic() + timeout
         while self.is_alive() and (until is None or time.monotonic() < until):
             time.sleep(_MOMENT)
@@ -101,7 +109,7 @@ class OldWorker:
 
 
 class OldWorkers(Sequence[OldWorker]):
-    """The workers of a pool; as many as there may be, whether they are there or not."""
+    """The workers of a pool, as many as the pool may have; some may not have started."""
 
     def __init__(self, driver: "Driver") -> None:
         self._driver = driver
@@ -132,15 +140,15 @@ class OldWorkers(Sequence[OldWorker]):
 
 
 class OldQueue:
-    """The calls that no worker has begun."""
+    """The queue of calls that wait for a worker."""
 
     def __init__(self, driver: "Driver") -> None:
         self._driver = driver
 
     def qsize(self) -> int:
-        """Return how many calls there are for which no worker is left."""
+        """Return by how many the calls in progress exceed the workers that there may be."""
         return max(0, len(self._driver.calls()) - self._driver.limit)
 
     def empty(self) -> bool:
-        """Return whether there are none."""
+        """Return whether no call waits for a worker."""
         return not self.qsize()

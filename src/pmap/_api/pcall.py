@@ -1,6 +1,7 @@
-"""Different functions in parallel: `call` says what is to be called, and `pcall` calls it.
+"""Calls of different functions in parallel: `call` describes one call, and `pcall` makes them all.
 
-No ``from __future__ import annotations`` here: ``help`` would show quoted strings.
+This module has no ``from __future__ import annotations``: with it, ``help`` would show each
+annotation as a quoted string.
 """
 
 import functools
@@ -27,7 +28,7 @@ P = ParamSpec("P")
 
 
 class Deferred(Generic[R_co]):
-    """A call that is still to be made; made by `call`."""
+    """A call that has not been made yet: a function and its arguments. `call` returns one."""
 
     def __init__(
         self, f: Callable[..., R_co], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -37,11 +38,11 @@ class Deferred(Generic[R_co]):
         self._kwargs = kwargs
 
     def __call__(self) -> R_co:
-        """Make the call."""
+        """Make the call in this process, and return its result."""
         return self._f(*self._args, **self._kwargs)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        # As what it amounts to: a worker need not know this class.
+        # Pickled as a functools.partial, so that a worker need not import this module.
         return functools.partial(self._f, *self._args, **self._kwargs).__reduce__()
 
     def __repr__(self) -> str:
@@ -51,7 +52,7 @@ class Deferred(Generic[R_co]):
 
 
 def call(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]:
-    """Return the call ``f(*args, **kwargs)``, not made yet: for `pcall`.
+    """Return the call ``f(*args, **kwargs)`` without making it, as an argument of `pcall`.
 
     >>> from pmap import call
     >>> call(int, "ff", base=16)
@@ -60,24 +61,26 @@ def call(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]
     255
 
     Args:
-        f: a function.
-        *args: its arguments.
-        **kwargs: its keyword arguments.
+        f: a function; no coroutine or generator function.
+        *args: the arguments of `f`.
+        **kwargs: the keyword arguments of `f`.
 
     Returns:
-        A function of no arguments.
+        A function of no arguments. Calling it makes the call in this process.
 
     Raises:
-        TypeError: `f` is no function that can run in a worker.
+        TypeError: a worker cannot run `f`.
     """
-    apply("call", f, args, kwargs)  # the checks: a mistake shows here, where it is
+    # Check now, so that the traceback of a mistake shows the line of this call.
+    apply("call", f, args, kwargs)
     return Deferred(f, args, kwargs)
 
 
 class Calls(Verb[Fail_co]):
-    """The kind of verb that `pcall` is; made from it by ``using`` and ``collecting``.
+    """The kind of verb that `pcall` is. Its ``using`` and ``collecting`` give more such verbs.
 
-    `Fail_co` is what may stand in the place of a result: nothing, or a `Failure`.
+    `Fail_co` is the type of what stands in the result where a call failed: `Failure` with
+    ``collecting``; otherwise `Never`, since the failure is raised.
     """
 
     _name = "pcall"
@@ -115,29 +118,29 @@ class Calls(Verb[Fail_co]):
     @overload
     def __call__(self, *calls: Callable[[], A]) -> tuple[A | Fail_co, ...]: ...
 
-    def __call__(  # noqa: D417 - none of these exists
+    def __call__(  # noqa: D417 - `options` is only there to refuse them with a helpful message
         self, *calls: Callable[[], Any], **options: Never
     ) -> tuple[Any, ...]:
-        """Return the results of different calls, made by several workers at once.
+        """Return the results of calls of different functions, made by several workers at once.
 
         >>> from pmap import call, pcall
         >>> pcall(call(abs, -1), call(int, "ff", base=16), call(sorted, "cab"))
         (1, 255, ['a', 'b', 'c'])
 
-        Like `pmap`, except that each item is a function of its own. For what else one would start
-        a ``multiprocessing.Process`` for each, and a ``Queue`` to carry the results home.
+        Like `pmap`, except that each item is a function of its own. It replaces code that starts a
+        ``multiprocessing.Process`` for each function and gets the results from a ``Queue``.
 
-        Options are set before: ``pcall.using(processes=3)(...)``.
+        ``using`` sets the options: ``pcall.using(processes=3)(...)``.
 
         Args:
-            *calls: made by `call`, or any functions of no arguments.
+            *calls: the calls to make, each returned by `call`; or any functions of no arguments.
 
         Returns:
-            A tuple with the result of each, in their order.
+            A tuple with the result of each call, in the order of `calls`.
 
         Raises:
-            TypeError: one of them cannot be called. Nothing has started.
-            Exception: the same as `pmap`.
+            TypeError: one of `calls` cannot be called. No call has started.
+            Exception: the exceptions that `pmap` raises.
         """
         asked = self._ask(calls, options)
         return tuple(pools_for(*asked).run(*asked))
@@ -174,10 +177,10 @@ class Calls(Verb[Fail_co]):
     @overload
     def async_(self, *calls: Callable[[], A]) -> AsyncResult[tuple[A | Fail_co, ...]]: ...
 
-    def async_(  # noqa: D417 - none of these exists
+    def async_(  # noqa: D417 - `options` is only there to refuse them with a helpful message
         self, *calls: Callable[[], Any], **options: Never
     ) -> AsyncResult[tuple[Any, ...]]:
-        """Return an `AsyncResult` at once: the tuple that `pcall` would return.
+        """Return an `AsyncResult` at once; its result is the tuple that `pcall` would return.
 
         >>> from pmap import call, pcall
         >>> pcall.async_(call(abs, -1), call(str.upper, "a")).get()
@@ -187,17 +190,17 @@ class Calls(Verb[Fail_co]):
             *calls: as in `pcall`.
 
         Returns:
-            The handle to wait on: ``get()``, or ``await``.
+            The handle of the calls. Wait for the result with ``get()`` or ``await``.
 
         Raises:
-            TypeError: one of them cannot be called. Nothing has started.
+            TypeError: one of `calls` cannot be called. No call has started.
         """
         asked = self._ask(calls, options)
         return pools_for(*asked).start_tuple(*asked)
 
     @property
     def collecting(self) -> "Calls[Failure]":
-        """This verb with failures as values: a `Failure` stands where a call failed.
+        """This verb, but it returns failures as values: a `Failure` stands where a call failed.
 
         >>> from pmap import call, pcall
         >>> pcall.collecting(call(int, "x"), call(abs, -1))[1]
@@ -209,7 +212,7 @@ class Calls(Verb[Fail_co]):
         self, given: tuple[object, ...], options: Mapping[str, object]
     ) -> tuple[Call, Settings]:
         for name, value in options.items():
-            from .._calls.option_names import option_called  # only a mistake needs it
+            from .._calls.option_names import option_called  # imported only to explain a mistake
 
             known = option_called(name) or "processes"
             raise OptionError(
@@ -218,6 +221,7 @@ class Calls(Verb[Fail_co]):
                 f"pcall takes calls only, as call(f, {name}=...); its options are set before, as "
                 f"in pcall.using({known}=...)(call(f), call(g))",
             )
-        # Each is another kind of work: what one costs says nothing of the next.
+        # One call in each chunk: the functions differ, so the time that one call took says nothing
+        # about the next.
         rules, settings = self._in_force()
         return calls(self._name, given, rules._replace(chunksize=1)), settings

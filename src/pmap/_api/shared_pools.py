@@ -1,4 +1,4 @@
-"""What runs the calls of the verbs: a pool that they are given, or one that they share."""
+"""Chooses the pool that runs a call of a verb: the pool given to the call, or a shared one."""
 
 import os
 import sys
@@ -25,40 +25,40 @@ from .async_input_result import Collected
 from .async_result import AsyncResult, every, first
 from .result_stream import ResultStream
 
-# Seconds after which a shared pool lets its idle workers go: long enough to think in a REPL, short
-# enough that a program which is done with its maps does not keep processes for hours.
+# Seconds after which a shared pool ends its idle workers: long enough for a user to think in a
+# REPL, short enough that a program does not keep processes for hours after its last call.
 IDLE_TIMEOUT = 60.0
 
-# Shared pools kept at a time: each distinct set of worker options makes one.
+# How many shared pools may exist at a time; each distinct set of worker options has its own.
 MOST_SHARED = 8
 
-# Worker processes that all shared pools without work have together, at most, by CPU; and in any
-# case: a program may use a few sets of options in turn, and more than so many processes that do
-# nothing are a burden to others.
+# How many worker processes all idle shared pools together may have: so many for each CPU, but at
+# least `_IDLE`. A program may use a few sets of options in turn; more idle processes than this
+# would take memory from other programs.
 _IDLE_PER_CPU = 2
 _IDLE = 8
 
 
 class DriverOwner(Protocol):
-    """What a call needs of a `Pool` that it is given."""
+    """The attributes of a `Pool` that a call on it uses."""
 
     _driver: Driver
-    _streams: "weakref.WeakSet[ResultStream[Any]]"  # those that are not over
+    _streams: "weakref.WeakSet[ResultStream[Any]]"  # the streams of the pool that are not over
 
 
 def _is_given(pool: GivenPool | None) -> TypeGuard[DriverOwner]:
-    """Return whether there is a pool: options let none in but a `Pool`, which owns a driver."""
+    """Return whether `pool` is a `Pool`; the check of the options admits nothing else but None."""
     return pool is not None
 
 
 class SharedPools:
-    """Runs the calls of the verbs, on pools that all calls with the same worker options share."""
+    """The pools of the verbs: all calls with equal worker options share one."""
 
     def __init__(self) -> None:
         self.drivers: dict[WorkerOptions, Driver] = {}
 
     def run(self, call: Call, settings: Settings) -> list[Any]:
-        """Return the results of `call`; raises its first failure."""
+        """Run `call`; return its results, or raise its first failure."""
         return run_with(self.driver_for(settings), call.showing(settings.call.progress))
 
     def start(self, call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
@@ -82,7 +82,7 @@ class SharedPools:
         return AsyncResult(job, tuple)
 
     def stream(self, streamed: Streamed, settings: Settings, ordered: bool) -> ResultStream[Any]:
-        """Return the results of a call whose input is read as they are asked for."""
+        """Return the stream of the results of a call whose input is read as results are taken."""
         driver, ours = self.driver_for(settings)
         made: ResultStream[Any] = ResultStream(
             driver,
@@ -93,18 +93,20 @@ class SharedPools:
             own_driver=ours,
         )
         if _is_given(settings.pool) and driver is settings.pool._driver:
-            settings.pool._streams.add(made)  # the pool's `join` would wait for it
+            # `Pool.join` first reads the input of each of these streams to its end.
+            settings.pool._streams.add(made)
         return made
 
     def driver_for(self, settings: Settings) -> tuple[Driver, bool]:
-        """Return the driver for a call, and whether it is for this call only."""
+        """Return the driver that runs a call, and whether it was made for this call alone."""
         if _is_given(settings.pool):
             driver = settings.pool._driver
             if not inside_item() and not driver.holds_lock():
                 return driver, False
-        # The pool cannot be used in three cases. Inside an item, its workers are busy with the very
-        # map that waits for the item. In a thread that holds the lock of its state, no thread could
-        # run its loop. When the interpreter ends, nothing can be started any more.
+        # In three cases the pool cannot be used. Inside an item, all its workers may be busy with
+        # the call to which the item belongs. If this thread holds the lock of the pool's state, no
+        # thread can run the pool's loop. When the interpreter is ending, no thread or process can
+        # be started.
         options = settings.worker
         if inside_item():
             _refuse_a_limit(settings.call.timeout)
@@ -116,29 +118,29 @@ class SharedPools:
             driver = self.drivers.get(options) or self.drivers.setdefault(
                 options, make_driver(options, IDLE_TIMEOUT)
             )
-        except TypeError:  # initargs that cannot be a key: a pool for this call
+        except TypeError:  # initargs cannot be hashed, so the pool cannot be found again
             return make_driver(options), True
         if driver.holds_lock():
             return make_driver(options._replace(backend="serial", initializer=None)), True
-        if not driver.workers:  # it is new, or was idle for long: it will start some
+        if not driver.workers:  # the pool is new, or was idle for long, and will start workers
             self._make_room(driver)
         return driver, False
 
     def restart(self) -> None:
-        """Have all workers replaced."""
+        """Replace the workers of all shared pools: see `pmap.restart`."""
         look_for_files()
         for driver in [*self.drivers.values()]:
             driver.renew()
 
     def shutdown(self) -> None:
-        """Let all pools go."""
+        """End the workers of all shared pools: see `pmap.shutdown`."""
         drivers = [*self.drivers.values()]
         self.drivers.clear()
         for driver in drivers:
             driver.let_go()
 
     def _make_room(self, new: Driver) -> None:
-        """Let idle pools go, those first that were used longest ago, until there are few."""
+        """Retire idle pools, the least recently used first, until pools and workers are few."""
         most = max(_IDLE, _IDLE_PER_CPU * cpu_count(), new.limit)
         idle = [
             (options, driver)
@@ -154,15 +156,15 @@ class SharedPools:
             if pools <= MOST_SHARED and (workers <= most or not driver.workers):
                 continue
             if self.drivers.pop(options, None) is driver:
-                # Not closed: another thread may have it in hand for a call. Then it serves that
-                # call, and lets its workers go when they have been idle for long enough.
+                # The pool is not closed: another thread may just have chosen it for a call. It then
+                # runs that call, and ends its workers when they have been idle for long enough.
                 pools -= 1
                 workers -= driver.workers
                 driver.retire()
 
 
 def _refuse_a_limit(timeout: float | None) -> None:
-    """Raise `OptionError` for a limit of time that a call inside of an item has."""
+    """Raise `OptionError` if a call that an item makes has a timeout."""
     if timeout is not None:
         raise OptionError(
             "timeout",
@@ -173,7 +175,10 @@ def _refuse_a_limit(timeout: float | None) -> None:
 
 
 def run_with(taker: tuple[Driver, bool], call: Call) -> list[Any]:
-    """Return the results of `call`, run by a driver, which is closed then if it is its own."""
+    """Run `call` on a driver; return its results, or raise its first failure.
+
+    `taker` is the driver, and whether it was made for this call alone: then close it afterwards.
+    """
     driver, ours = taker
     try:
         return _results(driver.run(call))
@@ -183,11 +188,14 @@ def run_with(taker: tuple[Driver, bool], call: Call) -> list[Any]:
 
 
 def submit_with(taker: tuple[Driver, bool], call: Call) -> Job:
-    """Start `call` on a driver, which goes when it is done if it is its own; return its job."""
+    """Start `call` on a driver; return its job.
+
+    `taker` is the driver, and whether it was made for this call alone: then close it.
+    """
     driver, ours = taker
     job = driver.submit(call)
     if ours:
-        driver.close()  # it goes when the job is done
+        driver.close()  # a closed driver still finishes its jobs
     return job
 
 
@@ -196,7 +204,9 @@ def _results(job: Job) -> list[Any]:
         try:
             raise job.error
         finally:
-            del job  # the traceback would keep it, and it the exception: a cycle for the collector
+            # The traceback refers to this frame, and the job to the exception: without this line
+            # they would be a reference cycle.
+            del job
     return job.values
 
 
@@ -205,7 +215,10 @@ def _may_start(options: WorkerOptions) -> bool:
 
 
 def _refuse_at_the_start_of_a_child() -> None:
-    """Raise where a child of multiprocessing imports the script: its children would do the same."""
+    """Raise in a child of multiprocessing that is importing the script.
+
+    Workers started there would import the script, too, and start workers of their own, without end.
+    """
     module = sys.modules.get("multiprocessing.process")
     if module is not None and getattr(module.current_process(), "_inheriting", False):
         raise RuntimeError(
@@ -216,7 +229,9 @@ def _refuse_at_the_start_of_a_child() -> None:
 
 
 def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
-    """Return the driver of a new pool; `idle_timeout` as for `Driver`.
+    """Return the driver of a new pool.
+
+    `idle_timeout` is the number of seconds after which its idle workers end; None: they do not.
 
     Raises:
         NotPicklableError: the initializer or its arguments cannot be sent.

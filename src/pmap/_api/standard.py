@@ -1,13 +1,15 @@
-"""``isinstance`` with the classes of ``multiprocessing.pool``, which is not imported for it.
+"""``isinstance`` with the classes of ``multiprocessing.pool``, without importing that module.
 
-A program that asks ``isinstance(pool, multiprocessing.pool.Pool)`` has imported that module, and
-the others are spared an import that takes longer than that of pmap and its pool. ``isinstance``
-looks at an object's type, and if that is not enough at its ``__class__``: so there we are asked.
+A program that asks ``isinstance(pool, multiprocessing.pool.Pool)`` has imported the module itself.
+Other programs are spared the import, which takes longer than that of pmap and its pool.
+``isinstance`` looks at the type of an object, and then at its ``__class__``. So ``__class__`` is a
+property here, which looks whether the module has been imported.
 
-Pools become subclasses of the standard classes when these are there, for good; whatever they
-inherit stands behind what they have themselves. Handles and streams do not: a handle has no room
-for the attributes of the standard class, and which one it stands for depends on the call. Their
-``__class__`` is a subclass of both, of which no instance is ever made.
+Pools become subclasses of the standard classes as soon as these exist, and stay so. The standard
+class is the last base, so the methods of pmap come first. Handles and streams do not become
+subclasses: a handle has slots, and none for the attributes of the standard class; and which
+standard class it corresponds to depends on the call. Their ``__class__`` is a class that derives
+from their own class and from the standard one, and has no instances.
 """
 
 import sys
@@ -17,43 +19,46 @@ _MODULE = "multiprocessing.pool"
 
 
 def standard_class(name: str) -> type | None:
-    """Return a class of ``multiprocessing.pool``, or None: that is not imported (to its end)."""
+    """Return a class of ``multiprocessing.pool``. None: the module is not (completely) imported."""
     found: object = getattr(sys.modules.get(_MODULE), name, None)
     return found if isinstance(found, type) else None
 
 
 # --- pools ---------------------------------------------------------------------------------------
 
-_pools: list[tuple[type, str]] = []  # our classes, each before those that derive from it
+# Pool classes of pmap, each before its subclasses, and the names of the standard classes for them.
+_pools: list[tuple[type, str]] = []
 
 
 class PoolBase:
-    """The base of our pools until the standard class takes its place."""
+    """The base class of pmap's pools, until `derive` puts the standard class in its place."""
 
     if not TYPE_CHECKING:
 
         @property
         def __class__(self) -> type:
             kind = type(self)
-            if not derive() or not vars(self):  # nobody has a pool that is still being made
+            if not derive() or not vars(self):  # no attributes: __init__ has not run yet
                 return kind
-            # This property is gone with that. But the type was looked at already for this question.
+            # `derive` has taken this class, and so this property, out of the bases. From now on the
+            # type answers `isinstance`. But the call of `isinstance` that led here looked at the
+            # type before that, so it gets the standard class itself.
             return next(one for one in kind.__mro__ if one.__module__ == _MODULE)
 
 
 def stands_for(cls: type, name: str) -> None:
-    """Let `cls` be a subclass of the class `name` of ``multiprocessing.pool``, once that is there.
+    """Make `cls` a subclass of the class `name` of ``multiprocessing.pool`` once that exists.
 
-    Those it derives from itself come before.
+    It has to be called for a class before it is called for subclasses of that class.
     """
     _pools.append((cls, name))
     derive()
 
 
 def derive() -> bool:
-    """Make our pools subclasses of the standard ones, if these are there; return whether.
+    """Make pmap's pools subclasses of the standard ones, if these exist; return whether they are.
 
-    Two threads may be here at once: both do the same.
+    Two threads may call this at the same time: both make the same change.
     """
     pairs = [(cls, standard_class(name)) for cls, name in _pools]
     try:
@@ -63,7 +68,7 @@ def derive() -> bool:
             if not issubclass(cls, theirs):
                 others = [base for base in cls.__bases__ if base is not PoolBase]
                 type.__setattr__(cls, "__bases__", (*others, theirs))
-    except TypeError:  # the program has put something else in their place, our own class perhaps
+    except TypeError:  # the program has replaced the standard class, perhaps by pmap's own
         return False
     return True
 
@@ -76,7 +81,7 @@ _both: dict[tuple[type, type], type] = {}
 def class_of_both(kind: type, name: str) -> type:
     """Return a subclass of `kind` and of the class `name` of ``multiprocessing.pool``.
 
-    It is `kind` itself where that is not imported.
+    If ``multiprocessing.pool`` is not imported, return `kind` itself.
     """
     theirs = standard_class(name)
     if theirs is None:

@@ -1,6 +1,7 @@
-"""The kind of verb that `pstarmap` is.
+"""The class of the verb `pstarmap`.
 
-No ``from __future__ import annotations`` here: ``help`` would show quoted strings.
+This module has no ``from __future__ import annotations``: with it, ``help`` would show each
+annotation as a quoted string.
 """
 
 from collections.abc import AsyncIterable, Callable, Iterable
@@ -19,9 +20,10 @@ Ts = TypeVarTuple("Ts")
 
 
 class StarMap(Verb[Fail_co]):
-    """The kind of verb that `pstarmap` is; made from it by ``using`` and ``collecting``.
+    """The kind of verb that `pstarmap` is. Its ``using`` and ``collecting`` give more such verbs.
 
-    `Fail_co` is what stands in the result where an item failed: nothing, or a `Failure`.
+    `Fail_co` is the type of what stands in the result where an item failed: `Failure` with
+    ``collecting``; otherwise `Never`, since the failure is raised.
     """
 
     _name = "pstarmap"
@@ -39,18 +41,19 @@ class StarMap(Verb[Fail_co]):
         [32, 9]
 
         Like `pmap`, except that each item is a row: a tuple of all the arguments of one call.
-        A row of the wrong length is that item's TypeError.
+        An item whose row has the wrong length fails with a TypeError.
 
         Args:
-            f: a plain function.
-            rows: tuples of its arguments. For rows that are lists, give ``map(tuple, rows)``.
-            **options: for this call only; they are listed below.
+            f: a function; no coroutine or generator function.
+            rows: an iterable of tuples, each with the arguments of one call. If the rows are
+                lists, give ``map(tuple, rows)``, since type checkers want tuples.
+            **options: options for this call only; they are listed below.
 
         Returns:
             A list with one result for each row.
 
         Raises:
-            Exception: the same as `pmap`.
+            Exception: the exceptions that `pmap` raises.
         """
         asked = self._ask(f, rows, options)
         return pools_for(*asked).run(*asked)
@@ -62,7 +65,7 @@ class StarMap(Verb[Fail_co]):
         /,
         **options: Unpack[Options],
     ) -> AsyncResult[list[R | Fail_co]]:
-        """Return an `AsyncResult` at once: the list that `pstarmap` would return.
+        """Return an `AsyncResult` at once; its result is the list that `pstarmap` would return.
 
         >>> pstarmap_async(pow, [(2, 5), (3, 2)]).get()
         [32, 9]
@@ -71,16 +74,16 @@ class StarMap(Verb[Fail_co]):
 
         Args:
             f: as in `pstarmap`.
-            rows: as in `pstarmap`, read before this returns; or an asynchronous iterable, as in
-                `pmap_async`.
+            rows: as in `pstarmap`, and read to the end before this call returns; or an
+                asynchronous iterable, as in `pmap_async`.
             **options: as in `pstarmap`.
 
         Returns:
-            The handle to wait on: ``get()``, or ``await``.
+            The handle of the call. Wait for the result with ``get()`` or ``await``.
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
+            TypeError: a worker cannot run `f`, or `rows` is no iterable. No item has started.
         """
         rules, settings = self._asked(f, options)
         asked = star_async(self._name, f, rows, rules), settings
@@ -93,7 +96,7 @@ class StarMap(Verb[Fail_co]):
         /,
         **options: Unpack[Options],
     ) -> ResultStream[R | Fail_co]:
-        """Return the results of `pstarmap` as they come, in the order of the input.
+        """Return a stream of the results of `pstarmap`, in the order of the input.
 
         >>> list(pstarmap.iter(pow, [(2, 5), (3, 2)]))
         [32, 9]
@@ -106,11 +109,11 @@ class StarMap(Verb[Fail_co]):
             **options: as in `pmap`.
 
         Returns:
-            The stream, as of `pmap.iter`.
+            The stream, as in `pmap.iter`.
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
+            TypeError: a worker cannot run `f`, or `rows` is no iterable. No item has started.
         """
         rules, settings = self._asked(f, options)
         asked = star_streamed(self._name, f, rows, rules), settings
@@ -123,7 +126,7 @@ class StarMap(Verb[Fail_co]):
         /,
         **options: Unpack[Options],
     ) -> ResultStream[R | Fail_co]:
-        """Return the results of `pstarmap` as they come, whatever is first.
+        """Return a stream of the results of `pstarmap`, in the order in which the items finish.
 
         >>> sorted(pstarmap.iter_unordered(pow, [(2, 5), (3, 2)]))
         [9, 32]
@@ -136,11 +139,11 @@ class StarMap(Verb[Fail_co]):
             **options: as in `pmap`.
 
         Returns:
-            The stream, as of `pmap.iter`.
+            The stream, as in `pmap.iter`.
 
         Raises:
             OptionError: an option does not exist or has a value that is not allowed.
-            TypeError: `f` is no plain function, or `rows` is no iterable. Nothing has started.
+            TypeError: a worker cannot run `f`, or `rows` is no iterable. No item has started.
         """
         rules, settings = self._asked(f, options)
         asked = star_streamed(self._name, f, rows, rules), settings
@@ -148,16 +151,16 @@ class StarMap(Verb[Fail_co]):
 
     @property
     def collecting(self) -> "StarMap[Failure]":
-        """This verb with failures as values: a `Failure` stands where an item failed.
+        """This verb, but it returns failures as values: a `Failure` stands where an item failed.
 
         >>> pstarmap.collecting(divmod, [(7, 2), (1, 0)])[0]
         (3, 1)
 
-        Nothing stops at an error, and none is raised.
+        All items run, also after one has failed, and no item's exception is raised.
         """
         return StarMap[Failure](self._settings, True)
 
-    if not TYPE_CHECKING:  # for checkers there is nothing behind the rows
+    if not TYPE_CHECKING:  # type checkers report arguments behind the rows by themselves
         __call__ = refusing_more(__call__)
         async_ = refusing_more(async_)
         iter = refusing_more(iter)

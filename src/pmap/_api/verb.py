@@ -1,9 +1,10 @@
-"""What the verbs have in common: settings that chain, and looking like a function.
+"""The base class of the verbs: their settings, and what makes a verb look like a function.
 
-A verb is an object that reads like a function: here stands what ``help``, ``inspect.signature``,
-``repr``, tab completion and pickle find on one.
+A verb is an object. ``help``, ``inspect.signature``, ``repr``, tab completion and pickle treat it
+as a function, because this module gives it the attributes that they read.
 
-No ``from __future__ import annotations`` here: ``help`` would show quoted strings.
+This module has no ``from __future__ import annotations``: with it, ``help`` would show each
+annotation as a quoted string.
 """
 
 import sys
@@ -32,17 +33,19 @@ from .._types import Frozen
 
 Method = TypeVar("Method", bound=Callable[..., object])
 
-# How many coroutines run at once in a worker: they wait most of the time, and more than a few dozen
-# of them are more than most of what they wait for takes at a time.
+# How many coroutines run at the same time in a worker, if no option sets the chunksize. Coroutines
+# wait most of the time, and most servers that they wait for take no more than a few dozen requests
+# at a time.
 AT_ONCE = 64
 if TYPE_CHECKING:
     import inspect
 
     import typing_extensions
 
-    # What stands where an item failed: nothing, unless failures are collected.
+    # The type of what stands in the place of a failed item's result: `Failure` with ``collecting``;
+    # otherwise `Never`, since the failure is raised.
     Fail_co = typing_extensions.TypeVar("Fail_co", covariant=True, default=Never)
-else:  # typing's takes a default from Python 3.13 on, and at run time nobody asks for it
+else:  # typing.TypeVar takes `default` from Python 3.13 on, and only type checkers need that
     Fail_co = TypeVar("Fail_co", covariant=True)
 
 
@@ -50,7 +53,7 @@ _NONE_SET: Final = Settings()
 
 
 def _rules(settings: Settings, collect: bool) -> RunRules:
-    """Return how the calls of a verb run."""
+    """Return the rules by which the calls of a verb with these settings run."""
     retry_on = errors(settings.call.retry_on)
     return RunRules(
         collect=collect,
@@ -69,9 +72,9 @@ def _rules(settings: Settings, collect: bool) -> RunRules:
 
 
 class _Signature:
-    """``verb.__signature__``: the parameters of the call, options with their present values.
+    """The descriptor of ``verb.__signature__``: a call's parameters, with the value of each option.
 
-    No property: ``inspect.signature`` of the class would find the property itself.
+    It is not a property: ``inspect.signature(type(verb))`` would find the property object itself.
     """
 
     def __get__(self, verb: "Verb[object] | None", owner: type) -> "inspect.Signature":
@@ -96,8 +99,9 @@ class Verb(Frozen, Generic[Fail_co]):
     __signature__: ClassVar[_Signature] = _Signature()
 
     def __init__(self, _settings: Settings = _NONE_SET, _collect: bool = False) -> None:
-        # Name and docstring into the instance: a class body cannot define __qualname__ for its
-        # instances. The docstring is not the class's, or pydoc would take it for inherited.
+        # `help` and `repr` read a function's name and docstring from these attributes. The instance
+        # has them, since __qualname__ in a class body would name the class. The docstring is that
+        # of __call__: pydoc would take the docstring of the class for an inherited one.
         vars(self).update(
             _settings=_settings,
             _collect=_collect,
@@ -108,13 +112,15 @@ class Verb(Frozen, Generic[Fail_co]):
         )
 
     def using(self, **options: Unpack[Options]) -> Self:
-        """Return this verb with the options set, for all its calls; the verb itself is unchanged.
+        """Return a verb like this one that uses the given options in all its calls.
 
         >>> pmap.using(backend="threads").using(chunksize=10)
         pmap.using(backend='threads', chunksize=10)
 
+        This verb itself stays unchanged. An option that a call gives replaces the one set here.
+
         Args:
-            **options: they are listed below.
+            **options: the options to set; they are listed below.
 
         Returns:
             A verb of the same kind.
@@ -125,7 +131,11 @@ class Verb(Frozen, Generic[Fail_co]):
         return type(self)(merge(self._settings, options), self._collect)
 
     def _asked(self, function: object, options: Options) -> tuple[RunRules, Settings]:
-        """Return how a call of `function` runs, and the settings with `options` laid over them."""
+        """Return the rules of a call of `function`, and its settings.
+
+        An option of the call replaces that of the verb. The `defaults` in force give the options
+        that neither of the two sets.
+        """
         if not options:
             rules, settings = self._in_force()
         else:
@@ -140,7 +150,7 @@ class Verb(Frozen, Generic[Fail_co]):
         return rules, settings
 
     def _in_force(self) -> tuple[RunRules, Settings]:
-        """Return how a call without options of its own runs, and the settings for it."""
+        """Return the rules and settings of a call that gives no options itself."""
         given = IN_FORCE.get()
         if given is None:
             return self._rules, self._settings
@@ -150,8 +160,9 @@ class Verb(Frozen, Generic[Fail_co]):
     # -- what makes the object read like a function --------------------------------------------
 
     def __get__(self, instance: object, owner: type | None = None) -> Self:
-        # With this, inspect.isroutine holds, so help() and doctest take a verb for a function,
-        # and like a builtin function it does not bind to an object it is an attribute of.
+        # Because of this method, inspect.isroutine(verb) is true, so help() and doctest treat a
+        # verb as a function. Like a built-in function, a verb in a class body does not become a
+        # bound method.
         return self
 
     def __repr__(self) -> str:
@@ -164,14 +175,14 @@ class Verb(Frozen, Generic[Fail_co]):
         return f"{self._name}{using}{'.collecting' if self._collect else ''}"
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        # A verb as imported travels by name, so it stays the same object.
+        # A verb that can be imported is pickled as its name, so unpickling returns the same object.
         imported: object = getattr(sys.modules.get(type(self).__module__), self._name, None)
         if imported is self:
             return self._name
         return type(self), (self._settings, self._collect)
 
     def __deepcopy__(self, memo: object) -> Self:
-        return self  # immutable; and the pool in it, if one was given, is meant to be shared
+        return self  # a verb is immutable, and its copies are to share the pool that it was given
 
     def __copy__(self) -> Self:
         return self
@@ -180,17 +191,17 @@ class Verb(Frozen, Generic[Fail_co]):
 def _readable(
     parameters: "Iterable[inspect.Parameter]", options: dict[str, object]
 ) -> "inspect.Signature":
-    """Return the signature as a reader wants it: each option in place of ``**options``.
+    """Return the signature that ``help`` shows: each option in place of ``**options``.
 
-    The types of the others are left out: with their type variables they are hard to read.
+    It has no annotations of the other parameters: their type variables are hard to read.
     """
-    import inspect  # only now: it takes as long to import as a third of pmap
+    import inspect  # imported when needed: its import takes a third of the time of that of pmap
 
     types = get_type_hints(Options)
     own = [
         parameter.replace(annotation=parameter.empty)
         for parameter in parameters
-        # What is only taken to be refused with a good word is no parameter to a reader.
+        # A parameter of type Never exists only so that a mistake gets a helpful error message.
         if parameter.annotation is not Never
         and not (options and parameter.kind is parameter.VAR_KEYWORD)
     ]
@@ -204,9 +215,9 @@ def _readable(
 
 
 def refusing_more(method: Callable[..., object]) -> Callable[..., object]:
-    """Return a method of a verb of rows, with a good word for what stands behind the rows.
+    """Return `method` of a verb that takes rows, with a helpful TypeError for further arguments.
 
-    At run time only: a checker says so itself.
+    This is for run time only: a type checker reports arguments behind the rows by itself.
     """
 
     def refusing(
@@ -226,17 +237,24 @@ def refusing_more(method: Callable[..., object]) -> Callable[..., object]:
 
 
 class _AsTheVerbHasIt:
-    """The default of an option in a method's signature: a method knows no verb's settings."""
+    """The default of each option in the signature of a method; ``help`` shows it as ``...``.
+
+    A method belongs to a class, and so does not know the settings of a single verb.
+    """
 
     def __repr__(self) -> str:
         return "..."
 
 
 class _SpelledOut:
-    """What ``inspect`` finds behind a method, with its options spelled out; made when asked for."""
+    """The ``__wrapped__`` of a verb's method: ``inspect`` reads the method's signature from it.
+
+    That signature lists every option, and is made when it is read.
+    """
 
     def __init__(self, method: FunctionType, takes_options: bool) -> None:
-        # The same function again: whoever looks behind this for its source finds that.
+        # `inspect` follows `__wrapped__` to the end to find the source of a method. The end is a
+        # copy of the method: with the method itself the chain would be a circle.
         self.__wrapped__: FunctionType = FunctionType(
             method.__code__, method.__globals__, method.__name__, method.__defaults__
         )
@@ -256,7 +274,7 @@ class _SpelledOut:
 
 
 def same_signature_as(_: Method) -> Callable[[Callable[..., object]], Method]:
-    """Return a decorator: what it decorates has, for type checkers, the overloads of a method."""
+    """Return a decorator; type checkers see what it decorates with the overloads of the method."""
 
     def decorate(other: Callable[..., object]) -> Method:
         typed: Any = other
@@ -267,9 +285,10 @@ def same_signature_as(_: Method) -> Callable[[Callable[..., object]], Method]:
 
 
 def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
-    """Give the methods of `kinds` a signature that spells out the options, and docs that list them.
+    """Make ``help`` on the verbs and their methods show every option, and not only ``**options``.
 
-    So that ``help`` shows them where they are asked for, and not only under a name of their own.
+    Each method gets a signature that has all options. The docstrings of ``using``, and of
+    ``__call__`` where the verb takes options, get the list of the options.
     """
     using: FunctionType = vars(Verb)["using"]
     methods = [(using, True)]
@@ -283,16 +302,17 @@ def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
     _list_options(using)
     for method, takes_options in methods:
         method.__module__ = "pmap"
-        # Behind one that only refuses stands the method itself.
+        # A method that `refusing_more` has made holds the original method as its `__wrapped__`.
         behind: FunctionType = vars(method).get("__wrapped__", method)
         vars(method)["__wrapped__"] = _SpelledOut(behind, takes_options)
 
 
 def _list_options(method: FunctionType) -> None:
-    """Put what `Options` says of each option behind the docstring of a method."""
+    """Append the list of options, from the docstring of `Options`, to the docstring of `method`."""
     own, _, listed = method.__doc__, *(Options.__doc__ or "").partition("Attributes:\n")[1:]
-    if own and listed:  # neither, with python -OO
-        # The margins of both, which the compiler leaves where they are before Python 3.13.
+    if own and listed:  # with python -OO there are no docstrings
+        # Before Python 3.13 the compiler keeps the indentation of docstrings. So the lines of the
+        # list are shifted to that of the method's docstring.
         margin = own.rpartition("\n")[2]
         lines = listed.rstrip().split("\n")
         shift = len(margin) + 4 - (len(lines[0]) - len(lines[0].lstrip()))

@@ -1,4 +1,4 @@
-"""The verbs themselves, and the long names of their forms."""
+"""The verbs, and the names of their asynchronous and streaming forms."""
 
 from typing import Final
 
@@ -17,10 +17,10 @@ pmap_async: Final = pmap.async_
 """`pmap` that returns at once, with an `AsyncResult`."""
 
 pimap: Final = pmap.iter
-"""`pmap` that returns a `ResultStream`: results as they come, in order."""
+"""`pmap` that returns a `ResultStream`: the results one by one, in the order of the input."""
 
 pimap_unordered: Final = pmap.iter_unordered
-"""`pmap` that returns a `ResultStream`: results as they come, whatever is first."""
+"""`pmap` that returns a `ResultStream`: the results one by one, in the order they finish."""
 
 pstarmap: Final[StarMap] = StarMap()
 """``list(starmap(f, rows))``, computed by several workers at once; results in order."""
@@ -35,4 +35,4 @@ papply_async: Final = papply.async_
 """`papply` that returns at once, with an `AsyncResult`."""
 
 pcall: Final[Calls] = Calls()
-"""The results of different calls, made by several workers at once, as a tuple."""
+"""The results of calls of different functions, made by several workers at once, as a tuple."""

@@ -1,1 +1,1 @@
-"""What was asked for, checked before anything starts."""
+"""The arguments and options of a call, and their checks, which run before anything starts."""

@@ -1,4 +1,4 @@
-"""Checks of what methods are given besides options: who is asked for it, and how long to wait."""
+"""Checks of arguments that are no options of the verbs: timeouts, callbacks, contexts."""
 
 from typing import Final, Protocol, TypeGuard, runtime_checkable
 
@@ -6,13 +6,13 @@ from .._errors import OptionError
 from .._types import StartMethod, is_iterable
 from .options import START_METHODS, seconds_of
 
-# Seconds that are as good as for ever: what waits for longer fails with an OverflowError.
+# Seconds from which a timeout counts as none: to wait longer fails with an OverflowError.
 _FOR_EVER: Final = 1e9
 
 
 @runtime_checkable
 class Context(Protocol):
-    """What ``multiprocessing.get_context`` gives, as far as a pool asks it."""
+    """What ``multiprocessing.get_context`` returns, with the one method that pmap calls."""
 
     def get_start_method(self) -> str | None:
         """Return the name of the start method."""
@@ -20,37 +20,37 @@ class Context(Protocol):
 
 
 def seconds_to_wait(value: object, name: str = "timeout") -> float | None:
-    """Return how long to wait, None for as long as it takes.
+    """Return a timeout in seconds. None: there is no limit.
 
     >>> seconds_to_wait(2), seconds_to_wait(None), seconds_to_wait(float("inf"))
     (2.0, None, None)
 
     Raises:
-        OptionError: it is no number.
+        OptionError: `value` is no number. The error names the argument `name`.
     """
     if value is None:
         return None
     seconds = seconds_of(value)
-    if seconds is not None and seconds == seconds:  # no NaN
+    if seconds is not None and seconds == seconds:  # a NaN is not equal to itself
         return seconds if seconds < _FOR_EVER else None
     raise OptionError(name, value, f"{name} is a number of seconds, or None: as long as it takes")
 
 
 def check_function(name: str, value: object) -> None:
-    """Raise `OptionError` if it is no function."""
+    """Raise `OptionError` if `value`, given as the argument `name`, cannot be called."""
     if not callable(value):
         raise OptionError(name, value, f"{name} is a function")
 
 
 def check_callbacks(**callbacks: object) -> None:
-    """Raise `OptionError` for one that is neither a function nor None."""
+    """Raise `OptionError` if one of the callbacks is neither a function nor None."""
     for name, value in callbacks.items():
         if value is not None and not callable(value):
             raise OptionError(name, value, f"{name} is a function, or None: nobody is told")
 
 
 def check_arguments(args: object, kwds: object) -> None:
-    """Raise `OptionError` if a function cannot be called with them."""
+    """Raise `OptionError` if `args` is no iterable, or `kwds` neither a mapping nor None."""
     if not is_iterable(args):
         raise OptionError("args", args, "args is a tuple of arguments, as (1,)")
     if kwds is not None and (isinstance(kwds, type) or not hasattr(kwds, "keys")):
@@ -58,10 +58,12 @@ def check_arguments(args: object, kwds: object) -> None:
 
 
 def start_method_of(name: str, context: object) -> StartMethod | None:
-    """Return the start method that the argument `name` stands for: a context, or None.
+    """Return the start method of `context`, which was given as the argument `name`.
+
+    None: there is no context, or it leaves the choice of the start method to pmap.
 
     Raises:
-        OptionError: it is no context of ``multiprocessing``.
+        OptionError: `context` is no context of ``multiprocessing``.
     """
     if context is None:
         return None

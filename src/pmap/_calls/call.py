@@ -1,4 +1,4 @@
-"""What one call of a verb asks for, checked before anything starts."""
+"""A call of a verb as data: the function, the items and the rules, checked before it starts."""
 
 import enum
 import operator
@@ -25,10 +25,10 @@ class Kind(enum.IntEnum):
 
 
 def rules_for(rules: RunRules, function: object) -> RunRules:
-    """Return `rules` for a function, which may say how its items begin.
+    """Return `rules`, with ``at_once`` set if `sync` has made the function.
 
     Raises:
-        OptionError: its items run at once, and there is a seed.
+        OptionError: `sync` has made the function, and the rules have a seed.
     """
     if not isinstance(function, Sync):
         return rules
@@ -43,7 +43,7 @@ def rules_for(rules: RunRules, function: object) -> RunRules:
 
 
 _USUAL: Final = RunRules(stop=True)
-_TAKES_ANY_KEYWORD: Final = 0x08  # CO_VARKEYWORDS
+_TAKES_ANY_KEYWORD: Final = 0x08  # the flag CO_VARKEYWORDS of code objects: there is **kwargs
 
 
 class Call(NamedTuple):
@@ -54,8 +54,8 @@ class Call(NamedTuple):
         function: what runs in the workers.
         kind: how an item becomes a call of the function.
         items: the input, read to its end.
-        rules: what a failure means, and how the items travel.
-        progress: how it is shown how far the call is; False: it is not.
+        rules: how the items are sent and run, and what happens when one fails.
+        progress: how the progress of the call is shown; False: it is not shown.
     """
 
     verb: str
@@ -66,7 +66,7 @@ class Call(NamedTuple):
     progress: Show = False
 
     def showing(self, progress: Show) -> "Call":
-        """Return this call with another `progress`."""
+        """Return this call with the given `progress`; False leaves the call as it is."""
         return self if progress is False else self._replace(progress=progress)
 
 
@@ -103,7 +103,7 @@ def calls(verb: str, given: tuple[object, ...], rules: RunRules = _USUAL) -> Cal
     """Return the call of each of `given`, which are functions of no arguments.
 
     Raises:
-        TypeError: one of them is none.
+        TypeError: one of them cannot be called, or a worker cannot run it.
     """
     for number, one in enumerate(given):
         if not callable(one):
@@ -129,7 +129,7 @@ def apply(
         TypeError: `function` cannot run in a worker.
     """
     checked = checked_function(verb, function, args, "*args")
-    if not kwargs:  # as a row it may travel as it is
+    if not kwargs:  # a row may be sent without further packing
         return Call(verb, checked, Kind.STAR, (args,), rules)
     if isinstance(checked, FunctionType):
         _refuse_options(verb, checked, kwargs)
@@ -137,13 +137,13 @@ def apply(
 
 
 def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, object]) -> None:
-    """Raise `OptionError` for a keyword that is an option, and that the function does not take."""
+    """Raise `OptionError` if a keyword is an option of pmap and no parameter of `function`."""
     code = function.__code__
     if code.co_flags & _TAKES_ANY_KEYWORD:
         return
     taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     for name, value in kwargs.items():
-        if name not in taken:  # so the call would fail: it costs nothing to look what it may be
+        if name not in taken:  # the call would fail anyway, so this search delays no valid call
             from .option_names import option_called
 
             option = option_called(name)
@@ -158,7 +158,7 @@ def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, obje
 
 
 class Streamed(NamedTuple):
-    """A call whose items are read bit by bit from `input` into `window`, which holds them."""
+    """A call whose items are read piece by piece from `input` into `window`, which keeps them."""
 
     call: Call
     window: Window
@@ -168,7 +168,7 @@ class Streamed(NamedTuple):
 def each_streamed(
     verb: str, function: object, iterables: tuple[object, ...], rules: RunRules = _USUAL
 ) -> Streamed:
-    """Return the call of f(x) for each x, or f(x, y, ...) over several iterables, none read yet.
+    """Return the call of f(x) for each x, or f(x, y, ...) over several iterables; read nothing yet.
 
     Raises:
         TypeError: `function` cannot run in a worker, or an iterable is none.
@@ -197,7 +197,7 @@ def star_async(
 
 
 def star_streamed(verb: str, function: object, rows: object, rules: RunRules = _USUAL) -> Streamed:
-    """Return the call of f(*row) for each row, none read yet.
+    """Return the call of f(*row) for each row; read no row yet.
 
     Raises:
         TypeError: `function` cannot run in a worker, or `rows` is no iterable.
@@ -257,7 +257,9 @@ def _iterable(verb: str, number: int, given: object, name: str = "") -> Iterable
 
 
 def option_by_place(verb: str, items: str, given: object) -> str:
-    """Return what to say of an argument that others take for the size of chunks; or nothing.
+    """Return a hint for a message, if `given` may be meant as the chunksize; else an empty text.
+
+    Other libraries take the chunksize as a positional argument behind the items.
 
     >>> option_by_place("pmap", "xs", 2)
     ' If it is the chunksize, that is a keyword: pmap(f, xs, chunksize=2)'
@@ -268,14 +270,16 @@ def option_by_place(verb: str, items: str, given: object) -> str:
 
 
 def _fixed(xs: Iterable[object]) -> Sequence[object]:
-    # Exact types: a subclass may iterate differently. A list may change while the call runs.
+    # A tuple or range is used as it is, but not an instance of a subclass, which may iterate
+    # differently. A list is copied, since the program may change it while the call runs.
     kind = type(xs)
     if isinstance(xs, tuple | range) and kind in (tuple, range):
         return xs
-    # Not list(xs), which asks the input for its length first: map never does, and it may be wrong.
+    # list(xs) would ask any other input for its length first. map never does, and the length may be
+    # wrong; islice hides it.
     return list(xs) if kind is list else list(islice(xs, None))
 
 
 def _row(row: object) -> object:
-    # What is no row is kept as it is: f(*row) is then this item's TypeError, as in starmap.
+    # A row that is not iterable stays: f(*row) then raises a TypeError for its item, as in starmap.
     return tuple(row) if is_iterable(row) and not isinstance(row, tuple) else row

@@ -1,22 +1,23 @@
 """How far a stream reads ahead of a consumer that takes its results slowly: pure arithmetic.
 
-What a consumer does not take soon is read in vain for now: it lies in memory, and if the consumer
-leaves, it was computed for nothing. What counts is the time that the consumer itself spends between
-two results, and not how long it waits for one: else slow workers would look like a slow consumer,
-get less to do, and be slower still.
+Results that the consumer does not take soon only use memory; if the consumer leaves the stream,
+they were computed for nothing. The pace is measured by the time that the consumer itself spends
+between two results. The time that it waits for a result does not count: otherwise slow workers
+would look like a slow consumer, would get less work, and be slower still.
 """
 
-# Seconds of the consumer's time that what was read ahead is to last. As long as workers take for
-# less than that, they have all that is worth reading: by far more than it takes to send a chunk
-# and to get its results (a few milliseconds), or to make good for an item that was slow.
+# Seconds that the consumer is to take for the results that were read ahead. This is far longer than
+# it takes to send a chunk and get its results (a few milliseconds), or to catch up after a slow
+# item. So a slow consumer need not wait, although less is read ahead of it.
 _AHEAD = 0.5
-# Weight of what was measured before. Each measurement counts by its items, so a pause behind many
-# quick ones says little; and a consumer that gets quick is believed after a few parts.
+# The weight that earlier measurements keep at each new one. A measurement of many items counts more
+# than one of few. So one pause after many quick items changes the estimate little, and when the
+# consumer becomes quicker, the estimate follows after a few measurements.
 _BEFORE = 0.5
 
 
 class ConsumerPace:
-    """The running estimate of how long a consumer takes for one result."""
+    """The running estimate of how many seconds a consumer spends on one result."""
 
     __slots__ = ("_elapsed", "_items")
 
@@ -25,7 +26,7 @@ class ConsumerPace:
         self._elapsed = 0.0
 
     def took(self, items: int, elapsed: float) -> None:
-        """Take in that the consumer came back for more `elapsed` seconds after `items` items."""
+        """Note that the consumer took `items` results and spent `elapsed` seconds on them."""
         if items > 0:
             self._items = _BEFORE * self._items + items
             self._elapsed = _BEFORE * self._elapsed + elapsed
@@ -34,13 +35,13 @@ class ConsumerPace:
         """Return how many items to read ahead of the consumer.
 
         Args:
-            worth: how many it is worth to read for a consumer that takes them at once.
-            least: how many keep the workers busy, whatever the consumer does.
+            worth: how many to read ahead for a consumer that takes each result at once.
+            least: how many to read ahead at least, to keep the workers busy.
         """
         least = min(least, worth)
         if not self._items:
             return least
-        # Not the quotient, which may be too large for a float.
+        # Products are compared, since the quotient may be too large for a float.
         if self._elapsed * worth <= _AHEAD * self._items:
             return worth
         return max(least, int(_AHEAD * self._items / self._elapsed))

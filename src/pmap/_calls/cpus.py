@@ -3,13 +3,13 @@
 import os
 from collections.abc import Iterable, Iterator
 
-# Where Linux says which groups a process is in, and where their limits are.
+# The file in which Linux lists the cgroups of this process, and the folder with their limits.
 MEMBERSHIP = "/proc/self/cgroup"
 ROOT = "/sys/fs/cgroup"
 
 
 def cpu_count() -> int:
-    """Return how many CPUs this process may use: its affinity, cut by its cgroup's quota."""
+    """Return how many CPUs this process may use: the lower of its affinity and cgroup quota."""
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     else:
@@ -18,12 +18,12 @@ def cpu_count() -> int:
 
 
 def group_quota() -> float | None:
-    """Return the CPUs that the cgroup of this process may use; None: it sets no limit."""
+    """Return how many CPUs the cgroups of this process allow. None: they set no limit."""
     return min(_quotas(MEMBERSHIP, ROOT), default=None)
 
 
 def at_most(count: int, quotas: Iterable[float]) -> int:
-    """Return `count` cut by quotas in CPUs; a part of a CPU counts as one.
+    """Return the least of `count` and of the quotas in CPUs, each rounded up; at least 1.
 
     >>> at_most(8, []), at_most(8, [2.5, 4.0]), at_most(8, [0.1])
     (8, 3, 1)
@@ -32,20 +32,22 @@ def at_most(count: int, quotas: Iterable[float]) -> int:
 
 
 def parse_quota(quota: str, period: str) -> float | None:
-    """Return the CPUs that a quota and period in microseconds mean, or None for no limit.
+    """Return the number of CPUs of a quota for each period, both in microseconds. None: no limit.
 
     >>> parse_quota("150000", "100000"), parse_quota("max", "100000"), parse_quota("-1", "100000")
     (1.5, None, None)
     """
     try:
         microseconds, per = int(quota), int(period)
-    except ValueError:  # "max", or nothing that we know
+    except ValueError:  # "max", which means no limit, or an unknown text
         return None
     return microseconds / per if microseconds > 0 and per > 0 else None
 
 
 def parse_cgroups(text: str, controller: str = "cpu") -> list[tuple[str, str]]:
-    r"""Return (hierarchy, path) of the groups that may limit something; version 2 has hierarchy "".
+    r"""Return (hierarchy, path) of each cgroup in `text` that `controller` may limit.
+
+    Groups of version 2 have the hierarchy "".
 
     >>> parse_cgroups("4:memory:/a\n3:cpu,cpuacct:/b\n0::/c\n")
     [('cpu,cpuacct', '/b'), ('', '/c')]
@@ -64,13 +66,13 @@ def group_folders(
     membership: "os.PathLike[str] | str" = MEMBERSHIP,
     root: "os.PathLike[str] | str" = ROOT,
 ) -> Iterator[tuple[str, str]]:
-    """Yield (hierarchy, folder) of the groups that bind this process.
+    """Yield (hierarchy, folder) of each cgroup whose limits hold for this process.
 
-    These are its own group and those that this one lies in; not each of them need be there.
+    These are its own cgroup and those that contain it. Some of the folders may not exist.
     """
     for hierarchy, path in parse_cgroups(_read(membership), controller):
         top = os.path.join(root, hierarchy)
-        # Inside a container the path may be the host's, and only the top can be seen.
+        # In a container the path may be that of the host, and only the top folder can be seen.
         folders = {top}
         parts = [part for part in path.split("/") if part]
         if ".." not in parts:
@@ -80,7 +82,7 @@ def group_folders(
 
 
 def _quotas(membership: "os.PathLike[str] | str", root: "os.PathLike[str] | str") -> list[float]:
-    """Return the quotas that hold for this process."""
+    """Return the quotas, in CPUs, of the cgroups whose limits hold for this process."""
     quotas: list[float | None] = []
     for hierarchy, folder in group_folders("cpu", membership, root):
         if hierarchy:
@@ -95,5 +97,5 @@ def _read(path: "os.PathLike[str] | str") -> str:
     try:
         with open(path, encoding="ascii") as file:
             return file.read()
-    except (OSError, ValueError):  # not Linux, not mounted, not ours to read
+    except (OSError, ValueError):  # not Linux, cgroups not mounted, or no permission to read
         return ""

@@ -18,29 +18,31 @@ BACKEND_VARIABLE: Final = "PMAP_BACKEND"
 
 
 def _of_environment() -> Mapping[str, object] | None:
-    """Return the options that the environment sets; they are checked when a call uses them."""
+    """Return the options that environment variables set; a call that uses them checks them."""
     backend = os.environ.get(BACKEND_VARIABLE)
     return {"backend": backend} if backend else None
 
 
 _FROM_ENVIRONMENT: Final = _of_environment()
-# The options of the innermost `defaults` and of those around it; None: there are none.
+# The options of the `defaults` blocks that the running code is in, laid over those of the
+# environment. None: there are neither.
 IN_FORCE: Final[ContextVar[Mapping[str, object] | None]] = ContextVar(
     "pmap.defaults", default=_FROM_ENVIRONMENT
 )
 
 
 class defaults:  # noqa: N801  # it is used like a function
-    """Within it, calls of verbs have these options unless they set them themselves.
+    """A context manager that sets options for all calls of verbs within its block.
 
-    So an application chooses for the libraries that it uses. What the library or the call sets
-    itself, by ``using`` or in the call, stays as it is; and where one sets ``pool``, the options of
-    workers are that pool's. Those of an outer ``defaults`` hold as well, where the inner one has
-    nothing else. It holds in the thread and in the tasks of asyncio that begin within it, as any
-    context variable does, and not for calls that an item makes.
+    With it an application sets options for the libraries that it uses. An option that a library
+    sets itself, by ``using`` or in the call, has priority. If one of these sets ``pool``, that pool
+    decides the options of workers. Where blocks are nested, the inner block has priority, and the
+    outer one sets the other options. The block holds for its thread, and for tasks of asyncio that
+    start within it, as any context variable does. It does not hold for calls that an item makes.
 
-    Before all of these comes the environment: with ``PMAP_BACKEND=serial`` (or ``threads``,
-    ``processes``) when the program begins, verbs that set no backend have this one.
+    The environment variable ``PMAP_BACKEND`` has the lowest priority. If it is ``serial``,
+    ``threads`` or ``processes`` when the program starts, calls use that backend unless something
+    else sets one.
 
     >>> from pmap import defaults, pmap
     >>> with defaults(backend="threads", chunksize=1):
@@ -48,7 +50,7 @@ class defaults:  # noqa: N801  # it is used like a function
     [1, 2]
 
     Args:
-        **options: those of `Options`.
+        **options: the options to set, as in `Options`.
 
     Raises:
         OptionError: an option does not exist, has a value that is not allowed, or contradicts
@@ -62,7 +64,7 @@ class defaults:  # noqa: N801  # it is used like a function
 
     def __enter__(self) -> None:
         outer = IN_FORCE.get() or {}
-        if "pool" in self._options:  # its workers are decided
+        if "pool" in self._options:  # the given pool has decided the options of its workers
             outer = {name: value for name, value in outer.items() if name not in worker_options()}
         elif not worker_options().isdisjoint(self._options):
             outer = {name: value for name, value in outer.items() if name != "pool"}
@@ -78,10 +80,11 @@ class defaults:  # noqa: N801  # it is used like a function
 
 
 def with_defaults(settings: Settings, given: Mapping[str, object]) -> Settings:
-    """Return `settings` with `given` as the defaults of those options that they do not set.
+    """Return `settings` with the values in `given` for the options that `settings` do not set.
 
     Raises:
-        OptionError: an option of the environment is not allowed, or one contradicts another.
+        OptionError: the environment sets a value that is not allowed, or one option contradicts
+            another.
     """
     if inside_item():
         return settings

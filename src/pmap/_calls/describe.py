@@ -1,4 +1,4 @@
-"""Functions and values in a few words, for messages."""
+"""Short texts for functions and values, for messages."""
 
 import functools
 import reprlib
@@ -23,7 +23,7 @@ def name_of(function: object) -> str:
             name: object = getattr(function, attribute, None)
             if isinstance(name, str) and name:
                 return name.rpartition("<locals>.")[2]
-    except Exception:  # an object's __getattr__ may do anything
+    except Exception:  # a __getattr__ of the user may raise anything
         pass
     return kind
 
@@ -36,7 +36,7 @@ def short_repr(obj: object, limit: int = 80) -> str:
     """
     try:
         text = _ShortRepr(limit).repr(obj)
-    except Exception as error:  # an int of too many digits, a structure too deep
+    except Exception as error:  # for example an int of too many digits, or too deep a structure
         text = without_repr(obj, error)
     if "\n" in text:
         text = " ".join(text.split())
@@ -44,7 +44,7 @@ def short_repr(obj: object, limit: int = 80) -> str:
 
 
 def short_number(number: int) -> str:
-    """Return a number of things in a few characters.
+    """Return a number as a short text, rounded, with one of the units k, M, G and T.
 
     >>> short_number(999), short_number(1234), short_number(56_789), short_number(1_900_000)
     ('999', '1.2k', '57k', '1.9M')
@@ -62,7 +62,7 @@ def short_number(number: int) -> str:
 
 
 class _ShortRepr(reprlib.Repr):
-    """reprlib's, cheap also for what is huge, and quiet about what cannot be shown."""
+    """A `reprlib.Repr` that is quick for huge objects, and returns a text where ``repr`` fails."""
 
     def __init__(self, limit: int) -> None:
         super().__init__()
@@ -70,7 +70,8 @@ class _ShortRepr(reprlib.Repr):
         self.maxstring = self.maxother = self.maxlong = limit
 
     def repr1(self, x: object, level: int) -> str:
-        # By exact type: reprlib goes by the type's name, which a class of the user may share.
+        # The exact type decides. reprlib compares only the name of the type, and a class of the
+        # user may have the same name.
         if type(x) in _BUILT_IN:
             return super().repr1(x, level)
         return self.repr_instance(x, level)
@@ -78,12 +79,13 @@ class _ShortRepr(reprlib.Repr):
     def repr_instance(self, x: object, level: int) -> str:
         try:
             return repr(x)
-        except BaseException as error:  # a repr may do anything, SystemExit included
+        except BaseException as error:  # a __repr__ of the user may raise anything, also SystemExit
             if is_ctrl_c(error):
                 raise
             return without_repr(x, error)
 
-    # reprlib sorts the keys first: all of them, and the order is then not the object's.
+    # reprlib's own methods for dicts and sets sort all elements before they show the first ones.
+    # That takes long, and shows an order that is not the object's.
     def repr_dict(self, x: Mapping[object, object], level: int) -> str:
         shown = (
             f"{self.repr1(key, level - 1)}: {self.repr1(value, level - 1)}"
@@ -100,7 +102,7 @@ class _ShortRepr(reprlib.Repr):
     def repr_frozenset(self, x: Collection[object], level: int) -> str:
         return f"frozenset({self.repr_set(x, level) if x else ''})"
 
-    # reprlib would make the whole repr of a gigabyte of bytes before it cuts it.
+    # For a gigabyte of bytes, reprlib would make the whole repr before it shortens that.
     def repr_bytes(self, x: bytes, level: int) -> str:
         return repr(x[: self.maxstring]) + ("..." if len(x) > self.maxstring else "")
 

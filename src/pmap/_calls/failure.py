@@ -1,4 +1,4 @@
-"""A failure as a value, in the place of the result that an item has not got."""
+"""The failure of an item as a value, in the place of the item's result."""
 
 from typing import TYPE_CHECKING, ClassVar
 
@@ -7,21 +7,22 @@ from .._types import Frozen
 
 
 class Failure(Frozen):
-    """What stands where an item's result would be, when failures are collected.
+    """The value in the place of an item's result, if the item failed and failures are collected.
 
     Attributes:
         error: the exception that the item ended with.
-        index: the position of the item in the input.
+        index: the position of the item in the input, from 0.
         function: the name of the function.
         input: a short repr of the item.
-        traceback: the traceback in the worker, as text; empty where there was none.
-        attempts: how often it was tried.
-        item: the item itself, with ``keep_input=True``: what the function was given, a tuple where
-            that is several arguments, (args, kwargs) with ``papply``. None without it. It does not
-            count when two failures are compared.
+        traceback: the traceback in the worker, as text. Empty: there was none.
+        attempts: how many times the item was tried.
+        item: the item itself, if the call has ``keep_input=True``; otherwise None. It is the
+            element of the input; the tuple of the arguments with rows, several iterables or
+            ``papply``; or (args, kwargs) if ``papply`` was given keywords. Two failures that differ
+            only in `item` are equal.
     """
 
-    # No annotation: checkers read the names themselves, for the types in a `case`.
+    # Without an annotation: type checkers then read the names, and know the types in a `case`.
     __match_args__ = (
         "error",
         "index",
@@ -32,7 +33,7 @@ class Failure(Frozen):
     )
     _names: ClassVar[tuple[str, ...]] = __match_args__
 
-    if TYPE_CHECKING:  # for a checker, too, it does not change
+    if TYPE_CHECKING:  # properties, so that type checkers refuse an assignment
 
         @property
         def error(self) -> Exception: ...
@@ -67,7 +68,7 @@ class Failure(Frozen):
         attempts: int = 1,
         item: object = None,
     ) -> None:
-        """Make the value that stands for an item's failure."""
+        """Make a failure; the arguments are its attributes."""
         vars(self).update(
             error=error,
             index=index,

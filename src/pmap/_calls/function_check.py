@@ -1,4 +1,4 @@
-"""Whether a verb's function can run in a worker; if not, the error says what to write instead."""
+"""The check whether a worker can run a function; the error says what to write instead."""
 
 import functools
 from collections.abc import Callable, Iterable
@@ -11,21 +11,21 @@ from .sync import Sync
 def checked_function(
     verb: str, function: object, arguments: Iterable[object], rest: str
 ) -> Callable[..., object]:
-    """Return `function`, which can run in a worker.
+    """Return `function` if a worker can run it.
 
     Args:
         verb: the name of the verb, for messages.
-        function: what was given as the function.
-        arguments: what was given behind it.
-        rest: how that reads in an example: "xs", "rows" or "*args".
+        function: the function that the verb was given.
+        arguments: the arguments behind the function.
+        rest: how these arguments are written in an example: "xs", "rows" or "*args".
 
     Raises:
-        TypeError: it cannot.
+        TypeError: a worker cannot run it.
     """
     if not callable(function):
         raise TypeError(_not_callable(verb, function, arguments, rest))
     if _surely_plain(function):
-        return function  # most are, and the questions below take longer than a small item
+        return function  # most functions are; the checks below take longer than a small item runs
     import inspect
 
     code = _plain(function)
@@ -48,7 +48,7 @@ def checked_function(
         ]
     else:
         return function
-    # The wrapper is a named function, not a lambda: it travels and reads better.
+    # The error suggests a named function as the wrapper: a lambda is harder to send and to read.
     lines = [f"def run({_PARAMETER[rest]}):"]
     lines += ["    " + line.format(call=f"{name}({_PARAMETER[rest]})") for line in body]
     wrapper = "\n".join("    " + line for line in [*lines, "", f"{verb}(run, {rest})"])
@@ -58,22 +58,23 @@ def checked_function(
     )
 
 
-# What the function takes, by what follows it in the call, for messages.
+# For messages: the parameters of the wrapper, by how the arguments behind the function are written.
 _PARAMETER = {"xs": "x", "rows": "*row", "*args": "*args"}
 
 
-_SPECIAL = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
+# The flags CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR of code objects.
+_SPECIAL = 0x20 | 0x80 | 0x200
 
 
 def _surely_plain(function: object) -> bool:
     if isinstance(function, FunctionType):
-        # With anything in its __dict__ it may be marked as a coroutine function.
+        # An attribute in its __dict__ may mark the function as a coroutine function.
         return not (function.__code__.co_flags & _SPECIAL or function.__dict__)
     return type(function) is BuiltinFunctionType
 
 
 def _plain(function: object) -> object:
-    """Return the function whose code runs when `function` is called: no partial, no method."""
+    """Return the function whose code runs when a partial, method or object is called."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func

@@ -1,4 +1,4 @@
-"""The input of a stream: read bit by bit, and kept no longer than its items may be needed."""
+"""The input of a stream: read piece by piece, and kept only as long as items may be needed."""
 
 from collections.abc import (
     AsyncGenerator,
@@ -16,40 +16,44 @@ from operator import length_hint
 from time import perf_counter
 from typing import overload
 
-# Seconds after which reading pauses to look for results: long enough for some thousand items of a
-# quick input, and too short for anybody to notice.
+# Seconds after which the reader of the input pauses to look for results: long enough to read some
+# thousand items of a quick input, and too short for a user to notice.
 SLICE = 0.0005
-_WEIGHT = 0.5  # of the newest measurement
+_WEIGHT = 0.5  # the weight of the newest measurement in the estimate of `_Pace`
 _ENDLESS = count, cycle, repeat
 
 
 class Window(Sequence[object]):
-    """The items from `start` on that were read: a sequence that grows behind and shrinks in front.
+    """The items that were read and may still be needed: a sequence.
 
-    Indices are those of the whole input.
+    Items are added at its end and released at its front. An index is the position of an item in the
+    whole input; `start` is the index of the first item that is kept.
     """
 
     def __init__(self) -> None:
         self.start: int = 0
         self._items: list[object] = []
-        self._gone = 0  # items at the head of the list that are of no use any more
-        self._apart: dict[int, int] = {}  # released behind `start`: from where to where
+        self._gone = 0  # how many items at the head of the list are released
+        # Ranges of released items with items before them that are still needed: the first index,
+        # and the index behind the last.
+        self._apart: dict[int, int] = {}
 
     def __len__(self) -> int:
         return self.start + len(self._items) - self._gone
 
     def extend(self, items: Iterable[object]) -> None:
-        """Add what was read."""
+        """Add items that were read."""
         self._items += items
 
     def release(self, start: int, stop: int) -> None:
-        """Forget the items `start` to `stop` - 1, as soon as those before are forgotten, too."""
+        """Release the items `start` to `stop` - 1; forget them when all before are released."""
         self._apart[start] = stop
         while self.start in self._apart:
             stop = self._apart.pop(self.start)
             self._gone += stop - self.start
             self.start = stop
-        if self._gone * 2 > len(self._items):  # now and then, or each release would move the rest
+        # Not at each release, since a deletion at the head of a list moves all other items.
+        if self._gone * 2 > len(self._items):
             del self._items[: self._gone]
             self._gone = 0
 
@@ -67,7 +71,7 @@ class Window(Sequence[object]):
 
 
 class _Pace:
-    """How long reading an item takes, in seconds."""
+    """The running estimate of how many seconds it takes to read one item."""
 
     def __init__(self) -> None:
         self.seconds: float | None = None
@@ -81,30 +85,35 @@ class _Pace:
 
 
 def _left(iterable: object, read: int) -> int | None:
-    """Return how many items an iterable still has of which `read` were read; None: who knows."""
+    """Return how many items are left in an iterable after `read` were read. None: unknown."""
     try:
         if isinstance(iterable, Sized):
             return max(0, len(iterable) - read)
         hint = length_hint(iterable, -1)
-    except Exception:  # its own `__len__` may do anything, and nothing depends on this
+    except Exception:  # a `__len__` of the user may raise anything; the number is only shown
         return None
     return None if hint < 0 else hint
 
 
 class Input:
-    """Iterables that are gone through side by side; `ended` when one has ended or raised."""
+    """Iterables that are read together, one element of each for an item.
+
+    `ended` is true when one of them has ended or raised.
+    """
 
     def __init__(
         self, iterables: Sequence[Iterable[object]], item: Callable[[object], object] | None = None
     ) -> None:
-        """Take the iterables; nothing is read.
+        """Keep the iterables; read nothing yet.
 
         Args:
-            iterables: one, whose elements are the items, or several, whose rows are.
-            item: what makes an item of what is read; None: it is one.
+            iterables: one iterable, whose elements are the items; or several, and each item is then
+                a tuple of one element of each.
+            item: a function that makes an item from such an element or tuple. None: that is the
+                item itself.
         """
         self.ended: bool = False
-        self.error: Exception | None = None  # what reading raised
+        self.error: Exception | None = None  # the exception that reading raised
         self.pace: _Pace = _Pace()
         self._iterables = iterables
         self._item = item
@@ -113,27 +122,27 @@ class Input:
 
     @property
     def is_sized(self) -> bool:
-        """Whether the input is one that `len` takes; no `len` is asked for it."""
+        """Whether the number of items is known from lengths; `len` is not called for this.
+
+        At least one iterable has a length, and all others have one or are endless.
+        """
         kinds = [isinstance(one, Sized) for one in self._iterables]
         endless = [isinstance(one, _ENDLESS) for one in self._iterables]
         return any(kinds) and all(map(max, kinds, endless))
 
     def left(self, read: int) -> int | None:
-        """Return how many items are still to come, as far as the input says so.
-
-        Nothing is read for it. `read`: how many were read.
-        """
+        """Return how many items are left after `read` were read; read nothing. None: unknown."""
         if self.ended:
             return 0
         lengths = [_left(one, read) for one in self._iterables]
         known = [length for length in lengths if length is not None]
         for one, length in zip(self._iterables, lengths, strict=True):
             if length is None and not isinstance(one, _ENDLESS):
-                return None  # it may be the shortest
+                return None  # this iterable of unknown length may be the shortest
         return min(known, default=None)
 
     def read(self, room: int) -> list[object]:
-        """Read at most `room` items, and no longer than it takes to see that it takes long."""
+        """Read at most `room` items, and none after `SLICE` seconds; return them."""
         items: list[object] = []
         begin = perf_counter()
         until = begin + SLICE
@@ -163,7 +172,7 @@ class Input:
         return self._items
 
     def close(self) -> None:
-        """End the generators among the iterables. Anything else, a file say, is the user's."""
+        """Close the generators among the iterables. The user closes all others, such as files."""
         self.ended = True
         for iterator in self._opened:
             if isinstance(iterator, Generator):
@@ -171,12 +180,12 @@ class Input:
 
 
 class AsyncInput:
-    """An asynchronous iterable; `ended` when it has ended or raised."""
+    """An asynchronous iterable. `ended` is true when it has ended or raised."""
 
     def __init__(
         self, iterable: AsyncIterable[object], item: Callable[[object], object] | None = None
     ) -> None:
-        """Take the iterable; nothing is read. `item` as for `Input`."""
+        """Keep the iterable; read nothing yet. `item` is as in `Input`."""
         self.ended: bool = False
         self.error: Exception | None = None
         self.pace: _Pace = _Pace()
@@ -186,15 +195,15 @@ class AsyncInput:
 
     @property
     def is_sized(self) -> bool:
-        """Whether the input is one that `len` takes."""
+        """Whether the asynchronous iterable has a length."""
         return isinstance(self._iterable, Sized)
 
     def left(self, read: int) -> int | None:
-        """Return how many items are still to come, as far as the input says so."""
+        """Return how many items are left after `read` were read. None: unknown."""
         return 0 if self.ended else _left(self._iterable, read)
 
     async def read(self, room: int) -> list[object]:
-        """Read at most `room` items, and no longer than it takes to see that it takes long."""
+        """Read at most `room` items, and none after `SLICE` seconds; return them."""
         items: list[object] = []
         begin = perf_counter()
         try:
@@ -214,12 +223,12 @@ class AsyncInput:
         return items
 
     async def aclose(self) -> None:
-        """End the iterable if it is a generator."""
+        """Read no more; close the iterable if it is an asynchronous generator."""
         self.ended = True
         items: AsyncIterator[object] | AsyncGenerator[object, None] | None = self._items
         if isinstance(items, AsyncGenerator):
             await items.aclose()
 
     def close(self) -> None:
-        """Read no more; its event loop ends the generator."""
+        """Read no more; the event loop closes the iterable if it is an asynchronous generator."""
         self.ended = True

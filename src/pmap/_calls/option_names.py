@@ -1,7 +1,7 @@
-"""What is said of an option that does not exist; only a mistake needs it.
+"""The messages for an option that does not exist. This module is imported only for a mistake.
 
-Many libraries run functions in parallel, and each has names of its own for the same few things. Who
-comes from one of them is told the name here.
+Many libraries run functions in parallel, and each has names of its own for the same few options. A
+user who gives a name of another library is told the name in pmap.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from .describe import name_of, short_repr
 
-# By option, the names that others have for it, without underscores and in small letters.
+# For each option, its names in other libraries, in lower case and without underscores.
 _ELSEWHERE = {
     "processes": """
         njobs numjobs jobs maxjobs maxworkers workers numworkers nworkers nbworkers workercount
@@ -71,7 +71,7 @@ _ELSEWHERE = {
     "kill_on_cancel": "killonexit killworkers forcekill",
 }
 
-# What is no option here, by what does it instead.
+# For options of other libraries that pmap does not have: what to use instead, and their names.
 _INSTEAD = {
     "threads are workers of the threads backend: backend='threads', processes=...": """
         threads nthreads numthreads maxthreads threadcount usethreads threaded multithreading
@@ -101,7 +101,7 @@ _INSTEAD = {
     "workers end with the program, whatever ends it": "daemon daemonic",
 }
 
-# By its own value, what others call a backend.
+# For each backend, its names in other libraries.
 _BACKENDS = {
     "processes": """
         process processpool multiprocessing multiprocess mp loky pebble pathos ray fork spawn
@@ -127,14 +127,15 @@ def no_such_option(
     verb: str,
     function: object,
 ) -> str:
-    """Return what to say of an option that does not exist.
+    """Return the message for an option that does not exist.
 
     Args:
-        name: the option.
-        value: what it was given.
-        checks: the options that there are, each with what raises if a value is not allowed.
-        verb: the name of the verb that was called; empty: none was, as in ``using``.
-        function: the function that it was called with.
+        name: the name of the option, as it was given.
+        value: the value that it was given.
+        checks: the options that exist, each with the function that raises if a value is not
+            allowed.
+        verb: the name of the verb that was called. Empty: none was, as in ``using``.
+        function: the function that the verb was called with.
     """
     start = f"there is no option {name!r}"
     own = _own_argument(name, function) if verb else False
@@ -171,9 +172,9 @@ def refused_by_pool(
     call: Mapping[str, Callable[[str, object], object]],
     worker: Mapping[str, Callable[[str, object], object]],
 ) -> str:
-    """Return what to say of a keyword that a `Pool` does not take.
+    """Return the message for a keyword that a `Pool` does not take.
 
-    `call` and `worker`: the options of a call, and those of workers, each with its check.
+    `call` and `worker` are the options of a call and those of workers, each with its check.
     """
     option = option_called(name) or ""
     if option in call:
@@ -191,7 +192,7 @@ def refused_by_pool(
 
 
 def option_called(name: str) -> str | None:
-    """Return which option is called `name`, here or elsewhere; None if none is.
+    """Return the option that pmap or another library calls `name`. None: there is none.
 
     >>> option_called("n_jobs"), option_called("chunksize"), option_called("base")
     ('processes', 'chunksize', None)
@@ -205,7 +206,7 @@ def option_called(name: str) -> str | None:
 
 
 def backend_called(value: object) -> str | None:
-    """Return which backend others call `value`, if that is known.
+    """Return the backend that other libraries call `value`. None: none is known.
 
     >>> backend_called("loky"), backend_called("threading"), backend_called(3)
     ('processes', 'threads', None)
@@ -217,7 +218,9 @@ def backend_called(value: object) -> str | None:
 
 
 def _known(name: str, value: object, checks: Mapping[str, Callable[[str, object], object]]) -> str:
-    """Return what is called `name` elsewhere, as the rest of a sentence; empty if that is unknown.
+    """Return what pmap has for an option that other libraries call `name`: the end of a message.
+
+    It is empty if no library is known to have such an option.
 
     >>> _known("cores", 2, {"processes": lambda _name, value: value})
     "; did you mean 'processes'? Write processes=2"
@@ -233,7 +236,7 @@ def _known(name: str, value: object, checks: Mapping[str, Callable[[str, object]
 
 
 def _as_option(option: str, value: object, check: Callable[[str, object], object]) -> str:
-    """Return how a value that another library would take is given here."""
+    """Return how to write in pmap a value that was given for an option of another library."""
     if option == "processes" and isinstance(value, int | float) and value <= 0:
         return "Leave it out for one worker per CPU"
     if (
@@ -246,10 +249,10 @@ def _as_option(option: str, value: object, check: Callable[[str, object], object
     if option == "backend":
         value = backend_called(value) or value
     if option == "progress" and isinstance(value, int):
-        value = bool(value)  # a level, of those who say more or less
+        value = bool(value)  # in some libraries the value is a level of verbosity
     try:
         check(option, value)
-    except Exception as error:  # a check may ask the value anything; ours say what is allowed
+    except Exception as error:  # most often an OptionError, which has `allowed`
         return str(getattr(error, "allowed", option))
     return f"Write {option}={short_repr(value, 40)}"
 
@@ -259,7 +262,7 @@ def _plain(name: str) -> str:
 
 
 def _name(function: object) -> str:
-    """Return a name that can stand in an example of code."""
+    """Return the name of `function` if it can stand in an example of code; else "f"."""
     name = name_of(function)
     return name if name.replace(".", "").isidentifier() else "f"
 
@@ -271,11 +274,14 @@ def _partial(verb: str, f: str, name: str = "", value: object = None) -> str:
 
 
 def _own_argument(name: str, function: object) -> bool | None:
-    """Return whether a function has an argument of this name; None if it may have, or who knows."""
+    """Return whether `function` can be given the keyword `name`.
+
+    None: it takes any keyword, or its signature is unknown.
+    """
     import inspect
 
     signature: inspect.Signature | None = None
-    with suppress(Exception):  # a builtin, or its __signature__ is of its own making
+    with suppress(Exception):  # a built-in without a signature, or a faulty __signature__
         signature = inspect.signature(function) if callable(function) else None
     if signature is None:
         return None

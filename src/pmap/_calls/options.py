@@ -1,8 +1,9 @@
 """The options: their names, types, defaults and checks, each in one place.
 
-To add an option, add a field to `WorkerOptions` (who runs) or `CallOptions` (how this call runs),
-its check below them, and a line to `Options`, which types ``**options``; a test holds that they
-agree. No dataclasses: their module takes as long to import as half of pmap.
+To add an option, add a field to `WorkerOptions` (which workers run the call) or to `CallOptions`
+(how the call runs), a check below them, and a line to `Options`, the type of ``**options``. A test
+holds that they agree. The classes are no dataclasses: the import of that module takes half as long
+as that of pmap.
 """
 
 import os
@@ -24,31 +25,32 @@ from .._errors import OptionError, TaskTimeout, WorkerLost
 from .._types import Backend, GivenPool, Progress, Show, StartMethod, is_iterable
 
 if TYPE_CHECKING:
-    # typing's own TypedDict knows closed= only from Python 3.15 on.
+    # typing.TypedDict takes `closed` only from Python 3.15 on.
     from typing_extensions import TypedDict
 else:
     from typing import TypedDict
 
-_INFINITE: Final = float("inf")  # to import math would take longer than the checks
-# From (name, value) to the value as it is kept; raises OptionError.
+_INFINITE: Final = float("inf")  # not math.inf: the import of math takes longer than the checks
+# The check of an option: from (name, value) to the value that is kept; it may raise OptionError.
 Check: TypeAlias = Callable[[str, object], object]
 
 BACKENDS: Final[tuple[Backend, ...]] = get_args(Backend)
-# Not multiprocessing.get_all_start_methods: the import would cost more than pmap itself.
+# Not multiprocessing.get_all_start_methods: that import takes longer than that of pmap.
 START_METHODS: Final[tuple[StartMethod, ...]] = (
     get_args(StartMethod) if hasattr(os, "fork") else ("spawn",)
 )
 
 
 def whole(value: object) -> int | None:
-    """Return `value` as an int, or None if it is none.
+    """Return `value` as an int. None: it is no integer.
 
-    A bool is an int, and ``processes=True`` is a mistake; numpy's integers are fine.
+    NumPy's integers are accepted. A bool is not, although it is an int: ``processes=True`` is a
+    mistake.
     """
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
         try:
             return index(value)
-        except Exception:  # a class, an array of several numbers, or it refuses
+        except Exception:  # a class, an array of several numbers, or a faulty __index__
             return None
     return None
 
@@ -68,7 +70,7 @@ def _count(meaning_of_none: str) -> Check:
 
 
 def _one_of(words: tuple[str, ...], meaning_of_none: str = "") -> Check:
-    """Return the check of an option that is one of a few words; None only if that has a meaning."""
+    """Return the check of an option that is one of `words`, or None if that has a meaning."""
 
     def check(name: str, value: object) -> object:
         if (value is None and meaning_of_none) or (isinstance(value, str) and value in words):
@@ -82,24 +84,24 @@ def _one_of(words: tuple[str, ...], meaning_of_none: str = "") -> Check:
 
 
 def _meant(value: object, words: tuple[str, ...]) -> str:
-    from .option_names import backend_called  # only a mistake needs it
+    from .option_names import backend_called  # imported only to explain a mistake
 
     called = backend_called(value) if words == BACKENDS else None
     return f"; did you mean {called!r}?" if called else ""
 
 
 def seconds_of(value: object) -> float | None:
-    """Return `value` as a number of seconds, or None if it is none."""
+    """Return `value` as a number of seconds. None: it is no number."""
     if isinstance(value, bool) or not isinstance(value, SupportsFloat):
         return None
     try:
         return float(value)
-    except Exception:  # a class, an array of several numbers, or it refuses
+    except Exception:  # a class, an array of several numbers, or a faulty __float__
         return None
 
 
 def _timeout(name: str, value: object) -> float | None:
-    # No comparison below holds for a NaN, nor in `_retries`.
+    # A NaN is refused here and in `_retries`, since every comparison with it is false.
     seconds = seconds_of(value)
     if value is None or (seconds is not None and seconds > 0):
         return None if seconds == _INFINITE else seconds
@@ -160,7 +162,7 @@ def _yes_or_no(name: str, value: object) -> bool:
 def _progress(name: str, value: object) -> object:
     if value is False:
         return value
-    from .progress_check import checked_progress  # only who asks for it needs it
+    from .progress_check import checked_progress  # imported only when the option is given
 
     return checked_progress(name, value)
 
@@ -172,7 +174,7 @@ def _initializer(name: str, value: object) -> object:
 
 
 def _initargs(name: str, value: object) -> tuple[object, ...]:
-    # A string is iterable too, but initargs=("text") is a tuple that lost its comma.
+    # A string is iterable, but initargs=("text") is a tuple whose comma was forgotten.
     if is_iterable(value) and not isinstance(value, str | bytes):
         return tuple(value)
     raise OptionError(name, value, f"{name} is a tuple of arguments for the initializer, as (1,)")
@@ -187,7 +189,7 @@ def _pool(name: str, value: object) -> object:
 
 
 class WorkerOptions(NamedTuple):
-    """Who runs: calls with equal worker options share one pool."""
+    """The options of the workers. Calls with equal worker options share one pool."""
 
     processes: int | None = None
     backend: Backend = "processes"
@@ -208,7 +210,7 @@ class WorkerOptions(NamedTuple):
 
 
 class CallOptions(NamedTuple):
-    """How this call runs."""
+    """The options of a single call."""
 
     chunksize: int | None = None
     buffersize: int | None = None
@@ -223,9 +225,9 @@ class CallOptions(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """All that a verb was told: on a given pool, or else by which workers; and how.
+    """The settings of a verb: a given pool, the options of workers, and the options of a call.
 
-    `given`: the names of the options that were set, also of those that were set to their defaults.
+    `given` has the names of the options that were set, also of those set to their default values.
     """
 
     pool: GivenPool | None = None
@@ -267,67 +269,70 @@ class _Options(TypedDict, total=False):
     """The options that a mapping verb takes in the call, and every verb in ``using``.
 
     Attributes:
-        pool: the `Pool` to run on. None: a shared one, kept warm for these worker options.
-        processes: how many workers. None: one per CPU that this process may use.
-        backend: where items run: in ``"processes"`` (unless something else is said), in
-            ``"threads"``, or ``"serial"``: one after the other, in the thread that calls.
-        start_method: how a worker process begins: ``"spawn"``, ``"forkserver"`` or ``"fork"``.
-            None: the fastest that is safe with threads in this process.
-        initializer: a function that each worker calls once when it begins. None: nothing.
-        initargs: the initializer's arguments, a tuple. Empty unless given.
+        pool: the `Pool` that runs the call. None: a pool that all calls with the same worker
+            options share.
+        processes: how many workers. None: one for each CPU that this process may use.
+        backend: where items run: in worker ``"processes"`` (the default); in ``"threads"`` of this
+            process; or, with ``"serial"``, one after the other in the thread that makes the call.
+        start_method: how a worker process starts: ``"spawn"``, ``"forkserver"`` or ``"fork"``.
+            None: the fastest of them that is safe with threads in this process.
+        initializer: a function that each worker calls once when it starts. None: nothing.
+        initargs: the arguments of the initializer, as a tuple. Default: none.
         max_tasks_per_child: how many chunks a worker runs before it is replaced. None: no limit.
-        max_memory_per_child: how many bytes of memory a worker may take (resident, as the operating
-            system counts them). One that is found to take more after an item is replaced, and its
-            memory is given back. None: no limit.
-        kill_over_memory: whether a worker that grows over `max_memory_per_child` while it runs an
-            item is killed, which costs that item a `WorkerLost`. False unless given.
-        isolate: whether each item gets a process of its own, which ends with it: nothing of it is
-            left, its memory least of all. The same as chunks of one item, and workers that run one;
-            a larger `chunksize` is refused. False unless given.
+        max_memory_per_child: how many bytes of memory a worker may take (resident memory, as the
+            operating system counts it). A worker that takes more when it has finished an item is
+            replaced, which gives its memory back. None: no limit.
+        kill_over_memory: whether a worker is killed when it takes more than `max_memory_per_child`
+            while it runs an item. That item fails with `WorkerLost`. Default: False.
+        isolate: whether each item runs in a process of its own, which ends with the item. Then
+            nothing of the item is left, neither memory nor state. It means chunks of one item, and
+            workers that run one chunk; a larger `chunksize` is refused. Default: False.
         threads_per_worker: how many threads libraries such as BLAS and OpenMP may use in each
-            worker. It is told to them by their environment variables (``OMP_NUM_THREADS`` and the
-            like), so it counts for those that are loaded in the worker. None: the CPUs that this
-            process may use, divided by the workers, at least one, unless the variable is set.
-        main: how workers come to what the script defines. ``"value"`` (unless something else is
-            said): they are told, and nothing of the script runs again. ``"import"``: workers import
-            the script, as with ``multiprocessing`` (all of a pool together, or each one with the
-            start method ``"spawn"``), and find functions and classes by their names: for what
-            cannot travel by value (classes mapped by an ORM, settings made at the top of the
-            script). The script has to be a file whose calls stand behind
-            ``if __name__ == "__main__":``; what its globals have become since is not seen.
-        chunksize: how many items travel to a worker in one message. None: as many as fit the
-            time they take.
-        buffersize: how many items a stream reads ahead of what was taken from it, at most. None:
-            a few chunks for each worker, and no more than the consumer takes in half a second. Only
-            streams look at it.
-        kill_on_cancel: whether a call that is cancelled, or a stream that is left, ends the items
-            that run by killing their workers. True unless given; if False, they run to their end
-            and nobody hears of it.
-        timeout: how many seconds an item may run; time that it waits does not count. One that runs
-            for longer is ended by killing its worker, whatever it does, and costs a `TaskTimeout`.
-            None: for ever. Items that run in this very process cannot be ended: a thread is left
-            to itself, and the serial backend takes no notice.
-        retries: how often an item that failed is tried again; or the seconds to wait before each
-            further try, as ``(0.1, 1.0, 10.0)``. 0 unless given: each item is tried once.
-        retry_on: after which errors there is another try: a class of exceptions, or a tuple of
-            them. None: lost workers and timeouts, and not what the function itself raises.
-        seed: makes random numbers the same in each run: each item finds ``random``, NumPy's global
-            state (if NumPy is loaded) and `rng` as functions of the seed and of its index alone,
-            whatever the number of workers, the size of chunks, the backend. None: they differ from
-            run to run, and between workers. With the threads backend the items then run one at a
-            time, since ``random`` is the whole process's.
-        keep_input: whether a `Failure` (with ``collecting``) keeps its item itself, as `item`, so
-            that only the failures can be run again. False unless given.
-        logs: whether what items log in worker processes comes to the caller's loggers, by their
-            levels, filters and handlers. True unless given; if False, it stays with the worker's
-            own.
-        progress: shows how far the call is. True: by a bar on stderr, with the function's name; a
-            string: with that in its place. Bars are tqdm's
-            (``pip install 'typed-pmap[progress]'``). None is shown where stderr is neither a
-            terminal nor a notebook's, nor for a call inside an item. Or a function, which is called
-            with a `Progress`, wherever the call is made: at the beginning, then at most ten times a
-            second, and at the end. It runs in different threads, never in two at a time; what it
-            raises becomes a warning. False unless given.
+            worker. Workers set the environment variables of these libraries (``OMP_NUM_THREADS``
+            and the like), so it holds for libraries that are loaded in the worker. None: the CPUs
+            that this process may use, divided by the number of workers, at least 1; variables that
+            are set already stay as they are.
+        main: how workers get what the script defines. ``"value"`` (the default): pmap sends them
+            what a call uses, and no part of the script runs again. ``"import"``: workers import the
+            script, as with ``multiprocessing`` (once for all workers of a pool, or with the start
+            method ``"spawn"`` once in each), and find functions and classes by their names. This is
+            for what cannot be sent by value (classes mapped by an ORM, settings made at the top of
+            the script). The script must be a file whose calls stand behind
+            ``if __name__ == "__main__":``. Workers do not see later changes of its globals.
+        chunksize: how many items are sent to a worker in one message. None: as many as take about
+            20 ms, by the measured time of earlier items.
+        buffersize: how many items a stream reads ahead of the results that were taken from it, at
+            most. None: a few chunks for each worker, and no more than the consumer takes in half a
+            second. Only streams use this option.
+        kill_on_cancel: whether the workers that run items of a call are killed when the call is
+            cancelled or its stream is left. Default: True. If False, these items run to their end,
+            and their results are dropped.
+        timeout: how many seconds an item may run; time that it waits for a worker does not count.
+            An item that runs longer fails with `TaskTimeout`, and its worker is killed. None: no
+            limit. Items that run in this process cannot be ended: the threads backend leaves the
+            thread of such an item to itself, and the serial backend ignores the option.
+        retries: how many times an item that failed is tried again; or the seconds to wait before
+            each further try, as ``(0.1, 1.0, 10.0)``. Default: 0, so each item is tried once.
+        retry_on: the errors after which an item is tried again: a class of exceptions, or a tuple
+            of classes. None: `WorkerLost` and `TaskTimeout`, and not what the function raises.
+        seed: an int >= 0 that makes random numbers the same in each run. Before each item
+            ``random``, NumPy's global state (if NumPy is loaded) and `rng` are set from the seed
+            and the index of the item alone. So the numbers do not depend on the number of workers,
+            the size of chunks or the backend. With the threads backend the items run one at a time,
+            since all threads share ``random``. None: random numbers differ from run to run, and
+            between workers.
+        keep_input: whether a `Failure` (with ``collecting``) keeps the item itself, as its `item`,
+            so that the failed items can be run again. Default: False.
+        logs: whether records that items log in worker processes go to the caller's loggers, with
+            their levels, filters and handlers. Default: True. If False, they go to the worker's own
+            loggers.
+        progress: whether and how the progress of the call is shown. True: by a bar on stderr, with
+            the name of the function. A string: by a bar with this text instead. The bars are those
+            of tqdm (``pip install 'typed-pmap[progress]'``). There is no bar if stderr is neither a
+            terminal nor that of a notebook, nor for a call inside an item. A function: pmap calls
+            it with a `Progress`, wherever the call is made: at the beginning, then at most ten
+            times a second, and at the end. It runs in different threads, but never in two at the
+            same time; an exception that it raises becomes a warning. Default: False.
     """
 
     pool: GivenPool | None
@@ -360,8 +365,8 @@ if TYPE_CHECKING:
         """The options that a mapping verb takes in the call, and every verb in ``using``."""
 
 else:
-    # What checkers read of it has no meaning at run time, and the import of typing_extensions
-    # would take a tenth of that of pmap.
+    # `closed` is for type checkers only, and the import of typing_extensions would take a tenth of
+    # the time of that of pmap.
     Options = _Options
     Options.__name__ = Options.__qualname__ = "Options"
 
@@ -371,7 +376,7 @@ def merge(
 ) -> Settings:
     """Return `settings` with `options` laid over them.
 
-    `verb` and `function` are those of the call that they are for; empty: it is none.
+    `verb` and `function` are those of the call that gives the options. Empty: no call gives them.
 
     Raises:
         OptionError: an option does not exist, has a value that is not allowed, or contradicts
@@ -379,11 +384,11 @@ def merge(
     """
     for name in options:
         if name not in _ALL:
-            from .option_names import no_such_option  # only a mistake needs it
+            from .option_names import no_such_option  # imported only to explain a mistake
 
             why = no_such_option(name, options[name], _ALL, verb, function)
             raise OptionError(name, options[name], why)
-    # Any: _replace takes what the field takes, which each check has just made sure of.
+    # Any: `_replace` wants the type of each field, which the check of the option has established.
     kept: dict[str, Any] = {name: _ALL[name](name, value) for name, value in options.items()}
     merged = Settings(
         pool=kept.get("pool", settings.pool),
@@ -405,15 +410,15 @@ def merge(
 
 
 def worker_options() -> KeysView[str]:
-    """Return the names of the options that say who runs."""
+    """Return the names of the options in `WorkerOptions`."""
     return _WORKER.keys()
 
 
 def checked(option: str, value: object, name: str) -> object:
-    """Return the value of an option that is given under another `name`, as it is kept.
+    """Check the value of `option`, which was given under another `name`; return the value to keep.
 
     Raises:
-        OptionError: it is not allowed; the error has that name.
+        OptionError: the value is not allowed. The error has the other name.
     """
     return _ALL[option](name, value)
 
@@ -421,19 +426,19 @@ def checked(option: str, value: object, name: str) -> object:
 def refuse_for_pool(others: Mapping[str, object]) -> None:
     """Raise `OptionError` for the first of the keywords that a `Pool` does not take."""
     for name, value in others.items():
-        from .option_names import refused_by_pool  # only a mistake needs it
+        from .option_names import refused_by_pool  # imported only to explain a mistake
 
         raise OptionError(name, value, refused_by_pool(name, value, _CALL, _WORKER))
 
 
 def in_force(settings: Settings) -> dict[str, object]:
-    """Return every option, in the order of `Options`, with its present value."""
+    """Return all options with their values in `settings`, in the order of `Options`."""
     homes = [(settings, _POOL), (settings.worker, _WORKER), (settings.call, _CALL)]
     return {name: getattr(home, name) for home, names in homes for name in names}
 
 
 def changed(settings: Settings) -> dict[str, object]:
-    """Return those options that differ from their defaults.
+    """Return the options whose values in `settings` differ from the defaults.
 
     >>> changed(merge(Settings(), {"processes": 8}))
     {'processes': 8}
@@ -443,7 +448,7 @@ def changed(settings: Settings) -> dict[str, object]:
 
 
 def set_options(settings: Settings) -> dict[str, object]:
-    """Return those options that were set, also those that were set to their defaults.
+    """Return the options that were set, also those that were set to their default values.
 
     >>> set_options(merge(Settings(), {"backend": "processes"}))
     {'backend': 'processes'}
@@ -451,7 +456,7 @@ def set_options(settings: Settings) -> dict[str, object]:
     return {name: value for name, value in in_force(settings).items() if name in settings.given}
 
 
-# -- what options amount to --------------------------------------------------------------------
+# -- options as the engine takes them ----------------------------------------------------------
 
 
 def delays(retries: int | Iterable[float]) -> tuple[float, ...]:
@@ -468,7 +473,7 @@ def delays(retries: int | Iterable[float]) -> tuple[float, ...]:
 def errors(
     retry_on: type[Exception] | tuple[type[Exception], ...] | None,
 ) -> tuple[type[Exception], ...]:
-    """Return the errors after which there is another try."""
+    """Return the classes of errors after which an item is tried again."""
     if retry_on is None:
         return WorkerLost, TaskTimeout
     return retry_on if isinstance(retry_on, tuple) else (retry_on,)

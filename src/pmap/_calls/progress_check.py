@@ -1,4 +1,4 @@
-"""The check of the option ``progress``; imported for those who give it."""
+"""The check of the option ``progress``; imported only when a call or ``using`` gives it."""
 
 import importlib.util
 import sys
@@ -6,15 +6,17 @@ from types import FunctionType, MethodType
 
 from .._errors import OptionError
 
-_NO_PLAIN_FUNCTION = 0x20 | 0x80 | 0x200  # CO_GENERATOR, CO_COROUTINE, CO_ASYNC_GENERATOR
+# The flags CO_GENERATOR, CO_COROUTINE and CO_ASYNC_GENERATOR of code objects.
+_NO_PLAIN_FUNCTION = 0x20 | 0x80 | 0x200
 
 
 def checked_progress(name: str, value: object) -> object:
-    """Return `value` if it says how progress is to be shown, and that is possible.
+    """Return `value` if it is a bool, a string or a function, and progress can be shown that way.
 
     Raises:
-        OptionError: it does not; or it asks for a bar, and tqdm is not there. Also where no bar
-            would be seen, as in a pipe: a program that needs tqdm should say so wherever it runs.
+        OptionError: `value` is none of these; or it asks for a bar, and tqdm is not installed. The
+            error comes also where no bar would be shown, as in a pipe: a program that needs tqdm
+            should fail everywhere, and not only on a terminal.
     """
     if isinstance(value, bool | str):
         if value is not False and not _has_tqdm():
@@ -39,7 +41,7 @@ def checked_progress(name: str, value: object) -> object:
 
 
 def _is_plain(value: object) -> bool:
-    """Return whether a function that is called runs there and then."""
+    """Return whether `value` runs when it is called: no coroutine or generator function."""
     function = value.__func__ if isinstance(value, MethodType) else value
     if isinstance(function, FunctionType):
         return not function.__code__.co_flags & _NO_PLAIN_FUNCTION
@@ -47,5 +49,5 @@ def _is_plain(value: object) -> bool:
 
 
 def _has_tqdm() -> bool:
-    # Not imported: where no bar is seen it is not needed.
+    # This only looks for tqdm. It is not imported, since a call that shows no bar does not need it.
     return "tqdm.auto" in sys.modules or importlib.util.find_spec("tqdm") is not None

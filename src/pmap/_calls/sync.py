@@ -1,8 +1,8 @@
-"""The mark of a coroutine function that is to run in workers: `sync`."""
+"""`sync`, which makes a plain function of a coroutine function, so that workers can run it."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # see `light_stdlib`: workers import this
+TYPE_CHECKING = False  # not from typing, which workers must not import: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, ParamSpec, TypeVar
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Sync:
-    """A coroutine function that is called like a plain one."""
+    """A coroutine function that can be called like a plain function; `sync` returns one."""
 
     def __init__(self, f: Callable[..., Coroutine[Any, Any, Any]]) -> None:
         self.f = f
@@ -22,14 +22,15 @@ class Sync:
                 vars(self)[name] = value
 
     def __call__(self, *args: object, **kwargs: object) -> object:
-        """Run one call to its end, in an event loop of its own."""
+        """Run one call to its end in an event loop of its own; return its result."""
         import asyncio
 
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(self.f(*args, **kwargs))
-        # Within a loop, as in a notebook, another one can only run in another thread.
+        # An event loop runs in this thread already, as in a notebook. Another one can run only in
+        # another thread.
         from concurrent.futures import ThreadPoolExecutor
         from contextvars import copy_context
 
@@ -45,11 +46,11 @@ class Sync:
 
 
 def sync(f: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R]:
-    """Return the coroutine function `f` as a plain one, for the verbs.
+    """Return the coroutine function `f` as a plain function, for the verbs.
 
-    In a worker process it runs in an event loop that the worker keeps, and the items of a chunk run
-    there at once: 64 of them, if no `chunksize` says otherwise. If the worker dies, those that
-    run there are lost together. Threads, and the serial backend, run one item after the other.
+    A worker process runs all items of a chunk at the same time, in an event loop that it keeps: 64
+    items, if no `chunksize` is set. If the worker dies, all items that it was running are lost. The
+    threads and serial backends run one item after the other.
 
     >>> import asyncio
     >>> from pmap import pmap, sync
@@ -72,7 +73,7 @@ def sync(f: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R]:
         raise TypeError(
             f"sync takes a coroutine function (async def), got {type(f).__name__}: {f!r}"
         )
-    made: Any = Sync(f)  # its own class knows neither parameters nor result
+    made: Any = Sync(f)  # for type checkers, Sync has neither the parameters nor the result of f
     plain: Callable[P, R] = made
     return plain
 
@@ -80,7 +81,7 @@ def sync(f: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R]:
 def _is_coroutine_function(f: object) -> bool:
     import inspect
 
-    # inspect looks through partials and methods by itself, but not at an object that is called.
+    # inspect looks into partials and methods, but not at the __call__ of an object.
     return inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(
         getattr(type(f), "__call__", None)  # noqa: B004 - the code, not whether
     )

@@ -1,4 +1,7 @@
-"""From facts to advice: what to change on a machine, and what to know. Does no input or output."""
+"""Makes advice of facts about a machine: what to change there, and what is good to know.
+
+It does no input or output.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, TypeAlias
@@ -6,23 +9,26 @@ from typing import Final, NamedTuple, TypeAlias
 from .facts import Facts, Limit
 from .units import cpus_text, size_text
 
-# Descriptors that the caller has for a worker, as counted on Linux with the start methods
-# "forkserver" and "spawn": five; as many again for large values on their way.
+# File descriptors that the caller needs for each worker: five, as counted on Linux with the start
+# methods "forkserver" and "spawn", and five more for large values that are being sent.
 FILES_PER_WORKER: Final = 10
-FILES: Final = 64  # for the program itself
-# Processes that a pool has besides its workers, and threads of the caller.
+FILES: Final = 64  # file descriptors that the program itself needs
+# How many processes and threads a call needs besides its workers: other processes of the pool, and
+# threads of the caller.
 TASKS: Final = 8
-# Docker gives a container 64 MiB unless it is told otherwise.
+# If /dev/shm has fewer bytes than this, the doctor notes it. By default Docker gives a container
+# 64 MiB.
 LITTLE_SHM: Final = 1 << 27
-# A worker needs memory for items besides what it takes when it is idle.
+# Bytes of memory that a worker needs for items, besides what it takes when it is idle.
 WORKER_MEMORY: Final = 1 << 26
-FULL: Final = 1.25  # processes that run for each CPU, from which on others slow us down
+# The load (processes that want to run) for each CPU from which other programs slow pmap down.
+FULL: Final = 1.25
 
 
 class Advice(NamedTuple):
-    """One thing to say."""
+    """One piece of advice."""
 
-    change: bool  # whether something should be changed; else it is good to know
+    change: bool  # whether the user should change something; if not, it is good to know
     text: str
 
 
@@ -30,7 +36,7 @@ Rule: TypeAlias = Callable[[Facts], Iterator[Advice]]
 
 
 def advise(facts: Facts) -> list[Advice]:
-    """Return what to say of a machine: what to change comes first.
+    """Return all advice for a machine; the advice to change something comes first.
 
     >>> from pmap._doctor.facts import Facts, Room
     >>> facts = Facts(executable="python", cpus=4, shm=Room(), temp="/tmp", encoding="latin-1")
@@ -42,7 +48,7 @@ def advise(facts: Facts) -> list[Advice]:
 
 
 def is_ill(facts: Facts) -> bool:
-    """Return whether something that was tried did not work."""
+    """Return whether a start method or backend that was tried does not work."""
     return not all(trial.works for trial in (*facts.methods, *facts.backends))
 
 
@@ -59,7 +65,7 @@ def _note(text: str) -> Advice:
     return Advice(False, text)
 
 
-# --- what was tried ------------------------------------------------------------------------------
+# --- start methods and backends ------------------------------------------------------------------
 
 
 def _start_methods(facts: Facts) -> Iterator[Advice]:

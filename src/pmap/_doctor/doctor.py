@@ -1,4 +1,4 @@
-"""``python -m pmap doctor``: examine, try, print."""
+"""The program ``python -m pmap doctor``: examines the machine, tries pmap, prints a report."""
 
 import sys
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from .trials import try_backends, try_methods
 
 def main() -> int:
     """Print the report; return the exit code: 1 if a backend or start method does not work."""
-    # A path may have letters that the encoding of stdout has not.
+    # A path may have characters that the encoding of stdout cannot write.
     reconfigure: Callable[..., object] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
-    facts = examine()  # before the trials take descriptors and processes
+    facts = examine()  # read before the trials, which use file descriptors and processes
     methods, worker = try_methods()
     facts = replace(facts, methods=methods, backends=try_backends(), worker=worker)
     print(*report(facts, advise(facts)), sep="\n", flush=True)  # noqa: T201 - it is for that

@@ -1,41 +1,41 @@
-"""What the doctor knows of a machine: plain values, so that a test can make any machine up."""
+"""The facts that the doctor knows about a machine: plain values, so tests can invent a machine."""
 
 from dataclasses import dataclass, field
 from typing import Final, get_args
 
 from .._types import StartMethod
 
-METHODS: Final[tuple[str, ...]] = get_args(StartMethod)  # of all systems
+METHODS: Final[tuple[str, ...]] = get_args(StartMethod)  # the start methods of all systems
 
 
 @dataclass(frozen=True)
 class Worker:
-    """What a worker process said of itself."""
+    """Facts that a worker process returned about itself. None: unknown, or not set."""
 
     pid: int
-    memory: int | None = None  # bytes that are resident in it
-    threads: str | None = None  # its OMP_NUM_THREADS
+    memory: int | None = None  # bytes of its resident memory
+    threads: str | None = None  # the value of its environment variable OMP_NUM_THREADS
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One call, on one backend or by one start method."""
+    """The outcome of two calls on one backend or with one start method."""
 
-    name: str
-    error: str = ""  # what it raised, in one line; empty: it worked
-    first: float = 0.0  # seconds until the first result was there, with the start of the workers
-    again: float = 0.0  # seconds that a second call took
-    warnings: tuple[str, ...] = ()
+    name: str  # the name of the backend or start method
+    error: str = ""  # the exception of a call, in one line; empty: both calls worked
+    first: float = 0.0  # seconds that the first call took, with the start of the workers
+    again: float = 0.0  # seconds that the second call took
+    warnings: tuple[str, ...] = ()  # the texts of the warnings that the calls gave
 
     @property
     def works(self) -> bool:
-        """Whether a result came, and the right one."""
+        """Whether both calls returned a result."""
         return not self.error
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit of this process, with what is used of it. None: there is none, or it is unknown."""
+    """A limit of this process, and how much of it is used. None: no such limit, or unknown."""
 
     soft: int | None = None
     hard: int | None = None
@@ -52,7 +52,7 @@ class Room:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that is known. None is unknown: a machine without ``/proc`` leaves much of it so."""
+    """All facts about a machine. None means unknown; much is unknown if there is no ``/proc``."""
 
     # Versions
     pmap: str = ""
@@ -61,50 +61,51 @@ class Facts:
     python: str = ""
     executable: str = ""
     has_gil: bool = True
-    system: str = "linux"  # sys.platform
+    system: str = "linux"  # the value of sys.platform
     platform: str = ""
-    container: str | None = None  # what says that this is one
-    packages: tuple[tuple[str, str], ...] = ()  # name and version of what is installed
+    container: str | None = None  # the file or variable that shows that this is a container
+    packages: tuple[tuple[str, str], ...] = ()  # names and versions of installed packages
     # CPUs
-    cpus: int = 1  # that pmap uses
+    cpus: int = 1  # how many pmap uses
     cpus_of_machine: int | None = None
-    affinity: int | None = None
-    quota: float | None = None  # of the cgroup, in CPUs
-    load: float | None = None  # processes that were running, over the last minute
+    affinity: int | None = None  # how many CPUs the affinity allows
+    quota: float | None = None  # how many CPUs the cgroup allows
+    load: float | None = None  # the average number of processes that ran, over the last minute
     # Memory
     memory: Room = field(default_factory=Room)
-    group_memory: Room = field(default_factory=Room)  # of the cgroup
-    shm: Room | None = None  # of /dev/shm; None: there is none that can be written
-    memfd: bool = True  # whether there is memory that has a descriptor
+    group_memory: Room = field(default_factory=Room)  # memory that the cgroup allows
+    shm: Room | None = None  # size of /dev/shm; None: there is no /dev/shm that can be written
+    memfd: bool = True  # whether memfd_create works
     # Limits
     open_files: Limit = field(default_factory=Limit)
     tasks: Limit = field(default_factory=Limit)  # processes and threads of this user
-    is_root: bool = False  # whom the limit of processes does not bind
-    group_tasks: Limit = field(default_factory=Limit)  # of the cgroup
+    is_root: bool = False  # whether the user is root, for whom the limit `tasks` does not hold
+    group_tasks: Limit = field(default_factory=Limit)  # processes and threads of the cgroup
     address_space: Limit = field(default_factory=Limit)
     file_size: Limit = field(default_factory=Limit)
     # Surroundings
     proc: bool = True  # whether /proc can be read
     temp: str | None = None  # None: no directory for temporary files can be written
     temp_noexec: bool = False
-    encoding: str = "utf-8"  # of text files where none is given
-    closed: tuple[str, ...] = ()  # standard streams
-    thread_variables: tuple[tuple[str, str], ...] = ()  # those that are set
-    blas: str | None = None
-    backend_variable: str | None = None  # PMAP_BACKEND, the backend of verbs that set none
-    # What was tried
+    encoding: str = "utf-8"  # the encoding of text files that are opened without one
+    closed: tuple[str, ...] = ()  # the standard streams that the program was started without
+    # Names and values of the variables that limit threads and are set.
+    thread_variables: tuple[tuple[str, str], ...] = ()
+    blas: str | None = None  # name and version of the library with which NumPy multiplies
+    backend_variable: str | None = None  # PMAP_BACKEND, the backend of calls that set none
+    # Trials
     default_method: str = "forkserver"
-    methods: tuple[Trial, ...] = ()  # those that this system has
+    methods: tuple[Trial, ...] = ()  # one for each start method that this system has
     backends: tuple[Trial, ...] = ()
-    worker: Worker | None = None
+    worker: Worker | None = None  # of the default start method, or of another one that works
 
     @property
     def is_linux(self) -> bool:
-        """Whether this is Linux, the platform that is tested."""
+        """Whether this is Linux, the platform on which pmap is tested."""
         return self.system == "linux"
 
     @property
     def room(self) -> int | None:
-        """Bytes of memory that are free, on the machine and in the cgroup."""
+        """How many bytes of memory are free, both on the machine and in the cgroup."""
         known = [free for free in (self.memory.free, self.group_memory.free) if free is not None]
         return min(known, default=None)

@@ -1,4 +1,4 @@
-"""Reads what there is to know of this machine. What cannot be read is unknown, and no error."""
+"""Reads the facts about this machine. A fact that cannot be read is unknown, and no error."""
 
 import locale
 import os
@@ -23,12 +23,13 @@ PACKAGES: Final = (
     *("cloudpickle", "typing-extensions", "numpy", "scipy", "pandas", "torch"),
     *("joblib", "tqdm", "ipykernel", "threadpoolctl"),
 )
-# A limit that is as high as this is none: version 1 of cgroups writes one near 2**63.
+# A limit of at least this many bytes counts as no limit: without a limit, version 1 of cgroups has
+# a number near 2**63.
 NO_LIMIT: Final = 1 << 60
 
 
 def examine() -> Facts:
-    """Return the facts of this process and machine; nothing was tried yet."""
+    """Return the facts about this process and machine, without trials."""
     temp = known(tempfile.gettempdir)
     return Facts(
         pmap=__version__,
@@ -73,7 +74,7 @@ def examine() -> Facts:
 
 
 def known(read: Callable[[], T]) -> T | None:
-    """Return what `read` returns, or None: this machine does not have it, or does not tell."""
+    """Return what `read` returns. None: it has raised, so the fact is unknown."""
     try:
         return read()
     except Exception:  # a sandbox may refuse anything, in any way
@@ -81,24 +82,24 @@ def known(read: Callable[[], T]) -> T | None:
 
 
 def text(path: str) -> str:
-    """Return the text of a file of the kernel."""
+    """Return the text of a file that the kernel provides, such as those in /proc."""
     with open(path, encoding="ascii", errors="replace") as file:
         return file.read()
 
 
 def version_of(distribution: str) -> str | None:
-    """Return the version that is installed, or None."""
+    """Return the installed version of a distribution. None: it is not installed."""
     return known(lambda: metadata.version(distribution))
 
 
 def has_gil() -> bool:
-    """Return whether threads of this Python run one at a time."""
+    """Return whether this Python has a GIL, so that its threads run one at a time."""
     asked: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
     return asked() if asked is not None else not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 
 def container() -> str | None:
-    """Return what says that this is a container."""
+    """Return the file or variable that shows that this is a container. None: there is none."""
     for path in ("/.dockerenv", "/run/.containerenv"):
         if os.path.exists(path):
             return path
@@ -109,19 +110,19 @@ def container() -> str | None:
 
 
 def affinity() -> int | None:
-    """Return how many CPUs this process may run on; None: this system does not say."""
+    """Return how many CPUs the affinity of this process allows. None: the system does not tell."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def memory() -> Room:
-    """Return the memory of the machine."""
+    """Return how much memory the machine has, and how much is free."""
     lines = (line.split() for line in text("/proc/meminfo").splitlines())
     sizes = {line[0]: int(line[1]) << 10 for line in lines if len(line) > 1}
     return Room(sizes.get("MemTotal:"), sizes.get("MemAvailable:"))
 
 
 def group_memory(membership: str = MEMBERSHIP, root: str = ROOT) -> Room:
-    """Return the least memory that a cgroup of this process has, and what is free of it."""
+    """Return the lowest memory limit, and the least free memory, of this process's cgroups."""
     totals: list[int] = []
     frees: list[int] = []
     for hierarchy, folder in group_folders("memory", membership, root):
@@ -134,7 +135,7 @@ def group_memory(membership: str = MEMBERSHIP, root: str = ROOT) -> Room:
 
 
 def group_tasks(membership: str = MEMBERSHIP, root: str = ROOT) -> Limit:
-    """Return how many processes and threads a cgroup of this process may have, and has."""
+    """Return limit and use of the cgroup that allows the fewest more processes and threads."""
     found = [
         _bounded(folder, "pids.max", "pids.current")
         for _, folder in group_folders("pids", membership, root)
@@ -147,33 +148,40 @@ def group_tasks(membership: str = MEMBERSHIP, root: str = ROOT) -> Limit:
 
 
 def _bounded(folder: str, most: str, used: str) -> tuple[int | None, int | None]:
-    bound = known(lambda: int(text(f"{folder}/{most}")))  # "max" is no number: no limit
+    bound = known(lambda: int(text(f"{folder}/{most}")))  # None for the text "max": no limit
     if bound is None or bound >= NO_LIMIT:
         return None, None
     return bound, known(lambda: int(text(f"{folder}/{used}")))
 
 
 def shared_memory() -> Room:
-    """Return the room of /dev/shm; raises OSError where it cannot be written."""
-    if not os.access("/dev/shm", os.W_OK | os.X_OK):  # noqa: S108 - it is looked at only
+    """Return the size and free space of /dev/shm.
+
+    Raises:
+        OSError: /dev/shm does not exist or cannot be written.
+    """
+    if not os.access("/dev/shm", os.W_OK | os.X_OK):  # noqa: S108 - nothing is written there
         raise OSError
     status = os.statvfs("/dev/shm")  # noqa: S108 - the same
     return Room(status.f_blocks * status.f_frsize, status.f_bavail * status.f_frsize)
 
 
 def has_memfd() -> bool:
-    """Return True; raises where there is no memory that has a descriptor."""
+    """Return True if memfd_create works; otherwise raise its exception."""
     os.close(os.memfd_create("pmap", os.MFD_CLOEXEC))
     return True
 
 
 def limit(name: str, used: Callable[[], int] | None = None) -> Limit:
-    """Return a limit of this process, by its name in `resource`; a system may have none such."""
+    """Return the limit of this process that the module `resource` calls `name`.
+
+    A limit that the system does not have is returned as one whose values are None.
+    """
     return known(lambda: _limit(name, used)) or Limit()
 
 
 def _limit(name: str, used: Callable[[], int] | None) -> Limit:
-    import resource  # Windows has none
+    import resource  # Windows does not have this module
 
     number: int = getattr(resource, name)
     soft, hard = (
@@ -193,9 +201,10 @@ def _threads_of_own() -> Iterator[int]:
         if entry.name.isdecimal():
             try:
                 if entry.stat().st_uid == user:
-                    yield os.stat(f"{entry.path}/task").st_nlink - 2  # each is a folder there
+                    # Each thread is a folder in `task`, which adds a link; two links are its own.
+                    yield os.stat(f"{entry.path}/task").st_nlink - 2
             except OSError:
-                pass  # it has just ended
+                pass  # the process has just ended
 
 
 def closed() -> tuple[str, ...]:
@@ -204,7 +213,7 @@ def closed() -> tuple[str, ...]:
 
 
 def blas() -> str | None:
-    """Return the library in which NumPy multiplies; None: there is no NumPy, or it does not say."""
+    """Return name and version of the library with which NumPy multiplies. None: unknown."""
     import numpy as np
 
     configuration: object = np.show_config(mode="dicts")

@@ -1,4 +1,4 @@
-"""Writes facts and advice as lines of text. Does no input or output."""
+"""Makes the lines of the report from facts and advice. It does no input or output."""
 
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ UNKNOWN: Final = "unknown"
 
 
 def report(facts: Facts, advice: Iterable[Advice]) -> Iterator[str]:
-    """Yield the lines of the report: what there is, what works, what to change."""
+    """Yield the lines of the report: the facts, the trials, and what to change."""
     for title, lines in (
         ("Versions", _versions(facts)),
         ("CPUs and memory", _resources(facts)),

@@ -1,4 +1,7 @@
-"""Tries: one call on each backend and by each start method, none of which can stop the doctor."""
+"""Tries each backend and each start method with two calls.
+
+A call that fails, or does not end, does not stop the doctor.
+"""
 
 import os
 import time
@@ -13,16 +16,18 @@ from .._calls.cpus import cpu_count
 from .._calls.options import BACKENDS, START_METHODS
 from .facts import Trial, Worker
 
-# Seconds in which any machine starts its workers; a first start reads Python from the disk.
+# Seconds that a call may take. It is long, since the first start of a worker after a boot of the
+# machine reads Python from the disk.
 LIMIT: Final = 60.0
-LONGEST: Final = 400  # characters of an error
+LONGEST: Final = 400  # how many characters of an error or warning are shown
 
-# What a worker says of itself: plain, so that it need not import the doctor to say it.
+# The values of a `Worker`, as a worker returns them: a tuple, so that the worker need not import
+# the doctor.
 Said: TypeAlias = tuple[int, int | None, str | None]
 
 
 def try_methods() -> tuple[tuple[Trial, ...], Worker | None]:
-    """Return what came of two calls by each start method, and what the default's worker said."""
+    """Try each start method; return the outcomes, and facts about a worker of the default one."""
     trials: list[Trial] = []
     known: Worker | None = None
     for method in START_METHODS:
@@ -35,7 +40,7 @@ def try_methods() -> tuple[tuple[Trial, ...], Worker | None]:
 
 
 def try_backends() -> tuple[Trial, ...]:
-    """Return what came of two calls on each backend, with as many workers as it has by default."""
+    """Try each backend with its default number of workers; return the outcomes."""
     count = cpu_count()
     return tuple(
         tried(backend, pmap.using(backend=backend, chunksize=1), count)[0] for backend in BACKENDS
@@ -43,13 +48,13 @@ def try_backends() -> tuple[Trial, ...]:
 
 
 def tried(name: str, verb: Map, items: int) -> tuple[Trial, Worker | None]:
-    """Call a verb twice; return how that went, and what a worker said."""
+    """Call a verb twice; return the outcome, and facts about a worker. None: a call failed."""
     heard: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True, action="always") as heard:
             first, worker = _timed(verb, items)
             again, _ = _timed(verb, items)
-            shutdown()  # the next trial has the descriptors and processes for itself
+            shutdown()  # so that the next trial can use the file descriptors and processes
     except Exception as error:
         return Trial(name, _told(error)), None
     told = tuple(dict.fromkeys(_short(str(warning.message)) for warning in heard))
@@ -58,7 +63,7 @@ def tried(name: str, verb: Map, items: int) -> tuple[Trial, Worker | None]:
 
 def _timed(verb: Map, items: int) -> tuple[float, Worker]:
     begin = time.perf_counter()
-    # Not the blocking form: a start that hangs must not hold the doctor.
+    # The asynchronous form has a time limit, so a start that hangs does not block the doctor.
     later = verb.async_(_look(), range(items))
     try:
         said = later.get(LIMIT)
@@ -69,7 +74,7 @@ def _timed(verb: Map, items: int) -> tuple[float, Worker]:
 
 
 def _look() -> Callable[[int], Said]:
-    """Return a function that travels by value, as those of a script do."""
+    """Return a function that is sent by value, as the functions of a script are."""
 
     def look(_: int) -> Said:
         memory: int | None = None
@@ -77,7 +82,7 @@ def _look() -> Callable[[int], Said]:
             with open("/proc/self/statm", "rb") as statm:
                 memory = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         except (OSError, ValueError, IndexError):
-            pass  # not Linux, or not to be read
+            pass  # not Linux, or /proc cannot be read
         return os.getpid(), memory, os.environ.get("OMP_NUM_THREADS")
 
     return look

@@ -1,4 +1,4 @@
-"""Numbers in words."""
+"""Texts for sizes, durations and numbers of CPUs."""
 
 from typing import Final
 
@@ -31,7 +31,7 @@ def seconds_text(seconds: float) -> str:
 
 
 def cpus_text(cpus: float) -> str:
-    """Return a number of CPUs, in which a part of one counts.
+    """Return a number of CPUs, which need not be whole, with at most two decimals.
 
     >>> cpus_text(2.0), cpus_text(0.25)
     ('2', '0.25')
