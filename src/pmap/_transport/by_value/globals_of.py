@@ -90,8 +90,9 @@ def _made_annotations(function: FunctionType) -> dict[str, Any] | None:
     given: Any = function
     others = (given.__globals__, given.__builtins__, given.__dict__, given.__kwdefaults__)
     known = {*map(id, others)}
-    for part in gc.get_referents(function):
-        if type(part) is dict and id(part) not in known:
+    parts: list[Any] = gc.get_referents(function)
+    for part in parts:
+        if part.__class__ is dict and id(part) not in known:
             made: dict[str, Any] = part
             return made
     return None

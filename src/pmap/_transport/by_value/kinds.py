@@ -206,8 +206,6 @@ def _named(given: Any) -> Any:
     if hasattr(given, "has_default") and given.has_default():
         settings["default"] = given.__default__
     constraints = (_evaluated(given, "__constraints__") or ()) if kind == "TypeVar" else ()
-    if kind == "TypeVarTuple":
-        settings = {name: settings[name] for name in ("default",) if name in settings}
     return make_variable, (type(given), given.__name__, constraints, settings, given.__module__)
 
 
@@ -289,9 +287,10 @@ def _forward_reference(role: Role, given: Any, kind: type) -> Any:
         where = role.space_of(space)
         if where is not None:
             role.needs(space, named_in({"": given}), strict=False)
-    cells: Any = given.__cell__
-    if isinstance(cells, dict):  # the namespace of a class statement is that of the owner
-        cells = {name: cell for name, cell in cells.items() if name != "__classdict__"} or None
+    cells: Any = given.__cell__  # one, or a dict of several, or None
+    if hasattr(cells, "pop"):
+        cells = dict(cells)
+        cells.pop("__classdict__", None)  # the namespace of a class statement is the owner's
     kinds = given.__forward_is_argument__, given.__forward_is_class__
     made = kind, given.__forward_arg__, given.__forward_module__, *kinds
     state = owner, where, cells, given.__extra_names__
@@ -310,7 +309,7 @@ def fill_forward_reference(reference: Any, state: tuple[Any, Any, Any, Any]) -> 
     owner, where, cells, extra = state
     reference.__owner__ = owner
     reference.__globals__ = None if where is None else arriving.namespace(*where)
-    reference.__cell__ = cells
+    reference.__cell__ = cells or None
     reference.__extra_names__ = extra
 
 
