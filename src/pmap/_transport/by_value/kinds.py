@@ -94,6 +94,11 @@ def _key_by_comparison(_: Role, given: Any, kind: type) -> Any:
     return (functools.cmp_to_key, tuple(parts)) if len(parts) == 1 else None
 
 
+def make_partial_method(function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Return a `functools.partialmethod`."""
+    return functools.partialmethod(function, *arguments, **named)
+
+
 # --- what refers weakly, and files ---
 
 
@@ -340,6 +345,11 @@ def _sentinel(role: Role, given: Any, kind: type) -> Any:
 _UNPICKLED: dict[tuple[str, str], Callable[[Role, Any, Any], Any]] = {
     ("random", "SystemRandom"): lambda _, __, kind: (kind, ()),  # it has no state
     ("functools", "KeyWrapper"): _key_by_comparison,
+    # From Python 3.15 on it cannot be pickled; before, it can be.
+    ("functools", "partialmethod"): lambda _, given, __: (
+        make_partial_method,
+        (given.func, given.args, given.keywords),
+    ),
     ("_struct", "Struct"): lambda _, given, kind: (kind, (given.format,)),
     ("annotationlib", "ForwardRef"): _forward_reference,
     ("builtins", "lazy_import"): _lazy_import,
