@@ -14,6 +14,7 @@ import nox
 TOP = Path(__file__).parent
 PROJECT = nox.project.load_toml(TOP / "pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
+DEBIAN_PYTHONS = ["3.14", "3.15"]
 
 nox.needs_version = ">=2024.4.15"
 nox.options.reuse_existing_virtualenvs = True
@@ -94,6 +95,19 @@ def quick(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run all tests on each Python that is installed: under ten minutes each."""
     pytest(session, "-n", "auto")
+
+
+def tests_in_debian(version: str) -> None:
+    """Register the session of a newer Python, which needs no interpreter but Debian's own."""
+
+    @nox.session(name=f"tests-{version}", python=False)
+    def _session(session: nox.Session) -> None:
+        """Run all tests in a root of Debian unstable; note the counts in docs/platforms.md."""
+        session.run(str(TOP / "tools" / "debian_tests"), version, *session.posargs, external=True)
+
+
+for _version in DEBIAN_PYTHONS:
+    tests_in_debian(_version)
 
 
 @nox.session

@@ -286,7 +286,11 @@ BACKEND: Final = "from joblib" + _BLOCK.replace("from pmap import Executor\n", "
 
 
 def printed(preamble: str, client: str, folder: Path) -> str:
-    (folder / "client.py").write_text(FILES + preamble + textwrap.dedent(client), encoding="utf-8")
+    # The standard pools are made without a guard, which they can be in forks only. It is their
+    # default up to Python 3.13.
+    forks = "import multiprocessing\nmultiprocessing.set_start_method('fork')\n"
+    text = FILES + forks + preamble + textwrap.dedent(client)
+    (folder / "client.py").write_text(text, encoding="utf-8")
     done = finished(["client.py"], folder, limit=120, PYTHONWARNINGS="ignore")
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -152,7 +152,7 @@ TRAVELS: Final = (
     check("a number of its own", papply(lambda n: n.value, ctypes.c_int(5)), 5)
     check("made there", list(papply(lambda: multiprocessing.RawArray("i", [1, 2]))), [1, 2])
 
-    manager = multiprocessing.Manager()
+    manager = multiprocessing.get_context("fork").Manager()
     shared, lock, queue = manager.dict(), manager.Lock(), manager.Queue()
 
     def note(key):

@@ -330,4 +330,14 @@ for backend in ("threads", "serial"):
     check(backend, library.pmap(remember, [9], backend=backend), [(2, 1)])
     del cache[9]
     count = 0
+
+def under_two_names(x):
+    return 1
+def under_one(x):
+    return under_two_names(x)
+def both(_):
+    return under_two_names, name(1)
+for name in (under_two_names, under_one):
+    check("as it went", one(both, [1])[0][0] is under_two_names, True)
+check("the other name is gone", one(lambda _: under_two_names, [1])[0] is under_two_names, True)
 """

@@ -19,15 +19,17 @@ from tests.limits import TIME_LIMIT
 import pmap
 
 # What the door needs of the standard library, and with it whatever these import themselves.
-OF_THE_DOOR: Final = (
+OF_THE_DOOR = (
     "__future__, collections.abc, contextlib, enum, functools, itertools, "
     "operator, os, reprlib, sys, types, typing, "
     "_collections, _contextvars, _signal, _socket, _thread"
 )
+if sys.version_info >= (3, 14):  # `typing` imports it for each NamedTuple and TypedDict
+    OF_THE_DOOR += ", annotationlib"
 # What a worker needs: C modules, what `_pickle` imports when it is loaded, and `types`, of which a
 # worker's command line makes the package without running its __init__.
 OF_A_WORKER: Final = (
-    "__future__, gc, itertools, marshal, mmap, os, select, struct, sys, time, types, "
+    "__future__, gc, io, itertools, marshal, mmap, os, select, struct, sys, time, types, "
     "_collections, _contextvars, _locale, _pickle, _signal, _socket, _thread, faulthandler, fcntl"
 )
 

@@ -100,7 +100,7 @@ def _looks(code: bytes, at: int) -> bool:
 
 
 def fails() -> list[float]:
-    with pytest.raises(ValueError, match="math domain error"):
+    with pytest.raises(ValueError, match=r"math domain error|nonnegative input"):  # by version
         mapping(math.sqrt, [4.0, -1.0])
     return []
 

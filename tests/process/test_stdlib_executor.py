@@ -41,6 +41,16 @@ LEFT_OUT: Final = {
     "test_force_shutdown_workers": "reads _processes",
     "test_force_shutdown_workers_stops_pool": "reads _processes",
     "test_force_shutdown_workers_invalid_op": "calls _force_shutdown",
+    # From Python 3.14 on.
+    "test_broken_process_pool_traceback": "reads _processes",
+    "test_failed_worker_replacement_breaks_pool": "reads _executor_manager_thread",
+    "test_force_shutdown_during_max_tasks_worker_exit": "reads _executor_manager_thread",
+    "test_gc_during_max_tasks_worker_exit_gh152967": "reads _executor_manager_thread",
+    "test_shutdown_no_wait_max_tasks_gh119592": "reads _executor_manager_thread",
+    "test_kill_workers": "patches _force_shutdown",
+    "test_terminate_workers": "patches _force_shutdown",
+    # From Python 3.15 on.
+    "test_traceback_when_child_process_terminates_abruptly": "wants a _RemoteTraceback as cause",
 }
 # Of two seconds or more each.
 SLOW: Final = {

@@ -23,7 +23,10 @@ PATH: Final = "tests/property/simulated/checks.py"
 CHECKS: Final = {
     name: value
     for name, value in vars(checks).items()
-    if isinstance(value, FunctionType) and value.__module__ == checks.__name__
+    if isinstance(value, FunctionType)
+    and value.__module__ == checks.__name__
+    # That of the module's annotations, in Python 3.14.
+    and name != "__annotate__"
 }
 WALKS: Final = (machine.walk, machine.walk_of_calls, machine.walk_of_backlogs)
 START: Final = Workers.start

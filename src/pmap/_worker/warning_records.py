@@ -29,8 +29,7 @@ class Warned:
         # Any: it is private, and what Python's own `catch_warnings` puts in place and back.
         private: Any = warnings
         private._showwarnmsg_impl = self._show
-        mutated: Any = getattr(_warnings, "_filters_mutated", None)
-        self._forget_shown: Callable[[], object] = mutated or _nothing
+        self._forget_shown: Callable[[], object] = _how_to_forget()
 
     def _show(self, shown: warnings.WarningMessage) -> None:
         about = shown.category, shown.filename, shown.lineno
@@ -61,8 +60,20 @@ class Warned:
         self.has_to_do = bool(self._missing)
 
 
-def _nothing() -> None:
-    pass
+def _how_to_forget() -> Callable[[], object]:
+    """Return what makes Python take what it has shown once for not shown."""
+    mutated: Any = getattr(_warnings, "_filters_mutated", None)
+    if mutated is not None:
+        return mutated  # type: ignore[no-any-return]  # it is private
+    changed: Any = getattr(_warnings, "_filters_mutated_lock_held", None)  # from Python 3.14 on
+    lock: Any = getattr(warnings, "_lock", None)
+
+    def forget() -> None:
+        if changed is not None and lock is not None:
+            with lock:
+                changed()
+
+    return forget
 
 
 _initial: list[Any] = list(warnings.filters)

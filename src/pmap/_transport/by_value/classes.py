@@ -122,7 +122,8 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
     core = {name: vars(cls)[name] for name in _CORE if name in vars(cls)}
     core["__qualname__"] = cls.__qualname__
     if where is not None:
-        role.needs(space, named_in(vars(cls).get("__annotations__")), strict=False)
+        for hints in ("__annotations__", "__annotations_cache__"):
+            role.needs(space, named_in(vars(cls).get(hints)), strict=False)
     attributes: dict[str, tuple[int, object]] = {}
     for name, (_, serial) in _serials_of(cls, role).items():
         value = vars(cls)[name]

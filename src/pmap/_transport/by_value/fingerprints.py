@@ -19,6 +19,7 @@ from types import (
 from weakref import ref
 
 from ..importable import is_importable, is_of_a_module
+from .globals_of import annotations_of
 from .role import is_handle
 
 try:
@@ -45,12 +46,15 @@ _VERSION = 2
 _SWIFT = 4
 # Attributes that Python itself makes for each class.
 _NOT_SENT = frozenset(
+    ("__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__")
+)
+# The last two are where Python 3.14 has what makes annotations, and those that are made already.
+_FOR_GOOD = frozenset(
     {
-        *("__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__"),
-        "__annotations_cache__",
+        *("__doc__", "__annotations__", "__orig_bases__", "__parameters__"),
+        *("__annotate_func__", "__annotations_cache__"),
     }
 )
-_FOR_GOOD = frozenset({"__doc__", "__annotations__", "__orig_bases__", "__parameters__"})
 _QUICK = 1 << 14  # bytes; buffers of this size or more go into a digest by their `hash`
 # Bytes of marshalled data from which the second version of marshal is tried as well.
 _LARGE = 1 << 18
@@ -229,9 +233,12 @@ def _is_in(value: object, those: tuple[object, ...]) -> bool:
 def _function(function: FunctionType, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
     if _is_in(function, inside) or is_importable(function):
         return _Same(function)
-    hints: Any = function.__annotations__
-    named_so = function.__name__, function.__qualname__, function.__doc__, [*hints]
-    code = _Same(function), _Same(function.__code__), named_so, [*map(id, hints.values())]
+    attribute, made = annotations_of(function)
+    hints: object = _Same(made)
+    if attribute == "__annotations__":
+        hints = [*made], [*map(id, made.values())]
+    named_so = function.__name__, function.__qualname__, function.__doc__
+    code = _Same(function), _Same(function.__code__), named_so, hints
     defaults, named = function.__defaults__, function.__kwdefaults__
     attributes, closure = function.__dict__, function.__closure__
     if not (defaults or named or attributes or closure):

@@ -14,10 +14,11 @@ from types import CodeType, ModuleType
 TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from types import FunctionType
     from typing import Any
 
 # The interpreters whose bytecode is known: tests/property/test_by_value.py passes with each.
-_KNOWN = frozenset({("cpython", 3, 11), ("cpython", 3, 12), ("cpython", 3, 13)})
+_KNOWN = frozenset(("cpython", 3, minor) for minor in range(11, 16))
 _IS_KNOWN = (sys.implementation.name, *sys.version_info[:2]) in _KNOWN
 
 _LOAD_GLOBAL = opmap["LOAD_GLOBAL"]
@@ -68,6 +69,33 @@ def all_names(code: CodeType) -> list[str]:
         if type(const) is CodeType:
             names += all_names(const)
     return names
+
+
+def annotations_of(function: FunctionType) -> tuple[str, Any]:
+    """Return the attribute by which the annotations of a function travel, and its value.
+
+    From Python 3.14 on that is ``__annotate__``, which makes them when somebody first asks. It is
+    not called here: they may name what only a type checker imports, or what is not there yet. Where
+    they were made already, they count, for a program may have changed them since.
+    """
+    annotate: object = getattr(function, "__annotate__", None)
+    made = function.__annotations__ if annotate is None else _made_annotations(function)
+    return ("__annotate__", annotate) if made is None else ("__annotations__", made)
+
+
+def _made_annotations(function: FunctionType) -> dict[str, Any] | None:
+    """Return the annotations of a function without making them; None: they are not made yet."""
+    import gc
+
+    given: Any = function
+    others = (given.__globals__, given.__builtins__, given.__dict__, given.__kwdefaults__)
+    known = {*map(id, others)}
+    parts: list[Any] = gc.get_referents(function)
+    for part in parts:
+        if part.__class__ is dict and id(part) not in known:
+            made: dict[str, Any] = part
+            return made
+    return None
 
 
 def named_in(annotations: object) -> set[str]:

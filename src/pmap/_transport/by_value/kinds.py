@@ -13,6 +13,8 @@ import weakref
 
 from ..importable import is_importable, travels_by_name
 from ..light_stdlib import Context, ContextVar
+from . import arriving
+from .globals_of import named_in
 
 TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
@@ -53,8 +55,9 @@ def reduce_kind(role: Role, obj: object) -> Any:
         return kind, (given.fget, given.fset, given.fdel, given.__doc__), vars(given) or None
     if kind.__module__ == "dataclasses":
         return _mark(obj)
-    if (kind.__module__, kind.__name__) in _UNPICKLED:
-        return _UNPICKLED[kind.__module__, kind.__name__](given, kind)
+    how = _UNPICKLED.get((kind.__module__, kind.__name__))
+    if how is not None:
+        return how(role, given, kind)
     if kind.__module__ in ("weakref", "_weakrefset"):
         return _weak(given, kind)
     if kind.__module__ == "_io" and hasattr(obj, "fileno"):
@@ -83,7 +86,7 @@ def make_cached(function: Any, maxsize: int | None, typed: bool) -> Any:
     return functools.lru_cache(maxsize, typed)(function)
 
 
-def _key_by_comparison(given: Any, kind: type) -> Any:
+def _key_by_comparison(_: Role, given: Any, kind: type) -> Any:
     import gc
 
     # A key of `cmp_to_key` has the comparison, and shows it only to the garbage collector.
@@ -91,11 +94,9 @@ def _key_by_comparison(given: Any, kind: type) -> Any:
     return (functools.cmp_to_key, tuple(parts)) if len(parts) == 1 else None
 
 
-_UNPICKLED: dict[tuple[str, str], Callable[[Any, Any], Any]] = {
-    ("random", "SystemRandom"): lambda _, kind: (kind, ()),  # a SystemRandom has no state
-    ("functools", "KeyWrapper"): _key_by_comparison,
-    ("_struct", "Struct"): lambda given, kind: (kind, (given.format,)),
-}
+def make_partial_method(function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Return a `functools.partialmethod`."""
+    return functools.partialmethod(function, *arguments, **named)
 
 
 # --- what refers weakly, and files ---
@@ -210,8 +211,6 @@ def _named(given: Any) -> Any:
     if hasattr(given, "has_default") and given.has_default():
         settings["default"] = given.__default__
     constraints = (_evaluated(given, "__constraints__") or ()) if kind == "TypeVar" else ()
-    if kind == "TypeVarTuple":
-        settings = {name: settings[name] for name in ("default",) if name in settings}
     return make_variable, (type(given), given.__name__, constraints, settings, given.__module__)
 
 
@@ -227,7 +226,7 @@ def _evaluated(given: Any, name: str) -> Any:
 def _alias(given: Any) -> Any:
     if given.__type_params__:
         arguments = given.__name__, _evaluated(given, "__value__"), given.__type_params__
-        return make_alias, (type(given), *arguments)
+        return make_alias, (type(given), *arguments, given.__module__)
     # The value comes afterwards: it may refer to the alias.
     state = (_evaluated(given, "__value__"),)
     return make_simple_alias, (given.__name__, given.__module__), state, None, None, fill_alias
@@ -262,9 +261,13 @@ def make_new_type(name: str, module: str, base: Any) -> Any:
     return made
 
 
-def make_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...]) -> Any:
-    """Return a type alias."""
-    return kind(name, value, type_params=parameters)
+def make_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...], module: str) -> Any:
+    """Return a type alias with parameters."""
+    given = {"kind": kind, "name": name, "value": value, "parameters": parameters}
+    # It takes its module from the globals of its caller.
+    space: dict[str, Any] = {"__name__": module, **given}
+    exec("made = kind(name, value, type_params=parameters)", space)  # noqa: S102
+    return space["made"]
 
 
 def make_variable(
@@ -277,6 +280,81 @@ def make_variable(
     except AttributeError:
         pass
     return made
+
+
+# --- from Python 3.14 on: forward references; from 3.15 on: lazy imports and sentinels ---
+
+
+def _forward_reference(role: Role, given: Any, kind: type) -> Any:
+    """Return what makes a forward reference again. Of its globals, what it names travels."""
+    owner, space, where = given.__owner__, given.__globals__, None
+    if space is not None:
+        where = role.space_of(space)
+        if where is not None:
+            role.needs(space, named_in({"": given}), strict=False)
+    cells: Any = given.__cell__  # one, or a dict of several, or None
+    if hasattr(cells, "pop"):
+        cells = dict(cells)
+        cells.pop("__classdict__", None)  # the namespace of a class statement is the owner's
+    kinds = given.__forward_is_argument__, given.__forward_is_class__
+    made = kind, given.__forward_arg__, given.__forward_module__, *kinds
+    state = owner, where, cells, given.__extra_names__
+    return make_forward_reference, made, state, None, None, fill_forward_reference
+
+
+def make_forward_reference(
+    kind: Any, text: str, module: str | None, of_argument: bool, of_class: bool
+) -> Any:
+    """Return a forward reference without an owner, which may refer to it."""
+    return kind(text, module=module, is_argument=of_argument, is_class=of_class)
+
+
+def fill_forward_reference(reference: Any, state: tuple[Any, Any, Any, Any]) -> None:
+    """Give a forward reference its owner, and where its names are looked up."""
+    owner, where, cells, extra = state
+    reference.__owner__ = owner
+    reference.__globals__ = None if where is None else arriving.namespace(*where)
+    reference.__cell__ = cells or None
+    reference.__extra_names__ = extra
+
+
+def _lazy_import(_: Role, given: object, kind: type) -> Any:
+    """Return what makes a lazy import again; nothing is imported, here or there, before its use."""
+    import gc
+
+    # Of ``import a.b`` the text says what it imports, of ``from a import b`` what comes of it.
+    path = repr(given).split("'")[1]
+    if any(type(part) is kind for part in gc.get_referents(given)):
+        module, _dot, name = path.rpartition(".")
+        return arriving.lazy_import, (f"from {module} import {name}", name)
+    return arriving.lazy_import, (f"import {path}", path.partition(".")[0])
+
+
+def _sentinel(role: Role, given: Any, kind: type) -> Any:
+    """Return what gives the one sentinel; None: it is of a module that is found by its name."""
+    home = given.__module__
+    if travels_by_name(home):
+        return None
+    from .singles import key_of, make_sentinel
+
+    module = sys.modules.get(home)
+    where = None if module is None else role.space_of(vars(module))
+    return make_sentinel, (key_of(given), id(given), where, given.__name__, kind, home)
+
+
+_UNPICKLED: dict[tuple[str, str], Callable[[Role, Any, Any], Any]] = {
+    ("random", "SystemRandom"): lambda _, __, kind: (kind, ()),  # it has no state
+    ("functools", "KeyWrapper"): _key_by_comparison,
+    # From Python 3.15 on it cannot be pickled; before, it can be.
+    ("functools", "partialmethod"): lambda _, given, __: (
+        make_partial_method,
+        (given.func, given.args, given.keywords),
+    ),
+    ("_struct", "Struct"): lambda _, given, kind: (kind, (given.format,)),
+    ("annotationlib", "ForwardRef"): _forward_reference,
+    ("builtins", "lazy_import"): _lazy_import,
+    ("builtins", "sentinel"): _sentinel,
+}
 
 
 # --- context variables ---------------------------------------------------------------------------

@@ -30,7 +30,14 @@ from ..importable import is_importable, is_of_a_module, travels_by_name
 from ..light_pickle import BytesIO, Pickler
 from ..registered import registered
 from . import arriving
-from .globals_of import all_names, is_made_by_a_program, named_in, names_in, submodules
+from .globals_of import (
+    all_names,
+    annotations_of,
+    is_made_by_a_program,
+    named_in,
+    names_in,
+    submodules,
+)
 from .handover import reduce_shared
 from .role import Role, is_handle
 
@@ -41,8 +48,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _SLOTS = (
-    *("__name__", "__qualname__", "__annotations__", "__kwdefaults__", "__defaults__"),
-    *("__module__", "__doc__"),
+    *("__name__", "__qualname__", "__kwdefaults__", "__defaults__", "__module__", "__doc__"),
     *(("__type_params__",) if sys.version_info >= (3, 12) else ()),
 )
 # Modules whose objects the light pickler leaves to pickle: cloudpickle treats them no differently.
@@ -182,7 +188,7 @@ _SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))
 _KINDS_OF = frozenset(
     {
         *("functools", "typing", "typing_extensions", "dataclasses", "_contextvars", "builtins"),
-        *("weakref", "_weakrefset", "_io", "random", "_struct"),
+        *("weakref", "_weakrefset", "_io", "random", "_struct", "annotationlib"),
     }
 )
 
@@ -230,9 +236,11 @@ def _cell(_: Role, cell: CellType) -> Any:
 def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
     code, space = function.__code__, function.__globals__
     given, names = _parts_of(code)
-    slots = {slot: getattr(function, slot) for slot in _SLOTS}
+    annotations, value = annotations_of(function)
+    slots = {**{slot: getattr(function, slot) for slot in _SLOTS}, annotations: value}
+    closure = _closure_of(function)
     values = [space[name] for name in names if name in space]
-    for cell in function.__closure__ or ():
+    for cell in closure or ():
         try:
             values.append(cell.cell_contents)
         except ValueError:
@@ -242,12 +250,12 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
     make: tuple[object, ...]
     if where is None:
         own = {name: space[name] for name in names if name in space}
-        make = arriving.make_function_alone, (given, _alone(role, space), function.__closure__)
+        make = arriving.make_function_alone, (given, _alone(role, space), closure)
     else:
-        role.needs(space, names, strict=not _is_method(function))
-        if function.__annotations__:
-            role.needs(space, named_in(function.__annotations__), strict=False)
-        make = arriving.make_function, (given, *where, function.__closure__)
+        role.needs(space, names, strict=not (_is_method(function) or _is_annotate(function)))
+        if annotations == "__annotations__" and value:
+            role.needs(space, named_in(value), strict=False)
+        make = arriving.make_function, (given, *where, closure)
     modules = submodules(code, values)
     for module, used in _modules_by_value(code, values):
         role.needs(vars(module), used, strict=False)
@@ -286,6 +294,33 @@ def _is_method(function: FunctionType) -> bool:
     """
     owner = function.__qualname__.rpartition(".")[0]
     return bool(owner) and not owner.endswith("<locals>")
+
+
+def _is_annotate(function: FunctionType) -> bool:
+    """Return whether a function makes annotations: what these name need not be there."""
+    return function.__name__ == "__annotate__"
+
+
+_OF_CLASS = "__classdict__"
+
+
+def _closure_of(function: FunctionType) -> tuple[CellType, ...] | None:
+    """Return the closure as it travels.
+
+    A function that makes the annotations in a class, or of a method, refers to the namespace of the
+    class statement. Only what it names there goes with it: the class has the rest.
+    """
+    code, closure = function.__code__, function.__closure__
+    if closure is None or _OF_CLASS not in code.co_freevars:
+        return closure
+    at = code.co_freevars.index(_OF_CLASS)
+    try:
+        space = closure[at].cell_contents
+    except ValueError:  # the class statement has not ended
+        return closure
+    used = {*all_names(code), *code.co_freevars}
+    own = {name: value for name, value in space.items() if name in used}
+    return *closure[:at], CellType(own), *closure[at + 1 :]
 
 
 # By the id of a code object: the code object, its form in a pickle, and the globals it uses. Many

@@ -140,6 +140,8 @@ def is_definition(value: object) -> bool:
 
 
 _by_version: WeakValueDictionary[int, Known] = WeakValueDictionary()
+# Definitions themselves: one may be told under two names, and outlive the first.
+_defined: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
 def _definition(version: int) -> object:
@@ -148,9 +150,10 @@ def _definition(version: int) -> object:
         handle: object = SHARES.dict.get(known.key[1])
         if handle is not None:
             return handle
-    if known is None or known.held is None:
+    held: object = _defined.get(version) if known is None else known.held
+    if held is None:
         raise LookupError("the caller has dropped this object meanwhile")
-    return known.held
+    return held
 
 
 def _fingerprint(value: object) -> object:
@@ -211,6 +214,11 @@ class SentNames:
         self.known.update(made)
         for known in made.values():
             _by_version[known.version] = known
+            if known.held is not None:
+                try:
+                    _defined[known.version] = known.held
+                except TypeError:  # of a type that has no weak references
+                    pass
         for space, _ in made:
             self._spaces.pop(space, None)
             self._spaces[space] = None

@@ -58,7 +58,7 @@ def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
         arguments = given.__getnewargs__()
     got: Any = object.__getstate__(given)  # type: ignore[attr-defined,unused-ignore]
     state: State = got if untyped(type(got)) is tuple else (got, None)
-    key = _key(obj)
+    key = key_of(obj)
     serial = _serial(role, key, state)
     where = None if space is None else role.space_of(space)
     made = key, id(obj), where, reduced, kind, arguments
@@ -118,7 +118,8 @@ def _note_bare(obj: object, key: str) -> str:
     return key
 
 
-def _key(obj: object) -> str:
+def key_of(obj: object) -> str:
+    """Return the key of an object, by which all processes know it."""
     known = _keys.get(id(obj))
     if known is None:
         known = _keys[id(obj)] = obj, os.urandom(12).hex()
@@ -156,6 +157,15 @@ def make_single(
     _keys[id(made)] = made, key
     _by_key[key] = made
     _arrived.setdefault(key, OLDEST)
+    return made
+
+
+def make_sentinel(
+    key: str, address: int, where: tuple[int, str] | None, name: str, kind: Any, module: str
+) -> object:
+    """Return the sentinel with this key, one of Python 3.15's own type; make it if need be."""
+    made: Any = make_single(key, address, where, name, kind, (name,))
+    made.__module__ = module
     return made
 
 
