@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import select
 import sys
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Generic, Protocol, TypeAlias, TypeVar
 
 from .._transport.light_stdlib import socket, socketpair
 from .boot import keep, mark_of, release
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
     from typing import Final
 
 Source = TypeVar("Source")
+# What the kernel tells: descriptors and what is ready of each.
+_Events: TypeAlias = list[tuple[int, int]]
+# Calls its argument for as long as it sees fit; returns what that returned last, or None.
+Spin: TypeAlias = Callable[[Callable[[], _Events]], "_Events | None"]
 
 _READ: Final = 1  # as epoll has them
 _WRITE: Final = 4
@@ -83,12 +89,21 @@ class Poller(Generic[Source]):
         with suppress(OSError, KeyError, ValueError):
             self._kernel.unregister(fd)
 
-    def poll(self, timeout: float | None) -> list[tuple[Watched[Source | None], int]]:
+    def poll(
+        self, timeout: float | None, spin: Spin | None = None
+    ) -> list[tuple[Watched[Source | None], int]]:
         """Return what is ready within `timeout` seconds, with its event; None: when something is.
 
         If `wake` was called, it has something without a source.
+
+        Args:
+            timeout: in seconds.
+            spin: is given what looks at once, and may call it again and again before the wait.
         """
-        events = self._kernel.poll(timeout, len(self._watched))
+        kernel, most = self._kernel.poll, len(self._watched)
+        events = None if spin is None else spin(partial(kernel, 0.0, most))
+        if not events:
+            events = kernel(timeout, most)
         find = self._watched.get  # another thread may have ceased to watch it
         return [(found, event) for fd, event in events if (found := find(fd)) is not None]
 

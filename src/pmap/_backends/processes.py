@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -279,10 +280,10 @@ class ProcessBackend(Backend[_Polled]):
         if template is not None and template.threads > 1:
             _launch.warn_of_threads(template.threads)
         try:
-            polled: _Polled | None = None
-            if timeout is None or timeout > 0:
-                polled = self._spin.awake(self._may_spin, lambda: poller.poll(0))
-            return polled or poller.poll(timeout)
+            # A new object each time: one that is kept would be a circle with this one.
+            waits = timeout is None or timeout > 0
+            spin = partial(self._spin.awake, self._may_spin) if waits else None
+            return poller.poll(timeout, spin)
         except (OSError, ValueError):
             if self._poller is poller:
                 raise

@@ -60,8 +60,8 @@ class Driver:
         self.limit = limit
         self._state = EngineState(backend, limit, max_chunks, prefetch)
         self._leadership = Leadership(self._state, idle_timeout, weakref.ref(self))
-        self.process_end = ProcessEnd(self._state, self._leadership)
-        self.worker_list = WorkerList(self._state, self._leadership)
+        self.process_end: ProcessEnd = ProcessEnd(self._state, self._leadership)
+        self.worker_list: WorkerList = WorkerList(self._state, self._leadership)
         engines.add(self)
 
     # --- what callers ask for ------------------------------------------------------------------

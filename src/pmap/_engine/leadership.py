@@ -44,7 +44,7 @@ class Leadership:
         self._owner = owner
         self._backend = state.backend
         self._idle_timeout = idle_timeout
-        self.last_used = time.monotonic()  # when a thread ceased to lead
+        self.last_used: float = time.monotonic()  # when a thread ceased to lead
         self._retiring = False
         self.renew_locks()
 

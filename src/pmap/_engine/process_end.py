@@ -32,7 +32,7 @@ class ProcessEnd:
         self._state = state
         self._leadership = leadership
         self._backend = state.backend
-        self.has_come = False
+        self.has_come: bool = False
 
     # --- the interpreter ends ------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
@@ -72,21 +72,23 @@ class EngineState:
         self.limit = limit
         self._max_chunks = max_chunks
         self._prefetch = prefetch
-        self.scheduler = self._new_scheduler()
+        self.scheduler: s.Scheduler = self._new_scheduler()
         self.jobs: dict[int, Job] = {}
         self.over: deque[Job] = deque()  # jobs whose outcome is known but not told
-        self.reports = ReportQueue()  # passed on before a result is told that comes after them
-        self.items_done = 0  # items whose results have come
+        self.reports: Final = (
+            ReportQueue()
+        )  # passed on before a result is told that comes after them
+        self.items_done: int = 0  # items whose results have come
         self.closed = ""  # why no more work is taken
         self.alarm: float | None = None  # when the scheduler wants to be told of the time
-        self.polls_until = -inf  # when the leader looks at the alarm again by itself
+        self.polls_until: float = -inf  # when the leader looks at the alarm again by itself
         self.poisoned: BaseException | None = None  # an exception that struck within the lock
         self.softly = False  # workers that are to be killed may end by themselves
         self._gone: WorkerEnded | None = None  # the worker whose end is being taken in
         # By the numbers of workers: as long as somebody wants to know.
         self.ends: WeakValueDictionary[int, WorkerEnd] = WeakValueDictionary()
         self._start_failure: WorkerEnded | None = None
-        self.specs = CallSpecs(backend)
+        self.specs: Final = CallSpecs(backend)
         self.renew_locks()
 
     def _new_scheduler(self) -> s.Scheduler:
@@ -94,13 +96,15 @@ class EngineState:
 
     def renew_locks(self) -> None:
         """Begin with locks that no thread holds, and without a leader; also in a fork."""
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self._holder: int | None = None
         self.reports.renew_lock()
         self.inbox: deque[Callable[[], None]] = deque()
-        self.leader = Leader()
-        self.ended = threading.Event()  # it is closed, and there is nothing left
-        self.parking = threading.Condition()  # where the background thread waits
+        self.leader: Leader = Leader()
+        self.ended: threading.Event = threading.Event()  # it is closed, and there is nothing left
+        self.parking: threading.Condition = (
+            threading.Condition()
+        )  # where the background thread waits
 
     def holds_lock(self) -> bool:
         """Whether this very thread holds the lock, as a pickling method called from there."""

@@ -122,7 +122,7 @@ class Scheduler:
             can_combine=prefetch and max_chunks is None,
         )
         self._now = 0.0
-        self.timed = False
+        self.timed: bool = False
         # The event at hand leaves its worker with enough chunks, and queues nothing.
         self._dispatch_can_wait = False
         self._handlers = self._table()
