@@ -180,7 +180,7 @@ class SentNames:
         self.inherits = inherits
         self.imports = imports
         # Keeps the script's namespace alive, and with it its number.
-        self.main: Namespace = namespace_of(vars(sys.modules["__main__"]))
+        self.main: Namespace | None = namespace_of(vars(sys.modules["__main__"]))
         self.known: dict[Key, Known] = {}
         self.dead: list[int] = []  # numbers of units to which no object refers any more
         # Namespaces, in the order in which they were last sent.
