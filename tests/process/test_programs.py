@@ -107,8 +107,8 @@ def test_a_program_that_only_says_that_it_is_frozen(
 NO_PYTHON: Final = """
 import os, sys
 from pmap import pmap, Pool, WorkerStartError
-import pmap._backends.processes as processes
-processes._ANSWER = {limit}
+import pmap._backends.unanswered as unanswered
+unanswered._ANSWER = {limit}
 sys.executable = {program!r}
 for _ in range(2):
     try:

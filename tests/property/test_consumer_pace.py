@@ -77,7 +77,7 @@ def test_a_stream_goes_by_the_time_that_its_consumer_takes(
 ) -> None:
     # Of the serial backend, whose clock is moved here: each result costs its consumer 50 ms.
     now = 0.0
-    monkeypatch.setattr("pmap._api.result_stream.perf_counter", lambda: now)
+    monkeypatch.setattr("pmap._api.read_ahead.perf_counter", lambda: now)
     with pmap.iter(abs, itertools.count(), backend="serial") as stream:
         for taken, _ in enumerate(stream, 1):
             assert stream.read - taken <= 10

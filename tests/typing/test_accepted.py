@@ -122,7 +122,9 @@ def test_progress() -> None:
     assert_type(pmap(one, [1], progress="label"), list[str])
     assert_type(pmap(one, [1], progress=told.append), list[str])
     assert_type(pmap(one, [1], progress=lambda now: now.done), list[str])
-    assert_type(pmap.iter(one, [1], progress=anything), ResultStream[str])
+    with pmap.iter(one, [1], progress=anything) as results:
+        assert_type(results, ResultStream[str])
+        assert_type(next(results), str)
     assert_type(papply.using(progress=show)(one, 1), str)
     assert_type(pmap.using(**given), Map[Never])
     done, total, *_ = told[0]

@@ -286,7 +286,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def _left_to_take(self) -> int | None:
         if self._state >= CLOSED:
             return 0
-        unread = self._input.left(self._read)
+        unread = self._input.left(self._read, only_reliable=True)
         return None if unread is None else self._read - self.taken + unread
 
     @property
@@ -321,7 +321,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         """Begin, with no input yet; it is done by itself when the first result is asked for."""
         if not self._stream_job.submitted:
             if self._stream_job.call.progress is not False:
-                unread = self._input.left(self._read)
+                unread = self._input.left(self._read, only_reliable=False)
                 self._stream_job.expected = None if unread is None else self._read + unread
             self._driver.begin(self._stream_job)
             if self._state >= CLOSED:  # while the first input was read: nothing was cancelled then

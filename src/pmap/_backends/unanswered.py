@@ -36,14 +36,16 @@ class Unanswered(Generic[Started]):
 
     Attributes:
         since: when each of them was started; a true value while there are any.
-        limit: seconds in which an answer is expected.
     """
-
-    limit = _ANSWER
 
     def __init__(self) -> None:
         """Make an empty one."""
         self.since: dict[Started, float] = {}
+
+    @property
+    def limit(self) -> float:
+        """Seconds in which an answer is expected."""
+        return _ANSWER
 
     def add(self, started: Started) -> None:
         """Note that something was started just now."""

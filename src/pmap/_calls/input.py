@@ -8,8 +8,13 @@ from collections.abc import (
     Generator,
     Iterable,
     Iterator,
+    Mapping,
+    MappingView,
     Sequence,
     Sized,
+)
+from collections.abc import (
+    Set as AbstractSet,
 )
 from itertools import count, cycle, islice, repeat
 from operator import length_hint
@@ -21,6 +26,7 @@ from typing import overload
 SLICE = 0.0005
 _WEIGHT = 0.5  # the weight of the newest measurement in the estimate of `_Pace`
 _ENDLESS = count, cycle, repeat
+_COLLECTIONS = Sequence, AbstractSet, Mapping, MappingView
 
 
 class Window(Sequence[object]):
@@ -84,8 +90,25 @@ class _Pace:
             self.seconds += _WEIGHT * (each - self.seconds)
 
 
-def _left(iterable: object, read: int) -> int | None:
+def _is_reliable(iterable: object) -> bool:
+    """Return whether an iterable's length, if it has one, may decide how much memory is taken.
+
+    ``list(stream)`` takes memory for as many results as the stream says. ``map`` never asks its
+    input for a length, so a class whose length is wrong works with it, and is to work here. The
+    types of Python itself, collections and arrays are relied on.
+    """
+    kind = type(iterable)
+    return (
+        kind.__module__ in {"builtins", "itertools"}
+        or isinstance(iterable, _COLLECTIONS)
+        or hasattr(kind, "__array__")
+    )
+
+
+def _left(iterable: object, read: int, only_reliable: bool) -> int | None:
     """Return how many items are left in an iterable after `read` were read. None: unknown."""
+    if only_reliable and not _is_reliable(iterable):
+        return None
     try:
         if isinstance(iterable, Sized):
             return max(0, len(iterable) - read)
@@ -126,15 +149,23 @@ class Input:
 
         At least one iterable has a length, and all others have one or are endless.
         """
-        kinds = [isinstance(one, Sized) for one in self._iterables]
+        kinds = [isinstance(one, Sized) and _is_reliable(one) for one in self._iterables]
         endless = [isinstance(one, _ENDLESS) for one in self._iterables]
         return any(kinds) and all(map(max, kinds, endless))
 
-    def left(self, read: int) -> int | None:
-        """Return how many items are left after `read` were read; read nothing. None: unknown."""
+    def left(self, read: int, *, only_reliable: bool) -> int | None:
+        """Return how many items are left after `read` were read; read nothing.
+
+        Args:
+            read: how many items were read.
+            only_reliable: do not ask iterables whose length may be wrong.
+
+        Returns:
+            None if that is not known.
+        """
         if self.ended:
             return 0
-        lengths = [_left(one, read) for one in self._iterables]
+        lengths = [_left(one, read, only_reliable) for one in self._iterables]
         known = [length for length in lengths if length is not None]
         for one, length in zip(self._iterables, lengths, strict=True):
             if length is None and not isinstance(one, _ENDLESS):
@@ -196,11 +227,11 @@ class AsyncInput:
     @property
     def is_sized(self) -> bool:
         """Whether the asynchronous iterable has a length."""
-        return isinstance(self._iterable, Sized)
+        return isinstance(self._iterable, Sized) and _is_reliable(self._iterable)
 
-    def left(self, read: int) -> int | None:
-        """Return how many items are left after `read` were read. None: unknown."""
-        return 0 if self.ended else _left(self._iterable, read)
+    def left(self, read: int, *, only_reliable: bool) -> int | None:
+        """Return how many items are left after `read` were read; as `Input.left`."""
+        return 0 if self.ended else _left(self._iterable, read, only_reliable)
 
     async def read(self, room: int) -> list[object]:
         """Read at most `room` items, and none after `SLICE` seconds; return them."""
