@@ -1,12 +1,13 @@
-"""Waiting awake for a moment, in case the awaited event comes within that moment.
+"""Adaptive spinning: a waiting thread stays awake for a moment before it falls asleep.
 
-Falling asleep and being woken costs each side some ten microseconds. The process also loses what it
-had in the processor's caches. For a small call that is most of its time. So a waiting thread looks
-again and again for about as long as a sleep costs, and only then falls asleep. Whenever the event
-comes, the wait takes at most twice as long as with the better of the two choices, to sleep or to
-stay awake (Karlin, Li, Manasse, Owicki: Empirical Studies of Competitive Spinning for a
-Shared-Memory Multiprocessor, SOSP 1991; locks wait like this). After a vain wait the thread sleeps
-at once for the next few waits, so waits that are always long cost next to nothing.
+Falling asleep and being woken costs caller and worker some ten microseconds each. A process that
+sleeps also loses what it had in the processor's caches. For a small call these costs are most of
+the call's time. So a waiting thread looks for the awaited event again and again, for about as long
+as a sleep costs, and only then falls asleep. Whenever the event comes, the wait takes at most twice
+as long as with the better of the two choices, to sleep or to stay awake (Karlin, Li, Manasse,
+Owicki: Empirical Studies of Competitive Spinning for a Shared-Memory Multiprocessor, SOSP 1991;
+locks wait like this). After a wait awake in which no event came, the thread sleeps at once for the
+next few waits, so waits that are always long cost next to nothing.
 """
 
 from __future__ import annotations
@@ -21,20 +22,21 @@ if TYPE_CHECKING:
 
     Found = TypeVar("Found")
 
-# Seconds that a wait stays awake. A blocking call takes 50 us less for each side (caller, worker)
-# that stays awake. An awaited call, which goes through two threads of the caller, takes 130 us less
-# in all.
+# Seconds for which a waiting thread stays awake. A blocking call takes 50 us less for each process
+# (caller, worker) that stays awake. A call that a task of an event loop awaits goes through two
+# threads of the caller, and takes 130 us less in all.
 _AWAKE: Final = 0.00015
-# Looks in one wait, at most. That time has room for fewer; this limit is for a clock that stands
-# still.
+# How often a waiting thread looks for the event in one wait, at most. The time for which a thread
+# stays awake has room for fewer looks; this limit is for a clock that stands still.
 _MOST_LOOKS: Final = 200
-# Seconds that one look may take, with the processes that ran before it. If it takes longer, other
-# processes need this processor, and giving way to them takes longer than being woken. The look
-# itself takes 3 us.
+# Seconds that one look for the event may take, including the time of other processes that run
+# before the look. If a look takes longer, other processes need this processor, and giving way to
+# them takes longer than being woken. The look itself takes 3 us.
 _CROWDED: Final = 0.00003
-# After a vain wait, so many waits at most sleep at once. If every wait awake is vain, that costs
-# 0.15 us for each wait, or 10 us if each one loses a time slice of 10 ms to another process. A
-# thousand sleeping waits that could have been short are over in 0.15 s.
+# How many waits at most sleep at once after a wait awake in which no event came. If every wait
+# awake is in vain, spinning costs 0.15 us for each wait, or 10 us if each wait awake loses a time
+# slice of 10 ms to another process. A thousand sleeping waits that could have been short are over
+# in 0.15 s.
 _MOST_ASLEEP: Final = 1023
 
 
@@ -42,7 +44,8 @@ def _no_yield() -> None:
     sleep(0)
 
 
-# Called before each look: lets other processes that want this processor run first.
+# The function that a waiting thread calls before each look for the event: it lets other processes
+# that want this processor run first.
 _step_aside: Callable[[], None] = getattr(os, "sched_yield", _no_yield)
 
 
@@ -52,11 +55,13 @@ class AdaptiveSpin:
     __slots__ = ("_asleep", "_in_vain")
 
     def __init__(self) -> None:
-        self._in_vain = 0  # how many waits slept at once after the last vain wait
-        self._asleep = 0  # how many of the next waits sleep at once
+        # How many waits slept at once after the last wait awake in which no event came.
+        self._in_vain = 0
+        # How many of the next waits sleep at once.
+        self._asleep = 0
 
     def awake(self, may: Callable[[], bool], look: Callable[[], Found]) -> Found | None:
-        """Return what `look` finds within a moment; something false if it finds nothing.
+        """Return what `look` finds within a moment; something false if `look` finds nothing.
 
         Args:
             may: returns whether a processor can be spared for waiting.
@@ -69,7 +74,9 @@ class AdaptiveSpin:
             return None
         found = look()
         if found:
-            return found  # no time passed, so this result says nothing about how long waits are
+            # The event was there at the first look. No time passed, so the look says nothing about
+            # how long waits are.
+            return found
         begin = before = perf_counter()
         for _ in range(_MOST_LOOKS):
             _step_aside()

@@ -1,7 +1,8 @@
-"""What a function sees around it: directory, environment, import path, settings, variables.
+"""The environment of an item: directory, environment variables, import path, settings, shadows.
 
-The caller captures it when a call is made. The worker applies it before the function runs there, so
-the function means the same thing in both processes.
+The caller captures its own environment when a call is made. The worker applies the captured
+environment before the function runs in the worker, so the function means the same thing in both
+processes.
 """
 
 from __future__ import annotations
@@ -21,15 +22,17 @@ if TYPE_CHECKING:
     from .settings import Settings
     from .shadows import Shadows
 
-    # Current directory (None if it was deleted), environment variables, sys.path, settings, and the
-    # modules on the path that have the name of a module of the standard library. All plain values.
+    # The environment that travels from the caller to a worker: the current directory (None if the
+    # directory was deleted), environment variables, sys.path, settings of the interpreter, and the
+    # names of the user's modules that hide modules of the standard library. All parts are plain
+    # values.
     Environment: TypeAlias = tuple[str | None, dict[str, str], list[str], Settings, Shadows]
-    # Environment variables to be set where the user has not set them; and those to be set in any
-    # case.
+    # Two dicts of environment variables: first the variables to set where the user has not set
+    # them, then the variables to set in any case.
     Limits: TypeAlias = tuple[dict[str, str], dict[str, str]]
     Variables: TypeAlias = list[tuple[ContextVar[object], object]]
 
-# Environment variables by which libraries learn how many threads to use: OpenMP, several kinds of
+# Environment variables from which libraries learn how many threads to use: OpenMP, several kinds of
 # BLAS, and compilers such as Numba.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -41,11 +44,12 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 
-# Bytes of pickled context variables; a worker loads so many in some ten microseconds.
+# Up to this many bytes of pickled context variables count as few; a worker loads that many bytes in
+# some ten microseconds.
 _FEW = 1 << 12
 
-# The raw environment variables and the import path that `capture_environment` last saw, and the
-# environment that it returned.
+# The environment variables (encoded) and the import path that `capture_environment` last saw, and
+# the environment that `capture_environment` returned for them.
 _last: tuple[object, list[str], Environment] | None = None
 
 
@@ -57,9 +61,9 @@ def capture_environment() -> Environment:
     except OSError:
         directory = None
     settings = take_settings()
-    # Decoding all environment variables takes longer than all the rest of a small call, and they
-    # hardly ever change. `os.environ` keeps them encoded in one flat dict, which is quick to
-    # compare.
+    # Decoding all environment variables takes longer than all the rest of a small call, and the
+    # variables hardly ever change. `os.environ` keeps the variables encoded in one flat dict, which
+    # is quick to compare.
     raw: Any = getattr(os.environ, "_data", None)
     if _last is not None:
         variables, before, environment = _last
@@ -92,13 +96,15 @@ def limited(environment: Environment, limits: Limits) -> Environment:
 
 
 def apply_environment(environment: Environment) -> None:
-    """Apply `environment` to this process, except for its settings."""
+    """Apply `environment` to this process, except for the settings in `environment`."""
     directory, variables, path, _, shadows = environment
     if directory is not None:
         try:
             os.chdir(directory)
         except OSError:
-            pass  # the directory may be gone by now; a function that needs it gets its own error
+            # The caller's directory may be gone by now; a function that needs the directory gets
+            # its own error.
+            pass
     if os.environ.copy() != variables:
         for name in os.environ.keys() - variables.keys():
             del os.environ[name]
@@ -109,7 +115,7 @@ def apply_environment(environment: Environment) -> None:
 
 
 def are_few(variables: list[bytes]) -> bool:
-    """Return whether variables are so small that a worker may load them for each chunk."""
+    """Return whether pickled context variables are small enough to be loaded for each chunk."""
     return sum(map(len, variables)) <= _FEW
 
 

@@ -1,4 +1,4 @@
-"""Texts for any object, and copies of exceptions; both work whatever the objects' methods do."""
+"""Texts for any object, and copies of exceptions, whatever the methods of the object do."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 def safe_text(show: Callable[[object], str], value: object, limit: int = 300) -> str:
-    """Return ``show(value)``, cut to `limit` characters where it is longer; never raises."""
+    """Return ``show(value)``, cut to `limit` characters where the text is longer; never raises."""
     try:
         text = show(value)
-    except BaseException as error:  # a repr may raise anything, and the message must still be made
+    # The repr of an object may raise anything, and the text must still be made.
+    except BaseException as error:
         text = without_repr(value, error)
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
@@ -36,17 +37,19 @@ def describe(error: BaseException) -> str:
 
 
 def rebuilt(cls: type[E], args: tuple[object, ...], state: dict[str, object]) -> E:
-    """Return an exception with these ``args`` and this ``__dict__``.
+    """Return an exception of class `cls` with these ``args`` and this ``__dict__``.
 
-    Its ``__init__`` is not called: it may take other arguments than it passes to its base class.
+    The ``__init__`` of `cls` is not called: an ``__init__`` may take other arguments than it passes
+    to its base class.
     """
-    # Use the `__new__` of the built-in base class. BaseException's `__new__` would be wrong for
-    # OSError and for groups, which have their own; a `__new__` in Python would run the program's
-    # code.
+    # Call the `__new__` of the exception's nearest built-in base class. BaseException's `__new__`
+    # would be wrong for OSError and for exception groups, which have a `__new__` of their own; a
+    # `__new__` in Python would run the program's code.
     native = _native(cls)
     error: E = native.__new__(cls, *args)
     setter: Any = BaseException.args
-    # This avoids a __setattr__ that refuses (a frozen dataclass has one).
+    # Setting `args` through the descriptor of BaseException avoids a `__setattr__` of the
+    # exception's class that refuses (a frozen dataclass has a refusing `__setattr__`).
     setter.__set__(error, args)
     error.__dict__.update(state)
     return error
@@ -67,7 +70,7 @@ _OWN_PICKLING = frozenset({"__reduce__", "__reduce_ex__", "__getstate__", "__set
 def taken_apart(error: BaseException) -> Any:
     """Return what pickle is to write for an exception, so that its ``__init__`` is not called.
 
-    None means that the class of the exception decides how it is pickled.
+    None means that the class of the exception decides how the exception is pickled.
     """
     cls = type(error)
     native = _native(cls)
@@ -86,7 +89,8 @@ def made_again(cls: type[E], args: tuple[object, ...]) -> E:
     """Return an exception as its built-in base class makes it: no code of its own class runs."""
     native = _native(cls)
     error: E = native.__new__(cls, *args)
-    # OSError and some other classes set attributes from their arguments.
+    # The `__init__` of OSError and of some other built-in exceptions sets attributes from the
+    # arguments.
     native.__init__(error, *args)
     return error
 
@@ -95,9 +99,10 @@ def _fill(error: BaseException, state: tuple[dict[str, object], dict[str, object
     fields, slots = state
     native = _native(type(error))
     for name, value in fields.items():
-        if name in vars(native):  # ImportError, say, has an attribute `name`
+        # The built-in base class has an attribute of this name, as ImportError has `name`.
+        if name in vars(native):
             native.__setattr__(error, name, value)
-        else:  # the exception's class may have a __setattr__ that refuses; this does not call it
+        else:  # the exception's class may have a `__setattr__` that refuses; do not call it
             error.__dict__[name] = value
     for name, value in slots.items():
         object.__setattr__(error, name, value)

@@ -1,8 +1,9 @@
 """The *failure record* of an item: what a worker sends to the caller when the item failed.
 
-A failure record is a list of plain values: kind, the pickled exception (None if it cannot be
-pickled), its repr, a text, its traceback. At the caller, `item_errors` makes from it the exception
-that the call raises.
+A failure record is a list of plain values: the kind of failure, the pickled exception (None if the
+exception cannot be pickled), the repr of the exception, a text, the traceback of the exception. At
+the caller, the module `item_errors` makes from the failure record the exception that the call
+raises.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION, TOO_LONG = range(7)
 
 
 def is_control_flow(error: BaseException) -> bool:
-    """Return whether `error` would change the caller's control flow if it were raised there."""
+    """Return whether raising `error` at the caller would change the caller's control flow."""
     return not isinstance(error, Exception) or isinstance(
         error, (StopIteration, StopAsyncIteration)
     )
 
 
 def capture(error: BaseException) -> Record:
-    """Return the failure record of an exception that the function raised, in the worker."""
+    """Return the failure record of an exception that the user's function raised in a worker."""
     return _record(CONTROL if is_control_flow(error) else RAISED, error)
 
 
@@ -63,26 +64,30 @@ def _sendable(error: BaseException) -> bytes:
     try:
         data = dumps(error)
         again = _try_loads(data)
-        # Compare `args`: an `__init__` that makes the message from its arguments is called with the
-        # message when the pickle is loaded, and makes a message of the message.
+        # Compare the `args` of the exception and of its copy. Loading the pickle calls the
+        # exception's `__init__` with `args`. An `__init__` that makes a message from its arguments
+        # then makes a message of the message.
         if type(again) is type(error) and _have_equal_args(again, error):
             return data
     except BaseException:
-        pass  # pickling it in the second form may work
-    # Many exceptions have an `__init__` that takes other arguments than it passes to its base
-    # class, so loading pickle's own form calls it wrongly. The state of the exception is enough.
+        # Pickling the exception in the second form, below, may work.
+        pass
+    # Second form: only class, `args` and `__dict__` are pickled. Many exceptions have an `__init__`
+    # that takes other arguments than it passes to its base class, so loading pickle's own form
+    # calls the `__init__` wrongly.
     bare = _Bare(type(error), error.args, dict(error.__dict__))
     try:
         data = dumps(bare)
         if _have_equal_args(_try_loads(data), error):
             return data
     except BaseException:
-        pass  # pickling it in the third form may work
+        # Pickling the exception in the third form, below, may work.
+        pass
     from .by_value.picklers import Home, dumps_full
 
     role = Home()
-    # Do not call the `__init__` of exceptions inside this one either, such as the members of a
-    # group.
+    # Third form: by value. `skips_init` also keeps the receiver from calling the `__init__` of
+    # exceptions inside this exception, such as the members of an exception group.
     role.skips_init = True
     data = dumps_full(role, bare)
     _try_loads(data)
@@ -93,7 +98,8 @@ def _have_equal_args(again: BaseException, error: BaseException) -> bool:
     try:
         wanted = dumps(error.args)
     except Exception:
-        # `args` cannot be pickled. The class's own pickling leaves them out, and has just worked.
+        # The `args` of the exception cannot be pickled. The exception class's own pickling leaves
+        # out `args`, and has just worked.
         return True
     return dumps(again.args) == wanted
 
@@ -120,7 +126,7 @@ def _try_loads(data: bytes) -> Any:
         return loads(data)
     except Exception:
         raise
-    except BaseException as error:  # a SystemExit from loading must not end the worker
+    except BaseException as error:  # a SystemExit while loading must not end the worker
         raise TypeError(f"loading it again raised {describe(error)}") from None
 
 
@@ -130,19 +136,22 @@ def format_traceback(error: BaseException) -> str:
     while trace is not None and _is_ours(trace.tb_frame.f_globals):
         trace = trace.tb_next
     with standard_library:
-        # Formatting is inside, too: from Python 3.13 on `traceback` imports modules on demand.
+        # The formatting stands inside the `with` block, too: from Python 3.13 on `traceback`
+        # imports modules when it first needs them.
         import traceback
 
         try:
             return "".join(traceback.format_exception(type(error), error, trace))
-        except BaseException as why:  # the exception's own __str__ may raise
+        # The exception's own `__str__` may raise.
+        except BaseException as why:
             name = type(why).__name__
             return f"{type(error).__name__} (its traceback could not be made: {name})\n"
 
 
 def _is_ours(names: dict[str, Any]) -> bool:
-    # Code that runs as `python -m pmap` is part of the package, and still a user's program. Any
-    # object may stand in the globals of a function under `__package__`.
+    # A frame is pmap's own if the globals of its function name the package `pmap`. But code that
+    # runs as `python -m pmap` is part of the package, and still a user's program: there `__name__`
+    # is "__main__". Any object may stand in the globals under `__package__`.
     package: object = names.get("__package__")
     ours = isinstance(package, str) and package.partition(".")[0] == _PACKAGE
     return ours and names.get("__name__") != "__main__"

@@ -1,17 +1,17 @@
-"""The import path with its relative entries, which mean another directory after ``os.chdir``."""
+"""The import path, with the first meaning of each relative entry, which changes by ``os.chdir``."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-# Relative entries of `sys.path`, each with the absolute path that it meant when pmap first saw it:
-# when pmap was imported, or at a call.
+# Relative entries of `sys.path`, each with the absolute path that the entry meant when pmap first
+# saw the entry: when pmap was imported, or at a call.
 _absolute: dict[str, str] = {}
 
 
 def import_path() -> list[str]:
-    """Return ``sys.path``, with the path that each relative entry meant first behind it."""
+    """Return ``sys.path``, with the first absolute path of each relative entry behind the entry."""
     path: list[str] = []
     for entry in sys.path:
         if type(entry) is not str:

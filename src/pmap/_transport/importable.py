@@ -1,4 +1,4 @@
-"""What every process of a program finds by its name, and what has to travel by value."""
+"""What every process of a program can import by name, and what has to travel by value."""
 
 from __future__ import annotations
 
@@ -13,38 +13,44 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-# Another process does not find what is defined in these modules: it has a main module of its own.
+# The names of main modules. A function or class that is defined in a main module has to travel by
+# value: every process has a main module of its own.
 MAIN_MODULES: frozenset[str] = frozenset({"__main__", "__mp_main__"})
 
-# Every interpreter finds the same modules below these directories: those of the standard library
-# and those that are installed.
+# Directories of the standard library and of installed packages. Every process of the program finds
+# the same modules below these directories.
 _INSTALLED = (
     os.path.join(STANDARD, ""),
     os.path.join(sys.prefix, "lib", os.path.basename(STANDARD), "site-packages", ""),
 )
 _AUTORELOAD = "IPython.extensions.autoreload"
-# Modules that are not examined: those of this package; and `typing.io` and `typing.re` of Python
-# 3.11 and 3.12, which are classes with attributes that take a microsecond each to look up.
+# Top-level packages whose modules are not examined for changes: this package; and `typing`, because
+# `typing.io` and `typing.re` of Python 3.11 and 3.12 are classes with attributes that take a
+# microsecond each to look up.
 _NOT_LOADED_AGAIN = frozenset({__name__.partition(".")[0], "typing"})
 
 
 class _Modules:
-    """What this process knows about its modules, above all which of them a worker does not find."""
+    """What this process knows about its modules, above all which modules a worker cannot import."""
 
     def __init__(self) -> None:
-        # The length of `sys.modules` at the last look; `last` is the name of its last module then.
+        # The length of `sys.modules` when the modules were last examined; `last` is the name of the
+        # last module in `sys.modules` at that time.
         self.seen = 0
         self.last: str | None = None
         self.looked: dict[str, object] = {}
         self.path: list[str] = []
-        self.by_value: set[str] = set()  # names of modules that a worker cannot import
-        # The same module names as bytes, as they stand in a pickle.
+        # The names of modules that a worker cannot import.
+        self.by_value: set[str] = set()
+        # The names of modules that a worker cannot import, as the bytes that stand for them in a
+        # pickle.
         self.literal: tuple[bytes, ...] = ()
-        # The modules that were examined and are not installed, each with its spec. An import or a
-        # reload makes a new spec.
+        # The modules that were examined and are not installed, each with its `__spec__`. An import
+        # or a reload makes a new `__spec__`.
         self.own: dict[str, tuple[ModuleType, object]] = {}
         self.version = 0
-        # When each module's file was changed, in ns; kept only under IPython's autoreload.
+        # When the file of each module was last changed, in ns; filled only while IPython's
+        # autoreload is active.
         self.edited: dict[str, int] = {}
 
 
@@ -63,12 +69,13 @@ def is_importable(obj: Any) -> bool:
 def is_of_a_module(method: Any) -> bool:
     """Return whether a bound method is found as a function of the module of its class.
 
-    An example is ``random.random``: a method of a generator that the module owns. It has to travel
-    by name; by value, each worker would get a copy of the generator.
+    An example is ``random.random``: a method of a random generator that the module `random` owns.
+    Such a method has to travel by name; by value, each worker would get a copy of the generator.
     """
     owner: object = method.__self__
     if owner is None or isinstance(owner, (type, type(sys))):
-        return False  # it is a plain function of a module written in C, or a class method
+        # The object is a plain function of a module written in C, or a class method.
+        return False
     home = type(owner).__module__
     found: object = getattr(sys.modules.get(home), method.__name__, None)
     return type(found) is type(method) and found == method and travels_by_name(home)
@@ -85,17 +92,20 @@ def travels_by_name(module: object) -> bool:
 def may_refer_by_value(data: bytes) -> bool:
     """Return whether a pickle may refer by name to something that has to travel by value.
 
-    A pickle that refers to a module has the module's name in it, byte for byte. If a string merely
-    contains such a name, the value is pickled by value for nothing. The answer is yes as well for
-    what mentions `multiprocessing`, which is pickled in another way (see `by_value.handover`), and
-    for what has an ``object()`` in it.
+    A pickle that refers to a module has the module's name in it, byte for byte. If a string in the
+    pickle merely contains the name of such a module, the answer is yes as well, and the value is
+    pickled by value for nothing. The answer is also yes for a pickle that mentions
+    `multiprocessing`, whose objects are pickled in another way (see `by_value.handover`), and for a
+    pickle with a bare ``object()`` in it.
     """
-    # "_main__" is the end of each name in `MAIN_MODULES`; "multiprocessing." begins the names of
-    # the package's modules.
+    # The bytes "_main__" are the end of each name in `MAIN_MODULES`; the bytes "multiprocessing."
+    # begin the names of the modules of the package multiprocessing.
     if b"_main__" in data or b"multiprocessing." in data:
         return True
     if b"\x06object\x94" in data and b")\x81" in data:
-        return True  # an `object()`: only its identity tells it from others
+        # The pickle has a bare `object()` in it: only its identity tells such an object from
+        # others.
+        return True
     _look_at_new_modules()
     literal = _modules.literal
     return bool(literal) and any(name in data for name in literal)
@@ -104,9 +114,9 @@ def may_refer_by_value(data: bytes) -> bool:
 def code_version() -> int:
     """Return a number that changes when a module of the program is loaded again.
 
-    A module is loaded again by ``reload``, by an import after it was taken out of ``sys.modules``,
-    or, if IPython's autoreload is active, by an edit of its file. Installed modules are not
-    examined.
+    A module is loaded again by ``reload``, by an import after the module was taken out of
+    ``sys.modules``, or, if IPython's autoreload is active, by an edit of the module's file.
+    Installed modules are not examined.
     """
     _look_at_new_modules()
     modules = sys.modules
@@ -127,7 +137,11 @@ def look_for_files() -> None:
 
 
 def _look_at_files() -> None:
-    """Note which files were edited: IPython itself puts the new code into the old module."""
+    """Note which modules had their files edited.
+
+    Under IPython's autoreload a module stays the same object: IPython puts the new code into the
+    old module.
+    """
     for name, (module, _) in [*_modules.own.items()]:
         try:
             edited = os.stat(module.__file__ or "").st_mtime_ns
@@ -139,7 +153,7 @@ def _look_at_files() -> None:
 
 
 def _look_at_new_modules() -> None:
-    # Comparing the number of modules takes next to no time; examining all of them takes
+    # Comparing the number of modules takes next to no time; examining all modules takes
     # milliseconds.
     modules = sys.modules
     count = len(modules)
@@ -180,21 +194,27 @@ def _look_at(name: str, module: ModuleType) -> None:
 
 
 def _is_found(name: str, spec: Any) -> bool:
-    """Return whether another process that imports `name` finds the file of this module."""
+    """Return whether another process that imports `name` finds the file of this module.
+
+    `spec` is the module's ``__spec__`` in this process.
+    """
     parent, _, _ = name.rpartition(".")
     if parent in _modules.by_value:
         return False
     if spec is None or getattr(spec, "origin", None) is None:
-        # A namespace package has a spec without an origin. A module without a spec was made by the
-        # program: other processes have it only if the import of the package that it belongs to
-        # makes it.
+        # A namespace package has a spec without an origin, and other processes find it. A module
+        # without a spec was made by the program: other processes have the module only if it belongs
+        # to a package whose import makes the module.
         return spec is not None or bool(parent)
     path: Sequence[str] | None = getattr(sys.modules.get(parent), "__path__", None)
     if parent and (path is None or os.path.dirname(spec.origin) in path):
-        return True  # finders look for it in that directory; or the import of its parent made it
+        # The parent package's path has the directory of the module's file, so finders find the
+        # module; or the parent is a module without a path, whose import makes the module.
+        return True
     for finder in sys.meta_path:
         if not _is_installed(finder):
-            continue  # the program defines this finder, so a worker does not have it
+            # The program defines this finder, so a worker does not have the finder.
+            continue
         try:
             found = finder.find_spec(name, path)
         except Exception:  # a finder that the program has installed may raise anything

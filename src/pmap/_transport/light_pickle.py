@@ -1,4 +1,4 @@
-"""The C module beneath pickle, without what the public module imports: see `light_stdlib`."""
+"""The C module beneath `pickle`, without the imports of the public module: see `light_stdlib`."""
 
 import sys
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 else:
 
     def _load() -> None:
-        """Import `_pickle` with a stub of functools that has `partial`, all that it uses."""
+        """Import `_pickle` with a stub of functools that has `partial`, the one name needed."""
         if "functools" in sys.modules:
             return
         import _functools
@@ -18,14 +18,15 @@ else:
         stub.partial = _functools.partial
         sys.modules["functools"] = stub
         try:
-            import _pickle  # noqa: F401 - it is there from now on
+            import _pickle  # noqa: F401 - the import puts `_pickle` into `sys.modules`
         finally:
             del sys.modules["functools"]
 
     try:
         _load()
     except (ImportError, AttributeError):
-        # This `_pickle` uses more of functools: the import below gives it the real module.
+        # The `_pickle` of this interpreter uses more of functools than the stub has: the import
+        # below gives `_pickle` the real functools.
         sys.modules.pop("_pickle", None)
     try:
         from _io import BytesIO

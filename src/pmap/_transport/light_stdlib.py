@@ -1,9 +1,10 @@
-"""The parts of the standard library that a worker needs, without what their modules import.
+"""The parts of the standard library that a worker needs, without the imports of their modules.
 
-The public modules import enum, functools, re, selectors and typing. That would take half of the
-time in which a worker starts. The C modules beneath them have all that is used here. If an
-interpreter does not have these C modules, the public modules serve. For the same reason the modules
-that a worker imports do not import these public modules, and do not evaluate annotations.
+The public modules of the standard library import enum, functools, re, selectors and typing, which
+would take half of the time in which a worker starts. The C modules beneath the public modules have
+all that pmap uses. If an interpreter does not have these C modules, the public modules serve. For
+the same reason the modules of pmap that a worker imports do not import these public modules, and do
+not evaluate annotations.
 """
 
 import sys
@@ -42,12 +43,12 @@ else:
         from threading import RLock, local
     try:
         from _socket import CMSG_SPACE, MSG_CTRUNC, SCM_RIGHTS, SHUT_WR, socketpair
-    except ImportError:  # on Windows no descriptors travel over sockets
+    except ImportError:  # on Windows no file descriptors travel over sockets
         CMSG_SPACE = MSG_CTRUNC = SCM_RIGHTS = None
         from socket import SHUT_WR, socketpair
     try:
         from _socket import MSG_CMSG_CLOEXEC
-    except ImportError:  # macOS does not have this flag
+    except ImportError:  # macOS does not have the flag `MSG_CMSG_CLOEXEC`
         MSG_CMSG_CLOEXEC = 0
 
 
@@ -68,19 +69,21 @@ __all__ = [
     "socketpair",
 ]
 
-_FD = 4  # bytes of one descriptor in a control message
+# Bytes that one file descriptor takes in a control message of a socket.
+_FD = 4
 
 
 def receive_with_fds(sock: "socket", size: int, most: int = 1) -> "tuple[bytes, list[int] | None]":
-    """Receive at most `size` bytes and the descriptors that came with them.
+    """Receive at most `size` bytes and the file descriptors that came with them.
 
     Args:
         sock: a socket.
         size: how many bytes to receive at most.
-        most: how many descriptors may come at a time.
+        most: how many file descriptors may come at a time.
 
     Returns:
-        The bytes, and the descriptors that this process was able to open; None if none were sent.
+        The bytes, and the file descriptors that this process was able to open; None if the sender
+            sent none.
     """
     if not hasattr(sock, "recvmsg"):  # Windows does not have `recvmsg`
         return sock.recv(size), None
@@ -96,6 +99,10 @@ def receive_with_fds(sock: "socket", size: int, most: int = 1) -> "tuple[bytes, 
 
 
 def send_with_fds(sock: "socket", data: "bytes | memoryview", fds: list[int]) -> int:
-    """Send as much of `data` as the socket takes now, with `fds`; return how many bytes."""
+    """Send as much of `data` as the socket takes now, with the descriptors `fds`.
+
+    Returns:
+        How many bytes were sent.
+    """
     packed = b"".join([fd.to_bytes(_FD, sys.byteorder) for fd in fds])
     return sock.sendmsg([data], [(SOL_SOCKET, SCM_RIGHTS, packed)])

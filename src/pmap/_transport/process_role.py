@@ -1,4 +1,4 @@
-"""Whether this process is the caller's or a worker, and what it is doing."""
+"""Whether this process is the caller's or a worker, and what the process is doing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ if TYPE_CHECKING:
 
 _PACKAGE = __name__.partition(".")[0]
 
-# Set once, when a worker process, or the template that forks workers, starts.
+# Whether this process is a worker, or the template process that forks workers. Set once, when such
+# a process starts.
 in_worker = False
-# Whether this worker is running items at the moment. It is not while it loads what they need.
+# Whether this worker process is running items at the moment. The value is False while the worker
+# loads what the items need.
 runs_items = False
-# How many pools lie between the program and this process: 0 in the program, and in a worker one
-# more than in its caller.
+# How many pools lie between the program and this process: 0 in the program itself, and in a worker
+# one more than in the worker's caller.
 generation = 0
-# `.depth` exists in a thread that runs items of the threads or serial backend.
+# Thread-local data: the attribute `depth` exists in a thread that runs items of the threads or
+# serial backend.
 item_threads = local()
 
 
@@ -31,19 +34,21 @@ def inside_item() -> bool:
 def finish_package_on_demand() -> None:
     """Make a worker's incomplete ``pmap`` package run its ``__init__`` when code first uses it.
 
-    A worker imports modules of the package without running the package's own ``__init__``, which
-    would import everything. But a function that runs in the worker may use pmap.
+    A worker imports modules of the package ``pmap`` without running the package's own ``__init__``,
+    which would import everything. But a function that runs in the worker may use pmap.
     """
     package = sys.modules[_PACKAGE]
     if hasattr(package, "__version__"):
-        return  # a frozen program has already imported the whole package
+        # A frozen program has already imported the whole package.
+        return
     lock = RLock()
 
     def load(name: str) -> object:
         with lock:
             if package.__dict__.get("__getattr__") is load:
                 _run_init(package)
-        # The `__init__` has run by now, and has the name or a `__getattr__` of its own.
+        # The package's `__init__` has run by now, so the package has the name, or a `__getattr__`
+        # of its own.
         found: object = getattr(package, name)
         return found
 

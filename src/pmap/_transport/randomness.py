@@ -1,7 +1,7 @@
 """Random numbers of an item: the same for every number of workers, chunk size, backend and retry.
 
-With a seed, item *i* finds the states of ``random``, of NumPy's global generator and of `rng` to be
-functions of the seed and *i* alone. `rng` uses the child *i* that
+If the call has a seed, item *i* finds the states of the module ``random``, of NumPy's global
+generator and of `rng` to be functions of the seed and *i* alone. `rng` uses the child *i* that
 ``numpy.random.SeedSequence(seed).spawn`` gives.
 """
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-# Bytes that are in the pickle of each kind of random generator.
+# Bytes that show that a pickle contains a random generator: for a NumPy Generator, a NumPy
+# RandomState, and a `random.Random`.
 _PICKLED = (b"_generator_ctor", b"_randomstate_ctor", b"\x8c\x06Random\x94\x93\x94)R")
 
-# `.now` is a list: seed and index of the item that this thread runs, and its generator once it has
-# been used. It is not a context variable, because each item runs in a copy of its caller's context.
+# Thread-local data: the attribute `now` is a list of seed and index of the item that this thread
+# runs, and the item's generator once the item has used `rng`. A context variable would not do,
+# because each item runs in a copy of its caller's context.
 _item = local()
 
 
@@ -56,7 +58,7 @@ def rng() -> np.random.Generator:
 
 
 def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
-    """Return what `call` returns; it finds the random numbers of item `index`."""
+    """Return what `call` returns; `call` finds the random numbers of item `index`."""
     with standard_library:
         import random
 
@@ -70,7 +72,8 @@ def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
     try:
         return call()
     finally:
-        _item.now = before  # the item inside of which this one ran, if any, goes on
+        # Restore the item inside of which this item ran, or None if there is no such item.
+        _item.now = before
 
 
 def take_state() -> tuple[object, object]:
@@ -94,7 +97,8 @@ def seed_anew() -> None:
     """Give the global random generators, if they are loaded, seeds of the operating system."""
     for name in ("random", "numpy.random"):
         module: Any = sys.modules.get(name)
-        # The attribute shows that this is not a user's own module of the same name.
+        # The attribute shows that the module is the standard library's or NumPy's, and not a user's
+        # own module of the same name.
         if hasattr(module, "get_state" if "." in name else "SystemRandom"):
             module.seed()
 

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     Buffers = Callable[[PickleBuffer], bool]
 
-# The modules of reducers whose types need no guard in a plain pickle. For such a type the pickle
-# mentions `multiprocessing`, or pickle refuses the object, or the pickle is just as good.
+# Modules of `multiprocessing` whose reducers are for types that a plain pickle handles without a
+# guard. For an object of such a type the plain pickle mentions `multiprocessing`, or pickle refuses
+# the object, or the plain pickle is just as good as the reducer's.
 _OF_THE_LIBRARY = frozenset(
     {
         "multiprocessing.connection",
@@ -28,17 +29,21 @@ _NONE: dict[type, Callable[[Any], Any]] = {}
 
 
 def registered() -> Mapping[type, Callable[[Any], Any]]:
-    """Return the reducers that were registered with ``ForkingPickler``, by their types."""
-    # The module is not imported here: if nobody has imported it, nobody has registered a reducer.
+    """Return the reducers that were registered with ``ForkingPickler``, by types."""
+    # `multiprocessing.reduction` is not imported here: if nobody has imported
+    # `multiprocessing.reduction`, nobody has registered a reducer.
     reduction = sys.modules.get("multiprocessing.reduction")
-    # The import may be under way in another thread.
+    # Another thread may be importing `multiprocessing.reduction`, so the class may be missing.
     pickler = getattr(reduction, "ForkingPickler", None)
     found: Mapping[type, Callable[[Any], Any]] = getattr(pickler, "_extra_reducers", _NONE)
     return found
 
 
 def added() -> list[tuple[type, Callable[[Any], Any]]]:
-    """Return the types and reducers that the program or one of its libraries has registered."""
+    """Return the types and reducers that the program or one of its libraries has registered.
+
+    Reducers of `multiprocessing` itself are left out.
+    """
     return [
         (kind, reducer)
         for kind, reducer in [*registered().items()]
@@ -46,15 +51,16 @@ def added() -> list[tuple[type, Callable[[Any], Any]]]:
     ]
 
 
-# How many reducers there were at the last look, and the function that `plain_dumps` returned.
+# How many reducers were registered when `plain_dumps` was last called, and the function that
+# `plain_dumps` returned then.
 _last: tuple[int, Callable[..., bytes]] = 0, light_pickle.dumps
 
 
 def plain_dumps() -> Callable[..., bytes]:
-    """Return pickle's own ``dumps``, or one that raises for objects of the registered types.
+    """Return pickle's own ``dumps``, or a ``dumps`` that raises for objects of registered types.
 
-    A plain pickle of some of these types would be wrong without an error: of a number in shared
-    memory it would be a copy.
+    A plain pickle of an object of some registered types would be wrong without an error: the pickle
+    of a number in shared memory would be a copy of the number.
     """
     global _last
     count = len(registered())

@@ -1,8 +1,8 @@
 """Settings of the interpreter and the process that are not variables of any module.
 
-These are the recursion limit, the limit of digits of an int as text, umask, locale, filters of
-warnings, levels of loggers, and the time zone. The caller reads them when a call is made. The
-worker applies them before it runs a chunk of that call.
+The settings are the recursion limit, the limit of digits of an int as text, umask, locale, filters
+of warnings, levels of loggers, and the time zone. The caller reads its settings when a call is
+made. The worker applies the caller's settings before it runs a chunk of the call.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ if TYPE_CHECKING:
     from threading import active_count as count_threads
     from typing import Any, TypeAlias
 
-    # How a filter of warnings matches a text: the text itself, or a pattern with its flags.
+    # How a filter of warnings matches a text: by the text itself, or by a regular expression and
+    # its flags.
     Pattern: TypeAlias = str | tuple[str, int] | None
-    # Action, pattern of the message, module and name of the category, pattern of the module, line.
+    # A filter of warnings: action, pattern of the message, module and name of the warning's
+    # category, pattern of the module, line.
     Filter: TypeAlias = tuple[str, Pattern, tuple[str, str], Pattern, int]
-    # The level up to which logging is disabled; names of loggers with the levels set for them.
+    # The levels of logging: the level up to which logging is disabled, and the names of loggers
+    # with the levels set for them.
     Levels: TypeAlias = tuple[int, tuple[tuple[str, int], ...]]
-    # Recursion limit, digits, umask, locale, filters, levels, time zone. None means: not known, or
-    # not in use. The time zone is the value of TZ when it took effect; None means the system's.
+    # The settings of a process: recursion limit, digits, umask, locale, filters of warnings, levels
+    # of logging, time zone. None in place of a setting means that the setting is not known, or not
+    # in use. The time zone is the value of the environment variable TZ when TZ took effect; None
+    # means the system's time zone.
     Settings: TypeAlias = tuple[
         int, int, int | None, str | None, tuple[Filter, ...] | None, Levels | None, str | None
     ]
@@ -40,10 +45,11 @@ else:
         from threading import active_count as count_threads
 
 _last_umask: int | None = None
-# The time zone in effect; and the `time.tzname` of that moment: `time.tzset` makes a new tuple.
+# The time zone in effect in this process, and the `time.tzname` of the moment when that time zone
+# was noted. `time.tzset` makes a new tuple `time.tzname`, so another tuple shows a change.
 _zone: str | None = os.environ.get("TZ")
 _zone_names: tuple[str, str] = time.tzname
-# pmap's own threads that wait for work; they create no files.
+# pmap's own threads that wait for work; these threads create no files.
 waiting_threads: list[object] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=waiting_threads.clear)
@@ -56,7 +62,7 @@ def take_settings() -> Settings:
 
 
 def apply_settings(settings: Settings, least: int = 0) -> None:
-    """Apply `settings` to this process, except for filters and levels.
+    """Apply `settings` to this process, except for filters of warnings and levels of logging.
 
     The recursion limit becomes no less than `least`.
     """
@@ -67,7 +73,9 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
         try:
             sys.setrecursionlimit(limit)
         except RecursionError:
-            pass  # the stack here is deeper than this limit, so no item could run with the limit
+            # The stack of this worker is deeper than the caller's recursion limit, so no item could
+            # run with that limit.
+            pass
     if sys.get_int_max_str_digits() != digits:
         sys.set_int_max_str_digits(digits)
     if umask is not None:
@@ -75,7 +83,8 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
     if locale is not None and _locale() != locale:
         try:
             setlocale(LC_ALL, locale)
-        except Exception:  # this system has no locale of that name
+        # This system has no locale of the caller's name.
+        except Exception:
             pass
 
 
@@ -107,11 +116,11 @@ def _set(name: str, value: str | None) -> None:
 
 
 def _umask() -> int | None:
-    """Return this process's umask; None where it cannot be read."""
+    """Return this process's umask; None where the umask cannot be read."""
     global _last_umask
-    # Reading the umask means setting it, and no other thread may create a file meanwhile. If other
-    # threads run, this returns what it was while none did, or what the kernel said at the first
-    # call.
+    # Reading the umask means setting the umask, and no other thread may create a file meanwhile. If
+    # other threads run, this function returns what the umask was when no other thread ran, or what
+    # the kernel said at the first call.
     if count_threads() <= len(waiting_threads):
         _last_umask = os.umask(0o077)
         os.umask(_last_umask)
@@ -127,12 +136,12 @@ def _umask() -> int | None:
 def _locale() -> str | None:
     try:
         return setlocale(LC_ALL, None)
-    except Exception:  # the program has set, in C, a locale that Python cannot read
+    except Exception:  # code in C has set a locale that Python cannot read
         return None
 
 
 def default_filters() -> tuple[Filter, ...]:
-    """Return the filters that Python has before any code uses warnings."""
+    """Return the filters of warnings that Python has before any code uses the module `warnings`."""
     try:
         from _warnings import filters
     except ImportError:
@@ -140,7 +149,7 @@ def default_filters() -> tuple[Filter, ...]:
     return tuple([_filter(each) for each in filters])
 
 
-# The list of filters that was seen last, and its plain form.
+# The list of filters of warnings that was read last, and the same filters as plain values.
 _last_filters: tuple[list[Any], tuple[Filter, ...]] = [], ()
 
 
@@ -184,9 +193,9 @@ def _levels() -> Levels | None:
     root = getattr(logging, "root", None)
     if root is None:
         return None
-    # Examining all loggers in each call would take too long. Each change of a level clears the
-    # cache of decisions in every logger, so an entry of ours in the root's cache shows that none
-    # changed.
+    # Examining all loggers in each call would take too long. Each change of a logger's level clears
+    # the cache of decisions in every logger. So an entry that pmap put into the root logger's cache
+    # shows, if the entry is still there, that no level has changed.
     kept = getattr(root, "_cache", None)
     if kept is None or _SEEN not in kept or _last_levels is None:
         if kept is not None:

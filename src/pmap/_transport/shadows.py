@@ -1,7 +1,8 @@
 """The user's own modules that have the name of a module of the standard library.
 
-If a directory at the front of ``sys.path`` has a ``traceback.py``, the program and its items get
-that module. What pmap itself imports in a worker still comes from the standard library.
+If a directory at the front of ``sys.path`` has a ``traceback.py``, the program and its items import
+that file as ``traceback``. What pmap itself imports in a worker still comes from the standard
+library.
 """
 
 from __future__ import annotations
@@ -17,14 +18,17 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import TypeAlias
 
-    # Names, each with whether it means the standard library's module at the caller, which imported
-    # that module before the user's was on the path.
+    # Names of modules that a user's module shadows. With each name comes whether the name means the
+    # standard library's module at the caller, which imported that module before the user's was on
+    # the path.
     Shadows: TypeAlias = list[tuple[str, bool]]
 
-# The directory of the standard library. In a frozen program there may be none; then the prefix.
+# The directory of the standard library; in a frozen program, which may have no such directory, the
+# installation prefix.
 STANDARD = os.path.dirname(getattr(os, "__file__", "")) or sys.prefix
-_names: set[str] = set()  # the names that the user's modules shadow in this worker
-# Modules of the standard library with these names; items do not see them.
+_names: set[str] = set()  # names that the user's modules shadow in this worker
+# Modules of the standard library with a name that the user's modules shadow; items do not see these
+# modules.
 _hidden: dict[str, ModuleType] = {}
 _lock = RLock()
 
@@ -35,7 +39,7 @@ def find_shadows(path: Sequence[str]) -> Shadows:
     for entry in _before(path):
         try:
             files = os.listdir(entry or ".")
-        except OSError:  # the entry of the path is no directory
+        except OSError:  # the entry of the import path is no directory
             continue
         for file in files:
             name, _, kind = file.partition(".")
@@ -73,7 +77,7 @@ def _is_users(module: ModuleType, path: Sequence[str]) -> bool:
 
 
 def apply_shadows(shadows: Shadows, path: Sequence[str]) -> None:
-    """Make each name mean to items here what it means at the caller.
+    """Make the name of each shadowed module mean to items here what it means at the caller.
 
     `path` is the import path of the items.
     """
@@ -101,7 +105,7 @@ def _top(name: str) -> str:
 
 
 class _StandardLibrary:
-    """A context for a worker: inside, imports find the standard library's modules."""
+    """A context manager for a worker: inside, imports find the standard library's modules."""
 
     def __init__(self) -> None:
         self._depth = 0

@@ -1,11 +1,12 @@
 """The mark of a process that pmap has started, and how deeply such processes are nested.
 
-A process that is started to become a worker has a mark in its environment until it is one. Other
-code may run in it first: a ``sitecustomize``, a frozen program from its beginning, an application
-that embeds Python. By the mark that code sees that it must not start processes: each of them would
-run the same code, and start more.
+A process that is started to become a worker has a mark in its environment until the process is a
+worker. Other code may run first in the process: a ``sitecustomize``, a frozen program from its
+beginning, an application that embeds Python. From the mark that code learns that it must not start
+processes: each of them would run the same code, and start more.
 
-The depth of a process counts the pools above it. Programs that an item starts inherit it.
+The depth of a process is the number of pools above the process. Programs that an item starts
+inherit the depth.
 """
 
 from __future__ import annotations
@@ -17,31 +18,33 @@ TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from types import FrameType
 
-# The command line of a Python that is started to become a worker contains this.
+# The text that the command line of a Python process contains if pmap starts the process to become a
+# worker.
 _ENTRY = "from pmap._worker.startup import main"
 _IMPORT = "<frozen importlib._bootstrap>"
-# The argument with which a frozen program is started to become a worker; and what `freeze_support`
-# of multiprocessing reads from the pipe that the argument names: the data to prepare with (none),
-# and an object whose `_bootstrap` it calls.
+# `FROZEN` is the command-line argument with which a frozen program is started to become a worker.
+# `FOR_FREEZE_SUPPORT` is what `multiprocessing.freeze_support` then reads from the pipe that the
+# command line names: the data to prepare with (none), and an object whose `_bootstrap` is called.
 FROZEN = "--multiprocessing-fork"
 FOR_FREEZE_SUPPORT = b"}.cpmap._worker.startup\nFromFreezeSupport\n)R."
 MARK = "PMAP_STARTED"
 DEPTH = "PMAP_DEPTH"
-# How many pools may be nested, each used by the items of the one above. Without a limit, a function
-# whose items make a pool for the same function would double the number of processes for ever.
+# How many pools may be nested, each pool used by the items of the pool above. Without a limit, a
+# function whose items make a pool for the same function would double the number of processes for
+# ever.
 MOST_NESTED = 4
 
 
 def marked(kind: str, fd: int, lifeline: int, inode: int, depth: int) -> dict[str, str]:
-    """Return the environment variables of a process that becomes a worker or a template of workers.
+    """Return the environment variables of a process that becomes a worker or a template process.
 
     Args:
-        kind: which of the two.
-        fd: its descriptor of the socket.
-        lifeline: its descriptor of the lifeline, or -1.
-        inode: of the socket. A process that has inherited the mark and not the socket may have
-            another file under `fd`, and must not take that for the socket.
-        depth: how many pools are above it.
+        kind: whether the process becomes a worker or a template process.
+        fd: the descriptor that the new process has of its socket to the caller.
+        lifeline: the descriptor that the new process has of the lifeline, or -1.
+        inode: the inode of the socket. A process that has inherited the mark but not the socket may
+            have another file under the number `fd`, and must not take that file for the socket.
+        depth: how many pools are above the new process.
     """
     return {MARK: f"{kind} {fd} {lifeline} {inode}", DEPTH: str(depth)}
 
@@ -58,9 +61,9 @@ def is_marked() -> bool:
 
 
 def mark() -> tuple[str, int, int] | None:
-    """Return what this process is to become, its socket's descriptor and its lifeline's.
+    """Return what this process is to become, and the descriptors of its socket and its lifeline.
 
-    None if the process has only inherited the mark: it does not have the socket.
+    None means that the process has only inherited the mark, and does not have the socket.
     """
     words = os.environ.get(MARK, "").split()
     try:
@@ -71,12 +74,12 @@ def mark() -> tuple[str, int, int] | None:
 
 
 def runs_our_command() -> bool:
-    """Return whether this Python was started by pmap's own command, and will run it."""
+    """Return whether pmap's own command started this Python process, and will run in it."""
     return sys.argv[:1] == ["-c"] and any(_ENTRY in argument for argument in sys.orig_argv)
 
 
 def is_importing() -> bool:
-    """Return whether a module that is being imported has called this, maybe through others."""
+    """Return whether a module that is being imported has called this function, maybe indirectly."""
     caller: FrameType | None = sys._getframe()
     while caller is not None:
         if caller.f_code.co_filename == _IMPORT:

@@ -2,11 +2,12 @@
 
 A module that a worker cannot import (``__main__``, above all) has a *stand-in* in each worker: one
 module of the same name, whose ``__dict__`` is the globals of every function from that module. The
-caller sends a worker the values of names, many at a time: a *unit*. Each value that is sent for a
-name has a *version*; the caller makes a new one when it finds that the value has changed.
+caller sends a worker the values of names. The caller pickles the values of many names together, as
+a *unit*. Each value that is sent for a name has a *version*; the caller makes a new version when it
+finds that the value has changed.
 
 =============  ===================================================================================
-arriving       the receiver: loads units, puts names in place, makes functions again
+arriving       the receiver: loads units, gives names their values, makes functions again
 reducers       the sender: what pickle is to write for a function, a class, a module
 classes        classes, enums and their members: taken apart, and made again
 kinds          what neither pickle nor cloudpickle can send: cached functions, sentinels, new types

@@ -1,8 +1,8 @@
 """What the caller's names were when a worker began.
 
 An initializer may set a global of the script in ways that the caller cannot see. So when a worker
-is sent a name for the first time, the caller's value counts only if the caller has changed it since
-that worker began.
+is sent a name for the first time, the caller's value counts only if the caller has changed the
+value since that worker began.
 """
 
 from __future__ import annotations
@@ -27,11 +27,15 @@ if TYPE_CHECKING:
     from .names import Needs
 
 _PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), FunctionType, type})
-_LONG = 1000  # characters or bytes; longer values are not kept to compare them later
+# Characters or bytes; a longer text is not kept as its own token.
+_LONG = 1000
 
 
 def _token(value: object) -> object:
-    """Return a token that tells later if a value was replaced; it keeps nothing large alive."""
+    """Return a token of `value`: it tells later whether a name still has the same value.
+
+    The token keeps nothing large alive.
+    """
     kind = type(value)
     if kind in _PLAIN and not (isinstance(value, (str, bytes)) and len(value) > _LONG):
         return value
@@ -39,7 +43,8 @@ def _token(value: object) -> object:
     try:
         return ref(given)
     except TypeError:
-        # A list or dict: if address and length are the same, it counts as the same object.
+        # The value allows no weak reference, for example because it is a list or a dict. If address
+        # and length are the same later, the value counts as the same object.
         size = len(given) if kind in (list, dict, set, bytearray) else 0
         return "at", id(value), kind, size
 
@@ -65,17 +70,19 @@ class Baseline:
     """The names of one worker's caller, as they were when the worker began."""
 
     def __init__(self, inherits: bool = False) -> None:
-        """Record the names as they are now.
+        """Record the caller's names as they are now.
 
-        `inherits`: the worker is a fork of this process, and has its classes.
+        `inherits`: the worker is a fork of this process, and has this process's classes.
         """
         self._spaces: dict[Namespace, dict[str, object]] = {}
         self._inherits = inherits
-        # By version: whether the worker's own value stays, decided when the version is first sent.
+        # For each version of a value: whether the worker keeps its own value of the name. The
+        # answer is decided when the version is first sent to the worker.
         self._may_stay: dict[int, arriving.MayStay] = {}
-        # Namespaces and names that were sent to this worker.
+        # The names that were sent to this worker, each with the number of its namespace.
         self._names: set[tuple[int, str]] = set()
-        # The worker has every inherited object with a lower number: see `handover`.
+        # The worker has every object of the registry for forks whose number is lower than this: see
+        # `handover`.
         self._next = next_number() if inherits else 0
         main = sys.modules.get("__main__")
         space = None if main is None else namespace_of(vars(main))
@@ -95,11 +102,13 @@ class Baseline:
         names: list[arriving.Name] = []
         for (space, name), known in needs.names.items():
             if space is SHARES:
-                continue  # this is a handle: pickles refer to it, and no code does by name
+                # The name is that of a handle: pickles refer to a handle by its version, and no
+                # code looks up its name.
+                continue
             version = known.version
             if version not in may_stay:
-                # Only for a name that was never sent: if it has a second version, the caller has
-                # changed it.
+                # The worker keeps its own value only of a name that was never sent: if a name has a
+                # second version, the caller has changed the value.
                 first = (space.number, name) not in self._names
                 self._names.add((space.number, name))
                 may_stay[version] = first and self._is_unchanged(space, name)

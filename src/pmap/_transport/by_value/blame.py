@@ -1,4 +1,4 @@
-"""Which object inside a value cannot be pickled, and the path that leads to it."""
+"""Which object inside a value cannot be pickled, and the path that leads to that object."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-_MOST_TRIED = 3000  # how many pickles one search may make
-_LONGEST_KEY = 40  # characters of a dict's key that are shown
+_MOST_TRIED = 3000  # how many values one search may try to pickle
+_LONGEST_KEY = 40  # characters of a dict's key that an error shows
 
-# What the user can do about objects of these modules or types.
+# What the user can do about an object that cannot be pickled, by the module or the name of its
+# type.
 _ADVICE = {
     "_thread": "make it in the function, or once in each worker: in an initializer",
     "_io": "open it in the function, by its name",
@@ -34,8 +35,9 @@ _ADVICE = {
     "generator": "give a list of what it yields",
 }
 _MAKE_IT_THERE = "make it in the function, or once in each worker: in an initializer"
-# Classes of pmap and of the standard library whose objects belong to one process. The search does
-# not look inside such an object: what it finds there would help nobody.
+# Top-level packages whose classes `_STAYS` lists: classes of pmap and of the standard library whose
+# objects belong to one process. The search does not look inside an object of such a class: what it
+# finds there would help nobody.
 _HOMES = ("pmap", "multiprocessing", "concurrent")
 _POOL = "do not send {a}: make one in the item, or use it at the caller"
 _RESULT = "do not send {a}: wait for its result at the caller, and send that"
@@ -55,26 +57,28 @@ _STAYS = {
 def where_it_fails(value: object, name: str, why: BaseException | None = None) -> str:
     """Return the path to the object in `value` that cannot be pickled, its type, and what helps.
 
-    An empty text if there is nothing to add to the error. Never raises.
+    The text is empty if there is nothing to add to the error. This function never raises.
 
     Args:
         value: what could not be pickled.
-        name: what the value is called: the path begins with it.
-        why: what its pickling raised.
+        name: what the error calls the value: the path begins with this name.
+        why: what the pickling of `value` raised.
     """
     try:
         found = _Search(is_nameless(why)).path(value)
-    except Exception:  # the methods of these objects may raise anything
+    # The methods of the objects inside the value may raise anything.
+    except Exception:
         return ""
-    # If the value itself cannot be pickled, the error already names it. Add advice only for the
-    # kinds of objects where the remedy is not obvious.
+    # If the value itself cannot be pickled, the error already names the value. The path and advice
+    # are added only for the kinds of objects where the remedy is not obvious.
     if found is None or not (found[0] or is_semaphore(found[1]) or _stays(found[1])):
         return ""
     labels, culprit = found
     kind = type(culprit)
     shown = kind.__qualname__ if kind.__module__ == "builtins" else _name_of(kind)
     if kind.__name__.endswith("Future") and _stays(culprit):
-        shown = "concurrent.futures.Future"  # pmap's futures are private subclasses of it
+        # pmap's futures are private subclasses of `concurrent.futures.Future`.
+        shown = "concurrent.futures.Future"
     if isinstance(culprit, type):
         shown = f"the class {culprit.__qualname__}"
         return (
@@ -87,7 +91,7 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
 
 
 def _stays(value: object) -> str:
-    """Return the advice for an object that belongs to one process; empty if it does not."""
+    """Return the advice for an object that belongs to one process; empty for other objects."""
     for cls in type(value).__mro__:
         if cls.__name__ in _STAYS and cls.__module__.partition(".")[0] in _HOMES:
             return _STAYS[cls.__name__]
@@ -105,7 +109,8 @@ class _Probe(Sender):
         super().__init__()
         self.careful = True
         self.sends = False
-        self._nameless = nameless  # whether locks without a name count as failing
+        # Whether locks of multiprocessing without a name count as objects that cannot be pickled.
+        self._nameless = nameless
         self.met: list[object] = []
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
@@ -125,7 +130,10 @@ class _Search:
         self._left = _MOST_TRIED
 
     def path(self, value: Any) -> tuple[list[str], object] | None:
-        """Return the labels that lead to what cannot be pickled, and that object; or None."""
+        """Return the labels on the path to the object that cannot be pickled, and that object.
+
+        None means that no such object was found.
+        """
         if id(value) in self._seen or self._left <= 0:
             return None
         self._seen[id(value)] = value

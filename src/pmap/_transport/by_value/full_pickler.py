@@ -1,6 +1,7 @@
 """Pickling by value with cloudpickle, for all objects that the light pickler refuses.
 
-It is imported when an object first needs it: cloudpickle takes longer to import than pmap.
+This module is imported when an object first needs cloudpickle, which takes longer to import than
+pmap.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .role import Role
 
 
 class FullPickler(cloudpickle.Pickler):
-    """Pickles by value; what pmap's reducers refuse, cloudpickle reduces."""
+    """Pickles by value; cloudpickle reduces the objects that pmap's reducers refuse."""
 
     def __init__(
         self,
@@ -42,14 +43,15 @@ class FullPickler(cloudpickle.Pickler):
 
 
 def _with_its_file(code: CodeType, reduced: tuple[object, ...]) -> tuple[object, ...]:
-    """Return what cloudpickle reduces `code` to, with the name of its file put back.
+    """Return what cloudpickle reduces `code` to, with the name of the code's file put back.
 
     From 3.1.3 on cloudpickle writes ``<dynamic-code>`` in place of the file's name. A traceback
-    from a worker would then show no line of the function, and would not say where to look.
+    from a worker would then show no line of the function, and would not say in which file to look.
     """
     make, arguments = reduced
     assert isinstance(arguments, tuple)
     values: list[object] = list(arguments)  # pyright: ignore[reportUnknownArgumentType]
-    # In every version of Python the name of the file is the first text among these arguments.
+    # In every version of Python the name of the file is the first text among the arguments that
+    # make a code object.
     values[[isinstance(value, str) for value in values].index(True)] = code.co_filename
     return make, tuple(values)

@@ -1,8 +1,8 @@
 """What is read from the interpreter's own structures, above all the globals a function uses.
 
-The layout of bytecode changes from version to version. So this module reads it only on interpreters
-with which it was tested. On others it asks the disassembler of the standard library, which takes
-longer to import.
+The layout of bytecode changes from version to version of Python. So this module reads bytecode only
+on interpreters with which this module was tested. On other interpreters it asks `dis`, the
+disassembler of the standard library, which takes longer to import.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from types import FunctionType
     from typing import Any
 
-# The interpreters whose bytecode is known: tests/property/test_by_value.py passes with each.
+# The interpreters whose bytecode this module can read: tests/property/test_by_value.py passes with
+# each of them.
 _KNOWN = frozenset(("cpython", 3, minor) for minor in range(11, 16))
 _IS_KNOWN = (sys.implementation.name, *sys.version_info[:2]) in _KNOWN
 
 _LOAD_GLOBAL = opmap["LOAD_GLOBAL"]
-# The operations that look a name up in the globals; the last two occur in the bodies of classes.
+# The bytecode operations that look up, set or delete a name in the globals; the last two occur in
+# the bodies of classes.
 _OPERATIONS = (
     *("LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL"),
     *("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"),
@@ -30,11 +32,15 @@ _OPERATIONS = (
 _BY_NAME = frozenset(opmap[name] for name in _OPERATIONS if name in opmap)
 
 
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE of CPython: the type was made at run time
+# The flag Py_TPFLAGS_HEAPTYPE of CPython: a type that has this flag was made at run time.
+_HEAP_TYPE = 1 << 9
 
 
 def is_made_by_a_program(cls: type) -> bool:
-    """Return whether a class statement, or a call that does the same, made `cls`; else C did."""
+    """Return whether a class statement, or a call that does the same, made `cls`.
+
+    Otherwise code in C made `cls`.
+    """
     flags: int = vars(type)["__flags__"].__get__(cls)
     return bool(flags & _HEAP_TYPE)
 
@@ -54,7 +60,8 @@ def names_in(code: CodeType) -> Iterator[str]:
         for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
             at = extended | low
             if op in _BY_NAME:
-                # In LOAD_GLOBAL the lowest bit is a flag.
+                # In the argument of LOAD_GLOBAL the lowest bit is a flag; the other bits are the
+                # index of the name.
                 yield names[at >> 1 if op == _LOAD_GLOBAL else at]
             extended = at << 8 if op == EXTENDED_ARG else 0
     for const in code.co_consts:
@@ -63,7 +70,7 @@ def names_in(code: CodeType) -> Iterator[str]:
 
 
 def all_names(code: CodeType) -> list[str]:
-    """Return all names in `code` and in code nested in it, those of attributes and imports too."""
+    """Return all names in `code` and in code nested in it, also those of attributes and imports."""
     names = [*code.co_names]
     for const in code.co_consts:
         if type(const) is CodeType:
@@ -74,9 +81,10 @@ def all_names(code: CodeType) -> list[str]:
 def annotations_of(function: FunctionType) -> tuple[str, Any]:
     """Return the attribute by which the annotations of a function travel, and its value.
 
-    From Python 3.14 on that is ``__annotate__``, which makes them when somebody first asks. It is
-    not called here: they may name what only a type checker imports, or what is not there yet. Where
-    they were made already, they count, for a program may have changed them since.
+    From Python 3.14 on the attribute is ``__annotate__``, a function that makes the annotations
+    when code first asks for them. This function does not call ``__annotate__``: the annotations may
+    name what only a type checker imports, or what is not defined yet. If the annotations were made
+    already, they travel as ``__annotations__``, for a program may have changed them since.
     """
     annotate: object = getattr(function, "__annotate__", None)
     made = function.__annotations__ if annotate is None else _made_annotations(function)
@@ -84,7 +92,7 @@ def annotations_of(function: FunctionType) -> tuple[str, Any]:
 
 
 def _made_annotations(function: FunctionType) -> dict[str, Any] | None:
-    """Return the annotations of a function without making them; None: they are not made yet."""
+    """Return the annotations of a function, if they were made already; otherwise None."""
     import gc
 
     given: Any = function
@@ -99,7 +107,7 @@ def _made_annotations(function: FunctionType) -> dict[str, Any] | None:
 
 
 def named_in(annotations: object) -> set[str]:
-    """Return the names in annotations that are strings: `get_type_hints` looks them up."""
+    """Return the names in annotations that are strings: `get_type_hints` looks these names up."""
     names: set[str] = set()
     waiting: list[Any] = [*annotations.values()] if isinstance(annotations, dict) else []
     while waiting:
@@ -108,11 +116,11 @@ def named_in(annotations: object) -> set[str]:
         if isinstance(text, str):
             try:
                 code = compile(text, "annotation", "eval")
-            except (SyntaxError, ValueError):  # the string is no expression, so it names nothing
+            except (SyntaxError, ValueError):  # the string is no expression, so it has no names
                 continue
             names.update(code.co_names)
             waiting += [inner for inner in code.co_consts if isinstance(inner, str)]
-        else:  # a hint that is a generic alias, such as list["Node"], may have names inside
+        else:  # a generic alias, such as list["Node"], may have names inside
             inner = getattr(given, "__args__", ())
             waiting += inner if isinstance(inner, tuple) else ()
     return names
@@ -121,7 +129,7 @@ def named_in(annotations: object) -> set[str]:
 def submodules(code: CodeType, used: Iterable[object]) -> list[object]:
     """Return the submodules that `code` may use as ``package.module``.
 
-    The receiver imports them, so that they are there, too.
+    The receiver imports these submodules, so that ``package.module`` works there, too.
     """
     packages = [m.__name__ + "." for m in used if type(m) is ModuleType and m.__package__]
     if not packages:
