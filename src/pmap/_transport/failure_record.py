@@ -105,7 +105,7 @@ def _have_equal_args(again: BaseException, error: BaseException) -> bool:
 
 
 class _Bare:
-    """An exception's type and state; to load it does not call the exception's ``__init__``."""
+    """An exception's type and state; loading it does not call the exception's ``__init__``."""
 
     def __init__(
         self, cls: type[BaseException], args: tuple[object, ...], state: dict[str, object]

@@ -1,10 +1,10 @@
-"""The receiver of names: stand-ins of modules that cannot be imported here, and their values.
+"""The receiver of names: stand-ins of modules that a worker cannot import, and their values.
 
 In a worker, what a name means is decided name by name. The caller sends a value together with its
 version. While the version stays the same, the value that the worker has stays, even if code in the
-worker has changed it. Calls that were made with different values of one name may take turns in one
-worker. Then the worker puts the value of each call in place before its chunk begins, and keeps the
-other value meanwhile.
+worker has changed the value. Calls that were made with different values of one name may take turns
+in one worker. Then the worker gives the name the value of each call before a chunk of the call
+begins, and keeps the other value meanwhile.
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from types import CellType, ModuleType
     from typing import Any, TypeAlias
 
-    # Whether the worker keeps a value that it has set itself. A fingerprint means that it does, and
-    # that a forked worker also keeps a value that it has from its caller, if that has this
-    # fingerprint.
+    # Whether the worker keeps a value that its own code has given to a name. A fingerprint in place
+    # of True means that a forked worker also keeps a value that it has from its caller, if the
+    # value has this fingerprint.
     MayStay: TypeAlias = bool | tuple[int, int] | bytes
-    # Number of the namespace, name, version, and whether the worker's own value stays.
+    # A name that a call needs: number of the namespace, name, version of the value, and whether the
+    # worker's own value stays.
     Name: TypeAlias = tuple[int, str, int, MayStay]
 
-# The two names under which a script that a child process of multiprocessing runs is known.
+# Module names of a script. A child process of multiprocessing knows its script under two names; for
+# each of them the other one.
 _ALIASES = {"__main__": "__mp_main__", "__mp_main__": "__main__"}
 
 
@@ -44,7 +46,7 @@ ABSENT = Absent()
 
 
 class _Unit:
-    """A unit as it was received; it is loaded when a call first needs it."""
+    """A unit as the worker received it; the unit is loaded when a call first needs it."""
 
     def __init__(
         self,
@@ -60,40 +62,43 @@ class _Unit:
         self.error: BaseException | None = None
 
 
-# These functions find, at the caller, its own namespace by number, its own definition by version,
-# and the fingerprint of a value. `namespaces` and `sent_names` add them. A worker that was forked
-# from the caller has them, too.
+# Functions that find, at the caller, the caller's own namespace by its number, its own definition
+# by a version, and the fingerprint of a value. The modules `namespaces` and `sent_names` add them.
+# A worker that was forked from the caller has these functions, too.
 find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []
 
-_modules: dict[int, ModuleType] = {}  # the stand-ins, by the numbers of their namespaces
-# The numbers of namespaces that are no stand-ins, because the worker imported the script.
+_modules: dict[int, ModuleType] = {}  # stand-ins, by the numbers of their namespaces
+# The numbers of namespaces that have no stand-in, because the worker imported the script.
 _imported: set[int] = set()
-# Scripts that this process has imported, or inherited from the process it was forked from. By file
-# and package.
+# Scripts that this process has imported, or inherited from the process it was forked from; by the
+# script's file and package.
 _scripts: dict[tuple[str, str | None], ModuleType] = {}
 _units: dict[int, _Unit] = {}
-received: dict[int, object] = {}  # the values that were received, by version
-# The version of each received function, class and the like, by its id; `received` keeps it alive.
+received: dict[int, object] = {}  # values that were received, by version
+# The version of each received function, class and the like, by the id of the object; `received`
+# keeps the object alive.
 version_of: dict[int, int] = {}
 _in_place: dict[tuple[int, str], int] = {}
-# The units and names that `prepare` was given last.
+# The units and names that were last given to the function `prepare`.
 _ready: tuple[Sequence[int], Sequence[Name]] = (), ()
-# By version: values that another version has replaced meanwhile, as the worker left them.
+# By version: values, as the worker's code left them, of names that have the value of another
+# version now.
 _saved: dict[int, object] = {}
-# The namespaces as they were when this process was forked.
+# The caller's namespaces as they were when this process was forked from the caller.
 _at_fork: dict[int, dict[str, object]] = {}
-# Keeps alive the values of the worker of which this process is a fork.
+# Values of the worker of which this process is a fork; the list keeps them alive.
 _of_the_worker: list[object] = []
 
 
 def begin() -> None:
-    """Forget all names: this process may be a fork of a worker, which has received some."""
+    """Forget all names: this process may be a fork of a worker, which has received names."""
     global _ready
     for record in (_modules, _imported, _units, received, version_of, _in_place, _saved, _at_fork):
         if isinstance(record, dict) and record:
-            # Keep the worker's values alive: one of them may have a finaliser that removes a file.
+            # Keep the values of the worker alive: one of the values may have a finaliser that
+            # removes a file.
             _of_the_worker.append([*record.values()])
         record.clear()
     _ready = (), ()
@@ -106,8 +111,8 @@ def namespace(number: int, name: str) -> dict[str, Any]:
     """Return the globals that the functions of a module have in this process.
 
     Args:
-        number: of the module's namespace.
-        name: of the module.
+        number: the number of the module's namespace.
+        name: the name of the module.
     """
     if number in _modules:
         return _modules[number].__dict__
@@ -116,20 +121,21 @@ def namespace(number: int, name: str) -> dict[str, Any]:
         if home is not None:
             return home
     if find_definition and not process_role.in_worker:
-        # This is the caller. Its program has dropped the module of this number, or functions of the
-        # module came back after that.
+        # This process is the caller. Its program has dropped the module of this number; or
+        # functions of that module came back from a worker after the program had dropped the module.
         return vars(sys.modules[name]) if name in sys.modules else {"__name__": name}
     module = type(sys)(name)
     _modules[number] = module
     for attribute in ("__doc__", "__package__", "__loader__"):
-        del module.__dict__[attribute]  # the stand-in has only the attributes that the caller sends
+        # The stand-in has only the attributes that the caller sends.
+        del module.__dict__[attribute]
     module.__dict__["__builtins__"] = __builtins__
     enter(number)
     return module.__dict__
 
 
 def begin_forked(numbers: Sequence[int]) -> None:
-    """Record the namespaces that this worker has from the caller of which it is a fork."""
+    """Record the namespaces that this worker has from the caller from which it was forked."""
     for name in ("classes", "singles") if numbers else ():
         module: Any = sys.modules.get(f"{__package__}.{name}")
         if module is not None:
@@ -142,11 +148,11 @@ def begin_forked(numbers: Sequence[int]) -> None:
 
 
 def adopt(number: int, path: str | None, package: str | None) -> None:
-    """Import the script, as multiprocessing does, and use it as the namespace of this number.
+    """Import the script, as multiprocessing does, and use its module as the namespace `number`.
 
     Args:
-        number: of the caller's ``__main__``.
-        path: of the script's file; None: this process is a fork and has the script already.
+        number: the number of the namespace of the caller's ``__main__``.
+        path: path of the script's file; None: this process is a fork and has the script already.
         package: the package that the script is in, or None.
     """
     _imported.add(number)
@@ -158,7 +164,7 @@ def adopt(number: int, path: str | None, package: str | None) -> None:
 
 
 def import_script(path: str, package: str | None) -> None:
-    """Run the script as ``__mp_main__``, for this process or for the forks of it."""
+    """Run the script as ``__mp_main__``, for this process or for later forks of this process."""
     module = type(sys)("__mp_main__")
     module.__file__ = path
     module.__package__ = package
@@ -177,7 +183,7 @@ def has_imported(number: int) -> bool:
 def imported_as(obj: object) -> tuple[int, str, str] | None:
     """Return the place of `obj` among the globals of an imported script, or None.
 
-    The place is what `at_home` takes: number, module and name.
+    The place is what the function `at_home` takes: number of the namespace, module and name.
     """
     for number in _imported:
         module = _modules.get(number)
@@ -188,7 +194,7 @@ def imported_as(obj: object) -> tuple[int, str, str] | None:
 
 
 def enter(number: int) -> None:
-    """Put the stand-in into ``sys.modules``, so that ``import __main__``, say, finds it."""
+    """Put the stand-in of this number into ``sys.modules``: ``import __main__``, say, finds it."""
     module = _modules.get(number)
     if module is not None:
         name = module.__name__
@@ -208,25 +214,26 @@ def take_unit(
     definitions: Sequence[int],
     primed: Sequence[int],
 ) -> None:
-    """Keep a unit, to be loaded when it is needed.
+    """Keep a unit, to be loaded when a call needs the unit.
 
     Args:
-        number: of the unit.
-        load: returns its pickles, one behind the other, and their large buffers.
-        versions: of the values in it, in their order.
-        definitions: the versions of those that are functions, classes and the like; later pickles
-            refer to them by these versions.
-        primed: versions of values from earlier units to which the pickles refer.
+        number: the number of the unit.
+        load: returns the pickles of the unit, one behind the other, and their large buffers.
+        versions: versions of the values in the unit, in the order of their pickles.
+        definitions: the versions of the values that are functions, classes and the like; later
+            pickles refer to these values by version.
+        primed: versions of values from earlier units to which the pickles of this unit refer.
     """
     if number not in _units:
         _units[number] = _Unit(load, versions, definitions, primed)
 
 
 def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
-    """Give each name the value that it has for the call whose chunk begins; load what is missing.
+    """Give each name the value for the call whose chunk begins; load the values that are missing.
 
-    Names whose values are here already are in place before anything is loaded, because loading may
-    run code of the script. Raises what the loading of a value raised.
+    Names whose values are in this worker already get their values before anything is loaded,
+    because loading may run code of the script. The function raises what the loading of a value
+    raised.
     """
     global _ready
     if units is _ready[0] and names is _ready[1]:
@@ -240,7 +247,8 @@ def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
     for number in units:
         _load_unit(_units[number], waiting)
     for name in waiting.values():
-        # The value cannot be sent; a forked worker keeps the one that it has from its caller.
+        # The value of this name cannot be sent; a forked worker keeps the value that it has from
+        # its caller.
         _put_in_place(*name)
     _ready = units, names
 
@@ -261,12 +269,12 @@ def _load_unit(unit: _Unit, waiting: dict[int, Name]) -> None:
             if version in waiting:
                 _put_in_place(*waiting.pop(version))
     except BaseException as error:
-        unit.error = error  # after an error the rest of the unit cannot be read
+        unit.error = error  # the rest of the unit cannot be read
         raise
 
 
 class _Noting(Unpickler):
-    """An unpickler; a persistent id in the pickle is an index in a list of objects."""
+    """An unpickler for which a persistent id in the pickle is an index in a list of objects."""
 
     def __init__(self, data: bytes, buffers: Any, values: list[object]) -> None:
         super().__init__(BytesIO(data), buffers=buffers)
@@ -279,13 +287,13 @@ class _Noting(Unpickler):
 def _loader(data: Any, buffers: Any, primed: Sequence[int]) -> Unpickler:
     """Return an unpickler of `data` whose memo begins with the values of the versions `primed`.
 
-    The memo of the pickler that made `data` began with them, too, so the pickle refers to them.
-    Thus a list that two names share at the caller is one list here.
+    The memo of the pickler that made `data` began with these values, too, so the pickle refers to
+    them. Thus a list that two names share at the caller is one list in this process.
     """
     if not primed:
         return Unpickler(BytesIO(data), buffers=buffers)
-    # Put a pickle in front that does nothing but put these values into the memo. Setting the
-    # unpickler's `memo` to a dict does not work: it loses the values.
+    # Put in front of `data` a pickle that only puts the `primed` values into the memo. Setting the
+    # attribute `memo` of the unpickler to a dict does not work: the unpickler loses the values.
     notes = [b"J" + at.to_bytes(4, "little") + _NOTE for at in range(len(primed))]
     values = [received[version] for version in primed]
     unpickler = _Noting(b"".join([*notes, _NOTHING, data]), buffers, values)
@@ -293,12 +301,14 @@ def _loader(data: Any, buffers: Any, primed: Sequence[int]) -> Unpickler:
     return unpickler
 
 
-_NOTE = b"Q\x940"  # the pickle opcodes BINPERSID, MEMOIZE, POP
+# The pickle opcodes BINPERSID, MEMOIZE and POP: load an object by its persistent id, put it into
+# the memo, drop it from the stack.
+_NOTE = b"Q\x940"
 _NOTHING = b"N."
 
 
 def forget(numbers: Sequence[int]) -> None:
-    """Forget the units with these numbers: no call refers to them any more."""
+    """Forget the units with these numbers: no call refers to these units any more."""
     for number in numbers:
         unit = _units.pop(number, None)
         for version in () if unit is None else unit.versions:
@@ -306,7 +316,8 @@ def forget(numbers: Sequence[int]) -> None:
             value = received.pop(version, None)
             if version_of.get(id(value)) == version:
                 del version_of[id(value)]
-    # Of these stand-ins no received value is left: the caller has dropped their modules, too.
+    # Delete the stand-ins whose names have no received value any more: the caller has dropped the
+    # modules of these stand-ins, too.
     used = {number for (number, _), version in _in_place.items() if version in received}
     for number in [number for number in _modules if number not in used]:
         if sys.modules.get(_modules[number].__name__) is not _modules[number] and (
@@ -318,7 +329,7 @@ def forget(numbers: Sequence[int]) -> None:
 
 
 def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> None:
-    """Give a name the value of this version, or the value that the worker's code has made of it."""
+    """Give a name the value of this version, or what the worker's code has made of that value."""
     key = number, name
     before = _in_place.get(key)
     if before == version:
@@ -327,7 +338,8 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     _in_place[key] = version
     if before is not None:
         if before in received:
-            # If it is not there, that version is forgotten, and no call will ask for it.
+            # If `received` does not have the version `before`, that version is forgotten, and no
+            # call will ask for its value.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space and _stays(number, name, space, may_stay):
         return
@@ -339,7 +351,7 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
 
 
 def _stays(number: int, name: str, space: dict[str, Any], may_stay: MayStay) -> bool:
-    """Return whether the value here stays, though the caller sends a value for the first time."""
+    """Return whether the worker's value stays, though the caller sends one for the first time."""
     return _was_set_here(number, name, space) or _is_as_forked(space[name], may_stay)
 
 
@@ -359,7 +371,7 @@ def _is_as_forked(value: object, fingerprint: MayStay) -> bool:
 
 
 def definition(version: int) -> object:
-    """Return the function or class that has this version; at the caller, the original."""
+    """Return the function or class that has this version; at the caller, the original object."""
     if version in received:
         return received[version]
     for find in find_definition:
@@ -374,14 +386,14 @@ def module(name: str) -> object:
 
 
 def lazy_import(statement: str, name: str) -> object:
-    """Return what this import statement, done lazily, binds to `name`."""
+    """Return what the import statement `statement`, as a lazy import, binds to `name`."""
     space: dict[str, object] = {}
-    exec(f"lazy {statement}", space)  # noqa: S102 - there is no call that makes one
+    exec(f"lazy {statement}", space)  # noqa: S102 - no call makes a lazy import
     return space[name]
 
 
 def the_stand_in(number: int, name: str) -> object:
-    """Return the module that stands in for a module of the caller."""
+    """Return the stand-in of a module of the caller."""
     space = namespace(number, name)
     if number in _modules:
         return _modules[number]
@@ -392,7 +404,7 @@ def the_stand_in(number: int, name: str) -> object:
 def make_function(
     data: Any, number: int, name: str, closure: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """Return a function that has only its code and its closure, with a namespace as its globals."""
+    """Return a function with only code and closure, and a namespace as its globals."""
     code = marshal.loads(data) if type(data) is bytes else data
     return FunctionType(code, namespace(number, name), code.co_name, None, closure)
 
@@ -400,24 +412,25 @@ def make_function(
 def make_function_alone(
     data: Any, space: dict[str, Any], closure: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """Return a function like `make_function`, with globals of no module, which travel along."""
+    """Return a function like `make_function`, but with `space`, the globals of no module."""
     space.setdefault("__builtins__", __builtins__)
     code = marshal.loads(data) if type(data) is bytes else data
     return FunctionType(code, space, code.co_name, None, closure)
 
 
 def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
-    """Give a function its attributes. Loading `state` has imported the modules in it."""
+    """Give a function its attributes. Loading `state` has imported the modules in `state`."""
     slots, attributes, own, _ = state
     function.__dict__.update(attributes)
-    if own:  # the globals of the function belong to no module
+    # The dict `own` has entries only if the globals of the function belong to no module.
+    if own:
         function.__globals__.update(own)
     for name, value in slots.items():
         setattr(function, name, value)
 
 
 def make_cell() -> CellType:
-    """Return an empty cell."""
+    """Return an empty cell of a function's closure."""
     return type(_cell_of(None))()
 
 
@@ -428,7 +441,7 @@ def _cell_of(value: object) -> CellType:
 
 
 def fill_cell(cell: CellType, contents: tuple[object]) -> None:
-    """Give a cell its contents."""
+    """Give a cell of a function's closure its contents."""
     (cell.cell_contents,) = contents
 
 
@@ -446,7 +459,7 @@ def is_forked() -> bool:
 
 
 def at_home(number: int, module: str, name: str) -> object:
-    """Return what a namespace has under this name, which may be dotted."""
+    """Return what a namespace has under the name `name`, which may be dotted."""
     first, *rest = name.split(".")
     found: object = namespace(number, module)[first]
     for part in rest:
@@ -455,7 +468,7 @@ def at_home(number: int, module: str, name: str) -> object:
 
 
 def found_as(obj: Any, space: dict[str, Any]) -> str | None:
-    """Return the name, possibly dotted, under which `space` has `obj`, or None."""
+    """Return the name, possibly dotted, under which the globals `space` have `obj`, or None."""
     name: object = getattr(obj, "__qualname__", None)
     if not isinstance(name, str) or "<" in name:
         return None

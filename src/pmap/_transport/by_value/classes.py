@@ -1,13 +1,14 @@
 """Classes by value: taken apart into what the class statement made, and put together again.
 
 The receiver runs no code of the class: neither its metaclass nor ``__init_subclass__`` nor a
-``__set_name__``. They have run where the class was defined, and their effects are in the class. So
-keywords of the class statement, descriptors, enum members and generated methods need no special
-care.
+``__set_name__``. These methods have run where the class was defined, and their effects are in the
+class. So keywords of the class statement, descriptors, enum members and generated methods need no
+special care.
 
-A class has a key by which all processes know it, so it arrives once, and is the same class when it
-comes back. Its attributes have serial numbers. When a class arrives again, the receiver sets the
-attributes that the sender has changed, and leaves the others as its own code has set them.
+A class has a key by which all processes know the class. So the class arrives once, and is the same
+class when it comes back. The attributes of the class have serial numbers. When a class arrives
+again, the receiver sets the attributes that the sender has changed, and leaves the other attributes
+as the receiver's own code has set them.
 """
 
 from __future__ import annotations
@@ -57,27 +58,31 @@ class _OfClasses:
 
 _keys = _OfClasses()  # the key of each class, which is a text
 _by_key: WeakValueDictionary[str, type] = WeakValueDictionary()
-# For each class of this process: the fingerprints and serial numbers of its attributes, as they
-# were last sent.
+# For each class of this process: the fingerprints and serial numbers of the attributes that were
+# last sent with the class.
 _sent = _OfClasses()
-# For each class that another process has sent: the serial numbers of its attributes.
+# For each class that another process has sent: the serial numbers of the attributes that arrived.
 _arrived = _OfClasses()
 _serials = FallingNumbers()
 
 _CORE = ("__module__", "__slots__")
 _unset = object()
-_MADE_IN_C = frozenset({"CField"})  # types of attributes that a metaclass in C makes itself
+# Names of the types of attributes that a metaclass in C (of ctypes) makes itself.
+_MADE_IN_C = frozenset({"CField"})
 
 
 class _Quiet:
-    """Put before the bases of a class that is made again: no other `__init_subclass__` runs."""
+    """A base that stands before the other bases of a class while the class is made again.
+
+    So no other `__init_subclass__` runs.
+    """
 
     def __init_subclass__(cls, **_: object) -> None:
         pass
 
 
 class _QuietAlone:
-    """The same as `_Quiet`, for bases whose instances have no ``__dict__``."""
+    """The same as the base `_Quiet`, for bases whose instances have no ``__dict__``."""
 
     __slots__ = ()
 
@@ -86,7 +91,7 @@ class _QuietAlone:
 
 
 def globals_of_class(cls: type) -> dict[str, Any]:
-    """Return the globals of the module that `cls` was defined in."""
+    """Return the globals of the module that the class `cls` was defined in."""
     for function in _functions_of(cls):
         if function.__module__ == cls.__module__ == function.__globals__.get("__name__"):
             return function.__globals__
@@ -108,7 +113,7 @@ def _functions_of(cls: type) -> list[FunctionType]:
 
 
 def _sendable(role: Role, cls: type, name: str, value: object) -> object:
-    """Return the value of an attribute, or an `Unsent` if it cannot be pickled."""
+    """Return the value of a class's attribute, or an `Unsent` if the value cannot be pickled."""
     try:
         role.digest(value)
     except Exception as error:
@@ -117,7 +122,7 @@ def _sendable(role: Role, cls: type, name: str, value: object) -> object:
 
 
 def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, ...]:
-    """Return what pickle is to write for `cls` in full."""
+    """Return what pickle is to write for the class `cls` in full."""
     where = role.space_of(space)
     core = {name: vars(cls)[name] for name in _CORE if name in vars(cls)}
     core["__qualname__"] = cls.__qualname__
@@ -130,7 +135,8 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
         attributes[name] = serial, _sendable(role, cls, name, value) if role.careful else value
     if type(cls) is not type and not is_made_by_a_program(type(cls)):
         return _by_its_metaclass(cls, attributes, core)
-    # A forked worker has the class at the same address, and recognises it by that.
+    # The id of the class travels with the class: a forked worker has the class at the same address,
+    # and recognises the class by its id.
     arguments = _key(cls), id(cls), where, type(cls), cls.__name__, cls.__bases__, core
     state = attributes, registered(cls), registered_with(cls)
     return make_class, arguments, state, None, None, fill_class
@@ -139,9 +145,9 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
 def _by_its_metaclass(
     cls: type, attributes: dict[str, tuple[int, object]], core: dict[str, Any]
 ) -> tuple[object, ...]:
-    """Return what pickle is to write for a class with a metaclass in C, which alone can make it.
+    """Return what pickle is to write for a class whose metaclass is written in C.
 
-    ctypes has such classes.
+    Only the metaclass itself can make such a class. ctypes has such classes.
     """
     made = {
         name: value
@@ -154,9 +160,9 @@ def _by_its_metaclass(
 def make_by_metaclass(
     key: str, name: str, bases: tuple[type, ...], attributes: dict[str, Any]
 ) -> type:
-    """Return the class with this key; if it is not known, make it by calling its metaclass."""
+    """Return the class with this key; if the key is not known, call the class's metaclass."""
     known = _by_key.get(key)
-    meta: Any = type(bases[0])  # the metaclass may have no name by which a pickle could refer to it
+    meta: Any = type(bases[0])  # a pickle may have no name for the metaclass
     return _learn(key, meta(name, bases, attributes)) if known is None else known
 
 
@@ -170,7 +176,10 @@ def _key(cls: type) -> str:
 
 
 def _serials_of(cls: type, role: Role) -> dict[str, tuple[object, int]]:
-    """Return fingerprint and serial number of each attribute of `cls`: new numbers for changes."""
+    """Return fingerprint and serial number of each attribute of the class `cls`.
+
+    An attribute that has changed since it was last sent gets a new number.
+    """
     last: dict[str, tuple[object, int]] = _sent.get(cls) or {}
     now: dict[str, tuple[object, int]] = {}
     for name, fingerprint in attributes_of(cls, role.digest):
@@ -192,14 +201,14 @@ def make_class(
     bases: tuple[type, ...],
     core: dict[str, Any],
 ) -> type:
-    """Return the class with this key; if it is not known here, make it without its attributes."""
+    """Return the class with this key; if the key is not known, make a class without attributes."""
     known = _by_key.get(key)
     if known is not None:
         if _arrived.get(known) is not None:
             _adjust(known, name, bases, core)
         return known
     if where is not None:
-        # A worker that was forked from the caller has the same object.
+        # A worker that was forked from the caller has the same class object at the same address.
         here = arriving.as_forked(where[0], core["__qualname__"])
         if isinstance(here, type) and id(here) == address:
             return _learn(key, here)
@@ -207,7 +216,7 @@ def make_class(
 
 
 def _adjust(cls: type, name: str, bases: tuple[type, ...], core: dict[str, Any]) -> None:
-    """Give a class that has arrived before the names and bases that its sender now has."""
+    """Give a class that arrives again the names and bases that it has now at its sender."""
     cls.__name__ = name
     cls.__qualname__ = core["__qualname__"]
     if [*map(id, cls.__bases__)] != [*map(id, bases)]:
@@ -231,11 +240,12 @@ def _new_class(meta: Any, name: str, bases: tuple[type, ...], core: dict[str, An
         return [own, _Quiet, *rest]
 
     # `type.__new__` calls `__init_subclass__` of the next class in the method resolution order. The
-    # temporary metaclass makes that `_Quiet`.
+    # temporary metaclass makes `_Quiet` that next class.
     make: Any = type.__new__
     cls: Any = make(make(type(meta), meta.__name__, (meta,), {"mro": mro}), name, bases, dict(core))
     type.__setattr__(cls, "__class__", meta)
-    # This computes the method resolution order again, by `meta`.
+    # Setting `__bases__` computes the method resolution order of the class again, by its real
+    # metaclass.
     type.__setattr__(cls, "__bases__", bases)
     made: type = cls
     return made
@@ -249,20 +259,23 @@ def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -
         try:
             cls = type.__new__(type, name, (quiet, *bases), dict(core))
             type.__setattr__(cls, "__bases__", bases)
-        except TypeError:  # the layout of the bases does not allow this base beside them
+        except TypeError:  # the layout of the bases allows no quiet base beside them
             continue
         return cls
     return _new_class_unheard(name, bases, core)
 
 
 def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
-    """Make a class while the base whose `__init_subclass__` would run has one that does nothing."""
+    """Make a class while no `__init_subclass__` of its bases has an effect.
+
+    The base whose `__init_subclass__` would run has meanwhile one that does nothing.
+    """
     order = [cls for base in bases for cls in base.__mro__]
     hears = next(cls for cls in order if "__init_subclass__" in vars(cls))
     method = vars(hears)["__init_subclass__"]
     try:
         type.__setattr__(hears, "__init_subclass__", vars(_Quiet)["__init_subclass__"])
-    except TypeError:  # the base is made in C, and its method needs no arguments
+    except TypeError:  # the base is made in C, and its `__init_subclass__` needs no arguments
         return type.__new__(type, name, bases, dict(core))
     try:
         return type.__new__(type, name, bases, dict(core))
@@ -271,16 +284,17 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
 
 
 def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) -> None:
-    """Set the attributes of a class that are missing here or that its sender has changed."""
+    """Set the attributes of a class that are missing here or have changed at its sender."""
     attributes, others, abstracts = state
     arrived = _arrived.get(cls)
     if arrived is None:
-        return  # the class is this process's own, and its attributes here count
+        # The class is this process's own, and the attributes that it has in this process count.
+        return
     new = not arrived
     missing = _unset
     for name, (serial, value) in attributes.items():
         if name in arrived and arrived[name] >= serial:
-            continue  # an older value has arrived late
+            continue  # an older value of the attribute has arrived late
         arrived[name] = serial
         if name == "__abstractmethods__":
             missing = value
@@ -315,7 +329,7 @@ def _make_abstract(cls: Any) -> None:
 
 
 def reduce_member(member: Any) -> tuple[object, ...]:
-    """Return what pickle is to write for the member of an enum that travels by value."""
+    """Return what pickle is to write for a member of an enum that travels by value."""
     cls: Any = member.__class__
     base: Any = getattr(cls, "_member_type_", object)
     arguments: tuple[object, ...] = ()
@@ -325,7 +339,7 @@ def reduce_member(member: Any) -> tuple[object, ...]:
         else:
             reduced: Any = base.__reduce_ex__(member, 2)
             arguments = reduced[1][1:] if reduced[0].__name__ == "__newobj__" else reduced[1]
-    # A member that combines several flags may have no name in its class.
+    # A member that combines several flags of an enum may have no name in its class.
     value: object = None if member._name_ in _members(cls) else member._value_
     made = cls, member._name_, value, base, arguments
     return make_member, made, member.__dict__, None, None, fill_member
@@ -339,7 +353,7 @@ def _members(cls: Any) -> dict[str, object]:
 def make_member(
     cls: Any, name: str | None, value: Any, base: Any, arguments: tuple[object, ...]
 ) -> object:
-    """Return the member of this name; if there is none yet, make it without its attributes."""
+    """Return the enum's member of this name; if there is none yet, make one without attributes."""
     known: object = None
     if value is None:
         known = _members(cls).get(name or "")
@@ -349,7 +363,7 @@ def make_member(
 
 
 def fill_member(member: Any, state: dict[str, object]) -> None:
-    """Give a member its attributes, unless it has some."""
+    """Give a member of an enum its attributes, unless the member has some."""
     if not member.__dict__:
         member.__dict__.update(state)
 
@@ -358,9 +372,10 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
 
 
 def begin_forked() -> None:
-    """Record the classes that this forked worker has from its caller, as last sent."""
+    """Record the classes that this forked worker has from its caller, as they were last sent."""
     for cls, arrived in _arrived.items():
-        # Classes that the caller, itself a worker, has received: whatever it sends is newer.
+        # The caller may itself be a worker, which has received classes. Whatever such a caller
+        # sends of these classes is newer than what this worker has.
         _arrived.set(cls, dict.fromkeys(arrived, OLDEST))
     for cls, sent in _sent.items():
         _arrived.set(cls, {name: serial for name, (_, serial) in sent.items()})
@@ -368,6 +383,6 @@ def begin_forked() -> None:
 
 
 def note(cls: type, role: Role) -> None:
-    """Record the attributes of a class when a worker is forked: the worker has these."""
+    """Record the attributes of a class when a worker is forked: the worker has these attributes."""
     _key(cls)
     _serials_of(cls, role)

@@ -1,7 +1,7 @@
-"""Whether the value of a name has changed since it was last sent.
+"""Fingerprints, which show whether the value of a name has changed since it was last sent.
 
-Values that cannot change are compared by identity, or, if plain, by value. Functions and classes
-are compared by their parts, and all other values by a digest of their pickles.
+Values that cannot change are compared by identity, or, if they are plain, by value. Functions and
+classes are compared by their parts, and all other values by a digest of their pickles.
 """
 
 from __future__ import annotations
@@ -35,35 +35,40 @@ if TYPE_CHECKING:
     Fingerprint: TypeAlias = object
     Digest: TypeAlias = Callable[[object], bytes]
 
-# Types by their ids: a metaclass may say that its classes are equal to others, or have no hash.
-# Equal values of these types are the same value.
+# The ids of types whose equal values are the same value. Types are looked up by their ids, because
+# a metaclass may say that its classes are equal to others, or have no hash.
 _SCALARS = frozenset(map(id, (int, bool, str, bytes, type(None))))
 _PLAIN = _SCALARS | frozenset(map(id, (float, complex)))
-# The last version of marshal whose bytes do not depend on how many references an object has.
+# The last version of marshal's format whose bytes do not depend on how many references an object
+# has.
 _VERSION = 2
-# This version of marshal writes texts in half the time. Equal bytes mean equal values, but equal
-# values may have different bytes.
+# A version of marshal's format that writes texts in half the time. Equal bytes in this version mean
+# equal values, but equal values may have different bytes.
 _SWIFT = 4
-# Attributes that Python itself makes for each class.
+# Attributes that a class does not send with its other attributes: Python makes them for each class,
+# or `reduce_class` sends them apart.
 _NOT_SENT = frozenset(
     ("__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__")
 )
-# The last two are where Python 3.14 has what makes annotations, and those that are made already.
+# Attributes of a class that are compared by the identity of their values. The last two are where
+# Python 3.14 keeps the function that makes annotations, and the annotations that are made already.
 _FOR_GOOD = frozenset(
     {
         *("__doc__", "__annotations__", "__orig_bases__", "__parameters__"),
         *("__annotate_func__", "__annotations_cache__"),
     }
 )
-_QUICK = 1 << 14  # bytes; buffers of this size or more go into a digest by their `hash`
-# Bytes of marshalled data from which the second version of marshal is tried as well.
+# Bytes; a buffer of this size or more goes into a digest by its `hash`.
+_QUICK = 1 << 14
+# From this many bytes of marshalled data on, the faster version of marshal's format is tried as
+# well.
 _LARGE = 1 << 18
-# Containers inside of containers: so many levels are searched for types that are not plain.
+# How many levels of containers inside of containers are searched for values that are not plain.
 _DEEPEST = 4
 
 
 class _Same:
-    """The fingerprint of what is compared by identity; it does not keep the object alive."""
+    """The fingerprint of a value that is compared by identity; it does not keep the value alive."""
 
     __slots__ = ("place", "reference")
 
@@ -74,13 +79,14 @@ class _Same:
         try:
             self.reference = ref(given)
         except TypeError:
-            # The value is part of an object that lives as long as the fingerprint.
+            # The value allows no weak reference. It is part of an object that lives as long as the
+            # fingerprint.
             self.reference = None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, _Same) or self.place != other.place:
             return False
-        # If the reference is dead, another object may have this address now.
+        # If the weak reference is dead, another object may have the address of the value now.
         return self.reference is None or self.reference() is not None
 
     def __hash__(self) -> int:
@@ -88,7 +94,7 @@ class _Same:
 
 
 class _Plain:
-    """The fingerprint of plain values, and of containers of them."""
+    """The fingerprint of a plain value, or of a container of plain values."""
 
     __slots__ = ("hash", "kind", "size", "swift")
 
@@ -98,23 +104,27 @@ class _Plain:
         took = perf_counter() - begin
         self.kind: type = type(value)
         self.size = len(data)
-        # The hash of bytes is SipHash: 64 bits, with a secret of this process.
+        # Python's hash of bytes is SipHash: 64 bits, with a secret of this process.
         self.hash = hash(data)
         self.swift = self._swift(value, took) if self.size >= _LARGE else None
 
     @staticmethod
     def _swift(value: Any, took: float) -> tuple[int, int] | None:
-        """Return length and hash of the faster version of marshal; None if it takes longer here.
+        """Return length and hash of a value's bytes in the faster version of marshal's format.
 
-        It takes longer if many parts of the value are referred to elsewhere, too: it looks up each
-        of these among the objects that it has written.
+        None means that this version takes longer for the value. It takes longer if many parts of
+        the value are referred to elsewhere, too: marshal looks up each such part among the objects
+        that it has written.
         """
         begin = perf_counter()
         data = marshal.dumps(value, _SWIFT)
         return (len(data), hash(data)) if perf_counter() - begin < took else None
 
     def is_surely_of(self, value: Any) -> bool:
-        """Return whether `value`, of the same type, is certainly unchanged; False: not known."""
+        """Return whether `value`, of the same type, is certainly unchanged.
+
+        False means that this is not known.
+        """
         if self.swift is None:
             return False
         data = marshal.dumps(value, _SWIFT)
@@ -138,10 +148,11 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
         value: the value.
         digest: returns the digest of a value's pickle. It raises what the pickling raises, and so
             does this function.
-        before: the fingerprint of an earlier value, which may be the same.
+        before: the fingerprint of an earlier value of the same name, which may be the same value.
     """
     if type(before) is _Plain and before.kind is type(value):
-        # Do not search the value for other types again: marshal refuses nearly all of them.
+        # Do not search the value for parts that are not plain again: marshal refuses nearly all
+        # such parts.
         try:
             if before.is_surely_of(value):
                 return before
@@ -150,19 +161,20 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
             pass
         else:
             if now == before:
-                # The reference counts in the value have changed, and with them these bytes.
+                # The reference counts in the value have changed, and with them the bytes of the
+                # faster version of marshal's format.
                 before.swift = now.swift
             return now
     return _of(value, digest, ())
 
 
 def attributes_of(cls: type, digest: Digest) -> list[tuple[str, Fingerprint]]:
-    """Return the attributes of `cls` that are sent with it, with their fingerprints."""
+    """Return the attributes of the class `cls` that are sent with it, with their fingerprints."""
     return _attributes(cls, digest, ())
 
 
 def is_plain(value: object) -> bool:
-    """Return whether a shallow search finds only plain values in `value`."""
+    """Return whether `value` is plain, as far as a search of a few levels of containers shows."""
     return id(type(value)) in _PLAIN or _all_plain(value, 0)
 
 
@@ -210,7 +222,8 @@ def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprin
         accessors = (value.fget, value.fset, value.fdel)
         return kind, *[_of(accessor, digest, inside) for accessor in accessors]
     if is_handle(kind):
-        # A handle; later changes of its value are not sent, by the rule of `share`.
+        # The value is a handle of a shared value; by the rule of `share`, later changes of the
+        # shared value are not sent.
         return _Same(value)
     if is_plain(value):
         return _Plain(value)
@@ -254,7 +267,7 @@ def _function(function: FunctionType, digest: Digest, inside: tuple[object, ...]
 
 
 def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
-    """Return the fingerprint of a part; if it cannot be pickled, that of its identity."""
+    """Return the fingerprint of a part of a value; if that fails, of the part's identity."""
     try:
         return _of(value, digest, inside)
     except Exception:
@@ -262,19 +275,19 @@ def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Finge
 
 
 def _about(cls: type) -> Fingerprint:
-    """Return what makes up a class, besides its attributes."""
+    """Return what makes up a class, besides the attributes of the class."""
     bases = [id(base) for base in cls.__bases__]
     others = [id(other) for other in (*registered(cls), *registered_with(cls))]
     return cls.__name__, cls.__qualname__, bases, others
 
 
 def registered(cls: type) -> list[type]:
-    """Return the classes that were registered as virtual subclasses of an abstract class."""
+    """Return the classes that were registered as virtual subclasses of the abstract class `cls`."""
     if "_abc_impl" not in vars(cls):
         return []
     import abc
 
-    private: Any = abc  # _get_dump is private, has no public twin, and is what cloudpickle calls
+    private: Any = abc  # abc._get_dump has no public twin; cloudpickle calls it, too
     others: list[type] = []
     for reference in private._get_dump(cls)[0]:
         found = reference()
@@ -290,7 +303,8 @@ _HOMES_OF_ABSTRACT = ("_collections_abc", "numbers", "os", "io", "contextlib")
 class _Registrations:
     """The program's own classes that are registered with abstract ones of the standard library."""
 
-    token: object = None  # an object that is another one after each registration
+    # A token of the module abc: an object that is another one after each registration of a class.
+    token: object = None
     found: tuple[tuple[Callable[[], object], type], ...] = ()
 
 
@@ -318,7 +332,7 @@ def _attributes(
     cls: type, digest: Digest, inside: tuple[object, ...]
 ) -> list[tuple[str, Fingerprint]]:
     inside = *inside, cls
-    # An enum never replaces its members, nor what it makes of them.
+    # An enum class never replaces its members, nor the attributes that it makes of its members.
     fixed = "_member_map_" in vars(cls)
     found: list[tuple[str, Fingerprint]] = []
     for name, value in list(vars(cls).items()):
@@ -356,14 +370,14 @@ def _all_plain(given: object, depth: int) -> bool:
 
 
 def digest_of(parts: Iterable[Any]) -> bytes:
-    """Return the digest of bytes and buffers."""
+    """Return the digest of a sequence of bytes and buffers."""
     digest = blake2b(digest_size=16)
     for part in parts:
         view = memoryview(part)
         if view.nbytes < _QUICK:
             digest.update(view)
         else:
-            # The hash of bytes is several times faster, and has 64 bits with a secret of this
-            # process.
+            # Python's hash of bytes is several times faster than the digest, and has 64 bits with a
+            # secret of this process.
             digest.update(b"%d %d" % (view.nbytes, hash(view.cast("B").toreadonly())))
     return digest.digest()

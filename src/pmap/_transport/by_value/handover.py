@@ -1,12 +1,13 @@
 """How objects of `multiprocessing` that several processes share go to a worker and back.
 
-Locks, arrays, queues and connections refuse to be pickled, except for a process that is being
-spawned. A `Handover` makes a pickle for a worker look like that. Semaphores go by their names,
-descriptors out of band (see `descriptors`), and proxies of managers with the key that their manager
-asks for.
+Locks, arrays, queues and connections of `multiprocessing` refuse to be pickled, except for a
+process that is being spawned. A `Handover` makes the pickling for a worker look like the pickling
+for a spawned process. Semaphores travel by their names, file descriptors beside the pickle (see
+`descriptors`), and proxies of managers with the key that their manager asks for.
 
-A semaphore that was made for forks has no name. Only a process that was forked later has it. Such a
-process finds it by its number in the registry of objects that `multiprocessing` keeps for forks.
+A semaphore that was made for processes of the start method fork has no name. Only a process that
+was forked later has the semaphore. The forked process finds the semaphore by its number in the
+registry of objects that `multiprocessing` keeps for forks.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ class NamelessError(TypeError):
 
 
 class Handover:
-    """Acts as the process that is being spawned while `multiprocessing` pickles its objects."""
+    """Stands for the process that is being spawned while `multiprocessing` pickles its objects."""
 
     def __init__(self, role: Role, carries: bool) -> None:
-        """Prepare for one pickle; `carries`: descriptors can travel with it."""
+        """Prepare for one pickle; `carries`: whether descriptors can travel with the pickle."""
         self._role = role
         self._carries = carries
         self._before: Any = None
@@ -62,11 +63,11 @@ class Handover:
             context.set_spawning_popen(self._before)
 
     def duplicate_for_child(self, fd: int) -> int:
-        """Return `fd` unchanged: `multiprocessing` passes it to `DupFd`, which duplicates it."""
+        """Return `fd` unchanged: `multiprocessing` passes `fd` to `DupFd`, which duplicates it."""
         return fd
 
-    def DupFd(self, fd: int) -> object:  # noqa: N802 - as it is called there
-        """Return what is pickled for `fd`; where it is loaded, it has ``detach``."""
+    def DupFd(self, fd: int) -> object:  # noqa: N802 - the name that multiprocessing calls
+        """Return what is pickled for the descriptor `fd`; the receiver gets a `Descriptor`."""
         if not self._role.sends:
             return os.fstat(fd)[:3]
         if not self._carries:
@@ -75,10 +76,10 @@ class Handover:
 
 
 def reduce_shared(role: Role, obj: object, kind: type) -> Any:
-    """Return what pickle is to write for an object that processes share.
+    """Return what pickle is to write for an object of `multiprocessing` that processes share.
 
-    None means that it is no such object. NotImplemented leaves it to pickle, inside of a
-    `Handover`.
+    None means that `obj` is not a shared object. NotImplemented means that pickle itself can write
+    the object inside of a `Handover`.
     """
     reducer = registered().get(kind)
     if reducer is not None:
@@ -93,8 +94,8 @@ def reduce_shared(role: Role, obj: object, kind: type) -> Any:
     return NotImplemented if kind.__module__.startswith(_LIBRARY) else None
 
 
-# Modules of objects with numbers of descriptors among their attributes; nothing marks these numbers
-# as such.
+# Modules of classes whose objects have numbers of file descriptors among their attributes; nothing
+# marks these attributes as descriptors.
 _WITH_NUMBERS = frozenset(
     {
         *("multiprocessing.popen_fork", "multiprocessing.popen_spawn_posix"),
@@ -117,12 +118,13 @@ def _refuse_numbers(kind: type) -> None:
 def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], Any]) -> Any:
     """Return what is written for an object with a reducer of ``multiprocessing``, or None.
 
-    None means that pickle itself can write it.
+    None means that pickle itself can write the object.
     """
     if home == "managers":
         return reducer(given)
     if home == "reduction" and not hasattr(given, "fileno"):
-        return None  # a partial or a method, which pickle itself can write
+        # The object is a partial or a method, which pickle itself can write.
+        return None
     if home == "sharedctypes" and not hasattr(given, "_wrapper"):
         return None  # a ctypes object that is not in shared memory
     same = role.identity(given)
@@ -138,12 +140,12 @@ def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], 
 
 
 def _copy_of(fd: int) -> object:
-    """Return what stands for a duplicate of a descriptor in this pickle: see `Handover`."""
+    """Return what stands for a duplicate of a file descriptor in this pickle: see `Handover`."""
     return sys.modules["multiprocessing.reduction"].DupFd(fd)
 
 
 def connected(descriptor: Any, family: int, kind: int, proto: int, timeout: float | None) -> Any:
-    """Return the socket of a descriptor, with the timeout of the socket that was sent."""
+    """Return a socket for a file descriptor, with the timeout of the socket that was sent."""
     import socket
 
     made = socket.socket(family, kind, proto, descriptor.detach())
@@ -161,7 +163,7 @@ def is_semaphore(obj: object) -> bool:
 
 
 def is_nameless(error: BaseException | None) -> bool:
-    """Return whether pickling failed because a lock has no name, as far as is known."""
+    """Return whether pickling failed because a lock has no name; True if the error is not known."""
     return error is None or isinstance(error, NamelessError)
 
 
@@ -176,7 +178,10 @@ def _semaphore(role: Role, given: Any) -> Any:
 
 
 def _registry() -> dict[tuple[int, int, object], object]:
-    """Return the registry for forks of `multiprocessing`: objects by number, id and function."""
+    """Return the registry of objects for forks of `multiprocessing`.
+
+    The key of an object is its number in the registry, its id, and a function.
+    """
     util: Any = sys.modules["multiprocessing.util"]
     return dict(util._afterfork_registry)
 
@@ -189,18 +194,22 @@ def _number_of(given: object) -> int | None:
 
 
 def next_number() -> int:
-    """Return a number greater than that of each object in the registry now; no object gets it."""
+    """Return a number greater than that of each object in the registry for forks now.
+
+    No object gets this number later.
+    """
     util: Any = sys.modules.get("multiprocessing.util")
     return 0 if util is None else next(util._afterfork_counter)
 
 
 class _Forks:
-    """Which objects of the registry this worker has from the caller that forked it."""
+    """Which objects of the registry for forks this worker has from the caller that forked it."""
 
-    newest = 0  # the worker has the objects with numbers lower than this
+    # The worker has the objects of the registry for forks with numbers lower than this.
+    newest = 0
 
     def begin(self) -> None:
-        """Record that this worker has all objects that are in the registry now."""
+        """Record that this worker has all objects that are in the registry for forks now."""
         self.newest = next_number()
 
 
@@ -208,7 +217,7 @@ forks = _Forks()
 
 
 def inherited(number: int) -> object:
-    """Return the object with this number, which this fork has from its parent."""
+    """Return the object with this number in the registry, which this fork has from its parent."""
     if "multiprocessing.util" in sys.modules:
         for (one, _, _), value in _registry().items():
             if one == number:
@@ -218,8 +227,9 @@ def inherited(number: int) -> object:
 
 # --- shared memory -------------------------------------------------------------------------------
 
-# By device and inode. Memory that arrives twice is mapped once; memory that comes back to its
-# process is the object that was sent.
+# Shared memory of `multiprocessing` that this process has mapped, by device and inode of its file.
+# Memory that arrives twice is mapped once; memory that comes back to its process is the object that
+# was sent.
 _arenas: dict[tuple[int, int], Any] = {}
 
 
@@ -236,7 +246,8 @@ def arena(size: int, descriptor: Any) -> Any:
     if found is None:
         make: Any = heap.Arena
         found = make(size, fd)
-        # An Arena does not close a descriptor that it was given.
+        # A `multiprocessing.heap.Arena` does not close a descriptor that it was given, so a
+        # finaliser does.
         weakref.finalize(found, _forget_arena, place, fd).atexit = False
         _arenas[place] = weakref.ref(found)
     else:

@@ -1,7 +1,8 @@
-"""What neither pickle nor cloudpickle can send, or sends as something else.
+"""Reducers for what neither pickle nor cloudpickle can send, or sends as something else.
 
-These are cached functions, cached properties and type variables of a script; objects compared by
-identity, such as the markers of `dataclasses`; weak references, files and context variables.
+These objects are cached functions, cached properties and type variables of a script; objects
+compared by identity, such as the markers of `dataclasses`; weak references, files and context
+variables.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ else:
     Method = object
 
 _Cached = type(functools.lru_cache(lambda: None))
-# Types of objects that pickle writes by their names. Each object knows the name of its module.
+# Names of types whose objects pickle writes by the object's own name. Each object of such a type
+# knows the name of its module.
 _NAMED = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
 def reduce_kind(role: Role, obj: object) -> Any:
-    """Return what pickle is to write for `obj`; None if pickle needs no help with it."""
+    """Return what pickle is to write for `obj`; None if pickle needs no help with `obj`."""
     given: Any = obj
     kind = type(obj)
     if kind is _Cached:
@@ -51,7 +53,8 @@ def reduce_kind(role: Role, obj: object) -> Any:
         return _definition(role, given, space) or _named(given)
     if kind is ContextVar:
         return _variable(given)
-    if isinstance(obj, property):  # an instance of a subclass of property
+    # The object is an instance of a subclass of property.
+    if isinstance(obj, property):
         return kind, (given.fget, given.fset, given.fdel, given.__doc__), vars(given) or None
     if kind.__module__ == "dataclasses":
         return _mark(obj)
@@ -82,14 +85,15 @@ def _cached(given: Any) -> Any:
 
 
 def make_cached(function: Any, maxsize: int | None, typed: bool) -> Any:
-    """Return `function` with an empty cache."""
+    """Return `function` with an empty cache, as `functools.lru_cache` makes it."""
     return functools.lru_cache(maxsize, typed)(function)
 
 
 def _key_by_comparison(_: Role, given: Any, kind: type) -> Any:
     import gc
 
-    # A key of `cmp_to_key` has the comparison, and shows it only to the garbage collector.
+    # A key object of `functools.cmp_to_key` refers to the comparison function, and shows this
+    # reference only to the garbage collector.
     parts = [part for part in gc.get_referents(given) if part is not kind]
     return (functools.cmp_to_key, tuple(parts)) if len(parts) == 1 else None
 
@@ -99,7 +103,7 @@ def make_partial_method(function: Any, arguments: tuple[Any, ...], named: dict[s
     return functools.partialmethod(function, *arguments, **named)
 
 
-# --- what refers weakly, and files ---
+# --- weak references, and files ------------------------------------------------------------------
 
 
 def _weak(given: Any, kind: Any) -> Any:
@@ -114,8 +118,8 @@ def _weak(given: Any, kind: Any) -> Any:
     return None
 
 
-# In a program, other objects keep alive what is referred to weakly. They need not have been sent,
-# so in a receiver the weak reference itself keeps it alive.
+# In a program, other objects keep alive what a weak reference refers to. These other objects need
+# not have been sent, so in a receiver the weak reference itself keeps its object alive.
 
 
 def make_weak(kind: Any, contents: Any) -> Any:
@@ -126,7 +130,7 @@ def make_weak(kind: Any, contents: Any) -> Any:
 
 
 def make_reference(value: object) -> Any:
-    """Return a weak reference to `value`; if that is None, a dead one."""
+    """Return a weak reference to `value`; if `value` is None, a dead weak reference."""
     if value is None:
         return weakref.ref(_Gone())
     made = _Reference(value)
@@ -135,7 +139,7 @@ def make_reference(value: object) -> Any:
 
 
 def make_method_reference(method: Any) -> Any:
-    """Return a weak reference to a method; if that is None, a dead one."""
+    """Return a weak reference to a method; if `method` is None, a dead weak reference."""
     if method is None:
         return weakref.WeakMethod(_Gone().method)
     made = _MethodReference(method)
@@ -167,7 +171,10 @@ class _Gone:
 
 
 def _file(given: Any) -> Any:
-    """Return what to write for a standard stream; None for a file in memory; others raise."""
+    """Return what to write for a standard stream; None for a file in memory.
+
+    For any other open file the function raises TypeError.
+    """
     for name in ("stdin", "stdout", "stderr"):
         if given is getattr(sys, name) or given is getattr(sys, f"__{name}__"):
             return getattr, (sys, name)
@@ -181,11 +188,11 @@ def _is_in_memory(given: Any) -> bool:
     return type(given).__name__ in ("BytesIO", "StringIO")
 
 
-# --- what is known by its identity ---------------------------------------------------------------
+# --- objects that are known by their identity ----------------------------------------------------
 
 
 def _mark(obj: object) -> Any:
-    """Return the name of a marker that `dataclasses` compares by identity."""
+    """Return what to write for a marker that `dataclasses` compares by identity: its name there."""
     import dataclasses
 
     for name, value in vars(dataclasses).items():
@@ -194,7 +201,7 @@ def _mark(obj: object) -> Any:
     return None
 
 
-# --- type variables and the like -----------------------------------------------------------------
+# --- type variables, new types and type aliases --------------------------------------------------
 
 
 def _named(given: Any) -> Any:
@@ -215,11 +222,12 @@ def _named(given: Any) -> Any:
 
 
 def _evaluated(given: Any, name: str) -> Any:
-    """Return an attribute that Python evaluates when it is first read; None if that fails."""
+    """Return an attribute that Python evaluates when code first reads it; None if that fails."""
     try:
         return getattr(given, name, None)
     except Exception:
-        # It may use a name that does not exist, and a program that only runs does not need it.
+        # The evaluation may use a name that does not exist. A program that only runs does not need
+        # the attribute.
         return None
 
 
@@ -227,12 +235,13 @@ def _alias(given: Any) -> Any:
     if given.__type_params__:
         arguments = given.__name__, _evaluated(given, "__value__"), given.__type_params__
         return make_alias, (type(given), *arguments, given.__module__)
-    # The value comes afterwards: it may refer to the alias.
+    # The alias gets its value after pickle has noted the alias: the value may refer to the alias.
     state = (_evaluated(given, "__value__"),)
     return make_simple_alias, (given.__name__, given.__module__), state, None, None, fill_alias
 
 
-# Of aliases that were made here and have no value yet, by their ids.
+# For each type alias that was made in this process and has no value yet: the list that its value
+# goes into, by the id of the alias.
 _values: dict[int, list[Any]] = {}
 
 
@@ -240,14 +249,14 @@ def make_simple_alias(name: str, module: str) -> Any:
     """Return a type alias without parameters; `fill_alias` gives it its value later."""
     value: list[Any] = []
     space: dict[str, Any] = {"__name__": module, "value": value}
-    # Only the statement makes an alias whose value is evaluated later.
+    # Only the statement `type` makes an alias whose value is evaluated later.
     exec(f"type {name} = value[0]", space)  # noqa: S102
     _values[id(space[name])] = value
     return space[name]
 
 
 def fill_alias(alias: Any, state: tuple[Any]) -> None:
-    """Give a type alias its value."""
+    """Give a type alias that `make_simple_alias` made its value."""
     _values.pop(id(alias)).append(state[0])
 
 
@@ -264,7 +273,7 @@ def make_new_type(name: str, module: str, base: Any) -> Any:
 def make_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...], module: str) -> Any:
     """Return a type alias with parameters."""
     given = {"kind": kind, "name": name, "value": value, "parameters": parameters}
-    # It takes its module from the globals of its caller.
+    # The type alias takes its module from the globals of the code that makes the alias.
     space: dict[str, Any] = {"__name__": module, **given}
     exec("made = kind(name, value, type_params=parameters)", space)  # noqa: S102
     return space["made"]
@@ -282,20 +291,25 @@ def make_variable(
     return made
 
 
-# --- from Python 3.14 on: forward references; from 3.15 on: lazy imports and sentinels ---
+# --- Python 3.14 and later: forward references; 3.15 and later: lazy imports and sentinels -------
 
 
 def _forward_reference(role: Role, given: Any, kind: type) -> Any:
-    """Return what makes a forward reference again. Of its globals, what it names travels."""
+    """Return what makes a forward reference again in the receiver.
+
+    Of the globals of the forward reference, only what the reference names travels.
+    """
     owner, space, where = given.__owner__, given.__globals__, None
     if space is not None:
         where = role.space_of(space)
         if where is not None:
             role.needs(space, named_in({"": given}), strict=False)
-    cells: Any = given.__cell__  # one, or a dict of several, or None
+    # The cells of the variables that the reference names: one cell, or a dict of several, or None.
+    cells: Any = given.__cell__
     if hasattr(cells, "pop"):
         cells = dict(cells)
-        cells.pop("__classdict__", None)  # the namespace of a class statement is the owner's
+        # The namespace of the class statement is not sent: the owner, a class, has it.
+        cells.pop("__classdict__", None)
     kinds = given.__forward_is_argument__, given.__forward_is_class__
     made = kind, given.__forward_arg__, given.__forward_module__, *kinds
     state = owner, where, cells, given.__extra_names__
@@ -305,12 +319,12 @@ def _forward_reference(role: Role, given: Any, kind: type) -> Any:
 def make_forward_reference(
     kind: Any, text: str, module: str | None, of_argument: bool, of_class: bool
 ) -> Any:
-    """Return a forward reference without an owner, which may refer to it."""
+    """Return a forward reference without an owner; the owner may refer to the reference."""
     return kind(text, module=module, is_argument=of_argument, is_class=of_class)
 
 
 def fill_forward_reference(reference: Any, state: tuple[Any, Any, Any, Any]) -> None:
-    """Give a forward reference its owner, and where its names are looked up."""
+    """Give a forward reference its owner, and the places where its names are looked up."""
     owner, where, cells, extra = state
     reference.__owner__ = owner
     reference.__globals__ = None if where is None else arriving.namespace(*where)
@@ -319,10 +333,14 @@ def fill_forward_reference(reference: Any, state: tuple[Any, Any, Any, Any]) -> 
 
 
 def _lazy_import(_: Role, given: object, kind: type) -> Any:
-    """Return what makes a lazy import again; nothing is imported, here or there, before its use."""
+    """Return what makes a lazy import again.
+
+    Nothing is imported before code uses the lazy import, neither in the sender nor in the receiver.
+    """
     import gc
 
-    # Of ``import a.b`` the text says what it imports, of ``from a import b`` what comes of it.
+    # The repr of a lazy import shows a path. For ``import a.b`` the path is the module that is
+    # imported; for ``from a import b`` the path leads to the object that is bound.
     path = repr(given).split("'")[1]
     if any(type(part) is kind for part in gc.get_referents(given)):
         module, _dot, name = path.rpartition(".")
@@ -331,7 +349,10 @@ def _lazy_import(_: Role, given: object, kind: type) -> Any:
 
 
 def _sentinel(role: Role, given: Any, kind: type) -> Any:
-    """Return what gives the one sentinel; None: it is of a module that is found by its name."""
+    """Return what gives the same sentinel in each process.
+
+    None means that the sentinel is of a module that is found by its name.
+    """
     home = given.__module__
     if travels_by_name(home):
         return None
@@ -343,9 +364,9 @@ def _sentinel(role: Role, given: Any, kind: type) -> Any:
 
 
 _UNPICKLED: dict[tuple[str, str], Callable[[Role, Any, Any], Any]] = {
-    ("random", "SystemRandom"): lambda _, __, kind: (kind, ()),  # it has no state
+    ("random", "SystemRandom"): lambda _, __, kind: (kind, ()),  # a SystemRandom has no state
     ("functools", "KeyWrapper"): _key_by_comparison,
-    # From Python 3.15 on it cannot be pickled; before, it can be.
+    # From Python 3.15 on a `partialmethod` cannot be pickled; before, it can be.
     ("functools", "partialmethod"): lambda _, given, __: (
         make_partial_method,
         (given.func, given.args, given.keywords),
@@ -367,9 +388,10 @@ _by_key: dict[str, ContextVar[Any]] = {}
 def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     """Return what ``ContextVar.__reduce__`` would return if it existed.
 
-    The receiver finds a variable that is a global of an importable module by its name. Any other
-    variable gets a key when it is first sent, and the receiver makes one variable for each key. So
-    a function and the values that were sent beside it refer to the same variable.
+    The receiver finds a context variable that is a global of an importable module by its name. Any
+    other context variable gets a key when it is first sent, and the receiver makes one context
+    variable for each key. So a function and the values that were sent beside the function refer to
+    the same context variable.
     """
     if variable.name in _HIDDEN:
         return hidden_variable, (variable.name,)
@@ -380,14 +402,16 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     key = _keys.setdefault(variable, os.urandom(16).hex())
     _by_key.setdefault(key, variable)
     try:
-        # No variable is set in an empty context, so `get` returns the variable's own default.
+        # No context variable is set in an empty context, so `get` returns the context variable's
+        # own default.
         default: tuple[object, ...] = (Context().run(variable.get),)
     except LookupError:
         default = ()
     return from_key, (key, variable.name, default)
 
 
-# Variables that are no module's global; for each, the function that sets it in an empty context.
+# Names of context variables that are no module's global; for each, the module and the function that
+# sets the context variable in an empty context.
 _HIDDEN = {"decimal_context": ("decimal", "getcontext"), "numpy.ufunc.extobj": ("numpy", "seterr")}
 
 
@@ -400,7 +424,7 @@ def hidden_variable(name: str) -> ContextVar[Any]:
 
 
 def numpy_errors(settings: dict[str, Any], call: object) -> tuple[ContextVar[Any], object]:
-    """Return NumPy's variable for floating-point errors, and its value for these settings."""
+    """Return NumPy's context variable for floating-point errors, and its value for `settings`."""
     context = Context()
     context.run(sys.modules["numpy"].seterr, **settings)
     context.run(sys.modules["numpy"].seterrcall, call)
@@ -409,9 +433,13 @@ def numpy_errors(settings: dict[str, Any], call: object) -> tuple[ContextVar[Any
 
 
 def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
-    """Return module and name of a variable that is a global of an importable module, or None."""
+    """Return module and name of a context variable that is a global of an importable module.
+
+    None means that the context variable is no such global.
+    """
     if variable in _keys:
-        return None  # an earlier search did not find it, and a search takes long
+        # An earlier search did not find the context variable, and a search takes long.
+        return None
     for name, module in list(sys.modules.items()):
         if travels_by_name(name):
             for attribute, found in list(getattr(module, "__dict__", {}).items()):
@@ -421,7 +449,7 @@ def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
 
 
 def from_key(key: str, name: str, default: tuple[object, ...]) -> ContextVar[Any]:
-    """Return the context variable with this key; make it if it is not known."""
+    """Return the context variable with this key; make one if the key is not known."""
     if key not in _by_key:
         _by_key[key] = ContextVar(name, default=default[0]) if default else ContextVar(name)
         _keys[_by_key[key]] = key

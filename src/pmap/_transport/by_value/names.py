@@ -1,12 +1,13 @@
 """The names that a call needs, and their pickling for workers that do not have them yet.
 
-Before a call is sent, the caller looks at the names that its function uses, at those that their
-values use, and so on. The names that changed since they were last sent are pickled together: a
-`Unit`. The pickles of a unit share one memo, so one object under two names is one object in the
-worker, too. They can also refer to values that were sent before.
+Before a call is sent, the caller looks at the names that the call's function uses, at the names
+that the values of these names use, and so on. The names that changed since they were last sent are
+pickled together: a `Unit`. The pickles of a unit share one memo, so one object under two names is
+one object in the worker, too. The pickles can also refer to values that were sent before.
 
-No lock is held, because pickling runs code of the program, which may use pmap. A record is complete
-before it takes the place of another. If two threads send the same name at once, it is sent twice.
+No lock is held, because pickling runs code of the program, which may use pmap. A record of a name
+is complete before it takes the place of another record. If two threads send the same name at once,
+the name is sent twice.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
     from .namespaces import Namespace
     from .sent_names import Key
 
-# Names that the import system puts into a namespace for its own use.
+# Names that the import system puts into the globals of a module for its own use; they are never
+# sent.
 _NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
 _OF_A_MODULE = ("__file__", "__package__", "__path__")  # names of a module that are always sent
-# How many units may form a chain of references, because a new worker loads them all.
+# How many units may form a chain in which each refers to the one before; a new worker loads all
+# units of a chain.
 _LONGEST_CHAIN = 200
-_SMALL = 100_000  # bytes; a larger definition is not searched for random generators
+_SMALL = 100_000  # bytes; the pickle of a larger definition is not searched for random generators
 
 
 class UnsentNameError(Exception):
@@ -62,7 +65,7 @@ class _NamesRole(Sender):
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__()
         self.sent_names = sent_names
-        self._seen: set[Namespace] = set()  # keeps the namespaces alive, so no other gets their ids
+        self._seen: set[Namespace] = set()  # kept alive, so no other namespace gets their ids
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Override `Role.space_of`."""
@@ -95,7 +98,7 @@ class _NamesRole(Sender):
         return (inherited, (number,)) if self.sent_names.inherits else None
 
     def _spaces(self) -> set[Namespace]:
-        """Return the namespaces of the names in this role's record."""
+        """Return the namespaces of the names in the record of this role."""
         raise NotImplementedError
 
     def _namespace_to_send(self, space: dict[str, Any]) -> Namespace | None:
@@ -107,19 +110,21 @@ class _NamesRole(Sender):
 class Needs(_NamesRole):
     """What one call needs: each name with the value that it has when it is first needed.
 
-    As a role it serves for the pickles of the call's function and items.
+    The object is also the role for the pickles of the call's function and items.
     """
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__(sent_names)
         sent_names.drop()
         self.names: dict[Key, Known] = {}
-        # Names that the call uses and no namespace has; most are builtins.
+        # Names that the call uses and that have no value in their namespace; most are builtins.
         self.absent: set[Key] = set()
         self.units: dict[int, Unit] = {}
-        # Records of definitions that were sent, by the ids of these.
+        # Records of definitions (functions, classes and the like) that were sent, by the ids of the
+        # definitions.
         self.held: dict[int, Known] = {}
-        # The highest number of an object that only forks have: see `handover`.
+        # The highest number that an object of the registry for forks has in the pickles: see
+        # `handover`.
         self.newest: int = -1
         self._strict: set[Key] = set()
         self._is_discarded = False
@@ -143,7 +148,7 @@ class Needs(_NamesRole):
                 if self.sent_names.inherits:
                     return arriving.at_home, (where.number, where.name, name)
                 raise UnsentNameError(name, known.unsent)
-        # The object was defined again after the call was made, or has another name.
+        # The name has been defined again since the call was made, or the object has another name.
         return self.reference(obj)
 
     def reference(self, obj: object) -> Any:
@@ -181,10 +186,13 @@ class Needs(_NamesRole):
             raise known.unsent
         return arriving.definition, (known.version,)
 
-    # --- names and versions ---
+    # --- names and versions of the call ---
 
     def resolve(self, keys: Iterable[Key]) -> None:
-        """Record that these names are needed, and all that they use; pickle those that changed."""
+        """Record that these names are needed, and all names that their values use.
+
+        The values that changed are pickled.
+        """
         fresh: list[Key] = []
         seen: set[Key] = set()
         waiting = list(keys)
@@ -199,7 +207,8 @@ class Needs(_NamesRole):
                 waiting += known.needs
             elif value is not arriving.ABSENT or key in self.sent_names.known:
                 fresh.append(key)
-            else:  # the name is a builtin, or an initializer will set it
+            # The name is a builtin, or an initializer will give it a value.
+            else:
                 self.absent.add(key)
         if fresh:
             self._make_unit(fresh)
@@ -211,7 +220,7 @@ class Needs(_NamesRole):
         return (known if known is not None and known.is_current(value) else None), value
 
     def use(self, known: Known) -> None:
-        """Record that a name is needed with the value that was sent."""
+        """Record that the call needs a name with the value that was last sent for the name."""
         self.names[known.key] = known
         if known.held is not None:
             self.held[id(known.held)] = known
@@ -229,7 +238,7 @@ class Needs(_NamesRole):
         shared = self.common()
         again: set[Key] = set()
         if any(known.unit.chain >= _LONGEST_CHAIN for known, _ in shared):
-            # These names start a new chain of units, together with those that changed.
+            # The names in `again` start a new chain of units, together with the names that changed.
             again = {known.key for known, _ in shared}
             for key in again:
                 del self.names[key]
@@ -244,10 +253,12 @@ class Needs(_NamesRole):
                 if is_restless(error.why) and tries < MOST_TRIES:
                     continue
                 if light:
-                    # Cloudpickle can pickle the value, or raises an error that says why not.
+                    # Cloudpickle can pickle the value, or raises an error that says why the value
+                    # cannot be pickled.
                     light = False
                 elif not careful:
-                    # The failing part may be an attribute of a class that no code uses.
+                    # The part of the value that fails may be an attribute of a class that no code
+                    # uses.
                     careful = True
                 else:
                     unsent[error.key] = error.why
@@ -265,7 +276,7 @@ class Needs(_NamesRole):
             and _can_be_shared(value := space.dict.get(name))
         ]
 
-    # --- of the call ---
+    # --- checks of the call ---
 
     def check(self) -> None:
         """Raise `UnsentNameError` if a function uses a global that cannot be pickled."""
@@ -277,7 +288,7 @@ class Needs(_NamesRole):
                 raise UnsentNameError(key[1], known.unsent) from known.unsent
 
     def has(self, function: object) -> bool:
-        """Return whether workers have a function of the script under its name."""
+        """Return whether workers get this function of the script under its name."""
         if not isinstance(function, FunctionType):
             return False
         where = namespace_of(function.__globals__)
@@ -308,7 +319,7 @@ def _can_be_shared(value: object) -> bool:
 
 
 def _can_refer(value: object) -> bool:
-    """Return whether `value` may contain an object that another name has as well."""
+    """Return whether `value` may contain an object that is also the value of another name."""
     return not is_flat(value)
 
 
@@ -320,7 +331,7 @@ class _UnsentError(Exception):
 
 
 class _Writer(_NamesRole):
-    """Pickles the values of names, and of the names that these use, into a unit."""
+    """Pickles the values of names, and of the names that these values use, into a unit."""
 
     def __init__(
         self, needs: Needs, unsent: dict[Key, Exception], light: bool, again: set[Key]
@@ -332,11 +343,12 @@ class _Writer(_NamesRole):
         self._again = again
         self.unit = Unit(self.sent_names.dead)
         self.made: dict[Key, Known] = {}
-        # Definitions come first: loading a value may need what its class uses.
+        # The records that are not pickled yet. Definitions come first: loading a value may need its
+        # class.
         self._definitions: deque[Known] = deque()
         self._values: deque[Known] = deque()
-        self._at: Known | None = None  # the record of the name that is being pickled
-        # Two names each: the value of the first was pickled inside the value of the second.
+        self._at: Known | None = None  # the record of the name whose value is being pickled
+        # Pairs of records: the definition of the first was pickled inside the value of the second.
         self._inside: list[tuple[Known, Known]] = []
 
     def write(self, keys: list[Key]) -> None:
@@ -375,12 +387,12 @@ class _Writer(_NamesRole):
                     unit.definitions.append(known.version)
 
     def _value(self, known: Known) -> object:
-        # Another thread may have defined the name again.
+        # Another thread may have given the name another value meanwhile.
         space, name = known.key
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 
     def _pass_on_needs(self) -> None:
-        """Add to the needs of each part the needs of the value in which it was pickled."""
+        """Add to the needs of each part the needs of the value in which the part was pickled."""
         growing = True
         while growing:
             growing = False
@@ -426,8 +438,8 @@ class _Writer(_NamesRole):
                 for space, name in made.met:
                     where = namespace_of(space)
                     if where is not None:
-                        # The pickler does not ask for a definition where it writes a
-                        # reference to an object that holds it.
+                        # The pickler does not ask for a definition where it writes a reference to
+                        # an object that contains the definition.
                         made.needs.add((where, name))
                         waiting.append((where, name))
             else:
@@ -448,8 +460,9 @@ class _Writer(_NamesRole):
                 self._at.needs.add(key)
             made = self.made.get(key)
             if made is not None and self._at is not None and made is not self._at:
-                # The definition is pickled in full here, inside another value. What is pickled
-                # under its own name will refer to that, and needs all that the other value needs.
+                # The definition is pickled in full here, inside another value. The pickle under the
+                # definition's own name will refer to it, and so needs all that the other value
+                # needs.
                 self._inside.append((made, self._at))
         known = self._needs.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
@@ -476,7 +489,8 @@ class _Writer(_NamesRole):
             self._at.needs.add(key)
         known = self._needs.names.get(key)
         if known is None:
-            # The handle is pickled in full here; under its own name comes a reference to it.
+            # The handle is pickled in full here; the pickle under the handle's own name refers to
+            # it.
             return Shared, (handle.value,)
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)

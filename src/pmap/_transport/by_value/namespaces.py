@@ -27,33 +27,38 @@ class Namespace:
         self.number: int = next(_numbers)
 
 
-# A namespace keeps its dict alive, so no other dict gets the same id meanwhile.
+# Namespaces by the id of their dict. A namespace keeps its dict alive, so no other dict gets the
+# same id meanwhile.
 _by_id: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 _by_number: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 
 
 def register(space: Namespace) -> Namespace:
-    """Return `space` after adding it to the tables that find it by its dict and by its number."""
+    """Return `space` after adding it to the tables of namespaces, by its dict and by its number."""
     _by_id[id(space.dict)] = space
     _by_number[space.number] = space
     return space
 
 
 def namespace_of(space: dict[str, Any]) -> Namespace | None:
-    """Return the namespace whose ``__dict__` is `space`, if its module travels by value."""
+    """Return the namespace of the globals `space`, if their module travels by value.
+
+    None means that the module travels by name, or that `space` is no module's ``__dict__``.
+    """
     found = _by_id.get(id(space))
     if found is None:
         own: object = space.get("__name__")
         if not isinstance(own, str) or travels_by_name(own):
             return None
         if own not in MAIN_MODULES and getattr(sys.modules.get(own), "__dict__", None) is not space:
-            return None  # this dict has a module's name in it, and is no module's `__dict__`
+            # The dict has a module's name in it, and is no module's `__dict__`.
+            return None
         found = register(Namespace(space, own))
     return found
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
-    """Return number and name of the namespace whose ``__dict__`` is `space`, if it is known."""
+    """Return number and name of the namespace whose ``__dict__`` is `space`; None if not known."""
     found = _by_id.get(id(space))
     return None if found is None else (found.number, found.name)
 

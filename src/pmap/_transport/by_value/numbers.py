@@ -1,7 +1,8 @@
-"""Numbers by which processes refer to things; each generation of workers has a range of its own.
+"""Numbers of namespaces, versions, units and states; each generation of workers has its own.
 
-A worker whose items use a pool has received things from its caller, and sends other things to its
-own workers. So it must not use a number that its caller has used or will use.
+A worker whose items use a pool has received numbered values from its caller, and sends other
+numbered values to its own workers. So a worker must not use a number that its caller has used or
+will use.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from itertools import count
 from .. import process_role
 
 OLDEST = float("-inf")  # lower than any number
-_FOR_EACH = 1 << 40  # how many numbers a generation has, more than it will use
+# How many numbers a generation of workers has, more than the generation will use.
+_FOR_EACH = 1 << 40
 
 
 class Numbers:
-    """Rising numbers; no process above this one uses the same."""
+    """Rising numbers; no process that is above this process uses the same numbers."""
 
     def __init__(self, step: int = _FOR_EACH) -> None:
         """Begin with 1 in the program's process; each generation begins `step` further on."""
@@ -27,14 +29,18 @@ class Numbers:
         """Return the next number."""
         generation = process_role.generation
         if generation != self._generation:
-            # This process has become a worker. It has just begun, so it has no other thread.
+            # This process has become a worker. The worker has just begun, so it has no other thread
+            # that could take a number.
             self._count = count(1 + generation * self._step)
             self._generation = generation
         return next(self._count)
 
 
 class FallingNumbers(Numbers):
-    """Rising numbers; those of a worker are all below its caller's, whose values count as newer."""
+    """Rising numbers, with those of a worker all below the numbers of its caller.
+
+    So a value from the caller counts as newer than any value from the worker.
+    """
 
     def __init__(self) -> None:
         super().__init__(-_FOR_EACH)

@@ -1,4 +1,7 @@
-"""Picklers for what travels by value, and the roles that keep no record of names."""
+"""Picklers for values that travel by value, and the roles that keep no record of names.
+
+The role of a pickler knows what the receiver of the pickles has already.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _PROTOCOL = 5
 
 
 def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> Any:
-    """Return a pickler that writes into `file`; `light`: without cloudpickle."""
+    """Return a pickler that writes into `file`; `light`: whether it works without cloudpickle."""
     if light:
         return LightPickler(role, file, _PROTOCOL, buffers)
     from .full_pickler import FullPickler
@@ -35,15 +38,15 @@ def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> 
 
 
 def is_light_enough() -> bool:
-    """Return whether pmap should try without cloudpickle: the program has not imported it.
+    """Return whether pmap should try without cloudpickle: the program has not imported cloudpickle.
 
-    A program that has imported cloudpickle may have registered things with it.
+    A program that has imported cloudpickle may have registered reducers or modules with it.
     """
     return "cloudpickle" not in sys.modules
 
 
 def dumps_light(role: Role, value: object, buffers: Buffers | None = None) -> bytes | None:
-    """Return `value` pickled by value; None if cloudpickle is needed."""
+    """Return `value` pickled by value; None if `value` needs cloudpickle."""
     if not is_light_enough():
         return None
     file = BytesIO()
@@ -52,13 +55,15 @@ def dumps_light(role: Role, value: object, buffers: Buffers | None = None) -> by
             pickler(role, file, buffers, light=True).dump(value)
     except RecursionError:
         raise
-    except Exception:  # cloudpickle can pickle the value, or raises an error that says why not
+    # Cloudpickle can pickle the value, or raises an error that says why the value cannot be
+    # pickled.
+    except Exception:
         return None
     return file.getvalue()
 
 
 def dumps_full(role: Role, value: object, buffers: Buffers | None = None) -> bytes:
-    """Return `value` pickled by value, with cloudpickle where it is needed."""
+    """Return `value` pickled by value, with cloudpickle for the objects that need it."""
     file = BytesIO()
     with Handover(role, buffers is not None):
         pickler(role, file, buffers, light=False).dump(value)
@@ -66,9 +71,14 @@ def dumps_full(role: Role, value: object, buffers: Buffers | None = None) -> byt
 
 
 def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -> bytes:
-    """Return the digest of the pickle of `value`; each definition counts by its identity only.
+    """Return the digest of the pickle of `value`.
 
-    `met`: receives the definitions in `value`, as their globals and their names there.
+    A definition (a function, class or the like) in `value` counts by its identity only.
+
+    Args:
+        value: the value.
+        met: a list to which the definitions in `value` are added: the globals of each, and its name
+            there.
     """
     parts: list[Any] = []
 
@@ -84,7 +94,7 @@ def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -
 
 
 class Sender(Role):
-    """A role in a process that has namespaces of its own."""
+    """The role of a pickler in a process that has namespaces of its own."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Override `Role.space_of`."""
@@ -115,7 +125,8 @@ class _Digest(Sender):
             return None
         if self._met is not None:
             self._met.append((space, name))
-        # A new definition under this name gets another number.
+        # The pickle of the digest gets a number in place of the definition. A new definition under
+        # this name gets another number.
         return arriving.definition, (_number_of(obj),)
 
 
@@ -131,14 +142,15 @@ def _number_of(obj: object) -> int:
         try:
             reference = ref(obj, lambda _: _numbers.pop(place, None))
         except TypeError:
-            # A type alias: if another object gets its address, which is rare, a change is missed.
+            # The object is a type alias, which allows no weak reference. If another object gets its
+            # address, which is rare, a change is missed.
             return -place
         known = _numbers[place] = reference, next(_next)
     return known[1]
 
 
 class Whole(Sender):
-    """For a receiver that knows nothing: each pickle has all that it needs."""
+    """The role for a receiver that has nothing yet: each pickle has all that it needs."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Override `Role.space_of`."""
@@ -146,7 +158,7 @@ class Whole(Sender):
 
 
 class Home(Sender):
-    """For pickles that go from a worker to its caller: what came from there is a reference."""
+    """The role for pickles from a worker to its caller: what the caller has is a reference."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Override `Role.space_of`."""

@@ -8,12 +8,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-# The `__module__` of `Shared`: the package gives its own name to its public classes.
+# The values that the `__module__` of the class `Shared` may have: pmap gives the name of the
+# package to its public classes.
 _SHARED = frozenset({__name__.partition(".")[0], f"{__package__}.shared"})
 
 
 def is_handle(kind: type) -> bool:
-    """Return whether a class is `Shared`, without importing it."""
+    """Return whether a class is `Shared`, without importing the module of `Shared`."""
     return kind.__name__ == "Shared" and kind.__module__ in _SHARED
 
 
@@ -21,35 +22,42 @@ class Role:
     """What the receiver of a pickle has already; according to this base class, nothing."""
 
     def __init__(self) -> None:
-        # For globals that no module has, by their ids: the dict that is sent for them.
+        # The dicts that are sent in place of globals that belong to no module, by the ids of these
+        # globals.
         self.alone: dict[int, dict[str, Any]] = {}
-        self.careful = False  # whether attributes of classes that cannot be pickled are left out
-        self.sends = True  # whether the pickle goes to another process
-        self.skips_init = False  # whether the receiver must not call the `__init__` of exceptions
+        # Whether attributes of classes are left out of a pickle if the attributes cannot be
+        # pickled.
+        self.careful = False
+        # Whether the pickle goes to another process.
+        self.sends = True
+        # Whether the receiver must not call the `__init__` of exceptions.
+        self.skips_init = False
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and module name of the namespace whose ``__dict__`` is `space`.
 
-        None means that no module that travels by value has it: then it is part of the pickle.
+        None means that no module that travels by value has the dict `space`. Then the pickle
+        contains what is needed of `space`.
         """
         return None
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Return what to write for a definition; None if it is to be written in full.
+        """Return what to write for a definition; None if the definition is to be written in full.
 
-        `name`: the name under which `space` has the definition, or None if it does not.
+        `name`: the name under which `space` has the definition, or None if `space` does not have
+        it.
         """
         return None
 
     def sentinel(self, obj: object) -> Any:
         """Return what to write for a bare ``object()``, which is known by its identity only.
 
-        None means that it is to be sent by a key: see `singles`.
+        None means that the object is to be sent by a key: see `singles`.
         """
         return None
 
     def shared(self, handle: Any) -> Any:
-        """Return what to write for a handle, which is a `Shared`."""
+        """Return what to write for the handle of a shared value, which is a `Shared`."""
         from .shared import Shared
 
         return Shared, (handle.value,)
@@ -64,7 +72,8 @@ class Role:
     def inherited(self, number: int) -> Any:
         """Return what to write for an object that only forks have: see `handover`.
 
-        None means that the receiver is no fork that has it.
+        None means that the receiver is not a fork that has the object. `number` is the number of
+        the object in the registry for forks.
         """
         return None
 
@@ -75,5 +84,5 @@ class Role:
         """
 
     def digest(self, value: object) -> bytes:
-        """Return bytes that differ for different values; raises what pickling raises."""
+        """Return bytes that differ for different values; raises what pickling `value` raises."""
         raise NotImplementedError

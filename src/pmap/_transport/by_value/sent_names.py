@@ -22,19 +22,21 @@ if TYPE_CHECKING:
 
     Key: TypeAlias = tuple[Namespace, str]
 
-# The types of values, besides classes, to which later pickles refer by their versions.
+# The names of types, besides classes, whose objects are definitions: later pickles refer to such an
+# object by its version.
 _DEFINITIONS = frozenset(
     {
         *("function", "_lru_cache_wrapper"),
         *("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType"),
     }
 )
-# The types for which equal values count as the same value, in whichever object they are.
+# The ids of types for which equal values count as the same value, in whichever object they are.
 _CONSTANT = frozenset(
     map(id, (int, bool, str, bytes, type(None), float, complex, tuple, frozenset))
 )
 _MOST_NAMESPACES = 8
-MOST_TRIES = 50  # times that a value is examined while another thread changes it
+# How many times a value is examined while another thread changes the value.
+MOST_TRIES = 50
 
 _versions = Numbers()
 _units = Numbers()
@@ -46,14 +48,19 @@ class Unit:
     def __init__(self, dead: list[int]) -> None:
         """Make an empty unit; its number goes to `dead` when nothing refers to it any more."""
         self.number: int = next(_units)
-        self.payload: Payload = Payload(b"")  # the pickles of the values, one behind the other
-        self.versions: list[int] = []  # the versions of the values, in their order
-        self.definitions: list[int] = []  # the versions of functions, classes and the like
-        # The versions of values from earlier units, to which the pickles may refer.
+        # The pickles of the values, one behind the other.
+        self.payload: Payload = Payload(b"")
+        # The versions of the values, in the order of their pickles.
+        self.versions: list[int] = []
+        # The versions of those values that are functions, classes and the like.
+        self.definitions: list[int] = []
+        # The versions of values from earlier units to which the pickles of this unit may refer.
         self.primed: list[int] = []
-        self.before: set[Unit] = set()  # the earlier units that these values are in
+        # The earlier units whose values the pickles of this unit may refer to.
+        self.before: set[Unit] = set()
         self.chain: int = 1
-        # The highest number of an object that only forks have: see `handover`.
+        # The highest number that an object of the registry for forks has in the pickles: see
+        # `handover`.
         self.newest: int = -1
         self._dead = dead
 
@@ -62,7 +69,7 @@ class Unit:
 
 
 class Known:
-    """What was last sent for one name."""
+    """The record of one name: what was last sent for the name."""
 
     __slots__ = (
         *("__weakref__", "fingerprint", "fixed", "has_generator", "held", "key", "met", "needs"),
@@ -74,16 +81,24 @@ class Known:
         self.key = key
         self.version: int = next(_versions)
         self.unit = unit
-        self.needs: set[Key] = set()  # the names that the value uses
-        self.strict: set[Key] = set()  # the names that functions in the value use
-        self.unsent: Exception | None = None  # the error if the value cannot be pickled
-        self.size = 0  # bytes of the pickle and of its large buffers
-        self.has_generator = False  # whether a random generator is in the value
-        # The definitions in the value, as their globals and their names there.
+        # The names that the value uses.
+        self.needs: set[Key] = set()
+        # The names in `needs` that functions use: it is an error if one of their values cannot be
+        # pickled.
+        self.strict: set[Key] = set()
+        # The error, if the value cannot be pickled.
+        self.unsent: Exception | None = None
+        # Bytes of the value's pickle and of its large buffers.
+        self.size = 0
+        # Whether a random generator is in the value.
+        self.has_generator = False
+        # The definitions (functions, classes and the like) in the value: for each its globals, and
+        # its name there.
         self.met: list[tuple[dict[str, Any], str]] = []
         self.fingerprint: object
         try:
-            # Fingerprinted before it is pickled: a change in between is found the next time.
+            # The fingerprint is taken before the value is pickled: a change in between is found at
+            # the next call.
             self.fingerprint = _steadily(
                 lambda: fingerprint_of(value, lambda part: digest(part, self.met))
             )
@@ -91,11 +106,13 @@ class Known:
             self.fingerprint = _identity(value)
             self.unsent = error
         self.fixed: bool = is_identity(self.fingerprint)
-        # The value, if it is compared by identity before all else; this keeps it alive. But a
-        # handle is not kept: it goes when the program drops it.
+        # `held` is the value, if the value is compared by identity before all else; the record then
+        # keeps the value alive. A handle of a shared value is not kept alive: it goes when the
+        # program drops it.
         keeps = (self.fixed or is_definition(value)) and not is_handle(type(value))
         self.held: object = value if keeps else None
-        # The id of the value: another object is another value. None for types that cannot change.
+        # `place` is the id of the value: another object counts as another value. None for values of
+        # types whose objects cannot change.
         self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
 
     def is_current(self, value: object) -> bool:
@@ -140,7 +157,8 @@ def is_definition(value: object) -> bool:
 
 
 _by_version: WeakValueDictionary[int, Known] = WeakValueDictionary()
-# Definitions themselves: one may be told under two names, and outlive the first.
+# The definitions that were sent, by version: a definition may be sent under two names, and outlive
+# the first name's record.
 _defined: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
@@ -159,7 +177,7 @@ def _definition(version: int) -> object:
 def _fingerprint(value: object) -> object:
     try:
         return sendable_form(fingerprint_of(value, digest))
-    except Exception:  # the value cannot be pickled here
+    except Exception:  # the value cannot be pickled in this process
         return None
 
 
@@ -168,7 +186,7 @@ arriving.find_fingerprint.append(_fingerprint)
 
 
 class SentNames:
-    """What all workers of one pool have been sent, name by name."""
+    """What the caller has sent to the workers of one pool, name by name."""
 
     def __init__(self, inherits: bool = False, imports: bool = False) -> None:
         """Start with nothing sent.
@@ -179,15 +197,16 @@ class SentNames:
         """
         self.inherits = inherits
         self.imports = imports
-        # Keeps the script's namespace alive, and with it its number.
+        # The attribute keeps the script's namespace alive, and with it the number of the namespace.
         self.main: Namespace | None = namespace_of(vars(sys.modules["__main__"]))
         self.known: dict[Key, Known] = {}
-        self.dead: list[int] = []  # numbers of units to which no object refers any more
-        # Namespaces, in the order in which they were last sent.
+        # The numbers of units to which no object refers any more.
+        self.dead: list[int] = []
+        # Namespaces, in the order in which values of their names were last sent.
         self._spaces: dict[Namespace, None] = {}
 
     def clear(self) -> None:
-        """Forget all that was sent: there are no workers any more."""
+        """Forget all that was sent: the pool has no workers any more."""
         self.known = {}
         self._spaces = {}
         self.dead.clear()
@@ -197,7 +216,10 @@ class SentNames:
         return self.imports and where.name in MAIN_MODULES
 
     def by_name(self, obj: object, where: Namespace | None) -> Any:
-        """Return what to write for an object that workers import with the script, or None."""
+        """Return what to write for an object that workers import with the script.
+
+        None means that the workers do not import the object with the script.
+        """
         if where is None or not self.has(where):
             return None
         name = arriving.found_as(obj, where.dict)
@@ -210,14 +232,14 @@ class SentNames:
                 self.known.pop((SHARES, name), None)
 
     def note(self, made: dict[Key, Known]) -> None:
-        """Record what is sent from now on; forget the oldest of too many namespaces."""
+        """Record what is sent from now on; forget the oldest namespace if there are too many."""
         self.known.update(made)
         for known in made.values():
             _by_version[known.version] = known
             if known.held is not None:
                 try:
                     _defined[known.version] = known.held
-                except TypeError:  # of a type that has no weak references
+                except TypeError:  # objects of this type allow no weak references
                     pass
         for space, _ in made:
             self._spaces.pop(space, None)
@@ -228,7 +250,7 @@ class SentNames:
             self.known = {key: known for key, known in self.known.items() if key[0] is not oldest}
 
     def forget(self, units: Container[int]) -> None:
-        """Forget what was sent in these units: they did not load."""
+        """Forget what was sent in these units: the units did not load in a worker."""
         self.known = {
             key: known for key, known in self.known.items() if known.unit.number not in units
         }

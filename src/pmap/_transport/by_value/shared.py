@@ -33,7 +33,7 @@ class Shared(Generic[T]):
 
     @property
     def value(self) -> T:
-        """The value: at the caller the object itself; in a worker the copy that it has."""
+        """The shared value: at the caller the object itself; in a worker the worker's copy."""
         return self._value
 
     @property

@@ -1,6 +1,7 @@
 """The handles of shared values by their names, in the form of a namespace: see `shared`.
 
-A worker that sends a result imports this module, and not `shared`, which would import `typing`.
+A worker that sends a result imports this module, and not the module `shared`, which would import
+`typing`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 class _Shares(dict[str, object]):
-    """The handles by name; it does not keep them alive."""
+    """The handles of shared values by name; the dict does not keep the handles alive."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return handles.get(name, default)

@@ -1,10 +1,10 @@
 """Objects that their class pickles as the name of a global: each process has one of each.
 
-Such a class has a method like ``def __reduce__(self): return "MISSING"``. The same holds for a bare
-``object()``, which only its identity tells from others. Each object has a key by which all
-processes know it, so it arrives once, and is the same object when it comes back. The receiver sets
-its state only if the sender has changed the state; otherwise what the receiver's own code did to it
-stays.
+The class of such an object has a method like ``def __reduce__(self): return "MISSING"``. Each
+process also has one of each bare ``object()``, which only its identity tells from others. Each of
+these objects has a key by which all processes know the object. So the object arrives once, and is
+the same object when it comes back. The receiver sets the state of the object only if the sender has
+changed the state; otherwise the object keeps what the receiver's own code did to it.
 """
 
 from __future__ import annotations
@@ -23,20 +23,22 @@ TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
-    # The ``__dict__`` of an object, and its slots.
+    # The state of an object: its ``__dict__``, and the values of its slots.
     State: TypeAlias = tuple[dict[str, object] | None, dict[str, object] | None]
 
-# Object and key, by the id of the object, which this keeps alive.
+# Each object that its class pickles as a name, with its key, by the id of the object; the dict
+# keeps the object alive.
 _keys: dict[int, tuple[object, str]] = {}
 _by_key: dict[str, object] = {}
-# By key: digest and serial number of the state that was last sent.
+# Digest and serial number of the state that was last sent, by the key of the object.
 _sent: dict[str, tuple[bytes, int]] = {}
-# By key: serial numbers of the states of objects that another process has sent.
+# Serial numbers of the states of objects that another process has sent, by the key of the object.
 _arrived: dict[str, float] = {}
 _serials = FallingNumbers()
-# Object and key of each bare ``object()`` that was sent or received, by its id; the oldest comes
-# first. An ``object()`` allows no weak reference, which would tell when it is gone, so their number
-# is limited. A program that sends more of them does not rely on their identity.
+# Each bare ``object()`` that was sent or received, with its key, by the id of the object; the
+# oldest comes first. An ``object()`` allows no weak reference, which would tell when the object is
+# gone, so the number of entries is limited. A program that sends more bare objects than the limit
+# does not rely on their identity.
 _bare: dict[int, tuple[object, str]] = {}
 _bare_by_key: dict[str, object] = {}
 _MOST_BARE = 1000
@@ -46,7 +48,7 @@ _PROTOCOL = 5
 def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
     """Return what pickle is to write for an object whose class decides it.
 
-    `space`: the globals of the module of its class.
+    `space`: the globals of the module of the object's class.
     """
     kind = type(obj)
     reduced = obj.__reduce_ex__(_PROTOCOL)
@@ -54,7 +56,8 @@ def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
         return reduced
     given: Any = obj
     arguments: tuple[object, ...] = ()
-    if hasattr(kind, "__getnewargs__"):  # the class of the object derives from int, str or the like
+    # The class of the object derives from int, str or the like.
+    if hasattr(kind, "__getnewargs__"):
         arguments = given.__getnewargs__()
     got: Any = object.__getstate__(given)  # type: ignore[attr-defined,unused-ignore]
     state: State = got if untyped(type(got)) is tuple else (got, None)
@@ -74,7 +77,7 @@ def reduce_bare(obj: object) -> Any:
 
 def _home_of(obj: object) -> str | None:
     """Return the key of an ``object()`` that is a global of an importable module, or None."""
-    modules: dict[str, object] = {**sys.modules}  # a program may put anything there
+    modules: dict[str, object] = {**sys.modules}  # a program may put anything into `sys.modules`
     for home, module in modules.items():
         if isinstance(module, ModuleType) and travels_by_name(home):
             for name, value in [*vars(module).items()]:
@@ -84,7 +87,7 @@ def _home_of(obj: object) -> str | None:
 
 
 def make_bare(key: str) -> object:
-    """Return the ``object()`` with this key; make it if it is not known here."""
+    """Return the ``object()`` with this key; make one if the key is not known here."""
     if key not in _bare_by_key:
         home, of_a_module, name = key.partition(":")
         if of_a_module:
@@ -95,9 +98,10 @@ def make_bare(key: str) -> object:
 
 
 def bare_of_script(number: int, module: str, name: str, key: str) -> object:
-    """Return the ``object()`` that an imported script has under this name.
+    """Return the ``object()`` that an imported script has under the name `name`.
 
-    If the script has none here, because the caller has made it later, the key finds it.
+    If the script has no ``object()`` under this name here, because the caller has made it later,
+    the key finds the object.
     """
     try:
         found = arriving.at_home(number, module, name)
@@ -110,7 +114,7 @@ def _note_bare(obj: object, key: str) -> str:
     while len(_bare) >= _MOST_BARE:
         try:
             _, oldest = _bare.pop(next(iter(_bare)))
-        except (StopIteration, KeyError, RuntimeError):  # another thread removes some, too
+        except (StopIteration, KeyError, RuntimeError):  # another thread removes entries, too
             continue
         _bare_by_key.pop(oldest, None)
     _bare_by_key[key] = obj
@@ -128,7 +132,7 @@ def key_of(obj: object) -> str:
 
 
 def _serial(role: Role, key: str, state: object) -> int:
-    """Return the serial number of an object's state: a new one if it changed since it was sent."""
+    """Return the serial number of an object's state; a new number if the state has changed."""
     digest = role.digest(state)
     last = _sent.get(key)
     if last is None or last[0] != digest:
@@ -144,11 +148,12 @@ def make_single(
     kind: Any,
     arguments: tuple[object, ...],
 ) -> object:
-    """Return the object with this key; if it is not known here, make it without its state."""
+    """Return the object with this key; if the key is not known here, make it without its state."""
     if key in _by_key:
         return _by_key[key]
     made: object = None
-    if where is not None:  # a worker that was forked from the caller has the same object
+    # A worker that was forked from the caller has the same object at the same address.
+    if where is not None:
         made = arriving.as_forked(where[0], name)
         if id(made) != address:
             made = None
@@ -163,17 +168,20 @@ def make_single(
 def make_sentinel(
     key: str, address: int, where: tuple[int, str] | None, name: str, kind: Any, module: str
 ) -> object:
-    """Return the sentinel with this key, one of Python 3.15's own type; make it if need be."""
+    """Return the sentinel with this key, an object of Python 3.15's type `sentinel`.
+
+    The function makes the sentinel if the key is not known here.
+    """
     made: Any = make_single(key, address, where, name, kind, (name,))
     made.__module__ = module
     return made
 
 
 def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
-    """Set the state of an object if its sender has changed it."""
+    """Set the state of an object to the one that arrived, if its sender has changed the state."""
     key, serial, state = given
     if _arrived.get(key, serial) >= serial:
-        return  # this process made the object, or an older state has arrived late
+        return  # this process made the object, or an older state of it has arrived late
     _arrived[key] = serial
     fields, slots = state
     if fields is not None:
@@ -184,9 +192,10 @@ def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
 
 
 def begin_forked() -> None:
-    """Record the objects that this forked worker has from its caller, as last sent."""
+    """Record the objects that this forked worker has from its caller, as they were last sent."""
     for key in _arrived:
-        # Objects that the caller, itself a worker, has received: whatever it sends is newer.
+        # The caller may itself be a worker, which has received these objects. Whatever such a
+        # caller sends of them is newer than what this worker has.
         _arrived[key] = OLDEST
     _arrived.update({key: serial for key, (_, serial) in _sent.items()})
     _sent.clear()
