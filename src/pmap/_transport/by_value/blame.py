@@ -114,12 +114,12 @@ class _Probe(Sender):
         self.met: list[object] = []
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Override `Role.definition`."""
+        """Override the method `Role.definition` of a pickler's role."""
         self.met.append(obj)
         return None
 
     def inherited(self, number: int) -> Any:
-        """Override `Role.inherited`."""
+        """Override the method `Role.inherited` of a pickler's role."""
         return None if self._nameless else (inherited, (number,))
 
 

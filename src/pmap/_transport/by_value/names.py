@@ -40,12 +40,10 @@ if TYPE_CHECKING:
     from .namespaces import Namespace
     from .sent_names import Key
 
-# Names that the import system puts into the globals of a module for its own use; they are never
-# sent.
+# Names that the import system puts into a module's globals for itself; these are never sent.
 _NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
 _OF_A_MODULE = ("__file__", "__package__", "__path__")  # names of a module that are always sent
-# How many units may form a chain in which each refers to the one before; a new worker loads all
-# units of a chain.
+# How many units may form a chain of references; a new worker loads all units of a chain.
 _LONGEST_CHAIN = 200
 _SMALL = 100_000  # bytes; the pickle of a larger definition is not searched for random generators
 
@@ -60,7 +58,7 @@ class UnsentNameError(Exception):
 
 
 class _NamesRole(Sender):
-    """A role that records which names its pickles need, so that the caller sends these."""
+    """The role of a pickler that records which names its pickles need, so that these are sent."""
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__()
@@ -68,7 +66,7 @@ class _NamesRole(Sender):
         self._seen: set[Namespace] = set()  # kept alive, so no other namespace gets their ids
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Override `Role.space_of`."""
+        """Override the method `Role.space_of` of a pickler's role."""
         where = namespace_of(space)
         if where is None:
             return None
@@ -78,7 +76,7 @@ class _NamesRole(Sender):
         return where.number, where.name
 
     def sentinel(self, obj: object) -> Any:
-        """Override `Role.sentinel`."""
+        """Override the method `Role.sentinel` of a pickler's role."""
         spaces: set[Namespace] = {*self._spaces()}
         if self.sent_names.main is not None:
             spaces.add(self.sent_names.main)
@@ -94,7 +92,7 @@ class _NamesRole(Sender):
         return None
 
     def inherited(self, number: int) -> Any:
-        """Override `Role.inherited`."""
+        """Override the method `Role.inherited` of a pickler's role."""
         return (inherited, (number,)) if self.sent_names.inherits else None
 
     def _spaces(self) -> set[Namespace]:
@@ -120,11 +118,9 @@ class Needs(_NamesRole):
         # Names that the call uses and that have no value in their namespace; most are builtins.
         self.absent: set[Key] = set()
         self.units: dict[int, Unit] = {}
-        # Records of definitions (functions, classes and the like) that were sent, by the ids of the
-        # definitions.
+        # Records of sent definitions (functions, classes and the like), by the definitions' ids.
         self.held: dict[int, Known] = {}
-        # The highest number that an object of the registry for forks has in the pickles: see
-        # `handover`.
+        # The highest number that an object of the pickles has in the registry for forks.
         self.newest: int = -1
         self._strict: set[Key] = set()
         self._is_discarded = False
@@ -132,7 +128,7 @@ class Needs(_NamesRole):
     # --- as a role ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Override `Role.definition`."""
+        """Override the method `Role.definition` of a pickler's role."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
@@ -152,7 +148,7 @@ class Needs(_NamesRole):
         return self.reference(obj)
 
     def reference(self, obj: object) -> Any:
-        """Return what to write for a definition that was sent under any name; None: it was not."""
+        """Return what to write for a definition that was sent under any name, or None."""
         known = self.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
             return None
@@ -162,7 +158,7 @@ class Needs(_NamesRole):
         return {space for space, _ in self.names}
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """Override `Role.needs`."""
+        """Override the method `Role.needs` of a pickler's role."""
         where = self._namespace_to_send(space)
         if where is not None:
             keys = [(where, name) for name in names]
@@ -171,14 +167,14 @@ class Needs(_NamesRole):
                 self._strict.update(keys)
 
     def inherited(self, number: int) -> Any:
-        """Override `Role.inherited`."""
+        """Override the method `Role.inherited` of a pickler's role."""
         found = super().inherited(number)
         if found is not None:
             self.newest = max(self.newest, number)
         return found
 
     def shared(self, handle: Any) -> Any:
-        """Override `Role.shared`."""
+        """Override the method `Role.shared` of a pickler's role."""
         key = SHARES, handle.name
         self.resolve([key])
         known = self.names[key]
@@ -189,10 +185,7 @@ class Needs(_NamesRole):
     # --- names and versions of the call ---
 
     def resolve(self, keys: Iterable[Key]) -> None:
-        """Record that these names are needed, and all names that their values use.
-
-        The values that changed are pickled.
-        """
+        """Record that the call needs these names and those their values use; pickle new values."""
         fresh: list[Key] = []
         seen: set[Key] = set()
         waiting = list(keys)
@@ -207,8 +200,7 @@ class Needs(_NamesRole):
                 waiting += known.needs
             elif value is not arriving.ABSENT or key in self.sent_names.known:
                 fresh.append(key)
-            # The name is a builtin, or an initializer will give it a value.
-            else:
+            else:  # the name is a builtin, or an initializer will give the name a value
                 self.absent.add(key)
         if fresh:
             self._make_unit(fresh)
@@ -253,12 +245,10 @@ class Needs(_NamesRole):
                 if is_restless(error.why) and tries < MOST_TRIES:
                     continue
                 if light:
-                    # Cloudpickle can pickle the value, or raises an error that says why the value
-                    # cannot be pickled.
+                    # Cloudpickle can pickle the value, or raises an error that says why not.
                     light = False
                 elif not careful:
-                    # The part of the value that fails may be an attribute of a class that no code
-                    # uses.
+                    # The failing part of the value may be an attribute that no code uses.
                     careful = True
                 else:
                     unsent[error.key] = error.why
@@ -267,7 +257,7 @@ class Needs(_NamesRole):
             self.use(known)
 
     def common(self) -> list[tuple[Known, object]]:
-        """Return the sent names whose values other values may refer to, with these values."""
+        """Return the records of sent names whose values other values may refer to, with values."""
         return [
             (known, value)
             for (space, name), known in self.names.items()
@@ -343,8 +333,7 @@ class _Writer(_NamesRole):
         self._again = again
         self.unit = Unit(self.sent_names.dead)
         self.made: dict[Key, Known] = {}
-        # The records that are not pickled yet. Definitions come first: loading a value may need its
-        # class.
+        # Records still to be pickled. Definitions come first: loading a value may need its class.
         self._definitions: deque[Known] = deque()
         self._values: deque[Known] = deque()
         self._at: Known | None = None  # the record of the name whose value is being pickled
@@ -352,7 +341,7 @@ class _Writer(_NamesRole):
         self._inside: list[tuple[Known, Known]] = []
 
     def write(self, keys: list[Key]) -> None:
-        """Pickle the values of these names; raises `_UnsentError` for the first that fails."""
+        """Pickle the values of these names; raises `_UnsentError` for the first failing value."""
         unit = self.unit
         file = BytesIO()
         buffers: list[Buffer | Descriptor] = []
@@ -416,7 +405,7 @@ class _Writer(_NamesRole):
         self.unit.chain = max(self.unit.chain, unit.chain + 1)
 
     def _add(self, key: Key) -> None:
-        """Put a name and all that it uses into this unit, unless they were sent before."""
+        """Put a name and all names that its value uses into this unit, unless sent before."""
         needs = self._needs
         waiting = [key]
         while waiting:
@@ -448,7 +437,7 @@ class _Writer(_NamesRole):
     # --- as a role ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Override `Role.definition`."""
+        """Override the method `Role.definition` of a pickler's role."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
@@ -460,9 +449,8 @@ class _Writer(_NamesRole):
                 self._at.needs.add(key)
             made = self.made.get(key)
             if made is not None and self._at is not None and made is not self._at:
-                # The definition is pickled in full here, inside another value. The pickle under the
-                # definition's own name will refer to it, and so needs all that the other value
-                # needs.
+                # The definition is pickled in full here, inside another value. The definition's own
+                # pickle will refer to the definition, and needs all that the other value needs.
                 self._inside.append((made, self._at))
         known = self._needs.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
@@ -473,14 +461,14 @@ class _Writer(_NamesRole):
         return arriving.definition, (known.version,)
 
     def inherited(self, number: int) -> Any:
-        """Override `Role.inherited`."""
+        """Override the method `Role.inherited` of a pickler's role."""
         found = super().inherited(number)
         if found is not None:
             self.unit.newest = max(self.unit.newest, number)
         return found
 
     def shared(self, handle: Any) -> Any:
-        """Override `Role.shared`."""
+        """Override the method `Role.shared` of a pickler's role."""
         key = SHARES, handle.name
         if self._at is not None and self._at.key == key:
             return Shared, (handle.value,)
@@ -489,8 +477,8 @@ class _Writer(_NamesRole):
             self._at.needs.add(key)
         known = self._needs.names.get(key)
         if known is None:
-            # The handle is pickled in full here; the pickle under the handle's own name refers to
-            # it.
+            # The handle is pickled in full here; under its own name comes a reference to the
+            # handle.
             return Shared, (handle.value,)
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)
@@ -499,7 +487,7 @@ class _Writer(_NamesRole):
         return {space for space, _ in self.made}
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """Override `Role.needs`."""
+        """Override the method `Role.needs` of a pickler's role."""
         where = self._namespace_to_send(space)
         if where is not None:
             for name in names:

@@ -97,12 +97,12 @@ class Sender(Role):
     """The role of a pickler in a process that has namespaces of its own."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Override `Role.space_of`."""
+        """Override the method `Role.space_of` of a pickler's role."""
         found = namespaces.namespace_of(space)
         return None if found is None else (found.number, found.name)
 
     def digest(self, value: object) -> bytes:
-        """Override `Role.digest`."""
+        """Override the method `Role.digest` of a pickler's role."""
         return digest(value)
 
 
@@ -153,7 +153,7 @@ class Whole(Sender):
     """The role for a receiver that has nothing yet: each pickle has all that it needs."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Override `Role.space_of`."""
+        """Override the method `Role.space_of` of a pickler's role."""
         return None
 
 
@@ -161,11 +161,11 @@ class Home(Sender):
     """The role for pickles from a worker to its caller: what the caller has is a reference."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Override `Role.space_of`."""
+        """Override the method `Role.space_of` of a pickler's role."""
         return arriving.number_of(space) or namespaces.number_of(space)
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Override `Role.definition`."""
+        """Override the method `Role.definition` of a pickler's role."""
         version = arriving.version_of.get(id(obj))
         if version is not None:
             return arriving.definition, (version,)
@@ -176,15 +176,15 @@ class Home(Sender):
         return None
 
     def sentinel(self, obj: object) -> Any:
-        """Override `Role.sentinel`."""
+        """Override the method `Role.sentinel` of a pickler's role."""
         found = arriving.imported_as(obj)
         return None if found is None else (arriving.at_home, found)
 
     def shared(self, handle: Any) -> Any:
-        """Override `Role.shared`."""
+        """Override the method `Role.shared` of a pickler's role."""
         version = arriving.version_of.get(id(handle))
         return super().shared(handle) if version is None else (arriving.definition, (version,))
 
     def inherited(self, number: int) -> Any:
-        """Override `Role.inherited`."""
+        """Override the method `Role.inherited` of a pickler's role."""
         return (inherited, (number,)) if number < forks.newest else None

@@ -1,12 +1,12 @@
 """What pickle is to write for functions, classes and modules that travel by value.
 
-A pickler of pmap calls `reduced` for each object that is no plain scalar or container. For an
-object of a module that other processes cannot import, its `Role` decides what is written: a
-reference to the version of a name that the receiver has, or the whole object.
+A pickler of pmap calls the function `reduced` for each object that is no plain scalar or container.
+For an object of a module that other processes cannot import, the pickler's `Role` decides what is
+written: a reference to the version of a name that the receiver has, or the whole object.
 
 Most scripts map a function whose globals are modules, importable functions and classes, constants,
-and classes and functions of the script. For these `LightPickler` suffices. Then neither process
-imports cloudpickle, which takes longer to import than pmap and its pool.
+and classes and functions of the script. For such scripts `LightPickler` suffices. Then neither the
+caller nor a worker imports cloudpickle, which takes longer to import than pmap and its pool.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ _SLOTS = (
     *("__name__", "__qualname__", "__kwdefaults__", "__defaults__", "__module__", "__doc__"),
     *(("__type_params__",) if sys.version_info >= (3, 12) else ()),
 )
-# Modules whose objects the light pickler leaves to pickle: cloudpickle treats them no differently.
+# Top-level modules whose objects the light pickler leaves to pickle: cloudpickle treats objects of
+# these modules no differently.
 _LEFT_ALONE = frozenset(
     {
         *(
@@ -89,17 +90,18 @@ _HINTS = frozenset(
 
 
 class RefusedError(Exception):
-    """The light pickler cannot pickle this object."""
+    """The light pickler cannot pickle an object."""
 
 
 def reduced(role: Role, obj: object, light: bool) -> Any:
-    """Return what pickle is to write for `obj`; NotImplemented leaves it to pickle.
+    """Return what pickle is to write for `obj`; NotImplemented leaves `obj` to pickle itself.
 
     Raises:
-        RefusedError: only cloudpickle can pickle it.
+        RefusedError: only cloudpickle can pickle `obj`.
     """
     kind = type(obj)
-    how = _BY_TYPE.get(id(kind))  # looked up by id: a metaclass may say that its classes are equal
+    # Types are looked up by their ids: a metaclass may say that its classes are equal.
+    how = _BY_TYPE.get(id(kind))
     if how is not None:
         return how(role, obj)
     if isinstance(obj, type):
@@ -182,9 +184,9 @@ def _dispatch_table() -> dict[type, object]:
     return {} if copyreg is None else copyreg.dispatch_table
 
 
-# Pickle itself can write these classes.
+# The ids of the types of None, Ellipsis and NotImplemented, which pickle itself can write.
 _SINGLE = frozenset(map(id, map(type, (None, ..., NotImplemented))))
-# Modules of the types that `kinds` can reduce.
+# Modules of the types whose objects the module `kinds` can reduce.
 _KINDS_OF = frozenset(
     {
         *("functools", "typing", "typing_extensions", "dataclasses", "_contextvars", "builtins"),
@@ -194,7 +196,10 @@ _KINDS_OF = frozenset(
 
 
 def _built_in(cls: type) -> Any:
-    """Return where the standard library has a type whose own name does not lead to it."""
+    """Return what to write for a type whose own name does not lead to it: its place in `types`.
+
+    If the module `types` does not have the type, the function raises TypeError.
+    """
     import types
 
     for name, value in vars(types).items():
@@ -229,7 +234,8 @@ def _cell(_: Role, cell: CellType) -> Any:
         contents = cell.cell_contents
     except ValueError:
         return arriving.make_cell, ()
-    # The cell gets its contents after pickle has noted it: the contents may refer to the cell.
+    # The cell gets its contents after pickle has noted the cell: the contents may refer to the
+    # cell.
     return arriving.make_cell, (), (contents,), None, None, arriving.fill_cell
 
 
@@ -267,7 +273,8 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
 def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleType, list[str]]]:
     """Return the modules by value that `code` uses, each with the names that `code` may use of it.
 
-    `code` uses a module as a global, as an attribute of another such module, or by an import.
+    `code` uses a module as a global, as an attribute of another module that travels by value, or by
+    an import.
     """
     modules = [value for value in used if isinstance(value, ModuleType)]
     names = all_names(code)
@@ -290,14 +297,15 @@ def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleTy
 def _is_method(function: FunctionType) -> bool:
     """Return whether a function was made in a class statement.
 
-    Its globals may not be needed: a call may use only other methods of the class.
+    The globals of such a function may not be needed: a call may use only other methods of the
+    class.
     """
     owner = function.__qualname__.rpartition(".")[0]
     return bool(owner) and not owner.endswith("<locals>")
 
 
 def _is_annotate(function: FunctionType) -> bool:
-    """Return whether a function makes annotations: what these name need not be there."""
+    """Return whether a function makes annotations: what the annotations name need not exist."""
     return function.__name__ == "__annotate__"
 
 
@@ -305,10 +313,11 @@ _OF_CLASS = "__classdict__"
 
 
 def _closure_of(function: FunctionType) -> tuple[CellType, ...] | None:
-    """Return the closure as it travels.
+    """Return the closure of a function as the closure travels.
 
-    A function that makes the annotations in a class, or of a method, refers to the namespace of the
-    class statement. Only what it names there goes with it: the class has the rest.
+    A function that makes the annotations of a class, or of a method, refers to the namespace of the
+    class statement. Only what the function names of that namespace goes with the function: the
+    class has the rest.
     """
     code, closure = function.__code__, function.__closure__
     if closure is None or _OF_CLASS not in code.co_freevars:
@@ -323,8 +332,8 @@ def _closure_of(function: FunctionType) -> tuple[CellType, ...] | None:
     return *closure[:at], CellType(own), *closure[at + 1 :]
 
 
-# By the id of a code object: the code object, its form in a pickle, and the globals it uses. Many
-# functions have the same code object.
+# For code objects, by their ids: the code object, its form in a pickle, and the names of the
+# globals that it uses. Many functions have the same code object.
 _parts: dict[int, tuple[CodeType, bytes | CodeType, tuple[str, ...]]] = {}
 _MOST_PARTS = 1000
 
@@ -345,7 +354,7 @@ _OF_A_MODULE = ("__package__", "__name__", "__path__", "__file__")
 
 
 def _alone(role: Role, space: dict[str, Any]) -> dict[str, Any]:
-    """Return what is sent of globals of no module: one dict for all functions with them."""
+    """Return what is sent of globals that belong to no module: one dict for all their functions."""
     if id(space) not in role.alone:
         role.alone[id(space)] = {name: space[name] for name in _OF_A_MODULE if name in space}
     return role.alone[id(space)]
@@ -389,7 +398,7 @@ _BY_TYPE: dict[int, Callable[[Role, Any], Any]] = {id(kind): how for kind, how i
 
 
 class LightPickler(Pickler):
-    """Pickles by value without cloudpickle; raises `RefusedError` for what needs it."""
+    """Pickles by value without cloudpickle; raises `RefusedError` for objects that need it."""
 
     def __init__(
         self,
@@ -401,6 +410,7 @@ class LightPickler(Pickler):
         super().__init__(file, protocol, buffer_callback=buffer_callback)
         self._role = role
 
-    # pickle calls this for all objects but plain scalars and exact instances of its containers.
+    # Pickle calls `reducer_override` for all objects but plain scalars and exact instances of
+    # pickle's own container types.
     def reducer_override(self, obj: object) -> Any:
         return reduced(self._role, obj, light=True)

@@ -46,7 +46,7 @@ class Unit:
     """The values of several names, pickled together."""
 
     def __init__(self, dead: list[int]) -> None:
-        """Make an empty unit; its number goes to `dead` when nothing refers to it any more."""
+        """Make an empty unit; when no object refers to it any more, its number goes to `dead`."""
         self.number: int = next(_units)
         # The pickles of the values, one behind the other.
         self.payload: Payload = Payload(b"")
@@ -131,7 +131,10 @@ class Known:
 
 
 def _steadily(look: Callable[[], object]) -> object:
-    """Return what `look` returns; call it again if another thread changes what it looks at."""
+    """Return what `look` returns; call `look` again if another thread interferes.
+
+    `look` examines a value; another thread may change the value meanwhile.
+    """
     for _ in range(MOST_TRIES):
         try:
             return look()
