@@ -1,1 +1,1 @@
-"""How values and messages become bytes; the caller and its workers use the same modules."""
+"""How values and messages become bytes; caller and workers use the modules of this package."""

@@ -56,14 +56,14 @@ def rebuilt(cls: type[E], args: tuple[object, ...], state: dict[str, object]) ->
 
 
 def _native(cls: type) -> Any:
-    """Return the built-in class whose layout an exception of `cls` has."""
+    """Return the built-in base class whose memory layout exceptions of the class `cls` have."""
     native: Any = cls
     while native.__module__ != "builtins":
         native = native.__base__
     return native
 
 
-# Methods by which a class decides how it is pickled.
+# Methods by which a class decides how its objects are pickled.
 _OWN_PICKLING = frozenset({"__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"})
 
 

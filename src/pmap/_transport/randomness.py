@@ -97,8 +97,8 @@ def seed_anew() -> None:
     """Give the global random generators, if they are loaded, seeds of the operating system."""
     for name in ("random", "numpy.random"):
         module: Any = sys.modules.get(name)
-        # The attribute shows that the module is the standard library's or NumPy's, and not a user's
-        # own module of the same name.
+        # The attribute `SystemRandom` or `get_state` shows that the module is the standard
+        # library's or NumPy's, and not a user's own module of the same name.
         if hasattr(module, "get_state" if "." in name else "SystemRandom"):
             module.seed()
 

@@ -63,7 +63,7 @@ def is_marked() -> bool:
 def mark() -> tuple[str, int, int] | None:
     """Return what this process is to become, and the descriptors of its socket and its lifeline.
 
-    None means that the process has only inherited the mark, and does not have the socket.
+    None means that the process has no mark, or has inherited the mark without the socket.
     """
     words = os.environ.get(MARK, "").split()
     try:

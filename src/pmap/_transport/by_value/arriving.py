@@ -46,7 +46,7 @@ ABSENT = Absent()
 
 
 class _Unit:
-    """A unit as the worker received it; the unit is loaded when a call first needs it."""
+    """A unit (values of several names, pickled together), which is loaded when first needed."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []
 
-_modules: dict[int, ModuleType] = {}  # stand-ins, by the numbers of their namespaces
+_modules: dict[int, ModuleType] = {}  # stand-ins of the caller's modules, by namespace number
 # The numbers of namespaces that have no stand-in, because the worker imported the script.
 _imported: set[int] = set()
 # Scripts that this process has imported, or inherited from the process it was forked from; by the
@@ -104,7 +104,7 @@ def begin() -> None:
     _ready = (), ()
 
 
-# --- namespaces ----------------------------------------------------------------------------------
+# --- namespaces of modules that travel by value --------------------------------------------------
 
 
 def namespace(number: int, name: str) -> dict[str, Any]:
@@ -204,7 +204,7 @@ def enter(number: int) -> None:
                 sys.modules[_ALIASES[name]] = module
 
 
-# --- units and names -----------------------------------------------------------------------------
+# --- units, and the values of names --------------------------------------------------------------
 
 
 def take_unit(
@@ -367,7 +367,7 @@ def _is_as_forked(value: object, fingerprint: MayStay) -> bool:
     return any(find(value) == fingerprint for find in find_fingerprint)
 
 
-# --- making things again: pickles refer to these -------------------------------------------------
+# --- functions by which a pickle makes objects again ---------------------------------------------
 
 
 def definition(version: int) -> object:
@@ -380,7 +380,7 @@ def definition(version: int) -> object:
 
 
 def module(name: str) -> object:
-    """Return a module by its name."""
+    """Import the module with this name, and return it."""
     __import__(name)
     return sys.modules[name]
 
@@ -445,7 +445,7 @@ def fill_cell(cell: CellType, contents: tuple[object]) -> None:
     (cell.cell_contents,) = contents
 
 
-# --- forks, and the way back ---------------------------------------------------------------------
+# --- forked workers, and pickles from a worker to its caller -------------------------------------
 
 
 def as_forked(number: int, name: str) -> object:
@@ -459,7 +459,7 @@ def is_forked() -> bool:
 
 
 def at_home(number: int, module: str, name: str) -> object:
-    """Return what a namespace has under the name `name`, which may be dotted."""
+    """Return the value that `name`, which may be dotted, has in a namespace."""
     first, *rest = name.split(".")
     found: object = namespace(number, module)[first]
     for part in rest:

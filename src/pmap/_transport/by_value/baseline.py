@@ -102,8 +102,8 @@ class Baseline:
         names: list[arriving.Name] = []
         for (space, name), known in needs.names.items():
             if space is SHARES:
-                # The name is that of a handle: pickles refer to a handle by its version, and no
-                # code looks up its name.
+                # The name is that of a handle of a shared value: pickles refer to a handle by its
+                # version, and no code looks up its name.
                 continue
             version = known.version
             if version not in may_stay:
@@ -118,7 +118,10 @@ class Baseline:
         return tuple(names)
 
     def lacks(self, needs: Needs) -> bool:
-        """Return whether a call uses what cannot be sent and is newer than this forked worker."""
+        """Return whether a call uses an object that cannot be sent and is newer than this fork.
+
+        This fork is a worker that was forked from the caller.
+        """
         newest = [needs.newest, *[unit.newest for unit in [*needs.units.values()]]]
         if max(newest) >= self._next:
             return True

@@ -103,7 +103,7 @@ def _name_of(kind: type) -> str:
 
 
 class _Probe(Sender):
-    """Pickles a value without the globals of its functions; lists its functions and classes."""
+    """The role for trial pickles: globals of functions are left out, definitions are listed."""
 
     def __init__(self, nameless: bool) -> None:
         super().__init__()

@@ -368,7 +368,7 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
         member.__dict__.update(state)
 
 
-# --- a worker that was forked --------------------------------------------------------------------
+# --- classes in a worker that was forked from its caller -----------------------------------------
 
 
 def begin_forked() -> None:

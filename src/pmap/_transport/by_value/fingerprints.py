@@ -42,8 +42,8 @@ _PLAIN = _SCALARS | frozenset(map(id, (float, complex)))
 # The last version of marshal's format whose bytes do not depend on how many references an object
 # has.
 _VERSION = 2
-# A version of marshal's format that writes texts in half the time. Equal bytes in this version mean
-# equal values, but equal values may have different bytes.
+# A newer version of marshal's format, which writes texts in half the time of version 2. Equal bytes
+# in version 4 mean equal values, but equal values may have different bytes.
 _SWIFT = 4
 # Attributes that a class does not send with its other attributes: Python makes them for each class,
 # or `reduce_class` sends them apart.
@@ -60,8 +60,7 @@ _FOR_GOOD = frozenset(
 )
 # Bytes; a buffer of this size or more goes into a digest by its `hash`.
 _QUICK = 1 << 14
-# From this many bytes of marshalled data on, the faster version of marshal's format is tried as
-# well.
+# From this many bytes of marshalled data on, version 4 of marshal's format is tried as well.
 _LARGE = 1 << 18
 # How many levels of containers inside of containers are searched for values that are not plain.
 _DEEPEST = 4
@@ -94,7 +93,7 @@ class _Same:
 
 
 class _Plain:
-    """The fingerprint of a plain value, or of a container of plain values."""
+    """The fingerprint of a plain value (None, number, text, bytes), or of a container of them."""
 
     __slots__ = ("hash", "kind", "size", "swift")
 
@@ -110,20 +109,20 @@ class _Plain:
 
     @staticmethod
     def _swift(value: Any, took: float) -> tuple[int, int] | None:
-        """Return length and hash of a value's bytes in the faster version of marshal's format.
+        """Return length and hash of the bytes of a value in version 4 of marshal's format.
 
-        None means that this version takes longer for the value. It takes longer if many parts of
-        the value are referred to elsewhere, too: marshal looks up each such part among the objects
-        that it has written.
+        None means that version 4 takes longer than version 2 for this value. Version 4 takes longer
+        if many parts of the value are referred to elsewhere, too: marshal looks up each such part
+        among the objects that it has written.
         """
         begin = perf_counter()
         data = marshal.dumps(value, _SWIFT)
         return (len(data), hash(data)) if perf_counter() - begin < took else None
 
     def is_surely_of(self, value: Any) -> bool:
-        """Return whether `value`, of the same type, is certainly unchanged.
+        """Return whether `value`, which is of the same type, is certainly unchanged.
 
-        False means that this is not known.
+        False means that `value` may be unchanged or changed.
         """
         if self.swift is None:
             return False
@@ -151,8 +150,8 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
         before: the fingerprint of an earlier value of the same name, which may be the same value.
     """
     if type(before) is _Plain and before.kind is type(value):
-        # Do not search the value for parts that are not plain again: marshal refuses nearly all
-        # such parts.
+        # The earlier value was plain, so the value is not searched again for parts that are not
+        # plain: marshal refuses nearly all such parts.
         try:
             if before.is_surely_of(value):
                 return before
@@ -161,8 +160,8 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
             pass
         else:
             if now == before:
-                # The reference counts in the value have changed, and with them the bytes of the
-                # faster version of marshal's format.
+                # Only the reference counts in the value have changed, and with them the bytes of
+                # the value in version 4 of marshal's format.
                 before.swift = now.swift
             return now
     return _of(value, digest, ())
@@ -275,7 +274,7 @@ def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Finge
 
 
 def _about(cls: type) -> Fingerprint:
-    """Return what makes up a class, besides the attributes of the class."""
+    """Return the fingerprint of a class's names, bases and registrations."""
     bases = [id(base) for base in cls.__bases__]
     others = [id(other) for other in (*registered(cls), *registered_with(cls))]
     return cls.__name__, cls.__qualname__, bases, others

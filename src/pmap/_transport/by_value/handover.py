@@ -153,7 +153,7 @@ def connected(descriptor: Any, family: int, kind: int, proto: int, timeout: floa
     return made
 
 
-# --- semaphores ----------------------------------------------------------------------------------
+# --- semaphores of multiprocessing ---------------------------------------------------------------
 
 
 def is_semaphore(obj: object) -> bool:
@@ -225,7 +225,7 @@ def inherited(number: int) -> object:
     raise LookupError(_TOO_NEW)
 
 
-# --- shared memory -------------------------------------------------------------------------------
+# --- shared memory of multiprocessing ------------------------------------------------------------
 
 # Shared memory of `multiprocessing` that this process has mapped, by device and inode of its file.
 # Memory that arrives twice is mapped once; memory that comes back to its process is the object that

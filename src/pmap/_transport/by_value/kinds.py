@@ -308,7 +308,8 @@ def _forward_reference(role: Role, given: Any, kind: type) -> Any:
     cells: Any = given.__cell__
     if hasattr(cells, "pop"):
         cells = dict(cells)
-        # The namespace of the class statement is not sent: the owner, a class, has it.
+        # The cell of the class statement's namespace is not sent: the owner of the forward
+        # reference, which is the class, has that namespace.
         cells.pop("__classdict__", None)
     kinds = given.__forward_is_argument__, given.__forward_is_class__
     made = kind, given.__forward_arg__, given.__forward_module__, *kinds

@@ -125,7 +125,7 @@ class Needs(_NamesRole):
         self._strict: set[Key] = set()
         self._is_discarded = False
 
-    # --- as a role ---
+    # --- methods of the role of a pickler ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """Override the method `Role.definition` of a pickler's role."""
@@ -206,7 +206,7 @@ class Needs(_NamesRole):
             self._make_unit(fresh)
 
     def look(self, key: Key) -> tuple[Known | None, object]:
-        """Return the record of a name if its value is unchanged, else None; and the value."""
+        """Return the record of a name, or None if its value has changed; and the present value."""
         known = self.sent_names.known.get(key)
         value = key[0].dict.get(key[1], arriving.ABSENT)
         return (known if known is not None and known.is_current(value) else None), value
@@ -381,7 +381,7 @@ class _Writer(_NamesRole):
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 
     def _pass_on_needs(self) -> None:
-        """Add to the needs of each part the needs of the value in which the part was pickled."""
+        """Add to the names that each part needs those of the value it was pickled in."""
         growing = True
         while growing:
             growing = False
@@ -434,7 +434,7 @@ class _Writer(_NamesRole):
             else:
                 needs.absent.add(key)
 
-    # --- as a role ---
+    # --- methods of the role of a pickler ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
         """Override the method `Role.definition` of a pickler's role."""
@@ -477,8 +477,8 @@ class _Writer(_NamesRole):
             self._at.needs.add(key)
         known = self._needs.names.get(key)
         if known is None:
-            # The handle is pickled in full here; under its own name comes a reference to the
-            # handle.
+            # The handle of a shared value is pickled in full here; the pickle under the handle's
+            # own name is a reference to the handle.
             return Shared, (handle.value,)
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)

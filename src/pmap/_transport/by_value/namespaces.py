@@ -17,7 +17,7 @@ _numbers = Numbers()
 
 
 class Namespace:
-    """The ``__dict__`` of a module that travels by value."""
+    """The ``__dict__`` of a module that travels by value, with the module's name and a number."""
 
     __slots__ = ("__weakref__", "dict", "name", "number")
 

@@ -11,7 +11,7 @@ from itertools import count
 
 from .. import process_role
 
-OLDEST = float("-inf")  # lower than any number
+OLDEST = float("-inf")  # lower than any number that `Numbers` gives
 # How many numbers a generation of workers has, more than the generation will use.
 _FOR_EACH = 1 << 40
 
@@ -20,7 +20,10 @@ class Numbers:
     """Rising numbers; no process that is above this process uses the same numbers."""
 
     def __init__(self, step: int = _FOR_EACH) -> None:
-        """Begin with 1 in the program's process; each generation begins `step` further on."""
+        """Begin with 1 in the program's process.
+
+        Each generation of workers begins `step` further on.
+        """
         self._step = step
         self._generation = 0
         self._count = count(1)

@@ -135,7 +135,7 @@ _next = count(1)
 
 
 def _number_of(obj: object) -> int:
-    """Return a number that no other object has or will have."""
+    """Return the number of `obj`, which no other object has or will have."""
     known = _numbers.get(id(obj))
     if known is None or known[0]() is not obj:
         place = id(obj)

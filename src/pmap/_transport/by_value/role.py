@@ -19,7 +19,10 @@ def is_handle(kind: type) -> bool:
 
 
 class Role:
-    """What the receiver of a pickle has already; according to this base class, nothing."""
+    """The role of a pickler: what the receiver of the pickle has already.
+
+    According to this base class, the receiver has nothing.
+    """
 
     def __init__(self) -> None:
         # The dicts that are sent in place of globals that belong to no module, by the ids of these
@@ -42,10 +45,10 @@ class Role:
         return None
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Return what to write for a definition; None if the definition is to be written in full.
+        """Return what to write for a definition: a function, a class or the like.
 
-        `name`: the name under which `space` has the definition, or None if `space` does not have
-        it.
+        None means that the definition is to be written in full. `name` is the name under which
+        `space` has the definition, or None if `space` does not have it.
         """
         return None
 

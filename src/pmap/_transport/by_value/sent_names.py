@@ -43,7 +43,7 @@ _units = Numbers()
 
 
 class Unit:
-    """The values of several names, pickled together."""
+    """A unit: the values of several names, pickled together."""
 
     def __init__(self, dead: list[int]) -> None:
         """Make an empty unit; when no object refers to it any more, its number goes to `dead`."""
@@ -215,7 +215,7 @@ class SentNames:
         self.dead.clear()
 
     def has(self, where: Namespace) -> bool:
-        """Return whether workers have imported the script with this namespace."""
+        """Return whether workers have imported the script whose globals are this namespace."""
         return self.imports and where.name in MAIN_MODULES
 
     def by_name(self, obj: object, where: Namespace | None) -> Any:
@@ -229,13 +229,13 @@ class SentNames:
         return None if name is None else (arriving.at_home, (where.number, where.name, name))
 
     def drop(self) -> None:
-        """Forget the handles that the program has dropped."""
+        """Forget the handles of shared values that the program has dropped."""
         for name in [key[1] for key in self.known if key[0] is SHARES]:
             if name not in SHARES.dict:
                 self.known.pop((SHARES, name), None)
 
     def note(self, made: dict[Key, Known]) -> None:
-        """Record what is sent from now on; forget the oldest namespace if there are too many."""
+        """Record the names of a new unit; forget the oldest of too many namespaces."""
         self.known.update(made)
         for known in made.values():
             _by_version[known.version] = known

@@ -26,7 +26,7 @@ class Shared(Generic[T]):
     __slots__ = ("__weakref__", "_name", "_value")
 
     def __init__(self, value: T) -> None:
-        """Make a handle; users call `share`."""
+        """Make a handle of `value`; users call the function `share`."""
         self._value = value
         self._name = f"share-{next(_numbers)}"
         handles[self._name] = self
@@ -38,7 +38,7 @@ class Shared(Generic[T]):
 
     @property
     def name(self) -> str:
-        """The name that this handle has among those of this process."""
+        """The name of this handle, which no other handle of this process has."""
         return self._name
 
     def __repr__(self) -> str:

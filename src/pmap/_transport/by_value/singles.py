@@ -46,7 +46,7 @@ _PROTOCOL = 5
 
 
 def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
-    """Return what pickle is to write for an object whose class decides it.
+    """Return what pickle is to write for an object whose class defines its pickling.
 
     `space`: the globals of the module of the object's class.
     """
