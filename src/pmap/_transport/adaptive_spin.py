@@ -55,9 +55,10 @@ class AdaptiveSpin:
     __slots__ = ("_asleep", "_in_vain")
 
     def __init__(self) -> None:
-        # How many waits slept at once after the last wait awake in which no event came.
+        # How many waits slept at once, without staying awake first, after the last wait awake in
+        # which no event came.
         self._in_vain = 0
-        # How many of the next waits sleep at once.
+        # How many of the next waits sleep at once, without staying awake first.
         self._asleep = 0
 
     def awake(self, may: Callable[[], bool], look: Callable[[], Found]) -> Found | None:

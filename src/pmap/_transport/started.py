@@ -18,13 +18,12 @@ TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from types import FrameType
 
-# The text that the command line of a Python process contains if pmap starts the process to become a
-# worker.
+# Part of the command line with which pmap starts a Python process that becomes a worker.
 _ENTRY = "from pmap._worker.startup import main"
 _IMPORT = "<frozen importlib._bootstrap>"
 # `FROZEN` is the command-line argument with which a frozen program is started to become a worker.
-# `FOR_FREEZE_SUPPORT` is what `multiprocessing.freeze_support` then reads from the pipe that the
-# command line names: the data to prepare with (none), and an object whose `_bootstrap` is called.
+# `FOR_FREEZE_SUPPORT` is what `freeze_support` of multiprocessing then reads from the pipe that the
+# next argument names: the data to prepare with (none), and an object whose `_bootstrap` is called.
 FROZEN = "--multiprocessing-fork"
 FOR_FREEZE_SUPPORT = b"}.cpmap._worker.startup\nFromFreezeSupport\n)R."
 MARK = "PMAP_STARTED"
@@ -41,7 +40,8 @@ def marked(kind: str, fd: int, lifeline: int, inode: int, depth: int) -> dict[st
     Args:
         kind: whether the process becomes a worker or a template process.
         fd: the descriptor that the new process has of its socket to the caller.
-        lifeline: the descriptor that the new process has of the lifeline, or -1.
+        lifeline: the descriptor that the new process has of the lifeline (a pipe whose end tells
+            that the caller is gone), or -1.
         inode: the inode of the socket. A process that has inherited the mark but not the socket may
             have another file under the number `fd`, and must not take that file for the socket.
         depth: how many pools are above the new process.
@@ -61,9 +61,10 @@ def is_marked() -> bool:
 
 
 def mark() -> tuple[str, int, int] | None:
-    """Return what this process is to become, and the descriptors of its socket and its lifeline.
+    """Return what this process is to become, and its descriptors of the socket and the lifeline.
 
-    None means that the process has no mark, or has inherited the mark without the socket.
+    The lifeline is a pipe whose end tells that the caller is gone. None means that the process has
+    no mark, or has inherited the mark without the socket.
     """
     words = os.environ.get(MARK, "").split()
     try:

@@ -30,13 +30,12 @@ if TYPE_CHECKING:
     # worker's own value stays.
     Name: TypeAlias = tuple[int, str, int, MayStay]
 
-# Module names of a script. A child process of multiprocessing knows its script under two names; for
-# each of them the other one.
+# The two module names of a script in a child process of multiprocessing, each with the other.
 _ALIASES = {"__main__": "__mp_main__", "__mp_main__": "__main__"}
 
 
 class Absent:
-    """Stands for the value of a name that the caller has deleted."""
+    """A marker that stands for the value of a name that the caller has deleted."""
 
     def __reduce__(self) -> str:
         return "ABSENT"
@@ -351,7 +350,7 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
 
 
 def _stays(number: int, name: str, space: dict[str, Any], may_stay: MayStay) -> bool:
-    """Return whether the worker's value stays, though the caller sends one for the first time."""
+    """Return whether the worker's own value of a name stays when the caller first sends one."""
     return _was_set_here(number, name, space) or _is_as_forked(space[name], may_stay)
 
 
@@ -361,7 +360,7 @@ def _was_set_here(number: int, name: str, space: dict[str, Any]) -> bool:
 
 
 def _is_as_forked(value: object, fingerprint: MayStay) -> bool:
-    """Return whether a forked worker still has the value that the caller has."""
+    """Return whether a forked worker's value has the fingerprint of the caller's value."""
     if isinstance(fingerprint, bool):
         return False
     return any(find(value) == fingerprint for find in find_fingerprint)
@@ -449,7 +448,7 @@ def fill_cell(cell: CellType, contents: tuple[object]) -> None:
 
 
 def as_forked(number: int, name: str) -> object:
-    """Return what the caller had under this name at the fork of this worker; None if nothing."""
+    """Return the value of a name at the caller when this worker was forked; None if it had none."""
     return _at_fork.get(number, {}).get(name)
 
 
@@ -488,7 +487,7 @@ def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
 
 
 class Unsent:
-    """Stands for an attribute of a class that could not be sent; raises when code reads it."""
+    """A descriptor in place of a class attribute that could not be sent; raises when read."""
 
     def __init__(self, name: str, why: str) -> None:
         self._name = name

@@ -67,14 +67,14 @@ _serials = FallingNumbers()
 
 _CORE = ("__module__", "__slots__")
 _unset = object()
-# Names of the types of attributes that a metaclass in C (of ctypes) makes itself.
+# Names of types of class attributes that a metaclass in C (of ctypes) makes itself.
 _MADE_IN_C = frozenset({"CField"})
 
 
 class _Quiet:
     """A base that stands before the other bases of a class while the class is made again.
 
-    So no other `__init_subclass__` runs.
+    So the `__init_subclass__` of no other base runs.
     """
 
     def __init_subclass__(cls, **_: object) -> None:
@@ -259,7 +259,7 @@ def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -
         try:
             cls = type.__new__(type, name, (quiet, *bases), dict(core))
             type.__setattr__(cls, "__bases__", bases)
-        except TypeError:  # the layout of the bases allows no quiet base beside them
+        except TypeError:  # the layout of the bases allows no `_Quiet` base beside them
             continue
         return cls
     return _new_class_unheard(name, bases, core)
@@ -374,8 +374,8 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
 def begin_forked() -> None:
     """Record the classes that this forked worker has from its caller, as they were last sent."""
     for cls, arrived in _arrived.items():
-        # The caller may itself be a worker, which has received classes. Whatever such a caller
-        # sends of these classes is newer than what this worker has.
+        # The caller of this worker may itself be a worker, which has received classes. Whatever
+        # such a caller sends of these classes is newer than what this worker has.
         _arrived.set(cls, dict.fromkeys(arrived, OLDEST))
     for cls, sent in _sent.items():
         _arrived.set(cls, {name: serial for name, (_, serial) in sent.items()})

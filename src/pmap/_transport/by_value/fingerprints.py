@@ -58,7 +58,7 @@ _FOR_GOOD = frozenset(
         *("__annotate_func__", "__annotations_cache__"),
     }
 )
-# Bytes; a buffer of this size or more goes into a digest by its `hash`.
+# Size in bytes from which on a buffer goes into a digest by its `hash`.
 _QUICK = 1 << 14
 # From this many bytes of marshalled data on, version 4 of marshal's format is tried as well.
 _LARGE = 1 << 18

@@ -95,7 +95,7 @@ def reduce_shared(role: Role, obj: object, kind: type) -> Any:
 
 
 # Modules of classes whose objects have numbers of file descriptors among their attributes; nothing
-# marks these attributes as descriptors.
+# marks such a number as a descriptor.
 _WITH_NUMBERS = frozenset(
     {
         *("multiprocessing.popen_fork", "multiprocessing.popen_spawn_posix"),

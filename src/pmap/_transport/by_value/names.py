@@ -106,7 +106,7 @@ class _NamesRole(Sender):
 
 
 class Needs(_NamesRole):
-    """What one call needs: each name with the value that it has when it is first needed.
+    """The names that one call needs, each with the value that it has when it is first needed.
 
     The object is also the role for the pickles of the call's function and items.
     """
@@ -118,7 +118,7 @@ class Needs(_NamesRole):
         # Names that the call uses and that have no value in their namespace; most are builtins.
         self.absent: set[Key] = set()
         self.units: dict[int, Unit] = {}
-        # Records of sent definitions (functions, classes and the like), by the definitions' ids.
+        # Records of sent definitions (functions, classes and the like), by definitions' ids.
         self.held: dict[int, Known] = {}
         # The highest number that an object of the pickles has in the registry for forks.
         self.newest: int = -1
@@ -286,7 +286,7 @@ class Needs(_NamesRole):
         return known is not None and known.held is function
 
     def are_current(self) -> bool:
-        """Return whether all names are unchanged, and names without a value still have none."""
+        """Return whether all names that the call needs, even absent ones, are unchanged."""
         if self._is_discarded:
             return False
         for space, name in [*self.absent]:  # a copy: another thread may add names
@@ -376,7 +376,7 @@ class _Writer(_NamesRole):
                     unit.definitions.append(known.version)
 
     def _value(self, known: Known) -> object:
-        # Another thread may have given the name another value meanwhile.
+        # Another thread may have given the name another value since the record was made.
         space, name = known.key
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 

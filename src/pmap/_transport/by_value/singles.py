@@ -123,7 +123,7 @@ def _note_bare(obj: object, key: str) -> str:
 
 
 def key_of(obj: object) -> str:
-    """Return the key of an object, by which all processes know it."""
+    """Return the key of an object, by which all processes know the object."""
     known = _keys.get(id(obj))
     if known is None:
         known = _keys[id(obj)] = obj, os.urandom(12).hex()
