@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 _PACKAGE = __name__.partition(".")[0]
 
-# Whether this process is a worker, or the template process that forks workers. Set once, when such
-# a process starts.
+# Whether this process is a worker, or the template process that forks workers. The value is set
+# once, when such a process starts.
 in_worker = False
 # Whether this worker process is running items at the moment. The value is False while the worker
 # loads what the items need.

@@ -77,7 +77,7 @@ def _is_users(module: ModuleType, path: Sequence[str]) -> bool:
 
 
 def apply_shadows(shadows: Shadows, path: Sequence[str]) -> None:
-    """Make the name of each shadowed module mean to items here what it means at the caller.
+    """Give the name of each shadowed module the meaning for items here that it has at the caller.
 
     `path` is the import path of the items.
     """

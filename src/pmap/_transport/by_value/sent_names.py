@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     Key: TypeAlias = tuple[Namespace, str]
 
-# The names of types, besides classes, whose objects are definitions: later pickles refer to such an
-# object by its version.
+# The names of types whose objects are definitions, as classes and bare objects are: later pickles
+# refer to a definition by its version.
 _DEFINITIONS = frozenset(
     {
         *("function", "_lru_cache_wrapper"),
@@ -154,7 +154,7 @@ def _identity(value: object) -> object:
 
 
 def is_definition(value: object) -> bool:
-    """Return whether pickles refer to `value` by the version of its name."""
+    """Return whether `value` is a definition, to which pickles refer by the version of its name."""
     kind = type(value)
     return isinstance(value, type) or kind.__name__ in _DEFINITIONS or kind is object
 
