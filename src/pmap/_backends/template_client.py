@@ -86,7 +86,7 @@ class Template:
             # worker that needs that code.
             self._ask(protocol.PREPARE, 0)
         handle = self._by_number[number] = _Forked(self)
-        # If the template is gone by now, its socket says so when it is read.
+        # OSError: the template process has ended. The next read of its socket notices that.
         with contextlib.suppress(OSError):
             request = protocol.make_request(protocol.FORK, number)
             send_with_fds(self.sock, request, [sock.fileno()])
