@@ -33,7 +33,7 @@ _SO_COOKIE = 57
 
 
 def default_start_method() -> str:
-    """Return the start method that is used when none is asked for."""
+    """Return the start method that a pool uses if the user asks for none."""
     return "forkserver" if sys.platform == "linux" else "spawn"
 
 
@@ -51,7 +51,7 @@ class Lifeline:
     _inode = 0
 
     def __init__(self) -> None:
-        """Open the pipe on Linux, the only system whose kernel can do what `startup` asks of it."""
+        """Open the pipe on Linux; no other kernel can kill workers when the writing end closes."""
         if sys.platform == "linux":
             end, self._ours = os.pipe()
             self.end = not_standard(end)
@@ -121,8 +121,8 @@ def keep(what: object) -> None:
 def not_standard(fd: int) -> int:
     """Return `fd`, or a copy with a higher number if `fd` is 0, 1 or 2; then `fd` is closed.
 
-    A new descriptor has such a number if the program has closed a standard stream. A child process
-    that inherits the descriptor has standard streams of its own under these numbers.
+    A new descriptor gets one of these numbers if the program has closed a standard stream. A child
+    process that inherits the descriptor has standard streams of its own under these numbers.
     """
     if not 0 <= fd < 3 or sys.platform == "win32":
         return fd
@@ -235,7 +235,7 @@ def is_frozen() -> bool:
 
 @contextlib.contextmanager
 def _pipe() -> Generator[int, None, None]:
-    """Give the reading end of a pipe with the bytes for `freeze_support`; -1: not frozen."""
+    """Give the reading end of a pipe with bytes for `freeze_support`; -1: program not frozen."""
     if not is_frozen():
         yield -1
         return
@@ -259,12 +259,12 @@ def _sendable(environment: dict[str, str]) -> dict[str, str]:
     """
     most = os.sysconf("SC_ARG_MAX") // 2 if hasattr(os, "sysconf") else _LONGEST
     sizes = {name: len(name) + len(os.fsencode(value)) for name, value in environment.items()}
-    if sum(sizes.values()) < _LONGEST // 4:  # nearly every environment is so small
+    if sum(sizes.values()) < _LONGEST // 4:  # nearly every environment is smaller than this
         return environment
     sent: dict[str, str] = {}
     total = 0
     for name in sorted(sizes, key=sizes.__getitem__):
-        total += sizes[name] + 16  # 16: the "=", the zero byte and a pointer, at most
+        total += sizes[name] + 16  # room for "=", a zero byte and the pointer to the variable
         if sizes[name] >= _LONGEST - 16 or total > most:
             break
         sent[name] = environment[name]
@@ -283,10 +283,10 @@ def interpreter_flags() -> list[str]:
     if any(asked):
         import subprocess
 
-        # The function of subprocess is private, but multiprocessing uses it. typeshed lacks it.
+        # This function of subprocess is private, but multiprocessing uses it. typeshed lacks it.
         found += getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
-    # The function leaves out three kinds of options: -B if the program has set it since, -u, and
-    # most -X options.
+    # `_args_from_interpreter_flags` leaves out -B if the program has set it since the start, -u,
+    # and most -X options.
     if sys.dont_write_bytecode and "-B" not in found:
         found.append("-B")
     if getattr(sys.__stdout__ or sys.__stderr__, "write_through", False):
@@ -382,7 +382,7 @@ def _inherited() -> list[int]:
     inherited: list[int] = []
     with contextlib.suppress(OSError):
         for fd in map(int, os.listdir("/dev/fd")):
-            # OSError: the descriptor is closed by now, as the one that read the folder is.
+            # OSError: the descriptor is closed by now, as is the one with which /dev/fd was read.
             with contextlib.suppress(OSError):
                 if fd > 2 and os.get_inheritable(fd):
                     inherited.append(fd)
@@ -428,10 +428,7 @@ class Boot:
             theirs.close()
 
     def prepare(self) -> None:
-        """Let the template process import the code for values that are pickled by value.
-
-        It does so before it forks the first worker.
-        """
+        """Let the template process import the code for pickling by value before its first fork."""
         from .._transport.protocol import PREPARE, make_request
 
         self.by_value = True
@@ -453,7 +450,7 @@ class Boot:
         self.lifeline.close()
 
 
-# The template process that was started before the pool that will use it; empty or one.
+# The template process that was started before the pool that will use it; an empty list: none.
 _ahead: list[Boot] = []
 
 

@@ -1,4 +1,4 @@
-"""Sending chunks to worker processes: items as bytes, and large buffers in shared segments."""
+"""Sending chunks to worker processes: items as bytes, large buffers in shared-memory segments."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ChunkSender:
     """
 
     def __init__(self, limited: Callable[[Environment], Environment]) -> None:
-        """Keep no segments yet; `limited` gives an environment the limits of workers."""
+        """Start with no shared-memory segments; `limited` adds worker limits to an environment."""
         self._limited = limited
         self._free_segments = FreeSegments()
         self.has_lent = False
@@ -72,7 +72,7 @@ class ChunkSender:
         chunk = protocol.CHUNK, spec.number, held.serial, entries, step, start
         try:
             message = frame(chunk)
-        except ValueError:  # the message is too large for marshal
+        except ValueError:  # the entries, plain values, are too large for `marshal`
             self._send_encoded(to, work, start, items, step)
             return
         held.chunks.append(SentChunk(held.serial, work, start, stop - start, len(message)))
@@ -101,7 +101,7 @@ class ChunkSender:
         to.outbox.write(message, attachments.segments)
 
     def _lend(self, to: Connection, buffers: Sequence[Buffer]) -> Segment | None:
-        """Return a segment that holds `buffers`, or None if there is no shared memory.
+        """Return a shared-memory segment that holds `buffers`, or None if none can be made.
 
         If the segment is lent, the worker gives it back when nothing in the worker refers to it.
         """

@@ -65,11 +65,11 @@ class Connection:
 
         Args:
             number: the number of the worker.
-            slot: see the class.
+            slot: the slot of the worker: see `Connection`.
             process: the started process, its socket and its result journal.
             baseline: the caller's names that the worker has from its start.
             environment: the environment that the worker starts with.
-            lent_segments: see the class.
+            lent_segments: lends shared-memory segments to the worker.
             poller: watches the socket and the process of the worker.
             to_flush: see `Outbox`.
         """

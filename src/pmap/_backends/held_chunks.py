@@ -81,7 +81,7 @@ class HeldChunks:
         self._begun_at = 0.0
 
     def begun(self) -> int:
-        """Return how many of the chunks have begun, at least."""
+        """Return how many chunks the worker has begun, at least."""
         if self._journal is None or len(self.chunks) <= 1:
             # A single chunk counts as begun: the worker may be reading it at this moment.
             return min(1, len(self.chunks))
@@ -109,7 +109,7 @@ class HeldChunks:
         return max(0, min(self._journal.finished(sent.serial), sent.items) - received)
 
     def check_deadline(self, limit: float) -> tuple[float, bool] | None:
-        """Return since when an item runs, and whether the worker is held.
+        """Return since when an item runs, and whether the item is overdue.
 
         See `Backend.check_deadline`.
         """
@@ -133,8 +133,8 @@ class HeldChunks:
         items: int | None = None
         if self._journal is not None and self.chunks:
             if len(self.chunks) == 1 and not self._journal.has_begun(self.chunks[0].serial):
-                # The worker may be reading the chunk at this moment, and any other worker would
-                # have to read the chunk, too.
+                # A single chunk that has not begun stays: the worker may be reading the chunk at
+                # this moment, and another worker would have to read the chunk anew.
                 return 1, None
             begun, kept = self._journal.reclaim(self.chunks[-1].serial)
             while self.chunks and self.chunks[-1].serial > begun:

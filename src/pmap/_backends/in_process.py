@@ -52,7 +52,8 @@ def run_chunk(
         start: the index of the first item in the call.
         items: the arguments of the items.
         go_on: says after each item whether the next item is to be run.
-        values: an empty list, which gets the result of each item when the item has ended.
+        values: an empty list, which gets the result of each item when the item has ended, or None
+            for an item that has failed.
     """
     failures: dict[int, Exception] = {}
     begin = perf_counter()
@@ -108,7 +109,7 @@ def _call_function(work: Work, item: object) -> object:
     if work.call.kind is Kind.EACH:
         return function(item)
     if work.call.kind is Kind.STAR:
-        row: Any = item  # if the item cannot be unpacked, its failure is the TypeError of that
+        row: Any = item  # a row that cannot be unpacked raises TypeError, as the item's failure
         return function(*row)
     args, kwargs = as_call(item)
     return function(*args, **kwargs)

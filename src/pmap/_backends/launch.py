@@ -176,8 +176,8 @@ class Handle(Protocol):
     def reap(self) -> tuple[bool, int | None]:
         """End the process; return whether it is known to have ended, and its exit code or None.
 
-        The backend calls this method only when the socket of the process is at its end, when the
-        sentinel is readable, or when the pool ends.
+        The backend calls this method only for a worker that cannot go on: the end of the process
+        was noticed or reported, the worker was given up, or the pool ends.
         """
         ...
 

@@ -67,7 +67,8 @@ class Outbox:
         """Send as many bytes as the socket takes now; the rest is sent when it takes more."""
         waiting = self._waiting
         if len(waiting) > 1 and _are_small(waiting):
-            joined = b"".join([data for data, _ in waiting])  # one system call for all
+            # One system call sends all messages.
+            joined = b"".join([data for data, _ in waiting])
             waiting.clear()
             waiting.append((memoryview(joined), []))
         try:

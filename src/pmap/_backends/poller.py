@@ -63,8 +63,8 @@ class Poller(Generic[Source]):
             self._wakers = socketpair()
             for end in self._wakers:
                 end.setblocking(False)
-            # Each of the two sockets, with a mark that tells whether its descriptor is still its
-            # own.
+            # The two sockets of `wake`, each with a mark that tells whether the socket still has its
+            # descriptor.
             self._marks = [(end, mark_of(end)) for end in self._wakers]
             self._watch(Watched(self._wakers[0], None))
         except BaseException:
@@ -72,7 +72,7 @@ class Poller(Generic[Source]):
             raise
 
     def watch(self, end: socket | int, source: Source) -> None:
-        """Watch `end`: `poll` returns it if there is something to read from it, or its end."""
+        """Watch `end`: `poll` returns `end` when it has something to read or is at its end."""
         self._watch(Watched(end, source))
 
     def _watch(self, watched: Watched[Source | None]) -> None:
@@ -130,7 +130,8 @@ class Poller(Generic[Source]):
 
     def close(self) -> None:
         """Close the poller's descriptors, and forget what it watches."""
-        # A watched object may refer to this poller. That would be a reference cycle.
+        # A watched object may refer to this poller. The poller must not refer to that object any
+        # more: a reference cycle would live on until a garbage collection.
         self._watched.clear()
         self._kernel.close()
         for end in self._wakers:
@@ -149,7 +150,7 @@ class Poller(Generic[Source]):
 
 def comes_within(timeout: float, end: socket | int) -> bool:
     """Return whether `end` has something to read or is at its end within `timeout` seconds."""
-    if not hasattr(select, "poll"):  # Windows
+    if not hasattr(select, "poll"):  # Windows has no `select.poll`
         return bool(select.select([end], [], [], timeout)[0])
     one = select.poll()
     one.register(end, select.POLLIN)

@@ -24,7 +24,7 @@ class _Sent:
         self.work = work
         self.start = start
         self.items = items
-        self.values: list[object] = []  # the results so far
+        self.values: list[object] = []  # the results of the items that have ended
         self.begun = False
         self.finished: ResultsArrived | None = None
 

@@ -240,7 +240,7 @@ class Template:
 class _Forked:
     """The handle of a worker that the template process forks: see `launch.Handle`."""
 
-    sentinel: int | None = None  # there is none: the template process reports the worker's end
+    sentinel: int | None = None  # no sentinel: the template process reports the worker's end
     hopeless = False
 
     def __init__(self, template: Template) -> None:

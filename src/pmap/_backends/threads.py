@@ -48,8 +48,8 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         self._initializer = initializer
         self._initargs = initargs
         self._threads: dict[int, _Thread] = {}
-        # The events are not in a queue: Ctrl-C could strike after a `get`, and the event would be
-        # lost.
+        # The events that `collect` has not returned yet. They are not in a `SimpleQueue`: Ctrl-C
+        # could strike after its `get`, and the event would be lost.
         self._happened: deque[BackendEvent] = deque()
         self._notifier = Notifier()
         self._woken = False
@@ -104,7 +104,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
                 wanted = partial(self._wanted, state, work.number)
                 for finished in self._run(state, worker, work, start, items, wanted):
                     tell(finished)
-                    del finished  # else its results would live until the next chunk comes
+                    del finished  # else the results would live until the next chunk comes
             if state.left:
                 return
             del chunk, work, items  # else the items would live until the next chunk comes
@@ -123,13 +123,14 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             values: list[object] = []
             state.running = work.number, values
             finished = run_chunk(worker, work, start, items, wanted, values)
-            # `running` is None before the results are told, so that `finished_ahead` never counts
-            # an item that was told.
+            # `running` is cleared before the event with the results can be returned, so that
+            # `finished_ahead` counts no item whose event was returned.
             state.running = None
             yield finished
             return
-        # If the call has a time limit, each result is told on its own, before the next item begins:
-        # the worker may be given up during the next item, and results that were not told are lost.
+        # If the call has a time limit, each result gets an event of its own before the next item
+        # begins: the worker may be given up during the next item, and results that have no event
+        # by then are lost.
         begin = monotonic()
         for number, item in enumerate(items):
             state.since = monotonic()
@@ -207,7 +208,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         # If `polled` is not the present queue of events, `end` was called since the poll.
         while polled and polled is self._happened:
             event = polled.popleft()
-            # If the worker is unknown, its thread was given up and told an event all the same.
+            # If the worker is unknown, its thread was given up and added an event all the same.
             state = self._threads.get(event.worker)
             if state is None:
                 continue
@@ -233,7 +234,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             state.ending = True
             state.chunks.put(None)
         self._threads.clear()
-        self._happened = deque()  # events that the old threads still tell go to the old deque
+        self._happened = deque()  # events that the old threads still add go to the old deque
 
     def after_fork_in_child(self) -> None:
         self._threads.clear()  # threads do not live on in a fork

@@ -1,6 +1,6 @@
 """The state of the caller's `multiprocessing` that worker processes are to share.
 
-This is the key of managers, the connection to the resource tracker, and the name of a worker.
+The state is the key of managers, the pipe to the resource tracker, and the names of workers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Ties:
     def __init__(self, key: bytes | None, tracker: int | None) -> None:
         self.key = key
         # The descriptor of the pipe to the resource tracker, the process that removes shared memory
-        # and semaphores; None: there is no resource tracker.
+        # and semaphores that the program has left; None: there is no resource tracker.
         self._tracker = tracker
 
     @property
@@ -41,7 +41,7 @@ class Ties:
             return None
 
     def are(self, key: bytes | None, tracker: int | None) -> bool:
-        """Return whether the key and the tracker's descriptor are these two."""
+        """Return whether the key is `key` and the tracker's descriptor is `tracker`."""
         return self.key == key and self._tracker == tracker
 
 

@@ -7,8 +7,8 @@ from typing import Generic, Protocol, TypeVar
 
 # Seconds in which a process that was started has to answer that it is a Python.
 _ANSWER = 10.0
-# The same for a process that is known to run the interpreter of this program. The process may be
-# slow to begin if many processes begin at once, or if its files are on a network.
+# Seconds in which a process has to answer that is known to run the interpreter of this program. The
+# process may be slow to begin if many processes begin at once, or if its files are on a network.
 _SLOW_ANSWER = 60.0
 
 

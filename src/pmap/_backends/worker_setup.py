@@ -1,4 +1,4 @@
-"""The first message to each worker process: initializer, limits, environment, script."""
+"""The set-up message for each worker process: initializer, limits, environment, script."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class WorkerSetup:
-    """Makes the first message to each worker of a pool, and sends it."""
+    """Makes the set-up message for each worker of a pool, and sends it."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class WorkerSetup:
         self._may_spin = may_spin
         self._room = room
         self.script: ScriptFile | None = None  # the script that workers import; None: no script
-        # The environment that was captured last, and the same with the limits of workers.
+        # The environment that was captured last, and that environment with the limits of workers.
         self._last: tuple[Environment, Environment] | None = None
 
     def packed_initializer(self, method: str, names: SentNames) -> tuple[Needs, Payload] | None:
@@ -126,7 +126,10 @@ class WorkerSetup:
         environment: Environment,
         packed: tuple[Needs, Payload] | None,
     ) -> None:
-        """Send a new worker its first message; `packed`: the pickled initializer, or None."""
+        """Send a new worker its set-up message, after the definitions that the initializer needs.
+
+        `packed` is the pickled initializer, or None if the worker is sent none.
+        """
         baseline = connection.definitions.baseline
         needs, payload = (None, None) if packed is None else packed
         if needs is not None:
@@ -175,7 +178,7 @@ class WorkerSetup:
 def why_unsent(error: BaseException) -> BaseException:
     """Return the exception that says why an object could not be pickled.
 
-    If `error` says that the value of a name could not be sent, that is the exception behind it.
+    If `error` says that the value of a name could not be sent, the result is what caused `error`.
     """
     return error.why if isinstance(error, UnsentNameError) else error
 
@@ -183,7 +186,7 @@ def why_unsent(error: BaseException) -> BaseException:
 def _coverage_config() -> str | None:
     """Return the configuration file with which coverage measures worker processes, or None.
 
-    That is a file only if coverage measures the child processes of `multiprocessing`.
+    The result is a file only if coverage measures the child processes of `multiprocessing`.
     """
     patched = hasattr(sys.modules.get("multiprocessing"), "_coverage$patched")
     return os.environ.get("COVERAGE_RCFILE") if patched else None
