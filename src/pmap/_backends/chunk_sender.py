@@ -72,7 +72,7 @@ class ChunkSender:
         chunk = protocol.CHUNK, spec.number, held.serial, entries, step, start
         try:
             message = frame(chunk)
-        except ValueError:  # the entries, plain values, are too large for `marshal`
+        except ValueError:  # the message is too large for `marshal`
             self._send_encoded(to, work, start, items, step)
             return
         held.chunks.append(SentChunk(held.serial, work, start, stop - start, len(message)))

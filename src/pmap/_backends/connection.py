@@ -176,7 +176,7 @@ class Connection:
         elif kind == protocol.BROKEN:
             error = restore(protocol.parse_broken(message), INITIALIZER)
             self._fail(f"the initializer raised {type(error).__name__}: {error}", cause=error)
-        return None  # HELLO says only that the worker has answered
+        return None  # a message HELLO says only that the worker has answered
 
     def _report(self, message: protocol.Report) -> Report:
         _, kind, offset, data = message

@@ -63,8 +63,8 @@ class Poller(Generic[Source]):
             self._wakers = socketpair()
             for end in self._wakers:
                 end.setblocking(False)
-            # The two sockets of `wake`, each with a mark that tells whether the socket still has its
-            # descriptor.
+            # The two sockets by which `wake` ends a wait, each with a mark that tells whether the
+            # socket still has its descriptor.
             self._marks = [(end, mark_of(end)) for end in self._wakers]
             self._watch(Watched(self._wakers[0], None))
         except BaseException:
@@ -86,7 +86,7 @@ class Poller(Generic[Source]):
     def unwatch(self, end: socket | int) -> None:
         """Watch `end` no more."""
         # An exception of a signal handler may have interrupted an earlier call of this method
-        # between its two steps. So each step accepts that it was done before.
+        # between the two steps. So each step accepts that it was done before.
         fd = end if isinstance(end, int) else end.fileno()
         self._watched.pop(fd, None)
         with suppress(OSError, KeyError, ValueError):

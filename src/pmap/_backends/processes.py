@@ -198,8 +198,9 @@ class ProcessBackend(Backend[_Polled]):
     # --- commands to the backend: see `Backend` ------------------------------------------------
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
-        # The numbers of units, groups of pickled names, to which nothing refers any more. A
-        # finaliser may append a number at any time, so the length is read once.
+        # The numbers of units to which nothing at the caller refers any more. (A unit is the values
+        # of several names, pickled together.) A finaliser may append a number at any time, so the
+        # length is read once.
         dead = self._names.dead
         if dead:
             numbers = {dead.pop() for _ in range(len(dead))}
@@ -334,8 +335,8 @@ class ProcessBackend(Backend[_Polled]):
     def _receive(self, connection: Connection, to_the_end: bool = False) -> Iterator[BackendEvent]:
         reader = connection.reader
         for event in connection.receive(to_the_end):
-            # `has_cache` is set before the event is yielded, because the driver may release the
-            # cache when it gets the event.
+            # `has_cache` is set before the event is yielded, because the driver may call
+            # `release_cache` when it gets the event.
             self.has_cache = self.has_cache or reader.borrows
             yield event
         self.has_cache = self.has_cache or reader.borrows
@@ -386,8 +387,8 @@ class ProcessBackend(Backend[_Polled]):
     # --- opening and closing the backend -------------------------------------------------------
 
     def _open(self) -> Poller[Connection | Template]:
-        # `poll` calls this method without the driver's lock, and a command may call it at the same
-        # time with that lock.
+        # `poll` calls this method without the lock of the engine's state, and a command may call it
+        # at the same time with that lock.
         with self._opening:
             if self._poller is None:
                 self._poller = Poller()

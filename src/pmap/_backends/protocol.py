@@ -86,13 +86,14 @@ class Backend(ABC, Generic[Polled]):
       failure ends a call, a chunk may end after the item that has failed. `in_process.run_chunk`
       runs a chunk in this way for items that run in the caller's process.
     - Commands never wait. The backend keeps the events that follow from a command until the leader
-      asks for them: `poll` waits for events, without the driver's lock, and `collect` returns the
-      events, under that lock. Each new event ends the wait of `poll`, whichever thread waits there.
+      asks for them: `poll` waits for events, without the lock of the engine's state, and `collect`
+      returns the events, under that lock. Each new event ends the wait of `poll`, whichever thread
+      waits there.
 
-    Only the driver calls the methods of a backend, under the driver's lock, with a few exceptions.
-    The code that makes a backend calls `check` first. Only the leader calls `poll`. Any thread may
-    call `wake`, `workers`, `identity`, `has_lost_descriptors`, `runs_here` and `finished_ahead` at
-    any time.
+    Only the driver calls the methods of a backend, under the lock of the engine's state, with a few
+    exceptions. The code that makes a backend calls `check` first. Only the leader calls `poll`. Any
+    thread may call `wake`, `workers`, `identity`, `has_lost_descriptors`, `runs_here` and
+    `finished_ahead` at any time.
 
     Attributes:
         can_kill: whether workers can be ended at any moment.

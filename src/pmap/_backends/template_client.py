@@ -153,7 +153,7 @@ class Template:
             self.threads = protocol.parse_crowded(message)
         elif kind == protocol.AGAIN:
             self.give_up(ran_again())
-        return None  # HELLO says only that the template process has answered
+        return None  # a message HELLO says only that the template process has answered
 
     def kill(self, pid: int) -> None:
         """Kill a worker through the template process, which knows whose the process id is now."""

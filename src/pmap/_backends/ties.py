@@ -84,7 +84,7 @@ def identity_of(slot: int, method: str) -> tuple[tuple[int, ...], str, int, str]
     """Return what `multiprocessing` would say of a worker: see `protocol.Identity`.
 
     Args:
-        slot: the number of the worker, which no other worker of the pool has at the same time.
+        slot: a number from 1 on that no other worker of the pool has at the same time.
         method: the start method.
     """
     process: Any = sys.modules.get("multiprocessing.process")
