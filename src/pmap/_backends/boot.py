@@ -393,7 +393,7 @@ def _inherited() -> list[int]:
 def sigint_blocked() -> Generator[None, None, None]:
     """Block SIGINT in this thread: a process that is started meanwhile inherits the block.
 
-    The new process unblocks SIGINT when it has set its own handler.
+    The new process unblocks SIGINT when it has set a handler that ignores SIGINT.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield

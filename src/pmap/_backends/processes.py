@@ -228,8 +228,9 @@ class ProcessBackend(Backend[_Polled]):
             connection.definitions.drop(spec)
 
     def on_idle(self) -> None:
-        # The cache is released at once if workers are forks of the caller. To release it later
-        # would need a thread, and a process with threads is not safe to fork.
+        # Memory that is kept for the next call is released at once if workers are forks of the
+        # caller. To release it later would need a thread, and a process with threads is not safe to
+        # fork.
         if self._starter.method == "fork":
             self.release_cache()
 

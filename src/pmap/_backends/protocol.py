@@ -210,9 +210,9 @@ class Backend(ABC, Generic[Polled]):
         self.kill(worker)
 
     def terminate(self, worker: int) -> None:
-        """End a worker at once, but in order: the worker calls its exit callbacks.
+        """End a worker by SIGTERM: at once, unless the worker has a handler of SIGTERM.
 
-        If that is impossible, end the worker as `kill` does.
+        If the worker has no process of its own, end the worker as `kill` does.
         """
         self.kill(worker)
 

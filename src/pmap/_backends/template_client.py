@@ -272,7 +272,9 @@ class _Forked:
             self._template.abort(self.pid)
 
     def terminate(self) -> None:
-        if self.pid is None:  # the worker has not begun anything that needs an orderly end
+        # A worker whose process id is not known yet has run no item that could set a handler of
+        # SIGTERM.
+        if self.pid is None:
             self.kill()
         elif not self.ended:
             self._template.terminate(self.pid)
