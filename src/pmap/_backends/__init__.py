@@ -1,1 +1,1 @@
-"""What runs items: worker processes, threads, or the caller itself."""
+"""The backends, which run items: in worker processes, in threads, or in the calling thread."""

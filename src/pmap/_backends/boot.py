@@ -1,9 +1,9 @@
-"""Starting a fresh interpreter for workers, and a template's ahead of everything else.
+"""Starting a fresh interpreter as a worker process or as the template process.
 
-A template boots on another processor while the caller imports the pool, so this module imports what
-it takes to start a process and no more: nothing here is imported by the first call before that one
-is on its way (see `first_call`). Not even `subprocess`: to import it takes a third of the time in
-which the interpreter starts.
+The template process boots on another processor while the caller imports the code of the pool (see
+`first_call`). So this module imports only what the start of a process needs. `subprocess` is
+imported in the functions that use it: the import takes a third of the time in which an interpreter
+starts.
 """
 
 import atexit
@@ -25,23 +25,24 @@ _CODE = (
     "sys.modules['pmap'] = p; from pmap._worker.startup import main; "
     "main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
-# Bytes of one variable of an environment, from which on Linux starts no program; others have less
-# room for all of them together than Linux for one.
+# Linux starts no program whose environment has a variable of this many bytes. On a system without
+# `os.sysconf` this number is also the limit for all environment variables together.
 _LONGEST = 1 << 17
-_SO_COOKIE = 57  # of Linux; Python has no name for it. It is read only, and nothing elsewhere.
+# The socket option SO_COOKIE of Linux, for which Python has no name. Reading it changes nothing.
+_SO_COOKIE = 57
 
 
 def default_start_method() -> str:
-    """Return the start method that is used when none is asked for."""
+    """Return the start method that a pool uses if the user asks for none."""
     return "forkserver" if sys.platform == "linux" else "spawn"
 
 
 class Lifeline:
-    """A pipe by which workers notice that the caller has ended, whatever has ended it.
+    """A pipe by which worker processes notice that the caller has ended, whatever has ended it.
 
-    Nothing is written to it. Only the caller has the writing end, which the kernel closes when the
-    caller ends; workers watch the reading end, see `startup`. A fork of the caller closes both of
-    its copies: else workers would notice nothing before that fork has ended, too.
+    Nothing is written to the pipe. Only the caller has the writing end, which the kernel closes
+    when the caller ends. Workers watch the reading end, `end` (see `startup`). A fork of the caller
+    closes both of its copies: else workers would notice nothing before that fork has ended, too.
     """
 
     end = -1
@@ -50,30 +51,31 @@ class Lifeline:
     _inode = 0
 
     def __init__(self) -> None:
-        """Open it, where the kernel can do what `startup` asks of it."""
+        """Open the pipe on Linux; no other kernel can kill workers when the writing end closes."""
         if sys.platform == "linux":
             end, self._ours = os.pipe()
             self.end = not_standard(end)
             self._inode = os.fstat(self._ours).st_ino
 
     def close(self) -> None:
-        """Close both ends; workers that are left are killed by it."""
+        """Close both ends of the pipe; that kills the workers that still watch the pipe."""
         self.closed = True
         ends = self.end, self._ours
         self.end = self._ours = -1
         for end in ends:
-            if end >= 0 and inode_of(end) == self._inode:  # else the program has closed it
+            # If the inode is another one, the program has closed the end and uses its number.
+            if end >= 0 and inode_of(end) == self._inode:
                 os.close(end)
 
     def __del__(self) -> None:
-        # Where the start of a process failed or was interrupted, nothing else closes it.
+        # If the start of a process failed or was interrupted, nothing else closes the pipe.
         self.close()
 
 
 def inode_of(fd: int) -> int:
-    """Return the inode of what has a descriptor, or -1: nothing has it.
+    """Return the inode behind an open descriptor, or -1 if the descriptor is not open.
 
-    Sockets and pipes have each one of its own.
+    Each socket and each pipe has an inode of its own.
     """
     try:
         return os.fstat(fd).st_ino
@@ -82,19 +84,23 @@ def inode_of(fd: int) -> int:
 
 
 def mark_of(sock: "socket") -> object:
-    """Return a mark of what a socket's descriptor stands for; another one, if that is replaced.
+    """Return a mark of the open file behind a socket's descriptor.
 
-    On Linux the mark is the socket's cookie, which the kernel gives to no other socket, and which
-    takes less than half the time of an inode.
+    If the program closes the descriptor and its number goes to another file, the mark is another
+    one. On Linux the mark is the socket's cookie: the kernel gives it to no other socket, and to
+    read it takes less than half the time of reading an inode.
     """
     try:
         return sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8)
-    except OSError:  # it is none, or this system has no such thing
+    except OSError:  # the descriptor is no socket's any more, or the system has no cookies
         return inode_of(sock.fileno())
 
 
 def release(sock: "socket", mark: object) -> None:
-    """Close `sock`, unless the program has closed its descriptor, which may be in use again."""
+    """Close `sock`, or only detach it if its descriptor does not have `mark` any more.
+
+    Then the program has closed the descriptor, and the number may belong to another open file.
+    """
     if mark_of(sock) == mark:
         sock.close()
     else:
@@ -105,14 +111,18 @@ _kept: list[object] = []
 
 
 def keep(what: object) -> None:
-    """Keep an object for good that would close its descriptor: something else may have that now."""
+    """Keep an object as long as the process lives, so that it never closes its descriptor.
+
+    The program has closed that descriptor, so its number may belong to another open file by now.
+    """
     _kept.append(what)
 
 
 def not_standard(fd: int) -> int:
-    """Return `fd`, or a copy in its stead if it stands where a standard stream was closed.
+    """Return `fd`, or a copy with a higher number if `fd` is 0, 1 or 2; then `fd` is closed.
 
-    For what a child process is to have under the same number: there it has streams of its own.
+    A new descriptor gets one of these numbers if the program has closed a standard stream. A child
+    process that inherits the descriptor has standard streams of its own under these numbers.
     """
     if not 0 <= fd < 3 or sys.platform == "win32":
         return fd
@@ -125,20 +135,21 @@ def not_standard(fd: int) -> int:
 
 
 def connection() -> "tuple[socket, socket]":
-    """Return the ends of a connection: ours, and one that a child process can be given."""
+    """Return a pair of connected sockets: the caller's, and one that a child process can have."""
     ours, theirs = socketpair()
     if theirs.fileno() < 3:
         theirs = socket(fileno=not_standard(theirs.detach()))
     for end in (ours, theirs):
-        end.setblocking(True)  # whatever default timeout the program has set
+        end.setblocking(True)  # the program may have set a default timeout for sockets
     return ours, theirs
 
 
 def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[bytes], list[str]]":
-    """Start a fresh interpreter that is a worker on `sock`; return it, and its command."""
+    """Start a fresh interpreter as a worker on the socket `sock`; return process and command."""
     import subprocess
 
-    if sys.platform == "win32":  # a socket is no descriptor there: it is shared through stdin
+    # On Windows a socket is no descriptor that a child inherits: stdin carries a copy of it.
+    if sys.platform == "win32":
         start = _Start("worker", -1, -1, 0, -1)
         popen = subprocess.Popen(start.command, stdin=subprocess.PIPE, env=start.environment)
         assert popen.stdin is not None
@@ -156,23 +167,24 @@ def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[b
         return popen, start.command
 
 
-# What makes the hashes of strings: one secret for all workers that begin as fresh interpreters, as
-# forks have one. That of this process is not to be had, unless it was set.
+# The seed of the hashes of strings. All workers that begin as fresh interpreters get this one seed,
+# as all forks have one. The caller's own seed cannot be read, unless PYTHONHASHSEED has set it.
 _hash_seed = str(int.from_bytes(os.urandom(4), "little"))
 
 
 class _Start:
-    """What a process is started with that is to become a worker, or the template of workers."""
+    """Command and environment of a process that is to become a worker or the template process."""
 
     def __init__(self, kind: str, fd: int, lifeline: int, inode: int, pipe: int) -> None:
-        """Make command and environment.
+        """Make the command and the environment.
 
         Args:
-            kind: "worker" or "template".
-            fd: its descriptor of the socket.
-            lifeline: its descriptor of the lifeline, or -1.
-            inode: of the socket.
-            pipe: its descriptor of what `freeze_support` reads; -1: this program is not frozen.
+            kind: what the process is to become: "worker" or "template".
+            fd: the descriptor that the process has of its socket.
+            lifeline: the descriptor that the process has of the lifeline, or -1.
+            inode: the inode of the socket.
+            pipe: the descriptor that the process has of the pipe that `freeze_support` reads; -1:
+                this program is not frozen.
         """
         program = executable()
         if not program:
@@ -192,14 +204,14 @@ class _Start:
 
 
 def executable() -> str:
-    """Return the program that is started for workers, or nothing: what multiprocessing starts."""
+    """Return the path of the program that `multiprocessing` would start for a worker, or ""."""
     spawn = sys.modules.get("multiprocessing.spawn")
     found: object = sys.executable if spawn is None else spawn.get_executable()
     return os.fsdecode(found) if isinstance(found, str | bytes) else ""
 
 
 def remedy() -> str:
-    """Return in words what to do where `executable` is no Python that can be a worker."""
+    """Return in words what a user can do if the program of `executable` cannot be a worker."""
     if is_frozen():
         return (
             "This program is frozen: it has to call multiprocessing.freeze_support() or "
@@ -212,9 +224,9 @@ def remedy() -> str:
 
 
 def is_frozen() -> bool:
-    """Return whether this program is its own interpreter, and takes no code on its command line.
+    """Return whether this program has its own interpreter inside and takes no option ``-c``.
 
-    Tests of programs that are to be frozen say so, too, while a Python runs them.
+    `sys.frozen` alone does not say so: a test may set it while a normal Python runs the program.
     """
     return bool(getattr(sys, "frozen", False)) and not os.path.basename(executable()).startswith(
         "python"
@@ -223,7 +235,7 @@ def is_frozen() -> bool:
 
 @contextlib.contextmanager
 def _pipe() -> Generator[int, None, None]:
-    """Give a pipe with what `freeze_support` reads, where this program is frozen; else -1."""
+    """Give the reading end of a pipe with bytes for `freeze_support`; -1: program not frozen."""
     if not is_frozen():
         yield -1
         return
@@ -240,19 +252,19 @@ def _pipe() -> Generator[int, None, None]:
 
 
 def _sendable(environment: dict[str, str]) -> dict[str, str]:
-    """Return the part of an environment with which a program can be started.
+    """Return the part of an environment with which the operating system starts a program.
 
-    All of it reaches the worker later, by its socket. What the interpreter itself may need is
-    short; so if there is too much, the longest are left out.
+    A worker gets the whole environment later, through its socket. The variables that an interpreter
+    needs while it starts are short. So if there is too much, the longest variables are left out.
     """
     most = os.sysconf("SC_ARG_MAX") // 2 if hasattr(os, "sysconf") else _LONGEST
     sizes = {name: len(name) + len(os.fsencode(value)) for name, value in environment.items()}
-    if sum(sizes.values()) < _LONGEST // 4:  # nearly always
+    if sum(sizes.values()) < _LONGEST // 4:  # nearly every environment is smaller than this
         return environment
     sent: dict[str, str] = {}
     total = 0
     for name in sorted(sizes, key=sizes.__getitem__):
-        total += sizes[name] + 16  # and two pointers, or what stands between
+        total += sizes[name] + 16  # room for "=", a zero byte and the pointer to the variable
         if sizes[name] >= _LONGEST - 16 or total > most:
             break
         sent[name] = environment[name]
@@ -260,7 +272,7 @@ def _sendable(environment: dict[str, str]) -> dict[str, str]:
 
 
 def interpreter_flags() -> list[str]:
-    """Return the options that this interpreter was started with: -X, -W and the like."""
+    """Return the command-line options that this interpreter was started with, as -X and -W."""
     flags = sys.flags
     asked = (
         *(flags.debug, flags.optimize, flags.no_site, flags.verbose, flags.bytes_warning),
@@ -271,9 +283,10 @@ def interpreter_flags() -> list[str]:
     if any(asked):
         import subprocess
 
-        # Private, and what multiprocessing uses. typeshed does not know it.
+        # This function of subprocess is private, but multiprocessing uses it. typeshed lacks it.
         found += getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
-    # What that leaves out: what the program has set since, -u, and most of the -X options.
+    # `_args_from_interpreter_flags` leaves out -B if the program has set it since the start, -u,
+    # and most -X options.
     if sys.dont_write_bytecode and "-B" not in found:
         found.append("-B")
     if getattr(sys.__stdout__ or sys.__stderr__, "write_through", False):
@@ -286,23 +299,24 @@ def interpreter_flags() -> list[str]:
 
 
 class _Spawned:
-    """A process that was started, until it is waited for."""
+    """A child process that was started by `posix_spawn`, until this process has reaped it."""
 
-    _over = True  # there is nothing to wait for yet
+    _over = True  # whether there is no child to wait for: not started yet, or reaped
 
     def __init__(self, kind: str, sock: "socket", lifeline: Lifeline) -> None:
-        """Start a worker, or the template of workers, on `sock`.
+        """Start a worker or a template process, as `kind` says, on the socket `sock`.
 
-        It has this, the lifeline and the standard streams, of which the first is empty, and nothing
-        else.
+        The process inherits the socket, the lifeline, the pipe for `freeze_support` if this program
+        is frozen, and the standard streams, and no other descriptor. Its stdin is empty.
         """
         self.exitcode: int | None = None
         with _pipe() as pipe:
             self._start(kind, [sock.fileno(), lifeline.end, pipe])
 
     def _start(self, kind: str, ours: list[int]) -> None:
-        # Numbers of their own, so that none is written over before it is copied. The copies are
-        # inherited; the originals are no other program's that is started meanwhile.
+        # The child's descriptors get numbers that none of the originals has, so no original is
+        # overwritten before it is copied. Only the copies are inheritable: a program that another
+        # thread starts meanwhile does not inherit the originals.
         free = [number for number in range(3, 9) if number not in ours]
         theirs = [free.pop(0) if fd >= 0 else -1 for fd in ours]
         fd, lifeline, pipe = theirs
@@ -313,7 +327,8 @@ class _Spawned:
             *[(os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited()],
             *[(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(ours, theirs, strict=True) if to > 0],
         ]
-        # As subprocess does: what this interpreter ignores is not for others to ignore.
+        # Python ignores these two signals; the child starts with their default action, as a child
+        # of subprocess does.
         reset = [signal.SIGPIPE, signal.SIGXFSZ]
         with sigint_blocked():
             self.pid = os.posix_spawn(
@@ -326,23 +341,25 @@ class _Spawned:
             self._over = False
 
     def __del__(self) -> None:
-        # Where its start was interrupted, nothing else would end it.
+        # If an exception interrupted the start, nothing else would end the child process.
         if not self._over:
             self.kill()
             self.wait()
 
     def kill(self) -> None:
-        """End it, if it has not ended."""
+        """Kill the child process, if it has not ended."""
         if not self._reaped(os.WNOHANG):
-            with contextlib.suppress(PermissionError):  # it is another user's: its socket ends it
-                os.kill(self.pid, signal.SIGKILL)  # it is still ours: nobody else has its id
+            # PermissionError: the child belongs to another user; the end of its socket ends it.
+            # The child has not been reaped, so no other process has its process id.
+            with contextlib.suppress(PermissionError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def wait(self) -> None:
-        """Return when it has ended."""
+        """Return when the child process has ended."""
         self._reaped(0)
 
     def after_fork_in_child(self) -> None:
-        """Forget it: this is a fork of its parent."""
+        """Forget the child process: this process is a fork of the child's parent."""
         self._over = True
 
     def _reaped(self, how: int) -> bool:
@@ -352,20 +369,21 @@ class _Spawned:
                 self._over = pid != 0
                 if pid:
                     self.exitcode = os.waitstatus_to_exitcode(status)
-            except ChildProcessError:  # somebody else has reaped it
+            except ChildProcessError:  # other code of the program has reaped the child
                 self._over = True
         return self._over
 
 
 def _inherited() -> list[int]:
-    """Return what this process has open for each program that it starts, but the standard streams.
+    """Return the inheritable descriptors of this process, without the standard streams.
 
-    None where the system does not tell.
+    The list is empty if the system has no /dev/fd.
     """
     inherited: list[int] = []
     with contextlib.suppress(OSError):
         for fd in map(int, os.listdir("/dev/fd")):
-            with contextlib.suppress(OSError):  # closed since, as what the list was read from
+            # OSError: the descriptor is closed by now, as is the one with which /dev/fd was read.
+            with contextlib.suppress(OSError):
                 if fd > 2 and os.get_inheritable(fd):
                     inherited.append(fd)
     return inherited
@@ -373,7 +391,10 @@ def _inherited() -> list[int]:
 
 @contextlib.contextmanager
 def sigint_blocked() -> Generator[None, None, None]:
-    """Block Ctrl-C for what is started here, until it has its own handler."""
+    """Block SIGINT in this thread: a process that is started meanwhile inherits the block.
+
+    The new process unblocks SIGINT when it has set a handler that ignores SIGINT.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -385,11 +406,17 @@ def sigint_blocked() -> Generator[None, None, None]:
 
 
 class Boot:
-    """A template process that has just been started, and our end of its socket."""
+    """A template process that has just been started, and the caller's end of its socket.
+
+    Attributes:
+        lifeline: the lifeline of the workers that the template process will fork.
+        by_value: whether `prepare` was called.
+        executable: the program that the template process runs.
+    """
 
     def __init__(self, lifeline: Lifeline) -> None:
-        self.lifeline = lifeline  # that of its workers
-        self.by_value = False  # whether it was asked to prepare for what travels by value
+        self.lifeline = lifeline
+        self.by_value = False
         self.executable: str = executable()
         self.sock, theirs = connection()
         try:
@@ -401,47 +428,56 @@ class Boot:
             theirs.close()
 
     def prepare(self) -> None:
-        """Let it prepare for what travels by value, before it forks the first worker."""
+        """Let the template process import the code for pickling by value before its first fork."""
         from .._transport.protocol import PREPARE, make_request
 
         self.by_value = True
-        with contextlib.suppress(OSError):  # it has ended: the next read of its socket tells
+        # OSError: the template process has ended. The next read of its socket notices that.
+        with contextlib.suppress(OSError):
             self.sock.sendall(make_request(PREPARE, 0))
 
     def after_fork_in_child(self) -> None:
-        """Forget it: this is a fork of its parent."""
+        """Forget the template process: this process is a fork of the template's parent."""
         self.sock.close()
         self.process.after_fork_in_child()
         self.lifeline.close()
 
     def end(self) -> None:
-        """End it; it has no workers yet."""
+        """End the template process, which has no workers yet."""
         self.process.kill()
         self.process.wait()
         self.sock.close()
         self.lifeline.close()
 
 
-# A template that was started ahead of the pool that will use it.
+# The template process that was started before the pool that will use it; an empty list: none.
 _ahead: list[Boot] = []
 
 
 def begin(start_method: str | None) -> Boot | None:
-    """Start a template if that is how workers begin; `take` gives it to a pool."""
+    """Start a template process if the start method is forkserver; `take` gives it to a pool.
+
+    Return None if the start method is another one, or if there is such a process already, or if
+    none can be started.
+    """
     if (start_method or default_start_method()) == "forkserver" and not _ahead:
-        with contextlib.suppress(OSError):  # the pool tries again, and says what is wrong
+        # OSError: the pool will try again, and its error says what is wrong.
+        with contextlib.suppress(OSError):
             _ahead.append(Boot(Lifeline()))
             return _ahead[0]
     return None
 
 
 def take(lifeline: Lifeline | None) -> Boot:
-    """Return a template that nobody uses yet, on `lifeline` if there is one already."""
+    """Return a template process that no pool uses yet.
+
+    Its workers get `lifeline`, or a new lifeline if `lifeline` is None.
+    """
     if _ahead and lifeline is None:
         boot = _ahead.pop()
         if boot.executable == executable():
             return boot
-        boot.end()  # another one was chosen since
+        boot.end()  # the program has chosen another executable since
     return Boot(lifeline or Lifeline())
 
 

@@ -1,4 +1,4 @@
-"""Sending chunks to workers: items as bytes, and large arguments in segments."""
+"""Sending chunks to worker processes: items as bytes, large buffers in shared-memory segments."""
 
 from __future__ import annotations
 
@@ -23,27 +23,33 @@ if TYPE_CHECKING:
     from .._transport.segments import Segment
     from .connection import Connection
 
-# A chunk of so many bytes is sent before the next one is made: the worker need not wait for that.
+# A chunk of this many bytes is sent before the next chunk is made, so that the worker can begin the
+# chunk meanwhile.
 _AT_ONCE = 1 << 13
-# Segments that a worker may have at a time, of those that we use again.
+# How many shared-memory segments may be lent to one worker at a time. The caller uses such a
+# segment again when the worker has given it back.
 _MOST_LENT = 16
 
 
 class ChunkSender:
-    """Sends chunks to the workers of one pool, after what they need to run them.
+    """Sends chunks to the workers of one pool, each after the call spec that the chunk needs.
 
     Attributes:
-        has_lent: whether a segment was lent, or is kept, since the last `release_segments`.
+        has_lent: whether a shared-memory segment has carried arguments since the last
+            `release_segments`.
     """
 
     def __init__(self, limited: Callable[[Environment], Environment]) -> None:
-        """Keep no segments yet; `limited`: gives an environment the limits of workers."""
+        """Start with no shared-memory segments; `limited` adds worker limits to an environment."""
         self._limited = limited
         self._free_segments = FreeSegments()
         self.has_lent = False
 
     def send(self, to: Connection, work: Work, start: int, stop: int, step: int) -> None:
-        """Send items `start` to `stop` - 1 of a call; `step`: see `Backend.send`."""
+        """Send a worker the items from `start` to `stop` - 1 of a call; `step`: see `Backend.send`.
+
+        If the worker does not have the call spec of the call, the call spec is sent first.
+        """
         spec = work.spec
         assert spec is not None, "it was not packed"
         definitions, held = to.definitions, to.held
@@ -52,7 +58,9 @@ class ChunkSender:
         if spec.number not in definitions.told:
             definitions.introduce(spec, self._limited(spec.environment))
         gone = to.reader.gone()
-        if gone:  # the worker may use the segments of these results again
+        # These shared-memory segments carried results, and nothing at the caller refers to them any
+        # more. The worker may use them again.
+        if gone:
             to.outbox.write(frame(protocol.make_back(gone)))
         held.serial += 1
         items = work.call.items[start:stop]
@@ -64,7 +72,7 @@ class ChunkSender:
         chunk = protocol.CHUNK, spec.number, held.serial, entries, step, start
         try:
             message = frame(chunk)
-        except ValueError:  # it is too large for marshal
+        except ValueError:  # the message is too large for `marshal`
             self._send_encoded(to, work, start, items, step)
             return
         held.chunks.append(SentChunk(held.serial, work, start, stop - start, len(message)))
@@ -75,7 +83,7 @@ class ChunkSender:
     def _send_encoded(
         self, to: Connection, work: Work, start: int, items: Sequence[object], step: int
     ) -> None:
-        """Send items that are to be pickled, or that are large."""
+        """Send a chunk with items that have to be pickled, or that are large."""
         spec = work.spec
         assert spec is not None, "it was not packed"
         attachments = Attachments(lambda buffers: self._lend(to, buffers))
@@ -93,20 +101,23 @@ class ChunkSender:
         to.outbox.write(message, attachments.segments)
 
     def _lend(self, to: Connection, buffers: Sequence[Buffer]) -> Segment | None:
-        """Return a segment that holds `buffers`; it comes back when the worker is through."""
+        """Return a shared-memory segment that holds `buffers`, or None if none can be made.
+
+        If the segment is lent, the worker gives it back when nothing in the worker refers to it.
+        """
         segment = to.lent_segments.written(buffers)
         self.has_lent = self.has_lent or segment is not None
         return segment
 
     def lent_segments(self) -> LentSegments:
-        """Return the segments of a new worker, which has none yet."""
+        """Return the object that lends shared-memory segments to a new worker."""
         return LentSegments(self._free_segments, KEPT, _MOST_LENT)
 
     def release_segments(self, connections: Iterable[Connection]) -> None:
-        """Give back all segments that are kept to use them again.
+        """Release all shared-memory segments that the caller keeps to use them again.
 
-        New objects take the place of the old ones, in which nothing is changed: this process may be
-        a fork that was made while another thread changed them.
+        New objects take the place of the old ones, and the old ones stay as they are: this process
+        may be a fork that was made while another thread changed the old ones.
         """
         self.has_lent = False
         self._free_segments = FreeSegments()
@@ -117,14 +128,17 @@ class ChunkSender:
 def _encoded(
     work: Work, start: int, items: Sequence[object], attachments: Attachments
 ) -> list[Entry]:
-    """Return the entries of items; of one that cannot be pickled an empty one, noted in `work`."""
+    """Return the message entries of items, each a plain or a pickled value.
+
+    The entry of an item that cannot be pickled is empty, and `work.unsent` notes the error.
+    """
     entries: list[Entry] = []
     assert work.spec is not None, "it was not packed"
     needs = work.spec.needs
     for index, item in enumerate(items, start):
         try:
             entries.append(encode(item, attachments=attachments, role=needs))
-        except BaseException as error:  # whatever the object's own pickling does
+        except BaseException as error:  # the pickling code of the user's object may raise anything
             if is_ctrl_c(error):
                 raise
             work.unsent = work.unsent or {}
@@ -134,7 +148,7 @@ def _encoded(
 
 
 def _where(item: object, error: BaseException) -> str:
-    """Return in words which part of an item cannot be pickled, as far as that can be found."""
+    """Return in words which part of an item cannot be pickled, or "" if it cannot be found."""
     if not isinstance(error, Exception):
         return ""
     from .._transport.by_value.blame import where_it_fails

@@ -1,4 +1,4 @@
-"""One worker, as the caller knows it: its socket, its process, what it holds and what it knows."""
+"""One worker process, as the caller sees it: its socket, its process, its chunks, its names."""
 
 from __future__ import annotations
 
@@ -36,17 +36,18 @@ class Connection:
     """One worker, from the start of its process until its exit code is known.
 
     Attributes:
-        number: the worker's.
-        slot: counted from 1; no other worker of the pool has it at the same time.
-        handle: its process.
-        journal: the memory that is shared with it; None where there is none.
-        sock: our end of its socket.
-        state: see `connection_states`.
-        reached: the state in which it was when it hung up.
-        definitions: the functions and names that it was sent.
-        held: the chunks that it holds.
-        outbox: what waits to be sent to it.
-        lent_segments: what it has of our memory, for large arguments.
+        number: the number of the worker.
+        slot: the lowest number from 1 on that no other worker of the pool had when this one began.
+        handle: ends the worker process, and knows its process id.
+        journal: the result journal that the worker shares with the caller; None: there is none.
+        sock: the caller's end of the worker's socket.
+        state: one of `connection_states`.
+        reached: the state that the connection had before `HUNG_UP`.
+        definitions: the functions and names that the worker was sent.
+        held: the chunks that the worker holds.
+        outbox: the messages that wait to be sent to the worker.
+        lent_segments: the caller's shared-memory segments that carry arguments to the worker.
+        reader: makes messages of the bytes that the worker has sent.
     """
 
     def __init__(
@@ -60,16 +61,16 @@ class Connection:
         poller: Poller[Any],
         to_flush: dict[int, Outbox],
     ) -> None:
-        """Watch a worker that was started.
+        """Watch a worker process that was started.
 
         Args:
-            number: the worker's.
-            slot: see above.
-            process: what was started.
+            number: the number of the worker.
+            slot: the slot of the worker: see `Connection`.
+            process: the started process, its socket and its result journal.
             baseline: the caller's names that the worker has from its start.
-            environment: the environment that it starts with.
-            lent_segments: see above.
-            poller: watches its socket and its process.
+            environment: the environment that the worker starts with.
+            lent_segments: lends shared-memory segments to the worker.
+            poller: watches the socket and the process of the worker.
             to_flush: see `Outbox`.
         """
         self.number = number
@@ -84,38 +85,42 @@ class Connection:
         self.reader = FrameReader()
         self._mark = mark_of(self.sock)
         self._poller = poller
-        self._reason = ""  # why it failed
-        self._cause: Exception | None = None  # what its initializer raised
-        self._is_hopeless = False  # no other worker could start, either
+        self._reason = ""  # why the worker cannot be used
+        self._cause: Exception | None = None  # the exception that the initializer raised
+        self._is_hopeless = False  # whether no other worker could start either
         poller.watch(self.sock, self)
         if self.handle.sentinel is not None:
             poller.watch(self.handle.sentinel, self)
 
-    # --- what goes to it -----------------------------------------------------------------------
+    # --- messages to the worker ----------------------------------------------------------------
 
     def discard(self, work: Work) -> None:
-        """Tell it not to begin the chunks that it holds of a call."""
+        """Tell the worker not to begin the chunks that it holds of a call."""
         serials = [sent.serial for sent in self.held.chunks if sent.work is work]
         self.outbox.write(frame(protocol.make_discard(serials)))
 
     def stop(self) -> None:
-        """Tell it to end when it has done what it holds."""
+        """Tell the worker to end when it has run the chunks that it holds."""
         self.outbox.write(frame(protocol.make_quit()))
 
     def let_go(self) -> None:
-        """Tell it to end, at once, since the interpreter ends; only for one that holds no chunk."""
-        with suppress(OSError):  # it has ended, or it takes no more: it will be killed
+        """Tell a worker that holds no chunk to end, since the caller's interpreter ends.
+
+        The message is sent at once, and not with the next flush.
+        """
+        # OSError: the worker has ended, or its socket takes no more bytes. Then it will be killed.
+        with suppress(OSError):
             self.sock.send(frame(protocol.make_quit()))
             self.state = LEAVING
 
-    # --- what comes from it --------------------------------------------------------------------
+    # --- messages from the worker --------------------------------------------------------------
 
     def receive(self, to_the_end: bool = False) -> Iterator[BackendEvent]:
-        """Yield what comes of all that it has sent by now; notice the end of its socket.
+        """Read what the worker has sent by now; yield the events; notice the end of the socket.
 
         Args:
-            to_the_end: the process has ended, so what is in the socket is not left for the next
-                poll.
+            to_the_end: whether the worker process has ended, so that the socket has to be read to
+                its end now.
         """
         while self.state != HUNG_UP:
             try:
@@ -139,7 +144,9 @@ class Connection:
                 self.hang_up()
                 return
             if len(data) < PIECE and not to_the_end:
-                return  # the next poll tells of more, or of the end: this saves a system call
+                # If there is more to read, or the end of the socket, the next poll says so. Not to
+                # look now saves a system call.
+                return
 
     def _on_message(self, message: Message) -> BackendEvent | None:
         kind = message[0]
@@ -169,11 +176,13 @@ class Connection:
         elif kind == protocol.BROKEN:
             error = restore(protocol.parse_broken(message), INITIALIZER)
             self._fail(f"the initializer raised {type(error).__name__}: {error}", cause=error)
-        return None  # HELLO says no more than that it has answered
+        return None  # a message HELLO says only that the worker has answered
 
     def _report(self, message: protocol.Report) -> Report:
         _, kind, offset, data = message
-        if not self.held.chunks:  # of the initializer, or of a thread that an item has left behind
+        # If the worker holds no chunk, the report comes from the initializer, or from a thread that
+        # an item has left behind.
+        if not self.held.chunks:
             return Report(kind, data, self.number, None, None)
         sent = self.held.chunks[0]
         index = None if offset is None else sent.start + offset
@@ -181,28 +190,28 @@ class Connection:
 
     @property
     def answered(self) -> bool:
-        """Whether anything has come from it."""
+        """Whether any message has come from the worker."""
         return self.state != STARTING
 
     def is_surely_python(self) -> bool:
-        """Return whether its process is known to be the interpreter that runs this program."""
+        """Return whether the worker process is known to run the interpreter of this program."""
         return self.handle.is_surely_python()
 
-    # --- its end -------------------------------------------------------------------------------
+    # --- the end of the worker -----------------------------------------------------------------
 
     def _fail(self, reason: str, cause: Exception | None = None, hopeless: bool = False) -> None:
-        """Note why it cannot be used; the first reason stays."""
+        """Note why the worker cannot be used; if a reason was noted before, that reason stays."""
         if self.state not in (FAILED, HUNG_UP):
             self.state = FAILED
             self._reason, self._cause, self._is_hopeless = reason, cause, hopeless
 
     def give_up(self, why: str) -> None:
-        """Stop waiting for its first message."""
+        """Stop waiting for the first message of the worker; `why`: in words, for the user."""
         self._fail(why, hopeless=True)
         self.hang_up()
 
     def hang_up(self) -> None:
-        """Stop reading and watching its socket."""
+        """Stop reading and watching the worker's socket."""
         if self.state != HUNG_UP:
             self.reached, self.state = self.state, HUNG_UP
             self.outbox.hang_up()
@@ -211,13 +220,13 @@ class Connection:
     def last_event(
         self, begun: int, exitcode: int | None, is_interpreter: bool, oversize: str
     ) -> WorkerEnded:
-        """Return the event that it has ended; it has hung up.
+        """Return the event that the worker has ended; the state is `HUNG_UP`.
 
         Args:
-            begun: how many unfinished items of its first chunk it had begun.
-            exitcode: of its process; None: not known.
-            is_interpreter: whether its process was started as a fresh interpreter.
-            oversize: what to say if it was ended because it took too much memory.
+            begun: how many unfinished items of its first chunk the worker had begun.
+            exitcode: the exit code of the worker process; None: not known.
+            is_interpreter: whether the worker process was started as a fresh interpreter.
+            oversize: the reason to give if the worker took too much memory.
         """
         reason = self._reason if self._cause is not None else self.handle.failure or self._reason
         hopeless = self._is_hopeless or self.handle.hopeless
@@ -234,7 +243,7 @@ class Connection:
         return WorkerEnded(self.number, begun, pid, exitcode, reason, cause, stack, hopeless)
 
     def close(self) -> None:
-        """Give back all descriptors and memory that are kept for it; its process has ended."""
+        """Close all descriptors and the memory of a worker whose process has ended."""
         self.outbox.close()
         self.hang_up()
         if self.handle.sentinel is not None:
@@ -245,13 +254,16 @@ class Connection:
             self.journal.close()
 
     def abandon(self) -> None:
-        """End its process where the program has closed our descriptors; its memory is kept."""
+        """End the worker process after the program has closed descriptors of the pool.
+
+        The memory of the result journal stays open, since to close it would close a descriptor.
+        """
         release(self.sock, self._mark)
         self.handle.abandon()
         keep(self.journal)
 
     def after_fork_in_child(self) -> None:
-        """Give back what a fork of the caller has of its parent's worker."""
+        """Close the copies that a fork of the caller has of the worker's descriptors."""
         self.sock.close()
         self.handle.after_fork_in_child()
         self.handle.release()

@@ -1,23 +1,30 @@
-"""The states of the connection to a worker, and from which to which it may go.
+"""The states of the caller's connection to a worker process, and the allowed transitions.
 
-Plain numbers, as those of `pmap._scheduling.worker_states`.
+The states are plain numbers, as in `pmap._scheduling.worker_states`.
 """
 
 from typing import Final
 
-STARTING: Final = 0  # the process was started; nothing has come from it
-ANSWERED: Final = 1  # it is a Python and runs our code, but it cannot take chunks yet
-READY: Final = 2  # it can take chunks
-LEAVING: Final = 3  # it holds no chunk, and was told to end because the interpreter ends
-FAILED: Final = 4  # it cannot be used, for a reason that is known; its process is about to end
-HUNG_UP: Final = 5  # its socket is not read any more; its exit code may not be known yet
+# The worker process was started, and no message has come from it.
+STARTING: Final = 0
+# The worker process is a Python and runs pmap's code, but it cannot take chunks yet.
+ANSWERED: Final = 1
+# The worker can take chunks.
+READY: Final = 2
+# The worker holds no chunk, and was told to end because the caller's interpreter ends.
+LEAVING: Final = 3
+# The worker cannot be used, for a known reason; its process is about to end.
+FAILED: Final = 4
+# The worker's socket is not read any more; the exit code of the process may not be known yet.
+HUNG_UP: Final = 5
 
 NAMES: Final = ("starting", "answered", "ready", "leaving", "failed", "hung_up")
 
 STARTS: Final = {STARTING: "a process is started"}
 
-# In any state the pool may drop a connection: its exit code is known, the program has closed its
-# descriptors, or this process is a fork of the pool's.
+# From each state, the states that may follow, each with the reason for the transition. In any state
+# the pool may also drop a connection: when the exit code of the worker process is known, when the
+# program has closed the connection's descriptors, or when this process is a fork of the caller.
 TRANSITIONS: Final = {
     STARTING: {
         ANSWERED: "its first message came",

@@ -1,4 +1,4 @@
-"""Frozen programs: what they call at their beginning, in case that they are to be a worker."""
+"""`freeze_support`: what a frozen program calls first, so that it can become a worker."""
 
 import os
 import sys
@@ -8,11 +8,12 @@ from .._worker import startup
 
 
 def freeze_support() -> None:
-    """Be a worker, if pmap has started this program for that; else do nothing.
+    """Become a worker process, if pmap has started this program as one; else do nothing.
 
     A program that is frozen (by PyInstaller, cx_Freeze, Nuitka and the like) is its own Python, so
-    workers begin as this program, too. It has to call this before anything else, or
-    ``multiprocessing.freeze_support``, which does the same where the freezer supports that::
+    each worker process begins as this program, too. A frozen program has to call this function
+    before anything else, or ``multiprocessing.freeze_support``, which does the same if the freezer
+    supports ``multiprocessing``::
 
         import pmap
 
@@ -20,8 +21,8 @@ def freeze_support() -> None:
             pmap.freeze_support()
             main()
 
-    In a process that is to be a worker it does not return. Without it the first call of a verb
-    raises `WorkerStartError`.
+    In a process that is to be a worker the function does not return. In a frozen program that does
+    not call the function the first call of a verb raises `WorkerStartError`.
 
     >>> from pmap import freeze_support
     >>> freeze_support()
@@ -30,16 +31,20 @@ def freeze_support() -> None:
 
 
 def replace_the_standard_one() -> None:
-    """Let `multiprocessing.freeze_support` do this, too: it does nothing but on Windows."""
+    """Let `multiprocessing.freeze_support` do what `pmap.freeze_support` does.
+
+    The standard function does something on Windows only.
+    """
     if MARK in os.environ and getattr(sys, "frozen", False):
         from multiprocessing.context import BaseContext
 
-        # Not only the attribute: the program may have imported the method by its name.
+        # The code of the method is replaced, and not the attribute of the class: the program may
+        # have imported the method by its name.
         BaseContext.freeze_support.__code__ = _stand_in.__code__
 
 
 def _stand_in(self: object) -> None:  # noqa: ARG001
-    # In full: it runs with the globals of the standard one.
+    # The import is absolute because this code runs with the globals of `multiprocessing.context`.
     from pmap._worker.startup import become
 
     become()

@@ -1,4 +1,4 @@
-"""The chunks that one worker holds: what has begun, what can be reclaimed, what is finished."""
+"""The chunks that one worker process holds: which have begun, can be reclaimed, are finished."""
 
 from __future__ import annotations
 
@@ -15,12 +15,22 @@ if TYPE_CHECKING:
     from .._transport.journal import ResultJournal
     from .._transport.packing import Entry, Packed
 
-# Seconds beyond the limit of an item in which coroutines may end by themselves.
+# Seconds after the time limit of an item in which coroutines may still end by themselves, before
+# the caller ends their worker.
 _GRACE = 1.0
 
 
 class SentChunk:
-    """A chunk that a worker holds."""
+    """A chunk that a worker holds.
+
+    Attributes:
+        serial: the number of the chunk among all that the worker was sent.
+        work: the call of the chunk.
+        start: the index of the first item in the call.
+        items: how many items the worker is to run.
+        received: how many results have come.
+        size: bytes of the chunk and of the results that have come.
+    """
 
     __slots__ = ("items", "received", "serial", "size", "start", "work")
 
@@ -30,11 +40,12 @@ class SentChunk:
         self.start = start
         self.items = items
         self.received = 0
-        self.size = size  # bytes, there and back
+        self.size = size
 
     def keep(self, items: int) -> None:
-        """Note that the worker runs only the first `items` items of it."""
-        if items < self.items:  # it may be asked for again, and have none
+        """Note that the worker runs only the first `items` items of the chunk."""
+        # A chunk may be reclaimed twice and have no items left: then nothing is divided by zero.
+        if items < self.items:
             self.size = self.size * items // self.items
             self.items = items
 
@@ -43,35 +54,46 @@ class HeldChunks:
     """The chunks that a worker holds, in the order in which it runs them.
 
     Attributes:
-        chunks: those that the worker is to answer. It has begun none but the first ones.
-        discarded: serials of chunks that were reclaimed; the worker answers them without results.
-        serial: that of the newest chunk.
+        chunks: the chunks for which results are to come. If the worker has begun some of them,
+            these are the first ones.
+        discarded: the serial numbers of chunks that were reclaimed; the worker still answers each
+            of these with a message, which has no results.
+        serial: the serial number of the newest chunk.
     """
 
     __slots__ = ("_begun", "_begun_at", "_journal", "_number", "chunks", "discarded", "serial")
 
     def __init__(self, number: int, journal: ResultJournal | None) -> None:
-        """Make those of worker `number`, which shares `journal` with us if there is one."""
+        """Start with no chunks.
+
+        Args:
+            number: the number of the worker.
+            journal: the result journal that the worker shares with the caller; None: none.
+        """
         self._number = number
         self._journal = journal
         self.chunks: deque[SentChunk] = deque()
         self.discarded: set[int] = set()
         self.serial = 0
-        self._begun = 0  # the serial of the chunk that has begun, where a message says so
-        self._begun_at = 0.0  # when its last item began, as far as we know
+        # Without a result journal the worker sends a message when it begins an item. These are the
+        # serial number of the chunk in the last such message, and when the message came.
+        self._begun = 0
+        self._begun_at = 0.0
 
     def begun(self) -> int:
-        """Return how many of the chunks have begun, at least."""
+        """Return how many chunks the worker has begun, at least."""
         if self._journal is None or len(self.chunks) <= 1:
-            # A single chunk cannot be reclaimed: the worker may be reading it at this moment.
+            # A single chunk counts as begun: the worker may be reading it at this moment.
             return min(1, len(self.chunks))
         journal = self._journal
         return sum([1 for sent in self.chunks if journal.has_begun(sent.serial)])
 
     def finished_ahead(self, number: int) -> int:
-        """Return how many items of a call the worker has finished and not sent; see `Backend`.
+        """Return how many items of a call the worker has finished without sending the results.
 
-        Any thread may call it. Without a journal each result is a message of its own: 0.
+        `number` is the number of the call. Any thread may call this method. Without a result
+        journal the worker sends each result in a message of its own, so the method returns 0. See
+        `Backend.finished_ahead`.
         """
         if self._journal is None:
             return 0
@@ -81,32 +103,38 @@ class HeldChunks:
             return 0
         if sent.work.number != number:
             return 0
-        # In this order: more may be received meanwhile, and then the count is too low, not too
-        # high.
+        # `received` is read before the result journal: if results arrive between the two reads, the
+        # count is too low, and never too high.
         received = sent.received
         return max(0, min(self._journal.finished(sent.serial), sent.items) - received)
 
     def check_deadline(self, limit: float) -> tuple[float, bool] | None:
-        """Return since when an item runs, and whether it is held; see `Backend.check_deadline`."""
+        """Return since when an item runs, and whether the item is overdue.
+
+        See `Backend.check_deadline`.
+        """
         if not self.chunks:
             return None
         sent = self.chunks[0]
         if sent.work.call.rules.at_once:
-            limit += _GRACE  # they end in time by themselves, unless one of them blocks the others
+            # The items are coroutines, which end in time by themselves, unless one of the
+            # coroutines blocks the event loop.
+            limit += _GRACE
         if self._journal is not None:
             return self._journal.check_deadline(sent.serial, limit)
         if self._begun != sent.serial:
             return None
-        # Without a journal it cannot be held: another item may begin at this very moment, and is
-        # then lost with the worker.
+        # Without a result journal the worker cannot be held: it may begin another item at this
+        # moment, and that item is then lost with the worker.
         return self._begun_at, monotonic() - self._begun_at >= limit
 
     def reclaim(self) -> tuple[int, int | None]:
-        """Reclaim what the worker has not begun; see `Backend.reclaim`."""
+        """Reclaim the chunks and items that the worker has not begun; see `Backend.reclaim`."""
         items: int | None = None
         if self._journal is not None and self.chunks:
             if len(self.chunks) == 1 and not self._journal.has_begun(self.chunks[0].serial):
-                # The worker may be reading it at this moment; another one would have to do so, too.
+                # A single chunk that has not begun stays: the worker may be reading the chunk at
+                # this moment, and another worker would have to read the chunk anew.
                 return 1, None
             begun, kept = self._journal.reclaim(self.chunks[-1].serial)
             while self.chunks and self.chunks[-1].serial > begun:
@@ -117,7 +145,10 @@ class HeldChunks:
         return len(self.chunks), items
 
     def begin(self, serial: int) -> None:
-        """Note that an item of a chunk begins, where the worker says so by a message."""
+        """Note that an item of a chunk begins, as a message of the worker says.
+
+        Only a worker without a result journal sends such messages.
+        """
         self._begun, self._begun_at = serial, monotonic()
 
     def finish(
@@ -131,11 +162,11 @@ class HeldChunks:
         """Return the event for results of the first chunk.
 
         Args:
-            results: what the worker sent, or what its journal had.
+            results: the results as the worker has sent them, or as its result journal had them.
             last: whether the worker is done with the chunk.
             elapsed: seconds that the whole chunk took.
             replace: whether the worker is to be replaced.
-            size: bytes that these results took.
+            size: bytes of the message that carried these results, with its segments.
         """
         sent = self.chunks[0]
         start = sent.start + sent.received
@@ -156,7 +187,10 @@ class HeldChunks:
         )
 
     def salvage(self) -> tuple[int, list[Entry]]:
-        """Return how many items a dead worker had begun, and results that it had not sent."""
+        """Return how many unfinished items a dead worker had begun, and its unsent results.
+
+        The results are message entries from the worker's result journal.
+        """
         if not self.chunks:
             return 0, []
         sent = self.chunks[0]

@@ -1,4 +1,4 @@
-"""Running items in this very process: shared by the threads and the serial backend."""
+"""Running items in the caller's process: shared by the threads backend and the serial backend."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -17,7 +17,11 @@ from .protocol import ResultsArrived
 def initialize(
     initializer: Callable[..., object] | None, initargs: tuple[object, ...]
 ) -> tuple[str, Exception] | None:
-    """Call the initializer; return why no worker can start, and its error; None: one can."""
+    """Call the initializer of a pool, if there is one.
+
+    Return None if the initializer has returned: workers can start. Else return in words why no
+    worker can start, and the exception of the initializer.
+    """
     if initializer is not None:
         try:
             initializer(*initargs)
@@ -37,9 +41,19 @@ def run_chunk(
     go_on: Callable[[], bool],
     values: list[object],
 ) -> ResultsArrived:
-    """Run `items`, the first being that at `start`, until one fails if that ends the job.
+    """Run the items of a chunk one after the other; return the event with their results.
 
-    Or until `go_on` says no. Results are put into `values`, which is empty.
+    The run ends before the last item if an item fails and that ends the job, or if `go_on` returns
+    False after an item.
+
+    Args:
+        worker: the number of the worker that runs the chunk.
+        work: the call that the items belong to.
+        start: the index of the first item in the call.
+        items: the arguments of the items.
+        go_on: says after each item whether the next item is to be run.
+        values: an empty list, which gets the result of each item when the item has ended, or None
+            for an item that has failed.
     """
     failures: dict[int, Exception] = {}
     begin = perf_counter()
@@ -67,13 +81,14 @@ def _run(work: Work, index: int, item: object) -> object:
     caller, context = work.home
     if threading.current_thread() is caller:
         return _call(work, index, item)
-    # A copy for each item: what one sets, the next does not see, and a context cannot be entered
-    # by two threads at a time.
+    # Each item gets a copy of the caller's context: no item sees a context variable that another
+    # item has set, and two threads cannot enter one context at the same time.
     return context.copy().run(_call, work, index, item)
 
 
-# Held by an item of a call with a seed: what it draws from is the process's own. Nested calls have
-# items within items.
+# An item of a call with a seed holds this lock, because the random generators belong to the whole
+# process. The lock is reentrant, because an item may make a call whose items run in the same
+# thread.
 _generators = threading.RLock()
 
 
@@ -94,7 +109,7 @@ def _call_function(work: Work, item: object) -> object:
     if work.call.kind is Kind.EACH:
         return function(item)
     if work.call.kind is Kind.STAR:
-        row: Any = item  # one that is no row is the item's TypeError
+        row: Any = item  # a row that cannot be unpacked raises TypeError, as the item's failure
         return function(*row)
     args, kwargs = as_call(item)
     return function(*args, **kwargs)

@@ -1,13 +1,15 @@
 """How worker processes are started, killed and reaped: all that depends on the platform.
 
-==========  ==========================================================================
-spawn       a fresh interpreter for each worker; works everywhere
-forkserver  a fork of a prepared template (`template_client`); POSIX
-fork        a fork of this very process; POSIX, and only safe while it has no threads
-==========  ==========================================================================
+==========  ====================================================================================
+spawn       starts a fresh interpreter for each worker; works on every system
+forkserver  forks each worker from a prepared template process (`template_client`); POSIX only
+fork        forks each worker from the caller; POSIX only, safe only while the caller has no other
+            threads
+==========  ====================================================================================
 
-The default is forkserver on Linux, where it is both safe and fastest, and spawn elsewhere: on macOS
-system libraries do not survive a fork, not even one of a process that hardly used them.
+The default is forkserver on Linux, where forkserver is both safe and fastest, and spawn on other
+systems: on macOS system libraries do not survive a fork, not even the fork of a process that has
+hardly used them.
 """
 
 import contextlib
@@ -30,9 +32,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-_has_warned = False  # of a template with threads
-_OUT_OF_REACH = 2.0  # seconds for the end of a process that this one may not end
-_EXITING = 0x4  # PF_EXITING of Linux, set before a process that ends loses its sockets
+_has_warned = False  # whether the warning about a template process with threads was given
+# Seconds to wait for the end of a process to which this process may not send a signal.
+_OUT_OF_REACH = 2.0
+# The flag PF_EXITING of Linux: the kernel sets it before it closes the sockets of a process.
+_EXITING = 0x4
 _FEWER = "or use fewer processes"
 _REFUSALS: dict[int, str] = {
     errno.EMFILE: f"raise the limit of open files (ulimit -n), {_FEWER}",
@@ -42,12 +46,13 @@ _REFUSALS: dict[int, str] = {
 }
 
 
-# What says that there is no program to start. None: we say so ourselves.
+# The values of `OSError.errno` if there is no program that can be started for a worker. None: pmap
+# itself has raised the OSError.
 NO_PROGRAM = (None, errno.ENOENT, errno.EACCES, errno.ENOEXEC, errno.ENOTDIR)
 
 
 def refused(error: OSError) -> str:
-    """Return in words why a process could not be started, and what helps.
+    """Return in words why a process could not be started, and what a user can do about it.
 
     >>> refused(OSError(errno.ENOMEM, "No memory"))
     'the operating system refused: [Errno 12] No memory; free memory, or use fewer processes'
@@ -59,12 +64,17 @@ def refused(error: OSError) -> str:
 
 
 def warn_of_threads(count: int) -> None:
-    """Say once that workers are not forked, which takes longer, and why."""
+    """Warn once that workers are started as fresh interpreters, and why they are not forked.
+
+    Args:
+        count: how many threads the template process has.
+    """
     global _has_warned
     if _has_warned:
         return
     _has_warned = True
-    # Where warnings are errors, this one is dropped: an exception here would stop the pool.
+    # If the program turns warnings into errors, this warning is dropped: an exception here would
+    # stop the pool.
     with contextlib.suppress(RuntimeWarning):
         warnings.warn(
             f"workers are started as fresh interpreters and not forked, which would be faster: the "
@@ -79,22 +89,26 @@ def warn_of_threads(count: int) -> None:
 if hasattr(os, "getresuid"):
 
     def identity() -> tuple[object, ...]:
-        """Return as whom this process runs: user, group and other groups."""
+        """Return the user, the group and the other groups as which this process runs."""
         return os.getresuid(), os.getresgid(), os.getgroups()
 
 else:
 
     def identity() -> tuple[object, ...]:
-        """Return the same, where the system does not tell of saved users and groups."""
+        """Return the user, the group and the other groups as which this process runs.
+
+        The system does not tell the saved user and group.
+        """
         if not hasattr(os, "getuid"):
             return ()
         return os.getuid(), os.geteuid(), os.getgid(), os.getegid(), os.getgroups()
 
 
 def no_python(exitcode: int | None) -> str:
-    """Return in words that what was started ended and never was a Python of ours.
+    """Return in words that the program started for a worker ended and never answered as a Python.
 
-    Nothing where it was killed: by a lack of memory, say, and another one may start.
+    Return "" if a signal has ended the process: memory may have been short, say, and the next start
+    may succeed.
     """
     if exitcode is None or exitcode < 0:
         return ""
@@ -103,19 +117,19 @@ def no_python(exitcode: int | None) -> str:
 
 
 def ran_again() -> str:
-    """Return in words that what was started ran the program, and did not become a worker."""
+    """Return in words that a started process ran the user's program and became no worker."""
     return f"{executable()!r} ran the program again instead of becoming a worker. {remedy()}"
 
 
 def not_in_time(limit: float) -> str:
-    """Return in words that what was started said nothing for so many seconds."""
+    """Return in words that a started process sent no message for `limit` seconds."""
     return f"{executable()!r} did not answer as a Python within {limit:g} s. {remedy()}"
 
 
 def is_surely_python(pid: int | None, command: list[str]) -> bool:
-    """Return whether a process is known to be the very interpreter that runs this program.
+    """Return whether a process is known to run the same interpreter as this program.
 
-    One that starts slowly gets more time than what may be anything.
+    Such a process gets more time for its first message than a process that may be any program.
     """
     try:
         program = os.readlink(f"/proc/{pid}/exe")
@@ -135,11 +149,11 @@ class Handle(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Its process id, or None while that is not known yet."""
+        """The process id, or None while the process id is not known yet."""
         ...
 
     def set_pid(self, pid: int) -> None:
-        """Note the process id that the worker itself tells."""
+        """Note the process id that the worker itself has sent."""
         ...
 
     @property
@@ -148,55 +162,57 @@ class Handle(Protocol):
         ...
 
     def kill(self) -> None:
-        """End it by SIGKILL (TerminateProcess on Windows)."""
+        """End the process by SIGKILL (TerminateProcess on Windows)."""
         ...
 
     def abort(self) -> None:
-        """End it by SIGABRT, upon which it says where it was; or as `kill` does."""
+        """End the process by SIGABRT, so that it writes its stack first; else as `kill` does."""
         ...
 
     def terminate(self) -> None:
-        """Send it SIGTERM, which it may handle; or end it as `kill` does."""
+        """Send the process SIGTERM, which it may handle; else end it as `kill` does."""
         ...
 
     def reap(self) -> tuple[bool, int | None]:
-        """Return whether it is known to have ended, and its exit code if that is known.
+        """End the process; return whether it is known to have ended, and its exit code or None.
 
-        Only called when its socket is at its end or its sentinel fires: it ends it first.
+        The backend calls this method only for a worker that cannot go on: the end of the process
+        was noticed or reported, the worker was given up, or the pool ends.
         """
         ...
 
     @property
     def failure(self) -> str:
-        """Why it could not be started, or nothing."""
+        """Why the process could not be started, or ""."""
         ...
 
     @property
     def hopeless(self) -> bool:
-        """Whether no other one could be started for the same reason."""
+        """Whether no other process could be started either, for the same reason."""
         ...
 
     def is_surely_python(self) -> bool:
-        """Return whether it is known to be the interpreter that runs this program."""
+        """Return whether the process is known to run the same interpreter as this program."""
         ...
 
     def release(self) -> None:
-        """Give back the sentinel."""
+        """Close the sentinel."""
         ...
 
     def after_fork_in_child(self) -> None:
-        """Forget the process: this one is a fork of its parent."""
+        """Forget the process: the calling process is a fork of the worker's parent."""
         ...
 
     def abandon(self) -> None:
-        """End the process, without the sentinel: the program may have closed that."""
+        """End the process and leave the sentinel alone: the program may have closed it."""
         ...
 
 
 class StartedProcess(NamedTuple):
-    """A worker process that was started, and how it is reached.
+    """A worker process that was started, and how the caller reaches it.
 
-    `sock`: our end of its socket. `journal`: the memory that is shared with it, if there is any.
+    `sock` is the caller's end of the worker's socket. `handle` ends the process. `journal` is the
+    result journal that the worker shares with the caller, or None if there is none.
     """
 
     sock: socket
@@ -205,7 +221,7 @@ class StartedProcess(NamedTuple):
 
 
 class _Child:
-    """A child process of this one."""
+    """A worker process that is a child of the caller: started by spawn or by fork."""
 
     failure = ""
     hopeless = False
@@ -227,8 +243,9 @@ class _Child:
         if self._ended is None:
             if hasattr(os, "killpg"):
                 if not kill_group(self.pid or 0) and is_alive(self.pid):
-                    # This process was root when it started it, and is not any more. The kernel may
-                    # still end it: with all others that were started by then.
+                    # The caller was root when it started the worker, and is not root any more. The
+                    # kernel still kills the worker when the lifeline is closed, together with all
+                    # other workers that have the same lifeline.
                     self._lifeline.close()
             elif self._popen is not None:
                 self._popen.kill()
@@ -252,29 +269,34 @@ class _Child:
 
     def reap(self) -> tuple[bool, int | None]:
         if self._ended is None:
-            # A process that closed its socket but lives on is not a worker any more. One that is
-            # ending keeps the exit code it had: the signal comes too late to change it.
+            # A process that has closed its socket but lives on is not a worker any more. A process
+            # that is ending keeps its exit code: the signal comes too late to change the code.
             self.kill()
             self._ended = True, self._wait()
         return self._ended
 
     def _wait(self) -> int | None:
         if self._lifeline.closed and not self._ends_soon():
-            return None  # it is out of reach; it ends when it sees that its socket has
+            # This process may not end the worker; the worker ends when it reads the end of its
+            # socket.
+            return None
         if hasattr(os, "waitid"):
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.pid or 0, os.WEXITED | os.WNOWAIT)
-                kill_group(self.pid or 0)  # what it left behind, while its id is its own
+                # The worker may have left processes of its own. The worker is not reaped yet, so
+                # no other group has its process id.
+                kill_group(self.pid or 0)
         if self._popen is not None:
             return self._popen.wait()
         try:
             _, status = os.waitpid(self.pid or 0, 0)
-        except ChildProcessError:  # somebody else reaped it, or SIGCHLD is ignored
+        # ChildProcessError: other code of the program has reaped the worker, or SIGCHLD is ignored.
+        except ChildProcessError:
             return None
         return os.waitstatus_to_exitcode(status)
 
     def _ends_soon(self) -> bool:
-        """Return whether it ends before anybody would take the wait for it for a hang."""
+        """Return whether the process ends within `_OUT_OF_REACH` seconds; True: no sentinel."""
         return self.sentinel is None or comes_within(_OUT_OF_REACH, self.sentinel)
 
     def is_surely_python(self) -> bool:
@@ -295,21 +317,21 @@ class _Child:
 
 
 def _pidfd(pid: int) -> int | None:
-    """Return a descriptor that tells of the end of `pid`, where the system has such a thing.
+    """Return a descriptor that becomes readable when process `pid` ends, or None (not on Linux).
 
-    Without one the end shows as the end of the worker's socket, unless something that the worker
-    started holds that open.
+    Without the descriptor, the caller notices the end of a worker by the end of the worker's
+    socket, unless a process that the worker has started holds the socket open.
     """
     if sys.platform != "linux":
         return None
     try:
         return os.pidfd_open(pid)
-    except (OSError, AttributeError):  # an interpreter may be built for older systems
+    except (OSError, AttributeError):  # the interpreter may be built for an older Linux
         return None
 
 
 def is_alive(pid: int | None) -> bool:
-    """Return whether a process is known to live and not to be ending; only Linux tells."""
+    """Return whether a process is known to live and not to be ending; False if not on Linux."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             flags = int(stat.read().rpartition(b")")[2].split()[6])
@@ -319,7 +341,7 @@ def is_alive(pid: int | None) -> bool:
 
 
 def leave_no_core(pid: int) -> None:
-    """Let a process that we end leave no core file: nothing is wrong with the interpreter."""
+    """Let process `pid` write no core file when pmap ends it by SIGABRT, since nothing crashed."""
     with contextlib.suppress(ImportError, OSError, ValueError, AttributeError):
         import resource
 
@@ -327,7 +349,7 @@ def leave_no_core(pid: int) -> None:
 
 
 def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
-    """Start a fresh interpreter as a worker on `sock`."""
+    """Start a fresh interpreter as a worker on the socket `sock`."""
     popen, command = interpreter(sock, lifeline)
     child = _Child(popen.pid, popen, lifeline)
     child.command = command
@@ -340,17 +362,26 @@ def start_fork(
     lifeline: Lifeline,
     initializer: "tuple[Callable[..., object], tuple[object, ...]] | None",
 ) -> Handle:
-    """Fork this process into a worker on `sock`; `theirs` is the end that the caller keeps."""
-    # Only here, before the fork, and not with this module: no other way to start needs it. All of
-    # it now: a process that has become another user's may not find it later.
+    """Fork the caller into a worker on the socket `sock`.
+
+    Args:
+        sock: the worker's end of the socket pair.
+        theirs: the end that the caller keeps; the fork closes its copy.
+        lifeline: the lifeline of the worker.
+        initializer: the initializer and its arguments, for a fork that gets them by inheritance.
+    """
+    # These imports are here because no other start method needs them. They come before the fork
+    # because a worker that changes its user may not be able to read the files later.
     import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     from .._worker import startup
 
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(Exception):  # None or closed; else the child would write it again
+        # The text in the buffer would be written twice, by caller and fork. Exception: the stream
+        # is None or closed.
+        with contextlib.suppress(Exception):
             stream.flush()
-    # A copy: what is the caller's own, a fork closes before anything else.
+    # The fork needs a copy of the lifeline's descriptor: a fork closes the caller's own first.
     own = not_standard(os.dup(lifeline.end)) if lifeline.end >= 0 else -1
     try:
         with sigint_blocked():
@@ -365,9 +396,10 @@ def start_fork(
 
 
 def send_journal(sock: socket) -> journal.ResultJournal | None:
-    """Send a worker-to-be the memory to share with it, and return it; None if there is none.
+    """Make a result journal, send its memory through `sock` to the new worker, and return it.
 
-    Without it each result is a message of its own.
+    Return None if there is no memory to share: then the worker sends each result in a message of
+    its own.
     """
     size = journal.SIZE + journal.STACK
     try:
@@ -377,13 +409,14 @@ def send_journal(sock: socket) -> journal.ResultJournal | None:
     memory: mmap.mmap | None = None
     try:
         if fd >= 0:
-            with contextlib.suppress(OSError):  # no memory left, or no file may be so large
+            with contextlib.suppress(OSError):  # no memory is left, or the file size is limited
                 os.ftruncate(fd, size)
                 memory = mmap.mmap(fd, size)
         if memory is None:
             sock.sendall(bytes(4))
             return None
-        os.lseek(fd, journal.SIZE, os.SEEK_SET)  # where a crashing worker writes its stack
+        # The file position is where a worker that crashes writes its stack.
+        os.lseek(fd, journal.SIZE, os.SEEK_SET)
         send_with_fds(sock, size.to_bytes(4, "little"), [fd])
         return journal.ResultJournal(memory)
     finally:

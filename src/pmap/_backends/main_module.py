@@ -1,7 +1,8 @@
-"""The script, where workers are to import it: which it is, and whether that is safe.
+"""The user's script, for workers that import it: which file it is, and whether that is safe.
 
-A worker that imports the script runs its top level, as one of ``multiprocessing`` does. So what
-starts workers there has to stand behind ``if __name__ == "__main__":``.
+A worker that imports the script runs the top level of the script, as a worker of
+``multiprocessing`` does. So code of the script that starts workers has to stand behind
+``if __name__ == "__main__":``.
 """
 
 import ast
@@ -17,35 +18,39 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 _HINT: Final = 'put it behind if __name__ == "__main__":'
-# What a script may do with pmap at its top level.
+# The names of pmap that a script may call at its top level, because they start no workers.
 _HARMLESS: Final = frozenset({"using", "collecting", "share", "sync", "call", "rng"})
 
 
 class Script(NamedTuple):
-    """The script as it was when a process was asked to import it."""
+    """The user's script as it was when a process was asked to import it.
+
+    `package` is the package that the script is in, or None. `version` changes when the file does.
+    """
 
     path: str
-    package: str | None  # in which it is
-    version: tuple[int, ...]  # of the file
+    package: str | None
+    version: tuple[int, ...]
 
     def now(self) -> "Script":
-        """Return the same with the file as it is now."""
+        """Return the same script with the version that its file has now."""
         return self._replace(version=_version(self.path))
 
 
 def _version(path: str) -> tuple[int, ...]:
     try:
         found = os.stat(path)
-    except OSError:  # it is gone: who imports it says so
+    except OSError:  # the file is gone: the process that imports the script reports that
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def main_to_import() -> Script:
-    """Return which script it is.
+    """Return the user's script that workers are to import.
 
     Raises:
-        OptionError: there is no such file, or it would start workers when it is imported.
+        OptionError: the program is no script file, or the file cannot be read as Python, or an
+            import of the script would start workers.
     """
     main = sys.modules["__main__"]
     path: object = getattr(main, "__file__", None)
@@ -94,7 +99,7 @@ def _is_guard(node: ast.stmt) -> "TypeIs[ast.If]":
 
 
 def _running_lines() -> Iterator[int]:
-    """Yield the line at which the top level of the script is just now, if it runs."""
+    """Yield the line that the top level of the script runs now, if the top level has not ended."""
     frame: FrameType | None = sys._getframe()
     main = vars(sys.modules["__main__"])
     while frame is not None:
@@ -104,7 +109,7 @@ def _running_lines() -> Iterator[int]:
 
 
 def _calls(tree: ast.Module, guarded: list[ast.stmt]) -> Iterator[int]:
-    """Yield the lines of the top level that call what they have imported from pmap."""
+    """Yield the lines of the script's top level that call a name of pmap that starts workers."""
     ours: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "pmap":
@@ -117,7 +122,7 @@ def _calls(tree: ast.Module, guarded: list[ast.stmt]) -> Iterator[int]:
         if node in guarded:
             continue
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue  # it runs when it is called
+            continue  # the body of a function does not run when the script is imported
         if isinstance(node, ast.Call) and _starts_workers(node.func, ours):
             yield node.lineno
         waiting += ast.iter_child_nodes(node)

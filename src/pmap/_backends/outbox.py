@@ -1,4 +1,4 @@
-"""What waits to be sent to one worker."""
+"""The messages that wait to be sent to one worker process."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
     from .._transport.segments import Segment
     from .poller import Poller
 
-# Bytes read or written at a time: enough to keep the system calls few. It is below the size from
-# which malloc maps memory anew for each buffer, which costs three more system calls a message.
+# Bytes that are read from a socket at a time, and bytes up to which small messages are joined. The
+# number is large enough to keep the system calls few. It is below the size from which malloc maps
+# memory for each buffer, which would cost three more system calls for each message.
 PIECE = 1 << 16
 _TOO_MANY_REFS: int | None = getattr(errno, "ETOOMANYREFS", None)
 
 
 class Outbox:
-    """Messages that a worker has not taken yet.
+    """The messages that a worker has not taken yet.
 
-    A message is written here and sent by the next `flush`; a worker that takes no more for now
-    blocks nobody.
+    `write` adds a message, and the next `flush` sends it. If the socket takes no more bytes for
+    now, `flush` does not wait.
     """
 
     __slots__ = ("_is_blocked", "_later", "_number", "_poller", "_sock", "_to_flush", "_waiting")
@@ -33,25 +34,25 @@ class Outbox:
     def __init__(
         self, number: int, sock: socket, poller: Poller[Any], to_flush: dict[int, Outbox]
     ) -> None:
-        """Make an empty one.
+        """Make an outbox without messages.
 
         Args:
-            number: the worker's.
-            sock: the socket to send to.
-            poller: watches the socket, and is asked to tell when more can be written.
-            to_flush: where this outbox enters itself, by `number`, while it has messages.
+            number: the number of the worker.
+            sock: the caller's end of the worker's socket.
+            poller: watches the socket, and tells when more can be written, if that is asked for.
+            to_flush: the outboxes to flush, by number of the worker; `write` adds this outbox.
         """
         self._number = number
         self._sock = sock
         self._poller: Poller[Any] | None = poller  # None: the socket is not watched any more
         self._to_flush = to_flush
-        # Messages, each with the descriptors that go along with its first bytes.
+        # Messages, each with the descriptors that travel with its first bytes.
         self._waiting: deque[tuple[memoryview, list[Segment | Descriptor]]] = deque()
-        self._is_blocked = False  # the worker takes no more for now
-        self._later = b""  # goes along with the next message
+        self._is_blocked = False  # whether the socket takes no more bytes for now
+        self._later = b""  # bytes that the next message will carry in front
 
     def write(self, data: bytes, segments: list[Segment | Descriptor] | None = None) -> None:
-        """Send `data` with the next flush, behind what was written before."""
+        """Send `data` with the next flush, after all messages that were written before."""
         if self._later:
             data = self._later + data
             self._later = b""
@@ -59,14 +60,15 @@ class Outbox:
         self._to_flush[self._number] = self
 
     def write_later(self, data: bytes) -> None:
-        """Send `data` along with what is written next."""
+        """Send `data` in front of the next message that is written."""
         self._later += data
 
     def flush(self) -> None:
-        """Send as much as the worker takes now; the rest is sent when it takes more."""
+        """Send as many bytes as the socket takes now; the rest is sent when it takes more."""
         waiting = self._waiting
         if len(waiting) > 1 and _are_small(waiting):
-            joined = b"".join([data for data, _ in waiting])  # one system call for all
+            # One system call sends all messages.
+            joined = b"".join([data for data, _ in waiting])
             waiting.clear()
             waiting.append((memoryview(joined), []))
         try:
@@ -84,8 +86,9 @@ class Outbox:
         except BlockingIOError:
             pass
         except OSError as error:
-            # ETOOMANYREFS: too many descriptors are under way; the workers take them soon. After
-            # any other error the worker is gone: the next read of its socket tells.
+            # ETOOMANYREFS: too many descriptors were sent and not yet received; the workers will
+            # receive them soon. Any other error means that the worker has ended, which the next
+            # read of its socket notices.
             if error.errno != _TOO_MANY_REFS:
                 waiting.clear()
         if bool(waiting) != self._is_blocked and self._poller is not None:
@@ -93,16 +96,16 @@ class Outbox:
             self._poller.watch_writing(self._sock, self._is_blocked)
 
     def hang_up(self) -> None:
-        """Do not watch the socket any more: the worker takes nothing more."""
+        """Ask the poller for nothing any more, because the worker takes no more messages."""
         self._poller = None
 
     def close(self) -> None:
-        """Drop all messages."""
+        """Remove this outbox from the outboxes to flush, so that no message is sent any more."""
         self._to_flush.pop(self._number, None)
 
 
 def _are_small(waiting: deque[tuple[memoryview, list[Segment | Descriptor]]]) -> bool:
-    """Return whether all messages together are small, and none has segments."""
+    """Return whether all messages together are small, and none carries descriptors."""
     size = 0
     for data, segments in waiting:
         size += len(data)

@@ -1,4 +1,4 @@
-"""Whether a pool may have processes here: none may lead to processes without end."""
+"""Whether a pool may start processes in this process: no pool may start processes without end."""
 
 import os
 
@@ -14,15 +14,15 @@ from .._transport.started import (
 
 
 def may_start_processes() -> bool:
-    """Return whether a pool may have processes here; else it runs its items itself.
+    """Return whether a pool may start processes in this process; else the pool runs its items here.
 
-    What a process runs that pmap has started, before it is a worker or before it runs an item, each
-    of its workers would run as well: a module that makes a pool when it is imported, a
-    ``sitecustomize``.
+    The answer is no in a process that pmap has started, until the process runs an item. A module
+    may make a pool when it is imported, as may a ``sitecustomize``. Each worker of the pool would
+    run that code again and make a pool, too.
 
     Raises:
-        RuntimeError: not even that: this process is to be a worker and runs a program; or pools are
-            nested too deep.
+        RuntimeError: the pool may not run items here either: this process is to be a worker and
+            runs the user's program instead, or pools are nested too deep.
     """
     if process_role.in_worker and not process_role.runs_items:
         return False
@@ -44,14 +44,14 @@ def may_start_processes() -> bool:
 
 
 def _report_again() -> None:
-    """Tell the caller that this process runs the program instead of being a worker, and end it.
+    """Tell the caller that this process runs the user's program and is no worker, and exit.
 
-    It was started for nothing else; the caller does what the program does. Returns without doing
-    anything in a process that is not the one that the caller has started.
+    The caller started this process only to be a worker; the caller itself runs the program. In a
+    process that the caller has not started itself, the function does nothing.
     """
     told = mark()
     if told is not None:
-        # Only now: `import pmap` does without them.
+        # These imports are here because `import pmap` does without these modules.
         from .._transport.framing import frame
         from .._transport.light_stdlib import socket
         from .._transport.protocol import make_again

@@ -1,4 +1,4 @@
-"""Waiting for any of several processes, until something comes or another thread ends the wait."""
+"""Waiting for several sockets and descriptors at once; another thread can end the wait."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ if TYPE_CHECKING:
     from typing import Final
 
 Source = TypeVar("Source")
-# What the kernel tells: descriptors and what is ready of each.
+# What the kernel returns from a poll: descriptors, each with a mask of what is ready.
 _Events: TypeAlias = list[tuple[int, int]]
-# Calls its argument for as long as it sees fit; returns what that returned last, or None.
+# A function that calls its argument, a poll that does not wait, again and again for a short time.
+# The function returns the last result of the poll, or None.
 Spin: TypeAlias = Callable[[Callable[[], _Events]], "_Events | None"]
 
-_READ: Final = 1  # as epoll has them
+# The masks EPOLLIN and EPOLLOUT of epoll.
+_READ: Final = 1
 _WRITE: Final = 4
-# What an event has of these, if there is something to read, or if more can be written. Where there
-# is an error, it has both: to read or write tells which one.
+# An event has bits of `READABLE` if there is something to read, and bits of `WRITABLE` if more can
+# be written. An event of an error has bits of both: the next read or write raises the error.
 READABLE: Final = ~_WRITE
 WRITABLE: Final = ~_READ
 
 
 class Watched(Generic[Source]):
-    """A socket or descriptor that is watched, and whose it is."""
+    """A socket or descriptor, `end`, that a poller watches, and the object that has it."""
 
     __slots__ = ("end", "fd", "source")
 
@@ -41,7 +43,7 @@ class Watched(Generic[Source]):
 
 
 class _Kernel(Protocol):
-    """What the operating system has for this."""
+    """The part of `select.epoll` that a poller uses; `_Selected` has the same methods."""
 
     def register(self, fd: int, eventmask: int, /) -> object: ...
     def modify(self, fd: int, eventmask: int, /) -> object: ...
@@ -51,17 +53,18 @@ class _Kernel(Protocol):
 
 
 class Poller(Generic[Source]):
-    """Waits for what is watched, from when it is made until it is closed."""
+    """Waits until something can be read from one of several sockets and descriptors."""
 
     def __init__(self) -> None:
-        """Open it. Raises `OSError` where the system has no descriptors left."""
+        """Open the poller. Raises `OSError` if the system has no descriptors left."""
         self._watched: dict[int, Watched[Source | None]] = {}
         self._kernel = _kernel()
         try:
             self._wakers = socketpair()
             for end in self._wakers:
                 end.setblocking(False)
-            # These, each with what tells whether it has its descriptor still.
+            # The two sockets by which `wake` ends a wait, each with a mark that tells whether the
+            # socket still has its descriptor.
             self._marks = [(end, mark_of(end)) for end in self._wakers]
             self._watch(Watched(self._wakers[0], None))
         except BaseException:
@@ -69,7 +72,7 @@ class Poller(Generic[Source]):
             raise
 
     def watch(self, end: socket | int, source: Source) -> None:
-        """Tell from now on when there is something to read from `end`, or it is at its end."""
+        """Watch `end`: `poll` returns `end` when it has something to read or is at its end."""
         self._watch(Watched(end, source))
 
     def _watch(self, watched: Watched[Source | None]) -> None:
@@ -77,13 +80,13 @@ class Poller(Generic[Source]):
         self._watched[watched.fd] = watched
 
     def watch_writing(self, end: socket, wanted: bool) -> None:
-        """Tell also, or tell no more, when more can be written to what is watched."""
+        """Say whether `poll` is to return the watched socket `end` also if it takes more bytes."""
         self._kernel.modify(end.fileno(), _READ | _WRITE if wanted else _READ)
 
     def unwatch(self, end: socket | int) -> None:
-        """Tell nothing of it any more."""
-        # What a signal's exception has interrupted may be half done; the end must come all the
-        # same.
+        """Watch `end` no more."""
+        # An exception of a signal handler may have interrupted an earlier call of this method
+        # between the two steps. So each step accepts that it was done before.
         fd = end if isinstance(end, int) else end.fileno()
         self._watched.pop(fd, None)
         with suppress(OSError, KeyError, ValueError):
@@ -92,47 +95,52 @@ class Poller(Generic[Source]):
     def poll(
         self, timeout: float | None, spin: Spin | None = None
     ) -> list[tuple[Watched[Source | None], int]]:
-        """Return what is ready within `timeout` seconds, with its event; None: when something is.
+        """Wait until a watched socket or descriptor is ready; return all that are, with events.
 
-        If `wake` was called, it has something without a source.
+        If `wake` was called, the list also has a socket of the poller's own, with the source None.
 
         Args:
-            timeout: in seconds.
-            spin: is given what looks at once, and may call it again and again before the wait.
+            timeout: seconds after which the wait ends; None: no limit.
+            spin: polls without waiting for a short time, before the wait; None: no such polls.
         """
         kernel, most = self._kernel.poll, len(self._watched)
         events = None if spin is None else spin(partial(kernel, 0.0, most))
         if not events:
             events = kernel(timeout, most)
-        find = self._watched.get  # another thread may have ceased to watch it
+        # Another thread may have called `unwatch` meanwhile: then the event is dropped.
+        find = self._watched.get
         return [(found, event) for fd, event in events if (found := find(fd)) is not None]
 
     def wake(self) -> None:
-        """End the wait of another thread, or the next one."""
-        with suppress(OSError):  # full: a wake-up is already waiting; or closed: nobody waits
+        """End the `poll` of another thread; if no thread is in `poll`, the next ends at once."""
+        # OSError: the socket is full because it has unread wake-ups, or it is closed and nobody
+        # waits.
+        with suppress(OSError):
             self._wakers[1].send(b"\0")
 
     def quiet(self) -> None:
-        """Note that the wait has ended: the next one lasts until the next `wake`."""
-        with suppress(OSError):  # another one has done so
+        """Read all wake-ups, so that the next `poll` waits until the next `wake`."""
+        with suppress(OSError):  # another thread has read the wake-ups already
             self._wakers[0].recv(4096)
 
     def has_lost_descriptors(self) -> bool:
-        """Return whether the program has closed its descriptors."""
+        """Return whether the program has closed descriptors of this poller."""
         (one, first), (other, second) = self._marks
         return mark_of(one) != first or mark_of(other) != second
 
     def close(self) -> None:
-        """Give back its descriptors, and what is watched."""
-        self._watched.clear()  # what is watched may know this one: a circle, which would stay
+        """Close the poller's descriptors, and forget what it watches."""
+        # A watched object may refer to this poller. The poller must not refer to that object any
+        # more: a reference cycle would live on until a garbage collection.
+        self._watched.clear()
         self._kernel.close()
         for end in self._wakers:
             end.close()
 
     def abandon(self) -> None:
-        """Give it up where the program has closed its descriptors.
+        """Give the poller up after the program has closed descriptors of the poller.
 
-        What has a number of theirs by now is not ours to close.
+        A descriptor whose number belongs to another open file by now is not closed.
         """
         self._watched.clear()
         keep(self._kernel)
@@ -141,8 +149,8 @@ class Poller(Generic[Source]):
 
 
 def comes_within(timeout: float, end: socket | int) -> bool:
-    """Return whether `end` has something to read, or is at its end, within so many seconds."""
-    if not hasattr(select, "poll"):  # Windows
+    """Return whether `end` has something to read or is at its end within `timeout` seconds."""
+    if not hasattr(select, "poll"):  # Windows has no `select.poll`
         return bool(select.select([end], [], [], timeout)[0])
     one = select.poll()
     one.register(end, select.POLLIN)
@@ -150,12 +158,12 @@ def comes_within(timeout: float, end: socket | int) -> bool:
 
 
 def _kernel() -> _Kernel:
-    # Without `selectors`, whose own steps take as long as the system call.
+    # epoll is used without the module `selectors`, whose own steps take as long as the system call.
     return select.epoll() if sys.platform == "linux" else _Selected()
 
 
 class _Selected:
-    """What `selectors` finds best, on systems other than Linux."""
+    """The best selector that `selectors` finds, with the methods of `select.epoll`."""
 
     def __init__(self) -> None:
         import selectors
@@ -180,5 +188,5 @@ class _Selected:
 
 
 def _selectors_event(eventmask: int) -> int:
-    # To read is 1 there as well, to write 2.
+    # EVENT_READ of `selectors` is 1, as is `_READ`; EVENT_WRITE is 2, and `_WRITE` is 4.
     return eventmask & _READ | eventmask >> 1 & 2

@@ -1,4 +1,4 @@
-"""Starting worker processes by one start method, and what is kept for that between two starts."""
+"""Starting worker processes by one start method; keeping the template process and the lifeline."""
 
 from __future__ import annotations
 
@@ -21,29 +21,33 @@ if TYPE_CHECKING:
 
 
 class ProcessStarter:
-    """Starts the workers of one pool: keeps the template that is forked, and the lifeline.
+    """Starts the workers of one pool, and keeps their template process and their lifeline.
 
-    A process may change its user while it has workers. Those that were started before keep the
-    template and the lifeline that they were started with: another user may not open these.
+    A process may change its user while it has workers. Workers that were started before the change
+    keep the template process and the lifeline that they were started with: the new user may not
+    open these.
 
     Attributes:
         method: the start method.
-        identity: the user and groups as whom the last worker was started.
-        template: of which workers are forked with the start method forkserver; None: it is not
-            started, or it has died.
-        lifeline: of all workers of `identity`, also those of a template that has died.
+        identity: the user and the groups as which the last worker was started.
+        template: the template process from which workers are forked, with the start method
+            forkserver; None: no template process is started, or it was closed.
+        lifeline: the lifeline of all workers of `identity`, also of workers whose template process
+            has died.
     """
 
     def __init__(self, method: str, unanswered: Unanswered[Any]) -> None:
-        """Start nothing yet; templates that are started are added to `unanswered`."""
+        """Start nothing yet; `unanswered` will hold the template process until it answers."""
         self.method = method
         self.identity = _launch.identity()
         self.template: Template | None = None
         self.lifeline: _boot.Lifeline | None = None
         self._unanswered = unanswered
-        self._poller: Poller[Any] | None = None  # which watches the templates
-        self._old_templates: list[Template] = []  # of other users
-        self._old_lifelines: list[_boot.Lifeline] = []
+        self._poller: Poller[Any] | None = None  # watches the sockets of the template processes
+        # Template processes that fork no more workers: they run as another user, or they have
+        # imported an old version of the script.
+        self._old_templates: list[Template] = []
+        self._old_lifelines: list[_boot.Lifeline] = []  # lifelines of another user's workers
 
     def start(
         self,
@@ -53,14 +57,15 @@ class ProcessStarter:
         script: Script | None,
         about_import: Callable[[Script], bytes],
     ) -> _launch.StartedProcess:
-        """Start the process of a worker; raises OSError where that is refused.
+        """Start the process of a worker; raise OSError if the system refuses to start it.
 
         Args:
-            worker: its number.
-            poller: watches a template that is started for it.
-            initializer: for a fork, which is not sent its initializer.
-            script: which a template imports for its workers, as it is now; None: no script.
-            about_import: returns what the template is told about that.
+            worker: the number of the worker.
+            poller: watches the template process, if one is started.
+            initializer: the initializer of a worker that inherits it by a fork of the caller; None:
+                there is none, or the initializer is sent.
+            script: the script that the template process imports, as the file is now; None: none.
+            about_import: returns the bytes that tell the template process how to import the script.
         """
         self._poller = poller
         self._set_identity()
@@ -70,7 +75,8 @@ class ProcessStarter:
         journal: ResultJournal | None = None
         try:
             with closing(theirs):
-                # Before the process is started: nobody can have closed the other end yet.
+                # The result journal is sent before the process is started: no process can have
+                # closed the other end of the socket yet.
                 journal = _launch.send_journal(ours)
                 handle = self._start_process(worker, ours, theirs, initializer)
         except BaseException:
@@ -93,7 +99,7 @@ class ProcessStarter:
         return _launch.start_fork(theirs, ours, self.lifeline, initializer)
 
     def _set_identity(self) -> None:
-        """Put template and lifeline aside if this process has changed its user since."""
+        """Put template process and lifeline aside if the caller has changed its user or groups."""
         identity = _launch.identity()
         if identity != self.identity:
             self._old_lifelines += [] if self.lifeline is None else [self.lifeline]
@@ -107,7 +113,7 @@ class ProcessStarter:
         if self.template is not None and not self.template.alive:
             self.close_templates()
         if self.template is not None and self.template.script != script:
-            self.renew()  # its workers would have the script as it was
+            self.renew()  # workers of this template process would have an old version of the script
         if self.template is None:
             self.template = Template(_boot.take(self.lifeline))
             self.lifeline = self.template.lifeline
@@ -118,7 +124,10 @@ class ProcessStarter:
                 self.template.import_script(script, about_import(script))
 
     def renew(self) -> None:
-        """Put a template aside that has imported the script, and what the script imports."""
+        """Put the template process aside if it has imported the script, which may have changed.
+
+        The next worker gets a new template process.
+        """
         template = self.template
         if template is not None and template.script is not None:
             self.template = None
@@ -127,14 +136,14 @@ class ProcessStarter:
                 self._close_template(template)
 
     def has(self, template: Template) -> bool:
-        """Return whether a template was not closed since it was polled."""
+        """Return whether a template process is still in use, and was not closed."""
         return template in (self.template, *self._old_templates)
 
     def read(self, template: Template) -> list[int]:
-        """Read what a template reports; return the numbers of workers that have ended.
+        """Read what a template process reports; return the numbers of workers that have ended.
 
-        An old template that has no workers any more is closed. `drop` one that is not `alive` when
-        its workers are seen to.
+        An old template process that has no workers any more is closed. If the template process is
+        not `alive` afterwards, the backend handles the ends of its workers and then calls `drop`.
         """
         ended = template.read()
         if template.alive and template is not self.template and template.is_unused:
@@ -142,13 +151,13 @@ class ProcessStarter:
         return ended
 
     def drop(self, template: Template) -> None:
-        """Close a template that has died."""
+        """Close a template process that has died."""
         if template is self.template:
             self.template = None
         self._close_template(template)
 
     def close_templates(self) -> None:
-        """Close all templates; they end their workers."""
+        """Close all template processes; each ends its workers."""
         for template in self._take_templates():
             self._close_template(template)
 
@@ -166,20 +175,20 @@ class ProcessStarter:
         template.close()
 
     def close_lifelines(self) -> None:
-        """Close all lifelines; that kills workers that are left."""
+        """Close all lifelines; that kills the workers that are left."""
         lifeline, self.lifeline = self.lifeline, None
         for one in [*self._old_lifelines, *([] if lifeline is None else [lifeline])]:
             one.close()
         self._old_lifelines.clear()
 
     def abandon(self) -> None:
-        """End all templates where the program has closed our descriptors."""
+        """End all template processes after the program has closed descriptors of the pool."""
         for template in self._take_templates():
             template.abandon()
         self.close_lifelines()
 
     def after_fork_in_child(self) -> None:
-        """Give back what a fork of the pool's process has of its parent's templates."""
+        """Close the copies that a fork of the caller has of lifelines and template sockets."""
         self.close_lifelines()
         for template in self._take_templates():
             template.after_fork_in_child()

@@ -1,14 +1,15 @@
-"""Worker processes, each behind a socket of its own.
+"""The processes backend: worker processes, each with a socket of its own to the caller.
 
-Nothing is shared between workers, so one that dies holds nothing up, and the caller always knows
-which items each one holds. What a dead worker had finished is read from its result journal.
+Workers share nothing with each other, so a worker that dies stops no other worker, and the caller
+always knows which items each worker holds. When a worker has died, the caller reads the results
+that the worker had finished from its result journal.
 
 ==================  ================================================================================
-`process_starter`   starts their processes
-`worker_setup`      tells each of them what it needs before its first chunk
-`chunk_sender`      sends them chunks
-`connection`        one worker: what it was sent, what it holds, what came from it
-`unanswered`        gives up what was started and does not answer
+`process_starter`   starts the worker processes
+`worker_setup`      sends each worker what it needs before its first chunk
+`chunk_sender`      sends chunks to workers
+`connection`        is one worker as the caller sees it: its chunks, its names, its messages
+`unanswered`        knows the processes that were started and do not answer
 ==================  ================================================================================
 """
 
@@ -55,7 +56,7 @@ _Polled: TypeAlias = "list[tuple[Watched[Connection | Template | None], int]]"
 
 
 class ProcessBackend(Backend[_Polled]):
-    """Starts worker processes, sends them chunks and tells what came of it."""
+    """Starts worker processes, sends chunks to them, and returns events about them."""
 
     can_kill = True
     runs_in_poll = False
@@ -71,23 +72,25 @@ class ProcessBackend(Backend[_Polled]):
         limits: Limits = ({}, {}),
         main: str = "value",
     ) -> None:
-        """Start nothing yet.
+        """Start no process yet.
 
         Args:
-            start_method: how processes begin; None: the platform's default, or a fork where the
-                initializer can only be inherited.
+            start_method: how worker processes begin; None: as is the default of the platform, or by
+                a fork of the caller if the initializer can only be inherited.
             processes: how many workers there will be at most.
-            initializer: what each worker calls first; None: nothing.
-            initargs: its arguments.
-            max_memory: bytes that a worker may take; None: any.
-            kill_over_memory: whether a worker that takes more is killed at once.
-            limits: environment variables of workers.
-            main: "import": workers import the script; "value": they are sent what items need of it.
+            initializer: the function that each worker calls first; None: no function.
+            initargs: the arguments of the initializer.
+            max_memory: how many bytes of memory a worker may take; None: any number.
+            kill_over_memory: whether a worker that takes more than `max_memory` is killed at once.
+            limits: environment variables that limit the threads of libraries in workers.
+            main: "import": workers import the script; "value": workers are sent the values of the
+                script's names that items need.
         """
         self._is_chosen = start_method is not None
         self._imports_main = main == "import"
         self._cpus = cpu_count()
-        # Bytes of segments that a worker may keep. None where its memory is counted: segments are.
+        # Bytes of shared-memory segments that a worker may keep to use them again. If the memory of
+        # a worker is limited, the worker keeps none, because segments would count as its memory.
         room = KEPT // processes if max_memory is None else 0
         self._setup = WorkerSetup(
             initializer,
@@ -108,7 +111,8 @@ class ProcessBackend(Backend[_Polled]):
         self.has_cache: bool = False
         self._connections: dict[int, Connection] = {}
         self._to_flush: dict[int, Outbox] = {}
-        self._failed: list[BackendEvent] = []  # the ends of workers that could not be started
+        # The events of workers that could not be started; `collect` has not returned these yet.
+        self._failed: list[BackendEvent] = []
         self._poller: Poller[Connection | Template] | None = None
         self._opening = threading.Lock()
         self._spin = AdaptiveSpin()
@@ -125,7 +129,7 @@ class ProcessBackend(Backend[_Polled]):
         connections = [*self._connections.values()]
         return sum([connection.held.finished_ahead(number) for connection in connections])
 
-    # --- starting ------------------------------------------------------------------------------
+    # --- starting workers ----------------------------------------------------------------------
 
     def check(self) -> None:
         if self._imports_main:
@@ -134,12 +138,13 @@ class ProcessBackend(Backend[_Polled]):
             self._setup.script = main_to_import()
         try:
             self._setup.packed_initializer(self._starter.method, self._names)
-        except BaseException as error:  # whatever the pickling of its own objects does
+        # The pickling code of the user's objects may raise any exception.
+        except BaseException as error:
             if is_ctrl_c(error):
                 raise
             if isinstance(error, NamelessError) and not self._is_chosen and hasattr(os, "fork"):
-                # Locks that are made for forks, by a program that does not say how workers are to
-                # begin: multiprocessing would fork here, too.
+                # The initializer needs locks that only forks can inherit, and the program does not
+                # ask for a start method. So workers are forks, as with `multiprocessing` on Linux.
                 self._starter.method = self.start_method = "fork"
                 self.sent_names = self._names = SentNames(True, imports=self._imports_main)
                 return
@@ -149,7 +154,8 @@ class ProcessBackend(Backend[_Polled]):
     def start(self, worker: int) -> None:
         try:
             self._start(worker)
-        except Exception as error:  # no memory, no processes, no descriptors left
+        # Exception: the system has no memory, no process or no descriptor left, for example.
+        except Exception as error:
             cause = error
             reason = f"the initializer could not be sent: {error}"
             if isinstance(error, OSError):
@@ -157,13 +163,14 @@ class ProcessBackend(Backend[_Polled]):
             hopeless = isinstance(error, OSError) and error.errno in _launch.NO_PROGRAM
             ended = WorkerEnded(worker, begun=0, reason=reason, cause=cause, hopeless=hopeless)
             self._failed.append(ended)
-            self.wake()  # another thread may be in `poll`
+            self.wake()  # another thread may wait in `poll`
 
     def _start(self, worker: int) -> None:
         method = self._starter.method
         initializer = self._setup.packed_initializer(method, self._names)
         environment = self._setup.limited(capture_environment())
-        baseline = Baseline(method == "fork")  # before a fork: that is to have the same
+        # The caller's names are recorded before a fork, so that the worker has the same names.
+        baseline = Baseline(method == "fork")
         poller = self._open()
         script = None if self._setup.script is None else self._setup.script.now()
         process = self._starter.start(
@@ -188,12 +195,15 @@ class ProcessBackend(Backend[_Polled]):
             self._unanswered.add(connection)
         self._setup.send(connection, method, environment, initializer)
 
-    # --- commands ------------------------------------------------------------------------------
+    # --- commands to the backend: see `Backend` ------------------------------------------------
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
-        dead = self._names.dead  # units that nothing refers to any more
+        # The numbers of units to which nothing at the caller refers any more. (A unit is the values
+        # of several names, pickled together.) A finaliser may append a number at any time, so the
+        # length is read once.
+        dead = self._names.dead
         if dead:
-            numbers = {dead.pop() for _ in range(len(dead))}  # there may be more at any time
+            numbers = {dead.pop() for _ in range(len(dead))}
             for connection in self._connections.values():
                 connection.definitions.forget_units(numbers)
         self._chunks.send(self._connections[worker], work, start, stop, step)
@@ -218,8 +228,9 @@ class ProcessBackend(Backend[_Polled]):
             connection.definitions.drop(spec)
 
     def on_idle(self) -> None:
-        # Only a thread could give it back later, and there had better be none where this process
-        # is forked.
+        # Memory that is kept for the next call is released at once if workers are forks of the
+        # caller. To release it later would need a thread, and a process with threads is not safe to
+        # fork.
         if self._starter.method == "fork":
             self.release_cache()
 
@@ -250,7 +261,7 @@ class ProcessBackend(Backend[_Polled]):
         if worker in self._connections:
             connection = self._connections[worker]
             connection.handle.terminate()
-            connection.stop()  # it may ignore the signal
+            connection.stop()  # the worker may ignore the signal, and then ends by this message
 
     def begun(self, worker: int) -> int:
         return self._connections[worker].held.begun()
@@ -266,13 +277,14 @@ class ProcessBackend(Backend[_Polled]):
         while self._to_flush:
             self._to_flush.popitem()[1].flush()
 
-    # --- events --------------------------------------------------------------------------------
+    # --- events of the backend -----------------------------------------------------------------
 
     def poll(self, timeout: float | None) -> _Polled:
         if self._failed:
             timeout = 0
             if self._poller is None:
-                return []  # it may be the poller that could not be opened
+                # There may be no poller because the system has no descriptor left for one.
+                return []
         poller = self._poller or self._open()
         if self._unanswered.since:
             timeout = self._unanswered.seconds_left(timeout)
@@ -280,19 +292,22 @@ class ProcessBackend(Backend[_Polled]):
         if template is not None and template.threads > 1:
             _launch.warn_of_threads(template.threads)
         try:
-            # A new object each time: one that is kept would be a circle with this one.
+            # A new `partial` is made for each poll: one kept as an attribute would refer to this
+            # backend, which would be a reference cycle.
             waits = timeout is None or timeout > 0
             spin = partial(self._spin.awake, self._may_spin) if waits else None
             return poller.poll(timeout, spin)
         except (OSError, ValueError):
             if self._poller is poller:
                 raise
-            return []  # a signal's handler has forked this process, which has no workers now
+            # The poller was closed during the poll: a signal handler has forked this process, and
+            # the fork has no workers.
+            return []
 
     def _may_spin(self) -> bool:
         """Return whether a worker holds a chunk, and there is a processor that no worker needs."""
-        # A copy: this thread does not hold the lock of the state, and another one may start a
-        # worker meanwhile.
+        # The connections are copied, because this thread does not hold the lock of the engine's
+        # state: another thread may start a worker meanwhile.
         busy = sum([1 for one in [*self._connections.values()] if one.held.chunks])
         return 0 < busy < self._cpus
 
@@ -303,7 +318,7 @@ class ProcessBackend(Backend[_Polled]):
             source = watched.source
             if isinstance(source, Connection):
                 if self._connections.get(source.number) is not source:
-                    continue  # it ended since it was polled
+                    continue  # the worker has ended since the poll
                 if event & WRITABLE:
                     source.outbox.flush()
                 if event & READABLE:
@@ -321,7 +336,8 @@ class ProcessBackend(Backend[_Polled]):
     def _receive(self, connection: Connection, to_the_end: bool = False) -> Iterator[BackendEvent]:
         reader = connection.reader
         for event in connection.receive(to_the_end):
-            # Before the event is told: what follows from it may be that the cache is released.
+            # `has_cache` is set before the event is yielded, because the driver may call
+            # `release_cache` when it gets the event.
             self.has_cache = self.has_cache or reader.borrows
             yield event
         self.has_cache = self.has_cache or reader.borrows
@@ -335,7 +351,8 @@ class ProcessBackend(Backend[_Polled]):
             if number in self._connections:
                 yield from self._end(self._connections[number])
         if not template.alive:
-            # Workers that have hung up were waiting for its report of their ends.
+            # The sockets of some workers are at their ends, and the template process was to report
+            # the exit codes. No such report will come any more.
             for connection in [*self._connections.values()]:
                 if connection.state == HUNG_UP:
                     yield from self._end(connection)
@@ -344,16 +361,17 @@ class ProcessBackend(Backend[_Polled]):
     def _give_up_overdue(self) -> Iterator[BackendEvent]:
         for late in self._unanswered.take_overdue():
             late.give_up(_launch.not_in_time(self._unanswered.limit))
-            if isinstance(late, Connection):  # the end of a template shows at its socket
+            # A late template process needs no more here: its end shows at its socket.
+            if isinstance(late, Connection):
                 yield from self._end(late)
 
     def _end(self, connection: Connection) -> Iterator[BackendEvent]:
-        """Tell that a worker has ended, or is of no use any more, once its exit code is known."""
+        """End a worker that cannot go on; yield its last events, once its end is known."""
         ended, exitcode = connection.handle.reap()
         if not ended:
-            return  # the template reports the end in a moment
-        # All that it wrote is in the socket by now, also what came after the last read; the end of
-        # the stream may not be, if something that it started holds its end open.
+            return  # the template process will report the end in a moment
+        # All bytes that the worker wrote are in the caller's socket by now. The socket may not be
+        # at its end, if a process that the worker has started holds the other end open.
         yield from self._receive(connection, to_the_end=True)
         connection.hang_up()
         begun, salvaged = connection.held.salvage()
@@ -367,10 +385,11 @@ class ProcessBackend(Backend[_Polled]):
         self._unanswered.discard(connection)
         yield last
 
-    # --- opening and closing -------------------------------------------------------------------
+    # --- opening and closing the backend -------------------------------------------------------
 
     def _open(self) -> Poller[Connection | Template]:
-        # `poll` comes here without the driver's lock, while a command may, too.
+        # `poll` calls this method without the lock of the engine's state, and a command may call it
+        # at the same time with that lock.
         with self._opening:
             if self._poller is None:
                 self._poller = Poller()
@@ -382,7 +401,8 @@ class ProcessBackend(Backend[_Polled]):
             poller.wake()
 
     def _close_poller(self) -> None:
-        # First out of sight, then closed: another thread finds none, never a closed one.
+        # The attribute is cleared before the poller is closed, so that another thread finds no
+        # poller and never a closed one.
         poller, self._poller = self._poller, None
         if poller is not None:
             poller.close()
@@ -400,7 +420,8 @@ class ProcessBackend(Backend[_Polled]):
 
     def has_lost_descriptors(self) -> bool:
         poller = self._poller
-        # Another thread may close the poller at this moment: it removes it from here before.
+        # Another thread may close the poller at this moment, but it clears the attribute first. So
+        # the attribute is read again.
         return poller is not None and poller.has_lost_descriptors() and self._poller is poller
 
     def let_go(self) -> None:
@@ -414,8 +435,9 @@ class ProcessBackend(Backend[_Polled]):
     def end(self) -> None:
         self._release_segments()
         if self.has_lost_descriptors():
-            # What has such a number by now is not ours to close. An object that would close one by
-            # itself is kept as long as the program lives.
+            # A descriptor's number may belong to another open file of the program by now, so the
+            # pool must not close it. An object that would close its descriptor when it is deleted
+            # is kept as long as the process lives.
             self._names.clear()
             poller, self._poller = self._poller, None
             if poller is not None:
@@ -426,7 +448,7 @@ class ProcessBackend(Backend[_Polled]):
         else:
             for connection in self._connections.values():
                 connection.handle.kill()
-            self._starter.close_templates()  # each ends its workers before itself
+            self._starter.close_templates()  # each template process ends its workers first
             for connection in self._connections.values():
                 connection.hang_up()
                 connection.handle.reap()
@@ -436,10 +458,11 @@ class ProcessBackend(Backend[_Polled]):
         self._to_flush.clear()
         self._failed.clear()
         self._unanswered.since.clear()
-        self.wake()  # another thread may be in `poll`, on what is gone now
+        self.wake()  # another thread may still wait in `poll` for the workers that have ended
 
     def after_fork_in_child(self) -> None:
-        self._opening = threading.Lock()  # it may be held by a thread that is not here
+        # The lock is replaced: a thread that does not exist in the fork may have held the old one.
+        self._opening = threading.Lock()
         self._release_segments()
         for connection in self._connections.values():
             connection.after_fork_in_child()

@@ -1,4 +1,4 @@
-"""The small protocol that the driver speaks with whatever runs the items."""
+"""The interface between the driver and a backend: the class `Backend`, and its events."""
 
 import sys
 from abc import ABC, abstractmethod
@@ -11,10 +11,10 @@ from .._transport.by_value.sent_names import SentNames
 
 
 class WorkerStarted(NamedTuple):
-    """A worker has started and can take work.
+    """The event that a worker has started and can take chunks.
 
-    `can_reclaim_chunks`: `reclaim` can tell which chunks have begun. `can_reclaim_items`: and which
-    of their items.
+    `can_reclaim_chunks`: whether `reclaim` can tell which chunks of the worker have begun.
+    `can_reclaim_items`: whether `reclaim` can also tell which items of a chunk have begun.
     """
 
     worker: int
@@ -23,12 +23,13 @@ class WorkerStarted(NamedTuple):
 
 
 class ResultsArrived(NamedTuple):
-    """The next items of a worker's first chunk are finished.
+    """The event that the next items of a worker's first chunk are finished.
 
-    `values` has a slot for each, of no meaning where `failures` has the offset of the slot. `last`:
-    the worker is done with the chunk. `elapsed`: seconds for the whole chunk, with `last`.
-    `replace`: the worker is to be replaced. `size`: bytes that the whole chunk took, there and
-    back, with `last`; 0 where nothing travels.
+    `values` has one value for each item, from the item with the index `start` on. If `failures` has
+    the offset of a value, the item has failed, and the value means nothing. `last`: whether the
+    worker is done with the chunk. `elapsed`: the seconds that the whole chunk took, if `last`.
+    `replace`: whether the worker is to be replaced. `size`: the bytes of the whole chunk and of its
+    results, if `last`; 0 if the backend sends no bytes.
     """
 
     worker: int
@@ -43,11 +44,12 @@ class ResultsArrived(NamedTuple):
 
 
 class WorkerEnded(NamedTuple):
-    """A worker is no more. `begun`: how many unfinished items of its first chunk it had begun.
+    """The event that a worker has ended, or that it could not start.
 
-    `pid` and `exitcode` are those of a process (None where they are not known); `reason` and
-    `cause` say why it could not start, if it could not; `stack` is where it was, innermost first,
-    if it could say so. `hopeless`: no other one could start, either.
+    `begun`: how many unfinished items of its first chunk the worker had begun. `pid` and `exitcode`
+    belong to the worker's process; None: not known. `reason`, in words, and `cause` say why the
+    worker could not start, or why it cannot be used any more. `stack`: the worker's stack at its
+    end, innermost call first, or "". `hopeless`: whether no other worker could start either.
     """
 
     worker: int
@@ -65,36 +67,40 @@ BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | WorkerEnded | Report
 
 Polled = TypeVar("Polled")
 
-ALL_CHUNKS: Final = sys.maxsize  # for `begun` and `reclaim`: as many as the worker holds
+# What `begun` and `reclaim` return for all chunks that a worker holds, however many there are.
+ALL_CHUNKS: Final = sys.maxsize
 
 
 class Backend(ABC, Generic[Polled]):
-    """Starts and stops workers, gives them chunks, and tells what happened.
+    """Starts and ends workers, gives them chunks, and returns events about them.
 
-    To write one, define the eight abstract methods. What is not abstract has a default that is
-    right for a backend that runs items in this process and cannot interrupt them.
+    To write a backend, define the eight abstract methods. Each other method has a default that is
+    right for a backend that runs items in the caller's process and cannot interrupt them.
 
-    - A *worker* is a number that the scheduler has chosen. `start` makes it; from then on exactly
-      one `WorkerStarted` or `WorkerEnded` follows, and a started worker ends with `WorkerEnded`.
-    - A *chunk* is a range of the items of a call. `send` gives it to a worker, which runs its items
-      in order, and its chunks in the order in which they were sent. For each chunk there are one or
-      more `ResultsArrived`, of which the last has `last`. Where the first failure ends a call, a
-      chunk may end behind the item that has failed. `in_process.run_chunk` does all of this for
-      items that run in this process.
-    - Commands never wait. What comes of them is kept until the leader asks: `poll` waits for it,
-      without the lock, and `collect` tells it, under the lock. Whatever brings something new ends
-      the wait of `poll`, in whichever thread that is.
+    - A *worker* is known by a number that the scheduler has chosen. After `start` exactly one event
+      `WorkerStarted` or `WorkerEnded` follows for the worker. A worker that has started ends with
+      the event `WorkerEnded`.
+    - A *chunk* is a range of the items of a call. `send` gives a chunk to a worker. The worker runs
+      the items in order, and its chunks in the order in which they were sent. For each chunk there
+      are one or more events `ResultsArrived`; the last of these has `last` set. If the first
+      failure ends a call, a chunk may end after the item that has failed. `in_process.run_chunk`
+      runs a chunk in this way for items that run in the caller's process.
+    - Commands never wait. The backend keeps the events that follow from a command until the leader
+      asks for them: `poll` waits for events, without the lock of the engine's state, and `collect`
+      returns the events, under that lock. Each new event ends the wait of `poll`, whichever thread
+      waits there.
 
-    Only the driver calls a backend, under its lock, with a few exceptions: whoever makes a backend
-    calls `check` first; only the thread that leads calls `poll`; any thread may call `wake`,
-    `workers`, `identity`, `has_lost_descriptors`, `runs_here` and `finished_ahead` at any time.
+    Only the driver calls the methods of a backend, under the lock of the engine's state, with a few
+    exceptions. The code that makes a backend calls `check` first. Only the leader calls `poll`. Any
+    thread may call `wake`, `workers`, `identity`, `has_lost_descriptors`, `runs_here` and
+    `finished_ahead` at any time.
 
     Attributes:
-        can_kill: workers can be ended at any moment.
-        runs_in_poll: there are no workers, and items run in the thread that polls.
-        has_cache: something is kept that `release_cache` would give back; any thread may ask.
-        sent_names: what workers were told of the caller's names; None: they are in this process.
-        start_method: how worker processes begin; None: there are none.
+        can_kill: whether workers can be ended at any moment.
+        runs_in_poll: whether there are no workers, and items run in the thread that calls `poll`.
+        has_cache: whether `release_cache` would give anything back; any thread may read this.
+        sent_names: the caller's names that workers were sent; None: workers are in this process.
+        start_method: how worker processes begin; None: the backend has no worker processes.
     """
 
     can_kill: bool = False
@@ -104,25 +110,26 @@ class Backend(ABC, Generic[Polled]):
     start_method: str | None = None
 
     def check(self) -> None:
-        """Raise an error that makes it impossible to start a worker, if one is known already."""
+        """Raise an error if the backend knows already that no worker can start."""
 
     @abstractmethod
     def start(self, worker: int) -> None:
-        """Start a worker; `WorkerStarted` or `WorkerEnded` tells whether it did start."""
+        """Start a worker; the event `WorkerStarted` or `WorkerEnded` tells whether it started."""
         ...
 
     def workers(self) -> dict[int, int | None]:
-        """Return the process ids of all workers, by their numbers.
+        """Return the process ids of all workers, by the numbers of the workers.
 
-        None in the place of a process id: the worker has no process of its own, or it is being
-        started. The default: no workers, which is right if items run in the thread that polls.
+        None in the place of a process id means that the worker has no process of its own, or that
+        the process is being started. The default is to return no workers, which is right if items
+        run in the thread that calls `poll`.
         """
         return {}
 
     def identity(self, worker: int) -> tuple[tuple[int, ...], str]:
-        """Return what `multiprocessing` would call a worker: its identity, and its name.
+        """Return the identity and the name that `multiprocessing` would give a worker.
 
-        The default is made of its number, for a worker that is not a process or does not exist.
+        The default makes both of the worker's number, for a worker that is not a process.
         """
         return (worker + 1,), f"PoolWorker-{worker + 1}"
 
@@ -131,156 +138,163 @@ class Backend(ABC, Generic[Polled]):
         return False
 
     def finished_ahead(self, number: int) -> int:
-        """Return how many items of a call are finished and not told yet, as far as is known.
+        """Return how many items of a call are finished though no event has told so yet.
 
-        It may be too few, and is never too many for those who first look how many were told: an
-        item is told only after it counts no more here.
+        `number` is the number of the call. The count may be too low. An item leaves this count
+        before the event of its result is returned. So code that first counts the items whose events
+        were returned, and then adds this count, never gets too many.
         """
         return 0
 
     @abstractmethod
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
-        """Give a worker a chunk, behind those that it has; never blocks.
+        """Give a worker a chunk, to be run after the chunks that the worker holds; never block.
 
         Args:
-            worker: its number.
-            work: the call.
-            start: the index of the first item in `work.call.items`.
-            stop: the index behind the last item.
+            worker: the number of the worker.
+            work: the call that the chunk belongs to.
+            start: the index of the chunk's first item in `work.call.items`.
+            stop: the index after the chunk's last item.
             step: how many items the worker notes as begun at a time; 0: all. See `reclaim`.
         """
         ...
 
     def discard(self, worker: int, work: Work) -> None:
-        """Tell a worker not to run what it holds of `work` and has not begun.
+        """Tell a worker not to run the chunks of the call `work` that it holds and has not begun.
 
-        Such a chunk is answered all the same, by `ResultsArrived` with the values that there are.
-        The default: the worker runs it.
+        An event `ResultsArrived` follows for each of these chunks all the same, with the values
+        that there are. The default is that the worker runs the chunks.
         """
 
     def has_lost_descriptors(self) -> bool:
-        """Return whether the program has closed descriptors by which workers are reached."""
+        """Return whether the program has closed descriptors that the backend uses for workers."""
         return False
 
     def is_outdated(self, spec: CallSpec) -> bool:
-        """Return whether a call uses what the present workers lack and new ones would have."""
+        """Return whether a call uses names that the workers lack and that new workers would have.
+
+        The processes backend also returns True if the caller has changed its user or groups.
+        """
         return False
 
     def renew(self) -> None:
-        """Take in that all workers are replaced: new ones are to have nothing of the old code."""
+        """Note that all workers are being replaced, and that new workers must not have old code."""
 
     def drop(self, spec: CallSpec) -> None:
-        """Let all workers forget a call spec: no call uses it any more."""
+        """Let all workers forget a call spec that no call uses any more."""
 
     def on_idle(self) -> None:
-        """Note that there is no work; what would make the next call faster may be kept."""
+        """Note that no call is in progress. Memory that makes the next call faster may be kept."""
 
     def release_cache(self) -> None:
-        """Give back what was kept, since no work has come for a while."""
+        """Give back the memory that is kept for the next call, since none has come for a while."""
 
     @abstractmethod
     def stop(self, worker: int) -> None:
-        """End a worker that holds no chunk; `WorkerEnded` follows."""
+        """End a worker that holds no chunk; the event `WorkerEnded` follows."""
         ...
 
     @abstractmethod
     def kill(self, worker: int) -> None:
-        """End a worker whatever it does; where that is impossible, after its present item.
+        """End a worker at any moment; a worker that cannot be killed ends after its present item.
 
-        `WorkerEnded` follows, and nothing else of what it holds.
+        The event `WorkerEnded` follows, and after it no event for the chunks that the worker holds.
         """
         ...
 
     def abort(self, worker: int) -> None:
         """End a worker whose item runs for too long, as `kill` does.
 
-        It may tell first which line of code it is at (`WorkerEnded.stack`), if that takes no time.
+        The worker may write its stack first (`WorkerEnded.stack`), if that takes no time.
         """
         self.kill(worker)
 
     def terminate(self, worker: int) -> None:
-        """End a worker at once, but in order: what is registered for its end is called.
+        """End a worker by SIGTERM: at once, unless the worker has a handler of SIGTERM.
 
-        Where that is impossible, as `kill` does.
+        If the worker has no process of its own, end the worker as `kill` does.
         """
         self.kill(worker)
 
     def begun(self, worker: int) -> int:
-        """Return how many of its chunks a worker may have begun: the first ones.
+        """Return how many of its chunks a worker may have begun, counted from the first chunk.
 
-        The default: all.
+        The default is `ALL_CHUNKS`.
         """
         return ALL_CHUNKS
 
     def check_deadline(self, worker: int, limit: float) -> tuple[float, bool] | None:
-        """Return since when a worker runs an item of its first chunk, and whether it is held.
+        """Return when a worker began an item of its first chunk, and whether the item is overdue.
 
-        A worker that runs the item for longer than `limit` seconds is held if possible: it begins
-        no other item. The time is that of `time.monotonic`. None: it has not begun the item, or, by
-        default, nobody knows: then no item is found to be overdue.
+        The time is a time of `time.monotonic`. If the item has run for `limit` seconds or longer,
+        the second value is True. Then the worker is also held, if the backend can do so: the worker
+        begins no other item. Return None if the worker runs no item, or, as the default does, if
+        the backend does not know: then no item is ever overdue.
         """
         return None
 
     def reclaim(self, worker: int) -> tuple[int, int | None]:
-        """Reclaim what a worker has not begun; return what it keeps.
+        """Take back the chunks and items that a worker has not begun.
 
         Returns:
-            How many chunks it keeps, the first ones; if there are several, all but the last are
-            finished. And how many items of the last of these it keeps, from its start; None: all.
-            The default: the worker keeps everything, as one that tells nobody what it has begun.
+            How many chunks the worker keeps, counted from the first chunk; if it keeps several, all
+            but the last are finished. And how many items of the last kept chunk the worker keeps,
+            counted from the chunk's first item; None: all. The default is that the worker keeps all
+            chunks, which is right if the backend does not know which chunks have begun.
         """
         return ALL_CHUNKS, None
 
     def flush(self) -> None:
-        """Send what the commands since the last flush have left to be sent."""
+        """Send the messages that the commands since the last flush have made."""
 
     @abstractmethod
     def poll(self, timeout: float | None) -> Polled:
-        """Wait until something has happened; return what `collect` needs to tell it, never None.
+        """Wait until there is an event; return what `collect` needs to return it, never None.
 
-        It returns after `timeout` seconds at the latest (None: no limit), at once if something has
-        happened before, and soon after `wake`. It must not lose what has happened: an exception of
-        a signal handler may strike before `collect` is called.
+        `poll` returns after `timeout` seconds at the latest (None: no limit), at once if there is
+        an event already, and soon after a call of `wake`. `poll` must not lose an event: a signal
+        handler may raise an exception before `collect` is called.
         """
         ...
 
     @abstractmethod
     def collect(self, polled: Polled) -> Iterable[BackendEvent]:
-        """Return what has happened, in order.
+        """Return the events since the last call, in order; `polled`: the result of `poll`.
 
         The driver carries out the commands that follow from an event before it asks for the next
-        event. So a worker may be sent a chunk until the event that says that the worker has ended.
+        event. So a worker may be sent a chunk until its event `WorkerEnded` is returned.
         """
         ...
 
     @abstractmethod
     def wake(self) -> None:
-        """Make the `poll` that is under way, or else the next one, return at once."""
+        """Make `poll` return at once: the call in progress in another thread, or else the next."""
         ...
 
     @property
     def is_open(self) -> bool:
-        """Whether something beside the workers is held, which `close` would give back."""
+        """Whether the backend holds descriptors, besides the workers', that `close` would close."""
         return False
 
     def close(self) -> None:
-        """Give back what is held beside the workers; it is opened again when one is started.
+        """Give back the descriptors and the memory that the backend holds besides its workers.
 
-        Only the thread that leads calls it: what `poll` waits on must not be closed meanwhile.
+        The next `start` opens the descriptors again. Only the leader calls this method, because the
+        descriptors on which `poll` waits must not be closed meanwhile.
         """
 
     def let_go(self) -> None:
-        """Tell workers that hold no chunk to end, since the interpreter ends."""
+        """Tell the workers that hold no chunk to end, since the caller's interpreter ends."""
         return
 
     def is_left(self) -> bool:
-        """Return whether a worker that `let_go` has told to end is still there."""
+        """Return whether a worker that `let_go` has told to end has not ended yet."""
         return False
 
     @abstractmethod
     def end(self) -> None:
-        """End all workers at once; no event follows."""
+        """End all workers at once; no event follows for any of them."""
         ...
 
     def after_fork_in_child(self) -> None:
-        """Forget all workers without touching them: this process is a fork of their owner."""
+        """Forget all workers without ending them: this process is a fork of the caller."""

@@ -1,4 +1,4 @@
-"""Opening what a worker sent: into values, and errors for items that have none."""
+"""Opening the results that a worker process sent: a value or an error for each item."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class _Failed(Exception):
-    """The entry is no value but a failure."""
+    """A message entry is the failure of an item and not its value."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
-    """Return the value of an entry that is a list; raises `_Failed` if it stands for a failure."""
+    """Return the value of a message entry, given as a list; raise `_Failed` if it is a failure."""
     if len(parts) in (1, 3):
         return decode(parts)
     if work.unsent and index in work.unsent:
@@ -40,7 +40,7 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
 def open_entries(
     work: Work, start: int, entries: list[Entry]
 ) -> tuple[list[object], dict[int, Exception]]:
-    """Return the values of `entries`, and by offset the errors of those that have none."""
+    """Return the values of message entries, and by offset the errors of entries without a value."""
     failures: dict[int, Exception] = {}
     if list not in set(map(type, entries)):
         return entries, failures
@@ -55,7 +55,8 @@ def open_entries(
                 value = _open_entry(work, index, parts)
             except _Failed as failed:
                 failures[offset] = failed.error
-            except BaseException as error:  # whatever the object's own unpickling does
+            # The code that unpickles the user's object may raise any exception.
+            except BaseException as error:
                 if is_ctrl_c(error):
                     raise
                 failures[offset] = unloaded_result(error, work.item(index))

@@ -1,4 +1,4 @@
-"""What one worker was sent beside chunks: functions, and what these refer to."""
+"""The call specs that one worker process was sent, and the definitions that these refer to."""
 
 from __future__ import annotations
 
@@ -24,27 +24,29 @@ if TYPE_CHECKING:
 
 
 class SentDefinitions:
-    """Sends one worker each definition once, and knows which of them the worker has.
+    """Sends one worker each definition once, and knows which definitions the worker has.
+
+    A unit is the values of several of the caller's names, pickled together.
 
     Attributes:
         baseline: the caller's names that the worker has had since its start.
-        told: how many names of each call spec the worker was told, by the number of the call spec.
-        ties: what the worker was told of `multiprocessing` at the caller.
+        told: how many names of each call spec the worker was sent, by the number of the call spec.
+        ties: the state of `multiprocessing` at the caller as the worker was sent it last.
     """
 
     __slots__ = ("_environment", "_outbox", "_units", "baseline", "ties", "told")
 
     def __init__(self, outbox: Outbox, baseline: Baseline, environment: Environment) -> None:
-        """Make that of a new worker, which starts with `environment`."""
+        """Note that a new worker, which starts with `environment`, was sent no definitions yet."""
         self._outbox = outbox
-        self._environment = environment  # which the worker was told last
-        self._units: set[int] = set()
+        self._environment = environment  # the environment that the worker was sent last
+        self._units: set[int] = set()  # the numbers of the units that the worker has
         self.baseline = baseline
         self.told: dict[int, int] = {}
         self.ties: Ties | None = NO_TIES
 
     def introduce(self, spec: CallSpec, environment: Environment) -> None:
-        """Send the function of a call, and the environment of its items."""
+        """Send the call spec of a call: its function, and the environment of its items."""
         if spec.needs.units:
             self.send_units(spec.needs)
         self.told[spec.number] = len(spec.needs.names)
@@ -65,7 +67,7 @@ class SentDefinitions:
         self._outbox.write(frame(message))
 
     def send_units(self, needs: Needs) -> None:
-        """Send those units of `needs` that the worker does not have."""
+        """Send the units of `needs` that the worker does not have."""
         for number, unit in needs.units.items():
             if number not in self._units:
                 self._units.add(number)
@@ -79,7 +81,7 @@ class SentDefinitions:
         self._outbox.write(message, unit.payload.attachments)
 
     def send_ties(self) -> None:
-        """Send what `multiprocessing` has at the caller, unless the worker knows."""
+        """Send the state of `multiprocessing` at the caller, if it changed since it was sent."""
         now = ties()
         if now is not self.ties:
             self.ties = now
@@ -91,18 +93,19 @@ class SentDefinitions:
             self._outbox.write(frame(protocol.make_ties(now.key, tracker)), attachments)
 
     def forget_units(self, dead: set[int]) -> None:
-        """Let the worker forget units: nothing at the caller refers to them any more."""
+        """Let the worker forget the units `dead`: nothing at the caller refers to them any more."""
         gone = self._units & dead
         if gone:
             self._units -= gone
             self._outbox.write_later(frame(protocol.make_forget(tuple(gone))))
 
     def drop(self, spec: CallSpec) -> None:
-        """Let the worker forget a call spec, if it was told of it."""
+        """Let the worker forget a call spec, if the worker was sent it."""
         if spec.number in self.told:
             del self.told[spec.number]
             message = frame(protocol.make_drop(spec.number))
-            # It can go along with the next message, unless the worker keeps much memory for it.
+            # The message travels with the next one, unless the worker keeps much memory for the
+            # call spec.
             if spec.payload.size > PIECE:
                 self._outbox.write(message)
             else:

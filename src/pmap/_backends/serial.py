@@ -1,6 +1,7 @@
-"""No workers: items run one after the other, in the thread that leads.
+"""The serial backend, without workers: items run one after the other in the leader's thread.
 
-For debugging, with real breakpoints and tracebacks, and for calls made inside an item.
+The backend is for debugging, with real breakpoints and tracebacks, and for calls that an item
+makes.
 """
 
 from collections import deque
@@ -14,7 +15,7 @@ from .protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, Worker
 
 
 class _Sent:
-    """A chunk that is to be run."""
+    """A chunk that was sent to the serial backend."""
 
     __slots__ = ("begun", "finished", "items", "start", "values", "work", "worker")
 
@@ -23,21 +24,22 @@ class _Sent:
         self.work = work
         self.start = start
         self.items = items
-        self.values: list[object] = []  # the results so far
+        self.values: list[object] = []  # the results of the items that have ended
         self.begun = False
         self.finished: ResultsArrived | None = None
 
     @property
     def runs(self) -> bool:
-        """Whether it runs further down this very stack."""
+        """Whether the chunk runs further down the stack of the calling thread."""
         return self.begun and self.finished is None and inside_item()
 
 
 class SerialBackend(Backend[bool]):
-    """Runs each chunk within `poll`: the leading thread is its only worker.
+    """Runs each chunk within `poll`: the leader, the thread that runs the loop, is the only worker.
 
-    `poll` runs items without the lock of the state, and notes in the chunk what it has done;
-    `collect` reads that under the lock. Wherever Ctrl-C strikes between the two, no result is lost.
+    `poll` runs items without the lock of the engine's state, and notes the results in the chunk.
+    `collect` reads these notes under the lock. So no result is lost, wherever Ctrl-C strikes
+    between the two.
     """
 
     runs_in_poll = True
@@ -50,9 +52,11 @@ class SerialBackend(Backend[bool]):
         self._chunks: deque[_Sent] = deque()
         self._notifier = Notifier()
         self._woken = False
+        # The numbers of jobs that have ended, while chunks are held: their items are not run.
         self._forgotten: set[int] = set()
-        self._killed: set[int] = set()  # workers whose chunks are not run any more
-        self._happened: list[BackendEvent] = []
+        # The numbers of workers that were killed: their chunks are not run.
+        self._killed: set[int] = set()
+        self._happened: list[BackendEvent] = []  # the events that `collect` has not returned yet
 
     def start(self, worker: int) -> None:
         failed = initialize(self._initializer, self._initargs)
@@ -78,7 +82,7 @@ class SerialBackend(Backend[bool]):
 
     def _tell(self, event: BackendEvent) -> None:
         self._happened.append(event)
-        self.wake()  # another thread may be in `poll`
+        self.wake()  # another thread may wait in `poll`
 
     def finished_ahead(self, number: int) -> int:
         return sum([len(sent.values) for sent in [*self._chunks] if sent.work.number == number])
@@ -113,10 +117,13 @@ class SerialBackend(Backend[bool]):
             sent = self._chunks[0]
             if sent.runs:
                 break
-            if sent.worker not in self._killed:  # else its end was told already
+            # If the worker was killed, `kill` has made the event of its end.
+            if sent.worker not in self._killed:
                 if sent.finished is not None:
                     told.append(sent.finished)
-                elif sent.begun:  # Ctrl-C: how far it got is not known, so none of it is run again
+                elif sent.begun:
+                    # Ctrl-C has interrupted the chunk. How far the chunk got is not known, so all
+                    # its items count as begun and none is run again.
                     self._killed.add(sent.worker)
                     told.append(WorkerEnded(sent.worker, begun=len(sent.items)))
                 else:
@@ -134,4 +141,4 @@ class SerialBackend(Backend[bool]):
         self._chunks.clear()
         self._happened.clear()
         self._forgotten.clear()
-        self._killed.clear()  # new ones have the same numbers
+        self._killed.clear()  # new workers may have the numbers of old ones

@@ -1,4 +1,4 @@
-"""The template process and its workers, as the caller sees them."""
+"""The template process and the workers that it forks, as the caller sees them."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .main_module import Script
 
 
-_LAST_WAIT = 2.0  # seconds for a template to end by itself
+_LAST_WAIT = 2.0  # seconds in which a template process may end by itself before it is killed
 
 
 def _file() -> "IO[bytes]":
@@ -32,31 +32,43 @@ def _file() -> "IO[bytes]":
 
 
 class Template:
-    """The template process and the workers that it forked for us."""
+    """The template process, and the workers that it has forked for the caller.
+
+    Attributes:
+        lifeline: the lifeline of the workers, which may outlive the template process.
+        answered: whether the template process has shown by a message that it runs pmap's code.
+        threads: how many threads the template process has; with more than one it does not fork.
+        why: why the template process never answered, or "".
+        sock: the caller's end of the socket of the template process.
+        alive: whether the template process has not ended, as far as was noticed.
+        script: the script that the template process imports for its workers; None: no script.
+        reports: what the script printed, logged or warned of during the import: kind and bytes.
+    """
 
     def __init__(self, boot: Boot) -> None:
-        self.lifeline = boot.lifeline  # that of its workers, who may outlive it
+        self.lifeline = boot.lifeline
         self._by_value = boot.by_value
         self._process = boot.process
-        self.answered = False  # it is a Python, and at our entry
-        self.threads = 1  # if it has more than one, it does not fork
-        self.why = ""  # why it is of no use, if it never answered
+        self.answered = False
+        self.threads = 1
+        self.why = ""
         self.sock = boot.sock
         self._mark = mark_of(boot.sock)
         self._reader = FrameReader()
         self.alive = True
         self._by_number: dict[int, _Forked] = {}
         self._by_pid: dict[int, _Forked] = {}
-        self.script: Script | None = None  # what its workers need not import
-        self.reports: list[tuple[int, bytes]] = []  # what that did when it was imported
+        self.script: Script | None = None
+        self.reports: list[tuple[int, bytes]] = []
 
     def import_script(self, script: "Script", about: bytes) -> None:
-        """Ask it to import the script before it forks the first worker: see `protocol.IMPORT`.
+        """Ask the template process to import the script before it forks the first worker.
 
-        Where that cannot be asked for, each worker imports it.
+        See `protocol.IMPORT`. If the request cannot be sent, each worker imports the script.
         """
         self.script = script
-        # In a file: the template may not read its socket yet, which takes only so much.
+        # `about` travels in a file, because the template process may not read its socket yet and
+        # the buffer of the socket is small.
         with contextlib.suppress(OSError), _file() as file:
             file.write(about)
             file.flush()
@@ -64,12 +76,17 @@ class Template:
             send_with_fds(self.sock, request, [file.fileno()])
 
     def start(self, number: int, sock: socket) -> Handle:
-        """Ask for a worker on `sock`; its pid is known when the template has answered."""
+        """Ask the template process to fork a worker on the socket `sock`.
+
+        The process id of the worker is known when the template process has answered.
+        """
         if not self._by_value and "pmap._transport.by_value.full_pickler" in sys.modules:
             self._by_value = True
-            self._ask(protocol.PREPARE, 0)  # before it forks the first that needs it
+            # The template process imports the code for pickling by value before it forks the first
+            # worker that needs that code.
+            self._ask(protocol.PREPARE, 0)
         handle = self._by_number[number] = _Forked(self)
-        # If the template is gone by now, its socket says so when it is read.
+        # OSError: the template process has ended. The next read of its socket notices that.
         with contextlib.suppress(OSError):
             request = protocol.make_request(protocol.FORK, number)
             send_with_fds(self.sock, request, [sock.fileno()])
@@ -77,25 +94,25 @@ class Template:
 
     @property
     def is_unused(self) -> bool:
-        """Whether it has no workers."""
+        """Whether the template process has no workers."""
         return not self._by_number
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id of the template process."""
         return self._process.pid
 
     def is_surely_python(self) -> bool:
-        """Return whether it is known to be the interpreter that runs this program."""
+        """Return whether the template process is known to run the interpreter of this program."""
         return is_surely_python(self.pid, self._process.command)
 
     def give_up(self, why: str) -> None:
-        """End it: it does not answer, or not as a Python that is to be a template."""
+        """Kill the template process: it did not answer in time, or it ran the user's program."""
         self.why = self.why or why
         self._process.kill()
 
     def read(self) -> list[int]:
-        """Read what the template reports; return the numbers of workers that have ended."""
+        """Read what the template process reports; return the numbers of workers that have ended."""
         try:
             data = self.sock.recv(1 << 16)
         except ConnectionError:
@@ -107,7 +124,7 @@ class Template:
         return [number for number in ended if number is not None]
 
     def _report(self, message: "Message") -> int | None:
-        """Note what the template reports; return the number of a worker that has ended, or None."""
+        """Note one report of the template process; return the number of an ended worker or None."""
         kind = message[0]
         if kind == protocol.REPORT:
             report: protocol.Report = message
@@ -136,38 +153,44 @@ class Template:
             self.threads = protocol.parse_crowded(message)
         elif kind == protocol.AGAIN:
             self.give_up(ran_again())
-        return None  # HELLO says no more than that it has answered
+        return None  # a message HELLO says only that the template process has answered
 
     def kill(self, pid: int) -> None:
-        """End a worker. The template does it: it knows the pid is still that worker's."""
-        if not self.alive:  # nobody reaps it but init, and its group is its own while it lives
+        """Kill a worker through the template process, which knows whose the process id is now."""
+        # If the template process has ended, the caller kills the worker's process group itself:
+        # only init can reap the worker, and while the worker lives no other group has its number.
+        if not self.alive:
             kill_group(pid)
             return
         self._ask(protocol.KILL, pid)
 
     def abort(self, pid: int) -> None:
-        """Let a worker say where it is, and end."""
+        """Let a worker write the stack of its threads and end, by SIGABRT."""
         self._ask(protocol.ABORT, pid)
 
     def terminate(self, pid: int) -> None:
-        """Send a worker SIGTERM, or end it where nobody knows that the pid is still its own."""
+        """Send a worker SIGTERM, or kill the worker if the template process has ended.
+
+        Without the template process nobody knows whether the process id is still the worker's.
+        """
         if self.alive:
             self._ask(protocol.TERMINATE, pid)
         else:
             self.kill(pid)
 
     def _ask(self, what: int, pid: int) -> None:
-        # If the template is gone by now, its socket says so when it is read.
+        # OSError: the template process has ended. The next read of its socket notices that.
         with contextlib.suppress(OSError):
             self.sock.sendall(protocol.make_request(what, pid))
 
     def _lost(self) -> None:
-        """Note that the template has ended.
+        """Note that the template process has ended.
 
-        The workers that it has started go on; their sockets tell when they end. So does the socket
-        of a worker whose start the template has not reported: the template may have been killed
-        between the fork and the report. If there was no fork, the other end of that socket is
-        closed, because the template was the last process that had it open.
+        The workers that the template process has forked go on; the end of a worker shows at the
+        worker's socket. So does the end of a worker whose start the template process has not
+        reported: the template process may have been killed between the fork and the report. If
+        there was no fork, the socket is at its end already, because the template process was the
+        last process that had the other end open.
         """
         self.alive = False
         self._process.kill()
@@ -179,39 +202,45 @@ class Template:
                 handle.hopeless = bool(self.why)
                 handle.failure = self.why or "the template process was killed"
             elif handle.killed:
-                self.kill(handle.pid)  # it may not have read the request
+                self.kill(handle.pid)  # the template process may not have read the kill request
         self._by_number.clear()
         self._by_pid.clear()
 
     def close(self) -> None:
-        """Let the template go; it ends workers that are left."""
-        # It reads that nothing comes any more, ends, and with it its end of the socket; a wait for
-        # a process with a time limit would look now and then, up to 50 ms apart.
-        with contextlib.suppress(OSError):  # it is gone already, or the time is over
+        """Let the template process end; it ends its workers first, and it is killed if it is late.
+
+        The template process reads that the caller has shut its socket down, and ends. The end of
+        the process shows at once as the end of the socket. `subprocess.Popen.wait` with a time
+        limit would poll the process, up to 50 ms apart.
+        """
+        # OSError: the template process has ended already, or the time is over.
+        with contextlib.suppress(OSError):
             self.sock.shutdown(SHUT_WR)
             self.sock.settimeout(_LAST_WAIT)
             while self.sock.recv(1 << 16):
                 pass
         self.sock.close()
-        self._process.kill()  # stopped, or stuck: it holds nothing worth waiting for
+        # A template process that is still there is stopped or hangs. It holds nothing that would
+        # be worth a longer wait.
+        self._process.kill()
         self._process.wait()
 
     def abandon(self) -> None:
-        """End the template, without the socket: the program may have closed that."""
+        """Kill the template process and leave its socket alone if the program has closed that."""
         release(self.sock, self._mark)
         self._process.kill()
         self._process.wait()
 
     def after_fork_in_child(self) -> None:
-        """Forget the template in a fork of its parent."""
+        """Forget the template process: this process is a fork of the template's parent."""
         self.sock.close()
         self._process.after_fork_in_child()
 
 
 class _Forked:
-    """A worker that the template forked."""
+    """The handle of a worker that the template process forks: see `launch.Handle`."""
 
-    sentinel: int | None = None  # the template reports the end
+    sentinel: int | None = None  # no sentinel: the template process reports the worker's end
     hopeless = False
 
     def __init__(self, template: Template) -> None:
@@ -230,7 +259,7 @@ class _Forked:
                 self.kill()
 
     def kill(self) -> None:
-        self.killed = True  # if there is no pid yet, when it comes
+        self.killed = True  # if the process id is not known yet, `set_pid` kills the worker
         if self.pid is not None and not self.ended:
             self._template.kill(self.pid)
 
@@ -243,7 +272,9 @@ class _Forked:
             self._template.abort(self.pid)
 
     def terminate(self) -> None:
-        if self.pid is None:  # it has nothing yet that it could end in order
+        # A worker whose process id is not known yet has run no item that could set a handler of
+        # SIGTERM.
+        if self.pid is None:
             self.kill()
         elif not self.ended:
             self._template.terminate(self.pid)
@@ -251,7 +282,8 @@ class _Forked:
     def reap(self) -> tuple[bool, int | None]:
         if not self.ended:
             self.kill()
-            # Without the template nobody tells when it has ended, nor how.
+            # If the template process has ended, nobody reports the end of the worker or its exit
+            # code. The worker counts as ended once it was killed.
             self.ended = not self._template.alive
         return self.ended, self.exitcode
 

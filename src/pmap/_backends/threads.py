@@ -1,4 +1,7 @@
-"""Worker threads of this process: for functions that wait, or that release the GIL."""
+"""The threads backend: worker threads of the caller's process.
+
+The backend is for functions that wait, or that release the GIL.
+"""
 
 import sys
 import threading
@@ -19,22 +22,25 @@ _Chunk: TypeAlias = tuple[Work, int, Sequence[object]]
 
 
 class _Thread:
-    """One worker: its thread, its chunks, and whether it is to end."""
+    """The state of one worker: its thread, its chunks, and whether the thread is to end."""
 
     def __init__(self) -> None:
         self.chunks: SimpleQueue[_Chunk | None] = SimpleQueue()
-        self.ending = False
-        self.left = False  # nobody waits for it any more: it ran for too long
-        self.since: float | None = None  # when the item began that it runs, where that matters
+        self.ending = False  # whether the thread is to end after its present item
+        self.left = False  # whether the thread was given up because its item runs for too long
+        # When the present item began, if its call has a time limit.
+        self.since: float | None = None
         self.thread: threading.Thread | None = None
-        # The call whose chunk runs, and the results of that so far.
+        # The number of the call whose chunk runs, and the results of the chunk so far.
         self.running: tuple[int, list[object]] | None = None
-        self.holds = 0  # chunks sent and not finished
-        self.forgotten: set[int] = set()  # jobs that are over while a chunk of them is held
+        self.holds = 0  # how many chunks were sent to the worker and are not finished
+        # The numbers of jobs that have ended, while the worker holds chunks: items of these jobs
+        # are not run.
+        self.forgotten: set[int] = set()
 
 
 class ThreadBackend(Backend[deque[BackendEvent]]):
-    """Runs chunks in threads. A thread cannot be killed: it ends after its present item."""
+    """Runs chunks in threads. A thread cannot be killed; `kill` ends it after its present item."""
 
     def __init__(
         self, initializer: Callable[..., object] | None, initargs: tuple[object, ...]
@@ -42,21 +48,24 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         self._initializer = initializer
         self._initargs = initargs
         self._threads: dict[int, _Thread] = {}
-        # Not a queue to wait at: Ctrl-C could strike after `get`, and the event would be lost.
+        # The events that `collect` has not returned yet. They are not in a `SimpleQueue`: Ctrl-C
+        # could strike after its `get`, and the event would be lost.
         self._happened: deque[BackendEvent] = deque()
         self._notifier = Notifier()
         self._woken = False
 
     def start(self, worker: int) -> None:
         state = self._threads[worker] = _Thread()
-        # Daemons: an item that never ends does not keep the interpreter from ending.
+        # The thread is a daemon, so an item that never ends does not keep the interpreter from
+        # ending.
         thread = threading.Thread(
             target=self._serve, args=(worker, state), name=f"pmap-worker-{worker}", daemon=True
         )
         state.thread = thread
         try:
             thread.start()
-        except RuntimeError as error:  # no more threads, or the interpreter is ending
+        # RuntimeError: the system starts no more threads, or the interpreter is ending.
+        except RuntimeError as error:
             self._tell(self._happened, WorkerEnded(worker, begun=0, reason=str(error), cause=error))
 
     def workers(self) -> dict[int, int | None]:
@@ -74,7 +83,8 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         happened = self._happened
         try:
             self._work(worker, state, partial(self._tell, happened))
-        except BaseException as error:  # nothing may end a thread without a word: a map waits
+        # If a thread ended without an event, its call would wait for ever.
+        except BaseException as error:
             cause = error if isinstance(error, Exception) else None
             self._tell(happened, WorkerEnded(worker, begun=1, reason=repr(error), cause=cause))
 
@@ -89,14 +99,15 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             if work.number in state.forgotten:
                 tell(ResultsArrived(worker, work, start, [], {}, True, 0.0))
             else:
-                # Looked at before each item: a chunk whose job is over ends there.
+                # `run_chunk` calls `wanted` after each item, so a chunk whose job has ended ends
+                # after its present item.
                 wanted = partial(self._wanted, state, work.number)
                 for finished in self._run(state, worker, work, start, items, wanted):
                     tell(finished)
-                    del finished  # or its results would live until the next chunk comes
+                    del finished  # else the results would live until the next chunk comes
             if state.left:
                 return
-            del chunk, work, items  # or the items would live until the next chunk comes
+            del chunk, work, items  # else the items would live until the next chunk comes
         tell(WorkerEnded(worker, begun=0))
 
     @staticmethod
@@ -112,10 +123,14 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             values: list[object] = []
             state.running = work.number, values
             finished = run_chunk(worker, work, start, items, wanted, values)
-            state.running = None  # before it is told: see `finished_ahead`
+            # `running` is cleared before the event with the results can be returned, so that
+            # `finished_ahead` counts no item whose event was returned.
+            state.running = None
             yield finished
             return
-        # One by one: what is finished must be told before the next item may be too late.
+        # If the call has a time limit, each result gets an event of its own before the next item
+        # begins: the worker may be given up during the next item, and results that have no event
+        # by then are lost.
         begin = monotonic()
         for number, item in enumerate(items):
             state.since = monotonic()
@@ -151,7 +166,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         state.chunks.put(None)
 
     def abort(self, worker: int) -> None:
-        """Leave a thread to itself: it cannot be ended, but nobody waits for it any more."""
+        """Give a thread up: it cannot be ended, but its worker counts as ended from now on."""
         state = self._threads[worker]
         state.left = state.ending = True
         state.chunks.put(None)
@@ -169,12 +184,12 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         since = self._threads[worker].since
         if since is None:
             return None
-        # It is not held: what it begins in this very moment is left with it.
+        # The worker is not held: an item that the worker begins at this moment is given up with it.
         return since, monotonic() - since >= limit
 
     def reclaim(self, worker: int) -> tuple[int, int | None]:
         state = self._threads[worker]
-        # Either this thread or the worker gets a chunk from the queue, never both.
+        # Each chunk in the queue goes either to this thread or to the worker's, never to both.
         with suppress(Empty):
             while state.chunks.get_nowait() is not None:
                 state.holds -= 1
@@ -190,15 +205,17 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
 
     def collect(self, polled: deque[BackendEvent]) -> list[BackendEvent]:
         told: list[BackendEvent] = []
-        while polled and polled is self._happened:  # else all ended since it was polled
+        # If `polled` is not the present queue of events, `end` was called since the poll.
+        while polled and polled is self._happened:
             event = polled.popleft()
-            # A thread that was left may have told something in just that moment.
+            # If the worker is unknown, its thread was given up and added an event all the same.
             state = self._threads.get(event.worker)
             if state is None:
                 continue
             if isinstance(event, WorkerEnded):
                 del self._threads[event.worker]
-                begun = int(state.since is not None)  # its item may have ended after all
+                # The item of a thread that was given up may have ended in time after all.
+                begun = int(state.since is not None)
                 told.append(event._replace(begun=begun) if state.left else event)
                 continue
             if isinstance(event, ResultsArrived) and event.last:
@@ -217,14 +234,14 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             state.ending = True
             state.chunks.put(None)
         self._threads.clear()
-        self._happened = deque()  # what they still tell is dropped
+        self._happened = deque()  # events that the old threads still add go to the old deque
 
     def after_fork_in_child(self) -> None:
         self._threads.clear()  # threads do not live on in a fork
 
 
 def _stack_of(thread: threading.Thread | None) -> str:
-    """Return where a thread is, innermost first, in the form of ``faulthandler``."""
+    """Return the stack of a thread, innermost call first, in the form of ``faulthandler``."""
     frame = sys._current_frames().get(thread.ident or 0) if thread is not None else None
     lines: list[str] = []
     while frame is not None:

@@ -1,4 +1,4 @@
-"""What each worker of a pool is told first: initializer, limits, environment, script."""
+"""The set-up message for each worker process: initializer, limits, environment, script."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class WorkerSetup:
-    """What each worker of a pool is told first."""
+    """Makes the set-up message for each worker of a pool, and sends it."""
 
     def __init__(
         self,
@@ -41,16 +41,16 @@ class WorkerSetup:
         may_spin: bool,
         room: int,
     ) -> None:
-        """Keep what is the same for all workers.
+        """Keep the settings that are the same for all workers.
 
         Args:
-            initializer: what each worker calls first; None: nothing.
-            initargs: its arguments.
-            max_memory: bytes that a worker may take; None: any.
-            kill_over_memory: whether a worker that takes more is killed at once.
-            limits: environment variables of workers.
-            may_spin: whether a worker may spin for a moment while it waits.
-            room: bytes of segments that a worker may keep to use them again.
+            initializer: the function that each worker calls first; None: no function.
+            initargs: the arguments of the initializer.
+            max_memory: how many bytes of memory a worker may take; None: any number.
+            kill_over_memory: whether a worker that takes more than `max_memory` is killed at once.
+            limits: environment variables that limit the threads of libraries in workers.
+            may_spin: whether a worker that waits for a message may poll for a moment first.
+            room: how many bytes of shared-memory segments a worker may keep to use them again.
         """
         self._initializer = initializer
         self._initargs = initargs
@@ -59,14 +59,16 @@ class WorkerSetup:
         self._limits = limits
         self._may_spin = may_spin
         self._room = room
-        self.script: ScriptFile | None = None  # which workers are to import
-        # The environment that was captured last, and what workers are told of it.
+        self.script: ScriptFile | None = None  # the script that workers import; None: no script
+        # The environment that was captured last, and that environment with the limits of workers.
         self._last: tuple[Environment, Environment] | None = None
 
     def packed_initializer(self, method: str, names: SentNames) -> tuple[Needs, Payload] | None:
-        """Return the initializer with its arguments as bytes; raises what their pickling raises.
+        """Return the initializer and its arguments, pickled, with the names that these need.
 
-        None: there is none, or it cannot be pickled and workers are forks: see `for_fork`.
+        Return None if there is no initializer, or if it cannot be pickled and workers are forks of
+        the caller: see `for_fork`. With another start method, an exception of the pickling goes to
+        the caller of this method.
         """
         if self._initializer is None:
             return None
@@ -81,7 +83,11 @@ class WorkerSetup:
         return needs, payload
 
     def for_fork(self, packed: tuple[Needs, Payload] | None) -> Initializer | None:
-        """Return the initializer with its arguments, for a fork that is not sent it."""
+        """Return the initializer and its arguments for a fork of the caller that inherits them.
+
+        Return None if there is no initializer, or if the initializer is sent because it is
+        `packed`.
+        """
         if self._initializer is None or packed is not None:
             return None
         return self._initializer, self._initargs
@@ -105,7 +111,10 @@ class WorkerSetup:
         )
 
     def limited(self, environment: Environment) -> Environment:
-        """Return an environment with the limits of a worker; the same object while it is same."""
+        """Return an environment with the limits of workers added.
+
+        As long as `environment` is the same object, so is the result.
+        """
         if self._last is None or self._last[0] is not environment:
             self._last = environment, limited(environment, self._limits)
         return self._last[1]
@@ -117,7 +126,10 @@ class WorkerSetup:
         environment: Environment,
         packed: tuple[Needs, Payload] | None,
     ) -> None:
-        """Send a new worker what it is told first; `packed`: its initializer, if it is sent one."""
+        """Send a new worker its set-up message, after the definitions that the initializer needs.
+
+        `packed` is the pickled initializer, or None if the worker is sent none.
+        """
         baseline = connection.definitions.baseline
         needs, payload = (None, None) if packed is None else packed
         if needs is not None:
@@ -150,7 +162,10 @@ class WorkerSetup:
         connection.outbox.write(message, [] if payload is None else payload.attachments)
 
     def about_import(self, method: str, environment: Environment, script: ScriptFile) -> bytes:
-        """Return what a template is told that imports the script: see `protocol.IMPORT`."""
+        """Return the bytes that tell a template process how to import the script.
+
+        See `protocol.IMPORT`.
+        """
         about = process_role.generation + 1, identity_of(1, method), environment
         how = streams_of_caller(), _coverage_config()
         return marshal.dumps((*about, list(sys.argv), script[:2], *how))
@@ -161,11 +176,17 @@ class WorkerSetup:
 
 
 def why_unsent(error: BaseException) -> BaseException:
-    """Return why something could not be pickled."""
+    """Return the exception that says why an object could not be pickled.
+
+    If `error` says that the value of a name could not be sent, the result is what caused `error`.
+    """
     return error.why if isinstance(error, UnsentNameError) else error
 
 
 def _coverage_config() -> str | None:
-    """Return the file by which coverage measures the children of multiprocessing, if it does."""
+    """Return the configuration file with which coverage measures worker processes, or None.
+
+    The result is a file only if coverage measures the child processes of `multiprocessing`.
+    """
     patched = hasattr(sys.modules.get("multiprocessing"), "_coverage$patched")
     return os.environ.get("COVERAGE_RCFILE") if patched else None
