@@ -45,7 +45,7 @@ from time import monotonic, sleep
 
 from .light_stdlib import allocate_lock
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Final, Literal
 
@@ -337,7 +337,7 @@ class ResultJournal:
         return self._head[_HALT] == _OVERSIZE
 
     def last_words(self) -> str:
-        """Return the stack that the worker wrote when it was ended, or an empty text."""
+        """Return the stack that the worker wrote as it crashed or was ended, or an empty text."""
         text = bytes(self._view[SIZE:]).rstrip(b"\0").decode(errors="replace")
         # The stacks of other threads may come before the stack of the current thread.
         _, _, current = text.partition("Current thread ")

@@ -2,7 +2,7 @@
 
 A plain scalar, or a short tuple of plain scalars, travels as it is. Many ints or many floats travel
 as the words of a typed array, and a range as three ints. Many short strings travel as one string.
-Many rows of one length travel as their cells, if all cells have one type.
+Many rows (short tuples) of one length travel as their cells, if all cells have one type.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import chain
 
 from .segments import LARGE
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final, Literal, TypeAlias
@@ -162,6 +162,6 @@ def unpacked(values: Packed) -> list[Entry] | range | memoryview[int] | memoryvi
 
 
 def is_long(value: object) -> bool:
-    """Return whether a plain value is so large that it should travel in a segment."""
+    """Return whether a plain value is so large that it should travel in a shared-memory segment."""
     text: Any = value
     return type(value) in _LONG and len(text) >= LARGE

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import struct
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import TypeAlias
 
@@ -252,7 +252,7 @@ def make_drop(spec: int) -> DropMessage:
 
 
 def parse_drop(message: DropMessage) -> int:
-    """Return the number of the call spec."""
+    """Return the number of the call spec of which no chunk comes any more."""
     return message[1]
 
 
@@ -330,7 +330,7 @@ def make_forget(units: tuple[int, ...]) -> ForgetMessage:
 
 
 def parse_forget(message: ForgetMessage) -> tuple[int, ...]:
-    """Return the numbers of the units."""
+    """Return the numbers of the units that the worker is to forget."""
     return message[1]
 
 
@@ -402,7 +402,7 @@ def make_begun(serial: int) -> BegunMessage:
 
 
 def parse_begun(message: BegunMessage) -> int:
-    """Return the serial of the chunk."""
+    """Return the serial of the chunk of which an item begins."""
     return message[1]
 
 

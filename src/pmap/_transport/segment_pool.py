@@ -11,7 +11,7 @@ from itertools import count
 
 from .segments import Segment, most_at_once, room_for, write_into
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
@@ -63,7 +63,7 @@ class FreeSegments:
                 return segment
 
     def put(self, segment: Segment) -> None:
-        """Add a segment that no process has mapped any more."""
+        """Add a segment to the free segments; no process may have the segment mapped any more."""
         self._free.append(segment)
 
     def shrink(self, room: int, most: int) -> None:
@@ -99,7 +99,7 @@ class LentSegments:
         self._free_segments = free_segments
         self._room = room
         self._most = most
-        self._lent: dict[int, Segment] = {}  # the lent segments, by number
+        self._lent: dict[int, Segment] = {}  # the segments that are lent, by their numbers
         # How many segments could not be lent since a lent segment was last given up.
         self._refused = 0
 
@@ -142,7 +142,7 @@ class LentSegments:
         return sum([segment.size for segment in self._lent.values()])
 
     def back(self, numbers: Sequence[int]) -> None:
-        """Take back the segments with these numbers: the receiver no longer uses them."""
+        """Take back the segments with these numbers, which the receiver no longer uses."""
         for number in numbers:
             # `segment` is None if the sender has given the segment of this number up.
             segment = self._lent.pop(number, None)

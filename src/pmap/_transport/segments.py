@@ -22,7 +22,7 @@ import sys
 
 from .descriptors import Descriptor, Mark
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pickle import PickleBuffer
@@ -61,7 +61,7 @@ def sieve(
     def is_part(buffer: PickleBuffer) -> bool:
         try:
             raw = buffer.raw()
-        except BufferError:  # the buffer is not contiguous
+        except BufferError:  # a buffer that is not contiguous stays in the pickle
             return True
         if least is None or raw.nbytes < least:
             if type(raw.obj) is not Mark:
@@ -191,7 +191,7 @@ class Segment:
         """Return a new, empty segment, or None if the system has none."""
         try:
             return cls(os.memfd_create("pmap", os.MFD_CLOEXEC))
-        except (AttributeError, OSError):  # the system has no such memory, or no descriptor is left
+        except (AttributeError, OSError):  # no `memfd_create`, or no descriptor is left
             return None
 
     def __del__(self) -> None:
@@ -294,7 +294,7 @@ class Segment:
         if mapping is not None:
             mapping.number, mapping.gone = self.number, self._gone
             mapping.forks_before = _forks.last
-            self._gone = None  # from now on the mapping notes the number
+            self._gone = None  # from now on the mapping notes the segment's number in `gone`
         return mapping
 
     def _map(self, size: int, flags: int) -> _Mapping | None:
@@ -305,7 +305,7 @@ class Segment:
                 mapping = _Mapping(self.fd, size, flags=flags, trackfd=False)
             else:
                 mapping = _Mapping(self.fd, size, flags=flags)
-        except OSError:  # no descriptor is left, or no address space
+        except OSError:  # no descriptor or no address space is left
             return None
         _Mapping.live += 1
         mapping.is_live = True

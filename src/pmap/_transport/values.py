@@ -27,7 +27,7 @@ from .randomness import has_generator
 from .registered import plain_dumps
 from .segments import LARGE, Segment, most_at_once, sieve, sizes_apart
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
@@ -117,7 +117,7 @@ class Attachments:
         self.size = 0  # how many bytes of buffers the segments hold together
 
     def taken(self) -> list[Segment | Descriptor]:
-        """Return the segments and descriptors that are to be sent; have no attachment from then."""
+        """Return the segments and descriptors that are to be sent; then this object has none."""
         segments = self.segments
         if segments:
             self.segments, self.size = [], 0
@@ -224,7 +224,7 @@ def dumps(
     if role is None:
         role = picklers.Home() if process_role.in_worker else picklers.Whole()
     if buffers is not None:
-        buffers.clear()  # remove what the first attempt to pickle the value left
+        buffers.clear()  # remove the buffers of the first attempt to pickle `value`
     light = picklers.dumps_light(role, value, None if buffers is None else sieve(buffers, least))
     if light is not None:
         return light

@@ -18,7 +18,7 @@ from .._transport.randomness import seeded
 from .item import BadArgumentError, failure, load_argument
 from .traces import traces
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
@@ -278,7 +278,7 @@ def run_without_journal(
     results: list[Entry] = []
     for number, entry in enumerate(entries):  # noqa: B007  # pyright: ignore[reportUnusedVariable]  # see `running_item`
         if results:
-            send(results)  # before the next item begins
+            send(results)  # a result is sent before the next item begins
         if spec.timeout is not None and not spec.at_once:
             begin()
         result, failed = items.run(spec, call, entry)

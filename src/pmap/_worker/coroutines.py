@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .._transport.shadows import standard_library
 
-TYPE_CHECKING = False  # see `light_stdlib`: workers import this
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine, Sequence

@@ -9,7 +9,7 @@ import sys
 
 from .side_effects import end_after
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any
 

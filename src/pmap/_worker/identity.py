@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -76,7 +76,7 @@ def _tell_process(module: Any) -> None:
     identity, name, pid, parent = ties.identity
     before = module._current_process
 
-    class PoolWorker(module.BaseProcess):  # type: ignore[misc]  # what it is, is known here only
+    class PoolWorker(module.BaseProcess):  # type: ignore[misc]  # mypy does not know the type of `module`
         """This process, described as a process of a `multiprocessing` pool is."""
 
         # The class only says that the process is a daemon, and the configuration of the process

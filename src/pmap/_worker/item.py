@@ -19,7 +19,7 @@ from .._transport.packing import PLAIN, is_long, is_plain
 from .._transport.values import Attachments, decode, encode
 from .traces import traces
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -80,7 +80,7 @@ class ItemRunner:
         """
         try:
             return encode(result, spec.by_value, self.attachments), False
-        except BaseException as error:  # the result's own pickling may do anything
+        except BaseException as error:  # the pickling of `result` may raise anything
             return capture_transport(RESULT, error, result), True
 
 

@@ -1,6 +1,6 @@
 """Log records of a worker, sent to the loggers of the caller.
 
-A worker imports this module when an item imports ``logging``. Only the records of loggers without
+A worker uses this module only when ``logging`` is imported in the worker. Only the records of loggers without
 handlers are sent: if an initializer, say, gives a logger of the worker a handler, the records of
 this logger go to the handler.
 """
@@ -12,7 +12,7 @@ import logging
 from .._transport.failure_record import capture
 from .._transport.values import dumps
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any

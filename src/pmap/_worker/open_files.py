@@ -10,7 +10,7 @@ import gc
 import io
 import os
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from weakref import ref
 else:
@@ -71,7 +71,7 @@ def _descriptor(file: io.IOBase) -> int:
 
 
 def _descriptors() -> set[int]:
-    """Return the numbers of the descriptors that are open; none where the system does not tell."""
+    """Return the numbers of the open descriptors, or an empty set if the system does not tell."""
     try:
         names = os.listdir("/dev/fd")
         # `os.listdir` had itself a descriptor open, whose number is in the listing. It was the

@@ -1,7 +1,7 @@
 """Log records and warnings of a worker, which the worker sends to the caller.
 
-The modules `log_records` and `warning_records` are not imported before an item, or the filters of
-the caller, need ``logging`` or ``warnings``.
+The modules `log_records` and `warning_records` have the code for this. A worker uses each of them
+only when ``logging`` or ``warnings`` is imported in the worker.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .._transport.settings import default_filters
 from .chunk import running_item
 from .side_effects import imports
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
 

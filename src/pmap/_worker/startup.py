@@ -28,7 +28,7 @@ from .side_effects import end_after, exit_process
 from .traces import traces
 from .worker import Worker
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
@@ -116,7 +116,7 @@ class FromFreezeSupport:
 
 
 def _shared_socket() -> socket:
-    """Return the socket that the caller shares through stdin, as on Windows."""
+    """Return the socket that the caller on Windows shares with this process through stdin."""
     import socket as public
 
     return public.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined, no-any-return]  # Windows
@@ -143,7 +143,7 @@ def enter_forked(
         _ignore_interrupts()
         _end_with_caller(lifeline)
         process_role.in_worker = True
-        process_role.runs_items = False  # this may be a fork of a worker whose item runs
+        process_role.runs_items = False  # this process may be a fork of a worker whose item runs
         # If a trace FORKED were left, this process would be taken for a fork that an item has made,
         # and would end.
         traces.clear()

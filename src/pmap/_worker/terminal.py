@@ -10,7 +10,7 @@ import builtins
 import os
 import sys
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import NoReturn
 
