@@ -325,7 +325,7 @@ def parse_needs(message: NeedsMessage) -> tuple[int, tuple[int, ...], tuple[Name
 
 
 def make_forget(units: tuple[int, ...]) -> ForgetMessage:
-    """Return the message that nothing at the caller refers to the units of these numbers now."""
+    """Return the message to forget the units of these numbers, which the caller uses no more."""
     return FORGET, units
 
 

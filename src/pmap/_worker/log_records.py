@@ -1,8 +1,8 @@
 """Log records of a worker, sent to the loggers of the caller.
 
-A worker uses this module only when ``logging`` is imported in the worker. Only the records of loggers without
-handlers are sent: if an initializer, say, gives a logger of the worker a handler, the records of
-this logger go to the handler.
+A worker uses this module only when ``logging`` is imported in the worker. Only the records of
+loggers without handlers are sent: if an initializer, say, gives a logger of the worker a handler,
+the records of this logger go to the handler.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ exit_process = os._exit
 
 
 def end_after(seconds: float) -> None:
-    """Have the system end this process in `seconds`, whatever it does then; 0: cancel that."""
+    """Have the system end this process after `seconds`, whatever it does; 0: cancel the end."""
     if hasattr(signal, "setitimer"):
         # SIGALRM without a handler ends the process, even if a thread never releases the
         # interpreter's lock. The timer of faulthandler is not used: a fork of a program in which

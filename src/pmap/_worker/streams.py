@@ -118,7 +118,7 @@ class _Output(io.BufferedIOBase):
         return True
 
     def leave(self) -> None:
-        """Write to the descriptor from now on: an item has forked this process, it is no worker."""
+        """Write to the descriptor from now on, since this process is a fork made by an item."""
         self._lock = RLock()  # a new lock: another thread may have held the old lock at the fork
         self._pending = []  # the worker sends what was written before the fork
         self._size = 0

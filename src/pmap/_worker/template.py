@@ -51,7 +51,7 @@ def serve_template(
     import_script: Callable[[int], None],
     at_end: Callable[[], None] | None = None,
 ) -> NoReturn:
-    """Fork workers as asked until the caller is gone; never returns.
+    """Serve the requests of the caller until the caller is gone; never return.
 
     Args:
         sock: the socket on which the requests of the caller come.
