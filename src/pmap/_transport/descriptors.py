@@ -1,27 +1,27 @@
-"""Descriptors that travel with a value: of connections, sockets, shared memory.
+"""File descriptors that travel with a value: those of connections, sockets and shared memory.
 
-A pickle cannot hold a descriptor: in another process its number means another file, or none. So a
-pickler gives the descriptor out of band, as it does a large buffer, in the form of a `Mark`. The
-descriptor goes through the socket with the message (see `framing`). In the receiving process the
-unpickler gets a `Descriptor` in place of the mark.
+A pickle cannot hold a file descriptor: in another process the number of the descriptor means
+another file, or none. So a pickler gives the descriptor out of band in the form of a `Mark`, as a
+pickler gives a large buffer out of band. The descriptor goes through the socket with the message
+(see `framing`). In the receiving process the unpickler gets a `Descriptor` in place of the mark.
 """
 
 from __future__ import annotations
 
 import os
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
 class Descriptor:
-    """A descriptor of this process; it is closed with the last reference to this object."""
+    """A file descriptor of this process, closed when the last reference to this object is gone."""
 
     __slots__ = ("fd",)
 
     def __init__(self, fd: int) -> None:
-        """Take over `fd`; -1 means that a descriptor was sent and did not arrive."""
+        """Take over the file descriptor `fd`; -1 if a descriptor was sent and did not arrive."""
         self.fd = fd
 
     def __del__(self) -> None:
@@ -32,7 +32,11 @@ class Descriptor:
                 pass  # an item closed the descriptor
 
     def detach(self) -> int:
-        """Return a duplicate, which the caller closes. `multiprocessing` asks for this name."""
+        """Return a duplicate of the file descriptor, which whoever asked for it has to close.
+
+        `multiprocessing` calls this method by its name. Raises OSError if the descriptor did not
+        arrive.
+        """
         if self.fd < 0:
             import errno
 
@@ -42,23 +46,23 @@ class Descriptor:
 
 
 class Mark(bytearray):
-    """What a pickler gets in place of a descriptor: a buffer, which it gives out of band."""
+    """A buffer that a pickler gets in place of a file descriptor, and gives out of band."""
 
     descriptor: Descriptor
 
 
 def mark(fd: int) -> Mark:
-    """Return a mark with a duplicate of `fd`, which stays open until it has been sent."""
+    """Return a `Mark` with a duplicate of `fd`; the duplicate stays open until it has been sent."""
     made = Mark()
     made.descriptor = Descriptor(os.dup(fd))
     return made
 
 
 def without_descriptors(parts: list[Buffer | Descriptor]) -> list[Buffer]:
-    """Return the buffers among what a pickler gave out of band."""
+    """Return the buffers among the buffers and descriptors that a pickler gave out of band."""
     return [part for part in parts if not isinstance(part, Descriptor)]
 
 
 def descriptors_in(parts: list[Buffer | Descriptor]) -> list[Descriptor]:
-    """Return the descriptors among what a pickler gave out of band."""
+    """Return the descriptors among the buffers and descriptors that a pickler gave out of band."""
     return [part for part in parts if isinstance(part, Descriptor)]

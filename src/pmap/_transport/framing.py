@@ -1,11 +1,12 @@
 """Messages as bytes.
 
-A message is a tuple of plain values. ``marshal`` writes it behind its length: both processes run
-the same interpreter, and marshal is several times faster than pickle for this.
+A message is a tuple of plain values. Its bytes are a length, and behind the length the tuple as
+``marshal`` writes it. Both processes run the same interpreter, and marshal is several times faster
+than pickle for such tuples.
 
-marshal does not take an object of 2 GiB or more. If a message has one, its pickled values travel as
-*blobs* behind the body of the message. In the body a number stands for each blob: ``[0]`` is the
-entry whose pickle is the first blob.
+marshal does not take an object of 2 GiB or more. If a message has such an object, the pickled
+values of the message travel as *blobs* behind the body of the message. In the body a number stands
+for each blob: ``[0]`` is the message entry whose pickle is the first blob.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .light_stdlib import deque, send_with_fds
 from .segments import A_DESCRIPTOR, MOST, Segment
 from .values import dumps
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, TypeAlias
@@ -26,20 +27,23 @@ if TYPE_CHECKING:
     from .light_stdlib import socket
     from .packing import Entry
 
-    # The first word of a message says what the other parts are, at run time only: see `protocol`.
+    # The first word of a message says, at run time only, what the other words are: see `protocol`.
     Message: TypeAlias = tuple[Any, ...]
 
 
 _LENGTH = struct.Struct("<Q")
-_BLOBS = 1 << 63  # this bit of a length means: the number of blobs and their lengths follow
-# A bit pattern in each length. If other code has written bytes into the socket, the reader finds no
-# mark in them, and does not wait for a message of the length that they happen to spell.
+_BLOBS = 1 << 63  # if this bit of a length is set, the number of blobs and their lengths follow
+# A bit pattern in each length. If other code has written bytes into the socket, the reader does not
+# find this pattern in the bytes, and does not take the bytes for the length of a message.
 _MARK = 0x706D << 48
 _SIZE = (1 << 48) - 1
 
 
 def frame(message: Message) -> bytes:
-    """Return the bytes that carry `message`; raises ValueError if an object in it is too large."""
+    """Return the bytes that carry `message`.
+
+    Raises ValueError if an object in the message is too large for marshal.
+    """
     body = marshal.dumps(message)
     return _LENGTH.pack(len(body) | _MARK) + body
 
@@ -50,9 +54,10 @@ def frame_of_entries(
     """Return the bytes that carry the message that `make` makes of `entries`, however large.
 
     Args:
-        make: called with the entries, or with the numbers of their blobs in their place.
-        entries: the entries that travel.
-        by_value: see `functions_by_value` of `dumps`.
+        make: returns the message with the entries that it is given: `entries`, or lists with the
+            numbers of blobs in their place.
+        entries: the message entries that travel: one pickled or plain value each.
+        by_value: see `functions_by_value` of `values.dumps`.
     """
     try:
         return frame(make(entries))
@@ -64,18 +69,18 @@ def frame_of_entries(
 
 
 def _apart(entry: Entry, blobs: list[bytes], by_value: bool) -> Entry:
-    """Move the pickle of `entry` to `blobs`; return what stands for the entry in the message."""
+    """Append the pickle of `entry` to `blobs`; return the entry that stands for it in the body."""
     pickled = _is_list(entry)
     if pickled and len(entry) != 1:
-        # Blobs are only for plain pickles: this is a failure record, or its buffers are in a
-        # segment.
+        # The entry is a failure record, or its large buffers are in a shared-memory segment. Only
+        # an entry that is one pickle becomes a blob.
         return entry
     blobs.append(entry[0] if pickled else dumps(entry, by_value))
     return [len(blobs) - 1]
 
 
 def _together(message: Message, blobs: list[bytes]) -> Message:
-    """Put the blobs of a message back into its entries."""
+    """Put the blobs of a message back into the message's entries; return the message."""
     for part in message:
         for entry in [part, *part] if _is_list(part) else ():
             if _is_list(entry) and len(entry) == 1 and type(entry[0]) is int:
@@ -88,44 +93,49 @@ def _is_list(value: object) -> bool:
 
 
 def send_batch(sock: socket, data: bytes | memoryview, fds: list[int]) -> int:
-    """Send as much of `data` as the socket takes now, with `fds`, or with the first `MOST` of them.
+    """Send as much of `data` as the socket takes now, with the first `MOST` descriptors of `fds`.
 
-    Return how many bytes were sent. If more descriptors are left, the caller sends them with the
-    next bytes. Enough bytes are left for that, since the message has some bytes for each
-    descriptor.
+    Return how many bytes were sent. If there are more descriptors, only one byte is sent, and the
+    next call has to send the rest of the descriptors with the rest of the bytes. There are enough
+    bytes for that, since a message has some bytes for each descriptor.
     """
     return send_with_fds(sock, data[:1] if len(fds) > MOST else data, fds[:MOST])
 
 
 class NotAMessage(Exception):
-    """The received bytes were not written by `frame`, or other bytes are among them."""
+    """The received bytes were not written by `frame`, or other bytes are among these bytes."""
 
 
 class FrameReader:
-    """Makes messages of the bytes of a stream, however the stream divides them."""
+    """Makes messages of the bytes that a socket receives, in whatever pieces the bytes arrive."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._fds: deque[list[int]] = deque()
         self._gone: list[int] = []
-        self.borrows = False  # whether a segment has arrived that its sender wants back
-        self.size = 0  # bytes of the last message, with its segments
+        # Whether any shared-memory segment has arrived that its sender wants back.
+        self.borrows = False
+        self.size = 0  # how many bytes the last message and its segments have
 
     def gone(self) -> list[int]:
-        """Return the numbers of the segments that went out of use here since the last call."""
+        """Return the numbers of the shared-memory segments that this process uses no more.
+
+        Only the segments that went out of use since the last call are returned.
+        """
         if not self._gone:
             return []  # the usual case: no segment went out of use
-        gone = self._gone[:]  # a copy, because a finaliser may append a number at any time
+        # A copy of the list, because the finaliser of a segment may append a number at any time.
+        gone = self._gone[:]
         del self._gone[: len(gone)]
         return gone
 
     def feed(self, data: bytes, fds: list[int] | None = None) -> Iterator[Message]:
-        """Yield the messages that `data` completes; raises NotAMessage.
+        """Yield the messages that `data` completes; raise NotAMessage if `data` is from other code.
 
         Args:
             data: the next bytes.
-            fds: the descriptors that came with these bytes. They belong to the next message that
-                has segments or descriptors.
+            fds: the descriptors that came with these bytes. The descriptors belong to the next
+                message that has shared-memory segments or descriptors.
         """
         if fds is not None:
             self._fds.append(fds)
@@ -133,7 +143,7 @@ class FrameReader:
         start = 0
         head = _LENGTH.size
         if not buffer and not self._fds:
-            # The usual case: whole messages without segments, which need no copy.
+            # The usual case: `data` is whole messages without segments, which need no copy.
             view, size = memoryview(data), len(data)
             while size - start >= head:
                 (word,) = _LENGTH.unpack_from(data, start)
@@ -173,7 +183,7 @@ class FrameReader:
         return message
 
     def _unload(self, message: Message) -> None:
-        """Put the segments and descriptors of a message into its entries."""
+        """Put the shared-memory segments and descriptors of a message into its entries."""
         entries = [entry for part in message if _is_list(part) for entry in part]
         entries = [entry for entry in entries if _is_list(entry) and len(entry) == 3]
         plain = [[size for size in entry[1] if size is not None and size >= 0] for entry in entries]
@@ -194,9 +204,9 @@ class FrameReader:
                 )
 
     def _arrived(self, wanted: int) -> list[int]:
-        """Return `wanted` descriptors; -1 for each one that this process could not receive.
+        """Return `wanted` descriptors; -1 for each descriptor that this process could not receive.
 
-        The sender sends at most `MOST` descriptors at a time, the first of them with the first byte
+        The sender sends at most `MOST` descriptors at a time, the first batch with the first byte
         of the message.
         """
         fds: list[int] = []
@@ -206,7 +216,10 @@ class FrameReader:
         return fds
 
     def _with_blobs(self, start: int) -> tuple[int, Message | None]:
-        """Return the end of the message at `start`, and the message; None if bytes are missing."""
+        """Return the end of the message with blobs at `start`, and the message.
+
+        In place of the message return None if not all of its bytes have arrived.
+        """
         buffer = self._buffer
         head = _LENGTH.size
         if len(buffer) < start + 2 * head:

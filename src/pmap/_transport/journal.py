@@ -1,35 +1,37 @@
 """The result journal: memory that a worker shares with its caller, and that outlives the worker.
 
-A result must be safe from the moment the next item begins, or else the death of one item would cost
-its neighbours in the chunk. A message for each item would make it safe, and would make small items
-slow. So the worker notes each result here as soon as it has it. The caller reads the journal only
-if the worker dies.
+A result must be safe from the moment the next item begins, or else the death of the worker in one
+item would cost the results of the other items of the chunk. A message for each result would make
+the result safe, but small items slow. So the worker notes each result in the result journal as soon
+as it has the result. The caller reads the results from the journal only if the worker dies.
 
-The journal begins with `_WORDS` 64-bit words::
+The result journal begins with `_WORDS` 64-bit words::
 
     AT       the serial of the chunk that has begun; and how many of its items have begun, or ALL
-             if they begin together
-    SENT     how many results of the chunk the worker sent as messages before those noted here
+             if all items of the chunk begin together
+    SENT     how many results of the chunk the worker sent as messages before the noted results
     HOW      how the results are noted: NOTHING, RECORDS, or a typed array of ints or of floats
-    COUNT    RECORDS: how many are whole; a typed array: how many slots it has
+    COUNT    RECORDS: how many records are whole; a typed array: how many slots the array has
     MARK     the value of an empty slot of a typed array
     SINCE    when the last items began, as a double
     HALT     the caller wants no other item to begin; or OVERSIZE: the worker ended itself
-    BACK     the chunks that the caller wants back: serials after the one that has begun
-    TAKEN    the same value, once the caller has taken these chunks
-    KEEP     how many items of the chunk before these the worker may run
+    BACK     the chunks that the caller wants to reclaim: the serial of the chunk that has begun,
+             and the last serial to reclaim
+    TAKEN    the same value as BACK, once the caller has reclaimed these chunks
+    KEEP     how many items, the first ones, of the chunk that has begun the worker may run
 
-SINCE and HALT serve calls whose items have a time limit. Behind the journal there are `STACK` bytes
-in which a worker writes its stack when it is ended.
+SINCE and HALT serve calls whose items have a time limit; HALT also serves the memory limit. Behind
+the result journal there are `STACK` bytes in which a worker writes its stack when it is ended.
 
-*Records* are marshalled entries, one behind the other. The worker raises the count when a record is
-whole. A *typed array* has 64-bit slots that are filled with the mark beforehand. Writing a slot is
-one aligned store, so a slot holds either the mark or a whole result. The last slot that does not
-hold the mark is the last result. The mark is drawn at random for each journal, so a function
-returns it only by a chance of 1 in 2 ** 64.
+*Records* are message entries (pickled or plain values) that marshal has written, one behind the
+other. The worker raises COUNT when a record is whole. A *typed array* has 64-bit slots, and the
+worker fills all slots with the mark beforehand. To write a slot is one aligned store, so a slot
+holds either the mark or a whole result. The last slot that does not hold the mark is the last
+result. The mark is drawn at random for each journal, so the chance that a function returns the mark
+is 1 in 2 ** 64.
 
-The stores are ordered so that a worker that dies between any two of them leaves fewer results noted
-than it had finished, never more, and no result of an older chunk.
+The stores have an order in which a worker that dies between any two stores leaves fewer results
+noted than it had finished, never more, and no result of an older chunk.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ from time import monotonic, sleep
 
 from .light_stdlib import allocate_lock
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Final, Literal
 
@@ -57,13 +59,15 @@ _ALL = (1 << 32) - 1  # this value in AT and KEEP stands for all items of the ch
 # This value in HALT says that the worker ended itself because it took too much memory.
 _OVERSIZE = 2
 
-SIZE: Final = 1 << 16  # bytes; enough for some thousand small results between two messages
-STACK: Final = 1 << 13  # bytes behind the journal, in which the worker writes its stack
+# How many bytes the result journal has: enough for some thousand small results between messages.
+SIZE: Final = 1 << 16
+# How many bytes there are behind the result journal, in which the worker writes its stack.
+STACK: Final = 1 << 13
 ARRAY_SLOTS: Final = (SIZE - _START) // 8
 
 
 class ResultJournal:
-    """One worker's journal, written by the worker and read by its caller."""
+    """The result journal of one worker, which the worker writes and its caller reads."""
 
     def __init__(self, memory: mmap.mmap) -> None:
         self._memory = memory
@@ -72,10 +76,11 @@ class ResultJournal:
         self._times = self._view[:_START].cast("d")
         self._ints = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("q")
         self._floats = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("d")
-        self._marks = b""  # the contents of an empty typed array; made when first needed
+        # The contents of an empty typed array, made when the worker first needs a typed array.
+        self._marks = b""
 
     def close(self) -> None:
-        """Release the memory."""
+        """Release the memory of the result journal."""
         self._ints.release()
         self._floats.release()
         self._head.release()
@@ -83,25 +88,27 @@ class ResultJournal:
         self._view.release()
         self._memory.close()
 
-    # --- the worker's side ---------------------------------------------------------------------
+    # --- what the worker calls -----------------------------------------------------------------
 
     def begin(self, serial: int, in_turn: bool) -> bool:
         """Note that the chunk `serial` has begun and that none of its items is finished.
 
-        If `in_turn`, `turn` will say which items begin; otherwise all items of the chunk count as
-        begun.
+        If `in_turn`, the worker calls `turn` before items begin; otherwise all items of the chunk
+        count as begun.
 
         Return False if the caller has reclaimed the chunk. The caller sets BACK and then reads
         whether AT still has its earlier value, which names an earlier chunk. The worker sets AT and
-        then reads BACK. So one of the two sees the store of the other, and each chunk is either
-        reclaimed or run. If both see it, the caller decides within a moment: it sets TAKEN, or sets
-        BACK to its earlier value.
+        then reads BACK. So one of the two processes sees the store of the other, and each chunk is
+        either reclaimed or run. If each process sees the other's store, the caller decides within a
+        moment: it sets TAKEN, or sets BACK to its earlier value.
         """
         head = self._head
-        # This store comes first, or the old results would be taken for those of this chunk.
+        # The store to HOW comes first. If AT changed first, the caller could take the results of
+        # the chunk before for results of this chunk.
         head[_HOW] = _NOTHING
         head[_SENT] = 0
-        # One store writes serial and number, so the caller never reads one without the other.
+        # One store writes the serial and the number of items, so the caller never reads a serial
+        # with the number of another chunk.
         head[_AT] = serial << 32 | (0 if in_turn else _ALL)
         _fence()
         while _is_in(serial, back := head[_BACK]):
@@ -111,16 +118,16 @@ class ResultJournal:
         return True
 
     def turn(self, number: int) -> bool:
-        """Note that the items of the chunk up to `number`, counted from 1, begin.
+        """Note that the first `number` items of the chunk have begun.
 
-        Wait while the caller wants no item to begin. Return False if the caller has reclaimed these
-        items.
+        Wait while the caller wants no item to begin. Return False if the caller has reclaimed the
+        items that were to begin.
 
         The caller sets HALT, or KEEP and BACK, and then reads whether AT still has its earlier
-        value. The worker sets AT and then reads these words. So one of the two sees the store of
-        the other: the caller never ends an item that has just begun in place of the one before it,
-        and each item is either reclaimed or run. If both see it, the caller decides within a
-        moment, as in `begin`.
+        value. The worker sets AT and then reads HALT, BACK and KEEP. So one of the two processes
+        sees the store of the other: the caller never ends an item that has just begun in place of
+        the item before it, and each item is either reclaimed or run. If each process sees the
+        other's store, the caller decides within a moment, as in `begin`.
         """
         head = self._head
         before = head[_AT]
@@ -131,7 +138,7 @@ class ResultJournal:
             _fence()
             back = head[_BACK]
             if head[_HALT]:
-                head[_AT] = before  # the items have not begun after all
+                head[_AT] = before  # take the store back: the items have not begun
                 while head[_HALT]:  # wait until the caller ends this process, or resets HALT
                     sleep(0.001)
             elif back >> 32 != serial:
@@ -146,11 +153,11 @@ class ResultJournal:
                 sleep(0.0001)
 
     def note_oversize(self) -> None:
-        """Note that this process ends itself because it takes too much memory."""
+        """Note that this worker process ends itself because it takes too much memory."""
         self._head[_HALT] = _OVERSIZE
 
     def records(self, sent: int) -> None:
-        """Note results as records from now on; `sent` of the chunk's were sent as messages."""
+        """Note results as records from now on; `sent` results of the chunk were sent before."""
         head = self._head
         head[_HOW] = _NOTHING
         head[_SENT] = sent
@@ -159,7 +166,7 @@ class ResultJournal:
         self._memory.seek(_START)
 
     def record(self, data: bytes, count: int) -> bool:
-        """Note a record, number `count` of those noted; return False if there is no room."""
+        """Note a record, with which `count` records are noted; return False if there is no room."""
         memory = self._memory
         if memory.tell() + len(data) > SIZE:
             return False
@@ -170,9 +177,12 @@ class ResultJournal:
     def typed_array(
         self, kind: Literal["q", "d"], slots: int, sent: int
     ) -> memoryview[int] | memoryview[float]:
-        """Note results in a typed array of `slots` from now on; return it, to be written in order.
+        """Note results in a typed array from now on; return the array, which is filled in order.
 
-        `sent` results of the chunk were sent as messages.
+        Args:
+            kind: "q" for an array of ints, "d" for an array of floats.
+            slots: how many slots of the array are used.
+            sent: how many results of the chunk were sent as messages.
         """
         head = self._head
         head[_HOW] = _NOTHING
@@ -186,19 +196,20 @@ class ResultJournal:
         head[_HOW] = _INTS if kind == "q" else _FLOATS
         return self._ints if kind == "q" else self._floats
 
-    # --- the caller's side ---------------------------------------------------------------------
+    # --- what the caller calls -----------------------------------------------------------------
 
     def check_deadline(self, serial: int, limit: float) -> tuple[float, bool] | None:
-        """Return when the item that began last did so, and whether the worker is held.
+        """Return when the last item began, and whether the worker is held.
 
-        If that item has run for `limit` seconds, the worker is held: it begins no further item.
+        If the last item to begin has run for `limit` seconds, the worker is held: HALT is set, and
+        the worker begins no further item.
 
         Args:
-            serial: of the first chunk that the worker holds.
-            limit: in seconds.
+            serial: the serial of the first chunk that the worker has.
+            limit: the time limit of an item, in seconds.
 
         Returns:
-            None if the chunk has not begun.
+            None if no item of the chunk has begun.
         """
         head = self._head
         while (at := head[_AT]) >> 32 == serial and at & _ALL:
@@ -218,19 +229,20 @@ class ResultJournal:
         """Reclaim all items that have not begun, of all chunks up to the serial `last`.
 
         Returns:
-            The serial of the last chunk that has begun; no chunk after it will begin. And how many
-            items of that chunk have begun or may still begin; None for all.
+            The serial of the last chunk that has begun; of the chunks after it, none up to `last`
+            will begin. And how many items of the chunk that has begun may run, with those that have
+            begun already; None for all.
         """
         head = self._head
         while True:
             at, before = head[_AT], head[_BACK]
             serial = at >> 32
             if _is_in(serial, before) or before >> 32 == serial:
-                # The worker has not passed the last reclaim yet. This reclaim extends it: what was
-                # reclaimed then stays reclaimed, and the worker may still run what it was allowed
-                # to run then.
+                # An earlier reclaim is still in force for the worker, and this reclaim extends it.
+                # The items that were reclaimed earlier stay reclaimed. The worker may still run the
+                # items that the earlier reclaim left to it.
                 begun, keep = before >> 32, head[_KEEP]
-                # An earlier reclaim may reach further than this one.
+                # The earlier reclaim may reach to a later chunk than this reclaim.
                 last = max(last, before & _ALL)
             else:
                 begun, keep = serial, at & _ALL
@@ -238,13 +250,14 @@ class ResultJournal:
                 return begun, None
             back = begun << 32 | last
             if back != before:
-                # The value is the same, or the worker does not read it before BACK changes.
+                # KEEP keeps its value, or the worker does not read KEEP before BACK changes.
                 head[_KEEP] = keep
                 _fence()
-                head[_BACK] = back  # one store: the worker reads the whole value or none of it
+                # One store writes both serials in BACK, so the worker never reads only one of them.
+                head[_BACK] = back
                 _fence()
                 if head[_AT] != at:
-                    head[_BACK] = before  # what was reclaimed earlier stays reclaimed
+                    head[_BACK] = before  # the items that were reclaimed earlier stay reclaimed
                     continue
                 head[_TAKEN] = back
             return begun, None if keep == _ALL else keep
@@ -254,10 +267,11 @@ class ResultJournal:
         return self._head[_AT] >> 32 >= serial
 
     def finished(self, serial: int) -> int:
-        """Return how many items of a chunk are finished, or less; 0 where another one runs.
+        """Return how many items of the chunk `serial` are finished, or a lower number.
 
-        Any thread of the caller may ask at any time: while the worker writes, and while another
-        thread closes this. So it makes no view of the memory, which could not be closed then.
+        Return 0 if the worker runs another chunk. Any thread of the caller may call this method at
+        any time: while the worker writes, and while another thread closes the result journal. So
+        the method makes no view of the memory: with a view, the memory could not be closed.
         """
         head = self._head
         try:
@@ -267,18 +281,19 @@ class ResultJournal:
                 noted = count
             elif how in (_INTS, _FLOATS):
                 noted = self._filled(count)
-            # If results were sent between these reads, and others are noted now, `count` is of one
-            # of the two and `sent` perhaps of the other.
+            # If the worker sent results between these reads, and notes other results now, `count`
+            # may belong to the old results and `sent` to the new ones. Then the words have changed.
             _fence()
             same = head[_AT] >> 32 == at >> 32 == serial and head[_SENT] == sent
             return sent + noted if same and head[_HOW] == how else 0
-        except (ValueError, IndexError):  # it is closed, or an item has written into it
+        except (ValueError, IndexError):  # the journal is closed, or an item has written into it
             return 0
 
     def _filled(self, slots: int) -> int:
-        """Return how many slots of the typed array are filled: the first ones."""
+        """Return how many slots of the typed array are filled; slots are filled in order."""
         mark = self._head[_MARK]
-        mark -= (mark >> 63) << 64  # as the ints have it, which have a sign
+        # MARK is read as an unsigned number; the slots are read as signed numbers.
+        mark -= (mark >> 63) << 64
         low, high = 0, slots
         while low < high:
             middle = (low + high) // 2
@@ -289,15 +304,15 @@ class ResultJournal:
         return low
 
     def salvage(self, serial: int, received: int) -> tuple[bool, list[Entry]]:
-        """Read what a dead worker has noted.
+        """Read the results that a dead worker has noted.
 
         Args:
-            serial: of the first chunk that the worker held.
-            received: how many results of that chunk came as messages.
+            serial: the serial of the first chunk that the worker had.
+            received: how many results of this chunk came as messages.
 
         Returns:
-            Whether an item had begun and was not finished; and the results that were finished and
-            not sent.
+            Whether an item had begun and was not finished; and the message entries of the results
+            that were finished and not sent.
         """
         at, sent, how, count, mark, *_ = self._head
         if at >> 32 != serial:
@@ -312,7 +327,7 @@ class ResultJournal:
                 slots.pop()
             array = self._ints if how == _INTS else self._floats
             entries = list(array[: len(slots)])
-        # The worker may have died after it sent results and before it noted that they were sent.
+        # The worker may have died after it sent results and before it noted that it had sent them.
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries
 
@@ -322,22 +337,22 @@ class ResultJournal:
         return self._head[_HALT] == _OVERSIZE
 
     def last_words(self) -> str:
-        """Return the stack that the worker wrote when it was ended, or an empty text."""
+        """Return the stack that the worker wrote as it crashed or was ended, or an empty text."""
         text = bytes(self._view[SIZE:]).rstrip(b"\0").decode(errors="replace")
-        # The stacks of other threads may come before it.
+        # The stacks of other threads may come before the stack of the current thread.
         _, _, current = text.partition("Current thread ")
         _, _, stack = current.partition("(most recent call first):\n")
         return stack
 
 
 def _is_in(serial: int, back: int) -> bool:
-    """Return whether the chunk `serial` is among those that `back`, a value of BACK, names."""
+    """Return whether the chunk `serial` is among the chunks that `back`, a value of BACK, names."""
     return back >> 32 < serial <= back & _ALL
 
 
 def _fence() -> None:
-    """Keep the processor from making loads after this call before stores that come before it."""
-    # Acquiring a lock is an atomic exchange, which is a fence on x86. Each call makes a new lock: a
-    # shared one could be held when a signal handler calls this function again, or in a forked
-    # process.
+    """Keep the processor from making loads after this call before stores that precede the call."""
+    # To acquire a lock is an atomic exchange, which is a fence on x86. Each call makes a new lock,
+    # because a shared lock could be held when a signal handler calls this function again, or in a
+    # forked process.
     allocate_lock().acquire()

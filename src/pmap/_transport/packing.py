@@ -2,7 +2,7 @@
 
 A plain scalar, or a short tuple of plain scalars, travels as it is. Many ints or many floats travel
 as the words of a typed array, and a range as three ints. Many short strings travel as one string.
-Many rows of one length travel as their cells, if all cells have one type.
+Many rows (short tuples) of one length travel as their cells, if all cells have one type.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from itertools import chain
 
 from .segments import LARGE
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final, Literal, TypeAlias
 
-    # The first word of a message says what its parts are, and the type of an entry what the entry
-    # is, at run time only. No type can express that, so the reader gives a type to each part that
-    # it takes.
+    # A message entry: one pickled or plain value (see `values`). Only at run time the type of an
+    # entry says what the entry is. No annotation can express that, so the code that reads an entry
+    # gives a type to each part that it takes.
     Entry: TypeAlias = Any
-    # Entries as they travel: a list; the words of a typed array; strings joined into one; width and
-    # cells of rows; or start, stop and step of a range.
+    # Message entries as they travel: a list; format and words of a typed array; strings joined into
+    # one; width and cells of rows; or start, stop and step of a range.
     Packed: TypeAlias = (
         list[Entry]
         | tuple[Literal["i", "q", "d"], bytes]
@@ -32,28 +32,32 @@ if TYPE_CHECKING:
     )
 
 
-# marshal gives back objects of exactly these types. It would turn a bytearray into bytes, so the
-# code tests the type and does not just try.
+# The plain types: marshal reads an object of one of these types back as an object of the same type.
+# The code tests the type and does not just try marshal, which would turn a bytearray into bytes.
 PLAIN: frozenset[type] = frozenset({int, float, bool, str, bytes, complex, type(None)})
 _LONG: frozenset[type] = frozenset({bytes, str})  # the plain types whose values may be large
 
-# The types whose values travel as an array of 64-bit words if there are many, with the format of a
-# word. marshal would look up each object among those it has written, which takes ten times as long.
+# The types whose values travel as a typed array of 64-bit words if there are many values, with the
+# format of a word. As a list they would take ten times as long: marshal would look up each object
+# among the objects that it has written.
 ARRAY_FORMATS: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
-_WORTH_AN_ARRAY = 16  # how many values make an array worth its cost
-# The formats that are tried for an array, the smallest first.
+_WORTH_AN_ARRAY = 16  # so many values make a typed array worth its cost
+# The formats of words that are tried for a typed array, the smallest first.
 _WORDS: dict[type, tuple[Literal["i", "q", "d"], ...]] = {int: ("i", "q"), float: ("d",)}
-_SHORT = 64  # strings travel as one if their mean length is no more than this, in characters
-# The types of values that travel in bulk if all have the same type. The test looks each type up in
-# a set. Counting types with `==` would believe a metaclass that says its class equals another.
+_SHORT = 64  # strings are joined into one if their mean length is at most so many characters
+# The types of values that travel in bulk if all values have the same type. The test looks the type
+# of each value up in a set. A test with `==` would believe a metaclass that says that its class
+# equals another class.
 _IN_BULK: dict[type, frozenset[type]] = {
     kind: frozenset({kind}) for kind in (int, float, str, bytes, tuple)
 }
-_LONGEST_PLAIN_TUPLE = 16  # longer tuples gain little over pickle, and testing them would cost more
+# A tuple of at most so many values may be plain. A longer tuple would gain little over pickle, and
+# the test of its values would take longer.
+_LONGEST_PLAIN_TUPLE = 16
 
 
 def is_plain(value: object) -> bool:
-    """Return whether `value` may be an entry as it is.
+    """Return whether `value` may be a message entry as it is: a plain scalar, or a tuple of them.
 
     >>> is_plain(3), is_plain((1, "a")), is_plain([1])
     (True, True, False)
@@ -61,14 +65,16 @@ def is_plain(value: object) -> bool:
     kind = type(value)
     if kind in PLAIN:
         return True
-    if kind is not tuple:  # a named tuple, whose exact type is another, is not plain
+    if kind is not tuple:  # a named tuple has a type of its own, and is not plain
         return False
     row: Any = value
     return len(row) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(map(type, row))
 
 
 def packed(values: Sequence[object]) -> Packed | None:
-    """Return `values` as they travel if all are plain, or None; quick for many of one type.
+    """Return `values` as they travel if all values are plain, else None.
+
+    Many values of one type take the least time.
 
     >>> packed([3, "a"]), packed(range(5)), packed([[1]])
     ([3, 'a'], (0, 5, 1), None)
@@ -93,7 +99,7 @@ def packed(values: Sequence[object]) -> Packed | None:
 
 
 def _packed_alike(kind: type, values: Any) -> Packed | None:
-    """Return many values of one type as they travel, or None if not all are plain."""
+    """Return many values of one type as they travel, or None if not all values are plain."""
     for word in _WORDS.get(kind, ()):
         try:
             return word, struct.pack(f"{len(values)}{word}", *values)
@@ -104,8 +110,8 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
     if kind is tuple:
         return _packed_rows(values)
     size = sum(map(len, values))
-    # Only short strings are joined: marshal writes an object that occurs often only once, and a
-    # joined text has it each time.
+    # Only short strings are joined: marshal writes a string object that occurs several times only
+    # once, but the joined string contains the text of the object each time.
     if size <= min(LARGE, _SHORT * len(values)):
         zero = "\0" if kind is str else b"\0"
         joined: Any = zero.join(values)
@@ -115,14 +121,15 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
 
 
 def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
-    """Return tuples as they travel, or None if not all are plain.
+    """Return tuples as they travel, or None if not all tuples are plain.
 
-    Many tuples of one length travel as their cells if all cells have one type. With several types,
-    putting the rows together again would take longer than marshal takes for the rows.
+    Many tuples of one length travel as their cells if all cells have one type. With cells of
+    several types, putting the tuples together again would take longer than marshal takes for the
+    tuples.
     """
     kinds, width = set(map(type, rows[0])), len(rows[0])
     if not PLAIN.issuperset(kinds):
-        return None  # one tuple that is not plain is enough: the others need no test
+        return None  # the first tuple is not plain, so the other tuples need no test
     alike = len(rows) >= _WORTH_AN_ARRAY and len(kinds) == 1 and width <= _LONGEST_PLAIN_TUPLE
     if alike and list(map(len, rows)).count(width) == len(rows):
         cells = packed(list(chain.from_iterable(rows)))
@@ -137,7 +144,7 @@ def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
 
 
 def unpacked(values: Packed) -> list[Entry] | range | memoryview[int] | memoryview[float]:
-    """Return what `packed` was given: as a list, a range, or a view of a typed array."""
+    """Return the values that `packed` was given: as a list, a range, or a view of a typed array."""
     if isinstance(values, list):
         return values
     if len(values) == 3:
@@ -155,6 +162,6 @@ def unpacked(values: Packed) -> list[Entry] | range | memoryview[int] | memoryvi
 
 
 def is_long(value: object) -> bool:
-    """Return whether a plain value is so large that it should travel in a segment."""
+    """Return whether a plain value is so large that it should travel in a shared-memory segment."""
     text: Any = value
     return type(value) in _LONG and len(text) >= LARGE

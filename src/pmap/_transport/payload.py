@@ -1,4 +1,7 @@
-"""What goes to all workers, as bytes that are made once: a function, or a unit of names."""
+"""A function, or a unit of names, as bytes that are made once and sent to all workers.
+
+A unit is the values of some names, pickled together.
+"""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,31 +17,32 @@ if TYPE_CHECKING:
 
 
 class Payload(NamedTuple):
-    """A pickle as bytes; its large buffers are in a segment, which all workers map."""
+    """A pickle as bytes; its large buffers are in a shared-memory segment that all workers map."""
 
-    # `values.Head`, written out: checking an annotation in quotes would load all of `ast`.
+    # The type `values.Head` is written out here: NamedTuple would parse an annotation in quotes,
+    # and load the module `ast` for that.
     head: bytes | str | None
-    # Sizes of the buffers out of band, as in an entry: see `values`
+    # The sizes of the out-of-band buffers, in the form of a message entry: see `values`.
     sizes: tuple[int | None, ...] = ()
     segment: Segment | None = None
-    loose: tuple[bytes, ...] = ()  # the large buffers, if no segment can be had
+    loose: tuple[bytes, ...] = ()  # the large buffers, if the system has no segment for them
     descriptors: tuple[Descriptor, ...] = ()
 
     @property
     def entry(self) -> "Entry":
-        """The entry of a message that carries this; the message needs `attachments`, too."""
+        """The message entry that carries this payload; the message needs `attachments`, too."""
         return [self.head, self.sizes, self.loose or 0] if self.sizes else [self.head]
 
     @property
     def attachments(self) -> list[Segment | Descriptor]:
-        """The segments and descriptors that go with a message that has `entry`."""
+        """The shared-memory segments and descriptors that go with a message that has `entry`."""
         if not self.sizes:
             return []  # the usual case: a pickle without large buffers
         return [*([] if self.segment is None else [self.segment]), *self.descriptors]
 
     @property
     def size(self) -> int:
-        """How many bytes the pickle and its buffers have."""
+        """How many bytes the pickle and its out-of-band buffers have."""
         size = 0 if self.head is None else len(self.head)
         if self.sizes:
             size += sum([each for each in self.sizes if each is not None and each > 0])
@@ -47,7 +51,10 @@ class Payload(NamedTuple):
 
 
 def payload_of(function: object, last: Payload | None, role: "Role") -> Payload:
-    """Return `function` as a payload, or `last` if that has the same bytes."""
+    """Return `function` as a payload; return the payload `last` itself if it has the same bytes.
+
+    Without large buffers, the payload is always a new one.
+    """
     head, out = split(function, role=role)
     if not out:
         return Payload(head)  # the usual case: a pickle without large buffers
@@ -65,7 +72,10 @@ def payload_of(function: object, last: Payload | None, role: "Role") -> Payload:
 
 
 def payload_of_pickles(data: bytes, buffers: "list[Buffer | Descriptor]") -> Payload:
-    """Return the payload of pickles and their buffers, which may change from now on."""
+    """Return the payload of some pickles and their out-of-band buffers.
+
+    The payload holds copies of the buffers, so the buffers may change from now on.
+    """
     head, out = apart(data, buffers)
     large, descriptors = without_descriptors(out), tuple(descriptors_in(out))
     segment = written(large) if large else None

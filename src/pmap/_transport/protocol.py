@@ -1,21 +1,21 @@
-"""The messages between caller, worker and template: each kind with what makes it and reads it.
+"""The messages between caller, worker and template process, and the functions for each kind.
 
 A message is a tuple of plain values whose first word is its kind (see `framing`). For each kind
 there is a `make` function for the sender and a `parse` function for the receiver, side by side. The
-exceptions are `Chunk`, `Results` and `Report`, of which there is one or more for each chunk: there
-both ends name and type the words as they build or unpack the tuple, which costs no call.
+exceptions are `Chunk`, `Results` and `Report`, of which each chunk has one or more: sender and
+receiver name and type their words as they build or unpack the tuple, which costs no call.
 
-Only requests to the template are bytes of one struct: its socket carries nothing but these, and
-with some of them the socket of a worker.
+Only requests to the template process are no tuples, but bytes of one struct.
 
-A `list[Entry]` with one entry stands where a pickle goes that may be large: see `frame_of_entries`.
+A message entry is one pickled or plain value (see `values`). If the pickle may be large, the
+message has the entry in a list of its own, a `list[Entry]`: see `framing.frame_of_entries`.
 """
 
 from __future__ import annotations
 
 import struct
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import TypeAlias
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from .environment import Environment
     from .packing import Entry, Packed
 
-    # How a stream of the caller is: encoding, how it treats errors, whether each line is to be seen
-    # at once, whether it is a terminal.
+    # How stdout or stderr of the caller is: encoding, error handler of the encoding, whether each
+    # line is to be seen at once, whether the stream is a terminal.
     Stream: TypeAlias = tuple[str, str, bool, bool]
-    # What `multiprocessing` says of a worker: identity, name, process id of the caller, its name.
+    # What `multiprocessing` says of a worker: its identity and name; the caller's process id, name.
     Identity: TypeAlias = tuple[tuple[int, ...], str, int, str]
-    # The script that a worker imports: number of its namespace, path (None: a fork has imported
-    # it), package or None.
+    # The script that a worker imports: the number of its namespace; the path of the script, None if
+    # the worker's parent process has imported it; the package of the script or None.
     Script: TypeAlias = tuple[int, str | None, str | None]
-    # How the items of a call run: whether its first failure ends it, whether functions among the
-    # results are pickled by value, whether all items of a chunk run at once, seconds that an item
-    # may run or None, seed or None, whether log records are sent to the caller.
+    # How the items of a call run: whether the first failure ends the call, whether functions among
+    # the results are pickled by value, whether all items of a chunk run at once, seconds that an
+    # item may run or None, seed or None, whether log records are sent to the caller.
     WorkerRules: TypeAlias = tuple[bool, bool, bool, float | None, int | None, bool]
 
-# --- from the caller to a worker -----------------------------------------------------------------
+# --- messages from the caller to a worker --------------------------------------------------------
 
 SETUP = 0
 CALL_SPEC = 1
@@ -72,25 +72,25 @@ if TYPE_CHECKING:
 
 
 class SetUp:
-    """What a worker is told first. Only `UNIT` and `TIES` messages come before it.
+    """All that a worker is told before its first call spec; only `UNIT` and `TIES` come earlier.
 
     Attributes:
-        generation: how many pools there are above it: 1 in the pool of a program.
-        identity: what `multiprocessing` says of it.
-        environment: its first environment.
+        generation: how deep pools are nested: 1 for a worker of the main program's pool.
+        identity: what `multiprocessing` says of the worker.
+        environment: the first environment of the worker.
         argv: the caller's `sys.argv`.
-        inherited: numbers of the namespaces that a fork has from its caller; else nothing.
-        script: the script to import; None: it imports none.
-        units: numbers of the units that the initializer needs.
+        inherited: numbers of the namespaces that a fork of the caller has from it; else empty.
+        script: the script that the worker imports; None: the worker imports no script.
+        units: numbers of the units (values of names, pickled together) that the initializer needs.
         names: the names that the initializer needs.
-        initializer: one entry, of the initializer and its arguments; nothing where there is none,
-            or where a fork has it.
-        max_memory: bytes of memory that it may take; None: any.
-        kill_over_memory: whether it is killed at once when it takes more.
-        may_spin: whether it may spin for a moment while it waits for a message.
-        room: bytes of segments that it may keep to use them again.
+        initializer: one message entry, of the initializer and its arguments; empty if there is no
+            initializer, or if the worker is a fork of the caller and has the initializer already.
+        max_memory: bytes of memory that the worker may take; None: there is no limit.
+        kill_over_memory: whether the worker is killed at once when it takes more memory.
+        may_spin: whether the worker may spin for a moment while it waits for a message.
+        room: bytes of shared-memory segments that the worker may keep to use them again.
         streams: how the caller's stdout and stderr are.
-        coverage_config: the file by which coverage measures it; None: coverage does not.
+        coverage_config: the file with which coverage measures the worker; None: without coverage.
     """
 
     __slots__ = (
@@ -147,7 +147,7 @@ class SetUp:
 
 
 def make_setup(setup: SetUp, initializer: list[Entry]) -> SetUpMessage:
-    """Return the message of `setup`, with `initializer` in the place of its own."""
+    """Return the message SETUP of `setup`, with `initializer` in place of `setup.initializer`."""
     return (
         SETUP,
         setup.generation,
@@ -169,7 +169,7 @@ def make_setup(setup: SetUp, initializer: list[Entry]) -> SetUpMessage:
 
 
 def parse_setup(message: SetUpMessage) -> SetUp:
-    """Return what a worker is told first."""
+    """Return the `SetUp` of a message SETUP."""
     return SetUp(*message[1:])
 
 
@@ -200,16 +200,16 @@ def make_call_spec(
     environment: Environment | None,
     function: list[Entry],
 ) -> CallSpecMessage:
-    """Return the message that tells a worker of a call, before its first chunk.
+    """Return the message with the call spec: all that a worker is told before the first chunk.
 
     Args:
-        number: of the call spec.
+        number: the number of the call spec.
         units: numbers of the units that the function needs.
-        names: the names that it needs, with their versions.
+        names: the names that the function needs, with their versions.
         variables: context variables, each pickled with its value.
-        rules: how its items run.
-        environment: of its items; None: that of the call spec that was sent before.
-        function: one entry, of the function and its kind.
+        rules: how the items of the call run.
+        environment: the environment of the items; None: that of the call spec sent before.
+        function: one message entry, of the function and its kind.
     """
     return (CALL_SPEC, number, function, units, names, variables, *rules, environment)
 
@@ -225,14 +225,14 @@ def parse_call_spec(
     Environment | None,
     Entry,
 ]:
-    """Return what `make_call_spec` was given, and the entry of the function without its list."""
+    """Return the arguments of `make_call_spec`; in place of the list `function`, its one entry."""
     _, number, (function,), units, names, variables = message[:6]
     return number, units, names, variables, message[6:12], message[12], function
 
 
 if TYPE_CHECKING:
-    # kind, number of the call spec, serial, items as `packed` has them, how many items begin a step
-    # (0: all), index of the first item in the call
+    # The message CHUNK: kind, number of the call spec, serial of the chunk, items as `packed`
+    # returns them, how many items begin together (0: all), index in the call of the first item.
     Chunk: TypeAlias = tuple[int, int, int, Packed, int, int]
 
     DropMessage: TypeAlias = tuple[int, int]
@@ -247,40 +247,40 @@ if TYPE_CHECKING:
 
 
 def make_drop(spec: int) -> DropMessage:
-    """Return the message that no chunk of a call spec comes any more."""
+    """Return the message that no chunk of the call spec with the number `spec` comes any more."""
     return DROP, spec
 
 
 def parse_drop(message: DropMessage) -> int:
-    """Return the number of the call spec."""
+    """Return the number of the call spec of which no chunk comes any more."""
     return message[1]
 
 
 def make_quit() -> tuple[int]:
-    """Return the message that a worker is to end. It has no other words."""
+    """Return the message that a worker is to end; the message has no word beside its kind."""
     return (QUIT,)
 
 
 def make_discard(serials: list[int]) -> DiscardMessage:
-    """Return the message that the chunks with these serials are not to begin."""
+    """Return the message that a worker is not to begin the chunks with these serials."""
     return DISCARD, serials
 
 
 def parse_discard(message: DiscardMessage) -> list[int]:
-    """Return the serials."""
+    """Return the serials of the chunks that are not to begin."""
     return message[1]
 
 
 def make_back(numbers: list[int] | None) -> BackMessage:
-    """Return the message that the caller does not use segments of results any more.
+    """Return the message that the caller uses some shared-memory segments of results no more.
 
-    `numbers`: of the segments; None: the worker is to keep no segment.
+    `numbers`: the numbers of these segments; None: the worker is to keep no segment.
     """
     return BACK, numbers
 
 
 def parse_back(message: BackMessage) -> list[int] | None:
-    """Return the numbers of the segments, or None."""
+    """Return the numbers of the segments, or None if the worker is to keep no segment."""
     return message[1]
 
 
@@ -291,14 +291,14 @@ def make_unit(
     definitions: tuple[int, ...],
     primed: tuple[int, ...],
 ) -> UnitMessage:
-    """Return the message with a unit: values of names that are pickled together.
+    """Return the message with a unit: the values of some names, pickled together.
 
     Args:
-        number: of the unit.
-        values: one entry, of the values.
-        versions: of the values.
-        definitions: versions of those that are functions, classes and the like.
-        primed: versions of values told before, to which the pickle may refer.
+        number: the number of the unit.
+        values: one message entry, of the values.
+        versions: the versions of the values.
+        definitions: the versions of the values that are functions, classes and the like.
+        primed: the versions of values that were sent before, to which the pickle may refer.
     """
     return UNIT, number, values, versions, definitions, primed
 
@@ -306,31 +306,31 @@ def make_unit(
 def parse_unit(
     message: UnitMessage,
 ) -> tuple[int, Entry, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return what `make_unit` was given, and the entry of the values without its list."""
+    """Return the arguments of `make_unit`; in place of the list `values`, its one entry."""
     _, number, (values,), versions, definitions, primed = message
     return number, values, versions, definitions, primed
 
 
 def make_needs(spec: int, units: tuple[int, ...], names: tuple[Name, ...]) -> NeedsMessage:
-    """Return the message with all that the next chunk of a call needs.
+    """Return the message with the units and names that the next chunk of a call needs.
 
-    `spec`: the number of the call spec; `units` and `names` take the place of those it came with.
+    `units` and `names` take the place of the units and names of the call spec number `spec`.
     """
     return NEEDS, spec, units, names
 
 
 def parse_needs(message: NeedsMessage) -> tuple[int, tuple[int, ...], tuple[Name, ...]]:
-    """Return what `make_needs` was given."""
+    """Return the arguments of `make_needs`."""
     return message[1:]
 
 
 def make_forget(units: tuple[int, ...]) -> ForgetMessage:
-    """Return the message that nothing at the caller refers to the units of these numbers."""
+    """Return the message to forget the units of these numbers, which the caller uses no more."""
     return FORGET, units
 
 
 def parse_forget(message: ForgetMessage) -> tuple[int, ...]:
-    """Return the numbers of the units."""
+    """Return the numbers of the units that the worker is to forget."""
     return message[1]
 
 
@@ -339,17 +339,17 @@ def make_ties(key: bytes | None, tracker: list[Entry]) -> TiesMessage:
 
     Args:
         key: the caller's authentication key, or None.
-        tracker: one entry, of the descriptor of its resource tracker; nothing where it has none.
+        tracker: one message entry, of the descriptor of the caller's resource tracker, or empty.
     """
     return TIES, key, tracker
 
 
 def parse_ties(message: TiesMessage) -> tuple[bytes | None, list[Entry]]:
-    """Return what `make_ties` was given."""
+    """Return the arguments of `make_ties`."""
     return message[1:]
 
 
-# --- from a worker to the caller -----------------------------------------------------------------
+# --- messages from a worker to the caller --------------------------------------------------------
 
 READY = 10
 BROKEN = 11
@@ -357,17 +357,18 @@ BEGUN = 12
 RESULTS = 13
 REPORT = 14
 
-# Kinds of reports. What was printed to either stream; a pickled record of logging; a pickled
-# warning; that an item has flushed a stream, OUTPUT or ERRORS as one byte.
+# The kinds of reports. OUTPUT and ERRORS have what was printed to stdout and to stderr; LOG has a
+# pickled log record; WARNING a pickled warning. FLUSH says that an item has flushed a stream; its
+# one byte, OUTPUT or ERRORS, says which stream.
 OUTPUT, ERRORS, LOG, WARNING, FLUSH = 1, 2, 3, 4, 5
 
 if TYPE_CHECKING:
-    # kind, serial, results as `packed` has them, whether they are the last of the chunk, seconds
-    # that the chunk took (with the last ones), whether the worker is to be replaced, numbers of
-    # segments of arguments that the worker does not use any more
+    # The message RESULTS: kind, serial of the chunk, results as `packed` returns them, whether the
+    # results are the last of the chunk, seconds that the chunk took (only with the last results),
+    # whether the worker is to be replaced, numbers of segments of arguments that are unused now.
     Results: TypeAlias = tuple[int, int, Packed, bool, float, bool, list[int]]
-    # kind, kind of the report, offset in its chunk of the item that runs (None: it is not known),
-    # bytes
+    # The message REPORT: kind, kind of the report, index in its chunk of the item that runs (None:
+    # the index is not known), bytes.
     Report: TypeAlias = tuple[int, int, int | None, bytes]
 
     ReadyMessage: TypeAlias = tuple[int, int]
@@ -376,41 +377,41 @@ if TYPE_CHECKING:
 
 
 def make_ready(pid: int) -> ReadyMessage:
-    """Return the message that a worker can take chunks; `pid`: its process id."""
+    """Return the message that the worker with the process id `pid` can take chunks."""
     return READY, pid
 
 
 def parse_ready(message: ReadyMessage) -> int:
-    """Return the process id."""
+    """Return the process id of the worker."""
     return message[1]
 
 
 def make_broken(failure: list[Entry]) -> BrokenMessage:
-    """Return the message that a worker cannot begin; `failure`: see `failure_record`."""
+    """Return the message that a worker cannot begin; `failure` is its failure record."""
     return BROKEN, failure
 
 
 def parse_broken(message: BrokenMessage) -> list[Entry]:
-    """Return the failure."""
+    """Return the failure record that says why the worker cannot begin."""
     return message[1]
 
 
 def make_begun(serial: int) -> BegunMessage:
-    """Return the message that an item of a chunk begins; only sent where there is no journal."""
+    """Return the message that an item of a chunk begins; sent only without a result journal."""
     return BEGUN, serial
 
 
 def parse_begun(message: BegunMessage) -> int:
-    """Return the serial of the chunk."""
+    """Return the serial of the chunk of which an item begins."""
     return message[1]
 
 
-# --- from a process that is to become a worker, or the template ----------------------------------
+# --- messages from a process that is to become a worker or the template process ------------------
 
 HELLO = 16
 AGAIN = 17
 
-# --- from the template to the caller -------------------------------------------------------------
+# --- messages from the template process to the caller --------------------------------------------
 
 FORKED = 20
 FAILED = 21
@@ -418,17 +419,18 @@ EXITED = 22
 CROWDED = 23
 
 if TYPE_CHECKING:
-    # A process that was just started may be a worker or the template, so these have one form.
+    # The messages of a process that was just started, and of the template process. They all have
+    # one form: kind and two numbers.
     StartMessage: TypeAlias = tuple[int, int, int]
 
 
 def make_hello() -> StartMessage:
-    """Return the first message of a fresh interpreter: it is a Python and runs our code."""
+    """Return the first message of a fresh interpreter, which says that it runs pmap's code."""
     return HELLO, 0, 0
 
 
 def make_again() -> StartMessage:
-    """Return the message that a process runs the program again, and does not become a worker."""
+    """Return the message that a process runs the user's program again, and becomes no worker."""
     return AGAIN, 0, 0
 
 
@@ -438,58 +440,58 @@ def make_forked(number: int, pid: int) -> StartMessage:
 
 
 def parse_forked(message: StartMessage) -> tuple[int, int]:
-    """Return the number and the process id."""
+    """Return the number of the worker and its process id."""
     return message[1:]
 
 
 def make_failed(number: int, error: int) -> StartMessage:
-    """Return the message that worker `number` could not be started; `error`: an `errno`."""
+    """Return the message that worker `number` could not be started; `error` is the `errno`."""
     return FAILED, number, error
 
 
 def parse_failed(message: StartMessage) -> tuple[int, int]:
-    """Return the number and the error."""
+    """Return the number of the worker that could not be started, and the `errno`."""
     return message[1:]
 
 
 def make_exited(pid: int, exitcode: int) -> StartMessage:
-    """Return the message that process `pid` has ended."""
+    """Return the message that the worker with the process id `pid` has ended."""
     return EXITED, pid, exitcode
 
 
 def parse_exited(message: StartMessage) -> tuple[int, int]:
-    """Return the process id and the exit code."""
+    """Return the process id and the exit code of the worker that has ended."""
     return message[1:]
 
 
 def make_crowded(threads: int) -> StartMessage:
-    """Return the message that the template has `threads` threads and therefore does not fork."""
+    """Return the message that the template process has `threads` threads, so does not fork."""
     return CROWDED, threads, 0
 
 
 def parse_crowded(message: StartMessage) -> int:
-    """Return how many threads it has."""
+    """Return how many threads the template process has."""
     return message[1]
 
 
-# --- from the caller to the template -------------------------------------------------------------
+# --- requests from the caller to the template process --------------------------------------------
 
-# Requests. FORK has the number of a worker, and its socket comes along; PREPARE has 0; the others
-# have the process id of a worker.
-# With IMPORT comes a file that says, as marshal writes it, what a process is told that imports the
-# script: generation, identity, environment, argv, (path of the script, its package or None),
-# streams, configuration of coverage; see `SetUp` for these. The template answers with `Report`s.
+# The kinds of requests. FORK has the number of a worker, whose socket comes along; PREPARE and
+# IMPORT have 0; KILL, ABORT and TERMINATE have the process id of a worker.
+# With IMPORT comes the descriptor of a file, in which marshal has written what the process is told
+# that imports the script: generation, identity, environment, argv, (path of the script, its package
+# or None), streams, configuration of coverage; see `SetUp`. The answers are `Report` messages.
 FORK, KILL, ABORT, PREPARE, TERMINATE, IMPORT = 0, 1, 2, 3, 4, 5
 _REQUEST = struct.Struct("<Bq")
 REQUEST_SIZE = _REQUEST.size
 
 
 def make_request(request: int, number: int) -> bytes:
-    """Return the bytes of a request; `number`: of a worker, or its process id."""
+    """Return the bytes of a request; `number` is a worker's number or process id, or 0."""
     return _REQUEST.pack(request, number)
 
 
 def parse_request(data: bytes) -> tuple[int, int]:
-    """Return what `make_request` was given."""
+    """Return the arguments of `make_request`."""
     request, number = _REQUEST.unpack(data)
     return request, number

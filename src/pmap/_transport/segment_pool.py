@@ -1,8 +1,8 @@
-"""Segments that are used again: lent to a receiver, and free once the receiver returns them.
+"""Shared-memory segments that are used again: a sender lends them, the receiver returns them.
 
-New pages of memory cost more than the copy into them, so a sender keeps some segments. When nothing
-in the receiver refers to a segment any more, the receiver says so, by the number that the sender
-gave the segment.
+To get new pages of memory takes longer than to copy data into pages, so a sender keeps some
+segments. When nothing in the receiving process refers to a segment any more, the receiver tells the
+sender so, by the number that the sender gave the segment. Then the segment is free.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from itertools import count
 
 from .segments import Segment, most_at_once, room_for, write_into
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final
@@ -19,37 +19,39 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-# Bytes of segments that a pool keeps for their next use, at most: so many at the caller, and so
-# many in all its workers together. That is some dozens of large arrays, or a hundredth of a
+# Bytes of segments that a pool keeps for their next use, at most: the caller keeps so many, and all
+# workers together keep so many, too. That is some dozens of large arrays, or a hundredth of a
 # machine's memory.
 KEPT: Final = 1 << 28
 
-_MOST_REFUSED = 16  # after so many refusals to lend a segment, the oldest lent one is given up
+# After so many refusals to lend a segment, the segment that was lent first is given up.
+_MOST_REFUSED = 16
 
 
 class FreeSegments:
-    """A sender's segments that nobody uses now; the one that was used last is at the end.
+    """The segments of a sender that no receiver uses now; the segment used last is at the end.
 
-    The list is all that is known of them, and each line leaves it whole: a signal's exception may
-    strike between any two lines, and another thread may fork there.
+    The state is one list, and each line of the code leaves the list in a correct state: between any
+    two lines a signal handler may raise an exception, or another thread may fork.
     """
 
     def __init__(self) -> None:
-        """Start with no segment."""
+        """Start with no free segment."""
         self._free: list[Segment] = []
 
     @property
     def size(self) -> int:
-        """How many bytes the segments have."""
+        """How many bytes the free segments have together."""
         return sum([segment.size for segment in self._free])
 
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
-        """Return a segment that holds `buffers`, or None where none can be had."""
+        """Return a segment that holds `buffers`, or None if the system has no segment for them."""
         return write_into(self._take(room_for(buffers)), buffers)
 
     def _take(self, size: int) -> Segment | None:
-        # A segment that is a little too large is the best choice. Else take the largest of the
-        # smaller ones: it has the most pages already.
+        # The best choice is the smallest segment that is at least as large as `size`, and at most
+        # twice as large. Else take the largest of the smaller segments: it has the most pages
+        # already.
         while True:
             fitting = [one for one in self._free if size <= one.size <= 2 * size]
             smaller = [one for one in self._free if one.size < size]
@@ -61,11 +63,11 @@ class FreeSegments:
                 return segment
 
     def put(self, segment: Segment) -> None:
-        """Add a segment that no process has mapped any more."""
+        """Add a segment to the free segments; no process may have the segment mapped any more."""
         self._free.append(segment)
 
     def shrink(self, room: int, most: int) -> None:
-        """Release the segments unused for longest; keep `room` bytes and `most` segments."""
+        """Release the segments unused for longest; keep at most `room` bytes, `most` segments."""
         while self._free and (len(self._free) > most or self.size > room):
             self._free.pop(0)
 
@@ -78,28 +80,34 @@ _numbers = count(1)
 
 
 class LentSegments:
-    """The segments that one receiver has; each comes back when nothing there refers to it."""
+    """The segments that a sender has lent to one receiver.
+
+    A segment comes back when nothing in the receiving process refers to the segment any more.
+    """
 
     def __init__(self, free_segments: FreeSegments, room: int, most: int) -> None:
         """Start with no segment lent.
 
         Args:
-            free_segments: where segments come from and go back to; other receivers may share it.
-            room: bytes that this receiver's segments and the free ones may have together.
-            most: how many segments this receiver may have; `most_at_once` limits these and the free
-                ones together.
+            free_segments: where segments come from and go back to; the segments lent to other
+                receivers may come from there, too.
+            room: bytes that the segments lent to this receiver and the free segments may have
+                together.
+            most: how many segments this receiver may have. `most_at_once` limits the number of its
+                segments and of the free segments together.
         """
         self._free_segments = free_segments
         self._room = room
         self._most = most
-        self._lent: dict[int, Segment] = {}  # the lent segments, by number
-        self._refused = 0  # how many segments could not be lent since one was last given up
+        self._lent: dict[int, Segment] = {}  # the segments that are lent, by their numbers
+        # How many segments could not be lent since a lent segment was last given up.
+        self._refused = 0
 
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
-        """Return a segment that holds `buffers`, or None where none can be had.
+        """Return a segment that holds `buffers`, or None if the system has no segment for them.
 
-        If the segment has a number, the receiver returns that number when it no longer uses the
-        segment; with the number 0 it does not.
+        If the segment is lent, it has a number, which the receiver returns when it no longer uses
+        the segment. If the segment has the number 0, it belongs to the receiver.
         """
         segment = self._free_segments.written(buffers)
         if segment is not None:
@@ -110,16 +118,20 @@ class LentSegments:
         return segment
 
     def _make_room(self, size: int) -> bool:
-        """Return whether a segment of `size` may be lent; release free ones to make room for it."""
+        """Return whether a segment of `size` bytes may be lent.
+
+        If it may be lent, release free segments to make room for it.
+        """
         lent = self._lent
         left = self._room - size - self._bytes_lent()
         most = most_at_once()
         if len(lent) < min(self._most, most) and left >= 0:
             self._free_segments.shrink(left, most - len(lent) - 1)
             return True
-        # All lent segments may come back at once, and segments that were used before are the better
-        # ones. But a receiver may keep some of them for as long as it lives. After enough refusals
-        # the one that it has had for longest no longer counts as lent: it is the receiver's own.
+        # The lent segments may come back soon, and a segment that was used before is better than a
+        # new one. So the new segment is not lent. But a receiver may keep some lent segments for as
+        # long as it lives. After `_MOST_REFUSED` refusals the segment that was lent first no longer
+        # counts as lent: it belongs to the receiver.
         self._refused += 1
         if self._refused > _MOST_REFUSED and lent:
             self._refused = 0
@@ -130,9 +142,9 @@ class LentSegments:
         return sum([segment.size for segment in self._lent.values()])
 
     def back(self, numbers: Sequence[int]) -> None:
-        """Take back the segments with these numbers: the receiver no longer uses them."""
+        """Take back the segments with these numbers, which the receiver no longer uses."""
         for number in numbers:
-            # If it is None, the sender has given this segment up.
+            # `segment` is None if the sender has given the segment of this number up.
             segment = self._lent.pop(number, None)
             if segment is not None:
                 self._free_segments.put(segment)

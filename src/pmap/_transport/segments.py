@@ -1,17 +1,17 @@
-"""Segments: memory that carries large values from one process to another.
+"""Segments: shared memory that carries large values from one process to another.
 
-A large buffer does not go through the socket. The sender writes it into anonymous memory that has a
-descriptor, and sends the descriptor through the socket. The receiver maps that memory privately. So
-what it gets is its own, as after a pickle, and a page is copied only when the receiver writes to
-it.
+A large buffer does not go through the socket. The sender writes the buffer into a segment:
+anonymous memory that has a file descriptor. It sends the descriptor through the socket. The
+receiver maps the memory privately. So the receiver has a value of its own, as after a pickle, and
+the kernel copies a page only when the receiver writes to the page.
 
 The kernel counts which processes have a segment open or mapped, so no segment is left over, however
-a process ends. Where there is no such memory (``memfd_create`` is Linux's), or none is to be had, a
-large value travels through the socket like any other.
+a process ends. Only Linux has ``memfd_create``, which makes a segment. On other systems, or if no
+memory is left, a large value travels through the socket like any other value.
 
-New pages cost more than the copy into them. So a sender may use a segment again once the receiver
-says that nothing of it is mapped any more (see `segment_pool`). It then writes through a mapping
-that it keeps.
+To get new pages of memory takes longer than to copy data into pages. So a sender may use a segment
+again when the receiver has told that it does not map the segment any more (see `segment_pool`). The
+sender then writes through a mapping that it keeps.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 
 from .descriptors import Descriptor, Mark
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pickle import PickleBuffer
@@ -30,35 +30,38 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-# Bytes from which a buffer is worth a segment, which costs a few system calls and page faults.
+# A buffer of so many bytes or more is worth a segment, which costs a few system calls and page
+# faults.
 LARGE: Final = 1 << 17
-# Segments in one message, at most.
+# The highest number of segments in one message, and of descriptors that are sent at a time.
 MOST: Final = 64
-# Bytes: each buffer in a segment begins at a multiple of this, which is the size of a cache line
-# and of the widest vector there is.
+# Each buffer in a segment begins at a multiple of so many bytes: the size of a cache line of the
+# processor and of its widest vectors.
 _ALIGNMENT = 64
 _PIECE = 1 << 20  # bytes copied in one step, where copying keeps other threads from running
-_SPARE = 3  # a segment may be an eighth (1 / 2 ** 3) larger than its contents
+_SPARE = 3  # a segment may be larger than its contents by an eighth (1 / 2 ** 3) of its size
 
 
-# Whether each mapping keeps a descriptor of its own.
+# Whether each `mmap` object keeps a file descriptor of its own, as before Python 3.13.
 _KEEPS_DESCRIPTOR = sys.version_info < (3, 13)
 
 
 def sieve(
     apart: list[Buffer | Descriptor], least: int | None = LARGE
 ) -> Callable[[PickleBuffer], bool]:
-    """Return the function that pickle asks whether a buffer is to be part of the pickle.
+    """Return a function that says whether an out-of-band buffer is to be part of the pickle.
+
+    The pickler calls the function, its `buffer_callback`, with each buffer.
 
     Args:
-        apart: receives what is not part of it: large buffers, and descriptors.
-        least: bytes from which a buffer is large; None: no buffer is.
+        apart: the list that receives what is not part of the pickle: large buffers and descriptors.
+        least: the number of bytes from which a buffer is large; None: no buffer is large.
     """
 
     def is_part(buffer: PickleBuffer) -> bool:
         try:
             raw = buffer.raw()
-        except BufferError:  # the buffer is not contiguous
+        except BufferError:  # a buffer that is not contiguous stays in the pickle
             return True
         if least is None or raw.nbytes < least:
             if type(raw.obj) is not Mark:
@@ -72,35 +75,39 @@ def sieve(
 
 
 def most_at_once() -> int:
-    """Return how many segments a message may have, given the limit of open files here.
+    """Return how many segments a message may have, given this process's limit of open files.
 
-    It is assumed that workers may open as many files.
+    The receiver of the message is assumed to have the same limit.
     """
     return max(1, min(MOST, _descriptors() // 16))
 
 
 def _can_map_more() -> bool:
-    """Return whether this process has descriptors to spare for another mapping."""
+    """Return whether this process has descriptors left for another mapping of a segment."""
     return not _KEEPS_DESCRIPTOR or _Mapping.live < max(4, _descriptors() // 4)
 
 
 def _descriptors() -> int:
-    """Return how many descriptors this process may have."""
-    import resource  # Windows does not have it, and no segment arrives there
+    """Return how many file descriptors this process may have."""
+    # Imported here, because Windows has no module `resource`. On Windows no segment arrives.
+    import resource
 
     limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return 1 << 20 if limit == resource.RLIM_INFINITY else limit
 
 
 class _Mapping(mmap.mmap):
-    """A mapped segment; it notes its number in `gone` when its memory is no longer used."""
+    """A mapping of a segment; its `__del__` notes the segment's number in the list `gone`."""
 
+    # How many mappings this process has.
     live = 0
 
+    # Whether this mapping counts in `live`.
     is_live = False
     number = 0
-    # A list that gets this segment's number when the mapping is released
+    # The list that gets the segment's number when nothing uses the mapping's memory any more.
     gone: list[int] | None = None
+    # The value of `_forks.last` when the segment was mapped.
     forks_before: object = None
 
     def __del__(self) -> None:
@@ -108,33 +115,35 @@ class _Mapping(mmap.mmap):
         try:
             self.close()
         except BufferError:
-            # The mapping is in a reference cycle: another object in it uses the memory and may
-            # live on.
+            # The mapping is in a reference cycle. Another object of the cycle uses the memory, and
+            # may live on.
             return
-        # A process that was forked since the segment was mapped may still have it mapped.
+        # A process that was forked after the segment was mapped may still have the segment mapped.
         if self.gone is not None and self.forks_before is _forks.last and not _forks.now:
             self.gone.append(self.number)
 
 
 class _Forks:
-    """Whether this process is being forked, with all its mappings, and when it last was.
+    """Whether this process is being forked now, and whether it was forked since a given moment.
 
-    Python does not report forks by libraries that call ``fork`` themselves; they are not counted.
+    A forked process has all mappings of its parent. Python does not report the forks of libraries
+    that call ``fork`` in C; these forks are not counted.
     """
 
     def __init__(self) -> None:
-        # How many threads are forking. If a signal's exception strikes in `_end`, the number stays
-        # too high; then segments are not used again, which only costs time.
+        # How many threads are forking now. If a signal handler raises an exception in `_end`, the
+        # number stays too high. Then segments are not used again, which only costs time.
         self.now = 0
-        self.last = object()  # a new object at each fork
+        # An object that stands for the last fork; each fork puts a new object here.
+        self.last = object()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=self._begin, after_in_parent=self._end, after_in_child=self._forget
             )
 
-    # In these methods another thread may map or release a segment between any two lines. From
-    # before `now` is raised until after `last` is replaced, the fork counts as having each such
-    # mapping.
+    # Between any two lines of the next three methods another thread may map or release a segment.
+    # The lines are in an order in which the forked process counts as having each mapping that
+    # existed at any time between the start of `_begin` and the end of `_end`.
     def _begin(self) -> None:
         self.now += 1
         self.last = object()
@@ -152,20 +161,21 @@ _forks = _Forks()
 
 
 class Segment:
-    """Memory with a descriptor, which is closed with the last reference to this object."""
+    """A shared-memory segment; its descriptor is closed with the last reference to this object."""
 
-    # What `__del__` finds if a signal's exception interrupts `__init__`.
+    # `__del__` finds these values if a signal handler's exception interrupts `__init__`.
     fd: int = -1
     _gone: list[int] | None = None
-    # Device and inode: the program may close the descriptor, and another file may get its number.
+    # Device and inode of the memory. The program may close the descriptor, and then another file
+    # may get the same descriptor number; `is_open` compares device and inode to notice that.
     _file: tuple[int, int] | None = None
 
     def __init__(self, fd: int, number: int = 0, gone: list[int] | None = None) -> None:
-        """Take over a descriptor.
+        """Take over the descriptor of a segment.
 
         Args:
             fd: the descriptor.
-            number: by which the sender knows it; 0 if the sender does not want it back.
+            number: the number that the sender gave the segment; 0 if the segment is not lent.
             gone: the list that gets the number when neither this object nor its mapping is left.
         """
         self.fd = fd
@@ -173,15 +183,15 @@ class Segment:
         self.size: int = 0
         self.number = number
         self._gone = gone if number else None
-        # A mapping that the sender keeps in order to write into the segment again
+        # The mapping that the sender keeps to write into the segment again.
         self._memory: memoryview | None = None
 
     @classmethod
     def new(cls) -> Segment | None:
-        """Return an empty segment, or None where none can be had."""
+        """Return a new, empty segment, or None if the system has none."""
         try:
             return cls(os.memfd_create("pmap", os.MFD_CLOEXEC))
-        except (AttributeError, OSError):  # the system has no such memory, or no descriptor is left
+        except (AttributeError, OSError):  # no `memfd_create`, or no descriptor is left
             return None
 
     def __del__(self) -> None:
@@ -194,9 +204,9 @@ class Segment:
             self._gone.append(self.number)
 
     def keep(self) -> bool:
-        """Note which file the descriptor is of, for `is_open`.
+        """Note the file (device and inode) behind the descriptor, for `is_open`.
 
-        Returns False if the descriptor was closed already.
+        Return False if the descriptor was closed already.
         """
         try:
             self._file = self._file or file_of(self.fd)
@@ -205,14 +215,20 @@ class Segment:
         return True
 
     def is_open(self) -> bool:
-        """Return whether the descriptor is still that of this memory, as far as is known."""
+        """Return whether the descriptor still leads to this segment.
+
+        Return True if the file behind the descriptor was never noted.
+        """
         try:
             return self._file is None or self._file == file_of(self.fd)
         except OSError:
             return False
 
     def write(self, buffers: Sequence[Buffer]) -> None:
-        """Write `buffers` from the beginning on; raises OSError if there is no room for them."""
+        """Write `buffers` into the segment, from its beginning on.
+
+        Raises OSError if there is no memory for the buffers.
+        """
         sizes = sizes_of(buffers)
         size = sum(map(_aligned, sizes))
         memory = self._used(size)
@@ -224,11 +240,12 @@ class Segment:
                         with data[done:] as rest:
                             done += os.pwrite(self.fd, rest, start + done)
                 else:
-                    # Copy in pieces: between two of them another thread may run.
+                    # Copy in pieces: another thread may run between the copies of two pieces.
                     for at in range(0, length, _PIECE):
                         with data[at : at + _PIECE] as piece:
                             memory[start + at : start + at + len(piece)] = piece
-        # Keep the segment about as large as its contents: the receiver may keep it for long.
+        # Keep the segment about as large as its contents: the receiver may keep the segment for a
+        # long time.
         if size > self.size or size < self.size - (self.size >> _SPARE):
             os.ftruncate(self.fd, size)
             self.size = size
@@ -236,11 +253,12 @@ class Segment:
             self._memory = None
 
     def _used(self, size: int) -> memoryview | None:
-        """Return a kept mapping of the pages that were written before; None if `size` exceeds them.
+        """Return the kept mapping of the segment, whose pages were all written before.
 
-        All pages are mapped at once. The first write through such a mapping takes no longer than a
-        system call, and each later write takes half of that. New pages would take longer through a
-        mapping.
+        Return None if `size` is larger than the segment, or if the segment cannot be mapped. All
+        pages are mapped at once. The first write through the mapping takes no longer than a system
+        call that writes; each later write takes half that time. A segment with new pages is
+        written by a system call, because to write new pages through a mapping takes longer.
         """
         if not 0 < size <= self.size:
             return None
@@ -250,17 +268,20 @@ class Segment:
         return self._memory
 
     def read(self, sizes: Sequence[int]) -> list[memoryview]:
-        """Return the buffers that were written, with these sizes: mapped, or copied if need be."""
+        """Return the buffers, of these sizes, that `write` has written.
+
+        The buffers are views of a private mapping, or of a copy if the segment cannot be mapped.
+        """
         total = sum(map(_aligned, sizes))
         memory = self._mapped(total)
         view = memoryview(self._copied(total) if memory is None else memory)
         return [view[start : start + size] for start, size in _places(sizes)]
 
     def raw(self, kind: type[bytes | bytearray], size: int) -> bytes | bytearray:
-        """Return the first `size` bytes as an object of its own.
+        """Return the first `size` bytes of the segment as an object of the type `kind`.
 
-        A system call copies them, so other threads run meanwhile. A copy from a mapping would not
-        let them run.
+        A system call copies the bytes, so other threads can run meanwhile. While bytes are copied
+        from a mapping, no other thread can run.
         """
         if kind is bytearray:
             return self._copied(size)
@@ -273,7 +294,7 @@ class Segment:
         if mapping is not None:
             mapping.number, mapping.gone = self.number, self._gone
             mapping.forks_before = _forks.last
-            self._gone = None  # from now on the mapping notes the number
+            self._gone = None  # from now on the mapping notes the segment's number in `gone`
         return mapping
 
     def _map(self, size: int, flags: int) -> _Mapping | None:
@@ -284,7 +305,7 @@ class Segment:
                 mapping = _Mapping(self.fd, size, flags=flags, trackfd=False)
             else:
                 mapping = _Mapping(self.fd, size, flags=flags)
-        except OSError:  # no descriptor is left, or no address space
+        except OSError:  # no descriptor or no address space is left
             return None
         _Mapping.live += 1
         mapping.is_live = True
@@ -300,8 +321,8 @@ class Segment:
         return data
 
     def holds(self, buffers: Sequence[Buffer]) -> bool:
-        """Return whether the segment begins with just these buffers, as `write` places them."""
-        piece = bytearray(1 << 18)  # bytes; so few stay in the processor's cache
+        """Return whether the segment begins with exactly these buffers, where `write` puts them."""
+        piece = bytearray(1 << 18)  # so few bytes stay in the processor's cache
         at = 0
         for buffer in buffers:
             with memoryview(buffer) as view, view.cast("B") as data:
@@ -325,7 +346,7 @@ def _aligned(size: int) -> int:
 
 
 def _places(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield where each buffer begins in a segment, and its size."""
+    """Yield, for each size of a buffer, where the buffer begins in a segment, and the size."""
     at = 0
     for size in sizes:
         yield at, size
@@ -337,32 +358,32 @@ def sizes_of(buffers: Sequence[Buffer]) -> tuple[int, ...]:
     return tuple(memoryview(buffer).nbytes for buffer in buffers)
 
 
-# Stands in place of a size for a descriptor.
+# In a list of the sizes of buffers, this value stands for a descriptor.
 A_DESCRIPTOR: Final = -1
 
 
 def sizes_apart(parts: Sequence[Buffer | Descriptor]) -> tuple[int, ...]:
-    """Return how many bytes each part has; `A_DESCRIPTOR` for descriptors."""
+    """Return how many bytes each buffer among `parts` has; `A_DESCRIPTOR` for each descriptor."""
     return tuple(
         A_DESCRIPTOR if isinstance(part, Descriptor) else memoryview(part).nbytes for part in parts
     )
 
 
 def room_for(buffers: Sequence[Buffer]) -> int:
-    """Return how many bytes of a segment `buffers` take."""
+    """Return how many bytes of a segment `buffers` take, with the gaps between the buffers."""
     return sum(map(_aligned, sizes_of(buffers)))
 
 
 def written(buffers: Sequence[Buffer]) -> Segment | None:
-    """Return a new segment that holds `buffers`, or None where none can be had."""
+    """Return a new segment that holds `buffers`, or None if the system has no memory for one."""
     return write_into(Segment.new(), buffers)
 
 
 def write_into(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | None:
-    """Return `segment` with `buffers` written into it, or None where it has no room for them."""
+    """Write `buffers` into `segment` and return it; None if there is no segment or no memory."""
     if segment is not None:
         try:
             segment.write(buffers)
-        except OSError:  # no memory is left, or no file may be so large
+        except OSError:  # no memory is left, or the process's limit of file sizes is too low
             return None
     return segment

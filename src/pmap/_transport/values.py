@@ -1,18 +1,20 @@
-"""Values as entries of a message: plain, pickled, or pickled with their large buffers apart.
+"""Values as message entries: plain, pickled, or pickled with their large buffers out of band.
 
-A value that travels in a message is an *entry*:
+A *message entry* is one value that travels in a message. It has one of four forms:
 
-- a plain scalar, or a short tuple of them, is its own entry;
-- ``[data]`` is anything else, pickled on its own, so that one bad object costs one item;
-- ``[head, sizes, number]`` is a pickle without its large buffers, and the sizes of these. They are
-  in a segment (see `segments`) whose descriptor comes with the message. The receiver puts the
-  segment in place of the number. In ``sizes``, -1 stands for a descriptor that comes with the
-  message (see `descriptors`); the receiver puts the descriptor in its place. None stands for a
-  buffer that travels in the message: in place of the number there is a tuple of such buffers;
+- a plain scalar, or a short tuple of plain scalars, is its own entry;
+- ``[data]`` is any other value, pickled on its own, so that a value that cannot be loaded costs
+  only one item;
+- ``[head, sizes, number]`` is a pickle without its large buffers, and the sizes of the buffers. The
+  buffers are in a shared-memory segment (see `segments`) whose descriptor comes with the message.
+  The receiver puts the segment in place of the number. In ``sizes``, -1 stands for a descriptor
+  that comes with the message (see `descriptors`); the receiver replaces the -1 with the descriptor.
+  None in ``sizes`` stands for a buffer that travels in the message: then a tuple of such buffers
+  takes the place of the number;
 - a longer list is a failure record (see `failure_record`).
 
-What is importable travels by name. What lives in ``__main__``, a REPL, a notebook or a closure
-travels by value (see `by_value`).
+Functions and classes that are importable are pickled by name. Those of ``__main__``, a REPL, a
+notebook or a closure are pickled by value (see `by_value`).
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from .randomness import has_generator
 from .registered import plain_dumps
 from .segments import LARGE, Segment, most_at_once, sieve, sizes_apart
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
@@ -35,14 +37,15 @@ if TYPE_CHECKING:
     from .by_value.role import Role
     from .packing import Entry
 
-    # A pickle whose large buffers are apart. None: the pickle itself is the last of these buffers.
-    # The name of a type: the value is the one buffer, of that type.
+    # A pickle without its large buffers, which are out of band. None: the pickle itself is the last
+    # out-of-band buffer. A str is the name of a type, `bytes` or `bytearray`: the value has this
+    # type, and its contents are the one out-of-band buffer.
     Head: TypeAlias = bytes | str | None
 
 _RAW: dict[str, type[bytes | bytearray]] = {"bytes": bytes, "bytearray": bytearray}
 
 _PROTOCOL = 5
-_SMALL = 100_000  # bytes; a larger pickle is not searched for random generators
+_SMALL = 100_000  # a pickle of more bytes is not searched for random number generators
 
 loads = light_pickle.loads
 
@@ -53,24 +56,28 @@ def encode(
     attachments: Attachments | None = None,
     role: Role | None = None,
 ) -> Entry:
-    """Return the entry of `value`; raises what its pickling raises.
+    """Return the message entry of `value`; raise what the pickling of `value` raises.
 
     Args:
-        value: what is to travel.
+        value: the value that is to travel.
         functions_by_value: see `dumps`.
-        attachments: receives the segment with the large buffers of `value`, if it has any.
+        attachments: receives the shared-memory segment with the large buffers of `value`, and the
+            descriptors of `value`. None: large buffers are part of the pickle.
         role: see `dumps`.
     """
     plain = is_plain(value)
     if attachments is not None and (not plain or is_long(value)):
         entry = attachments.add(value, functions_by_value, role)
-        # A plain value whose buffers are not in a segment needs no pickle.
+        # A plain value whose contents are not in a shared-memory segment needs no pickle.
         return value if plain and len(entry) == 1 else entry
     return value if plain else [dumps(value, functions_by_value, role=role)]
 
 
 def decode(entry: Entry) -> Any:
-    """Return the value of an entry that is a list and no failure; raises what loading it raises."""
+    """Return the value of a message entry that is a list, but not a failure record.
+
+    Raises what the loading of the value raises.
+    """
     if len(entry) == 1:
         return loads(entry[0])
     head, sizes, segment = entry
@@ -81,7 +88,10 @@ def decode(entry: Entry) -> Any:
 
 
 def parts(entry: Entry) -> tuple[Any, list[Any]]:
-    """Return the pickle of an entry, and its buffers and descriptors that are out of band."""
+    """Return the pickle of a message entry, and its out-of-band buffers and descriptors.
+
+    Raises OSError if the shared-memory segment of the entry did not arrive.
+    """
     if len(entry) == 1:
         return entry[0], []
     head, sizes, rest = entry
@@ -91,30 +101,33 @@ def parts(entry: Entry) -> tuple[Any, list[Any]]:
 
         text = "too many open files here: its memory did not arrive; raise the limit (ulimit -n)"
         raise OSError(errno.EMFILE, text)
-    # The buffers are in a segment, or in the message itself.
+    # The buffers are in a shared-memory segment, or in the message itself.
     found = iter(rest.read(there) if there else [memoryview(buffer) for buffer in rest or ()])
     buffers = [size if isinstance(size, Descriptor) else next(found) for size in sizes]
     return buffers.pop() if head is None else head, buffers
 
 
 class Attachments:
-    """The segments and descriptors that go with one message."""
+    """The shared-memory segments and descriptors that go with one message."""
 
     def __init__(self, make: Callable[[Sequence[Buffer]], Segment | None]) -> None:
-        """Start with none; `make` returns a segment that holds buffers, or None."""
+        """Start with no attachment; `make` returns a segment that holds some buffers, or None."""
         self._make = make
         self.segments: list[Segment | Descriptor] = []
-        self.size = 0  # how many bytes the segments have together
+        self.size = 0  # how many bytes of buffers the segments hold together
 
     def taken(self) -> list[Segment | Descriptor]:
-        """Return the segments and descriptors that are to be sent, and forget them."""
+        """Return the segments and descriptors that are to be sent; then this object has none."""
         segments = self.segments
         if segments:
             self.segments, self.size = [], 0
         return segments
 
     def add(self, value: object, functions_by_value: bool, role: Role | None) -> Entry:
-        """Return the entry of `value`; keep its segment and descriptors. Raises as `dumps` does."""
+        """Return the message entry of `value`; keep the segment and the descriptors of `value`.
+
+        Raises the exceptions of `dumps`.
+        """
         room = not self.segments or len(self.segments) < most_at_once()
         head, out = split(value, functions_by_value, role, LARGE if room else None)
         if not out:
@@ -141,9 +154,11 @@ def split(
     role: Role | None = None,
     least: int | None = LARGE,
 ) -> tuple[Head, list[Buffer | Descriptor]]:
-    """Return `value` pickled without its large buffers and its descriptors, and these.
+    """Return `value` pickled without its large buffers and descriptors, and the list of both.
 
-    Raises what pickling raises. `least`: bytes from which a buffer is large; None: no buffer is.
+    Raises what the pickling of `value` raises.
+
+    `least`: the number of bytes from which a buffer is large; None: no buffer is large.
     """
     kind = type(value)
     if least is not None and kind.__name__ in _RAW and (kind is bytes or kind is bytearray):
@@ -158,7 +173,10 @@ def split(
 def apart(
     data: bytes, buffers: list[Buffer | Descriptor]
 ) -> tuple[Head, list[Buffer | Descriptor]]:
-    """Return a pickle and its large buffers as they travel: a large pickle becomes one of them."""
+    """Return a pickle and its out-of-band buffers as they travel in a message entry.
+
+    If the pickle itself is large, it becomes the last out-of-band buffer, with None in its place.
+    """
     if len(data) < LARGE:
         return data, buffers
     return None, [*buffers, data]
@@ -175,13 +193,14 @@ def dumps(
 
     Args:
         value: the object.
-        functions_by_value: whether a function that is not importable may be sent by value. The
-            methods of `Pool` refuse it as a result, as ``multiprocessing`` does.
-        buffers: receives the large buffers of `value`, which are then not part of the pickle, and
-            its descriptors. Without it, an object that has a descriptor cannot be pickled.
-        role: what the receiver knows. None: in a worker, what its caller knows; at the caller, a
-            receiver that knows nothing.
-        least: bytes from which a buffer is large; None: no buffer is.
+        functions_by_value: whether a function that is not importable may be pickled by value. The
+            methods of `Pool` refuse such a function as a result, as ``multiprocessing`` does.
+        buffers: the list that receives the large buffers of `value`, which are then not part of the
+            pickle, and the descriptors of `value`. None: all buffers are part of the pickle, and an
+            object that has a descriptor cannot be pickled.
+        role: says what the receiver knows. None: in a worker, the receiver is the caller; at the
+            caller, the receiver is a process that knows nothing.
+        least: the number of bytes from which a buffer is large; None: no buffer is large.
     """
     try:
         dump = plain_dumps()
@@ -189,14 +208,15 @@ def dumps(
             data = dump(value, _PROTOCOL)
         else:
             data = dump(value, _PROTOCOL, buffer_callback=sieve(buffers, least))
-        # The receiver would look up a reference to __main__ by name in its own __main__, which is
-        # another module.
+        # A pickle that refers to `__main__` by name is of no use: the receiver would look the name
+        # up in its own `__main__`, which is another module.
         if not may_refer_by_value(data) and not (len(data) < _SMALL and has_generator(data)):
             return data
     except RecursionError:
-        raise  # to pickle it by value would recurse as deeply
+        raise  # pickling the value by value would recurse as deeply
     except Exception:
-        # Anything else, such as SystemExit, is no pickling error that another pickler could avoid.
+        # An exception that is no `Exception`, such as SystemExit, is not caught: another pickler
+        # could not avoid it.
         if not functions_by_value and isinstance(value, type(dumps)):
             raise
     from .by_value import picklers
@@ -204,7 +224,7 @@ def dumps(
     if role is None:
         role = picklers.Home() if process_role.in_worker else picklers.Whole()
     if buffers is not None:
-        buffers.clear()  # remove what the first attempt to pickle the value left
+        buffers.clear()  # remove the buffers of the first attempt to pickle `value`
     light = picklers.dumps_light(role, value, None if buffers is None else sieve(buffers, least))
     if light is not None:
         return light

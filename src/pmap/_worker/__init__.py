@@ -1,1 +1,1 @@
-"""What runs inside a worker process; it imports `_transport` only."""
+"""The code that runs inside a worker process; this package imports `_transport` only."""

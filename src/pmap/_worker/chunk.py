@@ -1,7 +1,8 @@
-"""One chunk on its way through a worker: its items run, and each result is noted at once.
+"""How a worker runs the items of one chunk, and notes each result at once.
 
-Each result is noted in the journal (see `journal`) before the next item begins. Where such memory
-cannot be had, each result is a message of its own.
+The worker notes each result in the result journal (see `_transport.journal`) before the next item
+begins. Where the system has no shared memory for a result journal, the worker sends each result to
+the caller as a message of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .._transport.randomness import seeded
 from .item import BadArgumentError, failure, load_argument
 from .traces import traces
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
     from .function import ReceivedSpec
     from .item import ItemRunner
 
-    # Results of a chunk that are not sent yet: entries, or format and bytes of a typed array.
+    # Results of a chunk that are not sent yet: a list of message entries (an entry is one pickled
+    # or plain value), or the format and the bytes of a typed array.
     Unsent: TypeAlias = list[Entry] | tuple[Literal["q", "d"], bytes]
 
 
 class Chunk:
-    """One chunk on its way, with a journal for its results."""
+    """One chunk that a worker runs, with a result journal for its results."""
 
     def __init__(
         self,
@@ -47,16 +49,16 @@ class Chunk:
         send: Callable[[Unsent], None],
         needs_replacement: Callable[[], bool],
     ) -> None:
-        """Make it ready to run.
+        """Make the chunk ready to run.
 
         Args:
-            spec: the function.
-            entries: the items.
-            step: how many of them begin together; 0: all began with the chunk.
-            journal: where results are noted.
-            items: runs each of them.
-            send: sends results of a chunk that goes on.
-            needs_replacement: whether the worker is to be replaced.
+            spec: the call spec, which has the function.
+            entries: the message entries of the items: one pickled or plain value for each item.
+            step: how many items begin together; 0: all items began with the chunk.
+            journal: the result journal, in which the chunk notes its results.
+            items: runs one item after the other.
+            send: sends results to the caller while the chunk goes on.
+            needs_replacement: returns whether the worker process is to be replaced.
         """
         self._spec = spec
         self._entries = entries
@@ -64,20 +66,24 @@ class Chunk:
         self._items = items
         self._send = send
         self._needs_replacement = needs_replacement
-        # Those that are pickled are lists.
+        # Message entries that are pickled are lists; the chunk is plain if no entry is a list.
         kind: type[object] = type(entries)
         self._plain = kind is not list or list not in set(map(type, entries))
         self._step = step
         if spec.timeout is not None and not spec.at_once:
             self._step = 1
         self._begun = 0 if self._step else len(entries)
-        self.sent = 0  # results sent as messages; what runs is behind them
-        self._enough = False  # no more items are to be run here
+        # How many results of the chunk were sent as messages. The items that run now come after
+        # the items of these results.
+        self.sent = 0
+        # Whether this worker is to begin no further item of the chunk.
+        self._enough = False
 
     def _goes_on(self, number: int) -> bool:
-        """Return whether the item at `number` may run, and note that it begins, and some behind it.
+        """Return whether the item at index `number` of the chunk may run.
 
-        If not, the caller has taken it back.
+        If the item may run, note that it begins, together with the items of its step. If the item
+        may not run, the caller has reclaimed it.
         """
         if number >= self._begun:
             begun = min(number + self._step, len(self._entries))
@@ -88,7 +94,7 @@ class Chunk:
         return True
 
     def run(self, call: Callable[[object], object]) -> Unsent:
-        """Run all items; return the results that were not sent yet."""
+        """Run all items of the chunk; return the results that were not sent yet."""
         spec = self._spec
         results: Unsent
         while True:
@@ -108,7 +114,11 @@ class Chunk:
             self.sent += count
 
     def _in_records(self, call: Callable[[object], object]) -> tuple[list[Entry], bool]:
-        """Run items until the journal is full, or until the results fit into a typed array."""
+        """Run items, and note each result as a record of the result journal.
+
+        Stop when the journal is full, when a result cannot be noted, when the call or the worker is
+        to end, or when the first result shows that a typed array may hold the results.
+        """
         spec, record, pack = self._spec, self._journal.record, marshal.dumps
         run = self._items.run
         self._journal.records(self.sent)
@@ -121,11 +131,12 @@ class Chunk:
             if self._needs_replacement():
                 self._enough = True
                 return results, failed
-            if self._items.attachments.segments:  # what is in a segment cannot be noted
+            # The result journal cannot note a result that is in a shared-memory segment.
+            if self._items.attachments.segments:
                 return results, failed
             try:
                 noted = record(pack(result), len(results))
-            except ValueError:  # it is too large for marshal
+            except ValueError:  # the result is too large for marshal
                 noted = False
             if (failed and spec.stop) or not noted:
                 return results, failed
@@ -140,14 +151,17 @@ class Chunk:
     def _in_array(
         self, call: Callable[[object], object], array_format: Literal["q", "d"]
     ) -> tuple[Unsent, bool]:
-        """Run items whose results are all of one type, as fast as it goes.
+        """Run items whose results are all ints or all floats; note the results in a typed array.
 
-        Per item no more than the call, a test of the type and one store.
+        A typed array is the quickest way to note results: beside the call of the function, an item
+        costs a test of the type of its result and one store. A result of another type ends the
+        loop, because the typed array cannot hold it.
         """
         spec = self._spec
         kind = spec.array_type
         entries = self._entries[self.sent : self.sent + ARRAY_SLOTS]
-        # Any: the array takes values of its own type only; each value's type is tested before.
+        # `Any`, because a typed array takes values of its own type only, and no annotation can say
+        # that the type of each value is tested before the value is stored.
         slots: Any = self._journal.typed_array(array_format, len(entries), self.sent)
         run = call if self._plain else _loading(call)
         noticed = traces
@@ -157,11 +171,13 @@ class Chunk:
         failed = False
         try:
             while index < len(entries) and not extra and self._goes_on(self.sent + index):
-                # Those that begin together in a loop of their own, with nothing more in it.
+                # The items that begin together run in an inner loop, which does nothing else.
                 start, stop = index, self._begun - self.sent
                 part = entries[start:stop]
                 if isinstance(part, memoryview):
-                    part = part.tolist()  # not of the whole chunk: these stay in the cache
+                    # Only this part of the chunk becomes Python objects: so few objects stay in
+                    # the processor's cache.
+                    part = part.tolist()
                 for index, entry in enumerate(part, start):
                     result = run(entry)
                     if noticed:
@@ -174,10 +190,12 @@ class Chunk:
                     slots[index] = result
                 else:
                     index += 1
-        except BaseException as error:  # every way an item can end is an answer
+        except BaseException as error:  # an item that raises any exception still has an outcome
             if noticed:
                 self._items.tidy()
-            if _too_large(result):  # of this item: one before it could not have been stored
+            # An int that is too large for the typed array is the result of the item that ran last:
+            # the loop could not have stored such an int for an earlier item.
+            if _too_large(result):
                 spec.mixed = True
                 extra = [result]
             else:
@@ -198,9 +216,13 @@ def _too_large(result: object) -> bool:
 def with_seeds(
     seed: int, call: Callable[[object], object], entries: Sequence[Entry], start: int
 ) -> Callable[[int], object]:
-    """Return what runs the entry at an index, with random numbers of its own.
+    """Return the function that runs the item at an index of a chunk, with its own random numbers.
 
-    `start`: the index of the first of them in the call.
+    Args:
+        seed: the seed of the call.
+        call: the user's function, which takes one item.
+        entries: the message entries of the chunk's items: one pickled or plain value each.
+        start: the index, in the whole call, of the chunk's first item.
     """
 
     def run(index: int) -> object:
@@ -217,7 +239,10 @@ def at_once(
     context: Context | None,
     timeout: float | None,
 ) -> AtOnce:
-    """Return the items of a chunk as coroutines that run at once."""
+    """Return the items of a chunk as coroutines that run at the same time.
+
+    An item whose argument cannot be loaded becomes a coroutine that raises the error.
+    """
     from .coroutines import AtOnce
 
     def start(entry: Entry) -> Callable[[], Any]:
@@ -243,14 +268,17 @@ def run_without_journal(
     begin: Callable[[], object],
     needs_replacement: Callable[[], bool],
 ) -> list[Entry]:
-    """Run the items of a chunk, where each result is a message; return those not sent yet.
+    """Run the items of a chunk in a worker without a result journal.
 
-    `begin`: says that an item begins, where each may run for some time only.
+    Each result is sent as a message of its own before the next item begins. Return the results that
+    were not sent yet: the last one.
+
+    `begin`: tells the caller that an item begins; called only if the items have a time limit.
     """
     results: list[Entry] = []
     for number, entry in enumerate(entries):  # noqa: B007  # pyright: ignore[reportUnusedVariable]  # see `running_item`
         if results:
-            send(results)  # before the next item begins
+            send(results)  # a result is sent before the next item begins
         if spec.timeout is not None and not spec.at_once:
             begin()
         result, failed = items.run(spec, call, entry)
@@ -260,14 +288,16 @@ def run_without_journal(
     return results
 
 
-# Functions of this package in which `number` is that of the item.
+# The functions of this package whose local variable `number` is the index of the running item in
+# its chunk. `running_item` looks for these functions on the stack.
 _NUMBERED = frozenset({"_in_records", "run_without_journal", "_outcome"})
 
 
 def running_item(thread: int) -> int | None:
-    """Return which item of its chunk runs in a thread of this process; None if none does.
+    """Return the index, in its chunk, of the item that runs in a thread; None if none runs there.
 
-    Read from the stack: to note it for each item would take as long as a quick one.
+    `thread` is the identifier of a thread of this process. The index is read from the stack of this
+    thread: noting the index before each item would take as long as a quick item.
     """
     here = thread == get_ident()
     frame: FrameType | None = sys._getframe() if here else sys._current_frames().get(thread)
@@ -283,6 +313,8 @@ def running_item(thread: int) -> int | None:
                 number: int = frame.f_locals["number"]
                 return number
             if name == "run":
-                alone = 0  # the only one of its chunk, unless there is more further up
+                # The item is the only one of its chunk, unless a frame further up the stack says
+                # otherwise.
+                alone = 0
         frame = frame.f_back
     return alone

@@ -1,10 +1,10 @@
-"""Coroutine functions in a worker: its event loop runs the items of a chunk at once."""
+"""Coroutine functions in a worker: an event loop runs all items of a chunk at the same time."""
 
 from __future__ import annotations
 
 from .._transport.shadows import standard_library
 
-TYPE_CHECKING = False  # see `light_stdlib`: workers import this
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Coroutine, Sequence
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 
 class TooLong(Exception):
-    """A coroutine ran for longer than it may."""
+    """The coroutine of an item ran for longer than the time limit of the call allows."""
 
 
 _runner: asyncio.Runner | None = None
 
 
 class AtOnce:
-    """Several calls that run in this process's event loop, all begun, ended in order."""
+    """The items of a chunk as coroutines, which run in the event loop of this process.
+
+    All coroutines begin together; the worker asks for their results in the order of the items.
+    """
 
     def __init__(
         self,
@@ -31,9 +34,14 @@ class AtOnce:
         context: Context | None,
         timeout: float | None,
     ) -> None:
-        """Make them ready; they begin when the first result is asked for.
+        """Make the coroutines ready; all of them begin when the first result is asked for.
 
-        `timeout`: seconds that each may run; `TooLong` is what then comes of it.
+        Args:
+            starts: for each item, a function that returns the item's coroutine.
+            context: the context of which each coroutine gets a copy; None: a copy of the current
+                context.
+            timeout: seconds that each coroutine may run; after these the outcome is `TooLong`.
+                None: a coroutine may run for any time.
         """
         global _runner
         if _runner is None:
@@ -41,7 +49,9 @@ class AtOnce:
                 import asyncio
 
                 _runner = asyncio.Runner()
-                _runner.get_loop()  # it imports more of asyncio
+                # Making the event loop imports more modules of asyncio, and so has to happen while
+                # `standard_library` is in effect.
+                _runner.get_loop()
         self._runner = _runner
         self._starts = starts
         self._context = context
@@ -49,7 +59,7 @@ class AtOnce:
         self._tasks: list[asyncio.Task[tuple[bool, Any]]] = []
 
     def result(self, index: int) -> object:
-        """Return what the call at `index` returns, when it does; raise what it raises."""
+        """Wait for the coroutine at `index`; return what it returns, or raise what it raises."""
         good, value = self._run(lambda: self._wait_for(index))
         if good:
             return value
@@ -60,7 +70,9 @@ class AtOnce:
             try:
                 return self._runner.run(start())
             except (SystemExit, KeyboardInterrupt):
-                continue  # of a task that one of them started: what awaits that task has it, too
+                # A task that a coroutine of an item had started has raised the exception. The
+                # coroutine that awaits this task gets the exception, too.
+                continue
 
     async def _wait_for(self, index: int) -> tuple[bool, Any]:
         with standard_library:
@@ -68,8 +80,8 @@ class AtOnce:
 
         if not self._tasks:
             loop = asyncio.get_running_loop()
-            # A copy of the context for each: what one sets, the others do not see. (An empty one
-            # counts as false.)
+            # Each coroutine gets a copy of the context: the other coroutines do not see the context
+            # variables that it sets. The test is for None, because an empty context is false.
             given = self._context
             self._tasks = [
                 loop.create_task(
@@ -81,7 +93,7 @@ class AtOnce:
         return await self._tasks[index]
 
     def close(self) -> None:
-        """End what still runs."""
+        """Cancel the coroutines that still run, and wait for their end."""
         if any(not task.done() for task in self._tasks):
             self._run(self._end)
 
@@ -106,8 +118,11 @@ async def _outcome(
     try:
         async with limit:
             return True, await start()
-    except BaseException as error:  # SystemExit, say, would end the loop and the others with it
+    except BaseException as error:
+        # An exception such as SystemExit would end the event loop, and with it the coroutines of
+        # the other items; so every exception is returned as an outcome.
         if limit.expired() and isinstance(error, TimeoutError):
-            cancelled = error.__cause__ or error  # it knows where the coroutine was
+            # The traceback of the cause leads to the line at which the coroutine was cancelled.
+            cancelled = error.__cause__ or error
             return False, TooLong().with_traceback(cancelled.__traceback__)
         return False, error

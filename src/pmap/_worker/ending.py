@@ -1,4 +1,7 @@
-"""The orderly end of a worker: what was registered for it runs, for two seconds at most."""
+"""The orderly end of a worker: the callbacks that were registered for the exit of the process run.
+
+All exit callbacks together have two seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,18 @@ import sys
 
 from .side_effects import end_after
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import Any
 
-_LIMIT = 2.0  # seconds, for all of it
+_LIMIT = 2.0  # seconds for all exit callbacks and for the wait for threads
 
 
 def run_exit_callbacks() -> None:
-    """Run what ``atexit`` and ``multiprocessing.util.Finalize`` know, then wait for threads.
+    """Run the callbacks of ``atexit`` and ``multiprocessing.util.Finalize``; then wait for threads.
 
-    After the limit the process is ended, whatever keeps it.
+    Only threads that are no daemons are waited for. After `_LIMIT` seconds the system ends this
+    process, whatever it does.
     """
     import atexit
 
@@ -26,13 +30,14 @@ def run_exit_callbacks() -> None:
         not thread.daemon for thread in threads.enumerate() if thread is not threads.main_thread()
     )
     if not waits and not given._ncallbacks():
-        return  # as mostly
+        return  # the usual case: no callback is registered and no thread is left
     end_after(_LIMIT)
     try:
-        # First, as in multiprocessing: threads that do not end must not keep these from it.
+        # The callbacks run before the wait for threads, as in multiprocessing: a thread that does
+        # not end must not keep the callbacks from running.
         given._run_exitfuncs()
         if threads is not None and waits:
             threads._shutdown()
-    except BaseException:  # whatever they raise, the process ends
+    except BaseException:  # whatever the callbacks raise, the process ends
         pass
     end_after(0)

@@ -1,4 +1,4 @@
-"""The function of a call, as a worker knows it: loaded when its first chunk begins."""
+"""The call spec in a worker: the function of a call, loaded when the call's first chunk begins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from .._transport.by_value import arriving
 from .._transport.environment import are_few, context_of
 from .._transport.values import decode, loads
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class ReceivedSpec:
-    """One function, as a worker knows it."""
+    """One call spec that this worker has received: a call's function, names, rules, environment."""
 
     def __init__(
         self,
@@ -46,19 +46,25 @@ class ReceivedSpec:
         self.logs = logs
         self.environment = environment
         self.function: Callable[[object], object] | None = None
-        self.coroutine: Callable[[object], Any] | None = None  # of an item, if they run at once
-        self.context: Context | None = None  # with the variables, if there are any
-        self.fresh = are_few(variables)  # they are loaded for each chunk: it may be another call's
-        # The one type of all results so far, if a typed array can hold it; None: not known yet.
+        # If all items of a chunk run at once: the function that returns the coroutine of an item.
+        self.coroutine: Callable[[object], Any] | None = None
+        # The context with the context variables of the call; None: items run without a context.
+        self.context: Context | None = None
+        # Whether the context variables are so few that they are loaded anew for each chunk: the
+        # next chunk may be that of another call.
+        self.fresh = are_few(variables)
+        # The type that the next results are expected to have: the type of the results so far, if a
+        # typed array can hold values of this type. None: no such type is known.
         self.array_type: type | None = None
-        self.mixed = (
-            timeout is not None
-        )  # a typed array leaves no time to note when each item begins
+        # Whether results are noted as records, not in a typed array. In a call with a time limit
+        # they are: a typed array leaves no time to note when each item begins.
+        self.mixed = timeout is not None
 
     def load(self) -> Callable[[object], object]:
-        """Return the function as one of one argument; loads it when first asked.
+        """Return the function of the call, as a function of one argument: the item.
 
-        The names that it uses are put in place: another call's may be there.
+        The first call of this method loads the function. Each call puts the names that the function
+        uses in place, since the names of another call may be there.
         """
         arriving.prepare(self.units, self.names)
         if self.function is None:
@@ -76,7 +82,7 @@ class ReceivedSpec:
 
 
 def _register(reducers: list[tuple[type, Callable[[Any], Any]]]) -> None:
-    """Let results be pickled as the caller has told `multiprocessing`."""
+    """Register the caller's reducers of `multiprocessing`, with which results are pickled."""
     from multiprocessing.reduction import ForkingPickler
 
     for kind, reducer in reducers:
@@ -84,7 +90,11 @@ def _register(reducers: list[tuple[type, Callable[[Any], Any]]]) -> None:
 
 
 def _of_one(function: Callable[..., object], kind: int) -> Callable[[Any], object]:
-    """Return `function` as one of the item alone, whatever that is for this kind of call."""
+    """Return `function` as a function of one argument: the item.
+
+    `kind` says what an item is: 0 the argument itself; 1 a row of arguments; any other number a
+    pair of positional and keyword arguments.
+    """
     if kind == 0:
         return function
     if kind == 1:
@@ -93,19 +103,23 @@ def _of_one(function: Callable[..., object], kind: int) -> Callable[[Any], objec
 
 
 def _load_each(variables: list[bytes]) -> Variables:
-    """Return the variables that can be loaded here; the others stay unset, as if never sent."""
+    """Return the context variables that can be loaded in this process, with their values.
+
+    The other variables stay unset, as if the caller had never sent them.
+    """
     loaded: Variables = []
     for data in variables:
         try:
             loaded.append(loads(data))
-        except Exception:  # its module may not be there, or its value may not load
+        except Exception:  # the variable's module may be missing, or its value may not load
             continue
     return loaded
 
 
 def _in_context(call: Callable[[object], object], context: Context) -> Callable[[object], object]:
     def run(item: object) -> object:
-        # A copy for each item: what one sets, the next does not see.
+        # Each item runs in a copy of the context: the next item does not see the context variables
+        # that this item sets.
         return context.copy().run(call, item)
 
     return run

@@ -1,8 +1,10 @@
-"""What `multiprocessing` says in a worker of the process it is in, and of its parent.
+"""What `multiprocessing` says, in a worker, of the worker process and of its parent.
 
-A worker does not import `multiprocessing`. When somebody else does, that learns what it would know
-in a child of its own: name, identity, key and parent (`process`), and the resource tracker of the
-caller, so that shared memory and semaphores live as long as the caller (`resource_tracker`).
+A worker itself does not import `multiprocessing`. When an item or a module imports it in a worker,
+this module tells `multiprocessing` what it would know in a child process of its own. Its module
+`process` gets the name, the identity, the authentication key and the parent of the worker. Its
+module `resource_tracker` gets the resource tracker of the caller, so that shared memory and
+semaphores live as long as the caller.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -24,16 +26,23 @@ _TRACKER = "multiprocessing.resource_tracker"
 
 
 class _Ties:
-    """What is known of this process and its caller."""
+    """What `multiprocessing` is to know of this worker process and of its caller."""
 
     def __init__(self) -> None:
         self.identity: Identity | None = None
-        self.lifeline = -1  # what is readable when the caller is gone, where there is such a thing
-        self.key: bytes | None = None  # with which the caller's managers let in
-        self.tracker: Descriptor | None = None  # of the caller
+        # A descriptor that becomes readable when the caller has ended; -1: the system has none.
+        self.lifeline = -1
+        # The caller's authentication key, which the managers of `multiprocessing` ask for.
+        self.key: bytes | None = None
+        # The descriptor of the caller's resource tracker.
+        self.tracker: Descriptor | None = None
 
     def begin(self, identity: Identity, inherits: bool) -> None:
-        """Note what identity this worker has; `inherits`: it is a fork of its caller."""
+        """Note the identity of this worker.
+
+        `inherits`: whether this process was forked from a process that may have imported
+        `multiprocessing` before: the caller, or the process that imported the script.
+        """
         self.identity = identity
         for name, tell in _TELL.items():
             module = sys.modules.get(name)
@@ -47,7 +56,7 @@ class _Ties:
             sys.meta_path.insert(0, _watch)
 
     def take(self, key: bytes | None, tracker: Descriptor | None) -> None:
-        """Note what `multiprocessing` has at the caller by now."""
+        """Note the authentication key and the resource tracker that the caller has by now."""
         self.key = key or self.key
         self.tracker = tracker or self.tracker
         for name, tell in ((_PROCESS, _tell_key), (_TRACKER, _tell_tracker)):
@@ -59,7 +68,7 @@ class _Ties:
 ties = _Ties()
 
 
-# --- telling the modules -------------------------------------------------------------------------
+# --- telling modules of `multiprocessing` what they are to know ----------------------------------
 
 
 def _tell_process(module: Any) -> None:
@@ -67,10 +76,11 @@ def _tell_process(module: Any) -> None:
     identity, name, pid, parent = ties.identity
     before = module._current_process
 
-    class PoolWorker(module.BaseProcess):  # type: ignore[misc]  # what it is, is known here only
-        """This process, as one of a `multiprocessing` pool would be."""
+    class PoolWorker(module.BaseProcess):  # type: ignore[misc]  # mypy does not know the type of `module`
+        """This process, described as a process of a `multiprocessing` pool is."""
 
-        # Said, and not set: an item may start processes of its own all the same.
+        # The class only says that the process is a daemon, and the configuration of the process
+        # does not: so an item may start processes of its own.
         daemon = True
 
         def __init__(self) -> None:
@@ -93,7 +103,8 @@ def _tell_process(module: Any) -> None:
 
 def _sentinel() -> int:
     if ties.lifeline < 0:
-        # Never readable: the other end stays open for as long as this process lives.
+        # The descriptor never becomes readable, because the writing end of the pipe stays open for
+        # as long as this process lives.
         ties.lifeline, _ = os.pipe()
     return ties.lifeline
 
@@ -113,7 +124,11 @@ _TELL: dict[str, Callable[[Any], None]] = {_PROCESS: _tell_process, _TRACKER: _t
 
 
 def _forget_the_caller() -> None:
-    """Let what a fork has from its caller be no more its own, as after a fork of the library's."""
+    """Forget what this process has from the process it was forked from.
+
+    These are exit callbacks, child processes and finalisers. `multiprocessing` itself forgets them
+    in the processes that it forks.
+    """
     import atexit
     import itertools
 
@@ -129,16 +144,19 @@ def _forget_the_caller() -> None:
         atexit.register(util._exit_function)
 
 
-# --- noticing their import -----------------------------------------------------------------------
+# --- noticing the import of modules of `multiprocessing` -----------------------------------------
 
 _waiting: dict[str, Callable[[Any], None]] = {}
 
 
 class _Watch:
-    """Notices the import of modules that are to be told something."""
+    """An import finder that notices the import of each module whose name is in `_waiting`.
+
+    `_waiting` names the modules of `multiprocessing` that are to be told of this worker process.
+    """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Return how to import `name`, if it is such a module."""
+        """Return the import spec of module `name` if the module is in `_waiting`; else None."""
         if name not in _waiting:
             return None
         for finder in sys.meta_path:
@@ -150,18 +168,21 @@ class _Watch:
 
 
 class _Loader:
-    """Loads a module as its own loader does, and tells it then."""
+    """Loads a module of `multiprocessing` with the module's own loader.
+
+    Then it tells the module what the module is to know of this worker process.
+    """
 
     def __init__(self, loader: Any, name: str) -> None:
         self._loader = loader
         self._name = name
 
     def create_module(self, spec: Any) -> Any:
-        """Return what the module's own loader does."""
+        """Return what the method `create_module` of the module's own loader returns."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module: Any) -> None:
-        """Run the module; then it is told."""
+        """Run the module; then tell the module what it is to know of this worker process."""
         module.__spec__.loader = module.__loader__ = self._loader
         self._loader.exec_module(module)
         tell = _waiting.pop(self._name, None)

@@ -1,6 +1,7 @@
-"""One item: its argument is loaded, the function runs, and what came of it is made ready to travel.
+"""One item: load its argument, call the function, make the result or the failure ready to travel.
 
-Every way in which an item can end is an answer.
+Every way in which an item can end, also by an exception such as SystemExit, is an outcome that is
+sent to the caller.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .._transport.packing import PLAIN, is_long, is_plain
 from .._transport.values import Attachments, decode, encode
 from .traces import traces
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -31,25 +32,34 @@ if TYPE_CHECKING:
 
 
 class BadArgumentError(Exception):
-    """The argument could not be loaded; the cause says why."""
+    """The argument of an item could not be loaded; the cause of this exception says why."""
 
 
 class ItemRunner:
-    """Runs one item after the other."""
+    """Runs the items of a worker, one after the other."""
 
     def __init__(
         self,
         surroundings: Surroundings,
         lend: Callable[[Sequence[Buffer]], Segment | None],
     ) -> None:
-        """Run items in `surroundings`; `lend` gives segments for large results."""
+        """Make a runner of items.
+
+        Args:
+            surroundings: undoes what an item changed in this process, before the next item begins.
+            lend: returns a shared-memory segment that holds the buffers of a large result, or None.
+        """
         self.tidy = surroundings.tidy
-        self.attachments = Attachments(lend)  # of the results that are not sent yet
+        # The shared-memory segments and descriptors of the results that are not sent yet.
+        self.attachments = Attachments(lend)
 
     def run(
         self, spec: ReceivedSpec, call: Callable[[object], object], entry: Entry
     ) -> tuple[Entry, bool]:
-        """Run one item; return the entry of what came of it, and whether it failed."""
+        """Run one item; return the message entry of its result or failure, and whether it failed.
+
+        A message entry is one pickled or plain value, or a failure record.
+        """
         try:
             item = load_argument(entry) if type(entry) is list else entry
             result = call(item)
@@ -64,17 +74,25 @@ class ItemRunner:
         return self.encoded(spec, result)
 
     def encoded(self, spec: ReceivedSpec, result: object) -> tuple[Entry, bool]:
-        """Return the entry of a result, and whether it is a failure: it cannot be sent."""
+        """Return the message entry of a result, and False.
+
+        If the result cannot be pickled, return a failure record that says so, and True.
+        """
         try:
             return encode(result, spec.by_value, self.attachments), False
-        except BaseException as error:  # the result's own pickling may do anything
+        except BaseException as error:  # the pickling of `result` may raise anything
             return capture_transport(RESULT, error, result), True
 
 
 def load_argument(entry: Entry) -> object:
-    """Return what a pickled entry holds."""
+    """Return the argument of an item, which the pickled message entry `entry` holds.
+
+    Raises `BadArgumentError` if the argument cannot be loaded.
+    """
+    # For an argument that the caller could not pickle, the caller sends an empty entry. The caller
+    # knows why the argument could not be pickled.
     if not entry:
-        raise BadArgumentError from None  # the caller could not pickle it and knows why
+        raise BadArgumentError from None
     runs_items, process_role.runs_items = process_role.runs_items, False
     try:
         return decode(entry)
@@ -88,7 +106,8 @@ def failure(error: BaseException) -> Entry:
     """Return the failure record of an item that raised `error`."""
     if isinstance(error, BadArgumentError):
         return capture_transport(ARGUMENT, error.__cause__ or error)
-    # By its name: a worker that runs no coroutines does not import the class.
+    # The class `TooLong` is recognised by its name, because a worker that runs no coroutines does
+    # not import the class.
     if type(error).__name__ == "TooLong" and type(error).__module__ == f"{__package__}.coroutines":
         return [TOO_LONG, None, "", "", format_traceback(error)]
     return capture(error)

@@ -1,7 +1,8 @@
-"""Records of a worker's loggers, sent to the caller's: imported when an item imports ``logging``.
+"""Log records of a worker, sent to the loggers of the caller.
 
-Only those of loggers without handlers: who gives a worker's logger a handler, as in an initializer,
-has them there.
+A worker uses this module only when ``logging`` is imported in the worker. Only the records of
+loggers without handlers are sent: if an initializer, say, gives a logger of the worker a handler,
+the records of this logger go to the handler.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from .._transport.failure_record import capture
 from .._transport.values import dumps
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
@@ -22,10 +23,10 @@ _PLAIN = frozenset({str, int, float, bool, type(None), bytes})
 
 
 class HomeHandler(logging.Handler):
-    """Sends records home; stands where Python has the handler of last resort."""
+    """Sends log records to the caller; takes the place of ``logging.lastResort`` in a worker."""
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
-        """Send them by `send`, pickled."""
+        """Pickle each log record and call `send` with the bytes."""
         super().__init__()
         self._send = send
         self._usual = logging.lastResort
@@ -41,7 +42,7 @@ class HomeHandler(logging.Handler):
 def _packed(record: logging.LogRecord) -> bytes:
     state = dict(record.__dict__)
     if type(state["msg"]) is not str or not _are_plain(record.args):
-        # As it is now: what it is made of may change, or be large.
+        # The record gets its final text now: its arguments may change later, or be large.
         state["msg"], state["args"] = record.getMessage(), None
     if record.exc_info:
         error = record.exc_info[1]
@@ -49,7 +50,7 @@ def _packed(record: logging.LogRecord) -> bytes:
         state["exc_info"] = None if error is None else capture(error)
     try:
         return dumps(state)
-    except Exception:  # what the program itself has added
+    except Exception:  # the program has added an attribute that cannot be pickled
         return dumps({name: _plainly(name, value) for name, value in state.items()})
 
 
@@ -62,16 +63,22 @@ def _plainly(name: str, value: object) -> object:
 
 
 class Loggers:
-    """The loggers of this process: what levels they have from the caller."""
+    """The loggers of this worker process, which have the levels that they have at the caller."""
 
     def __init__(self, send: Callable[[bytes], None], inherited: bool) -> None:
-        """Send records home; `inherited`: there are handlers of the caller, in a fork of it."""
+        """Send log records to the caller.
+
+        Args:
+            send: called with each pickled log record.
+            inherited: whether this process was forked from the caller, whose handlers it has then.
+        """
         self._handler = HomeHandler(send)
         logging.lastResort = self._handler
         usual = logging.basicConfig
 
         def configure(**given: Any) -> None:
-            # `logging.info` and the like call it, with nothing, where the root has no handler.
+            # `logging.info` and the like call `basicConfig` without arguments if the root logger
+            # has no handler. Such a call must not give the root logger a handler here.
             if given:
                 usual(**given)
 
@@ -82,13 +89,15 @@ class Loggers:
         self._levels: Levels | None = None
 
     def apply(self, levels: Levels | None, on: bool) -> None:
-        """Give loggers the levels of the caller's, unless it has changed none since the last time.
+        """Give the loggers the levels of the caller's loggers, if the caller has changed any level.
 
-        `on`: records are sent home.
+        Args:
+            levels: the levels of the caller's loggers; None: the levels here stay.
+            on: whether log records are sent to the caller.
         """
         self._handler.on = on
         if levels is None or levels == self._levels:
-            return  # what an initializer has set stays
+            return  # the levels that an initializer has set stay
         old, self._levels = self._levels, levels
         disabled, given = levels
         for name, _ in () if old is None else old[1]:

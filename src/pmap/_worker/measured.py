@@ -1,14 +1,15 @@
-"""Workers that coverage measures: what a finished item ran is saved before its result is told.
+"""Workers that coverage measures: a worker saves coverage's data before a chunk's last results go.
 
-A worker may be killed when nothing of it is wanted any more, so that its end is no time to save. A
-process that coverage was not told to expect (no ``parallel``) would write over its caller's data.
+The end of a worker would be too late to save the data, because the caller may kill a worker that it
+needs no more. A worker that has neither coverage's option ``parallel`` nor a configuration file
+from the caller saves nothing: its data would overwrite the data of the caller.
 """
 
 from __future__ import annotations
 
 import sys
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -17,17 +18,19 @@ _NO_WORD_OF = ["no-data-collected", "module-not-measured", "module-not-imported"
 
 
 def saver(config: str | None) -> Callable[[], None] | None:
-    """Return what saves what was measured so far in this process; None: nothing measures it.
+    """Return a function that saves what coverage has measured so far in this process.
 
-    `config`: the file by which coverage at the caller measures what multiprocessing starts, and
-    would have hooked into ours if they were started so.
+    Return None if coverage does not measure this process.
+
+    `config`: the file with which coverage, at the caller, measures the processes that
+    `multiprocessing` starts; None: coverage does not measure these processes.
     """
     if config is None and "coverage" not in sys.modules:
         return None
     try:
         import coverage
 
-        # Any: it is a program's own, of whatever version.
+        # `Any`, because the program may have any version of coverage.
         measuring: Any = coverage.Coverage.current()
         if measuring is None and config is not None:
             measuring = coverage.Coverage(config_file=config, data_suffix=True, auto_data=True)
@@ -35,13 +38,13 @@ def saver(config: str | None) -> Callable[[], None] | None:
             measuring.start()
         if measuring is None or not (config or measuring.get_option("run:parallel")):
             return None
-    except Exception:  # a worker without it is better than none
+    except Exception:  # a worker without coverage is better than no worker
         return None
 
     def save() -> None:
         try:
             measuring.save()
         except Exception:
-            pass  # no space is left, say: the item is none the worse for it
+            pass  # the disk is full, say: the item still succeeds
 
     return save

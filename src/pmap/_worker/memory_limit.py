@@ -1,4 +1,4 @@
-"""How much memory a worker takes, and its end when that is too much."""
+"""The memory limit of a worker: how much memory the process takes, and its end above the limit."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from time import sleep
 from .._transport.light_stdlib import signal
 from .._transport.shadows import standard_library
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from .._transport.journal import ResultJournal
 
 _LOOK = 0.02  # seconds between two looks at the memory of a process that runs an item
-_LAST_WORDS = 0.5  # seconds to say where it was
+_LAST_WORDS = 0.5  # seconds in which the main thread may write its stack, before it is killed
 
 
 def resident() -> int:
-    """Return how many bytes of memory this process takes."""
+    """Return how many bytes of memory this process takes.
+
+    Where the system has no ``/proc``, return how many bytes it took at most so far.
+    """
     try:
         with open("/proc/self/statm", "rb") as statm:
             return int(statm.read().split()[1]) * mmap.PAGESIZE
@@ -47,7 +50,8 @@ class MemoryWatch:
         while self.busy.wait():
             if resident() > self._limit:
                 self._journal.note_oversize()
-                # That thread says where it is, and the process ends; if it does not, it is killed.
+                # At SIGABRT faulthandler writes the stack of the main thread behind the result
+                # journal, and the process ends. If it does not end in time, it is killed.
                 signal.pthread_kill(self._main, signal.SIGABRT)
                 sleep(_LAST_WORDS)
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -1,6 +1,7 @@
-"""Files that items write to and leave open: what a finished item wrote is in them.
+"""Files that items write to and leave open: the worker flushes them after each item.
 
-Python keeps what is written in the object of the file, and it would be lost with the worker.
+Python buffers written data in the file object. Without the flush, what a finished item wrote would
+be lost if the worker died later.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import gc
 import io
 import os
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from weakref import ref
 else:
@@ -22,10 +23,11 @@ _KINDS = frozenset({io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper})
 
 
 class OpenFiles:
-    """The files that are open for writing since this worker began."""
+    """The files that items have opened for writing since this worker began, and not closed."""
 
     def __init__(self) -> None:
-        # Those of the caller, in a fork of it: what they hold is the caller's to write.
+        # The descriptors that are open already. In a fork of the caller, they include the caller's
+        # files: only the caller may write what these files have buffered.
         self._known = _descriptors()
         self._files: list[ref[io.BufferedWriter | io.BufferedRandom | io.TextIOWrapper]] = []
 
@@ -33,7 +35,7 @@ class OpenFiles:
         return bool(self._files)
 
     def look(self) -> None:
-        """Note that a file was opened, which may be closed again by now."""
+        """Find the files that were opened for writing since the last call, and are still open."""
         known, self._known = self._known, _descriptors()
         new = self._known - known
         if new:
@@ -42,7 +44,7 @@ class OpenFiles:
                     self._files.append(ref(thing))
 
     def flush(self) -> None:
-        """Have everything that was written in the files."""
+        """Flush all files that are still open, and forget the files that were closed."""
         gone = False
         for each in self._files:
             file = each()
@@ -51,7 +53,7 @@ class OpenFiles:
                     gone = True
                 else:
                     file.flush()
-            except Exception:  # the disk is full, or its descriptor was closed
+            except Exception:  # the disk is full, or the descriptor of the file was closed
                 pass
         if gone:
             self._files = [each for each in self._files if _is_open(each())]
@@ -64,15 +66,16 @@ def _is_open(file: io.IOBase | None) -> bool:
 def _descriptor(file: io.IOBase) -> int:
     try:
         return file.fileno()
-    except Exception:  # it is closed, or has none
+    except Exception:  # the file is closed, or has no descriptor
         return -1
 
 
 def _descriptors() -> set[int]:
-    """Return the numbers of the descriptors that are open; none where the system does not tell."""
+    """Return the numbers of the open descriptors, or an empty set if the system does not tell."""
     try:
         names = os.listdir("/dev/fd")
-        # The listing has its own descriptor among them, the lowest that was free, and is again.
+        # `os.listdir` had itself a descriptor open, whose number is in the listing. It was the
+        # lowest free number, and is now free again: `os.dup` gets the same number.
         lowest = os.dup(0)
         os.close(lowest)
         return {int(name) for name in names} - {lowest}

@@ -1,6 +1,7 @@
-"""What comes home beside results and what is printed: records of logging, and warnings.
+"""Log records and warnings of a worker, which the worker sends to the caller.
 
-Nothing of it is loaded before an item imports ``logging`` or ``warnings``.
+The modules `log_records` and `warning_records` have the code for this. A worker uses each of them
+only when ``logging`` or ``warnings`` is imported in the worker.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from .._transport.settings import default_filters
 from .chunk import running_item
 from .side_effects import imports
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 
 
 def _nowhere(data: bytes) -> None:
-    """Stand for what sends, until it is known."""
+    """Stand for the function that sends messages to the caller, until this function is known."""
 
 
 class Reporting:
-    """Sends records and warnings of this process home."""
+    """Sends the log records and the warnings of this worker process to the caller."""
 
     def __init__(self) -> None:
         self._send: Callable[[bytes], None] = _nowhere
@@ -38,20 +39,23 @@ class Reporting:
         self._settings: Settings | None = None
         self._on = True
         self._forked = False
-        self._thread = get_ident()  # which runs the items
+        self._thread = get_ident()  # the thread that runs the items
         self._usual_filters = default_filters()
 
     def begin(self, send: Callable[[bytes], None], forked: bool) -> None:
-        """Wait for the imports of the modules.
+        """Take over ``logging`` and ``warnings``: now if they are imported, else at their import.
 
         Args:
-            send: sends messages home.
-            forked: from the caller, which may have the modules.
+            send: sends messages to the caller.
+            forked: whether this process was forked from the caller, which may have given loggers
+                handlers.
         """
         is_first = self._send is _nowhere
         self._send = send
         if not is_first:
-            return  # before this process was forked: what the script has set stays
+            # The process that imported the script has called `begin` already, before this worker
+            # was forked from it: what the script has set in ``logging`` and ``warnings`` stays.
+            return
         self._forked = forked
         for name, take in (("logging", self._take_loggers), ("warnings", self._take_warnings)):
             if name in sys.modules:
@@ -60,9 +64,9 @@ class Reporting:
                 imports[name] = take
 
     def apply(self, settings: Settings, on: bool) -> None:
-        """Put the caller's levels and filters in place; `on`: records of logging come home.
+        """Put the caller's log levels and warning filters in place, for a chunk that begins.
 
-        For each chunk that begins.
+        `on`: whether log records are sent to the caller.
         """
         if settings is not self._settings or on is not self._on:
             self._settings, self._on = settings, on
@@ -70,7 +74,8 @@ class Reporting:
             if self._loggers is not None:
                 self._loggers.apply(levels, on)
             if self._warned is None and filters not in (None, self._usual_filters):
-                import warnings  # noqa: F401  # pyright: ignore[reportUnusedImport]  # takes them
+                # The import of ``warnings`` calls `_take_warnings`, which sets `_warned`.
+                import warnings  # noqa: F401  # pyright: ignore[reportUnusedImport]
             if self._warned is not None:
                 self._warned.apply(filters)
         elif self._warned is not None and self._warned.has_to_do:

@@ -1,16 +1,17 @@
-"""The script, imported once for all workers: by a process of which they are forked then.
+"""The user's script, imported once for all workers, by a process from which workers are forked.
 
-The template does not import it itself: the script may start threads, raise, never return or end its
-process. The template forks a process that imports it, and that serves in its place from then on::
+The template process does not import the script itself: the script may start threads, raise, never
+return or end its process. So the template process forks a process that imports the script. From
+then on this fork serves in the place of the template process::
 
-    the template              waits for the end of the other one, and ends with it
+    the template process             waits for the end of its fork, and ends with it
         |
-    a fork that has imported  serves as the template
+    the fork that has imported       serves as the template process
         |
     the workers
 
-Where that process cannot serve, it ends, and the template forks workers itself. Each of them
-imports the script then, and shows what is wrong with it.
+If the fork cannot serve, it ends, and the template process forks workers itself. Then each worker
+imports the script, and tells the caller what the script raises.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from .streams import Streams
 from .template import count_threads, kill_group
 from .terminal import begin as begin_without_terminal
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
     from .worker import Prepared
 
 _SERVES = b"1"
-# The end of a thread is known to Python a moment before the system counts one less.
+# Python knows of the end of a thread a moment before the system counts one thread less. So the
+# threads are counted up to `_LOOKS` times, with `_MOMENT` seconds between two counts.
 _LOOKS, _MOMENT = 20, 0.001
 _HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
 
@@ -49,13 +51,16 @@ _HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
 def import_in_fork(
     sock: socket, message: int, begin: Callable[[], None], serve: Callable[[Prepared], NoReturn]
 ) -> None:
-    """Fork a process that imports the script, and serves; return only if it cannot serve.
+    """Fork a process that imports the script and serves as the template process.
+
+    Return only if the fork cannot serve. Else wait for the end of the fork, and end this process.
 
     Args:
-        sock: of the template.
-        message: descriptor of a file that says what to import, and where.
-        begin: called first in the fork: it is to be a process of its own.
-        serve: called in the fork when it has imported the script.
+        sock: the socket of the template process.
+        message: the descriptor of a file that says what to import: see `protocol.IMPORT`.
+        begin: called first in the fork: makes the fork the leader of a process group, and lets the
+            fork end when the caller ends.
+        serve: called in the fork when the fork has imported the script.
     """
     size = os.fstat(message).st_size
     about = os.pread(message, size, 0)
@@ -63,7 +68,9 @@ def import_in_fork(
     hears, tells = os.pipe()
     try:
         pid = os.fork()
-    except OSError:  # as each worker: the caller is told when the first of them fails
+    except OSError:
+        # No process can be forked, so starting the first worker will fail, too; then the caller is
+        # told why.
         os.close(hears)
         os.close(tells)
         return
@@ -74,9 +81,11 @@ def import_in_fork(
     try:
         if _can_serve(sock, hears):
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-            kill_group(pid)  # what the script has started, while the id is nobody else's
+            # The fork has ended. Kill the processes that the script has started; the fork is not
+            # reaped yet, so no other process can have its id.
+            kill_group(pid)
             os._exit(0)
-        # It has ended, or is stuck and the caller is gone.
+        # The fork has ended; or its script is stuck, and the caller is gone.
         kill_group(pid)
         os.waitpid(pid, 0)
     finally:
@@ -84,10 +93,15 @@ def import_in_fork(
 
 
 def _can_serve(sock: socket, hears: int) -> bool:
-    """Return whether the fork has imported the script; False, too, if the caller is gone."""
+    """Wait for the fork; return whether it has imported the script and can serve.
+
+    `hears` is the reading end of the pipe on which the fork tells so. Return False, too, if the
+    caller is gone.
+    """
     poll = select.poll()
     poll.register(hears, select.POLLIN)
-    # Not what can be read there: that is for whoever serves. (The end shows with it on Linux.)
+    # Wait for the end of the connection only, not for data: requests of the caller are for the
+    # process that serves. (On Linux, POLLRDHUP shows the end of the connection.)
     poll.register(sock, _HUNG_UP)
     ready = [fd for fd, _ in poll.poll()]
     return hears in ready and os.read(hears, 1) == _SERVES
@@ -100,26 +114,30 @@ def _import_and_serve(
     begin: Callable[[], None],
     serve: Callable[[Prepared], NoReturn],
 ) -> NoReturn:
-    """Import the script and serve; end where that fails, or cannot be done safely."""
+    """Import the script and serve as the template process; in a fork of the template process.
+
+    End this process if the script fails, or if workers cannot safely be forked from this process:
+    because it has several threads, or because the script has forked it.
+    """
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         begin()
         pid = os.getpid()
         prepared = _import(sock, about)
-        # A script may fork, and its child comes here as well.
+        # If the script forks, its child process comes here as well; the child must not serve.
         if os.getpid() == pid and _has_one_thread():
             os.write(tells, _SERVES)
             os.close(tells)
             serve(prepared)
-    except BaseException:  # a worker that imports it tells what it is
+    except BaseException:  # the first worker imports the script again, and tells what it raises
         pass
     finally:
         exit_process(0)
 
 
 def _import(sock: socket, about: bytes) -> Prepared:
-    """Import the script, in surroundings as a worker's."""
+    """Import the script, with the directory, environment, streams and filters of a worker."""
     generation, identity, environment, argv, script, streams, measured = marshal.loads(about)
     process_role.generation = generation
     ties.begin(identity, False)

@@ -1,4 +1,4 @@
-"""Whole messages over a worker's one socket, from any of its threads."""
+"""How the threads of a worker send messages over its one socket, each message as a whole."""
 
 from __future__ import annotations
 
@@ -8,34 +8,41 @@ from .._transport.framing import send_batch
 from .._transport.light_stdlib import RLock, deque, socket
 from .._transport.segments import MOST
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .._transport.descriptors import Descriptor
     from .._transport.segments import Segment
 
-_UNTIL_SOME_ARE_TAKEN = 0.02  # seconds, where too many descriptors are under way
+# Seconds to wait before the next try, when too many descriptors are sent and not yet received.
+_UNTIL_SOME_ARE_TAKEN = 0.02
 
 
 class Sender:
-    """Sends one message after the other, each as a whole.
+    """Sends messages of a worker to the caller, one after the other, each as a whole.
 
-    Items print and log, in any thread and in signal handlers, while the worker sends results.
+    Items may print and log in any thread and in signal handlers, while the worker sends results.
     """
 
     def __init__(self, sock: socket) -> None:
         self._socket = sock
-        # Reentrant: a signal handler that prints may run in the thread that holds it.
+        # A reentrant lock: a signal handler that prints may run in the thread that holds the lock.
         self._lock = RLock()
         self._sending = False
-        self._waiting: deque[bytes] = deque()  # messages of such handlers, in the midst of another
+        # The messages of signal handlers that ran while another message was being sent.
+        self._waiting: deque[bytes] = deque()
 
     def send(self, data: bytes, segments: Sequence[Segment | Descriptor] = ()) -> None:
-        """Send a message with its segments; returns when all of it is on its way."""
+        """Send a message with its shared-memory segments and descriptors.
+
+        Returns when the socket has taken all of the message. In a signal handler that interrupts
+        `send` of another message, the message is sent after that other message.
+        """
         with self._lock:
             if self._sending:
-                self._waiting.append(data)  # sent by the call further up this stack
+                # The call of `send` that is further up this stack sends the message.
+                self._waiting.append(data)
                 return
             self._sending = True
             try:
@@ -45,7 +52,8 @@ class Sender:
                     self._socket.sendall(data)
             finally:
                 self._sending = False
-            # Only now: a handler that runs from here on sends what it has itself.
+            # `_sending` is False before this loop begins: a signal handler that runs from here on
+            # sends its message itself, so no message is left behind.
             while self._waiting:
                 self.send(self._waiting.popleft())
 

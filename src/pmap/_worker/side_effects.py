@@ -1,6 +1,7 @@
-"""What an item does to its surroundings, seen to before the next item begins.
+"""What an item changes in its worker process, and what is done about it before the next item.
 
-What it changed is undone; what it printed, or wrote to files, is passed on.
+The worker undoes changes of the directory and of environment variables. It sends what the item
+printed to the caller, and flushes the files that the item wrote to.
 """
 
 from __future__ import annotations
@@ -14,32 +15,34 @@ from .._transport.settings import apply_settings, apply_zone
 from .open_files import OpenFiles
 from .traces import FORKED, OPENED, WRITES, traces
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from .._transport.environment import Environment
     from .streams import Streams
 
-# Whatever an item makes of `os._exit`: a fork must not come back to the caller's code.
+# Kept here, because an item may replace `os._exit`, and a fork must not return to the code of the
+# process that it was forked from.
 exit_process = os._exit
 
 
 def end_after(seconds: float) -> None:
-    """Let the system end this process in so many seconds, whatever keeps it; 0: not any more."""
+    """Have the system end this process after `seconds`, whatever it does; 0: cancel the end."""
     if hasattr(signal, "setitimer"):
-        # Without a handler it ends the process, also what never lets go of the interpreter's lock.
-        # Not faulthandler's timer: a fork of a program that has one running would wait for it.
+        # SIGALRM without a handler ends the process, even if a thread never releases the
+        # interpreter's lock. The timer of faulthandler is not used: a fork of a program in which
+        # that timer runs would wait for the timer.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 _TELLING = frozenset({"os.chdir", "os.putenv", "os.unsetenv"})
-_READS = frozenset("rbtU")  # what a mode has that does not write
+_READS = frozenset("rbtU")  # the letters of a mode with which a file is opened for reading only
 _WATCHED = _TELLING | {"open", "import"}
 
-# By the name of a module: what to call when it is about to be imported.
+# By the name of a module: the function to call when the module is about to be imported.
 imports: dict[str, Callable[[], None]] = {}
 
 
@@ -55,21 +58,24 @@ def _notice(event: str, given: tuple[object, ...]) -> None:
 
 
 class Surroundings:
-    """Directory, environment and the like, as each item is to find them."""
+    """The directory, environment variables, settings and streams that each item is to find."""
 
     def __init__(self) -> None:
-        self._environment: Environment | None = None  # the caller's that is in place
-        self._own: Environment | None = None  # what an item is to find
-        self._least_recursion = 0  # the limit that an item is to have, at least
-        self._applied = sys.getrecursionlimit()  # the limit that was put in place last
+        # The environment of the caller that was put in place last.
+        self._environment: Environment | None = None
+        # The environment that each item is to find: `_environment`, with what an initializer set.
+        self._own: Environment | None = None
+        self._least_recursion = 0  # the recursion limit that an item is to have, at least
+        self._applied = sys.getrecursionlimit()  # the recursion limit that was put in place last
         self._streams: Streams | None = None
         self._files = OpenFiles()
 
     def begin(self, environment: Environment, streams: Streams) -> None:
-        """Put in place what a worker begins with; then take note of what items do.
+        """Put the first environment of a worker in place; then take note of what items do.
 
-        What they print goes to `streams`. Where this was done before the process was forked, in
-        the same environment, what the script has set when it was imported stays.
+        What items print goes to `streams`. The process that imported the script calls this method
+        before workers are forked from it. If a worker then has the same environment, what the
+        script has set stays.
         """
         if environment == self._environment:
             self._environment = environment
@@ -82,30 +88,30 @@ class Surroundings:
             os.register_at_fork(after_in_child=lambda: traces.append(FORKED))
 
     def end(self) -> None:
-        """See to what was done since the last item, and let no line wait any more."""
+        """Tidy after the last item; from now on send each printed line to the caller at once."""
         if traces:
             self.tidy()
         if self._streams is not None:
             self._streams.send_lines()
 
     def apply(self, environment: Environment) -> None:
-        """Put in place what a call found at its caller."""
+        """Put the environment in place that a call found at its caller."""
         if environment is not self._environment:
             self._environment = self._own = environment
             apply_environment(environment)
             self.tidy()
 
     def keep(self) -> None:
-        """Let what is in place now, which the initializer has set, be there for all items."""
+        """Capture the environment as it is now: all items are to find what the initializer set."""
         self._own = capture_environment()
         self._notice_recursion()
         self.tidy()
 
     def apply_settings(self) -> None:
-        """Put in place the settings of the call whose chunk begins, whatever an item made of them.
+        """Put the settings of the call in place whose chunk begins, in case an item changed them.
 
-        A recursion limit that was raised here stays: a module that does so when it is imported
-        needs it.
+        A recursion limit that was raised in this process stays: if a module raises the recursion
+        limit when it is imported, the module needs the higher limit.
         """
         self._notice_recursion()
         if self._own is not None:
@@ -117,9 +123,10 @@ class Surroundings:
             self._least_recursion = sys.getrecursionlimit()
 
     def tidy(self) -> None:
-        """See to what an item did, so that the next one finds its own surroundings.
+        """Undo what an item changed, and pass on what it printed and wrote to files.
 
-        What returns from an item in a process that the item forked is no worker: it ends here.
+        If the item has forked this process, and the fork returns from the item, the fork ends here:
+        it is no worker.
         """
         done = set(traces)
         if FORKED in done:
@@ -134,4 +141,4 @@ class Surroundings:
             apply_zone(self._own[3][6])
         traces.clear()
         if self._files:
-            traces.append(WRITES)  # to be seen to after each item
+            traces.append(WRITES)  # the files that are still open are flushed after each item

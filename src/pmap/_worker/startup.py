@@ -1,15 +1,15 @@
-"""How a process becomes a worker, and how it ends.
+"""How a process becomes a worker, and how a worker process ends.
 
-There are four ways in: a fresh interpreter, a frozen program that was started anew, a fork of a
-prepared template, a fork of the caller::
+A process that becomes a worker is a fresh interpreter, a frozen program that was started anew, a
+fork of the template process, or a fork of the caller. It begins in one of these functions::
 
     main(kind="worker")     a fresh interpreter
-    main(kind="template")   serves as the template; each fork of it: enter_forked
-    become                  a frozen program, by `freeze_support`: calls `main`
-    enter_forked            a process that was just forked, of the template or of the caller
+    main(kind="template")   a fresh interpreter that serves as the template process
+    become                  a frozen program, which calls `freeze_support`; `become` calls `main`
+    enter_forked            a process that was just forked from the template or from the caller
 
-A worker never runs the caller's ``__main__``: its own is an empty module, unless it was forked
-from the caller.
+A worker never runs the caller's ``__main__``. The module ``__main__`` of a worker is empty, unless
+the worker was forked from the caller.
 """
 
 from __future__ import annotations
@@ -28,18 +28,24 @@ from .side_effects import end_after, exit_process
 from .traces import traces
 from .worker import Worker
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn
 
     from .worker import Initializer, Prepared
 
-_LAST_FLUSH = 2  # seconds for a stream of an item's own to take what was printed
+_LAST_FLUSH = 2  # seconds in which a stream that an item has set must take what was printed
 
 
 def main(kind: str, fd: int, lifeline: int) -> NoReturn:
-    """Be a worker, or the template of workers, on the socket `fd`; the process is ours alone."""
+    """Serve as a worker, or as the template process, in a process that was started only for this.
+
+    Args:
+        kind: "worker" or "template".
+        fd: the descriptor of the socket that leads to the caller; -1: stdin has the socket.
+        lifeline: the reading end of a pipe that closes when the caller ends; -1: there is none.
+    """
     _ignore_interrupts()
     process_role.in_worker = True
     os.environ.pop(MARK, None)
@@ -53,7 +59,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     if kind == "template":
         from .template import serve_template
 
-        _lead_process_group()  # signals of the terminal are for the caller alone
+        _lead_process_group()  # the signals of the terminal then reach the caller only
         serve_template(
             sock,
             lifeline,
@@ -64,19 +70,21 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
 
 
 def _import_script(sock: socket, message: int, lifeline: int) -> None:
-    """Let a fork of the template import the script and serve in its place, if it can."""
+    """Let a fork of the template process import the script and serve in its place, if it can."""
     from .ending import run_exit_callbacks
     from .script import import_in_fork
     from .template import serve_template
 
     def begin() -> None:
         _lead_process_group()
-        # The script may never return, and then nobody else would notice the caller's end.
+        # The script may never return. Then only the kernel can end this process with the caller.
         _end_with_caller(os.dup(lifeline) if lifeline >= 0 else -1)
 
     def enter(own: socket, prepared: Prepared) -> NoReturn:
         if ties.lifeline >= 0:
-            os.close(ties.lifeline)  # of the process that has imported the script
+            # Close the descriptor that tells the process that has imported the script of the
+            # caller's end; this worker, a fork of that process, opens a descriptor of its own.
+            os.close(ties.lifeline)
             ties.lifeline = -1
         enter_forked(own, lifeline, prepared=prepared)
 
@@ -85,7 +93,7 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
             sock,
             lifeline,
             lambda own: enter(own, prepared),
-            os.close,  # it is imported
+            os.close,  # the script is imported already, so only close the file with the request
             run_exit_callbacks,
         )
 
@@ -93,14 +101,14 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
 
 
 def become() -> None:
-    """Be what this process was started for, if it was; never returns then."""
+    """Serve as a worker or as the template process, if pmap started this process; else return."""
     told = mark()
     if told is not None:
         main(*told)
 
 
 class FromFreezeSupport:
-    """What the `freeze_support` of multiprocessing takes for a process that it is to be."""
+    """What `multiprocessing.freeze_support` takes for the process object that it is to run."""
 
     def _bootstrap(self, parent_sentinel: int) -> None:
         os.close(parent_sentinel)
@@ -108,7 +116,7 @@ class FromFreezeSupport:
 
 
 def _shared_socket() -> socket:
-    """Return the socket that the caller shares through stdin, as on Windows."""
+    """Return the socket that the caller on Windows shares with this process through stdin."""
     import socket as public
 
     return public.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined, no-any-return]  # Windows
@@ -120,13 +128,14 @@ def enter_forked(
     initializer: Initializer | None = None,
     prepared: Prepared | None = None,
 ) -> NoReturn:
-    """Be a worker in a process that was just forked; never returns into the caller's code.
+    """Serve as a worker in this process, until it ends; never return into the caller's code.
 
     Args:
-        sock: on which messages come.
-        lifeline: what tells of the caller's end.
-        initializer: what a fork of the caller calls first, with its arguments.
-        prepared: what a worker begins with whose parent has imported the script.
+        sock: the socket on which the messages of the caller come.
+        lifeline: the reading end of a pipe that closes when the caller ends; -1: there is none.
+        initializer: the function that a fork of the caller calls first, with its arguments.
+        prepared: if this process was forked from a process that has imported the script, the
+            objects with which that process has prepared the environment and the reporting.
     """
     code = 1
     try:
@@ -134,8 +143,10 @@ def enter_forked(
         _ignore_interrupts()
         _end_with_caller(lifeline)
         process_role.in_worker = True
-        process_role.runs_items = False  # this may be a fork of a worker whose item runs
-        traces.clear()  # or this would be taken for a fork that an item has made, and ended
+        process_role.runs_items = False  # this process may be a fork of a worker whose item runs
+        # If a trace FORKED were left, this process would be taken for a fork that an item has made,
+        # and would end.
+        traces.clear()
         in_order = Worker(sock, initializer, prepared).run()
         code = 0
         if in_order:
@@ -143,7 +154,7 @@ def enter_forked(
 
             run_exit_callbacks()
     except (ConnectionError, BrokenPipeError):
-        code = 0  # the caller is gone: nobody is left to tell
+        code = 0  # the caller is gone, so the error can be told to nobody
     except BaseException:
         kind, error, trace = sys.exc_info()
         if kind is not None and error is not None:
@@ -153,54 +164,59 @@ def enter_forked(
 
 
 def _ignore_interrupts() -> None:
-    """Ignore Ctrl-C, which is the caller's to handle for all its workers; SIGTERM ends."""
+    """Ignore Ctrl-C, which the caller handles for all its workers; let SIGTERM end this process."""
     signal.set_wakeup_fd(-1)
-    # A handler that does nothing, and not SIG_IGN: programs that an item starts would inherit
-    # that, and could not be interrupted.
+    # The handler does nothing. SIG_IGN would have the same effect here; but the programs that an
+    # item starts would inherit SIG_IGN, and could not be interrupted.
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
-        # Blocked by the caller while the process was started, when a Ctrl-C would have shown a
-        # traceback of the interpreter's own start.
+        # The caller has blocked SIGINT while this process was started: a Ctrl-C during the start of
+        # the interpreter would have shown a traceback.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _lead_process_group() -> None:
-    """Lead a process group, so that what an item starts can be ended with the worker."""
+    """Make this process the leader of a process group, with an empty standard input.
+
+    The processes that an item starts are in this process group, and can be ended with the worker.
+    """
     if hasattr(os, "setsid"):
         try:
             os.setsid()
         except OSError:
-            pass  # it leads one already
-        # Where a standard stream is closed, nothing else may come: what an item prints would go
-        # into it.
+            pass  # this process leads a process group already
+        # If the descriptor of a standard stream is closed, it is opened to the null device. Else a
+        # file that is opened later would get this descriptor, and what an item prints would go into
+        # that file.
         while (null := os.open(os.devnull, os.O_RDWR)) < 3:
             pass
-        # The terminal is the caller's: reading from it would now stop the process.
+        # Standard input becomes the null device. The terminal belongs to the caller: reading from
+        # it would now stop this process.
         os.dup2(null, 0)
         os.close(null)
 
 
 def _end_with_caller(lifeline: int) -> None:
-    """Have the kernel kill this process, and what it started, when the caller ends.
+    """Have the kernel kill this process and its process group when the caller ends.
 
-    `lifeline` is the reading end of a pipe whose writing end only the caller has. When that closes,
-    the kernel sends SIGKILL, which also ends a worker that is busy in C code. Where the kernel
-    cannot do so, the worker notices the end of its socket between two chunks.
+    `lifeline` is the reading end of a pipe whose writing end only the caller has. When the writing
+    end closes, the kernel sends SIGKILL, which also ends a worker that is busy in C code. Where the
+    kernel cannot do so, the worker notices the end of its socket between two chunks.
     """
     if lifeline < 0 or not os.path.exists(f"/proc/self/fd/{lifeline}"):
         return
     with standard_library:
         import fcntl
 
-    # Opened again: the process that the kernel signals is a property of the open file, which all
-    # workers would share.
-    if not hasattr(fcntl, "F_SETSIG"):  # a fork of a program that has its own fcntl.py
+    if not hasattr(fcntl, "F_SETSIG"):  # the program has a module `fcntl` of its own
         os.close(lifeline)
         return
+    # The pipe is opened again: which process the kernel signals is a property of the open file, and
+    # all workers share the open file behind `lifeline`.
     try:
         own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
-    except PermissionError:  # the process has changed its user since it was opened
+    except PermissionError:  # this process has changed its user since the pipe was opened
         return
     finally:
         os.close(lifeline)
@@ -210,7 +226,7 @@ def _end_with_caller(lifeline: int) -> None:
     fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
     try:
         if not os.read(own, 1):
-            os._exit(0)  # it closed before the kernel was asked to tell
+            os._exit(0)  # the pipe closed before the kernel was asked for the signal
     except BlockingIOError:
         pass
 
@@ -222,12 +238,14 @@ def _ignore(signum: int, stack: FrameType | None) -> None:
 def _leave(code: int) -> NoReturn:
     for stream, own in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
         if stream is not own:
-            # The flush of an item's own stream may never return: the caller, which waits for the
-            # end of this process, would wait for ever. The streams that this process began with
-            # wait for their reader.
+            # An item has set this stream, and its flush may never return. The caller waits for the
+            # end of this process, and would wait for ever; so the flush has a time limit. The
+            # streams that this process began with have none: they wait for their reader.
             end_after(_LAST_FLUSH)
         try:
             stream.flush()
-        except BaseException:  # of a stream of an item's own: it must not lead out of here
-            pass  # closed, or None: nothing to save
+        except BaseException:
+            # The stream is closed or None, or the flush of an item's stream has raised an
+            # exception, which must not keep this process from ending.
+            pass
     exit_process(code)

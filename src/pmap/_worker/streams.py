@@ -1,9 +1,10 @@
 """``sys.stdout`` and ``sys.stderr`` of a worker: what items print goes to the caller's own streams.
 
-It travels over the worker's socket, before the results of the items that printed it. So it is where
-the caller's ``sys.stdout`` leads, be that a file, a notebook's cell or an object of the caller's
-own; lines of several workers do not mix; and nothing that a finished item printed is lost with its
-worker. What is written to the descriptors themselves, as by C code, goes where these lead.
+What an item prints travels over the worker's socket, before the result of the item. So the text
+comes out where the caller's ``sys.stdout`` leads: to a file, a notebook's cell or an object of the
+caller's own. The lines of several workers do not mix. What a finished item printed is not lost when
+its worker dies. What is written to descriptor 1 or 2 directly, as by C code, goes to the file of
+the descriptor.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .._transport.light_stdlib import RLock, get_ident
 from .._transport.protocol import FLUSH, REPORT
 from .traces import PRINTED, traces
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -25,12 +26,13 @@ if TYPE_CHECKING:
 
     from .._transport.protocol import Report, Stream
 
-_MOST = 1 << 13  # bytes that wait for more, as in Python's own buffers
-_MOST_IN_A_LINE = 1 << 18  # bytes that wait for the end of a line
+# When so many printed bytes wait, as many as in Python's own buffers, the whole lines are sent.
+_MOST = 1 << 13
+_MOST_IN_A_LINE = 1 << 18  # when so many printed bytes wait, an unfinished line is sent, too
 
 
 class _Output(io.BufferedIOBase):
-    """What the text layer of a stream writes to."""
+    """The binary file below ``sys.stdout`` or ``sys.stderr`` of a worker, which sends its bytes."""
 
     def __init__(self, number: int, at_once: bool, terminal: bool, send: Callable[[bytes], None]):
         super().__init__()
@@ -41,7 +43,7 @@ class _Output(io.BufferedIOBase):
         self._terminal = terminal
         self._send: Callable[[bytes], None] | None = send
         self._main = get_ident()
-        # Reentrant: a signal handler may print in the midst of a print.
+        # A reentrant lock: a signal handler may print while the same thread holds the lock.
         self._lock = RLock()
         self._pending: list[bytes] = []
         self._size = 0
@@ -56,33 +58,40 @@ class _Output(io.BufferedIOBase):
         return self._terminal
 
     def write(self, data: Buffer, /) -> int:
-        """Take what is written; it is sent when a line ends, or enough has come, or at `flush`."""
+        """Take bytes that are written to the stream.
+
+        `flush` sends all bytes to the caller. When `_MOST` bytes wait, the whole lines are sent.
+        Each line is sent at once if the caller's stream shows each line at once, or in a thread
+        that does not run the items. In a process that an item has forked, each line is written to
+        the descriptor instead.
+        """
         piece = bytes(data)
         here = get_ident() == self._main and self._send is not None
         with self._lock:
             self._pending.append(piece)
             self._size += len(piece)
             if here:
-                traces.append(PRINTED)  # the item ends with a flush
-            # No item ends in another thread, or in a process that an item has forked.
+                traces.append(PRINTED)  # the worker then flushes the streams when the item ends
+            # In another thread, or in a process that an item has forked, no item ends; so each line
+            # is passed on at once.
             if self._size >= _MOST or ((self.at_once or not here) and b"\n" in piece):
                 self._pass_on(self._size < _MOST_IN_A_LINE)
         return len(piece)
 
     def flush(self) -> None:
-        """Send all that was written; the caller's stream is flushed, too: an item asks for it."""
+        """Send all that was written, and tell the caller to flush its own stream, too."""
         self.pass_on()
         if self._send is not None:
             self._is_sent(FLUSH, bytes([self._number]))
 
     def pass_on(self) -> None:
-        """Send all that was written, also the beginning of a line."""
+        """Send all that was written, also an unfinished line."""
         if self._pending:
             with self._lock:
                 self._pass_on(False)
 
     def _pass_on(self, lines: bool) -> None:
-        """Send what was written; only whole `lines` of it."""
+        """Send what was written; if `lines`, only the whole lines."""
         pending, self._pending = self._pending, []
         data = b"".join(pending)
         rest = b""
@@ -98,7 +107,7 @@ class _Output(io.BufferedIOBase):
                 view = view[os.write(self._number, view) :]
 
     def _is_sent(self, kind: int, data: bytes) -> bool:
-        """Send it, and return whether that was possible."""
+        """Send a report with `data` to the caller; return whether the report could be sent."""
         if self._send is None:
             return False
         try:
@@ -109,25 +118,31 @@ class _Output(io.BufferedIOBase):
         return True
 
     def leave(self) -> None:
-        """Write to the descriptor from now on: this process is no worker, an item has forked it."""
-        self._lock = RLock()  # another thread may have held it
-        self._pending = []  # it is the worker's
+        """Write to the descriptor from now on, since this process is a fork made by an item."""
+        self._lock = RLock()  # a new lock: another thread may have held the old lock at the fork
+        self._pending = []  # the worker sends what was written before the fork
         self._size = 0
         self._send = None
 
 
 class Streams:
-    """Both streams of a worker."""
+    """The streams ``sys.stdout`` and ``sys.stderr`` of a worker."""
 
     def __init__(self, described: tuple[Stream, Stream], send: Callable[[bytes], None]) -> None:
-        """Put them in the place of those that this process began with."""
+        """Replace the streams that this process began with.
+
+        Args:
+            described: how the caller's stdout and stderr are: see `protocol.Stream`.
+            send: sends messages to the caller.
+        """
         self._outputs: list[_Output] = []
         for number, name in ((1, "stdout"), (2, "stderr")):
             encoding, errors, at_once, terminal = described[number - 1]
             output = _Output(number, at_once, terminal, send)
             stream = _text(output, encoding, errors)
             self._outputs.append(output)
-            # What the old ones hold is not ours, if this process was forked: not to be flushed.
+            # Keep the old streams alive: when Python deletes a stream, it flushes it. If this
+            # process was forked, what the old streams have buffered is the parent's to write.
             _kept.extend([getattr(sys, name), getattr(sys, f"__{name}__")])
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
@@ -135,12 +150,12 @@ class Streams:
             os.register_at_fork(after_in_child=self._leave)
 
     def send_lines(self) -> None:
-        """Send each line at once from now on: no item ends any more that would send the rest."""
+        """Send each line at once from now on: after the last item nothing else sends the lines."""
         for output in self._outputs:
             output.at_once = True
 
     def flush(self) -> None:
-        """Send all that was printed."""
+        """Send all that was printed to either stream."""
         for output in self._outputs:
             output.pass_on()
 
@@ -155,7 +170,7 @@ _kept: list[object] = []
 def _text(output: _Output, encoding: str, errors: str) -> io.TextIOWrapper:
     try:
         return io.TextIOWrapper(output, encoding, errors, newline="\n", write_through=True)
-    except LookupError:  # a codec that only the caller has
+    except LookupError:  # only the caller knows the codec of this encoding
         return io.TextIOWrapper(
             output, "utf-8", "backslashreplace", newline="\n", write_through=True
         )

@@ -1,12 +1,14 @@
-"""The template: one prepared process without threads, of which workers are forked.
+"""The template process: one prepared process without threads, from which workers are forked.
 
-Starting an interpreter costs tens of milliseconds, forking one that is ready costs one; and unlike
-the caller the template has no threads whose locks a fork could leave held. Where it has some all
-the same (a ``sitecustomize`` has started them, say), it starts a fresh interpreter for each worker.
+To start an interpreter takes tens of milliseconds; to fork a prepared one takes one. Unlike the
+caller, the template process has no threads whose locks a fork could leave held. If it has threads
+all the same (a ``sitecustomize`` has started them, say), it starts a fresh interpreter for each
+worker.
 
-It speaks with the caller over one socket: requests of one struct each, a worker's socket beside it;
-reports as frames. It is also the workers' guardian: when the caller is gone, by whatever signal, it
-kills them all, also those that are busy in C code.
+The template process talks with the caller over one socket. A request is one struct; the socket of
+the new worker comes with a request to fork. The answers are messages (see `framing`). When the
+caller ends, by whatever signal, the template process kills all workers, also those that are busy in
+C code.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from .._transport.protocol import (
 )
 from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
@@ -49,26 +51,29 @@ def serve_template(
     import_script: Callable[[int], None],
     at_end: Callable[[], None] | None = None,
 ) -> NoReturn:
-    """Fork workers as asked until the caller is gone; never returns.
+    """Serve the requests of the caller until the caller is gone; never return.
 
     Args:
-        sock: on which requests come.
-        lifeline: what tells workers of the caller's end.
-        enter_forked: called in a fork, with the socket of the worker that it is to be.
+        sock: the socket on which the requests of the caller come.
+        lifeline: the reading end of a pipe that closes when the caller ends; -1: there is none.
+        enter_forked: called in each fork, with the socket of the worker that the fork is to be.
         import_script: called with the descriptor of a file: see `protocol.IMPORT`.
-        at_end: called when the caller wants no more.
+        at_end: called when the caller needs no more workers or has ended.
     """
     children: set[int] = set()
     os.set_inheritable(sock.fileno(), False)
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
-    # A death must wake the select below, also when it comes between two calls of it.
+    # The death of a worker must wake the call of `select` in `_wait`, also if the worker dies
+    # between two of these calls.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _ignore)
-    import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]  # or each worker loads it
+    # Imported here once, or each worker would import `fcntl` itself.
+    import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
-    gc.freeze()  # so that collections in the workers do not copy the template's pages
+    # Garbage collections in the workers then do not touch, and so copy, the template's pages.
+    gc.freeze()
     try:
         while True:
             if not _wait(sock, wake_read, children):
@@ -93,7 +98,7 @@ def serve_template(
             elif number in children:
                 _end(number, what)
     except (ConnectionError, BrokenPipeError):
-        pass  # the caller is gone, as below
+        pass  # the caller is gone
     finally:
         _end_all(children)
         if at_end is not None:
@@ -102,7 +107,10 @@ def serve_template(
 
 
 def _wait(sock: socket, wake_read: int, children: set[int]) -> bool:
-    """Wait for a request or the end of a worker, which is reported; return whether one is there."""
+    """Wait for a request or for the end of a worker; return whether a request has come.
+
+    Tell the caller of each worker that has ended.
+    """
     watched: list[socket | int] = [sock, wake_read]
     readable, _, _ = select.select(watched, [], [])
     if wake_read in readable:
@@ -113,7 +121,10 @@ def _wait(sock: socket, wake_read: int, children: set[int]) -> bool:
 
 
 def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
-    """Return what is asked, of which worker, and its socket; None if the caller is gone."""
+    """Return the kind of the next request, the worker's number or process id, and its socket.
+
+    The socket is None if no descriptor came with the request. Return None if the caller is gone.
+    """
     data, fds = receive_with_fds(sock, REQUEST_SIZE)
     if not data:
         return None
@@ -124,12 +135,18 @@ def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
 
 
 def _prepare() -> None:
-    """Import what workers need for a function by value: each would need longer than it lives."""
+    """Import the modules that workers need for functions that are pickled by value.
+
+    Each worker would take longer to import these modules than many workers live.
+    """
     try:
         from .._transport.by_value import full_pickler  # noqa: F401  # pyright: ignore[reportUnusedImport]
-        from . import log_records, warning_records  # noqa: F401  # pyright: ignore[reportUnusedImport]  # it imports logging
+
+        # `full_pickler` imports cloudpickle, which imports ``logging``; a worker that has imported
+        # ``logging`` needs `log_records`.
+        from . import log_records, warning_records  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError:
-        pass  # a worker finds it where its caller has found it
+        pass  # a worker imports the module itself, with the import path of its caller
     gc.freeze()
 
 
@@ -159,9 +176,12 @@ def _fork(
 
 
 def count_threads() -> int:
-    """Return how many threads this process has, of Python or not, as far as the system tells."""
+    """Return how many threads this process has, also threads that Python did not start.
+
+    Where the system does not tell, only the threads that Python started count.
+    """
     try:
-        return os.stat("/proc/self/task").st_nlink - 2  # each is a folder there
+        return os.stat("/proc/self/task").st_nlink - 2  # each thread is a folder in this folder
     except OSError:
         import _thread
 
@@ -169,7 +189,7 @@ def count_threads() -> int:
 
 
 def _spawn(number: int, fd: int, lifeline: int, children: set[int]) -> StartMessage:
-    """Start a fresh interpreter as a worker, as this one was started."""
+    """Start a fresh interpreter as a worker, with the command by which this process was started."""
     ours = [fd]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -215,7 +235,7 @@ def _end(pid: int, how: int) -> None:
 
 
 def _ignore(signum: int, stack: FrameType | None) -> None:
-    """Do nothing: the wake-up descriptor is what counts."""
+    """Do nothing at SIGCHLD: Python writes to the wake-up descriptor, which wakes `select`."""
 
 
 def _drain(fd: int) -> None:
@@ -233,30 +253,34 @@ def _reap(children: set[int]) -> list[tuple[int, int]]:
         if not pid:
             break
         _, status = os.waitpid(pid, 0)
-        if pid in children:  # else the script has started it, when it was imported
+        # A process that is not in `children` was started by the script when it was imported.
+        if pid in children:
             children.discard(pid)
             gone.append((pid, os.waitstatus_to_exitcode(status)))
     return gone
 
 
 def _ended() -> int:
-    """Return a worker that has ended and is not reaped, or 0; what it left behind is ended."""
+    """Return the process id of a child that has ended and is not reaped, or 0.
+
+    Kill the processes in the child's process group: those that the child started and left behind.
+    """
     info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     if info is None:
         return 0
-    kill_group(info.si_pid)  # while it is not reaped, its id is nobody else's
+    kill_group(info.si_pid)  # the child is not reaped yet, so no other process can have its id
     return info.si_pid
 
 
 def kill_group(pid: int) -> bool:
-    """End a worker and what it started; only for a child that was not reaped.
+    """Kill a child process and its process group; `pid` must be of a child that is not reaped yet.
 
-    Returns False if that is not permitted: it is another user's.
+    Return False if this process may not kill the child: the child runs as another user.
     """
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        pass  # it is no head of a group yet; or, on macOS, it has ended
+        pass  # the child does not lead a process group yet; or, on macOS, the child has ended
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,7 +1,7 @@
-"""What an item finds in place of a terminal: an error that says what to do.
+"""``input`` and ``breakpoint`` in a worker: they raise an error that says what to do instead.
 
-A worker's standard input is empty. A debugger that reads its commands there would end at once, and
-leave an error that says nothing of why.
+The standard input of a worker is empty. A debugger that read its commands there would end at once,
+with an error that does not say why.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import builtins
 import os
 import sys
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from typing import NoReturn
 
@@ -19,26 +19,27 @@ _true_input = input
 
 
 def begin() -> None:
-    """Put it in place, unless the program has a hook of its own, such as a remote debugger's."""
-    # With the variable set the interpreter's own hook finds what it names: through one of ours, a
-    # debugger would stop in the wrong frame.
+    """Replace ``input``; and ``sys.breakpointhook``, unless the program has set a hook itself."""
+    # If PYTHONBREAKPOINT is set, the interpreter's own hook calls the function that the variable
+    # names. If `_break` called that hook, the debugger would stop in the frame of `_break`.
     if sys.breakpointhook is sys.__breakpointhook__ and not os.environ.get("PYTHONBREAKPOINT"):
         sys.breakpointhook = _break
     builtins.input = _input
 
 
 def _break(*args: object, **kwargs: object) -> object:
-    """Stand for ``breakpoint``."""
+    """Raise an error in place of ``breakpoint``, unless PYTHONBREAKPOINT or an own stdin is set."""
     if not os.environ.get("PYTHONBREAKPOINT") and sys.stdin is sys.__stdin__:
         _refuse_debugger()
     return sys.__breakpointhook__(*args, **kwargs)  # noqa: T100 - what the program asks for
 
 
 def _input(*prompt: object) -> str:
-    """Stand for ``input``: for a debugger, and for all others."""
-    if sys.stdin is not sys.__stdin__:  # an initializer or an item has opened one of its own
+    """Raise an error in place of ``input``; a debugger gets an error of its own."""
+    if sys.stdin is not sys.__stdin__:  # an initializer or an item has set a ``sys.stdin``
         return _true_input(*prompt)
-    if sys._getframe(1).f_globals.get("__name__") == "cmd":  # where pdb reads its commands
+    # The module ``cmd`` of the standard library reads the commands of the debugger pdb.
+    if sys._getframe(1).f_globals.get("__name__") == "cmd":
         _refuse_debugger()
     raise EOFError(f"input() in an item: a worker has no terminal to read from; {_HOW}")
 

@@ -1,4 +1,4 @@
-"""Warnings of a worker, shown at the caller; and the caller's filters, which hold in the worker."""
+"""Warnings of a worker, which the caller shows; the warning filters of the caller in a worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 
 from .._transport.values import dumps
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
@@ -17,16 +17,23 @@ if TYPE_CHECKING:
 
 
 class Warned:
-    """How warnings of this process are filtered and shown."""
+    """Filters the warnings of this worker process as the caller does, and sends them to the caller.
+
+    Only the warnings that pass the filters are sent.
+    """
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
-        """Send those that are to be shown by `send`, pickled."""
+        """Pickle each warning that is to be shown, and call `send` with the bytes."""
         self._send = send
         self._given: tuple[Filter, ...] | None = None
-        self._missing: list[tuple[str, str]] = []  # categories that are not there yet
-        self.has_to_do = True  # for the next chunk, also if the filters stay
+        # The categories of filters, by module and name, whose class this process does not know yet.
+        self._missing: list[tuple[str, str]] = []
+        # Whether `apply` has to be called for the next chunk, even if the filters are the same.
+        self.has_to_do = True
+        # The filters in place that came from the caller.
         self._from_caller: list[Any] = []
-        # Any: it is private, and what Python's own `catch_warnings` puts in place and back.
+        # `Any`, because `_showwarnmsg_impl` is private. Python's own `catch_warnings` replaces the
+        # function `_showwarnmsg_impl`, too, and puts it back.
         private: Any = warnings
         private._showwarnmsg_impl = self._show
         self._forget_shown: Callable[[], object] = _how_to_forget()
@@ -35,17 +42,20 @@ class Warned:
         about = shown.category, shown.filename, shown.lineno
         try:
             data = dumps((shown.message, *about))
-        except Exception:  # of a class that cannot be sent
+        except Exception:  # the class of the warning cannot be pickled
             text, known = str(shown.message), _known(shown.category)
             data = dumps((known(text), known, *about[1:]))
         self.has_to_do = True
         self._send(data)
 
     def apply(self, filters: tuple[Filter, ...] | None) -> None:
-        """Put the caller's filters in place, unless they are; for a chunk that begins."""
+        """Put the caller's warning filters in place, if they are not yet; for a chunk that begins.
+
+        `filters`: None if the caller has sent no filters.
+        """
         came = self._missing and any(_category(*each) for each in self._missing)
         if filters is not None and (filters is not self._given or came):
-            # What the initializer has added stays in front.
+            # The filters that the initializer has added stay in front.
             known = self._from_caller if self._given is not None else _initial
             own = [each for each in warnings.filters if each not in known]
             self._missing = [each[2] for each in filters if _category(*each[2]) is None]
@@ -53,19 +63,22 @@ class Warned:
             self._from_caller = [each for each in found if each is not None]
             self._given = filters
             warnings.resetwarnings()
-            in_place: Any = warnings.filters  # it is a list, whatever checkers are told
+            # `warnings.filters` is a list, though its declared type is an immutable sequence.
+            in_place: Any = warnings.filters
             in_place.extend([*own, *self._from_caller])
-        # What was shown once may be shown again: the caller knows what it has shown.
+        # A warning that was sent once may be sent again: the caller knows which warnings it has
+        # shown.
         self._forget_shown()
         self.has_to_do = bool(self._missing)
 
 
 def _how_to_forget() -> Callable[[], object]:
-    """Return what makes Python take what it has shown once for not shown."""
+    """Return a function that makes Python forget which warnings it has shown already."""
     mutated: Any = getattr(_warnings, "_filters_mutated", None)
     if mutated is not None:
-        return mutated  # type: ignore[no-any-return]  # it is private
-    changed: Any = getattr(_warnings, "_filters_mutated_lock_held", None)  # from Python 3.14 on
+        return mutated  # type: ignore[no-any-return]  # `_filters_mutated` is private
+    # Python 3.14 and later have this function, which is called with the lock of `warnings` held.
+    changed: Any = getattr(_warnings, "_filters_mutated_lock_held", None)
     lock: Any = getattr(warnings, "_lock", None)
 
     def forget() -> None:
@@ -80,7 +93,10 @@ _initial: list[Any] = list(warnings.filters)
 
 
 def _filter(given: Filter) -> Any:
-    """Return a filter as `warnings` has it; None if this process does not know the category yet."""
+    """Return a filter in the form of `warnings.filters`.
+
+    Return None if this process does not know the class of the filter's category yet.
+    """
     action, message, (module, name), pattern, line = given
     category = _category(module, name)
     if category is None:
@@ -104,5 +120,5 @@ def _category(module: str, name: str) -> type[Warning] | None:
 
 
 def _known(category: type[Warning]) -> type[Warning]:
-    """Return the nearest class of a warning that every process has."""
+    """Return the nearest base class of a warning's class that is built in: every process has it."""
     return next(each for each in category.__mro__ if each.__module__ == "builtins")

@@ -1,16 +1,16 @@
-"""A worker's loop: takes messages from its one socket, runs chunks, answers.
+"""The loop of a worker process: take messages from the one socket, run chunks, send results.
 
 The life of a worker::
 
-    startup                      how the process began
+    startup                      the process begins
         |
-    Worker.run                   first message: where it is, what to initialise; answer: READY
-        |
-    one chunk after another      BEGUN is written to the journal, then item by item: load, run,
-        |                        pickle, record; then one RESULTS message for the chunk
-    end of the stream, or QUIT   the caller is gone, or wants no more
+    Worker.run                   the message SETUP tells the worker its environment and its
+        |                        initializer; the worker answers with READY
+    one chunk after another      note in the result journal that the chunk has begun; for each
+        |                        item: load, run, pickle, note the result; send one RESULTS message
+    end of the stream, or QUIT   the caller is gone, or needs no worker any more
 
-Nothing that a worker holds is shared with another worker, so one that dies holds nothing up.
+Workers share nothing with each other, so a worker that dies holds no other worker up.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ from .streams import Streams
 from .terminal import begin as begin_without_terminal
 from .traces import traces
 
-TYPE_CHECKING = False  # see `light_stdlib`
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias
@@ -88,18 +88,23 @@ if TYPE_CHECKING:
     from .chunk import Unsent
     from .memory_limit import MemoryWatch
 
-    # A function with its arguments.
+    # The initializer function, with its arguments.
     Initializer: TypeAlias = tuple[Callable[..., object], tuple[object, ...]]
-    # What a worker goes on with that is a fork of a process which has imported the script.
+    # The objects that a worker takes over if it was forked from the process that has imported the
+    # script.
     Prepared: TypeAlias = tuple[Surroundings, Reporting]
 
-_MOMENT = 0.0005  # seconds; a system call each would cost as much as several quick items
-_PIECE = 1 << 16  # bytes read at a time; malloc would map memory anew for much larger buffers
+# Seconds between two looks for messages while chunks wait. A look is a system call, which costs as
+# much as several quick items, so a worker does not look before each chunk.
+_MOMENT = 0.0005
+# Bytes read at a time; for much larger buffers malloc would map new memory each time.
+_PIECE = 1 << 16
 
 
 def _looker(sock: socket) -> Callable[[], Sequence[object]]:
-    """Return what returns something true if there is anything to be read from `sock`."""
-    if hasattr(select, "poll"):  # select itself takes no descriptor above 1023
+    """Return a function that returns a true value if there is anything to be read from `sock`."""
+    # `poll` is used if the system has it: `select.select` takes no descriptor above 1023.
+    if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLIN)
         ask = poll.poll
@@ -109,7 +114,7 @@ def _looker(sock: socket) -> Callable[[], Sequence[object]]:
 
 
 class Worker:
-    """A worker's loop over its one socket."""
+    """The loop of a worker process, which reads and answers the messages on its one socket."""
 
     def __init__(
         self,
@@ -121,34 +126,42 @@ class Worker:
         self._sender = Sender(sock)
         self._is_prepared = prepared is not None
         self._surroundings, self._reporting = prepared or (Surroundings(), Reporting())
-        self._initializer = initializer  # of a fork of the caller; others are sent it
+        # The initializer, if this worker is a fork of the caller. To all other workers the caller
+        # sends the initializer in the message SETUP.
+        self._initializer = initializer
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
-        self._looked_at = 0.0  # when it was last looked for messages
-        # Whether there is a message, or a part of one, or the caller is gone.
+        self._looked_at = 0.0  # when the worker last looked for messages
+        # Returns whether the socket has a message or a part of a message, or the caller is gone.
         self._has_message = _looker(sock)
-        self._may_spin = False  # for a moment, when it waits for a message
+        self._may_spin = False  # whether the worker may spin for a moment as it waits for a message
         self._spin = AdaptiveSpin()
-        self._room = 0  # bytes of segments that may be kept for results to come
+        self._room = 0  # bytes of shared-memory segments that may be kept for later results
         self._release_segments()
         self._items = ItemRunner(self._surroundings, self._lend)
         self._specs: dict[int, ReceivedSpec] = {}
+        # The environment of the newest call spec.
         self._last_environment: Environment = (
             None,
             {},
             [],
             take_settings(),
             [],
-        )  # of the newest call spec
-        self._seeded = False  # whether items of a call with a seed ran last
+        )
+        self._seeded = False  # whether the items that ran last were those of a call with a seed
         self._journal: ResultJournal | None = None
         self._max_memory: int | None = None
-        self._measured: Callable[[], None] | None = None  # saves what coverage has measured
-        self._resident: Callable[[], int] = int  # how many bytes this process takes
+        # Saves what coverage has measured; None: coverage does not measure this process.
+        self._measured: Callable[[], None] | None = None
+        # Returns how many bytes of memory this process takes; `int` returns 0 if there is no limit.
+        self._resident: Callable[[], int] = int
         self._watch: MemoryWatch | None = None
 
     def run(self) -> bool:
-        """Serve until the caller is gone or wants no more; return whether it is still there."""
+        """Serve until the caller is gone or sends QUIT; return whether the caller is still there.
+
+        Return False, too, if the script or the initializer fails.
+        """
         arriving.begin()
         self._open_journal()
         if not self._set_up():
@@ -161,15 +174,15 @@ class Worker:
         self._surroundings.end()
         return message is not None
 
-    # --- coming in -----------------------------------------------------------------------------
+    # --- the start of the worker, and how messages come in --------------------------------------
 
     def _open_journal(self) -> None:
         data, fds = receive_with_fds(self._socket, 4)
         if fds:
             (fd,) = fds
             self._journal = ResultJournal(mmap.mmap(fd, int.from_bytes(data, "little")))
-            # What it says of the stack when it crashes, or is ended, is written behind the journal,
-            # by C code, also while something holds the interpreter's lock.
+            # If this process crashes or gets SIGABRT, faulthandler writes the stack behind the
+            # result journal. It does so in C, also while a thread holds the interpreter's lock.
             faulthandler.enable(file=fd)
 
     def _set_up(self) -> bool:
@@ -189,7 +202,8 @@ class Worker:
 
             forks.begin()
         if has_script:
-            seed_anew()  # not all libraries do so themselves when they are forked
+            # Not all libraries seed their random number generators anew in a forked process.
+            seed_anew()
         self._release_segments()
         sys.argv[:] = setup.argv
         environment = self._last_environment = setup.environment
@@ -199,7 +213,8 @@ class Worker:
         begin_without_terminal()
         self._measured = saver(setup.coverage_config)
         if hasattr(os, "register_at_fork"):
-            # What an item starts may live for long, and would have all that is kept.
+            # A process that an item forks may live for long. Without this release it would keep the
+            # memory of all kept segments.
             os.register_at_fork(before=self._release_segments)
         if not self._initialized(setup):
             return False
@@ -209,8 +224,12 @@ class Worker:
         return True
 
     def _initialized(self, setup: SetUp) -> bool:
-        """Run the script and the initializer; return whether both succeeded, which is told."""
-        if setup.max_memory is not None:  # most workers have no limit, and begin without it
+        """Run the script and the initializer; return whether both succeeded.
+
+        If one of them fails, tell the caller.
+        """
+        # Most workers have no memory limit; they do not import `memory_limit`.
+        if setup.max_memory is not None:
             from .memory_limit import resident
 
             self._resident = resident
@@ -237,24 +256,27 @@ class Worker:
         function(*args)
 
     def _is_done(self, begin: Callable[[], object]) -> bool:
-        """Run what a worker begins with, and return whether it can begin; the caller is told."""
+        """Call `begin`: a step of the worker's start; return whether the step succeeded.
+
+        If `begin` raises an exception, tell the caller.
+        """
         try:
             begin()
-        except BaseException as error:  # the caller must learn of it, whatever it is
+        except BaseException as error:  # the caller must learn of every exception
             self._send(make_broken(capture(error)))
             return False
         self._surroundings.keep()
         return True
 
     def _needs_replacement(self) -> bool:
-        """Return whether this process takes more memory than it may."""
+        """Return whether this process takes more memory than its limit allows."""
         return self._max_memory is not None and self._resident() > self._max_memory
 
     def _release_segments(self) -> None:
-        """Give back the memory that is kept for results to come.
+        """Release the shared-memory segments that are kept for later results.
 
-        By another thing in its place, and nothing changed in the old one: where a thread of an item
-        forks, the main thread may be using it just now.
+        A new `LentSegments` takes the place of the old one, which is not changed: if a thread of an
+        item forks, the main thread may be using the old one at this moment.
         """
         self._lent_segments = LentSegments(FreeSegments(), self._room, MOST)
 
@@ -272,20 +294,20 @@ class Worker:
         return self._may_spin
 
     def _receive(self) -> bool:
-        """Wait for more messages, or a part of one; return False if the caller is gone."""
+        """Wait for messages or a part of a message; return False if the caller is gone."""
         data, fds = receive_with_fds(self._socket, _PIECE, MOST)
         self._inbox.extend(self._reader.feed(data, fds))
         self._looked_at = perf_counter()
         return bool(data)
 
     def _is_discarded(self, serial: int) -> bool:
-        """Return whether the caller has by now given up a chunk that is about to begin."""
-        # Not before each of many quick chunks: what came a moment ago says as much.
+        """Return whether the caller has discarded the chunk `serial`, which is about to begin."""
+        # Look for new messages only if the last look was more than `_MOMENT` ago.
         while perf_counter() - self._looked_at > _MOMENT:
             if not self._has_message():
                 self._looked_at = perf_counter()
             elif not self._receive():
-                break  # the caller is gone: the next read says so
+                break  # the caller is gone, which the next read of the socket will tell
         return any(
             message[0] == DISCARD and serial in parse_discard(message) for message in self._inbox
         )
@@ -293,10 +315,10 @@ class Worker:
     def _send(self, message: Message) -> None:
         self._sender.send(frame(message))
 
-    # --- work ----------------------------------------------------------------------------------
+    # --- what the worker does at each message ----------------------------------------------------
 
     def _on_message(self, message: Message) -> None:
-        """Do what a message asks for that is no chunk."""
+        """Do what a message asks for, if the message is not a chunk."""
         kind = message[0]
         if kind == CALL_SPEC:
             spec, units, names, variables, rules, environment, function = parse_call_spec(message)
@@ -325,7 +347,7 @@ class Worker:
                 self._lent_segments.back(numbers)
 
     def _on_chunk(self, chunk: ChunkMessage) -> None:
-        """Run a chunk, if it is still wanted, and send its results."""
+        """Run a chunk, unless the caller has discarded or reclaimed it, and send its results."""
         _, spec, serial, entries, step, start = chunk
         items = unpacked(entries)
         if len(items) == 1:
@@ -333,7 +355,8 @@ class Worker:
         known = self._specs.get(spec)
         discarded = known is None or (self._inbox and self._is_discarded(serial))
         if known is None or discarded or not self._begin(serial, known, step):
-            # What does not begin is answered all the same: the caller counts the answers.
+            # The worker sends results also for a chunk that it does not begin, without any result:
+            # the caller counts the RESULTS messages.
             self._send_results(serial, [], None, True, 0.0, False)
         else:
             if self._watch is not None:
@@ -343,7 +366,7 @@ class Worker:
                 self._watch.busy.clear()
 
     def _begin(self, serial: int, spec: ReceivedSpec, step: int) -> bool:
-        """Note that a chunk begins; return False if the caller has taken it back."""
+        """Note that a chunk begins; return False if the caller has reclaimed the chunk."""
         in_turn = spec.timeout is not None or step > 0
         if self._journal is not None:
             return self._journal.begin(serial, in_turn)
@@ -361,22 +384,26 @@ class Worker:
         results: Unsent
         try:
             call = spec.load()
-        except BaseException as error:  # SystemExit from the import of a module, say
+        except BaseException as error:  # the import of a module may raise SystemExit, say
             record: Entry = capture_transport(FUNCTION, error)
             results = [record] * (1 if spec.stop else len(entries))
         else:
-            self._reporting.apply(spec.environment[3], spec.logs)  # only now: it may need a module
+            # Only after the function is loaded: a warning filter may need a module that is imported
+            # with the function.
+            self._reporting.apply(spec.environment[3], spec.logs)
             process_role.runs_items = True
             if spec.seed is not None or self._seeded:
                 self._seeded = spec.seed is not None
-                seed_anew()  # of the items before nothing is left in the global generators
+                # The global random number generators then keep nothing of earlier items.
+                seed_anew()
             if spec.seed is not None:
                 run = with_seeds(spec.seed, call, entries, start)
                 results = self._run_items(spec, run, serial, range(len(entries)), step)
             elif spec.coroutine is None:
                 results = self._run_items(spec, call, serial, entries, step)
             else:
-                # All begin now; then "running" the item at an index is waiting for its end.
+                # The coroutines of all items begin together; to run the item at an index then means
+                # to wait for the end of its coroutine.
                 many = at_once(spec.coroutine, entries, spec.context, spec.timeout)
                 try:
                     results = self._run_items(spec, many.result, serial, range(len(entries)), 0)
@@ -401,7 +428,8 @@ class Worker:
         if in_turn and not self._turn(serial, len(entries)):
             return []
         if len(entries) == 1:
-            # Nothing to note: until its message is sent, the item is the one in hand.
+            # The result of the only item of a chunk need not be noted in the result journal: until
+            # its message is sent, the item counts as running.
             result = self._items.run(spec, call, entries[0])[0]
             spec.array_type = type(result) if type(result) in ARRAY_FORMATS else None
             return [result]
@@ -420,16 +448,19 @@ class Worker:
                 self._needs_replacement,
             )
         if self._max_memory is not None:
-            spec.mixed = (
-                True  # memory is measured after each item, for which a typed array leaves no time
-            )
+            # Memory is measured after each item, for which a typed array leaves no time.
+            spec.mixed = True
         chunk = Chunk(
             spec, entries, step, self._journal, self._items, send, self._needs_replacement
         )
         return chunk.run(call)
 
     def _turn(self, serial: int, number: int) -> bool:
-        """Note that the items of a chunk up to `number` begin; return False if they must not."""
+        """Note that the first `number` items of a chunk have begun.
+
+        Return False if the caller has reclaimed the items that were to begin. Without a result
+        journal, tell the caller that an item of the chunk begins.
+        """
         if self._journal is not None:
             return self._journal.turn(number)
         self._send(make_begun(serial))
@@ -449,12 +480,13 @@ class Worker:
         try:
             data = frame(message)
         except ValueError:  # a result is too large for marshal
-            assert isinstance(results, list)  # no typed array is so large
+            assert isinstance(results, list)  # the bytes of a typed array are never too large
 
             def make(entries: list[Entry]) -> Results:
                 return RESULTS, serial, entries, last, elapsed, replace, gone
 
             data = frame_of_entries(make, results, spec is None or spec.by_value)
-        if traces:  # of what runs beside the items, as pickling
+        # Code that runs beside the items, such as the pickling of a result, may have left traces.
+        if traces:
             self._surroundings.tidy()
         self._sender.send(data, self._items.attachments.taken())
