@@ -185,7 +185,7 @@ class Driver:
         self._state.post(lambda: self._state.handle(e.Prestart()))
 
     def calls(self) -> dict[int, Job]:
-        """Return the jobs that are not over, by their numbers."""
+        """Return the jobs in progress, by their numbers."""
         return self._state.jobs.copy()
 
     def close(self) -> None:
@@ -374,9 +374,10 @@ class Driver:
         return isinstance(job.error, CancelledError)
 
     def withdraw_all(self) -> None:
-        """Cancel all jobs none of whose items has begun.
+        """Cancel all jobs of which no item has begun.
 
-        Of the jobs of which no worker holds items, as many are spared as workers are being started.
+        Of the jobs of which no worker holds items, the first go on: one for each worker that is
+        being started.
         """
 
         def withdraw() -> None:
@@ -384,7 +385,8 @@ class Driver:
                 number for number in self._state.jobs if not self._state.scheduler.where(number)
             ]
             spared = {*unsent[: self._state.scheduler.starting]}
-            # The last job is withdrawn first: else later jobs would begin when an earlier one ends.
+            # The last job is withdrawn first: else the end of an earlier job would free a worker,
+            # and a later job would begin.
             for number in reversed([*self._state.jobs]):
                 if number not in spared:
                     self._state.handle(e.JobWithdrawn(number))

@@ -42,7 +42,7 @@ def spawn(f: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
 
     Raises:
         RuntimeError: no event loop of asyncio runs in this thread. An event loop of trio does not
-            do: trio has no tasks without a nursery.
+            serve, because trio has no tasks without a nursery.
     """
     import asyncio
 

@@ -1,9 +1,9 @@
 """Progress of calls: calls a function, or moves a bar, as items of a call are finished.
 
-Showing progress takes no time for each item or chunk. While there is a call to be shown, one thread
-looks every tenth of a second at numbers that the jobs count anyway, and at the results of
-unfinished chunks that workers have noted in their result journals. That thread holds no lock of the
-engine, so a slow function for progress delays only the next call of that function.
+Showing progress adds no work to the run of an item or a chunk. While there is a call to be shown,
+one thread looks every tenth of a second at numbers that the jobs count anyway, and at the results
+of unfinished chunks that workers have noted in their result journals. That thread holds no lock of
+the engine, so a slow function for progress delays only the next call of that function.
 """
 
 import os

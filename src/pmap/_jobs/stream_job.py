@@ -113,7 +113,10 @@ class StreamJob(Job):
     # --- methods for the consumer --------------------------------------------------------------
 
     def take(self, start: int) -> Part | None:
-        """Remove and return a part: if `ordered` the part at `start`, else any; None: none came."""
+        """Remove and return a part that came: in an ordered stream the part at `start`, else any.
+
+        None if no such part came yet.
+        """
         if self._ordered:
             part = self._by_start.pop(start, None)
         else:

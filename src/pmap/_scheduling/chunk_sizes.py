@@ -21,11 +21,12 @@ MOST_BYTES = 1 << 24
 # chunks take at most so many seconds. A message costs a twentieth of this time, and an idle worker
 # waits no longer than this for the items.
 _TOGETHER = 0.002
-# Bytes of all chunks that travel in one message, at most: larger chunks gain nothing by it.
+# Bytes of all chunks that travel in one message, at most. Larger chunks gain nothing by sharing a
+# message.
 _SMALL = 1 << 16
 # Items in a chunk, at most. While the caller writes a larger chunk, other workers would wait for
-# theirs. As many small results still fit in one message (`journal.ARRAY_SLOTS`). And a list of as
-# many results is smaller than the size from which malloc maps memory anew for each list: with
+# their next chunk. So many small results still fit in one message (`journal.ARRAY_SLOTS`). And a
+# list of so many results is below the size from which malloc maps memory anew for each list: with
 # chunks of 16,000 items a map of 1e6 ints took half as many page faults again.
 _MOST_ITEMS = 8_000
 _SHARES = 2  # a free worker takes 1 / (2 * workers) of the items that are left

@@ -12,7 +12,7 @@ LAST_WORDS = 0.5
 
 
 class Deadlines:
-    """Checks the `timeout` of the items that run; `Worker.check_at` is the time of a next check."""
+    """Checks that items keep their `timeout`; `Worker.check_at` is the time of the next check."""
 
     def __init__(self, workers: Workers, answer: Answer) -> None:
         """Begin with no worker to check."""

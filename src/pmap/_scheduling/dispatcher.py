@@ -103,6 +103,9 @@ class Dispatcher:
         return None
 
     def _workers_wanted(self) -> int:
-        """Return how many workers are needed for the waiting chunks and the chunks they hold."""
+        """Return how many workers there should be.
+
+        That is the number of busy or leaving workers, and a worker for each chunk that waits.
+        """
         held = sum(1 for w in self._workers.all.values() if w.chunks or w.leaving)
         return held + self._jobs.chunks(self._workers.limit - held)

@@ -1,4 +1,7 @@
-"""The events of the scheduler: plain values that tell it what happened; see also `commands`."""
+"""The events of the scheduler: plain values that tell the scheduler what happened.
+
+The scheduler answers an event with the commands in the module `commands`.
+"""
 
 from collections.abc import Hashable
 from typing import NamedTuple, TypeAlias

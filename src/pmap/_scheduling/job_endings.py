@@ -126,8 +126,8 @@ class JobEndings:
     def withdraw(self, job: Job) -> None:
         """Cancel a job if none of its items has begun.
 
-        If a worker may not have begun the items of the job that it holds, the scheduler reclaims
-        them first, and `settle_withdrawals` decides.
+        If a worker holds items of the job and may not have begun them, the scheduler reclaims these
+        items first, and `settle_withdrawals` decides when the worker has answered.
         """
         holders = self._workers.holders_of(job)
         if not holders:
@@ -146,7 +146,10 @@ class JobEndings:
             self._reclaiming.request(holders[0])
 
     def settle_withdrawals(self, worker: Worker, reclaimed: list[Job]) -> None:
-        """Cancel the withdrawn jobs whose items a worker has all given back; let others go on."""
+        """Cancel the withdrawn jobs whose items a worker has all given back.
+
+        The other withdrawn jobs go on, because some of their items may have begun.
+        """
         for job in [*reclaimed, *[chunk.job for chunk in worker.chunks]]:
             if job.state == WITHDRAWING:
                 if job.in_flight or job.has_begun():

@@ -1,7 +1,7 @@
 """The states of a job, for the scheduler, and the transitions between them.
 
-Plain numbers: `enum` takes as long to import as all that a first call needs of this package. A job
-in a state from `FINISHED` on is over: the scheduler forgets it.
+The states are plain numbers: the module `enum` takes as long to import as all modules that a first
+call of pmap needs. A job in `FINISHED` or a later state is over: the scheduler forgets the job.
 """
 
 from typing import Final

@@ -14,7 +14,8 @@ PREFETCH_BELOW = 0.005
 # How many chunks a worker holds at most: enough for several to travel in one system call.
 MOST_HELD = 8
 # A worker holds fewer chunks until so many items of the job are measured for each worker. The first
-# items cost more than others, so the first chunks are too small, and 64 workers would hold 500.
+# items cost more than others, so the first chunks are too small, and 64 workers would hold 500 of
+# these small chunks.
 _TRIED = 4
 # How many chunks all workers together hold until then; but each worker may hold two.
 _UNTRIED = 64
@@ -160,7 +161,7 @@ class Prefetch:
         return worker.needs_replacement()
 
     def _has_share(self, worker: Worker, seconds: float) -> bool:
-        """Return whether a worker holds its share of the waiting items: others get the rest."""
+        """Return whether a worker holds its share of the waiting items; other workers get more."""
         first = self._jobs.turns[0]
         waits = first.seconds_waiting() if isinstance(first, Job) else None
         if waits is not None and seconds * self._limit > waits:
@@ -170,8 +171,9 @@ class Prefetch:
     def _follows(self, chunk: Chunk) -> bool:
         """Return whether the next chunk may wait behind `chunk` in a worker that gives none back.
 
-        The next chunk may wait there if it has later items of the same job. Then a worker whose
-        first chunk is not wanted any more holds no wanted chunk, and can be killed at any moment.
+        The next chunk may wait there if it has later items of the same job as `chunk`. Then a
+        worker whose first chunk is not wanted any more holds no wanted chunk, and can be killed at
+        any moment.
         """
         first = self._jobs.turns[0]
         return isinstance(first, Job) and chunk.job is first and first.next_item() >= chunk.stop

@@ -1,7 +1,7 @@
 """The states of a worker, for the scheduler, and the transitions between them.
 
-Plain numbers: `enum` takes as long to import as all that a first call needs of this package. A
-worker in a state from `STOPPING` on is leaving: it gets no more chunks.
+The states are plain numbers: the module `enum` takes as long to import as all modules that a first
+call of pmap needs. A worker in `STOPPING` or a later state is leaving: it gets no more chunks.
 """
 
 from typing import Final
@@ -18,7 +18,7 @@ NAMES: Final = ("starting", "idle", "busy", "reclaiming", "stopping", "overdue",
 
 STARTS: Final = {STARTING: "more work waits than there are workers for"}
 
-# In any state the worker's process may end: then the scheduler forgets the worker.
+# In any state the worker may end by itself: then the scheduler forgets the worker.
 TRANSITIONS: Final = {
     STARTING: {
         IDLE: "it is ready",

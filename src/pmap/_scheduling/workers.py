@@ -79,7 +79,7 @@ class Workers:
         self.start(self.limit)
 
     def expect_job(self) -> None:
-        """Let workers be started again, however many have died before they were ready."""
+        """Let workers be started for a new job, however many died before they were ready."""
         self._start_failures = 0
         self._retired = False
 
@@ -108,7 +108,7 @@ class Workers:
         return [w for w in self.all.values() if any(chunk.job is job for chunk in w.chunks)]
 
     def remove(self, gone: WorkerGone) -> Worker:
-        """Take in that a worker is gone, and return its `Worker`."""
+        """Take in that a worker is gone, and return the `Worker` object of that worker."""
         worker = self.all.pop(gone.worker)
         self.idle.pop(worker.id, None)
         self._prefetch.forget(worker.id)
