@@ -1,4 +1,4 @@
-"""Pool: the methods of ``multiprocessing.pool.Pool``, typed, that the verbs map onto."""
+"""Pool: a drop-in for ``multiprocessing.pool.Pool``, with the same methods and with types."""
 
 import warnings
 import weakref
@@ -36,21 +36,23 @@ A = TypeVar("A")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-# Arguments whose number and types nobody knows before the call; those of a tuple are checked.
+# Types of `args` for which a type checker knows no number of arguments. The arguments in a tuple
+# are checked by type.
 AnyNumber: TypeAlias = list[Any] | Iterator[Any] | range
 
-# Of the methods of `Pool`: a result that is a function travels by name only, as in multiprocessing.
+# The rules of calls by the methods of `Pool`. As in multiprocessing, a function that is a result is
+# sent by name only.
 _RULES = RunRules(stop=True, functions_by_value=False)
 
 
 class Pool(PoolBase):
     """A pool of workers with the methods of ``multiprocessing.pool.Pool``.
 
-    A drop-in for it, with types: the same methods and parameters. What differs: a worker's death
-    costs one item and not the program (`WorkerLost`); lambdas and what a script or REPL defined
-    can be sent; no ``if __name__ == "__main__"`` guard is needed; `chunksize` adapts to what the
-    items cost; items that have not begun when one fails are not run; a pool that is dropped without
-    being closed finishes its work and goes.
+    A drop-in for that class, with types: the same methods and parameters. What differs: a worker's
+    death costs one item and not the program (`WorkerLost`); lambdas, and functions and classes that
+    a script or REPL defines, can be sent; no ``if __name__ == "__main__"`` guard is needed;
+    `chunksize` adapts to the measured cost of items; when an item fails, items that have not begun
+    are not run; a pool that is dropped without being closed finishes its work and then ends.
 
     ``isinstance(pool, multiprocessing.pool.Pool)`` holds, and a class can derive from it.
 
@@ -69,17 +71,17 @@ class Pool(PoolBase):
         initargs: the arguments of `initializer`.
         maxtasksperchild: how many chunks a worker runs before it is replaced; None: no limit.
         context: from ``multiprocessing.get_context``; names the start method. None: the fastest
-            that is safe with threads.
-        main: how workers come to what the script defines: see `Options`.
+            start method that is safe with threads.
+        main: how workers get the functions and classes that the script defines: see `Options`.
 
     Raises:
-        OptionError: an argument is not possible. It is a ValueError and a TypeError, too.
+        OptionError: an argument is not possible. `OptionError` is a ValueError and a TypeError.
         NotPicklableError: the initializer or its arguments cannot be sent to workers.
     """
 
     __pmap_pool__: ClassVar[bool] = True
-    __module__ = "pmap"  # where it lives for those who read a repr or a pickle
-    # What one of its workers is, and what several are, for its repr.
+    __module__ = "pmap"  # a repr or a pickle names the class as `pmap.Pool`
+    # The word for a worker of this pool in its repr: for one worker, and for several.
     _workers: ClassVar[tuple[str, str]] = ("process", "processes")
 
     @overload
@@ -142,19 +144,21 @@ class Pool(PoolBase):
             vars(self)["_ctx"] = context
 
     def _begin(self, options: dict[str, object]) -> None:
-        derive()  # see `standard`
+        # If `multiprocessing.pool.Pool` is imported, `derive` makes it a base of this class.
+        derive()
         worker = merge(Settings(), options).worker
         self._state = RUN
         self._driver = make_driver(worker, idle_timeout=None)
         self._streams: weakref.WeakSet[ResultStream[Any]] = weakref.WeakSet()
-        # For old clients only, as what is computed below.
+        # The next attributes are only for code that reads private attributes of multiprocessing's
+        # `Pool`; see `old_clients`.
         self._processes = self._driver.limit
         self._maxtasksperchild = worker.max_tasks_per_child
         self._initializer = worker.initializer
         self._initargs = worker.initargs
         self._driver.prestart()
 
-    # --- for old clients: see `old_clients` ----------------------------------------------------
+    # --- private attributes of multiprocessing's Pool: see `old_clients` -----------------------
 
     @Computed
     def _pool(self) -> OldWorkers:
@@ -258,10 +262,10 @@ class Pool(PoolBase):
 
         Args:
             func: the function.
-            args: its positional arguments.
-            kwds: its keyword arguments.
-            callback: called with the result when it is there, in another thread.
-            error_callback: called with the exception instead, if there is one.
+            args: the positional arguments of `func`.
+            kwds: the keyword arguments of `func`.
+            callback: called with the result when the result is there, in another thread.
+            error_callback: called with the exception instead, if `func` fails.
         """
         check_callbacks(callback=callback, error_callback=error_callback)
         call = self._call(func, args, kwds)
@@ -326,15 +330,15 @@ class Pool(PoolBase):
         """Return the results of `map`, each as it comes, in input order.
 
         Unlike in ``multiprocessing`` the input is not read at once by another thread, but when a
-        result is asked for, in the thread that asks, and no further ahead than `buffersize`. So
-        nothing runs before that; `join` reads the rest. A failing item raises in its place, and
-        the next call of ``next`` goes on behind it.
+        result is asked for, in the thread that asks, and no further ahead than `buffersize`. So no
+        item runs before the first result is asked for; `join` reads the rest of the input. A failed
+        item raises in its place, and the next call of ``next`` returns the result after that item.
 
         Args:
             func: the function.
-            iterable: its arguments.
-            chunksize: how many items travel in one message; None: as many as fit the time.
-            buffersize: how many items are read ahead of what was taken; None: a few chunks for
+            iterable: the arguments of `func`, one for each item.
+            chunksize: how many items travel in one message; None: adapted to the cost of an item.
+            buffersize: how many items are read ahead of the results taken; None: a few chunks for
                 each worker.
             progress: see `Options`.
         """
@@ -356,7 +360,7 @@ class Pool(PoolBase):
         *,
         progress: Show = False,
     ) -> ResultStream[R]:
-        """Return the results of `map` as they come, whatever is first; otherwise as `imap`."""
+        """Return the results of `map` in the order in which they come; otherwise as `imap`."""
         return self._stream(
             func,
             lambda rules: _call.each_streamed("Pool.imap_unordered", func, (iterable,), rules),
@@ -409,7 +413,9 @@ class Pool(PoolBase):
             drop_in=True,
             own_driver=ours,
         )
-        stream.begin()  # or a pool that is closed in the meantime would not take it
+        # The job is submitted now: if the pool is closed before the first result is asked for, the
+        # pool would not take the job any more.
+        stream.begin()
         self._streams.add(stream)
         return stream
 
@@ -425,8 +431,9 @@ class Pool(PoolBase):
         return run_with(self._taker(), call)
 
     def _taker(self) -> tuple[Driver, bool]:
-        """Return the driver for a call, and whether it is for this call only."""
-        # See `shared_pools`. An item in a thread would wait for a worker, which it is itself.
+        """Return the driver for a call, and whether the driver is for this call only."""
+        # An item of this pool that calls the pool would wait for a worker, and may be in the only
+        # worker itself. So such a call runs in the calling thread: see also `shared_pools`.
         if self._driver.holds_lock() or self._driver.backend.runs_here():
             return make_driver(WorkerOptions(backend="serial")), True
         return self._driver, False
@@ -443,26 +450,26 @@ class Pool(PoolBase):
         _call_back(result, callback, error_callback)
         return result
 
-    # --- the end -------------------------------------------------------------------------------
+    # --- the end of the pool -------------------------------------------------------------------
 
     def close(self) -> None:
-        """Take no more work; the workers go when what there is is done."""
+        """Take no more calls; the workers end when all calls so far are done."""
         self._state = CLOSE if self._state == RUN else self._state
         self._driver.close()
 
     def terminate(self) -> None:
-        """End the workers at once, whatever they do; open results raise `CancelledError`."""
+        """End the workers at once; calls that are not done raise `CancelledError`."""
         self._state = TERMINATE
         self._driver.terminate()
 
     def join(self) -> None:
         """Wait until the workers are gone; `close` or `terminate` must have been called.
 
-        Open streams read the rest of their input first, in this thread, without a bound: else
-        nobody would.
+        First the rest of the input of open streams is read, in this thread and without a bound on
+        its length, because no other thread would read that input.
 
         Raises:
-            ValueError: neither was.
+            ValueError: neither `close` nor `terminate` was called.
         """
         if self._driver.closed:
             for stream in list(self._streams):
@@ -486,12 +493,14 @@ class Pool(PoolBase):
         self.terminate()
 
     def __del__(self) -> None:
-        # Not terminate: results that somebody still holds come, and nobody is kept waiting here.
+        # The pool is closed and not terminated: an `AsyncResult` that is still held gets its
+        # results, and this finaliser does not wait.
         driver = getattr(self, "_driver", None)
         if driver is not None and self._state == RUN and not driver.taken_away:
             shown = repr(self)
-            driver.close()  # first: where warnings are errors, nothing comes behind it
-            # In the words of multiprocessing: programs filter by them.
+            # The pool is closed before the warning: if warnings are errors, `warn` raises.
+            driver.close()
+            # The text is that of multiprocessing, because programs filter warnings by their text.
             warnings.warn(
                 f"unclosed running multiprocessing pool {shown}",
                 ResourceWarning,
@@ -537,6 +546,6 @@ def _call_back(
 
 
 def _rules(chunksize: int | None) -> RunRules:
-    """Return how the maps of a `Pool` run: what is under way when an item fails runs on."""
+    """Return the rules for the maps of a `Pool`: when an item fails, items that run run on."""
     asked = merge(Settings(), {"chunksize": chunksize}).call.chunksize
     return _RULES._replace(stop=False, chunksize=asked)

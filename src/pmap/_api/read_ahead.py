@@ -1,4 +1,4 @@
-"""How many items of a stream's input are read at a time: when results are asked for."""
+"""Read-ahead: how many items of a stream's input are read when the consumer asks for a result."""
 
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -9,12 +9,13 @@ from .._calls.input import SLICE, AsyncInput, Input
 if TYPE_CHECKING:
     from .._jobs.stream_job import StreamJob
 
-# Where reading is slow, how much of the time that it takes is first spent on waiting for results.
+# If reading the input is slow, the stream first waits for results, for this part of the time that
+# reading one item takes.
 _WAIT_SHARE = 0.25
 
 
 class ReadAhead:
-    """Keeps as many items read as the workers need, and no more than the consumer will take."""
+    """Decides how many items to read: as many as the workers need and the consumer will take."""
 
     def __init__(
         self,
@@ -24,35 +25,40 @@ class ReadAhead:
         *,
         runs_in_poll: bool,
     ) -> None:
-        """Begin with nothing read.
+        """Begin with no items read.
 
         Args:
-            source: the input.
-            stream_job: knows what its items cost, and how many of them are worth reading ahead.
-            buffersize: how many items to have read ahead of the consumer; None: as fits its pace.
-            runs_in_poll: whether items run in the consumer's thread while that waits for results.
+            source: the input of the stream.
+            stream_job: the job of the stream; it has the measured cost of an item, and how many
+                items are worth reading ahead.
+            buffersize: how many items to have read ahead of the consumer; None: as many as fit the
+                pace of the consumer.
+            runs_in_poll: whether items run in the consumer's thread while the consumer waits for
+                results.
         """
         self._source = source
         self._stream_job = stream_job
         self._buffersize = buffersize
         self._runs_in_poll = runs_in_poll
-        self._least = stream_job.ahead  # worth reading whatever is known of items later
+        # How many items are worth reading ahead before any cost is measured: the least number.
+        self._least = stream_job.ahead
         self._consumer = ConsumerPace()
-        self._left_at = perf_counter()  # when the consumer went away last
-        self._taken = 0  # results that the consumer had taken when it asked last
-        self._has_waited = False  # for results, since the last items were read
+        self._left_at = perf_counter()  # when the consumer last went away with a result
+        self._taken = 0  # how many results the consumer had taken when it last asked for one
+        # Whether the stream has waited for results since it last read items.
+        self._has_waited = False
 
     def consumer_comes(self, taken: int) -> None:
-        """Take in that the consumer asks for a result and has taken so many."""
+        """Take in that the consumer asks for a result, and has taken `taken` results before."""
         before, self._taken = self._taken, taken
         self._consumer.took(taken - before, perf_counter() - self._left_at)
 
     def consumer_leaves(self) -> None:
-        """Take in that the consumer has its result."""
+        """Take in that the consumer has got the result that it asked for."""
         self._left_at = perf_counter()
 
     def _wanted(self) -> int:
-        """Return how many items to have read ahead of what was taken."""
+        """Return how many items to have read ahead of the results that were taken."""
         if self._buffersize is not None:
             return self._buffersize
         return self._consumer.asks_for(self._stream_job.ahead, self._least)
@@ -61,28 +67,32 @@ class ReadAhead:
         return 0 if self._source.ended else max(0, self._wanted() - ahead)
 
     def next_read(self, ahead: int, under_way: bool) -> tuple[int, float | None]:
-        """Return how many items to read now, or 0 and how long to wait for results.
+        """Return how many items to read now; or 0, and the seconds to wait for results.
 
         Args:
-            ahead: how many items are read ahead of what was taken.
+            ahead: how many items are read ahead of the results that were taken.
             under_way: whether any item runs, or waits for a worker.
+
+        Returns:
+            The number of items, and the seconds; None: wait without limit.
         """
         room = self._room(ahead)
         if not room:
             return 0, None
-        # Reading that takes long would hold up a result that comes meanwhile. So give those under
-        # way a moment first, unless an item takes longer than reading the next one.
+        # Slow reading would hold up a result that comes meanwhile. So the stream first waits a
+        # moment for the results of items that run, unless an item takes longer to run than the next
+        # item takes to read.
         pace, cost = self._source.pace.seconds, self._stream_job.cost
         slow = pace is not None and pace > SLICE and (cost is None or cost < pace)
         if slow and under_way and not self._has_waited:
             self._has_waited = True
             if self._runs_in_poll:
-                return 0, None  # to wait is to run them, in this very thread
+                return 0, None  # while this thread waits, it runs these items itself
             return 0, _WAIT_SHARE * (pace or 0.0)
         return room, None
 
     def next_top_up(self, ahead: int) -> int:
-        """Return how many items to read although a result is there: 0 if that may take long."""
+        """Return how many items to read although a result is there; 0 if reading may be slow."""
         pace = self._source.pace.seconds
         if pace is None or pace > SLICE:
             return 0
@@ -90,5 +100,5 @@ class ReadAhead:
         return room if room * 4 >= self._wanted() else 0
 
     def items_were_read(self) -> None:
-        """Take in that items were read."""
+        """Take in that items of the input were read."""
         self._has_waited = False

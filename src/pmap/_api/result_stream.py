@@ -1,8 +1,9 @@
-"""ResultStream: results as they come, input as it is needed.
+"""ResultStream: a stream gives results as they come, and reads input as the input is needed.
 
-Nothing here runs by itself. When the consumer asks for a result and none is there, its own thread
-reads input, as much as `ReadAhead` says, and gives it to the pool; then it waits. In between the
-pool works on what it has, and the results wait in the `StreamJob`.
+A stream has no thread of its own. When the consumer asks for a result and no result is there, the
+thread of the consumer reads as many items of the input as `ReadAhead` says, gives these items to
+the pool, and waits for a result. Meanwhile the pool runs the items that it has, and their results
+wait in the `StreamJob`.
 """
 
 import os
@@ -21,7 +22,7 @@ from .._transport.light_stdlib import RLock, allocate_lock
 from .standard import class_of_both
 from .stream_states import CLOSED, NEW, OPEN, OVER
 
-if TYPE_CHECKING:  # the verbs name this class, and leave the pool for the first call
+if TYPE_CHECKING:  # the verbs import this module, and import the engine only at the first call
     from .._engine.driver import Driver
     from .._jobs.stream_job import Part, StreamJob
 
@@ -30,13 +31,14 @@ R_co = TypeVar("R_co", covariant=True)
 _HOW_TO_GO_ON = "pmap: the stream ends here; with .collecting, failures are values and it goes on"
 
 
-# Held for two lines that call nothing, so no signal's handler and no finaliser can run in between,
-# which might close a stream in the very thread that holds it.
+# The lock for the states of all streams. It is held for two lines that call nothing, so that no
+# signal handler and no finaliser can run in between: a handler might close a stream in the very
+# thread that holds the lock.
 _state_lock = allocate_lock()
 
 
 def _renew_lock() -> None:
-    """Make a new lock in a fork: a thread that does not exist here may hold the old one."""
+    """Make a new lock in a fork: a thread that does not exist there may hold the old lock."""
     global _state_lock
     _state_lock = allocate_lock()
 
@@ -46,7 +48,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _End(Exception):
-    """There are no more results."""
+    """Raised inside a stream when there are no more results."""
 
 
 class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
@@ -58,16 +60,17 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     ...     [next(results) for _ in range(4)]
     [2, 1, 0, 1]
 
-    The input is read in the thread that asks for a result, only while it asks, and never further
-    ahead of what was taken than `buffersize`. Leaving the ``with`` block ends what runs; so does
-    dropping the stream, and an exception that comes out of waiting (Ctrl-C, a cancelled task).
+    The input is read in the thread that asks for a result, only while that thread asks, and never
+    further ahead of the results taken than `buffersize`. Leaving the ``with`` block ends the items
+    that run; so does dropping the stream, or an exception while a result is waited for (Ctrl-C, a
+    cancelled task).
     """
 
-    if not TYPE_CHECKING:  # for checkers it is made as `__init__` says
+    if not TYPE_CHECKING:  # type checkers see `__init__` only
 
         def __new__(cls, driver: "Driver", streamed: Streamed, **_: object) -> Self:
-            # Of a class of its own where the length is known: a stream that has a `__len__` and
-            # raises from it would fool whoever looks whether there is one.
+            # Only a stream whose input has a length is of a class with `__len__`: a `__len__` that
+            # raises would mislead code which checks whether an object has a length.
             sized = cls is ResultStream and streamed.input.is_sized
             return super().__new__(_SizedStream if sized else cls)
 
@@ -82,27 +85,30 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         drop_in: bool = False,
         own_driver: bool = False,
     ) -> None:
-        from .read_ahead import ReadAhead  # here: the verbs import this module with the package
+        # The import is here, because `import pmap` imports this module but makes no stream.
+        from .read_ahead import ReadAhead
 
         self._driver = driver
         self._input = streamed.input
         self._window = streamed.window
-        self._carry_on = drop_in  # behind a failure, as the drop-in's iterators do
-        self._own_driver = own_driver
+        # Whether results come after a failed item too, as in the iterators of multiprocessing.
+        self._carry_on = drop_in
+        self._own_driver = own_driver  # whether the driver is closed after this stream
         self._ordered = ordered
-        # How many items are given to the pool together, as far as the drop-in promises it: of a
-        # chunk that the input fails in, nothing is run.
+        # Items are given to the pool in multiples of this number. A drop-in for multiprocessing
+        # gives whole chunks: if the input fails within a chunk, no item of that chunk is run.
         self._unit = (streamed.call.rules.chunksize or 1) if drop_in else 1
         if buffersize is not None:
             self._unit = min(self._unit, buffersize)
         self._incomplete: list[object] = []  # items that were read, but are not a whole unit yet
-        self._ready: list[R_co] = []  # results that are next, the last one first
-        self._failure: Exception | None = None  # what is raised behind those
-        self._received = 0  # results that came to `_ready` or `_failure`
-        self._read = 0
+        self._ready: list[R_co] = []  # the next results, in reverse order
+        self._failure: Exception | None = None  # the error that is raised after these results
+        self._received = 0  # how many results came to `_ready` or `_failure`
+        self._read = 0  # how many items of the input were read
         self._state: int = NEW  # see `stream_states`
-        self._asking = RLock()  # two threads may share a stream
-        self._is_asked = False  # at this moment, in whatever thread
+        # The lock for asking for a result, because two threads may share a stream.
+        self._asking = RLock()
+        self._is_asked = False  # whether any thread or task asks for a result at this moment
         self._pid = os.getpid()
         self._stream_job: StreamJob = driver.open(
             streamed.call, streamed.window, ordered=ordered, as_values=as_values
@@ -115,32 +121,33 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         )
 
     def _advance(self, state: int) -> None:
-        """Go over to a state, unless another thread has brought the stream further."""
+        """Set the state, unless another thread has brought the stream to a later state."""
         with _state_lock:
             if state > self._state:
                 self._state = state
 
-    # --- asking --------------------------------------------------------------------------------
+    # --- asking for a result -------------------------------------------------------------------
 
     def __next__(self) -> R_co:
         try:
             return self._ready.pop()
         except IndexError:
-            pass  # not from within: what is raised below has nothing to do with it
+            pass  # `next` is called after this block, so that its errors have no `__context__`
         return self.next()
 
     def next(self, timeout: float | None = None) -> R_co:
         """Return the next result.
 
         Args:
-            timeout: seconds to wait for it at most; None: as long as it takes. Reading input is
-                not interrupted by it.
+            timeout: seconds to wait for the result at most; None: as long as the result takes.
+                The timeout does not interrupt the reading of input.
 
         Raises:
-            StopIteration: there are no more.
-            multiprocessing.TimeoutError: it was not there in time; ask again.
+            StopIteration: there are no more results.
+            multiprocessing.TimeoutError: the result was not there in time; ask again.
             CancelledError: the stream was closed, or its pool terminated.
-            Exception: what the function raised for this item; or the input, after all results.
+            Exception: the exception that the function raised for this item; or, after all results,
+                the exception that the input raised.
         """
         limit = None if timeout is None else seconds_to_wait(timeout)
         self._refuse_in_fork()
@@ -152,7 +159,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 pass
             except Exception:
                 raise
-            except BaseException:  # Ctrl-C: what was asked for is not wanted any more
+            except BaseException:  # Ctrl-C: the results are not wanted any more
                 self.drop()
                 raise
             finally:
@@ -171,12 +178,12 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 self._read_or_wait(source, timeout, until)
             if room := self._read_ahead.next_top_up(self._ahead):
                 self._submit(source.read(room))
-            # Another thread may have taken what was ready: it needs no lock for that.
+            # Another thread may have taken the result from `_ready`, for which no lock is needed.
             with suppress(IndexError):
                 return self._ready.pop()
 
     def _read_or_wait(self, source: Input, timeout: float | None, until: float | None) -> None:
-        """Read some input, or wait for results."""
+        """Read some items of the input, or wait for results."""
         room, pause = self._next_move()
         if room:
             self._submit(source.read(room))
@@ -213,20 +220,20 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         raise StopAsyncIteration
 
     async def _next_result_async(self) -> R_co:
-        await give_way()  # a stream whose results are always there must not starve the others
+        await give_way()  # a stream whose results are always there must not starve other tasks
         while True:
             while not self._ready and not self._receive():
                 await self._read_or_wait_async()
             if room := self._read_ahead.next_top_up(self._ahead):
                 self._submit(await self._read_async(room))
-            with suppress(IndexError):  # a thread may have taken it
+            with suppress(IndexError):  # another thread may have taken the result from `_ready`
                 return self._ready.pop()
 
     async def _read_or_wait_async(self) -> None:
         room, pause = self._next_move()
         if room:
             self._submit(await self._read_async(room))
-            await give_way()  # reading a plain iterable has kept the loop from turning
+            await give_way()  # while a plain iterable was read, no other task could run
             return
         self._driver.ensure_leader(self._stream_job)
         try:
@@ -242,7 +249,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         return self
 
     def _refuse_in_fork(self) -> None:
-        # Before the lock is asked for: it may have been held by a thread that is not here.
+        # This check comes before the lock is asked for: in a fork, the lock may be held for ever by
+        # a thread that does not exist there.
         if os.getpid() != self._pid:
             raise PoolClosedError(
                 f"no result comes from {self!r}: it belongs to the process {self._pid} that this "
@@ -266,11 +274,11 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         if self._state >= CLOSED:
             self._input.close()
 
-    # --- what to do next -----------------------------------------------------------------------
+    # --- reading input and receiving results ---------------------------------------------------
 
     @property
     def taken(self) -> int:
-        """How many results were taken; a failure that was raised counts."""
+        """How many results were taken; a failure that was raised counts as a result."""
         return self._received - len(self._ready) - (self._failure is not None)
 
     @property
@@ -279,7 +287,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         return self._read
 
     def __length_hint__(self) -> int:
-        """Return how many results are still to come, if the input says how long it is."""
+        """Return how many results are still to come, if the length of the input is known."""
         left = self._left_to_take()
         return NotImplemented if left is None else left
 
@@ -291,18 +299,19 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
 
     @property
     def _ahead(self) -> int:
-        """How many items were read ahead of what was taken."""
+        """How many items were read ahead of the results that were taken."""
         return self._read - self.taken
 
     def _next_move(self) -> tuple[int, float | None]:
-        """Return how many items to read now, or 0 and how long to wait for results."""
+        """Return how many items to read now; or 0, and the seconds to wait for results."""
         if not self._stream_job.submitted:
-            self._driver.take_no_more()  # nothing is read for a pool that is closed
+            # Raises an error if the pool is closed: then no input is read.
+            self._driver.take_no_more()
         under_way = self._read - self._received > len(self._incomplete)
         return self._read_ahead.next_read(self._ahead, under_way)
 
     def _submit(self, items: list[object]) -> None:
-        """Give items that were read to the pool, as far as they are whole units."""
+        """Give items that were read to the pool, in whole units, and keep the rest of the items."""
         self._read_ahead.items_were_read()
         self._read += len(items)
         source, unit = self._input, self._unit
@@ -318,21 +327,24 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             self._driver.feed(self._stream_job, self._window, items, source.ended)
 
     def begin(self) -> None:
-        """Begin, with no input yet; it is done by itself when the first result is asked for."""
+        """Submit the job, with no input yet; this is also done before the first items are run."""
         if not self._stream_job.submitted:
             if self._stream_job.call.progress is not False:
                 unread = self._input.left(self._read, only_reliable=False)
                 self._stream_job.expected = None if unread is None else self._read + unread
             self._driver.begin(self._stream_job)
-            if self._state >= CLOSED:  # while the first input was read: nothing was cancelled then
+            # If the stream was closed while its first input was read, the job was not submitted,
+            # and so not cancelled.
+            if self._state >= CLOSED:
                 self._stream_job.cancel()
             if self._own_driver:
-                self._driver.close()  # it goes when the job is done
+                self._driver.close()  # the driver ends when the job is over
 
     def _receive(self) -> bool:
-        """Take results that came from the pool; return whether any are ready.
+        """Take results that came from the pool; return whether any results are ready.
 
-        Raises what is due: the error of an item, of the input or of the call, or `_End`.
+        If an error is next, raise that error: of an item, of the input or of the call. If there are
+        no more results, raise `_End`.
         """
         if self._state == OVER:
             raise _End
@@ -342,7 +354,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         if self._failure is not None:
             error, self._failure = self._failure, None
             raise self._failed(error)
-        over = stream_job.over  # asked before: what came last came before the end
+        # `over` is read before a part is taken, because the last part comes before the job is over.
+        over = stream_job.over
         part = stream_job.take(self._received)
         if part is not None:
             self._accept(part)
@@ -378,49 +391,51 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 error.add_note(_HOW_TO_GO_ON)
         return error
 
-    # --- the end -------------------------------------------------------------------------------
+    # --- the end of the stream -----------------------------------------------------------------
 
     def close(self) -> None:
-        """End what runs of it, and the input if that is a generator; returns when nothing runs.
+        """End the items that run, and close the input if it is a generator.
 
-        Asking for another result raises `CancelledError` then, unless there was none left.
+        Returns when no item runs. After that, asking for another result raises `CancelledError`,
+        unless no result was left.
         """
         self.drop()
         self._driver.await_end(self._stream_job)
 
     async def aclose(self) -> None:
-        """Do what `close` does without blocking the event loop."""
+        """Close the stream as `close` does, without blocking the event loop."""
         self.drop()
         await self.close_input()
         if self._stream_job.submitted:
             await self._stream_job.await_end()
 
     async def close_input(self) -> None:
-        """End an asynchronous generator that is read, unless a task is just reading it."""
+        """Close the input if it is an asynchronous generator that no task reads at this moment."""
         if isinstance(self._input, AsyncInput) and not self._is_asked:
             await self._input.aclose()
 
     def drop(self) -> None:
-        """Close it without waiting for anything. Any thread may do so, and a finaliser."""
+        """Close the stream without waiting. Any thread and any finaliser may call this method."""
         self._advance(CLOSED)
         self._give_up()
 
     def _give_up(self) -> None:
-        """End what runs, and the input."""
+        """Cancel the job, and close the input."""
         self._ready = []
         if self._stream_job.submitted:
             self._stream_job.cancel()
         if self._asking.acquire(blocking=False):
             try:
-                if not self._is_asked:  # else its reader closes it when it is done
+                # If the input is being read, its reader closes the input when it is done.
+                if not self._is_asked:
                     self._input.close()
             finally:
                 self._asking.release()
 
     def read_on(self) -> None:
-        """Read the input to its end, however long it is: the pool's `join` waits for the results.
+        """Read the input to its end, however long it is, because `Pool.join` waits for the results.
 
-        Only for plain input: no event loop runs here that could read an asynchronous one.
+        An asynchronous input is not read: no event loop runs here that could read the input.
         """
         source = self._input
         with self._asking:
@@ -430,7 +445,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             try:
                 while not (self._state >= CLOSED or self._stream_job.over or source.ended):
                     self._submit(source.read(1 << 12))
-            except BaseException:  # what was just read is lost
+            except BaseException:  # the items that were just read are lost, so the stream is closed
                 self.drop()
                 raise
             finally:
@@ -495,16 +510,16 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
 
 
 class _SizedStream(ResultStream[R_co]):
-    """A stream whose input has a length: so has the stream, and ``tqdm(stream)`` shows how much."""
+    """A stream whose input has a length: ``len(stream)`` is the number of results still to come."""
 
     def __len__(self) -> int:
         left = self._left_to_take()
-        if left is None:  # the input has thought better of it
+        if left is None:  # the input had a length earlier, and does not tell a length now
             raise TypeError(f"{self!r} has no length: its input has none")
         return left
 
     def __bool__(self) -> bool:
-        return True  # as any iterator, also at its end
+        return True  # a stream is true even when no result is left, as any other iterator
 
 
 _SizedStream.__name__ = _SizedStream.__qualname__ = ResultStream.__name__

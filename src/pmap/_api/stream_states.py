@@ -1,15 +1,16 @@
 """The states of a stream of results, and the transitions between them.
 
-The numbers grow along each transition. The consumer brings a stream into `OPEN` and `OVER`, and any
-thread may close it meanwhile: whichever comes later, the greater number stays.
+The numbers grow along each transition. The consumer brings a stream into the states `OPEN` and
+`OVER`, and any thread may close the stream meanwhile. Whichever of these comes later, the state
+with the greater number stays.
 """
 
 from typing import Final
 
-NEW: Final = 0  # no result was asked for
-OPEN: Final = 1  # results come
-CLOSED: Final = 2  # it was given up before its end
-OVER: Final = 3  # the consumer has seen its end, or the error that ended it
+NEW: Final = 0  # the consumer has asked for no result
+OPEN: Final = 1  # the consumer has asked for a result, and results come
+CLOSED: Final = 2  # the stream was given up before its end
+OVER: Final = 3  # the consumer has seen the end of the stream, or the error that ended the stream
 
 NAMES: Final = ("new", "open", "closed", "over")
 STARTS: Final = {NEW: "a call is made"}

@@ -13,8 +13,8 @@ class ThreadPool(Pool):
     """A pool of threads of this process, with the methods of `Pool`.
 
     A drop-in for ``multiprocessing.pool.ThreadPool``: for functions that wait, or that release the
-    GIL. Nothing is pickled, and what items change is changed for all. A thread cannot be ended:
-    `terminate` returns while the items that run go on to their end.
+    GIL. Nothing is pickled, and all items share the objects of this process. A thread cannot be
+    ended: `terminate` returns while the items that run go on to their end.
 
     >>> from pmap import ThreadPool
     >>> with ThreadPool(2) as pool:
@@ -27,7 +27,7 @@ class ThreadPool(Pool):
         initargs: the arguments of `initializer`.
 
     Raises:
-        OptionError: an argument is not possible. It is a ValueError and a TypeError, too.
+        OptionError: an argument is not possible. `OptionError` is a ValueError and a TypeError.
     """
 
     __module__ = "pmap"

@@ -1,1 +1,1 @@
-"""The loop that carries events and commands between the scheduler and a backend."""
+"""The engine: the loop that carries events and commands between the scheduler and a backend."""

@@ -1,4 +1,7 @@
-"""What workers are told of functions: made once for calls that would tell the same."""
+"""The call specs of a pool: one call spec serves all calls that need the same call spec.
+
+A call spec is all that a worker is told of a call before its first chunk.
+"""
 
 from typing import Any
 
@@ -10,17 +13,19 @@ from .._transport.payload import Payload
 
 
 class CallSpecs:
-    """The call specs of the calls that are under way, and the last one."""
+    """The call specs of the calls in progress, and the call spec of the last call."""
 
     def __init__(self, backend: Backend[Any]) -> None:
-        """Begin with none; `backend` is told which its workers need no more."""
+        """Begin without call specs; `backend` is told which call specs its workers need no more."""
         self._backend = backend
-        self._last: CallSpec | None = None  # which the next call may share
-        self._large: Payload | None = None  # the last that was large
-        self._code: int | None = None  # the version of the caller's modules at its last call
+        self._last: CallSpec | None = None  # the last call spec, which the next call may share
+        # The payload of the last function that was so large that it is in a shared-memory segment.
+        self._large: Payload | None = None
+        # The version of the caller's modules when `notice_new_code` was called last.
+        self._code: int | None = None
 
     def pack(self, work: Work, sent_names: SentNames) -> CallSpec:
-        """Make the function of a call ready to travel; raises what its pickling raises."""
+        """Pickle the function of a call into a call spec; raises what the pickling raises."""
         spec = work.pack(self._last, self._large, sent_names)
         if spec.payload.segment is not None:
             self._large = spec.payload
@@ -35,7 +40,7 @@ class CallSpecs:
         return before is not None
 
     def use(self, work: Work) -> None:
-        """Note that a call uses its call spec, which the next one may share."""
+        """Note that a call uses its call spec; the next call may share the call spec."""
         spec = work.spec
         if spec is not None:
             spec.calls += 1
@@ -45,7 +50,7 @@ class CallSpecs:
                     self._backend.drop(last)
 
     def release(self, work: Work) -> None:
-        """Note that a call is over, and does not use its call spec any more."""
+        """Note that a call is over, and uses its call spec no more."""
         spec = work.spec
         if spec is not None:
             spec.calls -= 1
@@ -53,11 +58,14 @@ class CallSpecs:
                 self._backend.drop(spec)
 
     def share_no_more(self) -> None:
-        """Let the next call make its own: what the last one says by name may be gone."""
+        """Let the next call make a call spec of its own.
+
+        The last call spec may refer by name to objects that new workers do not have.
+        """
         last, self._last = self._last, None
         if last is not None and not last.calls:
             self._backend.drop(last)
 
     def forget(self) -> None:
-        """Keep none for the next call: there are no workers that know them."""
+        """Keep no call spec for the next call: no worker is left that has received one."""
         self._last = self._large = None

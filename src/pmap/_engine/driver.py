@@ -1,11 +1,12 @@
-"""A pool's engine, as its callers see it: calls come in, and their jobs go out.
+"""The driver: the engine of one pool, as the callers of the pool see it.
 
-`state` has what is known of the calls and workers, and `leadership` which thread carries events and
-commands between the scheduler and the backend.
+The driver takes calls and returns their jobs. The module `state` has the data of the calls and
+workers, and `leadership` decides which thread carries events and commands between the scheduler and
+the backend.
 
-**Ctrl-C.** A signal's exception may strike the main thread anywhere. In `poll`, where a leader
-spends its time, it finds the state in order: the job is cancelled and the exception goes on. Within
-the lock it may have poisoned that: see `state`.
+**Ctrl-C.** The exception of a signal may strike the main thread anywhere. A leader spends most of
+its time in `poll`, where the state is in order: the job is cancelled and the exception goes on.
+Within the lock of the state, the exception may have poisoned the state: see the module `state`.
 """
 
 import itertools
@@ -31,7 +32,7 @@ from .process_end import ProcessEnd, engines
 from .state import EngineState
 from .worker_list import WorkerList
 
-# Seconds between two looks whether another thread has done what this one waits for.
+# Seconds that a thread sleeps before it checks again whether another thread has done a request.
 _MOMENT = 0.005
 _numbers = itertools.count(1)
 
@@ -47,13 +48,13 @@ class Driver:
         idle_timeout: float | None = None,
         prefetch: bool = True,
     ) -> None:
-        """Make the driver of a pool without workers yet.
+        """Make the driver of a pool that has no workers yet.
 
         Args:
-            backend: what runs the items.
+            backend: the backend that runs the items.
             limit: how many workers there may be.
             max_chunks: how many chunks a worker may run before it is replaced; None: no limit.
-            idle_timeout: seconds after which idle workers are let go; None: never.
+            idle_timeout: seconds after which idle workers are stopped; None: never.
             prefetch: whether chunks may be sent to workers ahead of need.
         """
         self.backend = backend
@@ -64,16 +65,16 @@ class Driver:
         self.worker_list: WorkerList = WorkerList(self._state, self._leadership)
         engines.add(self)
 
-    # --- what callers ask for ------------------------------------------------------------------
+    # --- calls, and the end of the pool --------------------------------------------------------
 
     def run(self, call: Call) -> Job:
-        """Run `call` to its end and return its job; this thread leads if no other one does."""
+        """Run `call` to its end and return its job; this thread leads if no other thread does."""
         job = self._enter(call)
         try:
             if call.progress is not False:
                 _watch(job)
             self._leadership.run_until(lambda: job.over, job.wait)
-        except BaseException:  # Ctrl-C while it runs: what was asked for is not wanted any more
+        except BaseException:  # Ctrl-C while the call runs: its results are not wanted any more
             self.cancel(job)
             if call.progress is not False:
                 _watch_no_more(job)
@@ -87,7 +88,7 @@ class Driver:
         if not job.over:
             try:
                 self._leadership.ensure_leader()
-            except RuntimeError:  # there is no thread to lead, so no result would ever come
+            except RuntimeError:  # no thread can be started to lead, so no result would ever come
                 self._state.post(lambda: self._state.handle(e.JobCancelled(job.number, kill=True)))
                 raise
         if call.progress is not False:
@@ -95,7 +96,7 @@ class Driver:
         return job
 
     def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> StreamJob:
-        """Return the job of a call whose input comes bit by bit into `window`, not yet started."""
+        """Return a job, not yet started, whose input comes bit by bit into `window`."""
         self.take_no_more()
         ahead = worth_ahead(self.limit, None, call.rules.chunksize, 0)
         stream_job = StreamJob(
@@ -119,7 +120,7 @@ class Driver:
             _watch(stream_job)
 
     def feed(self, stream_job: StreamJob, window: Window, items: list[object], ended: bool) -> None:
-        """Add `items` to the input of a job that has begun; `ended`: they are the last."""
+        """Add `items` to the input of a job that has begun; `ended`: no more items come."""
         number = stream_job.number
 
         def take_in() -> None:
@@ -138,8 +139,9 @@ class Driver:
     def await_more(self, stream_job: StreamJob, start: int, timeout: float | None) -> None:
         """Return when a job has more results from `start` on, or is over, or the time is up."""
         if timeout is None and (self.backend.runs_in_poll or self._leadership.is_mine()):
-            # The items run in the thread that leads: it must be the consumer's. Or this is a
-            # callback of the leader, and no other thread would lead.
+            # In the first case the items run in the thread that leads, which must be the consumer's
+            # thread. In the second case this is a callback of the leader, and no other thread would
+            # lead.
             self._leadership.run_until(
                 lambda: stream_job.has(start),
                 lambda: self._wait_without_leading(stream_job, start, None),
@@ -164,14 +166,18 @@ class Driver:
             self._leadership.run_until(lambda: job.over, job.wait)
 
     def run_until(self, reached: Callable[[], bool]) -> None:
-        """Return when `reached` if this thread leads, as no other one would; else at once."""
+        """If this thread leads, lead until `reached` returns true; else return at once.
+
+        While this thread leads, no other thread would do the work that it waits for.
+        """
         if self._leadership.is_mine():
             self._leadership.run_until(reached, None)
 
     def ensure_leader(self, stream_job: StreamJob) -> None:
         """See that a thread leads while the consumer of a job waits for results."""
         stream_job.resting = False
-        # Only now: a leader that has just left did not see that the consumer waits.
+        # After `resting` is set: a thread that has just ceased to lead may not have seen that the
+        # consumer waits.
         self._leadership.ensure_leader()
 
     def prestart(self) -> None:
@@ -179,17 +185,20 @@ class Driver:
         self._state.post(lambda: self._state.handle(e.Prestart()))
 
     def calls(self) -> dict[int, Job]:
-        """Return the calls that are under way, by their numbers."""
+        """Return the jobs in progress, by their numbers."""
         return self._state.jobs.copy()
 
     def close(self) -> None:
-        """Take no more work; let the workers go when what there is is done."""
+        """Take no more calls; stop the workers when all jobs are over."""
         self._state.closed = self._state.closed or "it was closed"
         self._state.post(lambda: self._state.handle(e.Close()))
         self._after_the_end()
 
     def terminate(self) -> None:
-        """End everything now. Where workers can be killed, returns when they are gone."""
+        """Cancel all jobs and end all workers now.
+
+        If workers can be killed, return when they are gone.
+        """
         self._state.closed = self._state.closed or "it was terminated"
         self._state.post(lambda: self._state.handle(e.Terminate()))
         if self._state.softly:
@@ -200,15 +209,17 @@ class Driver:
         self._after_the_end()
 
     def end_workers(self, *, softly: bool) -> None:
-        """End the workers now; what they run is lost with them, and all else is cancelled.
+        """End the workers now; items that run are lost with them, and all other jobs are cancelled.
 
         Args:
-            softly: by SIGTERM, upon which one may do something before it goes, or not go at once.
+            softly: whether workers get SIGTERM, for which a worker may have a handler that does
+                something before the worker ends, or that keeps the worker alive for some time.
         """
         self._state.closed = self._state.closed or "its workers were ended"
         self._state.softly = softly
         self._state.post(lambda: self._state.handle(e.Terminate(lose=True)))
-        self._state.post(self._state.kill_all)  # those that were ended before, and did not go
+        # Also workers that an earlier call has told to end, and that have not ended.
+        self._state.post(self._state.kill_all)
         self._after_the_end()
 
     def join(self) -> None:
@@ -221,83 +232,91 @@ class Driver:
         self._leadership.run_until(self._state.ended.is_set, self._state.ended.wait)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
-        self.pass_on_reports()  # what workers said last is out before this returns
+        self.pass_on_reports()  # the last output of the workers is written before `join` returns
 
     def _after_the_end(self) -> None:
         me = threading.get_ident()
-        # If this thread leads already (this is a callback or a signal handler of it), it goes on to
-        # lead, and tidies when it stops: a second leader would take in the events that it waits
-        # for.
+        # This may be a callback or a signal handler in the thread that leads. Then that thread goes
+        # on to lead, and tidies the backend when it stops leading: if it led a second time here, it
+        # would take in the events that the outer loop waits for.
         if not self._state.leader.is_thread(me) and not self._leadership.claim(me, lambda: None):
-            self.backend.wake()  # the leader may wait for what will not come any more
+            self.backend.wake()  # the leader may wait for events that will not come any more
         self._leadership.ensure_leader()
         with self._state.parking:
             self._state.parking.notify()
 
     def retire(self) -> None:
-        """Let idle workers go as if they had been idle for long; the pool can be used again."""
+        """Stop idle workers as if they had been idle for long; the pool can be used again."""
         self._leadership.retire()
 
     def renew(self) -> None:
-        """Have all workers replaced: those at work when they are done with what they have begun."""
+        """Have all workers replaced; a busy worker, when it has finished the items it has begun."""
         self._state.post(self._state.renew)
         self._leadership.ensure_leader()
 
     def let_go(self) -> None:
-        """Let all workers go, and return when they are gone; at once where they have work."""
+        """Stop all workers, and return when they are gone.
+
+        If a job is in progress, or this thread leads, return at once: idle workers are stopped when
+        there is no more work.
+        """
         self.renew()
         me = threading.get_ident()
         if self.busy or self._state.leader.is_thread(me):
-            self.retire()  # when there is no more work
+            self.retire()
             return
         while not self._state.jobs and (self._state.scheduler.workers or self.backend.is_open):
             if self._leadership.claim(me, self._leadership.lead_until_no_workers):
                 break
-            self._state.ended.wait(_MOMENT)  # another thread leads, and will not for long
+            self._state.ended.wait(_MOMENT)  # another thread leads, and soon ceases to lead
         with self._state.parking:
-            self._state.parking.notify()  # the background thread has nothing to wait for any more
+            self._state.parking.notify()  # the background thread can end: no workers are left
 
     @property
     def busy(self) -> bool:
-        """Whether there is work under way."""
+        """Whether any job is in progress."""
         return bool(self._state.jobs)
 
     @property
     def workers(self) -> int:
-        """How many worker processes there are, or are about to start; 0 where there are none."""
+        """How many worker processes there are or are about to start; 0 for threads and `serial`."""
         return self._state.scheduler.workers if self.backend.can_kill else 0
 
     @property
     def workers_at_work(self) -> int:
-        """How many workers have something to do."""
+        """How many workers hold chunks."""
         return self._state.scheduler.at_work
 
     @property
     def items_done(self) -> int:
-        """How many items' results have come so far."""
+        """Of how many items the results have come so far."""
         return self._state.items_done
 
     @property
     def last_used(self) -> float:
-        """When a call ended last, by the monotonic clock."""
+        """When a thread last ceased to lead, by `time.monotonic`."""
         return self._leadership.last_used
 
     @property
     def closed(self) -> str:
-        """Why no more work is taken, or nothing."""
+        """Why the pool takes no more calls, as a text; empty if it takes calls."""
         return self._state.closed
 
     def holds_lock(self) -> bool:
-        """Whether this thread holds the state's lock, as a pickling method called from there."""
+        """Whether this thread holds the lock of the state.
+
+        That is so in a method for pickling, or in a signal handler, which was called while this
+        thread was in the lock.
+        """
         return self._state.holds_lock()
 
     def pass_on_reports(self) -> None:
-        """Return when what was printed and logged so far is with streams and loggers."""
+        """Return when the streams and loggers of the caller have the output of items so far."""
         self._state.reports.pass_on()
 
     @property
     def taken_away(self) -> bool:
-        """Whether its owner has it no more: the interpreter is ending, or this is a fork."""
+        """Whether the pool cannot be used any more: the interpreter ends, or this is a fork."""
         return self.process_end.has_come
 
     def take_no_more(self) -> None:
@@ -314,17 +333,23 @@ class Driver:
         return job
 
     def _pack(self, job: Job) -> bool:
-        """Make a job's function ready to travel; return whether it is, else the job is over."""
+        """Pickle the function of a job into a call spec; return whether that succeeded.
+
+        If it fails, the job is over, with the error.
+        """
         sent_names = self.backend.sent_names
         if sent_names is not None:
             if self.backend.has_lost_descriptors():
-                self._state.post(lambda: None)  # or it would refer to what can be sent no more
+                # Let the state start anew first: else the call spec would refer to objects that can
+                # be sent no more.
+                self._state.post(lambda: None)
             if self._state.specs.notice_new_code():
-                self.renew()  # a worker may have imported what was loaded again since
+                # A module was loaded again, and workers may have imported its earlier version.
+                self.renew()
             try:
                 if self.backend.is_outdated(self._state.specs.pack(job, sent_names)):
                     self.renew()
-            except BaseException as error:  # whatever the function's own pickling does
+            except BaseException as error:  # the methods for pickling may raise any exception
                 if is_ctrl_c(error):
                     raise
                 job.error = outcomes.unsent_function(job, error)
@@ -332,38 +357,44 @@ class Driver:
         return not job.over
 
     def cancel(self, job: Job) -> None:
-        """Ask for the end of a job."""
+        """Cancel a job; the cancellation may take effect later, in another thread."""
         cancelled = e.JobCancelled(job.number, job.call.rules.kill)
         self._state.post(lambda: self._state.handle(cancelled))
         if not job.over:
             self._leadership.ensure_leader()
 
     def finished_ahead(self, job: Job) -> int:
-        """Return how many items are finished whose results have not come yet, as far as known."""
+        """Return how many items of a job are finished whose results have not come yet, if known."""
         return self.backend.finished_ahead(job.number)
 
     def withdraw(self, job: Job) -> bool:
-        """Cancel a job if nothing of it has begun; return whether it is cancelled."""
+        """Cancel a job if none of its items has begun; return whether the job is cancelled."""
         withdrawn = e.JobWithdrawn(job.number)
         self._do_and_wait(job, lambda: self._state.handle(withdrawn))
         return isinstance(job.error, CancelledError)
 
     def withdraw_all(self) -> None:
-        """Cancel all jobs of which nothing has begun, but those that workers are started for."""
+        """Cancel all jobs of which no item has begun.
+
+        Of the jobs of which no worker holds items, the first go on: one for each worker that is
+        being started.
+        """
 
         def withdraw() -> None:
             unsent = [
                 number for number in self._state.jobs if not self._state.scheduler.where(number)
             ]
             spared = {*unsent[: self._state.scheduler.starting]}
-            for number in reversed([*self._state.jobs]):  # or those behind it would begin meanwhile
+            # The last job is withdrawn first: else the end of an earlier job would free a worker,
+            # and a later job would begin.
+            for number in reversed([*self._state.jobs]):
                 if number not in spared:
                     self._state.handle(e.JobWithdrawn(number))
 
         self._state.post(withdraw)
 
     def has_begun(self, job: Job) -> bool:
-        """Return whether anything of a job runs, or has run."""
+        """Return whether a worker has begun a chunk of a job that it holds, or the job is over."""
         begun = False
 
         def check_deadline() -> None:
@@ -377,9 +408,9 @@ class Driver:
         return begun or job.over
 
     def _do_and_wait(self, job: Job, request: Callable[[], None]) -> None:
-        """Carry out a request about a job, and return when it is done or the job is over.
+        """Carry out a request about a job; return when the request is done or the job is over.
 
-        If this thread holds the lock, nothing is done, and it returns at once.
+        If this thread holds the lock of the state, do nothing and return at once.
         """
         if self.holds_lock():
             return
@@ -393,24 +424,24 @@ class Driver:
                 done = True
 
         self._state.post(do)
-        # Another thread may have taken the request from the inbox and not be done with it. If an
-        # exception strikes there, the state is poisoned, and that ends the job.
+        # Another thread may have taken the request from the inbox and not be done with the request.
+        # If an exception strikes in that thread, the state is poisoned, which ends the job.
         while not (done or job.over):
             time.sleep(_MOMENT)
 
 
-# The module of progress is imported only for calls that ask for it.
+# The module `progress` is imported only for calls that show their progress.
 
 
 def _watch(job: Job) -> None:
-    """Show how far a call is from now on."""
+    """Show the progress of a call from now on."""
     from .._jobs.progress import watch
 
     watch(job)
 
 
 def _watch_no_more(job: Job) -> None:
-    """Show it no more, also if the call has not ended yet."""
+    """Show the progress of a call no more, even if the call has not ended yet."""
     from .._jobs.progress import watch_no_more
 
     watch_no_more(job)

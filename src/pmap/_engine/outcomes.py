@@ -1,4 +1,4 @@
-"""How items and calls end without a result: the errors for it."""
+"""The errors of items and calls that end without a result."""
 
 from .._backends.protocol import WorkerEnded
 from .._errors import CancelledError, PmapError, TaskTimeout, WorkerLost, WorkerStartError
@@ -10,7 +10,7 @@ from .._transport.exceptions import describe
 
 
 def overdue(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
-    """Return the error of an item that ran for too long; `gone`: the end of its worker."""
+    """Return the error of an item that ran for too long; `gone`: how the item's worker ended."""
     item = job.item(index)
     stack = readable_stack(gone.stack if gone else "")
     error = TaskTimeout(
@@ -24,7 +24,7 @@ def overdue(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
 
 
 def lost(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
-    """Return the error of an item whose worker has ended; `gone`: its end."""
+    """Return the error of an item whose worker has ended; `gone`: how the worker ended."""
     item = job.item(index)
     error = WorkerLost(
         pid=(gone.pid if gone else None) or 0,
@@ -39,13 +39,16 @@ def lost(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
 
 
 def cancelled(job: Job, is_closed: bool) -> Exception:
-    """Return the error of a call that was cancelled, by itself or with its pool."""
+    """Return the error of a call that was cancelled, alone or together with its pool."""
     why = "its pool was terminated" if is_closed else "it was cancelled"
     return CancelledError(f"{job.name} has no result: {why} after {job.done} of {job.total} items")
 
 
 def unstarted(failure: WorkerEnded | None) -> Exception:
-    """Return the error of a call for which no worker could be started; `failure`: the last try."""
+    """Return the error of a call for which no worker could be started.
+
+    `failure`: how the worker of the last try ended.
+    """
     attempts = 1 if failure is not None and failure.hopeless else MAX_START_FAILURES
     error = WorkerStartError(attempts, failure.reason if failure else "not known")
     error.__cause__ = failure.cause if failure else None

@@ -1,4 +1,4 @@
-"""What happens to the engines of all pools when the interpreter ends, and in a fork."""
+"""The end of the engines of all pools: when the interpreter ends, and in a forked process."""
 
 import atexit
 import os
@@ -12,19 +12,21 @@ from .._scheduling.scheduler import Scheduler
 from .leadership import Leadership, begin_exit
 from .state import EngineState
 
-# Seconds for what was registered for the ends of all workers, when the interpreter ends.
+# When the interpreter ends, seconds that the idle workers of all pools together have for functions
+# which run at the end of a process, such as those that `atexit` has.
 _LAST_WAIT = 2.0
-# Seconds to wait for another thread that is within a stream, which may never return.
+# Seconds to wait for another thread that writes to a stream of the caller, and may never return.
 _STREAM_WAIT = 1.0
-# Seconds that each of several pools is heard in turn.
+# Seconds for which the output of each of several pools is read before that of the next pool.
 _TURN = 0.005
 
 
 class ProcessEnd:
-    """What one engine does when the interpreter ends, and in a fork.
+    """The end of one engine, when the interpreter ends or in a forked process.
 
     Attributes:
-        has_come: the interpreter is ending, or this process is a fork.
+        has_come: whether the interpreter is ending, or this process is a fork of the process that
+            made the engine.
     """
 
     def __init__(self, state: EngineState, leadership: Leadership) -> None:
@@ -34,45 +36,46 @@ class ProcessEnd:
         self._backend = state.backend
         self.has_come: bool = False
 
-    # --- the interpreter ends ------------------------------------------------------------------
+    # --- the end of the interpreter ------------------------------------------------------------
 
     def lock(self) -> bool:
-        """Let no other thread have the state's lock, if none has it; return whether that is so."""
+        """Acquire the lock of the state if no thread holds it; return whether it was acquired."""
         return self._state.lock.acquire(blocking=False)
 
     def unlock(self) -> None:
-        """Undo `lock`."""
+        """Release the lock of the state, which `lock` has acquired."""
         self._state.lock.release()
 
     def let_idle_workers_go(self) -> None:
-        """Tell workers that have nothing to do to end."""
+        """Tell workers that hold no chunks to end."""
         self._backend.let_go()
 
     def has_workers_left(self) -> bool:
-        """Return whether any of these workers has not ended."""
+        """Return whether a worker that `let_idle_workers_go` has told to end has not ended."""
         return self._backend.is_left()
 
     def hear_reports(self, seconds: float) -> None:
-        """Wait so long for what workers print and log last: no thread leads any more."""
+        """Take in for `seconds` what workers print and log last; no thread leads any more."""
         if self._backend.is_open and not self._backend.runs_in_poll:
             for event in self._backend.collect(self._backend.poll(seconds)):
                 if isinstance(event, Report):
                     self._state.reports.add(event)
 
     def pass_on_reports(self, *, for_good: bool = False) -> None:
-        """Pass on what was heard, if no other thread is stuck in a stream."""
+        """Pass on what workers printed and logged, if no other thread is stuck in a stream."""
         self._state.reports.pass_on_within(_STREAM_WAIT, for_good=for_good)
 
     def end_at_exit(self) -> None:
-        """End all workers, whatever is under way: the interpreter is about to end."""
+        """End all workers, whatever they run: the interpreter is about to end."""
         self._state.closed = "the interpreter is ending"
         self.has_come = True
-        # A daemon thread may hold the lock. It releases it soon; if it does not, we go on anyway.
+        # A daemon thread may hold the lock. Usually the thread releases the lock soon; if it does
+        # not, this thread goes on without the lock.
         held = self._state.lock.acquire(timeout=1.0)
         if held and not self._state.leader:
             try:
                 self.hear_reports(0)
-            except Exception:  # whatever has been closed by now
+            except Exception:  # the streams or descriptors of the pool may be closed by now
                 pass
         self._backend.end()
         self._state.ended.set()
@@ -83,10 +86,10 @@ class ProcessEnd:
             job.error = CancelledError("it has no result: the interpreter is ending")
             job.settle()
 
-    # --- a fork --------------------------------------------------------------------------------
+    # --- a forked process ----------------------------------------------------------------------
 
     def after_fork_in_child(self) -> None:
-        """Forget everything: this process is a fork of the one that the pool belongs to."""
+        """Forget all jobs and workers: this process is a fork of the process that has the pool."""
         state = self._state
         self._backend.after_fork_in_child()
         state.closed = f"it belongs to the process {os.getppid()} that this one was forked from"
@@ -94,7 +97,7 @@ class ProcessEnd:
         jobs = list(state.jobs.values()) + list(state.over)
         state.jobs.clear()
         state.over.clear()
-        # Those of the parent may be held by threads that do not exist here.
+        # The locks of the parent process may be held by threads that do not exist in this process.
         state.renew_locks()
         self._leadership.renew_locks()
         state.scheduler = Scheduler(1)
@@ -106,13 +109,13 @@ class ProcessEnd:
 
 
 class Engine(Protocol):
-    """What has a `ProcessEnd`: a driver."""
+    """An object that has a `ProcessEnd`: a driver."""
 
     process_end: ProcessEnd
 
 
-# Weak: an engine that is not used any more goes. Its background thread holds it for as long as it
-# has workers, so it is found here until they are gone.
+# All engines of this process. The set is weak, so that an engine which is not used any more is
+# freed. As long as an engine has workers, its background thread keeps the engine in this set.
 engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
@@ -125,9 +128,9 @@ def _end_all() -> None:
 
 
 def _let_go_in_order(ends: list[ProcessEnd]) -> None:
-    """Let workers that have nothing to do end: what was registered for their ends runs."""
-    # Where a daemon thread has the lock, and starts or ends workers, the workers are killed. While
-    # we wait, no other thread may get the lock.
+    """Let idle workers end by themselves, so that the functions they registered for that run."""
+    # The locks are held while this thread waits, so that no other thread starts or ends workers.
+    # Where a daemon thread holds the lock of an engine, `end_at_exit` kills the engine's workers.
     ours = [end for end in ends if end.lock()]
     try:
         for end in ours:
@@ -137,9 +140,10 @@ def _let_go_in_order(ends: list[ProcessEnd]) -> None:
             seconds = until - time.monotonic()
             if seconds <= 0:
                 break
-            for end in left:  # in turn: a worker that has much to say waits until it is heard
+            # The pools are read in turn: a worker with much output cannot end until it is read.
+            for end in left:
                 end.hear_reports(seconds if len(left) == 1 else min(seconds, _TURN))
-    except Exception:  # whatever has been closed by now
+    except Exception:  # the streams or descriptors of a pool may be closed by now
         pass
     finally:
         for end in ours:

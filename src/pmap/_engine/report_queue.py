@@ -1,4 +1,4 @@
-"""What items have printed and logged, on its way to the caller's streams and loggers."""
+"""The queue of reports: output and log records of items, on the way to the caller's streams."""
 
 import threading
 from collections import deque
@@ -7,36 +7,40 @@ from .._jobs.reports import Report, pass_on
 
 
 class ReportQueue:
-    """Passes reports on in order, before any result that comes after them is told.
+    """Passes reports on in order, before callers get any result that came after the reports.
+
+    A report is output, a log record or a warning of an item that ran in a worker process.
 
     Attributes:
-        waiting: those that were not passed on yet.
+        waiting: the reports that were not passed on yet.
     """
 
     def __init__(self) -> None:
-        """Begin with none."""
+        """Begin without reports."""
         self.waiting: deque[Report] = deque()
         self.renew_lock()
 
     def renew_lock(self) -> None:
-        """Make a lock that no thread holds: for a beginning, also in a fork."""
-        # Reentrant: the caller's streams and handlers may do anything, also use this pool.
+        """Make a lock that no thread holds, at the beginning and in a fork."""
+        # The lock is reentrant: the caller's streams and log handlers may use this pool.
         self._lock = threading.RLock()
-        self._passes_on = False  # while there are reports, or one is passed on
+        self._passes_on = False  # whether a thread passes reports on
 
     def add(self, report: Report) -> None:
         """Keep a report until it is passed on."""
         self.waiting.append(report)
 
     def pass_on(self) -> None:
-        """Return when what was printed and logged so far is with the caller's streams and loggers.
+        """Return when the caller's streams and loggers have all reports that came so far.
 
-        A thread that comes while another one passes reports on waits for it.
+        If another thread passes reports on at this moment, this thread waits for that thread.
         """
         if not (self.waiting or self._passes_on):
-            return  # mostly
+            return  # the usual case
         with self._lock:
-            outer, self._passes_on = self._passes_on, True  # before one is taken off
+            # `_passes_on` is set before a report leaves the queue: so a thread that reads both
+            # attributes without the lock never misses a report that is being passed on.
+            outer, self._passes_on = self._passes_on, True
             try:
                 while self.waiting:
                     pass_on(self.waiting.popleft())
@@ -46,8 +50,9 @@ class ReportQueue:
     def pass_on_within(self, seconds: float, *, for_good: bool = False) -> None:
         """Pass reports on, unless another thread that does so takes longer than `seconds`.
 
-        `for_good`: no other thread passes any on afterwards. If the interpreter ends while a daemon
-        thread is within a stream, it is aborted, since nobody could write what the stream holds.
+        `for_good`: this thread keeps the lock, so that no other thread passes reports on any more.
+        Python aborts the process if the interpreter ends while a daemon thread holds the lock of a
+        stream, since nobody could write the data that the stream holds.
         """
         if self._lock.acquire(timeout=seconds):
             try:

@@ -1,13 +1,14 @@
-"""All that is known of a pool's calls and workers, and what guards it.
+"""The state of a pool's engine: its calls and workers, and the lock that guards the state.
 
-All access is under one lock. Requests (submit, cancel, close) go into an inbox, and the thread that
-holds the lock carries them out. A signal handler, a finaliser or a pickling method may make a
-request in the very thread that holds the lock. It does not wait for the lock, which would be a
-deadlock: the thread carries the request out when the handler has returned.
+All access to the state is under one lock. Requests (submit, cancel, close) go into an inbox, and
+the thread that holds the lock carries the requests out. A signal handler, a finaliser or a method
+for pickling may make a request in the very thread that holds the lock. To wait for the lock there
+would be a deadlock, so the request waits in the inbox: the thread carries the request out when the
+handler has returned.
 
-Where a signal's exception strikes within the lock, the state may be poisoned: then nothing of it is
-trusted, all workers are ended, all open jobs fail with `InterruptedPoolError`, and the pool starts
-anew.
+If the exception of a signal strikes within the lock, the state may be half changed and is called
+poisoned. Then nothing in the state is trusted: all workers are ended, all open jobs fail with
+`InterruptedPoolError`, and the pool starts anew.
 """
 
 import threading
@@ -35,57 +36,57 @@ _NONE: frozenset[int] = frozenset()
 
 
 class Leader(dict[int, int]):
-    """Which thread leads, see `leadership`: {0: the thread}, or empty.
+    """The thread that leads: the dict is {0: number of the thread}, or empty if no thread leads.
 
-    A dict and not a lock: setdefault both claims and tells whose the claim is, so a signal's
-    exception right behind it cannot lose the claim.
+    The class is a dict and not a lock: `setdefault` in one step both claims the lead and records
+    the thread that claimed it, so a signal's exception right after that step cannot lose the claim.
     """
 
     def claim(self, thread: int) -> bool:
-        """Let a thread lead if no other one does; return whether it leads."""
+        """Let a thread lead if no other thread leads; return whether the thread leads."""
         return self.setdefault(0, thread) == thread
 
     def is_thread(self, thread: int) -> bool:
-        """Return whether it is this thread that leads."""
+        """Return whether the thread with this number leads."""
         return self.get(0) == thread
 
     def release(self, thread: int) -> None:
         """Let a thread lead no more."""
         if self.get(0) == thread:
-            self.pop(0, None)  # it may be gone: a fork in between has a claim of its own
+            self.pop(0, None)  # with the default `None`, a claim that is gone raises no error
 
 
 class WorkerEnd:
-    """How a worker has ended, for whoever holds this."""
+    """How a worker has ended; made before the end, for a caller that asked to know of it."""
 
-    exitcode: int | None = None  # as of `WorkerEnded`
+    exitcode: int | None = None  # `WorkerEnded.exitcode`; None before the end
 
 
 class EngineState:
-    """The jobs, the scheduler, and what is to be told."""
+    """The open jobs, the scheduler, and the outcomes that callers are still to be told."""
 
     def __init__(
         self, backend: Backend[Any], limit: int, max_chunks: int | None, prefetch: bool
     ) -> None:
-        """Make the state of a pool without workers; see `Driver`."""
+        """Make the state of a pool without workers; the arguments are those of `Driver`."""
         self.backend = backend
         self.limit = limit
         self._max_chunks = max_chunks
         self._prefetch = prefetch
         self.scheduler: s.Scheduler = self._new_scheduler()
         self.jobs: dict[int, Job] = {}
-        self.over: deque[Job] = deque()  # jobs whose outcome is known but not told
-        self.reports: Final = (
-            ReportQueue()
-        )  # passed on before a result is told that comes after them
-        self.items_done: int = 0  # items whose results have come
-        self.closed = ""  # why no more work is taken
-        self.alarm: float | None = None  # when the scheduler wants to be told of the time
-        self.polls_until: float = -inf  # when the leader looks at the alarm again by itself
+        self.over: deque[Job] = deque()  # jobs whose outcome is known but not told to callers
+        # Reports of items are passed on before a caller gets a result that came after them.
+        self.reports: Final = ReportQueue()
+        self.items_done: int = 0  # how many items' results have come
+        self.closed = ""  # why the pool takes no more calls; empty if it takes calls
+        self.alarm: float | None = None  # when the scheduler wants the event `Tick`
+        # Until when the leader polls without looking at the alarm again; -inf: it does not poll.
+        self.polls_until: float = -inf
         self.poisoned: BaseException | None = None  # an exception that struck within the lock
-        self.softly = False  # workers that are to be killed may end by themselves
-        self._gone: WorkerEnded | None = None  # the worker whose end is being taken in
-        # By the numbers of workers: as long as somebody wants to know.
+        self.softly = False  # whether workers get SIGTERM instead of being killed
+        self._gone: WorkerEnded | None = None  # the end of a worker that is being handled
+        # The `WorkerEnd` of each worker, by the worker's number, while a caller holds the object.
         self.ends: WeakValueDictionary[int, WorkerEnd] = WeakValueDictionary()
         self._start_failure: WorkerEnded | None = None
         self.specs: Final = CallSpecs(backend)
@@ -95,27 +96,32 @@ class EngineState:
         return s.Scheduler(self.limit, self._max_chunks, self.backend.can_kill, self._prefetch)
 
     def renew_locks(self) -> None:
-        """Begin with locks that no thread holds, and without a leader; also in a fork."""
+        """Make locks that no thread holds, and let no thread lead; also called in a fork."""
         self.lock: threading.Lock = threading.Lock()
         self._holder: int | None = None
         self.reports.renew_lock()
         self.inbox: deque[Callable[[], None]] = deque()
         self.leader: Leader = Leader()
-        self.ended: threading.Event = threading.Event()  # it is closed, and there is nothing left
-        self.parking: threading.Condition = (
-            threading.Condition()
-        )  # where the background thread waits
+        # Set when the pool is closed, and no jobs and no workers are left.
+        self.ended: threading.Event = threading.Event()
+        # The condition on which the background thread waits for work.
+        self.parking: threading.Condition = threading.Condition()
 
     def holds_lock(self) -> bool:
-        """Whether this very thread holds the lock, as a pickling method called from there."""
+        """Whether this thread holds the lock of the state.
+
+        That is so in a method for pickling, or in a signal handler, which was called while this
+        thread was in the lock.
+        """
         return self._holder == threading.get_ident()
 
-    # --- in and out ----------------------------------------------------------------------------
+    # --- requests, events and outcomes ---------------------------------------------------------
 
     def post(self, request: Callable[[], None]) -> None:
-        """Have a request carried out: now, or by the thread that holds the lock."""
+        """Have a request carried out: now by this thread, or by the thread that holds the lock."""
         if self.backend.has_lost_descriptors():
-            # Before anything is written to a descriptor, or closed, that may be another's by now.
+            # The state starts anew before the pool writes to a descriptor or closes one, because
+            # the program may use the same descriptor for something else by now.
             self.poisoned = self.poisoned or OSError(
                 "the program closed the descriptors of the pool"
             )
@@ -123,13 +129,15 @@ class EngineState:
         self.enter()
 
     def enter(self, polled: object = None) -> None:
-        """Take in what was polled, do what is in the inbox, then tell what came of it."""
+        """Handle polled events and the requests in the inbox, then tell callers the outcomes."""
         me = threading.get_ident()
         if self._holder == me:
-            return  # `enter` runs further up this stack, and empties the inbox before it returns
+            # A call of `enter` further up the stack of this thread holds the lock, and empties the
+            # inbox before it returns.
+            return
         while polled is not None or self.inbox:
-            # A `with`, and nothing between it and the next line that could run a signal's handler:
-            # the lock is never held without its holder being known.
+            # Between the `with` and the next line no signal handler can run. So whenever this
+            # thread holds the lock, `_holder` says so.
             with self.lock:
                 self._holder = me
                 try:
@@ -152,10 +160,10 @@ class EngineState:
         while self.inbox:
             self.inbox.popleft()()
         self.backend.flush()
-        # Here, in the lock: what it is computed from must not change meanwhile.
+        # The alarm is computed in the lock: the scheduler must not change meanwhile.
         self.alarm = self.scheduler.alarm
         if self.alarm is not None and self.alarm < self.polls_until:
-            self.backend.wake()  # another thread leads, and would sleep beyond it
+            self.backend.wake()  # another thread leads, and would poll for longer than the alarm
 
     def _tell(self) -> None:
         """Settle the jobs that are over: callbacks run here, outside the lock."""
@@ -164,15 +172,15 @@ class EngineState:
             try:
                 job = self.over[0]
             except IndexError:
-                break  # another thread told it
-            job.settle()  # before it is taken off, so that no exception can lose it
+                break  # another thread has settled the last job
+            job.settle()  # the job leaves `over` only afterwards, so that no exception can lose it
             try:
                 self.over.remove(job)
             except ValueError:
                 pass
             me = threading.get_ident()
             if self.leader.get(0, me) != me:
-                self.backend.wake()  # the leader may have been waiting for just this
+                self.backend.wake()  # the leader may be waiting for the end of just this job
 
     def _start_anew(self, poison: BaseException) -> None:
         self.backend.end()
@@ -227,7 +235,7 @@ class EngineState:
         values: list[Any],
         failures: Mapping[int, Exception],
     ) -> None:
-        """Take in results of which some failed, and may be tried again."""
+        """Take in results of items of which some have failed and may be tried again."""
         retry_on = job.call.rules.retry_on
         may = [offset for offset, error in failures.items() if isinstance(error, retry_on)]
         event = event._replace(again=frozenset([start + offset for offset in may]))
@@ -246,13 +254,13 @@ class EngineState:
         self._obey(commands)
 
     def renew(self) -> None:
-        """Have all workers replaced; in the lock."""
+        """Have all workers replaced; to be called in the lock."""
         self.specs.share_no_more()
         self.backend.renew()
         self.handle(e.Renew())
 
     def handle(self, event: e.Event) -> None:
-        """Tell the scheduler what happened, and do what it answers; in the lock."""
+        """Give an event to the scheduler, and carry out its commands; to be called in the lock."""
         self._obey(self.scheduler.handle(event, time.monotonic()))
 
     def _obey(self, commands: list[c.Command]) -> None:
@@ -265,7 +273,7 @@ class EngineState:
 
     @staticmethod
     def ways() -> "dict[type, Callable[..., None]]":
-        """Return how each command is carried out, given the state."""
+        """Return the methods of the state that carry out each type of command."""
         return {
             c.SendChunk: EngineState._send,
             c.StartWorker: EngineState._start,
@@ -301,7 +309,7 @@ class EngineState:
             self.backend.kill(worker)
 
     def kill_all(self) -> None:
-        """Kill all workers, unless they may end by themselves; in the lock."""
+        """Kill all workers, unless they got SIGTERM to end softly; to be called in the lock."""
         if self.backend.can_kill and not self.softly:
             for worker in self.scheduler.all_workers():
                 self.backend.kill(worker)
@@ -343,9 +351,10 @@ class EngineState:
             self.backend.on_idle()
 
     def tidy(self, idle: bool = False) -> None:
-        """Give back what only workers need, if no more will come soon; for the leader.
+        """Close the backend if there are no workers and no jobs, and none will come soon.
 
-        In the lock: else another thread could start a worker after the check and before the end.
+        Only the leader calls this method, in the lock: else another thread could start a worker
+        after the check and before the backend is closed. `idle`: the workers were idle for long.
         """
         unused = not self.scheduler.workers and not self.scheduler.busy
         if unused and (idle or self.closed):
@@ -353,7 +362,7 @@ class EngineState:
             self.specs.forget()
 
     def submit(self, job: Job, open: bool = False) -> None:
-        """Let a job begin, `open`: more input may come; in the lock."""
+        """Let a job begin; `open`: more input may come. To be called in the lock."""
         if self.closed:
             job.error = PoolClosedError(f"the pool takes no more work: {self.closed}")
             self.over.append(job)
@@ -365,6 +374,6 @@ class EngineState:
         self.handle(e.JobSubmitted(job.number, size, job.call.rules, open, like))
 
 
-# Not an attribute of the state: methods bound to it would keep it, and what its initializer was
-# given, until the garbage collector looks.
+# The table is not an attribute of the state: methods bound to the state would form a cycle, which
+# would keep the state and the arguments of the initializer until the garbage collector runs.
 _CARRY_OUT = EngineState.ways()

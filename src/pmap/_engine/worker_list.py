@@ -1,4 +1,4 @@
-"""The workers of a pool one by one, as old clients of `multiprocessing` ask for them."""
+"""The list of a pool's workers, for code that reads the private `Pool._pool` of multiprocessing."""
 
 import threading
 from functools import partial
@@ -6,28 +6,28 @@ from functools import partial
 from .leadership import Leadership
 from .state import EngineState, WorkerEnd
 
-_MOMENT = 0.005  # seconds between two looks whether a worker's process id is known
+_MOMENT = 0.005  # seconds between two checks whether the process ids of new workers are known
 
 
 class WorkerList:
     """Reads and ends the workers of one pool by their numbers."""
 
     def __init__(self, state: EngineState, leadership: Leadership) -> None:
-        """Take the state of the pool, and what lets a thread lead it."""
+        """Make the list of a pool's workers, from the state and the leadership of its engine."""
         self._state = state
         self._leadership = leadership
 
     def pids(self) -> dict[int, int | None]:
-        """Return the process ids of the workers there are, by their numbers; of threads None."""
+        """Return the process ids of the present workers, by number; for threads the id is None."""
         state = self._state
         if not state.leader and state.backend.workers() and not state.holds_lock():
-            # An idle worker may have ended since a thread led last.
+            # An idle worker may have ended since a thread last led, so the backend is polled once.
             look = partial(state.backend.poll, 0.0)
             self._leadership.claim(threading.get_ident(), lambda: state.enter(look()))
         return state.backend.workers()
 
     def known_pids(self) -> dict[int, int | None]:
-        """Return the same, once the process ids of workers that are being started are known."""
+        """Wait until all process ids of workers are known, then return what `pids` returns."""
         state = self._state
         if state.backend.can_kill and not state.holds_lock():
             self._leadership.run_until(
@@ -37,11 +37,11 @@ class WorkerList:
         return self.pids()
 
     def end_of(self, number: int) -> WorkerEnd:
-        """Return the object that will say how a present worker has ended."""
+        """Return the object that will hold the exit code of a present worker after its end."""
         return self._state.ends.setdefault(number, WorkerEnd())
 
     def end(self, number: int, *, softly: bool) -> None:
-        """End a worker, if it is there, whatever it does; `softly`: unless it handles SIGTERM."""
+        """End a worker, if the pool still has it: by SIGKILL, or if `softly` by SIGTERM."""
         backend = self._state.backend
         how = backend.terminate if softly else backend.kill
 

@@ -1,1 +1,1 @@
-"""A call under way, at the caller: its results so far, and the threads that wait for it."""
+"""Jobs at the caller: the results of a call in progress, and the threads that wait for them."""

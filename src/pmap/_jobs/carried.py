@@ -1,4 +1,4 @@
-"""Warnings of what a function carries, each once: a random generator, a large value."""
+"""Warnings, each given once, of a random generator or a large value that a function carries."""
 
 import sys
 import warnings
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from .._transport.payload import Payload
 
 _PACKAGE: Final = __name__.partition(".")[0]
-_LARGE: Final = 10_000_000  # bytes
+_LARGE: Final = 10_000_000  # bytes of a value, above which there is a warning
 
 _said: set[str] = set()
 
 
 def warn_of_what_is_carried(payload: "Payload", needs: "Needs", function: str) -> None:
-    """Warn if a function carries what each worker gets a copy of, to the surprise of its caller.
+    """Warn if a function carries a random generator or a large value, copied to each worker.
 
     Args:
         payload: the pickle of the function.
-        needs: the names that it uses.
-        function: its name.
+        needs: the names that the function uses.
+        function: the name of the function.
     """
     _warn_of_generators(payload, needs, function)
     _warn_of_size(payload, needs, function)
@@ -71,7 +71,7 @@ def _warn(kind: str, text: str) -> None:
 
 
 def _depth() -> int:
-    """Return how far up the stack the first frame is that is not ours, from `_warn`."""
+    """Return how far up the stack, counted from `_warn`, the first frame outside pmap is."""
     depth = 1
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and str(frame.f_globals.get("__name__")).startswith(_PACKAGE + "."):

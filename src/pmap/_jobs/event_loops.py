@@ -1,6 +1,7 @@
-"""Waiting inside an event loop for what another thread will tell: in asyncio, and in trio.
+"""Waiting inside an event loop of asyncio or of trio until another thread calls a function.
 
-Which of the two runs is found at run time. Neither is imported for that: the program has done it.
+At run time this module finds out which of the two libraries runs the loop. For that, the module
+imports neither library: the program that runs the loop has imported its library.
 """
 
 import sys
@@ -12,11 +13,11 @@ if TYPE_CHECKING:
 
 
 async def until(tell: Callable[[Callable[[], None]], object], seconds: float | None = None) -> None:
-    """Return when the function that `tell` is given has been called, or the time is up.
+    """Return when another thread has called the wake function, or when the time is up.
 
     Args:
-        tell: called once with a function that may be called at any time, in any thread.
-        seconds: how long to wait at most; None: as long as it takes.
+        tell: called once, with the wake function, which any thread may call at any time.
+        seconds: how long to wait at most; None: without limit.
     """
     if _in_trio():
         await _until_in_trio(tell, seconds)
@@ -25,7 +26,7 @@ async def until(tell: Callable[[Callable[[], None]], object], seconds: float | N
 
 
 async def give_way() -> None:
-    """Let the other tasks of the event loop have their turn."""
+    """Let the other tasks of the event loop run for one turn."""
     if _in_trio():
         import trio
 
@@ -37,10 +38,11 @@ async def give_way() -> None:
 
 
 def spawn(f: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
-    """Start a task in the event loop that runs here, and return it.
+    """Start a task in the asyncio event loop that runs in this thread, and return the task.
 
     Raises:
-        RuntimeError: none of asyncio runs here; trio has no tasks without a nursery.
+        RuntimeError: no event loop of asyncio runs in this thread. An event loop of trio does not
+            serve, because trio has no tasks without a nursery.
     """
     import asyncio
 
@@ -71,7 +73,7 @@ def cancel_task(task: "asyncio.Task[None]") -> None:
     try:
         task.get_loop().call_soon_threadsafe(task.cancel)
     except RuntimeError:
-        pass  # its loop is closed, and it is cancelled
+        pass  # the event loop of the task is closed, so the task does not run any more
 
 
 def _in_trio() -> bool:
@@ -80,7 +82,7 @@ def _in_trio() -> bool:
         return False
     try:
         trio.lowlevel.current_task()
-    except (RuntimeError, AttributeError):  # another loop runs, or trio is being imported
+    except (RuntimeError, AttributeError):  # no loop of trio runs, or trio is being imported
         return False
     return True
 

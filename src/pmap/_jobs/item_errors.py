@@ -1,4 +1,4 @@
-"""What came of one item that failed, at the caller: the exception to raise or to keep."""
+"""The exception of a failed item at the caller, which is raised or kept as a value."""
 
 import os
 from typing import Any, Final, TypeVar
@@ -21,7 +21,7 @@ E = TypeVar("E", bound=BaseException)
 
 
 class Item:
-    """Which item is meant, for a message: the function's name, the index, a repr of the input."""
+    """An item as messages name it: the function's name, the index, and a repr of the input."""
 
     __slots__ = ("function", "index", "input")
 
@@ -31,13 +31,14 @@ class Item:
         self.input: str = input
 
 
-INITIALIZER: Final = Item("initializer", 0, "...")  # what a message says of one
+# The stand-in for an item in messages about an initializer.
+INITIALIZER: Final = Item("initializer", 0, "...")
 
 
 def restore(record: list[Any], item: Item, limit: float | None = None) -> Exception:
-    """Return the exception for `record`, to be raised or kept at the caller.
+    """Return the exception of a failed item, from the failure record that its worker has sent.
 
-    `limit`: how long the item was allowed to run, in seconds.
+    `limit`: how many seconds the item was allowed to run.
     """
     kind: int
     data: bytes | None
@@ -51,7 +52,7 @@ def restore(record: list[Any], item: Item, limit: float | None = None) -> Except
         unsent = ResultPicklingError(
             name, text, function=item.function, index=item.index, input=item.input
         )
-        if data is not None:  # its pickling raised SystemExit, or the like
+        if data is not None:  # the pickling of the result raised `SystemExit` or the like
             unsent.__cause__ = _with_trace(loads(data), trace)
             return unsent
         return _with_trace(unsent, trace)
@@ -67,7 +68,7 @@ def restore(record: list[Any], item: Item, limit: float | None = None) -> Except
             loaded = loads(data)
             assert isinstance(loaded, BaseException)
             cause = loaded
-        except BaseException as why:  # loading runs code of the exception's class
+        except BaseException as why:  # loading runs code of the exception's class, which may fail
             if is_ctrl_c(why):
                 raise
             kind, text = UNSENDABLE, f"it loads in the worker but not here: {describe(why)}"
@@ -93,7 +94,7 @@ def restore(record: list[Any], item: Item, limit: float | None = None) -> Except
 
 
 def settle(error: BaseException, item: Item) -> Exception:
-    """Return what to raise or keep for `error`, raised in this process (threads, serial)."""
+    """Return the exception of an item that raised `error` in this process (threads, serial)."""
     if is_control_flow(error):
         wrapped = ControlFlowError(
             describe(error), function=item.function, index=item.index, input=item.input
@@ -107,7 +108,7 @@ def settle(error: BaseException, item: Item) -> Exception:
 def unsent_argument(error: BaseException, where: str, item: Item) -> Exception:
     """Return the error of an item whose arguments could not be pickled at the caller.
 
-    `where`: which object in them is to blame.
+    `where`: which object in the arguments is to blame.
     """
     from .._multiprocessing_errors import NotPicklableError
 
@@ -131,14 +132,14 @@ def unloaded_result(error: BaseException, item: Item) -> Exception:
 
 
 def readable_stack(text: str) -> str:
-    """Return what a dying worker said of its stack as a traceback has it: the innermost last.
+    """Return the stack that a dying worker wrote, in the order of a traceback: innermost last.
 
-    Frames of pmap itself, which are the outermost, are left out.
+    The outermost frames, which are those of pmap itself, are left out.
     """
     frames: list[str] = []
     for line in text.splitlines():
         if not line.startswith("  File "):
-            break  # the next thread, or the extension modules
+            break  # here the stack of another thread begins, or the list of extension modules
         if f"{os.sep}pmap{os.sep}_" in line:
             break
         frames.append(line)
@@ -146,12 +147,12 @@ def readable_stack(text: str) -> str:
 
 
 def with_stack(error: E, stack: str) -> E:
-    """Return `error` with the stack that its item was in as its cause."""
+    """Return `error`, with the stack in which its item was as the cause of `error`."""
     return _with_trace(error, stack)
 
 
 def tried(error: Exception, attempts: int) -> Exception:
-    """Return `error` with a note that says how often its item was tried."""
+    """Return `error`, with a note of how often its item was tried if that is more than once."""
     if attempts > 1:
         add_note(error, f"pmap: tried {attempts} times")
     return error
@@ -169,12 +170,14 @@ def _with_note(error: Exception, item: Item) -> Exception:
 
 
 def add_note(error: Exception, note: str) -> None:
-    """Give `error` a note, unless it has it."""
+    """Add a note to `error`, unless `error` has that note already."""
     try:
-        if note not in getattr(error, "__notes__", ()):  # it may be raised for an item twice
+        # The same exception object may be raised twice for an item, with the note from before.
+        if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
     except Exception:
-        vars(error).setdefault("__notes__", [note])  # a frozen dataclass, say, takes none so
+        # `add_note` fails if the class of `error` forbids new attributes, as a frozen dataclass.
+        vars(error).setdefault("__notes__", [note])
 
 
 def _with_trace(error: E, trace: str) -> E:

@@ -1,4 +1,4 @@
-"""One submitted call: the results that have come so far, and the way to ask for its end."""
+"""The job of a submitted call, at the caller: its results so far, and its cancellation."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -11,68 +11,73 @@ from .work import Work
 
 
 class JobOwner(Protocol):
-    """What a job needs of its driver."""
+    """The methods of its driver that a job uses."""
 
     def cancel(self, job: "Job") -> None:
-        """Ask for the end of a job."""
+        """Cancel a job; the cancellation may take effect later, in another thread."""
         ...
 
     def withdraw(self, job: "Job") -> bool:
-        """Cancel a job if nothing of it has begun; return whether it is cancelled."""
+        """Cancel a job if none of its items has begun; return whether the job is cancelled."""
         ...
 
     def has_begun(self, job: "Job") -> bool:
-        """Return whether anything of a job runs, or has run."""
+        """Return whether a worker has begun a chunk of a job that it holds, or the job is over."""
         ...
 
     def holds_lock(self) -> bool:
-        """Return whether this very thread holds the lock of the state."""
+        """Return whether this thread holds the lock of the engine's state."""
         ...
 
     def pass_on_reports(self) -> None:
-        """Return when what items have printed so far is out."""
+        """Return when the streams and loggers of the caller have the output of items so far."""
         ...
 
     def finished_ahead(self, job: "Job") -> int:
-        """Return how many items are finished whose results have not come yet, as far as known."""
+        """Return how many items of a job are finished whose results have not come yet, if known."""
         ...
 
     def run_until(self, reached: Callable[[], bool]) -> None:
-        """Return when `reached` if this thread leads, as no other one would; else at once."""
+        """If this thread leads, lead until `reached` returns true; else return at once."""
         ...
 
 
 class Job(Work):
-    """The results of one call, filled by the driver, read by the caller.
+    """The job of one call: the engine puts results in, and the caller reads them.
 
-    There may be millions of them: what few of them need is made when it is needed.
+    There may be millions of jobs, so the collections that few jobs need are made when needed.
     """
 
     __slots__ = ("_owner", "done", "failed", "failures", "tried")
 
     values: list[Any]
 
-    # Whether its consumer does not wait for results at present: then no thread has to lead for it.
+    # True while the consumer of a stream does not wait for results: then no thread has to lead for
+    # this job, if the items run in the consumer's thread.
     resting = False
 
     def __init__(self, number: int, call: Call, owner: JobOwner) -> None:
         """Begin with no results."""
         super().__init__(number, call)
-        self.done: int = 0
-        self.failed: int = 0  # how many of them
+        self.done: int = 0  # how many items are finished, failed items among them
+        self.failed: int = 0  # how many items have failed
         if not call.items:
-            self.values = []  # the caller's own, as any result is
+            self.values = []  # a new list, because the caller may change the list of results
         self.failures: dict[int, Exception] | None = None
-        # Items that are tried again, by how often they failed.
+        # How often each item that is tried again has failed, by the index of the item.
         self.tried: dict[int, int] | None = None
         self._owner = owner
 
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
-        """Take in the results of the items from `start` on; `failures` is by offset."""
+        """Take in the results of the items from `start` on.
+
+        `failures`: the errors of failed items, by their offset from `start`.
+        """
         if len(values) == len(self.call.items):
             self.values = values
         else:
-            # It grows as results come: all of it at once would keep the workers waiting.
+            # The list grows as results come: to make it in full length at once would take time in
+            # which workers wait.
             self._make_room(start)
             self.values[start : start + len(values)] = values
         if failures:
@@ -106,16 +111,16 @@ class Job(Work):
         self.count_failure()
 
     def count_failure(self) -> None:
-        """Note that one item more has failed."""
+        """Count one more failed item."""
         self.failed += 1
 
     def lose(self, index: int, error: Exception) -> None:
-        """Take in that an item has no result because of its worker."""
+        """Take in that an item has no result, because its worker has ended."""
         self.fail(index, error)
         self._finished(1)
 
     def tries(self, index: int) -> int:
-        """Return which try of an item is the present one."""
+        """Return the number of the present try of an item; 1 for the first try."""
         return 1 if self.tried is None else self.tried.get(index, 0) + 1
 
     def try_again(self, index: int) -> None:
@@ -126,22 +131,22 @@ class Job(Work):
 
     @property
     def known_total(self) -> int | None:
-        """How many items there are, None where that is not known yet."""
+        """How many items there are; None if the number of items is not known yet."""
         return self.total
 
     def finished_ahead(self) -> int:
-        """Return how many items are finished whose results have not come yet, as far as known."""
+        """Return how many items are finished whose results have not come yet, if known."""
         return self._owner.finished_ahead(self)
 
     def _cancel(self) -> None:
         self._owner.cancel(self)
 
     def withdraw(self) -> bool:
-        """Cancel it if nothing of it has begun; return whether it is cancelled."""
+        """Cancel the job if none of its items has begun; return whether the job is cancelled."""
         return self._owner.withdraw(self)
 
     def has_begun(self) -> bool:
-        """Return whether anything of it runs, or has run."""
+        """Return whether a worker has begun a chunk of this job, or the job is over."""
         return self._owner.has_begun(self)
 
     def drive(self, enough: Callable[[], bool]) -> None:
@@ -157,9 +162,10 @@ class Job(Work):
             self.failures.clear()
 
     def failure(self, index: int, error: Exception) -> Failure:
-        """Return `error` as the value that stands where an item failed."""
+        """Return the `Failure` that stands among the results for an item that raised `error`."""
         item = self.item(index)
-        remote: object = getattr(error.__cause__, "tb", None)  # multiprocessing's RemoteTraceback
+        # The cause of an exception from a worker is multiprocessing's `RemoteTraceback`.
+        remote: object = getattr(error.__cause__, "tb", None)
         text = remote if isinstance(remote, str) else ""
         if not text and error.__traceback__ is not None:
             text = format_traceback(error)

@@ -1,4 +1,4 @@
-"""A note for an item that asked in vain for a name that its caller has."""
+"""A note on the error of an item that missed a name in its worker, which the caller has."""
 
 import re
 import sys
@@ -17,13 +17,13 @@ _NO_ATTRIBUTE: Final = re.compile(r"module '[\w.]+' has no attribute '(\w+)'")
 
 
 def note_missing_name(error: Exception, trace: str, function: str, needs: "Needs") -> None:
-    """Say in a note of `error` that the caller has the name that it misses, if so.
+    """Add a note to `error` if the caller has the name that the item missed in its worker.
 
     Args:
-        error: what the item raised.
-        trace: its traceback.
+        error: the exception that the item raised.
+        trace: the traceback of `error`, as a text.
         function: the name of the function.
-        needs: the names that were sent.
+        needs: the names that were sent to the workers.
     """
     name = _missing(error, trace)
     if name is None:

@@ -1,9 +1,9 @@
-"""Shows how far calls are: tells a function, or a bar, what is finished of each.
+"""Progress of calls: calls a function, or moves a bar, as items of a call are finished.
 
-Nothing is told by those who run the calls, and no item or chunk costs anything for it. One thread,
-there while there is a call to be shown, looks now and then at what the jobs count anyway, and at
-what workers have noted in their journals of chunks that are not finished. It holds no lock of the
-engine, so a function that takes its time delays nothing but what it is told next.
+Showing progress adds no work to the run of an item or a chunk. While there is a call to be shown,
+one thread looks every tenth of a second at numbers that the jobs count anyway, and at the results
+of unfinished chunks that workers have noted in their result journals. That thread holds no lock of
+the engine, so a slow function for progress delays only the next call of that function.
 """
 
 import os
@@ -23,24 +23,28 @@ from .job import Job
 from .progress_bar import Bar
 
 Teller: TypeAlias = Callable[[Progress], object]
-# Items that are finished, all, failed; and further tries.
+# Numbers of items of a call: finished, all (None: not known yet), failed; and of further tries.
 _Counts: TypeAlias = tuple[int, int | None, int, int]
 
-_PERIOD = 0.1  # seconds between two looks: as often as an eye can follow, and no terminal minds
-# Seconds for which the end of a call waits for a function that is being called in another thread.
+# Seconds between two updates of the progress: an eye could hardly follow more, and no terminal is
+# slowed down by so few.
+_PERIOD = 0.1
+# Seconds that the end of a call waits while another thread is in the function for its progress.
 _LAST_WAIT = 1.0
 
 
 def watch(job: Job) -> None:
-    """Show how far a call is, from now to its end, if anybody sees it.
+    """Show the progress of a call, from now to its end, if anybody can see the progress.
 
-    The first time in this thread: a notebook shows a bar where the thread is that makes it.
+    The first update is made in this thread, because a notebook shows a bar in the cell of the
+    thread that makes the bar.
     """
     tell = _teller(job.call.progress)
     if tell is None:
         return
     one = _Watch(job, tell)
-    # In this order: wherever Ctrl-C strikes, who has been told something is told of the end.
+    # The end is arranged before the first update: wherever Ctrl-C strikes, a function or bar that
+    # got an update also gets the last update.
     _watches[job.number] = one
     job.when_over(one.end)
     if not job.over:
@@ -49,14 +53,14 @@ def watch(job: Job) -> None:
 
 
 def watch_no_more(job: Job) -> None:
-    """Show a call no more: it was given up, and ends a moment later."""
+    """Show the progress of a call no more: the call was given up, and ends a moment later."""
     one = _watches.get(job.number)
     if one is not None:
         one.end()
 
 
 def _teller(show: Show) -> Teller | None:
-    """Return what is to be told, None where nobody would see it."""
+    """Return the function or bar that gets the progress; None if nobody would see a bar."""
     if callable(show):
         return show
     if inside_item() or not _is_seen():
@@ -65,10 +69,10 @@ def _teller(show: Show) -> Teller | None:
 
 
 def _is_seen() -> bool:
-    """Return whether there is a terminal, or a notebook, to show a bar."""
+    """Return whether stderr is a terminal, or a notebook runs, so that a bar is seen."""
     try:
         return sys.stderr.isatty() or _is_notebook()
-    except Exception:  # it is None, closed, or of the program's own make
+    except Exception:  # stderr is None, closed, or an object that the program has put there
         return False
 
 
@@ -79,30 +83,30 @@ def _is_notebook() -> bool:
 
 
 class _Watch:
-    """One call that is shown."""
+    """The progress of one call that is shown."""
 
     def __init__(self, job: Job, tell: Teller) -> None:
         self._job = job
         self._tell = tell
-        self._context = copy_context()  # the caller's variables, for the function
+        self._context = copy_context()  # the caller's context variables, for the function
         self._began = monotonic()
         name = name_of(job.call.function)
-        # Of a lambda and of what `pcall` calls the name says nothing.
+        # The name of a lambda, or of the function that `pcall` runs, would say nothing.
         says_nothing = name == "<lambda>" or job.call.verb == "pcall"
         self._label = job.call.verb if says_nothing else name
         self._told: _Counts | None = None
-        self._lock = threading.Lock()  # held while the function is called
+        self._lock = threading.Lock()  # held while the function or bar is called
         self._holder: int | None = None
         self._over = False
         self._has_ended = False
         self._has_failed = False
 
     def begin(self) -> None:
-        """Tell that there is a call: of none of its items, whatever is finished by now."""
+        """Make the first update: no items are finished, even if some are by now."""
         self._tell_if_free((0, self._job.known_total, 0, 0))
 
     def refresh(self) -> None:
-        """Tell what is new, unless another thread does so just now."""
+        """Make an update if the numbers have changed, unless another thread makes one now."""
         self._tell_if_free(None)
 
     def _tell_if_free(self, given: _Counts | None) -> None:
@@ -113,19 +117,21 @@ class _Watch:
                     self._call(counts, finished=False)
             finally:
                 self._lock.release()
-            # It may have ended meanwhile, and not have waited.
+            # The call may have ended meanwhile, in a thread that did not wait for the lock.
             if self._over:
                 self.end()
 
     def end(self) -> None:
-        """Tell the last: the call has ended, or is given up. A second time it does nothing."""
-        self._over = True  # before the lock is asked for: who holds it looks at this afterwards
+        """Make the last update: the call has ended, or is given up. A second call does nothing."""
+        # `_over` is set before the lock is asked for: the thread that holds the lock reads `_over`
+        # after it has released the lock.
+        self._over = True
         _watches.pop(self._job.number, None)
         if not _watches:
             with _change:
                 _change.notify_all()
         if self._holder == threading.get_ident():
-            return  # it is the function itself that has ended the call
+            return  # the function for the progress itself has ended the call
         if self._lock.acquire(timeout=_LAST_WAIT):
             try:
                 if not self._has_ended:
@@ -136,25 +142,29 @@ class _Watch:
 
     def _counts(self) -> _Counts:
         job = self._job
-        done = job.done  # before the others are counted: see `Backend.finished_ahead`
-        # With retries nobody knows whether an item is finished before its result is there.
+        # `done` is read before the items that are finished ahead: then no item is counted twice,
+        # see `Backend.finished_ahead`.
+        done = job.done
+        # With retries it is not known that an item is finished before its result is at the caller.
         if not (job.over or job.call.rules.retries):
             done += job.finished_ahead()
         if self._told is not None:
-            done = max(done, self._told[0])  # what was noted may be on its way at this moment
+            # Results that a result journal had may be on their way at this moment, and so be in
+            # neither number: but the progress shown never goes back.
+            done = max(done, self._told[0])
         total = job.known_total
         done = done if total is None else min(done, total)
         tried = job.tried
         return done, total, job.failed, sum([*tried.values()]) if tried else 0
 
     def _call(self, counts: _Counts, finished: bool) -> None:
-        """Call the function; in the lock."""
+        """Call the function or bar; to be called in the lock."""
         self._told = counts
         event = Progress(*counts, monotonic() - self._began, self._label, finished)
         self._holder = threading.get_ident()
         try:
             self._context.run(self._tell, event)
-        except BaseException as error:  # it is of no consequence for the call, but for Ctrl-C
+        except BaseException as error:  # no error in the function ends the call, except Ctrl-C
             if is_ctrl_c(error):
                 raise
             if not self._has_failed:
@@ -164,7 +174,7 @@ class _Watch:
             self._holder = None
 
     def disown(self) -> None:
-        """Let be what a fork has of its parent's call: the bar is the parent's."""
+        """Leave the bar alone, in a fork: the bar belongs to the parent process."""
         if isinstance(self._tell, Bar):
             self._tell.disown()
 
@@ -178,7 +188,7 @@ def _warn(tell: Teller, error: BaseException) -> None:
     text = f"{what} raised {type(error).__name__}: {error}{where}; the call goes on without it"
     try:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
-    except RuntimeWarning:  # warnings are errors: raised from here, it would end the call
+    except RuntimeWarning:  # warnings are errors: an exception from here would end the call
         import logging
 
         logging.getLogger("pmap").exception("%s", text)
@@ -186,21 +196,25 @@ def _warn(tell: Teller, error: BaseException) -> None:
 
 # --- the thread ----------------------------------------------------------------------------------
 
-_watches: dict[int, _Watch] = {}  # by the numbers of the calls; those that are shown
+_watches: dict[int, _Watch] = {}  # the calls that are shown, by the numbers of their jobs
 _thread: threading.Thread | None = None
-_change = threading.Condition()  # reentrant: a signal's handler may come here again
+# The condition guards `_thread`. Its lock is reentrant: a signal handler may run in the lock.
+_change = threading.Condition()
 
 
 def _see_to_a_thread() -> None:
-    """Have a thread that looks, if one can be had: else only beginning and end are told."""
+    """Start the thread that updates the progress, if there is none.
+
+    If no thread can be started, only the first and the last update are made.
+    """
     global _thread
     with _change:
         if _thread is None:
-            # A daemon: the interpreter does not wait for a function that does not return.
+            # The thread is a daemon: the interpreter does not wait for a function that never ends.
             thread = threading.Thread(target=_look, name="pmap-progress", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # there are too many, or the interpreter is ending
+            except RuntimeError:  # there are too many threads, or the interpreter is ending
                 return
             _thread = thread
 
@@ -212,20 +226,22 @@ def _look() -> None:
             if _watches:
                 _change.wait(_PERIOD)
             if not _watches:
-                _thread = None  # in the lock: who adds a call from here on starts another one
+                # `_thread` is set in the lock: a thread that adds a call later starts a new thread.
+                _thread = None
                 return
         for one in [*_watches.values()]:
             one.refresh()
 
 
 def _forget() -> None:
-    """Show nothing more, in a fork: the calls are the parent's, and so are their bars."""
+    """Show no more progress, in a fork: the calls and bars belong to the parent process."""
     global _thread, _change
     for one in _watches.values():
         one.disown()
     _watches.clear()
     _thread = None
-    _change = threading.Condition()  # the old one may be held by a thread that is not here
+    # The old condition may be held by a thread that does not exist in the fork.
+    _change = threading.Condition()
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,6 +1,7 @@
-"""What an item printed, logged or warned of in another process, passed on at the caller.
+"""Reports: output, log records and warnings of items in worker processes, passed on at the caller.
 
-It goes to the caller's streams, loggers and filters of warnings, as if the item had run here.
+A report goes to the caller's streams, loggers or filters of warnings, as if the item had run in the
+caller's process.
 """
 
 import io
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 
 
 class Report(NamedTuple):
-    """What came from a worker beside results: see `protocol.REPORT`.
+    """A message from a worker about output, a log record or a warning: see `protocol.REPORT`.
 
-    `work` and `item`: which item it is of; None where no item is known.
+    `work` and `item`: the call and the index of the item that made the report; None if no item did.
     """
 
     kind: int
@@ -36,19 +37,20 @@ class Report(NamedTuple):
 
 
 def streams_of_caller() -> "tuple[Stream, Stream]":
-    """Return what a worker is to know of this process's stdout and stderr."""
+    """Return the properties of this process's stdout and stderr that a worker needs to know."""
     return _described(sys.stdout), _described(sys.stderr)
 
 
 def _described(stream: Any) -> "Stream":
-    # Any: a program may put anything in their place.
+    # The type is `Any`: a program may put any object in the place of `sys.stdout`.
     encoding = getattr(stream, "encoding", None)
     errors = getattr(stream, "errors", None)
     try:
         terminal = bool(stream.isatty())
-    except Exception:  # it is closed, or has no such method
+    except Exception:  # the stream is closed, or has no method `isatty`
         terminal = False
-    # A file takes its time. A terminal does not, nor what shows text in its own way, as a notebook.
+    # Text for a file may wait in a buffer. Text for a terminal, or for an object that shows text in
+    # its own way, as in a notebook, is sent to the caller at once.
     at_once = not isinstance(stream, io.StringIO)
     if isinstance(stream, io.TextIOWrapper):
         at_once = terminal or stream.line_buffering or stream.write_through
@@ -61,10 +63,10 @@ def _described(stream: Any) -> "Stream":
 
 
 def pass_on(report: Report) -> None:
-    """Give a report to whom it is for; what that raises is of no one's call, but for Ctrl-C."""
+    """Pass a report on to a stream, a logger or the warnings; ignore errors except Ctrl-C."""
     try:
         if report.kind in (protocol.OUTPUT, protocol.ERRORS):
-            # What is no whole line, a bar would be drawn over.
+            # Only whole lines are written above the bars: a bar would be drawn over half a line.
             with above_bars() if report.data.endswith(b"\n") else nullcontext():
                 _use_stream(report.work, report.kind, lambda stream: _write(stream, report.data))
         elif report.kind == protocol.FLUSH:
@@ -73,21 +75,22 @@ def pass_on(report: Report) -> None:
             _log(report)
         else:
             _warn(*loads(report.data))
-    except BaseException as error:  # the streams and handlers of the program may do anything
+    except BaseException as error:  # the program's streams and handlers may raise any exception
         if is_ctrl_c(error):
             raise
 
 
 def _use_stream(work: Work | None, kind: int, use: "Callable[[TextIO], None]") -> None:
-    """Call `use` with the stream of the caller that items of a call print to, if there is one."""
+    """Call `use` with the caller's stream that the items of a call print to, if there is one."""
     out, err, context = (work and work.streams) or (sys.stdout, sys.stderr, None)
     stream = out if kind == protocol.OUTPUT else err
     if stream is None:
-        return  # as print does, where there is none
+        return  # without a stream the output is lost, as the output of `print` is
     if context is None:
         use(stream)
     else:
-        # A notebook finds out by it which cell this is of. A copy: it may be entered already.
+        # By the context a notebook finds the cell to which the output belongs. The context is
+        # copied, because the original may be entered already.
         context.copy().run(use, stream)
 
 
@@ -95,14 +98,14 @@ def _write(stream: TextIO, data: bytes) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         stream.write(data.decode(encoding))
-    except UnicodeError:  # bytes that an item has written to its `sys.stdout.buffer`
+    except UnicodeError:  # the item has written bytes, no text, to its `sys.stdout.buffer`
         if hasattr(stream, "buffer"):
             stream.flush()
             stream.buffer.write(data)
         else:
             stream.write(data.decode(encoding, "backslashreplace"))
     if not data.endswith(b"\n"):
-        stream.flush()  # the item has ended: it is to be seen, as the lines before it
+        stream.flush()  # the item has ended, and its last text without a newline is to be seen
 
 
 def _log(report: Report) -> None:
@@ -123,7 +126,8 @@ def _record(state: dict[str, Any], report: Report) -> "logging.LogRecord":
         item = INITIALIZER if work is None or index is None else work.item(index)
         error = restore(failure, item)
         state["exc_info"] = type(error), error, error.__traceback__
-    if state["processName"] == "MainProcess":  # as it is where multiprocessing was not imported
+    # A worker that has not imported multiprocessing logs the name `MainProcess`.
+    if state["processName"] == "MainProcess":
         state["processName"] = f"pmap-worker-{report.worker}"
     record = logging.makeLogRecord(state)
     record.levelname = logging.getLevelName(record.levelno)
@@ -132,7 +136,7 @@ def _record(state: dict[str, Any], report: Report) -> "logging.LogRecord":
     return record
 
 
-# What was shown of modules that this process does not have.
+# Which warnings were shown, by file, for modules that this process has not imported.
 _elsewhere: dict[str, dict[Any, Any]] = {}
 
 
@@ -144,9 +148,10 @@ def _warn(message: Warning, category: type[Warning], filename: str, lineno: int)
 
 
 def _registry(filename: str) -> tuple[str, dict[Any, Any]]:
-    """Return the name of the module of a file, and which of its warnings were shown."""
+    """Return the name of the module of a file, and the registry of the module's shown warnings."""
     for name, module in list(sys.modules.items()):
         if getattr(module, "__file__", None) == filename:
             return name, vars(module).setdefault("__warningregistry__", {})
-    # As Python names the module where nothing is known of it; of a module None nothing is shown.
+    # Without a known module Python uses the file's name as the module's name. The name must not be
+    # None, because then no warning would be shown.
     return filename.removesuffix(".py"), _elsewhere.setdefault(filename, {})

@@ -1,7 +1,7 @@
-"""The job of a stream: results that came and were not taken yet, and waiting for more.
+"""The job of a stream: results that came and were not taken yet, and waiting for more results.
 
-The thread that leads puts results in, the consumer takes them out, and neither holds a lock for it:
-each step is one operation on a dict, a deque or a list that no other thread can come into.
+The leader puts results in, and the consumer takes results out. Neither thread needs a lock: each
+step is one operation on a dict, a deque or a list, which no other thread can interrupt.
 """
 
 from collections import deque
@@ -15,7 +15,10 @@ from .notifier import Notifier
 
 
 class Part(NamedTuple):
-    """Results that came together: those from `start` on, and by offset the errors among them."""
+    """Results that came together: `values` of the items from `start` on.
+
+    `failures`: the errors of failed items, by their offset from `start`.
+    """
 
     start: int
     values: list[Any]
@@ -23,7 +26,7 @@ class Part(NamedTuple):
 
 
 class StreamJob(Job):
-    """The results of an open call, kept until they are taken."""
+    """The job of a call whose input comes bit by bit; results are kept until they are taken."""
 
     def __init__(
         self,
@@ -39,20 +42,21 @@ class StreamJob(Job):
         """Begin with no input.
 
         Args:
-            number: of the call.
-            call: its items are `window`.
+            number: the number of the job.
+            call: the call; its items are `window`.
             window: the items that were read and are not finished.
-            owner: the engine that runs it.
+            owner: the driver that runs the job.
             ordered: whether parts are taken in the order of the input.
             as_values: whether a `Failure` stands among the values where an item failed.
-            ahead: how many items it is worth to have read ahead, to begin with.
+            ahead: how many items the stream should read ahead, before any cost is measured.
         """
         super().__init__(number, call, owner)
-        self.submitted = False  # the driver has it
-        self.read = 0  # items, so far
-        self.expected: int | None = None  # how many there will be, as far as the input says so
-        self.ahead = ahead
-        self.cost: float | None = None  # seconds that an item takes, as far as that is known
+        self.submitted = False  # whether the job was submitted to the driver
+        self.read = 0  # how many items of the input were read so far
+        # How many items the input will have, as far as the input says so.
+        self.expected: int | None = None
+        self.ahead = ahead  # how many items the stream should read ahead of its consumer
+        self.cost: float | None = None  # seconds that an item takes; None: not measured yet
         self._window = window
         self._ordered = ordered
         self._as_values = as_values
@@ -60,7 +64,7 @@ class StreamJob(Job):
         self._by_start: dict[int, Part] = {}
         self._notifier = Notifier()
 
-    # --- the driver's side ---------------------------------------------------------------------
+    # --- methods for the leader ----------------------------------------------------------------
 
     @property
     def total(self) -> int:
@@ -68,7 +72,7 @@ class StreamJob(Job):
 
     @property
     def known_total(self) -> int | None:
-        # An input that has more than it said is believed no more.
+        # If the input has more items than it said, the length that it said is no more used.
         expected = self.expected
         return None if expected is None or self.read > expected else expected
 
@@ -81,7 +85,7 @@ class StreamJob(Job):
                 values[offset] = self.failure(start + offset, error)
                 self.count_failure()
             elif not self.call.rules.collect:
-                self.fail(start + offset, error)  # the first of them ends the job
+                self.fail(start + offset, error)  # the first failed item ends the job
             else:
                 self.count_failure()
         if self._as_values:
@@ -100,16 +104,19 @@ class StreamJob(Job):
 
     def settle(self) -> None:
         super().settle()
-        self._notifier.notify()  # afterwards: a thread that wakes must find it over
+        self._notifier.notify()  # after `settle`: a thread that wakes must find the job over
 
     def after_fork_in_child(self, error: Exception) -> None:
         super().after_fork_in_child(error)
         self._notifier.notify()
 
-    # --- the consumer's side -------------------------------------------------------------------
+    # --- methods for the consumer --------------------------------------------------------------
 
     def take(self, start: int) -> Part | None:
-        """Remove and return a part that came: in order the one at `start`, else any."""
+        """Remove and return a part that came: in an ordered stream the part at `start`, else any.
+
+        None if no such part came yet.
+        """
         if self._ordered:
             part = self._by_start.pop(start, None)
         else:
@@ -121,7 +128,7 @@ class StreamJob(Job):
     def give_back(
         self, start: int, values: list[object], failures: Mapping[int, Exception]
     ) -> None:
-        """Put the rest of a part back that was taken: it comes next."""
+        """Put the rest of a part back, so that the rest is taken next."""
         part = Part(start, values, failures)
         if self._ordered:
             self._by_start[part.start] = part
@@ -129,14 +136,14 @@ class StreamJob(Job):
             self._parts.appendleft(part)
 
     def has(self, start: int) -> bool:
-        """Return whether `take` would find a part, or it is over and none will come."""
-        # In this order: what came last came before the end.
+        """Return whether `take` would find a part, or the job is over and no part will come."""
+        # `over` is read first: the last part comes before the job is over.
         return self.over or (start in self._by_start if self._ordered else bool(self._parts))
 
     def tell(self, waiter: Callable[[], object], start: int) -> None:
-        """Call `waiter` once when more is there, perhaps at once; in any thread."""
+        """Call `waiter` once, in any thread, when `has` returns true; perhaps at once."""
         self._notifier.add(waiter, lambda: self.has(start))
 
     def wait_for(self, start: int, timeout: float | None = None) -> None:
-        """Return when `has` does, or after `timeout` seconds, or now and then before."""
+        """Return when `has` returns true, or after `timeout` seconds; sometimes earlier."""
         self._notifier.wait(lambda: self.has(start), timeout)

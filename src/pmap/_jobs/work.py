@@ -1,4 +1,4 @@
-"""One call on its way through a pool: what a backend needs to run its items."""
+"""A call on its way through a pool: the data that a backend needs to run the call's items."""
 
 import itertools
 import sys
@@ -26,22 +26,23 @@ from .pending import Pending
 if TYPE_CHECKING:
     from .._transport.environment import Environment
 
-# stdout and stderr of the caller when it made a call, and its context (None: it was not kept)
+# The caller's stdout, stderr and context at the time of a call; a context None was not kept.
 Streams: TypeAlias = tuple[TextIO | None, TextIO | None, Context | None]
 
 _numbers = itertools.count(1)
-# Bytes of a function, at most, by which later calls of it are known.
+# Bytes of a pickled function, at most, for which the cost of its single calls is remembered.
 _MOST_LIKE = 1 << 12
 
 
 class CallSpec:
-    """What a worker is told of a call before its first chunk.
+    """The call spec: all that a worker is told of a call before the call's first chunk.
 
-    Calls that would tell the same share one, if their function is known by its name: then nothing
-    of what an item leaves in it could be seen by another call that is not there anyway.
+    Calls with equal call specs share one call spec, if the worker finds their function by its name:
+    then the function is the same object in the worker anyway, with all that earlier items changed
+    in it.
 
     Attributes:
-        needs: the names that the function uses, and its items, as they were when it was made.
+        needs: the names that the function uses, with their values at the time of the call spec.
     """
 
     __slots__ = (
@@ -76,12 +77,12 @@ class CallSpec:
         self.needs: Needs = needs
         self.variables: list[bytes] = variables
         self.environment: Environment = environment
-        self.calls: int = 0  # that are under way; for the driver
-        # What is equal for single calls that cost about the same; None: that is not known.
+        self.calls: int = 0  # how many calls in progress use this call spec; `CallSpecs` counts
+        # A key that is equal for single calls that cost about the same; None: the cost is unknown.
         self.like: bytes | str | None = payload.head if payload.size <= _MOST_LIKE else None
 
     def matches(self, call: Call, variables: list[bytes], environment: "Environment") -> bool:
-        """Return whether it would do for another call, of a function that has a name."""
+        """Return whether this call spec also serves another call of the same function."""
         return (
             self.function is call.function
             and self.environment is environment
@@ -93,7 +94,7 @@ class CallSpec:
 
 
 class Work(Pending):
-    """A call with its number and its surroundings; what a worker is told is made when asked for."""
+    """A call with its number and the surroundings of the caller; `pack` makes its call spec."""
 
     __slots__ = ("call", "home", "number", "spec", "streams", "unsent")
 
@@ -101,14 +102,15 @@ class Work(Pending):
         super().__init__()
         self.number: int = number
         self.call: Call = call
-        # Where the call was made; None once it is packed, for another process.
+        # The thread and the context of the caller; None after `pack`, for another process.
         self.home: tuple[threading.Thread, Context] | None
         self.home = threading.current_thread(), copy_context()
-        # Items whose arguments could not be pickled, why, and what in them; the worker answers for
-        # them by index only.
+        # The items whose arguments could not be pickled, by index: the error, and which object in
+        # the arguments is to blame. The worker reports such an item by its index only.
         self.unsent: dict[int, tuple[BaseException, str]] | None = None
         self.spec: CallSpec | None = None
-        # Where items print that run in another process; None: where the caller's process does.
+        # The streams for the output of items that run in another process; None: the present
+        # `sys.stdout` and `sys.stderr` of the caller's process.
         self.streams: Streams | None = None
 
     @property
@@ -117,14 +119,15 @@ class Work(Pending):
 
     @property
     def function_name(self) -> str:
-        """A short readable name of the function."""
+        """A short readable name of the call's function."""
         return name_of(self.call.function)
 
     def pack(self, last: CallSpec | None, large: Payload | None, sent_names: SentNames) -> CallSpec:
-        """Pickle the function and take the surroundings; raises what the pickling raises.
+        """Make the call spec: pickle the function and take the caller's surroundings.
 
-        `last` and `large` are those of earlier calls, and `sent_names` has what workers were told:
-        what did not change since is not made anew.
+        Raises what the pickling raises. `last`: the call spec of the last call, used again if it
+        serves this call. `large`: the payload of the last large function, whose shared-memory
+        segment may be used again. `sent_names`: the names that were sent to workers.
         """
         call = self.call
         context = self.home and self.home[1]
@@ -139,7 +142,7 @@ class Work(Pending):
         else:
             function: tuple[object, ...] = call.function, int(call.kind)
             reducers = added()
-            if reducers:  # what comes home is to be pickled by them, too
+            if reducers:  # the worker pickles results with the same reducers
                 function = *function, reducers
             payload = payload_of(function, large, needs)
             needs.check()
@@ -149,11 +152,11 @@ class Work(Pending):
         return self.spec
 
     def item(self, index: int) -> Item:
-        """Return what a message says of the item at `index`."""
+        """Return the description, for messages, of the item at `index`."""
         return self.described(index, self.call.items[index])
 
     def described(self, index: int, value: object) -> Item:
-        """Return what a message says of the item `value` at `index`."""
+        """Return the description, for messages, of the item at `index` with the input `value`."""
         if self.call.kind is Kind.EACH:
             text = short_repr(value)
         elif self.call.kind is Kind.STAR:
@@ -164,7 +167,7 @@ class Work(Pending):
 
 
 def _has_a_name(function: object, needs: Needs) -> bool:
-    """Return whether a plain function is found by its name, here and in a worker."""
+    """Return whether `function` is a plain function found by name, here and in a worker."""
     if isinstance(function, BuiltinFunctionType):
         if not isinstance(function.__self__, ModuleType):
             return False  # the method of an object
@@ -174,7 +177,10 @@ def _has_a_name(function: object, needs: Needs) -> bool:
 
 
 class _NumpyErrors:
-    """Pickled as what makes the variable with NumPy's handling of errors, and its value."""
+    """NumPy's settings for floating-point errors in a context, which can be pickled.
+
+    The pickle makes NumPy's context variable with these settings in the worker.
+    """
 
     def __init__(self, context: Context) -> None:
         numpy: Any = sys.modules["numpy"]
@@ -182,7 +188,7 @@ class _NumpyErrors:
         self._call: object = context.run(numpy.geterrcall)
 
     def are_usual(self) -> bool:
-        """Return whether they are what NumPy begins with."""
+        """Return whether the settings are the settings that NumPy begins with."""
         usual = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
         return self._settings == usual and self._call is None
 
@@ -193,14 +199,15 @@ class _NumpyErrors:
 
 
 def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> object:
-    """Return what is sent of a variable and its value; None: it only has what all begin with.
+    """Return the object that is sent for a context variable and its value; None: nothing is sent.
 
-    A thread that only asks for the decimal context gets a variable with the defaults. Were it sent,
-    it would replace what an initializer has set in the worker.
+    Nothing is sent for a variable with its defaults. For example, a thread that only reads the
+    decimal context gets a variable with the defaults. If that variable were sent, it would replace
+    the value that an initializer has set in the worker.
     """
     if pair[0] is IN_FORCE:
-        return None  # it is for the caller's calls
-    if pair[0].name == "numpy.ufunc.extobj":  # its value is a capsule
+        return None  # the options in force are for the caller's calls only
+    if pair[0].name == "numpy.ufunc.extobj":  # the value is a capsule, which cannot be pickled
         errors = _NumpyErrors(context)
         return None if errors.are_usual() else errors
     if pair[0].name == "decimal_context":
@@ -218,7 +225,8 @@ def _pickled(context: Context, needs: Needs) -> list[bytes]:
             given = _worth_sending(pair, context)
             if given is not None:
                 pickled.append(dumps(given, role=needs))
-        except BaseException as error:  # a variable that cannot travel is not set in the worker
+        # A context variable that cannot be pickled is not set in the worker.
+        except BaseException as error:
             if is_ctrl_c(error):
                 raise
     return pickled

@@ -1,1 +1,1 @@
-"""Which chunk goes to which worker: pure, events in and commands out."""
+"""The scheduler: a pure state machine that decides which worker gets which chunk."""

@@ -1,16 +1,16 @@
-"""What the scheduler answers to an event, as its parts put it together."""
+"""The answer of the scheduler to one event; the parts of the scheduler collect it together."""
 
 from .commands import Command
 
 
 class Answer:
-    """What the scheduler answers to the event at hand.
+    """The answer of the scheduler to the event that it handles now.
 
     Attributes:
-        commands: what is to be done, in order.
-        questions: `CheckDeadline` and `ReclaimChunks`, to be carried out after all commands. An
-            event of its own answers each: what comes of that must not be done before anything that
-            was decided earlier.
+        commands: the commands that the engine carries out, in order.
+        questions: the commands `CheckDeadline` and `ReclaimChunks`, which the engine carries out
+            after all other commands. The engine answers each question with an event, and the
+            commands that follow from that event must come after the commands decided earlier.
     """
 
     __slots__ = ("commands", "questions")

@@ -1,74 +1,89 @@
-"""How many items the next chunk gets: pure arithmetic on what the items cost so far.
+"""How many items the next chunk gets: arithmetic on the measured seconds and bytes of items.
 
-With no `chunksize` given the first chunks are single items; from then on a chunk is sized to take
-about `TARGET` seconds by the measured cost of its job's items, and never more than its share of
-what is left (guided self-scheduling: Polychronopoulos and Kuck, IEEE Trans. Computers C-36, 1987,
-which gives each free worker a fixed fraction of the rest, so that chunks shrink towards the end).
-Nor does it carry more than about `MOST_BYTES`, by what items and their results took so far.
+If the caller gives no `chunksize`, the first chunks are single items. Each later chunk gets as many
+items as take about `TARGET` seconds, by the measured cost of the job's items. A chunk gets no more
+than its share of the items that are left (guided self-scheduling: Polychronopoulos and Kuck, IEEE
+Trans. Computers C-36, 1987, which gives each free worker a fixed fraction of the rest, so that
+chunks shrink towards the end). And a chunk carries no more than about `MOST_BYTES`, by the measured
+bytes of items and their results.
 """
 
-TARGET = 0.02  # seconds; a message costs about 0.1 ms, so half a per cent of it
-LEAST = 0.0005  # seconds; shorter chunks at the end would cost more in messages than they balance
-# Bytes, there and back: a chunk of them takes a worker a few milliseconds to load and to send, so
-# a message costs little beside it; and as many are held, here and there, for each chunk under way.
+# Seconds that an adaptive chunk should take. A message costs about 0.1 ms, half a per cent of this.
+TARGET = 0.02
+# Seconds that an adaptive chunk should take at least. Near the end of a job, shorter chunks would
+# cost more time in messages than they save by a better balance between workers.
+LEAST = 0.0005
+# Bytes of the items and results of one chunk, at most. A worker takes a few milliseconds to load
+# and to send so many bytes, so the cost of a message is small beside that. The caller and the
+# worker each hold that many bytes for each chunk in progress.
 MOST_BYTES = 1 << 24
-# Seconds that chunks of a size that the caller chose take, at most, which travel together: a
-# message costs a twentieth of that, and a worker that is idle then waits no longer.
+# Where the caller chose the `chunksize`, several chunks may travel in one message. Together these
+# chunks take at most so many seconds. A message costs a twentieth of this time, and an idle worker
+# waits no longer than this for the items.
 _TOGETHER = 0.002
-_SMALL = 1 << 16  # bytes that they carry together, at most: large ones gain nothing
-# Items in a chunk: of more the caller would be busy writing one while workers wait for the next. So
-# many small results are one message (`journal.ARRAY_SLOTS`), and a list of them is below the size
-# from which malloc maps memory anew each time: of 16,000 a map of 1e6 ints took half as many page
-# faults again.
+# Bytes of all chunks that travel in one message, at most. Larger chunks gain nothing by sharing a
+# message.
+_SMALL = 1 << 16
+# Items in a chunk, at most. While the caller writes a larger chunk, other workers would wait for
+# their next chunk. So many small results still fit in one message (`journal.ARRAY_SLOTS`). And a
+# list of so many results is below the size from which malloc maps memory anew for each list: with
+# chunks of 16,000 items a map of 1e6 ints took half as many page faults again.
 _MOST_ITEMS = 8_000
-_SHARES = 2  # a free worker takes 1 / (2 * workers) of the rest
-_PART = 0.001  # seconds; what begins together takes about as long
-# Items that begin together, at most, however quick they are so far: the next ones may be slow. To
-# ask about a part takes 1 us, so that is a twentieth of what the quickest take. Where the caller
-# chose how many are in a chunk, or nothing is known, it is less of a hurry.
+_SHARES = 2  # a free worker takes 1 / (2 * workers) of the items that are left
+_PART = 0.001  # seconds that the items of a chunk which begin together should take
+# How many items of a chunk begin together at most, even if the items so far were quick: the next
+# items may be slow. Before each such part the worker spends 1 us to ask whether the part is still
+# its own, a twentieth of the time that 256 of the quickest items take.
 _MOST_TOGETHER = 256
+# The same limit where the caller chose the `chunksize`, or no cost of an item is measured yet.
 _FEW_TOGETHER = 16
-_TRUST = 4  # a chunk has at most so many times the items that were measured before
-# How many chunks for each worker a stream reads ahead: one that runs, one that waits for it, and as
-# many again that are on their way to the consumer or wait for a turn of its.
+_TRUST = 4  # a chunk has at most so many times the number of items measured before
+# How many chunks for each worker a stream reads ahead of its consumer: one chunk that runs, one
+# that waits behind it, and two whose results are on the way to the consumer or wait for it.
 _AHEAD = 4
-_MOST_AHEAD = 1 << 14  # items; a stream is to take little memory, and more would make it no faster
-_COLD = 32  # items: so many may have paid for imports, or come right after one that did
-_GROWTH = 0.5  # weight of the newest measurement: costs drift along an input
+# Items that a stream reads ahead by itself, at most: more would take memory and gain no speed.
+_MOST_AHEAD = 1 << 14
+# How many of a job's first items may be slower than the rest, because they import modules.
+_COLD = 32
+# The weight of the newest measurement in the running estimate: costs drift along an input.
+_GROWTH = 0.5
 
 
 class CostMeter:
-    """The running estimate of what one item of a job costs, in seconds, and takes, in bytes."""
+    """The running estimate of the seconds and the bytes that one item of a job takes."""
 
     __slots__ = ("elapsed", "items", "seconds", "size")
 
     def __init__(self) -> None:
         self.items = 0
-        self.elapsed = 0.0  # of all items together
-        self.seconds: float | None = None
-        self.size = 0.0  # of an item and its result
+        self.elapsed = 0.0  # seconds that all measured items took together
+        self.seconds: float | None = None  # estimated seconds of one item; None: nothing measured
+        self.size = 0.0  # estimated bytes of one item and its result
 
     def measured(self, items: int, elapsed: float, size: int = 0) -> None:
         """Take in that `items` items took `elapsed` seconds together, and `size` bytes."""
         if items <= 0:
             return
-        # Greater ones are believed at once: too many bytes do more harm than too many messages.
+        # A size greater than the estimate replaces the estimate at once: too many bytes in a chunk
+        # do more harm than too many messages.
         self.size += _GROWTH * (size / items - self.size)
         self.size = max(self.size, size / items)
         self.items += items
         self.elapsed += elapsed
         each = elapsed / items
         if self.seconds is None or (self.items <= _COLD and each < self.seconds / 2):
-            # The first items pay for imports and cold caches: a much lower cost is believed at
-            # once. Later it may be one item that was quick by chance, among slow ones.
+            # The first items pay for imports and cold caches, so among them a much lower cost
+            # replaces the estimate at once. A later low cost may be one item that was quick by
+            # chance among slow items.
             self.seconds = each
         else:
             self.seconds += _GROWTH * (each - self.seconds)
 
     def at_worst(self) -> float | None:
-        """Return the estimate, or the mean of all items so far if that is more.
+        """Return the estimated seconds of an item, or the mean of all items if that is more.
 
-        For what cannot be taken back: the estimate is still small after a quick one by chance.
+        Decisions that cannot be taken back use this cost: after an item that was quick by chance
+        the estimate alone is too small.
         """
         return self.seconds and max(self.seconds, self.elapsed / self.items)
 
@@ -87,8 +102,8 @@ def chunk_size(
         remaining: items that no worker has yet, at least 1.
         workers: how many workers there are or may be.
         cost: seconds per item as measured so far; None before the first measurement.
-        fixed: the `chunksize` that the caller asked for; None for an adaptive one.
-        measured: how many items `cost` is known of; None for enough.
+        fixed: the `chunksize` that the caller asked for; None for an adaptive `chunksize`.
+        measured: from how many items `cost` was measured; None for enough items.
         size: bytes that an item and its result take, as measured so far.
     """
     if fixed is not None:
@@ -98,7 +113,8 @@ def chunk_size(
     share = -(-remaining // (_SHARES * workers))
     wanted = share if cost * share <= TARGET else int(TARGET / cost)
     least = remaining if cost * remaining <= LEAST else int(LEAST / cost)
-    # The first items may be no like the others: what one trivial item says is not believed of all.
+    # The first items may differ from the others: the cost of one trivial item is not yet taken for
+    # the cost of all items.
     trusted = remaining if measured is None else _TRUST * measured
     return max(1, min(trusted, max(least, wanted), _MOST_ITEMS, _fitting(size, remaining)))
 
@@ -106,14 +122,14 @@ def chunk_size(
 def chunks_together(
     remaining: int, workers: int, cost: float, fixed: int, measured: int, size: float = 0.0
 ) -> int:
-    """Return how many chunks of a size that the caller chose are worth one message.
+    """Return how many chunks of the caller's `chunksize` travel in one message.
 
     Args:
         remaining: items that no worker has yet, at least 1.
         workers: how many workers there are or may be.
         cost: seconds per item, at worst.
         fixed: the `chunksize` that the caller asked for.
-        measured: how many items `cost` is known of.
+        measured: from how many items `cost` was measured.
         size: bytes that an item and its result take, as measured so far.
     """
     chunks = -(-remaining // fixed)
@@ -127,20 +143,23 @@ def chunks_together(
 
 
 def at_a_time(items: int, cost: float | None, fixed: int | None) -> int:
-    """Return how many of the items of a chunk begin together, so that the others can be had back.
+    """Return how many items of a chunk a worker begins together.
 
-    As few as cost next to nothing to ask about.
+    The scheduler can reclaim the items that have not begun. Before the worker begins each part of
+    the chunk it asks whether the part is still its own. A part is as small as possible, as long as
+    the time for this check is next to nothing beside the time of the part.
 
     Args:
-        items: of the chunk.
+        items: how many items the chunk has.
         cost: seconds per item as measured so far; None before the first measurement.
-        fixed: the `chunksize` that the caller asked for; None for an adaptive one.
+        fixed: the `chunksize` that the caller asked for; None for an adaptive `chunksize`.
 
     Returns:
-        0 where it is not worth it: they all begin together.
+        0 if all items of the chunk begin together, because parts would gain nothing.
     """
+    # If the chunk stands for several chunks of the caller's `chunksize`, each of these is a part.
     if fixed is not None and items > fixed:
-        return fixed  # several chunks: what one of them does is nothing to the others
+        return fixed
     few = _MOST_TOGETHER if fixed is None and cost is not None else _FEW_TOGETHER
     if cost is not None and cost * few > _PART:
         few = max(1, int(_PART / cost))
@@ -148,20 +167,20 @@ def at_a_time(items: int, cost: float | None, fixed: int | None) -> int:
 
 
 def _fitting(size: float, most: int) -> int:
-    """Return how many items of `size` bytes go in a chunk, of at most `most`."""
+    """Return how many items of `size` bytes fit in a chunk; no more than `most`."""
     return most if size * most <= MOST_BYTES else int(MOST_BYTES / size)
 
 
 def worth_ahead(
     workers: int, cost: float | None, fixed: int | None, measured: int, size: float = 0.0
 ) -> int:
-    """Return how many items a stream reads ahead of its consumer if it is told nothing.
+    """Return how many items a stream reads ahead of its consumer if no `buffersize` is given.
 
     Args:
         workers: how many workers there may be.
         cost: seconds per item as measured so far; None before the first measurement.
-        fixed: the `chunksize` that the caller asked for; None for an adaptive one.
-        measured: how many items `cost` is known of.
+        fixed: the `chunksize` that the caller asked for; None for an adaptive `chunksize`.
+        measured: from how many items `cost` was measured.
         size: bytes that an item and its result take, as measured so far.
     """
     least = _AHEAD * workers * (fixed or 1)

@@ -1,18 +1,23 @@
-"""What the scheduler answers: commands, all plain values, that the engine carries out."""
+"""The commands of the scheduler: plain values that the engine carries out on the backend."""
 
 from typing import NamedTuple, TypeAlias
 
 
 class StartWorker(NamedTuple):
-    """Start a worker; `WorkerReady` or `WorkerGone` answers."""
+    """Start a worker.
+
+    The event `WorkerReady` later tells the scheduler that the worker can take chunks, or the event
+    `WorkerGone` that the worker has ended before.
+    """
 
     worker: int
 
 
 class SendChunk(NamedTuple):
-    """Send items `start` to `stop` - 1 of a job to a worker, behind the chunks that it holds.
+    """Send a chunk, the items `start` to `stop` - 1 of a job, to a worker.
 
-    `step`: how many of them begin together, so that the others can be reclaimed; 0: all.
+    The chunk runs after the chunks that the worker already holds. `step`: how many items of the
+    chunk begin together, so that the items after them can be reclaimed; 0: all items.
     """
 
     worker: int
@@ -23,15 +28,19 @@ class SendChunk(NamedTuple):
 
 
 class StopWorker(NamedTuple):
-    """Tell a worker that holds nothing to end; `WorkerGone` answers."""
+    """Tell a worker that holds no chunks to end.
+
+    The event `WorkerGone` tells the scheduler when the worker has ended.
+    """
 
     worker: int
 
 
 class KillWorker(NamedTuple):
-    """Kill a worker whatever it does; `WorkerGone` answers.
+    """Kill a worker, whatever the worker does.
 
-    `gently`: let it write its stack first.
+    The event `WorkerGone` tells the scheduler when the worker has ended. `gently`: the worker
+    writes the stack of its item before it ends.
     """
 
     worker: int
@@ -39,10 +48,10 @@ class KillWorker(NamedTuple):
 
 
 class CheckDeadline(NamedTuple):
-    """Ask since when a worker runs its item.
+    """Ask the backend since when a worker runs its present item.
 
-    If that is longer than `limit` seconds, keep the worker from beginning another one. `ItemRuns`
-    answers at once.
+    If the item has run for longer than `limit` seconds, the backend also keeps the worker from
+    beginning another item. The event `ItemRuns` brings the answer to the scheduler at once.
     """
 
     worker: int
@@ -50,25 +59,25 @@ class CheckDeadline(NamedTuple):
 
 
 class ReclaimChunks(NamedTuple):
-    """Take back from a worker all items that it has not begun.
+    """Take back from a worker all items that the worker has not begun.
 
-    `ChunksReclaimed` answers at once.
+    The event `ChunksReclaimed` tells the scheduler at once which chunks the worker keeps.
     """
 
     worker: int
 
 
 class RetryItem(NamedTuple):
-    """Forget the error of a failed item: the item is tried again."""
+    """Forget the error of a failed item, because the item is tried again."""
 
     job: int
     item: int
 
 
 class LoseItem(NamedTuple):
-    """Make the error of an item that was lost with its worker.
+    """Make the error of an item that was lost when its worker ended.
 
-    `overdue`: the worker was killed because the item ran for too long.
+    `overdue`: the worker was killed because the item ran for longer than its `timeout`.
     """
 
     job: int
@@ -78,21 +87,27 @@ class LoseItem(NamedTuple):
 
 
 class FinishJob(NamedTuple):
-    """End a job: with the failure at index `failed`, or, if that is None, with all results."""
+    """End a job with the failure of the item `failed`, or, if `failed` is None, with all results.
+
+    The caller gets the outcome from the engine.
+    """
 
     job: int
     failed: int | None
 
 
 class FailJob(NamedTuple):
-    """End a job without results: it is cancelled, or no worker could be started for it."""
+    """End a job without results.
+
+    `cancelled`: the job was cancelled; else no worker could be started for the job.
+    """
 
     job: int
     cancelled: bool
 
 
 class DiscardChunks(NamedTuple):
-    """Let a worker skip the chunks that it has not begun of a job: the job is over."""
+    """Let a worker skip the chunks of a job that the worker has not begun: the job is over."""
 
     worker: int
     job: int

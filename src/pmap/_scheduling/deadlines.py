@@ -1,4 +1,4 @@
-"""How long items run: when to look, and what is done about an item that exceeds its limit."""
+"""The time limits of items: when the scheduler checks an item, and how it ends a late item."""
 
 from .answer import Answer
 from .commands import CheckDeadline
@@ -7,30 +7,33 @@ from .state import Worker
 from .worker_states import OVERDUE
 from .workers import Workers
 
-# Seconds that a worker gets to write its stack before it is killed.
+# Seconds that a worker with a late item gets to write its stack before the worker is killed.
 LAST_WORDS = 0.5
 
 
 class Deadlines:
-    """When each worker is to be looked at next: `Worker.check_at`."""
+    """Checks that items keep their `timeout`; `Worker.check_at` is the time of the next check."""
 
     def __init__(self, workers: Workers, answer: Answer) -> None:
-        """Begin with no worker to look at."""
+        """Begin with no worker to check."""
         self._workers = workers
         self._answer = answer
 
     def start(self, worker: Worker, now: float) -> None:
-        """Look at a worker when its first chunk, which may begin now, can exceed its limit."""
+        """Set the time of the next check of a worker whose first chunk may begin now.
+
+        The first item of that chunk cannot exceed its `timeout` before the time of the check.
+        """
         limit = worker.chunks[0].job.rules.timeout if worker.chunks else None
         if not worker.leaving:
             worker.check_at = None if limit is None else now + limit
 
     def next_due(self) -> list[float]:
-        """Return when workers are to be looked at."""
+        """Return the times at which workers are to be checked."""
         return [w.check_at for w in self._workers.all.values() if w.check_at is not None]
 
     def check(self, now: float) -> None:
-        """Look at the workers that are due."""
+        """Check the workers whose time of a check has come: ask how long their items have run."""
         for worker in self._workers.all.values():
             if worker.check_at is not None and worker.check_at <= now:
                 worker.check_at = None
@@ -42,7 +45,7 @@ class Deadlines:
                         self._answer.questions.append(CheckDeadline(worker.id, limit))
 
     def on_item_runs(self, event: ItemRuns, now: float) -> None:
-        """Take in since when a worker runs its item: end the worker, or look again later."""
+        """Take in since when a worker runs its item: end the worker, or set a later check."""
         worker = self._workers.all.get(event.worker)
         if worker is None or worker.leaving or not worker.chunks:
             return

@@ -1,38 +1,43 @@
-"""Items that are to be tried again, each when its delay is over."""
+"""The queue of failed items that are to be tried again, each after a delay."""
 
 import heapq
 from collections.abc import Callable
 
-# Items that are not wanted any more are looked for only if there are more items than this.
+# A shorter queue is not searched for items that are not wanted any more.
 _FEW = 64
 
 
 class DelayQueue:
-    """The delayed items of all jobs, by their time; there may be a million of them."""
+    """The delayed items of all jobs, ordered by time; there may be a million delayed items."""
 
     def __init__(self, is_wanted: Callable[[int, int], bool]) -> None:
-        """Make it empty; `is_wanted` tells whether an item of a job is still to be tried again."""
+        """Make the queue empty.
+
+        `is_wanted` tells whether an item, given by job and index, is still to be tried again.
+        """
         self._is_wanted = is_wanted
-        self._heap: list[tuple[float, int, int]] = []  # when, job, item
-        self._most = _FEW  # at this length it is searched for items that are not wanted any more
+        # Each entry of the heap is the time, the number of the job, and the index of the item.
+        self._heap: list[tuple[float, int, int]] = []
+        # When the heap has this length, items that are not wanted any more are removed from it.
+        self._most = _FEW
 
     def push(self, when: float, job: int, item: int) -> None:
-        """Add an item that is due at the time `when`."""
+        """Add an item of a job, to be tried again at the time `when`."""
         if len(self._heap) >= self._most:
             self._heap = [each for each in self._heap if self._is_wanted(*each[1:])]
             heapq.heapify(self._heap)
-            # It is searched again at twice the length: so each item is looked at a few times only.
+            # The next search is at twice the length, so each item is searched only a few times.
             self._most = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (when, job, item))
 
     def next(self) -> float | None:
-        """Return when the next wanted item is due; None: there is none."""
+        """Return the time of the next wanted item; None if no wanted item is in the queue."""
         while self._heap and not self._is_wanted(*self._heap[0][1:]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
     def pop_due(self, now: float) -> list[tuple[int, int]]:
-        """Remove and return the items whose delay is over, each with its job before it."""
+        """Remove the items whose delay is over, and return the job and the index of each."""
         due: list[tuple[int, int]] = []
         while self._heap and self._heap[0][0] <= now:
             _, job, item = heapq.heappop(self._heap)
@@ -40,5 +45,5 @@ class DelayQueue:
         return due
 
     def __len__(self) -> int:
-        """Return how many items it has, with those that are not wanted any more."""
+        """Return how many items the queue has, wanted or not."""
         return len(self._heap)

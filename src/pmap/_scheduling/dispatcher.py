@@ -1,4 +1,4 @@
-"""Sending chunks to workers: to those that are idle, to new ones, and ahead of need."""
+"""Sending chunks to workers: to idle workers, and ahead of need to busy workers."""
 
 from .answer import Answer
 from .commands import SendChunk
@@ -12,10 +12,10 @@ from .workers import Workers
 
 
 class Dispatcher:
-    """Gives the items that wait to workers.
+    """Sends waiting items to workers, as chunks, and starts workers that are missing.
 
     Attributes:
-        stopped: nothing is dispatched any more.
+        stopped: whether no more chunks are sent, because the workers are being ended.
     """
 
     def __init__(
@@ -30,18 +30,18 @@ class Dispatcher:
         can_prefetch: bool,
         can_combine: bool,
     ) -> None:
-        """Begin.
+        """Begin with nothing sent.
 
         Args:
-            jobs: what waits.
-            workers: gets it.
-            prefetch: says which busy workers may be sent more.
-            reclaiming: is told when there is something to reclaim.
+            jobs: the jobs whose items wait.
+            workers: the workers that get chunks.
+            prefetch: says which busy workers may be sent more chunks.
+            reclaiming: is told when a worker may hold items that can be reclaimed.
             deadlines: is told when a chunk begins.
             answer: gets the commands.
             can_prefetch: whether chunks may be sent ahead of need.
-            can_combine: whether several chunks of the size that the caller chose may be sent as one
-                where their items can be reclaimed.
+            can_combine: whether several chunks of the caller's `chunksize` may be sent as one chunk
+                to a worker from which single items can be reclaimed.
         """
         self._jobs = jobs
         self._workers = workers
@@ -54,14 +54,15 @@ class Dispatcher:
         self.stopped = False
 
     def dispatch(self, now: float) -> None:
-        """Send what waits to the workers that are to have it, and start those that are missing."""
+        """Send waiting items to idle and to some busy workers; start workers if more are needed."""
         turns = self._jobs.turns
         self._jobs.skip_finished()
         if self.stopped:
             return
         idle = self._workers.idle
         while turns and idle:
-            _, worker = idle.popitem()  # the last to finish work: its caches are warm
+            # The worker that finished work last gets the chunk: its processor caches are warm.
+            _, worker = idle.popitem()
             if self._send_next(worker) is None:
                 idle[worker.id] = worker
             else:
@@ -75,20 +76,21 @@ class Dispatcher:
             self._reclaiming.has_candidates = True
 
     def _send_next(self, worker: Worker) -> Chunk | None:
-        """Send a worker the next chunk, and return it; None if there is none."""
+        """Send the next chunk to a worker, and return the chunk; None if no items wait."""
         limit = self._workers.limit
         while self._jobs.turns:
             job = self._jobs.pop()
             if job is None:
-                continue  # it was cancelled
+                continue  # the job was cancelled while it waited in the queue
             span = job.take(limit, worker.can_reclaim_items and self._can_combine)
             if span is None:
                 continue
             start, stop, tries = span
-            # One chunk of each job in turn: a long job does not starve a short one.
+            # Each job gives one chunk in turn, so that a long job does not starve a short job.
             if stop < job.end and job.waiting():
                 self._jobs.enqueue(job)
-            self._jobs.skip_finished()  # `Prefetch` looks at the job that is dispatched next
+            # `Prefetch` looks at the first job in the queue, which must have items to dispatch.
+            self._jobs.skip_finished()
             step = job.step_of(stop - start) if worker.can_reclaim_items and stop - start > 1 else 0
             if step:
                 self._reclaiming.has_candidates = True
@@ -101,6 +103,9 @@ class Dispatcher:
         return None
 
     def _workers_wanted(self) -> int:
-        """Return how many workers there should be, for what waits and for what they hold."""
+        """Return how many workers there should be.
+
+        That is the number of busy or leaving workers, and a worker for each chunk that waits.
+        """
         held = sum(1 for w in self._workers.all.values() if w.chunks or w.leaving)
         return held + self._jobs.chunks(self._workers.limit - held)

@@ -1,4 +1,7 @@
-"""What the scheduler is told: events, all plain values. What it answers is in `commands`."""
+"""The events of the scheduler: plain values that tell the scheduler what happened.
+
+The scheduler answers an event with the commands in the module `commands`.
+"""
 
 from collections.abc import Hashable
 from typing import NamedTuple, TypeAlias
@@ -7,10 +10,10 @@ from .run_rules import RunRules
 
 
 class JobSubmitted(NamedTuple):
-    """The caller wants items 0 to size - 1 of a function run.
+    """The caller submits a job with the items 0 to `size` - 1.
 
-    `open`: these are only the first items, and `InputArrived` brings more. `like`: jobs for which
-    it is equal share the measured cost of an item; None: it shares that with no other job.
+    `open`: more items may come later, with the event `InputArrived`. `like`: jobs whose `like` is
+    equal share the measured cost of an item; None: the job shares that cost with no other job.
     """
 
     job: int
@@ -34,10 +37,10 @@ class InputEnded(NamedTuple):
 
 
 class JobCancelled(NamedTuple):
-    """The caller wants no more results of a job: what waits is dropped.
+    """The caller wants no more results of a job: items that have not begun are dropped.
 
-    `kill`: workers that run its items are killed; else these items run to their end, and their
-    results are dropped.
+    `kill`: workers that run items of the job are killed; else these items run to their end, and
+    their results are dropped.
     """
 
     job: int
@@ -47,45 +50,50 @@ class JobCancelled(NamedTuple):
 class JobWithdrawn(NamedTuple):
     """The caller cancels a job if none of its items has begun; else the job goes on.
 
-    When this event and the answers to its questions are handled, it is decided.
+    The job is cancelled, or known to go on, when the scheduler has handled this event and the event
+    `ChunksReclaimed` that may answer its command `ReclaimChunks`.
     """
 
     job: int
 
 
 class Prestart(NamedTuple):
-    """Start all workers now rather than at need."""
+    """The caller wants all workers started now rather than at need."""
 
 
 class Retire(NamedTuple):
-    """Stop every worker that holds nothing; new ones start when there is work again.
+    """Every worker that holds no chunks is to stop; workers are started again for the next job.
 
-    If there is no job, a worker that still runs unwanted items is stopped when it is done.
+    If there is no job, a worker that still runs unwanted items is stopped when these have ended.
     """
 
 
 class Renew(NamedTuple):
-    """Replace every worker; one that holds chunks when it has finished what it has begun."""
+    """Every worker is to be replaced.
+
+    A worker that holds chunks is replaced when it has finished the items that it has begun.
+    """
 
 
 class Close(NamedTuple):
-    """No more jobs will come: workers are stopped as soon as there is no work for them."""
+    """No more jobs will come: all workers are stopped as soon as all jobs are over."""
 
 
 class Terminate(NamedTuple):
-    """End everything now: every worker is killed, and every job cancelled.
+    """The pool is to end now: every worker is killed, and every job is cancelled.
 
-    `lose`: what runs is lost with its worker instead, and only what has not begun is cancelled.
+    `lose`: items that run are lost with their workers instead, and a job is cancelled only when no
+    worker holds chunks of the job.
     """
 
     lose: bool = False
 
 
 class WorkerReady(NamedTuple):
-    """A started worker can take work.
+    """A started worker can take chunks.
 
-    `can_reclaim_chunks`: chunks that have not begun can be reclaimed at any moment.
-    `can_reclaim_items`: so can the items of a chunk that have not begun.
+    `can_reclaim_chunks`: chunks that the worker has not begun can be reclaimed at any moment.
+    `can_reclaim_items`: items that have not begun can be reclaimed also from a chunk that has.
     """
 
     worker: int
@@ -96,10 +104,10 @@ class WorkerReady(NamedTuple):
 class ItemsFinished(NamedTuple):
     """The next `items` items of a worker's first chunk are finished, `failed` among them.
 
-    `failed` holds indices of the job's input. `last`: the worker is done with the chunk, also when
-    it left items of it out. `elapsed`: seconds for the whole chunk, with `last`. `again`: those
-    among the failed that may be tried again. `replace`: the worker is to be replaced. `size`: bytes
-    that the whole chunk took, there and back, with `last`.
+    `failed`: indices into the job's input. `last`: the worker is done with the chunk, even if the
+    worker left items of the chunk out. `elapsed`: seconds for the whole chunk, valid with `last`.
+    `again`: the indices in `failed` of items that may be tried again. `replace`: the worker is to
+    be replaced. `size`: bytes of the items and results of the whole chunk, valid with `last`.
     """
 
     worker: int
@@ -113,14 +121,15 @@ class ItemsFinished(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """Time has passed."""
+    """The time has come at which the scheduler wanted to be told: see `Scheduler.alarm`."""
 
 
 class ChunksReclaimed(NamedTuple):
-    """A worker holds only its first `kept` chunks any more: the others are as if never sent.
+    """A worker has given chunks back, in answer to the command `ReclaimChunks`.
 
-    It has finished the kept ones but the last, and `ItemsFinished` for them comes later. Of the
-    last it holds the first `items` only; None: all.
+    The worker keeps only its first `kept` chunks: the other chunks are as if never sent. It has
+    finished all kept chunks but the last, and the events `ItemsFinished` for these come later. Of
+    the last kept chunk the worker holds the first `items` items only; None: all items.
     """
 
     worker: int
@@ -129,10 +138,10 @@ class ChunksReclaimed(NamedTuple):
 
 
 class ItemRuns(NamedTuple):
-    """The answer to `CheckDeadline`: since when a worker runs its present item.
+    """Since when a worker runs its present item, in answer to the command `CheckDeadline`.
 
-    `since`: None if the chunk has not begun. `held`: it ran for longer than it may, and the worker
-    will not begin another one.
+    `since`: a time; None if the chunk has not begun. `held`: the item has run for longer than its
+    `timeout`, and the worker will not begin another item.
     """
 
     worker: int
@@ -141,10 +150,10 @@ class ItemRuns(NamedTuple):
 
 
 class WorkerGone(NamedTuple):
-    """A worker is no more, by whatever cause.
+    """A worker has ended, by whatever cause.
 
-    `begun`: how many unfinished items of its first chunk it had begun; they are lost. `hopeless`:
-    it could not start, and no other one could.
+    `begun`: how many unfinished items of its first chunk the worker had begun; these items are
+    lost. `hopeless`: the worker could not start, and no other worker could start either.
     """
 
     worker: int

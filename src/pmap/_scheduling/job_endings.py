@@ -1,4 +1,4 @@
-"""How jobs end: with all results, at a failure, by their callers, or without any worker."""
+"""How jobs end: with all results, at a failure, cancelled by the caller, or without any worker."""
 
 from .answer import Answer
 from .commands import DiscardChunks, FailJob, FinishJob
@@ -10,7 +10,7 @@ from .workers import Workers
 
 
 class JobEndings:
-    """Ends jobs, and the work on items that are not wanted any more."""
+    """Ends jobs, and ends the work on items that are not wanted any more."""
 
     def __init__(
         self,
@@ -20,14 +20,14 @@ class JobEndings:
         answer: Answer,
         can_kill: bool,
     ) -> None:
-        """Begin.
+        """Begin with no job ended.
 
         Args:
             jobs: the jobs that are not over.
-            workers: what may hold items that are not wanted.
-            reclaiming: takes back what has not begun.
+            workers: the workers that may hold unwanted items.
+            reclaiming: takes back items that workers have not begun.
             answer: gets the commands.
-            can_kill: whether workers can be killed.
+            can_kill: whether workers can be killed, as processes can and threads cannot.
         """
         self._jobs = jobs
         self._workers = workers
@@ -36,17 +36,18 @@ class JobEndings:
         self._can_kill = can_kill
 
     def finish_if_done(self, job: Job) -> None:
-        """End a job if each wanted item of it is finished, and its input has ended."""
+        """End a job if each wanted item of the job is finished, and the job's input has ended."""
         if job.state >= FINISHED or job.unfinished():
             return
-        # A job that kills what runs is over when that has ended: "done" means done.
+        # If workers with unwanted items of the job are killed, the job is over only when these
+        # workers are gone: then nothing of the job runs any more.
         if job.in_flight and self._can_kill and job.kills():
             return
         job.state = CANCELLED if job.state == KILLING else FINISHED
         self._end(job)
 
     def _end(self, job: Job) -> None:
-        """Forget a job whose state says that it is over, and say so."""
+        """Forget a job whose state says that the job is over, and answer with its outcome."""
         self._jobs.remove(job)
         if job.in_flight:
             for worker in self._workers.holders_of(job):
@@ -60,14 +61,17 @@ class JobEndings:
             self._workers.retire_if_done()
 
     def end_all_unstarted(self) -> None:
-        """End all jobs: no worker can be started for them."""
+        """End all jobs, because no worker can be started for them."""
         for id in self._jobs.clear():
             self._answer.commands.append(FailJob(id, cancelled=False))
 
-    # --- failures ------------------------------------------------------------------------------
+    # --- the failure of an item ----------------------------------------------------------------
 
     def fail(self, job: Job, index: int) -> None:
-        """Take in that an item has failed for good: items behind it are not wanted any more."""
+        """Take in that an item has failed for good: later items are not wanted any more.
+
+        If the job collects failures, later items stay wanted.
+        """
         if job.state >= FINISHED or job.rules.collect or index >= job.end:
             return
         job.failed = index
@@ -75,19 +79,20 @@ class JobEndings:
         self._drop_from(job, index)
 
     def _drop_from(self, job: Job, end: int) -> None:
-        """Want no items from `end` on any more; end those that run, if the job kills them."""
+        """Want no items from `end` on; end unwanted items that run, if the job kills them."""
         job.end = end
         for worker in self._workers.holders_of(job):
             if self._can_kill and job.kills():
                 self.end_unwanted(worker)
-            # What is not killed ends by itself; but items that have not begun need not begin.
+            # Unwanted items that are not killed run to their end. Unwanted items that have not
+            # begun are reclaimed, so that they do not begin.
             elif any(c.job is job and c.step and c.start >= end for c in worker.chunks):
                 self._reclaiming.request(worker)
 
     def end_unwanted(self, worker: Worker) -> None:
-        """Kill a worker that runs what its job wants ended, and let no such chunk begin.
+        """Kill a worker if all chunks that it holds are unwanted and their jobs kill such chunks.
 
-        If the worker holds anything that is wanted, all that has not begun is reclaimed before.
+        If the worker also holds wanted chunks, all items that have not begun are reclaimed first.
         """
         if worker.leaving or not self._can_kill:
             return
@@ -97,12 +102,13 @@ class JobEndings:
         elif any(unwanted):
             self._reclaiming.request(worker)
 
-    # --- cancelling ----------------------------------------------------------------------------
+    # --- the cancellation of a job -------------------------------------------------------------
 
     def cancel(self, job: Job, kill: bool) -> None:
         """End a job without results.
 
-        `kill`: workers that run items of it are killed, and it is over when they are gone.
+        `kill`: workers that run items of the job are killed, and the job is over when these workers
+        are gone.
         """
         if kill and self._can_kill and job.in_flight:
             job.state = KILLING
@@ -113,12 +119,16 @@ class JobEndings:
             self._end(job)
 
     def cancel_if_idle(self, job: Job) -> None:
-        """Cancel a job that no worker holds any more: nothing else of it is to begin."""
+        """Cancel a job if no worker holds items of the job, so that no more of its items begin."""
         if job.state < FINISHED and not job.in_flight:
             self.cancel(job, kill=False)
 
     def withdraw(self, job: Job) -> None:
-        """Cancel a job if none of its items has begun, perhaps when a worker has answered."""
+        """Cancel a job if none of its items has begun.
+
+        If a worker holds items of the job and may not have begun them, the scheduler reclaims these
+        items first, and `settle_withdrawals` decides when the worker has answered.
+        """
         holders = self._workers.holders_of(job)
         if not holders:
             if not job.has_begun():
@@ -129,13 +139,17 @@ class JobEndings:
             and not holders[0].leaving
             and job.state == RUNNING
         ):
-            # A worker that holds one chunk only has begun it, or does so now. What one of several
-            # workers gave back could be sent again before the others answer.
+            # Only one holder is asked: if several workers held items of the job, items that one
+            # worker gave back could be sent again before the other workers answer. A worker that
+            # holds nothing but one chunk, whose items begin together, has begun that chunk.
             job.state = WITHDRAWING
             self._reclaiming.request(holders[0])
 
     def settle_withdrawals(self, worker: Worker, reclaimed: list[Job]) -> None:
-        """Cancel the withdrawn jobs that a worker has given back; the others go on."""
+        """Cancel the withdrawn jobs whose items a worker has all given back.
+
+        The other withdrawn jobs go on, because some of their items may have begun.
+        """
         for job in [*reclaimed, *[chunk.job for chunk in worker.chunks]]:
             if job.state == WITHDRAWING:
                 if job.in_flight or job.has_begun():

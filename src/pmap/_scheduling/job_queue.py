@@ -1,4 +1,4 @@
-"""The jobs that are not over, and in which order their items are dispatched."""
+"""The queue of jobs: the jobs that are not over, and the order in which items are dispatched."""
 
 from collections import deque
 from collections.abc import Hashable, Iterator
@@ -9,37 +9,39 @@ from .job_states import UNSTARTED
 from .run_rules import RunRules
 from .state import Job, SingleCall
 
-# How many functions there are, at most, for which the cost of a single call is remembered.
+# For how many functions, at most, the measured cost of a single call is remembered.
 _MOST_METERS = 64
 
 
 class JobQueue:
-    """All jobs by their numbers, and a queue of those that may have items to dispatch.
+    """All jobs by their numbers, and a queue of the jobs that may have items to dispatch.
 
     Attributes:
-        turns: the queue. A job of one item is in it by its number. After `skip_finished` the first
-            entry has items to dispatch.
+        turns: the queue. Each entry is a `Job`, or the number of a job that was submitted with one
+            item. After `skip_finished` the job of the first entry has items to dispatch.
     """
 
     def __init__(self) -> None:
-        """Make it empty."""
+        """Make the queue empty."""
         # There may be millions of jobs of one item, and most are submitted with the same rules. So
-        # until its turn comes such a job is a `SingleCall` that it shares with others.
+        # all jobs of one item with the same rules share one small `SingleCall`, and a `Job` object
+        # is made only when the job is dispatched.
         self._jobs: dict[int, Job | SingleCall] = {}
         self._last_single_call = SingleCall(RunRules(), None)
         self.turns: deque[Job | int] = deque()
-        self._meters: dict[Hashable, CostMeter] = {}  # by `JobSubmitted.like`
+        # The measured costs of jobs, by `JobSubmitted.like`.
+        self._meters: dict[Hashable, CostMeter] = {}
 
     def __bool__(self) -> bool:
         """Return whether there is any job."""
         return bool(self._jobs)
 
     def __iter__(self) -> Iterator[int]:
-        """Return the numbers of the jobs that there are now."""
+        """Iterate over the numbers of the jobs that the queue has now."""
         return iter([*self._jobs])
 
     def add(self, submitted: JobSubmitted) -> Job | None:
-        """Add a job and return it; a job of one item is queued instead, and None comes back."""
+        """Add a job and return its `Job`; a job of one item is queued instead: returns None."""
         id, size, rules, open, like = submitted
         if size == 1 and not open:
             last = self._last_single_call
@@ -52,24 +54,24 @@ class JobQueue:
         return job
 
     def get(self, id: int) -> Job | None:
-        """Return a job that is not over."""
+        """Return a job that is not over; None if the job is over."""
         known = self._jobs.get(id)
         if isinstance(known, SingleCall):
             known = self._jobs[id] = Job(id, 1, known.rules, False, self._meter(known.like))
-            known.queued = 1  # by its number
+            known.queued = 1  # the entry in `turns` is the number of the job
         return known
 
     def peek(self, id: int) -> Job | None:
-        """Return a job that is not over; None also for a job of one item whose turn is to come."""
+        """Return a job that is not over; None also for a job of one item that still waits."""
         known = self._jobs.get(id)
         return known if isinstance(known, Job) else None
 
     def remove(self, job: Job) -> None:
-        """Remove a job that is over; `skip_finished` removes its entries in the queue."""
+        """Remove a job that is over; `skip_finished` removes the job's entries in the queue."""
         del self._jobs[job.id]
 
     def clear(self) -> list[int]:
-        """Remove all jobs, for which no worker can be started; return their numbers."""
+        """Remove all jobs, because no worker can be started; return the numbers of the jobs."""
         numbers = [*self]
         for job in self._jobs.values():
             if isinstance(job, Job):
@@ -79,7 +81,10 @@ class JobQueue:
         return numbers
 
     def _meter(self, like: Hashable) -> CostMeter:
-        """Return the cost so far of jobs with the same `like`; a new one if that is None."""
+        """Return the meter of the cost of jobs with an equal `like`; if `like` is None, a new one.
+
+        A new meter is also made for the first job with that `like`.
+        """
         meter = CostMeter() if like is None else self._meters.get(like)
         if meter is None:
             meter = self._meters[like] = CostMeter()
@@ -88,11 +93,11 @@ class JobQueue:
         return meter
 
     def enqueue(self, job: Job, first: bool = False) -> None:
-        """Queue a job behind the others if it is not in the queue, or before them.
+        """Queue a job behind all other jobs, unless the job is in the queue already.
 
         Args:
             job: the job.
-            first: it is to be the next one, also if it is in the queue already.
+            first: put the job before all other jobs, also if the job is in the queue already.
         """
         if first:
             if not self.turns or self.turns[0] is not job:
@@ -103,7 +108,7 @@ class JobQueue:
             self.turns.append(job)
 
     def skip_finished(self) -> None:
-        """Remove entries until the first job has items to dispatch."""
+        """Remove entries from the queue until the first job has items to dispatch."""
         while self.turns:
             first = self.turns[0]
             if isinstance(first, int):
@@ -116,7 +121,7 @@ class JobQueue:
             self.turns.popleft()
 
     def pop(self) -> Job | None:
-        """Remove the first entry and return its job; None: that was cancelled meanwhile."""
+        """Remove the first entry and return its job; None if the job was cancelled meanwhile."""
         first = self.turns.popleft()
         job = self.get(first) if isinstance(first, int) else first
         if job is not None:
@@ -124,7 +129,7 @@ class JobQueue:
         return job
 
     def chunks(self, most: int) -> int:
-        """Return how many chunks wait at least; the count ends at `most`."""
+        """Return how many chunks wait at least; the count stops at `most`."""
         waiting = 0
         counted: set[Job] = set()
         for job in self.turns:

@@ -1,19 +1,19 @@
 """The states of a job, for the scheduler, and the transitions between them.
 
-Plain numbers: `enum` takes as long to import as all that a first call needs of this package. A job
-in a state from `FINISHED` on is over: the scheduler forgets it.
+The states are plain numbers: the module `enum` takes as long to import as all modules that a first
+call of pmap needs. A job in `FINISHED` or a later state is over: the scheduler forgets the job.
 """
 
 from typing import Final
 
-OPEN: Final = 0  # more input may come
-RUNNING: Final = 1  # all its input has come
-WITHDRAWING: Final = 2  # a worker is asked to give back all that it holds of the job
-FAILING: Final = 3  # an item has failed: only the items before it are wanted
-KILLING: Final = 4  # it is cancelled, and workers that hold items of it are being killed
-FINISHED: Final = 5  # it has all results, or all those before its first failure
-CANCELLED: Final = 6  # its caller wants no result of it
-UNSTARTED: Final = 7  # no worker could be started for it
+OPEN: Final = 0  # more input of the job may come
+RUNNING: Final = 1  # all input of the job has come
+WITHDRAWING: Final = 2  # a worker is asked to give back all items of the job that it holds
+FAILING: Final = 3  # an item has failed: only the items before the failed item are wanted
+KILLING: Final = 4  # the job is cancelled, and workers that hold items of the job are being killed
+FINISHED: Final = 5  # the job has all results, or all results before its first failure
+CANCELLED: Final = 6  # the caller wants no result of the job
+UNSTARTED: Final = 7  # no worker could be started for the job
 
 NAMES: Final = (
     "open",
@@ -43,7 +43,8 @@ TRANSITIONS: Final = {
         CANCELLED: "it is cancelled, and what runs is let run",
         UNSTARTED: "no worker can be started",
     },
-    # The worker's answer comes in the middle of the event for which the worker was asked.
+    # No other event comes between the question to the worker and the worker's answer, so a
+    # withdrawing job goes to no other states.
     WITHDRAWING: {
         RUNNING: "the worker has begun some of it",
         CANCELLED: "the worker gave all of it back",

@@ -1,4 +1,4 @@
-"""Which busy workers are sent chunks ahead of need, behind those that they hold."""
+"""Prefetching: which busy workers are sent chunks ahead of need, behind the chunks they hold."""
 
 from collections.abc import Callable
 from math import inf
@@ -8,64 +8,70 @@ from .job_queue import JobQueue
 from .state import Chunk, Job, Worker, load_of
 from .worker_states import RECLAIMING
 
-# Chunks are sent behind others only while the others are expected to take less than this, in
-# seconds: then the worker never waits for its next chunk, and no chunk waits long for another.
+# A busy worker is sent another chunk only while the chunks that it holds are expected to take less
+# than so many seconds. So the worker never waits for its next chunk, and no chunk waits long.
 PREFETCH_BELOW = 0.005
-# The most chunks that a worker holds: enough for several to travel in one system call.
+# How many chunks a worker holds at most: enough for several to travel in one system call.
 MOST_HELD = 8
-# A worker holds fewer until so many items of the job are measured for each worker: the first items
-# cost more than others, so the first chunks are too small, and 64 workers would hold 500 of them.
+# A worker holds fewer chunks until so many items of the job are measured for each worker. The first
+# items cost more than others, so the first chunks are too small, and 64 workers would hold 500 of
+# these small chunks.
 _TRIED = 4
-_UNTRIED = 64  # chunks that all workers together hold until then, or two each
-# Of small single calls a worker holds more: half as many then travel together, and a call takes two
-# thirds of the time. Chunks of a map grow, so it is better to make the next ones later.
+# How many chunks all workers together hold until then; but each worker may hold two.
+_UNTRIED = 64
+# How many chunks a worker holds at most while single calls with small arguments wait: half of them
+# travel together, which makes a call take two thirds of the time. For a map the limit is lower,
+# because its chunks grow, so that it is better to make the next chunks later.
 MOST_CALLS = 32
-_SMALL = 1 << 16  # bytes of all that a worker holds, with the results
-_SEVERAL = -1  # stands for several jobs where the number of one is expected
+# A worker may hold more than `MOST_HELD` chunks only if their items and results take fewer bytes.
+_SMALL = 1 << 16
+_SEVERAL = -1  # stands for several jobs where the number of one job is expected
 
 
 class Prefetch:
-    """The busy workers that may be sent more, so that not each event has to look at all workers.
+    """The busy workers that may be sent more chunks, kept so that no event has to try all workers.
 
-    A worker in neither of the two groups has enough until it has finished some chunk.
+    There are two groups: workers that may take more chunks, and workers that hold their share of
+    the waiting items. A worker in neither group has enough until it has finished items.
     """
 
     def __init__(self, jobs: JobQueue, limit: int) -> None:
-        """Make it without workers.
+        """Begin without workers.
 
         Args:
-            jobs: what is to be sent.
+            jobs: the jobs whose items are to be sent.
             limit: how many workers there may be at a time.
         """
         self._jobs = jobs
         self._limit = limit
-        self._below_target: dict[int, Worker] = {}  # they may take more
-        self._at_share: dict[int, Worker] = {}  # they hold their share of what waits
-        self._share_of: int | None = None  # the job of which they hold it: see `_head`
+        self._below_target: dict[int, Worker] = {}  # workers that may take more chunks
+        self._at_share: dict[int, Worker] = {}  # workers that hold their share of the waiting items
+        # The number of the job whose items the workers in `_at_share` hold: see `_head`.
+        self._share_of: int | None = None
 
     def consider(self, worker: Worker) -> None:
-        """Let the next `fill_up` look whether a worker is to be sent more."""
+        """Let the next `fill_up` decide whether a worker is sent more chunks."""
         if not worker.leaving:
             self._below_target[worker.id] = worker
 
     def forget(self, id: int) -> None:
-        """Send nothing more to a worker."""
+        """Send no more chunks ahead of need to a worker."""
         self._below_target.pop(id, None)
         self._at_share.pop(id, None)
 
     def enqueue(self, job: Job, first: bool = False) -> None:
-        """Queue a job of which more items wait than before; see `JobQueue.enqueue`."""
+        """Queue a job of which more items wait than before, as `JobQueue.enqueue` does."""
         self._jobs.enqueue(job, first)
         self._share_anew()
 
     def _share_anew(self) -> None:
-        """Let workers that hold their share of what waited have a share of what waits now."""
+        """Let workers that held their share of the waiting items be sent more, as more wait now."""
         if self._at_share:
             self._below_target.update(self._at_share)
             self._at_share.clear()
 
     def most_held(self) -> int:
-        """Return how many chunks a worker may hold if the next one is added."""
+        """Return how many chunks a worker may hold, given the job that is dispatched next."""
         if not self._jobs.turns:
             return MOST_HELD
         first = self._jobs.turns[0]
@@ -76,17 +82,17 @@ class Prefetch:
         return max(2, min(MOST_HELD, _UNTRIED // self._limit))
 
     def fill_up(self, now: float, send: Callable[[Worker], Chunk | None]) -> bool:
-        """Send chunks to busy workers that will soon have finished what they hold.
+        """Send chunks to busy workers that will soon have finished the chunks that they hold.
 
-        Each worker gets one chunk, then each the next: else the last one would wait while all
-        chunks for the first are made.
+        Each worker gets one chunk, then each worker gets a second chunk, and so on. Else the last
+        worker would wait while all chunks for the first worker are made.
 
         Args:
             now: the time.
-            send: sends the next chunk to a worker and returns it; None: there is none.
+            send: sends the next chunk to a worker and returns the chunk; None if no items wait.
 
         Returns:
-            Whether anything was sent.
+            Whether any chunk was sent.
         """
         if self._share_of != self._head():
             self._share_anew()
@@ -94,12 +100,13 @@ class Prefetch:
             return False
         turns = self._jobs.turns
         sent = False
-        # Filled up when half empty, and not one by one: see MOST_HELD.
+        # A worker gets chunks only when it holds half of the most or fewer, so that several chunks
+        # travel in one system call.
         half = self.most_held() // 2
         filled: list[tuple[Worker, float, float]] = []
         for worker in [*self._below_target.values()]:
             if not turns:
-                return sent  # the other workers stay candidates for what comes later
+                return sent  # the other workers stay in `_below_target` for items that come later
             if 0 < len(worker.chunks) <= half:
                 filled += self._send_ahead(worker, *_load(worker, now), send)
                 sent = sent or bool(filled)
@@ -122,7 +129,8 @@ class Prefetch:
     ) -> list[tuple[Worker, float, float]]:
         """Send the next chunk to a worker whose chunks take `seconds` and `size` bytes.
 
-        Return the worker with the new sums; or nothing, if it is to have no more.
+        Return the worker with its new seconds and bytes, or an empty list if the worker gets no
+        more chunks.
         """
         if self._has_enough(worker, seconds, size):
             del self._below_target[worker.id]
@@ -140,20 +148,20 @@ class Prefetch:
         return [(worker, seconds + more[0], size + more[1])]
 
     def _head(self) -> int | None:
-        """Return the number of the job that is dispatched next; None for single calls."""
+        """Return the number of the job that is dispatched next; None if that is a single call."""
         first = self._jobs.turns[0]
         return first.id if isinstance(first, Job) else None
 
     def _has_enough(self, worker: Worker, seconds: float, size: float) -> bool:
-        """Return whether a worker is to hold no more, whatever is dispatched next."""
-        # A large chunk that is sent ahead needs new memory, which costs more than a wait does.
+        """Return whether a worker is to hold no more chunks, whatever is dispatched next."""
+        # A large chunk that is sent ahead needs new memory, which costs more than a short wait.
         most = self.most_held() if size < _SMALL else min(self.most_held(), MOST_HELD)
         if len(worker.chunks) >= most or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
             return True
         return worker.needs_replacement()
 
     def _has_share(self, worker: Worker, seconds: float) -> bool:
-        """Return whether a worker holds its share of what waits: the rest is for other workers."""
+        """Return whether a worker holds its share of the waiting items; other workers get more."""
         first = self._jobs.turns[0]
         waits = first.seconds_waiting() if isinstance(first, Job) else None
         if waits is not None and seconds * self._limit > waits:
@@ -161,20 +169,25 @@ class Prefetch:
         return not (worker.can_reclaim_chunks or self._follows(worker.chunks[-1]))
 
     def _follows(self, chunk: Chunk) -> bool:
-        """Return whether the next chunk may wait behind `chunk`, where it cannot be reclaimed.
+        """Return whether the next chunk may wait behind `chunk` in a worker that gives none back.
 
-        It may if it is of the same job, and its items are later ones: then a worker whose first
-        chunk is not wanted any more holds no wanted chunk, and can be killed at any moment.
+        The next chunk may wait there if it has later items of the same job as `chunk`. Then a
+        worker whose first chunk is not wanted any more holds no wanted chunk, and can be killed at
+        any moment.
         """
         first = self._jobs.turns[0]
         return isinstance(first, Job) and chunk.job is first and first.next_item() >= chunk.stop
 
 
 def _load(worker: Worker, now: float) -> tuple[float, float]:
-    """Return the seconds and bytes of what a worker holds; infinite if it is to get no more."""
+    """Return the seconds and the bytes that the chunks of a worker take.
+
+    The seconds are infinite if the worker is to get no more chunks.
+    """
     since = worker.since
     if worker.state >= RECLAIMING or since == inf or now - since >= PREFETCH_BELOW:
-        return inf, 0.0  # it gives chunks back, or its first one takes longer than expected
+        # The worker gives chunks back, or its first chunk takes longer than expected.
+        return inf, 0.0
     seconds = size = 0.0
     for chunk in worker.chunks:
         more = load_of(chunk)

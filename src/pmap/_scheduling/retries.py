@@ -1,4 +1,4 @@
-"""Failed items that are tried again: which may be, and when their delays are over."""
+"""Retries: which failed items may be tried again, and when their delays are over."""
 
 from .answer import Answer
 from .commands import RetryItem
@@ -10,17 +10,17 @@ from .state import Job
 
 
 class Retries:
-    """The items that are to be tried again."""
+    """The failed items that are to be tried again."""
 
     def __init__(self, jobs: JobQueue, prefetch: Prefetch, answer: Answer) -> None:
-        """Begin with none."""
+        """Begin with no failed items."""
         self._jobs = jobs
         self._prefetch = prefetch
         self._answer = answer
         self._delayed = DelayQueue(self._is_wanted)
 
     def try_again(self, job: Job, index: int, now: float) -> bool:
-        """Let a failed item be tried once more if it may be; return whether it is."""
+        """Let a failed item be tried again if its job still allows a try; return whether it is."""
         delays = job.rules.retries
         if not delays or job.state >= FINISHED or index >= job.end:
             return False
@@ -37,12 +37,12 @@ class Retries:
         return True
 
     def next_due(self) -> list[float]:
-        """Return when the next delay is over, if any item waits."""
+        """Return the time when the next delay is over, in a list; empty if no item is delayed."""
         when = self._delayed.next()
         return [] if when is None else [when]
 
     def requeue_due(self, now: float) -> None:
-        """Let items whose delay is over be dispatched."""
+        """Queue the items whose delay is over, so that they are dispatched again."""
         for id, index in self._delayed.pop_due(now):
             job = self._jobs.get(id)
             if job is not None and job.delayed is not None:

@@ -1,20 +1,20 @@
-"""How the items of a call run: one value for the scheduler, the engine and the workers."""
+"""The rules of a call: how its items run, as one value for scheduler, engine and workers."""
 
 from typing import NamedTuple
 
 
 class RunRules(NamedTuple):
-    """How the items of a call run; one object for all calls of a verb with its settings.
+    """How the items of a call run; all calls of one verb with the same settings share one object.
 
-    The scheduler reads the fields down to `at_once`, and the engine the others. A worker is told
-    what `for_worker` returns.
+    The scheduler reads the fields down to `at_once`; the other fields are for the engine and the
+    backends. A worker gets the values that `for_worker` returns.
 
     Attributes:
-        chunksize: how many items are in a chunk; None: adaptive.
-        collect: failures are values and stop nothing.
+        chunksize: how many items are in a chunk; None: pmap chooses by the measured cost.
+        collect: failures are values, and a failed item does not end the call.
         stop: when an item has failed, later items that run already are ended by killing their
             workers, and the call waits until they are gone.
-        timeout: seconds that an item may run; None: as long as it takes.
+        timeout: seconds that an item may run; None: as long as the item takes.
         retries: seconds to wait before each further try of an item that may be tried again.
         retry_lost: an item that was lost with its worker may be tried again.
         retry_overdue: an item that took too long may be tried again.
@@ -22,9 +22,9 @@ class RunRules(NamedTuple):
         kill: when the call is cancelled, items that run are ended by killing their workers.
         retry_on: the types of errors after which there is another try.
         functions_by_value: a function that is a result may be sent by value.
-        seed: makes the random numbers of each item; None: they are left alone.
-        keep_input: a failure that is a value has the item itself.
-        logs: records of logging in the workers come to the caller's loggers.
+        seed: makes the random numbers of each item; None: pmap seeds no random generator.
+        keep_input: a failure that is a value also holds the input of the failed item.
+        logs: logging records in the workers are passed on to the caller's loggers.
     """
 
     chunksize: int | None = None
@@ -43,6 +43,6 @@ class RunRules(NamedTuple):
     logs: bool = True
 
     def for_worker(self) -> tuple[bool, bool, bool, float | None, int | None, bool]:
-        """Return what a worker is told: plain values, in the order of `ReceivedSpec`'s fields."""
+        """Return the rules for a worker: plain values, in the order of `ReceivedSpec`'s fields."""
         by_value = self.functions_by_value
         return not self.collect, by_value, self.at_once, self.timeout, self.seed, self.logs

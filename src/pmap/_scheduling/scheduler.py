@@ -1,38 +1,39 @@
-"""Which chunk goes to which worker: a pure state machine, events in and commands out.
+"""The scheduler: a pure state machine that decides which worker gets which chunk.
 
-It knows no process, thread, clock, pipe or pickle. The driver tells it what happened and when, and
-carries out what it answers; tests drive it through thousands of schedules with nothing running.
+The scheduler knows no process, thread, clock, pipe or pickle. The engine tells it with events what
+happened and when, and carries out the commands that it answers. Tests drive the scheduler through
+thousands of schedules with nothing running.
 
 The life of an item::
 
     submitted -> dispatched in a chunk -> finished | failed | lost with its worker | overdue
                      |                       (all are final: law "once"; but the last three may be
                      |                        tried again, as often as the caller asked for)
-                     +-> the worker died before it began -> dispatched again
+                     +-> the worker died before the item began -> dispatched again
 
-Invariants, held by the state machine in the tests:
+Invariants, which a state machine in the tests checks:
 
-- an item is dispatched again only if the worker that had it is gone and had not begun it, or
-  gave it back unbegun, or if it failed and is to be tried again;
+- an item is dispatched again only if its worker is gone and had not begun the item, or if its
+  worker gave the item back unbegun, or if the item failed and is to be tried again;
 - a finished item is never dispatched again;
 - a job ends exactly once, and only when every item before its first failure is finished, and, if
-  its input comes bit by bit, when that has ended or is not wanted any more;
+  its input comes bit by bit, when the input has ended or is not wanted any more;
 - after the first failure (unless failures are collected) no later item is dispatched;
-- no worker holds a chunk while it is being stopped;
+- no worker holds a chunk while the worker is being stopped;
 - there are never more live workers than the limit.
 
 **Time.** Each event comes with the time, in seconds of any clock that only goes forward. `alarm` is
-when the scheduler wants the next `Tick`. It then asks how long a worker's item has run
-(`CheckDeadline`), and ends the worker if the item exceeds its time limit; or it sends an item whose
-delay before another try is over; or it reclaims what waits behind a slow item.
+the time at which the scheduler wants the next event `Tick`. At a `Tick` the scheduler asks how long
+a worker's item has run (`CheckDeadline`), and ends the worker if the item exceeds its `timeout`; or
+it sends an item whose delay before another try is over; or it reclaims items behind a slow item.
 
-**Parts.** This module has what each event means. `state` has the data of jobs, chunks and workers,
-`job_states` and `worker_states` their states. Each other part has one job:
+**Parts.** This module handles each event. `state` has the data of jobs, chunks and workers;
+`job_states` and `worker_states` have their states. Each other module has one task:
 
 - `job_queue`: which job is dispatched next;
 - `workers`: which workers there are, and how they begin and end;
-- `dispatcher`: sends chunks to workers; `prefetch`: which busy workers get more;
-- `reclaiming`: takes back what workers have not begun;
+- `dispatcher`: sends chunks to workers; `prefetch`: which busy workers get more chunks;
+- `reclaiming`: takes back items that workers have not begun;
 - `deadlines`: ends items that run for too long;
 - `retries`: which failed items are tried again, and when (`delay_queue`);
 - `job_endings`: how jobs end.
@@ -74,16 +75,17 @@ from .state import TRUSTED_ITEMS, Chunk, Job, Worker
 from .worker_states import OVERDUE
 from .workers import Workers
 
-# How many workers may die with a chunk before they begin it. One may be killed from outside at just
-# that moment; but a chunk that is too large to be received, say, must not be tried for ever.
+# How many workers may die with a chunk that they have not begun. A worker may be killed from
+# outside at just that moment; but a chunk that, say, is too large for any worker to receive must
+# not be tried for ever.
 MAX_TRIES = 3
 
 
 class Scheduler:
-    """The state of one pool: its jobs and its workers.
+    """The scheduler of one pool, with the state of the pool's jobs and workers.
 
     Attributes:
-        timed: whether the time matters to anything under way.
+        timed: whether any job may need a `Tick`, because of a `timeout` or of retries.
     """
 
     def __init__(
@@ -93,14 +95,14 @@ class Scheduler:
         can_kill: bool = True,
         prefetch: bool = True,
     ) -> None:
-        """Make a pool of no workers yet.
+        """Make the scheduler of a pool that has no workers yet.
 
         Args:
             limit: how many workers there may be at a time.
             max_chunks: how many chunks a worker may run before it is replaced; None for no limit.
-            can_kill: whether killing works (processes) or is only a request (threads).
-            prefetch: whether chunks may be sent ahead of need; not where a worker may be replaced
-                after any of them.
+            can_kill: whether workers can be killed (processes) or only be asked to end (threads).
+            prefetch: whether chunks may be sent ahead of need. False where a worker may have to be
+                replaced after any chunk.
         """
         self._limit = limit
         answer = self._answer = Answer()
@@ -123,12 +125,13 @@ class Scheduler:
         )
         self._now = 0.0
         self.timed: bool = False
-        # The event at hand leaves its worker with enough chunks, and queues nothing.
+        # Whether the event that is being handled leaves its worker with enough chunks, and queues
+        # no items. Then no chunk has to be sent yet.
         self._dispatch_can_wait = False
         self._handlers = self._table()
 
     def _table(self) -> dict[type, Callable[..., None]]:
-        """Return what is done for each event."""
+        """Return the method that handles each type of event."""
         return {
             JobSubmitted: self._on_job_submitted,
             InputArrived: self._on_input_arrived,
@@ -149,10 +152,11 @@ class Scheduler:
         }
 
     def handle(self, event: Event, now: float = 0.0) -> list[Command]:
-        """Take in what happened at the time `now`; return what is to be done, in order."""
+        """Handle an event that happened at the time `now`; return the commands, in order."""
         self._now = now
         self._dispatch_can_wait = False
-        # A table and not a match: this runs for each chunk, and a match tries the types in turn.
+        # The handler comes from a table and not from a `match`, which tries the types in turn: this
+        # method runs for each chunk.
         self._handlers[type(event)](event)
         if self._jobs.turns and (self._workers.idle or not self._dispatch_can_wait):
             self._dispatcher.dispatch(now)
@@ -163,21 +167,24 @@ class Scheduler:
             answer.questions = []
         return commands
 
-    # --- what others ask -----------------------------------------------------------------------
+    # --- questions about jobs and workers ------------------------------------------------------
 
     @property
     def busy(self) -> bool:
-        """Whether any job is not over, or, once closed, any worker not gone."""
+        """Whether any job is not over, or, if the pool is closed, any worker is not gone."""
         return bool(self._jobs) or (self._workers.closed and bool(self._workers.all))
 
     @property
     def awaits_events(self) -> bool:
-        """Whether anything is still to happen: it is busy, or a worker is ending."""
+        """Whether events are still to come: the scheduler is busy, or a worker is ending."""
         workers = self._workers
         return bool(self._jobs or workers.leaving or (workers.closed and workers.all))
 
     def cost_and_read_ahead(self, id: int) -> tuple[float | None, int]:
-        """Return how long an item of a job takes, in seconds, and how many items to read ahead."""
+        """Return the seconds that an item of a job takes, and how many items to read ahead.
+
+        The seconds are None before the first measurement.
+        """
         job = self._jobs.get(id)
         if job is None:
             return None, 1
@@ -191,12 +198,12 @@ class Scheduler:
         return self._workers.starting
 
     def all_workers(self) -> list[int]:
-        """Return the workers that are started and not gone."""
+        """Return the numbers of the workers that are started and not gone."""
         return [*self._workers.all]
 
     @property
     def at_work(self) -> int:
-        """How many workers have something to do; any thread may ask."""
+        """How many workers hold chunks; any thread may read this property."""
         return sum([1 for worker in [*self._workers.all.values()] if worker.chunks])
 
     @property
@@ -205,7 +212,7 @@ class Scheduler:
         return len(self._workers.all)
 
     def where(self, id: int) -> list[tuple[int, int]]:
-        """Return which workers hold chunks of a job, and at which places."""
+        """Return where the chunks of a job are: pairs of a worker, and a place among its chunks."""
         job = self._jobs.peek(id)
         if job is None or not job.in_flight:
             return []
@@ -218,10 +225,10 @@ class Scheduler:
 
     @property
     def alarm(self) -> float | None:
-        """When a `Tick` is wanted; None: not at all."""
+        """The time at which the scheduler wants the event `Tick`; None: it wants none."""
         reclaiming = self._reclaiming
         if not (reclaiming.has_candidates or self.timed):
-            return None  # mostly
+            return None  # the usual case
         times: list[float] = []
         if reclaiming.has_candidates and self._workers.idle and not self._jobs.turns:
             times += reclaiming.next_due()
@@ -247,7 +254,8 @@ class Scheduler:
 
     def _on_input_arrived(self, event: InputArrived) -> None:
         job = self._jobs.get(event.job)
-        if job is not None and job.state == OPEN:  # else a failure or the caller has ended it
+        # A job that is not open was ended by a failure or by its caller.
+        if job is not None and job.state == OPEN:
             job.end += event.items
             self._prefetch.enqueue(job)
 
@@ -276,30 +284,30 @@ class Scheduler:
         queued = len(self._jobs.turns)
         chunk.next += event.items
         if event.last:
-            # Before the failures are dealt with: the chunk behind this one has begun by now, and a
-            # failure may end it.
+            # The finished chunk is removed before its failures are handled: the next chunk of the
+            # worker has begun by now, and a failure may make that chunk unwanted.
             self._remove_first_chunk(worker, event)
         self._prefetch.consider(worker)
         for index in event.failed:
             if not (index in event.again and self._retries.try_again(job, index, self._now)):
                 self._endings.fail(job, index)
         if event.last and chunk.next < min(chunk.stop, job.end) and job.state < FINISHED:
-            self._reclaiming.requeue(chunk)  # the worker left the rest of it out
+            self._reclaiming.requeue(chunk)  # the worker left the rest of the chunk out
         if worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
-            # The worker has begun a chunk that was given up while it waited behind this one.
+            # The worker has begun a chunk that became unwanted while the worker had not begun it.
             self._endings.end_unwanted(worker)
         if job.state < FINISHED:
             self._endings.finish_if_done(job)
             if self._dispatcher.stopped:
                 self._endings.cancel_if_idle(job)
         has_enough = len(worker.chunks) > self._prefetch.most_held() // 2
-        # What was queued may need another worker.
+        # Items that this event has queued may need another worker, so dispatching cannot wait then.
         self._dispatch_can_wait = has_enough and len(self._jobs.turns) <= queued
         if not worker.chunks:
             self._workers.idle_or_stop(worker)
 
     def _remove_first_chunk(self, worker: Worker, event: ItemsFinished) -> None:
-        """Take in that a worker has finished its first chunk, and what that says of the cost."""
+        """Take in that a worker has finished its first chunk, and measure the cost of its items."""
         chunk = worker.chunks.popleft()
         job = chunk.job
         job.remove_in_flight(chunk)
@@ -323,8 +331,9 @@ class Scheduler:
                 continue
             touched[job.id] = job
             if chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
-                # It counts as a try only if no item of the chunk had begun, and the worker was not
-                # killed by us: else the death says nothing about what it had not begun.
+                # The death counts as a try of the chunk only if no item of the chunk was finished,
+                # and if the scheduler did not kill the worker. Else the death says nothing about
+                # the items that had not begun.
                 if chunk.next == chunk.start and worker.state < OVERDUE:
                     chunk.tries += 1
                 self._lose_items(worker, chunk, event.begun or int(chunk.tries >= MAX_TRIES))
@@ -342,7 +351,7 @@ class Scheduler:
         job = chunk.job
         for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
             if index >= job.end:
-                break  # the loss of an earlier one has ended the job
+                break  # the loss of an earlier item has ended the job
             chunk.next = index + 1
             overdue = worker.state == OVERDUE
             may = job.rules.retry_overdue if overdue else job.rules.retry_lost
@@ -354,7 +363,8 @@ class Scheduler:
         worker = self._workers.all[event.worker]
         reclaimed = self._reclaiming.take_back(worker, event, self._now)
         if event.kept == 1:
-            # If the worker kept more, it has finished the first chunk, and says so in a moment.
+            # If the worker kept several chunks, it has finished the first of them, and the event
+            # `ItemsFinished` for that chunk comes in a moment.
             self._endings.end_unwanted(worker)
         self._endings.settle_withdrawals(worker, reclaimed)
         for job in reclaimed:
@@ -363,7 +373,8 @@ class Scheduler:
             self._deadlines.start(worker, self._now)
             self._workers.idle_or_stop(worker)
             if worker.id in self._workers.idle:
-                # It is the last to be given work: it did not begin what it had.
+                # This worker did not begin the chunks that it had, so of all idle workers it is the
+                # last to be sent a chunk.
                 self._workers.idle = {worker.id: worker, **self._workers.idle}
 
     # --- events of time ------------------------------------------------------------------------
@@ -371,7 +382,8 @@ class Scheduler:
     def _on_tick(self, _: Tick) -> None:
         self._deadlines.check(self._now)
         self._retries.requeue_due(self._now)
-        # Before anything is reclaimed: what waits may be enough for the idle workers.
+        # Waiting items are sent before any items are reclaimed: they may suffice for the idle
+        # workers.
         self._dispatcher.dispatch(self._now)
         if self._workers.idle and not self._jobs.turns:
             self._reclaiming.request_for_idle(self._now)
@@ -394,7 +406,8 @@ class Scheduler:
             if worker.chunks:
                 worker.replace = True
                 if worker.holds_more():
-                    self._reclaiming.request(worker)  # others run what it has not begun
+                    # Other workers run the items that this worker has not begun.
+                    self._reclaiming.request(worker)
             else:
                 self._workers.stop(worker)
 

@@ -1,6 +1,7 @@
-"""What the scheduler knows of jobs, chunks and workers: their data, and what follows from it.
+"""The data of the scheduler: jobs, chunks and workers, and questions that their data answers.
 
-No dataclasses: their module takes as long to import as all that a first call needs of pmap.
+The classes are no dataclasses: the module `dataclasses` takes as long to import as all modules that
+a first call of pmap needs.
 """
 
 import heapq
@@ -14,23 +15,24 @@ from .job_states import FINISHED, KILLING, OPEN, RUNNING
 from .run_rules import RunRules
 from .worker_states import STARTING
 
-# The measured cost of a job's items is trusted from so many items on: the first items may cost
+# How many items of a job must be measured before their cost is trusted: the first items may cost
 # more or less than the others.
 TRUSTED_ITEMS = 16
 
-# Items start to stop - 1, and how many workers died with them before these had begun.
+# A range of items: start, stop (not in the range), and how many workers died with the items of the
+# range before any of these items had begun.
 _Range: TypeAlias = tuple[int, int, int]
 
 
 class SingleCall(NamedTuple):
-    """What is known of a job of one item until its turn comes: see `JobSubmitted`."""
+    """The data of a job of one item that waits; the fields are those of `JobSubmitted`."""
 
     rules: RunRules
     like: Hashable
 
 
 class Chunk:
-    """Items of a job that a worker holds."""
+    """A chunk: items `start` to `stop` - 1 of a job, which a worker holds."""
 
     __slots__ = ("job", "next", "start", "step", "stop", "tries")
 
@@ -38,15 +40,15 @@ class Chunk:
         self.job = job
         self.start = start
         self.stop = stop
-        self.tries = tries  # workers that died with the chunk before it began
-        self.step = step  # how many of its items begin together; 0: all
-        self.next = start  # the first item that is not finished
+        self.tries = tries  # how many workers died with the chunk before the chunk began
+        self.step = step  # how many items of the chunk begin together; 0: all items
+        self.next = start  # the first item of the chunk that is not finished
 
 
 class Job:
-    """A job: which of its items are still to be dispatched, and what has come of the others."""
+    """A job of the scheduler: which items are still to be dispatched, finished, or failed."""
 
-    # There may be millions of jobs: what few of them need is made when it is needed.
+    # There may be millions of jobs, so the collections that few jobs need are made when needed.
     __slots__ = (
         "cost",
         "cursor",
@@ -66,22 +68,22 @@ class Job:
     def __init__(self, id: int, size: int, rules: RunRules, open: bool, cost: CostMeter) -> None:
         self.id = id
         self.state: int = OPEN if open else RUNNING  # see `job_states`
-        self.end = size  # items from here on are not wanted: the size, or the first failure
+        self.end = size  # items from `end` on are not wanted: the size, or the first failure
         self.rules = rules
-        self.streams = open  # a consumer waits for the results of each chunk
+        self.streams = open  # the job is of a stream: a consumer waits for each chunk's results
         self.cost = cost
         self.cursor = 0  # the first item that was never dispatched
-        self.queued = 0  # how many entries it has in the queue
+        self.queued = 0  # how many entries the job has in the queue of jobs
         self.requeued: list[_Range] | None = None  # a heap of items to be dispatched again
-        self.in_flight: set[Chunk] | None = None  # the chunks that workers hold
+        self.in_flight: set[Chunk] | None = None  # the chunks of the job that workers hold
         self.failed: int | None = None  # the first item that has failed
-        self.tried: dict[int, int] | None = None  # how often an item has failed that is retried
-        self.delayed: set[int] | None = None  # those of `tried` that wait for their next try
+        self.tried: dict[int, int] | None = None  # how often each retried item has failed
+        self.delayed: set[int] | None = None  # the items in `tried` whose delay is not over
 
     def take(self, workers: int, several: bool) -> _Range | None:
-        """Remove and return the next range to dispatch; the lowest items first.
+        """Remove and return the next range of items to dispatch; the lowest items come first.
 
-        `several`: it may be more than one chunk of the size that the caller chose.
+        `several`: the range may be as long as several chunks of the caller's `chunksize`.
         """
         while self.requeued:
             start, stop, tries = heapq.heappop(self.requeued)
@@ -110,7 +112,7 @@ class Job:
         return min(rest, fixed * step)
 
     def step_of(self, items: int) -> int:
-        """Return how many of a chunk's `items` begin together, if the others can be reclaimed."""
+        """Return how many items of a chunk of `items` items begin together; 0: all items."""
         if items == 1 or self.rules.at_once:
             return 0
         if self.rules.timeout is not None:
@@ -118,7 +120,7 @@ class Job:
         return at_a_time(items, self.cost.seconds, self.rules.chunksize)
 
     def next_item(self) -> int:
-        """Return the item that is dispatched next, if any is."""
+        """Return the item that is dispatched next, if any item is."""
         return self.requeued[0][0] if self.requeued else self.cursor
 
     def waiting(self) -> int:
@@ -129,7 +131,10 @@ class Job:
         return max(0, self.end - self.cursor) + requeued
 
     def seconds_waiting(self) -> float | None:
-        """Return how long the waiting items will take; None: only one waits, or it is unknown."""
+        """Return the seconds that the waiting items take together, by the measured cost.
+
+        None if no cost is measured yet, or if at most one item waits.
+        """
         waiting = self.waiting()
         seconds = self.cost.at_worst()
         return None if waiting <= 1 or seconds is None else seconds * waiting
@@ -145,22 +150,22 @@ class Job:
         return any(chunk.next < min(chunk.stop, self.end) for chunk in self.in_flight)
 
     def has_begun(self) -> bool:
-        """Return whether any item may have begun."""
+        """Return whether any item of the job may have begun."""
         begun = self.in_flight or self.tried or self.failed is not None
         return bool(begun) or self.waiting() < self.end
 
     def kills(self) -> bool:
-        """Return whether workers that run unwanted items of it are killed, if they can be."""
+        """Return whether workers that run unwanted items of the job are killed, if possible."""
         return self.state == KILLING or (self.rules.stop and self.state < FINISHED)
 
     def requeue(self, start: int, stop: int, tries: int) -> None:
-        """Let items be dispatched again, before any later ones."""
+        """Let the items `start` to `stop` - 1 be dispatched again, before any later items."""
         if self.requeued is None:
             self.requeued = []
         heapq.heappush(self.requeued, (start, stop, tries))
 
     def add_in_flight(self, chunk: "Chunk") -> None:
-        """Note that a worker holds a chunk."""
+        """Note that a worker holds a chunk of the job."""
         if self.in_flight is None:
             self.in_flight = set()
         self.in_flight.add(chunk)
@@ -172,7 +177,7 @@ class Job:
 
 
 class Worker:
-    """A worker: its state, and the chunks that it holds."""
+    """A worker: its state, and the chunks that the worker holds."""
 
     __slots__ = (
         "_max_chunks",
@@ -191,29 +196,38 @@ class Worker:
 
     def __init__(self, id: int, max_chunks: int | None = None) -> None:
         self.id = id
-        self._max_chunks = max_chunks  # how many it may run before it is replaced
+        # How many chunks the worker may run before it is replaced; None: no limit.
+        self._max_chunks = max_chunks
         self.state: int = STARTING  # see `worker_states`
-        self.leaving = False  # its state is `STOPPING` or a later one: it gets no more chunks
-        self.ready = False  # its process was ready for work at some time
+        # Whether the state is `STOPPING` or a later state: then the worker gets no more chunks.
+        self.leaving = False
+        self.ready = False  # whether the worker was ever ready for work
         self.chunks: deque[Chunk] = deque()
-        self.since = 0.0  # when its first chunk began; inf: nothing behind it is to be reclaimed
-        self.taken = 0  # how many chunks were ever sent to it
-        self.replace = False  # it is to be replaced, however many chunks it has run
-        self.can_reclaim_chunks = False  # chunks that have not begun can be reclaimed
-        self.can_reclaim_items = False  # so can the items of a chunk that have not begun
-        self.check_at: float | None = None  # when `Deadlines` looks at it next
+        # The time when the worker's first chunk began; infinite: no more items are to be reclaimed
+        # from this worker while that chunk runs.
+        self.since = 0.0
+        self.taken = 0  # how many chunks were sent to the worker and not given back
+        self.replace = False  # whether the worker is to be replaced, however many chunks it has run
+        self.can_reclaim_chunks = False  # whether chunks that have not begun can be reclaimed
+        # Whether items that have not begun can be reclaimed from a chunk that has begun.
+        self.can_reclaim_items = False
+        # The time when `Deadlines` checks the worker next; None: no check is needed.
+        self.check_at: float | None = None
 
     def needs_replacement(self) -> bool:
-        """Return whether it is to be replaced when it has finished what it holds."""
+        """Return whether the worker is to be replaced when it has finished its chunks."""
         return self.replace or (self._max_chunks is not None and self.taken >= self._max_chunks)
 
     def holds_more(self) -> bool:
-        """Return whether it may hold items that have not begun."""
+        """Return whether the worker may hold items that have not begun."""
         return len(self.chunks) > 1 or (bool(self.chunks) and self.chunks[0].step > 0)
 
 
 def load_of(chunk: Chunk) -> tuple[float, float]:
-    """Return the seconds that a chunk takes at worst (infinite: unknown), and its bytes."""
+    """Return the seconds that a chunk takes at worst, and the bytes of its items and results.
+
+    The seconds are infinite if the cost of the job's items is not known well enough.
+    """
     cost, items = chunk.job.cost, chunk.stop - chunk.next
     each = cost.at_worst()
     return inf if each is None or cost.items < TRUSTED_ITEMS else each * items, cost.size * items

@@ -1,24 +1,24 @@
 """The states of a worker, for the scheduler, and the transitions between them.
 
-Plain numbers: `enum` takes as long to import as all that a first call needs of this package. A
-worker in a state from `STOPPING` on is leaving: it gets no more chunks.
+The states are plain numbers: the module `enum` takes as long to import as all modules that a first
+call of pmap needs. A worker in `STOPPING` or a later state is leaving: it gets no more chunks.
 """
 
 from typing import Final
 
-STARTING: Final = 0  # its process is being started
-IDLE: Final = 1  # it holds nothing, and waits for work
-BUSY: Final = 2  # it holds chunks
-RECLAIMING: Final = 3  # it holds chunks, and is asked to give back what it has not begun
-STOPPING: Final = 4  # it was told to end, and holds nothing
-OVERDUE: Final = 5  # its item runs for too long: it may write its stack, and is killed then
-KILLED: Final = 6  # it was killed
+STARTING: Final = 0  # the worker's process or thread is being started
+IDLE: Final = 1  # the worker holds no chunks, and waits for work
+BUSY: Final = 2  # the worker holds chunks
+RECLAIMING: Final = 3  # the worker holds chunks, and is asked for the items it has not begun
+STOPPING: Final = 4  # the worker holds no chunks, and was told to end
+OVERDUE: Final = 5  # the worker's item runs for too long: it may write its stack, and is killed
+KILLED: Final = 6  # the worker was killed
 
 NAMES: Final = ("starting", "idle", "busy", "reclaiming", "stopping", "overdue", "killed")
 
 STARTS: Final = {STARTING: "more work waits than there are workers for"}
 
-# In any state the worker's process may end: then the scheduler forgets the worker.
+# In any state the worker may end by itself: then the scheduler forgets the worker.
 TRANSITIONS: Final = {
     STARTING: {
         IDLE: "it is ready",
@@ -37,7 +37,8 @@ TRANSITIONS: Final = {
         OVERDUE: "an item runs for too long",
         KILLED: "what it runs is not wanted, or the pool is terminated",
     },
-    # The answer comes in the middle of the event for which the worker was asked.
+    # No other event comes between the question to the worker and the worker's answer, so this state
+    # leads to few others.
     RECLAIMING: {BUSY: "it has given them back", OVERDUE: "an item runs for too long"},
     STOPPING: {KILLED: "the pool is terminated before it has ended"},
     OVERDUE: {},

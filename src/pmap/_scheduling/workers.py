@@ -1,4 +1,4 @@
-"""The workers of a pool: those there are, and how each begins and ends."""
+"""The workers of a pool, as the scheduler sees them: how each worker begins and ends."""
 
 from .answer import Answer
 from .commands import KillWorker, StartWorker, StopWorker
@@ -9,7 +9,7 @@ from .state import Job, Worker
 from .worker_states import IDLE, KILLED, OVERDUE, STARTING, STOPPING
 
 # How many workers in a row may die before they are ready: an initializer may fail by bad luck
-# once, but one that always fails must not be tried for ever.
+# once, but an initializer that always fails must not be tried for ever.
 MAX_START_FAILURES = 3
 
 
@@ -17,10 +17,10 @@ class Workers:
     """The workers that are started and not gone.
 
     Attributes:
-        all: by their numbers.
-        idle: those that wait for work; the last to finish some comes last.
-        leaving: how many of them are ending: see `Worker.leaving`.
-        closed: no more jobs will come.
+        all: the workers by their numbers.
+        idle: the workers that wait for work; the worker that finished work last comes last.
+        leaving: how many workers are ending: see `Worker.leaving`.
+        closed: whether no more jobs will come.
     """
 
     def __init__(
@@ -31,14 +31,14 @@ class Workers:
         prefetch: Prefetch,
         answer: Answer,
     ) -> None:
-        """Begin with none.
+        """Begin without workers.
 
         Args:
-            limit: how many there may be at a time.
-            max_chunks: how many chunks one may run before it is replaced; None for no limit.
-            jobs: what they are for.
+            limit: how many workers there may be at a time.
+            max_chunks: how many chunks a worker may run before it is replaced; None for no limit.
+            jobs: the jobs that the workers run.
             prefetch: is told of each worker that gets no more chunks.
-            answer: gets the commands for them.
+            answer: gets the commands for the workers.
         """
         self.limit = limit
         self._max_chunks = max_chunks
@@ -49,22 +49,22 @@ class Workers:
         self.idle: dict[int, Worker] = {}
         self.leaving = 0
         self.closed = False
-        self._retired = False  # no job was submitted since idle workers were stopped
+        self._retired = False  # whether idle workers were stopped, and no job was submitted since
         self._next = 0
         self._start_failures = 0
 
     @property
     def starting(self) -> int:
-        """How many are started and not ready yet."""
+        """How many workers are started and not ready yet."""
         return sum([1 for worker in self.all.values() if worker.state == STARTING])
 
     @property
     def are_hopeless(self) -> bool:
-        """Whether there is none, and the last ones died before they were ready."""
+        """Whether there are no workers, and the last workers died before they were ready."""
         return not self.all and self._start_failures >= MAX_START_FAILURES
 
     def start(self, wanted: int) -> None:
-        """Start as many as are missing to `wanted`, or to the limit."""
+        """Start workers until there are `wanted` workers, or as many as the limit allows."""
         if self._start_failures >= MAX_START_FAILURES:
             return
         for _ in range(min(wanted, self.limit) - len(self.all)):
@@ -74,12 +74,12 @@ class Workers:
             self._answer.commands.append(StartWorker(worker.id))
 
     def prestart(self) -> None:
-        """Start all."""
+        """Start all workers that the limit allows."""
         self._retired = False
         self.start(self.limit)
 
     def expect_job(self) -> None:
-        """Let workers be started again, however many have died before they were ready."""
+        """Let workers be started for a new job, however many died before they were ready."""
         self._start_failures = 0
         self._retired = False
 
@@ -93,7 +93,7 @@ class Workers:
         self.idle_or_stop(worker)
 
     def idle_or_stop(self, worker: Worker) -> None:
-        """Let a worker that holds nothing wait for work, or stop it."""
+        """Let a worker that holds no chunks wait for work, or stop the worker."""
         if worker.leaving:
             return
         no_more_comes = (self.closed or self._retired) and not self._jobs
@@ -108,45 +108,45 @@ class Workers:
         return [w for w in self.all.values() if any(chunk.job is job for chunk in w.chunks)]
 
     def remove(self, gone: WorkerGone) -> Worker:
-        """Take in that a worker is gone, and return what is known of it."""
+        """Take in that a worker is gone, and return the `Worker` object of that worker."""
         worker = self.all.pop(gone.worker)
         self.idle.pop(worker.id, None)
         self._prefetch.forget(worker.id)
         self.leaving -= worker.leaving
         if worker.ready:
-            self._start_failures = 0  # workers can start, so others are tried again
+            self._start_failures = 0  # the worker had started, so starting workers is possible
         elif not worker.leaving:
             self._start_failures += MAX_START_FAILURES if gone.hopeless else 1
         return worker
 
-    # --- their ends ----------------------------------------------------------------------------
+    # --- the ends of workers -------------------------------------------------------------------
 
     def retire(self) -> None:
-        """Stop all workers that hold nothing."""
+        """Stop all workers that hold no chunks."""
         self._retired = not self._jobs
         for worker in self.all.values():
-            # One that is still starting stops when it has started.
+            # A worker that is still starting stops when it has started.
             if worker.state in (STARTING, IDLE):
                 self.stop(worker)
 
     def retire_if_done(self) -> None:
-        """Stop all workers that hold nothing if no job of a closed pool is left."""
+        """Stop all workers that hold no chunks, if no job of the closed pool is left."""
         if not self._jobs:
             self.retire()
 
     def stop(self, worker: Worker) -> None:
-        """Tell a worker to end, which holds nothing."""
+        """Tell a worker that holds no chunks to end."""
         self._leave(worker, STOPPING)
         self._answer.commands.append(StopWorker(worker.id))
 
     def kill(self, worker: Worker) -> None:
-        """Kill a worker, also one that was only told to end: it may be unable to."""
+        """Kill a worker, also a worker that was only told to end: it may be unable to end."""
         if worker.state < OVERDUE:
             self._leave(worker, KILLED)
             self._answer.commands.append(KillWorker(worker.id))
 
     def end_overdue(self, worker: Worker) -> None:
-        """Let a worker write its stack, and end; `kill_overdue` follows."""
+        """Let a worker with a late item write its stack and end; `kill_overdue` follows."""
         self._leave(worker, OVERDUE)
         self._answer.commands.append(KillWorker(worker.id, gently=True))
 
@@ -155,7 +155,7 @@ class Workers:
         self._answer.commands.append(KillWorker(worker.id))
 
     def _leave(self, worker: Worker, state: int) -> None:
-        """Note that a worker is ending: it gets no more chunks."""
+        """Note that a worker is ending: the worker gets no more chunks."""
         self.leaving += not worker.leaving
         worker.state = state
         worker.leaving = True
