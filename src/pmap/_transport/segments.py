@@ -102,7 +102,7 @@ class _Mapping(mmap.mmap):
     # How many mappings this process has.
     live = 0
 
-    # Whether this mapping counts in `live`.
+    # Whether this memory mapping is counted in `live`, the number of mappings of the process.
     is_live = False
     number = 0
     # The list that gets the segment's number when nothing uses the mapping's memory any more.

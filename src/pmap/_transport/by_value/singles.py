@@ -123,7 +123,11 @@ def _note_bare(obj: object, key: str) -> str:
 
 
 def key_of(obj: object) -> str:
-    """Return the key of an object, by which all processes know the object."""
+    """Return the key of an object that exists once in each process, such as a sentinel.
+
+    The key is a random text, made for the object when it is first sent; all processes know the
+    object by this key.
+    """
     known = _keys.get(id(obj))
     if known is None:
         known = _keys[id(obj)] = obj, os.urandom(12).hex()
