@@ -160,9 +160,9 @@ class Tour:
         counted = work()
         seconds = time.perf_counter() - start
         self.items.update(pid for pid, _ in counted)
-        # This form of the verb gave one count of names for each item, and so did the serial loop for
-        # each file. Where an item was a group of files, the numbers of counts differ, and only their
-        # sums over all files can be compared.
+        # This form of the verb gave one count of names for each item, and the serial loop one for
+        # each file. Where an item was a group of files, the numbers of counts differ, and only
+        # their sums over all files can be compared.
         got, expected = [names for _, names in counted], self.expected
         if len(got) != len(expected):
             got, expected = [merge(counted)], [merge([(0, names) for names in expected])]

@@ -136,8 +136,8 @@ def format_traceback(error: BaseException) -> str:
     while trace is not None and _is_ours(trace.tb_frame.f_globals):
         trace = trace.tb_next
     with standard_library:
-        # Within `standard_library`, imports find the standard library and no file of the user's that
-        # has the same name. Formatting stands here, too: from Python 3.13 on `traceback` imports
+        # Within `standard_library`, imports find the standard library and no file of the user's
+        # that has the same name. Formatting stands here, too: from Python 3.13 on `traceback` imports
         # modules when it first formats.
         import traceback
 
