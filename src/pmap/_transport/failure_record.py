@@ -137,8 +137,8 @@ def format_traceback(error: BaseException) -> str:
         trace = trace.tb_next
     with standard_library:
         # Within `standard_library`, imports find the standard library and no file of the user's
-        # that has the same name. Formatting stands here, too: from Python 3.13 on `traceback` imports
-        # modules when it first formats.
+        # that has the same name. The text is made here, too: from Python 3.13 on `traceback`
+        # imports modules when it first makes one.
         import traceback
 
         try:
