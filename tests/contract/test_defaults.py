@@ -137,6 +137,14 @@ def test_they_can_be_entered_again_and_within_themselves() -> None:
     assert asked(pmap).call.chunksize is None
 
 
+def test_an_option_that_can_be_read_once_is_read_once() -> None:
+    with defaults(initializer=int, initargs=iter(["7"]), retries=iter([0.5, 1.0])):
+        for _ in range(2):
+            settings = asked(pmap)
+            assert settings.worker.initargs == ("7",)
+            assert settings.call.retries == (0.5, 1.0)
+
+
 def test_a_wrong_option_raises_when_they_are_made() -> None:
     with pytest.raises(OptionError, match="chunksize=0"):
         defaults(chunksize=0)
@@ -175,8 +183,9 @@ with defaults(backend="serial"):
     assert (done.stdout.split(), done.stderr) == (["True"] * 3, "")
 
 
-def test_a_wrong_backend_in_the_environment_is_named_at_the_first_call() -> None:
-    done = of_environment("thread", "import pmap; print('there'); pmap.pmap(abs, [-1])")
+@pytest.mark.parametrize("within", ["", "with pmap.defaults(chunksize=2): "])
+def test_a_wrong_backend_in_the_environment_is_named_at_the_first_call(within: str) -> None:
+    done = of_environment("thread", f"import pmap\nprint('there')\n{within}pmap.pmap(abs, [-1])")
     assert done.stdout == "there\n"
     last = done.stderr.splitlines()[-1]
     assert last.startswith("pmap.OptionError: PMAP_BACKEND='thread' is not possible")

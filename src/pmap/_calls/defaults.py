@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from .._transport.light_stdlib import ContextVar
 from .._transport.process_role import inside_item
-from .options import Options, Settings, checked, merge, worker_options
+from .options import Options, Settings, checked, merge, set_options, worker_options
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -58,17 +59,14 @@ class defaults:  # noqa: N801  # it is used like a function
     """
 
     def __init__(self, **options: "Unpack[Options]") -> None:
-        merge(Settings(), options, "defaults")
-        self._options: Mapping[str, object] = dict(options)
+        # The checked values are kept: an iterable that was given may be readable only once.
+        self._options: Mapping[str, object] = set_options(merge(Settings(), options, "defaults"))
         self._tokens: list[Token[Mapping[str, object] | None]] = []
 
     def __enter__(self) -> None:
-        outer = IN_FORCE.get() or {}
-        if "pool" in self._options:  # the given pool has decided the options of its workers
-            outer = {name: value for name, value in outer.items() if name not in worker_options()}
-        elif not worker_options().isdisjoint(self._options):
-            outer = {name: value for name, value in outer.items() if name != "pool"}
-        self._tokens.append(IN_FORCE.set({**outer, **self._options}))
+        ours = self._options
+        outer = _left_open(IN_FORCE.get() or {}, ours.keys(), ours.get("pool"))
+        self._tokens.append(IN_FORCE.set({**outer, **ours}))
 
     def __exit__(
         self,
@@ -88,14 +86,29 @@ def with_defaults(settings: Settings, given: Mapping[str, object]) -> Settings:
     """
     if inside_item():
         return settings
-    if given is _FROM_ENVIRONMENT:
-        checked("backend", given["backend"], BACKEND_VARIABLE)
-    ours = settings.given
-    if settings.pool is not None:
-        left_out = ours | worker_options() | {"pool"}
-    elif worker_options().isdisjoint(ours):
-        left_out = ours
-    else:
-        left_out = ours | {"pool"}
-    options = {name: value for name, value in given.items() if name not in left_out}
-    return merge(settings, options)._replace(given=ours)
+    backend = None if _FROM_ENVIRONMENT is None else _FROM_ENVIRONMENT["backend"]
+    if backend is not None and given.get("backend") is backend:
+        checked("backend", backend, BACKEND_VARIABLE)  # an error names the variable
+    options = _left_open(given, settings.given, settings.pool)
+    return merge(settings, options)._replace(given=settings.given)
+
+
+def _left_open(
+    options: Mapping[str, object], nearer: AbstractSet[str], pool: object
+) -> dict[str, object]:
+    """Return those of `options` that the options nearer to the call leave open.
+
+    A pool that is given has decided the options of its workers; and where options of workers are
+    given, no pool of an outer place is used.
+
+    Args:
+        options: the options of an outer place, with their values.
+        nearer: the names of the options that are set nearer to the call.
+        pool: the pool that is set there; None: no pool.
+    """
+    closed = {*nearer}
+    if pool is not None:
+        closed |= worker_options()
+    elif not worker_options().isdisjoint(nearer):
+        closed.add("pool")
+    return {name: value for name, value in options.items() if name not in closed}
