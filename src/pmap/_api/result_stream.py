@@ -362,9 +362,11 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             return bool(self._ready) or self._receive()
         if self._input.ended and self._received == self._read:
             self._advance(OVER)
+            self._end_progress()
             raise self._input.error or _End
         if over:
             self._advance(OVER)
+            self._end_progress()
             raise stream_job.error or CancelledError(f"{self!r} has no more results")
         return False
 
@@ -383,10 +385,22 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         values.reverse()
         self._ready = values
 
+    def _end_progress(self) -> None:
+        """Make the last update of the progress, if progress is shown.
+
+        The leader also does this at the end of the job. But the consumer may take the last result
+        before that, and the next bar of the program should begin below a bar that is closed.
+        """
+        if self._stream_job.call.progress is not False:
+            from .._jobs.progress import watch_no_more
+
+            watch_no_more(self._stream_job)
+
     def _failed(self, error: Exception) -> Exception:
         if not self._carry_on:
             self._advance(OVER)
             self._give_up()
+            self._end_progress()
             if _HOW_TO_GO_ON not in getattr(error, "__notes__", ()):
                 error.add_note(_HOW_TO_GO_ON)
         return error

@@ -126,12 +126,18 @@ class _Watch:
         # `_over` is set before the lock is asked for: the thread that holds the lock reads `_over`
         # after it has released the lock.
         self._over = True
-        _watches.pop(self._job.number, None)
-        if not _watches:
-            with _change:
-                _change.notify_all()
-        if self._holder == threading.get_ident():
-            return  # the function for the progress itself has ended the call
+        try:
+            # If this thread holds the lock, the function for progress has ended the call itself.
+            if self._holder != threading.get_ident():
+                self._tell_end()
+        finally:
+            # Not before: a second thread that ends this call finds it here, and waits for the lock.
+            _watches.pop(self._job.number, None)
+            if not _watches:
+                with _change:
+                    _change.notify_all()
+
+    def _tell_end(self) -> None:
         if self._lock.acquire(timeout=_LAST_WAIT):
             try:
                 if not self._has_ended:
