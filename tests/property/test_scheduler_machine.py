@@ -97,6 +97,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         retry_lost=st.booleans(),
         retry_overdue=st.booleans(),
         like=st.none() | st.just(0),
+        function=st.none() | st.integers(0, 1),
     )
     def submit(
         self,
@@ -112,6 +113,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         retry_lost: bool,
         retry_overdue: bool,
         like: int | None,
+        function: int | None,
     ) -> None:
         self.world.submit(
             size,
@@ -126,6 +128,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             retry_lost=retry_lost,
             retry_overdue=retry_overdue,
             like=like,
+            function=function,
         )
 
     # Also when the job is over, has failed or was not open: then nothing comes of it.
@@ -360,6 +363,7 @@ def submit_one(world: World, rng: random.Random) -> None:
         retry_lost=rng.random() < 0.8,
         retry_overdue=rng.random() < 0.8,
         like=rng.choice((None, 0)),
+        function=rng.choice((None, 0, 0)),
     )
 
 

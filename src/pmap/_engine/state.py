@@ -370,8 +370,9 @@ class EngineState:
         self.jobs[job.number] = job
         self.specs.use(job)
         size = job.total
-        like = job.spec.like if size == 1 and not open and job.spec is not None else None
-        self.handle(e.JobSubmitted(job.number, size, job.call.rules, open, like))
+        key = None if open or job.spec is None else job.spec.key
+        like, function = (key, None) if size == 1 else (None, key)
+        self.handle(e.JobSubmitted(job.number, size, job.call.rules, open, like, function))
 
 
 # The table is not an attribute of the state: methods bound to the state would form a cycle, which

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Streams: TypeAlias = tuple[TextIO | None, TextIO | None, Context | None]
 
 _numbers = itertools.count(1)
-# Bytes of a pickled function, at most, for which the cost of its single calls is remembered.
-_MOST_LIKE = 1 << 12
+# Bytes of a pickled function, at most, for which the cost of its calls is remembered.
+_MOST_KEY = 1 << 12
 
 
 class CallSpec:
@@ -49,8 +49,8 @@ class CallSpec:
         "calls",
         "environment",
         "function",
+        "key",
         "kind",
-        "like",
         "named",
         "needs",
         "number",
@@ -78,8 +78,9 @@ class CallSpec:
         self.variables: list[bytes] = variables
         self.environment: Environment = environment
         self.calls: int = 0  # how many calls in progress use this call spec; `CallSpecs` counts
-        # A key that is equal for single calls that cost about the same; None: the cost is unknown.
-        self.like: bytes | str | None = payload.head if payload.size <= _MOST_LIKE else None
+        # A key that is equal for calls of the same function, which cost about the same; None: the
+        # pickled function is too large to be a key.
+        self.key: bytes | str | None = payload.head if payload.size <= _MOST_KEY else None
 
     def matches(self, call: Call, variables: list[bytes], environment: "Environment") -> bool:
         """Return whether this call spec also serves another call of the same function."""

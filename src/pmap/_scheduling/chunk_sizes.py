@@ -21,6 +21,9 @@ MOST_BYTES = 1 << 24
 # chunks take at most so many seconds. A message costs a twentieth of this time, and an idle worker
 # waits no longer than this for the items.
 _TOGETHER = 0.002
+# Items of a short job, at most: see `is_short`. They begin one by one, so each can be reclaimed
+# until it begins. The worker spends 1 us on each item to ask whether the item is still its own.
+_MOST_SHORT = 64
 # Bytes of all chunks that travel in one message, at most. Larger chunks gain nothing by sharing a
 # message.
 _SMALL = 1 << 16
@@ -86,6 +89,19 @@ class CostMeter:
         the estimate alone is too small.
         """
         return self.seconds and max(self.seconds, self.elapsed / self.items)
+
+
+def is_short(items: int, last: CostMeter) -> bool:
+    """Return whether a job of `items` items is expected to be short, so that one chunk is best.
+
+    `last` is the measured cost of the last job with the same function. A short job takes less time
+    than the messages would by which several workers share its items. If this expectation is wrong,
+    the scheduler reclaims the items that have not begun, about a millisecond after the first began.
+    """
+    each = last.at_worst()
+    if each is None or items > _MOST_SHORT:
+        return False
+    return each * items <= LEAST and last.size * items <= _SMALL
 
 
 def chunk_size(

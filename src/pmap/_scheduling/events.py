@@ -14,6 +14,8 @@ class JobSubmitted(NamedTuple):
 
     `open`: more items may come later, with the event `InputArrived`. `like`: jobs whose `like` is
     equal share the measured cost of an item; None: the job shares that cost with no other job.
+    `function`: jobs whose `function` is equal run the same function, so the last such job tells
+    whether this job will be short; None: nothing is known of the function.
     """
 
     job: int
@@ -21,6 +23,7 @@ class JobSubmitted(NamedTuple):
     rules: RunRules
     open: bool = False
     like: Hashable = None
+    function: Hashable = None
 
 
 class InputArrived(NamedTuple):

@@ -3,13 +3,13 @@
 from collections import deque
 from collections.abc import Hashable, Iterator
 
-from .chunk_sizes import CostMeter
+from .chunk_sizes import CostMeter, is_short
 from .events import JobSubmitted
 from .job_states import UNSTARTED
 from .run_rules import RunRules
 from .state import Job, SingleCall
 
-# For how many functions, at most, the measured cost of a single call is remembered.
+# For how many functions, at most, the measured cost of a call is remembered.
 _MOST_METERS = 64
 
 
@@ -31,6 +31,8 @@ class JobQueue:
         self.turns: deque[Job | int] = deque()
         # The measured costs of jobs, by `JobSubmitted.like`.
         self._meters: dict[Hashable, CostMeter] = {}
+        # The measured cost of the last job of several items, by `JobSubmitted.function`.
+        self._last_costs: dict[Hashable, CostMeter] = {}
 
     def __bool__(self) -> bool:
         """Return whether there is any job."""
@@ -42,15 +44,21 @@ class JobQueue:
 
     def add(self, submitted: JobSubmitted) -> Job | None:
         """Add a job and return its `Job`; a job of one item is queued instead: returns None."""
-        id, size, rules, open, like = submitted
+        id, size, rules, open, like, function = submitted
         if size == 1 and not open:
-            last = self._last_single_call
-            if rules is not last.rules or like != last.like:
-                last = self._last_single_call = SingleCall(rules, like)
-            self._jobs[id] = last
+            known = self._last_single_call
+            if rules is not known.rules or like != known.like:
+                known = self._last_single_call = SingleCall(rules, like)
+            self._jobs[id] = known
             self.turns.append(id)
             return None
         job = self._jobs[id] = Job(id, size, rules, open, self._meter(like))
+        if function is not None:
+            last = self._last_costs.pop(function, None)
+            fixed = open or rules.at_once or rules.chunksize is not None
+            if last is not None and not fixed:
+                job.is_short = is_short(size, last)
+            _keep(self._last_costs, function, job.cost)
         return job
 
     def get(self, id: int) -> Job | None:
@@ -87,9 +95,8 @@ class JobQueue:
         """
         meter = CostMeter() if like is None else self._meters.get(like)
         if meter is None:
-            meter = self._meters[like] = CostMeter()
-            if len(self._meters) > _MOST_METERS:
-                del self._meters[next(iter(self._meters))]
+            meter = CostMeter()
+            _keep(self._meters, like, meter)
         return meter
 
     def enqueue(self, job: Job, first: bool = False) -> None:
@@ -141,3 +148,10 @@ class JobQueue:
             if waiting >= most:
                 break
         return waiting
+
+
+def _keep(meters: dict[Hashable, CostMeter], key: Hashable, meter: CostMeter) -> None:
+    """Keep a meter under a new key; if there are too many meters, forget the oldest one."""
+    meters[key] = meter
+    if len(meters) > _MOST_METERS:
+        del meters[next(iter(meters))]

@@ -57,6 +57,7 @@ class Job:
         "failed",
         "id",
         "in_flight",
+        "is_short",
         "queued",
         "requeued",
         "rules",
@@ -72,6 +73,7 @@ class Job:
         self.rules = rules
         self.streams = open  # the job is of a stream: a consumer waits for each chunk's results
         self.cost = cost
+        self.is_short = False  # whether all items are expected to be one chunk: see `is_short`
         self.cursor = 0  # the first item that was never dispatched
         self.queued = 0  # how many entries the job has in the queue of jobs
         self.requeued: list[_Range] | None = None  # a heap of items to be dispatched again
@@ -105,6 +107,8 @@ class Job:
         if rest == 1:
             return 1
         worst = cost.at_worst()
+        if worst is None and self.is_short and several:
+            return rest
         alone = not several or self.streams or self.rules.at_once or cost.items < TRUSTED_ITEMS
         if fixed is None or worst is None or alone:
             return chunk_size(rest, workers, cost.seconds, fixed, cost.items, cost.size)
@@ -115,7 +119,7 @@ class Job:
         """Return how many items of a chunk of `items` items begin together; 0: all items."""
         if items == 1 or self.rules.at_once:
             return 0
-        if self.rules.timeout is not None:
+        if self.rules.timeout is not None or (self.is_short and self.cost.seconds is None):
             return 1
         return at_a_time(items, self.cost.seconds, self.rules.chunksize)
 

@@ -79,6 +79,7 @@ class World:
         retry_lost: bool = True,
         retry_overdue: bool = True,
         like: int | None = None,
+        function: int | None = None,
     ) -> Job:
         """Submit a job; one that is `open` has only its first items."""
         model = self.model
@@ -92,7 +93,7 @@ class World:
         model.jobs[job.id] = job
         model.start_failures = 0
         terms = RunRules(chunksize, collect, stop, *about, at_once)
-        self.driver.tell(JobSubmitted(job.id, size, terms, open, like))
+        self.driver.tell(JobSubmitted(job.id, size, terms, open, like, function))
         return job
 
     def feed(self, job: Job, items: int) -> None:

@@ -36,13 +36,17 @@ def tell(scheduler: Scheduler, *events: Event) -> list[Command]:
 
 
 def pool(
-    workers: int, limit: int | None = None, can_kill: bool = True, can_reclaim_chunks: bool = True
+    workers: int,
+    limit: int | None = None,
+    can_kill: bool = True,
+    can_reclaim_chunks: bool = True,
+    can_reclaim_items: bool = False,
 ) -> Scheduler:
     """Return a scheduler whose first `workers` workers are ready."""
     scheduler = Scheduler(limit or workers, can_kill=can_kill)
     tell(
         scheduler,
         Prestart(),
-        *[WorkerReady(worker, can_reclaim_chunks) for worker in range(workers)],
+        *[WorkerReady(one, can_reclaim_chunks, can_reclaim_items) for one in range(workers)],
     )
     return scheduler

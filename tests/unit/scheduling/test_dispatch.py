@@ -158,6 +158,64 @@ def test_nothing_of_another_job_waits_where_it_cannot_be_taken_back() -> None:
     assert {chunk.job for chunk in held} == {1, 2}
 
 
+def repeated(job: int, size: int = 6, rules: RunRules | None = None) -> JobSubmitted:
+    return JobSubmitted(job, size, rules or RunRules(), function="f")
+
+
+def after(scheduler: Scheduler, elapsed: float, size: int = 0) -> Scheduler:
+    """Return the scheduler after a job of the function whose items took `elapsed` seconds each."""
+    tell(scheduler, repeated(1, 2))
+    while scheduler.busy:
+        for worker in scheduler._workers.all.values():
+            if worker.chunks:
+                tell(scheduler, done(worker.id, elapsed=elapsed)._replace(size=size))
+                break
+    return scheduler
+
+
+def test_a_short_job_is_one_chunk_whose_items_begin_one_by_one() -> None:
+    scheduler = after(pool(2, can_reclaim_items=True), QUICK)
+    worker = next(reversed(scheduler._workers.idle))
+    assert tell(scheduler, repeated(2)) == [SendChunk(worker, 2, 0, 6, 1)]
+    # The measured cost of the job itself is not known by that: another function is another matter.
+    other = JobSubmitted(3, 6, RunRules(), function="g")
+    assert [c[2:4] for c in tell(scheduler, other) if isinstance(c, SendChunk)] == [(0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "size", "job"),
+    [
+        (SLOW, 0, repeated(2)),
+        (QUICK, MOST_BYTES, repeated(2)),
+        (QUICK, 0, repeated(2, rules=RunRules(chunksize=1))),
+        (QUICK, 0, repeated(2, rules=RunRules(at_once=True))),
+        (1e-9, 0, repeated(2, 1000)),
+        (QUICK, 0, repeated(2)._replace(open=True)),
+    ],
+)
+def test_what_may_take_long_begins_with_one_item(
+    elapsed: float, size: int, job: JobSubmitted
+) -> None:
+    scheduler = after(pool(1, can_reclaim_items=True), elapsed, size)
+    assert tell(scheduler, job)[0] == SendChunk(0, 2, 0, 1, 0)
+
+
+def test_only_workers_that_give_items_back_get_a_short_job_at_once() -> None:
+    scheduler = after(pool(1), QUICK)
+    assert tell(scheduler, repeated(2)) == [SendChunk(0, 2, 0, 1)]
+
+
+def test_a_job_that_is_not_short_after_all_goes_to_all_workers() -> None:
+    scheduler = after(pool(3, can_reclaim_items=True), QUICK)
+    worker = next(reversed(scheduler._workers.idle))
+    tell(scheduler, repeated(2))
+    assert scheduler.alarm == RECLAIM_AFTER
+    assert scheduler.handle(Tick(), RECLAIM_AFTER) == [ReclaimChunks(worker)]
+    # The worker has begun one item. Each of the others gets one item, and not all that is left.
+    answer = scheduler.handle(ChunksReclaimed(worker, 1, 1), RECLAIM_AFTER)
+    assert [c[2:4] for c in answer if isinstance(c, SendChunk)] == [(1, 2), (2, 3)]
+
+
 def single(job: int, like: int | None = 7, *, stop: bool = True) -> JobSubmitted:
     return JobSubmitted(job, 1, RunRules(stop=stop), like=like)
 
