@@ -111,6 +111,24 @@ def test_a_warm_map_takes_few_python_calls_of_the_caller() -> None:
     assert min(changes) <= 140
 
 
+@pytest.mark.skipif(os.name != "posix", reason="`resource` counts switches on POSIX only")
+def test_calls_that_are_asked_for_at_once_seldom_change_threads() -> None:
+    def switches() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+
+    ask = pmap.papply.using(processes=2).async_
+    counts: list[int] = []
+    for _ in range(8):  # a thread also gives up the processor when other programs want it
+        before = switches()
+        later = [ask(abs, -number) for number in range(1000)]
+        assert [one.get() for one in later] == [*range(1000)]
+        counts.append(switches() - before)
+        if counts[-1] <= 300:
+            break
+    # 1,000 to 1,800 where reading the current directory released the interpreter's lock.
+    assert min(counts) <= 300, counts
+
+
 class Counted:
     """A function that notes in this process how often it is pickled."""
 

@@ -31,7 +31,7 @@ from .._transport.adaptive_spin import AdaptiveSpin
 from .._transport.by_value.baseline import Baseline
 from .._transport.by_value.handover import NamelessError
 from .._transport.by_value.sent_names import SentNames
-from .._transport.environment import capture_environment
+from .._transport.environment import capture_environment, current_directory
 from .._transport.framing import frame
 from .._transport.segment_pool import KEPT
 from . import boot as _boot
@@ -168,7 +168,7 @@ class ProcessBackend(Backend[_Polled]):
     def _start(self, worker: int) -> None:
         method = self._starter.method
         initializer = self._setup.packed_initializer(method, self._names)
-        environment = self._setup.limited(capture_environment())
+        environment = self._setup.limited(capture_environment(current_directory()))
         # The caller's names are recorded before a fork, so that the worker has the same names.
         baseline = Baseline(method == "fork")
         poller = self._open()

@@ -20,6 +20,7 @@ from .._transport.payload import Payload, payload_of
 from .._transport.registered import added
 from .._transport.values import dumps
 from .carried import warn_of_what_is_carried
+from .directory import directory_now
 from .item_errors import Item
 from .pending import Pending
 
@@ -135,7 +136,12 @@ class Work(Pending):
         self.home = None
         if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
             self.streams = sys.stdout, sys.stderr, context
-        environment = capture_environment()
+        environment = capture_environment(directory_now())
+        if sent_names.has_shared:
+            sent_names.drop()
+        if not context and last is not None and last.matches(call, [], environment):
+            self.spec = last
+            return last
         needs = Needs(sent_names)
         variables = _pickled(context, needs) if context else []
         if last is not None and are_few(variables) and last.matches(call, variables, environment):

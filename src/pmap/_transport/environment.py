@@ -53,13 +53,20 @@ _FEW = 1 << 12
 _last: tuple[object, list[str], Environment] | None = None
 
 
-def capture_environment() -> Environment:
-    """Return the environment of this process; the same object as long as nothing in it changes."""
-    global _last
+def current_directory() -> str | None:
+    """Return the current directory; None if the directory was deleted."""
     try:
-        directory = os.getcwd()
+        return os.getcwd()
     except OSError:
-        directory = None
+        return None
+
+
+def capture_environment(directory: str | None) -> Environment:
+    """Return the environment of this process; the same object as long as nothing in it changes.
+
+    `directory` is the current directory: a caller reads it as `_jobs.directory` does.
+    """
+    global _last
     settings = take_settings()
     # Decoding all environment variables takes longer than all the rest of a small call, and the
     # variables hardly ever change. `os.environ` keeps the variables encoded in one flat dict, which

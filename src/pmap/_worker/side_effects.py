@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from .._transport.environment import apply_environment, capture_environment
+from .._transport.environment import apply_environment, capture_environment, current_directory
 from .._transport.light_stdlib import signal
 from .._transport.settings import apply_settings, apply_zone
 from .open_files import OpenFiles
@@ -103,7 +103,7 @@ class Surroundings:
 
     def keep(self) -> None:
         """Capture the environment as it is now: all items are to find what the initializer set."""
-        self._own = capture_environment()
+        self._own = capture_environment(current_directory())
         self._notice_recursion()
         self.tidy()
 

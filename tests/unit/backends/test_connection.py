@@ -16,7 +16,7 @@ from pmap._backends.poller import Poller
 from pmap._backends.protocol import WorkerStarted
 from pmap._transport import protocol
 from pmap._transport.by_value.baseline import Baseline
-from pmap._transport.environment import capture_environment
+from pmap._transport.environment import capture_environment, current_directory
 from pmap._transport.failure_record import capture
 from pmap._transport.framing import FrameReader, frame
 from pmap._transport.light_stdlib import socket, socketpair
@@ -98,7 +98,7 @@ def wire() -> Wired:
         1,
         StartedProcess(ours, process, None),
         Baseline(),
-        capture_environment(),
+        capture_environment(current_directory()),
         LentSegments(FreeSegments(), 0, 0),
         poller,
         to_flush,

@@ -113,7 +113,6 @@ class Needs(_NamesRole):
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__(sent_names)
-        sent_names.drop()
         self.names: dict[Key, Known] = {}
         # Names that the call uses and that have no value in their namespace; most are builtins.
         self.absent: set[Key] = set()

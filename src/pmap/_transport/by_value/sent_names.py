@@ -203,6 +203,7 @@ class SentNames:
         # The attribute keeps the script's namespace alive, and with it the number of the namespace.
         self.main: Namespace | None = namespace_of(vars(sys.modules["__main__"]))
         self.known: dict[Key, Known] = {}
+        self.has_shared = False  # whether handles of shared values may be in `known`
         # The numbers of units to which no object refers any more.
         self.dead: list[int] = []
         # Namespaces, in the order in which values of their names were last sent.
@@ -230,8 +231,11 @@ class SentNames:
 
     def drop(self) -> None:
         """Forget the handles of shared values that the program has dropped."""
+        self.has_shared = False
         for name in [key[1] for key in self.known if key[0] is SHARES]:
-            if name not in SHARES.dict:
+            if name in SHARES.dict:
+                self.has_shared = True
+            else:
                 self.known.pop((SHARES, name), None)
 
     def note(self, made: dict[Key, Known]) -> None:
@@ -239,6 +243,7 @@ class SentNames:
         self.known.update(made)
         for known in made.values():
             _by_version[known.version] = known
+            self.has_shared = self.has_shared or known.key[0] is SHARES
             if known.held is not None:
                 try:
                     _defined[known.version] = known.held
