@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-SOURCE: Final = Path(__file__).parents[2] / "src" / "pmap"
+SOURCE: Final = Path(__file__).parents[1] / "src" / "pmap"
 
 MOST_LINES: Final = 500  # of a module
 MOST_METHODS: Final = 40  # of a class, an overloaded one once

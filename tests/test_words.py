@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 
-TOP: Final = Path(__file__).parents[2]
+TOP: Final = Path(__file__).parents[1]
 
 # The old word, as it begins a part of a name or stands in a text, and the term in its place.
 TERMS: Final = {
@@ -55,7 +55,7 @@ def old_words(path: Path) -> list[str]:
 def test_the_check_sees_names_comments_and_texts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.unit.test_words.TOP", tmp_path)
+    monkeypatch.setattr("tests.test_words.TOP", tmp_path)
     path = tmp_path / "m.py"
     path.write_text('class ShelfLife:\n    # worn\n    _arena = "a bell"\n    belle = "briefly"\n')
     assert [found.rpartition(": say ")[0] for found in old_words(path)] == [
