@@ -65,7 +65,7 @@ def _as(cls: type[E], error: PmapError) -> E:
 
 
 def _with_its_traceback(error: B) -> B:
-    """Replace the worker's traceback, if `error` has one, by the standard executor's form of it."""
+    """Give the worker's traceback of `error`, if there is one, the form of `concurrent.futures`."""
     cause = error.__cause__
     if isinstance(cause, RemoteTraceback):
         # Not a plain assignment: the error's own __setattr__ may refuse it, as that of a frozen

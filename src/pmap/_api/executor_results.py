@@ -24,7 +24,7 @@ def program_ends() -> bool:
 
 
 def note_end_of_program() -> None:
-    """Note that the interpreter is ending: see `program_ends`."""
+    """Record that the interpreter is ending: see `program_ends`."""
     global _program_ends
     _program_ends = True
 

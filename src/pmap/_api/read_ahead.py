@@ -49,12 +49,12 @@ class ReadAhead:
         self._has_waited = False
 
     def consumer_comes(self, taken: int) -> None:
-        """Take in that the consumer asks for a result, and has taken `taken` results before."""
+        """Record that the consumer asks for a result, and has taken `taken` results before."""
         before, self._taken = self._taken, taken
         self._consumer.took(taken - before, perf_counter() - self._left_at)
 
     def consumer_leaves(self) -> None:
-        """Take in that the consumer has got the result that it asked for."""
+        """Record that the consumer has got the result that it asked for."""
         self._left_at = perf_counter()
 
     def _wanted(self) -> int:
@@ -100,5 +100,5 @@ class ReadAhead:
         return room if room * 4 >= self._wanted() else 0
 
     def items_were_read(self) -> None:
-        """Take in that items of the input were read."""
+        """Record that items of the input were read."""
         self._has_waited = False

@@ -43,7 +43,7 @@ class SentChunk:
         self.size = size
 
     def keep(self, items: int) -> None:
-        """Note that the worker runs only the first `items` items of the chunk."""
+        """Record that the worker runs only the first `items` items of the chunk."""
         # A chunk may be reclaimed twice and have no items left: then nothing is divided by zero.
         if items < self.items:
             self.size = self.size * items // self.items
@@ -145,7 +145,7 @@ class HeldChunks:
         return len(self.chunks), items
 
     def begin(self, serial: int) -> None:
-        """Note that an item of a chunk begins, as a message of the worker says.
+        """Record that an item of a chunk begins, as a message of the worker says.
 
         Only a worker without a result journal sends such messages.
         """

@@ -153,7 +153,7 @@ class Handle(Protocol):
         ...
 
     def set_pid(self, pid: int) -> None:
-        """Note the process id that the worker itself has sent."""
+        """Record the process id that the worker itself has sent."""
         ...
 
     @property
@@ -243,9 +243,9 @@ class _Child:
         if self._ended is None:
             if hasattr(os, "killpg"):
                 if not kill_group(self.pid or 0) and is_alive(self.pid):
-                    # The caller was root when it started the worker, and is not root any more. The
-                    # kernel still kills the worker when the lifeline is closed, together with all
-                    # other workers that have the same lifeline.
+                    # The caller was root when it started the worker, and is not root any more, so
+                    # it may send the worker no signal. But all workers that watch this pipe (the
+                    # lifeline) end when the caller closes its end of the pipe.
                     self._lifeline.close()
             elif self._popen is not None:
                 self._popen.kill()

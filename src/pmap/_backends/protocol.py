@@ -178,13 +178,13 @@ class Backend(ABC, Generic[Polled]):
         return False
 
     def renew(self) -> None:
-        """Note that all workers are being replaced, and that new workers must not have old code."""
+        """Make sure that new workers do not have old code: all workers are being replaced."""
 
     def drop(self, spec: CallSpec) -> None:
         """Let all workers forget a call spec that no call uses any more."""
 
     def on_idle(self) -> None:
-        """Note that no call is in progress. Memory that makes the next call faster may be kept."""
+        """Tidy up: no call is in progress. Memory that makes the next call faster may be kept."""
 
     def release_cache(self) -> None:
         """Give back the memory that is kept for the next call, since none has come for a while."""

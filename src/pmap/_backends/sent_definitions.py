@@ -37,7 +37,7 @@ class SentDefinitions:
     __slots__ = ("_environment", "_outbox", "_units", "baseline", "ties", "told")
 
     def __init__(self, outbox: Outbox, baseline: Baseline, environment: Environment) -> None:
-        """Note that a new worker, which starts with `environment`, was sent no definitions yet."""
+        """Begin for a new worker that starts with `environment` and was sent no definitions yet."""
         self._outbox = outbox
         self._environment = environment  # the environment that the worker was sent last
         self._units: set[int] = set()  # the numbers of the units that the worker has

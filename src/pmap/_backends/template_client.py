@@ -184,7 +184,7 @@ class Template:
             self.sock.sendall(protocol.make_request(what, pid))
 
     def _lost(self) -> None:
-        """Note that the template process has ended.
+        """Record that the template process has ended.
 
         The workers that the template process has forked go on; the end of a worker shows at the
         worker's socket. So does the end of a worker whose start the template process has not

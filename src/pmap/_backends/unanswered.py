@@ -49,7 +49,7 @@ class Unanswered(Generic[Started]):
         return _ANSWER
 
     def add(self, started: Started) -> None:
-        """Note that a process was started just now."""
+        """Record that a process was started just now."""
         self.since[started] = monotonic()
 
     def discard(self, started: Started) -> None:

@@ -26,7 +26,7 @@ class ConsumerPace:
         self._elapsed = 0.0
 
     def took(self, items: int, elapsed: float) -> None:
-        """Note that the consumer took `items` results and spent `elapsed` seconds on them."""
+        """Record that the consumer took `items` results and spent `elapsed` seconds on them."""
         if items > 0:
             self._items = _BEFORE * self._items + items
             self._elapsed = _BEFORE * self._elapsed + elapsed

@@ -1,4 +1,4 @@
-"""Options that an application sets for the calls of all verbs, also for those of its libraries."""
+"""Options that an application sets for all calls of pmap, also for calls inside its libraries."""
 
 import os
 from collections.abc import Mapping

@@ -40,7 +40,7 @@ class CallSpecs:
         return before is not None
 
     def use(self, work: Work) -> None:
-        """Note that a call uses its call spec; the next call may share the call spec."""
+        """Record that a call uses its call spec; the next call may share the call spec."""
         spec = work.spec
         if spec is not None:
             spec.calls += 1
@@ -50,7 +50,7 @@ class CallSpecs:
                     self._backend.drop(last)
 
     def release(self, work: Work) -> None:
-        """Note that a call is over, and uses its call spec no more."""
+        """Record that a call is over, and uses its call spec no more."""
         spec = work.spec
         if spec is not None:
             spec.calls -= 1

@@ -79,7 +79,10 @@ class Leadership:
             self.call_background(work=False)
 
     def run_until(self, reached: Callable[[], bool], wait: Callable[[], object] | None) -> None:
-        """Return when `reached` returns true: lead until then, or wait while another leads."""
+        """Return when `reached` returns true.
+
+        Until then this thread runs the engine's loop, or waits while another thread runs it.
+        """
         me = threading.get_ident()
         if self._state.leader.is_thread(me):
             # This is a callback or a signal handler in the thread that leads: the loop runs within
@@ -271,7 +274,7 @@ class Leadership:
         self._state.post(partial(self._state.tidy, idle=True))
 
     def lose_thread(self, error: BaseException) -> None:
-        """Take in that an error ends the background thread: no thread may wait for that thread."""
+        """Record that an error ends the background thread: no thread may wait for that thread."""
         with self._state.parking:
             self._thread = None
         # The state counts as poisoned even if it is in order, as when the system refuses to poll:
@@ -298,7 +301,7 @@ def exiting() -> bool:
 
 
 def begin_exit() -> None:
-    """Note that the interpreter is ending."""
+    """Record that the interpreter is ending."""
     global _exiting
     _exiting = True
 

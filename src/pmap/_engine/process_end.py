@@ -55,7 +55,7 @@ class ProcessEnd:
         return self._backend.is_left()
 
     def hear_reports(self, seconds: float) -> None:
-        """Take in for `seconds` what workers print and log last; no thread leads any more."""
+        """Pass on for `seconds` what workers print and log last; no thread leads any more."""
         if self._backend.is_open and not self._backend.runs_in_poll:
             for event in self._backend.collect(self._backend.poll(seconds)):
                 if isinstance(event, Report):

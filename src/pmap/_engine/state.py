@@ -235,7 +235,7 @@ class EngineState:
         values: list[Any],
         failures: Mapping[int, Exception],
     ) -> None:
-        """Take in results of items of which some have failed and may be tried again."""
+        """Store results of items of which some have failed and may be tried again."""
         retry_on = job.call.rules.retry_on
         may = [offset for offset, error in failures.items() if isinstance(error, retry_on)]
         event = event._replace(again=frozenset([start + offset for offset in may]))

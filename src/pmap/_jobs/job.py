@@ -69,7 +69,7 @@ class Job(Work):
         self._owner = owner
 
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
-        """Take in the results of the items from `start` on.
+        """Store the results of the items from `start` on.
 
         `failures`: the errors of failed items, by their offset from `start`.
         """
@@ -104,7 +104,7 @@ class Job(Work):
             self.values += [None] * missing
 
     def fail(self, index: int, error: Exception) -> None:
-        """Note that an item has failed."""
+        """Record that an item has failed."""
         if self.failures is None:
             self.failures = {}
         self.failures[index] = error
@@ -115,7 +115,7 @@ class Job(Work):
         self.failed += 1
 
     def lose(self, index: int, error: Exception) -> None:
-        """Take in that an item has no result, because its worker has ended."""
+        """Record that an item has no result, because its worker has ended."""
         self.fail(index, error)
         self._finished(1)
 
@@ -124,7 +124,7 @@ class Job(Work):
         return 1 if self.tried is None else self.tried.get(index, 0) + 1
 
     def try_again(self, index: int) -> None:
-        """Note that an item has failed and is tried again."""
+        """Record that an item has failed and is tried again."""
         if self.tried is None:
             self.tried = {}
         self.tried[index] = self.tried.get(index, 0) + 1

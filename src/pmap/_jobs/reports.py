@@ -85,7 +85,7 @@ def _use_stream(work: Work | None, kind: int, use: "Callable[[TextIO], None]") -
     out, err, context = (work and work.streams) or (sys.stdout, sys.stderr, None)
     stream = out if kind == protocol.OUTPUT else err
     if stream is None:
-        return  # without a stream the output is lost, as the output of `print` is
+        return  # `sys.stdout` or `sys.stderr` is None: the output is lost, as `print` loses it
     if context is None:
         use(stream)
     else:

@@ -64,7 +64,7 @@ class CostMeter:
         self.size = 0.0  # estimated bytes of one item and its result
 
     def measured(self, items: int, elapsed: float, size: int = 0) -> None:
-        """Take in that `items` items took `elapsed` seconds together, and `size` bytes."""
+        """Record that `items` items took `elapsed` seconds together, and `size` bytes."""
         if items <= 0:
             return
         # A size greater than the estimate replaces the estimate at once: too many bytes in a chunk

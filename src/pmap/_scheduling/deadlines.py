@@ -45,7 +45,7 @@ class Deadlines:
                         self._answer.questions.append(CheckDeadline(worker.id, limit))
 
     def on_item_runs(self, event: ItemRuns, now: float) -> None:
-        """Take in since when a worker runs its item: end the worker, or set a later check."""
+        """Handle the answer since when a worker runs its item: end it, or set a later check."""
         worker = self._workers.all.get(event.worker)
         if worker is None or worker.leaving or not worker.chunks:
             return

@@ -68,7 +68,7 @@ class JobEndings:
     # --- the failure of an item ----------------------------------------------------------------
 
     def fail(self, job: Job, index: int) -> None:
-        """Take in that an item has failed for good: later items are not wanted any more.
+        """Record that an item has failed for good: later items are not wanted any more.
 
         If the job collects failures, later items stay wanted.
         """

@@ -23,7 +23,8 @@ _UNTRIED = 64
 # travel together, which makes a call take two thirds of the time. For a map the limit is lower,
 # because its chunks grow, so that it is better to make the next chunks later.
 MOST_CALLS = 32
-# A worker may hold more than `MOST_HELD` chunks only if their items and results take fewer bytes.
+# A worker may hold more than `MOST_HELD` chunks only if the items and results of all these chunks
+# take fewer than so many bytes.
 _SMALL = 1 << 16
 _SEVERAL = -1  # stands for several jobs where the number of one job is expected
 

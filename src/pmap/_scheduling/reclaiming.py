@@ -70,8 +70,8 @@ class Reclaiming:
             self.request(worker)
 
     def on_chunk_finished(self) -> None:
-        """Take in that a worker has finished a chunk: the delay before reclaiming shrinks again."""
-        # The delay shrinks only by half: the next chunk may have to wait for a processor again.
+        """Shorten the delay before items are taken back: a worker has finished a chunk."""
+        # The delay is halved and no more: the next chunk may have to wait for a processor again.
         self._delay = max(RECLAIM_AFTER, self._delay / 2)
 
     def take_back(self, worker: Worker, event: ChunksReclaimed, now: float) -> list[Job]:

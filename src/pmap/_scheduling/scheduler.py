@@ -307,7 +307,7 @@ class Scheduler:
             self._workers.idle_or_stop(worker)
 
     def _remove_first_chunk(self, worker: Worker, event: ItemsFinished) -> None:
-        """Take in that a worker has finished its first chunk, and measure the cost of its items."""
+        """Record that a worker has finished its first chunk, and measure the cost of its items."""
         chunk = worker.chunks.popleft()
         job = chunk.job
         job.remove_in_flight(chunk)
@@ -347,7 +347,7 @@ class Scheduler:
             self._endings.end_all_unstarted()
 
     def _lose_items(self, worker: Worker, chunk: Chunk, lost: int) -> None:
-        """Take in that the next `lost` items of a chunk are gone with their worker."""
+        """Record that the next `lost` items of a chunk are gone with their worker."""
         job = chunk.job
         for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
             if index >= job.end:

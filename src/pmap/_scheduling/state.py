@@ -169,13 +169,13 @@ class Job:
         heapq.heappush(self.requeued, (start, stop, tries))
 
     def add_in_flight(self, chunk: "Chunk") -> None:
-        """Note that a worker holds a chunk of the job."""
+        """Record that a worker holds a chunk of the job."""
         if self.in_flight is None:
             self.in_flight = set()
         self.in_flight.add(chunk)
 
     def remove_in_flight(self, chunk: "Chunk") -> None:
-        """Note that no worker holds a chunk any more."""
+        """Record that no worker holds a chunk any more."""
         if self.in_flight is not None:
             self.in_flight.discard(chunk)
 

@@ -84,7 +84,7 @@ class Workers:
         self._retired = False
 
     def begin(self, ready: WorkerReady) -> None:
-        """Take in that a worker is ready."""
+        """Record that a worker is ready."""
         self._start_failures = 0
         worker = self.all[ready.worker]
         worker.ready = True
@@ -108,7 +108,7 @@ class Workers:
         return [w for w in self.all.values() if any(chunk.job is job for chunk in w.chunks)]
 
     def remove(self, gone: WorkerGone) -> Worker:
-        """Take in that a worker is gone, and return the `Worker` object of that worker."""
+        """Record that a worker is gone, and return the `Worker` object of that worker."""
         worker = self.all.pop(gone.worker)
         self.idle.pop(worker.id, None)
         self._prefetch.forget(worker.id)
@@ -155,7 +155,7 @@ class Workers:
         self._answer.commands.append(KillWorker(worker.id))
 
     def _leave(self, worker: Worker, state: int) -> None:
-        """Note that a worker is ending: the worker gets no more chunks."""
+        """Record that a worker is ending: the worker gets no more chunks."""
         self.leaving += not worker.leaving
         worker.state = state
         worker.leaving = True

@@ -137,7 +137,7 @@ def look_for_files() -> None:
 
 
 def _look_at_files() -> None:
-    """Note which modules had their files edited.
+    """Record which modules had their files edited.
 
     Under IPython's autoreload a module stays the same object: IPython puts the new code into the
     old module.

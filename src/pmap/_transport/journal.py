@@ -91,7 +91,7 @@ class ResultJournal:
     # --- what the worker calls -----------------------------------------------------------------
 
     def begin(self, serial: int, in_turn: bool) -> bool:
-        """Note that the chunk `serial` has begun and that none of its items is finished.
+        """Record that the chunk `serial` has begun and that none of its items is finished.
 
         If `in_turn`, the worker calls `turn` before items begin; otherwise all items of the chunk
         count as begun.
@@ -118,7 +118,7 @@ class ResultJournal:
         return True
 
     def turn(self, number: int) -> bool:
-        """Note that the first `number` items of the chunk have begun.
+        """Record that the first `number` items of the chunk have begun.
 
         Wait while the caller wants no item to begin. Return False if the caller has reclaimed the
         items that were to begin.
@@ -153,7 +153,7 @@ class ResultJournal:
                 sleep(0.0001)
 
     def note_oversize(self) -> None:
-        """Note that this worker process ends itself because it takes too much memory."""
+        """Record that this worker process ends itself because it takes too much memory."""
         self._head[_HALT] = _OVERSIZE
 
     def records(self, sent: int) -> None:
@@ -166,7 +166,7 @@ class ResultJournal:
         self._memory.seek(_START)
 
     def record(self, data: bytes, count: int) -> bool:
-        """Note a record, with which `count` records are noted; return False if there is no room."""
+        """Write a record; there are `count` records then. Return False if there is no room."""
         memory = self._memory
         if memory.tell() + len(data) > SIZE:
             return False

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # A buffer of so many bytes or more is worth a segment, which costs a few system calls and page
 # faults.
 LARGE: Final = 1 << 17
-# The highest number of segments in one message, and of descriptors that are sent at a time.
+# How many shared-memory segments one message may have, and how many descriptors are sent at a time.
 MOST: Final = 64
 # Each buffer in a segment begins at a multiple of so many bytes: the size of a cache line of the
 # processor and of its widest vectors.
@@ -204,7 +204,7 @@ class Segment:
             self._gone.append(self.number)
 
     def keep(self) -> bool:
-        """Note the file (device and inode) behind the descriptor, for `is_open`.
+        """Record the file (device and inode) behind the descriptor, for `is_open`.
 
         Return False if the descriptor was closed already.
         """

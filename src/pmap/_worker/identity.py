@@ -38,7 +38,7 @@ class _Ties:
         self.tracker: Descriptor | None = None
 
     def begin(self, identity: Identity, inherits: bool) -> None:
-        """Note the identity of this worker.
+        """Record the identity of this worker.
 
         `inherits`: whether this process was forked from a process that may have imported
         `multiprocessing` before: the caller, or the process that imported the script.
@@ -56,7 +56,7 @@ class _Ties:
             sys.meta_path.insert(0, _watch)
 
     def take(self, key: bytes | None, tracker: Descriptor | None) -> None:
-        """Note the authentication key and the resource tracker that the caller has by now."""
+        """Take over the authentication key and the resource tracker that the caller has by now."""
         self.key = key or self.key
         self.tracker = tracker or self.tracker
         for name, tell in ((_PROCESS, _tell_key), (_TRACKER, _tell_tracker)):

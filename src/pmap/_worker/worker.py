@@ -366,7 +366,7 @@ class Worker:
                 self._watch.busy.clear()
 
     def _begin(self, serial: int, spec: ReceivedSpec, step: int) -> bool:
-        """Note that a chunk begins; return False if the caller has reclaimed the chunk."""
+        """Record that a chunk begins; return False if the caller has reclaimed the chunk."""
         in_turn = spec.timeout is not None or step > 0
         if self._journal is not None:
             return self._journal.begin(serial, in_turn)
@@ -456,7 +456,7 @@ class Worker:
         return chunk.run(call)
 
     def _turn(self, serial: int, number: int) -> bool:
-        """Note that the first `number` items of a chunk have begun.
+        """Record that the first `number` items of a chunk have begun.
 
         Return False if the caller has reclaimed the items that were to begin. Without a result
         journal, tell the caller that an item of the chunk begins.
