@@ -140,6 +140,14 @@ class Many(typing.Generic[typing.Unpack[Ts]]):
     pass
 check("generics", pmap(lambda x: (Box[int](x).value, IntBox(x).value, Box.__parameters__ == (T,),
       typing.get_args(Many[int, str])), [1]), [(1, 1, True, (int, str))])
+Key = typing.TypeVar("Key")
+Args = typing.ParamSpec("Args")
+Number = typing.NewType("Number", int)
+class Keyed(typing.Generic[Key, Args]):
+    number = Number
+library.restart()  # with fork, new workers have these objects from the script itself
+check("what classes refer to", pmap(lambda _: (Keyed.__parameters__[0] is Key,
+      Keyed.__parameters__[1] is Args, Keyed.number is Number), [1]), [(True,) * 3])
 @typing.runtime_checkable
 class Goes(typing.Protocol):
     def go(self) -> int: ...

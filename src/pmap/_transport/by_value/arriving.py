@@ -452,6 +452,17 @@ def as_forked(number: int, name: str) -> object:
     return _at_fork.get(number, {}).get(name)
 
 
+def had_at_fork(module: str, name: str) -> object:
+    """Return the value of a name of a module at the fork; None if the module is not the caller's.
+
+    Such a module is one that travels by value, like the script.
+    """
+    for space in _at_fork.values():
+        if space.get("__name__") == module:
+            return space.get(name)
+    return None
+
+
 def is_forked() -> bool:
     """Return whether this worker was forked from its caller."""
     return bool(_at_fork)

@@ -267,7 +267,7 @@ def make_new_type(name: str, module: str, base: Any) -> Any:
     new_type: Any = NewType  # type checkers know `NewType` only as a statement
     made: Any = new_type(name, base)
     made.__module__ = module
-    return made
+    return _as_forked(made, ("__supertype__",))
 
 
 def make_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...], module: str) -> Any:
@@ -288,7 +288,19 @@ def make_variable(
         made.__module__ = module
     except AttributeError:
         pass
-    return made
+    return _as_forked(made, ("__bound__", "__constraints__", "__covariant__", "__contravariant__"))
+
+
+def _as_forked(made: Any, attributes: tuple[str, ...]) -> Any:
+    """Return the object that this fork has from its caller and that is like `made`; else `made`.
+
+    The classes that the fork has from its caller refer to that object.
+    """
+    own: Any = arriving.had_at_fork(made.__module__, made.__name__)
+    if type(own) is not type(made):
+        return made
+    same = all(_evaluated(own, name) == _evaluated(made, name) for name in attributes)
+    return own if same else made
 
 
 # --- Python 3.14 and later: forward references; 3.15 and later: lazy imports and sentinels -------
