@@ -275,7 +275,8 @@ class _Options(TypedDict, total=False):
         backend: where items run: in worker ``"processes"`` (the default); in ``"threads"`` of this
             process; or, with ``"serial"``, one after the other in the thread that makes the call.
         start_method: how a worker process starts: ``"spawn"``, ``"forkserver"`` or ``"fork"``.
-            None: the fastest of them that is safe with threads in this process.
+            None: what the program has set with ``multiprocessing.set_start_method``, else the
+            fastest of them that is safe with threads in this process.
         initializer: a function that each worker calls once when it starts. None: nothing.
         initargs: the arguments of the initializer, as a tuple. Default: none.
         max_tasks_per_child: how many chunks a worker runs before it is replaced. None: no limit.
