@@ -1,5 +1,6 @@
 """Items that travel in bulk arrive as they were: same values, same types, same order."""
 
+import array
 import marshal
 import struct
 import tracemalloc
@@ -158,6 +159,36 @@ def test_large_strings_are_not_joined_to_see_how_large_they_are(in_rows: bool) -
     finally:
         tracemalloc.stop()
     assert most < 10 * len(large)
+
+
+@given(
+    st.sampled_from([st.integers(-(1 << 31), (1 << 31) - 1), st.floats()]),
+    st.integers(16, 40),
+    st.data(),
+    st.sampled_from([list, tuple]),
+)
+def test_many_numbers_travel_as_marshal_writes_them(
+    kind: st.SearchStrategy[Any], size: int, data: st.DataObject, form: type[Any]
+) -> None:
+    values = form(data.draw(st.lists(kind, min_size=size, max_size=size)))
+    entries = packed(values)
+    assert entries is not None
+    assert entries[0] == "m"
+    assert exact(travelled(values)) == exact([*values])
+
+
+@pytest.mark.parametrize("other", [True, None, 1.5, 1 << 31, -(1 << 31) - 1, "i" * 4, b"i" * 40])
+@pytest.mark.parametrize("at", range(1, 19))
+def test_one_other_value_among_ints_arrives_as_it_was(other: object, at: int) -> None:
+    # The bytes of an int may look like the tag of an int.
+    values: list[object] = [0x69696969] * 20
+    values[at] = other
+    assert exact(travelled(values)) == exact(values)
+
+
+def test_an_array_does_not_pass_for_a_list() -> None:
+    values: Any = array.array("b", b"i" * 100)
+    assert exact(travelled(values)) == exact([*values])
 
 
 def test_one_string_in_many_items_travels_once() -> None:

@@ -1,14 +1,17 @@
 """Many plain values as one value that ``marshal`` writes and reads quickly.
 
 A plain scalar, or a short tuple of plain scalars, travels as it is. Many ints or many floats travel
-as the words of a typed array, and a range as three ints. Many short strings travel as one string.
-Many rows (short tuples) of one length travel as their cells, if all cells have one type.
+as a list that `marshal` has written, or as the words of a typed array; a range travels as three
+ints. Many short strings travel as one string. Many rows (short tuples) of one length travel as
+their columns, each packed by its own type.
 """
 
 from __future__ import annotations
 
+import marshal
 import struct
 from itertools import chain
+from operator import itemgetter
 
 from .segments import LARGE
 
@@ -21,13 +24,13 @@ if TYPE_CHECKING:
     # entry says what the entry is. No annotation can express that, so the code that reads an entry
     # gives a type to each part that it takes.
     Entry: TypeAlias = Any
-    # Message entries as they travel: a list; format and words of a typed array; strings joined into
-    # one; width and cells of rows; or start, stop and step of a range.
+    # Message entries as they travel: a list; format and words of a typed array; a list as `marshal`
+    # has written it; strings joined into one; columns of rows; or start, stop and step of a range.
     Packed: TypeAlias = (
         list[Entry]
-        | tuple[Literal["i", "q", "d"], bytes]
+        | tuple[Literal["q", "d", "m"], bytes]
         | tuple[Literal["s"], str | bytes]
-        | tuple[Literal["t"], tuple[int, "Packed"]]
+        | tuple[Literal["c"], list["Packed"]]
         | tuple[int, int, int]
     )
 
@@ -41,9 +44,13 @@ _LONG: frozenset[type] = frozenset({bytes, str})  # the plain types whose values
 # format of a word. As a list they would take ten times as long: marshal would look up each object
 # among the objects that it has written.
 ARRAY_FORMATS: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
-_WORTH_AN_ARRAY = 16  # so many values make a typed array worth its cost
-# The formats of words that are tried for a typed array, the smallest first.
-_WORDS: dict[type, tuple[Literal["i", "q", "d"], ...]] = {int: ("i", "q"), float: ("d",)}
+_MANY = 16  # from so many values on it is worth while to look for a quicker form than a list
+# How version 2 of marshal's format writes an int of 32 bits and a float: the tag, and the bytes of
+# the value with its tag.
+_TAGS: dict[type, tuple[bytes, int]] = {int: (b"i", 5), float: (b"g", 9)}
+_LISTS: frozenset[type] = frozenset({list, tuple})
+_HEAD = 5  # the bytes before the values of a list or tuple in that format
+_SOME = 8  # of many strings, one in so many is looked at before all are joined
 _SHORT = 64  # strings are joined into one if their mean length is at most so many characters
 # The types of values that travel in bulk if all values have the same type. The test looks the type
 # of each value up in a set. A test with `==` would believe a metaclass that says that its class
@@ -83,8 +90,13 @@ def packed(values: Sequence[object]) -> Packed | None:
         return values.start, values.stop, values.step
     if len(values) == 1:
         return list(values) if is_plain(values[0]) and not is_long(values[0]) else None
-    if len(values) >= _WORTH_AN_ARRAY:
+    if len(values) >= _MANY:
         one = type(values[0])
+        # The other two are looked at first, because `marshal` would write all of a mixed list.
+        if one in _TAGS and one is type(values[-1]) and one is type(values[len(values) // 2]):
+            numbers = _packed_numbers(one, values)
+            if numbers is not None:
+                return numbers
         only = _IN_BULK.get(one)
         if only is not None and only.issuperset(map(type, values)):
             return _packed_alike(one, values)
@@ -98,49 +110,76 @@ def packed(values: Sequence[object]) -> Packed | None:
     return _packed_rows(rows) if kinds == {tuple} else None
 
 
+def _packed_numbers(kind: type, values: Any) -> Packed | None:
+    """Return many values as `marshal` writes them, if all are ints of 32 bits, or all floats.
+
+    The length of what `marshal` has written and the tags in it prove that. The first tag is at a
+    known place; where a tag says "int", the next one is five bytes behind it. So if the tags at all
+    these places say "int", there are as many ints. `marshal` takes no subclass of int or float.
+    """
+    if type(values) not in _LISTS:
+        return None  # `marshal` writes other sequences, such as an array, as bytes
+    tag, size = _TAGS[kind]
+    try:
+        data = marshal.dumps(values, 2)
+    except ValueError:  # `marshal` does not know the type of a value
+        return None
+    known = len(data) == _HEAD + size * len(values)
+    return ("m", data) if known and data[_HEAD::size].count(tag) == len(values) else None
+
+
 def _packed_alike(kind: type, values: Any) -> Packed | None:
     """Return many values of one type as they travel, or None if not all values are plain."""
-    for word in _WORDS.get(kind, ()):
+    if kind is int:
         try:
-            return word, struct.pack(f"{len(values)}{word}", *values)
-        except struct.error:  # an int has more bits than a word of this format
-            continue
-    if kind in _WORDS:
-        return list(values)
+            return "q", struct.pack(f"{len(values)}q", *values)
+        except struct.error:  # an int has more than 64 bits
+            return list(values)
+    if kind is float:
+        return list(values)  # no list and no tuple: see `_packed_numbers`
     if kind is tuple:
         return _packed_rows(values)
-    size = sum(map(len, values))
+    most = min(LARGE, _SHORT * len(values))
     # Only short strings are joined: marshal writes a string object that occurs several times only
-    # once, but the joined string contains the text of the object each time.
-    if size <= min(LARGE, _SHORT * len(values)):
+    # once, but the joined string contains the text of the object each time. Some of the strings say
+    # whether all are short; to look at each would take as long as to join them.
+    if sum(map(len, values[::_SOME])) <= most // _SOME:
         zero = "\0" if kind is str else b"\0"
         joined: Any = zero.join(values)
-        if joined.count(zero) == len(values) - 1:
+        if len(joined) - len(values) < most and joined.count(zero) == len(values) - 1:
             return "s", joined
-    return None if size >= LARGE and max(map(len, values)) >= LARGE else list(values)
+    return None if max(map(len, values)) >= LARGE else list(values)
 
 
 def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
     """Return tuples as they travel, or None if not all tuples are plain.
 
-    Many tuples of one length travel as their cells if all cells have one type. With cells of
-    several types, putting the tuples together again would take longer than marshal takes for the
-    tuples.
+    Many tuples of one length travel as their columns.
     """
-    kinds, width = set(map(type, rows[0])), len(rows[0])
-    if not PLAIN.issuperset(kinds):
+    width = len(rows[0])
+    if not PLAIN.issuperset(map(type, rows[0])):
         return None  # the first tuple is not plain, so the other tuples need no test
-    alike = len(rows) >= _WORTH_AN_ARRAY and len(kinds) == 1 and width <= _LONGEST_PLAIN_TUPLE
-    if alike and list(map(len, rows)).count(width) == len(rows):
-        cells = packed(list(chain.from_iterable(rows)))
-        if not isinstance(cells, list):
-            return None if cells is None else ("t", (width, cells))
-        return list(rows)
+    many = len(rows) >= _MANY and 0 < width <= _LONGEST_PLAIN_TUPLE
+    if many and list(map(len, rows)).count(width) == len(rows):
+        return _packed_columns(rows, width)
     if max(map(len, rows)) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(
         map(type, chain.from_iterable(rows))
     ):
         return list(rows)
     return None
+
+
+def _packed_columns(rows: Sequence[tuple[object, ...]], width: int) -> Packed | None:
+    """Return tuples of the length `width` as their columns; None if a cell is not plain or long."""
+    columns: list[Packed] = []
+    for at in range(width):
+        column = list(map(itemgetter(at), rows))
+        # A cell that is a tuple is not plain.
+        cells = None if type(column[0]) is tuple else packed(column)
+        if cells is None:
+            return None
+        columns.append(cells)
+    return "c", columns
 
 
 def unpacked(values: Packed) -> list[Entry] | range | memoryview[int] | memoryview[float]:
@@ -149,11 +188,11 @@ def unpacked(values: Packed) -> list[Entry] | range | memoryview[int] | memoryvi
         return values
     if len(values) == 3:
         return range(*values)
-    if values[0] == "t":
-        width, packed_cells = values[1]
-        flat = unpacked(packed_cells)
-        cells = iter(flat.tolist() if isinstance(flat, memoryview) else flat)
-        return list(zip(*[cells] * width, strict=True))
+    if values[0] == "m":
+        numbers: list[Entry] | tuple[Entry, ...] = marshal.loads(values[1])
+        return numbers if isinstance(numbers, list) else list(numbers)
+    if values[0] == "c":
+        return list(zip(*map(unpacked, values[1]), strict=True))
     if values[0] == "s":
         joined = values[1]
         return joined.split("\0") if isinstance(joined, str) else joined.split(b"\0")
