@@ -16,7 +16,11 @@ RemoteTraceback: type[Exception] = getattr(_pool, "RemoteTraceback")  # noqa: B0
 
 
 class ResultTimeoutError(PmapError, _TimeoutError, TimeoutError):
-    """The result was not there within the timeout given to ``get``; the item goes on."""
+    """A result was not there in time.
+
+    Either it was not there within the timeout given to ``get``, and the call goes on. Or the call
+    was not over within its `deadline`, and its items were ended.
+    """
 
     __module__ = "pmap"
 

@@ -94,7 +94,7 @@ class ReadAhead:
     def next_top_up(self, ahead: int) -> int:
         """Return how many items to read although a result is there; 0 if reading may be slow."""
         pace = self._source.pace.seconds
-        if pace is None or pace > SLICE:
+        if pace is None or pace > SLICE or self._stream_job.over:
             return 0
         room = self._room(ahead)
         return room if room * 4 >= self._wanted() else 0

@@ -365,6 +365,10 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             self._end_progress()
             raise self._input.error or _End
         if over:
+            if stream_job.late is not None and self._left_to_take() is not None:
+                # The deadline has come, and the number of results is known: there is one for each
+                # item. Those that are read from now on fail at once.
+                return False
             self._advance(OVER)
             self._end_progress()
             raise stream_job.error or CancelledError(f"{self!r} has no more results")

@@ -9,6 +9,7 @@ annotation as a quoted string.
 
 import sys
 from collections.abc import Callable, Iterable
+from time import monotonic
 from types import FunctionType
 from typing import (
     TYPE_CHECKING,
@@ -65,10 +66,18 @@ def _rules(settings: Settings, collect: bool) -> RunRules:
         seed=settings.call.seed,
         keep_input=settings.call.keep_input,
         logs=settings.call.logs,
+        deadline=settings.call.deadline,
         retry_on=retry_on,
         retry_lost=issubclass(WorkerLost, retry_on),
         retry_overdue=issubclass(TaskTimeout, retry_on),
     )
+
+
+def _begun(rules: RunRules) -> RunRules:
+    """Return the rules of a call that begins now: the time of its deadline is counted from here."""
+    if rules.deadline is None:
+        return rules
+    return rules._replace(until=monotonic() + rules.deadline)
 
 
 class _Signature:
@@ -143,7 +152,7 @@ class Verb(Frozen, Generic[Fail_co]):
             given = IN_FORCE.get()
             if given is not None:
                 settings = with_defaults(settings, given)
-            rules = _rules(settings, self._collect)
+            rules = _begun(_rules(settings, self._collect))
         rules = rules_for(rules, function)
         if rules.at_once and rules.chunksize is None:
             rules = rules._replace(chunksize=AT_ONCE)
@@ -153,9 +162,9 @@ class Verb(Frozen, Generic[Fail_co]):
         """Return the rules and settings of a call that gives no options itself."""
         given = IN_FORCE.get()
         if given is None:
-            return self._rules, self._settings
+            return _begun(self._rules), self._settings
         settings = with_defaults(self._settings, given)
-        return _rules(settings, self._collect), settings
+        return _begun(_rules(settings, self._collect)), settings
 
     # -- what makes the object read like a function --------------------------------------------
 

@@ -6,6 +6,7 @@ makes.
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from time import monotonic
 
 from .._jobs.notifier import Notifier
 from .._jobs.work import Work
@@ -106,10 +107,21 @@ class SerialBackend(Backend[bool]):
 
     def _run(self, sent: _Sent) -> ResultsArrived:
         worker, work, start = sent.worker, sent.work, sent.start
-        if work.number in self._forgotten:
+        if not self._is_wanted(work):
             return ResultsArrived(worker, work, start, [], {}, True, 0.0)
-        wanted = lambda: work.number not in self._forgotten  # noqa: E731
-        return run_chunk(worker, work, start, sent.items, wanted, sent.values)
+        return run_chunk(
+            worker, work, start, sent.items, lambda: self._is_wanted(work), sent.values
+        )
+
+    def _is_wanted(self, work: Work) -> bool:
+        """Return whether the next item of a call is to be run.
+
+        Items run in the thread that would notice the deadline of the call, so the deadline is
+        looked at here. The scheduler queues the items that are left out, and the engine then finds
+        that the deadline has come.
+        """
+        until = work.call.rules.until
+        return work.number not in self._forgotten and (until is None or monotonic() < until)
 
     def collect(self, polled: bool) -> list[BackendEvent]:
         told, self._happened = self._happened, []

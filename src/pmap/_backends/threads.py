@@ -119,7 +119,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         items: Sequence[object],
         wanted: Callable[[], bool],
     ) -> Iterator[ResultsArrived]:
-        if work.call.rules.timeout is None:
+        if work.call.rules.timeout is None and work.call.rules.until is None:
             values: list[object] = []
             state.running = work.number, values
             finished = run_chunk(worker, work, start, items, wanted, values)
@@ -128,9 +128,9 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             state.running = None
             yield finished
             return
-        # If the call has a time limit, each result gets an event of its own before the next item
-        # begins: the worker may be given up during the next item, and results that have no event
-        # by then are lost.
+        # If an item or the call has a time limit, each result gets an event of its own before the
+        # next item begins: the worker, or what it still runs for the call, may be given up during
+        # the next item, and results that have no event by then are lost.
         begin = monotonic()
         for number, item in enumerate(items):
             state.since = monotonic()

@@ -63,6 +63,18 @@ class Window(Sequence[object]):
             del self._items[: self._gone]
             self._gone = 0
 
+    def unreleased(self) -> list[tuple[int, int]]:
+        """Return the ranges of items that are not released: first index, index behind the last."""
+        ranges: list[tuple[int, int]] = []
+        start = self.start
+        for gone, stop in sorted(self._apart.items()):
+            if start < gone:
+                ranges.append((start, gone))
+            start = stop
+        if start < len(self):
+            ranges.append((start, len(self)))
+        return ranges
+
     @overload
     def __getitem__(self, index: int) -> object: ...
     @overload

@@ -57,8 +57,11 @@ _ELSEWHERE = {
     """,
     "isolate": "isolated fresh freshprocess newprocess forkperitem",
     "timeout": """
-        timelimit tasktimeout itemtimeout jobtimeout calltimeout maxtime maxseconds seconds deadline
-        ttl maxruntime timeoutseconds timeouts
+        timelimit tasktimeout itemtimeout maxtime maxseconds seconds ttl maxruntime timeoutseconds
+        timeouts
+    """,
+    "deadline": """
+        jobtimeout calltimeout totaltimeout overalltimeout globaltimeout timebudget timeoutall
     """,
     "retries": "retry maxretries nretries numretries attempts maxattempts tries ntries",
     "retry_on": "retryexceptions retryfor retryif retryonexception retryonexceptions exceptions",

@@ -105,9 +105,8 @@ def _timeout(name: str, value: object) -> float | None:
     seconds = seconds_of(value)
     if value is None or (seconds is not None and seconds > 0):
         return None if seconds == _INFINITE else seconds
-    raise OptionError(
-        name, value, f"{name} is a number of seconds > 0, or None: an item may run for ever"
-    )
+    may = "an item may run" if name == "timeout" else "the call may take"
+    raise OptionError(name, value, f"{name} is a number of seconds > 0, or None: {may} for ever")
 
 
 def _retries(name: str, value: object) -> int | tuple[float, ...]:
@@ -216,6 +215,7 @@ class CallOptions(NamedTuple):
     buffersize: int | None = None
     kill_on_cancel: bool = True
     timeout: float | None = None
+    deadline: float | None = None
     retries: int | Iterable[float] = 0
     retry_on: type[Exception] | tuple[type[Exception], ...] | None = None
     seed: int | None = None
@@ -255,6 +255,7 @@ _CALL: Final[dict[str, Check]] = {
     "buffersize": _count("a few chunks for each worker"),
     "kill_on_cancel": _yes_or_no,
     "timeout": _timeout,
+    "deadline": _timeout,
     "retries": _retries,
     "retry_on": _retry_on,
     "seed": _seed,
@@ -312,6 +313,14 @@ class _Options(TypedDict, total=False):
             An item that runs longer fails with `TaskTimeout`, and its worker is killed. None: no
             limit. Items that run in this process cannot be ended: the threads backend leaves the
             thread of such an item to itself, and the serial backend ignores the option.
+        deadline: how many seconds the whole call may take, counted from the moment when the verb
+            is called, so the time in which the input is read counts, too. When they are over, no
+            item begins any more, the workers that run items of the call are killed (unless
+            `kill_on_cancel` is False), and the call raises `ResultTimeoutError`, which says how
+            many items are done. With ``collecting`` a `Failure` with that error stands in the place
+            of each item that is not done. None: no limit. Reading the input is not interrupted. In
+            this process an item that runs is left to itself: threads go on with it, and the serial
+            backend looks at the clock between two items.
         retries: how many times an item that failed is tried again; or the seconds to wait before
             each further try, as ``(0.1, 1.0, 10.0)``. Default: 0, so each item is tried once.
         retry_on: the errors after which an item is tried again: a class of exceptions, or a tuple
@@ -352,6 +361,7 @@ class _Options(TypedDict, total=False):
     buffersize: int | None
     kill_on_cancel: bool
     timeout: float | None
+    deadline: float | None
     retries: int | Iterable[float]
     retry_on: type[Exception] | tuple[type[Exception], ...] | None
     seed: int | None

@@ -126,6 +126,7 @@ class Driver:
         def take_in() -> None:
             window.extend(items)
             stream_job.read += len(items)
+            stream_job.fail_unfinished()
             if ended:
                 stream_job.expected = stream_job.read
             if items:

@@ -153,7 +153,7 @@ class Leadership:
             state.polls_until = -inf
             state.enter(polled)
             if alarm is not None and alarm <= time.monotonic():
-                state.post(lambda: state.handle(e.Tick()))
+                state.post(state.tick)
         self.last_used = time.monotonic()
 
     def ensure_leader(self) -> None:

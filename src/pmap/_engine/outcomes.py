@@ -44,6 +44,18 @@ def cancelled(job: Job, is_closed: bool) -> Exception:
     return CancelledError(f"{job.name} has no result: {why} after {job.done} of {job.total} items")
 
 
+def late(job: Job) -> Exception:
+    """Return the error of a call that was not over when its deadline came."""
+    from .._multiprocessing_errors import ResultTimeoutError
+
+    if job.known_total is None:
+        done = f"{job.done} items are done, of {job.total} that were read"
+    else:
+        done = f"{job.done} of {job.known_total} items are done"
+    limit = job.call.rules.deadline or 0.0
+    return ResultTimeoutError(f"{job.name} was not over within its deadline of {limit:g} s: {done}")
+
+
 def unstarted(failure: WorkerEnded | None) -> Exception:
     """Return the error of a call for which no worker could be started.
 

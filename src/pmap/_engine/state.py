@@ -29,6 +29,7 @@ from .._scheduling import commands as c
 from .._scheduling import events as e
 from .._scheduling import scheduler as s
 from . import outcomes
+from .call_deadlines import CallDeadlines
 from .call_specs import CallSpecs
 from .report_queue import ReportQueue
 
@@ -75,6 +76,7 @@ class EngineState:
         self._prefetch = prefetch
         self.scheduler: s.Scheduler = self._new_scheduler()
         self.jobs: dict[int, Job] = {}
+        self._deadlines = CallDeadlines(self.jobs)
         self.over: deque[Job] = deque()  # jobs whose outcome is known but not told to callers
         # Reports of items are passed on before a caller gets a result that came after them.
         self.reports: Final = ReportQueue()
@@ -161,7 +163,7 @@ class EngineState:
             self.inbox.popleft()()
         self.backend.flush()
         # The alarm is computed in the lock: the scheduler must not change meanwhile.
-        self.alarm = self.scheduler.alarm
+        self.alarm = self._deadlines.next(self.scheduler.alarm)
         if self.alarm is not None and self.alarm < self.polls_until:
             self.backend.wake()  # another thread leads, and would poll for longer than the alarm
 
@@ -192,6 +194,7 @@ class EngineState:
             job.error.__cause__ = poison
             self.over.append(job)
         self.jobs.clear()
+        self._deadlines.forget()
         self.specs.forget()
         self.scheduler = self._new_scheduler()
         if self.closed:
@@ -258,6 +261,12 @@ class EngineState:
         self.specs.share_no_more()
         self.backend.renew()
         self.handle(e.Renew())
+
+    def tick(self) -> None:
+        """Do what is due by the time: end calls past their deadlines; to be called in the lock."""
+        for job in self._deadlines.pass_due(time.monotonic()):
+            self.handle(e.JobCancelled(job.number, job.call.rules.kill))
+        self.handle(e.Tick())
 
     def handle(self, event: e.Event) -> None:
         """Give an event to the scheduler, and carry out its commands; to be called in the lock."""
@@ -338,7 +347,9 @@ class EngineState:
 
     def _fail(self, number: int, cancelled: bool) -> None:
         job = self.jobs.pop(number)
-        if cancelled:
+        if cancelled and self._deadlines.take_passed(job):
+            job.run_out_of_time(outcomes.late(job))
+        elif cancelled:
             job.error = outcomes.cancelled(job, bool(self.closed))
         else:
             job.error = outcomes.unstarted(self._start_failure)
@@ -367,7 +378,13 @@ class EngineState:
             job.error = PoolClosedError(f"the pool takes no more work: {self.closed}")
             self.over.append(job)
             return
+        until = job.call.rules.until
+        if until is not None and until <= time.monotonic():  # reading the input took too long
+            job.run_out_of_time(outcomes.late(job))
+            self.over.append(job)
+            return
         self.jobs[job.number] = job
+        self._deadlines.add(job)
         self.specs.use(job)
         size = job.total
         key = None if open or job.spec is None else job.spec.key

@@ -10,6 +10,14 @@ from .pending import NONE_YET, waits_for_itself
 from .work import Work
 
 
+class _NotDone:
+    """The type of `_NOT_DONE`."""
+
+
+# Stands among the values of a job in the place of an item that has no result yet.
+_NOT_DONE = _NotDone()
+
+
 class JobOwner(Protocol):
     """The methods of its driver that a job uses."""
 
@@ -101,7 +109,7 @@ class Job(Work):
             self.values = []
         missing = items - len(self.values)
         if missing > 0:
-            self.values += [None] * missing
+            self.values += [_NOT_DONE] * missing
 
     def fail(self, index: int, error: Exception) -> None:
         """Record that an item has failed."""
@@ -118,6 +126,22 @@ class Job(Work):
         """Record that an item has no result, because its worker has ended."""
         self.fail(index, error)
         self._finished(1)
+
+    def run_out_of_time(self, error: Exception) -> None:
+        """End with `error`, since the deadline has come; items that are done stay done.
+
+        If failures are collected, the items that are not done fail with `error` instead.
+        """
+        if self.done == self.total:  # the last results came while workers were being ended
+            self.error = self.failures[min(self.failures)] if self.failures else None
+        elif not self.call.rules.collect:
+            self.error = error
+        else:
+            self._make_room(self.total)
+            failed = self.failures or ()
+            late = [i for i, v in enumerate(self.values) if v is _NOT_DONE and i not in failed]
+            for index in late:
+                self.lose(index, error)
 
     def tries(self, index: int) -> int:
         """Return the number of the present try of an item; 1 for the first try."""

@@ -56,6 +56,9 @@ class StreamJob(Job):
         # How many items the input will have, as far as the input says so.
         self.expected: int | None = None
         self.ahead = ahead  # how many items the stream should read ahead of its consumer
+        # The error of items that come after the deadline; None: the deadline has not come, or
+        # failures are not collected.
+        self.late: Exception | None = None
         self.cost: float | None = None  # seconds that an item takes; None: not measured yet
         self._window = window
         self._ordered = ordered
@@ -101,6 +104,19 @@ class StreamJob(Job):
 
     def lose(self, index: int, error: Exception) -> None:
         self.fill(index, [None], {0: error})
+
+    def run_out_of_time(self, error: Exception) -> None:
+        self.error = error  # raised when the parts that came are taken, if the input has not ended
+        if self.call.rules.collect:
+            self.late = error
+            self.fail_unfinished()
+
+    def fail_unfinished(self) -> None:
+        """Let the items that are not finished fail, if the deadline has come."""
+        if self.late is not None:
+            for start, stop in self._window.unreleased():
+                count = stop - start
+                self.fill(start, [None] * count, dict.fromkeys(range(count), self.late))
 
     def settle(self) -> None:
         super().settle()

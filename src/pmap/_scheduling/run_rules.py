@@ -25,6 +25,8 @@ class RunRules(NamedTuple):
         seed: makes the random numbers of each item; None: pmap seeds no random generator.
         keep_input: a failure that is a value also holds the input of the failed item.
         logs: logging records in the workers are passed on to the caller's loggers.
+        deadline: seconds that the whole call may take; None: as long as the call takes.
+        until: when these seconds are over, by `time.monotonic`; None: there is no deadline.
     """
 
     chunksize: int | None = None
@@ -41,6 +43,8 @@ class RunRules(NamedTuple):
     seed: int | None = None
     keep_input: bool = False
     logs: bool = True
+    deadline: float | None = None
+    until: float | None = None
 
     def for_worker(self) -> tuple[bool, bool, bool, float | None, int | None, bool]:
         """Return the rules for a worker: plain values, in the order of `ReceivedSpec`'s fields."""

@@ -73,6 +73,7 @@ _RIGHT: Final[list[tuple[str, set[str]]]] = [
     ("isolate kill_over_memory kill_on_cancel keep_input logs", {"True"}),
     ("progress", {"text", "a function", "True"}),
     ("timeout", {*NUMBERS}),
+    ("deadline", {"one", "a half"}),
     ("retries", {"one", "a list", "an array"}),
     ("kwds", {"a dict"}),
     ("seed processes max_workers chunksize buffersize maxtasksperchild", {"one"}),

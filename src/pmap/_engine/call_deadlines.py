@@ -1,0 +1,67 @@
+"""The deadlines of whole calls: when the next one comes, and which calls have passed theirs."""
+
+import heapq
+
+from .._jobs.job import Job
+
+# A shorter heap is not searched for calls that are over.
+_FEW = 64
+
+
+class CallDeadlines:
+    """The times by which calls in progress are to be over; guarded by the lock of the state."""
+
+    def __init__(self, jobs: dict[int, Job]) -> None:
+        """Begin with no deadline.
+
+        `jobs`: the jobs in progress, by their numbers; the engine removes those that are over.
+        """
+        self._jobs = jobs
+        # Each entry is the time of a deadline, by `time.monotonic`, and the number of the job.
+        self._heap: list[tuple[float, int]] = []
+        # When the heap has this length, jobs that are over are removed from it.
+        self._most = _FEW
+        self._passed: set[int] = set()
+
+    def add(self, job: Job) -> None:
+        """Watch the deadline of a job that begins, if the job has a deadline."""
+        until = job.call.rules.until
+        if until is None:
+            return
+        if len(self._heap) >= self._most:
+            self._heap = [each for each in self._heap if each[1] in self._jobs]
+            heapq.heapify(self._heap)
+            # The next search is at twice the length, so each job is looked at only a few times.
+            self._most = max(_FEW, 2 * len(self._heap))
+        heapq.heappush(self._heap, (until, job.number))
+
+    def next(self, other: float | None) -> float | None:
+        """Return the time of the next deadline or `other`, whichever is earlier; None: neither."""
+        heap = self._heap
+        while heap and heap[0][1] not in self._jobs:
+            heapq.heappop(heap)
+        if not heap:
+            return other
+        return heap[0][0] if other is None else min(heap[0][0], other)
+
+    def pass_due(self, now: float) -> list[Job]:
+        """Return the jobs in progress whose deadlines have come, and note that they have passed."""
+        due: list[Job] = []
+        while self._heap and self._heap[0][0] <= now:
+            _, number = heapq.heappop(self._heap)
+            if number in self._jobs:
+                due.append(self._jobs[number])
+                self._passed.add(number)
+        return due
+
+    def take_passed(self, job: Job) -> bool:
+        """Return whether a job that ends has passed its deadline, and forget the job."""
+        if job.number not in self._passed:
+            return False
+        self._passed.remove(job.number)
+        return True
+
+    def forget(self) -> None:
+        """Forget all jobs."""
+        self._heap.clear()
+        self._passed.clear()
