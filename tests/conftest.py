@@ -31,7 +31,7 @@ from tests.backends import BACKENDS, START_METHODS, Settings
 from tests.leaks import Leftovers, end_shared_pools, excuse, show_pools, start_afresh
 from tests.processes import RUN
 
-from pmap._backends.boot import default_start_method
+from pmap._backends.start_method import default_start_method
 from pmap._engine import leadership as _leadership
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import (
     overload,
 )
 
-from .._backends.boot import default_start_method
+from .._backends.start_method import default_start_method
 from .._calls import call as _call
 from .._calls.arguments import Context, check_arguments, check_callbacks, start_method_of
 from .._calls.call import Call, Streamed, rules_for

@@ -11,10 +11,11 @@ import contextlib
 import os
 import sys
 from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._transport.light_stdlib import SOL_SOCKET, signal, socket, socketpair
 from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
+from .start_method import default_start_method
 
 if TYPE_CHECKING:
     import subprocess
@@ -30,22 +31,6 @@ _CODE = (
 _LONGEST = 1 << 17
 # The socket option SO_COOKIE of Linux, for which Python has no name. Reading it changes nothing.
 _SO_COOKIE = 57
-
-
-def default_start_method() -> str:
-    """Return the start method that a pool uses if the user asks for none.
-
-    That is the start method that the program has set with ``multiprocessing.set_start_method``,
-    unless it is the one with which `multiprocessing` begins: a call that only asks for the start
-    method sets that one, too.
-    """
-    multiprocessing: Any = sys.modules.get("multiprocessing")
-    # Another thread may be importing `multiprocessing` at this moment.
-    if hasattr(multiprocessing, "get_all_start_methods"):
-        asked: str | None = multiprocessing.get_start_method(allow_none=True)
-        if asked is not None and asked != multiprocessing.get_all_start_methods()[0]:
-            return asked
-    return "forkserver" if sys.platform == "linux" else "spawn"
 
 
 class Lifeline:

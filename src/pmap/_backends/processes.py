@@ -34,7 +34,6 @@ from .._transport.by_value.sent_names import SentNames
 from .._transport.environment import capture_environment, current_directory
 from .._transport.framing import frame
 from .._transport.segment_pool import KEPT
-from . import boot as _boot
 from . import launch as _launch
 from .chunk_sender import ChunkSender
 from .connection import Connection
@@ -42,6 +41,7 @@ from .connection_states import HUNG_UP, LEAVING, READY
 from .poller import READABLE, WRITABLE, Poller, Watched
 from .process_starter import ProcessStarter
 from .protocol import Backend, BackendEvent, WorkerEnded
+from .start_method import default_start_method
 from .template_client import Template
 from .ties import identity_of
 from .unanswered import Unanswered
@@ -102,7 +102,7 @@ class ProcessBackend(Backend[_Polled]):
             room=room,
         )
         self._unanswered: Unanswered[Connection | Template] = Unanswered()
-        method = start_method or _boot.default_start_method()
+        method = start_method or default_start_method()
         self._starter = ProcessStarter(method, self._unanswered)
         self.start_method: str | None = method
         self._chunks = ChunkSender(self._setup.limited)

@@ -11,7 +11,8 @@ from importlib import metadata
 from typing import Final, TypeVar
 
 from .. import __version__
-from .._backends.boot import default_start_method, executable
+from .._backends.boot import executable
+from .._backends.start_method import default_start_method
 from .._calls.cpus import MEMBERSHIP, ROOT, cpu_count, group_folders, group_quota
 from .._calls.defaults import BACKEND_VARIABLE
 from .._transport.environment import THREAD_VARIABLES

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 from pmap import Map, pmap, shutdown
 
-from .._backends.boot import default_start_method
+from .._backends.start_method import default_start_method
 from .._calls.cpus import cpu_count
 from .._calls.options import BACKENDS, START_METHODS
 from .facts import Trial, Worker

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pmap._backends.boot import default_start_method
+from pmap._backends.start_method import default_start_method
 
 USUAL = "forkserver" if sys.platform == "linux" else "spawn"
 FIRST, *OTHERS = multiprocessing.get_all_start_methods()

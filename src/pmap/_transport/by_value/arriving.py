@@ -477,18 +477,6 @@ def at_home(number: int, module: str, name: str) -> object:
     return found
 
 
-def found_as(obj: Any, space: dict[str, Any]) -> str | None:
-    """Return the name, possibly dotted, under which the globals `space` have `obj`, or None."""
-    name: object = getattr(obj, "__qualname__", None)
-    if not isinstance(name, str) or "<" in name:
-        return None
-    first, *rest = name.split(".")
-    found: object = space.get(first)
-    for part in rest:
-        found = getattr(found, part, None)
-    return name if found is obj else None
-
-
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
     """Return the number and module name of the stand-in whose ``__dict__`` is `space`, or None."""
     for number, module in _modules.items():

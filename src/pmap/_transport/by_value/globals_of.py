@@ -141,3 +141,15 @@ def submodules(code: CodeType, used: Iterable[object]) -> list[object]:
         for package in packages
         if name.startswith(package) and names.issuperset(name[len(package) :].split("."))
     ]
+
+
+def found_as(obj: Any, space: dict[str, Any]) -> str | None:
+    """Return the name, possibly dotted, under which the globals `space` have `obj`, or None."""
+    name: object = getattr(obj, "__qualname__", None)
+    if not isinstance(name, str) or "<" in name:
+        return None
+    first, *rest = name.split(".")
+    found: object = space.get(first)
+    for part in rest:
+        found = getattr(found, part, None)
+    return name if found is obj else None

@@ -12,6 +12,7 @@ from weakref import ref
 from ..light_pickle import BytesIO
 from . import arriving, namespaces
 from .fingerprints import digest_of
+from .globals_of import found_as
 from .handover import Handover, forks, inherited
 from .reducers import LightPickler
 from .role import Role
@@ -171,7 +172,7 @@ class Home(Sender):
             return arriving.definition, (version,)
         where = self.space_of(space)
         if where is not None and arriving.has_imported(where[0]):
-            name = arriving.found_as(obj, space)
+            name = found_as(obj, space)
             return None if name is None else (arriving.at_home, (*where, name))
         return None
 

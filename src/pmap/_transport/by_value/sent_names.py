@@ -9,6 +9,7 @@ from ..importable import MAIN_MODULES
 from ..payload import Payload
 from . import arriving
 from .fingerprints import fingerprint_of, is_identity, sendable_form
+from .globals_of import found_as
 from .namespaces import Namespace, namespace_of
 from .numbers import Numbers
 from .picklers import digest
@@ -226,7 +227,7 @@ class SentNames:
         """
         if where is None or not self.has(where):
             return None
-        name = arriving.found_as(obj, where.dict)
+        name = found_as(obj, where.dict)
         return None if name is None else (arriving.at_home, (where.number, where.name, name))
 
     def drop(self) -> None:

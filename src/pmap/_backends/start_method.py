@@ -1,0 +1,20 @@
+"""The start method of a pool that asks for none."""
+
+import sys
+from typing import Any
+
+
+def default_start_method() -> str:
+    """Return the start method that a pool uses if the user asks for none.
+
+    That is the start method that the program has set with ``multiprocessing.set_start_method``,
+    unless it is the one with which `multiprocessing` begins: a call that only asks for the start
+    method sets that one, too.
+    """
+    multiprocessing: Any = sys.modules.get("multiprocessing")
+    # Another thread may be importing `multiprocessing` at this moment.
+    if hasattr(multiprocessing, "get_all_start_methods"):
+        asked: str | None = multiprocessing.get_start_method(allow_none=True)
+        if asked is not None and asked != multiprocessing.get_all_start_methods()[0]:
+            return asked
+    return "forkserver" if sys.platform == "linux" else "spawn"
