@@ -220,7 +220,7 @@ def test_a_worker_that_closes_its_socket_and_lives_on_has_lost_its_connection(
 
 def test_an_outbox_waits_for_a_worker_that_takes_no_more(wired: Wired) -> None:
     outbox, reader = wired.connection.outbox, FrameReader()
-    messages = [protocol.make_drop(number) for number in range(50_000)]
+    messages = [protocol.make_drop(number) for number in range(20_000)]
     for message in messages:
         outbox.write(frame(message))
     arrived: list[object] = []
