@@ -58,6 +58,7 @@ if TYPE_CHECKING:  # at run time `__getattr__` imports each of these at its firs
     from ._api.pool import Pool
     from ._api.thread_pool import ThreadPool
     from ._backends.frozen import freeze_support
+    from ._explain.explanation import Explanation
     from ._multiprocessing_errors import (
         NotPicklableError,
         ResultPicklingError,
@@ -76,6 +77,7 @@ __all__ = [
     "ControlFlowError",
     "Deferred",
     "Executor",
+    "Explanation",
     "Failure",
     "InterruptedPoolError",
     "ItemError",
@@ -149,6 +151,10 @@ def __getattr__(name: str) -> object:
         from ._api import executor
 
         found = {name: executor.Executor}
+    elif name == "Explanation":
+        from ._explain import explanation
+
+        found = {name: explanation.Explanation}
     elif name == "freeze_support":
         from ._backends import frozen
 

@@ -52,6 +52,12 @@ def lists() -> list[list[int]]:
     return [[1]]
 
 
+# explain takes what the verb takes
+pmap.explain(one, ["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.explain(two, [1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pstarmap.explain(two, [("a", 1)])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+papply.explain(one, "a")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
 # pmap: the wrong element type, the wrong number of iterables, no function, no iterable
 pmap(one, ["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 pmap(two, [1])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -31,6 +31,7 @@ from pmap import (
     Apply,
     AsyncResult,
     Executor,
+    Explanation,
     Failure,
     Map,
     Options,
@@ -102,6 +103,17 @@ def test_options_in_the_call() -> None:
     assert_type(pstarmap(two, [(1, "a")], chunksize=None), list[float])
     assert_type(pmap.using(**given), Map[Never])
     assert_type(pmap.using(initializer=one, initargs=(1,), start_method="spawn"), Map[Never])
+
+
+def test_explain() -> None:
+    assert_type(pmap.explain(one, [1]), Explanation)
+    assert_type(pmap.explain(two, [1], ["a"], chunksize=10), Explanation)
+    assert_type(pmap.explain(six, [1], [2], [3], [4], [5], [6], backend="serial"), Explanation)
+    assert_type(pmap.collecting.explain(lambda x: x / 2, (n for n in [1])), Explanation)
+    assert_type(pstarmap.explain(two, [(1, "a")]), Explanation)
+    found = papply.explain(needs_depth, 1, depth=2)
+    assert_type(found.processes_speedup, float | None)
+    assert_type(found.names, tuple[tuple[str, int], ...])
 
 
 def test_progress() -> None:

@@ -5,7 +5,7 @@ annotation as a quoted string.
 """
 
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from .._calls.call import Call, apply
 from .._calls.failure import Failure
@@ -13,6 +13,9 @@ from .._calls.options import Settings
 from .async_result import AsyncResult
 from .first_call import pools_for
 from .verb import Fail_co, Verb
+
+if TYPE_CHECKING:
+    from .._explain.explanation import Explanation
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -77,6 +80,32 @@ class Apply(Verb[Fail_co]):
         """
         asked = self._ask(f, args, kwargs)
         return pools_for(*asked).start_one(*asked)
+
+    def explain(
+        self, f: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> "Explanation":
+        """Return what a call with these arguments would cost, and what it would gain.
+
+        >>> papply.explain(int, "ff", base=16).tried
+        1
+
+        Like `pmap.explain` with one item. It calls `f` once.
+
+        Args:
+            f: as in `papply`.
+            *args: the arguments of `f`.
+            **kwargs: the keyword arguments of `f`.
+
+        Returns:
+            An `Explanation`, as from `pmap.explain`.
+
+        Raises:
+            TypeError: a worker cannot run `f`. Nothing has started.
+            WorkerStartError: no worker could start.
+        """
+        from .explaining import explain_apply  # imported only when it is asked for
+
+        return explain_apply(*self._ask(f, args, kwargs))
 
     @property
     def collecting(self) -> "Apply[Failure]":

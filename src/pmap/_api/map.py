@@ -14,9 +14,10 @@ from .._calls.call import Call, Streamed, each, each_async, each_streamed
 from .._calls.failure import Failure
 from .._calls.options import Options, Settings
 from .async_result import AsyncResult
+from .explaining_maps import ExplainsMaps
 from .first_call import pools_for
 from .result_stream import ResultStream
-from .verb import Fail_co, Verb, same_signature_as
+from .verb import Fail_co, same_signature_as
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -26,7 +27,7 @@ E = TypeVar("E")
 R = TypeVar("R")
 
 
-class Map(Verb[Fail_co]):
+class Map(ExplainsMaps[Fail_co]):
     """The kind of verb that `pmap` is. Its ``using`` and ``collecting`` give more such verbs.
 
     `Fail_co` is the type of what stands in the result where an item failed: `Failure` with

@@ -15,6 +15,9 @@ from .first_call import pools_for
 from .result_stream import ResultStream
 from .verb import Fail_co, Verb, refusing_more
 
+if TYPE_CHECKING:
+    from .._explain.explanation import Explanation
+
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
@@ -149,6 +152,35 @@ class StarMap(Verb[Fail_co]):
         asked = star_streamed(self._name, f, rows, rules), settings
         return pools_for(*asked).stream(*asked, ordered=False)
 
+    def explain(
+        self,
+        f: Callable[[*Ts], object],
+        rows: Iterable[tuple[*Ts]],
+        /,
+        **options: Unpack[Options],
+    ) -> "Explanation":
+        """Return what a call with these arguments would cost, and what it would gain.
+
+        >>> pstarmap.explain(pow, [(2, 5), (3, 2)]).items
+        2
+
+        Like `pmap.explain`, except that each item is a row, as in `pstarmap`.
+
+        Args:
+            f: as in `pstarmap`.
+            rows: as in `pstarmap`.
+            **options: as in `pmap`.
+
+        Returns:
+            An `Explanation`, as from `pmap.explain`.
+
+        Raises:
+            Exception: the exceptions that `pmap.explain` raises.
+        """
+        from .explaining import explain_star  # imported only when it is asked for
+
+        return explain_star(self._name, f, rows, *self._asked(f, options))
+
     @property
     def collecting(self) -> "StarMap[Failure]":
         """This verb, but it returns failures as values: a `Failure` stands where an item failed.
@@ -163,6 +195,7 @@ class StarMap(Verb[Fail_co]):
     if not TYPE_CHECKING:  # type checkers report arguments behind the rows by themselves
         __call__ = refusing_more(__call__)
         async_ = refusing_more(async_)
+        explain = refusing_more(explain)
         iter = refusing_more(iter)
         iter_unordered = refusing_more(iter_unordered)
 

@@ -304,8 +304,8 @@ def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
     for kind in kinds:
         if kind._takes_options:
             _list_options(vars(kind)["__call__"])
-        for name in ("async_", "iter", "iter_unordered"):
-            method = vars(kind).get(name)
+        for name in ("async_", "iter", "iter_unordered", "explain"):
+            method = vars(kind).get(name) or vars(kind.__base__ or kind).get(name)
             if method is not None:
                 methods.append((method, kind._takes_options))
     _list_options(using)

@@ -106,7 +106,8 @@ class StreamJob(Job):
         self.fill(index, [None], {0: error})
 
     def run_out_of_time(self, error: Exception) -> None:
-        self.error = error  # raised when the parts that came are taken, if the input has not ended
+        # It is raised when the parts that came are taken, if the input has not ended.
+        self.error: Exception | None = error
         if self.call.rules.collect:
             self.late = error
             self.fail_unfinished()

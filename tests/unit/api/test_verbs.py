@@ -236,11 +236,11 @@ def test_repr_of_what_cannot_be_shown() -> None:
 
 @each_verb
 def test_completion_shows_what_a_verb_has(verb: Verb, name: str) -> None:
-    has = ["async_", "collecting", "iter", "iter_unordered", "using"]
+    has = ["async_", "collecting", "explain", "iter", "iter_unordered", "using"]
     if name == "pmap":  # for programs that want a pool with a `map`
         has.insert(-1, "map")
     if name == "papply":  # one result: there is nothing to go through
-        has = ["async_", "collecting", "using"]
+        has = ["async_", "collecting", "explain", "using"]
     assert [n for n in dir(verb) if not n.startswith("_")] == has
     complete = rlcompleter.Completer({name: verb}).complete
     found = [complete(f"{name}.", n) for n in range(len(has))]

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from types import ModuleType, SimpleNamespace
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
+import numpy as np
 import pytest
 
 from pmap._transport.by_value import arriving, fingerprints
@@ -310,6 +311,17 @@ def test_a_change_in_a_large_value_is_seen(
     assert fingerprint_of(value, digest, before) == before
     change(value)
     assert fingerprint_of(value, digest, before) != before
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_change_in_a_large_array_is_seen(order: Literal["C", "F"]) -> None:
+    array = np.zeros((200, 300), order=order)  # more than is hashed in one piece
+    seen = [fingerprint(array), fingerprint(array)]
+    assert seen[0] == seen[1]
+    for place in ((0, 0), (199, 299)):
+        array[place] = 1
+        assert fingerprint(array) not in seen
+        seen.append(fingerprint(array))
 
 
 def test_a_large_value_is_looked_at_in_the_quicker_way(monkeypatch: pytest.MonkeyPatch) -> None:

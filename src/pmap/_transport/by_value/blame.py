@@ -147,7 +147,7 @@ class _Search:
         if fails and _stays(value):
             return [], value
         if fails or isinstance(value, FunctionType):
-            for label, child in _children(value):
+            for label, child in children_of(value):
                 found = self.path(child)
                 if found is not None:
                     return [label, *found[0]], found[1]
@@ -159,7 +159,8 @@ class _Search:
         return ([], value) if fails else None
 
 
-def _children(value: object) -> Iterator[tuple[str, object]]:
+def children_of(value: object) -> Iterator[tuple[str, object]]:
+    """Yield the objects that are pickled with `value`, each with the label that a path shows."""
     given, kind = untyped(value), type(value)
     if isinstance(value, FunctionType):
         yield from _of_function(value)

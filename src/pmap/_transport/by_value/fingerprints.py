@@ -60,6 +60,8 @@ _FOR_GOOD = frozenset(
 )
 # Size in bytes from which on a buffer goes into a digest by its `hash`.
 _QUICK = 1 << 14
+# Bytes that are copied at a time to hash a buffer: the processor's caches hold so many.
+_PIECE = 1 << 18
 # From this many bytes of marshalled data on, version 4 of marshal's format is tried as well.
 _LARGE = 1 << 18
 # How many levels of containers inside of containers are searched for values that are not plain.
@@ -377,6 +379,12 @@ def digest_of(parts: Iterable[Any]) -> bytes:
             digest.update(view)
         else:
             # Python's hash of bytes is several times faster than the digest, and has 64 bits with a
-            # secret of this process.
-            digest.update(b"%d %d" % (view.nbytes, hash(view.cast("B").toreadonly())))
+            # secret of this process. A view can be hashed only if the object that has the memory
+            # can, and an array of NumPy cannot: so each piece is copied.
+            octets = view.cast("B")
+            hashes = [
+                hash(bytes(octets[start : start + _PIECE]))
+                for start in range(0, view.nbytes, _PIECE)
+            ]
+            digest.update(b"%d %r" % (view.nbytes, hashes))
     return digest.digest()

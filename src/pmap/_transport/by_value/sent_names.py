@@ -204,7 +204,7 @@ class SentNames:
         # The attribute keeps the script's namespace alive, and with it the number of the namespace.
         self.main: Namespace | None = namespace_of(vars(sys.modules["__main__"]))
         self.known: dict[Key, Known] = {}
-        self.has_shared = False  # whether handles of shared values may be in `known`
+        self.has_shared: bool = False  # whether handles of shared values may be in `known`
         # The numbers of units to which no object refers any more.
         self.dead: list[int] = []
         # Namespaces, in the order in which values of their names were last sent.

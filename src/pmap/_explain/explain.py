@@ -1,0 +1,346 @@
+"""Makes an `Explanation`: tries a few items, measures the pool, and says what follows."""
+
+import itertools
+from collections.abc import Callable
+from time import perf_counter
+from typing import Final, NamedTuple
+
+from .._calls.call import Kind
+from .._calls.cpus import cpu_count
+from .._calls.describe import name_of
+from .._calls.failure import Failure
+from .._errors import ControlFlowError, TaskTimeout, TransportError, WorkerLost, how_it_ended
+from .._jobs.work import as_call
+from .._transport.by_value.blame import where_it_fails
+from .._transport.by_value.names import Needs
+from .._transport.by_value.sent_names import SentNames
+from .._transport.exceptions import describe
+from .._types import Backend
+from .carried import carried_by
+from .explanation import Explanation
+from .machine import Pace, Runner, overhead_of, pace_of
+from .model import (
+    ItemCost,
+    Workers,
+    break_even,
+    chunks_of,
+    process_seconds,
+    serial_seconds,
+    thread_seconds,
+)
+from .source import Source
+from .trial import Batch, Measured, Trial, pickled, same
+from .verdict import Known, verdict_of
+
+_BUDGET = 0.5  # seconds in which items are tried; one that has begun is finished
+_LONG = 1.5  # seconds: if the first item takes so long, it is the only one
+_LATEST = 5.0  # seconds after which no more items are tried, whatever took so long
+_BATCH = 0.03  # seconds that the items should take that are tried in one go
+_LOOK = 0.06  # the same where a thread looks at the interpreter's lock
+_LOOKS = (0, 2)  # the numbers of these batches
+_SHORTEST = 1e-6  # seconds of an item, at least, when a batch is filled
+_ENOUGH = 0.1  # seconds of all items, from which on other work of the machine is evenly among them
+_PLAIN = 40  # bytes: a pickled value of at most so many counts as a number
+# How many items are assumed where the input does not tell.
+_MANY = 100_000
+# Seconds of an item: in less time nobody sees whether it, or the measurement, has the lock.
+_QUICK = 0.0002
+_ENOUGH_LOOKS = 5  # looks at the interpreter's lock, from which on they tell something
+_numbers: Final = itertools.count(1)
+
+
+class Asked(NamedTuple):
+    """The call that is to be explained.
+
+    Attributes:
+        function: the function.
+        kind: how an item becomes a call of the function.
+        source: the items.
+        chunksize: the option; None: adaptive.
+        at_once: how many items that wait run in a worker at the same time.
+        timeout: the option, in seconds; None: no limit.
+        one_thread: with threads, one item runs at a time.
+        sent_names: the names that were sent to the workers; None: there are no worker processes.
+    """
+
+    function: Callable[..., object]
+    kind: Kind
+    source: Source
+    chunksize: int | None
+    at_once: int
+    timeout: float | None
+    one_thread: bool
+    sent_names: SentNames | None
+
+
+class Pools(NamedTuple):
+    """The pools that an explanation may use.
+
+    Attributes:
+        backend: that of the pool in which items are tried.
+        own: the pool in which items are tried.
+        is_cold: no worker process of this pool has started yet.
+        processes: a pool of processes; None: none may be started.
+        burners: a pool of processes that are not replaced after a few items; None: as above.
+        threads: a pool of threads; None: none is used.
+    """
+
+    backend: Backend
+    own: Runner
+    is_cold: bool
+    processes: Runner | None
+    burners: Runner | None
+    threads: Runner | None
+
+
+def explain(asked: Asked, pools: Pools) -> Explanation:
+    """Return what the call costs and gains."""
+    carried = carried_by(asked.function, asked.sent_names)
+    tried = _Tried()
+    start = None
+    is_sent = not carried.unsent or not pools.own.sends
+    if is_sent and asked.source.length != 0:
+        start = _started(pools)
+        _try_items(asked, pools.own, carried.needs, tried)
+    known = Known(
+        name_of(asked.function),
+        pools.backend,
+        carried.unsent or tried.unsent,
+        tried.failed,
+        asked.source.length,
+        start,
+    )
+    if tried.measured.items:
+        known = _predicted(asked, pools, tried, known)
+    is_counted = known.items is not None
+    return Explanation(
+        function=known.function,
+        items=known.items,
+        tried=tried.items,
+        consumed=asked.source.consumed,
+        only_first=tried.measured is tried.cold and bool(tried.cold.items),
+        backend=pools.backend,
+        workers=pools.own.workers,
+        seconds=known.cost and known.cost.seconds,
+        bytes_in=tried.size_in,
+        bytes_out=tried.size_out,
+        carried=None if carried.unsent else carried.size,
+        names=carried.names,
+        largest=carried.largest,
+        unsent=known.unsent,
+        failed=known.failed,
+        chunks=known.chunks.total if known.chunks and is_counted else None,
+        chunksize=max(known.chunks.sizes, default=0) if known.chunks else None,
+        serial=known.serial if is_counted else None,
+        threads=known.threads if is_counted else None,
+        processes=known.processes if is_counted else None,
+        start=start,
+        threads_speedup=known.speedup(known.threads),
+        processes_speedup=known.speedup(known.processes),
+        break_even=known.break_even,
+        verdict=verdict_of(known),
+    )
+
+
+def _started(pools: Pools) -> float | None:
+    """Start a worker process, if there is none; return how many seconds that took."""
+    if not pools.is_cold:
+        return None
+    begin = perf_counter()
+    pools.own.run(same, (0,))
+    return perf_counter() - begin
+
+
+# --- the trial -----------------------------------------------------------------------------------
+
+
+class _Tried:
+    """What the trial of items has shown."""
+
+    def __init__(self) -> None:
+        self.items = 0  # how many items were run
+        self.batches = 0  # in how many batches
+        self.timed = Measured()
+        self.looked_at = Measured()  # items beside which a thread looked at the interpreter's lock
+        self.cold = Measured()  # items of the first batch of their worker
+        self.arguments = 0  # how many arguments were pickled
+        self.size = 0  # bytes of these
+        self.packing = 0.0  # seconds of their pickling
+        self.unsent = ""
+        self.failed = ""
+        self.is_over = False  # no more items are tried, since a worker was lost
+
+    @property
+    def measured(self) -> Measured:
+        """What counts for times: other items only if none were run for that."""
+        return next((m for m in (self.timed, self.looked_at) if m.items), self.cold)
+
+    @property
+    def lock(self) -> float:
+        """In which part of their time the items held the interpreter's lock."""
+        quick = self.measured.seconds < _QUICK * self.measured.items
+        found = self.looked_at if self.looked_at.looks >= _ENOUGH_LOOKS else self.cold
+        if quick or found.looks < _ENOUGH_LOOKS:
+            return 1.0  # nothing is known: as for Python code
+        return found.held / found.looks
+
+    @property
+    def size_in(self) -> int | None:
+        """Bytes of an argument."""
+        return self.size // self.arguments if self.arguments else None
+
+    @property
+    def size_out(self) -> int | None:
+        """Bytes of a result."""
+        all_of_them = Measured()
+        for some in (self.timed, self.looked_at, self.cold):
+            all_of_them.add(some)
+        return all_of_them.size // all_of_them.pickled if all_of_them.pickled else None
+
+
+def _try_items(asked: Asked, runner: Runner, needs: Needs | None, tried: _Tried) -> None:
+    """Run a few items in the pool, each once."""
+    trial = Trial(asked.function, name_of(asked.function), next(_numbers))
+    begin = perf_counter()
+    count = 1
+    while taken := asked.source.take(count):
+        # One batch of items that are warm is for looking; until there is one, the first of all is.
+        looks = tried.batches in _LOOKS and asked.source.length != 1
+        tried.batches += 1
+        _try_some(asked, runner, trial, taken, looks, needs, tried)
+        measured = tried.measured
+        # The time to import the function in a worker does not count.
+        spent = tried.cold.seconds + tried.looked_at.seconds + tried.timed.seconds
+        late = perf_counter() - begin > _LATEST
+        if tried.is_over or late or spent > (_BUDGET if tried.timed.items else _LONG):
+            break
+        if tried.timed.items:
+            batch = _LOOK if tried.batches in _LOOKS else _BATCH
+            each = max(measured.seconds / measured.items, _SHORTEST)
+            count = max(1, int(min(batch, _BUDGET - spent) / each))
+
+
+def _try_some(
+    asked: Asked,
+    runner: Runner,
+    trial: Trial,
+    taken: list[tuple[int, object]],
+    looks: bool,
+    needs: Needs | None,
+    tried: _Tried,
+) -> None:
+    batch = Batch([], [], looks)
+    for index, item in taken:
+        if _is_sent(index, item, needs, tried) or not runner.sends:
+            batch.indices.append(index)
+            batch.arguments.append(_arguments(asked.kind, item))
+    if not batch.indices:
+        return
+    tried.items += len(batch.indices)
+    limit = asked.timeout and asked.timeout * len(batch.indices)
+    (found,) = runner.run(trial, [batch], timeout=limit, chunksize=1)
+    if isinstance(found, Failure):  # what items raise is not here, but among what was measured
+        tried.is_over = True
+        if isinstance(found.error, TransportError):
+            tried.unsent = tried.unsent or found.error.why
+        else:
+            one = len(batch.indices) == 1
+            which = f"item {batch.indices[0]}" if one else f"one of the items {batch.indices}"
+            tried.failed = tried.failed or f"{which}: {_reason(found.error)}"
+        return
+    kind = tried.cold if found.first else tried.looked_at if looks else tried.timed
+    kind.add(found)
+    if found.failed is not None and not tried.failed:
+        tried.failed = "item {}: {}".format(*found.failed)
+    if found.unsent is not None and not tried.unsent:
+        tried.unsent = "the result of item {}: {}".format(*found.unsent)
+
+
+def _is_sent(index: int, item: object, needs: Needs | None, tried: _Tried) -> bool:
+    """Return whether an item can be pickled; note its size, or why it cannot."""
+    begin = perf_counter()
+    try:
+        size, _, _ = pickled(item, needs)
+    except Exception as error:
+        where = where_it_fails(item, "the argument", error)
+        tried.unsent = tried.unsent or f"item {index}: {describe(error)}{where}"
+        return False
+    tried.packing += perf_counter() - begin
+    tried.arguments += 1
+    tried.size += size
+    return True
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, WorkerLost):
+        return f"the worker process {how_it_ended(error.exitcode)}"
+    if isinstance(error, TaskTimeout):
+        return f"ran for longer than {error.limit:g} s and was ended"
+    if isinstance(error, ControlFlowError):
+        return f"raised {error.raised}"
+    return describe(error)
+
+
+def _arguments(kind: Kind, item: object) -> tuple[object, dict[str, object]]:
+    if kind is Kind.APPLY:
+        return as_call(item)
+    return ((item,) if kind is Kind.EACH else item), {}
+
+
+# --- the prediction ------------------------------------------------------------------------------
+
+
+def _predicted(asked: Asked, pools: Pools, tried: _Tried, known: Known) -> Known:
+    """Return `known` with what a call is expected to take."""
+    measured = tried.measured
+    size_in, size_out = tried.size_in or 0, tried.size_out or 0
+    each = measured.seconds
+    if each < _ENOUGH:  # one time slice of another process would count for too much
+        each = min(each, measured.own + measured.waiting)
+    cost = ItemCost(
+        seconds=each / measured.items,
+        computing=max(each - measured.waiting, measured.all_threads) / measured.items,
+        waiting=min(each, measured.waiting) / measured.items,
+        lock=tried.lock,
+        packing=_packing(tried, size_in, size_out, pools.own.workers),
+        size=size_in + size_out,
+    )
+    pace = Pace(float(min(pools.own.workers, cpu_count())), 1.0)
+    if pools.burners is not None:
+        pace = pace_of(pools.burners, cpu_count())
+    if pools.backend == "processes":  # measured in a worker, while the loop would run here
+        cost = cost.at_pace(pace.here)
+    count = _MANY if known.items is None else known.items
+    chunks = chunks_of(count, pools.own.workers, cost.seconds, asked.chunksize, cost.size)
+    known = known._replace(cost=cost, chunks=chunks, serial=serial_seconds(count, cost))
+    if pools.processes is not None and not known.unsent:
+        workers = Workers(pools.processes.workers, pace.gain, asked.at_once)
+        overhead = overhead_of(
+            pools.processes, asked.chunksize, _payload(size_in), _payload(size_out)
+        )
+        known = known._replace(
+            processes=process_seconds(count, cost, workers, overhead, chunks),
+            break_even=break_even(count, cost, workers, overhead),
+        )
+    if pools.threads is not None:
+        workers = Workers(pools.threads.workers, pace.gain / pace.here)
+        if asked.one_thread:
+            workers = Workers(1, 1.0)
+        overhead = overhead_of(pools.threads, asked.chunksize, 0, 0)
+        known = known._replace(threads=thread_seconds(count, cost, workers, overhead, chunks))
+    return known
+
+
+def _payload(size: int) -> int:
+    return 0 if size <= _PLAIN else size
+
+
+def _packing(tried: _Tried, size_in: int, size_out: int, workers: int) -> float:
+    """Return the seconds of pickles of an item, as far as they add to the time of a call.
+
+    The caller pickles arguments and loads results; the workers share the rest.
+    """
+    given = tried.packing / tried.arguments if tried.arguments and size_in > _PLAIN else 0.0
+    measured = tried.measured
+    back = measured.packing / measured.pickled if measured.pickled and size_out > _PLAIN else 0.0
+    return (given + back) / 2 * (1 + 1 / workers)

@@ -1,0 +1,126 @@
+"""What the pool and the machine do at this moment: measured anew for each explanation.
+
+Nothing is kept for the next one: how much of its processors a machine has to spare may differ a
+moment later. It takes half a second, and two seconds on a busy machine.
+"""
+
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple, Protocol
+
+from .model import Overhead
+from .trial import Reply, burn, same
+
+_BURN = 0.02  # seconds that one burn takes
+_TIMES = 4  # how often each measurement is made, at least
+_AGREE = 1.15  # measurements that differ by no more than this factor agree
+_LONGEST = 1.5  # seconds after which measurements that do not agree are made no more
+_CALLS = 10  # how often a call of one item is measured
+_LONG_ENOUGH = 0.05  # seconds: a shorter run of many items is repeated with more of them
+_MOST = 20_000  # items of such a run, at most
+_MOST_BYTES = 1 << 26  # bytes of the items and results of such a run, at most
+_LARGEST = 1 << 23  # bytes of one item and its result in such a run, at most
+_STEPS = 10_000
+
+
+class Runner(Protocol):
+    """Runs items in a pool, for measurements."""
+
+    @property
+    def workers(self) -> int:
+        """How many workers the pool may have."""
+        ...
+
+    @property
+    def sends(self) -> bool:
+        """Whether what the workers get and return is pickled."""
+        ...
+
+    def run(
+        self,
+        function: Callable[[Any], object],
+        items: Sequence[object],
+        *,
+        timeout: float | None = None,
+        chunksize: int | None = None,
+    ) -> list[Any]:
+        """Return the results; a `Failure` in the place of each item that failed."""
+        ...
+
+
+class Pace(NamedTuple):
+    """How fast this process and the workers of a pool compute.
+
+    Attributes:
+        gain: how many times as fast as this process all workers compute together. On an idle
+            machine that is the number of workers or of processors, whichever is less.
+        here: how many times as long as one worker alone this process takes. On an idle machine it
+            is 1. On a busy one the system may share its processors among groups of processes, and
+            the workers may be in another group than this process.
+    """
+
+    gain: float
+    here: float
+
+
+def pace_of(runner: Runner, cpus: int) -> Pace:
+    """Measure how fast this process and the workers of a pool compute."""
+    steps = int(_BURN / min(burn(_STEPS) for _ in range(_TIMES)) * _STEPS)
+    # Each process burns twice in a row. A busy machine gives more to a process that has just begun
+    # to run than to one that goes on, so all must go on for as long.
+    burns = min(2 * runner.workers, 4 * cpus)
+    _run_burns(runner, steps, burns, 1)  # all workers start
+    begin, rounds = perf_counter(), list[tuple[float, float, float]]()
+    while len(rounds) < _TIMES or not (_agree(rounds) or perf_counter() - begin > _LONGEST):
+        alone = _run_burns(runner, steps, 2, 2)
+        together = _run_burns(runner, steps, burns, 1)
+        rounds.append((burn(2 * steps), alone, together))
+    here, alone, together = map(sum, zip(*rounds, strict=True))
+    return Pace(here / together * burns / 2, here / alone)
+
+
+def _agree(rounds: list[tuple[float, float, float]]) -> bool:
+    """Return whether the last rounds had about the same times: then the machine is not busy."""
+    times = zip(*rounds[-_TIMES:], strict=True)
+    return all(max(column) < _AGREE * min(column) for column in times)
+
+
+def overhead_of(runner: Runner, chunksize: int | None, size_in: int, size_out: int) -> Overhead:
+    """Return what a pool takes beyond the items.
+
+    Args:
+        runner: runs items in the pool.
+        chunksize: that of the call.
+        size_in: bytes of the argument of an item; 0 for a plain value such as a number.
+        size_out: bytes of its result; 0 for a plain value.
+    """
+    # Larger values are not made for this: they take as much longer as they are larger.
+    scale = max(1.0, (size_in + size_out) / _LARGEST)
+    size_in, size_out = int(size_in / scale), int(size_out / scale)
+    work = Reply(size_out) if size_out else same
+
+    def seconds(count: int) -> float:
+        items: Sequence[object] = [bytes(size_in)] * count if size_in else range(count)
+        begin = perf_counter()
+        runner.run(work, items, chunksize=chunksize)
+        return perf_counter() - begin
+
+    call, spent = float("inf"), 0.0
+    for _ in range(_CALLS):
+        taken = seconds(1)
+        call, spent = min(call, taken), spent + taken
+        if spent > _LONG_ENOUGH:
+            break
+    item, count = float("inf"), 4 * runner.workers
+    while True:
+        taken = min(seconds(count) for _ in range(2))
+        item = min(item, max(0.0, taken - call) / (count - 1))
+        count *= 8
+        if taken > _LONG_ENOUGH or count > _MOST or count * (size_in + size_out) > _MOST_BYTES:
+            return Overhead(call, item * scale)
+
+
+def _run_burns(runner: Runner, steps: int, count: int, chunksize: int) -> float:
+    begin = perf_counter()
+    runner.run(burn, [steps] * count, chunksize=chunksize)
+    return perf_counter() - begin

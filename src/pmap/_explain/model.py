@@ -1,0 +1,156 @@
+"""How long a call takes, by what an item costs and what the machine was measured to do.
+
+Pure arithmetic: seconds in, seconds out.
+"""
+
+from heapq import heapreplace
+from typing import NamedTuple
+
+from .._scheduling.chunk_sizes import chunk_size
+
+_MOST_CHUNKS = 5000  # chunks that are laid out one by one; of more, the last make no difference
+_NO_GAIN = 1.05  # workers that compute less than this many times as fast as one gain nothing
+
+
+class ItemCost(NamedTuple):
+    """What an item costs on average.
+
+    Attributes:
+        seconds: how long it runs in the serial loop.
+        computing: seconds of it on a processor; with several threads, of all of them.
+        waiting: seconds of it in which it waits for something else than a processor.
+        lock: the part of `computing` in which it holds the interpreter's lock, from 0 to 1.
+        packing: seconds that the pickles of its argument and its result take.
+        size: bytes of its argument and its result.
+    """
+
+    seconds: float
+    computing: float
+    waiting: float
+    lock: float = 1.0
+    packing: float = 0.0
+    size: float = 0.0
+
+    def at_pace(self, factor: float) -> "ItemCost":
+        """Return the cost of an item where computing takes `factor` times as long."""
+        ran = self.seconds - self.waiting
+        return self._replace(seconds=ran * factor + self.waiting, computing=self.computing * factor)
+
+
+class Overhead(NamedTuple):
+    """What a pool takes beyond the items: seconds for a call, and for each item."""
+
+    call: float
+    item: float
+
+
+class Workers(NamedTuple):
+    """The workers of a pool.
+
+    Attributes:
+        limit: how many there may be.
+        gain: how many times as fast as the caller they compute when all of them do.
+        at_once: how many items that wait each of them runs at a time.
+    """
+
+    limit: int
+    gain: float
+    at_once: int = 1
+
+
+class Chunks(NamedTuple):
+    """The chunks of a call.
+
+    Attributes:
+        sizes: how many items each of the first chunks has.
+        more: how many chunks there are besides, all about as large as the last of `sizes`.
+    """
+
+    sizes: tuple[int, ...]
+    more: int
+
+    @property
+    def total(self) -> int:
+        """How many chunks there are."""
+        return len(self.sizes) + self.more
+
+
+def chunks_of(
+    items: int, workers: int, cost: float, fixed: int | None, size: float = 0.0
+) -> Chunks:
+    """Return the chunks in which the items of a call are sent.
+
+    Args:
+        items: how many items there are.
+        workers: how many workers there are.
+        cost: seconds of an item.
+        fixed: the `chunksize` that the caller asked for; None for an adaptive `chunksize`.
+        size: bytes of an item and its result.
+    """
+    sizes: list[int] = []
+    remaining, measured = items, 0
+    while remaining > 0 and len(sizes) < _MOST_CHUNKS:
+        # Each worker gets its first chunk before any cost is measured.
+        known = cost if len(sizes) >= workers else None
+        sizes.append(chunk_size(remaining, workers, known, fixed, measured, size))
+        remaining -= sizes[-1]
+        measured += sizes[-1]
+    return Chunks(tuple(sizes), -(-remaining // sizes[-1]) if sizes else 0)
+
+
+def serial_seconds(items: int, cost: ItemCost) -> float:
+    """Return how long the serial loop takes."""
+    return items * cost.seconds
+
+
+def process_seconds(
+    items: int, cost: ItemCost, workers: Workers, overhead: Overhead, chunks: Chunks
+) -> float:
+    """Return how long worker processes take that have started already."""
+    beyond = overhead.call + items * (overhead.item + cost.packing)
+    return beyond + _laid_out(items, chunks, cost, workers)
+
+
+def thread_seconds(
+    items: int, cost: ItemCost, workers: Workers, overhead: Overhead, chunks: Chunks
+) -> float:
+    """Return how long threads take."""
+    beyond = overhead.call + items * overhead.item
+    # One thread at a time has the interpreter's lock.
+    locked = items * cost.computing * cost.lock
+    return beyond + max(locked, _laid_out(items, chunks, cost, workers))
+
+
+def _laid_out(items: int, chunks: Chunks, cost: ItemCost, workers: Workers) -> float:
+    """Return when the last worker has finished if each takes the next chunk when it is free."""
+    count = max(1, min(workers.limit, chunks.total))
+    # While others compute too, an item takes longer than alone.
+    slower = count / _gain(workers, count)
+    computing = max((cost.seconds - cost.waiting) * min(1.0, slower), cost.computing * slower)
+    each = computing + cost.waiting / workers.at_once
+    if chunks.more:
+        return items * each / count
+    free = [0.0] * count
+    for chunk in chunks.sizes:
+        heapreplace(free, free[0] + chunk * each)
+    return max(free)
+
+
+def _gain(workers: Workers, count: int) -> float:
+    """Return how many times as fast as the caller `count` of the workers compute."""
+    return max(1e-9, 1 + (workers.gain - 1) * (count - 1) / max(1, workers.limit - 1))
+
+
+def break_even(items: int, cost: ItemCost, workers: Workers, overhead: Overhead) -> float | None:
+    """Return from how many seconds of an item on worker processes are faster than the loop.
+
+    None: they never are, since they compute no faster together than one alone.
+    """
+    waits = cost.waiting / (cost.computing + cost.waiting) if cost.computing + cost.waiting else 0
+    count = max(1, min(workers.limit, items))
+    # Of each second of an item, the parallel call takes so many.
+    left = (1 - waits) / _gain(workers, count) + waits / (count * workers.at_once)
+    if left * _NO_GAIN >= 1:
+        return None
+    each = overhead.item + cost.packing + overhead.call / max(1, items)
+    return each / (1 - left)

@@ -1,0 +1,118 @@
+"""Which items of an input a trial takes, without reading more of the input than it says."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from operator import length_hint
+from typing import Protocol, TypeGuard
+
+MOST = 1000  # items of a trial, at most
+# The golden ratio: its multiples, without their whole parts, are spread evenly over 0 to 1, however
+# many of them are taken.
+_SPREAD = 0.6180339887498949
+
+
+class Source(Protocol):
+    """The items of an input, as a trial takes them."""
+
+    @property
+    def length(self) -> int | None:
+        """How many items the input has; None: that is not known."""
+        ...
+
+    @property
+    def consumed(self) -> int:
+        """How many items were read that a later reader of the input does not get."""
+        ...
+
+    def take(self, count: int) -> list[tuple[int, object]]:
+        """Return the next `count` items of the trial at most, each with its index."""
+        ...
+
+
+def places(length: int) -> Iterator[int]:
+    """Yield different indices below `length`, at most `MOST`: any first of them are spread evenly.
+
+    >>> list(places(5))
+    [0, 3, 1, 4, 2]
+    """
+    seen: set[int] = set()
+    number = 0
+    while len(seen) < min(length, MOST):
+        place = int(number * _SPREAD % 1 * length)
+        number += 1
+        if place not in seen:
+            seen.add(place)
+            yield place
+
+
+class _Spread:
+    """Sequences, whose items can be had by their indices."""
+
+    consumed = 0
+
+    def __init__(self, sequences: list[Sequence[object]], rows: bool) -> None:
+        self.length = min(map(len, sequences))
+        self._sequences = sequences
+        self._rows = rows
+        self._places = places(self.length)
+
+    def take(self, count: int) -> list[tuple[int, object]]:
+        return [(place, self._item(place)) for place in islice(self._places, count)]
+
+    def _item(self, place: int) -> object:
+        if self._rows:
+            return tuple([sequence[place] for sequence in self._sequences])
+        return self._sequences[0][place]
+
+
+class _First:
+    """The first items of iterables."""
+
+    def __init__(self, iterables: list[Iterable[object]], rows: bool) -> None:
+        self.consumed = 0
+        self._read = 0
+        hints = [_length_of(iterable) for iterable in iterables]
+        known = [hint for hint in hints if hint is not None]
+        self.length = min(known) if len(known) == len(hints) else None
+        iterators = [iter(iterable) for iterable in iterables]
+        self._is_gone = any(map(_is_itself, iterators, iterables))
+        self._items: Iterator[object] = zip(*iterators, strict=False) if rows else iterators[0]
+        self._numbered = enumerate(islice(self._items, MOST))
+
+    def take(self, count: int) -> list[tuple[int, object]]:
+        taken = list(islice(self._numbered, count))
+        if self._is_gone:
+            self.consumed += len(taken)
+        self._read += len(taken)
+        if len(taken) < count and self._read < MOST:
+            self.length = self._read  # the input has ended
+        return taken
+
+
+def _is_itself(iterator: object, iterable: object) -> bool:
+    return iterator is iterable
+
+
+def _length_of(iterable: object) -> int | None:
+    try:
+        hint = length_hint(iterable, -1)
+    except Exception:  # a `__len__` of the user may raise anything
+        return None
+    return None if hint < 0 else hint
+
+
+def _is_sequence(iterable: object) -> TypeGuard[Sequence[object]]:
+    """Return whether the items of an iterable can be had by their indices."""
+    # A Series of pandas has other indices. NumPy's arrays are no `Sequence`, and can do it.
+    return isinstance(iterable, Sequence) or (
+        type(iterable).__module__ == "numpy" and getattr(iterable, "ndim", 0) > 0
+    )
+
+
+def source_of(given: list[Iterable[object]]) -> Source:
+    """Return the items of an iterable; or of several: then an item has one element of each."""
+    rows = len(given) > 1
+    sequences = [iterable for iterable in given if _is_sequence(iterable)]
+    if len(sequences) == len(given):
+        return _Spread(sequences, rows)
+    return _First(given, rows)

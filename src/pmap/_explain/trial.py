@@ -1,0 +1,326 @@
+"""What `explain` runs in the place of the function: it runs items and measures them.
+
+Workers import this module.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import allocate_lock, start_new_thread
+from time import perf_counter, process_time, sleep, thread_time
+
+from .._transport.descriptors import without_descriptors
+from .._transport.exceptions import describe
+from .._transport.values import loads, split
+
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from .._transport.by_value.role import Role
+
+_PAUSE = 0.001  # seconds between two looks at the interpreter's lock
+# A thread that waits for the lock of running Python code gets it after 5 ms. A thread that need not
+# wait wakes up this many seconds late at most.
+_LATE = 0.0005
+_TIMES = 5  # how often the clocks are read to learn how long that takes
+
+
+# The explanations whose items this process has run.
+_known: set[int] = set()
+
+
+class Measured:
+    """What was measured of a batch of items; the sums of all items that returned.
+
+    Attributes:
+        first: whether the worker ran items of this explanation for the first time: they may take
+            longer, because they import modules and fill caches.
+        items: how many items returned.
+        seconds: how long they ran.
+        own: seconds of it in which their thread had a processor.
+        all_threads: seconds of processors that all threads of the process used in this time.
+        waiting: seconds in which their thread waited for something else than a processor.
+        looks: how often it was tried to get the interpreter's lock while they ran.
+        held: how often the lock was not free.
+        packing: seconds of pickling the results and loading them.
+        pickled: how many results could be pickled.
+        size: bytes of these, with their buffers.
+        failed: the index of the first item that raised, and what it raised, in words.
+        unsent: the same of the first result that could not be pickled.
+    """
+
+    __slots__ = (
+        *("all_threads", "failed", "first", "held", "items", "looks", "own", "packing"),
+        *("pickled", "seconds", "size", "unsent", "waiting"),
+    )
+
+    def __init__(self) -> None:
+        self.items = self.looks = self.held = self.pickled = self.size = 0
+        self.seconds = self.own = self.all_threads = self.waiting = self.packing = 0.0
+        self.first = False
+        self.failed: tuple[int, str] | None = None
+        self.unsent: tuple[int, str] | None = None
+
+    def add(self, other: Measured) -> None:
+        """Add what was measured of another batch."""
+        self.items += other.items
+        self.looks += other.looks
+        self.held += other.held
+        self.pickled += other.pickled
+        self.size += other.size
+        self.seconds += other.seconds
+        self.own += other.own
+        self.all_threads += other.all_threads
+        self.waiting += other.waiting
+        self.packing += other.packing
+        self.failed = self.failed or other.failed
+        self.unsent = self.unsent or other.unsent
+
+
+class Batch:
+    """Some items that are run one after the other.
+
+    Attributes:
+        indices: their places in the input.
+        arguments: the positional and the keyword arguments of each.
+        looks: whether to look if they hold the interpreter's lock.
+    """
+
+    __slots__ = ("arguments", "indices", "looks")
+
+    def __init__(
+        self, indices: list[int], arguments: list[tuple[Any, dict[str, Any]]], looks: bool
+    ) -> None:
+        self.indices = indices
+        self.arguments = arguments
+        self.looks = looks
+
+
+class Trial:
+    """Calls a function with the arguments of some items, and returns what it has measured."""
+
+    def __init__(self, function: Callable[..., object], name: str, number: int) -> None:
+        """Make what runs in the place of `function`.
+
+        `number` is that of the explanation. Each worker sees by it whether it is new to the worker.
+        """
+        self.function = function
+        self.number = number
+        self.__name__ = self.__qualname__ = name  # for messages
+
+    def __call__(self, batch: Batch) -> Measured:
+        """Run the items of `batch`, one after the other, each once."""
+        measured = Measured()
+        measured.first = self.number not in _known
+        _known.add(self.number)
+        watch = _Watch()
+        try:
+            if batch.looks:
+                self._run_looking(batch, measured, watch)
+            else:
+                self._run(batch, measured, watch)
+        finally:
+            watch.close()
+        return measured
+
+    def _run(self, batch: Batch, measured: Measured, watch: _Watch) -> None:
+        """Measure each item."""
+        for index, (args, kwargs) in zip(batch.indices, batch.arguments, strict=True):
+            begin = watch.now()
+            try:
+                result = self.function(*args, **kwargs)
+            except Exception as error:
+                measured.failed = measured.failed or (index, describe(error))
+                continue
+            watch.add(measured, begin, 1)
+            _measure_result(measured, index, result)
+
+    def _run_looking(self, batch: Batch, measured: Measured, watch: _Watch) -> None:
+        """Look at the interpreter's lock, and measure all items together.
+
+        Nothing but items runs while a thread looks: reading a clock between two items would give
+        the lock to that thread.
+        """
+        last: tuple[int, object] | None = None
+        count = 0
+        looks = _Looks()
+        begin = watch.now()
+        try:
+            for index, (args, kwargs) in zip(batch.indices, batch.arguments, strict=True):
+                try:
+                    last = index, self.function(*args, **kwargs)
+                except Exception as error:
+                    measured.failed = measured.failed or (index, describe(error))
+                else:
+                    count += 1
+        finally:
+            looks.is_on = False
+            if count:
+                watch.add(measured, begin, count)
+            measured.looks, measured.held = looks.ended()
+        if last is not None:
+            _measure_result(measured, *last)
+
+
+def _measure_result(measured: Measured, index: int, result: object) -> None:
+    begin = perf_counter()
+    try:
+        size, data, buffers = pickled(result)
+    except Exception as error:
+        if measured.unsent is None:
+            from .._transport.by_value.blame import where_it_fails
+
+            why = describe(error) + where_it_fails(result, "the result", error)
+            measured.unsent = index, why
+        return
+    try:
+        loads(data, buffers=buffers)
+    except Exception:
+        # What refers to names of the caller can be loaded there only. Its time is not known then.
+        pass
+    measured.packing += perf_counter() - begin
+    measured.pickled += 1
+    measured.size += size
+
+
+def pickled(value: object, role: Role | None = None) -> tuple[int, Any, list[Any]]:
+    """Return the bytes of `value` as it travels; its pickle; and its out-of-band buffers.
+
+    Raises what the pickling of `value` raises.
+    """
+    head, out = split(value, role=role)
+    buffers: list[Any] = without_descriptors(out)
+    size = sum([memoryview(buffer).nbytes for buffer in buffers])
+    if head is None:
+        return size, buffers.pop(), buffers
+    if isinstance(head, str):  # `bytes` or a `bytearray`, whose contents are the buffer
+        return size, buffers.pop(), buffers
+    return size + len(head), head, buffers
+
+
+class _Watch:
+    """The clocks of the thread that runs items."""
+
+    def __init__(self) -> None:
+        self._queued = _Queued()
+        # What the clocks say of an item that does nothing.
+        self._nothing = (0.0, 0.0, 0.0, 0.0)
+        pairs = [(self.now(), self.now()) for _ in range(_TIMES)]
+        self._nothing = min(_between(*pair) for pair in pairs)
+
+    def now(self) -> tuple[float, float, float, float]:
+        """Return the clocks."""
+        return perf_counter(), thread_time(), process_time(), self._queued.seconds()
+
+    def add(self, measured: Measured, begin: tuple[float, ...], items: int) -> None:
+        """Add what the clocks say of items that ran from `begin` until now."""
+        passed = zip(_between(begin, self.now()), self._nothing, strict=True)
+        seconds, own, all_threads, queued = [max(0.0, item - empty) for item, empty in passed]
+        measured.items += items
+        measured.seconds += seconds
+        measured.own += own
+        measured.all_threads += all_threads
+        measured.waiting += max(0.0, seconds - own - queued)
+
+    def close(self) -> None:
+        """Read the clocks no more."""
+        self._queued.close()
+
+
+def _between(begin: tuple[float, ...], end: tuple[float, ...]) -> tuple[float, float, float, float]:
+    seconds, own, all_threads, queued = [now - then for then, now in zip(begin, end, strict=True)]
+    return seconds, own, all_threads, queued
+
+
+class _Looks:
+    """A thread that looks whether the interpreter's lock is free, while items run in another.
+
+    It sleeps for a moment, again and again. When it wakes up, it needs the lock. If that takes
+    long, and the thread had a processor, code that runs holds the lock. The thread that runs items
+    waits for this one now and then, for longer on a busy machine: then its times are of no use.
+    """
+
+    def __init__(self) -> None:
+        self.is_on = True
+        self._looks = self._held = 0
+        self._over = allocate_lock()
+        self._over.acquire()
+        try:
+            start_new_thread(self._look, ())
+        except RuntimeError:  # no thread can be started: then nothing is known of the lock
+            self._over.release()
+
+    def ended(self) -> tuple[int, int]:
+        """End the thread; return how often it looked, and how often the lock was not free."""
+        self.is_on = False
+        self._over.acquire()
+        return self._looks, self._held
+
+    def _look(self) -> None:
+        queued = _Queued()
+        try:
+            while True:
+                begin, before = perf_counter(), queued.seconds()
+                sleep(_PAUSE)
+                late = perf_counter() - begin - _PAUSE - (queued.seconds() - before)
+                if not self.is_on:
+                    break
+                self._looks += 1
+                self._held += late > _LATE
+        finally:
+            queued.close()
+            self._over.release()
+
+
+class _Queued:
+    """How long this thread has waited for a processor, as Linux tells; else always 0."""
+
+    def __init__(self) -> None:
+        try:
+            self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+        except (OSError, AttributeError):  # no Linux, or a kernel that does not tell
+            self._file = -1
+
+    def seconds(self) -> float:
+        """Return the seconds since the thread began."""
+        if self._file < 0:
+            return 0.0
+        return int(os.pread(self._file, 100, 0).split()[1]) / 1e9
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class Reply:
+    """Returns as many bytes as the results of a call have, whatever it is called with."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._reply: bytes | None = None
+
+    def __call__(self, _: object) -> bytes:
+        """Return the bytes."""
+        if self._reply is None:
+            self._reply = bytes(self.size)
+        return self._reply
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Reply, (self.size,)
+
+
+def same(item: object) -> object:
+    """Return the item."""
+    return item
+
+
+def burn(steps: int) -> float:
+    """Use a processor for some steps; return how many seconds that took."""
+    begin = perf_counter()
+    for _ in range(steps):
+        pass
+    return perf_counter() - begin
