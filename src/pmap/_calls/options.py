@@ -22,6 +22,7 @@ from typing import (
 )
 
 from .._errors import OptionError, TaskTimeout, WorkerLost
+from .._trace.trace import Trace, TraceOption
 from .._types import Backend, GivenPool, Progress, Show, StartMethod, is_iterable
 
 if TYPE_CHECKING:
@@ -166,6 +167,14 @@ def _progress(name: str, value: object) -> object:
     return checked_progress(name, value)
 
 
+def _trace(name: str, value: object) -> object:
+    if value is False:
+        return value
+    from .trace_check import checked_trace  # imported only when the option is given
+
+    return checked_trace(name, value)
+
+
 def _initializer(name: str, value: object) -> object:
     if value is None or callable(value):
         return value
@@ -222,6 +231,7 @@ class CallOptions(NamedTuple):
     keep_input: bool = False
     logs: bool = True
     progress: Show = False
+    trace: TraceOption = False
 
 
 class Settings(NamedTuple):
@@ -262,6 +272,7 @@ _CALL: Final[dict[str, Check]] = {
     "keep_input": _yes_or_no,
     "logs": _yes_or_no,
     "progress": _progress,
+    "trace": _trace,
 }
 _ALL: Final = _POOL | _WORKER | _CALL
 
@@ -343,6 +354,10 @@ class _Options(TypedDict, total=False):
             it with a `Progress`, wherever the call is made: at the beginning, then at most ten
             times a second, and at the end. It runs in different threads, but never in two at the
             same time; an exception that it raises becomes a warning. Default: False.
+        trace: whether the call notes which worker did what when. A `Trace`: in this one, which may
+            be that of several calls. True: in a new one, which `Trace.last` returns. A path that
+            ends with ``.svg`` or ``.json``: in a new one, which is saved there when the call ends.
+            Default: False.
     """
 
     pool: GivenPool | None
@@ -368,6 +383,7 @@ class _Options(TypedDict, total=False):
     keep_input: bool
     logs: bool
     progress: bool | str | Callable[[Progress], object]
+    trace: bool | str | os.PathLike[str] | Trace
 
 
 if TYPE_CHECKING:
