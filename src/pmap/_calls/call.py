@@ -18,6 +18,8 @@ from .sync import Sync
 if TYPE_CHECKING:
     from .._trace.recording import Recording
     from .options import CallOptions
+else:
+    Recording = object  # the class is imported only when a call is traced
 
 
 class Kind(enum.IntEnum):
@@ -69,7 +71,7 @@ class Call(NamedTuple):
     items: Sequence[object]
     rules: RunRules = _USUAL
     progress: Show = False
-    trace: "Recording | None" = None
+    trace: Recording | None = None
 
     def showing(self, options: "CallOptions") -> "Call":
         """Return this call with the `progress` and `trace` of the options; most often, this one."""

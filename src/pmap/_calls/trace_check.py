@@ -1,8 +1,6 @@
 """The check of the option ``trace``; imported only when a call or ``using`` gives it."""
 
 import os
-from collections.abc import Callable
-from typing import Any
 
 from .._errors import OptionError
 from .._trace.trace import Trace, kind_of
@@ -17,12 +15,8 @@ def checked_trace(name: str, value: object) -> object:
     """
     if isinstance(value, bool | Trace):
         return value
-    as_path: Callable[[Any], object] = os.fspath  # what is no path raises a TypeError
-    try:
-        path = as_path(value)
-    except TypeError:
-        path = None
-    if not isinstance(path, str):
+    path = _path(value)
+    if path is None:
         why = f"{name} is True, a path that ends with .svg or .json, a pmap.Trace, or False"
         raise OptionError(name, value, why + "; did you mean Trace()?" * (value is Trace))
     if kind_of(path) is None:
@@ -36,3 +30,10 @@ def checked_trace(name: str, value: object) -> object:
     if not os.path.isdir(folder):
         raise OptionError(name, value, f"there is no directory {folder!r} to save the trace in")
     return path
+
+
+def _path(value: object) -> str | None:
+    """Return the text of a path; None: `value` is no path, or one of bytes."""
+    as_text = getattr(type(value), "__fspath__", None)
+    path: object = value if as_text is None else as_text(value)
+    return path if isinstance(path, str) else None

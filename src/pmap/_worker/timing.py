@@ -85,5 +85,6 @@ class Timing:
         times = self._times
         if self._coroutines:
             del times[before:]
-        if len(times) == before:
             times += self._coroutines.get(index, (now, now))
+        elif len(times) == before:
+            times += now, now
