@@ -148,7 +148,7 @@ def gallery(session: nox.Session) -> None:
 def pictures(session: nox.Session) -> None:
     """Draw what the workers of each program of examples/gallery did when: minutes."""
     session.install("-e", ".[gallery]")
-    session.run("python", "tools/gallery_pictures.py", *session.posargs)
+    session.run("python", "-m", "benchmarks.gallery", *session.posargs)
 
 
 @nox.session

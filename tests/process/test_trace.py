@@ -39,7 +39,9 @@ def test_items_of_each_start_method(
     verb = two.using(start_method=start_method, chunksize=chunksize, trace=trace)
     assert verb(function, range(100)) == [function(x) for x in range(100)]
     spans = check(trace, 100)
-    pids = {span.pid for span in spans if span.kind == "item"}
+    items = [span for span in spans if span.kind == "item"]
+    assert all(span.seconds > 0 for span in items)
+    pids = {span.pid for span in items}
     assert os.getpid() not in pids
     assert None not in pids
     # All of it happened while the call ran: both clocks are one.

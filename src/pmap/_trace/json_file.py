@@ -11,8 +11,10 @@ from typing import Any
 from .records import Snapshot
 from .spans import TraceSpan, spans_of
 
-# Rows of coroutines follow those of the workers: the row of a worker times this, and a number.
+# Rows of coroutines follow the row of their worker; the rows of workers are so far apart.
 _ROWS = 1000
+# The process id of all events. Perfetto takes 0 for that of an idle processor.
+_PROCESS = 1
 
 
 def json_of(snapshot: Snapshot) -> str:
@@ -27,7 +29,7 @@ def events_of(spans: tuple[TraceSpan, ...], labels: dict[int, str]) -> list[dict
     ends: dict[int, list[float]] = {}  # when the rows of the coroutines of a worker become free
     events: list[dict[str, Any]] = []
     for span in spans:
-        row = span.worker * _ROWS
+        row = span.worker * _ROWS + 1
         rows[row] = f"worker {span.worker}"
         if span.kind == "item":
             free = ends.setdefault(span.worker, [])
@@ -37,7 +39,7 @@ def events_of(spans: tuple[TraceSpan, ...], labels: dict[int, str]) -> list[dict
                 row += place
                 rows[row] = f"worker {span.worker}, coroutine {place}"
         events.append(_event(span, row, labels))
-    about: list[dict[str, Any]] = [_named("process_name", 0, "pmap")]
+    about: list[dict[str, Any]] = [_named("process_name", _PROCESS, "pmap")]
     about += [_named("thread_name", row, name) for row, name in sorted(rows.items())]
     return about + events
 
@@ -63,11 +65,11 @@ def _event(span: TraceSpan, row: int, labels: dict[int, str]) -> dict[str, Any]:
         "ph": "X",
         "ts": begin / 1000,
         "dur": (end - begin) / 1000,
-        "pid": 0,
+        "pid": _PROCESS,
         "tid": row,
         "args": about,
     }
 
 
 def _named(kind: str, row: int, name: str) -> dict[str, Any]:
-    return {"name": kind, "ph": "M", "ts": 0, "pid": 0, "tid": row, "args": {"name": name}}
+    return {"name": kind, "ph": "M", "ts": 0, "pid": _PROCESS, "tid": row, "args": {"name": name}}

@@ -1,7 +1,9 @@
 """What the engine notes of traced calls: plain values, in the order in which they come."""
 
+from _thread import allocate_lock
+from itertools import count
 from time import perf_counter
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 # How many items, and how many parts of chunks, are kept at most. A part of one item takes about 400
 # bytes, so 80 MB at the worst; with 20 items in a part it is 8 MB.
@@ -55,11 +57,10 @@ class Part(NamedTuple):
 
 
 class WorkerRecord:
-    """One worker: its row, and when it was started, ready and gone.
+    """One worker: when it was started, ready and gone.
 
     Attributes:
         pool: the number of its pool.
-        row: its place in the picture; workers that were not there at the same time may share one.
         pid: its process id; None: it is no process of its own, or not known.
         seen: since when the trace knows of the worker.
         started: when it was started; None: before the first call of the trace.
@@ -68,11 +69,10 @@ class WorkerRecord:
         last: the end of the last part of a chunk that it ran.
     """
 
-    __slots__ = ("gone", "last", "pid", "pool", "ready", "row", "seen", "started")
+    __slots__ = ("gone", "last", "pid", "pool", "ready", "seen", "started")
 
-    def __init__(self, pool: int, row: int, seen: float, pid: int | None) -> None:
+    def __init__(self, pool: int, seen: float, pid: int | None) -> None:
         self.pool = pool
-        self.row = row
         self.pid = pid
         self.seen = seen
         self.started: float | None = None
@@ -80,9 +80,14 @@ class WorkerRecord:
         self.gone: float | None = None
         self.last = seen
 
+    @property
+    def since(self) -> float:
+        """Since when the worker is there, as far as the trace knows."""
+        return self.seen if self.started is None else self.started
+
     def copy(self) -> "WorkerRecord":
         """Return a record that does not change with this one."""
-        other = WorkerRecord(self.pool, self.row, self.seen, self.pid)
+        other = WorkerRecord(self.pool, self.seen, self.pid)
         other.started, other.ready = self.started, self.ready
         other.gone, other.last = self.gone, self.last
         return other
@@ -114,7 +119,10 @@ class Records:
     """The records of one trace.
 
     Only the engines of the calls write here, each under the lock of its state; any thread may take
-    a snapshot. Each step is one operation on a list or dict, which no other thread can interrupt.
+    a snapshot. Calls of several pools may write at the same time. There is no lock for which they
+    would wait: a signal handler may make a traced call in the very thread that writes here, and a
+    fork may be made at any moment. Instead each step is one operation on a list, dict or counter,
+    which no other thread can interrupt, and a step for a worker is made by its own engine only.
     """
 
     def __init__(self) -> None:
@@ -123,18 +131,35 @@ class Records:
         self._workers: dict[int, WorkerRecord] = {}
         self._keys: dict[tuple[int, int], int] = {}  # by pool, and the worker's number there
         self._parts: list[Part] = []
+        # How many items the parts have. The number may be too low, since engines add to it at the
+        # same time; it only says when `_drop` is to count.
         self._items = 0
         self._dropped = 0
         self._since = 0.0
-        self._next_call = 0
-        self._next_worker = 0
+        self._renew()
+
+    def _renew(self, call: int = 0, worker: int = 0) -> None:
+        """Make the counters, which begin with the given numbers, and the lock for `_drop`."""
+        self._call_numbers = count(call)
+        self._worker_keys = count(worker)
+        # Held by the engine that drops parts; another one does not wait, but leaves that to it.
+        self._dropping = allocate_lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: all but the counters and the lock."""
+        left_out = ("_call_numbers", "_worker_keys", "_dropping")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was pickled; further calls have the next numbers."""
+        vars(self).update(state)
+        self._renew(max(self.calls, default=-1) + 1, max(self._workers, default=-1) + 1)
 
     # --- calls -----------------------------------------------------------------------------------
 
     def begin(self, label: str, pool: int, workers: list[int], now: float) -> int:
         """Note that a call begins on a pool that has `workers`; return the number of the call."""
-        number = self._next_call
-        self._next_call += 1
+        number = next(self._call_numbers)
         # Workers may have ended while no traced call ran.
         for (of, worker), key in [*self._keys.items()]:
             record = self._workers[key]
@@ -157,11 +182,8 @@ class Records:
         """Return the record of a worker, which is made if there is none."""
         key = self._keys.get((pool, worker))
         if key is None:
-            key = self._next_worker
-            self._next_worker += 1
-            taken = {one.row for one in self._workers.values() if one.gone is None}
-            row = next(row for row in range(len(taken) + 1) if row not in taken)
-            self._workers[key] = WorkerRecord(pool, row, now, pid)
+            key = next(self._worker_keys)
+            self._workers[key] = WorkerRecord(pool, now, pid)
             self._keys[pool, worker] = key
         record = self._workers[key]
         record.pid = record.pid if pid is None else pid
@@ -180,23 +202,26 @@ class Records:
         self.worker(pool, worker, part.begin).last = part.end
         self._parts.append(part._replace(worker=self._keys[pool, worker]))
         self._items += part.items
-        if self._items > MOST or len(self._parts) > MOST:
-            self._drop()
+        too_many = self._items > MOST or len(self._parts) > MOST
+        if too_many and self._dropping.acquire(blocking=False):
+            try:
+                self._drop()
+            finally:
+                self._dropping.release()
 
     def _drop(self) -> None:
         """Drop the oldest tenth, and what has ended before the parts that stay."""
-        parts = self._parts
-        count = items = 0
+        parts = [*self._parts]  # other engines add parts at the end meanwhile
+        left = sum([part.items for part in parts])
+        first = 0
         # At least one part stays, however many items it has.
-        while count < len(parts) - 1 and (
-            self._items - items > MOST * 0.9 or len(parts) - count > MOST * 0.9
-        ):
-            items += parts[count].items
-            count += 1
-        self._since = max([self._since, *[part.received for part in parts[:count]]])
-        self._items -= items
-        self._dropped += items
-        del parts[:count]
+        while first < len(parts) - 1 and (left > MOST * 0.9 or len(parts) - first > MOST * 0.9):
+            left -= parts[first].items
+            first += 1
+        self._since = max([self._since, *[part.received for part in parts[:first]]])
+        self._dropped += sum([part.items for part in parts[:first]])
+        del self._parts[:first]
+        self._items = left
         since = self._since
         for number, call in [*self.calls.items()]:
             if call.ended is not None and call.ended < since:
@@ -206,6 +231,10 @@ class Records:
                 del self._workers[key]
 
     # --- reading ---------------------------------------------------------------------------------
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many calls and how many tries of items there are."""
+        return len(self.calls), sum([part.items for part in [*self._parts]])
 
     def snapshot(self) -> Snapshot:
         """Return what there is now; the snapshot does not change."""

@@ -7,6 +7,7 @@ of chunks.
 """
 
 from collections.abc import Iterable, Iterator
+from math import inf
 from typing import Literal, NamedTuple, TypeAlias
 
 from .intervals import Interval, common, minus, union
@@ -67,8 +68,9 @@ def spans_of(snapshot: Snapshot) -> tuple[TraceSpan, ...]:
     for part in snapshot.parts:
         parts.setdefault(part.worker, []).append(part)
     spans: list[TraceSpan] = []
+    rows = _rows(snapshot.workers)
     for key, worker in snapshot.workers.items():
-        seen = [*_of_worker(snapshot, worker, parts.get(key, []))]
+        seen = [*_of_worker(snapshot, worker, rows[key], parts.get(key, []))]
         zero = snapshot.began
         spans += [
             one._replace(start=one.start - zero, stop=one.stop - zero, pid=worker.pid)
@@ -78,6 +80,20 @@ def spans_of(snapshot: Snapshot) -> tuple[TraceSpan, ...]:
     return tuple(spans)
 
 
+def _rows(workers: dict[int, WorkerRecord]) -> dict[int, int]:
+    """Return the row of each worker: the first that no other worker has at the same time."""
+    rows: dict[int, int] = {}
+    free_from: list[float] = []  # for each row, when its last worker was gone
+    for key, worker in sorted(workers.items(), key=lambda pair: (pair[1].since, pair[0])):
+        row = next((at for at, gone in enumerate(free_from) if gone <= worker.since), None)
+        if row is None:
+            row = len(free_from)
+            free_from.append(inf)
+        free_from[row] = inf if worker.gone is None else worker.gone
+        rows[key] = row
+    return rows
+
+
 def _observed(snapshot: Snapshot, worker: WorkerRecord) -> list[Interval]:
     """Return when the worker was there and a call of its pool ran, as far as records go back."""
     calls = union(
@@ -85,17 +101,19 @@ def _observed(snapshot: Snapshot, worker: WorkerRecord) -> list[Interval]:
         for call in snapshot.calls.values()
         if call.pool == worker.pool
     )
-    there = worker.seen if worker.started is None else worker.started
+    there = max(worker.since, snapshot.since)
     gone = snapshot.now if worker.gone is None else worker.gone
-    return common(calls, [(max(there, snapshot.since), max(gone, there, snapshot.since))])
+    return common(calls, [(there, max(gone, there))])
 
 
-def _of_worker(snapshot: Snapshot, worker: WorkerRecord, parts: list[Part]) -> Iterator[TraceSpan]:
+def _of_worker(
+    snapshot: Snapshot, worker: WorkerRecord, row: int, parts: list[Part]
+) -> Iterator[TraceSpan]:
     observed = _observed(snapshot, worker)
     if not observed:
         return
     busy: list[Interval] = []
-    row, end = worker.row, observed[-1][1]
+    end = observed[-1][1]
     if worker.started is not None:
         ready = worker.ready or worker.gone or snapshot.now
         for begin, stop in common(observed, [(worker.started, ready)]):

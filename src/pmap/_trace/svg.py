@@ -25,6 +25,7 @@ _LEVELS: Final = 4
 
 # What is drawn, in this order, and how the legend calls it.
 _DRAWN: Final[dict[Kind, str]] = {
+    "waiting": "waiting",
     "starting": "starting",
     "chunk": "loading, pickling",
     "transport": "transport",
@@ -33,15 +34,15 @@ _DRAWN: Final[dict[Kind, str]] = {
 }
 
 _STYLE: Final = """
-.pmap-trace{--paper:#fff;--ink:#1f2328;--quiet:#656d76;--line:#d8dee4;--idle:#f3f5f7;
+.pmap-trace{--paper:#fff;--ink:#1f2328;--quiet:#656d76;--line:#d8dee4;--waiting:#e8ecf0;
 --item:#2f6fd0;--chunk:#a9c7f2;--transport:#e39b2d;--starting:#9aa4ae;--lost:#7a4fb5;
 --failed:#d1342f;font:12px system-ui,-apple-system,"Segoe UI",sans-serif}
 @media (prefers-color-scheme:dark){.pmap-trace{--paper:#0d1117;--ink:#e6edf3;--quiet:#9aa4ae;
---line:#30363d;--idle:#1b2129;--item:#5b9bff;--chunk:#28466f;--transport:#d9922e;
+--line:#30363d;--waiting:#232a33;--item:#5b9bff;--chunk:#28466f;--transport:#d9922e;
 --starting:#6e7681;--lost:#a783e0;--failed:#ff6b63}}
 .pmap-trace .paper{fill:var(--paper)}.pmap-trace text{fill:var(--ink)}
 .pmap-trace .quiet{fill:var(--quiet)}.pmap-trace .line{stroke:var(--line);fill:none}
-.pmap-trace .idle{fill:var(--idle)}.pmap-trace .item{fill:var(--item)}
+.pmap-trace .waiting{fill:var(--waiting)}.pmap-trace .item{fill:var(--item)}
 .pmap-trace .chunk{fill:var(--chunk)}.pmap-trace .transport{fill:var(--transport)}
 .pmap-trace .starting{fill:var(--starting)}.pmap-trace .lost{fill:var(--lost)}
 .pmap-trace .failed{fill:var(--failed)}
@@ -84,14 +85,19 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
     ]
     for row, place in rows.items():
         top = _TOP + _ROW * place
+        # A line, for where there is no worker in the row, or no call.
+        line = f"M{_LEFT} {top + _BAR / 2:g}h{_COLUMNS}"
         parts += [
             f'<text x="8" y="{top + 12}" class="quiet">worker {row}</text>',
-            f'<rect class="idle" x="{_LEFT}" y="{top}" width="{_COLUMNS}" height="{_BAR}"/>',
+            f'<path class="line" d="{line}"/>',
         ]
     shapes = sum([1 for one in spans if one.seconds * scale >= _NARROW])
+    of_kinds: dict[tuple[Kind, int], list[TraceSpan]] = {}
+    for one in spans:
+        of_kinds.setdefault((one.kind, one.worker), []).append(one)
     for kind in _DRAWN:
         for row, place in rows.items():
-            those = [one for one in spans if one.kind == kind and one.worker == row]
+            those = of_kinds.get((kind, row), [])
             top = _TOP + _ROW * place
             parts += _shapes(those, first, scale, top, shapes <= _MOST_SHAPES)
     return "".join(parts) + "</svg>\n"
@@ -185,7 +191,6 @@ def _legend(spans: tuple[TraceSpan, ...]) -> str:
     names: list[tuple[str, str]] = [(kind, name) for kind, name in _DRAWN.items() if kind in there]
     if any(one.failed for one in spans):
         names.append(("failed", "failed"))
-    names.append(("idle", "waiting"))
     left, parts = _LEFT, [""]
     for kind, name in names:
         parts.append(
@@ -209,10 +214,11 @@ def _axis(first: float, scale: float, height: int) -> str:
     while (number * step - first) * scale <= _COLUMNS:
         left = _LEFT + (number * step - first) * scale
         text = f"{number * step * unit:.{digits}f} {name}"
-        parts.append(
-            f'<path class="line" d="M{left:.1f} {_TOP - 4}V{height - 8}"/>'
-            f'<text x="{left:.1f}" y="{_TOP - 9}" font-size="10" class="quiet">{text}</text>'
-        )
+        parts.append(f'<path class="line" d="M{left:.1f} {_TOP - 4}V{height - 8}"/>')
+        if left < _WIDTH - 50:  # else the picture would cut it off
+            parts.append(
+                f'<text x="{left:.1f}" y="{_TOP - 9}" font-size="10" class="quiet">{text}</text>'
+            )
         number += 1
     return "".join(parts)
 

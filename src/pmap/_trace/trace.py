@@ -73,8 +73,7 @@ class Trace:
         """Return how the time of the workers was spent, and which items were the slowest."""
         from .summary import summary_of
 
-        records = self._records.snapshot()
-        return summary_of(records)
+        return summary_of(self._records.snapshot())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the trace to a file: ``.svg`` for a picture, ``.json`` for Perfetto or Chrome.
@@ -111,12 +110,8 @@ class Trace:
         return svg_of(self._records.snapshot())
 
     def __repr__(self) -> str:
-        about = self.summary()
-        calls, items, workers = len(self._records.calls), about.items, about.workers
-        return (
-            f"<Trace of {calls} call{'s' * (calls != 1)}, {items} item{'s' * (items != 1)}, "
-            f"{workers} worker{'s' * (workers != 1)}, {about.duration:.3g} s>"
-        )
+        calls, items = self._records.counts()
+        return f"<Trace of {calls} call{'s' * (calls != 1)}, {items} item{'s' * (items != 1)}>"
 
 
 # What the option ``trace`` may be.
