@@ -148,6 +148,26 @@ def test_what_yields_in_the_same_thread_overlaps_in_no_worker() -> None:
     check(trace, dict.fromkeys(range(20), 3))
 
 
+def test_calls_of_several_pools_write_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MOST", 500)
+    trace = Trace()
+
+    def call(processes: int) -> None:
+        with door.ThreadPool(processes) as own:
+            for _ in range(20):
+                door.pmap(abs, range(20), pool=own, chunksize=1, trace=trace)
+                check_spans(trace.spans())
+
+    callers = [Thread(target=call, args=(processes,)) for processes in (1, 2, 3)]
+    for one in callers:
+        one.start()
+    for one in callers:
+        one.join()
+    about = trace.summary()
+    assert about.items + about.dropped == 3 * 20 * 20
+    check_spans(trace.spans())
+
+
 # --- the option ----------------------------------------------------------------------------------
 
 
