@@ -2,8 +2,7 @@
 
 To add an option, add a field to `WorkerOptions` (which workers run the call) or to `CallOptions`
 (how the call runs), a check below them, and a line to `Options`, the type of ``**options``. A test
-holds that they agree. The classes are no dataclasses: the import of that module takes half as long
-as that of pmap.
+holds that they agree. The classes are no dataclasses, whose module takes long to import.
 """
 
 import os
@@ -160,16 +159,12 @@ def _yes_or_no(name: str, value: object) -> bool:
 
 
 def _progress(name: str, value: object) -> object:
-    if value is False:
-        return value
     from .progress_check import checked_progress  # imported only when the option is given
 
     return checked_progress(name, value)
 
 
 def _trace(name: str, value: object) -> object:
-    if value is False:
-        return value
     from .trace_check import checked_trace  # imported only when the option is given
 
     return checked_trace(name, value)
@@ -354,10 +349,9 @@ class _Options(TypedDict, total=False):
             it with a `Progress`, wherever the call is made: at the beginning, then at most ten
             times a second, and at the end. It runs in different threads, but never in two at the
             same time; an exception that it raises becomes a warning. Default: False.
-        trace: whether the call notes which worker did what when. A `Trace`: in this one, which may
-            be that of several calls. True: in a new one, which `Trace.last` returns. A path that
-            ends with ``.svg`` or ``.json``: in a new one, which is saved there when the call ends.
-            Default: False.
+        trace: where the call notes which worker did what when. A `Trace`: in that one. True: in a
+            new one, which `Trace.last` returns. A path that ends with ``.svg`` or ``.json``: in a
+            new one, which is saved there when the call ends. Default: False, nowhere.
     """
 
     pool: GivenPool | None

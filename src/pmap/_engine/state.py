@@ -15,6 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
@@ -75,8 +76,9 @@ class EngineState:
         """Make the state of a pool without workers; the arguments are those of `Driver`."""
         self.backend = backend
         self.limit = limit
-        self._max_chunks = max_chunks
-        self._prefetch = prefetch
+        self._new_scheduler: Final = partial(
+            s.Scheduler, limit, max_chunks, backend.can_kill, prefetch
+        )
         self.scheduler: s.Scheduler = self._new_scheduler()
         self.jobs: dict[int, Job] = {}
         self._deadlines = CallDeadlines(self.jobs)
@@ -98,9 +100,6 @@ class EngineState:
         # The jobs in progress that are traced, by their numbers; most of the time there is none.
         self.traced: Final[dict[int, Recording]] = {}
         self.renew_locks()
-
-    def _new_scheduler(self) -> s.Scheduler:
-        return s.Scheduler(self.limit, self._max_chunks, self.backend.can_kill, self._prefetch)
 
     def renew_locks(self) -> None:
         """Make locks that no thread holds, and let no thread lead; also called in a fork."""
