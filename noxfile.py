@@ -145,6 +145,13 @@ def gallery(session: nox.Session) -> None:
 
 
 @nox.session
+def pictures(session: nox.Session) -> None:
+    """Draw what the workers of each program of examples/gallery did when: minutes."""
+    session.install("-e", ".[gallery]")
+    session.run("python", "-m", "benchmarks.gallery", *session.posargs)
+
+
+@nox.session
 def notebook(session: nox.Session) -> None:
     """Run cells of a notebook in a real Jupyter kernel."""
     session.install("-e", ".[test,notebook]")

@@ -1,6 +1,7 @@
 """What items do where nothing goes wrong; workers import this, so it imports little."""
 
 import os
+import sys
 
 from tests.files import mark, marks, wait_for_file
 from tests.limits import until
@@ -9,6 +10,11 @@ from tests.limits import until
 def square(x: int) -> int:
     """Return x * x."""
     return x * x
+
+
+def modules_of_pmap(_: object = None) -> list[str]:
+    """Return the modules of pmap that are loaded in this process."""
+    return [name for name in sys.modules if name.partition(".")[0] == "pmap"]
 
 
 def work_pid(_: object = None) -> int:

@@ -49,6 +49,7 @@ from ._errors import (
     WorkerLost,
     WorkerStartError,
 )
+from ._trace.trace import Trace
 from ._transport.randomness import rng
 from ._types import Progress
 
@@ -64,6 +65,8 @@ if TYPE_CHECKING:  # at run time `__getattr__` imports each of these at its firs
         ResultPicklingError,
         ResultTimeoutError,
     )
+    from ._trace.spans import TraceSpan
+    from ._trace.summary import TraceSummary
     from ._transport.by_value.shared import Shared, share
 
 __version__ = "0.1.0"
@@ -96,6 +99,9 @@ __all__ = [
     "StarMap",
     "TaskTimeout",
     "ThreadPool",
+    "Trace",
+    "TraceSpan",
+    "TraceSummary",
     "TransportError",
     "WorkerLost",
     "WorkerStartError",
@@ -131,6 +137,7 @@ __all__ = [
 _COMBINED = ("Completed", "as_completed", "failed", "gather", "raise_failures", "split")
 _POOLS = ("Pool", "ThreadPool")
 _SHARED = ("Shared", "share")
+_OF_TRACES = ("TraceSpan", "TraceSummary")
 _OF_OTHERS = ("NotPicklableError", "ResultPicklingError", "ResultTimeoutError")
 
 
@@ -167,6 +174,10 @@ def __getattr__(name: str) -> object:
         from ._api import combine
 
         found = {one: getattr(combine, one) for one in _COMBINED}
+    elif name in _OF_TRACES:
+        from ._trace import summary
+
+        found = {one: getattr(summary, one) for one in _OF_TRACES}
     elif name in _OF_OTHERS:
         from . import _multiprocessing_errors as errors
 

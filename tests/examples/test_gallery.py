@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import Final, NamedTuple
+from xml.etree import ElementTree as ET
 
 import pytest
 from tests.scripts import finished, run
@@ -189,3 +190,18 @@ def test_each_program_is_here_and_in_the_readme() -> None:
     heading = r"^## .*\n\n\[(\w+)\.py\]\(gallery/\1\.py\)"
     described = re.findall(heading, README.read_text("utf-8"), re.MULTILINE)
     assert sorted(described) == sorted(PROGRAMS)
+
+
+def test_each_program_has_its_picture(name: str) -> None:
+    path = TOP / "docs" / "figures" / "gallery" / f"{name}.svg"
+    assert f"](../{path.relative_to(TOP)})" in README.read_text("utf-8")
+    picture = path.read_text("utf-8")
+    drawn = {element.get("class") for element in ET.fromstring(picture).iter()}
+    assert {"item", "waiting", "transport"} <= drawn
+    assert len(picture) < 80_000
+
+
+def test_a_picture_is_drawn_of_a_program_as_it_is(tmp_path: Path) -> None:
+    run(["-m", "benchmarks.gallery", "--into", str(tmp_path), "search", "20"], TOP)
+    picture = ET.fromstring((tmp_path / "search.svg").read_text("utf-8"))
+    assert picture[0].text == "pmap(hits)"

@@ -17,6 +17,7 @@ from pmap import (
     Progress,
     ResultStream,
     ThreadPool,
+    Trace,
     as_completed,
     call,
     failed,
@@ -287,3 +288,10 @@ papply.using(progress=1.5)  # type: ignore[arg-type]  # pyright: ignore[reportAr
 Progress(1, 2).done = 3  # type: ignore[misc, call-arg]  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
 Pool(2).map(one, [1], progress=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 len(pmap.iter(one, [1]))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# trace: neither a flag, nor a path, nor a trace
+pmap(one, [1], trace=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap(one, [1], trace=None)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap(one, [1], trace=Trace)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+pmap(one, [1], trace=b"run.svg")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+Trace().spans()[0].start = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]

@@ -5,6 +5,7 @@ from concurrent.futures import Future
 from functools import partial
 from itertools import pairwise, product
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Never, assert_type
 
 from tests.typing.accepted_functions import (
@@ -39,6 +40,9 @@ from pmap import (
     Progress,
     ResultStream,
     StarMap,
+    Trace,
+    TraceSpan,
+    TraceSummary,
     as_completed,
     call,
     gather,
@@ -146,6 +150,24 @@ def test_progress() -> None:
         return pool.imap_unordered(one, [1], progress=show)
 
     assert callable(stream)
+
+
+def test_traces(tmp_path: Path) -> None:
+    trace = Trace()
+    given: Options = {"trace": trace}
+    assert_type(pmap(one, [1], trace=trace), list[str])
+    assert_type(pmap(one, [1], trace=True), list[str])
+    assert_type(pmap(one, [1], trace=str(tmp_path / "run.svg")), list[str])
+    assert_type(papply.using(trace=tmp_path / "run.json")(one, 1), str)
+    with pmap.iter(one, [1], trace=trace) as results:
+        assert_type(next(results), str)
+    assert_type(pmap.using(**given), Map[Never])
+    assert_type(Trace.last(), Trace)
+    assert_type(trace.summary(), TraceSummary)
+    assert_type(trace.summary().slowest, tuple[TraceSpan, ...])
+    assert_type(trace.summary().total, float)
+    assert_type(trace.spans()[0].item_index, int | None)
+    assert_type(trace.save(tmp_path / "run.svg"), None)
 
 
 def test_the_context_of_a_pool() -> None:

@@ -403,7 +403,7 @@ class Pool(PoolBase):
         options = {"chunksize": chunksize, "buffersize": buffersize, "progress": progress}
         asked = merge(Settings(), options).call
         streamed = make(rules_for(RunRules(asked.chunksize, collect=True), func))
-        streamed = streamed._replace(call=streamed.call.showing(asked.progress))
+        streamed = streamed._replace(call=streamed.call.showing(asked))
         driver, ours = self._taker()
         stream: ResultStream[Any] = ResultStream(
             driver,

@@ -67,6 +67,7 @@ def _rules(settings: Settings, collect: bool) -> RunRules:
         keep_input=settings.call.keep_input,
         logs=settings.call.logs,
         deadline=settings.call.deadline,
+        times=settings.call.trace is not False,
         retry_on=retry_on,
         retry_lost=issubclass(WorkerLost, retry_on),
         retry_overdue=issubclass(TaskTimeout, retry_on),

@@ -152,14 +152,15 @@ class Connection:
         kind = message[0]
         if kind == protocol.RESULTS:
             results: protocol.Results = message
-            _, serial, entries, last, elapsed, replace, gone = results
+            _, serial, entries, last, elapsed, replace, gone, *times = results
             if gone:
                 self.lent_segments.back(gone)
             if serial in self.held.discarded:
                 self.held.discarded.remove(serial)
                 return None
             assert self.held.chunks[0].serial == serial
-            return self.held.finish(entries, last, elapsed, replace, self.reader.size)
+            size = self.reader.size
+            return self.held.finish(entries, last, elapsed, replace, size, times)
         if self.state == STARTING:
             self.state = ANSWERED
         if kind == protocol.AGAIN:

@@ -7,10 +7,13 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from .._transport.packing import unpacked
+from .._transport.times import unpack_times
 from .protocol import ResultsArrived
 from .results import open_entries
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .._jobs.work import Work
     from .._transport.journal import ResultJournal
     from .._transport.packing import Entry, Packed
@@ -158,6 +161,7 @@ class HeldChunks:
         elapsed: float,
         replace: bool = False,
         size: int = 0,
+        times: Sequence[bytes] = (),
     ) -> ResultsArrived:
         """Return the event for results of the first chunk.
 
@@ -167,6 +171,7 @@ class HeldChunks:
             elapsed: seconds that the whole chunk took.
             replace: whether the worker is to be replaced.
             size: bytes of the message that carried these results, with its segments.
+            times: the word of the message that has the times of the items; empty: it has none.
         """
         sent = self.chunks[0]
         start = sent.start + sent.received
@@ -182,9 +187,10 @@ class HeldChunks:
         sent.size += size
         if last:
             self.chunks.popleft()
-        return ResultsArrived(
+        event = ResultsArrived(
             self._number, sent.work, start, values, failures, last, elapsed, replace, sent.size
         )
+        return event._replace(times=unpack_times(times[0])) if times else event
 
     def salvage(self) -> tuple[int, list[Entry]]:
         """Return how many unfinished items a dead worker had begun, and its unsent results.

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -56,12 +57,14 @@ def run_chunk(
             for an item that has failed.
     """
     failures: dict[int, Exception] = {}
+    times: list[float] = []
+    run = _run if work.call.trace is None else partial(_run_timed, times)
     begin = perf_counter()
     item_threads.depth = getattr(item_threads, "depth", 0) + 1
     try:
         for index, item in enumerate(items, start):
             try:
-                values.append(_run(work, index, item))
+                values.append(run(work, index, item))
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise
@@ -73,7 +76,17 @@ def run_chunk(
                 break
     finally:
         item_threads.depth -= 1
-    return ResultsArrived(worker, work, start, values, failures, True, perf_counter() - begin)
+    end = perf_counter()
+    finished = ResultsArrived(worker, work, start, values, failures, True, end - begin)
+    return finished if work.call.trace is None else finished._replace(times=[begin, end, *times])
+
+
+def _run_timed(times: list[float], work: Work, index: int, item: object) -> object:
+    times.append(perf_counter())
+    try:
+        return _run(work, index, item)
+    finally:
+        times.append(perf_counter())
 
 
 def _run(work: Work, index: int, item: object) -> object:

@@ -2,7 +2,7 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from .._jobs.reports import Report
@@ -29,7 +29,9 @@ class ResultsArrived(NamedTuple):
     the offset of a value, the item has failed, and the value means nothing. `last`: whether the
     worker is done with the chunk. `elapsed`: the seconds that the whole chunk took, if `last`.
     `replace`: whether the worker is to be replaced. `size`: the bytes of the whole chunk and of its
-    results, if `last`; 0 if the backend sends no bytes.
+    results, if `last`; 0 if the backend sends no bytes. `times`: if the call is traced, when the
+    worker began with these items and was done with them, and then when each item began and ended,
+    by `time.perf_counter`; else empty.
     """
 
     worker: int
@@ -41,6 +43,7 @@ class ResultsArrived(NamedTuple):
     elapsed: float
     replace: bool = False
     size: int = 0
+    times: Sequence[float] = ()
 
 
 class WorkerEnded(NamedTuple):

@@ -5,7 +5,7 @@ import operator
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from types import FunctionType
-from typing import Final, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeGuard
 
 from .._errors import OptionError
 from .._scheduling.run_rules import RunRules
@@ -14,6 +14,12 @@ from .describe import name_of, short_repr
 from .function_check import checked_function
 from .input import AsyncInput, Input, Window
 from .sync import Sync
+
+if TYPE_CHECKING:
+    from .._trace.recording import Recording
+    from .options import CallOptions
+else:
+    Recording = object  # the class is imported only when a call is traced
 
 
 class Kind(enum.IntEnum):
@@ -56,6 +62,7 @@ class Call(NamedTuple):
         items: the input, read to its end.
         rules: how the items are sent and run, and what happens when one fails.
         progress: how the progress of the call is shown; False: it is not shown.
+        trace: notes what happens to the items; None: the call is not traced.
     """
 
     verb: str
@@ -64,10 +71,17 @@ class Call(NamedTuple):
     items: Sequence[object]
     rules: RunRules = _USUAL
     progress: Show = False
+    trace: Recording | None = None
 
-    def showing(self, progress: Show) -> "Call":
-        """Return this call with the given `progress`; False leaves the call as it is."""
-        return self if progress is False else self._replace(progress=progress)
+    def showing(self, options: "CallOptions") -> "Call":
+        """Return this call with the `progress` and `trace` of the options; most often, this one."""
+        call = self if options.progress is False else self._replace(progress=options.progress)
+        if options.trace is False:
+            return call
+        from .._trace.recording import recording_of  # imported only when a call is traced
+
+        label = f"{call.verb}({name_of(call.function)})"
+        return call._replace(trace=recording_of(options.trace, label))
 
 
 def each(

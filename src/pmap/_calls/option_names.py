@@ -71,6 +71,10 @@ _ELSEWHERE = {
         progressbar showprogress displayprogress verbose verbosity desc description tqdm usetqdm
         pbar bar onprogress progresscallback
     """,
+    "trace": """
+        tracing traced profile profiler profiling timeline gantt timing timings recordtimes
+        performancereport dashboard visualize insights enableinsights
+    """,
     "kill_on_cancel": "killonexit killworkers forcekill",
 }
 

@@ -2,8 +2,7 @@
 
 To add an option, add a field to `WorkerOptions` (which workers run the call) or to `CallOptions`
 (how the call runs), a check below them, and a line to `Options`, the type of ``**options``. A test
-holds that they agree. The classes are no dataclasses: the import of that module takes half as long
-as that of pmap.
+holds that they agree. The classes are no dataclasses, whose module takes long to import.
 """
 
 import os
@@ -22,6 +21,7 @@ from typing import (
 )
 
 from .._errors import OptionError, TaskTimeout, WorkerLost
+from .._trace.trace import Trace, TraceOption
 from .._types import Backend, GivenPool, Progress, Show, StartMethod, is_iterable
 
 if TYPE_CHECKING:
@@ -159,11 +159,15 @@ def _yes_or_no(name: str, value: object) -> bool:
 
 
 def _progress(name: str, value: object) -> object:
-    if value is False:
-        return value
     from .progress_check import checked_progress  # imported only when the option is given
 
     return checked_progress(name, value)
+
+
+def _trace(name: str, value: object) -> object:
+    from .trace_check import checked_trace  # imported only when the option is given
+
+    return checked_trace(name, value)
 
 
 def _initializer(name: str, value: object) -> object:
@@ -222,6 +226,7 @@ class CallOptions(NamedTuple):
     keep_input: bool = False
     logs: bool = True
     progress: Show = False
+    trace: TraceOption = False
 
 
 class Settings(NamedTuple):
@@ -262,6 +267,7 @@ _CALL: Final[dict[str, Check]] = {
     "keep_input": _yes_or_no,
     "logs": _yes_or_no,
     "progress": _progress,
+    "trace": _trace,
 }
 _ALL: Final = _POOL | _WORKER | _CALL
 
@@ -343,6 +349,9 @@ class _Options(TypedDict, total=False):
             it with a `Progress`, wherever the call is made: at the beginning, then at most ten
             times a second, and at the end. It runs in different threads, but never in two at the
             same time; an exception that it raises becomes a warning. Default: False.
+        trace: where the call notes which worker did what when. A `Trace`: in that one. True: in a
+            new one, which `Trace.last` returns. A path that ends with ``.svg`` or ``.json``: in a
+            new one, which is saved there when the call ends. Default: False, nowhere.
     """
 
     pool: GivenPool | None
@@ -368,6 +377,7 @@ class _Options(TypedDict, total=False):
     keep_input: bool
     logs: bool
     progress: bool | str | Callable[[Progress], object]
+    trace: bool | str | os.PathLike[str] | Trace
 
 
 if TYPE_CHECKING:

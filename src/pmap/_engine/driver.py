@@ -115,6 +115,8 @@ class Driver:
     def begin(self, stream_job: StreamJob) -> None:
         """Start a job made by `open`."""
         stream_job.submitted = True
+        if stream_job.call.trace is not None:
+            stream_job.when_over(stream_job.call.trace.finish)
         self._state.post(lambda: self._state.submit(stream_job, open=True))
         if stream_job.call.progress is not False:
             _watch(stream_job)
@@ -328,6 +330,8 @@ class Driver:
     def _enter(self, call: Call) -> Job:
         self.take_no_more()
         job = Job(next(_numbers), call, self)
+        if call.trace is not None:
+            job.when_over(call.trace.finish)
         if not call.items or self._pack(job):
             self._state.inbox.append(partial(self._state.submit, job))
             self._state.enter()

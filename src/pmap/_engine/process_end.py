@@ -96,6 +96,7 @@ class ProcessEnd:
         self.has_come = True
         jobs = list(state.jobs.values()) + list(state.over)
         state.jobs.clear()
+        state.traced.clear()
         state.over.clear()
         # The locks of the parent process may be held by threads that do not exist in this process.
         state.renew_locks()

@@ -15,8 +15,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from math import inf
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
@@ -32,6 +33,9 @@ from . import outcomes
 from .call_deadlines import CallDeadlines
 from .call_specs import CallSpecs
 from .report_queue import ReportQueue
+
+if TYPE_CHECKING:
+    from .._trace.recording import Recording
 
 _NONE: frozenset[int] = frozenset()
 
@@ -72,8 +76,9 @@ class EngineState:
         """Make the state of a pool without workers; the arguments are those of `Driver`."""
         self.backend = backend
         self.limit = limit
-        self._max_chunks = max_chunks
-        self._prefetch = prefetch
+        self._new_scheduler: Final = partial(
+            s.Scheduler, limit, max_chunks, backend.can_kill, prefetch
+        )
         self.scheduler: s.Scheduler = self._new_scheduler()
         self.jobs: dict[int, Job] = {}
         self._deadlines = CallDeadlines(self.jobs)
@@ -92,10 +97,9 @@ class EngineState:
         self.ends: WeakValueDictionary[int, WorkerEnd] = WeakValueDictionary()
         self._start_failure: WorkerEnded | None = None
         self.specs: Final = CallSpecs(backend)
+        # The jobs in progress that are traced, by their numbers; most of the time there is none.
+        self.traced: Final[dict[int, Recording]] = {}
         self.renew_locks()
-
-    def _new_scheduler(self) -> s.Scheduler:
-        return s.Scheduler(self.limit, self._max_chunks, self.backend.can_kill, self._prefetch)
 
     def renew_locks(self) -> None:
         """Make locks that no thread holds, and let no thread lead; also called in a fork."""
@@ -195,6 +199,7 @@ class EngineState:
             self.over.append(job)
         self.jobs.clear()
         self._deadlines.forget()
+        self.traced.clear()
         self.specs.forget()
         self.scheduler = self._new_scheduler()
         if self.closed:
@@ -203,11 +208,14 @@ class EngineState:
 
     def _take(self, event: BackendEvent) -> None:
         if isinstance(event, ResultsArrived):
-            worker, work, start, values, failures, last, elapsed, replace, size = event
+            worker, work, start, values, failures, last, elapsed, replace, size, times = event
             job = self.jobs.get(work.number)
             failed = tuple([start + offset for offset in failures]) if failures else ()
             count = len(values)
             self.items_done += count
+            if job is not None and job.number in self.traced:
+                note = self.traced[job.number].results
+                note(worker, start, count, times, failed, job.tried, last)
             done = e.ItemsFinished(worker, count, failed, elapsed, last, _NONE, replace, size)
             if job is not None and failures and work.call.rules.retries:
                 self._handle_failures(done, job, start, values, failures)
@@ -220,6 +228,8 @@ class EngineState:
         elif isinstance(event, Report):
             self.reports.add(event)
         elif isinstance(event, WorkerStarted):
+            for recording in self.traced.values():
+                recording.ready(event.worker, self.backend.workers().get(event.worker))
             self.handle(e.WorkerReady(*event))
         else:
             self._gone = event
@@ -228,7 +238,15 @@ class EngineState:
                 end.exitcode = event.exitcode
             if event.reason:
                 self._start_failure = event
+            if self.traced:
+                self._trace_end(event)
             self.handle(e.WorkerGone(event.worker, event.begun, event.hopeless))
+
+    def _trace_end(self, event: WorkerEnded) -> None:
+        """Note the end of a worker in the traces; the scheduler does not know of it yet."""
+        for number, recording in self.traced.items():
+            runs = (event.worker, 0) in self.scheduler.where(number)
+            recording.gone(event.worker, event.begun if runs else 0, self.jobs[number].tried)
 
     def _handle_failures(
         self,
@@ -298,12 +316,16 @@ class EngineState:
         }
 
     def _start(self, worker: int) -> None:
+        for recording in self.traced.values():
+            recording.starts(worker)
         self.backend.start(worker)
 
     def _stop(self, worker: int) -> None:
         self.backend.stop(worker)
 
     def _send(self, worker: int, number: int, start: int, stop: int, step: int) -> None:
+        if number in self.traced:
+            self.traced[number].sent(worker, start, stop)
         self.backend.send(worker, self.jobs[number], start, stop, step)
 
     def _discard(self, worker: int, number: int) -> None:
@@ -356,6 +378,8 @@ class EngineState:
         self._end_job(job)
 
     def _end_job(self, job: Job) -> None:
+        if job.number in self.traced:
+            self.traced.pop(job.number).end(job.tried)
         self.over.append(job)
         self.specs.release(job)
         if not self.jobs:
@@ -372,6 +396,11 @@ class EngineState:
             self.backend.close()
             self.specs.forget()
 
+    def _trace(self, job: Job, recording: "Recording") -> None:
+        pids = self.backend.workers()
+        recording.begin(self, {worker: pids.get(worker) for worker in self.scheduler.all_workers()})
+        self.traced[job.number] = recording
+
     def submit(self, job: Job, open: bool = False) -> None:
         """Let a job begin; `open`: more input may come. To be called in the lock."""
         if self.closed:
@@ -385,6 +414,8 @@ class EngineState:
             return
         self.jobs[job.number] = job
         self._deadlines.add(job)
+        if job.call.trace is not None:
+            self._trace(job, job.call.trace)
         self.specs.use(job)
         size = job.total
         key = None if open or job.spec is None else job.spec.key

@@ -27,6 +27,7 @@ class RunRules(NamedTuple):
         logs: logging records in the workers are passed on to the caller's loggers.
         deadline: seconds that the whole call may take; None: as long as the call takes.
         until: when these seconds are over, by `time.monotonic`; None: there is no deadline.
+        times: the workers note when each item begins and ends.
     """
 
     chunksize: int | None = None
@@ -45,8 +46,12 @@ class RunRules(NamedTuple):
     logs: bool = True
     deadline: float | None = None
     until: float | None = None
+    times: bool = False
 
-    def for_worker(self) -> tuple[bool, bool, bool, float | None, int | None, bool]:
+    def for_worker(
+        self,
+    ) -> tuple[bool, bool, bool, float | None, int | None, bool, *tuple[bool, ...]]:
         """Return the rules for a worker: plain values, in the order of `ReceivedSpec`'s fields."""
         by_value = self.functions_by_value
-        return not self.collect, by_value, self.at_once, self.timeout, self.seed, self.logs
+        rules = not self.collect, by_value, self.at_once, self.timeout, self.seed, self.logs
+        return (*rules, True) if self.times else rules

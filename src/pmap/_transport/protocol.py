@@ -33,8 +33,11 @@ if TYPE_CHECKING:
     Script: TypeAlias = tuple[int, str | None, str | None]
     # How the items of a call run: whether the first failure ends the call, whether functions among
     # the results are pickled by value, whether all items of a chunk run at once, seconds that an
-    # item may run or None, seed or None, whether log records are sent to the caller.
-    WorkerRules: TypeAlias = tuple[bool, bool, bool, float | None, int | None, bool]
+    # item may run or None, seed or None, whether log records are sent to the caller; and True if
+    # results are to have times: see the module `times`.
+    WorkerRules: TypeAlias = tuple[
+        bool, bool, bool, float | None, int | None, bool, *tuple[bool, ...]
+    ]
 
 # --- messages from the caller to a worker --------------------------------------------------------
 
@@ -174,6 +177,7 @@ def parse_setup(message: SetUpMessage) -> SetUp:
 
 
 if TYPE_CHECKING:
+    # The words of `WorkerRules` stand between those before them and the environment.
     CallSpecMessage: TypeAlias = tuple[
         int,
         int,
@@ -181,12 +185,7 @@ if TYPE_CHECKING:
         tuple[int, ...],
         tuple[Name, ...],
         list[bytes],
-        bool,
-        bool,
-        bool,
-        float | None,
-        int | None,
-        bool,
+        *WorkerRules,
         Environment | None,
     ]
 
@@ -227,7 +226,7 @@ def parse_call_spec(
 ]:
     """Return the arguments of `make_call_spec`; in place of the list `function`, its one entry."""
     _, number, (function,), units, names, variables = message[:6]
-    return number, units, names, variables, message[6:12], message[12], function
+    return number, units, names, variables, message[6:-1], message[-1], function
 
 
 if TYPE_CHECKING:
@@ -365,8 +364,9 @@ OUTPUT, ERRORS, LOG, WARNING, FLUSH = 1, 2, 3, 4, 5
 if TYPE_CHECKING:
     # The message RESULTS: kind, serial of the chunk, results as `packed` returns them, whether the
     # results are the last of the chunk, seconds that the chunk took (only with the last results),
-    # whether the worker is to be replaced, numbers of segments of arguments that are unused now.
-    Results: TypeAlias = tuple[int, int, Packed, bool, float, bool, list[int]]
+    # whether the worker is to be replaced, numbers of segments of arguments that are unused now;
+    # if the call is traced, times: see the module `times`.
+    Results: TypeAlias = tuple[int, int, Packed, bool, float, bool, list[int], *tuple[bytes, ...]]
     # The message REPORT: kind, kind of the report, index in its chunk of the item that runs (None:
     # the index is not known), bytes.
     Report: TypeAlias = tuple[int, int, int | None, bytes]

@@ -53,7 +53,7 @@ class AtOnce:
                 # `standard_library` is in effect.
                 _runner.get_loop()
         self._runner = _runner
-        self._starts = starts
+        self.starts = starts
         self._context = context
         self._timeout = timeout
         self._tasks: list[asyncio.Task[tuple[bool, Any]]] = []
@@ -88,7 +88,7 @@ class AtOnce:
                     _outcome(number, start, self._timeout),
                     context=None if given is None else given.copy(),
                 )
-                for number, start in enumerate(self._starts)
+                for number, start in enumerate(self.starts)
             ]
         return await self._tasks[index]
 

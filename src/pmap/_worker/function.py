@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .._transport.environment import Environment, Variables
     from .._transport.light_stdlib import Context
     from .._transport.packing import Entry
+    from .timing import Timing
 
 
 class ReceivedSpec:
@@ -26,13 +27,14 @@ class ReceivedSpec:
         units: tuple[int, ...],
         names: tuple[Name, ...],
         variables: list[bytes],
+        environment: Environment,
         stop: bool,
         by_value: bool,
         at_once: bool,
         timeout: float | None,
         seed: int | None,
         logs: bool,
-        environment: Environment,
+        times: bool = False,
     ) -> None:
         self.entry: Entry | None = entry
         self.units = units
@@ -58,7 +60,14 @@ class ReceivedSpec:
         self.array_type: type | None = None
         # Whether results are noted as records, not in a typed array. In a call with a time limit
         # they are: a typed array leaves no time to note when each item begins.
-        self.mixed = timeout is not None
+        # They are, too, if the times of the items are to be noted.
+        self.mixed = timeout is not None or times
+        # Notes the times of the items; None: nothing does.
+        self.timing: Timing | None = None
+        if times:
+            from .timing import Timing
+
+            self.timing = Timing()
 
     def load(self) -> Callable[[object], object]:
         """Return the function of the call, as a function of one argument: the item.
@@ -66,6 +75,8 @@ class ReceivedSpec:
         The first call of this method loads the function. Each call puts the names that the function
         uses in place, since the names of another call may be there.
         """
+        if self.timing is not None:
+            self.timing.begin()
         arriving.prepare(self.units, self.names)
         if self.function is None:
             function, kind, *more = decode(self.entry)
@@ -78,7 +89,8 @@ class ReceivedSpec:
         has_context = self.variables or self.at_once or arriving.is_forked()
         if has_context and (self.fresh or self.context is None):
             self.context = context_of(_load_each(self.variables))
-        return self.function if self.context is None else _in_context(self.function, self.context)
+        call = self.function if self.context is None else _in_context(self.function, self.context)
+        return call if self.timing is None else self.timing.function(call)
 
 
 def _register(reducers: list[tuple[type, Callable[[Any], Any]]]) -> None:

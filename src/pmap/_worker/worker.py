@@ -324,7 +324,7 @@ class Worker:
             spec, units, names, variables, rules, environment, function = parse_call_spec(message)
             self._last_environment = self._last_environment if environment is None else environment
             self._specs[spec] = ReceivedSpec(
-                function, units, names, variables, *rules, self._last_environment
+                function, units, names, variables, self._last_environment, *rules
             )
         elif kind == DROP:
             self._specs.pop(parse_drop(message), None)
@@ -405,6 +405,8 @@ class Worker:
                 # The coroutines of all items begin together; to run the item at an index then means
                 # to wait for the end of its coroutine.
                 many = at_once(spec.coroutine, entries, spec.context, spec.timeout)
+                if spec.timing is not None:
+                    spec.timing.coroutines(many)
                 try:
                     results = self._run_items(spec, many.result, serial, range(len(entries)), 0)
                 finally:
@@ -427,10 +429,15 @@ class Worker:
         in_turn = spec.timeout is not None and (len(entries) == 1 or spec.at_once)
         if in_turn and not self._turn(serial, len(entries)):
             return []
+        items = self._items
+        if spec.timing is not None:
+            from .timed_items import TimedItems
+
+            items = TimedItems(items, spec.timing)
         if len(entries) == 1:
             # The result of the only item of a chunk need not be noted in the result journal: until
             # its message is sent, the item counts as running.
-            result = self._items.run(spec, call, entries[0])[0]
+            result = items.run(spec, call, entries[0])[0]
             spec.array_type = type(result) if type(result) in ARRAY_FORMATS else None
             return [result]
 
@@ -441,7 +448,7 @@ class Worker:
             return run_without_journal(
                 spec,
                 entries,
-                self._items,
+                items,
                 call,
                 send,
                 lambda: self._turn(serial, 0),
@@ -450,9 +457,7 @@ class Worker:
         if self._max_memory is not None:
             # Memory is measured after each item, for which a typed array leaves no time.
             spec.mixed = True
-        chunk = Chunk(
-            spec, entries, step, self._journal, self._items, send, self._needs_replacement
-        )
+        chunk = Chunk(spec, entries, step, self._journal, items, send, self._needs_replacement)
         return chunk.run(call)
 
     def _turn(self, serial: int, number: int) -> bool:
@@ -476,14 +481,15 @@ class Worker:
         replace: bool,
     ) -> None:
         gone = self._reader.gone()
-        message: Results = RESULTS, serial, results, last, elapsed, replace, gone
+        times = () if spec is None or spec.timing is None else (spec.timing.taken(),)
+        message: Results = RESULTS, serial, results, last, elapsed, replace, gone, *times
         try:
             data = frame(message)
         except ValueError:  # a result is too large for marshal
             assert isinstance(results, list)  # the bytes of a typed array are never too large
 
             def make(entries: list[Entry]) -> Results:
-                return RESULTS, serial, entries, last, elapsed, replace, gone
+                return RESULTS, serial, entries, last, elapsed, replace, gone, *times
 
             data = frame_of_entries(make, results, spec is None or spec.by_value)
         # Code that runs beside the items, such as the pickling of a result, may have left traces.

@@ -72,6 +72,7 @@ _RIGHT: Final[list[tuple[str, set[str]]]] = [
     ("initargs args", {*SEVERAL, "text", "bytes"}),
     ("isolate kill_over_memory kill_on_cancel keep_input logs", {"True"}),
     ("progress", {"text", "a function", "True"}),
+    ("trace", {"True"}),
     ("timeout", {*NUMBERS}),
     ("deadline", {"one", "a half"}),
     ("retries", {"one", "a list", "an array"}),

@@ -46,6 +46,8 @@ ELSEWHERE: list[tuple[str, Any, str]] = [
     ("verbose", 10, "Write progress=True"),
     ("desc", "rows", "Write progress='rows'"),
     ("tqdm", 1.5, "progress is True for a bar"),
+    ("profile", True, "Write trace=True"),
+    ("timeline", "run.svg", "Write trace='run.svg'"),
     ("total", 10, "give a function: progress=f"),
     ("ordered", False, "pimap_unordered"),
     ("return_exceptions", True, "pmap.collecting(f, xs)"),

@@ -220,7 +220,7 @@ def test_an_unknown_option_names_those_that_exist() -> None:
         assert name in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["trace"])
+@pytest.mark.parametrize("name", ["priority"])
 def test_an_option_of_a_later_version_is_unknown(name: str) -> None:
     with pytest.raises(OptionError, match="no option"):
         merge(Settings(), {name: 1})

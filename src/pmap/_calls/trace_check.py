@@ -1,0 +1,39 @@
+"""The check of the option ``trace``; imported only when a call or ``using`` gives it."""
+
+import os
+
+from .._errors import OptionError
+from .._trace.trace import Trace, kind_of
+
+
+def checked_trace(name: str, value: object) -> object:
+    """Return `value` if it is a bool, a `Trace`, or a path that a trace can be saved in.
+
+    Raises:
+        OptionError: `value` is none of these, or there is no directory for the file. The call has
+            not begun then: it would be a pity to learn that at its end.
+    """
+    if isinstance(value, bool | Trace):
+        return value
+    path = _path(value)
+    if path is None:
+        why = f"{name} is True, a path that ends with .svg or .json, a pmap.Trace, or False"
+        raise OptionError(name, value, why + "; did you mean Trace()?" * (value is Trace))
+    if kind_of(path) is None:
+        raise OptionError(
+            name,
+            value,
+            "a trace is saved in a file that ends with .svg (a picture) or .json (for Perfetto and "
+            "Chrome)",
+        )
+    folder = os.path.dirname(os.path.abspath(path))  # no pathlib here
+    if not os.path.isdir(folder):
+        raise OptionError(name, value, f"there is no directory {folder!r} to save the trace in")
+    return path
+
+
+def _path(value: object) -> str | None:
+    """Return the text of a path; None: `value` is no path, or one of bytes."""
+    as_text = getattr(type(value), "__fspath__", None)
+    path: object = value if as_text is None else as_text(value)
+    return path if isinstance(path, str) else None

@@ -1,0 +1,75 @@
+"""Writes a trace in the Trace Event format, which Perfetto and Chrome open.
+
+The format has one event for each span, with its begin and its length in microseconds, and for each
+row an event with the row's name. Events in a row must lie within each other or apart; so items that
+overlap, as coroutines do, are put into rows of their own.
+"""
+
+import json
+from typing import Any
+
+from .records import Snapshot
+from .spans import TraceSpan, spans_of
+
+# Rows of coroutines follow the row of their worker; the rows of workers are so far apart.
+_ROWS = 1000
+# The process id of all events. Perfetto takes 0 for that of an idle processor.
+_PROCESS = 1
+
+
+def json_of(snapshot: Snapshot) -> str:
+    """Return a trace as the text of a file in the Trace Event format."""
+    labels = {number: call.label for number, call in snapshot.calls.items()}
+    return json.dumps({"traceEvents": events_of(spans_of(snapshot), labels)})
+
+
+def events_of(spans: tuple[TraceSpan, ...], labels: dict[int, str]) -> list[dict[str, Any]]:
+    """Return the events of spans; `labels`: the name of each call by its number."""
+    rows: dict[int, str] = {}
+    ends: dict[int, list[float]] = {}  # when the rows of the coroutines of a worker become free
+    events: list[dict[str, Any]] = []
+    for span in spans:
+        row = span.worker * _ROWS + 1
+        rows[row] = f"worker {span.worker}"
+        if span.kind == "item":
+            free = ends.setdefault(span.worker, [])
+            place = next((at for at, end in enumerate(free) if end <= span.start), len(free))
+            free[place:] = [span.stop, *free[place + 1 :]]
+            if place:
+                row += place
+                rows[row] = f"worker {span.worker}, coroutine {place}"
+        events.append(_event(span, row, labels))
+    about: list[dict[str, Any]] = [_named("process_name", _PROCESS, "pmap")]
+    about += [_named("thread_name", row, name) for row, name in sorted(rows.items())]
+    return about + events
+
+
+def _event(span: TraceSpan, row: int, labels: dict[int, str]) -> dict[str, Any]:
+    # Begin and end are rounded, and not the length: then a span that ends where another begins, or
+    # within another, still does so.
+    begin, end = round(span.start * 1e9), round(span.stop * 1e9)
+    about: dict[str, object] = {}
+    if span.call is not None:
+        about["call"] = labels.get(span.call, "")
+    if span.item_index is not None:
+        about |= {"index": span.item_index, "items": span.items}
+    if span.attempt > 1:
+        about["attempt"] = span.attempt
+    if span.failed:
+        about["failed"] = span.failed
+    if span.pid is not None:
+        about["pid"] = span.pid
+    return {
+        "name": f"item {span.item_index}" if span.kind == "item" else span.kind,
+        "cat": span.kind,
+        "ph": "X",
+        "ts": begin / 1000,
+        "dur": (end - begin) / 1000,
+        "pid": _PROCESS,
+        "tid": row,
+        "args": about,
+    }
+
+
+def _named(kind: str, row: int, name: str) -> dict[str, Any]:
+    return {"name": kind, "ph": "M", "ts": 0, "pid": _PROCESS, "tid": row, "args": {"name": name}}

@@ -1,0 +1,236 @@
+"""Notes for a trace what happens to the items of one call.
+
+The engine calls a recording under the lock of its state, with plain values. The recording works out
+which chunk of which worker a result belongs to, and when the worker ran it.
+"""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from itertools import count
+from time import perf_counter
+from weakref import WeakKeyDictionary
+
+from .records import Part
+from .trace import Trace, TraceOption, note_last
+
+_pools: WeakKeyDictionary[object, int] = WeakKeyDictionary()
+_numbers = count()
+
+
+class _Held:
+    """A chunk that a worker was sent and whose results have not all come."""
+
+    __slots__ = ("next", "sent", "start", "stop", "unseen")
+
+    def __init__(self, start: int, stop: int, sent: float) -> None:
+        self.start = start
+        self.stop = stop
+        self.sent = sent
+        self.next = start  # the index of the first item whose result has not come
+        # How many results, the last ones, came without times: they were read from the result
+        # journal of a worker that has ended.
+        self.unseen = 0
+
+
+class Recording:
+    """Notes one call in a trace, and saves the trace when the call is over if it has a path."""
+
+    def __init__(self, trace: Trace, path: str | None, label: str) -> None:
+        """Note nothing yet.
+
+        Args:
+            trace: the trace that the call is noted in.
+            path: the file that the trace is saved in when the call is over; None: none.
+            label: the verb and the function of the call, in words.
+        """
+        self.trace = trace
+        self._path = path
+        self._label = label
+        self._records = trace._records
+        self._pool = 0
+        self._call: int | None = None  # the number of the call in the trace; None: it has not begun
+        self._held: dict[int, list[_Held]] = {}  # by the numbers of the workers
+        self._has_ended = False
+
+    # --- what the engine calls, under the lock of its state --------------------------------------
+
+    def begin(self, pool: object, workers: Mapping[int, int | None]) -> None:
+        """Note that the call begins on a pool, which has `workers`: process ids by numbers."""
+        number = _pools.get(pool)
+        if number is None:
+            number = _pools.setdefault(pool, next(_numbers))
+        self._pool = number
+        now = perf_counter()
+        self._call = self._records.begin(self._label, number, [*workers], now)
+        for worker, pid in workers.items():
+            self._records.worker(number, worker, now, pid)
+
+    def starts(self, worker: int) -> None:
+        """Note that a worker is started."""
+        now = perf_counter()
+        record = self._records.worker(self._pool, worker, now)
+        record.started = now if record.started is None else record.started
+
+    def ready(self, worker: int, pid: int | None) -> None:
+        """Note that a worker is ready for its first chunk."""
+        now = perf_counter()
+        record = self._records.worker(self._pool, worker, now, pid)
+        if record.started is None:  # the worker was started before the trace began
+            record.started = record.seen
+        record.ready = record.last = now
+
+    def sent(self, worker: int, start: int, stop: int) -> None:
+        """Note that a worker is about to be sent the items from `start` to `stop` - 1."""
+        # An item is at one worker at a time: if another chunk has these items, they were reclaimed
+        # from it, and such items are the last ones of their chunk.
+        for chunks in self._held.values():
+            for chunk in chunks:
+                if chunk.next < stop and start < chunk.stop:
+                    chunk.stop = max(start, chunk.next)
+            # A chunk of which all items were reclaimed gets no results. A chunk that has begun gets
+            # its last results, even if there are none in them.
+            chunks[:] = [chunk for chunk in chunks if chunk.start < max(chunk.stop, chunk.next)]
+        self._held.setdefault(worker, []).append(_Held(start, stop, perf_counter()))
+
+    def results(
+        self,
+        worker: int,
+        start: int,
+        items: int,
+        times: Sequence[float],
+        failed: tuple[int, ...],
+        tried: Mapping[int, int] | None,
+        last: bool,
+    ) -> None:
+        """Note that the results of items have come.
+
+        Args:
+            worker: the worker that ran the items.
+            start: the index of the first item.
+            items: how many items there are.
+            times: when the worker began with the items and was done with them, then when each
+                began and ended; empty: not known.
+            failed: the indices of items that have failed.
+            tried: how often items were tried before, by their indices; None: no item was.
+            last: whether these are the last results of their chunk.
+        """
+        chunks = self._held.get(worker, [])
+        place = next((at for at, chunk in enumerate(chunks) if chunk.next == start), None)
+        if place is None or self._call is None:
+            return
+        del chunks[:place]  # chunks before this one were reclaimed: their results do not come
+        chunk = chunks[0]
+        if times:
+            self._add(worker, chunk, start, items, times, failed, tried)
+        else:
+            chunk.unseen += items
+        chunk.next = start + items
+        if last:
+            del chunks[0]
+
+    def _add(
+        self,
+        worker: int,
+        chunk: _Held,
+        start: int,
+        items: int,
+        times: Sequence[float],
+        failed: tuple[int, ...],
+        tried: Mapping[int, int] | None,
+    ) -> None:
+        now = perf_counter()
+        assert self._call is not None
+        began = max(chunk.sent, self._records.worker(self._pool, worker, chunk.sent).last)
+        shift = shift_into(times[0], times[1], began, now)
+        begin, end = max(began, times[0] + shift), min(now, times[1] + shift)
+        part = Part(
+            -1,
+            self._call,
+            start,
+            items,
+            chunk.sent,
+            begin,
+            max(begin, end),
+            now,
+            tuple(times[2:]),
+            shift,
+            failed,
+            _attempts(tried, start, items),
+            False,
+        )
+        self._records.add(self._pool, worker, part)
+        chunk.sent = part.end  # the worker has the rest of the chunk since then, at the latest
+
+    def gone(self, worker: int, begun: int, tried: Mapping[int, int] | None) -> None:
+        """Note that a worker has ended; `begun`: how many unfinished items it had begun."""
+        now = perf_counter()
+        self._lose(worker, begun, tried, now)
+        self._records.gone(self._pool, worker, now)
+
+    def _lose(self, worker: int, begun: int, tried: Mapping[int, int] | None, now: float) -> None:
+        chunks = self._held.pop(worker, [])
+        if not chunks or self._call is None:
+            return
+        chunk = chunks[0]
+        items = chunk.unseen + min(begun, chunk.stop - chunk.next)
+        if not items:
+            return
+        start = chunk.next - chunk.unseen
+        began = max(chunk.sent, self._records.worker(self._pool, worker, chunk.sent).last)
+        attempts = _attempts(tried, start, items)
+        lost = Part(
+            -1, self._call, start, items, chunk.sent, began, now, now, (), 0.0, (), attempts, True
+        )
+        self._records.add(self._pool, worker, lost)
+
+    def end(self, tried: Mapping[int, int] | None) -> None:
+        """Note that the call has ended: what workers still run of it has no results any more."""
+        if self._call is not None and not self._has_ended:
+            self._has_ended = True
+            now = perf_counter()
+            for worker in [*self._held]:
+                self._lose(worker, 1, tried, now)
+            self._records.end(self._call, now)
+
+    # --- what the engine calls when the call is over, without a lock -----------------------------
+
+    def finish(self) -> None:
+        """Save the trace if it has a path; a failure is a warning, because the call has ended."""
+        self.end(None)  # if the engine had no time for it, as when its pool was closed
+        if self._path is not None:
+            try:
+                self.trace.save(self._path)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                text = f"the trace could not be saved as {self._path!r}: {reason}"
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
+
+
+def recording_of(option: TraceOption, label: str) -> Recording:
+    """Return what notes a call with this value of the option ``trace``, which is not False."""
+    trace = option if isinstance(option, Trace) else Trace()
+    note_last(trace)
+    path = None if isinstance(option, bool | Trace) else os.fspath(option)
+    return Recording(trace, path, label)
+
+
+def _attempts(tried: Mapping[int, int] | None, start: int, items: int) -> dict[int, int] | None:
+    if not tried:
+        return None
+    return {index: tried[index] for index in range(start, start + items) if index in tried} or None
+
+
+def shift_into(begin: float, end: float, low: float, high: float) -> float:
+    """Return what to add to two times of a worker, so that they lie between two of the caller.
+
+    On the systems that pmap knows, all processes of a machine share the clock, so this is 0. A
+    worker in a time namespace of its own has another clock; then the time on the way to the worker
+    is taken to be as long as that on the way back.
+
+    >>> shift_into(11, 12, 10, 15), shift_into(1011, 1012, 10, 15)
+    (0.0, -999.0)
+    """
+    if low <= begin and end <= high:
+        return 0.0
+    return (low + high - begin - end) / 2

@@ -1,0 +1,248 @@
+"""What the engine notes of traced calls: plain values, in the order in which they come."""
+
+from _thread import allocate_lock
+from itertools import count
+from time import perf_counter
+from typing import Any, Final, NamedTuple
+
+# How many items, and how many parts of chunks, are kept at most. A part of one item takes about 400
+# bytes, so 80 MB at the worst; with 20 items in a part it is 8 MB.
+MOST: Final = 200_000
+
+
+class CallRecord(NamedTuple):
+    """One traced call: `verb(function)`, the number of its pool, and when it began and ended.
+
+    `ended` is None while the call runs.
+    """
+
+    label: str
+    pool: int
+    began: float
+    ended: float | None
+
+
+class Part(NamedTuple):
+    """Items of one chunk whose results came together; or, if `lost`, that ended with their worker.
+
+    Attributes:
+        worker: the key of the worker's record.
+        call: the number of the call in the trace.
+        start: the index of the first item in the call.
+        items: how many items there are.
+        sent: when the caller sent the items, or a time at which the worker had them.
+        begin: when the worker began with them.
+        end: when the worker was done with them, or had ended.
+        received: when the caller took the results in.
+        times: when each item began and ended, on the worker's clock; see `_transport.times`.
+        shift: seconds to be added to `times`: for a worker whose clock is not that of the caller.
+        failed: the indices of the items that have failed.
+        attempts: by index, how often items had been tried before; None: no item was tried before.
+        lost: whether the worker ended, or the call, before the items had results.
+    """
+
+    worker: int
+    call: int
+    start: int
+    items: int
+    sent: float
+    begin: float
+    end: float
+    received: float
+    times: tuple[float, ...]
+    shift: float
+    failed: tuple[int, ...]
+    attempts: dict[int, int] | None
+    lost: bool
+
+
+class WorkerRecord:
+    """One worker: when it was started, ready and gone.
+
+    Attributes:
+        pool: the number of its pool.
+        pid: its process id; None: it is no process of its own, or not known.
+        seen: since when the trace knows of the worker.
+        started: when it was started; None: before the first call of the trace.
+        ready: when it was ready; None: not yet, or before the first call of the trace.
+        gone: when it had ended; None: it has not.
+        last: the end of the last part of a chunk that it ran.
+    """
+
+    __slots__ = ("gone", "last", "pid", "pool", "ready", "seen", "started")
+
+    def __init__(self, pool: int, seen: float, pid: int | None) -> None:
+        self.pool = pool
+        self.pid = pid
+        self.seen = seen
+        self.started: float | None = None
+        self.ready: float | None = None
+        self.gone: float | None = None
+        self.last = seen
+
+    @property
+    def since(self) -> float:
+        """Since when the worker is there, as far as the trace knows."""
+        return self.seen if self.started is None else self.started
+
+    def copy(self) -> "WorkerRecord":
+        """Return a record that does not change with this one."""
+        other = WorkerRecord(self.pool, self.seen, self.pid)
+        other.started, other.ready = self.started, self.ready
+        other.gone, other.last = self.gone, self.last
+        return other
+
+
+class Snapshot(NamedTuple):
+    """All that a trace has at one moment.
+
+    Attributes:
+        began: when the first call began.
+        since: from when on the trace is complete; later than `began` if items were dropped.
+        now: when the snapshot was made.
+        calls: the calls, by their numbers.
+        workers: the workers, by their keys.
+        parts: the parts of chunks, in the order in which they came.
+        dropped: how many items were dropped.
+    """
+
+    began: float
+    since: float
+    now: float
+    calls: dict[int, CallRecord]
+    workers: dict[int, WorkerRecord]
+    parts: list[Part]
+    dropped: int
+
+
+class Records:
+    """The records of one trace.
+
+    Only the engines of the calls write here, each under the lock of its state; any thread may take
+    a snapshot. Calls of several pools may write at the same time. There is no lock for which they
+    would wait: a signal handler may make a traced call in the very thread that writes here, and a
+    fork may be made at any moment. Instead each step is one operation on a list, dict or counter,
+    which no other thread can interrupt, and a step for a worker is made by its own engine only.
+    """
+
+    def __init__(self) -> None:
+        """Begin without calls."""
+        self.calls: dict[int, CallRecord] = {}
+        self._workers: dict[int, WorkerRecord] = {}
+        self._keys: dict[tuple[int, int], int] = {}  # by pool, and the worker's number there
+        self._parts: list[Part] = []
+        # How many items the parts have. The number may be too low, since engines add to it at the
+        # same time; it only says when `_drop` is to count.
+        self._items = 0
+        self._dropped = 0
+        self._since = 0.0
+        self._renew()
+
+    def _renew(self, call: int = 0, worker: int = 0) -> None:
+        """Make the counters, which begin with the given numbers, and the lock for `_drop`."""
+        self._call_numbers = count(call)
+        self._worker_keys = count(worker)
+        # Held by the engine that drops parts; another one does not wait, but leaves that to it.
+        self._dropping = allocate_lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled: all but the counters and the lock."""
+        left_out = ("_call_numbers", "_worker_keys", "_dropping")
+        return {name: value for name, value in vars(self).items() if name not in left_out}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take what was pickled; further calls have the next numbers."""
+        vars(self).update(state)
+        self._renew(max(self.calls, default=-1) + 1, max(self._workers, default=-1) + 1)
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def begin(self, label: str, pool: int, workers: list[int], now: float) -> int:
+        """Note that a call begins on a pool that has `workers`; return the number of the call."""
+        number = next(self._call_numbers)
+        # Workers may have ended while no traced call ran.
+        for (of, worker), key in [*self._keys.items()]:
+            record = self._workers[key]
+            if of == pool and worker not in workers and record.gone is None:
+                self.gone(pool, worker, record.last)
+        self.calls[number] = CallRecord(label, pool, now, None)
+        for worker in workers:
+            self.worker(pool, worker, now)
+        return number
+
+    def end(self, number: int, now: float) -> None:
+        """Note that a call has ended."""
+        call = self.calls.get(number)
+        if call is not None:
+            self.calls[number] = call._replace(ended=now)
+
+    # --- workers ---------------------------------------------------------------------------------
+
+    def worker(self, pool: int, worker: int, now: float, pid: int | None = None) -> WorkerRecord:
+        """Return the record of a worker, which is made if there is none."""
+        key = self._keys.get((pool, worker))
+        if key is None:
+            key = next(self._worker_keys)
+            self._workers[key] = WorkerRecord(pool, now, pid)
+            self._keys[pool, worker] = key
+        record = self._workers[key]
+        record.pid = record.pid if pid is None else pid
+        return record
+
+    def gone(self, pool: int, worker: int, now: float) -> None:
+        """Note that a worker has ended."""
+        key = self._keys.pop((pool, worker), None)
+        if key is not None:
+            self._workers[key].gone = now
+
+    # --- parts of chunks -------------------------------------------------------------------------
+
+    def add(self, pool: int, worker: int, part: Part) -> None:
+        """Add a part of a chunk of a worker; drop the oldest parts if there are too many."""
+        self.worker(pool, worker, part.begin).last = part.end
+        self._parts.append(part._replace(worker=self._keys[pool, worker]))
+        self._items += part.items
+        too_many = self._items > MOST or len(self._parts) > MOST
+        if too_many and self._dropping.acquire(blocking=False):
+            try:
+                self._drop()
+            finally:
+                self._dropping.release()
+
+    def _drop(self) -> None:
+        """Drop the oldest tenth, and what has ended before the parts that stay."""
+        parts = [*self._parts]  # other engines add parts at the end meanwhile
+        left = sum([part.items for part in parts])
+        first = 0
+        # At least one part stays, however many items it has.
+        while first < len(parts) - 1 and (left > MOST * 0.9 or len(parts) - first > MOST * 0.9):
+            left -= parts[first].items
+            first += 1
+        self._since = max([self._since, *[part.received for part in parts[:first]]])
+        self._dropped += sum([part.items for part in parts[:first]])
+        del self._parts[:first]
+        self._items = left
+        since = self._since
+        for number, call in [*self.calls.items()]:
+            if call.ended is not None and call.ended < since:
+                del self.calls[number]
+        for key, record in [*self._workers.items()]:
+            if record.gone is not None and record.gone < since:
+                del self._workers[key]
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many calls and how many tries of items there are."""
+        return len(self.calls), sum([part.items for part in [*self._parts]])
+
+    def snapshot(self) -> Snapshot:
+        """Return what there is now; the snapshot does not change."""
+        now = perf_counter()
+        parts = [*self._parts]
+        calls = self.calls.copy()
+        workers = {key: one.copy() for key, one in self._workers.copy().items()}
+        began = min([call.began for call in calls.values()], default=now)
+        # Parts of a call or worker that was dropped a moment ago, by another thread.
+        parts = [part for part in parts if part.call in calls and part.worker in workers]
+        return Snapshot(began, max(began, self._since), now, calls, workers, parts, self._dropped)

@@ -1,0 +1,90 @@
+"""Takes the times of a call's items in a worker; imported only for calls that are traced."""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from .._transport.times import pack_times
+
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any
+
+    from .coroutines import AtOnce
+
+
+class Timing:
+    """The times of the items of one call spec, since they were sent last."""
+
+    def __init__(self) -> None:
+        """Begin without items."""
+        self._began = 0.0
+        self._times: list[float] = []
+        # When the coroutines of a chunk began and ended, by their indices in the chunk.
+        self._coroutines: dict[object, tuple[float, float]] = {}
+
+    def begin(self) -> None:
+        """Note that a chunk begins."""
+        self._began = perf_counter()
+        self._times.clear()
+        self._coroutines.clear()
+
+    def taken(self) -> bytes:
+        """Return the word for the results that are sent now; then there are no times."""
+        end = perf_counter()
+        word = pack_times([self._began, end, *self._times])
+        self._began = end
+        self._times.clear()
+        return word
+
+    def function(self, call: Callable[[object], object]) -> Callable[[object], object]:
+        """Return a function that calls `call` and notes when it begins and ends."""
+        note = self._times.append
+
+        def run(item: object) -> object:
+            note(perf_counter())
+            try:
+                return call(item)
+            finally:
+                note(perf_counter())
+
+        return run
+
+    def coroutines(self, many: AtOnce) -> None:
+        """Note when each of the coroutines of a chunk begins and ends; none has begun yet."""
+        many.starts = [self._timed(*pair) for pair in enumerate(many.starts)]
+
+    def _timed(
+        self, number: int, start: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> Callable[[], Coroutine[Any, Any, Any]]:
+        async def run() -> object:
+            began = perf_counter()
+            try:
+                return await start()
+            finally:
+                self._coroutines[number] = began, perf_counter()
+
+        return run
+
+    def mark(self) -> int:
+        """Return how many times there are before an item runs, for `complete`."""
+        return len(self._times)
+
+    def complete(self, before: int, index: object) -> None:
+        """See that there are two times for an item that has ended.
+
+        The function of an item is not called if its argument cannot be loaded. If it was called, it
+        has noted both times; but those of a coroutine are noted apart.
+
+        Args:
+            before: what `mark` returned before the item ran.
+            index: the entry of the item; for a coroutine that is its index in the chunk.
+        """
+        now = perf_counter()
+        times = self._times
+        if self._coroutines:
+            del times[before:]
+            times += self._coroutines.get(index, (now, now))
+        elif len(times) == before:
+            times += now, now
