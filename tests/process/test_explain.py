@@ -21,7 +21,7 @@ two = pmap.using(processes=2)
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Measure for a short time: no figure is looked at here."""
-    monkeypatch.setattr(machine, "_BURN", 0.001)
+    monkeypatch.setattr(machine, "_BURN", 0.0001)
     monkeypatch.setattr(machine, "_LONG_ENOUGH", 0.002)
     monkeypatch.setattr(machine, "_LONGEST", 0.0)
     monkeypatch.setattr(explain, "_BUDGET", 0.1)

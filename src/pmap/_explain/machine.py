@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, Protocol
 from .model import Overhead
 from .trial import Reply, burn, same
 
-_BURN = 0.02  # seconds that one burn takes
+_BURN = 0.0025  # seconds that one burn takes
+_IN_A_ROW = 16  # burns of a process in one measurement
 _TIMES = 4  # how often each measurement is made, at least
 _AGREE = 1.15  # measurements that differ by no more than this factor agree
 _LONGEST = 1.5  # seconds after which measurements that do not agree are made no more
@@ -66,17 +67,18 @@ class Pace(NamedTuple):
 def pace_of(runner: Runner, cpus: int) -> Pace:
     """Measure how fast this process and the workers of a pool compute."""
     steps = int(_BURN / min(burn(_STEPS) for _ in range(_TIMES)) * _STEPS)
-    # Each process burns twice in a row. A busy machine gives more to a process that has just begun
-    # to run than to one that goes on, so all must go on for as long.
-    burns = min(2 * runner.workers, 4 * cpus)
-    _run_burns(runner, steps, burns, 1)  # all workers start
+    # As many burns for each worker as for this process. A busy machine gives more to a process that
+    # has just begun to run than to one that goes on, so all must go on for as long. And they are
+    # short: at the end of a few long ones, all would wait for the worker that was held up.
+    burns = _IN_A_ROW * min(runner.workers, 2 * cpus)
+    _run_burns(runner, steps, burns, None)  # all workers start
     begin, rounds = perf_counter(), list[tuple[float, float, float]]()
     while len(rounds) < _TIMES or not (_agree(rounds) or perf_counter() - begin > _LONGEST):
-        alone = _run_burns(runner, steps, 2, 2)
-        together = _run_burns(runner, steps, burns, 1)
-        rounds.append((burn(2 * steps), alone, together))
+        alone = _run_burns(runner, steps, _IN_A_ROW, _IN_A_ROW)
+        together = _run_burns(runner, steps, burns, None)
+        rounds.append((burn(_IN_A_ROW * steps), alone, together))
     here, alone, together = map(sum, zip(*rounds, strict=True))
-    return Pace(here / together * burns / 2, here / alone)
+    return Pace(here / together * burns / _IN_A_ROW, here / alone)
 
 
 def _agree(rounds: list[tuple[float, float, float]]) -> bool:
@@ -120,7 +122,7 @@ def overhead_of(runner: Runner, chunksize: int | None, size_in: int, size_out: i
             return Overhead(call, item * scale)
 
 
-def _run_burns(runner: Runner, steps: int, count: int, chunksize: int) -> float:
+def _run_burns(runner: Runner, steps: int, count: int, chunksize: int | None) -> float:
     begin = perf_counter()
     runner.run(burn, [steps] * count, chunksize=chunksize)
     return perf_counter() - begin

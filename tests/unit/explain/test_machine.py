@@ -43,7 +43,7 @@ class MadeUp:
     ) -> list[Any]:
         assert timeout is None
         if not isinstance(function, Reply) and function is not same:  # a burn
-            self.now += sum(items) * STEP / (self.workers if chunksize == 1 else 1)
+            self.now += sum(items) * STEP / (self.workers if chunksize is None else 1)
             return []
         sizes = [len(item) if isinstance(item, bytes) else 0 for item in items]
         back = len(function(None)) if isinstance(function, Reply) else 0
