@@ -6,6 +6,7 @@ which chunk of which worker a result belongs to, and when the worker ran it.
 
 import os
 import warnings
+from array import array
 from collections.abc import Mapping, Sequence
 from itertools import count
 from time import perf_counter
@@ -153,7 +154,7 @@ class Recording:
             begin,
             max(begin, end),
             now,
-            tuple(times[2:]),
+            array("d", times[2:]),
             shift,
             failed,
             _attempts(tried, start, items),

@@ -1,13 +1,13 @@
 """What the engine notes of traced calls: plain values, in the order in which they come."""
 
 from _thread import allocate_lock
+from collections.abc import Sequence
 from itertools import count
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
-# How many items, and how many parts of chunks, are kept at most. A part of one item takes about 400
-# bytes, so 80 MB at the worst; with 20 items in a part it is 8 MB.
-MOST: Final = 200_000
+# How many items, and how many parts of chunks, are kept at most.
+MOST: Final = 100_000
 
 
 class CallRecord(NamedTuple):
@@ -49,7 +49,7 @@ class Part(NamedTuple):
     begin: float
     end: float
     received: float
-    times: tuple[float, ...]
+    times: Sequence[float]
     shift: float
     failed: tuple[int, ...]
     attempts: dict[int, int] | None

@@ -62,20 +62,48 @@ class TraceSpan(NamedTuple):
         return self.stop - self.start
 
 
+class _Row(NamedTuple):
+    """Makes the spans of one worker: its row and process id, and the time that is 0 in spans."""
+
+    row: int
+    pid: int | None
+    zero: float
+
+    def span(
+        self,
+        kind: Kind,
+        start: float,
+        stop: float,
+        call: int | None = None,
+        item_index: int | None = None,
+        items: int = 0,
+        attempt: int = 1,
+        failed: int = 0,
+    ) -> TraceSpan:
+        row, pid, zero = self
+        start, stop = start - zero, stop - zero
+        return TraceSpan(kind, row, start, stop, call, item_index, items, attempt, failed, pid)
+
+
 def spans_of(snapshot: Snapshot) -> tuple[TraceSpan, ...]:
     """Return the spans of a trace, ordered by row and time; a chunk comes before its items."""
     parts: dict[int, list[Part]] = {}
     for part in snapshot.parts:
         parts.setdefault(part.worker, []).append(part)
-    spans: list[TraceSpan] = []
+    calls: dict[int, list[Interval]] = {}
+    for call in snapshot.calls.values():
+        ended = snapshot.now if call.ended is None else call.ended
+        calls.setdefault(call.pool, []).append((call.began, ended))
+    of_pools = {pool: union(those) for pool, those in calls.items()}
     rows = _rows(snapshot.workers)
+    spans: list[TraceSpan] = []
     for key, worker in snapshot.workers.items():
-        seen = [*_of_worker(snapshot, worker, rows[key], parts.get(key, []))]
-        zero = snapshot.began
-        spans += [
-            one._replace(start=one.start - zero, stop=one.stop - zero, pid=worker.pid)
-            for one in seen
-        ]
+        row = _Row(rows[key], worker.pid, snapshot.began)
+        there = max(worker.since, snapshot.since)
+        gone = snapshot.now if worker.gone is None else worker.gone
+        observed = common(of_pools.get(worker.pool, []), [(there, max(gone, there))])
+        if observed:
+            spans += _of_worker(row, worker, observed, parts.get(key, []))
     spans.sort(key=lambda one: (one.worker, one.start, one.kind == "item"))
     return tuple(spans)
 
@@ -94,75 +122,52 @@ def _rows(workers: dict[int, WorkerRecord]) -> dict[int, int]:
     return rows
 
 
-def _observed(snapshot: Snapshot, worker: WorkerRecord) -> list[Interval]:
-    """Return when the worker was there and a call of its pool ran, as far as records go back."""
-    calls = union(
-        (call.began, snapshot.now if call.ended is None else call.ended)
-        for call in snapshot.calls.values()
-        if call.pool == worker.pool
-    )
-    there = max(worker.since, snapshot.since)
-    gone = snapshot.now if worker.gone is None else worker.gone
-    return common(calls, [(there, max(gone, there))])
-
-
 def _of_worker(
-    snapshot: Snapshot, worker: WorkerRecord, row: int, parts: list[Part]
+    row: _Row, worker: WorkerRecord, observed: list[Interval], parts: list[Part]
 ) -> Iterator[TraceSpan]:
-    observed = _observed(snapshot, worker)
-    if not observed:
-        return
+    """Yield the spans of a worker; `observed`: when it was there and a call of its pool ran."""
     busy: list[Interval] = []
-    end = observed[-1][1]
+    first, end = observed[0][0], observed[-1][1]
     if worker.started is not None:
-        ready = worker.ready or worker.gone or snapshot.now
+        ready = worker.ready or worker.gone or end
         for begin, stop in common(observed, [(worker.started, ready)]):
             busy.append((begin, stop))
-            yield TraceSpan("starting", row, begin, stop)
+            yield row.span("starting", begin, stop)
     on_the_way: list[Interval] = []
     for part in parts:
-        begin = min(max(part.begin, observed[0][0]), end)
+        begin = min(max(part.begin, first), end)
         stop = min(max(part.end, begin), end)
         busy.append((begin, stop))
         on_the_way += [(part.sent, begin), (stop, part.received)]
-        yield from _of_part(part, row, begin, stop)
+        yield from _of_part(row, part, begin, stop)
     busy = union(busy)
     transport = common(minus(union(on_the_way), busy), observed)
-    yield from (TraceSpan("transport", row, *one) for one in transport)
+    yield from (row.span("transport", *one) for one in transport)
     waiting = minus(observed, union([*busy, *transport]))
-    yield from (TraceSpan("waiting", row, *one) for one in waiting)
+    yield from (row.span("waiting", *one) for one in waiting)
 
 
-def _of_part(part: Part, row: int, begin: float, stop: float) -> Iterator[TraceSpan]:
+def _of_part(row: _Row, part: Part, begin: float, stop: float) -> Iterator[TraceSpan]:
     """Yield the span of a part of a chunk, which begins and stops then, and those of its items."""
-    count = len(part.failed)
     attempts = part.attempts or {}
     if part.lost:
         attempt = 1 + attempts.get(part.start + part.items - 1, 0)
-        yield TraceSpan("lost", row, begin, stop, part.call, part.start, part.items, attempt)
+        yield row.span("lost", begin, stop, part.call, part.start, part.items, attempt)
         return
-    if not part.items:
-        yield TraceSpan("chunk", row, begin, stop, part.call)
-        return
-    yield TraceSpan("chunk", row, begin, stop, part.call, part.start, part.items, failed=count)
+    start = part.start if part.items else None
+    yield row.span("chunk", begin, stop, part.call, start, part.items, 1, len(part.failed))
     failed = {*part.failed}
     times, shift = part.times, part.shift
+    # Items that did not run, since the function could not be loaded, have no times.
+    missing = 2 * part.items - len(times)
+    if missing > 0:
+        times = [*times, *[stop - shift] * missing]
     for offset in range(part.items):
         index = part.start + offset
-        # Items that did not run, since the function could not be loaded, have no times.
-        at = times[2 * offset : 2 * offset + 2] or (stop - shift, stop - shift)
-        first = min(max(at[0] + shift, begin), stop)
-        yield TraceSpan(
-            "item",
-            row,
-            first,
-            max(first, min(at[1] + shift, stop)),
-            part.call,
-            index,
-            1,
-            1 + attempts.get(index, 0),
-            int(index in failed),
-        )
+        at = min(max(times[2 * offset] + shift, begin), stop)
+        ended = max(at, min(times[2 * offset + 1] + shift, stop))
+        tries = 1 + attempts.get(index, 0)
+        yield row.span("item", at, ended, part.call, index, 1, tries, int(index in failed))
 
 
 def busy_with(spans: Iterable[TraceSpan]) -> list[Interval]:
