@@ -9,15 +9,17 @@ import os
 import pickle
 import signal
 import sys
+import traceback
 from asyncio import CancelledError as AsyncioCancelled
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Final
 
 import pytest
 from tests.acts import bad_start, deep, perform
-from tests.backends import START_METHODS, MaybeEncodingError, RemoteTraceback
+from tests.backends import START_METHODS, MaybeEncodingError
 from tests.bad_objects import (
     BadFunction,
     Bare,
@@ -49,6 +51,10 @@ if TYPE_CHECKING:
     from pmap._types import StartMethod
 
 BAD: Final = 2  # in the middle of a chunk of five: items before and after it must survive
+
+
+# The `cause` of a row whose error is the item's own exception, which has no cause.
+OWN: Final[type] = NoneType
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ def unsent(name: str, *says: str) -> Row:
 
 def own(name: str, error: type[Exception], *says: str, **fields: object) -> Row:
     """Return the row of an error that arrives as what it is."""
-    return Row(name, name, error, says, RemoteTraceback, True, tuple(fields.items()))
+    return Row(name, name, error, says, OWN, True, tuple(fields.items()))
 
 
 ROWS: Final = [
@@ -188,12 +194,12 @@ def check_error(error: BaseException, row: Row) -> None:
         assert type(error.__cause__) is row.cause or (
             row.cause is LookupError and isinstance(error.__cause__, LookupError)
         )
-    if row.cause is RemoteTraceback:
+    if row.cause is OWN:
         assert type(error) is row.error
         notes = error.__notes__
         assert len(notes) == 1
         assert f"item {BAD}, partial(perform)(({BAD}, {row.act!r}))" in notes[0]
-        assert "in perform" in str(error.__cause__)
+        assert "in perform" in "".join(traceback.format_exception(error))
     else:
         assert f"item {BAD}" in text
         assert "perform" in text

@@ -13,6 +13,7 @@ from typing import Self, TypeVar, Unpack, overload
 from .._calls.call import Call, Streamed, each, each_async, each_streamed
 from .._calls.failure import Failure
 from .._calls.options import Options, Settings
+from .._jobs.own_frames import cut
 from .async_result import AsyncResult
 from .explaining_maps import ExplainsMaps
 from .first_call import pools_for
@@ -157,8 +158,12 @@ class Map(ExplainsMaps[Fail_co]):
                 as it was, that would have ended the caller.
             Exception: what `f` raised for the first item (in input order) that failed.
         """
-        asked = self._ask(f, (xs, *more), options)
-        return pools_for(*asked).run(*asked)
+        try:
+            asked = self._ask(f, (xs, *more), options)
+            return pools_for(*asked).run(*asked)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @overload
     def async_(
@@ -261,9 +266,13 @@ class Map(ExplainsMaps[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
-        rules, settings = self._asked(f, options)
-        asked = each_async(self._name, f, (xs, *more), rules), settings
-        return pools_for(*asked).start(*asked)
+        try:
+            rules, settings = self._asked(f, options)
+            asked = each_async(self._name, f, (xs, *more), rules), settings
+            return pools_for(*asked).start(*asked)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @overload
     def iter(
@@ -374,8 +383,12 @@ class Map(ExplainsMaps[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
-        asked = self._ask_streamed(f, (xs, *more), options)
-        return pools_for(*asked).stream(*asked, ordered=True)
+        try:
+            asked = self._ask_streamed(f, (xs, *more), options)
+            return pools_for(*asked).stream(*asked, ordered=True)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @same_signature_as(iter)
     def iter_unordered(
@@ -407,8 +420,12 @@ class Map(ExplainsMaps[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
-        asked = self._ask_streamed(f, (xs, *more), options)
-        return pools_for(*asked).stream(*asked, ordered=False)
+        try:
+            asked = self._ask_streamed(f, (xs, *more), options)
+            return pools_for(*asked).stream(*asked, ordered=False)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @property
     def map(self) -> Self:
