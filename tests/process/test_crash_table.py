@@ -40,6 +40,7 @@ from pmap import (
     ControlFlowError,
     Failure,
     Map,
+    PmapError,
     TransportError,
     WorkerLost,
     WorkerStartError,
@@ -51,10 +52,6 @@ if TYPE_CHECKING:
     from pmap._types import StartMethod
 
 BAD: Final = 2  # in the middle of a chunk of five: items before and after it must survive
-
-
-# The `cause` of a row whose error is the item's own exception, which has no cause.
-OWN: Final[type] = NoneType
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Row:
     act: object
     error: type[Exception]
     says: tuple[str, ...] = ()
-    cause: type[BaseException] | None = None
+    cause: type | None = None
     began: bool = True
     fields: tuple[tuple[str, object], ...] = ()
 
@@ -89,9 +86,15 @@ def unsent(name: str, *says: str) -> Row:
     return Row(name, name, MaybeEncodingError, ("result", "the worker", *says))
 
 
-def own(name: str, error: type[Exception], *says: str, **fields: object) -> Row:
+def own(
+    name: str,
+    error: type[Exception],
+    *says: str,
+    cause: type = NoneType,
+    **fields: object,
+) -> Row:
     """Return the row of an error that arrives as what it is."""
-    return Row(name, name, error, says, OWN, True, tuple(fields.items()))
+    return Row(name, name, error, says, cause, True, tuple(fields.items()))
 
 
 ROWS: Final = [
@@ -124,7 +127,7 @@ ROWS: Final = [
     own("error exits", ExitsWhileLoading, "here"),
     own("two arguments", TwoArguments, "404: not found", code=404, reason="not found"),
     own("keyword only", KeywordOnly, "code 7", code=7),
-    own("caused", ValueError, "outer"),
+    own("caused", ValueError, "outer", cause=LookupError),
     own("recursion", RecursionError, "maximum recursion depth"),
     own("huge", ValueError, "x" * 3_000_000),
     Row(
@@ -194,7 +197,7 @@ def check_error(error: BaseException, row: Row) -> None:
         assert type(error.__cause__) is row.cause or (
             row.cause is LookupError and isinstance(error.__cause__, LookupError)
         )
-    if row.cause is OWN:
+    if not isinstance(error, PmapError):
         assert type(error) is row.error
         notes = error.__notes__
         assert len(notes) == 1

@@ -111,7 +111,7 @@ class Failure(Frozen):
             return vars(self).setdefault("traceback", text)
 
     def __getstate__(self) -> dict[str, object]:
-        state = {**vars(self), "traceback": self.traceback}
+        state: dict[str, object] = {**vars(self), "traceback": self.traceback}
         state.pop("_trace", None)  # no traceback can be pickled
         return state
 

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Final
 
 from .._errors import TransportError
+from .._transport.exceptions import members_of
 from .._transport.own_frames import is_own_frame, shows_own_frames, without_own_frames
 
 # The module whose frames call the user's function in the caller's process.
@@ -41,10 +42,7 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
 
     `seen`: the ids of exceptions that need no more of this; gets those of the returned ones.
     """
-    linked: list[BaseException | None] = [error.__cause__, error.__context__]
-    if isinstance(error, BaseExceptionGroup):
-        within: tuple[BaseException, ...] = error.exceptions
-        linked += within
+    linked = [error.__cause__, error.__context__, *members_of(error)]
     others = [other for other in linked if other is not None and id(other) not in seen]
     for other in others:
         seen.add(id(other))
@@ -54,9 +52,14 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
         # BaseException's own __setattr__: that of the exception's class may refuse.
         BaseException.__setattr__(other, "__traceback__", without_own_frames(trace))
     cause = error.__cause__
-    if isinstance(error, TransportError) and cause is not None and cause.__traceback__ is None:
-        # The message says what the cause says, and no line of the user's led to it. So it is not
-        # shown: to set `__cause__` suppresses the context, too.
+    if (
+        isinstance(error, TransportError)
+        and error.side == "caller"
+        and isinstance(cause, TypeError)
+        and cause.__traceback__ is None
+    ):
+        # The message of `error` has that of pickle's TypeError, and no line of the user's led to
+        # it. So it is not shown: to set `__cause__` suppresses the context, too.
         error.__cause__ = None
         error.__context__ = cause
     return others

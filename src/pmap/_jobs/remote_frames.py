@@ -2,27 +2,25 @@
 
 A traceback consists of entries, each with a frame. No frame can travel. But all that Python shows
 of an entry is file, line, columns, and the name of the function. So for each place in the worker
-this module compiles a function at that place, and makes a frame of it, which never runs. It has no
-variables.
+this module makes code at that place, and a frame of it, which never runs. It has no variables.
 """
 
 import re
 import sys
+from collections.abc import Iterator
 from types import CodeType, FrameType, FunctionType, GeneratorType, TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from .._transport.exceptions import members_of
 from .._transport.values import loads
 
 if TYPE_CHECKING:
-    import ast
-
     from .._transport.trace import Linked, Place, Trace
 
 # A frame and the offset of an instruction for each place. A program raises its exceptions in few
 # places. When there are too many, the dict begins anew.
 _frames: "dict[Place, tuple[FrameType, int]]" = {}
 _MOST_FRAMES = 2000
-_ONLY_AST: Final = 0x400  # the flag PyCF_ONLY_AST of `compile`
 
 
 class UnsentError(Exception):
@@ -39,10 +37,8 @@ def give_trace(error: BaseException, trace: "Trace") -> None:
     if linked is not None:
         # To set `__cause__` also hides the context.
         give(error, "__cause__" if is_cause else "__context__", _loaded(linked))
-    if isinstance(error, BaseExceptionGroup):
-        within: tuple[BaseException, ...] = error.exceptions
-        for member, its_trace in zip(within, members, strict=False):
-            give_trace(member, its_trace)
+    for member, its_trace in zip(members_of(error), members, strict=False):
+        give_trace(member, its_trace)
 
 
 def _loaded(linked: "Linked") -> BaseException:
@@ -84,11 +80,10 @@ def traceback_of(places: "tuple[Place, ...]") -> TracebackType | None:
 
 
 def _frame(place: "Place") -> tuple[FrameType, int]:
-    """Return a frame at a place, and the offset of the instruction there; -1: there is none."""
+    """Return a frame that is at a place, and the offset of its instruction: see `_code`."""
     file, name, _, module, _, line, _, _, _, source = place
     if source:
         _remember(file, line, source)
-    code = _code(place)
     # `linecache` asks the loader of a module for its source if there is no file, as in a zip file.
     names = {
         "__name__": module,
@@ -97,36 +92,74 @@ def _frame(place: "Place") -> tuple[FrameType, int]:
     }
     # The frame of a generator that has not begun refers to no other frame. If a function ran here,
     # its frame would keep alive the variables of all functions that called this one.
+    code, instruction = _code(place)
     generator: object = FunctionType(code, names, name)()
     assert isinstance(generator, GeneratorType)
     frame = generator.gi_frame
     assert frame is not None
-    wanted = place[5:9]
-    for number, (first, last, column, last_column) in enumerate(code.co_positions()):
-        if (first, last, column, last_column) == wanted:
-            return frame, 2 * number
-    return frame, -1
+    return frame, instruction
 
 
-def _code(place: "Place") -> CodeType:
-    """Return the code of a generator that has an instruction at a place."""
+def _template() -> Iterator[None]:
+    yield
+
+
+_CODE: Final = _template.__code__
+
+
+def _code(place: "Place") -> tuple[CodeType, int]:
+    """Return code of which each instruction is at a place, and the offset of one of these.
+
+    The offset is -1 if the columns of the place are not known.
+    """
     file, name, qualified_name, _, first_line, line, last_line, column, last_column, _ = place
-    # Not by `ast.parse`: the user may have a module of the name `ast`.
-    tree: Any = compile("def f(): yield", file, "exec", _ONLY_AST)
-    function = tree.body[0]
-    statement = function.body[0]
-    nodes: tuple[ast.stmt | ast.expr, ...] = (function, statement, statement.value)
-    for node in nodes:
-        node.lineno, node.end_lineno = line, last_line or line
-        node.col_offset, node.end_col_offset = column or 0, last_column or 0
-    # The positions of instructions are stored relative to the first line.
-    function.lineno = min(first_line, line)
-    (code,) = [
-        constant
-        for constant in compile(tree, file, "exec").co_consts
-        if isinstance(constant, CodeType)
-    ]
-    return code.replace(co_name=name, co_qualname=qualified_name)
+    code = _CODE.replace(
+        co_filename=file, co_name=name, co_qualname=qualified_name, co_firstlineno=line
+    )
+    if last_line is None or column is None or last_column is None:
+        return code, -1
+    instructions = len(_CODE.co_code) // 2
+    table = _locations(instructions, line - first_line, last_line - line, column, last_column)
+    exact = code.replace(co_firstlineno=first_line, co_linetable=table)
+    if {*exact.co_positions()} != {(line, last_line, column, last_column)}:
+        return code, -1  # this Python has another format
+    return exact, 0
+
+
+def _locations(instructions: int, down: int, lines: int, column: int, last_column: int) -> bytes:
+    """Return a ``co_linetable`` that has the same location for all instructions.
+
+    Its format is in ``Objects/locations.md`` of CPython.
+
+    Args:
+        instructions: how many there are.
+        down: how many lines the location is below the first line of the function.
+        lines: how many lines the location has behind its first one.
+        column: the first column.
+        last_column: the last column.
+    """
+    table: list[int] = []
+    while instructions > 0:
+        units = min(instructions, 8)  # an entry is for at most so many
+        instructions -= units
+        signed = -down << 1 | 1 if down < 0 else down << 1
+        table += [0x80 | 14 << 3 | units - 1, *_varint(signed), *_varint(lines)]
+        table += [*_varint(column + 1), *_varint(last_column + 1)]
+        down = 0  # relative to the entry before
+    return bytes(table)
+
+
+def _varint(number: int) -> list[int]:
+    """Return a number in groups of six bits, the lowest first; a further bit says: there is more.
+
+    >>> _varint(5), _varint(64)
+    ([5], [64, 1])
+    """
+    groups: list[int] = []
+    while number >= 64:
+        groups.append(0x40 | number & 63)
+        number >>= 6
+    return [*groups, number]
 
 
 def _remember(file: str, line: int, source: str) -> None:

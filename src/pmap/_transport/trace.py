@@ -8,14 +8,14 @@ from __future__ import annotations
 import sys
 from itertools import islice
 
-from .exceptions import describe
+from .exceptions import describe, members_of
 from .own_frames import is_own_frame, shows_own_frames
 
 TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, TracebackType
-    from typing import TypeAlias
+    from typing import Any, TypeAlias
 
     # File, name, qualified name and module of a function, and its first line; then line, last line,
     # first and last column of what the function was doing (None: not known); then the source of
@@ -59,9 +59,8 @@ class _Tracer:
         if shown is not None and id(shown) not in self._seen and len(self._seen) < _MOST_LINKED:
             linked = self._linked(shown, depth + 1)
         members: tuple[Trace, ...] = ()
-        if isinstance(error, BaseExceptionGroup) and depth < _DEEPEST:
-            within: tuple[BaseException, ...] = error.exceptions
-            members = tuple([self.trace(one, depth + 1) for one in within])
+        if depth < _DEEPEST:
+            members = tuple([self.trace(one, depth + 1) for one in members_of(error)])
         return self._places(error.__traceback__), linked, cause is not None, members
 
     def _linked(self, error: BaseException, depth: int) -> Linked:
@@ -108,10 +107,8 @@ def _source(file: str, line: int, last_line: int) -> str:
     """Return lines of a file that exists only in the cache of `linecache`; else an empty text."""
     # Code that this process has made itself, as that of templates or decorators, has no file.
     linecache = sys.modules.get("linecache")
-    entry: object = None if linecache is None else linecache.cache.get(file)
-    if not isinstance(entry, tuple) or len(entry) != 4 or entry[1] is not None:
+    entry: Any = None if linecache is None else linecache.cache.get(file)
+    # An entry of a file has the time of the file; an entry for later has only a function.
+    if entry is None or len(entry) != 4 or entry[1] is not None:
         return ""
-    lines: object = entry[2]
-    if not isinstance(lines, list):
-        return ""
-    return "".join(map(str, lines[line - 1 : last_line]))
+    return "".join(entry[2][line - 1 : last_line])
