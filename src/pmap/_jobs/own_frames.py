@@ -66,19 +66,19 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
 
 
 def _cut_below(trace: TracebackType) -> None:
-    """Cut what is behind the last frame of pmap, if that is only what pmap itself has called."""
-    last: TracebackType | None = None
+    """Cut what is behind the user's last frame, from the first frame of pmap there on."""
+    ours: TracebackType | None = None
     entry: TracebackType | None = trace
     while entry is not None:
         names = entry.tb_frame.f_globals
         module: object = names.get("__name__")
         if is_own_frame(names):
-            last = None if module == _RUNS_ITEMS else entry
+            ours = None if module == _RUNS_ITEMS else ours or entry
         elif not _is_library(module):
-            last = None
+            ours = None
         entry = entry.tb_next
-    if last is not None:
-        last.tb_next = None
+    if ours is not None:
+        ours.tb_next = None
 
 
 def _is_library(module: object) -> bool:
