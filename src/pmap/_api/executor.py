@@ -66,7 +66,7 @@ class ExecutorOptions(TypedDict, total=False):
 
     backend: Backend
     start_method: StartMethod | None
-    max_memory_per_child: int | None
+    max_memory_per_child: int | str | None
     kill_over_memory: bool
     isolate: bool
     threads_per_worker: int | None

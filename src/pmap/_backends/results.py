@@ -35,6 +35,10 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
         from .._jobs.missing_names import note_missing_name
 
         note_missing_name(error, work.function_name, work.spec.needs)
+    elif isinstance(error, TypeError) and not parts[4][0]:  # no line of the user's has run
+        from .._jobs.wrong_arguments import note_wrong_arguments
+
+        note_wrong_arguments(error, work, work.call.items[index])
     raise _Failed(error)
 
 
