@@ -146,7 +146,7 @@ def test_the_text_of_a_failure_is_made_when_it_is_read(
         made.append(error)
         return "the text"
 
-    monkeypatch.setattr("pmap._calls.failure.format_trace", note)
+    monkeypatch.setattr("pmap._calls.traceback_text.format_trace", note)
     failures = each.collecting(outer, [0] * 5)
     assert made == []
     for failure in failures:

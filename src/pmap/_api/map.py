@@ -127,8 +127,9 @@ class Map(ExplainsMaps[Fail_co]):
 
         Input: pmap reads the iterables to their end before the first item starts.
 
-        Error: pmap raises the exception that a serial loop would have raised first. The worker's
-        traceback is its ``__cause__``, and a note names the function, the index and the input.
+        Error: pmap raises the exception that a serial loop would have raised first. Its traceback
+        goes on into the functions that ran in the worker, and a note names the function, the index
+        and the input.
         The items behind the failed one are stopped. `pmap.collecting` returns failures as values.
 
         Dead worker: if a worker process dies (killed, crashed, out of memory), the one item that

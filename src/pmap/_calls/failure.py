@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from .._errors import PmapError
 from .._transport.exceptions import safe_text
 from .._types import Frozen
-from .traceback_text import format_trace
 
 
 class Failure(Frozen):
@@ -107,6 +106,8 @@ class Failure(Frozen):
         def __getattr__(self, name: str) -> object:
             if name != "traceback" or "_trace" not in vars(self):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            from .traceback_text import format_trace  # imported when the first text is made
+
             text = format_trace(self.error, vars(self)["_trace"]).strip()
             return vars(self).setdefault("traceback", text)
 

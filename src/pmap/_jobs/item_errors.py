@@ -3,7 +3,6 @@
 import os
 from typing import Any, Final, TypeVar
 
-from .._calls.traceback_text import format_traceback
 from .._errors import ControlFlowError, PmapError, TaskTimeout, TransportError, is_ctrl_c
 from .._transport.exceptions import describe
 from .._transport.failure_record import (
@@ -17,7 +16,6 @@ from .._transport.failure_record import (
     is_control_flow,
 )
 from .._transport.values import loads
-from .remote_frames import give_trace, traceback_of_stack
 
 E = TypeVar("E", bound=BaseException)
 
@@ -49,14 +47,27 @@ def restore(
         as_text: the worker's traceback is a text in the ``__cause__``, as with the pools of the
             standard library; else it is that of the exception.
     """
+    from .remote_frames import give_trace  # imported when the first item fails
+
     error, raised = _restored(record, item, limit)
     name, trace = record[2], record[4]
     give_trace(raised, trace)
     if as_text:
+        from .._calls.traceback_text import format_traceback
+
         text = format_traceback(raised, name if isinstance(raised, PmapError) else None)
         _put_into_cause(raised, text)
     if raised is error and not isinstance(error, PmapError):
         _with_note(error, item)
+    return error
+
+
+def logged(record: list[Any], item: Item) -> Exception:
+    """Return an exception that an item has logged, from its failure record."""
+    from .remote_frames import give_trace
+
+    error, raised = _restored(record, item, None)
+    give_trace(raised, record[4])
     return error
 
 
@@ -179,6 +190,8 @@ def with_stack(error: E, stack: str, as_text: bool) -> E:
     if stack and as_text:
         _put_into_cause(error, stack)
     elif stack:
+        from .remote_frames import traceback_of_stack
+
         error.__traceback__ = traceback_of_stack(stack)
     return error
 

@@ -166,7 +166,8 @@ def _remember(file: str, line: int, source: str) -> None:
     """Let `linecache` know lines of a file that only the worker has, unless it knows the file."""
     import linecache
 
-    if linecache.getlines(file):
+    # A program may have a module of its own with the name `linecache`.
+    if not hasattr(linecache, "getlines") or linecache.getlines(file):
         return
     lines = ["\n"] * (line - 1) + source.splitlines(keepends=True)
     linecache.cache[file] = (len(source), None, lines, file)

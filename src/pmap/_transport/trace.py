@@ -106,8 +106,9 @@ def _place(trace: TracebackType, code: CodeType, module: str) -> Place:
 def _source(file: str, line: int, last_line: int) -> str:
     """Return lines of a file that exists only in the cache of `linecache`; else an empty text."""
     # Code that this process has made itself, as that of templates or decorators, has no file.
-    linecache = sys.modules.get("linecache")
-    entry: Any = None if linecache is None else linecache.cache.get(file)
+    # A program may have a module of its own with the name `linecache`.
+    cache: Any = getattr(sys.modules.get("linecache"), "cache", {})
+    entry: Any = cache.get(file)
     # An entry of a file has the time of the file; an entry for later has only a function.
     if entry is None or len(entry) != 4 or entry[1] is not None:
         return ""
