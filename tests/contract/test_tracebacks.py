@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.backends import RemoteTraceback, Settings
@@ -184,3 +184,30 @@ def test_a_debugger_has_the_variables_of_what_ran_here() -> None:
     error = raised(lambda: pmap(outer, [0], backend="serial"))
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     assert frame.f_locals == {"x": 0}
+
+
+def both(x: int, y: int) -> int:
+    return x + y
+
+
+def fails_inside(x: object) -> None:
+    raise TypeError("an argument of its own")
+
+
+def test_rows_for_the_wrong_verb_are_named(each: Map, star: StarMap) -> None:
+    # The type checkers refuse these calls.
+    row, number, function, own = cast("tuple[Any, Any, Any, Any]", ((1, 2), 3, both, fails_inside))
+    note = raised(lambda: each(function, [row])).__notes__[-1]
+    assert note.endswith("If it is a row of arguments, write pstarmap(both, rows)")
+    note = raised(lambda: star(function, [number])).__notes__[-1]
+    assert note.endswith("If each item is one argument, write pmap(both, xs)")
+    for error in (raised(lambda: each(own, [row])), raised(lambda: star(function, [(1, 2, 3)]))):
+        assert len(error.__notes__) == 1
+
+
+def test_rows_for_the_wrong_method_of_a_pool_are_named() -> None:
+    with Pool(1) as pool:
+        row: Any = (1, 2)
+        function: Any = both
+        note = raised(lambda: pool.map(function, [row])).__notes__[-1]
+    assert note.endswith("write Pool.starmap(both, rows)")
