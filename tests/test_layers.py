@@ -37,6 +37,7 @@ BELOW: Final[dict[str, set[str]]] = {
 
 # Modules that import by a name made at run time, which no reading of imports can see.
 DYNAMIC: Final = {
+    "pmap": "is pickled as an import of itself",
     "pmap._doctor.machine": "asks for the versions of what is installed",
     "pmap._calls.progress_check": "looks whether tqdm is there",
     "pmap._transport.by_value.arriving": "imports what a function has as globals, and the script",

@@ -19,6 +19,7 @@ EXCEPTIONS: Final = {
     "__main__.py": "the tour, which prints and shows code that users read",
     "_api/result_stream.py": "the texts of a stream's methods, which users read",
     "_api/pool.py": "the signatures and texts of Pool's methods, which users read",
+    "_calls/options.py": "the text of the options, which `help` shows",
 }
 
 

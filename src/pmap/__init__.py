@@ -12,7 +12,8 @@
 """
 
 import sys
-from typing import TYPE_CHECKING
+from types import ModuleType
+from typing import TYPE_CHECKING, Never
 
 from ._api.apply import Apply
 from ._api.async_result import AsyncResult
@@ -190,13 +191,28 @@ def __getattr__(name: str) -> object:
     return found[name]
 
 
+class _Package(ModuleType):
+    """The package. To call it, which Python cannot do with a module, says what to import."""
+
+    def __call__(self, *_: object, **__: object) -> Never:
+        raise TypeError(
+            f"{__name__!r} is the package, and cannot be called; the function of this name is in "
+            f"it: write `from {__name__} import pmap`, or call {__name__}.pmap(f, xs)"
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Picklers that send modules by name, as cloudpickle, know only the class ModuleType itself.
+        return __import__, (self.__name__,)
+
+
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
 _claim()
+sys.modules[__name__].__class__ = _Package
 if hasattr(sys, "frozen"):
     from ._backends.frozen import replace_the_standard_one
 
     replace_the_standard_one()
-del TYPE_CHECKING, sys
+del TYPE_CHECKING, ModuleType, Never, sys

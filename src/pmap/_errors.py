@@ -158,7 +158,7 @@ class WorkerLost(ItemError):
 class TaskTimeout(ItemError, TimeoutError):
     """The item ran for longer than its timeout, and pmap ended it.
 
-    If the worker could still say where the item was, the ``__cause__`` shows it.
+    If the worker could still say where the item was, the traceback ends there.
 
     Attributes:
         limit: the timeout of the item, in seconds.

@@ -60,6 +60,7 @@ class ResultPicklingError(
 
 
 def with_remote_traceback(error: BaseException, text: str) -> None:
-    """Give `error` the worker's traceback as its cause, as ``multiprocessing`` shows it."""
+    """Move the worker's traceback of `error` into its cause, as ``multiprocessing`` shows it."""
     # This avoids a __setattr__ of the exception's own class, which may refuse (a frozen dataclass).
     BaseException.__setattr__(error, "__cause__", RemoteTraceback(f'\n"""\n{text}"""'))
+    BaseException.__setattr__(error, "__traceback__", None)

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Final
 jupyter_client: Any = importlib.import_module("jupyter_client")
 
 TIME_LIMIT: Final = 60  # seconds
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Notebook:
@@ -39,9 +41,10 @@ class Notebook:
                 (content.get("name"), content.get("text")),
                 ("result", content.get("data", {}).get("text/plain")),
                 (content.get("ename"), content.get("evalue")),
+                ("traceback", "\n".join(content.get("traceback", ())) or None),
             ):
                 if kind is not None and text is not None:
-                    said[kind] = said.get(kind, "") + text
+                    said[kind] = said.get(kind, "") + _COLOURS.sub("", text)
             on_text(content.get("text", ""))
 
         # Only what says that it belongs to this cell.
@@ -113,15 +116,75 @@ def waits(x):
         if "begun" in text:
             notebook.manager.interrupt_kernel()
 
+    # A cell that awaits is another matter: ipykernel 7 does not interrupt a bare `asyncio.sleep`.
     said = notebook.run("pmap(waits, [1])", interrupt)
     assert said["stdout"] == "begun\n"
     assert "KeyboardInterrupt" in said
+    assert "1 pmap(waits, [1])" in said["traceback"]
+    assert "selectors" not in said["traceback"]
     assert notebook.run("pmap(abs, [-1])") == {"result": "[1]"}
 
 
 def an_error_says_which_item(notebook: Notebook) -> None:
     said = notebook.run("def fails(x): raise ValueError(f'bad {x}')\npmap(fails, [3])")
-    assert said == {"ValueError": "bad 3"}
+    assert (said["ValueError"], len(said)) == ("bad 3", 2)
+    assert said["traceback"].endswith("ValueError: bad 3\npmap: item 0, fails(3)")
+
+
+def an_error_shows_the_lines_of_the_cells(notebook: Notebook) -> None:
+    define = "def inner(x):\n    y = x - 3\n    return 1 / y\ndef outer(x):\n    return inner(x)"
+    assert notebook.run(define) == {}
+    for call in (
+        "pmap(outer, [4, 3])",
+        "pmap(outer, [4, 3], backend='threads')",
+        "await pmap.async_(outer, [4, 3])",
+        "list(pmap.iter(outer, [4, 3]))",
+    ):
+        shown = notebook.run(call)["traceback"]
+        arrows = re.findall(r"^-+> \d+ (.*)$", shown, re.MULTILINE)
+        assert [line.strip() for line in arrows] == [call, "return inner(x)", "return 1 / y"], shown
+        assert "map.py" not in shown
+        assert "result" not in shown
+        assert shown.count("Traceback (most recent call last)") == 1
+    assert notebook.run("import os; os.environ['PMAP_FULL_TRACEBACK'] = '1'") == {}
+    assert "map.py" in notebook.run("pmap(outer, [4, 3])")["traceback"]
+    assert notebook.run("del os.environ['PMAP_FULL_TRACEBACK']") == {}
+
+
+def a_log_shows_the_lines_of_the_cells(notebook: Notebook) -> None:
+    define = """
+def logs(x):
+    try:
+        return outer(x)
+    except ZeroDivisionError:
+        logging.exception("it failed")
+"""
+    assert notebook.run(f"import logging{define}") == {}
+    said = notebook.run("_ = pmap(logs, [3])")
+    assert "it failed" in said["stderr"]
+    assert "    return inner(x)\n" in said["stderr"]
+
+
+def a_cell_awaits(notebook: Notebook) -> None:
+    assert notebook.run("await pmap.async_(abs, [-1, 2])") == {"result": "[1, 2]"}
+    cell = "[x async for x in pmap.iter(abs, [-1, 2])]"
+    assert notebook.run(cell) == {"result": "[1, 2]"}
+    cell = """
+import asyncio
+ran = []
+async def beside():
+    ran.append(await asyncio.sleep(0, "beside"))
+task = asyncio.create_task(beside())
+print(await pmap.async_(abs, [-3]), ran)
+"""
+    assert notebook.run(cell) == {"stdout": "[3] ['beside']\n"}
+
+
+def a_bar_is_in_the_cell(notebook: Notebook) -> None:
+    said = notebook.run("_ = pmap(abs, range(-20, 0), progress='the label')")
+    bar = said.get("stderr", "") + said.get("result", "")
+    assert "the label" in bar
+    assert "20/20" in bar or "HBox" in bar, said
 
 
 def main(folder: Path) -> None:
@@ -134,6 +197,10 @@ def main(folder: Path) -> None:
         output_is_in_the_cell_that_asked(notebook)
         a_warning_is_in_the_cell(notebook)
         an_error_says_which_item(notebook)
+        an_error_shows_the_lines_of_the_cells(notebook)
+        a_log_shows_the_lines_of_the_cells(notebook)
+        a_cell_awaits(notebook)
+        a_bar_is_in_the_cell(notebook)
         an_interrupt_ends_the_call(notebook)
     finally:
         notebook.close()

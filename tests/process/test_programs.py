@@ -379,7 +379,7 @@ print(pmap(abs, [-1], seed=3), pmap(sync(same), [1]))
 sys.path.insert(0, os.path.abspath("lib"))
 there = pmap(who, names)
 error = pmap.collecting(fail, [1])[0].error
-print(type(error).__name__, "in fail" in str(error.__cause__))
+print(type(error).__name__, error.__traceback__.tb_frame.f_code.co_name == "fail")
 print(pmap(sync(same), [1, 2]), pmap(abs, [-1], seed=3), pmap(who, names) == there)
 print([(name, who(name), its) for name, its in zip(names, there) if its != who(name)])
 """

@@ -29,6 +29,8 @@ class Repl:
     """An interpreter at the other end of a terminal."""
 
     def __init__(self, folder: Path, basic: bool) -> None:
+        # Before Python 3.13, and without a prompt of its own, it forgets what was typed.
+        self.keeps_source: Final = not basic or sys.version_info >= (3, 13)
         self._ours, theirs = pty.openpty()
         extra = {"TERM": "xterm" if not basic else "dumb", "PAGER": "cat", "NO_COLOR": "1"}
         if basic:
@@ -164,6 +166,15 @@ def test_a_session(repl: Repl, start_method: "StartMethod") -> None:
     assert repl.type("pmap(f, range(3))") == ["[1, 2, 3]"]
     assert repl.type("def f(x): return x * 10\n") == []
     assert repl.type("pmap(f, range(3))") == ["[0, 10, 20]"]
+    assert repl.type("def g(x): return 1 / x\n") == []
+    assert repl.type("def h(x): return g(x)\n") == []
+    shown = repl.type("pmap(h, [1, 0])")
+    functions = [line.rpartition(" in ")[2] for line in shown if line.startswith("  File")]
+    assert functions == ["<module>", "__call__", "h", "g"]
+    if repl.keeps_source:
+        lines = ["pmap(h, [1, 0])", "def h(x): return g(x)", "def g(x): return 1 / x"]
+        assert [line for line in lines if f"    {line}" in shown] == lines
+    assert sum("Traceback" in line for line in shown) == 1
     assert repl.type("level = 5") == []
     assert repl.type("pmap(lambda x: x + level, range(3))") == ["[5, 6, 7]"]
     assert repl.type("level = 6") == []
@@ -200,6 +211,8 @@ def test_ctrl_c(repl: Repl, start_method: "StartMethod", tmp_path: Path) -> None
         assert shown.count("KeyboardInterrupt") == 1
         assert shown.count("Traceback") == 1
         assert "RemoteTraceback" not in shown
+        # The line of the call and the verb, and nothing of where pmap was waiting.
+        assert len(re.findall(r"^  File ", shown, re.MULTILINE)) == 2
         assert repl.type("pmap(abs, range(3))") == ["[0, 1, 2]"]
     assert repl.close() == ""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from .._calls.call import Call, apply
 from .._calls.failure import Failure
 from .._calls.options import Settings
+from .._jobs.own_frames import cut
 from .async_result import AsyncResult
 from .first_call import pools_for
 from .verb import Fail_co, Verb
@@ -51,8 +52,12 @@ class Apply(Verb[Fail_co]):
         Raises:
             Exception: the exceptions that `pmap` raises.
         """
-        asked = self._ask(f, args, kwargs)
-        result: R | Fail_co = pools_for(*asked).run(*asked)[0]
+        try:
+            asked = self._ask(f, args, kwargs)
+            result: R | Fail_co = pools_for(*asked).run(*asked)[0]
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
         return result
 
     def async_(
@@ -78,8 +83,12 @@ class Apply(Verb[Fail_co]):
         Raises:
             TypeError: a worker cannot run `f`. Nothing has started.
         """
-        asked = self._ask(f, args, kwargs)
-        return pools_for(*asked).start_one(*asked)
+        try:
+            asked = self._ask(f, args, kwargs)
+            return pools_for(*asked).start_one(*asked)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     def explain(
         self, f: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs

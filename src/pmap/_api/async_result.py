@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .._calls.arguments import check_function, seconds_to_wait
 from .._errors import CancelledError
+from .._jobs.own_frames import cut
 from .._jobs.pending import Pending
 from .standard import class_of_both
 
@@ -64,13 +65,18 @@ class AsyncResult(Generic[R_co]):
             Exception: what the function raised for the first item (in input order) that failed.
         """
         pending = self._pending
-        if not pending.wait(None if timeout is None else seconds_to_wait(timeout)):
-            from .._multiprocessing_errors import ResultTimeoutError
+        try:
+            if not pending.wait(None if timeout is None else seconds_to_wait(timeout)):
+                from .._multiprocessing_errors import ResultTimeoutError
 
-            raise ResultTimeoutError(f"{self!r} was not ready within {timeout} seconds")
-        if pending.error is not None:
-            raise pending.error
-        return self._opened()
+                late = f"{self!r} was not ready within {timeout} seconds"
+                raise ResultTimeoutError(late)  # noqa: TRY301 - `cut` is for this error, too
+            if pending.error is not None:
+                raise pending.error  # noqa: TRY301 - the same
+            return self._opened()
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until the call is over, at most `timeout` seconds; None: without limit."""
@@ -184,12 +190,12 @@ class AsyncResult(Generic[R_co]):
         """
         try:
             await self._pending.await_end()
-        except Exception:
+            return self.get()
+        except BaseException as error:
+            if not isinstance(error, Exception):  # the task that waits was cancelled
+                self.cancel()
+            __tracebackhide__ = cut(error)
             raise
-        except BaseException:  # the task that waits was cancelled, for example by a timeout
-            self.cancel()
-            raise
-        return self.get()
 
     def __await__(self) -> Generator[Any, None, R_co]:
         """Wait for the result without blocking the event loop, and return it.

@@ -55,7 +55,7 @@ R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
 # As with the standard executors, an item that runs is never cancelled, so no worker is killed.
-_RULES: Final = RunRules(kill=False)
+_RULES: Final = RunRules(kill=False, trace_as_text=True)
 # The messages of the standard executors.
 _AFTER_SHUTDOWN: Final = "cannot schedule new futures after shutdown"
 _AFTER_EXIT: Final = "cannot schedule new futures after interpreter shutdown"
@@ -66,7 +66,7 @@ class ExecutorOptions(TypedDict, total=False):
 
     backend: Backend
     start_method: StartMethod | None
-    max_memory_per_child: int | None
+    max_memory_per_child: int | str | None
     kill_over_memory: bool
     isolate: bool
     threads_per_worker: int | None

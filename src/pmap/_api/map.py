@@ -13,6 +13,7 @@ from typing import Self, TypeVar, Unpack, overload
 from .._calls.call import Call, Streamed, each, each_async, each_streamed
 from .._calls.failure import Failure
 from .._calls.options import Options, Settings
+from .._jobs.own_frames import cut
 from .async_result import AsyncResult
 from .explaining_maps import ExplainsMaps
 from .first_call import pools_for
@@ -126,8 +127,9 @@ class Map(ExplainsMaps[Fail_co]):
 
         Input: pmap reads the iterables to their end before the first item starts.
 
-        Error: pmap raises the exception that a serial loop would have raised first. The worker's
-        traceback is its ``__cause__``, and a note names the function, the index and the input.
+        Error: pmap raises the exception that a serial loop would have raised first. Its traceback
+        goes on into the functions that ran in the worker, and a note names the function, the index
+        and the input.
         The items behind the failed one are stopped. `pmap.collecting` returns failures as values.
 
         Dead worker: if a worker process dies (killed, crashed, out of memory), the one item that
@@ -157,8 +159,12 @@ class Map(ExplainsMaps[Fail_co]):
                 as it was, that would have ended the caller.
             Exception: what `f` raised for the first item (in input order) that failed.
         """
-        asked = self._ask(f, (xs, *more), options)
-        return pools_for(*asked).run(*asked)
+        try:
+            asked = self._ask(f, (xs, *more), options)
+            return pools_for(*asked).run(*asked)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @overload
     def async_(
@@ -261,9 +267,13 @@ class Map(ExplainsMaps[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
-        rules, settings = self._asked(f, options)
-        asked = each_async(self._name, f, (xs, *more), rules), settings
-        return pools_for(*asked).start(*asked)
+        try:
+            rules, settings = self._asked(f, options)
+            asked = each_async(self._name, f, (xs, *more), rules), settings
+            return pools_for(*asked).start(*asked)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @overload
     def iter(
@@ -374,8 +384,12 @@ class Map(ExplainsMaps[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
-        asked = self._ask_streamed(f, (xs, *more), options)
-        return pools_for(*asked).stream(*asked, ordered=True)
+        try:
+            asked = self._ask_streamed(f, (xs, *more), options)
+            return pools_for(*asked).stream(*asked, ordered=True)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @same_signature_as(iter)
     def iter_unordered(
@@ -407,8 +421,12 @@ class Map(ExplainsMaps[Fail_co]):
             OptionError: an option does not exist or has a value that is not allowed.
             TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
         """
-        asked = self._ask_streamed(f, (xs, *more), options)
-        return pools_for(*asked).stream(*asked, ordered=False)
+        try:
+            asked = self._ask_streamed(f, (xs, *more), options)
+            return pools_for(*asked).stream(*asked, ordered=False)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @property
     def map(self) -> Self:

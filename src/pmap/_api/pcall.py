@@ -13,6 +13,7 @@ from .._calls.describe import name_of, short_repr
 from .._calls.failure import Failure
 from .._calls.options import Settings
 from .._errors import OptionError
+from .._jobs.own_frames import cut
 from .async_result import AsyncResult
 from .first_call import pools_for
 from .verb import Fail_co, Verb
@@ -142,8 +143,12 @@ class Calls(Verb[Fail_co]):
             TypeError: one of `calls` cannot be called. No call has started.
             Exception: the exceptions that `pmap` raises.
         """
-        asked = self._ask(calls, options)
-        return tuple(pools_for(*asked).run(*asked))
+        try:
+            asked = self._ask(calls, options)
+            return tuple(pools_for(*asked).run(*asked))
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @overload
     def async_(self, a: Callable[[], A], /) -> AsyncResult[tuple[A | Fail_co]]: ...
@@ -195,8 +200,12 @@ class Calls(Verb[Fail_co]):
         Raises:
             TypeError: one of `calls` cannot be called. No call has started.
         """
-        asked = self._ask(calls, options)
-        return pools_for(*asked).start_tuple(*asked)
+        try:
+            asked = self._ask(calls, options)
+            return pools_for(*asked).start_tuple(*asked)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @property
     def collecting(self) -> "Calls[Failure]":

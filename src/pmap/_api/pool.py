@@ -24,6 +24,7 @@ from .._calls.describe import short_number
 from .._calls.options import Settings, WorkerOptions, checked, merge, refuse_for_pool
 from .._engine.driver import Driver
 from .._errors import PoolClosedError
+from .._jobs.own_frames import cut
 from .._scheduling.run_rules import RunRules
 from .._types import Show
 from .async_result import AsyncResult, every, first
@@ -42,7 +43,8 @@ AnyNumber: TypeAlias = list[Any] | Iterator[Any] | range
 
 # The rules of calls by the methods of `Pool`. As in multiprocessing, a function that is a result is
 # sent by name only.
-_RULES = RunRules(stop=True, functions_by_value=False)
+_RULES_OF_STREAMS = RunRules(collect=True, trace_as_text=True)
+_RULES = RunRules(stop=True, functions_by_value=False, trace_as_text=True)
 
 
 class Pool(PoolBase):
@@ -202,7 +204,11 @@ class Pool(PoolBase):
         kwds: Mapping[str, Any] | None = None,
     ) -> R:
         """Return ``func(*args, **kwds)``, run in a worker."""
-        value: R = self._wait(self._call(func, args, kwds))[0]
+        try:
+            value: R = self._wait(self._call(func, args, kwds))[0]
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
         return value
 
     @overload
@@ -285,7 +291,11 @@ class Pool(PoolBase):
         self, func: Callable[[A], R], iterable: Iterable[A], chunksize: int | None = None
     ) -> list[R]:
         """Return ``list(map(func, iterable))``, run in the workers."""
-        return self._wait(self._each(func, iterable, chunksize))
+        try:
+            return self._wait(self._each(func, iterable, chunksize))
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     def map_async(
         self,
@@ -296,7 +306,11 @@ class Pool(PoolBase):
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult[list[R]]:
         """Start `map`; return its `AsyncResult` at once. Callbacks as in `apply_async`."""
-        return self._start(self._each(func, iterable, chunksize), callback, error_callback)
+        try:
+            return self._start(self._each(func, iterable, chunksize), callback, error_callback)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     def starmap(
         self,
@@ -305,7 +319,11 @@ class Pool(PoolBase):
         chunksize: int | None = None,
     ) -> list[R]:
         """Return ``list(itertools.starmap(func, iterable))``, run in the workers."""
-        return self._wait(self._star(func, iterable, chunksize))
+        try:
+            return self._wait(self._star(func, iterable, chunksize))
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     def starmap_async(
         self,
@@ -316,7 +334,11 @@ class Pool(PoolBase):
         error_callback: Callable[[BaseException], object] | None = None,
     ) -> AsyncResult[list[R]]:
         """Start `starmap`; return its `AsyncResult` at once. Callbacks as in `apply_async`."""
-        return self._start(self._star(func, iterable, chunksize), callback, error_callback)
+        try:
+            return self._start(self._star(func, iterable, chunksize), callback, error_callback)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     def imap(
         self,
@@ -402,7 +424,7 @@ class Pool(PoolBase):
         self._check_running()
         options = {"chunksize": chunksize, "buffersize": buffersize, "progress": progress}
         asked = merge(Settings(), options).call
-        streamed = make(rules_for(RunRules(asked.chunksize, collect=True), func))
+        streamed = make(rules_for(_RULES_OF_STREAMS._replace(chunksize=asked.chunksize), func))
         streamed = streamed._replace(call=streamed.call.showing(asked))
         driver, ours = self._taker()
         stream: ResultStream[Any] = ResultStream(

@@ -18,6 +18,7 @@ from .._calls.call import Streamed
 from .._calls.input import AsyncInput, Input
 from .._errors import CancelledError, PoolClosedError
 from .._jobs.event_loops import give_way, until
+from .._jobs.own_frames import cut
 from .._transport.light_stdlib import RLock, allocate_lock
 from .standard import class_of_both
 from .stream_states import CLOSED, NEW, OPEN, OVER
@@ -133,7 +134,13 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             return self._ready.pop()
         except IndexError:
             pass  # `next` is called after this block, so that its errors have no `__context__`
-        return self.next()
+        try:
+            return self.next()
+        except StopIteration:
+            raise
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     def next(self, timeout: float | None = None) -> R_co:
         """Return the next result.
@@ -157,10 +164,10 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 return self._next_result(limit)
             except _End:
                 pass
-            except Exception:
-                raise
-            except BaseException:  # Ctrl-C: the results are not wanted any more
-                self.drop()
+            except BaseException as error:
+                if not isinstance(error, Exception):  # Ctrl-C: the results are not wanted any more
+                    self.drop()
+                __tracebackhide__ = cut(error)
                 raise
             finally:
                 self._end_asking()
@@ -210,10 +217,10 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             return await self._next_result_async()
         except _End:
             pass
-        except Exception:
-            raise
-        except BaseException:  # the task was cancelled, or timed out
-            self.drop()
+        except BaseException as error:
+            if not isinstance(error, Exception):  # the task was cancelled, or timed out
+                self.drop()
+            __tracebackhide__ = cut(error)
             raise
         finally:
             self._end_asking()

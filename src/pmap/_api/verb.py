@@ -29,6 +29,7 @@ from .._calls.defaults import IN_FORCE, with_defaults
 from .._calls.describe import name_of, short_repr
 from .._calls.options import Options, Settings, delays, errors, in_force, merge, set_options
 from .._errors import TaskTimeout, WorkerLost
+from .._jobs.own_frames import cut
 from .._scheduling.run_rules import RunRules
 from .._types import Frozen
 
@@ -238,7 +239,11 @@ def refusing_more(method: Callable[..., object]) -> Callable[..., object]:
                 f"{self._name} takes a function and rows, got {short_repr(more[0])} as well."
                 + option_by_place(self._name, "rows", more[0])
             )
-        return method(self, f, rows, **options)
+        try:
+            return method(self, f, rows, **options)
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     for name in ("__module__", "__name__", "__qualname__", "__doc__"):
         setattr(refusing, name, getattr(method, name))

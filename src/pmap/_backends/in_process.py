@@ -10,6 +10,7 @@ from .._calls.call import Kind
 from .._errors import is_ctrl_c
 from .._jobs.item_errors import INITIALIZER, settle
 from .._jobs.work import Work, as_call
+from .._transport.own_frames import without_own_frames
 from .._transport.process_role import item_threads
 from .._transport.randomness import put_back, seeded, take_state
 from .protocol import ResultsArrived
@@ -68,7 +69,7 @@ def run_chunk(
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise
-                failures[len(values)] = settle(error, work.described(index, item))
+                failures[len(values)] = _settled(error, work, index, item)
                 values.append(None)
                 if not work.call.rules.collect:
                     break
@@ -87,6 +88,15 @@ def _run_timed(times: list[float], work: Work, index: int, item: object) -> obje
         return _run(work, index, item)
     finally:
         times.append(perf_counter())
+
+
+def _settled(error: BaseException, work: Work, index: int, item: object) -> Exception:
+    settled = settle(error, work.described(index, item))
+    if isinstance(error, TypeError) and without_own_frames(error.__traceback__) is None:
+        from .._jobs.wrong_arguments import note_wrong_arguments
+
+        note_wrong_arguments(error, work, item)
+    return settled
 
 
 def _run(work: Work, index: int, item: object) -> object:

@@ -29,11 +29,16 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
         raise _Failed(unsent_argument(*work.unsent.pop(index), work.item(index)))
     if parts[0] == FUNCTION and work.spec is not None:
         work.spec.needs.invalidate()
-    error = restore(parts, work.item(index), work.call.rules.timeout)
+    rules = work.call.rules
+    error = restore(parts, work.item(index), rules.timeout, rules.trace_as_text)
     if isinstance(error, (NameError, AttributeError, KeyError)) and work.spec is not None:
         from .._jobs.missing_names import note_missing_name
 
-        note_missing_name(error, parts[4], work.function_name, work.spec.needs)
+        note_missing_name(error, work.function_name, work.spec.needs)
+    elif isinstance(error, TypeError) and not parts[4][0]:  # no line of the user's has run
+        from .._jobs.wrong_arguments import note_wrong_arguments
+
+        note_wrong_arguments(error, work, work.call.items[index])
     raise _Failed(error)
 
 

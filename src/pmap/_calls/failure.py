@@ -1,7 +1,8 @@
 """The failure of an item as a value, in the place of the item's result."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
+from .._errors import PmapError
 from .._transport.exceptions import safe_text
 from .._types import Frozen
 
@@ -78,6 +79,42 @@ class Failure(Frozen):
             attempts=attempts,
             item=item,
         )
+
+    @classmethod
+    def of(
+        cls,
+        error: Exception,
+        index: int,
+        function: str,
+        input: str,
+        attempts: int,
+        item: object,
+    ) -> Self:
+        """Return a failure whose `traceback` is that of `error`, made when it is first read.
+
+        Making the text takes longer than all the rest, and many programs never read it.
+        """
+        made = cls(error, index, function, input, "", attempts, item)
+        # Lost workers have no traceback, and no cause that could have one.
+        if error.__traceback__ or error.__cause__ or not isinstance(error, PmapError):
+            del vars(made)["traceback"]
+            vars(made)["_trace"] = error.__traceback__
+        return made
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> object:
+            if name != "traceback" or "_trace" not in vars(self):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            from .traceback_text import format_trace  # imported when the first text is made
+
+            text = format_trace(self.error, vars(self)["_trace"]).strip()
+            return vars(self).setdefault("traceback", text)
+
+    def __getstate__(self) -> dict[str, object]:
+        state: dict[str, object] = {**vars(self), "traceback": self.traceback}
+        state.pop("_trace", None)  # no traceback can be pickled
+        return state
 
     def __repr__(self) -> str:
         text = " ".join(safe_text(str, self.error).split())

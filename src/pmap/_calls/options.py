@@ -126,6 +126,24 @@ def _retries(name: str, value: object) -> int | tuple[float, ...]:
     )
 
 
+def _memory(name: str, value: object) -> int | None:
+    if value is None:
+        return None
+    number = whole(value)
+    if isinstance(value, str):
+        from .byte_sizes import byte_size  # imported only for a size that is a text
+
+        number = byte_size(value)
+    if number is not None and number >= 1:
+        return number
+    raise OptionError(
+        name,
+        value,
+        f'{name} is a number of bytes >= 1, as an int or as a text such as "700MB" or "2GiB"; or '
+        "None: a worker is never replaced for its size",
+    )
+
+
 def _retry_on(name: str, value: object) -> tuple[type[Exception], ...] | None:
     if value is None:
         return None
@@ -249,7 +267,7 @@ _WORKER: Final[dict[str, Check]] = {
     "initializer": _initializer,
     "initargs": _initargs,
     "max_tasks_per_child": _count("a worker is never replaced for its age"),
-    "max_memory_per_child": _count("a worker is never replaced for its size"),
+    "max_memory_per_child": _memory,
     "kill_over_memory": _yes_or_no,
     "isolate": _yes_or_no,
     "threads_per_worker": _count("the CPUs are shared among the workers"),
@@ -288,8 +306,9 @@ class _Options(TypedDict, total=False):
         initargs: the arguments of the initializer, as a tuple. Default: none.
         max_tasks_per_child: how many chunks a worker runs before it is replaced. None: no limit.
         max_memory_per_child: how many bytes of memory a worker may take (resident memory, as the
-            operating system counts it). A worker that takes more when it has finished an item is
-            replaced, which gives its memory back. None: no limit.
+            operating system counts it); or a text with a unit, such as ``"700MB"`` (millions of
+            bytes) or ``"2GiB"`` (times 1024 three times). A worker that takes more when it has
+            finished an item is replaced, which gives its memory back. None: no limit.
         kill_over_memory: whether a worker is killed when it takes more than `max_memory_per_child`
             while it runs an item. That item fails with `WorkerLost`. Default: False.
         isolate: whether each item runs in a process of its own, which ends with the item. Then
@@ -361,7 +380,7 @@ class _Options(TypedDict, total=False):
     initializer: Callable[..., object] | None
     initargs: Iterable[object]
     max_tasks_per_child: int | None
-    max_memory_per_child: int | None
+    max_memory_per_child: int | str | None
     kill_over_memory: bool
     isolate: bool
     threads_per_worker: int | None

@@ -20,7 +20,7 @@ def overdue(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
         input=item.input,
         stack=stack,
     )
-    return with_stack(error, stack)
+    return with_stack(error, stack, job.call.rules.trace_as_text)
 
 
 def lost(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
@@ -35,7 +35,8 @@ def lost(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
         index=index,
         input=item.input,
     )
-    return with_stack(error, readable_stack(gone.stack if gone else ""))
+    stack = readable_stack(gone.stack if gone else "")
+    return with_stack(error, stack, job.call.rules.trace_as_text)
 
 
 def cancelled(job: Job, is_closed: bool) -> Exception:

@@ -3,7 +3,7 @@
 import os
 from typing import Any, Final, TypeVar
 
-from .._errors import ControlFlowError, TaskTimeout, TransportError, is_ctrl_c
+from .._errors import ControlFlowError, PmapError, TaskTimeout, TransportError, is_ctrl_c
 from .._transport.exceptions import describe
 from .._transport.failure_record import (
     ARGUMENT,
@@ -35,17 +35,54 @@ class Item:
 INITIALIZER: Final = Item("initializer", 0, "...")
 
 
-def restore(record: list[Any], item: Item, limit: float | None = None) -> Exception:
+def restore(
+    record: list[Any], item: Item, limit: float | None = None, as_text: bool = False
+) -> Exception:
     """Return the exception of a failed item, from the failure record that its worker has sent.
 
-    `limit`: how many seconds the item was allowed to run.
+    Args:
+        record: the failure record.
+        item: the item that failed.
+        limit: how many seconds the item was allowed to run.
+        as_text: the worker's traceback is a text in the ``__cause__``, as with the pools of the
+            standard library; else it is that of the exception.
+    """
+    from .remote_frames import give_trace  # imported when the first item fails
+
+    error, raised = _restored(record, item, limit)
+    name, trace = record[2], record[4]
+    give_trace(raised, trace)
+    if as_text:
+        from .._calls.traceback_text import format_traceback
+
+        text = format_traceback(raised, name if isinstance(raised, PmapError) else None)
+        _put_into_cause(raised, text)
+    if raised is error and not isinstance(error, PmapError):
+        _with_note(error, item)
+    return error
+
+
+def logged(record: list[Any], item: Item) -> Exception:
+    """Return an exception that an item has logged, from its failure record."""
+    from .remote_frames import give_trace
+
+    error, raised = _restored(record, item, None)
+    give_trace(raised, record[4])
+    return error
+
+
+def _restored(
+    record: list[Any], item: Item, limit: float | None
+) -> tuple[Exception, BaseException]:
+    """Return the exception of a failed item, and which exception was raised in the worker.
+
+    The one that was raised is the first one itself or its cause.
     """
     kind: int
     data: bytes | None
     name: str
     text: str
-    trace: str
-    kind, data, name, text, trace = record
+    kind, data, name, text, _ = record
     if kind == RESULT:
         from .._multiprocessing_errors import ResultPicklingError
 
@@ -53,15 +90,13 @@ def restore(record: list[Any], item: Item, limit: float | None = None) -> Except
             name, text, function=item.function, index=item.index, input=item.input
         )
         if data is not None:  # the pickling of the result raised `SystemExit` or the like
-            unsent.__cause__ = _with_trace(loads(data), trace)
-            return unsent
-        return _with_trace(unsent, trace)
+            return unsent, _as_cause(unsent, loads(data))
+        return unsent, unsent
     if kind == TOO_LONG:
         late = TaskTimeout(
             limit=limit or 0.0, function=item.function, index=item.index, input=item.input
         )
-        late.stack = trace
-        return _with_trace(late, trace)
+        return late, late
     cause: BaseException | None = None
     if isinstance(data, bytes):
         try:
@@ -73,13 +108,12 @@ def restore(record: list[Any], item: Item, limit: float | None = None) -> Except
                 raise
             kind, text = UNSENDABLE, f"it loads in the worker but not here: {describe(why)}"
     if kind == RAISED and isinstance(cause, Exception):
-        return _with_trace(_with_note(cause, item), trace)
+        return cause, cause
     if kind == CONTROL and cause is not None:
         error: Exception = ControlFlowError(
             name, function=item.function, index=item.index, input=item.input
         )
-        error.__cause__ = _with_trace(cause, trace)
-        return error
+        return error, _as_cause(error, cause)
     if kind == ARGUMENT:
         error = _transport("argument", "worker", name, item)
     elif kind == FUNCTION:
@@ -87,10 +121,12 @@ def restore(record: list[Any], item: Item, limit: float | None = None) -> Except
     else:
         why_not = f"{name} was raised, and that exception cannot be sent: {text}"
         error = _transport("exception", "worker", why_not, item)
-    if cause is not None:
-        error.__cause__ = _with_trace(cause, trace)
-        return error
-    return _with_trace(error, trace)
+    return error, error if cause is None else _as_cause(error, cause)
+
+
+def _as_cause(error: Exception, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return cause
 
 
 def settle(error: BaseException, item: Item) -> Exception:
@@ -146,9 +182,18 @@ def readable_stack(text: str) -> str:
     return "\n".join(["Stack (most recent call last):", *reversed(frames)]) if frames else ""
 
 
-def with_stack(error: E, stack: str) -> E:
-    """Return `error`, with the stack in which its item was as the cause of `error`."""
-    return _with_trace(error, stack)
+def with_stack(error: E, stack: str, as_text: bool) -> E:
+    """Return `error`, with the stack in which its item was as its traceback.
+
+    `stack`: what `readable_stack` returned. `as_text`: see `restore`.
+    """
+    if stack and as_text:
+        _put_into_cause(error, stack)
+    elif stack:
+        from .remote_frames import traceback_of_stack
+
+        error.__traceback__ = traceback_of_stack(stack)
+    return error
 
 
 def tried(error: Exception, attempts: int) -> Exception:
@@ -180,9 +225,7 @@ def add_note(error: Exception, note: str) -> None:
         vars(error).setdefault("__notes__", [note])
 
 
-def _with_trace(error: E, trace: str) -> E:
-    if trace:
-        from .._multiprocessing_errors import with_remote_traceback
+def _put_into_cause(error: BaseException, text: str) -> None:
+    from .._multiprocessing_errors import with_remote_traceback
 
-        with_remote_traceback(error, trace)
-    return error
+    with_remote_traceback(error, text)

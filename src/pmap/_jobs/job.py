@@ -5,7 +5,6 @@ from typing import Any, Protocol
 
 from .._calls.call import Call
 from .._calls.failure import Failure
-from .._transport.failure_record import format_traceback
 from .pending import NONE_YET, waits_for_itself
 from .work import Work
 
@@ -188,12 +187,6 @@ class Job(Work):
     def failure(self, index: int, error: Exception) -> Failure:
         """Return the `Failure` that stands among the results for an item that raised `error`."""
         item = self.item(index)
-        # The cause of an exception from a worker is multiprocessing's `RemoteTraceback`.
-        remote: object = getattr(error.__cause__, "tb", None)
-        text = remote if isinstance(remote, str) else ""
-        if not text and error.__traceback__ is not None:
-            text = format_traceback(error)
-        text = text.strip().strip('"').strip()
         tries = self.tries(index)
         kept = self.call.items[index] if self.call.rules.keep_input else None
-        return Failure(error, index, item.function, item.input, text, tries, kept)
+        return Failure.of(error, index, item.function, item.input, tries, kept)

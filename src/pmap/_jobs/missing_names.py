@@ -4,6 +4,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Final
 
+from .._calls.traceback_text import format_traceback
 from .._transport.by_value.namespaces import namespace_of
 from .._transport.exceptions import describe
 from .item_errors import add_note
@@ -16,16 +17,15 @@ _UNDEFINED: Final = re.compile(r"name '(\w+)' is not defined|variable '(\w+)' is
 _NO_ATTRIBUTE: Final = re.compile(r"module '[\w.]+' has no attribute '(\w+)'")
 
 
-def note_missing_name(error: Exception, trace: str, function: str, needs: "Needs") -> None:
+def note_missing_name(error: Exception, function: str, needs: "Needs") -> None:
     """Add a note to `error` if the caller has the name that the item missed in its worker.
 
     Args:
         error: the exception that the item raised.
-        trace: the traceback of `error`, as a text.
         function: the name of the function.
         needs: the names that were sent to the workers.
     """
-    name = _missing(error, trace)
+    name = _missing(error)
     if name is None:
         return
     spaces = {space for space, _ in needs.names}
@@ -37,14 +37,15 @@ def note_missing_name(error: Exception, trace: str, function: str, needs: "Needs
             return
 
 
-def _missing(error: Exception, trace: str) -> str | None:
+def _missing(error: Exception) -> str | None:
     found: re.Match[str] | None = None
     if isinstance(error, NameError):
         found = _UNDEFINED.search(str(error))
     elif isinstance(error, AttributeError):
         found = _NO_ATTRIBUTE.search(str(error))
-    elif isinstance(error, KeyError) and error.args and ("globals()" in trace or "vars(" in trace):
-        return error.args[0] if isinstance(error.args[0], str) else None
+    elif isinstance(error, KeyError) and error.args and isinstance(error.args[0], str):
+        trace = str(error.__cause__) if error.__traceback__ is None else format_traceback(error)
+        return error.args[0] if "globals()" in trace or "vars(" in trace else None
     return next(filter(None, found.groups()), None) if found else None
 
 

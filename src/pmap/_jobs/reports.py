@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 from .._errors import is_ctrl_c
 from .._transport import protocol
 from .._transport.values import loads
-from .item_errors import INITIALIZER, restore
+from .item_errors import INITIALIZER, logged
 from .progress_bar import above_bars
 from .work import Work
 
@@ -124,7 +124,7 @@ def _record(state: dict[str, Any], report: Report) -> "logging.LogRecord":
     failure = state["exc_info"]
     if failure is not None:
         item = INITIALIZER if work is None or index is None else work.item(index)
-        error = restore(failure, item)
+        error = logged(failure, item)
         state["exc_info"] = type(error), error, error.__traceback__
     # A worker that has not imported multiprocessing logs the name `MainProcess`.
     if state["processName"] == "MainProcess":

@@ -28,6 +28,8 @@ class RunRules(NamedTuple):
         deadline: seconds that the whole call may take; None: as long as the call takes.
         until: when these seconds are over, by `time.monotonic`; None: there is no deadline.
         times: the workers note when each item begins and ends.
+        trace_as_text: an exception has the worker's traceback as a text in its ``__cause__``, as
+            with the pools of the standard library; else as its own traceback.
     """
 
     chunksize: int | None = None
@@ -47,6 +49,7 @@ class RunRules(NamedTuple):
     deadline: float | None = None
     until: float | None = None
     times: bool = False
+    trace_as_text: bool = False
 
     def for_worker(
         self,

@@ -36,6 +36,12 @@ def describe(error: BaseException) -> str:
     return safe_text(repr, error)
 
 
+def members_of(error: BaseException) -> tuple[BaseException, ...]:
+    """Return the exceptions of an exception group; nothing if `error` is no group."""
+    group: Any = error
+    return group.exceptions if isinstance(error, BaseExceptionGroup) else ()
+
+
 def rebuilt(cls: type[E], args: tuple[object, ...], state: dict[str, object]) -> E:
     """Return an exception of class `cls` with these ``args`` and this ``__dict__``.
 

@@ -1,15 +1,13 @@
 """The *failure record* of an item: what a worker sends to the caller when the item failed.
 
 A failure record is a list of plain values: the kind of failure, the pickled exception (None if the
-exception cannot be pickled), the repr of the exception, a text, the traceback of the exception. At
-the caller, the module `item_errors` makes from the failure record the exception that the call
-raises.
+exception cannot be pickled), the repr of the exception, a text, the trace of the exception. At the
+caller, the module `item_errors` makes from the failure record the exception that the call raises.
 """
 
 from __future__ import annotations
 
 from .exceptions import describe, rebuilt, safe_text
-from .shadows import standard_library
 from .values import dumps, loads
 
 TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
@@ -17,9 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
-    Record: TypeAlias = list[Any]
+    from .trace import Trace
 
-_PACKAGE = __name__.partition(".")[0]
+    Record: TypeAlias = list[Any]
 
 RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION, TOO_LONG = range(7)
 
@@ -50,13 +48,24 @@ def capture_transport(kind: int, error: BaseException, value: object = None) -> 
 
 
 def _record(kind: int, error: BaseException) -> Record:
-    text = format_traceback(error)
+    trace = safe_trace(error)
     try:
         data = _sendable(error)
     except BaseException as why:
         # The exception's own methods for pickling may raise anything, SystemExit included.
-        return [UNSENDABLE, None, describe(error), describe(why), text]
-    return [kind, data, describe(error), "", text]
+        return [UNSENDABLE, None, describe(error), describe(why), trace]
+    return [kind, data, describe(error), "", trace]
+
+
+def safe_trace(error: BaseException) -> Trace:
+    """Return the trace of `error`; an empty one if it cannot be made."""
+    from .trace import trace_of  # imported when the first item fails
+
+    try:
+        return trace_of(error, _sendable)
+    # The attributes of the exception's own class may be properties that raise anything.
+    except BaseException:
+        return (), None, False, ()
 
 
 def _sendable(error: BaseException) -> bytes:
@@ -128,31 +137,3 @@ def _try_loads(data: bytes) -> Any:
         raise
     except BaseException as error:  # a SystemExit while loading must not end the worker
         raise TypeError(f"loading it again raised {describe(error)}") from None
-
-
-def format_traceback(error: BaseException) -> str:
-    """Return the traceback of `error` as text, without the frames of pmap itself at its top."""
-    trace = error.__traceback__
-    while trace is not None and _is_ours(trace.tb_frame.f_globals):
-        trace = trace.tb_next
-    with standard_library:
-        # Within `standard_library`, imports find the standard library and no file of the user's
-        # that has the same name. The text is made here, too: from Python 3.13 on `traceback`
-        # imports modules when it first makes one.
-        import traceback
-
-        try:
-            return "".join(traceback.format_exception(type(error), error, trace))
-        # The exception's own `__str__` may raise.
-        except BaseException as why:
-            name = type(why).__name__
-            return f"{type(error).__name__} (its traceback could not be made: {name})\n"
-
-
-def _is_ours(names: dict[str, Any]) -> bool:
-    # A frame is pmap's own if the globals of its function name the package `pmap`. But code that
-    # runs as `python -m pmap` is part of the package, and still a user's program: there `__name__`
-    # is "__main__". Any object may stand in the globals under `__package__`.
-    package: object = names.get("__package__")
-    ours = isinstance(package, str) and package.partition(".")[0] == _PACKAGE
-    return ours and names.get("__name__") != "__main__"

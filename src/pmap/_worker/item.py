@@ -13,7 +13,7 @@ from .._transport.failure_record import (
     TOO_LONG,
     capture,
     capture_transport,
-    format_traceback,
+    safe_trace,
 )
 from .._transport.packing import PLAIN, is_long, is_plain
 from .._transport.values import Attachments, decode, encode
@@ -109,5 +109,5 @@ def failure(error: BaseException) -> Entry:
     # The class `TooLong` is recognised by its name, because a worker that runs no coroutines does
     # not import the class.
     if type(error).__name__ == "TooLong" and type(error).__module__ == f"{__package__}.coroutines":
-        return [TOO_LONG, None, "", "", format_traceback(error)]
+        return [TOO_LONG, None, "", "", safe_trace(error)]
     return capture(error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from .._transport.failure_record import capture
+from .._transport.failure_record import RAISED, capture
 from .._transport.values import dumps
 
 TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
@@ -46,8 +46,11 @@ def _packed(record: logging.LogRecord) -> bytes:
         state["msg"], state["args"] = record.getMessage(), None
     if record.exc_info:
         error = record.exc_info[1]
-        state["exc_text"] = record.exc_text or logging.Formatter().formatException(record.exc_info)
-        state["exc_info"] = None if error is None else capture(error)
+        failure = state["exc_info"] = None if error is None else capture(error)
+        if record.exc_text is None and (failure is None or failure[0] != RAISED):
+            # Else the caller makes the text, from the exception itself: it has the source lines of
+            # functions of a REPL, and formatters of its own.
+            state["exc_text"] = logging.Formatter().formatException(record.exc_info)
     try:
         return dumps(state)
     except Exception:  # the program has added an attribute that cannot be pickled

@@ -57,6 +57,7 @@ def test_the_typed_dict_and_the_tuples_give_them_the_same_types() -> None:
     }
     taken = get_type_hints(Options)
     del taken["initargs"]  # any iterable is taken, a tuple is kept
+    del taken["max_memory_per_child"]  # a text with a unit is taken, a number is kept
     assert taken == {name: kept[name] for name in taken}
 
 
@@ -255,3 +256,28 @@ def test_a_given_pool_has_decided_who_runs(steps: list[dict[str, object]]) -> No
         settings = merge(settings, options)
     with pytest.raises(OptionError, match=r"processes=2 .*given pool has already decided"):
         merge(settings, steps[-1])
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("700MB", 700_000_000),
+        ("700 mb", 700_000_000),
+        ("1.5GiB", 3 << 29),
+        ("2k", 2000),
+        (" 12 ", 12),
+        ("3B", 3),
+        ("1T", 10**12),
+        (5, 5),
+        (None, None),
+    ],
+)
+def test_a_size_may_have_a_unit(given: object, kept: int | None) -> None:
+    settings = merge(Settings(), {"max_memory_per_child": given})
+    assert settings.worker.max_memory_per_child == kept
+
+
+@pytest.mark.parametrize("given", ["", "MB", "-3MB", "3 i", "0", "0.1", "1e9", b"3", 0, 1.5])
+def test_what_is_no_size_is_refused(given: object) -> None:
+    with pytest.raises(OptionError, match="700MB"):
+        merge(Settings(), {"max_memory_per_child": given})

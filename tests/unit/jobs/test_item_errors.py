@@ -9,6 +9,7 @@ import copy
 import multiprocessing.pool
 import pickle
 import threading
+import traceback
 import weakref
 from asyncio import CancelledError
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from tests.bad_objects import showing_exits, text_or_exit
 
 from pmap import ControlFlowError, Failure, TransportError
+from pmap._calls.traceback_text import format_traceback
 from pmap._jobs.item_errors import Item, restore, settle, unloaded_result, unsent_argument
 from pmap._transport.exceptions import describe
 from pmap._transport.failure_record import (
@@ -29,7 +31,6 @@ from pmap._transport.failure_record import (
     RESULT,
     capture,
     capture_transport,
-    format_traceback,
 )
 from pmap._transport.framing import FrameReader, frame
 
@@ -46,10 +47,10 @@ def raised(error: BaseException) -> BaseException:
         return caught
 
 
-def across(error: BaseException) -> Exception:
+def across(error: BaseException, as_text: bool = False) -> Exception:
     """Return what the caller gets for an exception that an item raised in a worker."""
     (message,) = FrameReader().feed(frame((1, capture(raised(error)))))
-    return restore(message[1], ITEM)
+    return restore(message[1], ITEM, as_text=as_text)
 
 
 def notes(error: BaseException) -> list[str]:
@@ -196,7 +197,7 @@ def test_type_arguments_and_attributes_arrive(error: Exception) -> None:
     for name in ("errno", "filename", "name", "path", "object", "reason"):
         assert repr(getattr(arrived, name, None)) == repr(getattr(error, name, None))
     assert notes(arrived)[-1] == NOTE
-    assert isinstance(arrived.__cause__, RemoteTraceback)
+    assert "raise error" in format_traceback(arrived)
 
 
 def test_a_local_exception_class_travels_by_value() -> None:
@@ -208,21 +209,25 @@ def test_a_local_exception_class_travels_by_value() -> None:
     assert arrived.args == ("a",)
 
 
-def test_the_remote_traceback_is_the_cause() -> None:
-    arrived = across(ValueError("bad page"))
-    assert isinstance(arrived.__cause__, RemoteTraceback)
-    text = str(arrived.__cause__)
-    assert "Traceback (most recent call last)" in text
-    assert "raise error" in text
-    assert "ValueError: bad page" in text
+def test_the_traceback_of_the_worker_is_that_of_the_exception() -> None:
+    error = raised(ValueError("bad page"))
+    arrived = across(error)
+    lines = "".join(traceback.format_tb(error.__traceback__))
+    assert "raise error" in lines
+    assert "".join(traceback.format_tb(arrived.__traceback__)) == lines
+    assert arrived.__cause__ is None
 
 
-def test_the_remote_traceback_tells_of_causes_in_the_worker() -> None:
+def test_for_a_standard_pool_the_traceback_is_a_text_in_the_cause() -> None:
     error = ValueError("bad page")
     error.__cause__ = raised(KeyError("k"))
-    text = str(across(error).__cause__)
-    assert "KeyError: 'k'" in text
-    assert "direct cause" in text
+    arrived = across(error, as_text=True)
+    assert isinstance(arrived.__cause__, RemoteTraceback)
+    assert arrived.__traceback__ is None
+    text = str(arrived.__cause__)
+    assert text == f'\n"""\n{"".join(traceback.format_exception(error))}"""'
+    for piece in ("(most recent call last)", "raise error", "ValueError: bad page", "KeyError"):
+        assert piece in text
 
 
 def test_what_arrives_can_be_pickled_again() -> None:
@@ -325,8 +330,11 @@ def test_an_exception_that_cannot_travel_is_told_of(kind: Callable[[], Exception
     assert isinstance(arrived, TransportError)
     assert (arrived.what, arrived.function, arrived.index) == ("exception", "render", 7)
     assert repr(error) in str(arrived)
-    assert isinstance(arrived.__cause__, RemoteTraceback)
-    assert type(error).__name__ in str(arrived.__cause__)
+    assert "raise error" in format_traceback(arrived)
+    again = across(kind(), as_text=True)
+    assert isinstance(again.__cause__, RemoteTraceback)
+    assert "raise error" in str(again.__cause__)
+    assert repr(error) in str(again.__cause__)
 
 
 @pytest.mark.parametrize("kind", [BadReduce, ExitsInReduce])
@@ -345,7 +353,8 @@ def test_nothing_that_an_exception_does_breaks_the_telling(kind: type[Exception]
         told = [str(unsent_argument(error, "", ITEM)), str(unloaded_result(error, ITEM))]
     assert kind.__name__ in description
     assert isinstance(arrived, (TransportError, kind))
-    assert isinstance(arrived.__cause__, RemoteTraceback)
+    with showing_exits():
+        assert "raise error" in format_traceback(arrived)
     assert isinstance(settled, kind)
     assert all("render" in text for text in told)
 
@@ -407,9 +416,12 @@ def test_control_flow_arrives_wrapped(error: BaseException) -> None:
 
 
 def test_control_flow_keeps_the_remote_traceback() -> None:
-    wrapped = across(SystemExit(3))
-    assert wrapped.__cause__ is not None
-    assert isinstance(wrapped.__cause__.__cause__, RemoteTraceback)
+    cause = across(SystemExit(3)).__cause__
+    assert cause is not None
+    assert "raise error" in format_traceback(cause)
+    cause = across(SystemExit(3), as_text=True).__cause__
+    assert cause is not None
+    assert isinstance(cause.__cause__, RemoteTraceback)
 
 
 # --- transport ---------------------------------------------------------------------------------

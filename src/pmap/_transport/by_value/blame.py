@@ -32,7 +32,9 @@ _ADVICE = {
         'make it of a context whose locks have names, as multiprocessing.get_context("spawn"), or '
         'give start_method="fork"'
     ),
-    "generator": "give a list of what it yields",
+    "generator": "make a list of what it yields",
+    "async_generator": "make a list of what it yields",
+    "coroutine": "give the coroutine function itself, by pmap.sync: pmap(sync(f), xs)",
 }
 _MAKE_IT_THERE = "make it in the function, or once in each worker: in an initializer"
 # Top-level packages whose classes `_STAYS` lists: classes of pmap and of the standard library whose
@@ -69,12 +71,14 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
     # The methods of the objects inside the value may raise anything.
     except Exception:
         return ""
-    # If the value itself cannot be pickled, the error already names the value. The path and advice
-    # are added only for the kinds of objects where the remedy is not obvious.
-    if found is None or not (found[0] or is_semaphore(found[1]) or _stays(found[1])):
+    if found is None:
         return ""
     labels, culprit = found
     kind = type(culprit)
+    # If the value itself cannot be pickled, the error already names the value. The path and advice
+    # are added only for the kinds of objects where the remedy is not obvious.
+    if not (labels or _is_known(kind, name) or is_semaphore(culprit) or _stays(culprit)):
+        return ""
     shown = kind.__qualname__ if kind.__module__ == "builtins" else _name_of(kind)
     if kind.__name__.endswith("Future") and _stays(culprit):
         # pmap's futures are private subclasses of `concurrent.futures.Future`.
@@ -88,6 +92,12 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
     advice = _ADVICE.get(kind.__module__, _ADVICE.get(kind.__name__, _MAKE_IT_THERE))
     advice = _stays(culprit) or advice
     return f" ({' -> '.join([name, *labels])}: {shown}; {advice})"
+
+
+def _is_known(kind: type, name: str) -> bool:
+    """Return whether there is advice for objects of class `kind`, of use where `name` is."""
+    # Advice to make an object in the function is of no use for the function's own result.
+    return kind.__name__ in _ADVICE or (name != "the result" and kind.__module__ in _ADVICE)
 
 
 def _stays(value: object) -> str:

@@ -1,0 +1,34 @@
+"""The traceback of an exception as text."""
+
+from types import TracebackType
+
+from .._errors import is_ctrl_c
+from .._transport.own_frames import shows_own_frames, without_own_frames
+
+
+def format_traceback(error: BaseException, instead: str | None = None) -> str:
+    """Return the traceback of `error` as text, without pmap's own frames.
+
+    `instead` stands in the last line for the type and the text of `error`; None: these do.
+    """
+    return format_trace(error, error.__traceback__, instead)
+
+
+def format_trace(
+    error: BaseException, trace: TracebackType | None, instead: str | None = None
+) -> str:
+    """Return as text the traceback `trace` of `error`, without pmap's own frames."""
+    import traceback
+
+    try:
+        if not shows_own_frames():
+            trace = without_own_frames(trace)
+        if instead is not None:
+            lines = traceback.format_tb(trace)
+            return "".join(["Traceback (most recent call last):\n", *lines, f"{instead}\n"])
+        return "".join(traceback.format_exception(type(error), error, trace))
+    except BaseException as why:  # the exception's own `__str__` may raise
+        if is_ctrl_c(why):
+            raise
+        name = type(why).__name__
+        return f"{type(error).__name__} (its traceback could not be made: {name})\n"

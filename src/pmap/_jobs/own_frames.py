@@ -1,0 +1,89 @@
+"""Takes pmap's own frames out of the traceback of an exception that a public function raises."""
+
+import sys
+from types import TracebackType
+from typing import Final
+
+from .._errors import TransportError
+from .._transport.exceptions import members_of
+from .._transport.own_frames import is_own_frame, shows_own_frames, without_own_frames
+
+# The module whose frames call the user's function in the caller's process.
+_RUNS_ITEMS: Final = f"{__name__.partition('.')[0]}._backends.in_process"
+
+
+def cut(error: BaseException) -> bool:
+    """Take pmap's own frames out of the traceback of `error`; return whether they are hidden.
+
+    A public function calls this in an ``except`` block, and then raises `error` again by a bare
+    ``raise``. The first entry of the traceback is then that of the public function. It stays,
+    because Python adds an entry for each function that an exception leaves. So the public function
+    puts what `cut` returns into a local variable `__tracebackhide__`: IPython and pytest leave out
+    frames that have it.
+
+    All other frames stay, with their variables, so that a debugger finds them.
+    """
+    if shows_own_frames():
+        return False
+    trace = error.__traceback__
+    if trace is not None:
+        if isinstance(error, KeyboardInterrupt):
+            _cut_below(trace)  # it arrives while pmap waits, in modules like `selectors`
+        trace.tb_next = without_own_frames(trace.tb_next)
+    seen = {id(error)}
+    errors = [error]
+    while errors:  # no recursion: a chain of contexts may be long
+        errors += _cut_linked(errors.pop(), seen)
+    return True
+
+
+def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
+    """Take pmap's own frames out of the exceptions that are shown with `error`; return these.
+
+    `seen`: the ids of exceptions that need no more of this; gets those of the returned ones.
+    """
+    linked = [error.__cause__, error.__context__, *members_of(error)]
+    others = [other for other in linked if other is not None and id(other) not in seen]
+    for other in others:
+        seen.add(id(other))
+        trace = other.__traceback__
+        if trace is not None and isinstance(error, TransportError):
+            _cut_below(trace)  # modules of pickle
+        # BaseException's own __setattr__: that of the exception's class may refuse.
+        BaseException.__setattr__(other, "__traceback__", without_own_frames(trace))
+    cause = error.__cause__
+    if (
+        isinstance(error, TransportError)
+        and error.side == "caller"
+        and isinstance(cause, TypeError)
+        and cause.__traceback__ is None
+    ):
+        # The message of `error` has that of pickle's TypeError, and no line of the user's led to
+        # it. So it is not shown: to set `__cause__` suppresses the context, too.
+        error.__cause__ = None
+        error.__context__ = cause
+    return others
+
+
+def _cut_below(trace: TracebackType) -> None:
+    """Cut what is behind the user's last frame, from the first frame of pmap there on."""
+    ours: TracebackType | None = None
+    entry: TracebackType | None = trace
+    while entry is not None:
+        names = entry.tb_frame.f_globals
+        module: object = names.get("__name__")
+        if is_own_frame(names):
+            ours = None if module == _RUNS_ITEMS else ours or entry
+        elif not _is_library(module):
+            ours = None
+        entry = entry.tb_next
+    if ours is not None:
+        ours.tb_next = None
+
+
+def _is_library(module: object) -> bool:
+    """Return whether `module` is the name of a module that pmap itself calls."""
+    if not isinstance(module, str):
+        return False
+    top = module.partition(".")[0]
+    return top in sys.stdlib_module_names or top == "cloudpickle"

@@ -1,0 +1,173 @@
+"""The traceback of an exception that a worker raised, made again at the caller.
+
+A traceback consists of entries, each with a frame. No frame can travel. But all that Python shows
+of an entry is file, line, columns, and the name of the function. So for each place in the worker
+this module makes code at that place, and a frame of it, which never runs. It has no variables.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from types import CodeType, FrameType, FunctionType, GeneratorType, TracebackType
+from typing import TYPE_CHECKING, Final
+
+from .._transport.exceptions import members_of
+from .._transport.values import loads
+
+if TYPE_CHECKING:
+    from .._transport.trace import Linked, Place, Trace
+
+# A frame and the offset of an instruction for each place. A program raises its exceptions in few
+# places. When there are too many, the dict begins anew.
+_frames: "dict[Place, tuple[FrameType, int]]" = {}
+_MOST_FRAMES = 2000
+
+
+class UnsentError(Exception):
+    """Stands for an exception that cannot be pickled, and that led to the one that was raised."""
+
+
+def give_trace(error: BaseException, trace: "Trace") -> None:
+    """Give `error` the traceback that it had in its worker, and its cause or context there."""
+    places, linked, is_cause, members = trace
+    # BaseException's own __setattr__: that of the exception's class may refuse, as that of a frozen
+    # dataclass does.
+    give = BaseException.__setattr__
+    give(error, "__traceback__", traceback_of(places))
+    if linked is not None:
+        # To set `__cause__` also hides the context.
+        give(error, "__cause__" if is_cause else "__context__", _loaded(linked))
+    for member, its_trace in zip(members_of(error), members, strict=False):
+        give_trace(member, its_trace)
+
+
+def _loaded(linked: "Linked") -> BaseException:
+    data, description, trace = linked
+    error: BaseException | None = None
+    if data is not None:
+        try:
+            loaded = loads(data)
+            error = loaded if isinstance(loaded, BaseException) else None
+        except Exception:  # loading runs code of the exception's class, which may fail
+            pass
+    if error is None:
+        error = UnsentError(description)
+    give_trace(error, trace)
+    return error
+
+
+def traceback_of_stack(text: str) -> TracebackType | None:
+    """Return a traceback of a stack that `readable_stack` has made; None if there is no stack."""
+    found = re.finditer(r'^  File "(.*)", line (\d+) in (.*)$', text, re.MULTILINE)
+    places: list[Place] = []
+    for file, line, name in (match.groups() for match in found):
+        places.append((file, name, name, "", int(line), int(line), None, None, None, ""))
+    return traceback_of(tuple(places))
+
+
+def traceback_of(places: "tuple[Place, ...]") -> TracebackType | None:
+    """Return a traceback with an entry for each place; None if there is no place."""
+    made: TracebackType | None = None
+    for place in reversed(places):
+        found = _frames.get(place)
+        if found is None:
+            if len(_frames) >= _MOST_FRAMES:
+                _frames.clear()
+            found = _frames[place] = _frame(place)
+        frame, instruction = found
+        made = TracebackType(made, frame, instruction, place[5])
+    return made
+
+
+def _frame(place: "Place") -> tuple[FrameType, int]:
+    """Return a frame that is at a place, and the offset of its instruction: see `_code`."""
+    file, name, _, module, _, line, _, _, _, source = place
+    if source:
+        _remember(file, line, source)
+    # `linecache` asks the loader of a module for its source if there is no file, as in a zip file.
+    names = {
+        "__name__": module,
+        "__file__": file,
+        "__loader__": getattr(sys.modules.get(module), "__loader__", None),
+    }
+    # The frame of a generator that has not begun refers to no other frame. If a function ran here,
+    # its frame would keep alive the variables of all functions that called this one.
+    code, instruction = _code(place)
+    generator: object = FunctionType(code, names, name)()
+    assert isinstance(generator, GeneratorType)
+    frame = generator.gi_frame
+    assert frame is not None
+    return frame, instruction
+
+
+def _template() -> Iterator[None]:
+    yield
+
+
+_CODE: Final = _template.__code__
+
+
+def _code(place: "Place") -> tuple[CodeType, int]:
+    """Return code of which each instruction is at a place, and the offset of one of these.
+
+    The offset is -1 if the columns of the place are not known.
+    """
+    file, name, qualified_name, _, first_line, line, last_line, column, last_column, _ = place
+    code = _CODE.replace(
+        co_filename=file, co_name=name, co_qualname=qualified_name, co_firstlineno=line
+    )
+    if last_line is None or column is None or last_column is None:
+        return code, -1
+    instructions = len(_CODE.co_code) // 2
+    table = _locations(instructions, line - first_line, last_line - line, column, last_column)
+    exact = code.replace(co_firstlineno=first_line, co_linetable=table)
+    if {*exact.co_positions()} != {(line, last_line, column, last_column)}:
+        return code, -1  # this Python has another format
+    return exact, 0
+
+
+def _locations(instructions: int, down: int, lines: int, column: int, last_column: int) -> bytes:
+    """Return a ``co_linetable`` that has the same location for all instructions.
+
+    Its format is in ``Objects/locations.md`` of CPython.
+
+    Args:
+        instructions: how many there are.
+        down: how many lines the location is below the first line of the function.
+        lines: how many lines the location has behind its first one.
+        column: the first column.
+        last_column: the last column.
+    """
+    table: list[int] = []
+    while instructions > 0:
+        units = min(instructions, 8)  # an entry is for at most so many
+        instructions -= units
+        signed = -down << 1 | 1 if down < 0 else down << 1
+        table += [0x80 | 14 << 3 | units - 1, *_varint(signed), *_varint(lines)]
+        table += [*_varint(column + 1), *_varint(last_column + 1)]
+        down = 0  # relative to the entry before
+    return bytes(table)
+
+
+def _varint(number: int) -> list[int]:
+    """Return a number in groups of six bits, the lowest first; a further bit says: there is more.
+
+    >>> _varint(5), _varint(64)
+    ([5], [64, 1])
+    """
+    groups: list[int] = []
+    while number >= 64:
+        groups.append(0x40 | number & 63)
+        number >>= 6
+    return [*groups, number]
+
+
+def _remember(file: str, line: int, source: str) -> None:
+    """Let `linecache` know lines of a file that only the worker has, unless it knows the file."""
+    import linecache
+
+    # A program may have a module of its own with the name `linecache`.
+    if not hasattr(linecache, "getlines") or linecache.getlines(file):
+        return
+    lines = ["\n"] * (line - 1) + source.splitlines(keepends=True)
+    linecache.cache[file] = (len(source), None, lines, file)

@@ -1,0 +1,34 @@
+"""A note on the error of an item whose arguments do not fit its function."""
+
+from .._calls.call import Kind
+from .item_errors import add_note
+from .work import Work
+
+
+def note_wrong_arguments(error: TypeError, work: Work, item: object) -> None:
+    """Add a note to `error` if the item is one of another kind of call.
+
+    Args:
+        error: what the call of the function raised, before any line of the function ran.
+        work: the call that the item belongs to.
+        item: the item.
+    """
+    call = work.call
+    owner, dot, verb = call.verb.rpartition(".")
+    if owner == "Executor" or "argument" not in str(error):
+        return
+    f, name = work.function_name, owner + dot
+    if call.kind is Kind.STAR and not isinstance(item, tuple):
+        plain = verb.replace("starmap", "map")
+        add_note(
+            error,
+            f"pmap: {call.verb} takes rows, and makes the call {f}(*row) of each; this item is no "
+            f"row. If each item is one argument, write {name}{plain}({f}, xs)",
+        )
+    elif call.kind is Kind.EACH and isinstance(item, tuple):
+        star = verb.replace("map", "starmap")
+        add_note(
+            error,
+            f"pmap: this item, a tuple, is one argument of {f}. If it is a row of arguments, write "
+            f"{name}{star}({f}, rows)",
+        )

@@ -1,0 +1,46 @@
+"""Which frames of a traceback are pmap's own, and a traceback without them."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+# The environment variable with which a user asks to see pmap's own frames, too.
+FULL_TRACEBACK = "PMAP_FULL_TRACEBACK"
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def shows_own_frames() -> bool:
+    """Return whether pmap's own frames stay in tracebacks: ``PMAP_FULL_TRACEBACK=1`` is set."""
+    return os.environ.get(FULL_TRACEBACK, "0") not in ("", "0")
+
+
+def is_own_frame(names: dict[str, Any]) -> bool:
+    """Return whether a frame with these globals is pmap's own."""
+    # A frame is pmap's own if the globals of its function name the package `pmap`. But code that
+    # runs as `python -m pmap` is part of the package, and still a user's program: there `__name__`
+    # is "__main__". Any object may stand in the globals under `__package__`.
+    package: object = names.get("__package__")
+    ours = isinstance(package, str) and package.partition(".")[0] == _PACKAGE
+    return ours and names.get("__name__") != "__main__"
+
+
+def without_own_frames(trace: TracebackType | None) -> TracebackType | None:
+    """Return `trace` without pmap's own frames; its entries are linked anew, and not copied."""
+    first = _next_of_others(trace)
+    entry = first
+    while entry is not None:
+        entry.tb_next = _next_of_others(entry.tb_next)
+        entry = entry.tb_next
+    return first
+
+
+def _next_of_others(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and is_own_frame(trace.tb_frame.f_globals):
+        trace = trace.tb_next
+    return trace

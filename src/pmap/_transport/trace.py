@@ -1,0 +1,115 @@
+"""The traceback of an exception as plain values, which travel from a worker to the caller.
+
+The caller makes a traceback of them again: see the module `remote_frames`.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+
+from .exceptions import describe, members_of
+from .own_frames import is_own_frame, shows_own_frames
+
+TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CodeType, TracebackType
+    from typing import Any, TypeAlias
+
+    # File, name, qualified name and module of a function, and its first line; then line, last line,
+    # first and last column of what the function was doing (None: not known); then the source of
+    # these lines, if no file has it, else an empty text.
+    Place: TypeAlias = tuple[str, str, str, str, int, int, int | None, int | None, int | None, str]
+    # The places from the outermost to the innermost; the linked exception that is shown with the
+    # exception; whether that is its cause (else its context); the traces of a group's members.
+    Trace: TypeAlias = tuple[tuple[Place, ...], "Linked | None", bool, tuple["Trace", ...]]
+    # An exception, pickled (None: it cannot be pickled); its description; its trace.
+    Linked: TypeAlias = tuple[bytes | None, str, Trace]
+
+# At most so many exceptions travel with the one that an item raised. Each is pickled, and the
+# context of a RecursionError may be a chain of a thousand.
+_MOST_LINKED = 10
+# Groups within groups have traces down to this depth: marshal has a limit of its own.
+_DEEPEST = 50
+
+
+def trace_of(error: BaseException, dumps: Callable[[BaseException], bytes]) -> Trace:
+    """Return the trace of `error`, without pmap's own frames unless the user wants to see them.
+
+    `dumps` pickles the exceptions that are linked with `error`; it may raise anything.
+    """
+    return _Tracer(dumps).trace(error)
+
+
+class _Tracer:
+    def __init__(self, dumps: Callable[[BaseException], bytes]) -> None:
+        self._dumps = dumps
+        self._own_frames = shows_own_frames()
+        self._seen: set[int] = set()  # the ids of exceptions: contexts may form a circle
+        self._same: dict[Place, Place] = {}  # marshal writes the same object only once
+
+    def trace(self, error: BaseException, depth: int = 0) -> Trace:
+        self._seen.add(id(error))
+        cause = error.__cause__
+        shown = cause
+        if shown is None and not error.__suppress_context__:
+            shown = error.__context__
+        linked: Linked | None = None
+        if shown is not None and id(shown) not in self._seen and len(self._seen) < _MOST_LINKED:
+            linked = self._linked(shown, depth + 1)
+        members: tuple[Trace, ...] = ()
+        if depth < _DEEPEST:
+            members = tuple([self.trace(one, depth + 1) for one in members_of(error)])
+        return self._places(error.__traceback__), linked, cause is not None, members
+
+    def _linked(self, error: BaseException, depth: int) -> Linked:
+        trace = self.trace(error, depth)
+        try:
+            return self._dumps(error), "", trace
+        except BaseException:  # the exception's own methods for pickling may raise anything
+            return None, describe(error), trace
+
+    def _places(self, trace: TracebackType | None) -> tuple[Place, ...]:
+        places: list[Place] = []
+        while trace is not None:
+            names = trace.tb_frame.f_globals
+            if self._own_frames or not is_own_frame(names):
+                name: object = names.get("__name__")
+                module = name if type(name) is str else ""  # marshal takes no subclass
+                place = _place(trace, trace.tb_frame.f_code, module)
+                places.append(self._same.setdefault(place, place))
+            trace = trace.tb_next
+        return tuple(places)
+
+
+def _place(trace: TracebackType, code: CodeType, module: str) -> Place:
+    where: tuple[int | None, int | None, int | None, int | None] = None, None, None, None
+    if trace.tb_lasti >= 0:
+        where = next(islice(code.co_positions(), trace.tb_lasti // 2, None), where)
+    _, last_line, column, last_column = where
+    source = _source(code.co_filename, trace.tb_lineno, last_line or trace.tb_lineno)
+    return (
+        code.co_filename,
+        code.co_name,
+        code.co_qualname,
+        module,
+        code.co_firstlineno,
+        trace.tb_lineno,
+        last_line,
+        column,
+        last_column,
+        source,
+    )
+
+
+def _source(file: str, line: int, last_line: int) -> str:
+    """Return lines of a file that exists only in the cache of `linecache`; else an empty text."""
+    # Code that this process has made itself, as that of templates or decorators, has no file.
+    # A program may have a module of its own with the name `linecache`.
+    cache: Any = getattr(sys.modules.get("linecache"), "cache", {})
+    entry: Any = cache.get(file)
+    # An entry of a file has the time of the file; an entry for later has only a function.
+    if entry is None or len(entry) != 4 or entry[1] is not None:
+        return ""
+    return "".join(entry[2][line - 1 : last_line])
