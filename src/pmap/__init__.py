@@ -39,6 +39,7 @@ from ._calls.options import Options
 from ._calls.sync import sync
 from ._errors import (
     CancelledError,
+    CheckpointError,
     ControlFlowError,
     InterruptedPoolError,
     ItemError,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:  # at run time `__getattr__` imports each of these at its firs
     from ._api.pool import Pool
     from ._api.thread_pool import ThreadPool
     from ._backends.frozen import freeze_support
+    from ._checkpoint.checkpoint import Checkpoint
     from ._explain.explanation import Explanation
     from ._multiprocessing_errors import (
         NotPicklableError,
@@ -77,6 +79,8 @@ __all__ = [
     "AsyncResult",
     "Calls",
     "CancelledError",
+    "Checkpoint",
+    "CheckpointError",
     "Completed",
     "ControlFlowError",
     "Deferred",
@@ -159,6 +163,10 @@ def __getattr__(name: str) -> object:
         from ._api import executor
 
         found = {name: executor.Executor}
+    elif name == "Checkpoint":
+        from ._checkpoint import checkpoint
+
+        found = {name: checkpoint.Checkpoint}
     elif name == "Explanation":
         from ._explain import explanation
 

@@ -5,6 +5,7 @@ PmapError                      all of them; a RuntimeError
 ├── PoolClosedError            the pool takes no more work (also a ValueError)
 ├── WorkerStartError           no worker could be started, or the initializer failed
 ├── CancelledError             the work was cancelled before this result was there
+├── CheckpointError            the file of a checkpoint could not be used, or not be written
 ├── InterruptedPoolError       a signal's exception interrupted a change of the pool's state
 └── ItemError                  one item has no result; knows function, index and input
     ├── WorkerLost             its worker process died
@@ -91,6 +92,23 @@ class WorkerStartError(PmapError):
 
 class CancelledError(PmapError):
     """The work was cancelled, or its pool terminated, before this result was there."""
+
+
+class CheckpointError(PmapError):
+    """The file of a checkpoint could not be used, or results could not be written to it.
+
+    The error of SQLite is the ``__cause__``.
+
+    Attributes:
+        path: the path of the file.
+        results: what the call would have returned, if only the writing failed: then no result is
+            lost. None: nothing has run; or the call was a stream, whose results were taken before.
+    """
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path = path
+        self.results: object = None
+        super().__init__(f"the checkpoint {path!r} {why}")
 
 
 class InterruptedPoolError(PmapError):

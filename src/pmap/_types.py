@@ -28,6 +28,15 @@ class GivenPool(Protocol):
     __pmap_pool__: ClassVar[bool]
 
 
+@runtime_checkable
+class GivenCheckpoint(Protocol):
+    """A `pmap.Checkpoint`, for packages that must not import the class."""
+
+    __pmap_checkpoint__: ClassVar[bool]
+
+    def __fspath__(self) -> str: ...
+
+
 class Progress(NamedTuple):
     """How far a call is: what the function given as the option ``progress`` is called with.
 

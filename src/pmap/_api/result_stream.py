@@ -330,8 +330,12 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 self._read -= len(self._incomplete)
                 self._incomplete = []
         if items or source.ended:
-            self.begin()
-            self._driver.feed(self._stream_job, self._window, items, source.ended)
+            try:
+                self.begin()
+                self._driver.feed(self._stream_job, self._window, items, source.ended)
+            except BaseException:  # these items are lost: the checkpoint cannot be read, say
+                self.drop()
+                raise
 
     def begin(self) -> None:
         """Submit the job, with no input yet; this is also done before the first items are run."""
@@ -368,9 +372,11 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             self._accept(part)
             return bool(self._ready) or self._receive()
         if self._input.ended and self._received == self._read:
+            if stream_job.call.keeper is not None and not over:
+                return False  # the job is over when the last results are written
             self._advance(OVER)
             self._end_progress()
-            raise self._input.error or _End
+            raise self._input.error or stream_job.unkept or _End
         if over:
             if stream_job.late is not None and self._left_to_take() is not None:
                 # The deadline has come, and the number of results is known: there is one for each

@@ -59,7 +59,7 @@ class SharedPools:
 
     def run(self, call: Call, settings: Settings) -> list[Any]:
         """Run `call`; return its results, or raise its first failure."""
-        return run_with(self.driver_for(settings), call.showing(settings.call))
+        return run_with(self.driver_for(settings), _prepared(call, settings))
 
     def start(self, call: Call | Streamed, settings: Settings) -> AsyncResult[list[Any]]:
         """Start `call`; return the handle of its results."""
@@ -68,17 +68,17 @@ class SharedPools:
             name = f"{asked.verb}({name_of(asked.function)})"
             collected = Collected(self.stream(call, settings, ordered=True), name)
             return AsyncResult(collected, every)
-        job = submit_with(self.driver_for(settings), call.showing(settings.call))
+        job = submit_with(self.driver_for(settings), _prepared(call, settings))
         return AsyncResult(job, every)
 
     def start_one(self, call: Call, settings: Settings) -> AsyncResult[Any]:
         """Start `call`, which has one item; return the handle of its result."""
-        job = submit_with(self.driver_for(settings), call.showing(settings.call))
+        job = submit_with(self.driver_for(settings), _prepared(call, settings))
         return AsyncResult(job, first)
 
     def start_tuple(self, call: Call, settings: Settings) -> AsyncResult[tuple[Any, ...]]:
         """Start `call`; return the handle of its results as a tuple."""
-        job = submit_with(self.driver_for(settings), call.showing(settings.call))
+        job = submit_with(self.driver_for(settings), _prepared(call, settings))
         return AsyncResult(job, tuple)
 
     def stream(self, streamed: Streamed, settings: Settings, ordered: bool) -> ResultStream[Any]:
@@ -86,7 +86,7 @@ class SharedPools:
         driver, ours = self.driver_for(settings)
         made: ResultStream[Any] = ResultStream(
             driver,
-            streamed._replace(call=streamed.call.showing(settings.call)),
+            streamed._replace(call=_prepared(streamed.call, settings)),
             ordered=ordered,
             buffersize=settings.call.buffersize,
             as_values=streamed.call.rules.collect,
@@ -161,6 +161,18 @@ class SharedPools:
                 pools -= 1
                 workers -= driver.workers
                 driver.retire()
+
+
+def _prepared(call: Call, settings: Settings) -> Call:
+    """Return a call with what its options say of it as a whole."""
+    call = call.showing(settings.call)
+    given = settings.call.checkpoint
+    if given is None:
+        return call
+    from .._checkpoint.checkpoint import Checkpoint  # imported only for calls that have one
+
+    keeper = given if isinstance(given, Checkpoint) else Checkpoint(given)
+    return call._replace(keeper=keeper)
 
 
 def _refuse_a_limit(timeout: float | None) -> None:

@@ -13,6 +13,7 @@ from .._types import Show, is_async_iterable, is_iterable
 from .describe import name_of, short_repr
 from .function_check import checked_function
 from .input import AsyncInput, Input, Window
+from .kept import Keeper
 from .sync import Sync
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Call(NamedTuple):
         rules: how the items are sent and run, and what happens when one fails.
         progress: how the progress of the call is shown; False: it is not shown.
         trace: notes what happens to the items; None: the call is not traced.
+        keeper: where the results are kept; None: nowhere.
     """
 
     verb: str
@@ -72,6 +74,7 @@ class Call(NamedTuple):
     rules: RunRules = _USUAL
     progress: Show = False
     trace: Recording | None = None
+    keeper: Keeper | None = None
 
     def showing(self, options: "CallOptions") -> "Call":
         """Return this call with the `progress` and `trace` of the options; most often, this one."""

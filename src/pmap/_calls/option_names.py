@@ -75,6 +75,7 @@ _ELSEWHERE = {
         tracing traced profile profiler profiling timeline gantt timing timings recordtimes
         performancereport dashboard visualize insights enableinsights
     """,
+    "checkpoint": "cache cachefile cachedir memo resume resumefile checkpointfile savefile",
     "kill_on_cancel": "killonexit killworkers forcekill",
 }
 

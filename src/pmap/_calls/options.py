@@ -20,9 +20,17 @@ from typing import (
     get_args,
 )
 
-from .._errors import OptionError, TaskTimeout, WorkerLost
+from .._errors import OptionError
 from .._trace.trace import Trace, TraceOption
-from .._types import Backend, GivenPool, Progress, Show, StartMethod, is_iterable
+from .._types import (
+    Backend,
+    GivenCheckpoint,
+    GivenPool,
+    Progress,
+    Show,
+    StartMethod,
+    is_iterable,
+)
 
 if TYPE_CHECKING:
     # typing.TypedDict takes `closed` only from Python 3.15 on.
@@ -188,6 +196,12 @@ def _trace(name: str, value: object) -> object:
     return checked_trace(name, value)
 
 
+def _checkpoint(name: str, value: object) -> object:
+    from .checkpoint_check import checked_checkpoint  # imported only when the option is given
+
+    return checked_checkpoint(name, value)
+
+
 def _initializer(name: str, value: object) -> object:
     if value is None or callable(value):
         return value
@@ -245,6 +259,7 @@ class CallOptions(NamedTuple):
     logs: bool = True
     progress: Show = False
     trace: TraceOption = False
+    checkpoint: str | os.PathLike[str] | GivenCheckpoint | None = None
 
 
 class Settings(NamedTuple):
@@ -286,6 +301,7 @@ _CALL: Final[dict[str, Check]] = {
     "logs": _yes_or_no,
     "progress": _progress,
     "trace": _trace,
+    "checkpoint": _checkpoint,
 }
 _ALL: Final = _POOL | _WORKER | _CALL
 
@@ -371,6 +387,10 @@ class _Options(TypedDict, total=False):
         trace: where the call notes which worker did what when. A `Trace`: in that one. True: in a
             new one, which `Trace.last` returns. A path that ends with ``.svg`` or ``.json``: in a
             new one, which is saved there when the call ends. Default: False, nowhere.
+        checkpoint: the path of a file, or a `Checkpoint`, that keeps the result of each item as the
+            item finishes. A later call with the same function and input takes from the file what is
+            there, and runs the rest: so a program that was killed goes on where it was. None:
+            nothing is kept.
     """
 
     pool: GivenPool | None
@@ -397,6 +417,7 @@ class _Options(TypedDict, total=False):
     logs: bool
     progress: bool | str | Callable[[Progress], object]
     trace: bool | str | os.PathLike[str] | Trace
+    checkpoint: str | os.PathLike[str] | GivenCheckpoint | None
 
 
 if TYPE_CHECKING:
@@ -494,26 +515,3 @@ def set_options(settings: Settings) -> dict[str, object]:
     {'backend': 'processes'}
     """
     return {name: value for name, value in in_force(settings).items() if name in settings.given}
-
-
-# -- options as the engine takes them ----------------------------------------------------------
-
-
-def delays(retries: int | Iterable[float]) -> tuple[float, ...]:
-    """Return the seconds to wait before each further try.
-
-    >>> delays(2), delays([0.5, 1])
-    ((0.0, 0.0), (0.5, 1.0))
-    """
-    if isinstance(retries, int):
-        return (0.0,) * retries
-    return tuple([float(delay) for delay in retries])
-
-
-def errors(
-    retry_on: type[Exception] | tuple[type[Exception], ...] | None,
-) -> tuple[type[Exception], ...]:
-    """Return the classes of errors after which an item is tried again."""
-    if retry_on is None:
-        return WorkerLost, TaskTimeout
-    return retry_on if isinstance(retry_on, tuple) else (retry_on,)

@@ -27,6 +27,7 @@ from .._jobs.stream_job import StreamJob
 from .._scheduling import events as e
 from .._scheduling.chunk_sizes import worth_ahead
 from . import outcomes
+from .kept_calls import begin_keeping, submit_kept
 from .leadership import Leadership
 from .process_end import ProcessEnd, engines
 from .state import EngineState
@@ -114,6 +115,8 @@ class Driver:
 
     def begin(self, stream_job: StreamJob) -> None:
         """Start a job made by `open`."""
+        if not stream_job.over:
+            stream_job.keeping = begin_keeping(stream_job, self._state)
         stream_job.submitted = True
         if stream_job.call.trace is not None:
             stream_job.when_over(stream_job.call.trace.finish)
@@ -124,6 +127,8 @@ class Driver:
     def feed(self, stream_job: StreamJob, window: Window, items: list[object], ended: bool) -> None:
         """Add `items` to the input of a job that has begun; `ended`: no more items come."""
         number = stream_job.number
+        keeping = stream_job.keeping
+        given = None if keeping is None else keeping.sort(items)
 
         def take_in() -> None:
             window.extend(items)
@@ -131,7 +136,9 @@ class Driver:
             stream_job.fail_unfinished()
             if ended:
                 stream_job.expected = stream_job.read
-            if items:
+            if given is not None:
+                self._state.sort_in(stream_job, len(items), given)
+            elif items:
                 self._state.handle(e.InputArrived(number, len(items)))
             if ended:
                 self._state.handle(e.InputEnded(number))
@@ -332,6 +339,10 @@ class Driver:
         job = Job(next(_numbers), call, self)
         if call.trace is not None:
             job.when_over(call.trace.finish)
+        if call.keeper is not None and call.items:
+            if self._pack(job):
+                submit_kept(job, self._state)
+            return job
         if not call.items or self._pack(job):
             self._state.inbox.append(partial(self._state.submit, job))
             self._state.enter()

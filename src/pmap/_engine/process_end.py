@@ -82,7 +82,7 @@ class ProcessEnd:
         if held:
             self._state.lock.release()
         self.pass_on_reports(for_good=True)
-        for job in list(self._state.jobs.values()):
+        for job in [*self._state.jobs.values(), *self._state.writing.values()]:
             job.error = CancelledError("it has no result: the interpreter is ending")
             job.settle()
 
@@ -94,9 +94,10 @@ class ProcessEnd:
         self._backend.after_fork_in_child()
         state.closed = f"it belongs to the process {os.getppid()} that this one was forked from"
         self.has_come = True
-        jobs = list(state.jobs.values()) + list(state.over)
+        jobs = [*state.jobs.values(), *state.writing.values(), *state.over]
         state.jobs.clear()
         state.traced.clear()
+        state.writing.clear()
         state.over.clear()
         # The locks of the parent process may be held by threads that do not exist in this process.
         state.renew_locks()

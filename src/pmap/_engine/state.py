@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
+from .._calls.kept import Sorted
 from .._errors import InterruptedPoolError, PoolClosedError
 from .._jobs.item_errors import tried
 from .._jobs.job import Job
@@ -75,13 +76,14 @@ class EngineState:
     ) -> None:
         """Make the state of a pool without workers; the arguments are those of `Driver`."""
         self.backend = backend
-        self.limit = limit
         self._new_scheduler: Final = partial(
             s.Scheduler, limit, max_chunks, backend.can_kill, prefetch
         )
         self.scheduler: s.Scheduler = self._new_scheduler()
         self.jobs: dict[int, Job] = {}
         self._deadlines = CallDeadlines(self.jobs)
+        # The jobs whose outcome is known, while their last results are written to a checkpoint.
+        self.writing: dict[int, Job] = {}
         self.over: deque[Job] = deque()  # jobs whose outcome is known but not told to callers
         # Reports of items are passed on before a caller gets a result that came after them.
         self.reports: Final = ReportQueue()
@@ -196,7 +198,7 @@ class EngineState:
                 "under way on this pool was ended"
             )
             job.error.__cause__ = poison
-            self.over.append(job)
+            self._hand_over(job)
         self.jobs.clear()
         self._deadlines.forget()
         self.traced.clear()
@@ -221,6 +223,8 @@ class EngineState:
                 self._handle_failures(done, job, start, values, failures)
             else:
                 if job is not None:
+                    if job.keeping is not None:
+                        job.keep(start, values, failures)
                     job.fill(start, values, failures)
                 self.handle(done)
             if isinstance(job, StreamJob):
@@ -270,6 +274,7 @@ class EngineState:
                 if at <= offset < hole
             }
             if hole > at:
+                job.keep(start + at, values[at:hole], part)
                 job.fill(start + at, values[at:hole], part)
             at = hole + 1
         self._obey(commands)
@@ -293,7 +298,7 @@ class EngineState:
     def _obey(self, commands: list[c.Command]) -> None:
         for command in commands:
             _CARRY_OUT[type(command)](self, *command)
-        if self.closed and not self.scheduler.busy and not self.ended.is_set():
+        if self.closed and not (self.writing or self.scheduler.busy) and not self.ended.is_set():
             self.ended.set()
             with self.parking:
                 self.parking.notify_all()
@@ -358,8 +363,9 @@ class EngineState:
     def _lose(self, number: int, index: int, worker: int, overdue: bool) -> None:
         job = self.jobs[number]
         end = outcomes.overdue if overdue else outcomes.lost
-        error = end(job, index, self._gone)
-        job.lose(index, tried(error, job.tries(index)))
+        error = tried(end(job, index, self._gone), job.tries(index))
+        job.keep(index, [None], {0: error})
+        job.lose(index, error)
 
     def _finish(self, number: int, failed: int | None) -> None:
         job = self.jobs.pop(number)
@@ -380,10 +386,39 @@ class EngineState:
     def _end_job(self, job: Job) -> None:
         if job.number in self.traced:
             self.traced.pop(job.number).end(job.tried)
-        self.over.append(job)
+        self._hand_over(job)
         self.specs.release(job)
         if not self.jobs:
             self.backend.on_idle()
+
+    def _hand_over(self, job: Job) -> None:
+        """Let a job be settled whose outcome is known, when its results are written if any are."""
+        keeping, job.keeping = job.keeping, None
+        if keeping is None:
+            self.over.append(job)
+            return
+
+        def hand_over() -> None:
+            if self.writing.pop(job.number, None) is not None:
+                self.over.append(job)
+            self._obey([])  # the pool may be closed, and this may have been its last job
+
+        def written(error: Exception | None) -> None:
+            job.unkept = error
+            self.post(hand_over)
+
+        self.writing[job.number] = job
+        keeping.end(written)
+
+    def sort_in(self, job: Job, items: int, given: Sorted) -> None:
+        """Take in what is to be done with items of a job, `items` of which are new."""
+        if job.number not in self.jobs:
+            return
+        for found in given.found:
+            job.take_found(found)
+        failed = [found.start + min(found.failures) for found in given.found if found.failures]
+        first = min(failed, default=None)
+        self.handle(e.ItemsSorted(job.number, items, given.run, given.held, given.decided, first))
 
     def tidy(self, idle: bool = False) -> None:
         """Close the backend if there are no workers and no jobs, and none will come soon.
@@ -405,19 +440,20 @@ class EngineState:
         """Let a job begin; `open`: more input may come. To be called in the lock."""
         if self.closed:
             job.error = PoolClosedError(f"the pool takes no more work: {self.closed}")
-            self.over.append(job)
+            self._hand_over(job)
             return
         until = job.call.rules.until
         if until is not None and until <= time.monotonic():  # reading the input took too long
             job.run_out_of_time(outcomes.late(job))
-            self.over.append(job)
+            self._hand_over(job)
             return
         self.jobs[job.number] = job
         self._deadlines.add(job)
         if job.call.trace is not None:
             self._trace(job, job.call.trace)
         self.specs.use(job)
-        size = job.total
+        # The items of a job with a checkpoint come later, by `sort_in`.
+        size = job.total if job.keeping is None else 0
         key = None if open or job.spec is None else job.spec.key
         like, function = (key, None) if size == 1 else (None, key)
         self.handle(e.JobSubmitted(job.number, size, job.call.rules, open, like, function))

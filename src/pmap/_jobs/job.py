@@ -1,10 +1,12 @@
 """The job of a submitted call, at the caller: its results so far, and its cancellation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .._calls.call import Call
 from .._calls.failure import Failure
+from .._calls.kept import Found, Keeping
+from .._errors import CheckpointError
 from .pending import NONE_YET, waits_for_itself
 from .work import Work
 
@@ -55,7 +57,7 @@ class Job(Work):
     There may be millions of jobs, so the collections that few jobs need are made when needed.
     """
 
-    __slots__ = ("_owner", "done", "failed", "failures", "tried")
+    __slots__ = ("_owner", "done", "failed", "failures", "keeping", "tried", "unkept")
 
     values: list[Any]
 
@@ -73,6 +75,9 @@ class Job(Work):
         self.failures: dict[int, Exception] | None = None
         # How often each item that is tried again has failed, by the index of the item.
         self.tried: dict[int, int] | None = None
+        # The checkpoint of the call, while the call is in progress; None: there is none.
+        self.keeping: Keeping | None = None
+        self.unkept: Exception | None = None  # why results could not be written to the checkpoint
         self._owner = owner
 
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
@@ -177,7 +182,31 @@ class Job(Work):
             raise waits_for_itself(self.name)
         self._owner.run_until(lambda: self.over or enough())
 
+    def take_found(self, found: Found) -> None:
+        """Take in outcomes of an earlier run."""
+        for offset, attempts in found.attempts.items():
+            if attempts > 1:
+                self.tried = self.tried or {}
+                self.tried[found.start + offset] = attempts - 1
+        self.fill(found.start, found.values, found.failures)
+
+    def keep(self, start: int, values: Sequence[object], failures: Mapping[int, Exception]) -> None:
+        """Keep outcomes of the items from `start` on in the checkpoint, if there is one."""
+        if self.keeping is not None:
+            self.keeping.add(start, values, failures, self.tries)
+
     def _complete_values(self) -> None:
+        self._collect_failures()
+        if self.error is None and self.unkept is not None:
+            self.error = self.unkept
+            if isinstance(self.unkept, CheckpointError):
+                self.unkept.results = self.results_of_unkept()
+
+    def results_of_unkept(self) -> object:
+        """Return the results for the error that says that they could not be written."""
+        return self.values
+
+    def _collect_failures(self) -> None:
         if self.failures and self.call.rules.collect and self.error is None:
             self._make_room(self.total)
             for index, error in self.failures.items():

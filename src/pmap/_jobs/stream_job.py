@@ -119,6 +119,9 @@ class StreamJob(Job):
                 count = stop - start
                 self.fill(start, [None] * count, dict.fromkeys(range(count), self.late))
 
+    def results_of_unkept(self) -> None:
+        return None  # the consumer has taken them
+
     def settle(self) -> None:
         super().settle()
         self._notifier.notify()  # after `settle`: a thread that wakes must find the job over

@@ -39,6 +39,28 @@ class InputEnded(NamedTuple):
     job: int
 
 
+class ItemsSorted(NamedTuple):
+    """The caller has found out which items of an open or running job are to be run.
+
+    All items of such a job come with this event, and not with `InputArrived`.
+
+    Attributes:
+        job: the number of the job.
+        items: how many more items the job has; most often those that this event is about.
+        run: ranges of items that are to be run: start, and the index behind the last.
+        held: items that are not run before another such event names them.
+        decided: items that were held, and are held no more.
+        failed: the first item that is known to have failed; None: no item is.
+    """
+
+    job: int
+    items: int
+    run: tuple[tuple[int, int], ...] = ()
+    held: tuple[int, ...] = ()
+    decided: tuple[int, ...] = ()
+    failed: int | None = None
+
+
 class JobCancelled(NamedTuple):
     """The caller wants no more results of a job: items that have not begun are dropped.
 
@@ -167,6 +189,7 @@ class WorkerGone(NamedTuple):
 Event: TypeAlias = (
     JobSubmitted
     | InputArrived
+    | ItemsSorted
     | InputEnded
     | JobCancelled
     | JobWithdrawn

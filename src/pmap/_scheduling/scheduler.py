@@ -54,6 +54,7 @@ from .events import (
     InputEnded,
     ItemRuns,
     ItemsFinished,
+    ItemsSorted,
     JobCancelled,
     JobSubmitted,
     JobWithdrawn,
@@ -67,7 +68,7 @@ from .events import (
 )
 from .job_endings import JobEndings
 from .job_queue import JobQueue
-from .job_states import FINISHED, OPEN, RUNNING
+from .job_states import FAILING, FINISHED, OPEN, RUNNING
 from .prefetch import Prefetch
 from .reclaiming import Reclaiming
 from .retries import Retries
@@ -136,6 +137,7 @@ class Scheduler:
             JobSubmitted: self._on_job_submitted,
             InputArrived: self._on_input_arrived,
             InputEnded: self._on_input_ended,
+            ItemsSorted: self._on_items_sorted,
             JobCancelled: self._on_job_cancelled,
             JobWithdrawn: self._on_job_withdrawn,
             Prestart: self._on_prestart,
@@ -257,6 +259,29 @@ class Scheduler:
         # A job that is not open was ended by a failure or by its caller.
         if job is not None and job.state == OPEN:
             job.end += event.items
+            self._prefetch.enqueue(job)
+
+    def _on_items_sorted(self, event: ItemsSorted) -> None:
+        job = self._jobs.get(event.job)
+        if job is None:
+            return
+        if job.state < FAILING:  # else no more items are wanted than before
+            job.end += event.items
+            job.cursor = job.end  # what is to be run is queued as items that are run again are
+        if job.tried is None or job.delayed is None:
+            job.tried, job.delayed = {}, set()
+        job.delayed.difference_update(event.decided)
+        job.delayed.update(event.held)
+        self._requeue_wanted(job, event.run)
+        if event.failed is not None:
+            self._endings.fail(job, event.failed)
+        self._endings.finish_if_done(job)
+
+    def _requeue_wanted(self, job: Job, ranges: tuple[tuple[int, int], ...]) -> None:
+        for start, stop in ranges:
+            if start < job.end:
+                job.requeue(start, min(stop, job.end), 0)
+        if ranges:
             self._prefetch.enqueue(job)
 
     def _on_input_ended(self, event: InputEnded) -> None:

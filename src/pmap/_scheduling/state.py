@@ -11,7 +11,7 @@ from math import inf
 from typing import NamedTuple, TypeAlias
 
 from .chunk_sizes import CostMeter, at_a_time, chunk_size, chunks_together
-from .job_states import FINISHED, KILLING, OPEN, RUNNING
+from .job_states import FAILING, FINISHED, KILLING, OPEN, RUNNING
 from .run_rules import RunRules
 from .worker_states import STARTING
 
@@ -60,6 +60,7 @@ class Job:
         "is_short",
         "queued",
         "requeued",
+        "requeued_items",
         "rules",
         "state",
         "streams",
@@ -77,6 +78,7 @@ class Job:
         self.cursor = 0  # the first item that was never dispatched
         self.queued = 0  # how many entries the job has in the queue of jobs
         self.requeued: list[_Range] | None = None  # a heap of items to be dispatched again
+        self.requeued_items = 0  # how many items these ranges have, wanted or not
         self.in_flight: set[Chunk] | None = None  # the chunks of the job that workers hold
         self.failed: int | None = None  # the first item that has failed
         self.tried: dict[int, int] | None = None  # how often each retried item has failed
@@ -89,6 +91,7 @@ class Job:
         """
         while self.requeued:
             start, stop, tries = heapq.heappop(self.requeued)
+            self.requeued_items -= stop - start
             stop = min(stop, self.end)
             if start < stop:
                 end = start + self._size(self.waiting() + stop - start, workers, several)
@@ -131,6 +134,8 @@ class Job:
         """Return how many items wait to be dispatched."""
         if not self.requeued:
             return max(0, self.end - self.cursor)
+        if self.state < FAILING:  # all items are wanted; there may be many ranges
+            return self.end - self.cursor + self.requeued_items
         requeued = sum(max(0, min(stop, self.end) - start) for start, stop, _ in self.requeued)
         return max(0, self.end - self.cursor) + requeued
 
@@ -167,6 +172,7 @@ class Job:
         if self.requeued is None:
             self.requeued = []
         heapq.heappush(self.requeued, (start, stop, tries))
+        self.requeued_items += stop - start
 
     def add_in_flight(self, chunk: "Chunk") -> None:
         """Record that a worker holds a chunk of the job."""

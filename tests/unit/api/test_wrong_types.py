@@ -71,6 +71,7 @@ _RIGHT: Final[list[tuple[str, set[str]]]] = [
     ("initializer callback error_callback f", {"a class", *MORE} - {"True"}),
     ("initargs args", {*SEVERAL, "text", "bytes"}),
     ("isolate kill_over_memory kill_on_cancel keep_input logs", {"True"}),
+    ("checkpoint", {"text"}),
     ("progress", {"text", "a function", "True"}),
     ("trace", {"True"}),
     ("timeout", {*NUMBERS}),

@@ -4,6 +4,8 @@ That its promises hold in every order of events is the business of the state mac
 ``tests/property``; here stands what it decides when, and why.
 """
 
+from typing import Any
+
 import pytest
 from tests.unit.scheduling.events_and_commands import MANY, QUICK, SLOW, done, pool, submitted, tell
 
@@ -28,6 +30,7 @@ from pmap._scheduling.events import (
     InputEnded,
     ItemRuns,
     ItemsFinished,
+    ItemsSorted,
     JobCancelled,
     JobSubmitted,
     Retire,
@@ -421,3 +424,49 @@ def test_tries_that_nobody_wants_are_not_kept_for_their_delays() -> None:
             tell(scheduler, JobCancelled(job))
     assert scheduler.alarm == 10.0
     assert len(scheduler._retries._delayed) < 100
+
+
+# --- items that need not be run ----------------------------------------------------------------
+
+
+def sorted_in(job: int, items: int, **more: Any) -> ItemsSorted:
+    return ItemsSorted(job, items, **more)
+
+
+def test_only_the_items_that_are_to_be_run_are_sent() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, JobSubmitted(1, 0, RunRules(chunksize=1), open=True))
+    assert tell(scheduler, sorted_in(1, 6, run=((1, 2), (4, 6)))) == [StartWorker(0)]
+    assert tell(scheduler, InputEnded(1)) == []
+    sent = [c for c in tell(scheduler, WorkerReady(0)) if isinstance(c, SendChunk)]
+    while len(sent) < 3:
+        sent += [c for c in tell(scheduler, done(0)) if isinstance(c, SendChunk)]
+    assert [(c.start, c.stop) for c in sent] == [(1, 2), (4, 5), (5, 6)]
+
+
+def test_a_job_is_over_when_nothing_is_to_be_run() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, JobSubmitted(1, 0, RunRules(), open=True), sorted_in(1, 6))
+    assert tell(scheduler, InputEnded(1)) == [FinishJob(1, None)]
+
+
+def test_a_job_waits_for_held_items() -> None:
+    scheduler = Scheduler(1)
+    tell(scheduler, JobSubmitted(1, 0, RunRules(), open=True), sorted_in(1, 3, held=(0, 2)))
+    assert tell(scheduler, InputEnded(1)) == []
+    assert tell(scheduler, sorted_in(1, 0, decided=(0,))) == []
+    assert tell(scheduler, sorted_in(1, 0, decided=(2,), run=((2, 3),))) == [StartWorker(0)]
+    assert tell(scheduler, WorkerReady(0)) == [SendChunk(0, 1, 2, 3)]
+    assert tell(scheduler, done(0)) == [FinishJob(1, None)]
+
+
+def test_a_known_failure_ends_a_job_when_the_items_before_it_are_finished() -> None:
+    scheduler = Scheduler(1)
+    rules = RunRules(chunksize=1)
+    tell(scheduler, JobSubmitted(1, 0, rules, open=True))
+    tell(scheduler, sorted_in(1, 5, run=((0, 1), (3, 5)), held=(1,), failed=2), InputEnded(1))
+    tell(scheduler, WorkerReady(0))
+    assert tell(scheduler, done(0)) == []
+    assert tell(scheduler, sorted_in(1, 0, decided=(1,))) == [FinishJob(1, 2)]
+    tell(scheduler, JobSubmitted(2, 0, RunRules(collect=True), open=True))
+    assert tell(scheduler, sorted_in(2, 1, failed=0), InputEnded(2)) == [FinishJob(2, None)]

@@ -1,0 +1,211 @@
+"""One call whose results are kept: which of its items are known, and which it has claimed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from threading import get_ident
+
+from .._calls.describe import short_repr
+from .._calls.kept import Found, Range, Sorted
+from .._jobs.item_errors import Item
+from .keys import Keys
+from .outcomes import loaded_error, loaded_result, packed_error, packed_result
+from .session import Outcome, Session
+from .store import CLAIMED, DONE, FAILED, Row
+
+
+class CallKeeping:
+    """The keys of a call's items, and what is to be done with each: a `Keeping`."""
+
+    def __init__(
+        self,
+        session: Session,
+        keys: Keys,
+        verb: str,
+        name: str,
+        decide: Callable[[Sorted], object],
+        *,
+        again: bool,
+        in_thread: bool,
+    ) -> None:
+        """Register the call in the file.
+
+        Args:
+            session: the use of the file.
+            keys: makes the keys of the items.
+            verb: the name of the verb.
+            name: a short name of the function.
+            decide: is called with decisions about items that were held.
+            again: whether items that have failed are run again.
+            in_thread: whether items run in the thread that waits for results.
+        """
+        self._session = session
+        self._keys = keys
+        self._name = name
+        self._decide = decide
+        self._again = again
+        self._in_thread = in_thread
+        self._read = 0  # how many items were sorted
+        # The keys of claimed items without an outcome, by their index.
+        self._claimed: dict[int, bytes] = {}
+        # The items that another call computes: their index, and a text of the input, by their key.
+        self._held: dict[bytes, tuple[int, str]] = {}
+        self.ended: bool = False
+        self.number: int = session.add_call(self, verb, name, keys.function)
+
+    def sort(self, items: Sequence[object]) -> Sorted:
+        start = self._read
+        self._read += len(items)
+        keys = [self._keys.of(start + offset, item) for offset, item in enumerate(items)]
+        places = {key: start + offset for offset, key in enumerate(keys) if key is not None}
+        known = self._session.claim(self, places, again=self._again)
+        run: list[int] = []
+        held: list[int] = []
+        found: dict[int, object] = {}
+        for offset, key in enumerate(keys):
+            index = start + offset
+            row = None if key is None else known.get(key)
+            if key is None:
+                run.append(index)  # its input cannot be told from others, so it is not kept
+            elif row is None:
+                self._take(index, key)
+                run.append(index)
+            elif row.state == CLAIMED:
+                if self._session.threads.get(key) == get_ident():
+                    # An earlier call of this thread has claimed the item, and would run it only
+                    # while this thread waits for that call.
+                    run.append(index)
+                else:
+                    self._held[key] = index, short_repr(items[offset])
+                    held.append(index)
+            elif not self._load(found, index, row, short_repr(items[offset])):
+                self._take(index, key)
+                run.append(index)
+        return Sorted(_joined(found), _ranges(run), tuple(held))
+
+    def _take(self, index: int, key: bytes) -> None:
+        self._claimed[index] = key
+        if self._in_thread:
+            self._session.threads[key] = get_ident()
+
+    def _load(self, found: dict[int, object], index: int, row: Row, text: str) -> bool:
+        """Load a kept outcome into `found`; return whether it could be loaded."""
+        assert row.value is not None
+        try:
+            if row.state == DONE:
+                found[index] = loaded_result(row.value)
+            else:
+                found[index] = _Failed(*loaded_error(row.value, Item(self._name, index, text)))
+        except Exception as error:  # its class is gone, say
+            self._session.warn(
+                f"the result of item {index} in the checkpoint cannot be loaded, so the item runs "
+                f"again: {error!r}"
+            )
+            return False
+        return True
+
+    def add(
+        self,
+        start: int,
+        values: Sequence[object],
+        failures: Mapping[int, Exception],
+        attempts: Callable[[int], int],
+    ) -> None:
+        for offset, value in enumerate(values):
+            index = start + offset
+            key = self._claimed.get(index)
+            if key is None:
+                continue
+            # At once: the program may change the result when it has got it.
+            error = failures.get(offset)
+            if error is not None:
+                state, data = FAILED, packed_error(error, attempts(index))
+            else:
+                packed = packed_result(value)
+                if packed is None:
+                    self._session.warn(
+                        f"the result of item {index} cannot be pickled, so the checkpoint does not "
+                        "keep it"
+                    )
+                    continue
+                state, data = DONE, packed
+            del self._claimed[index]
+            self._session.threads.pop(key, None)
+            self._session.put(Outcome(self, key, index, state, data))
+
+    def end(self, then: Callable[[Exception | None], object]) -> None:
+        self._session.end_call(self, then)
+
+    # --- for the thread of the session -----------------------------------------------------------
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are items that another call computes."""
+        return bool(self._held)
+
+    def claims_left(self) -> list[tuple[bytes, int]]:
+        """Return key and owner of each claim without an outcome, and hold no items any more."""
+        self.ended = True
+        self._held.clear()
+        left = [(key, self._session.owner) for key in self._claimed.values()]
+        for key, _ in left:
+            self._session.threads.pop(key, None)
+        return left
+
+    def look_at_held(self) -> None:
+        """Decide about held items that have an outcome by now, or that nobody computes now."""
+        held = self._held.copy()
+        places = {key: index for key, (index, _) in held.items()}
+        known = self._session.claim(self, places, again=False)
+        run: list[int] = []
+        found: dict[int, object] = {}
+        decided: list[int] = []
+        for key, (index, text) in held.items():
+            row = known.get(key)
+            if row is not None and row.state == CLAIMED:
+                continue
+            del self._held[key]
+            decided.append(index)
+            if row is None or not self._load(found, index, row, text):
+                self._take(index, key)
+                run.append(index)
+        if decided:
+            self._decide(Sorted(_joined(found), _ranges(run), (), tuple(decided)))
+
+
+class _Failed:
+    """A kept failure."""
+
+    def __init__(self, error: Exception, attempts: int) -> None:
+        self.error = error
+        self.attempts = attempts
+
+
+def _ranges(indices: Sequence[int]) -> tuple[Range, ...]:
+    """Return rising indices as ranges.
+
+    >>> _ranges([0, 1, 2, 5, 7, 8])
+    ((0, 3), (5, 6), (7, 9))
+    """
+    ranges: list[Range] = []
+    for index in indices:
+        if ranges and ranges[-1][1] == index:
+            ranges[-1] = ranges[-1][0], index + 1
+        else:
+            ranges.append((index, index + 1))
+    return tuple(ranges)
+
+
+def _joined(found: Mapping[int, object]) -> tuple[Found, ...]:
+    """Return outcomes by rising index, joined where they follow one another."""
+    joined: list[Found] = []
+    for start, stop in _ranges([*found]):
+        outcomes = [found[index] for index in range(start, stop)]
+        failed = {at: one for at, one in enumerate(outcomes) if isinstance(one, _Failed)}
+        joined.append(
+            Found(
+                start,
+                [None if isinstance(one, _Failed) else one for one in outcomes],
+                {at: one.error for at, one in failed.items()},
+                {at: one.attempts for at, one in failed.items()},
+            )
+        )
+    return tuple(joined)

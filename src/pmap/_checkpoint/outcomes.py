@@ -1,0 +1,42 @@
+"""Results and errors of items as the bytes that the file of a checkpoint keeps."""
+
+import pickle
+from typing import Any
+
+from .._jobs.item_errors import Item, restore
+from .._transport.failure_record import capture
+
+
+def packed_result(value: object) -> bytes | None:
+    """Return a result as bytes; None: it cannot be pickled."""
+    try:
+        return pickle.dumps(value, 5)
+    except Exception:  # a lambda, an object of a local class, or methods of its own that raise
+        import cloudpickle
+
+        try:
+            packed: bytes = cloudpickle.dumps(value, 5)
+        except Exception:
+            return None
+        return packed
+
+
+def loaded_result(data: bytes) -> Any:
+    """Return the result that was packed; raises what its loading raises."""
+    return pickle.loads(data)
+
+
+def packed_error(error: Exception, attempts: int) -> bytes:
+    """Return the error of an item as bytes, with its traceback and how often the item was tried."""
+    record = capture(error)
+    # The cause of an exception from a worker is multiprocessing's `RemoteTraceback`.
+    remote: object = getattr(error.__cause__, "tb", None)
+    if isinstance(remote, str):
+        record[4] = remote.strip().strip('"').strip()
+    return pickle.dumps((attempts, record), 5)
+
+
+def loaded_error(data: bytes, item: Item) -> tuple[Exception, int]:
+    """Return the error that was packed, and how often its item was tried."""
+    attempts, record = pickle.loads(data)
+    return restore(record, item), attempts

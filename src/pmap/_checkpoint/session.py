@@ -1,0 +1,288 @@
+"""A checkpoint that is in use: one connection and one thread that writes, for all calls on a file.
+
+Outcomes come from the threads that lead, some of them in the lock of an engine. So they are only
+queued there, as bytes, and the thread of the session writes all that is in the queue in one
+transaction, again and again. What the queue holds at a kill is lost: the outcomes of the last
+milliseconds.
+"""
+
+import os
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
+from time import monotonic
+from typing import Final, NamedTuple, Protocol
+
+from .._errors import CheckpointError
+from .._transport.light_stdlib import RLock
+from .processes import BEAT
+from .store import Row, Store
+
+# Seconds after which the thread looks again for outcomes of items that another call computes.
+_LOOK: Final = 0.1
+# Seconds between two tries to write, when the first has failed.
+_AGAIN: Final = 1.0
+# How many outcomes that could not be written are kept, to be written later, at most. The others are
+# computed anew in a later run.
+_MOST_UNWRITTEN: Final = 100_000
+# Keys that are looked up in one transaction, so that the thread can write in between.
+_TOGETHER: Final = 5_000
+
+
+class KeptCall(Protocol):
+    """A call whose results are kept, as its session sees it."""
+
+    number: int  # of the call in the file
+    ended: bool  # whether `claims_left` was called
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are items that another call computes."""
+        ...
+
+    def claims_left(self) -> list[tuple[bytes, int]]:
+        """Return key and owner of each claim without an outcome, and hold no items any more."""
+        ...
+
+    def look_at_held(self) -> None:
+        """Decide about held items that have an outcome by now, or that nobody computes now."""
+        ...
+
+
+class Outcome(NamedTuple):
+    """An outcome to be written: the arguments of `Store.write`, and the call it belongs to."""
+
+    keeping: KeptCall
+    key: bytes
+    place: int
+    state: int
+    data: bytes
+
+
+class _End(NamedTuple):
+    """The end of a call: `then` is called when all is written."""
+
+    keeping: KeptCall
+    then: Callable[[Exception | None], object]
+
+
+class Session:
+    """The use of a file by this process, from the first call that needs it to the last one."""
+
+    def __init__(self, path: str) -> None:
+        """Open the file.
+
+        Raises:
+            CheckpointError: the file cannot be used.
+        """
+        self._store = Store(path)
+        self._lock = RLock()  # one thread at a time uses the connection
+        try:
+            self.owner: int = self._store.add_owner()
+        except BaseException:
+            self._store.close()
+            raise
+        self._queue: SimpleQueue[Outcome | _End | str] = SimpleQueue()
+        self._calls: set[KeptCall] = set()
+        self._unwritten: list[Outcome] = []
+        self._error: CheckpointError | None = None
+        self._last_beat = monotonic()
+        # The threads that run the items with these keys only while they wait for results.
+        self.threads: dict[bytes, int] = {}
+
+    # --- for the threads that make calls ---------------------------------------------------------
+
+    def add_call(self, keeping: KeptCall, verb: str, name: str, function: bytes) -> int:
+        """Register a call; return its number in the file."""
+        with self._lock:
+            number = self._store.add_call(verb, name, function)
+        with _sessions_lock:
+            self._calls.add(keeping)
+            if len(self._calls) == 1:
+                Thread(target=self._work, name="pmap-checkpoint", daemon=True).start()
+        return number
+
+    def claim(
+        self, keeping: KeptCall, places: dict[bytes, int], *, again: bool
+    ) -> dict[bytes, Row]:
+        """Claim items: see `Store.claim`; nothing is claimed for a call that has ended."""
+        found: dict[bytes, Row] = {}
+        keys = [*places]
+        for start in range(0, len(keys), _TOGETHER):
+            part = {key: places[key] for key in keys[start : start + _TOGETHER]}
+            with self._lock:
+                if keeping.ended:
+                    break
+                found.update(self._store.claim(part, keeping.number, self.owner, again=again))
+        return found
+
+    def put(self, outcome: Outcome) -> None:
+        """Queue an outcome; any thread may call this, in any lock."""
+        self._queue.put(outcome)
+
+    def warn(self, text: str) -> None:
+        """Queue a warning, since a warning may run code that must not run in a lock."""
+        self._queue.put(text)
+
+    def end_call(self, keeping: KeptCall, then: Callable[[Exception | None], object]) -> None:
+        """Queue the end of a call."""
+        self._queue.put(_End(keeping, then))
+
+    # --- for the thread of the session -----------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # no call may wait for ever for its end
+            self._end_all(error)
+            raise
+
+    def _end_all(self, error: BaseException) -> None:
+        """End all calls with `error`, which is a fault of this module."""
+        with _sessions_lock:
+            if _sessions.get(self._store.path) is self:
+                del _sessions[self._store.path]
+        while self._calls:
+            given = self._queue.get()
+            if isinstance(given, _End):
+                self._calls.discard(given.keeping)
+                given.then(CheckpointError(self._store.path, f"cannot be written: {error!r}"))
+        self._store.close()
+
+    def _serve(self) -> None:
+        over = False
+        while not over:
+            ends: list[_End] = []
+            for given in self._received():
+                if isinstance(given, Outcome):
+                    self._unwritten.append(given)
+                elif isinstance(given, str):
+                    _warn(given)
+                else:
+                    ends.append(given)
+            with self._lock:  # from here on nothing is claimed for these calls
+                given_up = [claim for end in ends for claim in end.keeping.claims_left()]
+            self._write(given_up)
+            outcomes = [(end.then, self._outcome_of(end.keeping)) for end in ends]
+            self._look_at_held()
+            self._beat()
+            over = self._leave({end.keeping for end in ends})
+            for then, error in outcomes:
+                then(error)
+
+    def _received(self) -> list[Outcome | _End | str]:
+        wait = BEAT
+        if self._unwritten:
+            wait = _AGAIN
+        elif any(keeping.holds for keeping in self._calls):
+            wait = _LOOK
+        found: list[Outcome | _End | str] = []
+        with suppress(Empty):
+            found.append(self._queue.get(timeout=wait))
+            while True:
+                found.append(self._queue.get_nowait())
+        return found
+
+    def _write(self, given_up: list[tuple[bytes, int]]) -> None:
+        if not (self._unwritten or given_up):
+            return
+        rows = [(o.key, o.keeping.number, o.place, o.state, o.data) for o in self._unwritten]
+        try:
+            with self._lock:
+                self._store.write(rows, given_up)
+        except CheckpointError as error:
+            if self._error is None:
+                _warn(f"{error}. The call goes on, and writing is tried again")
+            self._error = error
+            del self._unwritten[:-_MOST_UNWRITTEN]
+        else:
+            self._unwritten.clear()
+            self._error = None
+
+    def _outcome_of(self, keeping: KeptCall) -> Exception | None:
+        """Return the error of a call that ends, if not all of its outcomes could be written."""
+        if self._error is None or all(o.keeping is not keeping for o in self._unwritten):
+            return None
+        self._unwritten = [o for o in self._unwritten if o.keeping is not keeping]
+        error = CheckpointError(self._store.path, "")
+        error.args = self._error.args
+        error.__cause__ = self._error.__cause__
+        return error
+
+    def _look_at_held(self) -> None:
+        for keeping in [*self._calls]:
+            if keeping.holds:
+                # If the file cannot be read now, it may be a moment later.
+                with suppress(CheckpointError):
+                    keeping.look_at_held()
+
+    def _beat(self) -> None:
+        if monotonic() - self._last_beat >= BEAT:
+            self._last_beat = monotonic()
+            with suppress(CheckpointError), self._lock:
+                self._store.beat(self.owner)
+
+    def _leave(self, ended: set[KeptCall]) -> bool:
+        """Take calls out that have ended; if none is left, close the file and return True."""
+        with _sessions_lock:
+            self._calls -= ended
+            # A call may have found this session, and not have been added yet.
+            if self._calls or not ended or self._awaited:
+                return False
+            _sessions.pop(self._store.path, None)
+        with suppress(CheckpointError), self._lock:
+            self._store.remove_owner(self.owner)
+        self._store.close()
+        return True
+
+    # How many calls are about to be added.
+    _awaited = 0
+
+
+def _warn(text: str) -> None:
+    # A filter may make an error of a warning, and it would end the thread.
+    with suppress(Exception):
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+_sessions: dict[str, Session] = {}
+_sessions_lock = RLock()
+# Sessions of the process that this one was forked from. They are kept, since to close their
+# connections here would end what the other process holds.
+_of_parent: list[Session] = []
+
+
+def enter(path: str) -> Session:
+    """Return the session of a file; `leave` or `add_call` must follow.
+
+    Raises:
+        CheckpointError: the file cannot be used.
+    """
+    with _sessions_lock:
+        session = _sessions.get(path)
+        if session is None:
+            session = _sessions[path] = Session(path)
+        session._awaited += 1
+        return session
+
+
+def entered(session: Session) -> None:
+    """Note that the call for which `enter` was called has been added, or is not made."""
+    with _sessions_lock:
+        session._awaited -= 1
+        if not session._awaited and not session._calls:
+            _sessions.pop(session._store.path, None)
+            session._store.close()
+
+
+def _forget_parent() -> None:
+    global _sessions_lock
+    _sessions_lock = RLock()
+    _of_parent.extend(_sessions.values())
+    _sessions.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)

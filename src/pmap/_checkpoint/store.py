@@ -1,0 +1,310 @@
+"""The file of a checkpoint: an SQLite database, and what is read from it and written to it.
+
+Each transaction is one that other processes see as a whole. In WAL mode what was committed outlives
+the death of this process; only a loss of power can take the last seconds.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final, NamedTuple
+
+from .._errors import CheckpointError
+from . import processes
+
+APPLICATION_ID: Final = 0x706D6170  # the bytes "pmap"; SQLite keeps it in the head of the file
+VERSION: Final = 1
+CLAIMED, DONE, FAILED = range(3)
+# Seconds to wait for another process that writes, before the file counts as locked.
+BUSY: Final = 20.0
+# Further settings for each connection, for tests.
+SETTINGS: tuple[str, ...] = ()
+# Keys in one query: older versions of SQLite take at most 999 parameters.
+_KEYS: Final = 500
+
+_SCHEMA: Final = """
+CREATE TABLE items (
+    key BLOB PRIMARY KEY,
+    call INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    state INTEGER NOT NULL,
+    owner INTEGER,
+    value BLOB
+);
+CREATE INDEX items_of_call ON items (call, place);
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    verb TEXT NOT NULL,
+    name TEXT NOT NULL,
+    function BLOB NOT NULL,
+    begun REAL NOT NULL
+);
+CREATE TABLE owners (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    process TEXT NOT NULL,
+    beat REAL NOT NULL
+);
+"""
+
+
+# The owners of this process whose connections are open, each with the path of the file.
+_owners_here: set[tuple[str, int]] = set()
+
+
+class Row(NamedTuple):
+    """What the file has for a key."""
+
+    state: int
+    owner: int | None
+    value: bytes | None
+
+
+class Store:
+    """One connection to the file. Only one thread may use it at a time."""
+
+    def __init__(self, path: str, *, must_exist: bool = False) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            CheckpointError: the file cannot be opened or made, or is no checkpoint.
+        """
+        self.path = path
+        self._owners: set[int] = set()
+        if must_exist and not os.path.exists(path):
+            raise CheckpointError(path, "does not exist")
+        with self._explained("cannot be opened"):
+            self._connection = sqlite3.connect(
+                path, timeout=BUSY, isolation_level=None, check_same_thread=False
+            )
+        try:
+            with self._explained("cannot be opened"):
+                self._prepare()
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
+        run = self._connection.execute
+        application, version = self._marks()
+        if application != APPLICATION_ID and self._has_tables():
+            # Another process may have made the tables just now, and the marks together with them.
+            application, version = self._marks()
+            if application != APPLICATION_ID:
+                raise CheckpointError(self.path, "is a database of another program")
+        if application == APPLICATION_ID and version != VERSION:
+            raise CheckpointError(
+                self.path,
+                f"was made by another version of pmap (its format is {version}, not {VERSION})",
+            )
+        # Only now, since it changes the file: another program's file stays as it was.
+        self._write_ahead()
+        run("PRAGMA synchronous=NORMAL")
+        for setting in SETTINGS:
+            run(setting)
+        if application == APPLICATION_ID:
+            return
+        with self._transaction():
+            if self._marks()[0] == APPLICATION_ID:  # another process was quicker
+                return
+            for statement in _SCHEMA.split(";"):
+                run(statement)
+            run(f"PRAGMA user_version={VERSION}")
+            run(f"PRAGMA application_id={APPLICATION_ID}")
+
+    def _write_ahead(self) -> None:
+        """Set the WAL mode. SQLite does not wait for a lock here, so this method does."""
+        until = time.monotonic() + BUSY
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > until:
+                    raise
+            else:
+                return
+            time.sleep(0.01)
+
+    def _marks(self) -> tuple[int, int]:
+        run = self._connection.execute
+        (application,) = run("PRAGMA application_id").fetchone()
+        (version,) = run("PRAGMA user_version").fetchone()
+        return application, version
+
+    def _has_tables(self) -> bool:
+        (tables,) = self._connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return bool(tables)
+
+    def close(self) -> None:
+        """Close the connection; the claims of its owner do not count any more."""
+        _owners_here.difference_update([(self.path, owner) for owner in self._owners])
+        with suppress(sqlite3.Error):
+            self._connection.close()
+
+    @contextmanager
+    def _explained(self, what: str) -> Generator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            why = str(error)
+            if "locked" in why:
+                why = f"another process has locked it for {BUSY:g} s"
+            raise CheckpointError(self.path, f"{what}: {why}") from error
+
+    @contextmanager
+    def _transaction(self) -> Generator[None]:
+        """Let all that is done within be seen as a whole, or not at all."""
+        run = self._connection.execute
+        run("BEGIN IMMEDIATE")
+        try:
+            yield
+            run("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:
+                run("ROLLBACK")
+            raise
+
+    # --- the owners of claims --------------------------------------------------------------------
+
+    def add_owner(self) -> int:
+        """Register this process as one that may claim items; return its number."""
+        with self._explained("cannot be written"), self._transaction():
+            run = self._connection.execute
+            cursor = run(
+                "INSERT INTO owners (process, beat) VALUES (?, ?)",
+                (processes.this_process(), time.time()),
+            )
+            assert cursor.lastrowid is not None
+            self._owners.add(cursor.lastrowid)
+            _owners_here.add((self.path, cursor.lastrowid))
+            return cursor.lastrowid
+
+    def _living_owners(self) -> set[int]:
+        """Return the owners that may still compute what they have claimed; forget the others."""
+        living: set[int] = set()
+        for number, process, beat in self._connection.execute(
+            "SELECT id, process, beat FROM owners"
+        ).fetchall():
+            if process == processes.this_process():
+                lives = (self.path, number) in _owners_here
+            else:
+                lives = processes.is_alive(process, beat)
+            if lives:
+                living.add(number)
+            else:
+                self._connection.execute("DELETE FROM owners WHERE id=?", (number,))
+        return living
+
+    def beat(self, owner: int) -> None:
+        """Note that an owner lives."""
+        with self._explained("cannot be written"):
+            self._connection.execute("UPDATE owners SET beat=? WHERE id=?", (time.time(), owner))
+
+    def remove_owner(self, owner: int) -> None:
+        """Remove an owner without claims."""
+        with self._explained("cannot be written"):
+            self._connection.execute("DELETE FROM owners WHERE id=?", (owner,))
+
+    def add_call(self, verb: str, name: str, function: bytes) -> int:
+        """Register a call; return its number."""
+        with self._explained("cannot be written"):
+            cursor = self._connection.execute(
+                "INSERT INTO calls (verb, name, function, begun) VALUES (?, ?, ?, ?)",
+                (verb, name, function, time.time()),
+            )
+            assert cursor.lastrowid is not None
+            return cursor.lastrowid
+
+    # --- items -----------------------------------------------------------------------------------
+
+    def claim(
+        self, places: dict[bytes, int], call: int, owner: int, *, again: bool
+    ) -> dict[bytes, Row]:
+        """Claim the items that have no outcome and that no living process has claimed.
+
+        Args:
+            places: the index of each item, by its key.
+            call: the number of the call.
+            owner: who claims.
+            again: whether items that have failed are claimed, too.
+
+        Returns:
+            What the file has for the other items. A claim among it is one of another call.
+        """
+        with self._explained("cannot be written"), self._transaction():
+            known = self._rows([*places])
+            claims = any(row.state == CLAIMED for row in known.values())
+            living = self._living_owners() if claims else set[int]()
+            free = [
+                key
+                for key, row in known.items()
+                if (row.state == CLAIMED and row.owner not in living)
+                or (row.state == FAILED and again)
+            ]
+            for key in free:
+                del known[key]
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO items (key, call, place, state, owner) VALUES (?,?,?,?,?)",
+                [(k, call, at, CLAIMED, owner) for k, at in places.items() if k not in known],
+            )
+            self._connection.executemany(
+                "UPDATE items SET call=?, place=? WHERE key=?",
+                [(call, places[k], k) for k, row in known.items() if row.state != CLAIMED],
+            )
+            return known
+
+    def _rows(self, keys: Sequence[bytes]) -> dict[bytes, Row]:
+        found: dict[bytes, Row] = {}
+        for start in range(0, len(keys), _KEYS):
+            part = keys[start : start + _KEYS]
+            marks = ",".join("?" * len(part))
+            for key, state, owner, value in self._connection.execute(
+                f"SELECT key, state, owner, value FROM items WHERE key IN ({marks})",  # noqa: S608
+                part,
+            ):
+                found[key] = Row(state, owner, value)
+        return found
+
+    def write(
+        self,
+        outcomes: Iterable[tuple[bytes, int, int, int, bytes]],
+        given_up: Iterable[tuple[bytes, int]] = (),
+    ) -> None:
+        """Write outcomes, and give claims up, in one transaction.
+
+        Args:
+            outcomes: key, call, index, state and value of each.
+            given_up: the key and the owner of claims of items that will have no outcome.
+        """
+        with self._explained("cannot be written"), self._transaction():
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO items (key, call, place, state, value) VALUES (?,?,?,?,?)",
+                outcomes,
+            )
+            self._connection.executemany(
+                "DELETE FROM items WHERE key=? AND owner=? AND state=?",
+                [(key, owner, CLAIMED) for key, owner in given_up],
+            )
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def count(self, state: int) -> int:
+        """Return how many items of all calls have a state."""
+        with self._explained("cannot be read"):
+            query = "SELECT count(*) FROM items WHERE state=?"
+            (number,) = self._connection.execute(query, (state,)).fetchone()
+            return int(number)
+
+    def last_call(self) -> tuple[int, str, str] | None:
+        """Return number, verb and name of the function of the last call; None: there is none."""
+        with self._explained("cannot be read"):
+            query = "SELECT id, verb, name FROM calls ORDER BY id DESC LIMIT 1"
+            found: tuple[int, str, str] | None = self._connection.execute(query).fetchone()
+            return found
+
+    def of_call(self, call: int, state: int) -> list[tuple[int, bytes]]:
+        """Return index and value of the items of a call that have a state, by their index."""
+        with self._explained("cannot be read"):
+            query = "SELECT place, value FROM items WHERE call=? AND state=? ORDER BY place"
+            return self._connection.execute(query, (call, state)).fetchall()

@@ -1,0 +1,56 @@
+"""Calls whose results a checkpoint keeps: only the items without an outcome there are run."""
+
+from .._calls.kept import Keeping, Sorted
+from .._jobs.job import Job
+from .._scheduling import events as e
+from .state import EngineState
+
+
+def begin_keeping(job: Job, state: EngineState) -> Keeping | None:
+    """Begin to keep the results of a call; None: the call has no checkpoint.
+
+    Raises:
+        CheckpointError: the file cannot be used, or the function cannot be told from others.
+    """
+    call = job.call
+    if call.keeper is None:
+        return None
+
+    def decide(given: Sorted) -> None:
+        state.post(lambda: state.sort_in(job, 0, given))
+        # The consumer of a stream may lead, and waits for events of the backend.
+        state.backend.wake()
+
+    return call.keeper.begin(
+        call.verb,
+        job.function_name,
+        (call.function, int(call.kind)),
+        call.rules.seed,
+        decide,
+        state.backend.runs_in_poll,
+    )
+
+
+def submit_kept(job: Job, state: EngineState) -> None:
+    """Submit a job of whose items a checkpoint may have the outcomes.
+
+    Raises:
+        CheckpointError: the file cannot be used, or the function cannot be told from others.
+    """
+    keeping = begin_keeping(job, state)
+    assert keeping is not None, "the call has a checkpoint"
+    items = job.call.items
+    try:
+        given = keeping.sort(items)
+    except BaseException:  # Ctrl-C, too: nobody may wait for the items that were claimed
+        keeping.end(lambda _: None)
+        raise
+    job.keeping = keeping
+
+    def submit() -> None:
+        state.submit(job, open=True)
+        state.sort_in(job, len(items), given)
+        state.handle(e.InputEnded(job.number))
+
+    state.inbox.append(submit)
+    state.enter()
