@@ -209,27 +209,31 @@ class EngineState:
         self.poisoned = None
 
     def _take(self, event: BackendEvent) -> None:
-        if isinstance(event, ResultsArrived):
-            worker, work, start, values, failures, last, elapsed, replace, size, times = event
-            job = self.jobs.get(work.number)
-            failed = tuple([start + offset for offset in failures]) if failures else ()
-            count = len(values)
-            self.items_done += count
-            if job is not None and job.number in self.traced:
-                note = self.traced[job.number].results
-                note(worker, start, count, times, failed, job.tried, last)
-            done = e.ItemsFinished(worker, count, failed, elapsed, last, _NONE, replace, size)
-            if job is not None and failures and work.call.rules.retries:
-                self._handle_failures(done, job, start, values, failures)
-            else:
-                if job is not None:
-                    if job.keeping is not None:
-                        job.keep(start, values, failures)
-                    job.fill(start, values, failures)
-                self.handle(done)
-            if isinstance(job, StreamJob):
-                job.cost, job.ahead = self.scheduler.cost_and_read_ahead(work.number)
-        elif isinstance(event, Report):
+        if not isinstance(event, ResultsArrived):
+            self._take_other(event)
+            return
+        worker, work, start, values, failures, last, elapsed, replace, size, times = event
+        job = self.jobs.get(work.number)
+        failed = tuple([start + offset for offset in failures]) if failures else ()
+        count = len(values)
+        self.items_done += count
+        if job is not None and job.number in self.traced:
+            note = self.traced[job.number].results
+            note(worker, start, count, times, failed, job.tried, last)
+        done = e.ItemsFinished(worker, count, failed, elapsed, last, _NONE, replace, size)
+        if job is not None and failures and work.call.rules.retries:
+            self._handle_failures(done, job, start, values, failures)
+        else:
+            if job is not None:
+                if job.keeping is not None:
+                    job.keep(start, values, failures)
+                job.fill(start, values, failures)
+            self.handle(done)
+        if isinstance(job, StreamJob):
+            job.cost, job.ahead = self.scheduler.cost_and_read_ahead(work.number)
+
+    def _take_other(self, event: Report | WorkerStarted | WorkerEnded) -> None:
+        if isinstance(event, Report):
             self.reports.add(event)
         elif isinstance(event, WorkerStarted):
             for recording in self.traced.values():
