@@ -70,9 +70,9 @@ class AsyncResult(Generic[R_co]):
                 from .._multiprocessing_errors import ResultTimeoutError
 
                 late = f"{self!r} was not ready within {timeout} seconds"
-                raise ResultTimeoutError(late)  # noqa: TRY301 - `cut` is for this error, too
+                raise ResultTimeoutError(late)
             if pending.error is not None:
-                raise pending.error  # noqa: TRY301 - the same
+                raise pending.error
             return self._opened()
         except BaseException as error:
             __tracebackhide__ = cut(error)
