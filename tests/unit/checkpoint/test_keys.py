@@ -150,7 +150,7 @@ def exact(value: object) -> object:
     """Return what two values have in common that are the same, and not only equal as 1 and True."""
     parts: Any = value
     if isinstance(value, list | tuple):
-        return value.__class__.__name__, [exact(part) for part in parts]
+        return parts.__class__.__name__, [exact(part) for part in parts]
     if isinstance(value, dict):
         return [(key, exact(part)) for key, part in parts.items()]
     return value.__class__.__name__, value
