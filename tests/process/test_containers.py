@@ -51,7 +51,7 @@ def can_be_apart() -> bool:
 
 
 apart = pytest.mark.skipif(
-    not can_be_apart(), reason="no namespaces here; tests/process/test_poor_machines.py refuses"
+    not can_be_apart(), reason="no namespaces here: test_poor_machines.py refuses calls instead"
 )
 
 
