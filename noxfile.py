@@ -138,6 +138,12 @@ def clients(session: nox.Session) -> None:
 
 
 @nox.session
+def containers(session: nox.Session) -> None:
+    """Run programs with what a container has less of; as root with limits of cgroups, too."""
+    pytest(session, "-n", "0", "tests/process/test_containers.py")
+
+
+@nox.session
 def gallery(session: nox.Session) -> None:
     """Run all programs of examples/gallery, with the packages that some of them need."""
     session.install("-e", ".[test,gallery]")

@@ -61,7 +61,7 @@ def run(
 ) -> str:
     """Run a program; return what it printed, once its stderr is seen to be empty."""
     done = finished(arguments, folder, stdin, limit)
-    assert done.stderr == ""
+    assert done.stderr == "", done.stderr
     assert done.returncode == code
     return done.stdout
 

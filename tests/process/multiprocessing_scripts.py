@@ -173,7 +173,7 @@ TRAVELS: Final = (
     class Mine(BaseManager):
         pass
     Mine.register("numbers", list, exposed=["append", "__len__"])
-    own = Mine(authkey=b"its own")
+    own = Mine(authkey=b"its own", ctx=multiprocessing.get_context("fork"))
     own.start()
     numbers = own.numbers()
     check("a key of its own", papply(lambda given: given.append(1), numbers), None)

@@ -368,6 +368,21 @@ def test_one_that_is_dropped_finishes_and_goes() -> None:
     until(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
+@pytest.mark.parametrize("how", ["kill_workers", "terminate_workers"])
+def test_a_call_of_a_thread_that_was_told_to_end_runs_on(how: str, tmp_path: Path) -> None:
+    executor = Executor(1, backend="threads")
+    first = executor.submit(held, str(tmp_path), "a")
+    until(lambda: marks(tmp_path))
+    later = executor.submit(double, 1)
+    end: Callable[[], None] = getattr(executor, how)
+    end()
+    said = first.running(), first.cancel(), later.cancelled()
+    release(tmp_path, "a")
+    executor.shutdown()
+    assert said == (True, False, True)
+    assert first.result() == "a"
+
+
 @each_method
 @pytest.mark.parametrize("how", ["kill_workers", "terminate_workers"])
 def test_workers_are_ended(method: Any, how: str, tmp_path: Path) -> None:

@@ -19,13 +19,13 @@ from tests.limits import TIME_LIMIT
 import pmap
 
 # What the door needs of the standard library, and with it whatever these import themselves.
-OF_THE_DOOR = (
+OF_THE_DOOR: Final = (
     "__future__, collections.abc, contextlib, enum, functools, itertools, "
     "operator, os, reprlib, sys, types, typing, "
     "_collections, _contextvars, _signal, _socket, _thread"
+    # `typing` imports it for each NamedTuple and TypedDict.
+    + (", annotationlib" if sys.version_info >= (3, 14) else "")
 )
-if sys.version_info >= (3, 14):  # `typing` imports it for each NamedTuple and TypedDict
-    OF_THE_DOOR += ", annotationlib"
 # What a worker needs: C modules, what `_pickle` imports when it is loaded, and `types`, of which a
 # worker's command line makes the package without running its __init__.
 OF_A_WORKER: Final = (

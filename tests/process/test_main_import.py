@@ -174,7 +174,7 @@ def both(x):
 if __name__ == "__main__":
     import multiprocessing
     method = {method!r}
-    with multiprocessing.Manager() as manager:
+    with multiprocessing.get_context("fork").Manager() as manager:
         verb = pmap.using(processes=4, main="import", start_method=method, chunksize=1)
         pids = verb(meet, [manager.Barrier(4)] * 4, range(4))
         print(len(set(pids)), runs())

@@ -410,6 +410,7 @@ import test._test_multiprocessing as theirs
 from pmap import Pool
 def make(*args, **kwargs):
     return Pool(*args, **kwargs, context=multiprocessing.get_context({method!r}))
+multiprocessing.Pool = make  # one of the tests calls that one
 class TestPool(theirs._TestPool, theirs.ProcessesMixin, unittest.TestCase):
     Pool = staticmethod(make)
 class TestErrors(theirs._TestPoolWorkerErrors, theirs.ProcessesMixin, unittest.TestCase):

@@ -259,8 +259,9 @@ def test_a_bar_is_closed_where_a_call_is_interrupted(tmp_path: Path) -> None:
 
 def test_a_fork_of_the_caller_leaves_the_bar_alone(tmp_path: Path) -> None:
     script = """
-        import os, sys, gc
+        import os, sys, gc, warnings
         from pmap import pmap
+        warnings.simplefilter("ignore")  # of forking with threads: just that is meant here
         def work(path):
             while not os.path.exists(path):
                 pass

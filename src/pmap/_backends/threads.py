@@ -37,6 +37,16 @@ class _Thread:
         # The numbers of jobs that have ended, while the worker holds chunks: items of these jobs
         # are not run.
         self.forgotten: set[int] = set()
+        self.ends_asked = 0  # how many times None was put behind the chunks
+
+    def end_after_chunks(self) -> None:
+        """Have the thread end when it has taken the chunks that are in its queue."""
+        self.ends_asked += 1
+        self.chunks.put(None)
+
+    def waiting(self) -> int:
+        """Return how many chunks the thread has not taken from its queue; 0 once it has ended."""
+        return max(0, self.chunks.qsize() - self.ends_asked)
 
 
 class ThreadBackend(Backend[deque[BackendEvent]]):
@@ -158,18 +168,18 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             self._threads[worker].forgotten.add(work.number)
 
     def stop(self, worker: int) -> None:
-        self._threads[worker].chunks.put(None)
+        self._threads[worker].end_after_chunks()
 
     def kill(self, worker: int) -> None:
         state = self._threads[worker]
         state.ending = True
-        state.chunks.put(None)
+        state.end_after_chunks()
 
     def abort(self, worker: int) -> None:
         """Give a thread up: it cannot be ended, but its worker counts as ended from now on."""
         state = self._threads[worker]
         state.left = state.ending = True
-        state.chunks.put(None)
+        state.end_after_chunks()
         self._tell(self._happened, WorkerEnded(worker, begun=1, stack=_stack_of(state.thread)))
 
     def finished_ahead(self, number: int) -> int:
@@ -178,7 +188,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
 
     def begun(self, worker: int) -> int:
         state = self._threads[worker]
-        return max(0, state.holds - state.chunks.qsize())
+        return max(0, state.holds - state.waiting())
 
     def check_deadline(self, worker: int, limit: float) -> tuple[float, bool] | None:
         since = self._threads[worker].since
@@ -232,7 +242,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
     def end(self) -> None:
         for state in self._threads.values():
             state.ending = True
-            state.chunks.put(None)
+            state.end_after_chunks()
         self._threads.clear()
         self._happened = deque()  # events that the old threads still add go to the old deque
 
