@@ -29,6 +29,7 @@ RemoteTraceback: type[Exception] = vars(multiprocessing.pool)["RemoteTraceback"]
 
 FIELDS: dict[str, object] = {
     "message": "the message",
+    "host": "node7",
     "option": "chunksize",
     "value": 0,
     "allowed": "an int of at least 1",

@@ -27,7 +27,8 @@ from typing import (
 from .._calls.call import option_by_place, rules_for
 from .._calls.defaults import IN_FORCE, with_defaults
 from .._calls.describe import name_of, short_repr
-from .._calls.options import Options, Settings, delays, errors, in_force, merge, set_options
+from .._calls.options import Options, Settings, in_force, merge, set_options
+from .._calls.retry_options import delays, errors
 from .._errors import TaskTimeout, WorkerLost
 from .._jobs.own_frames import cut
 from .._scheduling.run_rules import RunRules

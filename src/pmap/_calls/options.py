@@ -20,9 +20,9 @@ from typing import (
     get_args,
 )
 
-from .._errors import OptionError, TaskTimeout, WorkerLost
+from .._errors import OptionError
 from .._trace.trace import Trace, TraceOption
-from .._types import Backend, GivenPool, Progress, Show, StartMethod, is_iterable
+from .._types import Backend, GivenPool, Place, Progress, Show, StartMethod, is_iterable
 
 if TYPE_CHECKING:
     # typing.TypedDict takes `closed` only from Python 3.15 on.
@@ -98,6 +98,25 @@ def seconds_of(value: object) -> float | None:
         return float(value)
     except Exception:  # a class, an array of several numbers, or a faulty __float__
         return None
+
+
+def _backend(name: str, value: object) -> object:
+    if isinstance(value, str):
+        return _word_of_backend(name, value)
+    from .engine_options import checked_engine  # imported only when the backend is no word
+
+    return checked_engine(name, value, _word_of_backend)
+
+
+_word_of_backend: Final = _one_of(BACKENDS)
+
+
+def _inner_worker(name: str, value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise OptionError(
+        name, value, f"{name} is True, False, or None: True but for the threads of an executor"
+    )
 
 
 def _timeout(name: str, value: object) -> float | None:
@@ -213,7 +232,7 @@ class WorkerOptions(NamedTuple):
     """The options of the workers. Calls with equal worker options share one pool."""
 
     processes: int | None = None
-    backend: Backend = "processes"
+    backend: Place = "processes"
     start_method: StartMethod | None = None
     initializer: Callable[..., object] | None = None
     initargs: tuple[object, ...] = ()
@@ -223,6 +242,7 @@ class WorkerOptions(NamedTuple):
     isolate: bool = False
     threads_per_worker: int | None = None
     main: Literal["value", "import"] = "value"
+    inner_worker: bool | None = None
 
     @property
     def most_tasks(self) -> int | None:
@@ -262,7 +282,7 @@ class Settings(NamedTuple):
 _POOL: Final[dict[str, Check]] = {"pool": _pool}
 _WORKER: Final[dict[str, Check]] = {
     "processes": _count("one per CPU that this process may use"),
-    "backend": _one_of(BACKENDS),
+    "backend": _backend,
     "start_method": _one_of(START_METHODS, "the fastest that is safe with threads"),
     "initializer": _initializer,
     "initargs": _initargs,
@@ -272,6 +292,7 @@ _WORKER: Final[dict[str, Check]] = {
     "isolate": _yes_or_no,
     "threads_per_worker": _count("the CPUs are shared among the workers"),
     "main": _one_of(("value", "import")),
+    "inner_worker": _inner_worker,
 }
 _CALL: Final[dict[str, Check]] = {
     "chunksize": _count("as many items as fit the time they take"),
@@ -299,6 +320,9 @@ class _Options(TypedDict, total=False):
         processes: how many workers. None: one for each CPU that this process may use.
         backend: where items run: in worker ``"processes"`` (the default); in ``"threads"`` of this
             process; or, with ``"serial"``, one after the other in the thread that makes the call.
+            Or an engine that the program has: any ``concurrent.futures.Executor``, any `Engine`, or
+            a pool with ``apply_async``. It places chunks of items on its workers. pmap never shuts
+            it down.
         start_method: how a worker process starts: ``"spawn"``, ``"forkserver"`` or ``"fork"``.
             None: what the program has set with ``multiprocessing.set_start_method``, else the
             fastest of them that is safe with threads in this process.
@@ -326,6 +350,9 @@ class _Options(TypedDict, total=False):
             for what cannot be sent by value (classes mapped by an ORM, settings made at the top of
             the script). The script must be a file whose calls stand behind
             ``if __name__ == "__main__":``. Workers do not see later changes of its globals.
+        inner_worker: whether the items of a backend that is an engine run in worker processes of
+            pmap, where the engine runs a chunk. False: they run in the engine's own worker. None:
+            True, except for a ``ThreadPoolExecutor``, whose items run in its threads.
         chunksize: how many items are sent to a worker in one message. None: as many as take about
             20 ms, by the measured time of earlier items.
         buffersize: how many items a stream reads ahead of the results that were taken from it, at
@@ -375,7 +402,7 @@ class _Options(TypedDict, total=False):
 
     pool: GivenPool | None
     processes: int | None
-    backend: Backend
+    backend: Place
     start_method: StartMethod | None
     initializer: Callable[..., object] | None
     initargs: Iterable[object]
@@ -385,6 +412,7 @@ class _Options(TypedDict, total=False):
     isolate: bool
     threads_per_worker: int | None
     main: Literal["value", "import"]
+    inner_worker: bool | None
     chunksize: int | None
     buffersize: int | None
     kill_on_cancel: bool
@@ -446,6 +474,10 @@ def merge(
         for name, value in changed(merged).items():
             if name in _WORKER:
                 raise OptionError(name, value, f"the given pool has already decided {name}")
+    if not isinstance(merged.worker.backend, str) or merged.worker.inner_worker is not None:
+        from .engine_options import check  # imported only when the backend is no word
+
+        check(in_force(merged), in_force(Settings()), merged.given)
     return merged
 
 
@@ -494,26 +526,3 @@ def set_options(settings: Settings) -> dict[str, object]:
     {'backend': 'processes'}
     """
     return {name: value for name, value in in_force(settings).items() if name in settings.given}
-
-
-# -- options as the engine takes them ----------------------------------------------------------
-
-
-def delays(retries: int | Iterable[float]) -> tuple[float, ...]:
-    """Return the seconds to wait before each further try.
-
-    >>> delays(2), delays([0.5, 1])
-    ((0.0, 0.0), (0.5, 1.0))
-    """
-    if isinstance(retries, int):
-        return (0.0,) * retries
-    return tuple([float(delay) for delay in retries])
-
-
-def errors(
-    retry_on: type[Exception] | tuple[type[Exception], ...] | None,
-) -> tuple[type[Exception], ...]:
-    """Return the classes of errors after which an item is tried again."""
-    if retry_on is None:
-        return WorkerLost, TaskTimeout
-    return retry_on if isinstance(retry_on, tuple) else (retry_on,)
