@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import (
     TYPE_CHECKING,
+    Any,
     ClassVar,
     Literal,
     NamedTuple,
@@ -39,8 +40,11 @@ class Engine(Protocol):
     [2, 4]
     """
 
-    def submit(self, f: Callable[[bytes], bytes], data: bytes, /) -> "Future[bytes]":
-        """Run ``f(data)`` somewhere; return the future of what it returns, and do not wait."""
+    def submit(self, f: Callable[..., bytes], /, *args: Any, **kwargs: Any) -> "Future[bytes]":
+        """Run ``f(*args)`` somewhere; return the future of what it returns, and do not wait.
+
+        pmap gives one argument, which is `bytes`.
+        """
         ...
 
 

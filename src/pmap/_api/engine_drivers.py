@@ -1,5 +1,6 @@
 """The drivers of engines that programs have: executors and the like, given as ``backend``."""
 
+import sys
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -48,16 +49,25 @@ class EngineDrivers:
             driver = ours.setdefault(key, make_engine_driver(options, idle_timeout))
         return driver, False
 
-    def _forget(self, number: int, gone: "weakref.ref[object]") -> None:
+    def _forget(
+        self,
+        number: int,
+        gone: "weakref.ref[object]",
+        ends: Callable[[], bool] = sys.is_finalizing,  # a global would be gone at the very end
+    ) -> None:
         # Another engine may have got the address already.
-        if self._known.get(number) is gone:
+        if self._known.get(number) is gone and not ends():
             del self._known[number]
             for driver in self._drivers.pop(number, {}).values():
                 driver.close()
 
+    def all(self) -> list[Driver]:
+        """Return the drivers of all engines."""
+        return [driver for ours in [*self._drivers.values()] for driver in [*ours.values()]]
+
     def taken(self) -> list[Driver]:
         """Return the drivers of all engines, and forget them; end idle inner workers."""
-        drivers = [driver for ours in self._drivers.values() for driver in ours.values()]
+        drivers = self.all()
         self._known.clear()
         self._drivers.clear()
         shut_down()

@@ -9,6 +9,7 @@ import pickle
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from contextvars import Context
 from time import perf_counter
 from typing import Any, Final
 
@@ -131,7 +132,8 @@ def _run_inside(
     call = Call("the chunk", relay, Kind.EACH, items, rules, elsewhere=elsewhere)
     with _inner_worker(inner) as driver:
         begin = perf_counter()
-        job = driver.run(call)
+        # In an empty context: the context variables of the engine's own code are not for the items.
+        job = Context().run(driver.run, call)
         elapsed = perf_counter() - begin
     entries: list[Any] = job.values
     error = job.error
@@ -174,7 +176,7 @@ def _inner_worker(inner: wire.InnerOptions) -> Generator[Driver, None, None]:
 
 def _warm(driver: Driver) -> None:
     """Start the worker, so that its start does not count as time of the first items."""
-    job = driver.run(Call("the start", abs, Kind.EACH, (0,)))
+    job = Context().run(driver.run, Call("the start", abs, Kind.EACH, (0,)))
     if job.error is not None:
         driver.close()
         raise job.error
