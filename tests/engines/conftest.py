@@ -1,11 +1,14 @@
 """What the tests of engines are given: the fixtures of the contract, on an engine."""
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from multiprocessing import resource_tracker
 
 import pytest
 from hypothesis import settings
+from tests.engines import table
+from tests.engines.laws import law_of
 from tests.engines.places import OnEngine, Place, running
 from tests.leaks import Leftovers, end_shared_pools, excuse
 from tests.limits import seconds
@@ -25,11 +28,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left]
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note for the table which law the engine keeps."""
+    report = yield
+    parameters: dict[str, object] = getattr(getattr(item, "callspec", None), "params", {})
+    place = parameters.get("place")
+    if isinstance(place, Place) and report.when == "call":
+        law = law_of(getattr(item, "originalname", ""))
+        table.note(place.name, law, report.passed)
+    return report
+
+
+def pytest_sessionfinish() -> None:
+    """Write the table, if that was asked for."""
+    if os.environ.get("PMAP_WRITE_TABLE"):
+        table.write()
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run each test on the engines that its module names."""
     if "place" in metafunc.fixturenames:
-        module: object = metafunc.module  # pyright: ignore[reportUnknownMemberType]
-        places: list[Place] = vars(module)["PLACES"]
+        module = metafunc.definition.getparent(pytest.Module)
+        assert module is not None
+        obj: object = module.obj
+        places: list[Place] = getattr(obj, "PLACES")  # noqa: B009 - its type is not known
         metafunc.parametrize(
             "place", places, ids=[one.name for one in places], indirect=True, scope="module"
         )

@@ -58,14 +58,14 @@ ON_ALL: Final[Laws] = {
 
 # That of an engine whose items have the directory, the variables and the import path of the caller.
 OF_THE_CALLER: Final[Laws] = {
-    "10 directory, environment": (surroundings.test_surroundings_are_the_callers,),
+    "10 environment": (surroundings.test_surroundings_are_the_callers,),
 }
 
 # Those that engines keep whose items run in processes of pmap.
 WITH_INNER_WORKERS: Final[Laws] = {
     "3 once": (own_laws.test_an_item_that_kills_its_process_begins_once,),
     "7 one item at most": (own_laws.test_a_death_costs_one_item,),
-    "8 never a hang": (own_laws.test_the_initializer_fails,),
+    "8 initializer": (own_laws.test_the_initializer_fails,),
     "timeout": (
         own_laws.test_an_item_that_takes_too_long_is_ended,
         own_laws.test_only_the_time_that_an_item_runs_counts,
@@ -75,6 +75,26 @@ WITH_INNER_WORKERS: Final[Laws] = {
 }
 
 
+# That of an engine that can end a task.
+WHERE_TASKS_END: Final[Laws] = {"5 cancel": (own_laws.test_a_cancelled_call_ends_what_runs,)}
+
+# In the order of the table in docs/backends.md.
+COLUMNS: Final = (
+    *("1 result", "2 error", "3 once", "4 order", "5 blocking", "5 cancel", "6 bounded"),
+    *("7 one item at most", "8 initializer", "10 no surprise", "10 environment"),
+    *("timeout", "retries", "isolate", "seed"),
+)
+
+
+def law_of(test: str) -> str:
+    """Return the law that a test belongs to; empty: none."""
+    for kind in (ON_ALL, OF_THE_CALLER, WITH_INNER_WORKERS, WHERE_TASKS_END):
+        for law, tests in kind.items():
+            if test in [one.__name__ for one in tests]:
+                return law
+    return ""
+
+
 def by_name(*kinds: Laws) -> dict[str, Callable[..., None]]:
     """Return the tests of some laws, by their names."""
-    return {test.__name__: test for laws in kinds for tests in laws.values() for test in tests}
+    return {test.__name__: test for kind in kinds for tests in kind.values() for test in tests}

@@ -13,7 +13,7 @@ from tests.files import mark, marks
 from tests.items import square
 from tests.limits import seconds, until
 
-from pmap import Failure, TaskTimeout, WorkerLost, WorkerStartError, pmap
+from pmap import CancelledError, Failure, TaskTimeout, WorkerLost, WorkerStartError, pmap
 
 
 def die_at(folder: str, where: int, x: int) -> int:
@@ -44,6 +44,13 @@ def die_once(folder: str, x: int) -> int:
     if x == 2 and marks(folder).count(str(x)) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
     return x
+
+
+def touch(folder: str, _: int) -> None:
+    """Run for a minute, and write to a file each 0.1 s."""
+    for _ in range(600):
+        mark(folder, "touched")
+        time.sleep(0.1)
 
 
 def refuse() -> None:
@@ -128,3 +135,14 @@ def test_random_numbers_are_those_of_the_seed(backend: OnEngine) -> None:
     assert verb(roll, range(10), seed=5) == wanted
     assert verb(roll, range(10), seed=5, chunksize=3) == wanted
     assert not {*verb(roll, range(10))} & {*wanted}
+
+
+def test_a_cancelled_call_ends_what_runs(backend: OnEngine, tmp_path: Path) -> None:
+    later = pmap.using(**backend.options()).async_(partial(touch, str(tmp_path)), range(1))
+    until(lambda: marks(tmp_path), "the beginning")
+    later.cancel()
+    with pytest.raises(CancelledError):
+        later.get(seconds(10))
+    touched = len(marks(tmp_path))
+    time.sleep(0.5)  # five times as long as between two touches
+    assert len(marks(tmp_path)) == touched

@@ -8,6 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.engines import table
+from tests.engines.laws import COLUMNS
+from tests.engines.places import ALL
 from tests.items import square
 
 from pmap import Engine, OptionError, Pool, WorkerLost, WorkerStartError, defaults, pmap
@@ -213,3 +216,11 @@ def test_the_environment_of_another_machine_keeps_its_own_places(
     there = wire.on_the_node(caller, "another host")
     assert there[1] == {**there[1], "PATH": "/ours", "ANY": "1", "DASK_X": "ours"}
     assert there[2][0] == "/lib"
+
+
+def test_the_table_has_each_engine_and_each_law() -> None:
+    assert [*table.rows()] == [place.name for place in ALL]
+    for name, row in table.rows().items():
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert len(cells) == len(COLUMNS) + 1, name
+        assert "**no**" not in cells

@@ -21,6 +21,7 @@ from .._calls.cpus import cpu_count
 from .._calls.failure import Failure
 from .._engine.driver import Driver
 from .._errors import ItemError, PmapError, TaskTimeout, WorkerLost, WorkerStartError
+from .._jobs.job import Job
 from .._scheduling.run_rules import RunRules
 from .._transport.environment import thread_limits
 from .._transport.packing import packed, unpacked
@@ -31,6 +32,10 @@ from .._worker.relay import Relay, initialize
 
 # Seconds after which an inner worker that has no chunk ends.
 _IDLE: Final = 20.0
+# Seconds after which a thread that waits for an inner worker looks whether the engine ends its
+# task, and how long the thread then waits for the end of the inner worker.
+_STEP: Final = 0.1
+_LAST: Final = 5.0
 # How many calls a node keeps, so that their functions need not come again with each chunk.
 _MOST_KEPT: Final = 64
 
@@ -133,7 +138,11 @@ def _run_inside(
     with _inner_worker(inner) as driver:
         begin = perf_counter()
         # In an empty context: the context variables of the engine's own code are not for the items.
-        job = Context().run(driver.run, call)
+        job = (
+            Context().run(_in_steps, driver, call)
+            if spec.killed
+            else Context().run(driver.run, call)
+        )
         elapsed = perf_counter() - begin
     entries: list[Any] = job.values
     error = job.error
@@ -144,6 +153,23 @@ def _run_inside(
     if () in entries:
         del entries[entries.index(()) :]
     return _answer([_relayed(entry) for entry in entries], elapsed)
+
+
+def _in_steps(driver: Driver, call: Call) -> Job:
+    """Run a call; end what it runs if the engine raises an exception in this thread.
+
+    An engine may raise it when Python code runs in this thread, and not interrupt a system call. So
+    the thread wakes now and then.
+    """
+    job = driver.submit(call)
+    try:
+        while not job.wait(_STEP):
+            pass
+    finally:
+        if not job.over:
+            driver.cancel(job)
+            job.wait(_LAST)
+    return job
 
 
 def _relayed(entry: Any) -> Any:

@@ -30,7 +30,7 @@ from ..in_process import run_chunk
 from ..protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
 from . import wire
 from .answers import opened
-from .tasks import Held, has_cancelled, submitted, submitted_live
+from .tasks import Held, submitted, submitted_live
 
 if TYPE_CHECKING:
     from ..._transport.packing import Packed
@@ -118,6 +118,7 @@ class EngineBackend(Backend[deque[_Done]]):
             rules.timeout,
             rules.logs,
             self._host,
+            self.can_kill,
             self._inner,
         )
         key = self._name + spec.number.to_bytes(8, "big")
@@ -216,7 +217,7 @@ class EngineBackend(Backend[deque[_Done]]):
         if sent is not None and sent.work is work:
             sent.discarded = True
             if sent.future is not None:
-                has_cancelled(sent.future)
+                self._engine.has_cancelled(sent.future)
 
     def stop(self, worker: int) -> None:
         self._slots[worker].ending = True
@@ -231,7 +232,7 @@ class EngineBackend(Backend[deque[_Done]]):
             return
         slot.ending = slot.sent.discarded = True
         future = slot.sent.future
-        if not has_cancelled(future) and self.can_kill:
+        if not self._engine.has_cancelled(future) and self.can_kill:
             end: Callable[[object], object] = getattr(self._engine.keep(), "kill")  # noqa: B009
             end(future)
 
@@ -315,7 +316,7 @@ class EngineBackend(Backend[deque[_Done]]):
         for slot in self._slots.values():
             if slot.sent is not None and slot.sent.future is not None:
                 slot.sent.discarded = True
-                has_cancelled(slot.sent.future)
+                self._engine.has_cancelled(slot.sent.future)
         self._slots.clear()
         self._told.clear()
         self._specs.clear()

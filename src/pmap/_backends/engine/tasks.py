@@ -15,6 +15,9 @@ class Held:
 
     def __init__(self, engine: Engine | AppliesAsync) -> None:
         self._strong: Engine | AppliesAsync | None = None
+        # Whether `cancel` of its futures can be believed. Those of other libraries may say that a
+        # task is cancelled which runs to its end.
+        self._cancels: bool = type(engine).__module__.startswith("concurrent.futures.")
         self._weak: Callable[[], Engine | AppliesAsync | None]
         try:
             self._weak = ref(engine)
@@ -28,6 +31,10 @@ class Held:
             raise RuntimeError("the engine does not exist any more: the program has dropped it")
         self._strong = engine
         return engine
+
+    def has_cancelled(self, future: "Future[bytes] | Future[ResultsArrived]") -> bool:
+        """Cancel a task that has not begun; return whether that is certain."""
+        return self._cancels and future.cancel()
 
     def let_go(self) -> None:
         """Hold the engine no more."""
@@ -54,11 +61,3 @@ def submitted_live(engine: object, run: Callable[[], ResultsArrived]) -> "Future
     """Give the threads of a ``ThreadPoolExecutor`` a call; return its future."""
     assert isinstance(engine, ThreadPoolExecutor), "only its items run live"
     return engine.submit(run)
-
-
-def has_cancelled(future: "Future[bytes] | Future[ResultsArrived]") -> bool:
-    """Cancel a task that has not begun; return whether that is certain.
-
-    Other classes of futures may say that a task is cancelled which runs to its end.
-    """
-    return type(future) is Future and future.cancel()

@@ -46,7 +46,8 @@ class InnerOptions(NamedTuple):
 class TaskSpec(NamedTuple):
     """What a node has to know of a call: it is sent with a chunk, and kept on the node.
 
-    `inner` is None if the items run in the engine's own worker.
+    `killed`: whether the engine may end the task by an exception. `inner` is None if the items run
+    in the engine's own worker.
     """
 
     spec: "Spec"
@@ -54,6 +55,7 @@ class TaskSpec(NamedTuple):
     timeout: float | None
     logs: bool
     host: str
+    killed: bool
     inner: InnerOptions | None
 
 
