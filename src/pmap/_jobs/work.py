@@ -176,7 +176,8 @@ class Work(Pending):
         needs = Needs(SentNames())  # the pickle refers to no name, so none is needed
         warn_of_what_is_carried(payload, needs, self.function_name)
         variables = _pickled(context, role) if context else []
-        self.spec = CallSpec(call, False, payload, needs, variables, capture_environment(directory_now()))
+        environment = capture_environment(directory_now())
+        self.spec = CallSpec(call, False, payload, needs, variables, environment)
         return self.spec
 
     def item(self, index: int) -> Item:
