@@ -30,7 +30,7 @@ ON_ALL: Final[Laws] = {
         laws.test_error_of_the_iterable_is_the_callers,
         laws.test_a_running_later_item_does_not_hold_up_the_error,
     ),
-    "3 once": (laws.test_later_items_stop,),
+    "3 once": (laws.test_later_items_stop, own_laws.test_a_chunk_ends_with_its_first_failure),
     "4 order": (
         laws.test_order_is_the_inputs,
         laws.test_a_slow_item_holds_up_no_other,

@@ -53,6 +53,14 @@ def touch(folder: str, _: int) -> None:
         time.sleep(0.1)
 
 
+def fail_at(folder: str, where: int, x: int) -> int:
+    """Note that the item begins; raise at one item."""
+    mark(folder, str(x))
+    if x == where:
+        raise LookupError(x)
+    return x
+
+
 def refuse() -> None:
     """Fail, as an initializer."""
     raise LookupError("not here")
@@ -66,6 +74,13 @@ def pid(_: int) -> int:
 def roll(_: int) -> float:
     """Return a random number."""
     return random.random()
+
+
+def test_a_chunk_ends_with_its_first_failure(backend: OnEngine, tmp_path: Path) -> None:
+    verb = pmap.using(**backend.options(processes=1, chunksize=6))
+    with pytest.raises(LookupError):
+        verb(partial(fail_at, str(tmp_path), 2), range(6))
+    assert marks(tmp_path) == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("size", [1, 4])
