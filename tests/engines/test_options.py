@@ -120,6 +120,11 @@ def test_what_no_engine_keeps_is_refused() -> None:
         pmap(square, [1], inner_worker=True)
 
 
+def test_explain_measures_no_engine() -> None:
+    with pytest.raises(OptionError, match="backend=.*this machine"):
+        pmap.explain(square, [1], backend=Noting())
+
+
 def test_the_number_of_slots_must_be_known() -> None:
     with pytest.raises(OptionError, match=r"processes=.*Refusing.*slots\(\)"):
         pmap(square, [1], backend=Refusing())
@@ -157,11 +162,10 @@ def test_a_task_that_is_given_again_is_another_task() -> None:
 
     class LosingOnce(Noting):
         def submit(self, f: Callable[..., bytes], /, *args: Any) -> "Future[bytes]":
-            future = super().submit(f, *args)
-            if len(self.given) == 1:
-                future = Future()
-                future.set_exception(OSError("the node is gone"))
-            return future
+            done = super().submit(f, *args)
+            lost: Future[bytes] = Future()
+            lost.set_exception(OSError("the node is gone"))
+            return lost if len(self.given) == 1 else done
 
     engine = LosingOnce()
     verb = pmap.using(backend=engine, processes=1, inner_worker=False, chunksize=2, retries=1)

@@ -6,6 +6,7 @@ call, or a call with the same options, has on this node.
 
 import os
 import pickle
+import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -214,8 +215,10 @@ def _new_driver(inner: wire.InnerOptions) -> Driver:
         raise WorkerStartError(1, "this process may start no processes")
     usual = max(1, cpu_count() // inner.slots)
     limits, forced = thread_limits(inner.threads_per_worker, usual)
+    # The start method that the engine has set in this process is for the engine's own processes.
+    usual_method = "forkserver" if sys.platform == "linux" else "spawn"
     backend = ProcessBackend(
-        inner.start_method,
+        inner.start_method or usual_method,
         1,
         initialize if inner.initializer else None,
         (inner.initializer,) if inner.initializer else (),
