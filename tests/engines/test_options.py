@@ -121,7 +121,7 @@ def test_what_no_engine_keeps_is_refused() -> None:
 
 
 def test_explain_measures_no_engine() -> None:
-    with pytest.raises(OptionError, match="backend=.*this machine"):
+    with pytest.raises(OptionError, match=r"backend=.*this machine"):
         pmap.explain(square, [1], backend=Noting())
 
 
