@@ -40,7 +40,7 @@ def _gone(work: Work, index: int, entry: tuple[Any, ...], host: str) -> Exceptio
             input=item.input,
             stack=stack,
         )
-        return with_stack(late, stack)
+        return with_stack(late, stack, work.call.rules.trace_as_text)
     _, pid, exitcode, reason, begun, stack = entry
     lost = WorkerLost(
         pid=pid,
@@ -52,4 +52,4 @@ def _gone(work: Work, index: int, entry: tuple[Any, ...], host: str) -> Exceptio
         input=item.input,
         host=host,
     )
-    return with_stack(lost, stack)
+    return with_stack(lost, stack, work.call.rules.trace_as_text)
