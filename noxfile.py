@@ -144,6 +144,15 @@ def containers(session: nox.Session) -> None:
 
 
 @nox.session
+def engines(session: nox.Session) -> None:
+    """Try the laws on engines: executors, Dask, Ray; each file in a process of its own."""
+    session.install("-e", ".[test,engines]")
+    for name in ("others", "bare", "dask", "ray"):
+        command = ["python", "-m", "pytest", "-n", "0", "-m", "engines"]
+        session.run(*command, f"tests/engines/test_{name}.py", *session.posargs)
+
+
+@nox.session
 def gallery(session: nox.Session) -> None:
     """Run all programs of examples/gallery, with the packages that some of them need."""
     session.install("-e", ".[test,gallery]")

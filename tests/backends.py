@@ -27,6 +27,14 @@ class Settings:
         """Whether items run in processes of their own."""
         return self.backend == "processes"
 
+    def may_begin_late(self, size: int) -> int:
+        """Return how many items of a call may begin after one of chunks of `size` has failed.
+
+        A thread cannot be ended: the other one may just have called the function, which had not
+        said so yet.
+        """
+        return 1 if self.name == "threads" else 0
+
     def options(self, processes: int = 2, chunksize: int | None = None) -> "Options":
         """Return the options of a verb that runs on it."""
         return {

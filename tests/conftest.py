@@ -69,6 +69,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "filterwarnings", "ignore:.*multi-threaded, use of fork:DeprecationWarning"
     )
     config.addinivalue_line("markers", "quick: units, and the laws on one start method")
+    config.addinivalue_line("markers", "engines: engines of other libraries: nox -s engines")
     config.pluginmanager.register(deadline)
     os.environ[RUN] = f"{os.getpid()}-{os.urandom(8).hex()}"
     _hear_signals()

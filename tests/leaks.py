@@ -52,13 +52,16 @@ def _open_pools() -> list[Any]:
 def _shared_pools() -> list[Any]:
     from pmap._api.shared_pools import shared_pools
 
-    return list(shared_pools.drivers.values())
+    engines = [] if shared_pools.engines is None else shared_pools.engines.all()
+    return [*shared_pools.drivers.values(), *engines]
 
 
 def _forget_shared_pools() -> None:
     from pmap._api.shared_pools import shared_pools
 
     shared_pools.drivers.clear()
+    if shared_pools.engines is not None:
+        shared_pools.engines.taken()
 
 
 def show_pools() -> list[str]:
@@ -80,6 +83,9 @@ def end_shared_pools() -> None:
     while shared_pools.drivers:
         _, driver = shared_pools.drivers.popitem()
         driver.terminate()
+    if shared_pools.engines is not None:
+        for driver in shared_pools.engines.taken():
+            driver.terminate()
 
 
 def _pids_of(drivers: Iterable[Any]) -> set[int]:

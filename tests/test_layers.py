@@ -30,8 +30,10 @@ BELOW: Final[dict[str, set[str]]] = {
     "_backends": {"_worker", "_jobs", "_calls", "_transport"} | GROUND,
     "_engine": {"_backends", "_jobs", "_calls", "_trace", "_transport", "_scheduling"} | GROUND,
     "_explain": {"_jobs", "_calls", "_transport", "_scheduling"} | GROUND,
-    "_api": {"_explain", "_checkpoint", "_engine", "_backends", "_jobs", "_calls", "_transport"}
-    | {"_scheduling"}
+    "_api": {
+        *("_explain", "_checkpoint", "_engine", "_backends", "_worker", "_jobs", "_calls"),
+        *("_transport", "_scheduling"),
+    }
     | GROUND,
     # A program that uses the library: "" is the public face.
     "_doctor": {"", "_backends", "_calls", "_transport"} | GROUND,

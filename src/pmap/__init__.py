@@ -53,7 +53,7 @@ from ._errors import (
 )
 from ._trace.trace import Trace
 from ._transport.randomness import rng
-from ._types import Progress
+from ._types import Engine, Progress
 
 if TYPE_CHECKING:  # at run time `__getattr__` imports each of these at its first use
     from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
@@ -84,6 +84,7 @@ __all__ = [
     "Completed",
     "ControlFlowError",
     "Deferred",
+    "Engine",
     "Executor",
     "Explanation",
     "Failure",

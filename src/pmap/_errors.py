@@ -145,7 +145,9 @@ class WorkerLost(ItemError):
         pid: the process id of the worker.
         exitcode: its exit code; if a signal killed it, the negative number of the signal; None if
             the operating system did not report it.
-        reason: why pmap itself ended the worker; empty if it did not.
+        reason: why pmap itself ended the worker; empty if it did not. Or what the engine said that
+            ran the worker.
+        host: the machine of the worker, if an engine has chosen it; else empty.
     """
 
     def __init__(
@@ -158,14 +160,17 @@ class WorkerLost(ItemError):
         input: str,
         begun: bool = True,
         reason: str = "",
+        host: str = "",
     ) -> None:
         self.reason = reason
+        self.host = host
         self.pid = pid
         self.exitcode = exitcode
         self.begun = begun
         when = "while it ran" if begun else "as several before it, before it could begin"
+        who = f"the worker process {pid}" if pid else "the worker"
         super().__init__(
-            f"the worker process {pid} {how_it_ended(exitcode)} {when} item {index}, "
+            f"{who}{f' on {host}' if host else ''} {how_it_ended(exitcode)} {when} item {index}, "
             f"{function}({input})" + (f": {reason}" if reason else f". {_advice(exitcode)}"),
             function=function,
             index=index,

@@ -1,8 +1,9 @@
 """The types that several packages share."""
 
-from collections.abc import AsyncIterable, Callable, Iterable
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from typing import (
     TYPE_CHECKING,
+    Any,
     ClassVar,
     Literal,
     NamedTuple,
@@ -13,7 +14,58 @@ from typing import (
     runtime_checkable,
 )
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 Backend: TypeAlias = Literal["processes", "threads", "serial"]
+
+
+class Engine(Protocol):
+    """What the option ``backend`` takes besides a word: anything that runs tasks somewhere.
+
+    Every ``concurrent.futures.Executor`` is an engine. pmap submits chunks of items to it, and
+    never shuts it down. An engine may have more than `submit`; pmap looks for these by name:
+
+    - ``slots() -> int``: how many tasks the engine runs at the same time. Without it pmap reads
+      the attribute ``_max_workers``; without that, the option ``processes`` must be given.
+    - ``kill(future) -> None``: ends a task that runs, soon; its future must then end, too. With
+      it, a call that is cancelled ends the items that run.
+
+    >>> from concurrent.futures import ThreadPoolExecutor
+    >>> from pmap import Engine, pmap
+    >>> def twice_as_long(engine: Engine, words: list[str]) -> list[int]:
+    ...     return pmap(lambda word: 2 * len(word), words, backend=engine)
+    >>> with ThreadPoolExecutor(2) as executor:
+    ...     twice_as_long(executor, ["a", "bb"])
+    [2, 4]
+    """
+
+    def submit(self, f: Callable[..., bytes], /, *args: Any, **kwargs: Any) -> "Future[bytes]":
+        """Run ``f(*args)`` somewhere; return the future of what it returns, and do not wait.
+
+        pmap gives one argument, which is `bytes`.
+        """
+        ...
+
+
+class AppliesAsync(Protocol):
+    """A pool with the method ``apply_async`` of ``multiprocessing.pool.Pool``."""
+
+    def apply_async(
+        self,
+        func: Callable[[bytes], bytes],
+        args: tuple[bytes],
+        kwds: Mapping[str, object],
+        callback: Callable[[bytes], object],
+        error_callback: Callable[[BaseException], object],
+        /,
+    ) -> object:
+        """Run ``func(*args, **kwds)`` in a worker; call one of the callbacks at its end."""
+        ...
+
+
+# What the option ``backend`` may be.
+Place: TypeAlias = Backend | Engine | AppliesAsync
 StartMethod: TypeAlias = Literal["spawn", "forkserver", "fork"]
 
 

@@ -243,9 +243,8 @@ def test_later_items_stop(each: Map, backend: Settings, size: int, tmp_path: Pat
     # No promise of how few, as others run while the failure travels; but not nearly all.
     assert began < total // 2
     assert each(square, range(5)) == [0, 1, 4, 9, 16]
-    # None began after the failure was raised. A thread cannot be ended: the other one may just have
-    # called the function, which had not said so yet.
-    assert len(marks(tmp_path)) - began in ((0, 1) if backend.name == "threads" else (0,))
+    # None began after the failure was raised, where what runs can be ended.
+    assert len(marks(tmp_path)) - began <= backend.may_begin_late(size)
 
 
 def test_a_running_later_item_does_not_hold_up_the_error(

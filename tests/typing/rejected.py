@@ -97,6 +97,7 @@ pmap.using(processes="2")  # type: ignore[arg-type]  # pyright: ignore[reportArg
 pmap(one, [1], procs=2)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 pmap(one, [1], chunksize="2")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 pmap.using(backend="process")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+pmap.using(backend=object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 pmap.using(start_method="forks")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 pmap.using(2)  # type: ignore[arg-type, call-arg]  # pyright: ignore[reportCallIssue]
 pmap.using(timeout="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -29,6 +29,7 @@ RemoteTraceback: type[Exception] = vars(multiprocessing.pool)["RemoteTraceback"]
 
 FIELDS: dict[str, object] = {
     "message": "the message",
+    "host": "node7",
     "option": "chunksize",
     "value": 0,
     "allowed": "an int of at least 1",
@@ -47,6 +48,7 @@ FIELDS: dict[str, object] = {
     "function": "render",
     "index": 7,
     "input": "'page.md'",
+    "path": "run.sqlite",
 }
 
 

@@ -9,6 +9,7 @@ from .._calls.call import Call, Kind, each_streamed, star_streamed
 from .._calls.describe import short_repr
 from .._calls.options import Settings, WorkerOptions
 from .._engine.driver import Driver
+from .._errors import OptionError
 from .._explain.explain import Asked, Pools, explain
 from .._explain.explanation import Explanation
 from .._explain.source import Source, source_of
@@ -99,7 +100,17 @@ def _source(verb: str, iterables: tuple[object, ...]) -> Source:
 
 
 def explained(call: Call, source: Source, settings: Settings) -> Explanation:
-    """Return what `call` costs and gains. Its items are those of `source`."""
+    """Return what `call` costs and gains. Its items are those of `source`.
+
+    Raises:
+        OptionError: the backend is an engine, whose costs are not known here.
+    """
+    if not isinstance(settings.worker.backend, str):
+        raise OptionError(
+            "backend",
+            settings.worker.backend,
+            "explain measures this machine: give it backend='processes', 'threads' or 'serial'",
+        )
     with ExitStack() as stack:
         driver, ours = pools_for(call, settings).driver_for(settings)
         if ours:

@@ -3,7 +3,7 @@
 import os
 import sys
 import weakref
-from typing import Any, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from .._backends.permission import may_start_processes
 from .._backends.processes import ProcessBackend
@@ -24,6 +24,9 @@ from .._types import GivenPool
 from .async_input_result import Collected
 from .async_result import AsyncResult, every, first
 from .result_stream import ResultStream
+
+if TYPE_CHECKING:
+    from .engine_drivers import EngineDrivers
 
 # Seconds after which a shared pool ends its idle workers: long enough for a user to think in a
 # REPL, short enough that a program does not keep processes for hours after its last call.
@@ -56,6 +59,8 @@ class SharedPools:
 
     def __init__(self) -> None:
         self.drivers: dict[WorkerOptions, Driver] = {}
+        # The drivers of engines that the program has. The module is imported with the first.
+        self.engines: EngineDrivers | None = None
 
     def run(self, call: Call, settings: Settings) -> list[Any]:
         """Run `call`; return its results, or raise its first failure."""
@@ -112,6 +117,8 @@ class SharedPools:
             _refuse_a_limit(settings.call.timeout)
         if inside_item() or exiting():
             return make_driver(options._replace(backend="serial", initializer=None)), True
+        if not isinstance(options.backend, str):
+            return self._engine_driver_for(options)
         try:
             if options not in self.drivers and not _may_start(options):
                 return make_driver(options._replace(backend="serial")), True
@@ -126,6 +133,16 @@ class SharedPools:
             self._make_room(driver)
         return driver, False
 
+    def _engine_driver_for(self, options: WorkerOptions) -> tuple[Driver, bool]:
+        if self.engines is None:
+            from .engine_drivers import EngineDrivers
+
+            self.engines = EngineDrivers()
+        driver, ours = self.engines.driver_for(options, IDLE_TIMEOUT)
+        if driver.holds_lock():
+            return make_driver(WorkerOptions(backend="serial")), True
+        return driver, ours
+
     def restart(self) -> None:
         """Replace the workers of all shared pools: see `pmap.restart`."""
         look_for_files()
@@ -136,8 +153,15 @@ class SharedPools:
         """End the workers of all shared pools: see `pmap.shutdown`."""
         drivers = [*self.drivers.values()]
         self.drivers.clear()
+        if self.engines is not None:
+            drivers += self.engines.taken()
         for driver in drivers:
             driver.let_go()
+
+    def after_fork_in_child(self) -> None:
+        """Forget all pools: this process is a fork, and has none of their workers."""
+        self.drivers.clear()
+        self.engines = None
 
     def _make_room(self, new: Driver) -> None:
         """Retire idle pools, the least recently used first, until pools and workers are few."""
@@ -279,4 +303,4 @@ def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Dr
 
 shared_pools = SharedPools()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=shared_pools.drivers.clear)
+    os.register_at_fork(after_in_child=shared_pools.after_fork_in_child)

@@ -104,6 +104,7 @@ class Backend(ABC, Generic[Polled]):
         has_cache: whether `release_cache` would give anything back; any thread may read this.
         sent_names: the caller's names that workers were sent; None: workers are in this process.
         start_method: how worker processes begin; None: the backend has no worker processes.
+        packs: whether `pack` is called for each call.
     """
 
     can_kill: bool = False
@@ -111,6 +112,7 @@ class Backend(ABC, Generic[Polled]):
     has_cache: bool = False
     sent_names: SentNames | None = None
     start_method: str | None = None
+    packs: bool = False
 
     def check(self) -> None:
         """Raise an error if the backend knows already that no worker can start."""
@@ -148,6 +150,12 @@ class Backend(ABC, Generic[Polled]):
         were returned, and then adds this count, never gets too many.
         """
         return 0
+
+    def pack(self, work: Work) -> None:
+        """Make a new call ready to be sent, in the thread that makes the call.
+
+        Raise any exception if the call cannot be sent.
+        """
 
     @abstractmethod
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:

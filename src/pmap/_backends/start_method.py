@@ -15,6 +15,8 @@ def default_start_method() -> str:
     # Another thread may be importing `multiprocessing` at this moment.
     if hasattr(multiprocessing, "get_all_start_methods"):
         asked: str | None = multiprocessing.get_start_method(allow_none=True)
-        if asked is not None and asked != multiprocessing.get_all_start_methods()[0]:
+        # A library may have set a method of its own, which only its own processes have.
+        usual: str = multiprocessing.get_all_start_methods()[0]
+        if asked in ("spawn", "forkserver", "fork") and asked != usual:
             return asked
     return "forkserver" if sys.platform == "linux" else "spawn"

@@ -18,6 +18,7 @@ from .sync import Sync
 
 if TYPE_CHECKING:
     from .._trace.recording import Recording
+    from .._transport.environment import Environment
     from .options import CallOptions
 else:
     Recording = object  # the class is imported only when a call is traced
@@ -53,6 +54,15 @@ _USUAL: Final = RunRules(stop=True)
 _TAKES_ANY_KEYWORD: Final = 0x08  # the flag CO_VARKEYWORDS of code objects: there is **kwargs
 
 
+class Elsewhere:
+    """The environment of the process whose items a call runs; the items came from there."""
+
+    __slots__ = ("environment",)
+
+    def __init__(self, environment: "Environment") -> None:
+        self.environment: Environment = environment
+
+
 class Call(NamedTuple):
     """One call of a verb: the function, the items, and how they run.
 
@@ -65,6 +75,7 @@ class Call(NamedTuple):
         progress: how the progress of the call is shown; False: it is not shown.
         trace: notes what happens to the items; None: the call is not traced.
         keeper: where the results are kept; None: nowhere.
+        elsewhere: the environment of another process, which the items get; None: that of this one.
     """
 
     verb: str
@@ -75,6 +86,7 @@ class Call(NamedTuple):
     progress: Show = False
     trace: Recording | None = None
     keeper: Keeper | None = None
+    elsewhere: Elsewhere | None = None
 
     def showing(self, options: "CallOptions") -> "Call":
         """Return this call with the `progress` and `trace` of the options; most often, this one."""

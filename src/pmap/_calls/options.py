@@ -26,6 +26,7 @@ from .._types import (
     Backend,
     GivenCheckpoint,
     GivenPool,
+    Place,
     Progress,
     Show,
     StartMethod,
@@ -106,6 +107,25 @@ def seconds_of(value: object) -> float | None:
         return float(value)
     except Exception:  # a class, an array of several numbers, or a faulty __float__
         return None
+
+
+def _backend(name: str, value: object) -> object:
+    if isinstance(value, str):
+        return _word_of_backend(name, value)
+    from .engine_options import checked_engine  # imported only when the backend is no word
+
+    return checked_engine(name, value, _word_of_backend)
+
+
+_word_of_backend: Final = _one_of(BACKENDS)
+
+
+def _inner_worker(name: str, value: object) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise OptionError(
+        name, value, f"{name} is True, False, or None: True but for the threads of an executor"
+    )
 
 
 def _timeout(name: str, value: object) -> float | None:
@@ -227,7 +247,7 @@ class WorkerOptions(NamedTuple):
     """The options of the workers. Calls with equal worker options share one pool."""
 
     processes: int | None = None
-    backend: Backend = "processes"
+    backend: Place = "processes"
     start_method: StartMethod | None = None
     initializer: Callable[..., object] | None = None
     initargs: tuple[object, ...] = ()
@@ -237,6 +257,7 @@ class WorkerOptions(NamedTuple):
     isolate: bool = False
     threads_per_worker: int | None = None
     main: Literal["value", "import"] = "value"
+    inner_worker: bool | None = None
 
     @property
     def most_tasks(self) -> int | None:
@@ -277,7 +298,7 @@ class Settings(NamedTuple):
 _POOL: Final[dict[str, Check]] = {"pool": _pool}
 _WORKER: Final[dict[str, Check]] = {
     "processes": _count("one per CPU that this process may use"),
-    "backend": _one_of(BACKENDS),
+    "backend": _backend,
     "start_method": _one_of(START_METHODS, "the fastest that is safe with threads"),
     "initializer": _initializer,
     "initargs": _initargs,
@@ -287,6 +308,7 @@ _WORKER: Final[dict[str, Check]] = {
     "isolate": _yes_or_no,
     "threads_per_worker": _count("the CPUs are shared among the workers"),
     "main": _one_of(("value", "import")),
+    "inner_worker": _inner_worker,
 }
 _CALL: Final[dict[str, Check]] = {
     "chunksize": _count("as many items as fit the time they take"),
@@ -315,6 +337,9 @@ class _Options(TypedDict, total=False):
         processes: how many workers. None: one for each CPU that this process may use.
         backend: where items run: in worker ``"processes"`` (the default); in ``"threads"`` of this
             process; or, with ``"serial"``, one after the other in the thread that makes the call.
+            Or an engine that the program has: any ``concurrent.futures.Executor``, any `Engine`, or
+            a pool with ``apply_async``. It places chunks of items on its workers. pmap never shuts
+            it down.
         start_method: how a worker process starts: ``"spawn"``, ``"forkserver"`` or ``"fork"``.
             None: what the program has set with ``multiprocessing.set_start_method``, else the
             fastest of them that is safe with threads in this process.
@@ -342,6 +367,9 @@ class _Options(TypedDict, total=False):
             for what cannot be sent by value (classes mapped by an ORM, settings made at the top of
             the script). The script must be a file whose calls stand behind
             ``if __name__ == "__main__":``. Workers do not see later changes of its globals.
+        inner_worker: whether the items of a backend that is an engine run in worker processes of
+            pmap, where the engine runs a chunk. False: they run in the engine's own worker. None:
+            True, except for a ``ThreadPoolExecutor``, whose items run in its threads.
         chunksize: how many items are sent to a worker in one message. None: as many as take about
             20 ms, by the measured time of earlier items.
         buffersize: how many items a stream reads ahead of the results that were taken from it, at
@@ -395,7 +423,7 @@ class _Options(TypedDict, total=False):
 
     pool: GivenPool | None
     processes: int | None
-    backend: Backend
+    backend: Place
     start_method: StartMethod | None
     initializer: Callable[..., object] | None
     initargs: Iterable[object]
@@ -405,6 +433,7 @@ class _Options(TypedDict, total=False):
     isolate: bool
     threads_per_worker: int | None
     main: Literal["value", "import"]
+    inner_worker: bool | None
     chunksize: int | None
     buffersize: int | None
     kill_on_cancel: bool
@@ -467,6 +496,10 @@ def merge(
         for name, value in changed(merged).items():
             if name in _WORKER:
                 raise OptionError(name, value, f"the given pool has already decided {name}")
+    if not isinstance(merged.worker.backend, str) or merged.worker.inner_worker is not None:
+        from .engine_options import check  # imported only when the backend is no word
+
+        check(in_force(merged), in_force(Settings()), merged.given)
     return merged
 
 

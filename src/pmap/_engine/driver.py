@@ -366,11 +366,21 @@ class Driver:
                 if self.backend.is_outdated(self._state.specs.pack(job, sent_names)):
                     self.renew()
             except BaseException as error:  # the methods for pickling may raise any exception
-                if is_ctrl_c(error):
-                    raise
-                job.error = outcomes.unsent_function(job, error)
-                job.settle()
+                self._refuse(job, error)
+        elif self.backend.packs:
+            try:
+                self.backend.pack(job)
+            except BaseException as error:  # the methods for pickling may raise any exception
+                self._refuse(job, error)
         return not job.over
+
+    @staticmethod
+    def _refuse(job: Job, error: BaseException) -> None:
+        """End a job whose function cannot be pickled, which raised `error`."""
+        if is_ctrl_c(error):
+            raise error
+        job.error = outcomes.unsent_function(job, error)
+        job.settle()
 
     def cancel(self, job: Job) -> None:
         """Cancel a job; the cancellation may take effect later, in another thread."""

@@ -35,6 +35,8 @@ def lost(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
         index=index,
         input=item.input,
     )
+    if gone and gone.begun:
+        error.__cause__ = gone.cause
     stack = readable_stack(gone.stack if gone else "")
     return with_stack(error, stack, job.call.rules.trace_as_text)
 

@@ -13,6 +13,7 @@ from .._calls.describe import name_of, short_repr
 from .._errors import is_ctrl_c
 from .._scheduling.run_rules import RunRules
 from .._transport.by_value.names import Needs
+from .._transport.by_value.picklers import Whole
 from .._transport.by_value.sent_names import SentNames
 from .._transport.environment import are_few, capture_environment
 from .._transport.importable import is_importable
@@ -25,6 +26,7 @@ from .item_errors import Item
 from .pending import Pending
 
 if TYPE_CHECKING:
+    from .._transport.by_value.role import Role
     from .._transport.environment import Environment
 
 # The caller's stdout, stderr and context at the time of a call; a context None was not kept.
@@ -136,7 +138,8 @@ class Work(Pending):
         self.home = None
         if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
             self.streams = sys.stdout, sys.stderr, context
-        environment = capture_environment(directory_now())
+        home = call.elsewhere
+        environment = capture_environment(directory_now()) if home is None else home.environment
         if sent_names.has_shared:
             sent_names.drop()
         if not context and last is not None and last.matches(call, [], environment):
@@ -156,6 +159,25 @@ class Work(Pending):
             warn_of_what_is_carried(payload, needs, self.function_name)
             named = _has_a_name(call.function, needs) and are_few(variables)
             self.spec = CallSpec(call, named, payload, needs, variables, environment)
+        return self.spec
+
+    def pack_whole(self) -> CallSpec:
+        """Make the call spec for a receiver to which this process sends nothing else.
+
+        Raises what the pickling of the function raises.
+        """
+        call = self.call
+        context = self.home and self.home[1]
+        self.home = None
+        role = Whole()
+        reducers = added()
+        function: tuple[object, ...] = call.function, int(call.kind)
+        payload = Payload(dumps((*function, reducers) if reducers else function, role=role))
+        needs = Needs(SentNames())  # the pickle refers to no name, so none is needed
+        warn_of_what_is_carried(payload, needs, self.function_name)
+        variables = _pickled(context, role) if context else []
+        environment = capture_environment(directory_now())
+        self.spec = CallSpec(call, False, payload, needs, variables, environment)
         return self.spec
 
     def item(self, index: int) -> Item:
@@ -225,13 +247,13 @@ def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> objec
     return pair
 
 
-def _pickled(context: Context, needs: Needs) -> list[bytes]:
+def _pickled(context: Context, role: "Role") -> list[bytes]:
     pickled: list[bytes] = []
     for pair in context.items():
         try:
             given = _worth_sending(pair, context)
             if given is not None:
-                pickled.append(dumps(given, role=needs))
+                pickled.append(dumps(given, role=role))
         # A context variable that cannot be pickled is not set in the worker.
         except BaseException as error:
             if is_ctrl_c(error):

@@ -1,0 +1,114 @@
+"""The drivers of engines that programs have: executors and the like, given as ``backend``."""
+
+import sys
+import weakref
+from collections.abc import Callable
+from functools import partial
+
+from .._backends.engine.backend import EngineBackend
+from .._backends.engine.wire import InnerOptions
+from .._calls.cpus import cpu_count
+from .._calls.engine_options import runs_live, slots_of
+from .._calls.options import WorkerOptions
+from .._engine.driver import Driver
+from .._jobs.item_errors import INITIALIZER, unsent_argument
+from .._transport.by_value.picklers import Whole
+from .._transport.values import dumps
+from .node import run, shut_down
+
+
+class EngineDrivers:
+    """The driver of each engine for each set of options, as long as the engine exists.
+
+    An engine is known by its identity, and held weakly: nothing here keeps it alive.
+    """
+
+    def __init__(self) -> None:
+        self._drivers: dict[int, dict[WorkerOptions, Driver]] = {}
+        self._known: dict[int, weakref.ref[object]] = {}
+
+    def driver_for(self, options: WorkerOptions, idle_timeout: float | None) -> tuple[Driver, bool]:
+        """Return the driver for an engine, and whether it was made for one call alone."""
+        engine: object = options.backend
+        number = id(engine)
+        key = options._replace(backend="processes")  # the engine itself may not be hashable
+        known = self._known.get(number)
+        if known is None or known() is not engine:
+            try:
+                known = _weak(engine, partial(self._forget, number))
+            except TypeError:  # it allows no weak reference
+                return make_engine_driver(options, None), True
+            self._known[number] = known
+            self._drivers[number] = {}
+        ours = self._drivers[number]
+        try:
+            driver = ours.get(key)
+        except TypeError:  # initargs cannot be hashed
+            return make_engine_driver(options, None), True
+        if driver is None:
+            driver = ours.setdefault(key, make_engine_driver(options, idle_timeout))
+        return driver, False
+
+    def _forget(
+        self,
+        number: int,
+        gone: "weakref.ref[object]",
+        ends: Callable[[], bool] = sys.is_finalizing,  # a global would be gone at the very end
+    ) -> None:
+        # Another engine may have got the address already.
+        if self._known.get(number) is gone and not ends():
+            del self._known[number]
+            for driver in self._drivers.pop(number, {}).values():
+                driver.close()
+
+    def all(self) -> list[Driver]:
+        """Return the drivers of all engines."""
+        return [driver for ours in [*self._drivers.values()] for driver in [*ours.values()]]
+
+    def taken(self) -> list[Driver]:
+        """Return the drivers of all engines, and forget them; end idle inner workers."""
+        drivers = self.all()
+        self._known.clear()
+        self._drivers.clear()
+        shut_down()
+        return drivers
+
+
+def _weak(engine: object, then: "Callable[[weakref.ref[object]], None]") -> "weakref.ref[object]":
+    return weakref.ref(engine, then)
+
+
+def make_engine_driver(options: WorkerOptions, idle_timeout: float | None) -> Driver:
+    """Return a new driver that places chunks on the engine ``options.backend``.
+
+    Raises:
+        OptionError: the number of the engine's workers is not known.
+        NotPicklableError: the initializer or its arguments cannot be sent.
+    """
+    engine = options.backend
+    assert not isinstance(engine, str), "this is for engines"
+    live = runs_live(engine, options.inner_worker)
+    slots = slots_of(engine, options.processes, live)
+    inner = None if live or options.inner_worker is False else _inner(options, slots)
+    backend = EngineBackend(engine, run, inner, live)
+    return Driver(backend, slots, None, idle_timeout, False)
+
+
+def _inner(options: WorkerOptions, slots: int) -> InnerOptions:
+    initializer: Callable[..., object] | None = options.initializer
+    data = b""
+    if initializer is not None:
+        try:
+            data = dumps((initializer, options.initargs), role=Whole())
+        except Exception as error:
+            raise unsent_argument(error, "", INITIALIZER) from error
+    return InnerOptions(
+        options.start_method,
+        data,
+        options.max_tasks_per_child,
+        options.max_memory_per_child,
+        options.kill_over_memory,
+        options.isolate,
+        options.threads_per_worker,
+        min(slots, cpu_count()),
+    )

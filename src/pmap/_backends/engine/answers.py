@@ -1,0 +1,55 @@
+"""What the answer of a node means for the items of a chunk."""
+
+from typing import Any
+
+from ..._errors import TaskTimeout, WorkerLost
+from ..._jobs.item_errors import with_stack
+from ..._jobs.work import Work
+from ..._transport.packing import unpacked
+from ..protocol import ResultsArrived
+from ..results import open_entries
+from . import wire
+
+
+def opened(worker: int, work: Work, start: int, answer: wire.Answer) -> ResultsArrived:
+    """Return the event with the results in an answer; `worker` is the slot of the chunk."""
+    assert answer.entries is not None, "the node has run the chunk"
+    entries: list[Any] = [*unpacked(answer.entries)]
+    gone: dict[int, Exception] = {}
+    for offset, entry in enumerate(entries):
+        row: tuple[Any, ...] = entry if isinstance(entry, tuple) else ()  # pyright: ignore[reportUnknownVariableType]
+        if row and row[0] in (wire.LOST, wire.LATE):
+            gone[offset] = _gone(work, start + offset, row, answer.host)
+            entries[offset] = None
+        elif row:
+            # One pickled value, or a failure record: both are lists in a message.
+            entries[offset] = [*row[1:]] if len(row) == 2 else [*row]
+    values, failures = open_entries(work, start, entries)
+    return ResultsArrived(worker, work, start, values, failures | gone, True, answer.elapsed)
+
+
+def _gone(work: Work, index: int, entry: tuple[Any, ...], host: str) -> Exception:
+    """Return the error of an item that its inner worker did not finish."""
+    item = work.item(index)
+    if entry[0] == wire.LATE:
+        stack: str = entry[1]
+        late = TaskTimeout(
+            limit=work.call.rules.timeout or 0.0,
+            function=item.function,
+            index=index,
+            input=item.input,
+            stack=stack,
+        )
+        return with_stack(late, stack, work.call.rules.trace_as_text)
+    _, pid, exitcode, reason, begun, stack = entry
+    lost = WorkerLost(
+        pid=pid,
+        exitcode=exitcode,
+        begun=begun,
+        reason=reason,
+        function=item.function,
+        index=index,
+        input=item.input,
+        host=host,
+    )
+    return with_stack(lost, stack, work.call.rules.trace_as_text)

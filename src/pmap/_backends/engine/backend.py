@@ -1,0 +1,340 @@
+"""The engine backend: an executor that the program has places the chunks on its workers.
+
+A worker, as the scheduler knows it, is here a *slot*: the right to have one task with the engine.
+The engine chooses where a task runs. So a slot is ready at once, holds one chunk at a time, and
+nothing can be taken back from it.
+
+The function `run` that each task calls belongs to the node: see `_api.node`.
+"""
+
+import os
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from ..._calls.engine_options import kills
+from ..._errors import is_ctrl_c
+from ..._jobs.item_errors import INITIALIZER, settle
+from ..._jobs.notifier import Notifier
+from ..._jobs.work import CallSpec, Work
+from ..._transport.by_value.blame import where_it_fails
+from ..._transport.by_value.picklers import Whole
+from ..._transport.packing import packed
+from ..._transport.values import dumps
+from ..._types import AppliesAsync, Engine
+from ..in_process import run_chunk
+from ..protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
+from . import wire
+from .answers import opened
+from .tasks import Held, submitted, submitted_live
+
+if TYPE_CHECKING:
+    from ..._transport.packing import Packed
+
+# Bytes of a pickled call, from which on it is sent only to slots whose node may not have it.
+_LARGE: Final = 1 << 15
+
+
+class _Sent:
+    """A chunk that is with the engine."""
+
+    def __init__(self, work: Work, start: int, stop: int) -> None:
+        self.work = work
+        self.start = start
+        self.stop = stop
+        self.future: Future[bytes] | Future[ResultsArrived] | None = None
+        self.has_spec = True  # whether the call went with the chunk
+        self.discarded = False  # whether nobody wants the chunk any more
+
+
+class _Slot:
+    def __init__(self) -> None:
+        self.sent: _Sent | None = None
+        self.ending = False  # whether the slot is to end with its present chunk
+        self.knows: set[bytes] = set()  # the large calls that went to a node by this slot
+
+
+_Done = tuple[int, _Sent]
+
+
+class EngineBackend(Backend[deque[_Done]]):
+    """Sends chunks to an engine, and returns events about them."""
+
+    packs = True
+
+    def __init__(
+        self,
+        engine: Engine | AppliesAsync,
+        run: Callable[[bytes], bytes],
+        inner: wire.InnerOptions | None,
+        live: bool,
+    ) -> None:
+        """Send nothing yet.
+
+        Args:
+            engine: the program's executor.
+            run: the function that a task calls on its node.
+            inner: the options of the workers that pmap starts on a node; None: it starts none.
+            live: whether items run as they are, in threads of this process.
+        """
+        self._engine = Held(engine)
+        self.can_kill: bool = kills(engine)
+        self._run = run
+        self._inner = inner
+        self._live = live
+        self._host = wire.host_name()
+        self._slots: dict[int, _Slot] = {}
+        # The pickled specs of the calls in progress, by the numbers of the call specs.
+        self._specs: dict[int, tuple[bytes, bytes]] = {}
+        self._name = os.urandom(8)  # what tells the calls of this backend from those of others
+        self._chunks = count()
+        # Events of slots that ended by themselves, and chunks that are done. `collect` has returned
+        # neither. Only the done-callbacks of futures append to `_done`, in any thread.
+        self._told: deque[BackendEvent] = deque()
+        self._done: deque[_Done] = deque()
+        self._notifier = Notifier()
+        self._woken = False
+        # Why the engine takes no chunks; None: it does. As long as a call is in progress, no other
+        # slot tries again.
+        self._refused: tuple[str, Exception | None] | None = None
+
+    # --- calls ---------------------------------------------------------------------------------
+
+    def pack(self, work: Work) -> None:
+        self._engine.keep()
+        if self._live:
+            return
+        spec = work.pack_whole()
+        rules = work.call.rules
+        function = spec.payload.head
+        assert isinstance(function, bytes), "a call for an engine is pickled in one piece"
+        task_spec = wire.TaskSpec(
+            (function, spec.variables, not rules.collect, rules.functions_by_value, rules.seed),
+            spec.environment,
+            rules.timeout,
+            rules.logs,
+            self._host,
+            self.can_kill,
+            self._inner,
+        )
+        key = self._name + spec.number.to_bytes(8, "big")
+        self._specs[spec.number] = key, wire.packed_spec(task_spec)
+
+    def drop(self, spec: CallSpec) -> None:
+        self._specs.pop(spec.number, None)
+
+    def on_idle(self) -> None:
+        self._refused = None
+        self._engine.let_go()
+
+    # --- commands ------------------------------------------------------------------------------
+
+    def workers(self) -> dict[int, int | None]:
+        return dict.fromkeys(self._slots.copy())
+
+    def start(self, worker: int) -> None:
+        if self._refused is None:
+            self._slots[worker] = _Slot()
+            self._tell(WorkerStarted(worker, can_reclaim_chunks=False))
+        else:
+            reason, cause = self._refused
+            self._tell(WorkerEnded(worker, begun=0, reason=reason, cause=cause, hopeless=True))
+
+    def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
+        slot = self._slots[worker]
+        slot.sent = sent = _Sent(work, start, stop)
+        self._submit(worker, slot, sent, with_spec=False)
+
+    def _submit(self, worker: int, slot: _Slot, sent: _Sent, with_spec: bool) -> None:
+        """Give a chunk to the engine; `with_spec`: its node has said that it lacks the call."""
+        try:
+            future: Future[bytes] | Future[ResultsArrived]
+            if self._live:
+                future = self._submit_live(worker, sent)
+            else:
+                data = self._task(slot, sent, with_spec)
+                future = submitted(self._engine.keep(), self._run, data)
+        # The engine is shut down or broken, or its own code fails.
+        except BaseException as error:
+            if is_ctrl_c(error):
+                raise
+            slot.sent = None
+            slot.ending = True
+            self._refuse(worker, f"the engine takes no task: {error!r}", error)
+            return
+        sent.future = future
+        future.add_done_callback(partial(_note, self._done, self._notifier, (worker, sent)))
+
+    def _submit_live(self, worker: int, sent: _Sent) -> Future[ResultsArrived]:
+        work, start = sent.work, sent.start
+        items = work.call.items[start : sent.stop]
+        wanted = lambda: not sent.discarded  # noqa: E731
+        run = partial(run_chunk, worker, work, start, items, wanted, [])
+        return submitted_live(self._engine.keep(), run)
+
+    def _task(self, slot: _Slot, sent: _Sent, with_spec: bool) -> bytes:
+        spec = sent.work.spec
+        assert spec is not None, "the call was packed"
+        key, data = self._specs[spec.number]
+        large = len(data) > _LARGE
+        sent.has_spec = with_spec or not large or key not in slot.knows
+        if large:
+            slot.knows.add(key)
+        items, pickled = self._packed_items(sent.work, sent.start, sent.stop)
+        # The number makes each task another one: some engines run equal tasks once only.
+        chunk = self._name + next(self._chunks).to_bytes(8, "big")
+        task = wire.Task(chunk, key, data if sent.has_spec else None, sent.start, pickled, items)
+        return wire.packed_task(task)
+
+    @staticmethod
+    def _packed_items(work: Work, start: int, stop: int) -> "tuple[Packed, bool]":
+        """Return items as they travel, and whether each is pickled."""
+        items: Sequence[object] = work.call.items[start:stop]
+        plain = packed(items)
+        if plain is not None:
+            return plain, False
+        pickles: list[bytes] = []
+        role = Whole()
+        for index, item in enumerate(items, start):
+            try:
+                pickles.append(dumps(item, role=role))
+            # The pickling of the user's object may raise any exception.
+            except BaseException as error:
+                if is_ctrl_c(error):
+                    raise
+                if work.unsent is None:
+                    work.unsent = {}
+                work.unsent[index] = error, where_it_fails(item, "the argument", error)
+                pickles.append(b"")
+        return pickles, True
+
+    def discard(self, worker: int, work: Work) -> None:
+        sent = self._slots[worker].sent
+        if sent is not None and sent.work is work:
+            sent.discarded = True
+            if sent.future is not None:
+                self._engine.has_cancelled(sent.future)
+
+    def stop(self, worker: int) -> None:
+        self._slots[worker].ending = True
+        self._tell(WorkerEnded(worker, begun=0))
+
+    def kill(self, worker: int) -> None:
+        slot = self._slots.get(worker)
+        if slot is None or slot.ending:
+            return
+        if slot.sent is None or slot.sent.future is None:
+            self.stop(worker)
+            return
+        slot.ending = slot.sent.discarded = True
+        future = slot.sent.future
+        if not self._engine.has_cancelled(future) and self.can_kill:
+            end: Callable[[object], object] = getattr(self._engine.keep(), "kill")  # noqa: B009
+            end(future)
+
+    # --- events --------------------------------------------------------------------------------
+
+    def _tell(self, event: BackendEvent) -> None:
+        self._told.append(event)
+        self.wake()  # another thread may wait in `poll`
+
+    def _refuse(self, worker: int, reason: str, error: BaseException | None) -> None:
+        cause = None if error is None else settle(error, INITIALIZER)
+        self._refused = reason, cause
+        self._tell(WorkerEnded(worker, begun=0, reason=reason, cause=cause, hopeless=True))
+
+    def poll(self, timeout: float | None) -> deque[_Done]:
+        self._notifier.wait(self._is_something, timeout)
+        self._woken = False
+        return self._done
+
+    def _is_something(self) -> bool:
+        return self._woken or bool(self._done) or bool(self._told)
+
+    def collect(self, polled: deque[_Done]) -> Iterator[BackendEvent]:
+        # If `polled` is not the present queue, `end` was called since the poll.
+        while polled is self._done and (polled or self._told):
+            if not self._told:
+                worker, sent = polled.popleft()
+                slot = self._slots.get(worker)
+                if slot is not None and slot.sent is sent:
+                    slot.sent = None
+                    self._finish(worker, slot, sent)
+            elif isinstance(event := self._told.popleft(), WorkerEnded):
+                # Only now: until the driver knows of the end, its commands may name the slot.
+                self._slots.pop(event.worker, None)
+                yield event
+            else:
+                yield event
+
+    def _finish(self, worker: int, slot: _Slot, sent: _Sent) -> None:
+        """Take in that the task of a chunk is over."""
+        future = sent.future
+        assert future is not None
+        number = sent.stop - sent.start
+        error = _error_of(future)
+        if slot.ending:
+            self._told.append(WorkerEnded(worker, begun=number))
+        elif future.cancelled() and sent.discarded:
+            self._told.append(ResultsArrived(worker, sent.work, sent.start, [], {}, True, 0.0))
+        elif error is not None:
+            slot.ending = True
+            reason = f"the engine lost the task: {error!r}"
+            cause = settle(error, INITIALIZER)
+            begun = 0 if future.cancelled() else number
+            self._told.append(WorkerEnded(worker, begun=begun, reason=reason, cause=cause))
+        else:
+            result = future.result()
+            if isinstance(result, ResultsArrived):
+                self._told.append(result)
+            else:
+                self._take(worker, slot, sent, wire.opened_answer(result))
+
+    def _take(self, worker: int, slot: _Slot, sent: _Sent, answer: wire.Answer) -> None:
+        """Take in the answer of a node."""
+        if answer.kind == wire.UNKNOWN:
+            # Nothing of the chunk has begun. With the call it is sent to whichever node.
+            slot.sent = again = _Sent(sent.work, sent.start, sent.stop)
+            again.discarded = sent.discarded
+            self._submit(worker, slot, again, with_spec=True)
+        elif answer.kind == wire.UNSTARTED:
+            slot.ending = True
+            why = None if answer.cause is None else pickle.loads(answer.cause)
+            self._refuse(worker, f"on {answer.host}, {answer.reason}", why)
+        else:
+            self._told.append(opened(worker, sent.work, sent.start, answer))
+
+    def wake(self) -> None:
+        self._woken = True
+        self._notifier.notify()
+
+    def end(self) -> None:
+        for slot in self._slots.values():
+            if slot.sent is not None and slot.sent.future is not None:
+                slot.sent.discarded = True
+                self._engine.has_cancelled(slot.sent.future)
+        self._slots.clear()
+        self._told.clear()
+        self._specs.clear()
+        self._done = deque()  # what the old tasks still add goes to the old one
+
+    def after_fork_in_child(self) -> None:
+        self._slots.clear()
+
+
+def _note(done: deque[_Done], notifier: Notifier, what: _Done, _future: object) -> None:
+    done.append(what)
+    notifier.notify()
+
+
+def _error_of(future: Future[bytes] | Future[ResultsArrived]) -> BaseException | None:
+    """Return the exception of a future that is done; None: it has a result."""
+    if future.cancelled():
+        from concurrent.futures import CancelledError
+
+        return CancelledError("the engine cancelled the task")
+    return future.exception()

@@ -1,0 +1,167 @@
+"""What travels between the caller and the node on which an engine runs a task, as bytes.
+
+A task and its answer are pickles of plain values. A line before the pickle of a task names the
+versions of pmap and Python. The node checks this line before it loads anything.
+"""
+
+import os
+import pickle
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from ..._transport.environment import Environment
+    from ..._transport.packing import Packed
+    from ..._worker.relay import Spec
+
+_PROTOCOL: Final = 5
+
+# What a worker of a node may have as its own, where the caller is on another machine.
+_OF_THE_MACHINE: Final = ("PATH", "HOME", "TMPDIR", "LD_")
+# What an engine sets for its workers.
+_OF_THE_ENGINE: Final = (
+    *("CUDA_VISIBLE_DEVICES", "SLURM_", "OMPI_", "PMI", "RAY_", "DASK_", "PMAP_STARTED"),
+    *("PMAP_DEPTH",),
+)
+
+
+class InnerOptions(NamedTuple):
+    """The options of an inner worker: those of `WorkerOptions` that it keeps, as plain values.
+
+    `initializer` is the initializer and its arguments, pickled; empty: there is none. `slots` is
+    how many chunks the engine has at a time.
+    """
+
+    start_method: str | None
+    initializer: bytes
+    max_tasks_per_child: int | None
+    max_memory_per_child: int | None
+    kill_over_memory: bool
+    isolate: bool
+    threads_per_worker: int | None
+    slots: int
+
+
+class TaskSpec(NamedTuple):
+    """What a node has to know of a call: it is sent with a chunk, and kept on the node.
+
+    `killed`: whether the engine may end the task by an exception. `inner` is None if the items run
+    in the engine's own worker.
+    """
+
+    spec: "Spec"
+    environment: "Environment"
+    timeout: float | None
+    logs: bool
+    host: str
+    killed: bool
+    inner: InnerOptions | None
+
+
+class Task(NamedTuple):
+    """One chunk. `data` is the pickled `TaskSpec` of the call; None: the node has it already."""
+
+    chunk: bytes
+    key: bytes
+    data: bytes | None
+    start: int
+    pickled: bool
+    items: "Packed"
+
+
+# The answers of a node: the items' results with the seconds that they took; that the node does not
+# know the call; or in words, with the pickled exception, why no inner worker could be started.
+DONE, UNKNOWN, UNSTARTED = range(3)
+
+# An item that was lost with its inner worker: pid, exit code, reason, whether it had begun, stack.
+Lost: TypeAlias = tuple[str, int, int | None, str, bool, str]
+# An item that took too long: its stack.
+Late: TypeAlias = tuple[str, str, None]
+LOST: Final = "lost"
+LATE: Final = "late"
+
+
+class Answer(NamedTuple):
+    """The answer of a node. `entries` are relayed entries, `Lost` and `Late`."""
+
+    kind: int
+    host: str
+    elapsed: float = 0.0
+    entries: "Packed | None" = None
+    reason: str = ""
+    cause: bytes | None = None
+
+
+def host_name() -> str:
+    """Return the name of this machine."""
+    return socket.gethostname()
+
+
+def versions() -> bytes:
+    """Return the versions of pmap and of Python, which must be the same at both ends."""
+    package: Any = sys.modules[__name__.partition(".")[0]]
+    ours = package.__version__
+    return f"pmap {ours}, Python {sys.version_info.major}.{sys.version_info.minor}".encode()
+
+
+class OtherVersionError(RuntimeError):
+    """The caller and the node have different versions of pmap or Python."""
+
+
+def packed_task(task: Task) -> bytes:
+    """Return a task as bytes."""
+    return versions() + b"\n" + pickle.dumps(tuple(task), _PROTOCOL)
+
+
+def opened_task(data: bytes) -> Task:
+    """Return the task that `data` is.
+
+    Raises:
+        OtherVersionError: the caller has other versions than this process.
+    """
+    head, _, body = data.partition(b"\n")
+    if head != versions():
+        raise OtherVersionError(
+            f"the caller has {head.decode(errors='replace')}, and the worker on {host_name()} has "
+            f"{versions().decode()}: install the same versions on both"
+        )
+    return Task(*pickle.loads(body))
+
+
+def packed_spec(spec: TaskSpec) -> bytes:
+    """Return a `TaskSpec` as bytes."""
+    inner = None if spec.inner is None else tuple(spec.inner)
+    return pickle.dumps([*spec[:-1], inner], _PROTOCOL)
+
+
+def opened_spec(data: bytes) -> TaskSpec:
+    """Return the `TaskSpec` that `data` is."""
+    parts: list[Any] = pickle.loads(data)
+    spec = TaskSpec(*parts)
+    return spec if spec.inner is None else spec._replace(inner=InnerOptions(*spec.inner))
+
+
+def packed_answer(answer: Answer) -> bytes:
+    """Return an answer as bytes."""
+    return pickle.dumps(tuple(answer), _PROTOCOL)
+
+
+def opened_answer(data: bytes) -> Answer:
+    """Return the answer that `data` is."""
+    return Answer(*pickle.loads(data))
+
+
+def on_the_node(environment: "Environment", host: str) -> "Environment":
+    """Return the caller's environment as the items on this node are to have it.
+
+    What an engine sets for its workers stays, and on another machine than the caller's also where
+    programs and files are.
+    """
+    directory, variables, path, settings, shadows = environment
+    elsewhere = host != host_name()
+    own = _OF_THE_ENGINE + _OF_THE_MACHINE if elsewhere else _OF_THE_ENGINE
+    merged = {name: value for name, value in variables.items() if not name.startswith(own)}
+    merged |= {name: value for name, value in os.environ.items() if name.startswith(own)}
+    here = [entry for entry in sys.path if entry not in path] if elsewhere else []
+    return directory, merged, [*path, *here], settings, shadows

@@ -1,0 +1,146 @@
+"""The checks of the options of a call whose backend is an engine: an executor or the like.
+
+This module is imported only when an option asks for an engine.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final, TypeGuard
+
+from .._errors import OptionError
+from .._types import AppliesAsync, Engine, GivenPool
+
+_ALLOWED: Final = (
+    "backend is 'processes', 'threads', 'serial', or an engine: an object with "
+    "submit(f, *args) that returns a concurrent.futures.Future, or one with apply_async"
+)
+
+# The options that only worker processes of pmap can keep.
+_OF_INNER_WORKERS: Final = (
+    *("initializer", "initargs", "max_tasks_per_child", "max_memory_per_child"),
+    *("kill_over_memory", "isolate", "threads_per_worker", "start_method", "timeout"),
+)
+
+
+def submits(engine: object) -> TypeGuard[Engine]:
+    """Return whether `engine` has the method of a ``concurrent.futures.Executor``."""
+    return callable(getattr(engine, "submit", None))
+
+
+def applies_async(engine: object) -> TypeGuard[AppliesAsync]:
+    """Return whether `engine` has the method of a ``multiprocessing.pool.Pool``."""
+    return callable(getattr(engine, "apply_async", None))
+
+
+def checked_engine(
+    name: str, value: object, word: Callable[[str, object], object]
+) -> Engine | AppliesAsync | object:
+    """Return `value` if it is an engine; `word` checks a value that is none.
+
+    Raises:
+        OptionError: `value` is no engine.
+    """
+    if value is None or isinstance(value, str | int):
+        return word(name, value)
+    if isinstance(value, type):
+        raise OptionError(name, value, f"{_ALLOWED}; this is the class: make an object of it")
+    if isinstance(value, GivenPool):
+        raise OptionError(name, value, "a pmap.Pool is given as pool=, not as the backend")
+    if submits(value) or applies_async(value):
+        return value
+    raise OptionError(name, value, _ALLOWED)
+
+
+def kills(engine: object) -> bool:
+    """Return whether an engine can end a task that runs: see `Engine`."""
+    return callable(getattr(engine, "kill", None))
+
+
+def runs_live(engine: object, inner_worker: bool | None) -> bool:
+    """Return whether items run as they are in threads of this process, those of the engine.
+
+    Only the exact class is known to be so: a subclass may run what it is given elsewhere.
+    """
+    if inner_worker is True:
+        return False
+    # If the module is not loaded, the program has no such executor.
+    module = sys.modules.get("concurrent.futures.thread")
+    return type(engine) is getattr(module, "ThreadPoolExecutor", None)
+
+
+def slots_of(engine: object, processes: int | None, live: bool) -> int:
+    """Return how many chunks an engine gets at a time.
+
+    If the program does not say so, that is half as many again as the engine has workers: a worker
+    that has finished a chunk then need not wait until the next chunk has come.
+
+    Args:
+        engine: the engine.
+        processes: the option of this name.
+        live: whether the items run in threads of this process, which wait for nothing.
+
+    Raises:
+        OptionError: the number of workers is not known.
+    """
+    if processes is not None:
+        return processes
+    ask: object = getattr(engine, "slots", None)
+    count: object = ask() if callable(ask) else None
+    for name in ("_max_workers", "_processes"):
+        count = getattr(engine, name, None) if count is None else count
+    if isinstance(count, int) and count >= 1:
+        return count if live else count + (count + 1) // 2
+    raise OptionError(
+        "processes",
+        None,
+        f"how many tasks {_named(engine)} runs at a time is not known: give processes=, or give "
+        "the engine a method slots()",
+    )
+
+
+def check(
+    options: Mapping[str, object], usual: Mapping[str, object], given: AbstractSet[str]
+) -> None:
+    """Raise `OptionError` for the first option that the engine of a call cannot keep.
+
+    Args:
+        options: the values of all options.
+        usual: their defaults.
+        given: the names of the options that were set.
+    """
+    engine, inner = options["backend"], options["inner_worker"]
+    if isinstance(engine, str):
+        if inner is not None:
+            why = f"it is for a backend that is an engine, and backend={engine!r} is none"
+            raise OptionError("inner_worker", inner, why)
+        return
+    if options["main"] != "value":
+        raise OptionError(
+            "main",
+            options["main"],
+            f"the workers of {_named(engine)} get what a call uses by value: leave it out, or use "
+            "backend='processes'",
+        )
+    if options["kill_on_cancel"] and "kill_on_cancel" in given and not kills(engine):
+        raise OptionError(
+            "kill_on_cancel",
+            True,
+            f"{_named(engine)} has no method kill(future), so a chunk that runs goes on to its "
+            "end, unheard: leave the option out, or give the engine this method",
+        )
+    if runs_live(engine, True if inner is True else None):
+        why = f"the items run in the threads of {_named(engine)}, which cannot be ended"
+    elif inner is False:
+        why = f"with inner_worker=False the items run in the workers of {_named(engine)}"
+    else:
+        return
+    for name in _OF_INNER_WORKERS:
+        if options[name] != usual[name]:
+            raise OptionError(
+                name, options[name], f"{why}: use inner_worker=True, or backend='processes'"
+            )
+
+
+def _named(engine: object) -> str:
+    return f"the engine ({type(engine).__name__})"

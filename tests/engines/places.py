@@ -1,0 +1,193 @@
+"""The engines that the laws are tried on. Each is made when its tests begin, and ended after them.
+
+Nothing is made when this module is imported: nodes of engines import it, too.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from pmap import Options
+
+TOP: Final = Path(__file__).parents[2]
+PAGE: Final = TOP / "docs" / "backends.md"
+
+_engines: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Place:
+    """An engine, by the name under which it stands in docs/backends.md.
+
+    `inner`: the option ``inner_worker``. `live`: whether items run in this process.
+    `instead`: what the table says of laws that are not tried on it.
+    """
+
+    name: str
+    made: "Callable[[], AbstractContextManager[Any]]"
+    inner: bool | None = None
+    live: bool = False
+    instead: Mapping[str, str] = field(default_factory=dict[str, str], hash=False)
+
+
+@dataclass(frozen=True)
+class OnEngine:
+    """What a test of the contract is given in place of `tests.backends.Settings`."""
+
+    name: str
+    inner: bool | None
+    live: bool
+    start_method: None = None
+
+    @property
+    def processes(self) -> bool:
+        """Whether items run in processes of their own."""
+        return not self.live
+
+    def options(self, processes: int = 2, chunksize: int | None = None) -> "Options":
+        """Return the options of a verb that runs on it."""
+        return {
+            "backend": _engines[self.name],
+            "inner_worker": self.inner,
+            "processes": processes,
+            "chunksize": chunksize,
+        }
+
+    def may_begin_late(self, size: int) -> int:
+        """Return how many items of a call may begin after one has failed.
+
+        An engine cannot be told to end a chunk that runs.
+        """
+        return 1 if self.live else size
+
+
+@contextmanager
+def running(place: Place) -> Generator[OnEngine, None, None]:
+    """Make the engine of a place; yield what tests are given; end the engine."""
+    with place.made() as engine:
+        _engines[place.name] = engine
+        try:
+            yield OnEngine(place.name, place.inner, place.live)
+        finally:
+            del _engines[place.name]
+
+
+@contextmanager
+def threads() -> Generator[Any, None, None]:
+    """Make a ThreadPoolExecutor."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+@contextmanager
+def processes() -> Generator[Any, None, None]:
+    """Make a ProcessPoolExecutor."""
+    from concurrent.futures import ProcessPoolExecutor
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(4, mp_context=context) as executor:
+        yield executor
+
+
+@contextmanager
+def loky_processes() -> Generator[Any, None, None]:
+    """Make an executor of loky."""
+    loky: Any = import_module("loky")
+    executor = loky.get_reusable_executor(max_workers=4)
+    yield executor
+    executor.shutdown(kill_workers=True)
+
+
+@contextmanager
+def dask_cluster() -> Generator[Any, None, None]:
+    """Start a Dask cluster of two worker processes; return the executor of its client."""
+    distributed: Any = import_module("distributed")
+    cluster = distributed.LocalCluster(
+        n_workers=2, threads_per_worker=2, dashboard_address=None, host="127.0.0.1"
+    )
+    with cluster, distributed.Client(cluster) as client:
+        yield client.get_executor(pure=False)
+
+
+@contextmanager
+def standard_pool() -> Generator[Any, None, None]:
+    """Make a pool of multiprocessing."""
+    with multiprocessing.get_context("spawn").Pool(4) as pool:
+        yield pool
+    pool.join()
+
+
+@contextmanager
+def our_executor() -> Generator[Any, None, None]:
+    """Make an Executor of pmap."""
+    from pmap import Executor
+
+    with Executor(4) as executor:
+        yield executor
+
+
+def recipe(name: str) -> dict[str, Any]:
+    """Return what a recipe of docs/backends.md defines, run as a module and not as a program."""
+    page = PAGE.read_text(encoding="utf-8")
+    code = page.partition(f"<!-- recipe: {name} -->\n```python\n")[2].partition("```")[0]
+    assert code, f"there is no recipe {name!r}"
+    space: dict[str, Any] = {"__name__": f"recipe_{name}"}
+    exec(compile(code, f"<recipe {name}>", "exec"), space)
+    return space
+
+
+@contextmanager
+def ray_cluster() -> Generator[Any, None, None]:
+    """Start Ray on this machine; return the engine of the recipe."""
+    ray: Any = import_module("ray")
+    paths = os.pathsep.join([str(TOP / "src"), str(TOP)])
+    ray.init(
+        num_cpus=4,
+        object_store_memory=200_000_000,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": paths}},
+    )
+    try:
+        yield recipe("ray")["RayEngine"]()
+    finally:
+        ray.shutdown()
+
+
+# In the table: why a law is not tried.
+_NO_END: Final = "refused: a thread cannot be ended"
+_OF_THREADS: Final = {
+    **dict.fromkeys(("7 one item at most", "8 initializer"), "refused"),
+    **dict.fromkeys(("timeout", "isolate"), _NO_END),
+}
+_OF_BARE: Final = {
+    **dict.fromkeys(("8 initializer", "timeout", "isolate"), "refused"),
+    "7 one item at most": "no: the engine's worker dies",
+    "10 environment": "no: those of the engine's worker",
+}
+
+THREADS: Final = Place("ThreadPoolExecutor", threads, live=True, instead=_OF_THREADS)
+THREADS_INNER: Final = Place("ThreadPoolExecutor, inner workers", threads, inner=True)
+PROCESSES: Final = Place("ProcessPoolExecutor", processes)
+PROCESSES_BARE: Final = Place(
+    "ProcessPoolExecutor, inner_worker=False", processes, inner=False, instead=_OF_BARE
+)
+LOKY: Final = Place("loky", loky_processes)
+STANDARD_POOL: Final = Place("multiprocessing.Pool", standard_pool)
+OUR_EXECUTOR: Final = Place("pmap.Executor", our_executor)
+DASK: Final = Place("Dask", dask_cluster)
+RAY: Final = Place("Ray", ray_cluster)
+ALL: Final = (
+    *(THREADS, THREADS_INNER, PROCESSES, PROCESSES_BARE),
+    *(LOKY, STANDARD_POOL, OUR_EXECUTOR, DASK, RAY),
+)

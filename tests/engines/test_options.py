@@ -1,0 +1,239 @@
+"""What may be given as an engine, which options it refuses, and what is sent to it."""
+
+import gc
+import pickle
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.engines import table
+from tests.engines.laws import COLUMNS
+from tests.engines.places import ALL
+from tests.items import square
+
+from pmap import Engine, OptionError, Pool, WorkerLost, WorkerStartError, defaults, pmap
+from pmap._api.node import run
+from pmap._backends.engine import wire
+
+if TYPE_CHECKING:
+    from pmap import Options
+
+TOP = 50_000
+
+
+class Noting:
+    """An engine that runs each task at once, and notes what it is given."""
+
+    def __init__(self) -> None:
+        self.given: list[bytes] = []
+
+    def slots(self) -> int:
+        """Return how many tasks it runs at the same time."""
+        return 1
+
+    def submit(self, f: Callable[[bytes], bytes], data: bytes, /) -> "Future[bytes]":
+        """Run a task here."""
+        self.given.append(data)
+        future: Future[bytes] = Future()
+        future.set_result(f(data))
+        return future
+
+
+class Refusing:
+    """An engine that is shut down."""
+
+    def submit(self, f: Callable[[bytes], bytes], data: bytes, /) -> "Future[bytes]":
+        """Refuse a task."""
+        raise RuntimeError("it is shut down")
+
+
+class Losing:
+    """An engine that loses the first of its tasks."""
+
+    def __init__(self, tasks: int) -> None:
+        self.left = tasks
+
+    def submit(self, f: Callable[[bytes], bytes], data: bytes, /) -> "Future[bytes]":
+        """Run a task, or lose it."""
+        future: Future[bytes] = Future()
+        self.left -= 1
+        if self.left < 0:
+            future.set_result(f(data))
+        else:
+            future.set_exception(OSError("the node is gone"))
+        return future
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (3, "one of"),
+        (None, "one of"),
+        (object(), "submit"),
+        (ThreadPoolExecutor, "this is the class"),
+    ],
+)
+def test_what_is_no_engine(wrong: Any, says: str) -> None:
+    with pytest.raises(OptionError, match=says):
+        pmap.using(backend=wrong)
+
+
+def test_a_pool_of_pmap_is_given_as_the_pool() -> None:
+    with Pool(1) as pool, pytest.raises(OptionError, match="pool="):
+        pmap.using(backend=pool)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": 1},
+        {"isolate": True},
+        {"max_memory_per_child": 1 << 30},
+        {"max_tasks_per_child": 1},
+        {"start_method": "spawn"},
+        {"threads_per_worker": 1},
+        {"initializer": print},
+    ],
+    ids=lambda options: next(iter(options)),
+)
+def test_without_inner_workers_some_options_are_refused(options: "Options") -> None:
+    (name,) = options
+    here: list[tuple[Engine, bool | None]]
+    with ThreadPoolExecutor(1) as executor:
+        here = [(executor, None), (executor, False), (Noting(), False)]
+        for engine, inner in here:
+            verb = pmap.using(backend=engine, inner_worker=inner)
+            with pytest.raises(OptionError, match=f"{name}=.*{type(engine).__name__}.*inner_wor"):
+                verb(square, [1], **options)
+            with defaults(backend=engine, inner_worker=inner), pytest.raises(OptionError):
+                pmap(square, [1], **options)
+
+
+def test_what_no_engine_keeps_is_refused() -> None:
+    with pytest.raises(OptionError, match="main="):
+        pmap.using(backend=Noting(), main="import")
+    with pytest.raises(OptionError, match=r"kill_on_cancel=.*Noting.*kill\(future\)"):
+        pmap.using(backend=Noting(), kill_on_cancel=True)
+    with pytest.raises(OptionError, match="inner_worker=True"):
+        pmap(square, [1], inner_worker=True)
+
+
+def test_explain_measures_no_engine() -> None:
+    with pytest.raises(OptionError, match=r"backend=.*this machine"):
+        pmap.explain(square, [1], backend=Noting())
+
+
+def test_the_number_of_slots_must_be_known() -> None:
+    with pytest.raises(OptionError, match=r"processes=.*Refusing.*slots\(\)"):
+        pmap(square, [1], backend=Refusing())
+
+
+def test_an_engine_that_takes_no_task_is_an_error() -> None:
+    engine = Refusing()
+    for _ in range(2):
+        with pytest.raises(WorkerStartError, match="it is shut down") as caught:
+            pmap(square, range(9), backend=engine, processes=3)
+        assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+def test_a_task_that_the_engine_loses_costs_its_chunk() -> None:
+    verb = pmap.using(backend=Losing(1), processes=1, inner_worker=False, chunksize=2)
+    results = verb.collecting(square, range(6))
+    assert results[2:] == [4, 9, 16, 25]
+    for lost in results[:2]:
+        error: object = getattr(lost, "error", None)
+        assert isinstance(error, WorkerLost)
+        assert "the node is gone" in str(error)
+        assert isinstance(error.__cause__, OSError)
+    again = pmap.using(backend=Losing(1), processes=1, inner_worker=False, retries=1)
+    assert again(square, range(6)) == [0, 1, 4, 9, 16, 25]
+
+
+def test_the_words_still_stand_for_the_backends() -> None:
+    with defaults(backend=Noting(), inner_worker=False):
+        assert pmap(square, [3]) == [9]
+        assert pmap.using(backend="serial", inner_worker=None)(square, [3]) == [9]
+
+
+def test_a_task_that_is_given_again_is_another_task() -> None:
+    """Some engines run equal tasks once only."""
+
+    class LosingOnce(Noting):
+        def submit(self, f: Callable[..., bytes], /, *args: Any) -> "Future[bytes]":
+            done = super().submit(f, *args)
+            lost: Future[bytes] = Future()
+            lost.set_exception(OSError("the node is gone"))
+            return lost if len(self.given) == 1 else done
+
+    engine = LosingOnce()
+    verb = pmap.using(backend=engine, processes=1, inner_worker=False, chunksize=2, retries=1)
+    assert verb(square, [3]) == [9]
+    assert len({*engine.given}) == len(engine.given) >= 2
+
+
+def test_a_large_function_goes_once_and_again_where_it_is_unknown() -> None:
+    table = [*range(TOP)]
+    engine = Noting()
+    verb = pmap.using(backend=engine, processes=1, inner_worker=False, chunksize=1)
+    assert verb(table.index, [7, 8, 9, 10]) == [7, 8, 9, 10]
+    large = [len(task) > TOP for task in engine.given]
+    assert large == [True, False, False, False]
+
+    class Forgetful(Noting):
+        def submit(self, f: Callable[[bytes], bytes], data: bytes, /) -> "Future[bytes]":
+            from pmap._api import node
+
+            node._specs.clear()
+            return super().submit(f, data)
+
+    forgetful = Forgetful()
+    verb = pmap.using(backend=forgetful, processes=1, inner_worker=False, chunksize=1)
+    assert verb(table.index, [7, 8, 9]) == [7, 8, 9]
+    assert [len(task) > TOP for task in forgetful.given] == [True, False, True, False, True]
+
+
+def test_another_version_is_told_before_anything_is_loaded() -> None:
+    task = b"pmap 0.0.1, Python 2.7\n" + pickle.dumps(("never", "loaded"))
+    answer = wire.opened_answer(run(task))
+    assert answer.kind == wire.UNSTARTED
+    assert "pmap 0.0.1, Python 2.7" in answer.reason
+    assert wire.host_name() in answer.reason
+    assert wire.versions().decode() in answer.reason
+
+
+def test_an_engine_is_not_kept_alive() -> None:
+    engine = Noting()
+    assert pmap(square, range(3), backend=engine, inner_worker=False) == [0, 1, 4]
+    gone = weakref.ref(engine)
+    del engine
+    gc.collect()
+    assert gone() is None
+
+
+def test_the_environment_of_another_machine_keeps_its_own_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    caller: Any = (
+        "/nowhere",
+        {"PATH": "/theirs", "ANY": "1", "DASK_X": "theirs"},
+        ["/lib"],
+        None,
+        [],
+    )
+    monkeypatch.setenv("PATH", "/ours")
+    monkeypatch.setenv("DASK_X", "ours")
+    here = wire.on_the_node(caller, wire.host_name())
+    assert here[1] == {**here[1], "PATH": "/theirs", "ANY": "1", "DASK_X": "ours"}
+    there = wire.on_the_node(caller, "another host")
+    assert there[1] == {**there[1], "PATH": "/ours", "ANY": "1", "DASK_X": "ours"}
+    assert there[2][0] == "/lib"
+
+
+def test_the_table_has_each_engine_and_each_law() -> None:
+    assert [*table.rows()] == [place.name for place in ALL]
+    for name, row in table.rows().items():
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert len(cells) == len(COLUMNS) + 1, name
+        assert "**no**" not in cells
