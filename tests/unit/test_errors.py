@@ -49,6 +49,7 @@ FIELDS: dict[str, object] = {
     "index": 7,
     "input": "'page.md'",
     "path": "run.sqlite",
+    "results": None,
 }
 
 
