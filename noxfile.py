@@ -150,6 +150,7 @@ def engines(session: nox.Session) -> None:
     for name in ("others", "bare", "dask", "ray"):
         command = ["python", "-m", "pytest", "-n", "0", "-m", "engines"]
         session.run(*command, f"tests/engines/test_{name}.py", *session.posargs)
+    pytest(session, "-n", "0", "tests/examples/test_readme.py", "-k", "backends")
 
 
 @nox.session

@@ -105,7 +105,11 @@ def together(page: Page) -> list[str]:
 
 
 def needs(script: str) -> list[pytest.MarkDecorator]:
-    """Return the mark of a script for which a package of the `docs` extra is needed."""
+    """Return the mark of a script for which a package of an extra is needed."""
+    if "import ray" in script:
+        return [pytest.mark.skip(reason="tests/engines/test_ray.py runs it: nox -s engines")]
+    if "from distributed" in script and not find_spec("distributed"):
+        return [pytest.mark.skip(reason="the extra `engines` is not installed: nox -s engines")]
     missing = [name for name in IN_DOCS if f"from {name}" in script and not find_spec(name)]
     reason = "the extra `docs` is not installed: nox -s docs"
     return [pytest.mark.skip(reason=reason)] if missing else []

@@ -97,6 +97,7 @@ def test_an_option_has_unit_default_and_example(name: str) -> None:
             "paths": [],
             "write_file": abs,
             "load_model": abs,
+            "executor": ThreadPoolExecutor(1),
         }
         verb = Recorder(given)
         verbs = {"pmap": verb, "pimap": verb, "pmap_async": verb}

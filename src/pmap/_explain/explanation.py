@@ -14,8 +14,8 @@ class Explanation:
 
     >>> from pmap import pmap
     >>> found = pmap.explain(len, ["a", "bb"], backend="serial")
-    >>> found.function, found.items, found.tried, found.bytes_in
-    ('len', 2, 2, 17)
+    >>> found.function, found.items, found.tried
+    ('len', 2, 2)
 
     ``print`` shows all of it as a small table, a notebook as one in HTML. Seconds and bytes of
     items are means of the items that were run.

@@ -52,11 +52,14 @@ def restore(
     error, raised = _restored(record, item, limit)
     name, trace = record[2], record[4]
     give_trace(raised, trace)
-    if as_text:
+    if as_text or isinstance(raised, TaskTimeout):
         from .._calls.traceback_text import format_traceback
 
         text = format_traceback(raised, name if isinstance(raised, PmapError) else None)
-        _put_into_cause(raised, text)
+        if isinstance(raised, TaskTimeout):
+            raised.stack = text
+        if as_text:
+            _put_into_cause(raised, text)
     if raised is error and not isinstance(error, PmapError):
         _with_note(error, item)
     return error

@@ -23,8 +23,8 @@ class TraceSpan(NamedTuple):
     >>> trace = Trace()
     >>> pmap(abs, [-1, 2], trace=trace)
     [1, 2]
-    >>> [(span.kind, span.items) for span in trace.spans() if span.item_index == 1]
-    [('item', 1)]
+    >>> sorted(span.item_index for span in trace.spans() if span.kind == "item")
+    [0, 1]
 
     Attributes:
         kind: ``"starting"``: the worker starts. ``"item"``: the function runs for one item.
