@@ -47,6 +47,14 @@ class Keeping(Protocol):
         """
         ...
 
+    def hold(self, indices: Sequence[int]) -> None:
+        """Begin to look for the outcomes of these items, which `sort` has called held.
+
+        The engine calls this when the scheduler holds the items. A decision that came before that
+        would be lost: the scheduler would hold the items for ever.
+        """
+        ...
+
     def add(
         self,
         start: int,

@@ -48,6 +48,8 @@ class CallKeeping:
         self._claimed: dict[int, bytes] = {}
         # The items that another call computes: their index, and a text of the input, by their key.
         self._held: dict[bytes, tuple[int, str]] = {}
+        # Such items that the scheduler does not hold yet: key and text, by their index.
+        self._to_hold: dict[int, tuple[bytes, str]] = {}
         self.ended: bool = False
         self.number: int = session.add_call(self, verb, name, keys.function)
 
@@ -74,12 +76,18 @@ class CallKeeping:
                     # while this thread waits for that call.
                     run.append(index)
                 else:
-                    self._held[key] = index, short_repr(items[offset])
+                    self._to_hold[index] = key, short_repr(items[offset])
                     held.append(index)
             elif not self._load(found, index, row, short_repr(items[offset])):
                 self._take(index, key)
                 run.append(index)
         return Sorted(_joined(found), _ranges(run), tuple(held))
+
+    def hold(self, indices: Sequence[int]) -> None:
+        for index in indices:
+            key, text = self._to_hold.pop(index)
+            self._held[key] = index, text
+        self._session.look_soon()
 
     def _take(self, index: int, key: bytes) -> None:
         self._claimed[index] = key

@@ -84,8 +84,10 @@ class Session:
         except BaseException:
             self._store.close()
             raise
-        self._queue: SimpleQueue[Outcome | _End | str] = SimpleQueue()
+        # Outcomes, ends of calls, warnings; None: calls have items to look for.
+        self._queue: SimpleQueue[Outcome | _End | str | None] = SimpleQueue()
         self._calls: set[KeptCall] = set()
+        self._has_thread = False  # whether the thread was started; guarded by `_sessions_lock`
         self._unwritten: list[Outcome] = []
         self._error: CheckpointError | None = None
         self._last_beat = monotonic()
@@ -100,7 +102,9 @@ class Session:
             number = self._store.add_call(verb, name, function)
         with _sessions_lock:
             self._calls.add(keeping)
-            if len(self._calls) == 1:
+            # The thread may go on without calls for a moment: see `_leave`.
+            if not self._has_thread:
+                self._has_thread = True
                 Thread(target=self._work, name="pmap-checkpoint", daemon=True).start()
         return number
 
@@ -125,6 +129,10 @@ class Session:
     def warn(self, text: str) -> None:
         """Queue a warning, since a warning may run code that must not run in a lock."""
         self._queue.put(text)
+
+    def look_soon(self) -> None:
+        """Let the thread look for outcomes of held items now; any thread may call this."""
+        self._queue.put(None)
 
     def end_call(self, keeping: KeptCall, then: Callable[[Exception | None], object]) -> None:
         """Queue the end of a call."""
@@ -160,7 +168,7 @@ class Session:
                     self._unwritten.append(given)
                 elif isinstance(given, str):
                     _warn(given)
-                else:
+                elif given is not None:
                     ends.append(given)
             with self._lock:  # from here on nothing is claimed for these calls
                 given_up = [claim for end in ends for claim in end.keeping.claims_left()]
@@ -172,13 +180,13 @@ class Session:
             for then, error in outcomes:
                 then(error)
 
-    def _received(self) -> list[Outcome | _End | str]:
+    def _received(self) -> list[Outcome | _End | str | None]:
         wait = BEAT
         if self._unwritten:
             wait = _AGAIN
         elif any(keeping.holds for keeping in self._calls):
             wait = _LOOK
-        found: list[Outcome | _End | str] = []
+        found: list[Outcome | _End | str | None] = []
         with suppress(Empty):
             found.append(self._queue.get(timeout=wait))
             while True:
@@ -229,7 +237,7 @@ class Session:
         with _sessions_lock:
             self._calls -= ended
             # A call may have found this session, and not have been added yet.
-            if self._calls or not ended or self._awaited:
+            if self._calls or self._awaited:
                 return False
             _sessions.pop(self._store.path, None)
         with suppress(CheckpointError), self._lock:
@@ -272,7 +280,11 @@ def entered(session: Session) -> None:
     """Note that the call for which `enter` was called has been added, or is not made."""
     with _sessions_lock:
         session._awaited -= 1
-        if not session._awaited and not session._calls:
+        if session._awaited or session._calls:
+            return
+        if session._has_thread:
+            session.look_soon()  # the thread finds that no call is left, and closes the file
+        else:
             _sessions.pop(session._store.path, None)
             session._store.close()
 

@@ -423,6 +423,8 @@ class EngineState:
         failed = [found.start + min(found.failures) for found in given.found if found.failures]
         first = min(failed, default=None)
         self.handle(e.ItemsSorted(job.number, items, given.run, given.held, given.decided, first))
+        if given.held and job.keeping is not None:
+            job.keeping.hold(given.held)
 
     def tidy(self, idle: bool = False) -> None:
         """Close the backend if there are no workers and no jobs, and none will come soon.
