@@ -130,6 +130,8 @@ def _of_worker(
     first, end = observed[0][0], observed[-1][1]
     if worker.started is not None:
         ready = worker.ready or worker.gone or end
+        # The trace hears that a worker is ready a moment after the worker may have begun a chunk.
+        ready = min([ready, *[part.begin for part in parts]])
         for begin, stop in common(observed, [(worker.started, ready)]):
             busy.append((begin, stop))
             yield row.span("starting", begin, stop)
