@@ -13,15 +13,16 @@ from .._types import Show, is_async_iterable, is_iterable
 from .describe import name_of, short_repr
 from .function_check import checked_function
 from .input import AsyncInput, Input, Window
-from .kept import Keeper
 from .sync import Sync
 
 if TYPE_CHECKING:
     from .._trace.recording import Recording
     from .._transport.environment import Environment
+    from .kept import Keeper
     from .options import CallOptions
 else:
-    Recording = object  # the class is imported only when a call is traced
+    # These classes are imported only when a call is traced, or when its results are kept.
+    Recording = Keeper = object
 
 
 class Kind(enum.IntEnum):

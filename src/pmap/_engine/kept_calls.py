@@ -1,12 +1,16 @@
 """Calls whose results a checkpoint keeps: only the items without an outcome there are run."""
 
-from .._calls.kept import Keeping, Sorted
+from typing import TYPE_CHECKING
+
 from .._jobs.job import Job
 from .._scheduling import events as e
 from .state import EngineState
 
+if TYPE_CHECKING:
+    from .._calls.kept import Keeping, Sorted
 
-def begin_keeping(job: Job, state: EngineState) -> Keeping | None:
+
+def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
     """Begin to keep the results of a call; None: the call has no checkpoint.
 
     Raises:
@@ -16,7 +20,7 @@ def begin_keeping(job: Job, state: EngineState) -> Keeping | None:
     if call.keeper is None:
         return None
 
-    def decide(given: Sorted) -> None:
+    def decide(given: "Sorted") -> None:
         state.post(lambda: state.sort_in(job, 0, given))
         # The consumer of a stream may lead, and waits for events of the backend.
         state.backend.wake()

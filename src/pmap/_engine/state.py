@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
 from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
-from .._calls.kept import Sorted
 from .._errors import InterruptedPoolError, PoolClosedError
 from .._jobs.item_errors import tried
 from .._jobs.job import Job
@@ -36,6 +35,7 @@ from .call_specs import CallSpecs
 from .report_queue import ReportQueue
 
 if TYPE_CHECKING:
+    from .._calls.kept import Sorted
     from .._trace.recording import Recording
 
 _NONE: frozenset[int] = frozenset()
@@ -414,7 +414,7 @@ class EngineState:
         self.writing[job.number] = job
         keeping.end(written)
 
-    def sort_in(self, job: Job, items: int, given: Sorted) -> None:
+    def sort_in(self, job: Job, items: int, given: "Sorted") -> None:
         """Take in what is to be done with items of a job, `items` of which are new."""
         if job.number not in self.jobs:
             return

@@ -1,14 +1,16 @@
 """The job of a submitted call, at the caller: its results so far, and its cancellation."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .._calls.call import Call
 from .._calls.failure import Failure
-from .._calls.kept import Found, Keeping
 from .._errors import CheckpointError
 from .pending import NONE_YET, waits_for_itself
 from .work import Work
+
+if TYPE_CHECKING:
+    from .._calls.kept import Found, Keeping
 
 
 class _NotDone:
@@ -182,7 +184,7 @@ class Job(Work):
             raise waits_for_itself(self.name)
         self._owner.run_until(lambda: self.over or enough())
 
-    def take_found(self, found: Found) -> None:
+    def take_found(self, found: "Found") -> None:
         """Take in outcomes of an earlier run."""
         for offset, attempts in found.attempts.items():
             if attempts > 1:
