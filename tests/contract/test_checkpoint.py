@@ -254,6 +254,8 @@ def test_a_failure_is_kept_as_one(on: Settings, path: str, folder: str) -> None:
     with pytest.raises(LookupError):
         each(item, range(5), checkpoint=again)
     assert Counter(marks(folder)) - Counter("4444") == Counter("01233")
+    # The traceback is kept, too, for whoever reads the file.
+    assert "in fail_at_three" in Checkpoint(path).failures()[3].traceback
 
 
 def test_the_first_failure_in_the_order_of_the_input_is_raised(path: str) -> None:

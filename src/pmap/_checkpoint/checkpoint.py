@@ -101,9 +101,7 @@ class Checkpoint:
         found: dict[int, Failure] = {}
         for index, data in rows:
             error, attempts = loaded_error(data, Item(name, index, "..."))
-            remote: object = getattr(error.__cause__, "tb", None)
-            text = remote.strip().strip('"').strip() if isinstance(remote, str) else ""
-            found[index] = Failure(error, index, name, "...", text, attempts)
+            found[index] = Failure.of(error, index, name, "...", attempts, None)
         return found
 
     def _of_last_call(self, state: int) -> tuple[str, list[tuple[int, bytes]]]:

@@ -28,12 +28,7 @@ def loaded_result(data: bytes) -> Any:
 
 def packed_error(error: Exception, attempts: int) -> bytes:
     """Return the error of an item as bytes, with its traceback and how often the item was tried."""
-    record = capture(error)
-    # The cause of an exception from a worker is multiprocessing's `RemoteTraceback`.
-    remote: object = getattr(error.__cause__, "tb", None)
-    if isinstance(remote, str):
-        record[4] = remote.strip().strip('"').strip()
-    return pickle.dumps((attempts, record), 5)
+    return pickle.dumps((attempts, capture(error)), 5)
 
 
 def loaded_error(data: bytes, item: Item) -> tuple[Exception, int]:
