@@ -64,7 +64,10 @@ OF_THE_CALLER: Final[Laws] = {
 # Those that engines keep whose items run in processes of pmap.
 WITH_INNER_WORKERS: Final[Laws] = {
     "3 once": (own_laws.test_an_item_that_kills_its_process_begins_once,),
-    "7 one item at most": (own_laws.test_a_death_costs_one_item,),
+    "7 one item at most": (
+        own_laws.test_a_death_costs_one_item,
+        own_laws.test_the_stack_of_a_lost_item_arrives,
+    ),
     "8 initializer": (own_laws.test_the_initializer_fails,),
     "timeout": (
         own_laws.test_an_item_that_takes_too_long_is_ended,

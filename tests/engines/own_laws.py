@@ -61,6 +61,11 @@ def fail_at(folder: str, where: int, x: int) -> int:
     return x
 
 
+def abort(_: int) -> None:
+    """End this process, which writes its stack."""
+    os.abort()
+
+
 def refuse() -> None:
     """Fail, as an initializer."""
     raise LookupError("not here")
@@ -94,6 +99,13 @@ def test_a_death_costs_one_item(backend: OnEngine, size: int, tmp_path: Path) ->
     assert "SIGKILL" in str(failure.error)
     assert failure.error.host
     assert verb(square, range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_the_stack_of_a_lost_item_arrives(backend: OnEngine) -> None:
+    (failure,) = pmap.using(**backend.options()).collecting(abort, [1])
+    assert isinstance(failure, Failure)
+    assert isinstance(failure.error, WorkerLost)
+    assert "in abort" in failure.traceback
 
 
 def test_an_item_that_kills_its_process_begins_once(backend: OnEngine, tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def _run_inside(
         stop=stop,
         timeout=spec.timeout,
         logs=spec.logs,
+        trace_as_text=True,  # `_relayed` sends the stack of a lost worker as a text
     )
     environment = wire.on_the_node(spec.environment, spec.host)
     elsewhere = Elsewhere(environment)
