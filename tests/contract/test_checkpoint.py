@@ -147,6 +147,17 @@ def test_tasks(loop: EventLoop, path: str, folder: str) -> None:
     assert Counter(marks(folder)) == Counter(map(str, range(9)))
 
 
+@BACKEND
+def test_what_a_closed_stream_gave_is_in_the_file(on: Settings, path: str, folder: str) -> None:
+    item = partial(noted, folder)
+    for count in range(1, 6):
+        with pmap.using(**on.options(chunksize=1)).iter(item, range(20), checkpoint=path) as stream:
+            assert len([*itertools.islice(stream, count)]) == count
+        # Nothing is on its way to the file any more, and no claim is left for another call.
+        assert Checkpoint(path).done >= count
+        assert not _session._sessions
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

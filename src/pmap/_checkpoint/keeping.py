@@ -43,6 +43,7 @@ class CallKeeping:
         self._decide = decide
         self._again = again
         self._in_thread = in_thread
+        self._thread = get_ident()  # the thread that gave the last items
         self._read = 0  # how many items were sorted
         # The keys of claimed items without an outcome, by their index.
         self._claimed: dict[int, bytes] = {}
@@ -56,6 +57,7 @@ class CallKeeping:
     def sort(self, items: Sequence[object]) -> Sorted:
         start = self._read
         self._read += len(items)
+        self._thread = get_ident()
         keys = [self._keys.of(start + offset, item) for offset, item in enumerate(items)]
         places = {key: start + offset for offset, key in enumerate(keys) if key is not None}
         known = self._session.claim(self, places, again=self._again)
@@ -92,7 +94,8 @@ class CallKeeping:
     def _take(self, index: int, key: bytes) -> None:
         self._claimed[index] = key
         if self._in_thread:
-            self._session.threads[key] = get_ident()
+            # Not `get_ident`: the thread of the session takes items that were held.
+            self._session.threads[key] = self._thread
 
     def _load(self, found: dict[int, object], index: int, row: Row, text: str) -> bool:
         """Load a kept outcome into `found`; return whether it could be loaded."""
@@ -140,6 +143,10 @@ class CallKeeping:
             self._session.put(Outcome(self, key, index, state, data))
 
     def end(self, then: Callable[[Exception | None], object]) -> None:
+        # The thread that made this call runs its items no more. So a later call of that thread does
+        # not run them beside the checkpoint: it waits until the claims are given up.
+        for key in [*self._claimed.values()]:
+            self._session.threads.pop(key, None)
         self._session.end_call(self, then)
 
     # --- for the thread of the session -----------------------------------------------------------

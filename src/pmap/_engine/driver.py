@@ -172,7 +172,8 @@ class Driver:
 
     def await_end(self, job: Job) -> None:
         """Return when a submitted job is over; at once if this thread holds the state's lock."""
-        if job.number in self._state.jobs and not self.holds_lock():
+        under_way = job.number in self._state.jobs or job.number in self._state.writing
+        if under_way and not self.holds_lock():
             self._leadership.run_until(lambda: job.over, job.wait)
 
     def run_until(self, reached: Callable[[], bool]) -> None:
