@@ -6,7 +6,6 @@ call, or a call with the same options, has on this node.
 
 import os
 import pickle
-import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any, Final
 from .._backends.engine import wire
 from .._backends.permission import may_start_processes
 from .._backends.processes import ProcessBackend
+from .._backends.start_method import usual_start_method
 from .._calls.call import Call, Elsewhere, Kind
 from .._calls.cpus import cpu_count
 from .._calls.failure import Failure
@@ -217,9 +217,8 @@ def _new_driver(inner: wire.InnerOptions) -> Driver:
     usual = max(1, cpu_count() // inner.slots)
     limits, forced = thread_limits(inner.threads_per_worker, usual)
     # The start method that the engine has set in this process is for the engine's own processes.
-    usual_method = "forkserver" if sys.platform == "linux" else "spawn"
     backend = ProcessBackend(
-        inner.start_method or usual_method,
+        inner.start_method or usual_start_method(),
         1,
         initialize if inner.initializer else None,
         (inner.initializer,) if inner.initializer else (),

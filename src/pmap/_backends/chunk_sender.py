@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from .._errors import is_ctrl_c
 from .._transport import protocol
 from .._transport.framing import frame, frame_of_entries
 from .._transport.packing import packed
@@ -139,18 +138,6 @@ def _encoded(
         try:
             entries.append(encode(item, attachments=attachments, role=needs))
         except BaseException as error:  # the pickling code of the user's object may raise anything
-            if is_ctrl_c(error):
-                raise
-            work.unsent = work.unsent or {}
-            work.unsent[index] = error, _where(item, error)
+            work.note_unsent(index, item, error)
             entries.append([])
     return entries
-
-
-def _where(item: object, error: BaseException) -> str:
-    """Return in words which part of an item cannot be pickled, or "" if it cannot be found."""
-    if not isinstance(error, Exception):
-        return ""
-    from .._transport.by_value.blame import where_it_fails
-
-    return where_it_fails(item, "the argument", error)

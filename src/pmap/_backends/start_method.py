@@ -19,4 +19,9 @@ def default_start_method() -> str:
         usual: str = multiprocessing.get_all_start_methods()[0]
         if asked in ("spawn", "forkserver", "fork") and asked != usual:
             return asked
+    return usual_start_method()
+
+
+def usual_start_method() -> str:
+    """Return the fastest start method that is safe with threads in this process."""
     return "forkserver" if sys.platform == "linux" else "spawn"

@@ -1,8 +1,8 @@
 """The errors of items and calls that end without a result."""
 
 from .._backends.protocol import WorkerEnded
-from .._errors import CancelledError, PmapError, TaskTimeout, WorkerLost, WorkerStartError
-from .._jobs.item_errors import readable_stack, with_stack
+from .._errors import CancelledError, PmapError, WorkerLost, WorkerStartError
+from .._jobs.item_errors import readable_stack, too_late, with_stack
 from .._jobs.job import Job
 from .._jobs.work import Work
 from .._scheduling.workers import MAX_START_FAILURES
@@ -11,16 +11,9 @@ from .._transport.exceptions import describe
 
 def overdue(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
     """Return the error of an item that ran for too long; `gone`: how the item's worker ended."""
-    item = job.item(index)
+    rules = job.call.rules
     stack = readable_stack(gone.stack if gone else "")
-    error = TaskTimeout(
-        limit=job.call.rules.timeout or 0.0,
-        function=item.function,
-        index=index,
-        input=item.input,
-        stack=stack,
-    )
-    return with_stack(error, stack, job.call.rules.trace_as_text)
+    return too_late(job.item(index), rules.timeout, stack, rules.trace_as_text)
 
 
 def lost(job: Job, index: int, gone: WorkerEnded | None) -> Exception:

@@ -96,9 +96,7 @@ def _restored(
             return unsent, _as_cause(unsent, loads(data))
         return unsent, unsent
     if kind == TOO_LONG:
-        late = TaskTimeout(
-            limit=limit or 0.0, function=item.function, index=item.index, input=item.input
-        )
+        late = too_late(item, limit, "", False)  # its traceback comes with the record
         return late, late
     cause: BaseException | None = None
     if isinstance(data, bytes):
@@ -168,6 +166,21 @@ def unloaded_result(error: BaseException, item: Item) -> Exception:
     wrapped = _transport("result", "caller", describe(error), item)
     wrapped.__cause__ = error
     return wrapped
+
+
+def too_late(item: Item, limit: float | None, stack: str, as_text: bool) -> TaskTimeout:
+    """Return the error of an item that ran for longer than `limit` seconds.
+
+    `stack`: where the item was, as `readable_stack` returns it. `as_text`: see `restore`.
+    """
+    error = TaskTimeout(
+        limit=limit or 0.0,
+        function=item.function,
+        index=item.index,
+        input=item.input,
+        stack=stack,
+    )
+    return with_stack(error, stack, as_text)
 
 
 def readable_stack(text: str) -> str:

@@ -142,14 +142,16 @@ class Work(Pending):
         environment = capture_environment(directory_now()) if home is None else home.environment
         if sent_names.has_shared:
             sent_names.drop()
-        if not context and last is not None and last.matches(call, [], environment):
-            self.spec = last
-            return last
-        needs = Needs(sent_names)
-        variables = _pickled(context, needs) if context else []
+        # Most calls have no context variables and share the last call spec: they need no `Needs`.
+        needs: Needs | None = None
+        variables: list[bytes] = []
+        if context:
+            needs = Needs(sent_names)
+            variables = _pickled(context, needs)
         if last is not None and are_few(variables) and last.matches(call, variables, environment):
             self.spec = last
         else:
+            needs = needs or Needs(sent_names)
             function: tuple[object, ...] = call.function, int(call.kind)
             reducers = added()
             if reducers:  # the worker pickles results with the same reducers
@@ -179,6 +181,21 @@ class Work(Pending):
         environment = capture_environment(directory_now())
         self.spec = CallSpec(call, False, payload, needs, variables, environment)
         return self.spec
+
+    def note_unsent(self, index: int, item: object, error: BaseException) -> None:
+        """Record that the arguments of an item could not be pickled, and which object is to blame.
+
+        Raises `error` again if it is a Ctrl-C.
+        """
+        if is_ctrl_c(error):
+            raise error
+        where = ""
+        if isinstance(error, Exception):
+            from .._transport.by_value.blame import where_it_fails  # imported for the first error
+
+            where = where_it_fails(item, "the argument", error)
+        self.unsent = self.unsent or {}
+        self.unsent[index] = error, where
 
     def item(self, index: int) -> Item:
         """Return the description, for messages, of the item at `index`."""

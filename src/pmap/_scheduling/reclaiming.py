@@ -104,7 +104,6 @@ class Reclaiming:
             chunk.step = 0
             if chunk.stop < stop and job.state < FINISHED:
                 touched[job.id] = job
-                job.is_short = False  # its items are slow, so each idle worker gets one
                 job.requeue(chunk.stop, stop, 0)
                 self._prefetch.enqueue(job, first=True)
         return [*touched.values()]
@@ -112,7 +111,6 @@ class Reclaiming:
     def requeue(self, chunk: Chunk) -> None:
         """Queue the unfinished items of a chunk again, before all other items of their job."""
         job = chunk.job
-        job.is_short = False
         tries = chunk.tries if chunk.next == chunk.start else 0
         job.requeue(chunk.next, chunk.stop, tries)
         self._prefetch.enqueue(job, first=True)

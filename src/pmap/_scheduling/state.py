@@ -169,6 +169,7 @@ class Job:
 
     def requeue(self, start: int, stop: int, tries: int) -> None:
         """Let the items `start` to `stop` - 1 be dispatched again, before any later items."""
+        self.is_short = False  # items are slow, or lost: from now on idle workers get one each
         if self.requeued is None:
             self.requeued = []
         heapq.heappush(self.requeued, (start, stop, tries))

@@ -173,9 +173,8 @@ def _packed_columns(rows: Sequence[tuple[object, ...]], width: int) -> Packed | 
     """Return tuples of the length `width` as their columns; None if a cell is not plain or long."""
     columns: list[Packed] = []
     for at in range(width):
-        column = list(map(itemgetter(at), rows))
-        # A cell that is a tuple is not plain.
-        cells = None if type(column[0]) is tuple else packed(column)
+        # The first cell is plain, so a cell that is a tuple is found among cells of another type.
+        cells = packed(list(map(itemgetter(at), rows)))
         if cells is None:
             return None
         columns.append(cells)

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ..._errors import TaskTimeout, WorkerLost
-from ..._jobs.item_errors import with_stack
+from ..._errors import WorkerLost
+from ..._jobs.item_errors import too_late, with_stack
 from ..._jobs.work import Work
 from ..._transport.packing import unpacked
 from ..protocol import ResultsArrived
@@ -32,15 +32,8 @@ def _gone(work: Work, index: int, entry: tuple[Any, ...], host: str) -> Exceptio
     """Return the error of an item that its inner worker did not finish."""
     item = work.item(index)
     if entry[0] == wire.LATE:
-        stack: str = entry[1]
-        late = TaskTimeout(
-            limit=work.call.rules.timeout or 0.0,
-            function=item.function,
-            index=index,
-            input=item.input,
-            stack=stack,
-        )
-        return with_stack(late, stack, work.call.rules.trace_as_text)
+        rules = work.call.rules
+        return too_late(item, rules.timeout, entry[1], rules.trace_as_text)
     _, pid, exitcode, reason, begun, stack = entry
     lost = WorkerLost(
         pid=pid,

@@ -21,7 +21,6 @@ from ..._errors import is_ctrl_c
 from ..._jobs.item_errors import INITIALIZER, settle
 from ..._jobs.notifier import Notifier
 from ..._jobs.work import CallSpec, Work
-from ..._transport.by_value.blame import where_it_fails
 from ..._transport.by_value.picklers import Whole
 from ..._transport.packing import packed
 from ..._transport.values import dumps
@@ -204,11 +203,7 @@ class EngineBackend(Backend[deque[_Done]]):
                 pickles.append(dumps(item, role=role))
             # The pickling of the user's object may raise any exception.
             except BaseException as error:
-                if is_ctrl_c(error):
-                    raise
-                if work.unsent is None:
-                    work.unsent = {}
-                work.unsent[index] = error, where_it_fails(item, "the argument", error)
+                work.note_unsent(index, item, error)
                 pickles.append(b"")
         return pickles, True
 
