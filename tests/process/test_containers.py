@@ -32,13 +32,15 @@ def end(x): os.kill(os.getpid(), signal.SIGKILL) if x == 1 else None
 def only_me(*others):
     # This is the first process of its namespace: whatever has lost its parent is its child.
     shutdown()
+    for orphan in others:
+        os.waitpid(orphan, 0)  # pmap has killed it; the kernel may not have ended it yet
     left = []
     try:
         while not left or left[-1][0]:
             left.append(os.waitpid(-1, os.WNOHANG))
     except ChildProcessError:
         pass
-    print("left behind:", [one for one in left if one[0] not in others])
+    print("left behind:", left)
 """
 
 
