@@ -3,6 +3,7 @@
 import os
 import resource
 import sys
+from collections.abc import Callable
 from contextvars import Context
 from itertools import pairwise
 from types import FrameType
@@ -86,7 +87,8 @@ def test_a_short_map_of_a_known_function_is_one_message(sent: list[int]) -> None
     assert min(counts) == 1
 
 
-def test_a_warm_map_takes_few_python_calls_of_the_caller() -> None:
+def calls_made_by(act: Callable[[], object]) -> tuple[int, int]:
+    """Return how many calls in pmap's modules `act` makes, and how many changes of module."""
     root = os.path.dirname(pmap.__file__)
     files: list[str] = []
 
@@ -94,21 +96,34 @@ def test_a_warm_map_takes_few_python_calls_of_the_caller() -> None:
         if event == "call" and frame.f_code.co_filename.startswith(root):
             files.append(frame.f_code.co_filename)
 
-    verb, numbers = pmap.pmap.using(processes=1), range(-3, 3)
     counts: list[int] = []
     changes: list[int] = []
     for _ in range(20):
         files.clear()
         sys.setprofile(note)
         try:
-            Context().run(verb, abs, [*numbers])  # without the context variables of the tests
+            Context().run(act)  # without the context variables of the tests
         finally:
             sys.setprofile(None)
         counts.append(len(files))
         changes.append(sum(one != other for one, other in pairwise(files)))
+    return min(counts), min(changes)
+
+
+def test_a_warm_map_takes_few_python_calls_of_the_caller() -> None:
+    verb, numbers = pmap.pmap.using(processes=1), range(-3, 3)
+    calls, changes = calls_made_by(lambda: verb(abs, [*numbers]))
     # It was 178 calls and 135 changes from one module to another when this was written.
-    assert min(counts) <= 185
-    assert min(changes) <= 140
+    assert calls <= 185
+    assert changes <= 140
+
+
+def test_to_ask_for_a_call_takes_few_python_calls_of_the_caller() -> None:
+    ask = pmap.papply.using(processes=1).async_
+    for _ in range(300):  # from then on, the current directory is read in the shorter way
+        ask(abs, -1).get()
+    calls, _ = calls_made_by(lambda: ask(abs, -1))
+    assert calls <= 80
 
 
 @pytest.mark.skipif(os.name != "posix", reason="`resource` counts switches on POSIX only")

@@ -120,18 +120,18 @@ class SharedPools:
         if not isinstance(options.backend, str):
             return self._engine_driver_for(options)
         try:
-            if options not in self.drivers and not _may_start(options):
-                return make_driver(options._replace(backend="serial")), True
-            driver = self.drivers.get(options) or self.drivers.setdefault(
-                options, make_driver(options, IDLE_TIMEOUT)
-            )
+            shared = self.drivers.get(options)
+            if shared is None:
+                if not _may_start(options):
+                    return make_driver(options._replace(backend="serial")), True
+                shared = self.drivers.setdefault(options, make_driver(options, IDLE_TIMEOUT))
         except TypeError:  # initargs cannot be hashed, so the pool cannot be found again
             return make_driver(options), True
-        if driver.holds_lock():
+        if shared.holds_lock():
             return make_driver(options._replace(backend="serial", initializer=None)), True
-        if not driver.workers:  # the pool is new, or was idle for long, and will start workers
-            self._make_room(driver)
-        return driver, False
+        if not shared.workers:  # the pool is new, or was idle for long, and will start workers
+            self._make_room(shared)
+        return shared, False
 
     def _engine_driver_for(self, options: WorkerOptions) -> tuple[Driver, bool]:
         if self.engines is None:

@@ -184,6 +184,29 @@ def test_the_path_ends_at_what_belongs_to_its_process() -> None:
     assert "(given -> .second: _thread.lock" in where_it_fails(Pair(1, threading.Lock()), "given")
 
 
+CHANGES: Final[list[Callable[[Any], object]]] = [
+    lambda given: setattr(given, "__code__", script.__code__),
+    lambda given: setattr(given, "__defaults__", (1,)),
+    lambda given: setattr(given, "__kwdefaults__", {"x": 1}),
+    lambda given: setattr(given, "__name__", "another"),
+    lambda given: setattr(given, "__qualname__", "another"),
+    lambda given: setattr(given, "__doc__", "another"),
+    lambda given: setattr(given, "__annotations__", {"x": int}),
+    lambda given: given.__annotations__.update(x=int),
+    lambda given: setattr(given, "attribute", 1),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_each_change_of_a_plain_function_is_seen(change: Callable[[Any], object]) -> None:
+    sent_names, space = SentNames(), script()
+    needs = needs_of(sent_names, space, "other")
+    assert needs.are_current()
+    change(space["other"])
+    assert not needs.are_current()
+    assert needs_of(sent_names, space, "other").are_current()
+
+
 def test_an_initializers_value_stays_until_the_caller_changes_the_name() -> None:
     main = namespace_of(vars(sys.modules["__main__"]))
     assert main is not None

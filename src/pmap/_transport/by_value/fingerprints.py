@@ -200,6 +200,25 @@ def is_identity(fingerprint: Fingerprint) -> bool:
     return type(fingerprint) is _Same
 
 
+def is_scalar(value: object) -> bool:
+    """Return whether `value` can never change, so that the same object is the same value."""
+    return id(type(value)) in _SCALARS
+
+
+def shape_of(given: Any) -> tuple[object, ...] | None:
+    """Return all that can change of a plain function; None if the function has parts that vary.
+
+    Equal shapes of one function mean that the function has not changed. Functions with defaults,
+    attributes, annotations or a closure have no shape: their parts need fingerprints.
+    """
+    if given.__defaults__ or given.__kwdefaults__ or given.__closure__ or given.__dict__:
+        return None
+    attribute, made = annotations_of(given)
+    if made:
+        return None
+    return given.__code__, given.__name__, given.__qualname__, given.__doc__, attribute, made
+
+
 def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
     kind, value = type(given), untyped(given)
     if id(kind) in _SCALARS:

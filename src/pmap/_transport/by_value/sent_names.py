@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from types import FunctionType
 from weakref import WeakValueDictionary
 
 from ..importable import MAIN_MODULES
 from ..payload import Payload
 from . import arriving
-from .fingerprints import fingerprint_of, is_identity, sendable_form
+from .fingerprints import fingerprint_of, is_identity, is_scalar, sendable_form, shape_of
 from .globals_of import found_as
 from .namespaces import Namespace, namespace_of
 from .numbers import Numbers
@@ -35,6 +36,7 @@ _DEFINITIONS = frozenset(
 _CONSTANT = frozenset(
     map(id, (int, bool, str, bytes, type(None), float, complex, tuple, frozenset))
 )
+_VARIES = object()
 _MOST_NAMESPACES = 8
 # How many times a value is examined while another thread changes the value.
 MOST_TRIES = 50
@@ -73,8 +75,8 @@ class Known:
     """The record of one name: what was last sent for the name."""
 
     __slots__ = (
-        *("__weakref__", "fingerprint", "fixed", "has_generator", "held", "key", "met", "needs"),
-        *("place", "size"),
+        *("__weakref__", "constant", "fingerprint", "fixed", "has_generator", "held", "key", "met"),
+        *("needs", "place", "shape", "size"),
         *("strict", "unit", "unsent", "version"),
     )
 
@@ -115,13 +117,23 @@ class Known:
         # `place` is the id of the value: another object counts as another value. None for values of
         # types whose objects cannot change.
         self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
+        # Two ways to see without a fingerprint that nothing has changed: the value itself, if it
+        # can never change, else `_VARIES`; and the shape of a function without parts that vary.
+        self.constant: object = value if is_scalar(value) else _VARIES
+        self.shape: tuple[object, ...] | None = None
+        if self.held is not None and isinstance(value, FunctionType):
+            self.shape = shape_of(value)
 
     def is_current(self, value: object) -> bool:
         """Return whether `value`, which the name has now, is the value that was sent."""
+        if self.constant is value:
+            return True
         if self.held is not None:
             if self.held is not value:
                 return False
             if self.fixed:
+                return True
+            if self.shape is not None and self.shape == shape_of(value):
                 return True
         elif self.place is not None and self.place != id(value):
             return False
