@@ -51,6 +51,7 @@ nitpick_ignore = [
     ("py:exc", "BrokenProcessPool"),  # of the standard library, named without its module
     ("py:obj", "Fail_co"),  # a type variable
     ("py:class", "pmap._types.GivenPool"),  # a Pool, as the options see it
+    ("py:class", "pmap._types.GivenCheckpoint"),  # a Checkpoint, as the options see it
 ]
 
 # -- Looks -----------------------------------------------------------------------------------------
