@@ -125,6 +125,16 @@ def test_what_is_not_an_items_error_has_the_users_frames_too(each: Map) -> None:
     assert frames(error) == ["pmap"]
 
 
+def test_what_explain_refuses_has_one_frame_of_ours() -> None:
+    wrong: Any = 3
+    for act in (
+        lambda: pmap.explain(wrong, [1]),
+        lambda: package.pstarmap.explain(abs, wrong),
+        lambda: package.papply.explain(wrong),
+    ):
+        assert frames(raised(act)) == ["pmap"]
+
+
 def test_a_failure_has_the_same_as_text(each: Map) -> None:
     (failure,) = each.collecting(outer, [0])
     assert isinstance(failure, Failure)

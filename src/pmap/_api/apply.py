@@ -114,7 +114,11 @@ class Apply(Verb[Fail_co]):
         """
         from .explaining import explain_apply  # imported only when it is asked for
 
-        return explain_apply(*self._ask(f, args, kwargs))
+        try:
+            return explain_apply(*self._ask(f, args, kwargs))
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @property
     def collecting(self) -> "Apply[Failure]":

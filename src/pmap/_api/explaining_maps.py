@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 from .._calls.options import Options
+from .._jobs.own_frames import cut
 from .verb import Fail_co, Verb
 
 if TYPE_CHECKING:
@@ -145,4 +146,8 @@ class ExplainsMaps(Verb[Fail_co]):
         """
         from .explaining import explain_each  # imported only when it is asked for
 
-        return explain_each(self._name, f, (xs, *more), *self._asked(f, options))
+        try:
+            return explain_each(self._name, f, (xs, *more), *self._asked(f, options))
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise

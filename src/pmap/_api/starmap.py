@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 from .._calls.call import Call, star, star_async, star_streamed
 from .._calls.failure import Failure
 from .._calls.options import Options, Settings
+from .._jobs.own_frames import cut
 from .async_result import AsyncResult
 from .first_call import pools_for
 from .result_stream import ResultStream
@@ -179,7 +180,11 @@ class StarMap(Verb[Fail_co]):
         """
         from .explaining import explain_star  # imported only when it is asked for
 
-        return explain_star(self._name, f, rows, *self._asked(f, options))
+        try:
+            return explain_star(self._name, f, rows, *self._asked(f, options))
+        except BaseException as error:
+            __tracebackhide__ = cut(error)
+            raise
 
     @property
     def collecting(self) -> "StarMap[Failure]":
