@@ -113,9 +113,10 @@ class SharedPools:
         # thread can run the pool's loop. When the interpreter is ending, no thread or process can
         # be started.
         options = settings.worker
-        if inside_item():
+        inside = inside_item()
+        if inside:
             _refuse_a_limit(settings.call.timeout)
-        if inside_item() or exiting():
+        if inside or exiting():
             return make_driver(options._replace(backend="serial", initializer=None)), True
         if not isinstance(options.backend, str):
             return self._engine_driver_for(options)

@@ -291,8 +291,11 @@ class Needs(_NamesRole):
         for space, name in [*self.absent]:  # a copy: another thread may add names
             if name in space.dict:
                 return False
-        for (space, name), known in [*self.names.items()]:
-            if not known.is_current(space.dict.get(name, arriving.ABSENT)):
+        for key, known in [*self.names.items()]:
+            value = key[0].dict.get(key[1], arriving.ABSENT)
+            # The first check is that of `is_current` for a value that can never change; to call it
+            # for each such name would take longer than all else here.
+            if known.constant is not value and not known.is_current(value):
                 return False
         return True
 
