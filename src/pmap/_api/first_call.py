@@ -1,7 +1,7 @@
 """How the verbs reach the shared pools, whose modules are imported at the first call.
 
 So a program that imports pmap and calls no verb does not pay for that import. A program that calls
-one waits less: where a template process forks the workers, the template is started first, and boots
+one waits less: where a fork server forks the workers, it is started first, and boots
 on another CPU while this process imports the modules.
 """
 
@@ -69,7 +69,7 @@ def shutdown() -> None:
 
 
 def _begin(call: Call | Streamed, settings: Settings) -> None:
-    """Start the template process, unless there is one already or `call` needs none."""
+    """Start the fork server, unless there is one already or `call` needs none."""
     if _POOLS in sys.modules or settings.pool is not None or inside_item():
         return
     if settings.worker.backend == "processes":

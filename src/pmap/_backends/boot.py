@@ -1,9 +1,9 @@
-"""Starting a fresh interpreter as a worker process or as the template process.
+"""Starting a fresh interpreter as a worker process or as the fork server.
 
-The template process boots on another processor while the caller imports the code of the pool (see
-`first_call`). So this module imports only what the start of a process needs. `subprocess` is
-imported in the functions that use it: the import takes a third of the time in which an interpreter
-starts.
+The fork server boots on another processor while the caller imports the code of the pool (see
+the module `first_call`). So this module imports only what the start of a process needs.
+`subprocess` is imported in the functions that use it: the import takes a third of the time in which
+an interpreter starts.
 """
 
 import atexit
@@ -37,8 +37,9 @@ class Lifeline:
     """A pipe by which worker processes notice that the caller has ended, whatever has ended it.
 
     Nothing is written to the pipe. Only the caller has the writing end, which the kernel closes
-    when the caller ends. Workers watch the reading end, `end` (see `startup`). A fork of the caller
-    closes both of its copies: else workers would notice nothing before that fork has ended, too.
+    when the caller ends. Workers watch the reading end, `end` (see the module `startup`) and end
+    when it is closed. If the caller forks, the forked process closes its copies of both ends:
+    otherwise the pipe would stay open, and workers would live, until that process has ended, too.
     """
 
     end = -1
@@ -59,7 +60,8 @@ class Lifeline:
         ends = self.end, self._ours
         self.end = self._ours = -1
         for end in ends:
-            # If the inode is another one, the program has closed the end and uses its number.
+            # If the inode is another one, the program has closed this descriptor, and its number
+            # belongs to another file by now.
             if end >= 0 and inode_of(end) == self._inode:
                 os.close(end)
 
@@ -80,22 +82,22 @@ def inode_of(fd: int) -> int:
 
 
 def mark_of(sock: "socket") -> object:
-    """Return a mark of the open file behind a socket's descriptor.
+    """Return a value that identifies the open file behind a socket's descriptor.
 
-    If the program closes the descriptor and its number goes to another file, the mark is another
-    one. On Linux the mark is the socket's cookie: the kernel gives it to no other socket, and to
-    read it takes less than half the time of reading an inode.
+    If the program closes the descriptor, its number may go to another file; the value then differs.
+    On Linux the value is the socket's cookie (SO_COOKIE), a number that the kernel gives to no
+    other socket. To read the cookie takes less than half the time of reading an inode.
     """
     try:
         return sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8)
-    except OSError:  # the descriptor is no socket's any more, or the system has no cookies
+    except OSError:  # the descriptor is no socket's any more, or the system has no such cookies
         return inode_of(sock.fileno())
 
 
 def release(sock: "socket", mark: object) -> None:
-    """Close `sock`, or only detach it if its descriptor does not have `mark` any more.
+    """Close `sock`; if its descriptor belongs to another file by now, only detach it.
 
-    Then the program has closed the descriptor, and the number may belong to another open file.
+    That is so if `mark_of` does not return `mark`, its earlier value, any more.
     """
     if mark_of(sock) == mark:
         sock.close()
@@ -107,9 +109,10 @@ _kept: list[object] = []
 
 
 def keep(what: object) -> None:
-    """Keep an object as long as the process lives, so that it never closes its descriptor.
+    """Keep an object until the process ends, so that the object never closes its descriptor.
 
-    The program has closed that descriptor, so its number may belong to another open file by now.
+    The program has closed that descriptor behind pmap's back, so its number may belong to another
+    open file by now.
     """
     _kept.append(what)
 
@@ -131,7 +134,7 @@ def not_standard(fd: int) -> int:
 
 
 def connection() -> "tuple[socket, socket]":
-    """Return a pair of connected sockets: the caller's, and one that a child process can have."""
+    """Return two connected sockets: one for the caller, one for a child process to inherit."""
     ours, theirs = socketpair()
     if theirs.fileno() < 3:
         theirs = socket(fileno=not_standard(theirs.detach()))
@@ -141,7 +144,7 @@ def connection() -> "tuple[socket, socket]":
 
 
 def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[bytes], list[str]]":
-    """Start a fresh interpreter as a worker on the socket `sock`; return process and command."""
+    """Start a Python as a worker on `sock`, a socket; return the process and its command."""
     import subprocess
 
     # On Windows a socket is no descriptor that a child inherits: stdin carries a copy of it.
@@ -164,23 +167,23 @@ def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[b
 
 
 # The seed of the hashes of strings. All workers that begin as fresh interpreters get this one seed,
-# as all forks have one. The caller's own seed cannot be read, unless PYTHONHASHSEED has set it.
+# as all forked workers have the caller's seed. The caller's own seed cannot be read, unless
+# PYTHONHASHSEED has set it.
 _hash_seed = str(int.from_bytes(os.urandom(4), "little"))
 
 
 class _Start:
-    """Command and environment of a process that is to become a worker or the template process."""
+    """The command line and the environment with which a worker or a fork server is started."""
 
     def __init__(self, kind: str, fd: int, lifeline: int, inode: int, pipe: int) -> None:
         """Make the command and the environment.
 
         Args:
             kind: what the process is to become: "worker" or "template".
-            fd: the descriptor that the process has of its socket.
-            lifeline: the descriptor that the process has of the lifeline, or -1.
+            fd: the number that the socket's descriptor has in the new process.
+            lifeline: the number that the lifeline pipe's descriptor has there, or -1.
             inode: the inode of the socket.
-            pipe: the descriptor that the process has of the pipe that `freeze_support` reads; -1:
-                this program is not frozen.
+            pipe: the number that the pipe for `freeze_support` has there; -1: program not frozen.
         """
         program = executable()
         if not program:
@@ -200,14 +203,14 @@ class _Start:
 
 
 def executable() -> str:
-    """Return the path of the program that `multiprocessing` would start for a worker, or ""."""
+    """Return the path of the Python that `multiprocessing` would start for a worker, or ""."""
     spawn = sys.modules.get("multiprocessing.spawn")
     found: object = sys.executable if spawn is None else spawn.get_executable()
     return os.fsdecode(found) if isinstance(found, str | bytes) else ""
 
 
 def remedy() -> str:
-    """Return in words what a user can do if the program of `executable` cannot be a worker."""
+    """Return advice for the user, for when the program that `executable` names is no Python."""
     if is_frozen():
         return (
             "This program is frozen: it has to call multiprocessing.freeze_support() or "
@@ -220,9 +223,9 @@ def remedy() -> str:
 
 
 def is_frozen() -> bool:
-    """Return whether this program has its own interpreter inside and takes no option ``-c``.
+    """Return whether this program is frozen: an executable with Python inside, without ``-c``.
 
-    `sys.frozen` alone does not say so: a test may set it while a normal Python runs the program.
+    The attribute `sys.frozen` alone does not say so: a test may set it while a normal Python runs.
     """
     return bool(getattr(sys, "frozen", False)) and not os.path.basename(executable()).startswith(
         "python"
@@ -231,7 +234,10 @@ def is_frozen() -> bool:
 
 @contextlib.contextmanager
 def _pipe() -> Generator[int, None, None]:
-    """Give the reading end of a pipe with bytes for `freeze_support`; -1: program not frozen."""
+    """Give the reading end of a pipe that tells `freeze_support` what to become, or -1.
+
+    The result is -1 if this program is not frozen: a normal Python is told on its command line.
+    """
     if not is_frozen():
         yield -1
         return
@@ -248,19 +254,19 @@ def _pipe() -> Generator[int, None, None]:
 
 
 def _sendable(environment: dict[str, str]) -> dict[str, str]:
-    """Return the part of an environment with which the operating system starts a program.
+    """Return those environment variables that a new process can be started with.
 
-    A worker gets the whole environment later, through its socket. The variables that an interpreter
-    needs while it starts are short. So if there is too much, the longest variables are left out.
+    A worker gets all variables later, through its socket. The variables that an interpreter needs
+    while it starts are short. So if there are too many bytes, the longest are left out.
     """
     most = os.sysconf("SC_ARG_MAX") // 2 if hasattr(os, "sysconf") else _LONGEST
     sizes = {name: len(name) + len(os.fsencode(value)) for name, value in environment.items()}
-    if sum(sizes.values()) < _LONGEST // 4:  # nearly every environment is smaller than this
+    if sum(sizes.values()) < _LONGEST // 4:  # the usual case
         return environment
     sent: dict[str, str] = {}
     total = 0
     for name in sorted(sizes, key=sizes.__getitem__):
-        total += sizes[name] + 16  # room for "=", a zero byte and the pointer to the variable
+        total += sizes[name] + 16  # the kernel adds "=", a zero byte, a pointer
         if sizes[name] >= _LONGEST - 16 or total > most:
             break
         sent[name] = environment[name]
@@ -279,7 +285,8 @@ def interpreter_flags() -> list[str]:
     if any(asked):
         import subprocess
 
-        # This function of subprocess is private, but multiprocessing uses it. typeshed lacks it.
+        # `subprocess._args_from_interpreter_flags` is private, but `multiprocessing` uses it, too.
+        # The type stubs of the standard library (typeshed) lack it.
         found += getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
     # `_args_from_interpreter_flags` leaves out -B if the program has set it since the start, -u,
     # and most -X options.
@@ -295,12 +302,13 @@ def interpreter_flags() -> list[str]:
 
 
 class _Spawned:
-    """A child process that was started by `posix_spawn`, until this process has reaped it."""
+    """A child process that `posix_spawn` has started, until its exit code has been read."""
 
-    _over = True  # whether there is no child to wait for: not started yet, or reaped
+    # Whether there is no child to wait for: not started yet, or its exit code was read.
+    _over = True
 
     def __init__(self, kind: str, sock: "socket", lifeline: Lifeline) -> None:
-        """Start a worker or a template process, as `kind` says, on the socket `sock`.
+        """Start a worker or a fork server, as `kind` says, connected by the socket `sock`.
 
         The process inherits the socket, the lifeline, the pipe for `freeze_support` if this program
         is frozen, and the standard streams, and no other descriptor. Its stdin is empty.
@@ -323,8 +331,8 @@ class _Spawned:
             *[(os.POSIX_SPAWN_CLOSE, fd) for fd in _inherited()],
             *[(os.POSIX_SPAWN_DUP2, fd, to) for fd, to in zip(ours, theirs, strict=True) if to > 0],
         ]
-        # Python ignores these two signals; the child starts with their default action, as a child
-        # of subprocess does.
+        # Python ignores SIGPIPE and SIGXFSZ; the child starts with their default action, as a child
+        # of `subprocess` does.
         reset = [signal.SIGPIPE, signal.SIGXFSZ]
         with sigint_blocked():
             self.pid = os.posix_spawn(
@@ -345,8 +353,8 @@ class _Spawned:
     def kill(self) -> None:
         """Kill the child process, if it has not ended."""
         if not self._reaped(os.WNOHANG):
-            # PermissionError: the child belongs to another user; the end of its socket ends it.
-            # The child has not been reaped, so no other process has its process id.
+            # PermissionError: the child belongs to another user; the end of its socket ends it. The
+            # child's exit code has not been read, so no other process can have its process id yet.
             with contextlib.suppress(PermissionError):
                 os.kill(self.pid, signal.SIGKILL)
 
@@ -355,7 +363,7 @@ class _Spawned:
         self._reaped(0)
 
     def after_fork_in_child(self) -> None:
-        """Forget the child process: this process is a fork of the child's parent."""
+        """Forget the child process: this process was forked, and is not the child's parent."""
         self._over = True
 
     def _reaped(self, how: int) -> bool:
@@ -365,20 +373,19 @@ class _Spawned:
                 self._over = pid != 0
                 if pid:
                     self.exitcode = os.waitstatus_to_exitcode(status)
-            except ChildProcessError:  # other code of the program has reaped the child
+            except ChildProcessError:
+                # other code of the program has read the exit code of the child
                 self._over = True
         return self._over
 
 
 def _inherited() -> list[int]:
-    """Return the inheritable descriptors of this process, without the standard streams.
-
-    The list is empty if the system has no /dev/fd.
-    """
+    """Return the descriptors that children of this process inherit, without stdin to stderr."""
     inherited: list[int] = []
     with contextlib.suppress(OSError):
         for fd in map(int, os.listdir("/dev/fd")):
-            # OSError: the descriptor is closed by now, as is the one with which /dev/fd was read.
+            # OSError: a listed descriptor is closed by now, as is the one with which /dev/fd was
+            # read.
             with contextlib.suppress(OSError):
                 if fd > 2 and os.get_inheritable(fd):
                     inherited.append(fd)
@@ -402,12 +409,12 @@ def sigint_blocked() -> Generator[None, None, None]:
 
 
 class Boot:
-    """A template process that has just been started, and the caller's end of its socket.
+    """A fork server that has just been started, and the caller's end of its socket.
 
     Attributes:
-        lifeline: the lifeline of the workers that the template process will fork.
-        by_value: whether `prepare` was called.
-        executable: the program that the template process runs.
+        lifeline: the pipe that tells its workers that the caller has ended.
+        by_value: whether the fork server was told to import the code for pickling by value.
+        executable: the Python that the fork server runs.
     """
 
     def __init__(self, lifeline: Lifeline) -> None:
@@ -424,40 +431,40 @@ class Boot:
             theirs.close()
 
     def prepare(self) -> None:
-        """Let the template process import the code for pickling by value before its first fork."""
+        """Let the fork server import the code for pickling by value before its first fork."""
         from .._transport.protocol import PREPARE, make_request
 
         self.by_value = True
-        # OSError: the template process has ended. The next read of its socket notices that.
+        # OSError: the fork server has ended. The next read of its socket notices that.
         with contextlib.suppress(OSError):
             self.sock.sendall(make_request(PREPARE, 0))
 
     def after_fork_in_child(self) -> None:
-        """Forget the template process: this process is a fork of the template's parent."""
+        """Forget the fork server: this process was forked, and is not the fork server's parent."""
         self.sock.close()
         self.process.after_fork_in_child()
         self.lifeline.close()
 
     def end(self) -> None:
-        """End the template process, which has no workers yet."""
+        """End the fork server, which has no workers yet."""
         self.process.kill()
         self.process.wait()
         self.sock.close()
         self.lifeline.close()
 
 
-# The template process that was started before the pool that will use it; an empty list: none.
+# The fork server that was started ahead, before the pool that will use it exists; at most one.
 _ahead: list[Boot] = []
 
 
 def begin(start_method: str | None) -> Boot | None:
-    """Start a template process if the start method is forkserver; `take` gives it to a pool.
+    """Start a fork server ahead of the first pool, if the start method is forkserver.
 
-    Return None if the start method is another one, or if there is such a process already, or if
-    none can be started.
+    Return None if it is not, or if such a process waits already, or if none can be started.
     """
     if (start_method or default_start_method()) == "forkserver" and not _ahead:
-        # OSError: the pool will try again, and its error says what is wrong.
+        # OSError: the fork server could not be started. The pool will try again, and raise what is
+        # wrong.
         with contextlib.suppress(OSError):
             _ahead.append(Boot(Lifeline()))
             return _ahead[0]
@@ -465,15 +472,15 @@ def begin(start_method: str | None) -> Boot | None:
 
 
 def take(lifeline: Lifeline | None) -> Boot:
-    """Return a template process that no pool uses yet.
+    """Return a fork server that no pool uses yet: the one started ahead, or a new one.
 
-    Its workers get `lifeline`, or a new lifeline if `lifeline` is None.
+    Its workers get the pipe `lifeline`, or a new pipe if `lifeline` is None.
     """
     if _ahead and lifeline is None:
         boot = _ahead.pop()
         if boot.executable == executable():
             return boot
-        boot.end()  # the program has chosen another executable since
+        boot.end()  # the program has chosen another Python since this one was started
     return Boot(lifeline or Lifeline())
 
 

@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from .._transport.segments import Segment
     from .connection import Connection
 
-# A chunk of this many bytes is sent before the next chunk is made, so that the worker can begin the
-# chunk meanwhile.
+# When the bytes of a chunk that wait to be sent are more than this, they are sent before the next
+# chunk is made, so that the worker can begin meanwhile.
 _AT_ONCE = 1 << 13
-# How many shared-memory segments may be lent to one worker at a time. The caller uses such a
-# segment again when the worker has given it back.
+# How many shared-memory segments with large arguments may be lent to one worker at a time. The
+# caller uses such a segment again when the worker has given it back.
 _MOST_LENT = 16
 
 
 class ChunkSender:
-    """Sends chunks to the workers of one pool, each after the call spec that the chunk needs.
+    """Sends chunks of items to the workers of one pool, each after the description of its call.
 
     Attributes:
         has_lent: whether a shared-memory segment has carried arguments since the last
@@ -39,7 +39,11 @@ class ChunkSender:
     """
 
     def __init__(self, limited: Callable[[Environment], Environment]) -> None:
-        """Start with no shared-memory segments; `limited` adds worker limits to an environment."""
+        """Start with no shared-memory segments.
+
+        `limited` returns an environment to which the limits of a worker, such as on threads, are
+        added.
+        """
         self._limited = limited
         self._free_segments = FreeSegments()
         self.has_lent = False
@@ -47,7 +51,8 @@ class ChunkSender:
     def send(self, to: Connection, work: Work, start: int, stop: int, step: int) -> None:
         """Send a worker the items from `start` to `stop` - 1 of a call; `step`: see `Backend.send`.
 
-        If the worker does not have the call spec of the call, the call spec is sent first.
+        A worker that does not have the call spec (the function, the names it uses, the options) is
+        sent that first.
         """
         spec = work.spec
         assert spec is not None, "it was not packed"
@@ -57,8 +62,8 @@ class ChunkSender:
         if spec.number not in definitions.told:
             definitions.introduce(spec, self._limited(spec.environment))
         gone = to.reader.gone()
-        # These shared-memory segments carried results, and nothing at the caller refers to them any
-        # more. The worker may use them again.
+        # These shared-memory segments carried results, and the caller refers to none of them any
+        # more. The message tells the worker that it may use them again.
         if gone:
             to.outbox.write(frame(protocol.make_back(gone)))
         held.serial += 1
@@ -71,7 +76,8 @@ class ChunkSender:
         chunk = protocol.CHUNK, spec.number, held.serial, entries, step, start
         try:
             message = frame(chunk)
-        except ValueError:  # the message is too large for `marshal`
+        except ValueError:
+            # `marshal`, which writes plain items, cannot write a message of this size
             self._send_encoded(to, work, start, items, step)
             return
         held.chunks.append(SentChunk(held.serial, work, start, stop - start, len(message)))
@@ -109,14 +115,14 @@ class ChunkSender:
         return segment
 
     def lent_segments(self) -> LentSegments:
-        """Return the object that lends shared-memory segments to a new worker."""
+        """Return a new object that lends the caller's shared-memory segments to one new worker."""
         return LentSegments(self._free_segments, KEPT, _MOST_LENT)
 
     def release_segments(self, connections: Iterable[Connection]) -> None:
         """Release all shared-memory segments that the caller keeps to use them again.
 
-        New objects take the place of the old ones, and the old ones stay as they are: this process
-        may be a fork that was made while another thread changed the old ones.
+        The objects that kept them are replaced, and not emptied: this process may have been forked
+        while another thread was changing them.
         """
         self.has_lent = False
         self._free_segments = FreeSegments()
@@ -127,9 +133,9 @@ class ChunkSender:
 def _encoded(
     work: Work, start: int, items: Sequence[object], attachments: Attachments
 ) -> list[Entry]:
-    """Return the message entries of items, each a plain or a pickled value.
+    """Return for each item what the message to the worker has of it: a plain or a pickled value.
 
-    The entry of an item that cannot be pickled is empty, and `work.unsent` notes the error.
+    The entry of an item that cannot be pickled is empty, and the error is kept in `work.unsent`.
     """
     entries: list[Entry] = []
     assert work.spec is not None, "it was not packed"

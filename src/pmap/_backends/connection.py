@@ -1,4 +1,4 @@
-"""One worker process, as the caller sees it: its socket, its process, its chunks, its names."""
+"""One worker process, as the caller sees it: its socket, its process, and what it was sent."""
 
 from __future__ import annotations
 
@@ -33,15 +33,17 @@ if TYPE_CHECKING:
 
 
 class Connection:
-    """One worker, from the start of its process until its exit code is known.
+    """One worker process, from its start until its exit code is known.
 
     Attributes:
         number: the number of the worker.
-        slot: the lowest number from 1 on that no other worker of the pool had when this one began.
+        slot: a small number for the worker, from 1 on, which no other worker of the pool has at the
+            same time.
         handle: ends the worker process, and knows its process id.
-        journal: the result journal that the worker shares with the caller; None: there is none.
+        journal: the shared memory in which the worker notes each result, so that results survive
+            the worker; None: there is none.
         sock: the caller's end of the worker's socket.
-        state: one of `connection_states`.
+        state: one of the states in the module `connection_states`.
         reached: the state that the connection had before `HUNG_UP`.
         definitions: the functions and names that the worker was sent.
         held: the chunks that the worker holds.
@@ -65,13 +67,15 @@ class Connection:
 
         Args:
             number: the number of the worker.
-            slot: the slot of the worker: see `Connection`.
-            process: the started process, its socket and its result journal.
-            baseline: the caller's names that the worker has from its start.
+            slot: the small number of the worker: see `Connection`.
+            process: the started process, its socket and its result journal, the shared memory in
+                which it notes results.
+            baseline: the names of the caller's modules that the worker has from its start.
             environment: the environment that the worker starts with.
             lent_segments: lends shared-memory segments to the worker.
             poller: watches the socket and the process of the worker.
-            to_flush: see `Outbox`.
+            to_flush: the outboxes with unsent messages, to which this connection's outbox adds
+                itself.
         """
         self.number = number
         self.slot = slot
@@ -85,9 +89,10 @@ class Connection:
         self.reader = FrameReader()
         self._mark = mark_of(self.sock)
         self._poller = poller
-        self._reason = ""  # why the worker cannot be used
-        self._cause: Exception | None = None  # the exception that the initializer raised
-        self._is_hopeless = False  # whether no other worker could start either
+        self._reason = ""  # why the worker cannot be used, in words for the user
+        # The exception that the pool's initializer raised in the worker.
+        self._cause: Exception | None = None
+        self._is_hopeless = False  # whether any other worker would fail to start in the same way
         poller.watch(self.sock, self)
         if self.handle.sentinel is not None:
             poller.watch(self.handle.sentinel, self)
@@ -95,7 +100,7 @@ class Connection:
     # --- messages to the worker ----------------------------------------------------------------
 
     def discard(self, work: Work) -> None:
-        """Tell the worker not to begin the chunks that it holds of a call."""
+        """Tell the worker to skip the chunks of a call that it holds and has not begun."""
         serials = [sent.serial for sent in self.held.chunks if sent.work is work]
         self.outbox.write(frame(protocol.make_discard(serials)))
 
@@ -144,8 +149,8 @@ class Connection:
                 self.hang_up()
                 return
             if len(data) < PIECE and not to_the_end:
-                # If there is more to read, or the end of the socket, the next poll says so. Not to
-                # look now saves a system call.
+                # Do not read again to see whether more has come: that would cost a system call, and
+                # the next poll reports more data or the end of the socket anyway.
                 return
 
     def _on_message(self, message: Message) -> BackendEvent | None:
@@ -177,12 +182,12 @@ class Connection:
         elif kind == protocol.BROKEN:
             error = restore(protocol.parse_broken(message), INITIALIZER)
             self._fail(f"the initializer raised {type(error).__name__}: {error}", cause=error)
-        return None  # a message HELLO says only that the worker has answered
+        return None  # this message (HELLO) only shows that the worker runs pmap's code
 
     def _report(self, message: protocol.Report) -> Report:
         _, kind, offset, data = message
-        # If the worker holds no chunk, the report comes from the initializer, or from a thread that
-        # an item has left behind.
+        # A report is output or a log record. If the worker holds no chunk, no item runs: the report
+        # comes from the initializer, or from a thread that an earlier item has started.
         if not self.held.chunks:
             return Report(kind, data, self.number, None, None)
         sent = self.held.chunks[0]
@@ -207,7 +212,7 @@ class Connection:
             self._reason, self._cause, self._is_hopeless = reason, cause, hopeless
 
     def give_up(self, why: str) -> None:
-        """Stop waiting for the first message of the worker; `why`: in words, for the user."""
+        """Stop waiting for the first message of the worker; `why`: the reason, for the user."""
         self._fail(why, hopeless=True)
         self.hang_up()
 
@@ -221,13 +226,14 @@ class Connection:
     def last_event(
         self, begun: int, exitcode: int | None, is_interpreter: bool, oversize: str
     ) -> WorkerEnded:
-        """Return the event that the worker has ended; the state is `HUNG_UP`.
+        """Return the event that the worker has ended; nothing more is read from its socket.
 
         Args:
             begun: how many unfinished items of its first chunk the worker had begun.
             exitcode: the exit code of the worker process; None: not known.
             is_interpreter: whether the worker process was started as a fresh interpreter.
-            oversize: the reason to give if the worker took too much memory.
+            oversize: the reason to give if the worker ended because it took too much memory; "" if
+                not.
         """
         reason = self._reason if self._cause is not None else self.handle.failure or self._reason
         hopeless = self._is_hopeless or self.handle.hopeless
@@ -257,7 +263,8 @@ class Connection:
     def abandon(self) -> None:
         """End the worker process after the program has closed descriptors of the pool.
 
-        The memory of the result journal stays open, since to close it would close a descriptor.
+        The shared memory of the result journal stays mapped: to close it would close its
+        descriptor, whose number may belong to another file by now.
         """
         release(self.sock, self._mark)
         self.handle.abandon()

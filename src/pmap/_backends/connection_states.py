@@ -1,19 +1,19 @@
 """The states of the caller's connection to a worker process, and the allowed transitions.
 
-The states are plain numbers, as in `pmap._scheduling.worker_states`.
+The states are plain numbers, because the module `enum` takes long to import.
 """
 
 from typing import Final
 
 # The worker process was started, and no message has come from it.
 STARTING: Final = 0
-# The worker process is a Python and runs pmap's code, but it cannot take chunks yet.
+# The worker process has answered that it runs pmap's code, but it cannot take chunks yet.
 ANSWERED: Final = 1
 # The worker can take chunks.
 READY: Final = 2
-# The worker holds no chunk, and was told to end because the caller's interpreter ends.
+# The worker holds no chunk, and was told to end because the caller's Python is about to end.
 LEAVING: Final = 3
-# The worker cannot be used, for a known reason; its process is about to end.
+# The worker cannot be used; the reason is known, and its process is about to end.
 FAILED: Final = 4
 # The worker's socket is not read any more; the exit code of the process may not be known yet.
 HUNG_UP: Final = 5

@@ -33,18 +33,19 @@ def freeze_support() -> None:
 def replace_the_standard_one() -> None:
     """Let `multiprocessing.freeze_support` do what `pmap.freeze_support` does.
 
-    The standard function does something on Windows only.
+    Programs call the standard function already; by itself it does something on Windows only.
     """
     if MARK in os.environ and getattr(sys, "frozen", False):
         from multiprocessing.context import BaseContext
 
-        # The code of the method is replaced, and not the attribute of the class: the program may
-        # have imported the method by its name.
+        # The code of the standard function is replaced, and not the name in its module: the program
+        # may have imported the function by its name.
         BaseContext.freeze_support.__code__ = _stand_in.__code__
 
 
 def _stand_in(self: object) -> None:  # noqa: ARG001
-    # The import is absolute because this code runs with the globals of `multiprocessing.context`.
+    # The import is absolute because this function's code is put into a function of
+    # `multiprocessing.context`.
     from pmap._worker.startup import become
 
     become()

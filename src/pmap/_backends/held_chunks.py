@@ -1,4 +1,4 @@
-"""The chunks that one worker process holds: which have begun, can be reclaimed, are finished."""
+"""Which chunks one worker process holds; which it has begun, and which can be taken back."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .._transport.journal import ResultJournal
     from .._transport.packing import Entry, Packed
 
-# Seconds after the time limit of an item in which coroutines may still end by themselves, before
-# the caller ends their worker.
+# Seconds after the time limit of a coroutine in which it may still end by itself, before the caller
+# ends its worker process.
 _GRACE = 1.0
 
 
@@ -27,12 +27,12 @@ class SentChunk:
     """A chunk that a worker holds.
 
     Attributes:
-        serial: the number of the chunk among all that the worker was sent.
+        serial: the number of the chunk, counted over all chunks that the worker was sent.
         work: the call of the chunk.
         start: the index of the first item in the call.
         items: how many items the worker is to run.
         received: how many results have come.
-        size: bytes of the chunk and of the results that have come.
+        size: bytes of the chunk's arguments, and of the results that have come.
     """
 
     __slots__ = ("items", "received", "serial", "size", "start", "work")
@@ -47,7 +47,7 @@ class SentChunk:
 
     def keep(self, items: int) -> None:
         """Record that the worker runs only the first `items` items of the chunk."""
-        # A chunk may be reclaimed twice and have no items left: then nothing is divided by zero.
+        # A chunk may be shortened twice and have no items left: then nothing is divided by zero.
         if items < self.items:
             self.size = self.size * items // self.items
             self.items = items
@@ -59,8 +59,8 @@ class HeldChunks:
     Attributes:
         chunks: the chunks for which results are to come. If the worker has begun some of them,
             these are the first ones.
-        discarded: the serial numbers of chunks that were reclaimed; the worker still answers each
-            of these with a message, which has no results.
+        discarded: the serial numbers of chunks that were taken back from the worker; the worker
+            still answers each of these with a message, which has no results.
         serial: the serial number of the newest chunk.
     """
 
@@ -71,22 +71,25 @@ class HeldChunks:
 
         Args:
             number: the number of the worker.
-            journal: the result journal that the worker shares with the caller; None: none.
+            journal: the memory that the worker shares with the caller and notes each result in;
+                None: none.
         """
         self._number = number
         self._journal = journal
         self.chunks: deque[SentChunk] = deque()
         self.discarded: set[int] = set()
         self.serial = 0
-        # Without a result journal the worker sends a message when it begins an item. These are the
-        # serial number of the chunk in the last such message, and when the message came.
+        # Without shared memory to note it in, the worker sends a message when it begins an item.
+        # These are the serial number of the chunk in the last such message, and when the message
+        # came.
         self._begun = 0
         self._begun_at = 0.0
 
     def begun(self) -> int:
         """Return how many chunks the worker has begun, at least."""
         if self._journal is None or len(self.chunks) <= 1:
-            # A single chunk counts as begun: the worker may be reading it at this moment.
+            # If the worker holds a single chunk, that counts as begun: the worker may be reading it
+            # now.
             return min(1, len(self.chunks))
         journal = self._journal
         return sum([1 for sent in self.chunks if journal.has_begun(sent.serial)])
@@ -94,9 +97,9 @@ class HeldChunks:
     def finished_ahead(self, number: int) -> int:
         """Return how many items of a call the worker has finished without sending the results.
 
-        `number` is the number of the call. Any thread may call this method. Without a result
-        journal the worker sends each result in a message of its own, so the method returns 0. See
-        `Backend.finished_ahead`.
+        `number` is the number of the call. Any thread may call this method. The worker notes
+        finished items in memory that it shares with the caller; without such memory it sends each
+        result at once, so the method returns 0.
         """
         if self._journal is None:
             return 0
@@ -106,15 +109,16 @@ class HeldChunks:
             return 0
         if sent.work.number != number:
             return 0
-        # `received` is read before the result journal: if results arrive between the two reads, the
-        # count is too low, and never too high.
+        # `received`, the number of results that have come, is read before the number that the
+        # worker has noted: if results arrive between the two reads, the difference is too low, and
+        # never too high.
         received = sent.received
         return max(0, min(self._journal.finished(sent.serial), sent.items) - received)
 
     def check_deadline(self, limit: float) -> tuple[float, bool] | None:
-        """Return since when an item runs, and whether the item is overdue.
+        """Return when the running item began, and whether it has run for `limit` seconds.
 
-        See `Backend.check_deadline`.
+        Return None if no item runs. An item that is late is held: the worker begins no other item.
         """
         if not self.chunks:
             return None
@@ -127,17 +131,22 @@ class HeldChunks:
             return self._journal.check_deadline(sent.serial, limit)
         if self._begun != sent.serial:
             return None
-        # Without a result journal the worker cannot be held: it may begin another item at this
-        # moment, and that item is then lost with the worker.
+        # Without memory that it shares with the worker, the caller cannot keep it from going on:
+        # the worker may begin another item at this moment, which is then lost when the late worker
+        # is killed.
         return self._begun_at, monotonic() - self._begun_at >= limit
 
     def reclaim(self) -> tuple[int, int | None]:
-        """Reclaim the chunks and items that the worker has not begun; see `Backend.reclaim`."""
+        """Take back the chunks and items that the worker has not begun.
+
+        Return how many chunks the worker keeps, and how many items of the last of these (None:
+        all).
+        """
         items: int | None = None
         if self._journal is not None and self.chunks:
             if len(self.chunks) == 1 and not self._journal.has_begun(self.chunks[0].serial):
-                # A single chunk that has not begun stays: the worker may be reading the chunk at
-                # this moment, and another worker would have to read the chunk anew.
+                # The worker holds a single chunk and has not begun it. It keeps the chunk, as it
+                # may be reading it at this moment, and another worker would have to read it anew.
                 return 1, None
             begun, kept = self._journal.reclaim(self.chunks[-1].serial)
             while self.chunks and self.chunks[-1].serial > begun:
@@ -150,7 +159,7 @@ class HeldChunks:
     def begin(self, serial: int) -> None:
         """Record that an item of a chunk begins, as a message of the worker says.
 
-        Only a worker without a result journal sends such messages.
+        Only a worker that shares no memory with the caller sends such messages.
         """
         self._begun, self._begun_at = serial, monotonic()
 
@@ -163,15 +172,18 @@ class HeldChunks:
         size: int = 0,
         times: Sequence[bytes] = (),
     ) -> ResultsArrived:
-        """Return the event for results of the first chunk.
+        """Make the event that results of the worker's first chunk have come.
 
         Args:
-            results: the results as the worker has sent them, or as its result journal had them.
+            results: the results as the worker has sent them, or as read from the memory shared with
+                it.
             last: whether the worker is done with the chunk.
             elapsed: seconds that the whole chunk took.
-            replace: whether the worker is to be replaced.
-            size: bytes of the message that carried these results, with its segments.
-            times: the word of the message that has the times of the items; empty: it has none.
+            replace: whether the worker is to be replaced by a new one.
+            size: bytes of the message with these results, and of the shared memory that came with
+                it.
+            times: the part of the message with the begin and end of each item; empty: items are not
+                timed.
         """
         sent = self.chunks[0]
         start = sent.start + sent.received
@@ -195,7 +207,7 @@ class HeldChunks:
     def salvage(self) -> tuple[int, list[Entry]]:
         """Return how many unfinished items a dead worker had begun, and its unsent results.
 
-        The results are message entries from the worker's result journal.
+        The results are read from the memory that the worker shared with the caller.
         """
         if not self.chunks:
             return 0, []

@@ -45,8 +45,8 @@ def run_chunk(
 ) -> ResultsArrived:
     """Run the items of a chunk one after the other; return the event with their results.
 
-    The run ends before the last item if an item fails and that ends the job, or if `go_on` returns
-    False after an item.
+    Later items are not run if an item fails and its call ends at the first failure, or if `go_on`
+    returns False after an item.
 
     Args:
         worker: the number of the worker that runs the chunk.
@@ -109,9 +109,9 @@ def _run(work: Work, index: int, item: object) -> object:
     return context.copy().run(_call, work, index, item)
 
 
-# An item of a call with a seed holds this lock, because the random generators belong to the whole
-# process. The lock is reentrant, because an item may make a call whose items run in the same
-# thread.
+# While an item of a call with a seed runs, its thread holds this lock, because the random
+# generators belong to the whole process. The lock is reentrant, because an item may itself make a
+# call whose items run in the same thread.
 _generators = threading.RLock()
 
 
@@ -132,7 +132,8 @@ def _call_function(work: Work, item: object) -> object:
     if work.call.kind is Kind.EACH:
         return function(item)
     if work.call.kind is Kind.STAR:
-        row: Any = item  # a row that cannot be unpacked raises TypeError, as the item's failure
+        # If `pstarmap` cannot unpack this row of arguments, TypeError is the item's failure.
+        row: Any = item
         return function(*row)
     args, kwargs = as_call(item)
     return function(*args, **kwargs)

@@ -1,8 +1,8 @@
-"""The user's script, for workers that import it: which file it is, and whether that is safe.
+"""Which file the user's script is, and whether worker processes can import it safely.
 
 A worker that imports the script runs the top level of the script, as a worker of
-``multiprocessing`` does. So code of the script that starts workers has to stand behind
-``if __name__ == "__main__":``.
+``multiprocessing`` does. So calls in the script that start workers have to stand below ``if
+__name__ == "__main__":``.
 """
 
 import ast
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
 _HINT: Final = 'put it behind if __name__ == "__main__":'
-# The names of pmap that a script may call at its top level, because they start no workers.
+# The names of pmap that a script may call outside functions, because these functions of pmap start
+# no workers.
 _HARMLESS: Final = frozenset({"using", "collecting", "share", "sync", "call", "rng"})
 
 
 class Script(NamedTuple):
-    """The user's script as it was when a process was asked to import it.
+    """The user's script, as its file was when a process was asked to import it.
 
-    `package` is the package that the script is in, or None. `version` changes when the file does.
+    `package` is the package that the script is in, or None. `version` is another one when the file
+    has changed.
     """
 
     path: str
@@ -40,7 +42,8 @@ class Script(NamedTuple):
 def _version(path: str) -> tuple[int, ...]:
     try:
         found = os.stat(path)
-    except OSError:  # the file is gone: the process that imports the script reports that
+    except OSError:
+        # the file cannot be read: the process that has to import the script reports that
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
@@ -99,7 +102,7 @@ def _is_guard(node: ast.stmt) -> "TypeIs[ast.If]":
 
 
 def _running_lines() -> Iterator[int]:
-    """Yield the line that the top level of the script runs now, if the top level has not ended."""
+    """Yield the line at which the script's own code is now, if its top level still runs."""
     frame: FrameType | None = sys._getframe()
     main = vars(sys.modules["__main__"])
     while frame is not None:
@@ -109,7 +112,7 @@ def _running_lines() -> Iterator[int]:
 
 
 def _calls(tree: ast.Module, guarded: list[ast.stmt]) -> Iterator[int]:
-    """Yield the lines of the script's top level that call a name of pmap that starts workers."""
+    """Yield the lines outside functions and guards where the script calls pmap to start workers."""
     ours: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "pmap":
@@ -122,7 +125,8 @@ def _calls(tree: ast.Module, guarded: list[ast.stmt]) -> Iterator[int]:
         if node in guarded:
             continue
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue  # the body of a function does not run when the script is imported
+            # Code inside a function does not run when the script is imported: it is not searched.
+            continue
         if isinstance(node, ast.Call) and _starts_workers(node.func, ours):
             yield node.lineno
         waiting += ast.iter_child_nodes(node)

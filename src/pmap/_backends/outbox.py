@@ -40,16 +40,19 @@ class Outbox:
             number: the number of the worker.
             sock: the caller's end of the worker's socket.
             poller: watches the socket, and tells when more can be written, if that is asked for.
-            to_flush: the outboxes to flush, by number of the worker; `write` adds this outbox.
+            to_flush: the outboxes with unsent messages, by the number of the worker; `write` adds
+                this outbox.
         """
         self._number = number
         self._sock = sock
-        self._poller: Poller[Any] | None = poller  # None: the socket is not watched any more
+        # Tells when the socket takes more bytes; None: the socket is not watched any more.
+        self._poller: Poller[Any] | None = poller
         self._to_flush = to_flush
-        # Messages, each with the descriptors that travel with its first bytes.
+        # The unsent messages, each with the descriptors that are passed with its first bytes.
         self._waiting: deque[tuple[memoryview, list[Segment | Descriptor]]] = deque()
-        self._is_blocked = False  # whether the socket takes no more bytes for now
-        self._later = b""  # bytes that the next message will carry in front
+        # Whether the socket's buffer is full, so that nothing can be written for now.
+        self._is_blocked = False
+        self._later = b""  # bytes that are sent together with the next message, in front of it
 
     def write(self, data: bytes, segments: list[Segment | Descriptor] | None = None) -> None:
         """Send `data` with the next flush, after all messages that were written before."""
@@ -60,14 +63,14 @@ class Outbox:
         self._to_flush[self._number] = self
 
     def write_later(self, data: bytes) -> None:
-        """Send `data` in front of the next message that is written."""
+        """Keep `data` until the next message is written, and send it in front of that message."""
         self._later += data
 
     def flush(self) -> None:
         """Send as many bytes as the socket takes now; the rest is sent when it takes more."""
         waiting = self._waiting
         if len(waiting) > 1 and _are_small(waiting):
-            # One system call sends all messages.
+            # All small messages are joined, so that one system call sends them.
             joined = b"".join([data for data, _ in waiting])
             waiting.clear()
             waiting.append((memoryview(joined), []))
@@ -86,9 +89,9 @@ class Outbox:
         except BlockingIOError:
             pass
         except OSError as error:
-            # ETOOMANYREFS: too many descriptors were sent and not yet received; the workers will
-            # receive them soon. Any other error means that the worker has ended, which the next
-            # read of its socket notices.
+            # ETOOMANYREFS: too many descriptors were sent and not yet received; it is enough to try
+            # again, as the workers will receive them soon. Any other error means that the worker
+            # has ended, which the next read of its socket notices.
             if error.errno != _TOO_MANY_REFS:
                 waiting.clear()
         if bool(waiting) != self._is_blocked and self._poller is not None:
@@ -96,11 +99,11 @@ class Outbox:
             self._poller.watch_writing(self._sock, self._is_blocked)
 
     def hang_up(self) -> None:
-        """Ask the poller for nothing any more, because the worker takes no more messages."""
+        """Ask the poller for nothing any more, because nothing more is sent to the worker."""
         self._poller = None
 
     def close(self) -> None:
-        """Remove this outbox from the outboxes to flush, so that no message is sent any more."""
+        """Remove this outbox from those with unsent messages, so that nothing more is sent."""
         self._to_flush.pop(self._number, None)
 
 

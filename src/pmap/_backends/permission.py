@@ -1,4 +1,4 @@
-"""Whether a pool may start processes in this process: no pool may start processes without end."""
+"""Whether a pool may start worker processes here: workers must not start workers without end."""
 
 import os
 
@@ -14,11 +14,12 @@ from .._transport.started import (
 
 
 def may_start_processes() -> bool:
-    """Return whether a pool may start processes in this process; else the pool runs its items here.
+    """Return whether a pool may start worker processes in this process.
 
-    The answer is no in a process that pmap has started, until the process runs an item. A module
-    may make a pool when it is imported, as may a ``sitecustomize``. Each worker of the pool would
-    run that code again and make a pool, too.
+    If not, the pool runs its items in this process. The answer is no in a process that pmap itself
+    has started, until that process runs an item. The reason: a module or a ``sitecustomize`` may
+    make a pool when it is imported, and each worker of that pool would import it again and make a
+    pool, too.
 
     Raises:
         RuntimeError: the pool may not run items here either: this process is to be a worker and
@@ -44,14 +45,15 @@ def may_start_processes() -> bool:
 
 
 def _report_again() -> None:
-    """Tell the caller that this process runs the user's program and is no worker, and exit.
+    """Exit from a process that was started as a worker but runs the user's program again.
 
-    The caller started this process only to be a worker; the caller itself runs the program. In a
-    process that the caller has not started itself, the function does nothing.
+    The process tells the caller, which started it, before it exits. In a process that pmap has not
+    started the function does nothing.
     """
     told = mark()
     if told is not None:
-        # These imports are here because `import pmap` does without these modules.
+        # The imports are here, and not at the top, so that `import pmap` need not import these
+        # modules.
         from .._transport.framing import frame
         from .._transport.light_stdlib import socket
         from .._transport.protocol import make_again

@@ -16,23 +16,24 @@ if TYPE_CHECKING:
     from typing import Final
 
 Source = TypeVar("Source")
-# What the kernel returns from a poll: descriptors, each with a mask of what is ready.
+# What one poll of the kernel returns: pairs of a ready descriptor and a bit mask of its events.
 _Events: TypeAlias = list[tuple[int, int]]
-# A function that calls its argument, a poll that does not wait, again and again for a short time.
-# The function returns the last result of the poll, or None.
+# A strategy for polling without waiting: a function that is given such a poll, and calls it again
+# and again for a short time. It returns the last result of the poll, or None.
 Spin: TypeAlias = Callable[[Callable[[], _Events]], "_Events | None"]
 
-# The masks EPOLLIN and EPOLLOUT of epoll.
+# The values of EPOLLIN and EPOLLOUT, which `select` has on Linux only.
 _READ: Final = 1
 _WRITE: Final = 4
-# An event has bits of `READABLE` if there is something to read, and bits of `WRITABLE` if more can
-# be written. An event of an error has bits of both: the next read or write raises the error.
+# The mask of an event has bits in common with `READABLE` if there is something to read, and with
+# `WRITABLE` if more can be written. The mask of an error has bits of both: the next read or write
+# then raises the error.
 READABLE: Final = ~_WRITE
 WRITABLE: Final = ~_READ
 
 
 class Watched(Generic[Source]):
-    """A socket or descriptor, `end`, that a poller watches, and the object that has it."""
+    """A socket or descriptor `end` that is watched, with `source`, the object it belongs to."""
 
     __slots__ = ("end", "fd", "source")
 
@@ -43,7 +44,7 @@ class Watched(Generic[Source]):
 
 
 class _Kernel(Protocol):
-    """The part of `select.epoll` that a poller uses; `_Selected` has the same methods."""
+    """The methods of `select.epoll` that a poller uses; `_Selected` offers them elsewhere."""
 
     def register(self, fd: int, eventmask: int, /) -> object: ...
     def modify(self, fd: int, eventmask: int, /) -> object: ...
@@ -63,8 +64,8 @@ class Poller(Generic[Source]):
             self._wakers = socketpair()
             for end in self._wakers:
                 end.setblocking(False)
-            # The two sockets by which `wake` ends a wait, each with a mark that tells whether the
-            # socket still has its descriptor.
+            # The pair of sockets by which `wake` ends a wait, each with what `mark_of` returned for
+            # it: so the poller sees if the program has closed one of their descriptors.
             self._marks = [(end, mark_of(end)) for end in self._wakers]
             self._watch(Watched(self._wakers[0], None))
         except BaseException:
@@ -72,7 +73,7 @@ class Poller(Generic[Source]):
             raise
 
     def watch(self, end: socket | int, source: Source) -> None:
-        """Watch `end`: `poll` returns `end` when it has something to read or is at its end."""
+        """Watch `end`: from now on `poll` returns it when it has data to read or is at its end."""
         self._watch(Watched(end, source))
 
     def _watch(self, watched: Watched[Source | None]) -> None:
@@ -80,13 +81,13 @@ class Poller(Generic[Source]):
         self._watched[watched.fd] = watched
 
     def watch_writing(self, end: socket, wanted: bool) -> None:
-        """Say whether `poll` is to return the watched socket `end` also if it takes more bytes."""
+        """Choose whether `poll` also returns the watched socket `end` when it takes more bytes."""
         self._kernel.modify(end.fileno(), _READ | _WRITE if wanted else _READ)
 
     def unwatch(self, end: socket | int) -> None:
-        """Watch `end` no more."""
-        # An exception of a signal handler may have interrupted an earlier call of this method
-        # between the two steps. So each step accepts that it was done before.
+        """Stop watching `end`; nothing happens if it is not watched."""
+        # The exception of a signal handler may have interrupted an earlier call of this method
+        # between its two steps. So each step may find that it has been done already.
         fd = end if isinstance(end, int) else end.fileno()
         self._watched.pop(fd, None)
         with suppress(OSError, KeyError, ValueError):
@@ -95,32 +96,35 @@ class Poller(Generic[Source]):
     def poll(
         self, timeout: float | None, spin: Spin | None = None
     ) -> list[tuple[Watched[Source | None], int]]:
-        """Wait until a watched socket or descriptor is ready; return all that are, with events.
-
-        If `wake` was called, the list also has a socket of the poller's own, with the source None.
+        """Wait until something watched is ready; return all that is ready, with event masks.
 
         Args:
             timeout: seconds after which the wait ends; None: no limit.
-            spin: polls without waiting for a short time, before the wait; None: no such polls.
+            spin: polls again and again for a short time, before the wait begins; None: wait at
+                once.
         """
         kernel, most = self._kernel.poll, len(self._watched)
         events = None if spin is None else spin(partial(kernel, 0.0, most))
         if not events:
             events = kernel(timeout, most)
-        # Another thread may have called `unwatch` meanwhile: then the event is dropped.
+        # Another thread may have stopped watching a descriptor since the poll: its event is
+        # dropped.
         find = self._watched.get
         return [(found, event) for fd, event in events if (found := find(fd)) is not None]
 
     def wake(self) -> None:
-        """End the `poll` of another thread; if no thread is in `poll`, the next ends at once."""
+        """End the wait of the thread that is in `poll`.
+
+        If none is, the next `poll` ends at once.
+        """
         # OSError: the socket is full because it has unread wake-ups, or it is closed and nobody
         # waits.
         with suppress(OSError):
             self._wakers[1].send(b"\0")
 
     def quiet(self) -> None:
-        """Read all wake-ups, so that the next `poll` waits until the next `wake`."""
-        with suppress(OSError):  # another thread has read the wake-ups already
+        """Use up all calls of `wake` so far, so that the next `poll` waits again."""
+        with suppress(OSError):  # another thread has read the bytes that `wake` wrote
             self._wakers[0].recv(4096)
 
     def has_lost_descriptors(self) -> bool:
@@ -138,9 +142,10 @@ class Poller(Generic[Source]):
             end.close()
 
     def abandon(self) -> None:
-        """Give the poller up after the program has closed descriptors of the poller.
+        """Give the poller up because the program has closed some of its descriptors.
 
-        A descriptor whose number belongs to another open file by now is not closed.
+        The remaining descriptors are closed; a number that belongs to another open file by now is
+        not.
         """
         self._watched.clear()
         keep(self._kernel)
@@ -149,7 +154,7 @@ class Poller(Generic[Source]):
 
 
 def comes_within(timeout: float, end: socket | int) -> bool:
-    """Return whether `end` has something to read or is at its end within `timeout` seconds."""
+    """Return whether `end` has data to read, or is at its end, within `timeout` seconds."""
     if not hasattr(select, "poll"):  # Windows has no `select.poll`
         return bool(select.select([end], [], [], timeout)[0])
     one = select.poll()
@@ -158,7 +163,8 @@ def comes_within(timeout: float, end: socket | int) -> bool:
 
 
 def _kernel() -> _Kernel:
-    # epoll is used without the module `selectors`, whose own steps take as long as the system call.
+    # `select.epoll` is used directly, because the steps of the module `selectors` in Python take as
+    # long as the system call.
     return select.epoll() if sys.platform == "linux" else _Selected()
 
 
@@ -188,5 +194,6 @@ class _Selected:
 
 
 def _selectors_event(eventmask: int) -> int:
-    # EVENT_READ of `selectors` is 1, as is `_READ`; EVENT_WRITE is 2, and `_WRITE` is 4.
+    # The bits for reading are equal (1) in `selectors` and here. Writing is 2 in `selectors` and 4
+    # here.
     return eventmask & _READ | eventmask >> 1 & 2

@@ -1,4 +1,4 @@
-"""Starting worker processes by one start method; keeping the template process and the lifeline."""
+"""Starting worker processes by one start method."""
 
 from __future__ import annotations
 
@@ -21,33 +21,39 @@ if TYPE_CHECKING:
 
 
 class ProcessStarter:
-    """Starts the workers of one pool, and keeps their template process and their lifeline.
+    """Starts the workers of one pool.
+
+    `template` is the fork server, a process from which workers are forked. The lifeline is a pipe
+    whose closing tells workers that the caller has ended.
 
     A process may change its user while it has workers. Workers that were started before the change
-    keep the template process and the lifeline that they were started with: the new user may not
-    open these.
+    keep the fork server and the lifeline that they were started with: the new user may not open
+    these.
 
     Attributes:
         method: the start method.
         identity: the user and the groups as which the last worker was started.
-        template: the template process from which workers are forked, with the start method
-            forkserver; None: no template process is started, or it was closed.
-        lifeline: the lifeline of all workers of `identity`, also of workers whose template process
-            has died.
+        template: the fork server, with the start method forkserver; None: not started, or closed.
+        lifeline: the lifeline of all workers that were started as `identity`, also of those whose
+            fork server has died.
     """
 
     def __init__(self, method: str, unanswered: Unanswered[Any]) -> None:
-        """Start nothing yet; `unanswered` will hold the template process until it answers."""
+        """Start nothing yet.
+
+        `unanswered` holds each new process, such as the fork server, until it has answered.
+        """
         self.method = method
         self.identity = _launch.identity()
         self.template: Template | None = None
         self.lifeline: _boot.Lifeline | None = None
         self._unanswered = unanswered
-        self._poller: Poller[Any] | None = None  # watches the sockets of the template processes
-        # Template processes that fork no more workers: they run as another user, or they have
-        # imported an old version of the script.
+        self._poller: Poller[Any] | None = None  # watches the sockets of the fork servers
+        # Fork servers that fork no more workers, but whose workers still run: they belong to
+        # another user, or they have imported an old version of the script.
         self._old_templates: list[Template] = []
-        self._old_lifelines: list[_boot.Lifeline] = []  # lifelines of another user's workers
+        # Lifelines of workers that were started as another user.
+        self._old_lifelines: list[_boot.Lifeline] = []
 
     def start(
         self,
@@ -61,11 +67,11 @@ class ProcessStarter:
 
         Args:
             worker: the number of the worker.
-            poller: watches the template process, if one is started.
-            initializer: the initializer of a worker that inherits it by a fork of the caller; None:
-                there is none, or the initializer is sent.
-            script: the script that the template process imports, as the file is now; None: none.
-            about_import: returns the bytes that tell the template process how to import the script.
+            poller: watches the socket of the fork server, if one is started.
+            initializer: the pool's initializer for a worker that inherits it by a fork of the
+                caller; None: there is none, or it is sent as a message.
+            script: the user's script that the fork server imports, as the file is now; None: none.
+            about_import: returns the bytes that tell the fork server how to import the script.
         """
         self._poller = poller
         self._set_identity()
@@ -75,8 +81,8 @@ class ProcessStarter:
         journal: ResultJournal | None = None
         try:
             with closing(theirs):
-                # The result journal is sent before the process is started: no process can have
-                # closed the other end of the socket yet.
+                # The shared memory for results is sent before the process is started: so no process
+                # can have closed the other end of the socket yet, which would be an error.
                 journal = _launch.send_journal(ours)
                 handle = self._start_process(worker, ours, theirs, initializer)
         except BaseException:
@@ -99,7 +105,7 @@ class ProcessStarter:
         return _launch.start_fork(theirs, ours, self.lifeline, initializer)
 
     def _set_identity(self) -> None:
-        """Put template process and lifeline aside if the caller has changed its user or groups."""
+        """Start no more workers from the present fork server if the caller has changed its user."""
         identity = _launch.identity()
         if identity != self.identity:
             self._old_lifelines += [] if self.lifeline is None else [self.lifeline]
@@ -113,7 +119,8 @@ class ProcessStarter:
         if self.template is not None and not self.template.alive:
             self.close_templates()
         if self.template is not None and self.template.script != script:
-            self.renew()  # workers of this template process would have an old version of the script
+            # The script has changed: workers forked here would have the old version of it.
+            self.renew()
         if self.template is None:
             self.template = Template(_boot.take(self.lifeline))
             self.lifeline = self.template.lifeline
@@ -124,9 +131,9 @@ class ProcessStarter:
                 self.template.import_script(script, about_import(script))
 
     def renew(self) -> None:
-        """Put the template process aside if it has imported the script, which may have changed.
+        """Stop using the fork server if it has imported the script, which may have changed.
 
-        The next worker gets a new template process.
+        The next worker is forked from a new fork server.
         """
         template = self.template
         if template is not None and template.script is not None:
@@ -136,14 +143,15 @@ class ProcessStarter:
                 self._close_template(template)
 
     def has(self, template: Template) -> bool:
-        """Return whether a template process is still in use, and was not closed."""
+        """Return whether a fork server is still in use, and was not closed."""
         return template in (self.template, *self._old_templates)
 
     def read(self, template: Template) -> list[int]:
-        """Read what a template process reports; return the numbers of workers that have ended.
+        """Read the messages of a fork server; return the numbers of its workers that have ended.
 
-        An old template process that has no workers any more is closed. If the template process is
-        not `alive` afterwards, the backend handles the ends of its workers and then calls `drop`.
+        A fork server that is not used any more is closed when it has no workers left. If the fork
+        server itself has died, the caller of this method handles the ends of its workers, and then
+        calls `drop`.
         """
         ended = template.read()
         if template.alive and template is not self.template and template.is_unused:
@@ -151,13 +159,13 @@ class ProcessStarter:
         return ended
 
     def drop(self, template: Template) -> None:
-        """Close a template process that has died."""
+        """Close the descriptors of a fork server that has died."""
         if template is self.template:
             self.template = None
         self._close_template(template)
 
     def close_templates(self) -> None:
-        """Close all template processes; each ends its workers."""
+        """Close all fork servers; each of them ends its workers first."""
         for template in self._take_templates():
             self._close_template(template)
 
@@ -175,20 +183,20 @@ class ProcessStarter:
         template.close()
 
     def close_lifelines(self) -> None:
-        """Close all lifelines; that kills the workers that are left."""
+        """Close all lifeline pipes, which kills the workers that are left."""
         lifeline, self.lifeline = self.lifeline, None
         for one in [*self._old_lifelines, *([] if lifeline is None else [lifeline])]:
             one.close()
         self._old_lifelines.clear()
 
     def abandon(self) -> None:
-        """End all template processes after the program has closed descriptors of the pool."""
+        """End all fork servers after the program has closed descriptors of the pool."""
         for template in self._take_templates():
             template.abandon()
         self.close_lifelines()
 
     def after_fork_in_child(self) -> None:
-        """Close the copies that a fork of the caller has of lifelines and template sockets."""
+        """Close the copies that a forked process has of lifelines and fork servers' sockets."""
         self.close_lifelines()
         for template in self._take_templates():
             template.after_fork_in_child()

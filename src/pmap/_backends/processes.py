@@ -1,8 +1,8 @@
 """The processes backend: worker processes, each with a socket of its own to the caller.
 
 Workers share nothing with each other, so a worker that dies stops no other worker, and the caller
-always knows which items each worker holds. When a worker has died, the caller reads the results
-that the worker had finished from its result journal.
+always knows which items each worker holds. Each worker notes its results in shared memory, the
+result journal, from which the caller reads what a worker had finished before it died.
 
 ==================  ================================================================================
 `process_starter`   starts the worker processes
@@ -89,8 +89,9 @@ class ProcessBackend(Backend[_Polled]):
         self._is_chosen = start_method is not None
         self._imports_main = main == "import"
         self._cpus = cpu_count()
-        # Bytes of shared-memory segments that a worker may keep to use them again. If the memory of
-        # a worker is limited, the worker keeps none, because segments would count as its memory.
+        # Bytes of shared-memory segments that a worker may keep to use them again, instead of
+        # making new ones. If the memory of workers is limited, they keep none, because segments
+        # count as their memory.
         room = KEPT // processes if max_memory is None else 0
         self._setup = WorkerSetup(
             initializer,
@@ -111,7 +112,8 @@ class ProcessBackend(Backend[_Polled]):
         self.has_cache: bool = False
         self._connections: dict[int, Connection] = {}
         self._to_flush: dict[int, Outbox] = {}
-        # The events of workers that could not be started; `collect` has not returned these yet.
+        # The events that say that workers could not be started, which `collect` has not returned
+        # yet.
         self._failed: list[BackendEvent] = []
         self._poller: Poller[Connection | Template] | None = None
         self._opening = threading.Lock()
@@ -138,13 +140,14 @@ class ProcessBackend(Backend[_Polled]):
             self._setup.script = main_to_import()
         try:
             self._setup.packed_initializer(self._starter.method, self._names)
-        # The pickling code of the user's objects may raise any exception.
+        # Pickling the initializer runs the user's code, which may raise any exception.
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
             if isinstance(error, NamelessError) and not self._is_chosen and hasattr(os, "fork"):
-                # The initializer needs locks that only forks can inherit, and the program does not
-                # ask for a start method. So workers are forks, as with `multiprocessing` on Linux.
+                # The initializer has locks among its arguments, which only a forked process can
+                # inherit, and the program asks for no start method. So workers are forks of the
+                # caller, as with `multiprocessing` on Linux before Python 3.14.
                 self._starter.method = self.start_method = "fork"
                 self.sent_names = self._names = SentNames(True, imports=self._imports_main)
                 return
@@ -154,7 +157,7 @@ class ProcessBackend(Backend[_Polled]):
     def start(self, worker: int) -> None:
         try:
             self._start(worker)
-        # Exception: the system has no memory, no process or no descriptor left, for example.
+        # Any exception: the system has no memory, no process or no descriptor left, for example.
         except Exception as error:
             cause = error
             reason = f"the initializer could not be sent: {error}"
@@ -163,13 +166,14 @@ class ProcessBackend(Backend[_Polled]):
             hopeless = isinstance(error, OSError) and error.errno in _launch.NO_PROGRAM
             ended = WorkerEnded(worker, begun=0, reason=reason, cause=cause, hopeless=hopeless)
             self._failed.append(ended)
-            self.wake()  # another thread may wait in `poll`
+            self.wake()  # another thread may wait in `poll`, and is to see the new event
 
     def _start(self, worker: int) -> None:
         method = self._starter.method
         initializer = self._setup.packed_initializer(method, self._names)
         environment = self._setup.limited(capture_environment(current_directory()))
-        # The caller's names are recorded before a fork, so that the worker has the same names.
+        # The values of the caller's names are recorded before the fork, so that it is known which
+        # of them the worker has.
         baseline = Baseline(method == "fork")
         poller = self._open()
         script = None if self._setup.script is None else self._setup.script.now()
@@ -195,12 +199,12 @@ class ProcessBackend(Backend[_Polled]):
             self._unanswered.add(connection)
         self._setup.send(connection, method, environment, initializer)
 
-    # --- commands to the backend: see `Backend` ------------------------------------------------
+    # --- commands; the base class `Backend` describes each of them -----------------------------
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
-        # The numbers of units to which nothing at the caller refers any more. (A unit is the values
-        # of several names, pickled together.) A finaliser may append a number at any time, so the
-        # length is read once.
+        # Workers are told which of the caller's values they can forget: these are the numbers of
+        # units (values of several names, pickled together) that nothing at the caller refers to any
+        # more. A finaliser may append a number at any time, so the length is read once.
         dead = self._names.dead
         if dead:
             numbers = {dead.pop() for _ in range(len(dead))}
@@ -228,9 +232,9 @@ class ProcessBackend(Backend[_Polled]):
             connection.definitions.drop(spec)
 
     def on_idle(self) -> None:
-        # Memory that is kept for the next call is released at once if workers are forks of the
-        # caller. To release it later would need a thread, and a process with threads is not safe to
-        # fork.
+        # When no call is in progress, memory that is kept for the next call is released at once if
+        # workers are forks of the caller. To release it later would need a thread, and a process
+        # with threads is not safe to fork.
         if self._starter.method == "fork":
             self.release_cache()
 
@@ -261,7 +265,8 @@ class ProcessBackend(Backend[_Polled]):
         if worker in self._connections:
             connection = self._connections[worker]
             connection.handle.terminate()
-            connection.stop()  # the worker may ignore the signal, and then ends by this message
+            # The worker may ignore SIGTERM: this message ends it after its chunks.
+            connection.stop()
 
     def begun(self, worker: int) -> int:
         return self._connections[worker].held.begun()
@@ -283,7 +288,8 @@ class ProcessBackend(Backend[_Polled]):
         if self._failed:
             timeout = 0
             if self._poller is None:
-                # There may be no poller because the system has no descriptor left for one.
+                # There is no poller if the system had no descriptor left for one: then there is
+                # nothing to wait for.
                 return []
         poller = self._poller or self._open()
         if self._unanswered.since:
@@ -292,8 +298,8 @@ class ProcessBackend(Backend[_Polled]):
         if template is not None and template.threads > 1:
             _launch.warn_of_threads(template.threads)
         try:
-            # A new `partial` is made for each poll: one kept as an attribute would refer to this
-            # backend, which would be a reference cycle.
+            # The bound function is made anew for each poll: if this object kept it, there would be
+            # a reference cycle.
             waits = timeout is None or timeout > 0
             spin = partial(self._spin.awake, self._may_spin) if waits else None
             return poller.poll(timeout, spin)
@@ -305,9 +311,9 @@ class ProcessBackend(Backend[_Polled]):
             return []
 
     def _may_spin(self) -> bool:
-        """Return whether a worker holds a chunk, and there is a processor that no worker needs."""
-        # The connections are copied, because this thread does not hold the lock of the engine's
-        # state: another thread may start a worker meanwhile.
+        """Return whether a worker runs items while some processor has no worker to run."""
+        # The connections are copied, because this thread does not hold the lock that guards them:
+        # another thread may start a worker meanwhile.
         busy = sum([1 for one in [*self._connections.values()] if one.held.chunks])
         return 0 < busy < self._cpus
 
@@ -318,7 +324,7 @@ class ProcessBackend(Backend[_Polled]):
             source = watched.source
             if isinstance(source, Connection):
                 if self._connections.get(source.number) is not source:
-                    continue  # the worker has ended since the poll
+                    continue  # the worker has ended since the poll: its event is dropped
                 if event & WRITABLE:
                     source.outbox.flush()
                 if event & READABLE:
@@ -336,8 +342,8 @@ class ProcessBackend(Backend[_Polled]):
     def _receive(self, connection: Connection, to_the_end: bool = False) -> Iterator[BackendEvent]:
         reader = connection.reader
         for event in connection.receive(to_the_end):
-            # `has_cache` is set before the event is yielded, because the driver may call
-            # `release_cache` when it gets the event.
+            # `has_cache` is set before the event is yielded, because the engine, which gets the
+            # event, may at once ask to release the memory that is kept.
             self.has_cache = self.has_cache or reader.borrows
             yield event
         self.has_cache = self.has_cache or reader.borrows
@@ -351,8 +357,8 @@ class ProcessBackend(Backend[_Polled]):
             if number in self._connections:
                 yield from self._end(self._connections[number])
         if not template.alive:
-            # The sockets of some workers are at their ends, and the template process was to report
-            # the exit codes. No such report will come any more.
+            # The fork server has died. It was to report the exit codes of workers whose sockets are
+            # at their end; these workers are ended here, without an exit code.
             for connection in [*self._connections.values()]:
                 if connection.state == HUNG_UP:
                     yield from self._end(connection)
@@ -361,15 +367,16 @@ class ProcessBackend(Backend[_Polled]):
     def _give_up_overdue(self) -> Iterator[BackendEvent]:
         for late in self._unanswered.take_overdue():
             late.give_up(_launch.not_in_time(self._unanswered.limit))
-            # A late template process needs no more here: its end shows at its socket.
+            # A fork server that was late to answer has been killed: its end shows at its socket,
+            # later.
             if isinstance(late, Connection):
                 yield from self._end(late)
 
     def _end(self, connection: Connection) -> Iterator[BackendEvent]:
-        """End a worker that cannot go on; yield its last events, once its end is known."""
+        """Handle the end of a worker; yield its last events as soon as its exit code is known."""
         ended, exitcode = connection.handle.reap()
         if not ended:
-            return  # the template process will report the end in a moment
+            return  # the exit code is not known yet: the fork server will report it in a moment
         # All bytes that the worker wrote are in the caller's socket by now. The socket may not be
         # at its end, if a process that the worker has started holds the other end open.
         yield from self._receive(connection, to_the_end=True)
@@ -388,8 +395,8 @@ class ProcessBackend(Backend[_Polled]):
     # --- opening and closing the backend -------------------------------------------------------
 
     def _open(self) -> Poller[Connection | Template]:
-        # `poll` calls this method without the lock of the engine's state, and a command may call it
-        # at the same time with that lock.
+        # Two threads may come here at once: one in `poll`, which does not hold the lock of the
+        # engine's state, and one with a command, which does.
         with self._opening:
             if self._poller is None:
                 self._poller = Poller()
@@ -401,8 +408,8 @@ class ProcessBackend(Backend[_Polled]):
             poller.wake()
 
     def _close_poller(self) -> None:
-        # The attribute is cleared before the poller is closed, so that another thread finds no
-        # poller and never a closed one.
+        # The attribute is cleared before the poller is closed, so that no other thread finds a
+        # closed poller in it.
         poller, self._poller = self._poller, None
         if poller is not None:
             poller.close()
@@ -420,8 +427,8 @@ class ProcessBackend(Backend[_Polled]):
 
     def has_lost_descriptors(self) -> bool:
         poller = self._poller
-        # Another thread may close the poller at this moment, but it clears the attribute first. So
-        # the attribute is read again.
+        # Another thread may close the poller at this moment; it clears the attribute before. So the
+        # attribute is read again after the check.
         return poller is not None and poller.has_lost_descriptors() and self._poller is poller
 
     def let_go(self) -> None:
@@ -448,7 +455,7 @@ class ProcessBackend(Backend[_Polled]):
         else:
             for connection in self._connections.values():
                 connection.handle.kill()
-            self._starter.close_templates()  # each template process ends its workers first
+            self._starter.close_templates()  # each fork server ends its workers before it ends
             for connection in self._connections.values():
                 connection.hang_up()
                 connection.handle.reap()
@@ -458,10 +465,12 @@ class ProcessBackend(Backend[_Polled]):
         self._to_flush.clear()
         self._failed.clear()
         self._unanswered.since.clear()
-        self.wake()  # another thread may still wait in `poll` for the workers that have ended
+        # Another thread may still wait in `poll` for events of workers that have ended now.
+        self.wake()
 
     def after_fork_in_child(self) -> None:
-        # The lock is replaced: a thread that does not exist in the fork may have held the old one.
+        # The lock is replaced: at the fork, a thread that does not exist in this process may have
+        # held it.
         self._opening = threading.Lock()
         self._release_segments()
         for connection in self._connections.values():

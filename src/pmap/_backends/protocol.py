@@ -1,4 +1,4 @@
-"""The interface between the driver and a backend: the class `Backend`, and its events."""
+"""The interface between the engine and a backend, which runs items: `Backend` and its events."""
 
 import sys
 from abc import ABC, abstractmethod
@@ -13,8 +13,8 @@ from .._transport.by_value.sent_names import SentNames
 class WorkerStarted(NamedTuple):
     """The event that a worker has started and can take chunks.
 
-    `can_reclaim_chunks`: whether `reclaim` can tell which chunks of the worker have begun.
-    `can_reclaim_items`: whether `reclaim` can also tell which items of a chunk have begun.
+    `can_reclaim_chunks`: whether chunks that the worker has not begun can be taken back from it.
+    `can_reclaim_items`: whether single items of a chunk can be taken back, too.
     """
 
     worker: int
@@ -25,13 +25,13 @@ class WorkerStarted(NamedTuple):
 class ResultsArrived(NamedTuple):
     """The event that the next items of a worker's first chunk are finished.
 
-    `values` has one value for each item, from the item with the index `start` on. If `failures` has
-    the offset of a value, the item has failed, and the value means nothing. `last`: whether the
-    worker is done with the chunk. `elapsed`: the seconds that the whole chunk took, if `last`.
-    `replace`: whether the worker is to be replaced. `size`: the bytes of the whole chunk and of its
-    results, if `last`; 0 if the backend sends no bytes. `times`: if the call is traced, when the
-    worker began with these items and was done with them, and then when each item began and ended,
-    by `time.perf_counter`; else empty.
+    `values` has one value for each item, from the item with the index `start` on. `failures` has
+    the errors of the items that have failed, by their offsets in `values`; the value of a failed
+    item means nothing. `last`: whether the worker is done with the chunk. `elapsed`: the seconds
+    that the whole chunk took, if `last`. `replace`: whether the worker is to be replaced. `size`:
+    the bytes of the whole chunk and of its results, if `last`; 0 if the backend sends no bytes.
+    `times`: if the call is traced, when the worker began with these items and was done with them,
+    and then when each item began and ended, by `time.perf_counter`; else empty.
     """
 
     worker: int
@@ -70,7 +70,8 @@ BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | WorkerEnded | Report
 
 Polled = TypeVar("Polled")
 
-# What `begun` and `reclaim` return for all chunks that a worker holds, however many there are.
+# Stands for the number of all chunks that a worker holds, where a method returns how many chunks
+# the worker has begun or keeps.
 ALL_CHUNKS: Final = sys.maxsize
 
 
@@ -89,11 +90,11 @@ class Backend(ABC, Generic[Polled]):
       failure ends a call, a chunk may end after the item that has failed. `in_process.run_chunk`
       runs a chunk in this way for items that run in the caller's process.
     - Commands never wait. The backend keeps the events that follow from a command until the leader
-      asks for them: `poll` waits for events, without the lock of the engine's state, and `collect`
-      returns the events, under that lock. Each new event ends the wait of `poll`, whichever thread
-      waits there.
+    (the thread that runs the engine's loop) asks for them: `poll` waits for events, without the
+    lock of the engine's state, and `collect` returns the events, under that lock. Each new event
+    ends the wait of `poll`, whichever thread waits there.
 
-    Only the driver calls the methods of a backend, under the lock of the engine's state, with a few
+    Only the engine calls the methods of a backend, under the lock of the engine's state, with a few
     exceptions. The code that makes a backend calls `check` first. Only the leader calls `poll`. Any
     thread may call `wake`, `workers`, `identity`, `has_lost_descriptors`, `runs_here` and
     `finished_ahead` at any time.
@@ -119,7 +120,7 @@ class Backend(ABC, Generic[Polled]):
 
     @abstractmethod
     def start(self, worker: int) -> None:
-        """Start a worker; the event `WorkerStarted` or `WorkerEnded` tells whether it started."""
+        """Start a worker; an event tells later whether it started."""
         ...
 
     def workers(self) -> dict[int, int | None]:
@@ -134,7 +135,7 @@ class Backend(ABC, Generic[Polled]):
     def identity(self, worker: int) -> tuple[tuple[int, ...], str]:
         """Return the identity and the name that `multiprocessing` would give a worker.
 
-        The default makes both of the worker's number, for a worker that is not a process.
+        By default both are made from the number of the worker, which is right for a thread.
         """
         return (worker + 1,), f"PoolWorker-{worker + 1}"
 
@@ -143,7 +144,7 @@ class Backend(ABC, Generic[Polled]):
         return False
 
     def finished_ahead(self, number: int) -> int:
-        """Return how many items of a call are finished though no event has told so yet.
+        """Return how many items of a call are finished and not yet reported by an event.
 
         `number` is the number of the call. The count may be too low. An item leaves this count
         before the event of its result is returned. So code that first counts the items whose events
@@ -152,10 +153,7 @@ class Backend(ABC, Generic[Polled]):
         return 0
 
     def pack(self, work: Work) -> None:
-        """Make a new call ready to be sent, in the thread that makes the call.
-
-        Raise any exception if the call cannot be sent.
-        """
+        """Prepare a new call to be sent to workers, in the thread that makes the call."""
 
     @abstractmethod
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
@@ -166,7 +164,8 @@ class Backend(ABC, Generic[Polled]):
             work: the call that the chunk belongs to.
             start: the index of the chunk's first item in `work.call.items`.
             stop: the index after the chunk's last item.
-            step: how many items the worker notes as begun at a time; 0: all. See `reclaim`.
+            step: how many items begin together. The worker notes their beginning before it runs
+                them; items that have not begun can be taken back. 0: all items of the chunk.
         """
         ...
 
@@ -182,23 +181,23 @@ class Backend(ABC, Generic[Polled]):
         return False
 
     def is_outdated(self, spec: CallSpec) -> bool:
-        """Return whether a call uses names that the workers lack and that new workers would have.
+        """Return whether a call uses names that the present workers lack, and new ones would have.
 
         The processes backend also returns True if the caller has changed its user or groups.
         """
         return False
 
     def renew(self) -> None:
-        """Make sure that new workers do not have old code: all workers are being replaced."""
+        """Make sure that workers started from now on have the present code of the program."""
 
     def drop(self, spec: CallSpec) -> None:
-        """Let all workers forget a call spec that no call uses any more."""
+        """Let all workers forget the description of a call that no call uses any more."""
 
     def on_idle(self) -> None:
-        """Tidy up: no call is in progress. Memory that makes the next call faster may be kept."""
+        """Tidy up, as no call is in progress; memory that makes the next call faster may stay."""
 
     def release_cache(self) -> None:
-        """Give back the memory that is kept for the next call, since none has come for a while."""
+        """Free the memory that is kept for the next call, since no call has come for a while."""
 
     @abstractmethod
     def stop(self, worker: int) -> None:
@@ -235,13 +234,7 @@ class Backend(ABC, Generic[Polled]):
         return ALL_CHUNKS
 
     def check_deadline(self, worker: int, limit: float) -> tuple[float, bool] | None:
-        """Return when a worker began an item of its first chunk, and whether the item is overdue.
-
-        The time is a time of `time.monotonic`. If the item has run for `limit` seconds or longer,
-        the second value is True. Then the worker is also held, if the backend can do so: the worker
-        begins no other item. Return None if the worker runs no item, or, as the default does, if
-        the backend does not know: then no item is ever overdue.
-        """
+        """Return when a worker began its present item, and whether the item is overdue."""
         return None
 
     def reclaim(self, worker: int) -> tuple[int, int | None]:
@@ -256,11 +249,11 @@ class Backend(ABC, Generic[Polled]):
         return ALL_CHUNKS, None
 
     def flush(self) -> None:
-        """Send the messages that the commands since the last flush have made."""
+        """Send all messages to workers that earlier commands have left unsent."""
 
     @abstractmethod
     def poll(self, timeout: float | None) -> Polled:
-        """Wait until there is an event; return what `collect` needs to return it, never None.
+        """Wait until there is an event; return a value, never None, that is passed to `collect`.
 
         `poll` returns after `timeout` seconds at the latest (None: no limit), at once if there is
         an event already, and soon after a call of `wake`. `poll` must not lose an event: a signal
@@ -272,14 +265,14 @@ class Backend(ABC, Generic[Polled]):
     def collect(self, polled: Polled) -> Iterable[BackendEvent]:
         """Return the events since the last call, in order; `polled`: the result of `poll`.
 
-        The driver carries out the commands that follow from an event before it asks for the next
+        The engine carries out the commands that follow from an event before it asks for the next
         event. So a worker may be sent a chunk until its event `WorkerEnded` is returned.
         """
         ...
 
     @abstractmethod
     def wake(self) -> None:
-        """Make `poll` return at once: the call in progress in another thread, or else the next."""
+        """Make `poll` return at once, in the thread that waits there, or else at its next call."""
         ...
 
     @property
@@ -290,12 +283,13 @@ class Backend(ABC, Generic[Polled]):
     def close(self) -> None:
         """Give back the descriptors and the memory that the backend holds besides its workers.
 
-        The next `start` opens the descriptors again. Only the leader calls this method, because the
-        descriptors on which `poll` waits must not be closed meanwhile.
+        The next `start` opens the descriptors again. Only the thread that runs the engine's loop
+        calls this method, because the descriptors on which `poll` waits must not be closed
+        meanwhile.
         """
 
     def let_go(self) -> None:
-        """Tell the workers that hold no chunk to end, since the caller's interpreter ends."""
+        """Tell the workers that hold no chunk to end, since the caller's Python is about to end."""
         return
 
     def is_left(self) -> bool:
@@ -304,8 +298,11 @@ class Backend(ABC, Generic[Polled]):
 
     @abstractmethod
     def end(self) -> None:
-        """End all workers at once; no event follows for any of them."""
+        """End all workers at once, without an event for any of them."""
         ...
 
     def after_fork_in_child(self) -> None:
-        """Forget all workers without ending them: this process is a fork of the caller."""
+        """Forget all workers without ending them.
+
+        This process was forked, and they are not its own.
+        """

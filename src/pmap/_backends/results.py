@@ -1,4 +1,4 @@
-"""Opening the results that a worker process sent: a value or an error for each item."""
+"""Opening the results that a worker process sent: unpickling the value or error of each item."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class _Failed(Exception):
-    """A message entry is the failure of an item and not its value."""
+    """What a worker sent for an item is the item's failure, and not its value."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error
 
 
 def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
-    """Return the value of a message entry, given as a list; raise `_Failed` if it is a failure."""
+    """Return the value of an item from what the worker sent; raise `_Failed` if it is a failure."""
     if len(parts) in (1, 3):
         return decode(parts)
     if work.unsent and index in work.unsent:
@@ -35,7 +35,8 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
         from .._jobs.missing_names import note_missing_name
 
         note_missing_name(error, work.function_name, work.spec.needs)
-    elif isinstance(error, TypeError) and not parts[4][0]:  # no line of the user's has run
+    elif isinstance(error, TypeError) and not parts[4][0]:
+        # TypeError, and no line of the user's function has run: the arguments do not fit
         from .._jobs.wrong_arguments import note_wrong_arguments
 
         note_wrong_arguments(error, work, work.call.items[index])
@@ -45,7 +46,7 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
 def open_entries(
     work: Work, start: int, entries: list[Entry]
 ) -> tuple[list[object], dict[int, Exception]]:
-    """Return the values of message entries, and by offset the errors of entries without a value."""
+    """Unpickle what a worker sent for several items: return the values, and errors by offset."""
     failures: dict[int, Exception] = {}
     if list not in set(map(type, entries)):
         return entries, failures
@@ -60,7 +61,7 @@ def open_entries(
                 value = _open_entry(work, index, parts)
             except _Failed as failed:
                 failures[offset] = failed.error
-            # The code that unpickles the user's object may raise any exception.
+            # Unpickling a result runs the user's code, which may raise any exception.
             except BaseException as error:
                 if is_ctrl_c(error):
                     raise

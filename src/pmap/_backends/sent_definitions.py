@@ -1,4 +1,4 @@
-"""The call specs that one worker process was sent, and the definitions that these refer to."""
+"""What one worker process was sent of the caller's functions, names and environment."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ if TYPE_CHECKING:
 
 
 class SentDefinitions:
-    """Sends one worker each definition once, and knows which definitions the worker has.
+    """Sends one worker each function and each value of a name once, and knows what it has.
 
     A unit is the values of several of the caller's names, pickled together.
 
     Attributes:
         baseline: the caller's names that the worker has had since its start.
-        told: how many names of each call spec the worker was sent, by the number of the call spec.
-        ties: the state of `multiprocessing` at the caller as the worker was sent it last.
+        told: how many names of each call's function the worker was sent, by the number of the call
+            spec (which describes the function, its names and the options).
+        ties: the state of `multiprocessing` at the caller, such as its authentication key, as the
+            worker was sent it last.
     """
 
     __slots__ = ("_environment", "_outbox", "_units", "baseline", "ties", "told")
 
     def __init__(self, outbox: Outbox, baseline: Baseline, environment: Environment) -> None:
-        """Begin for a new worker that starts with `environment` and was sent no definitions yet."""
+        """Begin for a new worker, which starts with `environment` and was sent nothing yet."""
         self._outbox = outbox
         self._environment = environment  # the environment that the worker was sent last
-        self._units: set[int] = set()  # the numbers of the units that the worker has
+        self._units: set[int] = set()  # the numbers of the units (see above) that the worker has
         self.baseline = baseline
         self.told: dict[int, int] = {}
         self.ties: Ties | None = NO_TIES
 
     def introduce(self, spec: CallSpec, environment: Environment) -> None:
-        """Send the call spec of a call: its function, and the environment of its items."""
+        """Send the worker what it must know of a call: its function, names and environment."""
         if spec.needs.units:
             self.send_units(spec.needs)
         self.told[spec.number] = len(spec.needs.names)
@@ -59,7 +61,7 @@ class SentDefinitions:
         self._outbox.write(message, spec.payload.attachments)
 
     def send_more_names(self, spec: CallSpec) -> None:
-        """Send the names that the items of a call need besides those of its function."""
+        """Send the names that later items of a call refer to and that its function does not."""
         self.send_units(spec.needs)
         names = self.baseline.names_of(spec.needs)
         self.told[spec.number] = len(spec.needs.names)
@@ -67,7 +69,7 @@ class SentDefinitions:
         self._outbox.write(frame(message))
 
     def send_units(self, needs: Needs) -> None:
-        """Send the units of `needs` that the worker does not have."""
+        """Send the values of the names in `needs` that the worker does not have."""
         for number, unit in needs.units.items():
             if number not in self._units:
                 self._units.add(number)
@@ -81,7 +83,7 @@ class SentDefinitions:
         self._outbox.write(message, unit.payload.attachments)
 
     def send_ties(self) -> None:
-        """Send the state of `multiprocessing` at the caller, if it changed since it was sent."""
+        """Send the caller's state of `multiprocessing`, such as its key, if it has changed."""
         now = ties()
         if now is not self.ties:
             self.ties = now
@@ -93,19 +95,19 @@ class SentDefinitions:
             self._outbox.write(frame(protocol.make_ties(now.key, tracker)), attachments)
 
     def forget_units(self, dead: set[int]) -> None:
-        """Let the worker forget the units `dead`: nothing at the caller refers to them any more."""
+        """Let the worker forget the values of names (the units `dead`) that nothing refers to."""
         gone = self._units & dead
         if gone:
             self._units -= gone
             self._outbox.write_later(frame(protocol.make_forget(tuple(gone))))
 
     def drop(self, spec: CallSpec) -> None:
-        """Let the worker forget a call spec, if the worker was sent it."""
+        """Let the worker forget the description of a call, if the worker was sent one."""
         if spec.number in self.told:
             del self.told[spec.number]
             message = frame(protocol.make_drop(spec.number))
-            # The message travels with the next one, unless the worker keeps much memory for the
-            # call spec.
+            # This message waits for the next one, to save a system call, unless it makes the worker
+            # free much memory.
             if spec.payload.size > PIECE:
                 self._outbox.write(message)
             else:

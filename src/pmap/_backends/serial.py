@@ -1,7 +1,7 @@
-"""The serial backend, without workers: items run one after the other in the leader's thread.
+"""The serial backend, without workers: items run one after the other in the calling thread.
 
-The backend is for debugging, with real breakpoints and tracebacks, and for calls that an item
-makes.
+The backend is for debugging, with real breakpoints and tracebacks, and for calls that an item of
+another call makes.
 """
 
 from collections import deque
@@ -31,15 +31,15 @@ class _Sent:
 
     @property
     def runs(self) -> bool:
-        """Whether the chunk runs further down the stack of the calling thread."""
+        """Whether this chunk is running already, further down the stack of the calling thread."""
         return self.begun and self.finished is None and inside_item()
 
 
 class SerialBackend(Backend[bool]):
-    """Runs each chunk within `poll`: the leader, the thread that runs the loop, is the only worker.
+    """Runs each chunk within `poll`, in the thread that runs the engine's loop.
 
-    `poll` runs items without the lock of the engine's state, and notes the results in the chunk.
-    `collect` reads these notes under the lock. So no result is lost, wherever Ctrl-C strikes
+    `poll` runs items without the lock of the engine's state, and stores the results in the chunk.
+    `collect` reads the results under the lock. So no result is lost, wherever Ctrl-C strikes
     between the two.
     """
 
@@ -83,7 +83,7 @@ class SerialBackend(Backend[bool]):
 
     def _tell(self, event: BackendEvent) -> None:
         self._happened.append(event)
-        self.wake()  # another thread may wait in `poll`
+        self.wake()  # another thread may wait in `poll`, and is to see the new chunk
 
     def finished_ahead(self, number: int) -> int:
         return sum([len(sent.values) for sent in [*self._chunks] if sent.work.number == number])
@@ -116,9 +116,9 @@ class SerialBackend(Backend[bool]):
     def _is_wanted(self, work: Work) -> bool:
         """Return whether the next item of a call is to be run.
 
-        Items run in the thread that would notice the deadline of the call, so the deadline is
-        looked at here. The scheduler queues the items that are left out, and the engine then finds
-        that the deadline has come.
+        The thread that would notice the deadline of the call is busy with the items, so this method
+        checks the deadline. The items that are left out wait until the engine notices the deadline,
+        too, and ends the call.
         """
         until = work.call.rules.until
         return work.number not in self._forgotten and (until is None or monotonic() < until)
@@ -129,13 +129,14 @@ class SerialBackend(Backend[bool]):
             sent = self._chunks[0]
             if sent.runs:
                 break
-            # If the worker was killed, `kill` has made the event of its end.
+            # If the worker was killed meanwhile, the event of its end has been made already.
             if sent.worker not in self._killed:
                 if sent.finished is not None:
                     told.append(sent.finished)
                 elif sent.begun:
-                    # Ctrl-C has interrupted the chunk. How far the chunk got is not known, so all
-                    # its items count as begun and none is run again.
+                    # Ctrl-C, or another exception that is no failure of an item, has interrupted
+                    # the chunk. How far the chunk got is not known, so all its items count as begun
+                    # and none is run again.
                     self._killed.add(sent.worker)
                     told.append(WorkerEnded(sent.worker, begun=len(sent.items)))
                 else:
@@ -153,4 +154,4 @@ class SerialBackend(Backend[bool]):
         self._chunks.clear()
         self._happened.clear()
         self._forgotten.clear()
-        self._killed.clear()  # new workers may have the numbers of old ones
+        self._killed.clear()  # later workers may get the same numbers, and are not killed

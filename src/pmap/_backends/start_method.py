@@ -1,4 +1,4 @@
-"""The start method of a pool that asks for none."""
+"""Which start method (fork, spawn, forkserver) a pool has if the user names none."""
 
 import sys
 from typing import Any
@@ -8,14 +8,15 @@ def default_start_method() -> str:
     """Return the start method that a pool uses if the user asks for none.
 
     That is the start method that the program has set with ``multiprocessing.set_start_method``,
-    unless it is the one with which `multiprocessing` begins: a call that only asks for the start
-    method sets that one, too.
+    unless it is the platform's default: `multiprocessing` sets that by itself when it is only asked
+    for its start method.
     """
     multiprocessing: Any = sys.modules.get("multiprocessing")
-    # Another thread may be importing `multiprocessing` at this moment.
+    # Another thread may be importing `multiprocessing` at this moment, so that this function is not
+    # there yet.
     if hasattr(multiprocessing, "get_all_start_methods"):
         asked: str | None = multiprocessing.get_start_method(allow_none=True)
-        # A library may have set a method of its own, which only its own processes have.
+        # A library may have set a start method of its own, which other libraries cannot use.
         usual: str = multiprocessing.get_all_start_methods()[0]
         if asked in ("spawn", "forkserver", "fork") and asked != usual:
             return asked

@@ -1,4 +1,4 @@
-"""The template process and the workers that it forks, as the caller sees them."""
+"""The fork server, a process from which workers are forked, as the caller sees it."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .main_module import Script
 
 
-_LAST_WAIT = 2.0  # seconds in which a template process may end by itself before it is killed
+_LAST_WAIT = 2.0  # seconds in which a fork server may end by itself before it is killed
 
 
 def _file() -> "IO[bytes]":
@@ -32,17 +32,19 @@ def _file() -> "IO[bytes]":
 
 
 class Template:
-    """The template process, and the workers that it has forked for the caller.
+    """The fork server, and the workers that it has forked for the caller.
 
     Attributes:
-        lifeline: the lifeline of the workers, which may outlive the template process.
-        answered: whether the template process has shown by a message that it runs pmap's code.
-        threads: how many threads the template process has; with more than one it does not fork.
-        why: why the template process never answered, or "".
-        sock: the caller's end of the socket of the template process.
-        alive: whether the template process has not ended, as far as was noticed.
-        script: the script that the template process imports for its workers; None: no script.
-        reports: what the script printed, logged or warned of during the import: kind and bytes.
+        lifeline: the pipe that tells workers that the caller has ended; they may outlive the fork
+            server.
+        answered: whether the fork server has shown by a message that it runs pmap's code.
+        threads: how many threads the fork server has; with more than one it does not fork, because
+            a fork of a process with threads may hang.
+        why: why the fork server never answered, or "".
+        sock: the caller's end of the socket of the fork server.
+        alive: whether the fork server has not ended, as far as was noticed.
+        script: the user's script that the fork server imports for its workers; None: no script.
+        reports: what the script printed, logged or warned of while it was imported: kind and bytes.
     """
 
     def __init__(self, boot: Boot) -> None:
@@ -62,13 +64,13 @@ class Template:
         self.reports: list[tuple[int, bytes]] = []
 
     def import_script(self, script: "Script", about: bytes) -> None:
-        """Ask the template process to import the script before it forks the first worker.
+        """Ask the fork server to import the user's script before it forks the first worker.
 
-        See `protocol.IMPORT`. If the request cannot be sent, each worker imports the script.
+        `about` tells how. If the request cannot be sent, each worker imports the script instead.
         """
         self.script = script
-        # `about` travels in a file, because the template process may not read its socket yet and
-        # the buffer of the socket is small.
+        # `about` travels in a file, because the fork server may not read its socket yet and the
+        # buffer of the socket is small.
         with contextlib.suppress(OSError), _file() as file:
             file.write(about)
             file.flush()
@@ -76,17 +78,17 @@ class Template:
             send_with_fds(self.sock, request, [file.fileno()])
 
     def start(self, number: int, sock: socket) -> Handle:
-        """Ask the template process to fork a worker on the socket `sock`.
+        """Ask the fork server to fork a worker that is connected by the socket `sock`.
 
-        The process id of the worker is known when the template process has answered.
+        The process id of the worker is known when the fork server has answered.
         """
         if not self._by_value and "pmap._transport.by_value.full_pickler" in sys.modules:
             self._by_value = True
-            # The template process imports the code for pickling by value before it forks the first
+            # The fork server imports the code for pickling by value before it forks the first
             # worker that needs that code.
             self._ask(protocol.PREPARE, 0)
         handle = self._by_number[number] = _Forked(self)
-        # OSError: the template process has ended. The next read of its socket notices that.
+        # OSError: the fork server has ended. The next read of its socket notices that.
         with contextlib.suppress(OSError):
             request = protocol.make_request(protocol.FORK, number)
             send_with_fds(self.sock, request, [sock.fileno()])
@@ -94,25 +96,25 @@ class Template:
 
     @property
     def is_unused(self) -> bool:
-        """Whether the template process has no workers."""
+        """Whether the fork server has no workers."""
         return not self._by_number
 
     @property
     def pid(self) -> int:
-        """The process id of the template process."""
+        """The process id of the fork server."""
         return self._process.pid
 
     def is_surely_python(self) -> bool:
-        """Return whether the template process is known to run the interpreter of this program."""
+        """Return whether the fork server is known to run the same Python as this program."""
         return is_surely_python(self.pid, self._process.command)
 
     def give_up(self, why: str) -> None:
-        """Kill the template process: it did not answer in time, or it ran the user's program."""
+        """Kill the fork server: it did not answer in time, or it ran the user's program."""
         self.why = self.why or why
         self._process.kill()
 
     def read(self) -> list[int]:
-        """Read what the template process reports; return the numbers of workers that have ended."""
+        """Read the messages of the fork server; return the numbers of workers that have ended."""
         try:
             data = self.sock.recv(1 << 16)
         except ConnectionError:
@@ -124,7 +126,7 @@ class Template:
         return [number for number in ended if number is not None]
 
     def _report(self, message: "Message") -> int | None:
-        """Note one report of the template process; return the number of an ended worker or None."""
+        """Handle one message of the fork server; return the number of an ended worker or None."""
         kind = message[0]
         if kind == protocol.REPORT:
             report: protocol.Report = message
@@ -153,12 +155,13 @@ class Template:
             self.threads = protocol.parse_crowded(message)
         elif kind == protocol.AGAIN:
             self.give_up(ran_again())
-        return None  # a message HELLO says only that the template process has answered
+        return None  # this message (HELLO) only shows that the fork server runs pmap's code
 
     def kill(self, pid: int) -> None:
-        """Kill a worker through the template process, which knows whose the process id is now."""
-        # If the template process has ended, the caller kills the worker's process group itself:
-        # only init can reap the worker, and while the worker lives no other group has its number.
+        """Kill a worker through the fork server, which knows if the process id is still valid."""
+        # If the fork server has ended, the caller kills the worker's process group itself: only
+        # init can read the worker's exit code, and while the worker lives no other group has its
+        # number.
         if not self.alive:
             kill_group(pid)
             return
@@ -169,9 +172,9 @@ class Template:
         self._ask(protocol.ABORT, pid)
 
     def terminate(self, pid: int) -> None:
-        """Send a worker SIGTERM, or kill the worker if the template process has ended.
+        """Send a worker SIGTERM, or kill the worker if the fork server has ended.
 
-        Without the template process nobody knows whether the process id is still the worker's.
+        Without the fork server nobody knows whether the process id is still the worker's.
         """
         if self.alive:
             self._ask(protocol.TERMINATE, pid)
@@ -179,18 +182,17 @@ class Template:
             self.kill(pid)
 
     def _ask(self, what: int, pid: int) -> None:
-        # OSError: the template process has ended. The next read of its socket notices that.
+        # OSError: the fork server has ended. The next read of its socket notices that.
         with contextlib.suppress(OSError):
             self.sock.sendall(protocol.make_request(what, pid))
 
     def _lost(self) -> None:
-        """Record that the template process has ended.
+        """Record that the fork server has ended.
 
-        The workers that the template process has forked go on; the end of a worker shows at the
-        worker's socket. So does the end of a worker whose start the template process has not
-        reported: the template process may have been killed between the fork and the report. If
-        there was no fork, the socket is at its end already, because the template process was the
-        last process that had the other end open.
+        The workers that it has forked go on; the end of a worker shows at the worker's socket. So
+        does the end of a worker whose start the fork server has not reported: the fork server may
+        have been killed between the fork and the report. If there was no fork, the socket is at its
+        end already, because the fork server was the last process that had the other end open.
         """
         self.alive = False
         self._process.kill()
@@ -202,45 +204,46 @@ class Template:
                 handle.hopeless = bool(self.why)
                 handle.failure = self.why or "the template process was killed"
             elif handle.killed:
-                self.kill(handle.pid)  # the template process may not have read the kill request
+                self.kill(handle.pid)  # the fork server may not have read the kill request
         self._by_number.clear()
         self._by_pid.clear()
 
     def close(self) -> None:
-        """Let the template process end; it ends its workers first, and it is killed if it is late.
+        """Let the fork server end; it ends its workers first, and it is killed if it is late.
 
-        The template process reads that the caller has shut its socket down, and ends. The end of
-        the process shows at once as the end of the socket. `subprocess.Popen.wait` with a time
-        limit would poll the process, up to 50 ms apart.
+        The fork server reads that the caller has shut its socket down, and ends. The end of the
+        process shows at once as the end of the socket. `subprocess.Popen.wait` with a time limit
+        would poll the process, up to 50 ms apart.
         """
-        # OSError: the template process has ended already, or the time is over.
+        # OSError: the fork server has ended already, or the time is over.
         with contextlib.suppress(OSError):
             self.sock.shutdown(SHUT_WR)
             self.sock.settimeout(_LAST_WAIT)
             while self.sock.recv(1 << 16):
                 pass
         self.sock.close()
-        # A template process that is still there is stopped or hangs. It holds nothing that would
-        # be worth a longer wait.
+        # A fork server that is still there is stopped or hangs. It holds nothing that would be
+        # worth a longer wait.
         self._process.kill()
         self._process.wait()
 
     def abandon(self) -> None:
-        """Kill the template process and leave its socket alone if the program has closed that."""
+        """Kill the fork server, after the program may have closed the descriptor of its socket."""
         release(self.sock, self._mark)
         self._process.kill()
         self._process.wait()
 
     def after_fork_in_child(self) -> None:
-        """Forget the template process: this process is a fork of the template's parent."""
+        """Forget the fork server: this process was forked, and is not the fork server's parent."""
         self.sock.close()
         self._process.after_fork_in_child()
 
 
 class _Forked:
-    """The handle of a worker that the template process forks: see `launch.Handle`."""
+    """A worker that the fork server forks, as an object that can kill it and wait for its end."""
 
-    sentinel: int | None = None  # no sentinel: the template process reports the worker's end
+    # There is no descriptor to watch: the fork server reports the worker's end.
+    sentinel: int | None = None
     hopeless = False
 
     def __init__(self, template: Template) -> None:
@@ -259,7 +262,8 @@ class _Forked:
                 self.kill()
 
     def kill(self) -> None:
-        self.killed = True  # if the process id is not known yet, `set_pid` kills the worker
+        # If the process id is not known yet, the worker is killed as soon as it is.
+        self.killed = True
         if self.pid is not None and not self.ended:
             self._template.kill(self.pid)
 
@@ -282,8 +286,8 @@ class _Forked:
     def reap(self) -> tuple[bool, int | None]:
         if not self.ended:
             self.kill()
-            # If the template process has ended, nobody reports the end of the worker or its exit
-            # code. The worker counts as ended once it was killed.
+            # If the fork server has ended, nobody reports the end of the worker or its exit code.
+            # The worker counts as ended once it was killed.
             self.ended = not self._template.alive
         return self.ended, self.exitcode
 

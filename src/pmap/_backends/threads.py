@@ -22,22 +22,23 @@ _Chunk: TypeAlias = tuple[Work, int, Sequence[object]]
 
 
 class _Thread:
-    """The state of one worker: its thread, its chunks, and whether the thread is to end."""
+    """The state of one worker: its thread, the chunks it holds, and whether it is to end."""
 
     def __init__(self) -> None:
         self.chunks: SimpleQueue[_Chunk | None] = SimpleQueue()
         self.ending = False  # whether the thread is to end after its present item
         self.left = False  # whether the thread was given up because its item runs for too long
-        # When the present item began, if its call has a time limit.
+        # When the present item began; set only if its call has a time limit.
         self.since: float | None = None
         self.thread: threading.Thread | None = None
-        # The number of the call whose chunk runs, and the results of the chunk so far.
+        # While a chunk runs: the number of its call, and its results so far.
         self.running: tuple[int, list[object]] | None = None
         self.holds = 0  # how many chunks were sent to the worker and are not finished
         # The numbers of jobs that have ended, while the worker holds chunks: items of these jobs
         # are not run.
         self.forgotten: set[int] = set()
-        self.ends_asked = 0  # how many times None was put behind the chunks
+        # How many times None, which ends the thread, was put into its queue of chunks.
+        self.ends_asked = 0
 
     def end_after_chunks(self) -> None:
         """Have the thread end when it has taken the chunks that are in its queue."""
@@ -45,7 +46,7 @@ class _Thread:
         self.chunks.put(None)
 
     def waiting(self) -> int:
-        """Return how many chunks the thread has not taken from its queue; 0 once it has ended."""
+        """Return how many chunks are still in the queue of the thread; 0 if it has ended."""
         return max(0, self.chunks.qsize() - self.ends_asked)
 
 
@@ -58,8 +59,9 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         self._initializer = initializer
         self._initargs = initargs
         self._threads: dict[int, _Thread] = {}
-        # The events that `collect` has not returned yet. They are not in a `SimpleQueue`: Ctrl-C
-        # could strike after its `get`, and the event would be lost.
+        # The events that `collect` has not returned yet. They are in a deque and not in a
+        # `SimpleQueue`: Ctrl-C could strike right after `SimpleQueue.get`, and the event would be
+        # lost.
         self._happened: deque[BackendEvent] = deque()
         self._notifier = Notifier()
         self._woken = False
@@ -93,7 +95,8 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         happened = self._happened
         try:
             self._work(worker, state, partial(self._tell, happened))
-        # If a thread ended without an event, its call would wait for ever.
+        # Any exception is turned into an event: if the thread ended without one, the call would
+        # wait for ever.
         except BaseException as error:
             cause = error if isinstance(error, Exception) else None
             self._tell(happened, WorkerEnded(worker, begun=1, reason=repr(error), cause=cause))
@@ -109,15 +112,18 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             if work.number in state.forgotten:
                 tell(ResultsArrived(worker, work, start, [], {}, True, 0.0))
             else:
-                # `run_chunk` calls `wanted` after each item, so a chunk whose job has ended ends
-                # after its present item.
+                # After each item of a chunk, `wanted` is asked whether to go on, so a chunk of a
+                # call that has ended does not run to its end.
                 wanted = partial(self._wanted, state, work.number)
                 for finished in self._run(state, worker, work, start, items, wanted):
                     tell(finished)
-                    del finished  # else the results would live until the next chunk comes
+                    # Otherwise this variable would keep the results alive until the next chunk
+                    # comes.
+                    del finished
             if state.left:
                 return
-            del chunk, work, items  # else the items would live until the next chunk comes
+            # Otherwise these variables would keep the items alive until the next chunk comes.
+            del chunk, work, items
         tell(WorkerEnded(worker, begun=0))
 
     @staticmethod
@@ -133,14 +139,15 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             values: list[object] = []
             state.running = work.number, values
             finished = run_chunk(worker, work, start, items, wanted, values)
-            # `running` is cleared before the event with the results can be returned, so that
-            # `finished_ahead` counts no item whose event was returned.
+            # The results count as unreported (see `finished_ahead`) until `running` is cleared. It
+            # is cleared before the event with the results is added, so that no result is counted
+            # twice.
             state.running = None
             yield finished
             return
         # If an item or the call has a time limit, each result gets an event of its own before the
-        # next item begins: the worker, or what it still runs for the call, may be given up during
-        # the next item, and results that have no event by then are lost.
+        # next item begins: the worker may be given up during the next item, and results that have
+        # no event by then are lost.
         begin = monotonic()
         for number, item in enumerate(items):
             state.since = monotonic()
@@ -194,12 +201,14 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         since = self._threads[worker].since
         if since is None:
             return None
-        # The worker is not held: an item that the worker begins at this moment is given up with it.
+        # A thread cannot be kept from beginning another item: an item that it begins at this moment
+        # is given up together with the late one.
         return since, monotonic() - since >= limit
 
     def reclaim(self, worker: int) -> tuple[int, int | None]:
         state = self._threads[worker]
-        # Each chunk in the queue goes either to this thread or to the worker's, never to both.
+        # The thread may take a chunk from its queue at the same time: each chunk goes either to it
+        # or to this loop.
         with suppress(Empty):
             while state.chunks.get_nowait() is not None:
                 state.holds -= 1
@@ -215,16 +224,18 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
 
     def collect(self, polled: deque[BackendEvent]) -> list[BackendEvent]:
         told: list[BackendEvent] = []
-        # If `polled` is not the present queue of events, `end` was called since the poll.
+        # If `polled` is not the present queue of events, all workers were ended since the poll.
         while polled and polled is self._happened:
             event = polled.popleft()
-            # If the worker is unknown, its thread was given up and added an event all the same.
+            # If the worker is unknown, its thread was given up, and has ended its chunk after all:
+            # the event is dropped.
             state = self._threads.get(event.worker)
             if state is None:
                 continue
             if isinstance(event, WorkerEnded):
                 del self._threads[event.worker]
-                # The item of a thread that was given up may have ended in time after all.
+                # The thread was given up with an item that was late; the item may have ended in
+                # time after all.
                 begun = int(state.since is not None)
                 told.append(event._replace(begun=begun) if state.left else event)
                 continue
@@ -244,14 +255,15 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             state.ending = True
             state.end_after_chunks()
         self._threads.clear()
-        self._happened = deque()  # events that the old threads still add go to the old deque
+        # The old threads may still add events, to the old deque, which nobody reads.
+        self._happened = deque()
 
     def after_fork_in_child(self) -> None:
-        self._threads.clear()  # threads do not live on in a fork
+        self._threads.clear()  # no thread lives on in a forked process
 
 
 def _stack_of(thread: threading.Thread | None) -> str:
-    """Return the stack of a thread, innermost call first, in the form of ``faulthandler``."""
+    """Return the stack of a thread as text, in the format of the module `faulthandler`."""
     frame = sys._current_frames().get(thread.ident or 0) if thread is not None else None
     lines: list[str] = []
     while frame is not None:

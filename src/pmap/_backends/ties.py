@@ -1,6 +1,7 @@
-"""The state of the caller's `multiprocessing` that worker processes are to share.
+"""The part of the caller's `multiprocessing` state that worker processes are to share.
 
-The state is the key of managers, the pipe to the resource tracker, and the names of workers.
+That is the authentication key for managers, the pipe to the resource tracker, and the names of
+workers.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ _NAMES = {"fork": "Fork", "spawn": "Spawn", "forkserver": "ForkServer"}
 
 
 class Ties:
-    """The part of the state of `multiprocessing` that may change while a worker lives.
+    """The authentication key and the resource tracker of the caller, which may change any time.
 
-    `key` is the authentication key of the process, with which a manager lets a client in.
+    With the key, a process may connect to a `multiprocessing` manager.
     """
 
     def __init__(self, key: bytes | None, tracker: int | None) -> None:
@@ -31,31 +32,28 @@ class Ties:
 
     @property
     def tracker(self) -> Descriptor | None:
-        """A new copy, for a worker, of the descriptor of the resource tracker, or None.
-
-        This object keeps no copy, since an open copy would keep the resource tracker alive.
-        """
+        """A copy of the descriptor that leads to the resource tracker, for a worker; or None."""
         try:
             return None if self._tracker is None else Descriptor(os.dup(self._tracker))
-        except OSError:  # the descriptor was closed, or too many descriptors are open
+        except OSError:  # the program has closed the descriptor, or too many descriptors are open
             return None
 
     def are(self, key: bytes | None, tracker: int | None) -> bool:
-        """Return whether the key is `key` and the tracker's descriptor is `tracker`."""
+        """Return whether these are still the present key and descriptor of the tracker."""
         return self.key == key and self._tracker == tracker
 
 
 NO_TIES = Ties(None, None)
-_last = NO_TIES  # the state of `multiprocessing` at the last call of `ties`
+_last = NO_TIES  # the state that `ties` returned last
 
 
 def ties() -> Ties:
-    """Return the present state of `multiprocessing`: the same object until the state changes."""
+    """Return the present state of `multiprocessing`; the same object as long as it is unchanged."""
     global _last
     process: Any = sys.modules.get("multiprocessing.process")
     current = getattr(process, "_current_process", None)
     if current is None:
-        return NO_TIES  # the program has not imported `multiprocessing`
+        return NO_TIES  # the program has not imported `multiprocessing`: there is nothing to share
     key: bytes | None = current._config.get("authkey")
     fd = _tracker()
     if not _last.are(key, fd):
@@ -81,7 +79,7 @@ def _tracker() -> int | None:
 
 
 def identity_of(slot: int, method: str) -> tuple[tuple[int, ...], str, int, str]:
-    """Return what `multiprocessing` would say of a worker: see `protocol.Identity`.
+    """Return the identity, name, etc. that `multiprocessing` would give to a worker process.
 
     Args:
         slot: a number from 1 on that no other worker of the pool has at the same time.

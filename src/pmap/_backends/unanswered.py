@@ -1,19 +1,19 @@
-"""Worker and template processes that have not answered yet, and how long they may take."""
+"""Worker processes and fork servers that have not answered yet, and how long they may take."""
 
 from __future__ import annotations
 
 from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
-# Seconds in which a process that was started has to answer that it is a Python.
+# Seconds in which a new process has to answer; if it does not, it may not be a Python at all.
 _ANSWER = 10.0
-# Seconds in which a process has to answer that is known to run the interpreter of this program. The
-# process may be slow to begin if many processes begin at once, or if its files are on a network.
+# Seconds in which a new process has to answer that certainly runs the same Python as this program.
+# Such a process may be slow to begin if many begin at once, or if its files are on a network.
 _SLOW_ANSWER = 60.0
 
 
 class Awaited(Protocol):
-    """A process that was started and is to answer: a worker, or the template process."""
+    """A process that was started and is to answer: a worker, or the fork server."""
 
     @property
     def answered(self) -> bool:
@@ -21,7 +21,7 @@ class Awaited(Protocol):
         ...
 
     def is_surely_python(self) -> bool:
-        """Return whether the process is known to run the interpreter of this program."""
+        """Return whether the process is known to run the same Python as this program."""
         ...
 
     def give_up(self, why: str) -> None:
@@ -33,7 +33,7 @@ Started = TypeVar("Started", bound=Awaited)
 
 
 class Unanswered(Generic[Started]):
-    """The processes that were started and from which no answer has been noticed.
+    """The processes that were started and have not answered, as far as the caller has noticed.
 
     Attributes:
         since: the processes, each with the time at which it was started.
@@ -49,17 +49,17 @@ class Unanswered(Generic[Started]):
         return _ANSWER
 
     def add(self, started: Started) -> None:
-        """Record that a process was started just now."""
+        """Record that a process was started just now, and has to answer from now on."""
         self.since[started] = monotonic()
 
     def discard(self, started: Started) -> None:
-        """Forget a process, if it was noted."""
+        """Forget a process, if it was added."""
         self.since.pop(started, None)
 
     def seconds_left(self, timeout: float | None) -> float:
         """Return the seconds until the first process is overdue, or `timeout` if that is less."""
-        # The items are copied, because this thread does not hold the lock of the engine's state:
-        # another thread may add a process meanwhile.
+        # The items are copied, because this thread does not hold the lock that guards it: another
+        # thread may add a process meanwhile.
         left = [_left(started, since) for started, since in [*self.since.items()]]
         left += [] if timeout is None else [timeout]
         return max(0.0, min(left, default=_ANSWER))

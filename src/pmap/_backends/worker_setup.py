@@ -1,4 +1,4 @@
-"""The set-up message for each worker process: initializer, limits, environment, script."""
+"""The set-up message that each new worker process gets: initializer, limits, script, etc."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class WorkerSetup:
             kill_over_memory: whether a worker that takes more than `max_memory` is killed at once.
             limits: environment variables that limit the threads of libraries in workers.
             may_spin: whether a worker that waits for a message may poll for a moment first.
-            room: how many bytes of shared-memory segments a worker may keep to use them again.
+            room: how many bytes of shared memory a worker may keep to use it again.
         """
         self._initializer = initializer
         self._initargs = initargs
@@ -59,16 +59,18 @@ class WorkerSetup:
         self._limits = limits
         self._may_spin = may_spin
         self._room = room
-        self.script: ScriptFile | None = None  # the script that workers import; None: no script
-        # The environment that was captured last, and that environment with the limits of workers.
+        # The user's script that workers import; None: they import no script.
+        self.script: ScriptFile | None = None
+        # A pair: the environment that was captured last, and the same with the limits of workers
+        # added.
         self._last: tuple[Environment, Environment] | None = None
 
     def packed_initializer(self, method: str, names: SentNames) -> tuple[Needs, Payload] | None:
-        """Return the initializer and its arguments, pickled, with the names that these need.
+        """Return the initializer and its arguments, pickled, and the caller's names that they use.
 
         Return None if there is no initializer, or if it cannot be pickled and workers are forks of
-        the caller: see `for_fork`. With another start method, an exception of the pickling goes to
-        the caller of this method.
+        the caller, which inherit it. With another start method, an exception of the pickling goes
+        to the caller of this method.
         """
         if self._initializer is None:
             return None
@@ -85,15 +87,15 @@ class WorkerSetup:
     def for_fork(self, packed: tuple[Needs, Payload] | None) -> Initializer | None:
         """Return the initializer and its arguments for a fork of the caller that inherits them.
 
-        Return None if there is no initializer, or if the initializer is sent because it is
-        `packed`.
+        Return None if there is no initializer, or if it could be pickled, so that it is sent
+        (`packed`).
         """
         if self._initializer is None or packed is not None:
             return None
         return self._initializer, self._initargs
 
     def refusal(self, why: BaseException) -> NotPicklableError:
-        """Return the error for an initializer whose pickling raised `why`."""
+        """Return the error to raise for an initializer whose pickling raised `why`."""
         from .._multiprocessing_errors import NotPicklableError
         from .._transport.by_value.blame import where_it_fails
 
@@ -113,7 +115,7 @@ class WorkerSetup:
     def limited(self, environment: Environment) -> Environment:
         """Return an environment with the limits of workers added.
 
-        As long as `environment` is the same object, so is the result.
+        The same object is returned again as long as `environment` is the same object.
         """
         if self._last is None or self._last[0] is not environment:
             self._last = environment, limited(environment, self._limits)
@@ -126,7 +128,7 @@ class WorkerSetup:
         environment: Environment,
         packed: tuple[Needs, Payload] | None,
     ) -> None:
-        """Send a new worker its set-up message, after the definitions that the initializer needs.
+        """Send a new worker its set-up message, after the definitions that the initializer uses.
 
         `packed` is the pickled initializer, or None if the worker is sent none.
         """
@@ -162,31 +164,28 @@ class WorkerSetup:
         connection.outbox.write(message, [] if payload is None else payload.attachments)
 
     def about_import(self, method: str, environment: Environment, script: ScriptFile) -> bytes:
-        """Return the bytes that tell a template process how to import the script.
-
-        See `protocol.IMPORT`.
-        """
+        """Return the bytes that tell a fork server how to import the user's script."""
         about = process_role.generation + 1, identity_of(1, method), environment
         how = streams_of_caller(), _coverage_config()
         return marshal.dumps((*about, list(sys.argv), script[:2], *how))
 
     def too_much_memory(self) -> str:
-        """Return in words that a worker took too much memory."""
+        """Return a sentence that says that a worker took too much memory."""
         return f"it took more than {self._max_memory} bytes of memory"
 
 
 def why_unsent(error: BaseException) -> BaseException:
     """Return the exception that says why an object could not be pickled.
 
-    If `error` says that the value of a name could not be sent, the result is what caused `error`.
+    If `error` only says that the value of some name could not be sent, return its cause.
     """
     return error.why if isinstance(error, UnsentNameError) else error
 
 
 def _coverage_config() -> str | None:
-    """Return the configuration file with which coverage measures worker processes, or None.
+    """Return the path of coverage.py's configuration for worker processes, or None.
 
-    The result is a file only if coverage measures the child processes of `multiprocessing`.
+    The result is a path only if coverage.py measures the child processes of `multiprocessing`, too.
     """
     patched = hasattr(sys.modules.get("multiprocessing"), "_coverage$patched")
     return os.environ.get("COVERAGE_RCFILE") if patched else None

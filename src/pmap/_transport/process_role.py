@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _PACKAGE = __name__.partition(".")[0]
 
-# Whether this process is a worker, or the template process that forks workers. The value is set
+# Whether this process is a worker, or the fork server that forks workers. The value is set
 # once, when such a process starts.
 in_worker = False
 # Whether this worker process is running items at the moment. The value is False while the worker

@@ -1,11 +1,11 @@
-"""The messages between caller, worker and template process, and the functions for each kind.
+"""The messages between caller, worker and fork server, and the functions for each kind.
 
 A message is a tuple of plain values whose first word is its kind (see `framing`). For each kind
 there is a `make` function for the sender and a `parse` function for the receiver, side by side. The
 exceptions are `Chunk`, `Results` and `Report`, of which each chunk has one or more: sender and
 receiver name and type their words as they build or unpack the tuple, which costs no call.
 
-Only requests to the template process are no tuples, but bytes of one struct.
+Only requests to the fork server are no tuples, but bytes of one struct.
 
 A message entry is one pickled or plain value (see `values`). If the pickle may be large, the
 message has the entry in a list of its own, a `list[Entry]`: see `framing.frame_of_entries`.
@@ -406,12 +406,12 @@ def parse_begun(message: BegunMessage) -> int:
     return message[1]
 
 
-# --- messages from a process that is to become a worker or the template process ------------------
+# --- messages from a process that is to become a worker or the fork server ------------------
 
 HELLO = 16
 AGAIN = 17
 
-# --- messages from the template process to the caller --------------------------------------------
+# --- messages from the fork server to the caller --------------------------------------------
 
 FORKED = 20
 FAILED = 21
@@ -419,7 +419,7 @@ EXITED = 22
 CROWDED = 23
 
 if TYPE_CHECKING:
-    # The messages of a process that was just started, and of the template process. They all have
+    # The messages of a process that was just started, and of the fork server. They all have
     # one form: kind and two numbers.
     StartMessage: TypeAlias = tuple[int, int, int]
 
@@ -465,16 +465,16 @@ def parse_exited(message: StartMessage) -> tuple[int, int]:
 
 
 def make_crowded(threads: int) -> StartMessage:
-    """Return the message that the template process has `threads` threads, so does not fork."""
+    """Return the message that the fork server has `threads` threads, so does not fork."""
     return CROWDED, threads, 0
 
 
 def parse_crowded(message: StartMessage) -> int:
-    """Return how many threads the template process has."""
+    """Return how many threads the fork server has."""
     return message[1]
 
 
-# --- requests from the caller to the template process --------------------------------------------
+# --- requests from the caller to the fork server --------------------------------------------
 
 # The kinds of requests. FORK has the number of a worker, whose socket comes along; PREPARE and
 # IMPORT have 0; KILL, ABORT and TERMINATE have the process id of a worker.

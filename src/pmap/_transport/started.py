@@ -35,10 +35,10 @@ MOST_NESTED = 4
 
 
 def marked(kind: str, fd: int, lifeline: int, inode: int, depth: int) -> dict[str, str]:
-    """Return the environment variables of a process that becomes a worker or a template process.
+    """Return the environment variables of a process that becomes a worker or a fork server.
 
     Args:
-        kind: whether the process becomes a worker or a template process.
+        kind: whether the process becomes a worker or a fork server.
         fd: the descriptor that the new process has of its socket to the caller.
         lifeline: the descriptor that the new process has of the lifeline (a pipe whose end tells
             that the caller is gone), or -1.

@@ -1,16 +1,16 @@
 """The user's script, imported once for all workers, by a process from which workers are forked.
 
-The template process does not import the script itself: the script may start threads, raise, never
-return or end its process. So the template process forks a process that imports the script. From
-then on this fork serves in the place of the template process::
+The fork server does not import the script itself: the script may start threads, raise, never
+return or end its process. So the fork server forks a process that imports the script. From
+then on this fork serves in the place of the fork server::
 
-    the template process             waits for the end of its fork, and ends with it
+    the fork server             waits for the end of its fork, and ends with it
         |
-    the fork that has imported       serves as the template process
+    the fork that has imported       serves as the fork server
         |
     the workers
 
-If the fork cannot serve, it ends, and the template process forks workers itself. Then each worker
+If the fork cannot serve, it ends, and the fork server forks workers itself. Then each worker
 imports the script, and tells the caller what the script raises.
 """
 
@@ -51,12 +51,12 @@ _HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
 def import_in_fork(
     sock: socket, message: int, begin: Callable[[], None], serve: Callable[[Prepared], NoReturn]
 ) -> None:
-    """Fork a process that imports the script and serves as the template process.
+    """Fork a process that imports the script and serves as the fork server.
 
     Return only if the fork cannot serve. Else wait for the end of the fork, and end this process.
 
     Args:
-        sock: the socket of the template process.
+        sock: the socket of the fork server.
         message: the descriptor of a file that says what to import: see `protocol.IMPORT`.
         begin: called first in the fork: makes the fork the leader of a process group, and lets the
             fork end when the caller ends.
@@ -114,7 +114,7 @@ def _import_and_serve(
     begin: Callable[[], None],
     serve: Callable[[Prepared], NoReturn],
 ) -> NoReturn:
-    """Import the script and serve as the template process; in a fork of the template process.
+    """Import the script and serve as the fork server; in a fork of the fork server.
 
     End this process if the script fails, or if workers cannot safely be forked from this process:
     because it has several threads, or because the script has forked it.

@@ -1,10 +1,10 @@
 """How a process becomes a worker, and how a worker process ends.
 
 A process that becomes a worker is a fresh interpreter, a frozen program that was started anew, a
-fork of the template process, or a fork of the caller. It begins in one of these functions::
+fork of the fork server, or a fork of the caller. It begins in one of these functions::
 
     main(kind="worker")     a fresh interpreter
-    main(kind="template")   a fresh interpreter that serves as the template process
+    main(kind="template")   a fresh interpreter that serves as the fork server
     become                  a frozen program, which calls `freeze_support`; `become` calls `main`
     enter_forked            a process that was just forked from the template or from the caller
 
@@ -39,7 +39,7 @@ _LAST_FLUSH = 2  # seconds in which a stream that an item has set must take what
 
 
 def main(kind: str, fd: int, lifeline: int) -> NoReturn:
-    """Serve as a worker, or as the template process, in a process that was started only for this.
+    """Serve as a worker, or as the fork server, in a process that was started only for this.
 
     Args:
         kind: "worker" or "template".
@@ -70,7 +70,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
 
 
 def _import_script(sock: socket, message: int, lifeline: int) -> None:
-    """Let a fork of the template process import the script and serve in its place, if it can."""
+    """Let a fork of the fork server import the script and serve in its place, if it can."""
     from .ending import run_exit_callbacks
     from .script import import_in_fork
     from .template import serve_template
@@ -101,7 +101,7 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
 
 
 def become() -> None:
-    """Serve as a worker or as the template process, if pmap started this process; else return."""
+    """Serve as a worker or as the fork server, if pmap started this process; else return."""
     told = mark()
     if told is not None:
         main(*told)

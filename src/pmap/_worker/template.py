@@ -1,13 +1,13 @@
-"""The template process: one prepared process without threads, from which workers are forked.
+"""The fork server: one prepared process without threads, from which workers are forked.
 
 To start an interpreter takes tens of milliseconds; to fork a prepared one takes one. Unlike the
-caller, the template process has no threads whose locks a fork could leave held. If it has threads
+caller, the fork server has no threads whose locks a fork could leave held. If it has threads
 all the same (a ``sitecustomize`` has started them, say), it starts a fresh interpreter for each
 worker.
 
-The template process talks with the caller over one socket. A request is one struct; the socket of
+The fork server talks with the caller over one socket. A request is one struct; the socket of
 the new worker comes with a request to fork. The answers are messages (see `framing`). When the
-caller ends, by whatever signal, the template process kills all workers, also those that are busy in
+caller ends, by whatever signal, the fork server kills all workers, also those that are busy in
 C code.
 """
 
