@@ -1,1 +1,1 @@
-"""The engine: the loop that carries events and commands between the scheduler and a backend."""
+"""The engine: the loop that starts workers, sends them chunks of items, and takes their results."""

@@ -1,15 +1,15 @@
-"""The deadlines of whole calls: when the next one comes, and which calls have passed theirs."""
+"""The deadlines of whole calls: which comes next, and which calls have passed theirs."""
 
 import heapq
 
 from .._jobs.job import Job
 
-# A shorter heap is not searched for calls that are over.
+# Fewer entries than this are not searched for calls that are over, since they take little memory.
 _FEW = 64
 
 
 class CallDeadlines:
-    """The times by which calls in progress are to be over; guarded by the lock of the state."""
+    """The times by which calls in progress have to be over; guarded by the engine's lock."""
 
     def __init__(self, jobs: dict[int, Job]) -> None:
         """Begin with no deadline.
@@ -19,7 +19,7 @@ class CallDeadlines:
         self._jobs = jobs
         # Each entry is the time of a deadline, by `time.monotonic`, and the number of the job.
         self._heap: list[tuple[float, int]] = []
-        # When the heap has this length, jobs that are over are removed from it.
+        # When the heap has this length, entries of jobs that are over are removed from it.
         self._most = _FEW
         self._passed: set[int] = set()
 
@@ -31,12 +31,16 @@ class CallDeadlines:
         if len(self._heap) >= self._most:
             self._heap = [each for each in self._heap if each[1] in self._jobs]
             heapq.heapify(self._heap)
-            # The next search is at twice the length, so each job is looked at only a few times.
+            # The next search for entries of ended jobs is at twice the present length, so each
+            # entry is looked at only a few times on average.
             self._most = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (until, job.number))
 
     def next(self, other: float | None) -> float | None:
-        """Return the time of the next deadline or `other`, whichever is earlier; None: neither."""
+        """Return the time of the next deadline or the time `other`, whichever is earlier.
+
+        None: there is neither.
+        """
         heap = self._heap
         while heap and heap[0][1] not in self._jobs:
             heapq.heappop(heap)
@@ -45,7 +49,7 @@ class CallDeadlines:
         return heap[0][0] if other is None else min(heap[0][0], other)
 
     def pass_due(self, now: float) -> list[Job]:
-        """Return the jobs in progress whose deadlines have come, and note that they have passed."""
+        """Return the jobs whose deadlines have come, and remember that these have passed theirs."""
         due: list[Job] = []
         while self._heap and self._heap[0][0] <= now:
             _, number = heapq.heappop(self._heap)

@@ -1,6 +1,7 @@
-"""The call specs of a pool: one call spec serves all calls that need the same call spec.
+"""The call specs of a pool; calls of the same function with the same options share one.
 
-A call spec is all that a worker is told of a call before its first chunk.
+A call spec is all that a worker is told of a call before its first chunk of items: the pickled
+function, the names that it uses, and the options.
 """
 
 from typing import Any
@@ -16,23 +17,31 @@ class CallSpecs:
     """The call specs of the calls in progress, and the call spec of the last call."""
 
     def __init__(self, backend: Backend[Any]) -> None:
-        """Begin without call specs; `backend` is told which call specs its workers need no more."""
+        """Begin without call specs.
+
+        `backend` is told which call specs its workers can forget.
+        """
         self._backend = backend
         self._last: CallSpec | None = None  # the last call spec, which the next call may share
-        # The payload of the last function that was so large that it is in a shared-memory segment.
+        # The last pickled function that was so large that it lies in shared memory: a later call
+        # may use it again.
         self._large: Payload | None = None
-        # The version of the caller's modules when `notice_new_code` was called last.
+        # The version number of the caller's modules, as it was when `notice_new_code` was called
+        # last.
         self._code: int | None = None
 
     def pack(self, work: Work, sent_names: SentNames) -> CallSpec:
-        """Pickle the function of a call into a call spec; raises what the pickling raises."""
+        """Return the call spec of a call, with its function pickled.
+
+        Raises what the pickling raises.
+        """
         spec = work.pack(self._last, self._large, sent_names)
         if spec.payload.segment is not None:
             self._large = spec.payload
         return spec
 
     def notice_new_code(self) -> bool:
-        """Return whether a module was loaded again since the last call."""
+        """Return whether the program has loaded a module again since this was asked last."""
         version = code_version()
         if version == self._code:
             return False
@@ -40,7 +49,7 @@ class CallSpecs:
         return before is not None
 
     def use(self, work: Work) -> None:
-        """Record that a call uses its call spec; the next call may share the call spec."""
+        """Record that a call in progress uses its call spec; the next call may share it."""
         spec = work.spec
         if spec is not None:
             spec.calls += 1
@@ -50,7 +59,7 @@ class CallSpecs:
                     self._backend.drop(last)
 
     def release(self, work: Work) -> None:
-        """Record that a call is over, and uses its call spec no more."""
+        """Record that a call is over; a call spec that no call uses any more may be forgotten."""
         spec = work.spec
         if spec is not None:
             spec.calls -= 1
@@ -58,7 +67,7 @@ class CallSpecs:
                 self._backend.drop(spec)
 
     def share_no_more(self) -> None:
-        """Let the next call make a call spec of its own.
+        """Let the next call make a call spec of its own, even if it is of the same function.
 
         The last call spec may refer by name to objects that new workers do not have.
         """
@@ -67,5 +76,5 @@ class CallSpecs:
             self._backend.drop(last)
 
     def forget(self) -> None:
-        """Keep no call spec for the next call: no worker is left that has received one."""
+        """Forget all call specs: no worker is left that has received one."""
         self._last = self._large = None

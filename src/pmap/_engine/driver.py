@@ -1,12 +1,13 @@
-"""The driver: the engine of one pool, as the callers of the pool see it.
+"""The driver: the part of a pool's engine that takes calls and hands out their results.
 
-The driver takes calls and returns their jobs. The module `state` has the data of the calls and
-workers, and `leadership` decides which thread carries events and commands between the scheduler and
-the backend.
+The driver takes calls and returns jobs: a job is one call in progress. The module `state` has the
+data of the calls and workers, and `leadership` decides which thread carries events and commands
+between the scheduler and the backend.
 
-**Ctrl-C.** The exception of a signal may strike the main thread anywhere. A leader spends most of
-its time in `poll`, where the state is in order: the job is cancelled and the exception goes on.
-Within the lock of the state, the exception may have poisoned the state: see the module `state`.
+**Ctrl-C.** The exception of a signal may strike the main thread anywhere. The leader, which is the
+thread that runs the engine's loop, spends most of its time waiting in `poll`. There the state is in
+order: the call is cancelled and the exception goes on. If the exception strikes while the thread
+holds the lock of the state, the state may be half changed: see the module `state`.
 """
 
 import itertools
@@ -33,13 +34,14 @@ from .process_end import ProcessEnd, engines
 from .state import EngineState
 from .worker_list import WorkerList
 
-# Seconds that a thread sleeps before it checks again whether another thread has done a request.
+# Seconds that a thread sleeps before it checks again whether another thread has carried out its
+# request.
 _MOMENT = 0.005
 _numbers = itertools.count(1)
 
 
 class Driver:
-    """Runs calls on a backend, for any number of threads."""
+    """Takes calls from any number of threads, and runs them on a backend."""
 
     def __init__(
         self,
@@ -69,13 +71,16 @@ class Driver:
     # --- calls, and the end of the pool --------------------------------------------------------
 
     def run(self, call: Call) -> Job:
-        """Run `call` to its end and return its job; this thread leads if no other thread does."""
+        """Run `call` to its end and return its job.
+
+        This thread runs the engine's loop meanwhile, unless another thread does.
+        """
         job = self._enter(call)
         try:
             if call.progress is not False:
                 _watch(job)
             self._leadership.run_until(lambda: job.over, job.wait)
-        except BaseException:  # Ctrl-C while the call runs: its results are not wanted any more
+        except BaseException:  # Ctrl-C, for example: the call's results are not wanted any more
             self.cancel(job)
             if call.progress is not False:
                 _watch_no_more(job)
@@ -89,7 +94,9 @@ class Driver:
         if not job.over:
             try:
                 self._leadership.ensure_leader()
-            except RuntimeError:  # no thread can be started to lead, so no result would ever come
+            except RuntimeError:
+                # no thread can be started that would run the engine's loop, so no result would ever
+                # come
                 self._state.post(lambda: self._state.handle(e.JobCancelled(job.number, kill=True)))
                 raise
         if call.progress is not False:
@@ -97,7 +104,7 @@ class Driver:
         return job
 
     def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> StreamJob:
-        """Return a job, not yet started, whose input comes bit by bit into `window`."""
+        """Return the job of a stream, not yet started; its input comes bit by bit into `window`."""
         self.take_no_more()
         ahead = worth_ahead(self.limit, None, call.rules.chunksize, 0)
         stream_job = StreamJob(
@@ -114,7 +121,7 @@ class Driver:
         return stream_job
 
     def begin(self, stream_job: StreamJob) -> None:
-        """Start a job made by `open`."""
+        """Start a job that `open` has returned."""
         if not stream_job.over:
             stream_job.keeping = begin_keeping(stream_job, self._state)
         stream_job.submitted = True
@@ -125,7 +132,7 @@ class Driver:
             _watch(stream_job)
 
     def feed(self, stream_job: StreamJob, window: Window, items: list[object], ended: bool) -> None:
-        """Add `items` to the input of a job that has begun; `ended`: no more items come."""
+        """Add `items` to the input of a stream's job; `ended`: no more items come."""
         number = stream_job.number
         keeping = stream_job.keeping
         given = None if keeping is None else keeping.sort(items)
@@ -147,11 +154,12 @@ class Driver:
         self._leadership.ensure_leader()
 
     def await_more(self, stream_job: StreamJob, start: int, timeout: float | None) -> None:
-        """Return when a job has more results from `start` on, or is over, or the time is up."""
+        """Wait until a stream's job has results from `start` on, or is over, or the time is up."""
         if timeout is None and (self.backend.runs_in_poll or self._leadership.is_mine()):
-            # In the first case the items run in the thread that leads, which must be the consumer's
-            # thread. In the second case this is a callback of the leader, and no other thread would
-            # lead.
+            # With the serial backend, the items run in the thread that runs the engine's loop,
+            # which must be the thread that consumes the stream. And if this code runs in a callback
+            # of that thread, no other thread could run the loop meanwhile. In all other cases this
+            # thread only waits.
             self._leadership.run_until(
                 lambda: stream_job.has(start),
                 lambda: self._wait_without_leading(stream_job, start, None),
@@ -171,24 +179,28 @@ class Driver:
             stream_job.resting = True
 
     def await_end(self, job: Job) -> None:
-        """Return when a submitted job is over; at once if this thread holds the state's lock."""
+        """Wait until a submitted job is over.
+
+        Do not wait if this thread holds the engine's lock.
+        """
         under_way = job.number in self._state.jobs or job.number in self._state.writing
         if under_way and not self.holds_lock():
             self._leadership.run_until(lambda: job.over, job.wait)
 
     def run_until(self, reached: Callable[[], bool]) -> None:
-        """If this thread leads, lead until `reached` returns true; else return at once.
+        """If this thread is the leader, run the engine's loop until `reached` returns true.
 
-        While this thread leads, no other thread would do the work that it waits for.
+        The leader is the thread that runs the loop. While it waits for something (in a callback,
+        say), no other thread would do the work. A thread that is not the leader returns at once.
         """
         if self._leadership.is_mine():
             self._leadership.run_until(reached, None)
 
     def ensure_leader(self, stream_job: StreamJob) -> None:
-        """See that a thread leads while the consumer of a job waits for results."""
+        """Make sure that some thread runs the engine's loop while a stream's consumer waits."""
         stream_job.resting = False
-        # After `resting` is set: a thread that has just ceased to lead may not have seen that the
-        # consumer waits.
+        # This comes after `resting` is set: a thread that has just stopped running the loop may not
+        # have seen that the consumer waits.
         self._leadership.ensure_leader()
 
     def prestart(self) -> None:
@@ -196,7 +208,7 @@ class Driver:
         self._state.post(lambda: self._state.handle(e.Prestart()))
 
     def calls(self) -> dict[int, Job]:
-        """Return the jobs in progress, by their numbers."""
+        """Return the calls in progress as jobs, by their numbers."""
         return self._state.jobs.copy()
 
     def close(self) -> None:
@@ -223,13 +235,14 @@ class Driver:
         """End the workers now; items that run are lost with them, and all other jobs are cancelled.
 
         Args:
-            softly: whether workers get SIGTERM, for which a worker may have a handler that does
-                something before the worker ends, or that keeps the worker alive for some time.
+            softly: whether workers get SIGTERM instead of SIGKILL, so that a handler of the worker
+                may do something before the worker ends, or keep the worker alive for some time.
         """
         self._state.closed = self._state.closed or "its workers were ended"
         self._state.softly = softly
         self._state.post(lambda: self._state.handle(e.Terminate(lose=True)))
-        # Also workers that an earlier call has told to end, and that have not ended.
+        # This also ends workers that an earlier, soft call has told to end, and that have not
+        # ended.
         self._state.post(self._state.kill_all)
         self._after_the_end()
 
@@ -247,11 +260,12 @@ class Driver:
 
     def _after_the_end(self) -> None:
         me = threading.get_ident()
-        # This may be a callback or a signal handler in the thread that leads. Then that thread goes
-        # on to lead, and tidies the backend when it stops leading: if it led a second time here, it
-        # would take in the events that the outer loop waits for.
+        # This may be a callback or a signal handler in the thread that runs the engine's loop. Then
+        # that thread goes on with the loop afterwards, and tidies the backend at the end of the
+        # loop. A second loop here would consume the events that the outer loop waits for.
         if not self._state.leader.is_thread(me) and not self._leadership.claim(me, lambda: None):
-            self.backend.wake()  # the leader may wait for events that will not come any more
+            # The thread in the loop may wait for events that will not come any more.
+            self.backend.wake()
         self._leadership.ensure_leader()
         with self._state.parking:
             self._state.parking.notify()
@@ -261,15 +275,15 @@ class Driver:
         self._leadership.retire()
 
     def renew(self) -> None:
-        """Have all workers replaced; a busy worker, when it has finished the items it has begun."""
+        """Have all workers replaced, each as soon as it has finished the items it has begun."""
         self._state.post(self._state.renew)
         self._leadership.ensure_leader()
 
     def let_go(self) -> None:
         """Stop all workers, and return when they are gone.
 
-        If a job is in progress, or this thread leads, return at once: idle workers are stopped when
-        there is no more work.
+        If a job is in progress, or this thread is in the engine's loop, return at once: idle
+        workers are stopped when there is no more work.
         """
         self.renew()
         me = threading.get_ident()
@@ -279,9 +293,10 @@ class Driver:
         while not self._state.jobs and (self._state.scheduler.workers or self.backend.is_open):
             if self._leadership.claim(me, self._leadership.lead_until_no_workers):
                 break
-            self._state.ended.wait(_MOMENT)  # another thread leads, and soon ceases to lead
+            # Another thread is in the engine's loop, and will soon leave it.
+            self._state.ended.wait(_MOMENT)
         with self._state.parking:
-            self._state.parking.notify()  # the background thread can end: no workers are left
+            self._state.parking.notify()  # no workers are left, so the background thread can end
 
     @property
     def busy(self) -> bool:
@@ -290,22 +305,25 @@ class Driver:
 
     @property
     def workers(self) -> int:
-        """How many worker processes there are or are about to start; 0 for threads and `serial`."""
+        """How many worker processes there are or are about to start.
+
+        It is 0 where items run in threads.
+        """
         return self._state.scheduler.workers if self.backend.can_kill else 0
 
     @property
     def workers_at_work(self) -> int:
-        """How many workers hold chunks."""
+        """How many workers hold chunks, that is, have work."""
         return self._state.scheduler.at_work
 
     @property
     def items_done(self) -> int:
-        """Of how many items the results have come so far."""
+        """How many items have been finished, counted over all calls."""
         return self._state.items_done
 
     @property
     def last_used(self) -> float:
-        """When a thread last ceased to lead, by `time.monotonic`."""
+        """When a thread last left the engine's loop, by `time.monotonic`."""
         return self._leadership.last_used
 
     @property
@@ -314,20 +332,19 @@ class Driver:
         return self._state.closed
 
     def holds_lock(self) -> bool:
-        """Whether this thread holds the lock of the state.
+        """Whether this thread holds the lock that guards the engine's state.
 
-        That is so in a method for pickling, or in a signal handler, which was called while this
-        thread was in the lock.
+        A signal handler or a user's `__reduce__` may run while its thread holds the lock.
         """
         return self._state.holds_lock()
 
     def pass_on_reports(self) -> None:
-        """Return when the streams and loggers of the caller have the output of items so far."""
+        """Wait until the caller's streams and loggers have what items have printed and logged."""
         self._state.reports.pass_on()
 
     @property
     def taken_away(self) -> bool:
-        """Whether the pool cannot be used any more: the interpreter ends, or this is a fork."""
+        """Whether the pool is unusable: the interpreter is ending, or this process was forked."""
         return self.process_end.has_come
 
     def take_no_more(self) -> None:
@@ -350,48 +367,51 @@ class Driver:
         return job
 
     def _pack(self, job: Job) -> bool:
-        """Pickle the function of a job into a call spec; return whether that succeeded.
+        """Pickle the function of a call, for its call spec; return whether that succeeded.
 
-        If it fails, the job is over, with the error.
+        If it failed, the call is over, with the error as its outcome.
         """
         sent_names = self.backend.sent_names
         if sent_names is not None:
             if self.backend.has_lost_descriptors():
-                # Let the state start anew first: else the call spec would refer to objects that can
-                # be sent no more.
+                # If a signal has interrupted a change of the state, the state is reset first:
+                # otherwise the call would refer to objects that workers are sent no more.
                 self._state.post(lambda: None)
             if self._state.specs.notice_new_code():
-                # A module was loaded again, and workers may have imported its earlier version.
+                # The program has loaded a module again, and workers may have imported its earlier
+                # version.
                 self.renew()
             try:
                 if self.backend.is_outdated(self._state.specs.pack(job, sent_names)):
                     self.renew()
-            except BaseException as error:  # the methods for pickling may raise any exception
+            except BaseException as error:
+                # pickling runs the user's code, which may raise anything
                 self._refuse(job, error)
         elif self.backend.packs:
             try:
                 self.backend.pack(job)
-            except BaseException as error:  # the methods for pickling may raise any exception
+            except BaseException as error:
+                # pickling runs the user's code, which may raise anything
                 self._refuse(job, error)
         return not job.over
 
     @staticmethod
     def _refuse(job: Job, error: BaseException) -> None:
-        """End a job whose function cannot be pickled, which raised `error`."""
+        """End a call whose function cannot be pickled; `error`: what the pickling raised."""
         if is_ctrl_c(error):
             raise error
         job.error = outcomes.unsent_function(job, error)
         job.settle()
 
     def cancel(self, job: Job) -> None:
-        """Cancel a job; the cancellation may take effect later, in another thread."""
+        """Cancel a call; another thread may carry this out, after this method has returned."""
         cancelled = e.JobCancelled(job.number, job.call.rules.kill)
         self._state.post(lambda: self._state.handle(cancelled))
         if not job.over:
             self._leadership.ensure_leader()
 
     def finished_ahead(self, job: Job) -> int:
-        """Return how many items of a job are finished whose results have not come yet, if known."""
+        """Return how many items of a job are finished and not yet reported, as far as is known."""
         return self.backend.finished_ahead(job.number)
 
     def withdraw(self, job: Job) -> bool:
@@ -403,8 +423,7 @@ class Driver:
     def withdraw_all(self) -> None:
         """Cancel all jobs of which no item has begun.
 
-        Of the jobs of which no worker holds items, the first go on: one for each worker that is
-        being started.
+        As many of the first jobs go on as there are workers that are being started.
         """
 
         def withdraw() -> None:
@@ -412,7 +431,7 @@ class Driver:
                 number for number in self._state.jobs if not self._state.scheduler.where(number)
             ]
             spared = {*unsent[: self._state.scheduler.starting]}
-            # The last job is withdrawn first: else the end of an earlier job would free a worker,
+            # The last job is cancelled first: else the end of an earlier job would free a worker,
             # and a later job would begin.
             for number in reversed([*self._state.jobs]):
                 if number not in spared:
@@ -435,9 +454,9 @@ class Driver:
         return begun or job.over
 
     def _do_and_wait(self, job: Job, request: Callable[[], None]) -> None:
-        """Carry out a request about a job; return when the request is done or the job is over.
+        """Ask for a change of a job; return when it is made, or when the job is over.
 
-        If this thread holds the lock of the state, do nothing and return at once.
+        If this thread holds the engine's lock, it cannot wait for that: it does nothing.
         """
         if self.holds_lock():
             return
@@ -451,8 +470,8 @@ class Driver:
                 done = True
 
         self._state.post(do)
-        # Another thread may have taken the request from the inbox and not be done with the request.
-        # If an exception strikes in that thread, the state is poisoned, which ends the job.
+        # Another thread may have taken the request from the inbox and not yet have carried it out.
+        # If an exception strikes in that thread, the engine is reset, which ends the job.
         while not (done or job.over):
             time.sleep(_MOMENT)
 
@@ -468,7 +487,7 @@ def _watch(job: Job) -> None:
 
 
 def _watch_no_more(job: Job) -> None:
-    """Show the progress of a call no more, even if the call has not ended yet."""
+    """Stop showing the progress of a call, even if the call has not ended yet."""
     from .._jobs.progress import watch_no_more
 
     watch_no_more(job)

@@ -1,4 +1,4 @@
-"""Calls whose results a checkpoint keeps: only the items without an outcome there are run."""
+"""Calls with a checkpoint, a file that keeps results: only items that are not in it are run."""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
-    """Begin to keep the results of a call; None: the call has no checkpoint.
+    """Open the checkpoint of a call, for its results; None: the call has no checkpoint.
 
     Raises:
         CheckpointError: the file cannot be used, or the function cannot be told from others.
@@ -22,7 +22,8 @@ def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
 
     def decide(given: "Sorted") -> None:
         state.post(lambda: state.sort_in(job, 0, given))
-        # The consumer of a stream may lead, and waits for events of the backend.
+        # The thread that consumes a stream may be in the engine's loop, and wait for events of the
+        # backend.
         state.backend.wake()
 
     return call.keeper.begin(
@@ -36,7 +37,7 @@ def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
 
 
 def submit_kept(job: Job, state: EngineState) -> None:
-    """Submit a job of whose items a checkpoint may have the outcomes.
+    """Submit a call, some of whose items may have an outcome in its checkpoint already.
 
     Raises:
         CheckpointError: the file cannot be used, or the function cannot be told from others.
@@ -46,7 +47,8 @@ def submit_kept(job: Job, state: EngineState) -> None:
     items = job.call.items
     try:
         given = keeping.sort(items)
-    except BaseException:  # Ctrl-C, too: nobody may wait for the items that were claimed
+    except BaseException:
+        # any exception, Ctrl-C too: the items that were claimed in the file must be released
         keeping.end(lambda _: None)
         raise
     job.keeping = keeping

@@ -1,11 +1,12 @@
-"""Which thread leads: runs the loop between the scheduler and a backend, one thread at a time.
+"""Which thread is the leader, the one thread that runs the engine's loop at a time.
 
-No thread of pmap runs all the time. A blocking call *leads*: the calling thread polls the backend
-until the result of the call is there, which saves two hand-overs between threads. When no thread
-leads and there is work (asynchronous calls, or calls of other threads), a background thread leads;
-when there is no work, the background thread waits. A thread that finds another thread leading waits
-for the event of its job. A thread that ceases to lead checks whether work is left, and wakes the
-background thread if there is.
+In the loop, a thread takes events from the backend to the scheduler, and carries out the
+scheduler's commands. No thread of pmap does so all the time. A blocking call *leads*: the calling
+thread polls the backend until the result of the call is there, which saves two hand-overs between
+threads. When no thread leads and there is work (asynchronous calls, or calls of other threads), a
+background thread leads; when there is no work, the background thread waits. A thread that finds
+another thread leading waits for the event of its job. A thread that ceases to lead checks whether
+work is left, and wakes the background thread if there is.
 
 The pattern is known as leader/followers (Schmidt, O'Ryan, Kircher, Pyarali: Leader/Followers, PLoP
 2000).
@@ -23,37 +24,37 @@ from .._scheduling import events as e
 from .._transport.settings import waiting_threads
 from .state import EngineState
 
-# Seconds without work after which the backend frees the memory that it keeps for the next call.
+# Seconds without work after which the backend frees the memory that it has kept for the next call.
 _WARM = 1.0
 
 
 class Leadership:
-    """Lets one thread at a time lead, and makes sure that a thread leads while there is work."""
+    """Lets one thread at a time run the engine's loop, and sees to it while there is work."""
 
     def __init__(
         self, state: EngineState, idle_timeout: float | None, owner: "weakref.ref[object]"
     ) -> None:
-        """Begin without a leader.
+        """Begin while no thread runs the engine's loop.
 
         Args:
-            state: the state of the pool, which the leader works on.
+            state: the state of the engine, on which the loop works.
             idle_timeout: seconds after which idle workers are stopped; None: never.
-            owner: the driver. The background thread keeps the driver alive, so that the module
+            owner: the driver, which the background thread keeps alive, so that the module
                 `process_end` finds the driver when the interpreter ends.
         """
         self._state = state
         self._owner = owner
         self._backend = state.backend
         self._idle_timeout = idle_timeout
-        self.last_used: float = time.monotonic()  # when a thread ceased to lead
+        self.last_used: float = time.monotonic()  # when a thread last left the engine's loop
         self._retiring = False
         self.renew_locks()
 
     def renew_locks(self) -> None:
-        """Begin without a background thread; also in a fork, where the thread does not exist."""
+        """Make new locks, and have no background thread; for a new pool, or in a forked process."""
         self._thread: threading.Thread | None = None
         self._wanted = False
-        self._parked_until = inf  # when the waiting background thread wakes by itself
+        self._parked_until = inf  # the time at which the waiting background thread wakes by itself
 
     @property
     def thread(self) -> threading.Thread | None:
@@ -61,9 +62,9 @@ class Leadership:
         return self._thread
 
     def is_mine(self) -> bool:
-        """Whether this thread leads and does not hold the lock of the state.
+        """Whether this thread runs the engine's loop, and does not hold the engine's lock.
 
-        That is so in a callback that the leader calls.
+        That is so in a callback, which the loop calls.
         """
         state = self._state
         return state.leader.is_thread(threading.get_ident()) and not state.holds_lock()
@@ -74,24 +75,24 @@ class Leadership:
         self.call_background(work=True)
 
     def watch_idling(self) -> None:
-        """After a call that this thread led, let the background thread stop idle workers later."""
+        """Let the background thread stop idle workers later, as this thread leaves the loop."""
         if self._idle_timeout is not None and self._thread is None:
             self.call_background(work=False)
 
     def run_until(self, reached: Callable[[], bool], wait: Callable[[], object] | None) -> None:
-        """Return when `reached` returns true.
+        """Wait until `reached` returns true.
 
         Until then this thread runs the engine's loop, or waits while another thread runs it.
         """
         me = threading.get_ident()
         if self._state.leader.is_thread(me):
-            # This is a callback or a signal handler in the thread that leads: the loop runs within
-            # the loop.
+            # This is a callback or a signal handler in the very thread that runs the engine's loop.
+            # It cannot wait for itself, so the loop runs here, within the loop.
             try:
                 self.lead(reached)
             finally:
                 # A signal handler may run within a `poll` of the outer loop, which goes on after
-                # the handler. By then the inner loop may have taken in the events that the outer
+                # the handler. By then the inner loop may have consumed the events that the outer
                 # `poll` waits for, or may have set an earlier alarm.
                 self._backend.wake()
         while not reached():
@@ -100,7 +101,10 @@ class Leadership:
             wait()
 
     def claim(self, me: int, lead: Callable[[], None]) -> bool:
-        """Call `lead` as the leader, then stop leading; return False if another thread leads."""
+        """Make this thread the leader, and call `lead`.
+
+        Return False if another thread is the leader, the one thread that may run the engine's loop.
+        """
         try:
             try:
                 if not self._state.leader.claim(me):
@@ -110,41 +114,47 @@ class Leadership:
             finally:
                 self._stop_leading(me)
         finally:
-            # The exception of a signal may strike within `_stop_leading`. If this thread kept its
-            # claim to lead and led no more, all other threads would wait for ever.
+            # The exception of a signal may strike within `_stop_leading`. If this thread left the
+            # loop and stayed registered as the leader, no thread would run the loop, and all others
+            # would wait for ever.
             if self._state.leader.is_thread(me):
                 self._stop_leading(me)
 
     def _stop_leading(self, me: int) -> None:
         self._state.leader.release(me)
-        # After the claim is released: a thread that closed the pool while this thread led has left
-        # the closing of the backend to this thread.
+        # This comes after the thread has ceased to be the leader. Another thread may have closed
+        # the pool while this one was in the loop; then it has left the closing of the backend to
+        # this one.
         if self._state.closed and self._backend.is_open:
             try:
                 if self._state.leader.claim(me):
                     self._state.post(self._state.tidy)
             finally:
                 self._state.leader.release(me)
-        # A thread that came while this thread led waits for the event of its job: so another thread
-        # must lead now.
+        # Another thread may have begun to wait for a result while this thread ran the loop, and
+        # relies on it: so some thread must run the loop now.
         self.ensure_leader()
         if self._backend.has_cache and self._parked_until > self.last_used + _WARM:
-            # The background thread would not wake in time to free the backend's cache.
+            # The background thread, if it waits already, would wake too late to free the backend's
+            # cache.
             self.call_background(work=False)
-            # If no background thread could be started, the cache is freed now.
+            # If no background thread could be started, the cache of the backend is freed now.
             if self._thread is None:
                 self._state.post(partial(self._cool, 0.0))
 
     def lead(self, reached: Callable[[], bool]) -> None:
-        """Poll the backend and handle its events until `reached`; only the leader calls this."""
+        """Run the engine's loop until `reached` returns true; only the leader calls this.
+
+        The loop waits for events of the backend, and handles them.
+        """
         state = self._state
         if state.inbox or state.over:
             state.enter()
         while not reached():
-            # `polls_until` is set before the alarm is read. A thread that sets an earlier alarm
-            # before it is read here need not wake this thread. A thread that sets an earlier alarm
-            # later sees in `polls_until` that this thread waits for longer, and wakes it; a wake-up
-            # that comes before the poll ends the poll at once.
+            # `polls_until` tells other threads for how long this thread waits. It is set before the
+            # alarm is read: a thread that then sets an earlier alarm sees that this one waits for
+            # longer, and wakes it; a wake-up that comes before the wait ends the wait at once. An
+            # earlier alarm that was set before is read here anyway.
             state.polls_until = inf
             alarm = state.alarm
             state.polls_until = inf if alarm is None else alarm
@@ -157,24 +167,25 @@ class Leadership:
         self.last_used = time.monotonic()
 
     def ensure_leader(self) -> None:
-        """Make sure that a thread leads if there is work."""
-        # A thread that leads at this moment calls this method itself when it ceases to lead.
+        """Make sure that some thread runs the engine's loop if there is work."""
+        # A thread that is in the loop at this moment calls this method itself when it leaves the
+        # loop.
         if not self._state.leader and (self._state.inbox or self._wanting()):
             self.call_background(work=True)
 
     def _wanting(self) -> bool:
-        """Return whether any event is awaited for which a thread has to lead."""
+        """Return whether any event is to come for which a thread has to run the engine's loop."""
         if not self._state.scheduler.awaits_events:
             return False
         if not self._backend.runs_in_poll:
             return True
-        # The items of a stream run in the consumer's thread, and wait until the consumer asks for
-        # results.
+        # With the serial backend the items of a stream run in the thread that consumes the stream,
+        # and wait until it asks for results.
         jobs = list(self._state.jobs.values())
         return not jobs or any(not job.resting for job in jobs)
 
     def call_background(self, work: bool) -> None:
-        """Wake the background thread, or start one; `work`: the background thread has to lead.
+        """Wake the background thread, or start it; `work`: it has to run the engine's loop.
 
         Raises:
             RuntimeError: there is work, and no thread can be started.
@@ -187,14 +198,15 @@ class Leadership:
                 )
                 try:
                     thread.start()
-                except RuntimeError:  # the interpreter is ending, or has no threads left
+                except RuntimeError:
+                    # the interpreter is ending, or the system starts no more threads
                     if work:
                         raise
                 else:
-                    # The attribute is set after the start of the thread: `join` in another thread
-                    # waits for the background thread, and must find it started. The background
-                    # thread cannot have ended already: to end, it needs the lock `parking`, which
-                    # this thread holds.
+                    # The attribute is set only after the thread has started: a thread in `join`
+                    # waits for the background thread, and must not find one that has not started.
+                    # The background thread cannot have ended before: to end, it needs the lock
+                    # `parking`, which this thread holds.
                     self._thread = thread
                     waiting_threads.append(self)
             else:
@@ -206,7 +218,8 @@ class Leadership:
             try:
                 return self._park()
             finally:
-                # If Ctrl-C has struck when the thread was started, `self` was never added.
+                # Ctrl-C may have struck while the thread was being started, before it was added to
+                # the list.
                 with suppress(ValueError):
                     waiting_threads.remove(self)
 
@@ -223,8 +236,8 @@ class Leadership:
                     self._thread = None
                     return False
                 left = self._left(self._idle_timeout)
-            # The cache is freed only when there is no work. While there is work, the thread that
-            # leads calls `call_background` when it ceases to lead.
+            # The cache is freed only when there is no work. While there is work, the thread in the
+            # engine's loop calls `call_background` when it leaves the loop.
             if self._backend.has_cache and not self._state.scheduler.busy:
                 left = min(self._left(_WARM), inf if left is None else left)
             if left is not None and left <= 0:
@@ -236,30 +249,28 @@ class Leadership:
         return True
 
     def _left(self, idle: float) -> float:
-        """Return the seconds until the pool has been without work for `idle` seconds."""
+        """Return in how many seconds the pool will have been without work for `idle` seconds."""
         left = self.last_used + idle - time.monotonic()
-        # If that time is over already and a job is in progress, a caller leads a long call: the
+        # If that time has passed and yet a job is in progress, another thread runs a long call: the
         # background thread checks again after `idle` seconds.
         return idle if left <= 0 and self._state.scheduler.busy else left
 
     def _cool(self, after: float) -> None:
         """Let the backend free its cache, if there was no work for `after` seconds.
 
-        To be called in the lock of the state.
+        The calling thread holds the engine's lock.
         """
         if not self._state.scheduler.busy and time.monotonic() - self.last_used >= after:
             self._backend.release_cache()
 
     def background(self) -> None:
-        """Lead while there is work, then stop workers that were idle for too long.
-
-        Only the background thread calls this method.
-        """
+        """Run the engine's loop while there is work; stop workers that were idle for too long."""
         me = threading.get_ident()
         if self._backend.has_cache:
             self._state.post(partial(self._cool, _WARM))
         self.claim(me, self._work_on)
-        waiting_threads.append(self)  # from here on the background thread creates no file
+        # Registered as waiting: from here on this thread creates no file.
+        waiting_threads.append(self)
 
     def _work_on(self) -> None:
         idle = self._idle_for_too_long()
@@ -269,18 +280,22 @@ class Leadership:
             self.lead_until_no_workers()
 
     def lead_until_no_workers(self) -> None:
-        """Lead until all workers are gone or there is work again; only the leader calls this."""
+        """Run the engine's loop until no worker is left or there is work again.
+
+        Only the leader calls this.
+        """
         self.lead(lambda: not self._state.scheduler.workers or self._state.scheduler.busy)
         self._state.post(partial(self._state.tidy, idle=True))
 
     def lose_thread(self, error: BaseException) -> None:
-        """Record that an error ends the background thread: no thread may wait for that thread."""
+        """Record that an error ends the background thread, so that no thread waits for it."""
         with self._state.parking:
             self._thread = None
-        # The state counts as poisoned even if it is in order, as when the system refuses to poll:
-        # no other thread leads, so the open jobs would never end.
+        # The engine is marked to be reset (`poisoned`) even if its state is in order, as when the
+        # system refuses to poll: no other thread leads, so the open jobs would never end.
         self._state.poisoned = self._state.poisoned or error
-        self._state.post(lambda: None)  # `post` finds the state poisoned, and fails all open jobs
+        # With the next request the engine is reset, which fails all open jobs.
+        self._state.post(lambda: None)
 
     def _idle_for_too_long(self) -> bool:
         if self._state.scheduler.busy:
@@ -301,7 +316,7 @@ def exiting() -> bool:
 
 
 def begin_exit() -> None:
-    """Record that the interpreter is ending."""
+    """Record that the interpreter is ending: from now on no worker is started."""
     global _exiting
     _exiting = True
 
@@ -312,7 +327,7 @@ def _background(leadership: Leadership, _owner: object) -> None:
             leadership.background()
     except BaseException as error:
         # When the interpreter ends, the backend is closed while this daemon thread may still use
-        # the backend, so errors are expected then.
+        # it, so errors are expected then and not reported.
         if not _exiting:
             leadership.lose_thread(error)
             raise

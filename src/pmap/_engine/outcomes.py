@@ -1,4 +1,4 @@
-"""The errors of items and calls that end without a result."""
+"""The errors that take the place of results: of items that are lost or late, and of calls."""
 
 from .._backends.protocol import WorkerEnded
 from .._errors import CancelledError, PmapError, WorkerLost, WorkerStartError
@@ -10,14 +10,20 @@ from .._transport.exceptions import describe
 
 
 def overdue(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
-    """Return the error of an item that ran for too long; `gone`: how the item's worker ended."""
+    """Return the error of an item that ran for too long.
+
+    `gone`: how the worker ended that ran the item.
+    """
     rules = job.call.rules
     stack = readable_stack(gone.stack if gone else "")
     return too_late(job.item(index), rules.timeout, stack, rules.trace_as_text)
 
 
 def lost(job: Job, index: int, gone: WorkerEnded | None) -> Exception:
-    """Return the error of an item whose worker has ended; `gone`: how the worker ended."""
+    """Return the error of an item whose worker process has ended.
+
+    `gone`: how it ended.
+    """
     item = job.item(index)
     error = WorkerLost(
         pid=(gone.pid if gone else None) or 0,
@@ -55,7 +61,7 @@ def late(job: Job) -> Exception:
 def unstarted(failure: WorkerEnded | None) -> Exception:
     """Return the error of a call for which no worker could be started.
 
-    `failure`: how the worker of the last try ended.
+    `failure`: the event that the last worker that was tried has ended.
     """
     attempts = 1 if failure is not None and failure.hopeless else MAX_START_FAILURES
     error = WorkerStartError(attempts, failure.reason if failure else "not known")
@@ -64,7 +70,10 @@ def unstarted(failure: WorkerEnded | None) -> Exception:
 
 
 def unsent_function(work: Work, error: BaseException) -> PmapError:
-    """Return the error of a call whose function could not be pickled, which raised `error`."""
+    """Return the error of a call whose function could not be pickled.
+
+    `error`: what the pickling raised.
+    """
     from .._multiprocessing_errors import NotPicklableError
     from .._transport.by_value.blame import where_it_fails
     from .._transport.by_value.names import UnsentNameError

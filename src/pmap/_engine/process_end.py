@@ -1,4 +1,4 @@
-"""The end of the engines of all pools: when the interpreter ends, and in a forked process."""
+"""What is done with all pools when the interpreter ends, and in a forked process."""
 
 import atexit
 import os
@@ -12,17 +12,18 @@ from .._scheduling.scheduler import Scheduler
 from .leadership import Leadership, begin_exit
 from .state import EngineState
 
-# When the interpreter ends, seconds that the idle workers of all pools together have for functions
-# which run at the end of a process, such as those that `atexit` has.
+# Seconds that the idle workers of all pools together get at the end of the interpreter, for
+# functions that they have registered with `atexit` and the like.
 _LAST_WAIT = 2.0
-# Seconds to wait for another thread that writes to a stream of the caller, and may never return.
+# Seconds to wait for another thread that writes workers' output to a stream of the caller, and may
+# be stuck there.
 _STREAM_WAIT = 1.0
-# Seconds for which the output of each of several pools is read before that of the next pool.
+# Seconds for which the output of one pool's workers is read before that of the next pool.
 _TURN = 0.005
 
 
 class ProcessEnd:
-    """The end of one engine, when the interpreter ends or in a forked process.
+    """Ends the engine of one pool: when the interpreter ends, or in a forked process.
 
     Attributes:
         has_come: whether the interpreter is ending, or this process is a fork of the process that
@@ -39,11 +40,11 @@ class ProcessEnd:
     # --- the end of the interpreter ------------------------------------------------------------
 
     def lock(self) -> bool:
-        """Acquire the lock of the state if no thread holds it; return whether it was acquired."""
+        """Acquire the engine's lock if no thread holds it; return whether it was acquired."""
         return self._state.lock.acquire(blocking=False)
 
     def unlock(self) -> None:
-        """Release the lock of the state, which `lock` has acquired."""
+        """Release the engine's lock, which `lock` has acquired."""
         self._state.lock.release()
 
     def let_idle_workers_go(self) -> None:
@@ -55,21 +56,21 @@ class ProcessEnd:
         return self._backend.is_left()
 
     def hear_reports(self, seconds: float) -> None:
-        """Pass on for `seconds` what workers print and log last; no thread leads any more."""
+        """Pass on for `seconds` what workers print and log at their end; the loop runs no more."""
         if self._backend.is_open and not self._backend.runs_in_poll:
             for event in self._backend.collect(self._backend.poll(seconds)):
                 if isinstance(event, Report):
                     self._state.reports.add(event)
 
     def pass_on_reports(self, *, for_good: bool = False) -> None:
-        """Pass on what workers printed and logged, if no other thread is stuck in a stream."""
+        """Pass on what workers printed and logged, unless another thread that does so is stuck."""
         self._state.reports.pass_on_within(_STREAM_WAIT, for_good=for_good)
 
     def end_at_exit(self) -> None:
         """End all workers, whatever they run: the interpreter is about to end."""
         self._state.closed = "the interpreter is ending"
         self.has_come = True
-        # A daemon thread may hold the lock. Usually the thread releases the lock soon; if it does
+        # A daemon thread may hold the engine's lock. Usually it releases the lock soon; if it does
         # not, this thread goes on without the lock.
         held = self._state.lock.acquire(timeout=1.0)
         if held and not self._state.leader:
@@ -99,7 +100,8 @@ class ProcessEnd:
         state.traced.clear()
         state.writing.clear()
         state.over.clear()
-        # The locks of the parent process may be held by threads that do not exist in this process.
+        # In the parent process, the old locks may have been held by threads that do not exist in
+        # this process.
         state.renew_locks()
         self._leadership.renew_locks()
         state.scheduler = Scheduler(1)
@@ -111,13 +113,13 @@ class ProcessEnd:
 
 
 class Engine(Protocol):
-    """An object that has a `ProcessEnd`: a driver."""
+    """An object that has a `ProcessEnd`: the driver of a pool."""
 
     process_end: ProcessEnd
 
 
-# All engines of this process. The set is weak, so that an engine which is not used any more is
-# freed. As long as an engine has workers, its background thread keeps the engine in this set.
+# The drivers of all pools of this process. The set is weak, so that a driver which is not used any
+# more is freed. As long as a pool has workers, its background thread keeps its driver alive.
 engines: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
@@ -130,9 +132,10 @@ def _end_all() -> None:
 
 
 def _let_go_in_order(ends: list[ProcessEnd]) -> None:
-    """Let idle workers end by themselves, so that the functions they registered for that run."""
-    # The locks are held while this thread waits, so that no other thread starts or ends workers.
-    # Where a daemon thread holds the lock of an engine, `end_at_exit` kills the engine's workers.
+    """Let idle workers end by themselves, so that functions they registered with `atexit` run."""
+    # The locks are held while this thread waits, so that no other thread starts or ends workers. A
+    # pool whose lock is held by another thread is left out: its workers are killed later, by
+    # `end_at_exit`.
     ours = [end for end in ends if end.lock()]
     try:
         for end in ours:
@@ -142,7 +145,8 @@ def _let_go_in_order(ends: list[ProcessEnd]) -> None:
             seconds = until - time.monotonic()
             if seconds <= 0:
                 break
-            # The pools are read in turn: a worker with much output cannot end until it is read.
+            # The pools are read in turn, for a short time each: a worker with much output cannot
+            # end until its output is read.
             for end in left:
                 end.hear_reports(seconds if len(left) == 1 else min(seconds, _TURN))
     except Exception:  # the streams or descriptors of a pool may be closed by now

@@ -1,4 +1,4 @@
-"""The queue of reports: output and log records of items, on the way to the caller's streams."""
+"""The queue of reports: what items print and log in workers, on its way to the caller."""
 
 import threading
 from collections import deque
@@ -7,7 +7,7 @@ from .._jobs.reports import Report, pass_on
 
 
 class ReportQueue:
-    """Passes reports on in order, before callers get any result that came after the reports.
+    """Passes reports on in order, and before any result that came after them is handed out.
 
     A report is output, a log record or a warning of an item that ran in a worker process.
 
@@ -21,22 +21,23 @@ class ReportQueue:
         self.renew_lock()
 
     def renew_lock(self) -> None:
-        """Make a lock that no thread holds, at the beginning and in a fork."""
-        # The lock is reentrant: the caller's streams and log handlers may use this pool.
+        """Make a lock that no thread holds: for a new pool, or in a forked process."""
+        # The lock is reentrant: a stream or log handler of the caller, to which reports go, may
+        # itself use this pool.
         self._lock = threading.RLock()
-        self._passes_on = False  # whether a thread passes reports on
+        self._passes_on = False  # whether some thread is passing reports on at this moment
 
     def add(self, report: Report) -> None:
         """Keep a report until it is passed on."""
         self.waiting.append(report)
 
     def pass_on(self) -> None:
-        """Return when the caller's streams and loggers have all reports that came so far.
+        """Wait until the caller's streams and loggers have all reports that came so far.
 
         If another thread passes reports on at this moment, this thread waits for that thread.
         """
         if not (self.waiting or self._passes_on):
-            return  # the usual case
+            return  # the usual case: no reports
         with self._lock:
             # `_passes_on` is set before a report leaves the queue: so a thread that reads both
             # attributes without the lock never misses a report that is being passed on.
@@ -48,7 +49,7 @@ class ReportQueue:
                 self._passes_on = outer
 
     def pass_on_within(self, seconds: float, *, for_good: bool = False) -> None:
-        """Pass reports on, unless another thread that does so takes longer than `seconds`.
+        """Pass reports on; wait at most `seconds` for another thread that is doing so.
 
         `for_good`: this thread keeps the lock, so that no other thread passes reports on any more.
         Python aborts the process if the interpreter ends while a daemon thread holds the lock of a

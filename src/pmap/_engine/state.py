@@ -1,14 +1,14 @@
 """The state of a pool's engine: its calls and workers, and the lock that guards the state.
 
-All access to the state is under one lock. Requests (submit, cancel, close) go into an inbox, and
-the thread that holds the lock carries the requests out. A signal handler, a finaliser or a method
-for pickling may make a request in the very thread that holds the lock. To wait for the lock there
-would be a deadlock, so the request waits in the inbox: the thread carries the request out when the
-handler has returned.
+All access to the state is under one lock. Requests of threads (submit, cancel, close) go into an
+inbox, and the thread that holds the lock carries the requests out. A signal handler, a finaliser or
+a user's `__reduce__` may make a request in the very thread that holds the lock. To wait for the
+lock there would be a deadlock, so the request waits in the inbox: the thread carries the request
+out when the handler has returned.
 
 If the exception of a signal strikes within the lock, the state may be half changed and is called
 poisoned. Then nothing in the state is trusted: all workers are ended, all open jobs fail with
-`InterruptedPoolError`, and the pool starts anew.
+`InterruptedPoolError`, and the pool starts anew with new workers.
 """
 
 import threading
@@ -42,34 +42,36 @@ _NONE: frozenset[int] = frozenset()
 
 
 class Leader(dict[int, int]):
-    """The thread that leads: the dict is {0: number of the thread}, or empty if no thread leads.
+    """Which thread is in the engine's loop: the dict is {0: its number}, or empty if none is.
 
-    The class is a dict and not a lock: `setdefault` in one step both claims the lead and records
-    the thread that claimed it, so a signal's exception right after that step cannot lose the claim.
+    Only one thread at a time, the leader, may run the loop. The class is a dict and not a lock:
+    `setdefault` in one step both makes a thread the leader and records which thread it is, so a
+    signal's exception right after that step cannot lose the information.
     """
 
     def claim(self, thread: int) -> bool:
-        """Let a thread lead if no other thread leads; return whether the thread leads."""
+        """Make a thread the leader if no other thread is; return whether it is the leader now."""
         return self.setdefault(0, thread) == thread
 
     def is_thread(self, thread: int) -> bool:
-        """Return whether the thread with this number leads."""
+        """Return whether the thread with this number is the leader."""
         return self.get(0) == thread
 
     def release(self, thread: int) -> None:
-        """Let a thread lead no more."""
+        """Let a thread be the leader no more."""
         if self.get(0) == thread:
-            self.pop(0, None)  # with the default `None`, a claim that is gone raises no error
+            # The default `None`: no error if the thread is not the leader any more.
+            self.pop(0, None)
 
 
 class WorkerEnd:
-    """How a worker has ended; made before the end, for a caller that asked to know of it."""
+    """Will hold how a worker has ended; made before the end, for code that asked for it."""
 
-    exitcode: int | None = None  # `WorkerEnded.exitcode`; None before the end
+    exitcode: int | None = None  # the exit code of the worker's process; None before the end
 
 
 class EngineState:
-    """The open jobs, the scheduler, and the outcomes that callers are still to be told."""
+    """The calls in progress, the scheduler, and the outcomes that callers are still to be told."""
 
     def __init__(
         self, backend: Backend[Any], limit: int, max_chunks: int | None, prefetch: bool
@@ -82,29 +84,42 @@ class EngineState:
         self.scheduler: s.Scheduler = self._new_scheduler()
         self.jobs: dict[int, Job] = {}
         self._deadlines = CallDeadlines(self.jobs)
-        # The jobs whose outcome is known, while their last results are written to a checkpoint.
+        # Jobs whose outcome is known, but whose last results are still being written to a
+        # checkpoint, a file that keeps results.
         self.writing: dict[int, Job] = {}
         self.over: deque[Job] = deque()  # jobs whose outcome is known but not told to callers
-        # Reports of items are passed on before a caller gets a result that came after them.
+        # Reports (what items print and log) are passed on before a caller gets a result that came
+        # after them.
         self.reports: Final = ReportQueue()
-        self.items_done: int = 0  # how many items' results have come
+        self.items_done: int = 0  # how many items have been finished, over all calls
         self.closed = ""  # why the pool takes no more calls; empty if it takes calls
-        self.alarm: float | None = None  # when the scheduler wants the event `Tick`
-        # Until when the leader polls without looking at the alarm again; -inf: it does not poll.
+        # When the scheduler wants to be told the time (event `Tick`).
+        self.alarm: float | None = None
+        # How long the leader, the thread in the engine's loop, will wait without looking at the
+        # alarm again; -inf: it does not wait.
         self.polls_until: float = -inf
-        self.poisoned: BaseException | None = None  # an exception that struck within the lock
-        self.softly = False  # whether workers get SIGTERM instead of being killed
-        self._gone: WorkerEnded | None = None  # the end of a worker that is being handled
-        # The `WorkerEnd` of each worker, by the worker's number, while a caller holds the object.
+        # An exception that interrupted a thread while it held the lock, so that the state may be
+        # half changed.
+        self.poisoned: BaseException | None = None
+        # Whether workers are ended by SIGTERM, which they may handle, and not by SIGKILL.
+        self.softly = False
+        # The event that a worker has ended, while that event is being handled.
+        self._gone: WorkerEnded | None = None
+        # By the number of the worker, the object that will hold how it has ended, as long as any
+        # code refers to that object.
         self.ends: WeakValueDictionary[int, WorkerEnd] = WeakValueDictionary()
         self._start_failure: WorkerEnded | None = None
         self.specs: Final = CallSpecs(backend)
-        # The jobs in progress that are traced, by their numbers; most of the time there is none.
+        # Recordings of the traced calls in progress, by the numbers of their jobs; most of the time
+        # there is none.
         self.traced: Final[dict[int, Recording]] = {}
         self.renew_locks()
 
     def renew_locks(self) -> None:
-        """Make locks that no thread holds, and let no thread lead; also called in a fork."""
+        """Make new locks, and let no thread be the leader.
+
+        That is done for a new pool, and in a forked process.
+        """
         self.lock: threading.Lock = threading.Lock()
         self._holder: int | None = None
         self.reports.renew_lock()
@@ -118,18 +133,18 @@ class EngineState:
     def holds_lock(self) -> bool:
         """Whether this thread holds the lock of the state.
 
-        That is so in a method for pickling, or in a signal handler, which was called while this
-        thread was in the lock.
+        A signal handler or a user's `__reduce__` may run while its thread holds the lock.
         """
         return self._holder == threading.get_ident()
 
     # --- requests, events and outcomes ---------------------------------------------------------
 
     def post(self, request: Callable[[], None]) -> None:
-        """Have a request carried out: now by this thread, or by the thread that holds the lock."""
+        """Have a request carried out: by this thread, or by the thread that holds the lock now."""
         if self.backend.has_lost_descriptors():
-            # The state starts anew before the pool writes to a descriptor or closes one, because
-            # the program may use the same descriptor for something else by now.
+            # The program has closed descriptors of the pool. So the state is reset before the pool
+            # writes to a descriptor or closes one, because the program may use the same descriptor
+            # for something else by now.
             self.poisoned = self.poisoned or OSError(
                 "the program closed the descriptors of the pool"
             )
@@ -140,12 +155,12 @@ class EngineState:
         """Handle polled events and the requests in the inbox, then tell callers the outcomes."""
         me = threading.get_ident()
         if self._holder == me:
-            # A call of `enter` further up the stack of this thread holds the lock, and empties the
-            # inbox before it returns.
+            # This call comes from within another call of `enter` in the same thread, which holds
+            # the lock, and which carries out all requests before it returns.
             return
         while polled is not None or self.inbox:
             # Between the `with` and the next line no signal handler can run. So whenever this
-            # thread holds the lock, `_holder` says so.
+            # thread holds the lock, the attribute `_holder` says so.
             with self.lock:
                 self._holder = me
                 try:
@@ -168,27 +183,31 @@ class EngineState:
         while self.inbox:
             self.inbox.popleft()()
         self.backend.flush()
-        # The alarm is computed in the lock: the scheduler must not change meanwhile.
+        # The next alarm is computed while the lock is held: the scheduler must not change
+        # meanwhile.
         self.alarm = self._deadlines.next(self.scheduler.alarm)
         if self.alarm is not None and self.alarm < self.polls_until:
-            self.backend.wake()  # another thread leads, and would poll for longer than the alarm
+            # The thread in the engine's loop would wait for longer than until the alarm.
+            self.backend.wake()
 
     def _tell(self) -> None:
-        """Settle the jobs that are over: callbacks run here, outside the lock."""
+        """Hand out the outcomes of the jobs that are over: callbacks run here, without the lock."""
         self.reports.pass_on()
         while self.over:
             try:
                 job = self.over[0]
             except IndexError:
-                break  # another thread has settled the last job
-            job.settle()  # the job leaves `over` only afterwards, so that no exception can lose it
+                break  # another thread has handed out the last one
+            # The job is removed from `over` only afterwards, so no exception can lose it.
+            job.settle()
             try:
                 self.over.remove(job)
             except ValueError:
                 pass
             me = threading.get_ident()
             if self.leader.get(0, me) != me:
-                self.backend.wake()  # the leader may be waiting for the end of just this job
+                # The leader, the thread in the engine's loop, may be waiting for this very job.
+                self.backend.wake()
 
     def _start_anew(self, poison: BaseException) -> None:
         self.backend.end()
@@ -251,7 +270,7 @@ class EngineState:
             self.handle(e.WorkerGone(event.worker, event.begun, event.hopeless))
 
     def _trace_end(self, event: WorkerEnded) -> None:
-        """Note the end of a worker in the traces; the scheduler does not know of it yet."""
+        """Record in the traces of calls that a worker has ended; the scheduler learns it later."""
         for number, recording in self.traced.items():
             runs = (event.worker, 0) in self.scheduler.where(number)
             recording.gone(event.worker, event.begun if runs else 0, self.jobs[number].tried)
@@ -264,7 +283,7 @@ class EngineState:
         values: list[Any],
         failures: Mapping[int, Exception],
     ) -> None:
-        """Store results of items of which some have failed and may be tried again."""
+        """Store the results of items some of which have failed; decide which may be tried again."""
         retry_on = job.call.rules.retry_on
         may = [offset for offset, error in failures.items() if isinstance(error, retry_on)]
         event = event._replace(again=frozenset([start + offset for offset in may]))
@@ -284,19 +303,22 @@ class EngineState:
         self._obey(commands)
 
     def renew(self) -> None:
-        """Have all workers replaced; to be called in the lock."""
+        """Have all workers replaced; the calling thread holds the lock."""
         self.specs.share_no_more()
         self.backend.renew()
         self.handle(e.Renew())
 
     def tick(self) -> None:
-        """Do what is due by the time: end calls past their deadlines; to be called in the lock."""
+        """Do what is due by now: end calls past their deadlines.
+
+        The calling thread holds the lock.
+        """
         for job in self._deadlines.pass_due(time.monotonic()):
             self.handle(e.JobCancelled(job.number, job.call.rules.kill))
         self.handle(e.Tick())
 
     def handle(self, event: e.Event) -> None:
-        """Give an event to the scheduler, and carry out its commands; to be called in the lock."""
+        """Give the scheduler an event, and carry out its commands; this thread holds the lock."""
         self._obey(self.scheduler.handle(event, time.monotonic()))
 
     def _obey(self, commands: list[c.Command]) -> None:
@@ -309,7 +331,7 @@ class EngineState:
 
     @staticmethod
     def ways() -> "dict[type, Callable[..., None]]":
-        """Return the methods of the state that carry out each type of command."""
+        """Return the methods that carry out the scheduler's commands, by type of command."""
         return {
             c.SendChunk: EngineState._send,
             c.StartWorker: EngineState._start,
@@ -349,7 +371,10 @@ class EngineState:
             self.backend.kill(worker)
 
     def kill_all(self) -> None:
-        """Kill all workers, unless they got SIGTERM to end softly; to be called in the lock."""
+        """Kill all workers, unless they are to end by SIGTERM.
+
+        The calling thread holds the lock.
+        """
         if self.backend.can_kill and not self.softly:
             for worker in self.scheduler.all_workers():
                 self.backend.kill(worker)
@@ -396,7 +421,7 @@ class EngineState:
             self.backend.on_idle()
 
     def _hand_over(self, job: Job) -> None:
-        """Let a job be settled whose outcome is known, when its results are written if any are."""
+        """Hand out the outcome of a job as soon as its results are in its checkpoint, if any."""
         keeping, job.keeping = job.keeping, None
         if keeping is None:
             self.over.append(job)
@@ -405,7 +430,7 @@ class EngineState:
         def hand_over() -> None:
             if self.writing.pop(job.number, None) is not None:
                 self.over.append(job)
-            self._obey([])  # the pool may be closed, and this may have been its last job
+            self._obey([])  # the pool may be closed and wait for this last job to end
 
         def written(error: Exception | None) -> None:
             job.unkept = error
@@ -415,7 +440,10 @@ class EngineState:
         keeping.end(written)
 
     def sort_in(self, job: Job, items: int, given: "Sorted") -> None:
-        """Take in what is to be done with items of a job, `items` of which are new."""
+        """Queue those items of a job that are still to be run, as its checkpoint says.
+
+        `items` is how many new items the job has.
+        """
         if job.number not in self.jobs:
             return
         for found in given.found:
@@ -429,8 +457,9 @@ class EngineState:
     def tidy(self, idle: bool = False) -> None:
         """Close the backend if there are no workers and no jobs, and none will come soon.
 
-        Only the leader calls this method, in the lock: else another thread could start a worker
-        after the check and before the backend is closed. `idle`: the workers were idle for long.
+        Only the thread in the engine's loop calls this method, and it holds the lock: else another
+        thread could start a worker after the check and before the backend is closed. `idle`: the
+        workers were idle for long.
         """
         unused = not self.scheduler.workers and not self.scheduler.busy
         if unused and (idle or self.closed):
@@ -443,13 +472,14 @@ class EngineState:
         self.traced[job.number] = recording
 
     def submit(self, job: Job, open: bool = False) -> None:
-        """Let a job begin; `open`: more input may come. To be called in the lock."""
+        """Let a job begin; `open`: more input may come. The calling thread holds the lock."""
         if self.closed:
             job.error = PoolClosedError(f"the pool takes no more work: {self.closed}")
             self._hand_over(job)
             return
         until = job.call.rules.until
-        if until is not None and until <= time.monotonic():  # reading the input took too long
+        # The deadline of the call came while its input was being read.
+        if until is not None and until <= time.monotonic():
             job.run_out_of_time(outcomes.late(job))
             self._hand_over(job)
             return
@@ -458,13 +488,15 @@ class EngineState:
         if job.call.trace is not None:
             self._trace(job, job.call.trace)
         self.specs.use(job)
-        # The items of a job with a checkpoint come later, by `sort_in`.
+        # The items of a job with a checkpoint come later, when it is known which of them are still
+        # to be run.
         size = job.total if job.keeping is None else 0
         key = None if open or job.spec is None else job.spec.key
         like, function = (key, None) if size == 1 else (None, key)
         self.handle(e.JobSubmitted(job.number, size, job.call.rules, open, like, function))
 
 
-# The table is not an attribute of the state: methods bound to the state would form a cycle, which
-# would keep the state and the arguments of the initializer until the garbage collector runs.
+# The table is not an attribute of the state: methods bound to the state would form a reference
+# cycle, which would keep the state and the arguments of the initializer until the garbage collector
+# runs.
 _CARRY_OUT = EngineState.ways()

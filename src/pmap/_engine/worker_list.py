@@ -13,15 +13,16 @@ class WorkerList:
     """Reads and ends the workers of one pool by their numbers."""
 
     def __init__(self, state: EngineState, leadership: Leadership) -> None:
-        """Make the list of a pool's workers, from the state and the leadership of its engine."""
+        """Make the list of a pool's workers, from the state of its engine."""
         self._state = state
         self._leadership = leadership
 
     def pids(self) -> dict[int, int | None]:
-        """Return the process ids of the present workers, by number; for threads the id is None."""
+        """Return the process ids of the present workers by number; a thread has the id None."""
         state = self._state
         if not state.leader and state.backend.workers() and not state.holds_lock():
-            # An idle worker may have ended since a thread last led, so the backend is polled once.
+            # An idle worker may have ended since a thread was last in the engine's loop. So the
+            # backend is asked once for events.
             look = partial(state.backend.poll, 0.0)
             self._leadership.claim(threading.get_ident(), lambda: state.enter(look()))
         return state.backend.workers()
@@ -37,11 +38,11 @@ class WorkerList:
         return self.pids()
 
     def end_of(self, number: int) -> WorkerEnd:
-        """Return the object that will hold the exit code of a present worker after its end."""
+        """Return an object that will hold the exit code of a worker after its end."""
         return self._state.ends.setdefault(number, WorkerEnd())
 
     def end(self, number: int, *, softly: bool) -> None:
-        """End a worker, if the pool still has it: by SIGKILL, or if `softly` by SIGTERM."""
+        """End a worker, if it has not ended: by SIGKILL, or if `softly` by SIGTERM."""
         backend = self._state.backend
         how = backend.terminate if softly else backend.kill
 

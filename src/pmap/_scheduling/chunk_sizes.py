@@ -1,4 +1,4 @@
-"""How many items the next chunk gets: arithmetic on the measured seconds and bytes of items.
+"""How many items go into the next chunk, by measured seconds and bytes of the items so far.
 
 If the caller gives no `chunksize`, the first chunks are single items. Each later chunk gets as many
 items as take about `TARGET` seconds, by the measured cost of the job's items. A chunk gets no more
@@ -8,47 +8,54 @@ chunks shrink towards the end). And a chunk carries no more than about `MOST_BYT
 bytes of items and their results.
 """
 
-# Seconds that an adaptive chunk should take. A message costs about 0.1 ms, half a per cent of this.
+# Seconds that a chunk should take, if pmap chooses its size. A message costs about 0.1 ms, half a
+# per cent of this.
 TARGET = 0.02
-# Seconds that an adaptive chunk should take at least. Near the end of a job, shorter chunks would
-# cost more time in messages than they save by a better balance between workers.
+# Seconds that a chunk should take at least, if pmap chooses its size. Near the end of a job,
+# shorter chunks would cost more time in messages than they save by a better balance between
+# workers.
 LEAST = 0.0005
 # Bytes of the items and results of one chunk, at most. A worker takes a few milliseconds to load
 # and to send so many bytes, so the cost of a message is small beside that. The caller and the
 # worker each hold that many bytes for each chunk in progress.
 MOST_BYTES = 1 << 24
 # Where the caller chose the `chunksize`, several chunks may travel in one message. Together these
-# chunks take at most so many seconds. A message costs a twentieth of this time, and an idle worker
-# waits no longer than this for the items.
+# chunks should take at most this many seconds. A message costs a twentieth of this time, and an
+# idle worker waits no longer than this for the items.
 _TOGETHER = 0.002
-# Items of a short job, at most: see `is_short`. They begin one by one, so each can be reclaimed
-# until it begins. The worker spends 1 us on each item to ask whether the item is still its own.
+# A job of at most this many items may count as short, which is sent as one chunk. Its items begin
+# one by one, so each can be taken back and given to another worker until it begins. The worker
+# spends 1 us on each item to ask whether the item is still its own.
 _MOST_SHORT = 64
-# Bytes of all chunks that travel in one message, at most. Larger chunks gain nothing by sharing a
-# message.
+# Bytes of several chunks that travel in one message, at most. Larger chunks gain nothing by sharing
+# a message.
 _SMALL = 1 << 16
 # Items in a chunk, at most. While the caller writes a larger chunk, other workers would wait for
-# their next chunk. So many small results still fit in one message (`journal.ARRAY_SLOTS`). And a
-# list of so many results is below the size from which malloc maps memory anew for each list: with
-# chunks of 16,000 items a map of 1e6 ints took half as many page faults again.
+# their next chunk. The results of this many items, if small, still fit in one message
+# (`journal.ARRAY_SLOTS`). And a list of so many results is below the size from which malloc maps
+# memory anew for each list: with chunks of 16,000 items a map of 1e6 ints took half as many page
+# faults again.
 _MOST_ITEMS = 8_000
-_SHARES = 2  # a free worker takes 1 / (2 * workers) of the items that are left
-_PART = 0.001  # seconds that the items of a chunk which begin together should take
+_SHARES = 2  # a free worker takes 1 / (`_SHARES` * workers) of the items that are left
+# Seconds of a part of a chunk: its items begin together, and cannot be taken back then.
+_PART = 0.001
 # How many items of a chunk begin together at most, even if the items so far were quick: the next
-# items may be slow. Before each such part the worker spends 1 us to ask whether the part is still
-# its own, a twentieth of the time that 256 of the quickest items take.
+# items may be slow. Before each such part of a chunk the worker spends 1 us to ask whether the part
+# is still its own, a twentieth of the time that 256 of the quickest items take.
 _MOST_TOGETHER = 256
-# The same limit where the caller chose the `chunksize`, or no cost of an item is measured yet.
+# How many items begin together at most where the caller chose the `chunksize`, or while the cost of
+# an item is not known yet.
 _FEW_TOGETHER = 16
-_TRUST = 4  # a chunk has at most so many times the number of items measured before
+_TRUST = 4  # a chunk has at most this many times the number of items measured before it
 # How many chunks for each worker a stream reads ahead of its consumer: one chunk that runs, one
 # that waits behind it, and two whose results are on the way to the consumer or wait for it.
 _AHEAD = 4
 # Items that a stream reads ahead by itself, at most: more would take memory and gain no speed.
 _MOST_AHEAD = 1 << 14
-# How many of a job's first items may be slower than the rest, because they import modules.
+# This many of a job's first items may be slower than the rest, because they import modules.
 _COLD = 32
-# The weight of the newest measurement in the running estimate: costs drift along an input.
+# The weight of the newest measurement in the running mean: the cost of items may change along the
+# input.
 _GROWTH = 0.5
 
 
@@ -67,17 +74,17 @@ class CostMeter:
         """Record that `items` items took `elapsed` seconds together, and `size` bytes."""
         if items <= 0:
             return
-        # A size greater than the estimate replaces the estimate at once: too many bytes in a chunk
-        # do more harm than too many messages.
+        # A size above the running mean replaces the mean at once: too many bytes in a chunk do more
+        # harm than too many messages.
         self.size += _GROWTH * (size / items - self.size)
         self.size = max(self.size, size / items)
         self.items += items
         self.elapsed += elapsed
         each = elapsed / items
         if self.seconds is None or (self.items <= _COLD and each < self.seconds / 2):
-            # The first items pay for imports and cold caches, so among them a much lower cost
-            # replaces the estimate at once. A later low cost may be one item that was quick by
-            # chance among slow items.
+            # The first items pay for imports and cold caches. So while few items are measured, a
+            # much lower cost replaces the estimate at once; later, it may be one item that was
+            # quick by chance among slow items.
             self.seconds = each
         else:
             self.seconds += _GROWTH * (each - self.seconds)
@@ -85,18 +92,19 @@ class CostMeter:
     def at_worst(self) -> float | None:
         """Return the estimated seconds of an item, or the mean of all items if that is more.
 
-        Decisions that cannot be taken back use this cost: after an item that was quick by chance
-        the estimate alone is too small.
+        Decisions that cannot be undone use this cost: after an item that was quick by chance the
+        estimate alone is too small.
         """
         return self.seconds and max(self.seconds, self.elapsed / self.items)
 
 
 def is_short(items: int, last: CostMeter) -> bool:
-    """Return whether a job of `items` items is expected to be short, so that one chunk is best.
+    """Return whether a job is probably so short that all its items are best sent as one chunk.
 
     `last` is the measured cost of the last job with the same function. A short job takes less time
     than the messages would by which several workers share its items. If this expectation is wrong,
-    the scheduler reclaims the items that have not begun, about a millisecond after the first began.
+    the scheduler takes back the items that have not begun, about a millisecond after the first
+    began.
     """
     each = last.at_worst()
     if each is None or items > _MOST_SHORT:
@@ -117,9 +125,9 @@ def chunk_size(
     Args:
         remaining: items that no worker has yet, at least 1.
         workers: how many workers there are or may be.
-        cost: seconds per item as measured so far; None before the first measurement.
+        cost: seconds that one item takes, as measured so far; None before the first measurement.
         fixed: the `chunksize` that the caller asked for; None for an adaptive `chunksize`.
-        measured: from how many items `cost` was measured; None for enough items.
+        measured: how many items `cost` was measured from; None: enough to be trusted.
         size: bytes that an item and its result take, as measured so far.
     """
     if fixed is not None:
@@ -129,8 +137,8 @@ def chunk_size(
     share = -(-remaining // (_SHARES * workers))
     wanted = share if cost * share <= TARGET else int(TARGET / cost)
     least = remaining if cost * remaining <= LEAST else int(LEAST / cost)
-    # The first items may differ from the others: the cost of one trivial item is not yet taken for
-    # the cost of all items.
+    # The first items may differ from the others: a chunk grows only with the number of measured
+    # items, so that one trivial item does not decide for all.
     trusted = remaining if measured is None else _TRUST * measured
     return max(1, min(trusted, max(least, wanted), _MOST_ITEMS, _fitting(size, remaining)))
 
@@ -143,9 +151,9 @@ def chunks_together(
     Args:
         remaining: items that no worker has yet, at least 1.
         workers: how many workers there are or may be.
-        cost: seconds per item, at worst.
+        cost: seconds that one item takes, at worst.
         fixed: the `chunksize` that the caller asked for.
-        measured: from how many items `cost` was measured.
+        measured: how many items `cost` was measured from.
         size: bytes that an item and its result take, as measured so far.
     """
     chunks = -(-remaining // fixed)
@@ -159,19 +167,20 @@ def chunks_together(
 
 
 def at_a_time(items: int, cost: float | None, fixed: int | None) -> int:
-    """Return how many items of a chunk a worker begins together.
+    """Return in parts of how many items a worker is to run a chunk.
 
-    The scheduler can reclaim the items that have not begun. Before the worker begins each part of
-    the chunk it asks whether the part is still its own. A part is as small as possible, as long as
-    the time for this check is next to nothing beside the time of the part.
+    The items of a part begin together. Items that have not begun can be taken back and given to
+    other workers. So before each part the worker asks whether the part is still its own. A part is
+    as small as possible, as long as the time for this check is next to nothing beside the time of
+    the part.
 
     Args:
         items: how many items the chunk has.
-        cost: seconds per item as measured so far; None before the first measurement.
+        cost: seconds that one item takes, as measured so far; None before the first measurement.
         fixed: the `chunksize` that the caller asked for; None for an adaptive `chunksize`.
 
     Returns:
-        0 if all items of the chunk begin together, because parts would gain nothing.
+        The size of a part; 0: the whole chunk is one part, because more would gain nothing.
     """
     # If the chunk stands for several chunks of the caller's `chunksize`, each of these is a part.
     if fixed is not None and items > fixed:
@@ -183,7 +192,7 @@ def at_a_time(items: int, cost: float | None, fixed: int | None) -> int:
 
 
 def _fitting(size: float, most: int) -> int:
-    """Return how many items of `size` bytes fit in a chunk; no more than `most`."""
+    """Return how many items of `size` bytes each fit in a chunk, but at most `most`."""
     return most if size * most <= MOST_BYTES else int(MOST_BYTES / size)
 
 
@@ -194,9 +203,9 @@ def worth_ahead(
 
     Args:
         workers: how many workers there may be.
-        cost: seconds per item as measured so far; None before the first measurement.
+        cost: seconds that one item takes, as measured so far; None before the first measurement.
         fixed: the `chunksize` that the caller asked for; None for an adaptive `chunksize`.
-        measured: from how many items `cost` was measured.
+        measured: how many items `cost` was measured from.
         size: bytes that an item and its result take, as measured so far.
     """
     least = _AHEAD * workers * (fixed or 1)

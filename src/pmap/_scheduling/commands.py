@@ -17,7 +17,8 @@ class SendChunk(NamedTuple):
     """Send a chunk, the items `start` to `stop` - 1 of a job, to a worker.
 
     The chunk runs after the chunks that the worker already holds. `step`: how many items of the
-    chunk begin together, so that the items after them can be reclaimed; 0: all items.
+    chunk begin together; later items can be taken back until they begin; 0: all items begin
+    together.
     """
 
     worker: int
@@ -59,7 +60,7 @@ class CheckDeadline(NamedTuple):
 
 
 class ReclaimChunks(NamedTuple):
-    """Take back from a worker all items that the worker has not begun.
+    """Take back from a worker all items that it has not begun, so that others can run them.
 
     The event `ChunksReclaimed` tells the scheduler at once which chunks the worker keeps.
     """
@@ -107,7 +108,7 @@ class FailJob(NamedTuple):
 
 
 class DiscardChunks(NamedTuple):
-    """Let a worker skip the chunks of a job that the worker has not begun: the job is over."""
+    """Let a worker skip those chunks of a job that it has not begun, because the job is over."""
 
     worker: int
     job: int

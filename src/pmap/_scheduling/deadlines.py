@@ -7,7 +7,7 @@ from .state import Worker
 from .worker_states import OVERDUE
 from .workers import Workers
 
-# Seconds that a worker with a late item gets to write its stack before the worker is killed.
+# Seconds that a worker whose item is late gets to write its stack before the worker is killed.
 LAST_WORDS = 0.5
 
 
@@ -20,10 +20,7 @@ class Deadlines:
         self._answer = answer
 
     def start(self, worker: Worker, now: float) -> None:
-        """Set the time of the next check of a worker whose first chunk may begin now.
-
-        The first item of that chunk cannot exceed its `timeout` before the time of the check.
-        """
+        """Set the time at which a worker is next checked, as its first chunk may begin now."""
         limit = worker.chunks[0].job.rules.timeout if worker.chunks else None
         if not worker.leaving:
             worker.check_at = None if limit is None else now + limit
@@ -45,7 +42,10 @@ class Deadlines:
                         self._answer.questions.append(CheckDeadline(worker.id, limit))
 
     def on_item_runs(self, event: ItemRuns, now: float) -> None:
-        """Handle the answer since when a worker runs its item: end it, or set a later check."""
+        """End a worker whose item is late; check later if it is not late yet.
+
+        The event tells when the worker began the item.
+        """
         worker = self._workers.all.get(event.worker)
         if worker is None or worker.leaving or not worker.chunks:
             return

@@ -3,7 +3,8 @@
 import heapq
 from collections.abc import Callable
 
-# A shorter queue is not searched for items that are not wanted any more.
+# Fewer entries than this are not searched for items that are not wanted any more, as they take
+# little memory.
 _FEW = 64
 
 
@@ -26,12 +27,13 @@ class DelayQueue:
         if len(self._heap) >= self._most:
             self._heap = [each for each in self._heap if self._is_wanted(*each[1:])]
             heapq.heapify(self._heap)
-            # The next search is at twice the length, so each item is searched only a few times.
+            # The next search for unwanted items is at twice the present length, so each entry is
+            # looked at only a few times on average.
             self._most = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (when, job, item))
 
     def next(self) -> float | None:
-        """Return the time of the next wanted item; None if no wanted item is in the queue."""
+        """Return the time of the next item that is still wanted; None: there is no such item."""
         while self._heap and not self._is_wanted(*self._heap[0][1:]):
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
@@ -45,5 +47,5 @@ class DelayQueue:
         return due
 
     def __len__(self) -> int:
-        """Return how many items the queue has, wanted or not."""
+        """Return the length of the queue, including items that are not wanted any more."""
         return len(self._heap)

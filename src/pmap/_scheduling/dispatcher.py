@@ -36,12 +36,12 @@ class Dispatcher:
             jobs: the jobs whose items wait.
             workers: the workers that get chunks.
             prefetch: says which busy workers may be sent more chunks.
-            reclaiming: is told when a worker may hold items that can be reclaimed.
+            reclaiming: is told when a worker may hold items that can be taken back from it.
             deadlines: is told when a chunk begins.
             answer: gets the commands.
             can_prefetch: whether chunks may be sent ahead of need.
             can_combine: whether several chunks of the caller's `chunksize` may be sent as one chunk
-                to a worker from which single items can be reclaimed.
+                to a worker from which single items can be taken back.
         """
         self._jobs = jobs
         self._workers = workers
@@ -81,7 +81,7 @@ class Dispatcher:
         while self._jobs.turns:
             job = self._jobs.pop()
             if job is None:
-                continue  # the job was cancelled while it waited in the queue
+                continue  # the job was cancelled while it was in the queue
             span = job.take(limit, worker.can_reclaim_items and self._can_combine)
             if span is None:
                 continue
@@ -89,7 +89,8 @@ class Dispatcher:
             # Each job gives one chunk in turn, so that a long job does not starve a short job.
             if stop < job.end and job.waiting():
                 self._jobs.enqueue(job)
-            # `Prefetch` looks at the first job in the queue, which must have items to dispatch.
+            # The part `Prefetch` looks at the first job in the queue; it must be one that has items
+            # to send.
             self._jobs.skip_finished()
             step = job.step_of(stop - start) if worker.can_reclaim_items and stop - start > 1 else 0
             if step:
@@ -105,7 +106,7 @@ class Dispatcher:
     def _workers_wanted(self) -> int:
         """Return how many workers there should be.
 
-        That is the number of busy or leaving workers, and a worker for each chunk that waits.
+        That is as many as are busy or ending now, and one for each chunk that waits.
         """
         held = sum(1 for w in self._workers.all.values() if w.chunks or w.leaving)
         return held + self._jobs.chunks(self._workers.limit - held)

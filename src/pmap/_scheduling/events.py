@@ -1,6 +1,6 @@
 """The events of the scheduler: plain values that tell the scheduler what happened.
 
-The scheduler answers an event with the commands in the module `commands`.
+The scheduler answers an event with commands (see the module `commands`).
 """
 
 from collections.abc import Hashable
@@ -13,7 +13,7 @@ class JobSubmitted(NamedTuple):
     """The caller submits a job with the items 0 to `size` - 1.
 
     `open`: more items may come later, with the event `InputArrived`. `like`: jobs whose `like` is
-    equal share the measured cost of an item; None: the job shares that cost with no other job.
+    equal share one measurement of how long an item takes; None: the job measures for itself.
     `function`: jobs whose `function` is equal run the same function, so the last such job tells
     whether this job will be short; None: nothing is known of the function.
     """
@@ -27,29 +27,30 @@ class JobSubmitted(NamedTuple):
 
 
 class InputArrived(NamedTuple):
-    """An open job has `items` more items."""
+    """More items have come for a job whose input comes bit by bit: `items` of them."""
 
     job: int
     items: int
 
 
 class InputEnded(NamedTuple):
-    """No more items come for an open job."""
+    """The input of a job that comes bit by bit has ended."""
 
     job: int
 
 
 class ItemsSorted(NamedTuple):
-    """The caller has found out which items of an open or running job are to be run.
+    """The caller has found out, from its checkpoint file, which items of a job are to be run.
 
     All items of such a job come with this event, and not with `InputArrived`.
 
     Attributes:
         job: the number of the job.
         items: how many more items the job has; most often those that this event is about.
-        run: ranges of items that are to be run: start, and the index behind the last.
-        held: items that are not run before another such event names them.
-        decided: items that were held, and are held no more.
+        run: ranges of items that are to be run, each from its start to before its end.
+        held: items that wait, because another process may be running them; a later event of this
+            kind decides about them.
+        decided: items that waited, and wait no more.
         failed: the first item that is known to have failed; None: no item is.
     """
 
@@ -62,7 +63,7 @@ class ItemsSorted(NamedTuple):
 
 
 class JobCancelled(NamedTuple):
-    """The caller wants no more results of a job: items that have not begun are dropped.
+    """The caller wants no more results of a job: its items that have not begun are dropped.
 
     `kill`: workers that run items of the job are killed; else these items run to their end, and
     their results are dropped.
@@ -75,8 +76,8 @@ class JobCancelled(NamedTuple):
 class JobWithdrawn(NamedTuple):
     """The caller cancels a job if none of its items has begun; else the job goes on.
 
-    The job is cancelled, or known to go on, when the scheduler has handled this event and the event
-    `ChunksReclaimed` that may answer its command `ReclaimChunks`.
+    The scheduler may have to ask a worker with `ReclaimChunks` whether it has begun; the decision
+    then comes with the answer, `ChunksReclaimed`.
     """
 
     job: int
@@ -87,7 +88,7 @@ class Prestart(NamedTuple):
 
 
 class Retire(NamedTuple):
-    """Every worker that holds no chunks is to stop; workers are started again for the next job.
+    """Every worker without work is to stop; workers are started again for the next job.
 
     If there is no job, a worker that still runs unwanted items is stopped when these have ended.
     """
@@ -117,8 +118,8 @@ class Terminate(NamedTuple):
 class WorkerReady(NamedTuple):
     """A started worker can take chunks.
 
-    `can_reclaim_chunks`: chunks that the worker has not begun can be reclaimed at any moment.
-    `can_reclaim_items`: items that have not begun can be reclaimed also from a chunk that has.
+    `can_reclaim_chunks`: chunks that the worker has not begun can be taken back from it.
+    `can_reclaim_items`: so can the items not yet begun of a chunk that has begun.
     """
 
     worker: int
@@ -127,12 +128,13 @@ class WorkerReady(NamedTuple):
 
 
 class ItemsFinished(NamedTuple):
-    """The next `items` items of a worker's first chunk are finished, `failed` among them.
+    """The next `items` items of a worker's first chunk are finished; some may have failed.
 
-    `failed`: indices into the job's input. `last`: the worker is done with the chunk, even if the
-    worker left items of the chunk out. `elapsed`: seconds for the whole chunk, valid with `last`.
-    `again`: the indices in `failed` of items that may be tried again. `replace`: the worker is to
-    be replaced. `size`: bytes of the items and results of the whole chunk, valid with `last`.
+    `failed`: the failed ones, as indices into the job's input. `last`: the worker is done with the
+    chunk, even if the worker left items of the chunk out. `elapsed`: seconds for the whole chunk,
+    valid with `last`. `again`: the indices in `failed` of items that may be tried again. `replace`:
+    the worker is to be replaced. `size`: bytes of the items and results of the whole chunk, valid
+    with `last`.
     """
 
     worker: int
@@ -146,7 +148,7 @@ class ItemsFinished(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """The time has come at which the scheduler wanted to be told: see `Scheduler.alarm`."""
+    """The time has come at which the scheduler wanted to be told."""
 
 
 class ChunksReclaimed(NamedTuple):
@@ -163,7 +165,7 @@ class ChunksReclaimed(NamedTuple):
 
 
 class ItemRuns(NamedTuple):
-    """Since when a worker runs its present item, in answer to the command `CheckDeadline`.
+    """Tells when a worker began its present item, in answer to the command `CheckDeadline`.
 
     `since`: a time; None if the chunk has not begun. `held`: the item has run for longer than its
     `timeout`, and the worker will not begin another item.
@@ -178,7 +180,7 @@ class WorkerGone(NamedTuple):
     """A worker has ended, by whatever cause.
 
     `begun`: how many unfinished items of its first chunk the worker had begun; these items are
-    lost. `hopeless`: the worker could not start, and no other worker could start either.
+    lost. `hopeless`: it could not start, for a reason that would also stop every other worker.
     """
 
     worker: int

@@ -10,7 +10,7 @@ from .workers import Workers
 
 
 class JobEndings:
-    """Ends jobs, and ends the work on items that are not wanted any more."""
+    """Ends jobs, and ends the items of these jobs that are still running, if they are to be."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class JobEndings:
         self._can_kill = can_kill
 
     def finish_if_done(self, job: Job) -> None:
-        """End a job if each wanted item of the job is finished, and the job's input has ended."""
+        """End a job if no more results are to come: all wanted items and the input have ended."""
         if job.state >= FINISHED or job.unfinished():
             return
         # If workers with unwanted items of the job are killed, the job is over only when these
@@ -47,7 +47,7 @@ class JobEndings:
         self._end(job)
 
     def _end(self, job: Job) -> None:
-        """Forget a job whose state says that the job is over, and answer with its outcome."""
+        """Forget a job that is over by its state, and tell the engine its outcome."""
         self._jobs.remove(job)
         if job.in_flight:
             for worker in self._workers.holders_of(job):
@@ -79,20 +79,21 @@ class JobEndings:
         self._drop_from(job, index)
 
     def _drop_from(self, job: Job, end: int) -> None:
-        """Want no items from `end` on; end unwanted items that run, if the job kills them."""
+        """Make all items from `end` on unwanted; end those that run, if the job asks for that."""
         job.end = end
         for worker in self._workers.holders_of(job):
             if self._can_kill and job.kills():
                 self.end_unwanted(worker)
             # Unwanted items that are not killed run to their end. Unwanted items that have not
-            # begun are reclaimed, so that they do not begin.
+            # begun are taken back from their workers, so that they do not begin.
             elif any(c.job is job and c.step and c.start >= end for c in worker.chunks):
                 self._reclaiming.request(worker)
 
     def end_unwanted(self, worker: Worker) -> None:
-        """Kill a worker if all chunks that it holds are unwanted and their jobs kill such chunks.
+        """Kill a worker that holds only unwanted chunks, if their jobs ask for that.
 
-        If the worker also holds wanted chunks, all items that have not begun are reclaimed first.
+        If the worker also holds wanted chunks, all items that it has not begun are taken back
+        first.
         """
         if worker.leaving or not self._can_kill:
             return
@@ -119,15 +120,15 @@ class JobEndings:
             self._end(job)
 
     def cancel_if_idle(self, job: Job) -> None:
-        """Cancel a job if no worker holds items of the job, so that no more of its items begin."""
+        """Cancel a job if no worker holds items of the job."""
         if job.state < FINISHED and not job.in_flight:
             self.cancel(job, kill=False)
 
     def withdraw(self, job: Job) -> None:
         """Cancel a job if none of its items has begun.
 
-        If a worker holds items of the job and may not have begun them, the scheduler reclaims these
-        items first, and `settle_withdrawals` decides when the worker has answered.
+        If a worker holds items of the job and may not have begun them, it is asked to give them
+        back first, and `settle_withdrawals` decides when the worker has answered.
         """
         holders = self._workers.holders_of(job)
         if not holders:
@@ -139,16 +140,17 @@ class JobEndings:
             and not holders[0].leaving
             and job.state == RUNNING
         ):
-            # Only one holder is asked: if several workers held items of the job, items that one
-            # worker gave back could be sent again before the other workers answer. A worker that
-            # holds nothing but one chunk, whose items begin together, has begun that chunk.
+            # Only one worker is asked for the items that it has not begun: if several workers held
+            # items of the job, items that one worker gave back could be sent again before the other
+            # workers answer. A worker that holds nothing but one chunk, whose items begin together,
+            # has begun that chunk.
             job.state = WITHDRAWING
             self._reclaiming.request(holders[0])
 
     def settle_withdrawals(self, worker: Worker, reclaimed: list[Job]) -> None:
-        """Cancel the withdrawn jobs whose items a worker has all given back.
+        """Cancel the jobs of which the worker has given back all items, as was asked of it.
 
-        The other withdrawn jobs go on, because some of their items may have begun.
+        The other jobs go on, because some of their items may have begun.
         """
         for job in [*reclaimed, *[chunk.job for chunk in worker.chunks]]:
             if job.state == WITHDRAWING:

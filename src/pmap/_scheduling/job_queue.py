@@ -14,24 +14,26 @@ _MOST_METERS = 64
 
 
 class JobQueue:
-    """All jobs by their numbers, and a queue of the jobs that may have items to dispatch.
+    """All jobs by their numbers, and a queue of the jobs that may have items to send to workers.
 
     Attributes:
         turns: the queue. Each entry is a `Job`, or the number of a job that was submitted with one
-            item. After `skip_finished` the job of the first entry has items to dispatch.
+            item. After `skip_finished` the first entry has items to send to workers.
     """
 
     def __init__(self) -> None:
         """Make the queue empty."""
         # There may be millions of jobs of one item, and most are submitted with the same rules. So
         # all jobs of one item with the same rules share one small `SingleCall`, and a `Job` object
-        # is made only when the job is dispatched.
+        # is made only when the item is sent to a worker.
         self._jobs: dict[int, Job | SingleCall] = {}
         self._last_single_call = SingleCall(RunRules(), None)
         self.turns: deque[Job | int] = deque()
-        # The measured costs of jobs, by `JobSubmitted.like`.
+        # The measured costs of items, for jobs that share one measurement (`JobSubmitted.like` is
+        # the key).
         self._meters: dict[Hashable, CostMeter] = {}
-        # The measured cost of the last job of several items, by `JobSubmitted.function`.
+        # The measured cost of the last job of each function (`JobSubmitted.function` is the key),
+        # if it had several items.
         self._last_costs: dict[Hashable, CostMeter] = {}
 
     def __bool__(self) -> bool:
@@ -43,7 +45,10 @@ class JobQueue:
         return iter([*self._jobs])
 
     def add(self, submitted: JobSubmitted) -> Job | None:
-        """Add a job and return its `Job`; a job of one item is queued instead: returns None."""
+        """Add a job and return its `Job`.
+
+        A job of one item only goes into the queue: returns None.
+        """
         id, size, rules, open, like, function = submitted
         if size == 1 and not open:
             known = self._last_single_call
@@ -66,16 +71,22 @@ class JobQueue:
         known = self._jobs.get(id)
         if isinstance(known, SingleCall):
             known = self._jobs[id] = Job(id, 1, known.rules, False, self._meter(known.like))
-            known.queued = 1  # the entry in `turns` is the number of the job
+            known.queued = 1  # the job stands in the queue already, once, by its number
         return known
 
     def peek(self, id: int) -> Job | None:
-        """Return a job that is not over; None also for a job of one item that still waits."""
+        """Return the `Job` of a job that is not over.
+
+        None: over, or a job of one item that waits.
+        """
         known = self._jobs.get(id)
         return known if isinstance(known, Job) else None
 
     def remove(self, job: Job) -> None:
-        """Remove a job that is over; `skip_finished` removes the job's entries in the queue."""
+        """Remove a job that is over.
+
+        Its entries in the queue are removed later, by `skip_finished`.
+        """
         del self._jobs[job.id]
 
     def clear(self) -> list[int]:
@@ -89,10 +100,7 @@ class JobQueue:
         return numbers
 
     def _meter(self, like: Hashable) -> CostMeter:
-        """Return the meter of the cost of jobs with an equal `like`; if `like` is None, a new one.
-
-        A new meter is also made for the first job with that `like`.
-        """
+        """Return the measured cost that jobs with this `like` share; if it is None, a new one."""
         meter = CostMeter() if like is None else self._meters.get(like)
         if meter is None:
             meter = CostMeter()
@@ -115,7 +123,7 @@ class JobQueue:
             self.turns.append(job)
 
     def skip_finished(self) -> None:
-        """Remove entries from the queue until the first job has items to dispatch."""
+        """Remove entries from the queue until its first job has items to send to workers."""
         while self.turns:
             first = self.turns[0]
             if isinstance(first, int):
@@ -151,7 +159,7 @@ class JobQueue:
 
 
 def _keep(meters: dict[Hashable, CostMeter], key: Hashable, meter: CostMeter) -> None:
-    """Keep a meter under a new key; if there are too many meters, forget the oldest one."""
+    """Store a measured cost under its key; if there are too many, forget the oldest one."""
     meters[key] = meter
     if len(meters) > _MOST_METERS:
         del meters[next(iter(meters))]

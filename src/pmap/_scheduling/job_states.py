@@ -8,7 +8,8 @@ from typing import Final
 
 OPEN: Final = 0  # more input of the job may come
 RUNNING: Final = 1  # all input of the job has come
-WITHDRAWING: Final = 2  # a worker is asked to give back all items of the job that it holds
+# A worker was asked to give back all items of the job, because the job may be cancelled.
+WITHDRAWING: Final = 2
 FAILING: Final = 3  # an item has failed: only the items before the failed item are wanted
 KILLING: Final = 4  # the job is cancelled, and workers that hold items of the job are being killed
 FINISHED: Final = 5  # the job has all results, or all results before its first failure
@@ -43,8 +44,8 @@ TRANSITIONS: Final = {
         CANCELLED: "it is cancelled, and what runs is let run",
         UNSTARTED: "no worker can be started",
     },
-    # No other event comes between the question to the worker and the worker's answer, so a
-    # withdrawing job goes to no other states.
+    # The worker that is asked answers before any other event comes, so the job can go only to these
+    # states.
     WITHDRAWING: {
         RUNNING: "the worker has begun some of it",
         CANCELLED: "the worker gave all of it back",

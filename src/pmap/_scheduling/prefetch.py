@@ -1,4 +1,4 @@
-"""Prefetching: which busy workers are sent chunks ahead of need, behind the chunks they hold."""
+"""Prefetching: which busy workers are sent their next chunks before they need them."""
 
 from collections.abc import Callable
 from math import inf
@@ -9,24 +9,25 @@ from .state import Chunk, Job, Worker, load_of
 from .worker_states import RECLAIMING
 
 # A busy worker is sent another chunk only while the chunks that it holds are expected to take less
-# than so many seconds. So the worker never waits for its next chunk, and no chunk waits long.
+# than this many seconds. So the worker never waits for its next chunk, and no chunk waits long.
 PREFETCH_BELOW = 0.005
 # How many chunks a worker holds at most: enough for several to travel in one system call.
 MOST_HELD = 8
-# A worker holds fewer chunks until so many items of the job are measured for each worker. The first
-# items cost more than others, so the first chunks are too small, and 64 workers would hold 500 of
-# these small chunks.
+# A worker holds fewer chunks than `MOST_HELD` until this many items of the job have been measured
+# for each worker. The first items cost more than others, so the first chunks are too small, and 64
+# workers would hold 500 of these small chunks.
 _TRIED = 4
-# How many chunks all workers together hold until then; but each worker may hold two.
+# How many chunks all workers together hold until enough items have been measured; but each worker
+# may hold two.
 _UNTRIED = 64
 # How many chunks a worker holds at most while single calls with small arguments wait: half of them
-# travel together, which makes a call take two thirds of the time. For a map the limit is lower,
+# travel together, which reduces the time of a call by a third. For a map the limit is lower,
 # because its chunks grow, so that it is better to make the next chunks later.
 MOST_CALLS = 32
 # A worker may hold more than `MOST_HELD` chunks only if the items and results of all these chunks
-# take fewer than so many bytes.
+# take fewer bytes than this.
 _SMALL = 1 << 16
-_SEVERAL = -1  # stands for several jobs where the number of one job is expected
+_SEVERAL = -1  # used instead of the number of a job, to say that several jobs have waiting items
 
 
 class Prefetch:
@@ -45,18 +46,19 @@ class Prefetch:
         """
         self._jobs = jobs
         self._limit = limit
-        self._below_target: dict[int, Worker] = {}  # workers that may take more chunks
+        self._below_target: dict[int, Worker] = {}  # workers that may be sent more chunks
         self._at_share: dict[int, Worker] = {}  # workers that hold their share of the waiting items
-        # The number of the job whose items the workers in `_at_share` hold: see `_head`.
+        # The number of the job whose waiting items the workers in `_at_share` hold their share of;
+        # see `_head` for None.
         self._share_of: int | None = None
 
     def consider(self, worker: Worker) -> None:
-        """Let the next `fill_up` decide whether a worker is sent more chunks."""
+        """Put a worker among those that the next `fill_up` may send more chunks."""
         if not worker.leaving:
             self._below_target[worker.id] = worker
 
     def forget(self, id: int) -> None:
-        """Send no more chunks ahead of need to a worker."""
+        """Put a worker no more among those that may be sent chunks ahead of need."""
         self._below_target.pop(id, None)
         self._at_share.pop(id, None)
 
@@ -66,7 +68,7 @@ class Prefetch:
         self._share_anew()
 
     def _share_anew(self) -> None:
-        """Let workers that held their share of the waiting items be sent more, as more wait now."""
+        """Let workers that held their share of the waiting items have more, as more items wait."""
         if self._at_share:
             self._below_target.update(self._at_share)
             self._at_share.clear()
@@ -101,13 +103,14 @@ class Prefetch:
             return False
         turns = self._jobs.turns
         sent = False
-        # A worker gets chunks only when it holds half of the most or fewer, so that several chunks
-        # travel in one system call.
+        # A worker gets chunks only when it holds at most half of what it may hold, so that several
+        # chunks travel in one system call.
         half = self.most_held() // 2
         filled: list[tuple[Worker, float, float]] = []
         for worker in [*self._below_target.values()]:
             if not turns:
-                return sent  # the other workers stay in `_below_target` for items that come later
+                # No items are left; the other workers stay registered for items that come later.
+                return sent
             if 0 < len(worker.chunks) <= half:
                 filled += self._send_ahead(worker, *_load(worker, now), send)
                 sent = sent or bool(filled)
@@ -128,7 +131,9 @@ class Prefetch:
         size: float,
         send: Callable[[Worker], Chunk | None],
     ) -> list[tuple[Worker, float, float]]:
-        """Send the next chunk to a worker whose chunks take `seconds` and `size` bytes.
+        """Send a worker the next chunk.
+
+        The chunks it holds already take `seconds` and `size` bytes.
 
         Return the worker with its new seconds and bytes, or an empty list if the worker gets no
         more chunks.
@@ -149,20 +154,21 @@ class Prefetch:
         return [(worker, seconds + more[0], size + more[1])]
 
     def _head(self) -> int | None:
-        """Return the number of the job that is dispatched next; None if that is a single call."""
+        """Return the number of the job whose items are sent next; None: a call of a single item."""
         first = self._jobs.turns[0]
         return first.id if isinstance(first, Job) else None
 
     def _has_enough(self, worker: Worker, seconds: float, size: float) -> bool:
-        """Return whether a worker is to hold no more chunks, whatever is dispatched next."""
-        # A large chunk that is sent ahead needs new memory, which costs more than a short wait.
+        """Return whether a worker holds enough chunks, whichever job is next."""
+        # A large chunk that is sent ahead of need takes new memory, which costs more than a short
+        # wait of the worker.
         most = self.most_held() if size < _SMALL else min(self.most_held(), MOST_HELD)
         if len(worker.chunks) >= most or seconds >= PREFETCH_BELOW or size >= MOST_BYTES:
             return True
         return worker.needs_replacement()
 
     def _has_share(self, worker: Worker, seconds: float) -> bool:
-        """Return whether a worker holds its share of the waiting items; other workers get more."""
+        """Return whether a worker holds its share of the waiting items; the rest is for others."""
         first = self._jobs.turns[0]
         waits = first.seconds_waiting() if isinstance(first, Job) else None
         if waits is not None and seconds * self._limit > waits:
@@ -170,7 +176,7 @@ class Prefetch:
         return not (worker.can_reclaim_chunks or self._follows(worker.chunks[-1]))
 
     def _follows(self, chunk: Chunk) -> bool:
-        """Return whether the next chunk may wait behind `chunk` in a worker that gives none back.
+        """Return whether a worker that holds `chunk` may be sent the next one but not give it back.
 
         The next chunk may wait there if it has later items of the same job as `chunk`. Then a
         worker whose first chunk is not wanted any more holds no wanted chunk, and can be killed at
@@ -187,7 +193,8 @@ def _load(worker: Worker, now: float) -> tuple[float, float]:
     """
     since = worker.since
     if worker.state >= RECLAIMING or since == inf or now - since >= PREFETCH_BELOW:
-        # The worker gives chunks back, or its first chunk takes longer than expected.
+        # Nothing more is sent to a worker that is being asked for items back, or whose first chunk
+        # takes longer than expected.
         return inf, 0.0
     seconds = size = 0.0
     for chunk in worker.chunks:

@@ -12,11 +12,12 @@ from .worker_states import BUSY, RECLAIMING
 from .workers import Workers
 
 # After a worker's first chunk has run for so many seconds, items that the worker has not begun go
-# to an idle worker. To reclaim these items and to send them anew costs two messages, 0.2 ms. Over
-# random orders of unequal items of 0.1 or 1 ms, the mean time of a whole map was less than without
-# reclaiming; with a delay of 5 ms the gain was smaller.
+# to an idle worker. To take them back and send them anew costs two messages, 0.2 ms. Over random
+# orders of unequal items of 0.1 or 1 ms, the mean time of a whole map was less than without this;
+# with a delay of 5 ms the gain was smaller.
 RECLAIM_AFTER = 0.001
-# Seconds of that delay at most: the delay grows while workers get no processor time.
+# The longest that the delay `RECLAIM_AFTER` may become, in seconds: it grows while workers get no
+# processor time.
 _MOST_DELAY = 1.0
 
 
@@ -28,12 +29,13 @@ class Reclaiming:
     """
 
     def __init__(self, workers: Workers, prefetch: Prefetch, answer: Answer) -> None:
-        """Begin with no items to reclaim."""
+        """Begin with no worker that could be asked."""
         self._workers = workers
         self._prefetch = prefetch
         self._answer = answer
         self.has_candidates = False
-        # The delay in seconds: it grows while workers do not even begin their first chunks.
+        # The present delay in seconds before items are taken back. It grows while workers do not
+        # even begin their first chunks.
         self._delay = RECLAIM_AFTER
 
     def request(self, worker: Worker) -> None:
@@ -41,23 +43,20 @@ class Reclaiming:
         question = ReclaimChunks(worker.id)
         if worker.state == RECLAIMING or question in self._answer.questions:
             return
-        # A worker that is not busy is leaving, and keeps that state. A thread may leave only long
-        # after it was told to.
+        # A worker that is ending (as a thread may be for a long time) is asked too, and keeps its
+        # state.
         if worker.state == BUSY:
             worker.state = RECLAIMING
         self._answer.questions.append(question)
 
     def next_due(self) -> list[float]:
-        """Return the times after which the items that busy workers have not begun are reclaimed."""
+        """Return the times at which items that busy workers have not begun will be taken back."""
         holding = [worker for worker in self._workers.all.values() if worker.holds_more()]
         self.has_candidates = bool(holding)
         return [w.since + self._delay for w in holding if w.since < inf and not w.leaving]
 
     def request_for_idle(self, now: float) -> None:
-        """Reclaim items for an idle worker, from one worker whose first chunk takes too long.
-
-        Of all workers whose first chunk takes too long, the worker that holds most chunks is asked.
-        """
+        """Take back items for an idle worker, from one worker whose first chunk takes too long."""
         late = [
             worker
             for worker in self._workers.all.values()
@@ -66,27 +65,27 @@ class Reclaiming:
         if late:
             # Only one worker is asked: the items that it gives back may suffice for all idle ones.
             worker = max(late, key=lambda worker: len(worker.chunks))
-            worker.since = inf  # a worker is asked only once while its first chunk runs
+            worker.since = inf  # the worker is not asked again as long as this chunk runs
             self.request(worker)
 
     def on_chunk_finished(self) -> None:
         """Shorten the delay before items are taken back: a worker has finished a chunk."""
-        # The delay is halved and no more: the next chunk may have to wait for a processor again.
+        # The delay is halved, and not reset: the next chunk, too, may have to wait for a processor.
         self._delay = max(RECLAIM_AFTER, self._delay / 2)
 
     def take_back(self, worker: Worker, event: ChunksReclaimed, now: float) -> list[Job]:
-        """Queue the items that a worker has given back; return their jobs that are not over."""
+        """Queue the items that a worker has given back; return those of their jobs not yet over."""
         if worker.state == RECLAIMING:
             worker.state = BUSY
         self._prefetch.consider(worker)
         waits = event.kept == 1 and event.items is None and worker.chunks[0].step > 0
         if waits:
-            # The worker has not begun its only chunk. So the delay before the worker is asked for
-            # items again starts anew.
+            # The worker has not begun even its first chunk, which it keeps. The time until it is
+            # asked again starts anew.
             worker.since = now
         if waits or not event.kept:
-            # Workers get no processor time to begin their chunks. With the same short delay, items
-            # would be reclaimed again from the next worker, and would go to and fro.
+            # The worker has had no processor time to begin its chunk. With the same short delay,
+            # items would be taken back again from the next worker, and would go to and fro.
             self._delay = min(2 * self._delay, _MOST_DELAY)
         touched: dict[int, Job] = {}
         while len(worker.chunks) > event.kept:
@@ -109,7 +108,7 @@ class Reclaiming:
         return [*touched.values()]
 
     def requeue(self, chunk: Chunk) -> None:
-        """Queue the unfinished items of a chunk again, before all other items of their job."""
+        """Queue the unfinished items of a chunk again, in front of all other items of their job."""
         job = chunk.job
         tries = chunk.tries if chunk.next == chunk.start else 0
         job.requeue(chunk.next, chunk.stop, tries)

@@ -20,7 +20,7 @@ class Retries:
         self._delayed = DelayQueue(self._is_wanted)
 
     def try_again(self, job: Job, index: int, now: float) -> bool:
-        """Let a failed item be tried again if its job still allows a try; return whether it is."""
+        """Queue a failed item for another try if its job allows one; return whether it does."""
         delays = job.rules.retries
         if not delays or job.state >= FINISHED or index >= job.end:
             return False

@@ -6,8 +6,8 @@ from typing import NamedTuple
 class RunRules(NamedTuple):
     """How the items of a call run; all calls of one verb with the same settings share one object.
 
-    The scheduler reads the fields down to `at_once`; the other fields are for the engine and the
-    backends. A worker gets the values that `for_worker` returns.
+    The scheduler reads the fields down to `at_once`; the others are for the rest of pmap. Workers
+    get the values that `for_worker` returns.
 
     Attributes:
         chunksize: how many items are in a chunk; None: pmap chooses by the measured cost.
@@ -18,7 +18,7 @@ class RunRules(NamedTuple):
         retries: seconds to wait before each further try of an item that may be tried again.
         retry_lost: an item that was lost with its worker may be tried again.
         retry_overdue: an item that took too long may be tried again.
-        at_once: all items of a chunk begin when the chunk does.
+        at_once: all items of a chunk begin together when the chunk does, so none can be taken back.
         kill: when the call is cancelled, items that run are ended by killing their workers.
         retry_on: the types of errors after which there is another try.
         functions_by_value: a function that is a result may be sent by value.
@@ -54,7 +54,7 @@ class RunRules(NamedTuple):
     def for_worker(
         self,
     ) -> tuple[bool, bool, bool, float | None, int | None, bool, *tuple[bool, ...]]:
-        """Return the rules for a worker: plain values, in the order of `ReceivedSpec`'s fields."""
+        """Return the rules that a worker needs, in the order of the fields of `ReceivedSpec`."""
         by_value = self.functions_by_value
         rules = not self.collect, by_value, self.at_once, self.timeout, self.seed, self.logs
         return (*rules, True) if self.times else rules

@@ -25,7 +25,8 @@ Invariants, which a state machine in the tests checks:
 **Time.** Each event comes with the time, in seconds of any clock that only goes forward. `alarm` is
 the time at which the scheduler wants the next event `Tick`. At a `Tick` the scheduler asks how long
 a worker's item has run (`CheckDeadline`), and ends the worker if the item exceeds its `timeout`; or
-it sends an item whose delay before another try is over; or it reclaims items behind a slow item.
+it sends an item whose delay before another try is over; or it takes back items that wait behind a
+slow item.
 
 **Parts.** This module handles each event. `state` has the data of jobs, chunks and workers;
 `job_states` and `worker_states` have their states. Each other module has one task:
@@ -76,9 +77,9 @@ from .state import TRUSTED_ITEMS, Chunk, Job, Worker
 from .worker_states import OVERDUE
 from .workers import Workers
 
-# How many workers may die with a chunk that they have not begun. A worker may be killed from
-# outside at just that moment; but a chunk that, say, is too large for any worker to receive must
-# not be tried for ever.
+# How many workers may die with a chunk before they begin it, until the chunk counts as lost. A
+# worker may be killed from outside at just that moment; but a chunk that, say, is too large for any
+# worker to receive must not be tried for ever.
 MAX_TRIES = 3
 
 
@@ -126,13 +127,13 @@ class Scheduler:
         )
         self._now = 0.0
         self.timed: bool = False
-        # Whether the event that is being handled leaves its worker with enough chunks, and queues
-        # no items. Then no chunk has to be sent yet.
+        # Whether the event that is being handled leaves its worker with enough chunks, and adds no
+        # waiting items. Then nothing has to be sent to workers yet.
         self._dispatch_can_wait = False
         self._handlers = self._table()
 
     def _table(self) -> dict[type, Callable[..., None]]:
-        """Return the method that handles each type of event."""
+        """Return a table: for each type of event, the method that handles it."""
         return {
             JobSubmitted: self._on_job_submitted,
             InputArrived: self._on_input_arrived,
@@ -157,8 +158,8 @@ class Scheduler:
         """Handle an event that happened at the time `now`; return the commands, in order."""
         self._now = now
         self._dispatch_can_wait = False
-        # The handler comes from a table and not from a `match`, which tries the types in turn: this
-        # method runs for each chunk.
+        # The method that handles an event is looked up in a table: a `match` statement tries the
+        # types in turn, and this code runs for each chunk.
         self._handlers[type(event)](event)
         if self._jobs.turns and (self._workers.idle or not self._dispatch_can_wait):
             self._dispatcher.dispatch(now)
@@ -214,7 +215,7 @@ class Scheduler:
         return len(self._workers.all)
 
     def where(self, id: int) -> list[tuple[int, int]]:
-        """Return where the chunks of a job are: pairs of a worker, and a place among its chunks."""
+        """Return which chunks of a job workers hold: pairs of a worker and the chunk's position."""
         job = self._jobs.peek(id)
         if job is None or not job.in_flight:
             return []
@@ -230,7 +231,8 @@ class Scheduler:
         """The time at which the scheduler wants the event `Tick`; None: it wants none."""
         reclaiming = self._reclaiming
         if not (reclaiming.has_candidates or self.timed):
-            return None  # the usual case
+            # The usual case: no call has a time limit or retries, and nothing may be taken back.
+            return None
         times: list[float] = []
         if reclaiming.has_candidates and self._workers.idle and not self._jobs.turns:
             times += reclaiming.next_due()
@@ -256,7 +258,7 @@ class Scheduler:
 
     def _on_input_arrived(self, event: InputArrived) -> None:
         job = self._jobs.get(event.job)
-        # A job that is not open was ended by a failure or by its caller.
+        # If the job is not open any more, a failure or its caller has ended it.
         if job is not None and job.state == OPEN:
             job.end += event.items
             self._prefetch.enqueue(job)
@@ -265,9 +267,10 @@ class Scheduler:
         job = self._jobs.get(event.job)
         if job is None:
             return
-        if job.state < FAILING:  # else no more items are wanted than before
+        if job.state < FAILING:  # in a later state, no items are wanted besides those that were
             job.end += event.items
-            job.cursor = job.end  # what is to be run is queued as items that are run again are
+            # The items to run are put into the queue for items that are run again.
+            job.cursor = job.end
         if job.tried is None or job.delayed is None:
             job.tried, job.delayed = {}, set()
         job.delayed.difference_update(event.decided)
@@ -309,24 +312,25 @@ class Scheduler:
         queued = len(self._jobs.turns)
         chunk.next += event.items
         if event.last:
-            # The finished chunk is removed before its failures are handled: the next chunk of the
-            # worker has begun by now, and a failure may make that chunk unwanted.
+            # The finished chunk is removed before the failures of its items are handled: the worker
+            # has begun its next chunk by now, and a failure may make that one unwanted.
             self._remove_first_chunk(worker, event)
         self._prefetch.consider(worker)
         for index in event.failed:
             if not (index in event.again and self._retries.try_again(job, index, self._now)):
                 self._endings.fail(job, index)
         if event.last and chunk.next < min(chunk.stop, job.end) and job.state < FINISHED:
-            self._reclaiming.requeue(chunk)  # the worker left the rest of the chunk out
+            self._reclaiming.requeue(chunk)  # the worker has not run the rest of the chunk
         if worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
-            # The worker has begun a chunk that became unwanted while the worker had not begun it.
+            # The worker has begun its next chunk, which may have become unwanted before.
             self._endings.end_unwanted(worker)
         if job.state < FINISHED:
             self._endings.finish_if_done(job)
             if self._dispatcher.stopped:
                 self._endings.cancel_if_idle(job)
         has_enough = len(worker.chunks) > self._prefetch.most_held() // 2
-        # Items that this event has queued may need another worker, so dispatching cannot wait then.
+        # If this event has queued items, they may need another worker, so they are sent to workers
+        # now.
         self._dispatch_can_wait = has_enough and len(self._jobs.turns) <= queued
         if not worker.chunks:
             self._workers.idle_or_stop(worker)
@@ -356,9 +360,9 @@ class Scheduler:
                 continue
             touched[job.id] = job
             if chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
-                # The death counts as a try of the chunk only if no item of the chunk was finished,
-                # and if the scheduler did not kill the worker. Else the death says nothing about
-                # the items that had not begun.
+                # The death of the worker counts as a failed try of its chunk only if no item of the
+                # chunk was finished, and if the scheduler did not kill the worker. Else the death
+                # says nothing about the items that had not begun.
                 if chunk.next == chunk.start and worker.state < OVERDUE:
                     chunk.tries += 1
                 self._lose_items(worker, chunk, event.begun or int(chunk.tries >= MAX_TRIES))
@@ -388,8 +392,8 @@ class Scheduler:
         worker = self._workers.all[event.worker]
         reclaimed = self._reclaiming.take_back(worker, event, self._now)
         if event.kept == 1:
-            # If the worker kept several chunks, it has finished the first of them, and the event
-            # `ItemsFinished` for that chunk comes in a moment.
+            # If the worker kept several chunks, all but the last of these are finished, and the
+            # event `ItemsFinished` for them comes in a moment.
             self._endings.end_unwanted(worker)
         self._endings.settle_withdrawals(worker, reclaimed)
         for job in reclaimed:
@@ -398,8 +402,8 @@ class Scheduler:
             self._deadlines.start(worker, self._now)
             self._workers.idle_or_stop(worker)
             if worker.id in self._workers.idle:
-                # This worker did not begin the chunks that it had, so of all idle workers it is the
-                # last to be sent a chunk.
+                # This worker had not begun the chunks that were taken back from it, so of all idle
+                # workers it is the last to be sent a chunk.
                 self._workers.idle = {worker.id: worker, **self._workers.idle}
 
     # --- events of time ------------------------------------------------------------------------
@@ -407,8 +411,8 @@ class Scheduler:
     def _on_tick(self, _: Tick) -> None:
         self._deadlines.check(self._now)
         self._retries.requeue_due(self._now)
-        # Waiting items are sent before any items are reclaimed: they may suffice for the idle
-        # workers.
+        # Waiting items are sent before any items are taken back from busy workers: they may suffice
+        # for the idle workers.
         self._dispatcher.dispatch(self._now)
         if self._workers.idle and not self._jobs.turns:
             self._reclaiming.request_for_idle(self._now)
@@ -431,7 +435,8 @@ class Scheduler:
             if worker.chunks:
                 worker.replace = True
                 if worker.holds_more():
-                    # Other workers run the items that this worker has not begun.
+                    # Other workers are to run the items that this worker has not begun, since it
+                    # will be replaced.
                     self._reclaiming.request(worker)
             else:
                 self._workers.stop(worker)

@@ -1,8 +1,4 @@
-"""The data of the scheduler: jobs, chunks and workers, and questions that their data answers.
-
-The classes are no dataclasses: the module `dataclasses` takes as long to import as all modules that
-a first call of pmap needs.
-"""
+"""The data of the scheduler: jobs, chunks and workers, and what follows from the data."""
 
 import heapq
 from collections import deque
@@ -40,8 +36,8 @@ class Chunk:
         self.job = job
         self.start = start
         self.stop = stop
-        self.tries = tries  # how many workers died with the chunk before the chunk began
-        self.step = step  # how many items of the chunk begin together; 0: all items
+        self.tries = tries  # how many workers died with the chunk without beginning it
+        self.step = step  # how many items of the chunk begin together; 0: all
         self.next = start  # the first item of the chunk that is not finished
 
 
@@ -70,22 +66,26 @@ class Job:
     def __init__(self, id: int, size: int, rules: RunRules, open: bool, cost: CostMeter) -> None:
         self.id = id
         self.state: int = OPEN if open else RUNNING  # see `job_states`
-        self.end = size  # items from `end` on are not wanted: the size, or the first failure
+        self.end = size  # the first unwanted item: behind the last, or behind the first failure
         self.rules = rules
         self.streams = open  # the job is of a stream: a consumer waits for each chunk's results
         self.cost = cost
-        self.is_short = False  # whether all items are expected to be one chunk: see `is_short`
-        self.cursor = 0  # the first item that was never dispatched
-        self.queued = 0  # how many entries the job has in the queue of jobs
-        self.requeued: list[_Range] | None = None  # a heap of items to be dispatched again
-        self.requeued_items = 0  # how many items these ranges have, wanted or not
+        # Whether the job is expected to be so short that it is sent as one chunk.
+        self.is_short = False
+        self.cursor = 0  # the first item that was never sent to a worker
+        self.queued = 0  # how many entries the scheduler's queue has for the job
+        # A heap of ranges of items that are to be sent to workers again.
+        self.requeued: list[_Range] | None = None
+        self.requeued_items = 0  # how many items are in these ranges, wanted or not
         self.in_flight: set[Chunk] | None = None  # the chunks of the job that workers hold
         self.failed: int | None = None  # the first item that has failed
-        self.tried: dict[int, int] | None = None  # how often each retried item has failed
-        self.delayed: set[int] | None = None  # the items in `tried` whose delay is not over
+        # How often each failed item that is tried again has failed.
+        self.tried: dict[int, int] | None = None
+        # The items in `tried` that still wait for their next try.
+        self.delayed: set[int] | None = None
 
     def take(self, workers: int, several: bool) -> _Range | None:
-        """Remove and return the next range of items to dispatch; the lowest items come first.
+        """Return the next range of items to send to a worker; the first items come first.
 
         `several`: the range may be as long as several chunks of the caller's `chunksize`.
         """
@@ -105,7 +105,7 @@ class Job:
         return start, self.cursor, 0
 
     def _size(self, rest: int, workers: int, several: bool) -> int:
-        """Return how many of `rest` items are dispatched next."""
+        """Return how many of `rest` waiting items are sent next."""
         cost, fixed = self.cost, self.rules.chunksize
         if rest == 1:
             return 1
@@ -127,14 +127,15 @@ class Job:
         return at_a_time(items, self.cost.seconds, self.rules.chunksize)
 
     def next_item(self) -> int:
-        """Return the item that is dispatched next, if any item is."""
+        """Return the index of the item that is sent next to a worker, if one is."""
         return self.requeued[0][0] if self.requeued else self.cursor
 
     def waiting(self) -> int:
-        """Return how many items wait to be dispatched."""
+        """Return how many items wait to be sent to a worker."""
         if not self.requeued:
             return max(0, self.end - self.cursor)
-        if self.state < FAILING:  # all items are wanted; there may be many ranges
+        # All waiting items are wanted; to go through the ranges could take long.
+        if self.state < FAILING:
             return self.end - self.cursor + self.requeued_items
         requeued = sum(max(0, min(stop, self.end) - start) for start, stop, _ in self.requeued)
         return max(0, self.end - self.cursor) + requeued
@@ -149,7 +150,7 @@ class Job:
         return None if waiting <= 1 or seconds is None else seconds * waiting
 
     def unfinished(self) -> bool:
-        """Return whether a wanted result, or the end of the input, is still to come."""
+        """Return whether the job still waits for a wanted result, or for more input."""
         if self.state == OPEN or self.cursor < self.end or (self.requeued and self.waiting()):
             return True
         if self.delayed and any(item < self.end for item in self.delayed):
@@ -164,25 +165,26 @@ class Job:
         return bool(begun) or self.waiting() < self.end
 
     def kills(self) -> bool:
-        """Return whether workers that run unwanted items of the job are killed, if possible."""
+        """Return whether workers that run unwanted items of the job are to be killed."""
         return self.state == KILLING or (self.rules.stop and self.state < FINISHED)
 
     def requeue(self, start: int, stop: int, tries: int) -> None:
-        """Let the items `start` to `stop` - 1 be dispatched again, before any later items."""
-        self.is_short = False  # items are slow, or lost: from now on idle workers get one each
+        """Let the items `start` to `stop` - 1 be sent to a worker again, before any later items."""
+        # An item was slow, or lost: the items are not sent as one chunk any more.
+        self.is_short = False
         if self.requeued is None:
             self.requeued = []
         heapq.heappush(self.requeued, (start, stop, tries))
         self.requeued_items += stop - start
 
     def add_in_flight(self, chunk: "Chunk") -> None:
-        """Record that a worker holds a chunk of the job."""
+        """Record that a worker holds the chunk of this job."""
         if self.in_flight is None:
             self.in_flight = set()
         self.in_flight.add(chunk)
 
     def remove_in_flight(self, chunk: "Chunk") -> None:
-        """Record that no worker holds a chunk any more."""
+        """Record that no worker holds the chunk any more."""
         if self.in_flight is not None:
             self.in_flight.discard(chunk)
 
@@ -209,20 +211,21 @@ class Worker:
         self.id = id
         # How many chunks the worker may run before it is replaced; None: no limit.
         self._max_chunks = max_chunks
-        self.state: int = STARTING  # see `worker_states`
-        # Whether the state is `STOPPING` or a later state: then the worker gets no more chunks.
+        self.state: int = STARTING  # one of the states in the module `worker_states`
+        # Whether the state is `STOPPING` or a later one: then the worker is sent no more chunks.
         self.leaving = False
         self.ready = False  # whether the worker was ever ready for work
         self.chunks: deque[Chunk] = deque()
-        # The time when the worker's first chunk began; infinite: no more items are to be reclaimed
-        # from this worker while that chunk runs.
+        # The time at which the worker's first chunk began. It is infinite if the worker is not to
+        # be asked to give items back while that chunk runs.
         self.since = 0.0
         self.taken = 0  # how many chunks were sent to the worker and not given back
         self.replace = False  # whether the worker is to be replaced, however many chunks it has run
-        self.can_reclaim_chunks = False  # whether chunks that have not begun can be reclaimed
-        # Whether items that have not begun can be reclaimed from a chunk that has begun.
+        # Whether chunks that the worker has not begun can be taken back.
+        self.can_reclaim_chunks = False
+        # Whether single items can be taken back from a chunk that the worker has begun.
         self.can_reclaim_items = False
-        # The time when `Deadlines` checks the worker next; None: no check is needed.
+        # When it is to be checked whether the worker's item is late; None: no check is needed.
         self.check_at: float | None = None
 
     def needs_replacement(self) -> bool:
@@ -230,7 +233,7 @@ class Worker:
         return self.replace or (self._max_chunks is not None and self.taken >= self._max_chunks)
 
     def holds_more(self) -> bool:
-        """Return whether the worker may hold items that have not begun."""
+        """Return whether the worker may hold items that it has not begun."""
         return len(self.chunks) > 1 or (bool(self.chunks) and self.chunks[0].step > 0)
 
 

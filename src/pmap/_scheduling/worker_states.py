@@ -9,7 +9,8 @@ from typing import Final
 STARTING: Final = 0  # the worker's process or thread is being started
 IDLE: Final = 1  # the worker holds no chunks, and waits for work
 BUSY: Final = 2  # the worker holds chunks
-RECLAIMING: Final = 3  # the worker holds chunks, and is asked for the items it has not begun
+# The worker holds chunks, and was asked to give back the items it has not begun.
+RECLAIMING: Final = 3
 STOPPING: Final = 4  # the worker holds no chunks, and was told to end
 OVERDUE: Final = 5  # the worker's item runs for too long: it may write its stack, and is killed
 KILLED: Final = 6  # the worker was killed
@@ -37,8 +38,7 @@ TRANSITIONS: Final = {
         OVERDUE: "an item runs for too long",
         KILLED: "what it runs is not wanted, or the pool is terminated",
     },
-    # No other event comes between the question to the worker and the worker's answer, so this state
-    # leads to few others.
+    # The worker answers before any other event comes, so few states can follow.
     RECLAIMING: {BUSY: "it has given them back", OVERDUE: "an item runs for too long"},
     STOPPING: {KILLED: "the pool is terminated before it has ended"},
     OVERDUE: {},

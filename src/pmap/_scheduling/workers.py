@@ -8,8 +8,8 @@ from .prefetch import Prefetch
 from .state import Job, Worker
 from .worker_states import IDLE, KILLED, OVERDUE, STARTING, STOPPING
 
-# How many workers in a row may die before they are ready: an initializer may fail by bad luck
-# once, but an initializer that always fails must not be tried for ever.
+# After how many workers in a row that died while they started no more are tried. One start may fail
+# by bad luck, but an initializer that always fails must not be tried for ever.
 MAX_START_FAILURES = 3
 
 
@@ -19,7 +19,7 @@ class Workers:
     Attributes:
         all: the workers by their numbers.
         idle: the workers that wait for work; the worker that finished work last comes last.
-        leaving: how many workers are ending: see `Worker.leaving`.
+        leaving: how many workers are about to end: see `Worker.leaving`.
         closed: whether no more jobs will come.
     """
 
@@ -49,7 +49,7 @@ class Workers:
         self.idle: dict[int, Worker] = {}
         self.leaving = 0
         self.closed = False
-        self._retired = False  # whether idle workers were stopped, and no job was submitted since
+        self._retired = False  # whether idle workers were stopped, and no call has come since
         self._next = 0
         self._start_failures = 0
 
@@ -79,7 +79,7 @@ class Workers:
         self.start(self.limit)
 
     def expect_job(self) -> None:
-        """Let workers be started for a new job, however many died before they were ready."""
+        """Allow workers to be started for a new job, even if the last ones died at their start."""
         self._start_failures = 0
         self._retired = False
 
@@ -93,7 +93,7 @@ class Workers:
         self.idle_or_stop(worker)
 
     def idle_or_stop(self, worker: Worker) -> None:
-        """Let a worker that holds no chunks wait for work, or stop the worker."""
+        """Let a worker that has no chunks wait for work, or stop it if it is not needed."""
         if worker.leaving:
             return
         no_more_comes = (self.closed or self._retired) and not self._jobs
@@ -108,13 +108,14 @@ class Workers:
         return [w for w in self.all.values() if any(chunk.job is job for chunk in w.chunks)]
 
     def remove(self, gone: WorkerGone) -> Worker:
-        """Record that a worker is gone, and return the `Worker` object of that worker."""
+        """Record that a worker has ended, and return its `Worker` object."""
         worker = self.all.pop(gone.worker)
         self.idle.pop(worker.id, None)
         self._prefetch.forget(worker.id)
         self.leaving -= worker.leaving
         if worker.ready:
-            self._start_failures = 0  # the worker had started, so starting workers is possible
+            # The worker had started, so that the failures before do not count any more.
+            self._start_failures = 0
         elif not worker.leaving:
             self._start_failures += MAX_START_FAILURES if gone.hopeless else 1
         return worker
@@ -140,22 +141,22 @@ class Workers:
         self._answer.commands.append(StopWorker(worker.id))
 
     def kill(self, worker: Worker) -> None:
-        """Kill a worker, also a worker that was only told to end: it may be unable to end."""
+        """Kill a worker, even one that was told to end, as it may be unable to."""
         if worker.state < OVERDUE:
             self._leave(worker, KILLED)
             self._answer.commands.append(KillWorker(worker.id))
 
     def end_overdue(self, worker: Worker) -> None:
-        """Let a worker with a late item write its stack and end; `kill_overdue` follows."""
+        """Let a worker whose item is late write its stack before `kill_overdue` kills it."""
         self._leave(worker, OVERDUE)
         self._answer.commands.append(KillWorker(worker.id, gently=True))
 
     def kill_overdue(self, worker: Worker) -> None:
-        """Kill a worker that had its time to write its stack."""
+        """Kill a worker whose item was late, and which has had its time to write its stack."""
         self._answer.commands.append(KillWorker(worker.id))
 
     def _leave(self, worker: Worker, state: int) -> None:
-        """Record that a worker is ending: the worker gets no more chunks."""
+        """Record that a worker is about to end, so that it is sent no more chunks."""
         self.leaving += not worker.leaving
         worker.state = state
         worker.leaving = True
