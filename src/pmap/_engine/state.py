@@ -116,10 +116,7 @@ class EngineState:
         self.renew_locks()
 
     def renew_locks(self) -> None:
-        """Make new locks, and let no thread be the leader.
-
-        That is done for a new pool, and in a forked process.
-        """
+        """Make new locks, with no leader; for a new pool, and in a forked process."""
         self.lock: threading.Lock = threading.Lock()
         self._holder: int | None = None
         self.reports.renew_lock()
@@ -142,9 +139,8 @@ class EngineState:
     def post(self, request: Callable[[], None]) -> None:
         """Have a request carried out: by this thread, or by the thread that holds the lock now."""
         if self.backend.has_lost_descriptors():
-            # The program has closed descriptors of the pool. So the state is reset before the pool
-            # writes to a descriptor or closes one, because the program may use the same descriptor
-            # for something else by now.
+            # The program has closed descriptors of the pool, and may use their numbers for other
+            # files by now. So the state is reset before the pool uses a descriptor again.
             self.poisoned = self.poisoned or OSError(
                 "the program closed the descriptors of the pool"
             )

@@ -1,4 +1,7 @@
-"""Warnings, each given once, of a random generator or a large value that a function carries."""
+"""Warnings about a function that carries a random generator or a large value to its workers.
+
+Each is given once.
+"""
 
 import sys
 import warnings
@@ -20,11 +23,11 @@ _said: set[str] = set()
 
 
 def warn_of_what_is_carried(payload: "Payload", needs: "Needs", function: str) -> None:
-    """Warn if a function carries a random generator or a large value, copied to each worker.
+    """Warn if a function refers to a random generator or a large value, copied to each worker.
 
     Args:
         payload: the pickle of the function.
-        needs: the names that the function uses.
+        needs: the global names that the function uses, with their values.
         function: the name of the function.
     """
     _warn_of_generators(payload, needs, function)
@@ -71,7 +74,7 @@ def _warn(kind: str, text: str) -> None:
 
 
 def _depth() -> int:
-    """Return how far up the stack, counted from `_warn`, the first frame outside pmap is."""
+    """Return how many frames above `_warn` on the stack the first frame outside pmap is."""
     depth = 1
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and str(frame.f_globals.get("__name__")).startswith(_PACKAGE + "."):

@@ -1,9 +1,10 @@
 """The current directory, read without a switch to another thread.
 
 `os.getcwd` releases the interpreter's lock. In a program that asks for many calls at once, another
-thread (the leader) waits for that lock, so each call of `os.getcwd` lets the threads change places
-twice. That takes longer than all the rest of a small call. The same function of the C library,
-called through `ctypes.PyDLL`, keeps the lock: it takes half a microsecond and waits for no disk.
+thread, which runs pmap's loop, waits for that lock, so at each call of `os.getcwd` the lock goes to
+that thread and back. That takes longer than all the rest of a small call. The same function of the
+C library, called through `ctypes.PyDLL`, keeps the lock: it takes half a microsecond and waits for
+no disk.
 """
 
 import os
@@ -12,12 +13,14 @@ from collections.abc import Callable
 
 from .._transport.environment import current_directory
 
-# After how many calls `ctypes` is imported: the import takes as long as it saves in so many calls.
+# After this many calls `ctypes` is imported: the import takes as long as it saves in this many
+# calls.
 _WORTH = 100
 _SIZE = 4096  # bytes of a path that is read like this; for a longer path `os.getcwd` is called
 
 _calls = 0  # how many calls there were until `ctypes` was imported
-# Returns the path as bytes; None if there is no path, or the path is too long.
+# A function that returns the path as bytes; it returns None if there is no path, or the path is too
+# long.
 _read: Callable[[], bytes | None] | None = None
 _last: tuple[bytes, str] | None = None  # the path that was read last, as bytes and as text
 
@@ -28,7 +31,7 @@ def directory_now() -> str | None:
     if _read is not None:
         path = _read()
         if path is not None:
-            last = _last  # read once: another thread may set another path
+            last = _last  # read only once here: another thread may change `_last`
             if last is None or last[0] != path:
                 last = _last = path, os.fsdecode(path)
             return last[1]
@@ -40,7 +43,7 @@ def directory_now() -> str | None:
 
 
 def _prepare() -> None:
-    """Set `_read`, where the C library has the function and the interpreter has its lock."""
+    """Make the function `_read`, if the C library has the function and threads share one lock."""
     global _read
     if os.name != "posix" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return
@@ -52,7 +55,7 @@ def _prepare() -> None:
         ImportError,
         OSError,
         AttributeError,
-    ):  # a Python without `ctypes`, or linked statically
+    ):  # this Python has no `ctypes`, or is linked statically
         return
     getcwd.argtypes = ctypes.c_char_p, ctypes.c_size_t
     getcwd.restype = ctypes.c_char_p

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
 
 async def until(tell: Callable[[Callable[[], None]], object], seconds: float | None = None) -> None:
-    """Return when another thread has called the wake function, or when the time is up.
+    """Wait until another thread has called the wake function, or until the time is up.
 
     Args:
-        tell: called once, with the wake function, which any thread may call at any time.
+        tell: is called once, with the wake function as its argument; any thread may call the wake
+            function at any time.
         seconds: how long to wait at most; None: without limit.
     """
     if _in_trio():
@@ -41,8 +42,8 @@ def spawn(f: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
     """Start a task in the asyncio event loop that runs in this thread, and return the task.
 
     Raises:
-        RuntimeError: no event loop of asyncio runs in this thread. An event loop of trio does not
-            serve, because trio has no tasks without a nursery.
+        RuntimeError: no event loop of asyncio runs in this thread. An event loop of trio is no
+            help: in trio, a task needs a nursery.
     """
     import asyncio
 
@@ -82,7 +83,8 @@ def _in_trio() -> bool:
         return False
     try:
         trio.lowlevel.current_task()
-    except (RuntimeError, AttributeError):  # no loop of trio runs, or trio is being imported
+    except (RuntimeError, AttributeError):
+        # no event loop of trio runs, or trio is just being imported
         return False
     return True
 
@@ -99,7 +101,7 @@ async def _until_in_asyncio(
         try:
             loop.call_soon_threadsafe(_set, told)
         except RuntimeError:
-            pass  # the loop is closed, and its tasks do not wait any more
+            pass  # the event loop is closed: no task is left that could be woken
 
     tell(wake)
     timer = None if seconds is None else loop.call_later(seconds, _set, told)
@@ -127,7 +129,7 @@ async def _until_in_trio(
         try:
             token.run_sync_soon(told.set)
         except trio.RunFinishedError:
-            pass  # the loop has ended, and its tasks do not wait any more
+            pass  # the event loop has ended: no task is left that could be woken
 
     tell(wake)
     with trio.move_on_after(float("inf") if seconds is None else seconds):

@@ -1,4 +1,4 @@
-"""The exception of a failed item at the caller, which is raised or kept as a value."""
+"""The exceptions of failed items, made in the caller's process."""
 
 import os
 from typing import Any, Final, TypeVar
@@ -21,7 +21,7 @@ E = TypeVar("E", bound=BaseException)
 
 
 class Item:
-    """An item as messages name it: the function's name, the index, and a repr of the input."""
+    """What messages say of an item: the name of its function, its index, a repr of its input."""
 
     __slots__ = ("function", "index", "input")
 
@@ -31,7 +31,7 @@ class Item:
         self.input: str = input
 
 
-# The stand-in for an item in messages about an initializer.
+# Used in messages in place of an item, where the pool's initializer has failed.
 INITIALIZER: Final = Item("initializer", 0, "...")
 
 
@@ -41,13 +41,14 @@ def restore(
     """Return the exception of a failed item, from the failure record that its worker has sent.
 
     Args:
-        record: the failure record.
+        record: the failure record: a list of plain values that a worker sends in place of a result.
         item: the item that failed.
         limit: how many seconds the item was allowed to run.
-        as_text: the worker's traceback is a text in the ``__cause__``, as with the pools of the
-            standard library; else it is that of the exception.
+        as_text: whether the exception gets the worker's traceback as a text in its ``__cause__``,
+            as with the pools of the standard library; else the worker's traceback becomes its own.
     """
-    from .remote_frames import give_trace  # imported when the first item fails
+    # Imported only when an item fails, as it is seldom needed.
+    from .remote_frames import give_trace
 
     error, raised = _restored(record, item, limit)
     name, trace = record[2], record[4]
@@ -66,7 +67,7 @@ def restore(
 
 
 def logged(record: list[Any], item: Item) -> Exception:
-    """Return an exception that an item has logged, from its failure record."""
+    """Return an exception that an item has logged, from what its worker has sent of it."""
     from .remote_frames import give_trace
 
     error, raised = _restored(record, item, None)
@@ -79,7 +80,7 @@ def _restored(
 ) -> tuple[Exception, BaseException]:
     """Return the exception of a failed item, and which exception was raised in the worker.
 
-    The one that was raised is the first one itself or its cause.
+    The second is either the first itself or its cause.
     """
     kind: int
     data: bytes | None
@@ -92,11 +93,13 @@ def _restored(
         unsent = ResultPicklingError(
             name, text, function=item.function, index=item.index, input=item.input
         )
-        if data is not None:  # the pickling of the result raised `SystemExit` or the like
+        # Pickling the result raised `SystemExit` or the like, which is sent, too.
+        if data is not None:
             return unsent, _as_cause(unsent, loads(data))
         return unsent, unsent
     if kind == TOO_LONG:
-        late = too_late(item, limit, "", False)  # its traceback comes with the record
+        # The worker has sent its traceback in the record, too.
+        late = too_late(item, limit, "", False)
         return late, late
     cause: BaseException | None = None
     if isinstance(data, bytes):
@@ -104,7 +107,8 @@ def _restored(
             loaded = loads(data)
             assert isinstance(loaded, BaseException)
             cause = loaded
-        except BaseException as why:  # loading runs code of the exception's class, which may fail
+        except BaseException as why:
+            # unpickling an exception runs code of its class, which may raise anything
             if is_ctrl_c(why):
                 raise
             kind, text = UNSENDABLE, f"it loads in the worker but not here: {describe(why)}"
@@ -131,7 +135,10 @@ def _as_cause(error: Exception, cause: BaseException) -> BaseException:
 
 
 def settle(error: BaseException, item: Item) -> Exception:
-    """Return the exception of an item that raised `error` in this process (threads, serial)."""
+    """Return the exception of an item that raised `error` in this process.
+
+    Items run here with the backends threads and serial.
+    """
     if is_control_flow(error):
         wrapped = ControlFlowError(
             describe(error), function=item.function, index=item.index, input=item.input
@@ -145,7 +152,7 @@ def settle(error: BaseException, item: Item) -> Exception:
 def unsent_argument(error: BaseException, where: str, item: Item) -> Exception:
     """Return the error of an item whose arguments could not be pickled at the caller.
 
-    `where`: which object in the arguments is to blame.
+    `where` says which object in the arguments cannot be pickled.
     """
     from .._multiprocessing_errors import NotPicklableError
 
@@ -171,7 +178,8 @@ def unloaded_result(error: BaseException, item: Item) -> Exception:
 def too_late(item: Item, limit: float | None, stack: str, as_text: bool) -> TaskTimeout:
     """Return the error of an item that ran for longer than `limit` seconds.
 
-    `stack`: where the item was, as `readable_stack` returns it. `as_text`: see `restore`.
+    `stack`: where the item was, as `readable_stack` returns it. `as_text`: see the function
+    `restore`.
     """
     error = TaskTimeout(
         limit=limit or 0.0,
@@ -191,7 +199,8 @@ def readable_stack(text: str) -> str:
     frames: list[str] = []
     for line in text.splitlines():
         if not line.startswith("  File "):
-            break  # here the stack of another thread begins, or the list of extension modules
+            # The text goes on with the stack of another thread, or a list of modules: not wanted.
+            break
         if f"{os.sep}pmap{os.sep}_" in line:
             break
         frames.append(line)
@@ -199,9 +208,9 @@ def readable_stack(text: str) -> str:
 
 
 def with_stack(error: E, stack: str, as_text: bool) -> E:
-    """Return `error`, with the stack in which its item was as its traceback.
+    """Return `error`; its traceback becomes the stack that its item had when it was ended.
 
-    `stack`: what `readable_stack` returned. `as_text`: see `restore`.
+    `stack`: what `readable_stack` returned. `as_text`: see the function `restore`.
     """
     if stack and as_text:
         _put_into_cause(error, stack)
@@ -213,7 +222,7 @@ def with_stack(error: E, stack: str, as_text: bool) -> E:
 
 
 def tried(error: Exception, attempts: int) -> Exception:
-    """Return `error`, with a note of how often its item was tried if that is more than once."""
+    """Return `error`; if its item was tried more than once, a note says how often."""
     if attempts > 1:
         add_note(error, f"pmap: tried {attempts} times")
     return error
@@ -233,11 +242,13 @@ def _with_note(error: Exception, item: Item) -> Exception:
 def add_note(error: Exception, note: str) -> None:
     """Add a note to `error`, unless `error` has that note already."""
     try:
-        # The same exception object may be raised twice for an item, with the note from before.
+        # An item that is tried again may raise the same exception object, which has the note
+        # already.
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
     except Exception:
-        # `add_note` fails if the class of `error` forbids new attributes, as a frozen dataclass.
+        # The method `add_note` fails if the class of `error` forbids new attributes, as a frozen
+        # dataclass does.
         vars(error).setdefault("__notes__", [note])
 
 

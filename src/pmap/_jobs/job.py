@@ -1,4 +1,4 @@
-"""The job of a submitted call, at the caller: its results so far, and its cancellation."""
+"""A job, which is one call in progress as the caller sees it: its results, its cancellation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _NotDone:
-    """The type of `_NOT_DONE`."""
+    """The type of `_NOT_DONE`, of which there is one object."""
 
 
 # Stands among the values of a job in the place of an item that has no result yet.
@@ -22,10 +22,10 @@ _NOT_DONE = _NotDone()
 
 
 class JobOwner(Protocol):
-    """The methods of its driver that a job uses."""
+    """What a job asks of its owner, the engine (class `Driver`) of the pool that runs it."""
 
     def cancel(self, job: "Job") -> None:
-        """Cancel a job; the cancellation may take effect later, in another thread."""
+        """Cancel a job; another thread may carry this out, after this method has returned."""
         ...
 
     def withdraw(self, job: "Job") -> bool:
@@ -41,15 +41,18 @@ class JobOwner(Protocol):
         ...
 
     def pass_on_reports(self) -> None:
-        """Return when the streams and loggers of the caller have the output of items so far."""
+        """Wait until the caller's streams and loggers have what items have printed and logged."""
         ...
 
     def finished_ahead(self, job: "Job") -> int:
-        """Return how many items of a job are finished whose results have not come yet, if known."""
+        """Return how many items of a job are finished and not yet reported, as far as is known."""
         ...
 
     def run_until(self, reached: Callable[[], bool]) -> None:
-        """If this thread leads, lead until `reached` returns true; else return at once."""
+        """If this thread is in the engine's loop, run the loop until `reached` returns true.
+
+        Any other thread returns at once.
+        """
         ...
 
 
@@ -63,23 +66,27 @@ class Job(Work):
 
     values: list[Any]
 
-    # True while the consumer of a stream does not wait for results: then no thread has to lead for
-    # this job, if the items run in the consumer's thread.
+    # True while the consumer of a stream does not wait for results. Where items run in the
+    # consumer's thread, as with the serial backend, no thread has to run the engine's loop for this
+    # job then.
     resting = False
 
     def __init__(self, number: int, call: Call, owner: JobOwner) -> None:
         """Begin with no results."""
         super().__init__(number, call)
-        self.done: int = 0  # how many items are finished, failed items among them
+        self.done: int = 0  # how many items are finished, including those that failed
         self.failed: int = 0  # how many items have failed
         if not call.items:
             self.values = []  # a new list, because the caller may change the list of results
         self.failures: dict[int, Exception] | None = None
-        # How often each item that is tried again has failed, by the index of the item.
+        # How often each item has failed that is tried again, by the index of the item; None: no
+        # item.
         self.tried: dict[int, int] | None = None
-        # The checkpoint of the call, while the call is in progress; None: there is none.
+        # What keeps the results in the call's checkpoint file while the call is in progress; None:
+        # the call has no checkpoint.
         self.keeping: Keeping | None = None
-        self.unkept: Exception | None = None  # why results could not be written to the checkpoint
+        # The error, if results could not be written to the checkpoint.
+        self.unkept: Exception | None = None
         self._owner = owner
 
     def fill(self, start: int, values: list[object], failures: Mapping[int, Exception]) -> None:
@@ -90,8 +97,8 @@ class Job(Work):
         if len(values) == len(self.call.items):
             self.values = values
         else:
-            # The list grows as results come: to make it in full length at once would take time in
-            # which workers wait.
+            # The list of results grows as results come: to make it in full length at once would
+            # take time in which workers wait.
             self._make_room(start)
             self.values[start : start + len(values)] = values
         if failures:
@@ -101,7 +108,7 @@ class Job(Work):
 
     @property
     def total(self) -> int:
-        """How many items there are."""
+        """The number of items of the call."""
         return len(self.call.items)
 
     def progress(self) -> tuple[int, int]:
@@ -134,11 +141,11 @@ class Job(Work):
         self._finished(1)
 
     def run_out_of_time(self, error: Exception) -> None:
-        """End with `error`, since the deadline has come; items that are done stay done.
+        """End the job with `error`, because its deadline has come.
 
-        If failures are collected, the items that are not done fail with `error` instead.
+        Finished items keep their results.
         """
-        if self.done == self.total:  # the last results came while workers were being ended
+        if self.done == self.total:  # the last results came before all workers had ended
             self.error = self.failures[min(self.failures)] if self.failures else None
         elif not self.call.rules.collect:
             self.error = error
@@ -161,11 +168,11 @@ class Job(Work):
 
     @property
     def known_total(self) -> int | None:
-        """How many items there are; None if the number of items is not known yet."""
+        """The number of items; None if it is not known yet, because input still comes."""
         return self.total
 
     def finished_ahead(self) -> int:
-        """Return how many items are finished whose results have not come yet, if known."""
+        """Return how many items are finished and not yet reported, as far as is known."""
         return self._owner.finished_ahead(self)
 
     def _cancel(self) -> None:
@@ -185,7 +192,7 @@ class Job(Work):
         self._owner.run_until(lambda: self.over or enough())
 
     def take_found(self, found: "Found") -> None:
-        """Take in outcomes of an earlier run."""
+        """Store the results that the checkpoint file has from an earlier run."""
         for offset, attempts in found.attempts.items():
             if attempts > 1:
                 self.tried = self.tried or {}
@@ -193,7 +200,7 @@ class Job(Work):
         self.fill(found.start, found.values, found.failures)
 
     def keep(self, start: int, values: Sequence[object], failures: Mapping[int, Exception]) -> None:
-        """Keep outcomes of the items from `start` on in the checkpoint, if there is one."""
+        """Give the results of the items from `start` on to the checkpoint, if the call has one."""
         if self.keeping is not None:
             self.keeping.add(start, values, failures, self.tries)
 
@@ -205,7 +212,7 @@ class Job(Work):
                 self.unkept.results = self.results_of_unkept()
 
     def results_of_unkept(self) -> object:
-        """Return the results for the error that says that they could not be written."""
+        """Return the results, for an error that says that they could not be written to the file."""
         return self.values
 
     def _collect_failures(self) -> None:
@@ -216,7 +223,7 @@ class Job(Work):
             self.failures.clear()
 
     def failure(self, index: int, error: Exception) -> Failure:
-        """Return the `Failure` that stands among the results for an item that raised `error`."""
+        """Return the `Failure` object that stands in the list of results for a failed item."""
         item = self.item(index)
         tries = self.tries(index)
         kept = self.call.items[index] if self.call.rules.keep_input else None

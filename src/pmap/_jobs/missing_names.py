@@ -1,4 +1,4 @@
-"""A note on the error of an item that missed a name in its worker, which the caller has."""
+"""A note for an error like NameError, if the caller has the name that the worker lacks."""
 
 import re
 import sys
@@ -18,12 +18,12 @@ _NO_ATTRIBUTE: Final = re.compile(r"module '[\w.]+' has no attribute '(\w+)'")
 
 
 def note_missing_name(error: Exception, function: str, needs: "Needs") -> None:
-    """Add a note to `error` if the caller has the name that the item missed in its worker.
+    """Add a note to `error` if the caller has a name that was missing in the worker.
 
     Args:
         error: the exception that the item raised.
         function: the name of the function.
-        needs: the names that were sent to the workers.
+        needs: the global names, with their values, that were sent to the workers.
     """
     name = _missing(error)
     if name is None:

@@ -1,4 +1,4 @@
-"""A notifier: one thread tells others that new data is there, without a lock for the data."""
+"""A notifier, with which one thread tells others that there is new data, without a lock."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -7,29 +7,37 @@ from .._transport.light_stdlib import allocate_lock
 
 
 class Notifier:
-    """The callbacks that wait for new data; a thread that adds data calls `notify`."""
+    """Callbacks of threads that wait for new data; a thread that adds data calls `notify`."""
 
     def __init__(self) -> None:
         self._waiting: list[Callable[[], object]] = []
 
     def notify(self) -> None:
-        """Call all callbacks that wait; each callback is called once."""
+        """Call all callbacks, and forget them: each is called once."""
         while self._waiting:
-            with suppress(IndexError):  # another thread that notifies has called the last callback
+            # Another thread that calls `notify` has taken the last callback.
+            with suppress(IndexError):
                 self._waiting.pop()()
 
     def add(self, waiter: Callable[[], object], there: Callable[[], bool]) -> None:
-        """Call `waiter` at the next `notify`, in any thread, or at once if `there()` is true."""
+        """Call `waiter` at the next `notify`, or at once if `there()` is true.
+
+        Any thread may make the call. `there` says whether the data is there.
+        """
         self._waiting.append(waiter)
-        # If the data came before `waiter` was added, `notify` has not called `waiter`.
+        # If the data came just before `waiter` was added, that `notify` has not called `waiter`.
         if there():
             self.notify()
 
     def wait(self, there: Callable[[], bool], timeout: float | None = None) -> None:
-        """Return at the next `notify`, or when `there()` is true, or after `timeout` seconds."""
+        """Wait for the next `notify`, at most `timeout` seconds.
+
+        Do not wait if `there()` is true.
+        """
         notified = allocate_lock()
         notified.acquire()
         self.add(notified.release, there)
         if not notified.acquire(timeout=-1 if timeout is None else max(0.0, timeout)):
-            with suppress(ValueError):  # `notify` has just taken the callback off the list
+            # Another thread's `notify` has just taken the callback off the list.
+            with suppress(ValueError):
                 self._waiting.remove(notified.release)

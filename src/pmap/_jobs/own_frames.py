@@ -8,12 +8,14 @@ from .._errors import TransportError
 from .._transport.exceptions import members_of
 from .._transport.own_frames import is_own_frame, shows_own_frames, without_own_frames
 
-# The module whose frames call the user's function in the caller's process.
+# The module of pmap that calls the user's function when an item runs in the caller's process.
 _RUNS_ITEMS: Final = f"{__name__.partition('.')[0]}._backends.in_process"
 
 
 def cut(error: BaseException) -> bool:
-    """Take pmap's own frames out of the traceback of `error`; return whether they are hidden.
+    """Take pmap's own frames out of the traceback of `error`, so that users see their own code.
+
+    Return whether this was done.
 
     A public function calls this in an ``except`` block, and then raises `error` again by a bare
     ``raise``. The first entry of the traceback is then that of the public function. It stays,
@@ -28,19 +30,23 @@ def cut(error: BaseException) -> bool:
     trace = error.__traceback__
     if trace is not None:
         if isinstance(error, KeyboardInterrupt):
-            _cut_below(trace)  # it arrives while pmap waits, in modules like `selectors`
+            # A KeyboardInterrupt comes while pmap waits: its last frames are in `selectors` or the
+            # like.
+            _cut_below(trace)
         trace.tb_next = without_own_frames(trace.tb_next)
     seen = {id(error)}
     errors = [error]
-    while errors:  # no recursion: a chain of contexts may be long
+    while errors:  # a loop and not a recursion, as a chain of exceptions may be long
         errors += _cut_linked(errors.pop(), seen)
     return True
 
 
 def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
-    """Take pmap's own frames out of the exceptions that are shown with `error`; return these.
+    """Take pmap's own frames out of the tracebacks of the exceptions linked to `error`.
 
-    `seen`: the ids of exceptions that need no more of this; gets those of the returned ones.
+    Return these exceptions, which Python shows together with `error`.
+
+    `seen`: the ids of exceptions that were handled already; the returned ones are added.
     """
     linked = [error.__cause__, error.__context__, *members_of(error)]
     others = [other for other in linked if other is not None and id(other) not in seen]
@@ -48,8 +54,9 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
         seen.add(id(other))
         trace = other.__traceback__
         if trace is not None and isinstance(error, TransportError):
-            _cut_below(trace)  # modules of pickle
-        # BaseException's own __setattr__: that of the exception's class may refuse.
+            _cut_below(trace)  # also the frames of the pickling modules that pmap has called
+        # The method of BaseException is called directly: the exception's class may have a
+        # `__setattr__` that refuses.
         BaseException.__setattr__(other, "__traceback__", without_own_frames(trace))
     cause = error.__cause__
     if (
@@ -58,15 +65,16 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
         and isinstance(cause, TypeError)
         and cause.__traceback__ is None
     ):
-        # The message of `error` has that of pickle's TypeError, and no line of the user's led to
-        # it. So it is not shown: to set `__cause__` suppresses the context, too.
+        # The exception that pickle raised is not shown too: its message is part of the message of
+        # `error`, and no line of the user's code led to it. Setting `__cause__` also hides the
+        # context.
         error.__cause__ = None
         error.__context__ = cause
     return others
 
 
 def _cut_below(trace: TracebackType) -> None:
-    """Cut what is behind the user's last frame, from the first frame of pmap there on."""
+    """Cut the traceback behind the user's last frame: from the first frame of pmap after it on."""
     ours: TracebackType | None = None
     entry: TracebackType | None = trace
     while entry is not None:
@@ -82,7 +90,7 @@ def _cut_below(trace: TracebackType) -> None:
 
 
 def _is_library(module: object) -> bool:
-    """Return whether `module` is the name of a module that pmap itself calls."""
+    """Return whether `module` names a standard module that pmap calls, like `selectors`."""
     if not isinstance(module, str):
         return False
     top = module.partition(".")[0]

@@ -1,7 +1,7 @@
 """The base of all futures of pmap: work in progress that ends once, with results or an error.
 
-A job of a pool is a `Pending`. So is a combination of jobs: several jobs gathered, or a job with a
-function that runs after it.
+Such work is a `Pending`: a call in progress (a job), several jobs gathered into one, or a job with
+a function that runs on its result.
 """
 
 import os
@@ -12,14 +12,16 @@ from .._errors import CancelledError, is_ctrl_c
 from .._transport.light_stdlib import allocate_lock, get_ident
 from .event_loops import until
 
-if TYPE_CHECKING:  # `threading` takes long to import, so it is imported when a thread waits
+# The module `threading` takes long to import: only a thread that waits imports it.
+if TYPE_CHECKING:
     from threading import Event
 
-# The states of a `Pending`, and the transitions between them.
+# The states of a `Pending` (work in progress), and the transitions between them.
 PENDING: Final = 0  # the outcome is not known
-# The outcome is known, and a thread runs the callbacks. For that thread the `Pending` is over.
+# The outcome is known, and a thread is running the callbacks. To that thread the work counts as
+# over.
 SETTLING: Final = 1
-SETTLED: Final = 2  # the `Pending` is over for all threads
+SETTLED: Final = 2  # the work is over for all threads
 
 NAMES: Final = ("pending", "settling", "settled")
 STARTS: Final = {PENDING: "a call is made"}
@@ -33,15 +35,15 @@ TRANSITIONS: Final = {
     SETTLED: {},
 }
 
-# One lock serves all `Pending` objects, so that each object stays small. The lock is held only for
-# a few lines that call nothing, make no object and do not loop. For at a call, a new object or a
-# loop the interpreter may run a signal handler or a finaliser, which may cancel a call and wait for
-# this lock in the very thread that holds the lock.
+# One lock serves all `Pending` objects, so that each object stays small. It is held only for a few
+# lines that call nothing, make no object and do not loop: at each of these three, Python may run a
+# signal handler or a finaliser, which may cancel a call, and then wait for this lock in the very
+# thread that holds it.
 _lock = allocate_lock()
 
 
 def _renew_lock() -> None:
-    """Make a new lock in a fork: a thread that does not exist there may hold the old lock."""
+    """Make a new lock in a forked process: the old one may be held by a thread of the parent."""
     global _lock
     _lock = allocate_lock()
 
@@ -50,11 +52,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-NONE_YET: list[Any] = []  # the `values` of each `Pending` without results; the list stays empty
+# The value of the attribute `values` as long as there are no results; always empty.
+NONE_YET: list[Any] = []
 
 
 def waits_for_itself(name: str) -> RuntimeError:
-    """Return the error for a thread that waits for a pool while the thread holds its lock."""
+    """Return the error for a thread that would wait for a pool while it holds the pool's lock."""
     return RuntimeError(
         f"{name} would be waited for in vain: its pool can only go on when the pickling method or "
         "signal handler that waits has returned. Take the result before that"
@@ -62,22 +65,23 @@ def waits_for_itself(name: str) -> RuntimeError:
 
 
 class _Listener:
-    """A function to be called when a `Pending` is over; linked to the listener added before it."""
+    """A callback for the end of the work, in a linked list of callbacks, the last one first."""
 
     __slots__ = ("before", "call", "follows")
 
     def __init__(self, call: Callable[[], object], follows: bool) -> None:
         self.call = call
-        # Whether the function is called after all callbacks, when the `Pending` is over for all
-        # threads.
+        # Whether the function is called only when all callbacks have run and the work is over for
+        # all threads.
         self.follows = follows
         self.before: _Listener | None = None
 
 
 class Pending:
-    """Work in progress that ends once: with an `error`, or with results in `values`."""
+    """Work in progress that ends once: with an `error`, or with results in the list `values`."""
 
-    # There may be millions of such objects, so attributes that few need are made when needed.
+    # There may be millions of such objects, so attributes that few of them need are set when
+    # needed.
     __slots__ = ("_event", "_listeners", "_settling_thread", "_state", "error", "values")
 
     def __init__(self) -> None:
@@ -86,9 +90,11 @@ class Pending:
         # The results, once the work is over without an error. The type is `Any`, because the types
         # of results are those of the caller's function.
         self.values: list[Any] = NONE_YET
-        self._event: Event | None = None  # made when a thread waits
-        self._listeners: _Listener | None = None  # the listener that was added last
-        self._state: int = PENDING  # see `TRANSITIONS`
+        # Wakes the threads that wait; made when the first one waits.
+        self._event: Event | None = None
+        # The callback that was added last, which refers to the one before.
+        self._listeners: _Listener | None = None
+        self._state: int = PENDING  # one of PENDING, SETTLING and SETTLED
         self._settling_thread = 0
 
     @property
@@ -96,13 +102,13 @@ class Pending:
         """The name of this work in messages."""
         raise NotImplementedError
 
-    # --- methods for the thread that knows the outcome -----------------------------------------
+    # --- methods for the thread that brings the outcome ----------------------------------------
 
     def settle(self) -> None:
-        """Run the callbacks, then wake the waiting threads; a second call does nothing.
+        """Run the callbacks, then wake the threads that wait, as the outcome is known.
 
-        The callbacks come first, as in ``multiprocessing``: a thread that has waited finds that
-        they have run.
+        A second call does nothing. The callbacks come first, as in ``multiprocessing``: when a
+        thread stops waiting, they have run.
         """
         me = get_ident()
         with _lock:
@@ -111,7 +117,7 @@ class Pending:
             # The thread is set before the state, because `over` reads both without the lock.
             self._settling_thread = me
             self._state = SETTLING
-            listeners = self._listeners  # from here on no callback is added
+            listeners = self._listeners  # from here on `_add` calls new callbacks at once
         try:
             self._complete_values()
             self._call(listeners, follow=False)
@@ -119,7 +125,7 @@ class Pending:
             self._settled()
 
     def _settled(self) -> None:
-        """Wake the waiting threads, then call the listeners that follow, even if Ctrl-C strikes."""
+        """Wake the waiting threads, and run the callbacks that come last, even at Ctrl-C."""
         listeners: _Listener | None = None
         try:
             with _lock:
@@ -132,7 +138,8 @@ class Pending:
                     self._event.set()
             finally:
                 if self._event is not None:
-                    # Ctrl-C may have struck before the first `set` had effect: so `set` once more.
+                    # If Ctrl-C has struck at the first `set` before it had any effect, threads are
+                    # woken here.
                     self._event.set()
                 self._call(listeners, follow=True)
 
@@ -140,34 +147,36 @@ class Pending:
         """Bring `values` into their final form when the outcome is known, before any callback."""
 
     def after_fork_in_child(self, error: Exception) -> None:
-        """End with `error`, in a fork: no outcome comes there.
-
-        The old event is dropped: a thread that does not exist in the fork may hold its lock.
-        """
+        """End with `error`, in a forked process, where no outcome will ever come."""
         self._listeners = None
         self.error = error
         self._state = SETTLED
         self._event = None
 
     def _cancel(self) -> None:
-        """Ask for the end of the work; a class that cannot ask for the end lets the work go on."""
+        """Ask for the end of the work; a subclass that cannot do so lets the work go on."""
 
     def drive(self, enough: Callable[[], bool]) -> None:
-        """Lead the engine until the work is over or `enough` is true, if only this thread can.
+        """Run the engine's loop until the work is over or `enough()`, if no other thread can.
 
-        To be called before this thread waits without a limit: if this thread leads already, as in a
-        callback, no other thread would finish the work.
+        A thread calls this before it waits without a time limit. Only one thread at a time runs the
+        loop that brings results. If it is this thread (which then runs a callback or a signal
+        handler, say), no other thread would finish the work.
 
         Raises:
             RuntimeError: this thread holds the lock of the pool, so the pool cannot go on before
-                the pickling method or the signal handler that waits has returned.
+                the signal handler, or the user's `__reduce__`, in which this thread waits has
+                returned.
         """
 
     # --- methods for threads and tasks that wait -----------------------------------------------
 
     @property
     def over(self) -> bool:
-        """Whether the outcome is known and the callbacks have run, or a callback asks for this."""
+        """Whether the outcome is known and the callbacks have run.
+
+        In a callback, which asks before all have run, this is true.
+        """
         state = self._state
         return state == SETTLED or (state == SETTLING and self._settling_thread == get_ident())
 
@@ -190,36 +199,36 @@ class Pending:
         return settled or event.wait(timeout)
 
     async def await_end(self) -> None:
-        """Return when the work is over, without blocking the event loop."""
+        """Wait until the work is over, as a coroutine, without blocking the event loop."""
         if not self.over:
             await until(self.when_settled)
 
     def progress(self) -> tuple[int, int]:
-        """Return how many items are finished, and how many there are."""
+        """Return how many items are finished, and how many items there are."""
         raise NotImplementedError
 
     def cancel(self) -> bool:
-        """Ask for the end of the work; return whether the outcome was not known yet."""
+        """Ask for the end of the work; return whether its outcome was still unknown."""
         if self.over:
             return False
         self._cancel()
         return isinstance(self.error, CancelledError) or not self.over
 
     def when_over(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when the work is over, or now if it is over; log its exceptions."""
+        """Run `callback` when the work is over, or now if it is; log the exceptions it raises."""
         self._add(_Listener(callback, follows=False))
 
     def when_settled(self, callback: Callable[[], object]) -> None:
-        """Call `callback` when the work is over for all threads, or at once if that is so now."""
+        """Run `callback` when all others have run and the work is over, or at once if it is so."""
         self._add(_Listener(callback, follows=True))
 
     def _add(self, listener: _Listener) -> None:
-        """Keep a listener for the end of the work, or call the listener now if the end has come."""
+        """Keep a callback for the end of the work, or run it now if the work is over."""
         me = get_ident()
         with _lock:
             state = self._state
-            # While the callbacks run, the work is over for the thread that runs them. Listeners
-            # that follow are still kept then, if another thread adds them.
+            # While a thread runs the callbacks, the work counts as over for this thread only. A
+            # callback that another thread adds now, to be run after all others, is still kept.
             in_time = state == PENDING or (
                 listener.follows and state == SETTLING and self._settling_thread != me
             )
@@ -230,7 +239,7 @@ class Pending:
             self._run(listener.call)
 
     def _call(self, last: _Listener | None, follow: bool) -> None:
-        """Call the listeners whose `follows` equals `follow`, in the order in which they came."""
+        """Run the callbacks that come last (`follow`), or the others, in the order of adding."""
         found: list[_Listener] = []
         while last is not None:
             if last.follows == follow:
@@ -241,13 +250,15 @@ class Pending:
             for listener in listeners:
                 self._run(listener.call)
         finally:
-            for listener in listeners:  # the rest of the listeners, if Ctrl-C has struck in one
+            # If Ctrl-C has struck in one callback, the others are still run.
+            for listener in listeners:
                 self._run(listener.call)
 
     def _run(self, callback: Callable[[], object]) -> None:
         try:
             callback()
-        except BaseException as error:  # also `SystemExit`: the other callbacks are still called
+        except BaseException as error:
+            # a callback may raise anything, even `SystemExit`: the others are still run
             if is_ctrl_c(error):
                 raise
             import logging

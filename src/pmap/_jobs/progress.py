@@ -1,9 +1,9 @@
-"""Progress of calls: calls a function, or moves a bar, as items of a call are finished.
+"""Progress of calls: a user's function is called, or a bar moves, as items are finished.
 
 Showing progress adds no work to the run of an item or a chunk. While there is a call to be shown,
-one thread looks every tenth of a second at numbers that the jobs count anyway, and at the results
-of unfinished chunks that workers have noted in their result journals. That thread holds no lock of
-the engine, so a slow function for progress delays only the next call of that function.
+one thread looks every tenth of a second at numbers that the jobs count anyway, and at the number of
+finished items that workers have noted in memory which they share with the caller. That thread holds
+no lock of the engine, so a slow function for progress delays only the next call of that function.
 """
 
 import os
@@ -23,28 +23,26 @@ from .job import Job
 from .progress_bar import Bar
 
 Teller: TypeAlias = Callable[[Progress], object]
-# Numbers of items of a call: finished, all (None: not known yet), failed; and of further tries.
+# Numbers of items of a call: finished items, all items (None: not known yet), failed items, and
+# further tries of failed items.
 _Counts: TypeAlias = tuple[int, int | None, int, int]
 
-# Seconds between two updates of the progress: an eye could hardly follow more, and no terminal is
-# slowed down by so few.
+# Seconds between two updates of the progress shown: an eye could hardly follow more, and no
+# terminal is slowed down by this.
 _PERIOD = 0.1
-# Seconds that the end of a call waits while another thread is in the function for its progress.
+# Seconds for which the end of a call waits, at most, while another thread is in the user's function
+# for progress.
 _LAST_WAIT = 1.0
 
 
 def watch(job: Job) -> None:
-    """Show the progress of a call, from now to its end, if anybody can see the progress.
-
-    The first update is made in this thread, because a notebook shows a bar in the cell of the
-    thread that makes the bar.
-    """
+    """Show the progress of a call, from now to its end, if there is anybody to see it."""
     tell = _teller(job.call.progress)
     if tell is None:
         return
     one = _Watch(job, tell)
-    # The end is arranged before the first update: wherever Ctrl-C strikes, a function or bar that
-    # got an update also gets the last update.
+    # The last update is arranged before the first is made: wherever Ctrl-C strikes, a function or
+    # bar that got one update also gets the last.
     _watches[job.number] = one
     job.when_over(one.end)
     if not job.over:
@@ -53,14 +51,14 @@ def watch(job: Job) -> None:
 
 
 def watch_no_more(job: Job) -> None:
-    """Show the progress of a call no more: the call was given up, and ends a moment later."""
+    """Show the progress of a call no more: the caller has given it up, and it ends soon."""
     one = _watches.get(job.number)
     if one is not None:
         one.end()
 
 
 def _teller(show: Show) -> Teller | None:
-    """Return the function or bar that gets the progress; None if nobody would see a bar."""
+    """Return the function or bar that is told the progress; None if nobody would see a bar."""
     if callable(show):
         return show
     if inside_item() or not _is_seen():
@@ -72,7 +70,7 @@ def _is_seen() -> bool:
     """Return whether stderr is a terminal, or a notebook runs, so that a bar is seen."""
     try:
         return sys.stderr.isatty() or _is_notebook()
-    except Exception:  # stderr is None, closed, or an object that the program has put there
+    except Exception:  # stderr is None, or closed, or some object of the program's
         return False
 
 
@@ -83,15 +81,17 @@ def _is_notebook() -> bool:
 
 
 class _Watch:
-    """The progress of one call that is shown."""
+    """Shows the progress of one call."""
 
     def __init__(self, job: Job, tell: Teller) -> None:
         self._job = job
         self._tell = tell
-        self._context = copy_context()  # the caller's context variables, for the function
+        # A copy of the caller's context, in which the user's function is called.
+        self._context = copy_context()
         self._began = monotonic()
         name = name_of(job.call.function)
-        # The name of a lambda, or of the function that `pcall` runs, would say nothing.
+        # The label of a bar is the name of the function; that of a lambda, or of the function that
+        # `pcall` runs, would say nothing.
         says_nothing = name == "<lambda>" or job.call.verb == "pcall"
         self._label = job.call.verb if says_nothing else name
         self._told: _Counts | None = None
@@ -106,7 +106,7 @@ class _Watch:
         self._tell_if_free((0, self._job.known_total, 0, 0))
 
     def refresh(self) -> None:
-        """Make an update if the numbers have changed, unless another thread makes one now."""
+        """Make an update if the numbers have changed, unless another thread is making one."""
         self._tell_if_free(None)
 
     def _tell_if_free(self, given: _Counts | None) -> None:
@@ -117,21 +117,25 @@ class _Watch:
                     self._call(counts, finished=False)
             finally:
                 self._lock.release()
-            # The call may have ended meanwhile, in a thread that did not wait for the lock.
+            # The call may have ended in another thread while this thread waited for the lock.
             if self._over:
                 self.end()
 
     def end(self) -> None:
-        """Make the last update: the call has ended, or is given up. A second call does nothing."""
-        # `_over` is set before the lock is asked for: the thread that holds the lock reads `_over`
-        # after it has released the lock.
+        """Make the last update, as the call has ended or is given up.
+
+        A second call does nothing.
+        """
+        # `_over` is set before the lock is asked for: a thread that holds the lock checks `_over`
+        # when it has released the lock.
         self._over = True
         try:
             # If this thread holds the lock, the function for progress has ended the call itself.
             if self._holder != threading.get_ident():
                 self._tell_end()
         finally:
-            # Not before: a second thread that ends this call finds it here, and waits for the lock.
+            # The call is removed here, and not earlier: a second thread that ends the same call
+            # finds it until now, and waits for the lock.
             _watches.pop(self._job.number, None)
             if not _watches:
                 with _change:
@@ -148,15 +152,16 @@ class _Watch:
 
     def _counts(self) -> _Counts:
         job = self._job
-        # `done` is read before the items that are finished ahead: then no item is counted twice,
-        # see `Backend.finished_ahead`.
+        # `done` is read before the number of items that are finished and not yet reported, so that
+        # no item is counted twice.
         done = job.done
-        # With retries it is not known that an item is finished before its result is at the caller.
+        # If failed items are tried again, an item counts as finished only when its result has
+        # reached the caller.
         if not (job.over or job.call.rules.retries):
             done += job.finished_ahead()
         if self._told is not None:
-            # Results that a result journal had may be on their way at this moment, and so be in
-            # neither number: but the progress shown never goes back.
+            # Results on their way from a worker at this moment may be counted in neither number.
+            # The progress shown never goes back all the same.
             done = max(done, self._told[0])
         total = job.known_total
         done = done if total is None else min(done, total)
@@ -164,13 +169,14 @@ class _Watch:
         return done, total, job.failed, sum([*tried.values()]) if tried else 0
 
     def _call(self, counts: _Counts, finished: bool) -> None:
-        """Call the function or bar; to be called in the lock."""
+        """Call the user's function or the bar; the calling thread holds the lock."""
         self._told = counts
         event = Progress(*counts, monotonic() - self._began, self._label, finished)
         self._holder = threading.get_ident()
         try:
             self._context.run(self._tell, event)
-        except BaseException as error:  # no error in the function ends the call, except Ctrl-C
+        except BaseException as error:
+            # an error in the user's function does not end the call; Ctrl-C does
             if is_ctrl_c(error):
                 raise
             if not self._has_failed:
@@ -180,7 +186,7 @@ class _Watch:
             self._holder = None
 
     def disown(self) -> None:
-        """Leave the bar alone, in a fork: the bar belongs to the parent process."""
+        """Leave the bar alone in a forked process: it belongs to the parent process."""
         if isinstance(self._tell, Bar):
             self._tell.disown()
 
@@ -194,7 +200,8 @@ def _warn(tell: Teller, error: BaseException) -> None:
     text = f"{what} raised {type(error).__name__}: {error}{where}; the call goes on without it"
     try:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
-    except RuntimeWarning:  # warnings are errors: an exception from here would end the call
+    except RuntimeWarning:
+        # the program turns warnings into errors: one raised here would end the call
         import logging
 
         logging.getLogger("pmap").exception("%s", text)
@@ -204,7 +211,8 @@ def _warn(tell: Teller, error: BaseException) -> None:
 
 _watches: dict[int, _Watch] = {}  # the calls that are shown, by the numbers of their jobs
 _thread: threading.Thread | None = None
-# The condition guards `_thread`. Its lock is reentrant: a signal handler may run in the lock.
+# This condition guards `_thread`. Its lock is reentrant: a signal handler may come here while its
+# thread holds the lock.
 _change = threading.Condition()
 
 
@@ -216,11 +224,12 @@ def _see_to_a_thread() -> None:
     global _thread
     with _change:
         if _thread is None:
-            # The thread is a daemon: the interpreter does not wait for a function that never ends.
+            # The thread is a daemon: the interpreter does not wait for a user's function that never
+            # ends.
             thread = threading.Thread(target=_look, name="pmap-progress", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # there are too many threads, or the interpreter is ending
+            except RuntimeError:  # the system starts no more threads, or the interpreter is ending
                 return
             _thread = thread
 
@@ -232,7 +241,8 @@ def _look() -> None:
             if _watches:
                 _change.wait(_PERIOD)
             if not _watches:
-                # `_thread` is set in the lock: a thread that adds a call later starts a new thread.
+                # `_thread` is cleared while the lock is held: a thread that adds a call after this
+                # starts a new thread.
                 _thread = None
                 return
         for one in [*_watches.values()]:
@@ -240,13 +250,13 @@ def _look() -> None:
 
 
 def _forget() -> None:
-    """Show no more progress, in a fork: the calls and bars belong to the parent process."""
+    """Show no more progress in a forked process: calls and bars belong to the parent process."""
     global _thread, _change
     for one in _watches.values():
         one.disown()
     _watches.clear()
     _thread = None
-    # The old condition may be held by a thread that does not exist in the fork.
+    # The old condition may be held by a thread that does not exist in this process.
     _change = threading.Condition()
 
 

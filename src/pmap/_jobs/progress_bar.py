@@ -26,17 +26,17 @@ class Bar:
         bar = self._bar
         if bar is None:
             if event.finished and not event.done:
-                return  # no item has run, so no bar is shown
+                return  # no item was to be run, so there is nothing to show
             _shown.add(self)
             bar = self._bar = _bar_kind()(
                 desc=event.label if self._label is None else self._label,
                 total=event.total,
-                # Each `update` is shown at once, because updates are rare.
+                # tqdm draws each `update` at once: pmap makes few of them.
                 mininterval=0,
                 miniters=1,
             )
             if not (event.done or event.finished):
-                return  # the new bar has drawn itself
+                return  # a new bar has drawn itself already
         bar.total = event.total
         notes = [f"{event.failed} failed"] if event.failed else []
         notes += [f"{event.retried} retried"] if event.retried else []
@@ -48,7 +48,7 @@ class Bar:
             bar.close()
 
     def disown(self) -> None:
-        """Show the bar no more: this is a fork, and the bar belongs to the parent process."""
+        """Stop showing the bar in a forked process: it belongs to the parent process."""
         _shown.discard(self)
         if self._bar is not None:
             self._bar.disable = True
@@ -59,22 +59,22 @@ _shown: "set[Bar]" = set()
 
 
 def _bar_kind() -> "type[tqdm]":
-    """Return the class of tqdm's bars for a notebook or for a terminal, whichever this is."""
+    """Return tqdm's class of bars for a notebook, or the one for a terminal, as is needed here."""
     global _kind
     if _kind is None:
         from tqdm import auto, std
 
-        # The class uses the lock of tqdm that the threads of this process share for all bars, also
-        # for bars of the program. It does not use the lock that tqdm shares with forked processes:
-        # a process that is killed could leave that lock locked for ever. And it starts no monitor
-        # thread, which tqdm has for bars that are updated for each item.
+        # Of tqdm's two locks this class uses only that of threads, which bars of the program use,
+        # too. It does not use the one that tqdm shares with forked processes: a process that is
+        # killed could leave it locked for ever. Nor does it start tqdm's monitor thread, which is
+        # for bars that are updated at each item.
         own = {"monitor_interval": 0, "_lock": std.TqdmDefaultWriteLock.th_lock}
         _kind = type("Bar", (auto.tqdm,), own)
     return _kind
 
 
 def above_bars() -> AbstractContextManager[None]:
-    """Return a context manager; whole lines written within it stand above the bars."""
+    """Return a context manager; whole lines that are written inside it appear above the bars."""
     if _kind is None or not _shown:
         return nullcontext()
     return _kind.external_write_mode()

@@ -1,8 +1,9 @@
-"""The traceback of an exception that a worker raised, made again at the caller.
+"""A worker's traceback of an exception, made again in the caller's process.
 
 A traceback consists of entries, each with a frame. No frame can travel. But all that Python shows
-of an entry is file, line, columns, and the name of the function. So for each place in the worker
-this module makes code at that place, and a frame of it, which never runs. It has no variables.
+of an entry is file, line, columns, and the name of the function. So for each place (file and line)
+in the worker's traceback this module makes a code object that claims to be at that place, and a
+frame of this code, which never runs and has no variables.
 """
 
 import re
@@ -17,25 +18,27 @@ from .._transport.values import loads
 if TYPE_CHECKING:
     from .._transport.trace import Linked, Place, Trace
 
-# A frame and the offset of an instruction for each place. A program raises its exceptions in few
-# places. When there are too many, the dict begins anew.
+# For each place in a worker's traceback that was seen: the frame made for it, and the offset of an
+# instruction in it. A program raises its exceptions in few places. If there are too many, the dict
+# is emptied.
 _frames: "dict[Place, tuple[FrameType, int]]" = {}
 _MOST_FRAMES = 2000
 
 
 class UnsentError(Exception):
-    """Stands for an exception that cannot be pickled, and that led to the one that was raised."""
+    """Stands for an exception that could not be pickled, in a chain of causes or contexts."""
 
 
 def give_trace(error: BaseException, trace: "Trace") -> None:
-    """Give `error` the traceback that it had in its worker, and its cause or context there."""
+    """Give `error` the traceback that it had in its worker, and its cause or context from there."""
     places, linked, is_cause, members = trace
-    # BaseException's own __setattr__: that of the exception's class may refuse, as that of a frozen
-    # dataclass does.
+    # The method of BaseException is called directly: the exception's class may have a `__setattr__`
+    # that refuses, as a frozen dataclass does.
     give = BaseException.__setattr__
     give(error, "__traceback__", traceback_of(places))
     if linked is not None:
-        # To set `__cause__` also hides the context.
+        # Setting `__cause__` also hides the context, so the context is given only if there is no
+        # cause.
         give(error, "__cause__" if is_cause else "__context__", _loaded(linked))
     for member, its_trace in zip(members_of(error), members, strict=False):
         give_trace(member, its_trace)
@@ -48,7 +51,8 @@ def _loaded(linked: "Linked") -> BaseException:
         try:
             loaded = loads(data)
             error = loaded if isinstance(loaded, BaseException) else None
-        except Exception:  # loading runs code of the exception's class, which may fail
+        except Exception:
+            # unpickling an exception runs code of its class, which may raise anything
             pass
     if error is None:
         error = UnsentError(description)
@@ -57,7 +61,7 @@ def _loaded(linked: "Linked") -> BaseException:
 
 
 def traceback_of_stack(text: str) -> TracebackType | None:
-    """Return a traceback of a stack that `readable_stack` has made; None if there is no stack."""
+    """Return a traceback made from a stack as text; None if the text is empty."""
     found = re.finditer(r'^  File "(.*)", line (\d+) in (.*)$', text, re.MULTILINE)
     places: list[Place] = []
     for file, line, name in (match.groups() for match in found):
@@ -66,7 +70,7 @@ def traceback_of_stack(text: str) -> TracebackType | None:
 
 
 def traceback_of(places: "tuple[Place, ...]") -> TracebackType | None:
-    """Return a traceback with an entry for each place; None if there is no place."""
+    """Return a traceback with an entry for each place (file, line, function); None: no places."""
     made: TracebackType | None = None
     for place in reversed(places):
         found = _frames.get(place)
@@ -80,18 +84,19 @@ def traceback_of(places: "tuple[Place, ...]") -> TracebackType | None:
 
 
 def _frame(place: "Place") -> tuple[FrameType, int]:
-    """Return a frame that is at a place, and the offset of its instruction: see `_code`."""
+    """Return a frame that seems to be at a place, and the offset of an instruction in it."""
     file, name, _, module, _, line, _, _, _, source = place
     if source:
         _remember(file, line, source)
-    # `linecache` asks the loader of a module for its source if there is no file, as in a zip file.
+    # If the source is in no file (as in a zip file), `linecache` asks the module's loader for it;
+    # the loader is found in these globals.
     names = {
         "__name__": module,
         "__file__": file,
         "__loader__": getattr(sys.modules.get(module), "__loader__", None),
     }
-    # The frame of a generator that has not begun refers to no other frame. If a function ran here,
-    # its frame would keep alive the variables of all functions that called this one.
+    # The frame is that of a generator that has not begun, because such a frame refers to no other.
+    # A frame of a function that runs would keep the variables of all its callers alive.
     code, instruction = _code(place)
     generator: object = FunctionType(code, names, name)()
     assert isinstance(generator, GeneratorType)
@@ -108,7 +113,7 @@ _CODE: Final = _template.__code__
 
 
 def _code(place: "Place") -> tuple[CodeType, int]:
-    """Return code of which each instruction is at a place, and the offset of one of these.
+    """Return a code object whose instructions all claim to be at a place, and an offset in it.
 
     The offset is -1 if the columns of the place are not known.
     """
@@ -122,17 +127,18 @@ def _code(place: "Place") -> tuple[CodeType, int]:
     table = _locations(instructions, line - first_line, last_line - line, column, last_column)
     exact = code.replace(co_firstlineno=first_line, co_linetable=table)
     if {*exact.co_positions()} != {(line, last_line, column, last_column)}:
-        return code, -1  # this Python has another format
+        # This version of Python has another format of locations: columns are not shown.
+        return code, -1
     return exact, 0
 
 
 def _locations(instructions: int, down: int, lines: int, column: int, last_column: int) -> bytes:
-    """Return a ``co_linetable`` that has the same location for all instructions.
+    """Return the table of locations (``co_linetable``) of code whose instructions share one.
 
-    Its format is in ``Objects/locations.md`` of CPython.
+    The format of the table is described in ``Objects/locations.md`` of CPython.
 
     Args:
-        instructions: how many there are.
+        instructions: how many instructions the code has.
         down: how many lines the location is below the first line of the function.
         lines: how many lines the location has behind its first one.
         column: the first column.
@@ -140,17 +146,19 @@ def _locations(instructions: int, down: int, lines: int, column: int, last_colum
     """
     table: list[int] = []
     while instructions > 0:
-        units = min(instructions, 8)  # an entry is for at most so many
+        units = min(instructions, 8)  # one entry of the table covers at most this many
         instructions -= units
         signed = -down << 1 | 1 if down < 0 else down << 1
         table += [0x80 | 14 << 3 | units - 1, *_varint(signed), *_varint(lines)]
         table += [*_varint(column + 1), *_varint(last_column + 1)]
-        down = 0  # relative to the entry before
+        down = 0  # line numbers are relative to the entry before
     return bytes(table)
 
 
 def _varint(number: int) -> list[int]:
-    """Return a number in groups of six bits, the lowest first; a further bit says: there is more.
+    """Return a number in groups of six bits, the lowest first.
+
+    Bit 6 of a group says that more groups follow.
 
     >>> _varint(5), _varint(64)
     ([5], [64, 1])
@@ -163,10 +171,13 @@ def _varint(number: int) -> list[int]:
 
 
 def _remember(file: str, line: int, source: str) -> None:
-    """Let `linecache` know lines of a file that only the worker has, unless it knows the file."""
+    """Put lines of a file that only the worker has into the cache of `linecache`, for tracebacks.
+
+    A file that `linecache` can read itself is left alone.
+    """
     import linecache
 
-    # A program may have a module of its own with the name `linecache`.
+    # The module found may not be the standard one: a program may have a `linecache` of its own.
     if not hasattr(linecache, "getlines") or linecache.getlines(file):
         return
     lines = ["\n"] * (line - 1) + source.splitlines(keepends=True)

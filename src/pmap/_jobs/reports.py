@@ -1,4 +1,4 @@
-"""Reports: output, log records and warnings of items in worker processes, passed on at the caller.
+"""Reports, which carry what items print, log and warn of in worker processes to the caller.
 
 A report goes to the caller's streams, loggers or filters of warnings, as if the item had run in the
 caller's process.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Report(NamedTuple):
-    """A message from a worker about output, a log record or a warning: see `protocol.REPORT`.
+    """What a worker has sent of an item's output, log record or warning.
 
     `work` and `item`: the call and the index of the item that made the report; None if no item did.
     """
@@ -37,12 +37,13 @@ class Report(NamedTuple):
 
 
 def streams_of_caller() -> "tuple[Stream, Stream]":
-    """Return the properties of this process's stdout and stderr that a worker needs to know."""
+    """Return what workers need to know of this process's stdout and stderr, such as encodings."""
     return _described(sys.stdout), _described(sys.stderr)
 
 
 def _described(stream: Any) -> "Stream":
-    # The type is `Any`: a program may put any object in the place of `sys.stdout`.
+    # The type checker is told nothing about the stream: a program may put any object in the place
+    # of `sys.stdout`.
     encoding = getattr(stream, "encoding", None)
     errors = getattr(stream, "errors", None)
     try:
@@ -63,10 +64,11 @@ def _described(stream: Any) -> "Stream":
 
 
 def pass_on(report: Report) -> None:
-    """Pass a report on to a stream, a logger or the warnings; ignore errors except Ctrl-C."""
+    """Pass a report on to a stream, a logger or `warnings`; ignore all errors but Ctrl-C."""
     try:
         if report.kind in (protocol.OUTPUT, protocol.ERRORS):
-            # Only whole lines are written above the bars: a bar would be drawn over half a line.
+            # If progress bars are shown, whole lines are written above them; after half a line a
+            # bar would be drawn over the text.
             with above_bars() if report.data.endswith(b"\n") else nullcontext():
                 _use_stream(report.work, report.kind, lambda stream: _write(stream, report.data))
         elif report.kind == protocol.FLUSH:
@@ -81,15 +83,18 @@ def pass_on(report: Report) -> None:
 
 
 def _use_stream(work: Work | None, kind: int, use: "Callable[[TextIO], None]") -> None:
-    """Call `use` with the caller's stream that the items of a call print to, if there is one."""
+    """Call the function `use` with the stream that was the caller's when the call was made.
+
+    Nothing is done if there was no stream.
+    """
     out, err, context = (work and work.streams) or (sys.stdout, sys.stderr, None)
     stream = out if kind == protocol.OUTPUT else err
     if stream is None:
-        return  # `sys.stdout` or `sys.stderr` is None: the output is lost, as `print` loses it
+        return  # `sys.stdout` or `sys.stderr` is None: the text is dropped, as `print` drops it
     if context is None:
         use(stream)
     else:
-        # By the context a notebook finds the cell to which the output belongs. The context is
+        # A notebook finds by the caller's context to which cell the output belongs. The context is
         # copied, because the original may be entered already.
         context.copy().run(use, stream)
 
@@ -98,14 +103,15 @@ def _write(stream: TextIO, data: bytes) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         stream.write(data.decode(encoding))
-    except UnicodeError:  # the item has written bytes, no text, to its `sys.stdout.buffer`
+    except UnicodeError:  # the item has written bytes that are no text, by `sys.stdout.buffer`
         if hasattr(stream, "buffer"):
             stream.flush()
             stream.buffer.write(data)
         else:
             stream.write(data.decode(encoding, "backslashreplace"))
     if not data.endswith(b"\n"):
-        stream.flush()  # the item has ended, and its last text without a newline is to be seen
+        # The stream is flushed, because the item has ended, and its last text may have no newline.
+        stream.flush()
 
 
 def _log(report: Report) -> None:
@@ -126,7 +132,8 @@ def _record(state: dict[str, Any], report: Report) -> "logging.LogRecord":
         item = INITIALIZER if work is None or index is None else work.item(index)
         error = logged(failure, item)
         state["exc_info"] = type(error), error, error.__traceback__
-    # A worker that has not imported multiprocessing logs the name `MainProcess`.
+    # A worker that has not imported multiprocessing sets this default, which is wrong in a worker:
+    # the name is replaced.
     if state["processName"] == "MainProcess":
         state["processName"] = f"pmap-worker-{report.worker}"
     record = logging.makeLogRecord(state)
@@ -136,7 +143,8 @@ def _record(state: dict[str, Any], report: Report) -> "logging.LogRecord":
     return record
 
 
-# Which warnings were shown, by file, for modules that this process has not imported.
+# For files whose module this process has not imported: which warnings of the file were shown, as
+# Python keeps it in a module's `__warningregistry__`.
 _elsewhere: dict[str, dict[Any, Any]] = {}
 
 
@@ -148,10 +156,10 @@ def _warn(message: Warning, category: type[Warning], filename: str, lineno: int)
 
 
 def _registry(filename: str) -> tuple[str, dict[Any, Any]]:
-    """Return the name of the module of a file, and the registry of the module's shown warnings."""
+    """Return the name of the module of a file, and its `__warningregistry__` (shown warnings)."""
     for name, module in list(sys.modules.items()):
         if getattr(module, "__file__", None) == filename:
             return name, vars(module).setdefault("__warningregistry__", {})
-    # Without a known module Python uses the file's name as the module's name. The name must not be
-    # None, because then no warning would be shown.
+    # For an unknown module Python uses the name of the file as the name of the module. The name
+    # must not be None, because then no warning would be shown.
     return filename.removesuffix(".py"), _elsewhere.setdefault(filename, {})

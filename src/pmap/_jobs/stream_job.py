@@ -1,7 +1,8 @@
-"""The job of a stream: results that came and were not taken yet, and waiting for more results.
+"""The job of a stream: a call in progress whose results are taken one by one.
 
-The leader puts results in, and the consumer takes results out. Neither thread needs a lock: each
-step is one operation on a dict, a deque or a list, which no other thread can interrupt.
+The thread that runs the engine's loop puts results in, and the consumer of the stream takes them
+out. Neither thread needs a lock: each step is one operation on a dict, a deque or a list, which no
+other thread can interrupt.
 """
 
 from collections import deque
@@ -15,7 +16,7 @@ from .notifier import Notifier
 
 
 class Part(NamedTuple):
-    """Results that came together: `values` of the items from `start` on.
+    """Results that came together: the values of the items from the index `start` on.
 
     `failures`: the errors of failed items, by their offset from `start`.
     """
@@ -26,7 +27,7 @@ class Part(NamedTuple):
 
 
 class StreamJob(Job):
-    """The job of a call whose input comes bit by bit; results are kept until they are taken."""
+    """A job whose input comes bit by bit, and whose results are kept until they are taken."""
 
     def __init__(
         self,
@@ -44,22 +45,23 @@ class StreamJob(Job):
         Args:
             number: the number of the job.
             call: the call; its items are `window`.
-            window: the items that were read and are not finished.
-            owner: the driver that runs the job.
-            ordered: whether parts are taken in the order of the input.
-            as_values: whether a `Failure` stands among the values where an item failed.
+            window: the part of the input that was read and is not finished.
+            owner: the driver, which is the engine of the pool that runs the job.
+            ordered: whether results are taken in the order of the input.
+            as_values: whether a `Failure` object takes the place of the value where an item failed.
             ahead: how many items the stream should read ahead, before any cost is measured.
         """
         super().__init__(number, call, owner)
-        self.submitted = False  # whether the job was submitted to the driver
+        self.submitted = False  # whether the job has begun to run
         self.read = 0  # how many items of the input were read so far
-        # How many items the input will have, as far as the input says so.
+        # How many items the input will have, if its `__len__` or `__length_hint__` says so; None:
+        # not known.
         self.expected: int | None = None
         self.ahead = ahead  # how many items the stream should read ahead of its consumer
-        # The error of items that come after the deadline; None: the deadline has not come, or
-        # failures are not collected.
+        # The error for items that come after the deadline of the call; None: the deadline has not
+        # come, or failures are not collected.
         self.late: Exception | None = None
-        self.cost: float | None = None  # seconds that an item takes; None: not measured yet
+        self.cost: float | None = None  # seconds that one item takes; None: not measured yet
         self._window = window
         self._ordered = ordered
         self._as_values = as_values
@@ -67,7 +69,7 @@ class StreamJob(Job):
         self._by_start: dict[int, Part] = {}
         self._notifier = Notifier()
 
-    # --- methods for the leader ----------------------------------------------------------------
+    # --- methods for the thread that brings results --------------------------------------------
 
     @property
     def total(self) -> int:
@@ -75,7 +77,7 @@ class StreamJob(Job):
 
     @property
     def known_total(self) -> int | None:
-        # If the input has more items than it said, the length that it said is no more used.
+        # If the input has had more items than its length said, that length is not used any more.
         expected = self.expected
         return None if expected is None or self.read > expected else expected
 
@@ -88,7 +90,7 @@ class StreamJob(Job):
                 values[offset] = self.failure(start + offset, error)
                 self.count_failure()
             elif not self.call.rules.collect:
-                self.fail(start + offset, error)  # the first failed item ends the job
+                self.fail(start + offset, error)  # the first item that fails ends the call
             else:
                 self.count_failure()
         if self._as_values:
@@ -106,36 +108,38 @@ class StreamJob(Job):
         self.fill(index, [None], {0: error})
 
     def run_out_of_time(self, error: Exception) -> None:
-        # It is raised when the parts that came are taken, if the input has not ended.
+        # The error is raised when the consumer has taken all results that came before, if the input
+        # has not ended.
         self.error: Exception | None = error
         if self.call.rules.collect:
             self.late = error
             self.fail_unfinished()
 
     def fail_unfinished(self) -> None:
-        """Let the items that are not finished fail, if the deadline has come."""
+        """Let all unfinished items fail, if the deadline of the call has come."""
         if self.late is not None:
             for start, stop in self._window.unreleased():
                 count = stop - start
                 self.fill(start, [None] * count, dict.fromkeys(range(count), self.late))
 
     def results_of_unkept(self) -> None:
-        return None  # the consumer has taken them
+        return None  # all results have been taken already
 
     def settle(self) -> None:
         super().settle()
-        self._notifier.notify()  # after `settle`: a thread that wakes must find the job over
+        # This comes after `settle`: a thread that is woken must find the job over.
+        self._notifier.notify()
 
     def after_fork_in_child(self, error: Exception) -> None:
         super().after_fork_in_child(error)
         self._notifier.notify()
 
-    # --- methods for the consumer --------------------------------------------------------------
+    # --- methods for the consumer of the stream ------------------------------------------------
 
     def take(self, start: int) -> Part | None:
-        """Remove and return a part that came: in an ordered stream the part at `start`, else any.
+        """Take results that came: in an ordered stream those from `start` on, else any.
 
-        None if no such part came yet.
+        Return None if there are none yet.
         """
         if self._ordered:
             part = self._by_start.pop(start, None)
@@ -148,7 +152,7 @@ class StreamJob(Job):
     def give_back(
         self, start: int, values: list[object], failures: Mapping[int, Exception]
     ) -> None:
-        """Put the rest of a part back, so that the rest is taken next."""
+        """Put back the results of a part that were not used, so that they are taken next."""
         part = Part(start, values, failures)
         if self._ordered:
             self._by_start[part.start] = part
@@ -156,14 +160,15 @@ class StreamJob(Job):
             self._parts.appendleft(part)
 
     def has(self, start: int) -> bool:
-        """Return whether `take` would find a part, or the job is over and no part will come."""
-        # `over` is read first: the last part comes before the job is over.
+        """Return whether `take` would find results, or the job is over and no more will come."""
+        # `over` is read first: the last results are stored before the job is over, so none is
+        # missed.
         return self.over or (start in self._by_start if self._ordered else bool(self._parts))
 
     def tell(self, waiter: Callable[[], object], start: int) -> None:
-        """Call `waiter` once, in any thread, when `has` returns true; perhaps at once."""
+        """Call `waiter` once when `has` becomes true; at once if it is true, else in any thread."""
         self._notifier.add(waiter, lambda: self.has(start))
 
     def wait_for(self, start: int, timeout: float | None = None) -> None:
-        """Return when `has` returns true, or after `timeout` seconds; sometimes earlier."""
+        """Wait until `has` is true, at most `timeout` seconds; may return earlier."""
         self._notifier.wait(lambda: self.has(start), timeout)

@@ -1,4 +1,4 @@
-"""A call on its way through a pool: the data that a backend needs to run the call's items."""
+"""A call on its way through a pool: what a backend needs to know to run the call's items."""
 
 import itertools
 import sys
@@ -29,23 +29,25 @@ if TYPE_CHECKING:
     from .._transport.by_value.role import Role
     from .._transport.environment import Environment
 
-# The caller's stdout, stderr and context at the time of a call; a context None was not kept.
+# The stdout, stderr and context of the caller, as they were at the time of a call; None for a
+# context that was not kept.
 Streams: TypeAlias = tuple[TextIO | None, TextIO | None, Context | None]
 
 _numbers = itertools.count(1)
-# Bytes of a pickled function, at most, for which the cost of its calls is remembered.
+# Bytes of a pickled function, at most, for which it is remembered how long its items take.
 _MOST_KEY = 1 << 12
 
 
 class CallSpec:
-    """The call spec: all that a worker is told of a call before the call's first chunk.
+    """The call spec: all that a worker is told of a call before the call's first items.
 
-    Calls with equal call specs share one call spec, if the worker finds their function by its name:
-    then the function is the same object in the worker anyway, with all that earlier items changed
-    in it.
+    Calls of the same function with the same options share one call spec, if workers find the
+    function by its name: then the function is the same object in the worker anyway, with all that
+    earlier items changed in it.
 
     Attributes:
-        needs: the names that the function uses, with their values at the time of the call spec.
+        needs: the global names that the function uses, with the values that they had when the call
+            spec was made.
     """
 
     __slots__ = (
@@ -80,9 +82,10 @@ class CallSpec:
         self.needs: Needs = needs
         self.variables: list[bytes] = variables
         self.environment: Environment = environment
-        self.calls: int = 0  # how many calls in progress use this call spec; `CallSpecs` counts
-        # A key that is equal for calls of the same function, which cost about the same; None: the
-        # pickled function is too large to be a key.
+        # How many calls in progress use this call spec; the class `CallSpecs` counts them.
+        self.calls: int = 0
+        # Calls of the same function have the same key, under which it is remembered how long its
+        # items take; None: the pickled function is too large to be a key.
         self.key: bytes | str | None = payload.head if payload.size <= _MOST_KEY else None
 
     def matches(self, call: Call, variables: list[bytes], environment: "Environment") -> bool:
@@ -98,7 +101,7 @@ class CallSpec:
 
 
 class Work(Pending):
-    """A call with its number and the surroundings of the caller; `pack` makes its call spec."""
+    """A call with a number, and what it takes from its caller's surroundings, such as streams."""
 
     __slots__ = ("call", "home", "number", "spec", "streams", "unsent")
 
@@ -106,15 +109,16 @@ class Work(Pending):
         super().__init__()
         self.number: int = number
         self.call: Call = call
-        # The thread and the context of the caller; None after `pack`, for another process.
+        # The caller's thread and context, for items that run in this process; set to None by `pack`
+        # if they run in others.
         self.home: tuple[threading.Thread, Context] | None
         self.home = threading.current_thread(), copy_context()
         # The items whose arguments could not be pickled, by index: the error, and which object in
         # the arguments is to blame. The worker reports such an item by its index only.
         self.unsent: dict[int, tuple[BaseException, str]] | None = None
         self.spec: CallSpec | None = None
-        # The streams for the output of items that run in another process; None: the present
-        # `sys.stdout` and `sys.stderr` of the caller's process.
+        # The streams for the output of items that run in another process; None: whatever is the
+        # present `sys.stdout` and `sys.stderr` of the caller's process.
         self.streams: Streams | None = None
 
     @property
@@ -127,11 +131,11 @@ class Work(Pending):
         return name_of(self.call.function)
 
     def pack(self, last: CallSpec | None, large: Payload | None, sent_names: SentNames) -> CallSpec:
-        """Make the call spec: pickle the function and take the caller's surroundings.
+        """Make the call spec: pickle the function, and capture directory, environment and so on.
 
-        Raises what the pickling raises. `last`: the call spec of the last call, used again if it
-        serves this call. `large`: the payload of the last large function, whose shared-memory
-        segment may be used again. `sent_names`: the names that were sent to workers.
+        Raises what the pickling raises. `last`: the call spec of the last call, used again if it is
+        right for this call. `large`: the last pickled function that lies in shared memory, which
+        may be used again. `sent_names`: the global names that were sent to workers.
         """
         call = self.call
         context = self.home and self.home[1]
@@ -142,7 +146,8 @@ class Work(Pending):
         environment = capture_environment(directory_now()) if home is None else home.environment
         if sent_names.has_shared:
             sent_names.drop()
-        # Most calls have no context variables and share the last call spec: they need no `Needs`.
+        # Most calls set no context variables and share the last call spec: it is not looked again
+        # for names that they need.
         needs: Needs | None = None
         variables: list[bytes] = []
         if context:
@@ -154,7 +159,8 @@ class Work(Pending):
             needs = needs or Needs(sent_names)
             function: tuple[object, ...] = call.function, int(call.kind)
             reducers = added()
-            if reducers:  # the worker pickles results with the same reducers
+            # The program has registered reducers: the worker pickles results with them, too.
+            if reducers:
                 function = *function, reducers
             payload = payload_of(function, large, needs)
             needs.check()
@@ -164,7 +170,7 @@ class Work(Pending):
         return self.spec
 
     def pack_whole(self) -> CallSpec:
-        """Make the call spec for a receiver to which this process sends nothing else.
+        """Make a call spec that is complete: the receiver is sent nothing else, such as names.
 
         Raises what the pickling of the function raises.
         """
@@ -175,7 +181,7 @@ class Work(Pending):
         reducers = added()
         function: tuple[object, ...] = call.function, int(call.kind)
         payload = Payload(dumps((*function, reducers) if reducers else function, role=role))
-        needs = Needs(SentNames())  # the pickle refers to no name, so none is needed
+        needs = Needs(SentNames())  # the pickle has all values in it, and refers to no name
         warn_of_what_is_carried(payload, needs, self.function_name)
         variables = _pickled(context, role) if context else []
         environment = capture_environment(directory_now())
@@ -191,18 +197,19 @@ class Work(Pending):
             raise error
         where = ""
         if isinstance(error, Exception):
-            from .._transport.by_value.blame import where_it_fails  # imported for the first error
+            # Imported only when an item's arguments cannot be pickled.
+            from .._transport.by_value.blame import where_it_fails
 
             where = where_it_fails(item, "the argument", error)
         self.unsent = self.unsent or {}
         self.unsent[index] = error, where
 
     def item(self, index: int) -> Item:
-        """Return the description, for messages, of the item at `index`."""
+        """Return what messages say of the item at `index`."""
         return self.described(index, self.call.items[index])
 
     def described(self, index: int, value: object) -> Item:
-        """Return the description, for messages, of the item at `index` with the input `value`."""
+        """Return what messages say of the item at `index`, whose input is `value`."""
         if self.call.kind is Kind.EACH:
             text = short_repr(value)
         elif self.call.kind is Kind.STAR:
@@ -216,17 +223,14 @@ def _has_a_name(function: object, needs: Needs) -> bool:
     """Return whether `function` is a plain function found by name, here and in a worker."""
     if isinstance(function, BuiltinFunctionType):
         if not isinstance(function.__self__, ModuleType):
-            return False  # the method of an object
+            return False  # a bound method: its object is part of it
     elif not isinstance(function, FunctionType):
         return False
     return is_importable(function) or needs.has(function)
 
 
 class _NumpyErrors:
-    """NumPy's settings for floating-point errors in a context, which can be pickled.
-
-    The pickle makes NumPy's context variable with these settings in the worker.
-    """
+    """The settings of `numpy.errstate` in a context, as an object that can be pickled."""
 
     def __init__(self, context: Context) -> None:
         numpy: Any = sys.modules["numpy"]
@@ -234,7 +238,7 @@ class _NumpyErrors:
         self._call: object = context.run(numpy.geterrcall)
 
     def are_usual(self) -> bool:
-        """Return whether the settings are the settings that NumPy begins with."""
+        """Return whether these are the settings with which NumPy begins."""
         usual = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
         return self._settings == usual and self._call is None
 
@@ -245,15 +249,16 @@ class _NumpyErrors:
 
 
 def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> object:
-    """Return the object that is sent for a context variable and its value; None: nothing is sent.
+    """Return what is sent to workers for a context variable and its value; None: nothing.
 
     Nothing is sent for a variable with its defaults. For example, a thread that only reads the
     decimal context gets a variable with the defaults. If that variable were sent, it would replace
     the value that an initializer has set in the worker.
     """
     if pair[0] is IN_FORCE:
-        return None  # the options in force are for the caller's calls only
-    if pair[0].name == "numpy.ufunc.extobj":  # the value is a capsule, which cannot be pickled
+        return None  # this variable has pmap's own options, which are for the caller's calls only
+    # NumPy's value is a C object (a capsule), which cannot be pickled.
+    if pair[0].name == "numpy.ufunc.extobj":
         errors = _NumpyErrors(context)
         return None if errors.are_usual() else errors
     if pair[0].name == "decimal_context":
@@ -271,7 +276,7 @@ def _pickled(context: Context, role: "Role") -> list[bytes]:
             given = _worth_sending(pair, context)
             if given is not None:
                 pickled.append(dumps(given, role=role))
-        # A context variable that cannot be pickled is not set in the worker.
+        # The value cannot be pickled, so the context variable is left unset in the worker.
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
@@ -279,7 +284,7 @@ def _pickled(context: Context, role: "Role") -> list[bytes]:
 
 
 def as_call(item: object) -> tuple[tuple[object, ...], dict[str, object]]:
-    """Return the arguments that an item of `Kind.APPLY` holds."""
+    """Return the positional and keyword arguments of an item of a plain call (`Kind.APPLY`)."""
     call: tuple[tuple[object, ...], dict[str, object]] = cast(Any, item)
     return call
 

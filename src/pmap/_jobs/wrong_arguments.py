@@ -1,4 +1,4 @@
-"""A note on the error of an item whose arguments do not fit its function."""
+"""A note for the TypeError of a function that was called with arguments that do not fit it."""
 
 from .._calls.call import Kind
 from .item_errors import add_note
@@ -6,7 +6,9 @@ from .work import Work
 
 
 def note_wrong_arguments(error: TypeError, work: Work, item: object) -> None:
-    """Add a note to `error` if the item is one of another kind of call.
+    """Add a note to `error` if the arguments would fit another verb of pmap.
+
+    For example, a row for `pstarmap` was passed to `pmap`.
 
     Args:
         error: what the call of the function raised, before any line of the function ran.

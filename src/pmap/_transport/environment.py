@@ -15,7 +15,7 @@ from .light_stdlib import Context, ContextVar
 from .settings import take_settings
 from .shadows import apply_shadows, find_shadows
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 

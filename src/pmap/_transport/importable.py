@@ -7,7 +7,7 @@ import sys
 
 from .shadows import STANDARD
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType

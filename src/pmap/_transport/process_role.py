@@ -6,7 +6,7 @@ import sys
 
 from .light_stdlib import RLock, local
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from types import ModuleType
 

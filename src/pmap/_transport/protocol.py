@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import struct
 
-TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from typing import TypeAlias
 

@@ -6,7 +6,7 @@ import sys
 
 from . import light_pickle
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pickle import PickleBuffer

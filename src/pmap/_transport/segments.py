@@ -22,7 +22,7 @@ import sys
 
 from .descriptors import Descriptor, Mark
 
-TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pickle import PickleBuffer

@@ -12,7 +12,7 @@ import sys
 
 from .light_stdlib import RLock
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType

@@ -11,7 +11,7 @@ from itertools import islice
 from .exceptions import describe, members_of
 from .own_frames import is_own_frame, shows_own_frames
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, TracebackType

@@ -9,7 +9,7 @@ import sys
 
 from .side_effects import end_after
 
-TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from typing import Any
 

@@ -19,7 +19,7 @@ from .._transport.packing import PLAIN, is_long, is_plain
 from .._transport.values import Attachments, decode, encode
 from .traces import traces
 
-TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

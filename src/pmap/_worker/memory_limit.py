@@ -10,7 +10,7 @@ from time import sleep
 from .._transport.light_stdlib import signal
 from .._transport.shadows import standard_library
 
-TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from .._transport.journal import ResultJournal
 

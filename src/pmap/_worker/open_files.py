@@ -10,7 +10,7 @@ import gc
 import io
 import os
 
-TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from weakref import ref
 else:

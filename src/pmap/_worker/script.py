@@ -34,7 +34,7 @@ from .streams import Streams
 from .template import count_threads, kill_group
 from .terminal import begin as begin_without_terminal
 
-TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn

@@ -8,7 +8,7 @@ from .._transport.framing import send_batch
 from .._transport.light_stdlib import RLock, deque, socket
 from .._transport.segments import MOST
 
-TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

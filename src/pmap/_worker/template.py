@@ -35,7 +35,7 @@ from .._transport.protocol import (
 )
 from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
 
-TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType

@@ -10,7 +10,7 @@ import builtins
 import os
 import sys
 
-TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from typing import NoReturn
 

@@ -16,7 +16,7 @@ from types import FunctionType
 from .. import process_role
 from ..light_pickle import BytesIO, Unpickler
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CellType, ModuleType

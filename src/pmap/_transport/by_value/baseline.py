@@ -19,7 +19,7 @@ from .namespaces import Namespace, namespace_of
 from .picklers import Sender
 from .shares import SHARES
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any

@@ -14,7 +14,7 @@ from .namespaces import namespace_of
 from .picklers import Sender, dumps_full
 from .role import is_handle
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any

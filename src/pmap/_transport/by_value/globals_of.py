@@ -11,7 +11,7 @@ import sys
 from opcode import EXTENDED_ARG, opmap
 from types import CodeType, ModuleType
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import FunctionType

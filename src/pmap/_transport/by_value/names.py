@@ -29,7 +29,7 @@ from .sent_names import MOST_TRIES, Known, SentNames, Unit, is_restless
 from .shared import Shared
 from .shares import SHARES
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any

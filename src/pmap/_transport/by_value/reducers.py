@@ -41,7 +41,7 @@ from .globals_of import (
 from .handover import reduce_shared
 from .role import Role, is_handle
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pickle import PickleBuffer

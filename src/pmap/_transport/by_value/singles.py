@@ -19,7 +19,7 @@ from .fingerprints import untyped
 from .numbers import OLDEST, FallingNumbers
 from .role import Role
 
-TYPE_CHECKING = False  # `typing` is not imported here: see `light_stdlib`
+TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
