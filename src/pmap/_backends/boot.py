@@ -60,8 +60,7 @@ class Lifeline:
         ends = self.end, self._ours
         self.end = self._ours = -1
         for end in ends:
-            # If the inode is another one, the program has closed this descriptor, and its number
-            # belongs to another file by now.
+            # With another inode, the number belongs to another file: the program has closed ours.
             if end >= 0 and inode_of(end) == self._inode:
                 os.close(end)
 
@@ -373,19 +372,20 @@ class _Spawned:
                 self._over = pid != 0
                 if pid:
                     self.exitcode = os.waitstatus_to_exitcode(status)
-            except ChildProcessError:
-                # other code of the program has read the exit code of the child
+            except ChildProcessError:  # other code of the program has waited for the child
                 self._over = True
         return self._over
 
 
 def _inherited() -> list[int]:
-    """Return the descriptors that children of this process inherit, without stdin to stderr."""
+    """Return the descriptors that children of this process inherit, without stdin to stderr.
+
+    The list is empty if the system has no /dev/fd.
+    """
     inherited: list[int] = []
     with contextlib.suppress(OSError):
         for fd in map(int, os.listdir("/dev/fd")):
-            # OSError: a listed descriptor is closed by now, as is the one with which /dev/fd was
-            # read.
+            # OSError: this descriptor is closed by now, as is the one that has read /dev/fd.
             with contextlib.suppress(OSError):
                 if fd > 2 and os.get_inheritable(fd):
                     inherited.append(fd)

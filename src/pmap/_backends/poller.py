@@ -98,6 +98,8 @@ class Poller(Generic[Source]):
     ) -> list[tuple[Watched[Source | None], int]]:
         """Wait until something watched is ready; return all that is ready, with event masks.
 
+        If `wake` was called, the list also has a socket of the poller itself, with the source None.
+
         Args:
             timeout: seconds after which the wait ends; None: no limit.
             spin: polls again and again for a short time, before the wait begins; None: wait at

@@ -153,7 +153,10 @@ class Backend(ABC, Generic[Polled]):
         return 0
 
     def pack(self, work: Work) -> None:
-        """Prepare a new call to be sent to workers, in the thread that makes the call."""
+        """Prepare a new call to be sent to workers, in the thread that makes the call.
+
+        Raise any exception if the call cannot be sent.
+        """
 
     @abstractmethod
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
@@ -234,7 +237,13 @@ class Backend(ABC, Generic[Polled]):
         return ALL_CHUNKS
 
     def check_deadline(self, worker: int, limit: float) -> tuple[float, bool] | None:
-        """Return when a worker began its present item, and whether the item is overdue."""
+        """Return when a worker began its present item, and whether the item is overdue.
+
+        The time is a time of `time.monotonic`. If the item has run for `limit` seconds or longer,
+        the second value is True. Then the worker is also held, if the backend can do so: it begins
+        no other item. Return None if the worker runs no item, or, as the default does, if the
+        backend does not know: then no item is ever overdue.
+        """
         return None
 
     def reclaim(self, worker: int) -> tuple[int, int | None]:

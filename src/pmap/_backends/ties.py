@@ -32,7 +32,10 @@ class Ties:
 
     @property
     def tracker(self) -> Descriptor | None:
-        """A copy of the descriptor that leads to the resource tracker, for a worker; or None."""
+        """A copy of the descriptor that leads to the resource tracker, for a worker; or None.
+
+        This object keeps no copy, since an open copy would keep the resource tracker alive.
+        """
         try:
             return None if self._tracker is None else Descriptor(os.dup(self._tracker))
         except OSError:  # the program has closed the descriptor, or too many descriptors are open

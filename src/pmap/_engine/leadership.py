@@ -264,7 +264,10 @@ class Leadership:
             self._backend.release_cache()
 
     def background(self) -> None:
-        """Run the engine's loop while there is work; stop workers that were idle for too long."""
+        """Run the engine's loop while there is work; stop workers that were idle for too long.
+
+        Only the background thread calls this method.
+        """
         me = threading.get_ident()
         if self._backend.has_cache:
             self._state.post(partial(self._cool, _WARM))

@@ -143,6 +143,8 @@ class Job(Work):
     def run_out_of_time(self, error: Exception) -> None:
         """End the job with `error`, because its deadline has come.
 
+        If failures are collected, the items that are not done fail with `error` instead.
+
         Finished items keep their results.
         """
         if self.done == self.total:  # the last results came before all workers had ended

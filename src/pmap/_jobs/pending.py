@@ -147,7 +147,10 @@ class Pending:
         """Bring `values` into their final form when the outcome is known, before any callback."""
 
     def after_fork_in_child(self, error: Exception) -> None:
-        """End with `error`, in a forked process, where no outcome will ever come."""
+        """End with `error`, in a forked process, where no outcome will ever come.
+
+        The old event is dropped: a thread that does not exist here may hold its lock.
+        """
         self._listeners = None
         self.error = error
         self._state = SETTLED

@@ -36,7 +36,11 @@ _LAST_WAIT = 1.0
 
 
 def watch(job: Job) -> None:
-    """Show the progress of a call, from now to its end, if there is anybody to see it."""
+    """Show the progress of a call, from now to its end, if there is anybody to see it.
+
+    The first update is made in this thread, because a notebook shows a bar in the cell of the
+    thread that makes the bar.
+    """
     tell = _teller(job.call.progress)
     if tell is None:
         return

@@ -230,7 +230,10 @@ def _has_a_name(function: object, needs: Needs) -> bool:
 
 
 class _NumpyErrors:
-    """The settings of `numpy.errstate` in a context, as an object that can be pickled."""
+    """The settings of `numpy.errstate` in a context, as an object that can be pickled.
+
+    When it is unpickled in a worker, it becomes NumPy's context variable with these settings.
+    """
 
     def __init__(self, context: Context) -> None:
         numpy: Any = sys.modules["numpy"]

@@ -20,7 +20,10 @@ class Deadlines:
         self._answer = answer
 
     def start(self, worker: Worker, now: float) -> None:
-        """Set the time at which a worker is next checked, as its first chunk may begin now."""
+        """Set the time at which a worker is next checked, as its first chunk may begin now.
+
+        The first item of that chunk cannot exceed its `timeout` before that time.
+        """
         limit = worker.chunks[0].job.rules.timeout if worker.chunks else None
         if not worker.leaving:
             worker.check_at = None if limit is None else now + limit

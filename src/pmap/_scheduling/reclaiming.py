@@ -56,7 +56,10 @@ class Reclaiming:
         return [w.since + self._delay for w in holding if w.since < inf and not w.leaving]
 
     def request_for_idle(self, now: float) -> None:
-        """Take back items for an idle worker, from one worker whose first chunk takes too long."""
+        """Take back items for an idle worker, from one worker whose first chunk takes too long.
+
+        Of the workers whose first chunk takes too long, the one that holds most chunks is asked.
+        """
         late = [
             worker
             for worker in self._workers.all.values()

@@ -1,4 +1,8 @@
-"""The data of the scheduler: jobs, chunks and workers, and what follows from the data."""
+"""The data of the scheduler: jobs, chunks and workers, and what follows from the data.
+
+The classes are no dataclasses: the module `dataclasses` takes as long to import as all modules that
+a first call of pmap needs.
+"""
 
 import heapq
 from collections import deque

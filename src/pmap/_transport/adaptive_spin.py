@@ -33,10 +33,10 @@ _MOST_LOOKS: Final = 200
 # before the look. If a look takes longer, other processes need this processor, and giving way to
 # them takes longer than being woken. The look itself takes 3 us.
 _CROWDED: Final = 0.00003
-# How many waits at most sleep at once after a wait awake in which no event came. If every wait
-# awake is in vain, spinning costs 0.15 us for each wait, or 10 us if each wait awake loses a time
-# slice of 10 ms to another process. A thousand sleeping waits that could have been short are over
-# in 0.15 s.
+# After a wait awake in which no event came, at most this many next waits sleep at once. If every
+# wait awake is in vain, spinning costs 0.15 us for each wait, or 10 us if each wait awake loses a
+# time slice of 10 ms to another process. A thousand waits that sleep where they could have been
+# short take 0.15 s together.
 _MOST_ASLEEP: Final = 1023
 
 
@@ -50,7 +50,7 @@ _step_aside: Callable[[], None] = getattr(os, "sched_yield", _no_yield)
 
 
 class AdaptiveSpin:
-    """Decides for a thread that waits again and again whether each wait stays awake at first."""
+    """Decides whether a thread that waits often stays awake at first, or sleeps at once."""
 
     __slots__ = ("_asleep", "_in_vain")
 
@@ -62,7 +62,7 @@ class AdaptiveSpin:
         self._asleep = 0
 
     def awake(self, may: Callable[[], bool], look: Callable[[], Found]) -> Found | None:
-        """Return what `look` finds within a moment; something false if `look` finds nothing.
+        """Call `look` again and again for a moment, and return what it finds; else something false.
 
         Args:
             may: returns whether a processor can be spared for waiting.
@@ -75,8 +75,8 @@ class AdaptiveSpin:
             return None
         found = look()
         if found:
-            # The event was there at the first look. No time passed, so the look says nothing about
-            # how long waits are.
+            # The event had come before this wait. No time passed, so nothing is learnt about how
+            # long waits take.
             return found
         begin = before = perf_counter()
         for _ in range(_MOST_LOOKS):

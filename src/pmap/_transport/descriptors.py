@@ -1,9 +1,10 @@
 """File descriptors that travel with a value: those of connections, sockets and shared memory.
 
 A pickle cannot hold a file descriptor: in another process the number of the descriptor means
-another file, or none. So a pickler gives the descriptor out of band in the form of a `Mark`, as a
-pickler gives a large buffer out of band. The descriptor goes through the socket with the message
-(see `framing`). In the receiving process the unpickler gets a `Descriptor` in place of the mark.
+another file, or none. So a pickler hands the descriptor out beside the pickle, as a `Mark`, in the
+way in which pickle hands out large buffers ("out of band"). The descriptor goes through the socket
+with the message (see `framing`). In the receiving process the unpickler gets a `Descriptor` in
+place of the mark.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Descriptor:
     __slots__ = ("fd",)
 
     def __init__(self, fd: int) -> None:
-        """Take over the file descriptor `fd`; -1 if a descriptor was sent and did not arrive."""
+        """Take over the file descriptor `fd`; -1 means that one was sent and did not arrive."""
         self.fd = fd
 
     def __del__(self) -> None:
@@ -29,7 +30,7 @@ class Descriptor:
             try:
                 os.close(self.fd)
             except OSError:
-                pass  # an item closed the descriptor
+                pass  # code of the user has closed the descriptor
 
     def detach(self) -> int:
         """Return a duplicate of the file descriptor, which whoever asked for it has to close.
@@ -46,23 +47,23 @@ class Descriptor:
 
 
 class Mark(bytearray):
-    """A buffer that a pickler gets in place of a file descriptor, and gives out of band."""
+    """A buffer that stands for a file descriptor; a pickler hands it out beside the pickle."""
 
     descriptor: Descriptor
 
 
 def mark(fd: int) -> Mark:
-    """Return a `Mark` with a duplicate of `fd`; the duplicate stays open until it has been sent."""
+    """Return a `Mark` with a duplicate of `fd`, which stays open until it has been sent."""
     made = Mark()
     made.descriptor = Descriptor(os.dup(fd))
     return made
 
 
 def without_descriptors(parts: list[Buffer | Descriptor]) -> list[Buffer]:
-    """Return the buffers among the buffers and descriptors that a pickler gave out of band."""
+    """Return the buffers among what a pickler has handed out beside the pickle."""
     return [part for part in parts if not isinstance(part, Descriptor)]
 
 
 def descriptors_in(parts: list[Buffer | Descriptor]) -> list[Descriptor]:
-    """Return the descriptors among the buffers and descriptors that a pickler gave out of band."""
+    """Return the descriptors among what a pickler has handed out beside the pickle."""
     return [part for part in parts if isinstance(part, Descriptor)]

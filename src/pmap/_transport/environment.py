@@ -1,6 +1,6 @@
-"""The environment of an item: directory, environment variables, import path, settings, shadows.
+"""The environment in which items run: directory, environment variables, import path and so on.
 
-The caller captures its own environment when a call is made. The worker applies the captured
+It is that of the caller, who captures it when a call is made. The worker applies the captured
 environment before the function runs in the worker, so the function means the same thing in both
 processes.
 """
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     # names of the user's modules that hide modules of the standard library. All parts are plain
     # values.
     Environment: TypeAlias = tuple[str | None, dict[str, str], list[str], Settings, Shadows]
-    # Two dicts of environment variables: first the variables to set where the user has not set
-    # them, then the variables to set in any case.
+    # Environment variables in two dicts: those to set unless the user has set them, and those to
+    # set in any case.
     Limits: TypeAlias = tuple[dict[str, str], dict[str, str]]
     Variables: TypeAlias = list[tuple[ContextVar[object], object]]
 
@@ -44,12 +44,12 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 
-# Up to this many bytes of pickled context variables count as few; a worker loads that many bytes in
-# some ten microseconds.
+# Context variables that take at most this many bytes as pickles count as few; a worker loads them
+# in some ten microseconds.
 _FEW = 1 << 12
 
-# The environment variables (encoded) and the import path that `capture_environment` last saw, and
-# the environment that `capture_environment` returned for them.
+# What `capture_environment` saw at its last call (the encoded environment variables and the import
+# path), and what it returned.
 _last: tuple[object, list[str], Environment] | None = None
 
 
@@ -64,7 +64,7 @@ def current_directory() -> str | None:
 def capture_environment(directory: str | None) -> Environment:
     """Return the environment of this process; the same object as long as nothing in it changes.
 
-    `directory` is the current directory: a caller reads it as `_jobs.directory` does.
+    `directory` is the current directory, which the module `_jobs.directory` reads quickly.
     """
     global _last
     settings = take_settings()
@@ -88,7 +88,7 @@ def capture_environment(directory: str | None) -> Environment:
 def thread_limits(count: int | None, usual: int) -> Limits:
     """Return the environment variables that make libraries use `count` threads.
 
-    If `count` is None, libraries use `usual` threads unless the user has set the variable.
+    If `count` is None, they are `usual` threads, unless the user has set the variable.
     """
     if count is None:
         return dict.fromkeys(THREAD_VARIABLES, str(usual)), {}
@@ -103,14 +103,14 @@ def limited(environment: Environment, limits: Limits) -> Environment:
 
 
 def apply_environment(environment: Environment) -> None:
-    """Apply `environment` to this process, except for the settings in `environment`."""
+    """Give this process the directory, variables etc. of `environment`, but not its settings."""
     directory, variables, path, _, shadows = environment
     if directory is not None:
         try:
             os.chdir(directory)
         except OSError:
-            # The caller's directory may be gone by now; a function that needs the directory gets
-            # its own error.
+            # The caller's directory may be gone by now. That is no error here: a function that
+            # needs it gets its own error.
             pass
     if os.environ.copy() != variables:
         for name in os.environ.keys() - variables.keys():
@@ -127,7 +127,7 @@ def are_few(variables: list[bytes]) -> bool:
 
 
 def context_of(variables: Variables) -> Context:
-    """Return a context in which `variables` are set and no other variables."""
+    """Return a context in which the pickled context variables are set, and no others."""
     context = Context()
     for variable, value in variables:
         context.run(variable.set, value)

@@ -16,7 +16,7 @@ def safe_text(show: Callable[[object], str], value: object, limit: int = 300) ->
     """Return ``show(value)``, cut to `limit` characters where the text is longer; never raises."""
     try:
         text = show(value)
-    # The repr of an object may raise anything, and the text must still be made.
+    # The repr of a user's object may raise anything; a text must be returned all the same.
     except BaseException as error:
         text = without_repr(value, error)
     return text if len(text) <= limit else text[: limit - 3] + "..."
@@ -54,8 +54,8 @@ def rebuilt(cls: type[E], args: tuple[object, ...], state: dict[str, object]) ->
     native = _native(cls)
     error: E = native.__new__(cls, *args)
     setter: Any = BaseException.args
-    # Setting `args` through the descriptor of BaseException avoids a `__setattr__` of the
-    # exception's class that refuses (a frozen dataclass has a refusing `__setattr__`).
+    # `args` is set through the descriptor of BaseException, because the exception's class may have
+    # a `__setattr__` that refuses, as a frozen dataclass does.
     setter.__set__(error, args)
     error.__dict__.update(state)
     return error
@@ -92,7 +92,7 @@ def taken_apart(error: BaseException) -> Any:
 
 
 def made_again(cls: type[E], args: tuple[object, ...]) -> E:
-    """Return an exception as its built-in base class makes it: no code of its own class runs."""
+    """Return an exception made by its built-in base class: no code of its own class runs."""
     native = _native(cls)
     error: E = native.__new__(cls, *args)
     # The `__init__` of OSError and of some other built-in exceptions sets attributes from the
@@ -105,10 +105,10 @@ def _fill(error: BaseException, state: tuple[dict[str, object], dict[str, object
     fields, slots = state
     native = _native(type(error))
     for name, value in fields.items():
-        # The built-in base class has an attribute of this name, as ImportError has `name`.
+        # The built-in base class manages this attribute itself, as ImportError does with `name`.
         if name in vars(native):
             native.__setattr__(error, name, value)
-        else:  # the exception's class may have a `__setattr__` that refuses; do not call it
+        else:  # set directly, because the exception's class may have a `__setattr__` that refuses
             error.__dict__[name] = value
     for name, value in slots.items():
         object.__setattr__(error, name, value)

@@ -1,4 +1,4 @@
-"""The *failure record* of an item: what a worker sends to the caller when the item failed.
+"""The *failure record*: what a worker sends to the caller in place of a result if an item fails.
 
 A failure record is a list of plain values: the kind of failure, the pickled exception (None if the
 exception cannot be pickled), the repr of the exception, a text, the trace of the exception. At the
@@ -23,7 +23,7 @@ RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION, TOO_LONG = range(7)
 
 
 def is_control_flow(error: BaseException) -> bool:
-    """Return whether raising `error` at the caller would change the caller's control flow."""
+    """Return whether `error` is KeyboardInterrupt or the like, which must not be raised again."""
     return not isinstance(error, Exception) or isinstance(
         error, (StopIteration, StopAsyncIteration)
     )
@@ -35,7 +35,7 @@ def capture(error: BaseException) -> Record:
 
 
 def capture_transport(kind: int, error: BaseException, value: object = None) -> Record:
-    """Return the failure record of an object that the worker could not load or pickle."""
+    """Return the failure record for an object that the worker could not load or pickle."""
     record = _record(kind, error)
     record[2] = describe(error)
     if kind == RESULT and isinstance(error, Exception):
@@ -52,18 +52,18 @@ def _record(kind: int, error: BaseException) -> Record:
     try:
         data = _sendable(error)
     except BaseException as why:
-        # The exception's own methods for pickling may raise anything, SystemExit included.
+        # Pickling an exception runs its own methods, which may raise anything, even SystemExit.
         return [UNSENDABLE, None, describe(error), describe(why), trace]
     return [kind, data, describe(error), "", trace]
 
 
 def safe_trace(error: BaseException) -> Trace:
-    """Return the trace of `error`; an empty one if it cannot be made."""
-    from .trace import trace_of  # imported when the first item fails
+    """Return the traceback of `error` as plain values; empty if it cannot be made."""
+    from .trace import trace_of  # imported only when an item fails, as it is seldom needed
 
     try:
         return trace_of(error, _sendable)
-    # The attributes of the exception's own class may be properties that raise anything.
+    # The exception's class may have properties in place of attributes, which may raise anything.
     except BaseException:
         return (), None, False, ()
 
@@ -79,24 +79,25 @@ def _sendable(error: BaseException) -> bytes:
         if type(again) is type(error) and _have_equal_args(again, error):
             return data
     except BaseException:
-        # Pickling the exception in the second form, below, may work.
+        # The pickle could not be loaded again; the second form, below, may do.
         pass
-    # Second form: only class, `args` and `__dict__` are pickled. Many exceptions have an `__init__`
-    # that takes other arguments than it passes to its base class, so loading pickle's own form
-    # calls the `__init__` wrongly.
+    # The second form of pickle has only class, `args` and `__dict__`. Many exceptions have an
+    # `__init__` that takes other arguments than it passes to its base class, so loading pickle's
+    # own form calls the `__init__` wrongly.
     bare = _Bare(type(error), error.args, dict(error.__dict__))
     try:
         data = dumps(bare)
         if _have_equal_args(_try_loads(data), error):
             return data
     except BaseException:
-        # Pickling the exception in the third form, below, may work.
+        # The pickle could not be loaded again; the third form, below, may do.
         pass
     from .by_value.picklers import Home, dumps_full
 
     role = Home()
-    # Third form: by value. `skips_init` also keeps the receiver from calling the `__init__` of
-    # exceptions inside this exception, such as the members of an exception group.
+    # The third form is a pickle by value, with the class. `skips_init` also keeps the receiver from
+    # calling the `__init__` of exceptions inside this one, such as the members of an exception
+    # group.
     role.skips_init = True
     data = dumps_full(role, bare)
     _try_loads(data)
@@ -107,8 +108,8 @@ def _have_equal_args(again: BaseException, error: BaseException) -> bool:
     try:
         wanted = dumps(error.args)
     except Exception:
-        # The `args` of the exception cannot be pickled. The exception class's own pickling leaves
-        # out `args`, and has just worked.
+        # `args` cannot be pickled and compared. The exception's class leaves them out of its
+        # pickle, which has just worked.
         return True
     return dumps(again.args) == wanted
 
@@ -135,5 +136,5 @@ def _try_loads(data: bytes) -> Any:
         return loads(data)
     except Exception:
         raise
-    except BaseException as error:  # a SystemExit while loading must not end the worker
+    except BaseException as error:  # even SystemExit, which must not end the worker
         raise TypeError(f"loading it again raised {describe(error)}") from None

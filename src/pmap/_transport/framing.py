@@ -1,4 +1,4 @@
-"""Messages as bytes.
+"""Messages between caller and worker as bytes.
 
 A message is a tuple of plain values. Its bytes are a length, and behind the length the tuple as
 ``marshal`` writes it. Both processes run the same interpreter, and marshal is several times faster
@@ -6,7 +6,7 @@ than pickle for such tuples.
 
 marshal does not take an object of 2 GiB or more. If a message has such an object, the pickled
 values of the message travel as *blobs* behind the body of the message. In the body a number stands
-for each blob: ``[0]`` is the message entry whose pickle is the first blob.
+for each blob: ``[0]`` is the value whose pickle is the first blob.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
     from .light_stdlib import socket
     from .packing import Entry
 
-    # The first word of a message says, at run time only, what the other words are: see `protocol`.
+    # A message. Its first word says which kind of message it is, and so what the other words are:
+    # see the module `protocol`.
     Message: TypeAlias = tuple[Any, ...]
 
 
 _LENGTH = struct.Struct("<Q")
 _BLOBS = 1 << 63  # if this bit of a length is set, the number of blobs and their lengths follow
-# A bit pattern in each length. If other code has written bytes into the socket, the reader does not
-# find this pattern in the bytes, and does not take the bytes for the length of a message.
+# A bit pattern that is part of each length. If other code has written bytes into the socket, the
+# reader finds that the pattern is missing, and does not take those bytes for a length.
 _MARK = 0x706D << 48
 _SIZE = (1 << 48) - 1
 
@@ -51,13 +52,13 @@ def frame(message: Message) -> bytes:
 def frame_of_entries(
     make: Callable[[list[Entry]], Message], entries: list[Entry], by_value: bool = True
 ) -> bytes:
-    """Return the bytes that carry the message that `make` makes of `entries`, however large.
+    """Return the bytes of the message that `make` makes of `entries`, however large they are.
 
     Args:
         make: returns the message with the entries that it is given: `entries`, or lists with the
             numbers of blobs in their place.
-        entries: the message entries that travel: one pickled or plain value each.
-        by_value: see `functions_by_value` of `values.dumps`.
+        entries: the values in the message, in the form of `values`: each is pickled or plain.
+        by_value: whether functions that cannot be imported may be pickled by value.
     """
     try:
         return frame(make(entries))
@@ -69,18 +70,18 @@ def frame_of_entries(
 
 
 def _apart(entry: Entry, blobs: list[bytes], by_value: bool) -> Entry:
-    """Append the pickle of `entry` to `blobs`; return the entry that stands for it in the body."""
+    """Move the pickle of `entry` to the list `blobs`; return what stands for it in the message."""
     pickled = _is_list(entry)
     if pickled and len(entry) != 1:
-        # The entry is a failure record, or its large buffers are in a shared-memory segment. Only
-        # an entry that is one pickle becomes a blob.
+        # The entry is the record of a failure, or its large buffers are in shared memory: it stays.
+        # Only an entry that is just one pickle becomes a blob.
         return entry
     blobs.append(entry[0] if pickled else dumps(entry, by_value))
     return [len(blobs) - 1]
 
 
 def _together(message: Message, blobs: list[bytes]) -> Message:
-    """Put the blobs of a message back into the message's entries; return the message."""
+    """Put the blobs (large pickles that came behind it) back into a message; return the message."""
     for part in message:
         for entry in [part, *part] if _is_list(part) else ():
             if _is_list(entry) and len(entry) == 1 and type(entry[0]) is int:
@@ -93,7 +94,7 @@ def _is_list(value: object) -> bool:
 
 
 def send_batch(sock: socket, data: bytes | memoryview, fds: list[int]) -> int:
-    """Send as much of `data` as the socket takes now, with the first `MOST` descriptors of `fds`.
+    """Send as much of `data` as the socket takes now, with at most `MOST` of the descriptors.
 
     Return how many bytes were sent. If there are more descriptors, only one byte is sent, and the
     next call has to send the rest of the descriptors with the rest of the bytes. There are enough
@@ -103,7 +104,7 @@ def send_batch(sock: socket, data: bytes | memoryview, fds: list[int]) -> int:
 
 
 class NotAMessage(Exception):
-    """The received bytes were not written by `frame`, or other bytes are among these bytes."""
+    """Raised for received bytes that were not, or not all, written by `frame`."""
 
 
 class FrameReader:
@@ -113,12 +114,13 @@ class FrameReader:
         self._buffer = bytearray()
         self._fds: deque[list[int]] = deque()
         self._gone: list[int] = []
-        # Whether any shared-memory segment has arrived that its sender wants back.
+        # Whether any shared-memory segment has arrived that the sender has only lent, and wants
+        # back.
         self.borrows = False
-        self.size = 0  # how many bytes the last message and its segments have
+        self.size = 0  # how many bytes the last message had, with its shared memory
 
     def gone(self) -> list[int]:
-        """Return the numbers of the shared-memory segments that this process uses no more.
+        """Return the numbers of the lent segments (shared memory) that this process uses no more.
 
         Only the segments that went out of use since the last call are returned.
         """
@@ -143,7 +145,8 @@ class FrameReader:
         start = 0
         head = _LENGTH.size
         if not buffer and not self._fds:
-            # The usual case: `data` is whole messages without segments, which need no copy.
+            # This is the usual case: `data` is whole messages without shared memory, so nothing
+            # need be copied.
             view, size = memoryview(data), len(data)
             while size - start >= head:
                 (word,) = _LENGTH.unpack_from(data, start)
@@ -204,7 +207,7 @@ class FrameReader:
                 )
 
     def _arrived(self, wanted: int) -> list[int]:
-        """Return `wanted` descriptors; -1 for each descriptor that this process could not receive.
+        """Return the next descriptors; -1 stands for one that this process could not receive.
 
         The sender sends at most `MOST` descriptors at a time, the first batch with the first byte
         of the message.
@@ -216,7 +219,7 @@ class FrameReader:
         return fds
 
     def _with_blobs(self, start: int) -> tuple[int, Message | None]:
-        """Return the end of the message with blobs at `start`, and the message.
+        """Return where the message at `start` ends, which has blobs, and the message.
 
         In place of the message return None if not all of its bytes have arrived.
         """

@@ -1,17 +1,17 @@
-"""The import path, with the first meaning of each relative entry, which changes by ``os.chdir``."""
+"""The import path, in which relative entries keep the meaning that they had at first."""
 
 from __future__ import annotations
 
 import os
 import sys
 
-# Relative entries of `sys.path`, each with the absolute path that the entry meant when pmap first
-# saw the entry: when pmap was imported, or at a call.
+# Relative entries of `sys.path`, each with the absolute path that it meant when pmap first saw it:
+# at the import of pmap, or at a call. After an `os.chdir` it would mean another path.
 _absolute: dict[str, str] = {}
 
 
 def import_path() -> list[str]:
-    """Return ``sys.path``, with the first absolute path of each relative entry behind the entry."""
+    """Return ``sys.path``; behind each relative entry stands the absolute path it meant first."""
     path: list[str] = []
     for entry in sys.path:
         if type(entry) is not str:

@@ -1,4 +1,7 @@
-"""What every process of a program can import by name, and what has to travel by value."""
+"""Which functions and classes other processes can import; all others are sent by value.
+
+By value means with their contents, and not as a name.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,8 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
-# The names of main modules. A function or class that is defined in a main module has to travel by
-# value: every process has a main module of its own.
+# The names of main modules. A function or class that is defined in a main module has to be sent by
+# value, and not as a name: every process has a main module of its own.
 MAIN_MODULES: frozenset[str] = frozenset({"__main__", "__mp_main__"})
 
 # Directories of the standard library and of installed packages. Every process of the program finds
@@ -24,14 +27,14 @@ _INSTALLED = (
     os.path.join(sys.prefix, "lib", os.path.basename(STANDARD), "site-packages", ""),
 )
 _AUTORELOAD = "IPython.extensions.autoreload"
-# Top-level packages whose modules are not examined for changes: this package; and `typing`, because
-# `typing.io` and `typing.re` of Python 3.11 and 3.12 are classes with attributes that take a
-# microsecond each to look up.
+# Top-level packages whose modules are not checked for being loaded again: this package; and
+# `typing`, because `typing.io` and `typing.re` of Python 3.11 and 3.12 are classes with attributes
+# that take a microsecond each to look up.
 _NOT_LOADED_AGAIN = frozenset({__name__.partition(".")[0], "typing"})
 
 
 class _Modules:
-    """What this process knows about its modules, above all which modules a worker cannot import."""
+    """What this process knows about its modules, above all which of them a worker cannot import."""
 
     def __init__(self) -> None:
         # The length of `sys.modules` when the modules were last examined; `last` is the name of the
@@ -58,7 +61,7 @@ _modules = _Modules()
 
 
 def is_importable(obj: Any) -> bool:
-    """Return whether module and name of a function or class lead to it in other processes."""
+    """Return whether other processes find a function or class by its module and name."""
     module: object = obj.__module__
     found: object = sys.modules.get(module) if isinstance(module, str) else None
     for part in obj.__qualname__.split("."):
@@ -67,14 +70,15 @@ def is_importable(obj: Any) -> bool:
 
 
 def is_of_a_module(method: Any) -> bool:
-    """Return whether a bound method is found as a function of the module of its class.
+    """Return whether a bound method is a global of a module, and found there by its name.
 
     An example is ``random.random``: a method of a random generator that the module `random` owns.
-    Such a method has to travel by name; by value, each worker would get a copy of the generator.
+    Such a method is sent as a name; otherwise each worker would get a copy of the generator.
     """
     owner: object = method.__self__
     if owner is None or isinstance(owner, (type, type(sys))):
-        # The object is a plain function of a module written in C, or a class method.
+        # The object is a plain function of a module written in C, or a class method: not a method
+        # of an object.
         return False
     home = type(owner).__module__
     found: object = getattr(sys.modules.get(home), method.__name__, None)
@@ -82,7 +86,7 @@ def is_of_a_module(method: Any) -> bool:
 
 
 def travels_by_name(module: object) -> bool:
-    """Return whether another process finds the functions and classes of a module by their names."""
+    """Return whether other processes can import a module, and find what it defines by name."""
     if not isinstance(module, str) or module in MAIN_MODULES:
         return False
     _look_at_new_modules()
@@ -90,7 +94,7 @@ def travels_by_name(module: object) -> bool:
 
 
 def may_refer_by_value(data: bytes) -> bool:
-    """Return whether a pickle may refer by name to something that has to travel by value.
+    """Return whether a pickle may refer by name to something that other processes lack.
 
     A pickle that refers to a module has the module's name in it, byte for byte. If a string in the
     pickle merely contains the name of such a module, the answer is yes as well, and the value is
@@ -103,8 +107,7 @@ def may_refer_by_value(data: bytes) -> bool:
     if b"_main__" in data or b"multiprocessing." in data:
         return True
     if b"\x06object\x94" in data and b")\x81" in data:
-        # The pickle has a bare `object()` in it: only its identity tells such an object from
-        # others.
+        # The pickle may have a bare `object()` in it, which only its identity tells from others.
         return True
     _look_at_new_modules()
     literal = _modules.literal
@@ -130,14 +133,14 @@ def code_version() -> int:
 
 
 def look_for_files() -> None:
-    """Find out which modules of the program a new worker cannot import: their files are gone."""
+    """Record which modules new workers cannot import because their files are gone."""
     for name, (module, _) in [*_modules.own.items()]:
         if sys.modules.get(name) is module:
             _look_at(name, module)
 
 
 def _look_at_files() -> None:
-    """Record which modules had their files edited.
+    """Record which modules have had their files edited since the last time.
 
     Under IPython's autoreload a module stays the same object: IPython puts the new code into the
     old module.
@@ -153,7 +156,7 @@ def _look_at_files() -> None:
 
 
 def _look_at_new_modules() -> None:
-    # Comparing the number of modules takes next to no time; examining all modules takes
+    # To compare the number of modules takes next to no time; to examine all modules takes
     # milliseconds.
     modules = sys.modules
     count = len(modules)
@@ -209,11 +212,12 @@ def _is_found(name: str, spec: Any) -> bool:
     path: Sequence[str] | None = getattr(sys.modules.get(parent), "__path__", None)
     if parent and (path is None or os.path.dirname(spec.origin) in path):
         # The parent package's path has the directory of the module's file, so finders find the
-        # module; or the parent is a module without a path, whose import makes the module.
+        # module; or the parent is no package, and makes the module when it is imported, as `os`
+        # makes `os.path`.
         return True
     for finder in sys.meta_path:
         if not _is_installed(finder):
-            # The program defines this finder, so a worker does not have the finder.
+            # The finder is defined by the program itself, so a worker does not have it.
             continue
         try:
             found = finder.find_spec(name, path)

@@ -1,9 +1,9 @@
 """The result journal: memory that a worker shares with its caller, and that outlives the worker.
 
-A result must be safe from the moment the next item begins, or else the death of the worker in one
-item would cost the results of the other items of the chunk. A message for each result would make
-the result safe, but small items slow. So the worker notes each result in the result journal as soon
-as it has the result. The caller reads the results from the journal only if the worker dies.
+A chunk is what a worker gets at once: several items. If an item kills its worker, the results of
+the items before it must not be lost. A message for each result would save them, but make small
+items slow. So the worker notes each result in the result journal as soon as it has the result. The
+caller reads the results from the journal only if the worker dies.
 
 The result journal begins with `_WORDS` 64-bit words::
 
@@ -15,9 +15,9 @@ The result journal begins with `_WORDS` 64-bit words::
     MARK     the value of an empty slot of a typed array
     SINCE    when the last items began, as a double
     HALT     the caller wants no other item to begin; or OVERSIZE: the worker ended itself
-    BACK     the chunks that the caller wants to reclaim: the serial of the chunk that has begun,
-             and the last serial to reclaim
-    TAKEN    the same value as BACK, once the caller has reclaimed these chunks
+    BACK     the chunks that the caller wants to take back: the serial of the chunk that has begun,
+             and the last serial to take back
+    TAKEN    the same value as BACK, once the caller has taken these chunks back
     KEEP     how many items, the first ones, of the chunk that has begun the worker may run
 
 SINCE and HALT serve calls whose items have a time limit; HALT also serves the memory limit. Behind
@@ -55,8 +55,9 @@ _WORDS = 10
 _AT, _SENT, _HOW, _COUNT, _MARK, _SINCE, _HALT, _BACK, _TAKEN, _KEEP = range(_WORDS)
 _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
-_ALL = (1 << 32) - 1  # this value in AT and KEEP stands for all items of the chunk
-# This value in HALT says that the worker ended itself because it took too much memory.
+_ALL = (1 << 32) - 1  # stands in AT and KEEP for all items of the chunk
+# The value of HALT with which the worker says that it ended itself, because it took too much
+# memory.
 _OVERSIZE = 2
 
 # How many bytes the result journal has: enough for some thousand small results between messages.
@@ -76,7 +77,7 @@ class ResultJournal:
         self._times = self._view[:_START].cast("d")
         self._ints = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("q")
         self._floats = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("d")
-        # The contents of an empty typed array, made when the worker first needs a typed array.
+        # What an empty typed array contains, made when the worker first needs a typed array.
         self._marks = b""
 
     def close(self) -> None:
@@ -91,24 +92,24 @@ class ResultJournal:
     # --- what the worker calls -----------------------------------------------------------------
 
     def begin(self, serial: int, in_turn: bool) -> bool:
-        """Record that the chunk `serial` has begun and that none of its items is finished.
+        """Record that the worker begins a chunk, whose number is `serial`.
 
         If `in_turn`, the worker calls `turn` before items begin; otherwise all items of the chunk
-        count as begun.
+        count as begun at once.
 
-        Return False if the caller has reclaimed the chunk. The caller sets BACK and then reads
+        Return False if the caller has taken the chunk back. The caller sets BACK and then reads
         whether AT still has its earlier value, which names an earlier chunk. The worker sets AT and
         then reads BACK. So one of the two processes sees the store of the other, and each chunk is
-        either reclaimed or run. If each process sees the other's store, the caller decides within a
-        moment: it sets TAKEN, or sets BACK to its earlier value.
+        either taken back or run. If each process sees the other's store, the caller decides within
+        a moment: it sets TAKEN, or sets BACK to its earlier value.
         """
         head = self._head
-        # The store to HOW comes first. If AT changed first, the caller could take the results of
-        # the chunk before for results of this chunk.
+        # HOW is written first. If AT changed first, the caller could take the results of the
+        # previous chunk for results of this one.
         head[_HOW] = _NOTHING
         head[_SENT] = 0
-        # One store writes the serial and the number of items, so the caller never reads a serial
-        # with the number of another chunk.
+        # One store writes both the serial of the chunk and the number of items, so the caller never
+        # reads one of them without the other.
         head[_AT] = serial << 32 | (0 if in_turn else _ALL)
         _fence()
         while _is_in(serial, back := head[_BACK]):
@@ -120,13 +121,13 @@ class ResultJournal:
     def turn(self, number: int) -> bool:
         """Record that the first `number` items of the chunk have begun.
 
-        Wait while the caller wants no item to begin. Return False if the caller has reclaimed the
+        Wait while the caller wants no item to begin. Return False if the caller has taken back the
         items that were to begin.
 
         The caller sets HALT, or KEEP and BACK, and then reads whether AT still has its earlier
         value. The worker sets AT and then reads HALT, BACK and KEEP. So one of the two processes
         sees the store of the other: the caller never ends an item that has just begun in place of
-        the item before it, and each item is either reclaimed or run. If each process sees the
+        the item before it, and each item is either taken back or run. If each process sees the
         other's store, the caller decides within a moment, as in `begin`.
         """
         head = self._head
@@ -138,7 +139,7 @@ class ResultJournal:
             _fence()
             back = head[_BACK]
             if head[_HALT]:
-                head[_AT] = before  # take the store back: the items have not begun
+                head[_AT] = before  # AT gets its earlier value again: the items have not begun
                 while head[_HALT]:  # wait until the caller ends this process, or resets HALT
                     sleep(0.001)
             elif back >> 32 != serial:
@@ -157,7 +158,10 @@ class ResultJournal:
         self._head[_HALT] = _OVERSIZE
 
     def records(self, sent: int) -> None:
-        """Note results as records from now on; `sent` results of the chunk were sent before."""
+        """From now on, note results as records (pickled or plain values).
+
+        `sent`: how many results of the chunk were sent as messages before.
+        """
         head = self._head
         head[_HOW] = _NOTHING
         head[_SENT] = sent
@@ -166,7 +170,7 @@ class ResultJournal:
         self._memory.seek(_START)
 
     def record(self, data: bytes, count: int) -> bool:
-        """Write a record; there are `count` records then. Return False if there is no room."""
+        """Write the record `data`, the `count`-th one. Return False if there is no room for it."""
         memory = self._memory
         if memory.tell() + len(data) > SIZE:
             return False
@@ -177,11 +181,11 @@ class ResultJournal:
     def typed_array(
         self, kind: Literal["q", "d"], slots: int, sent: int
     ) -> memoryview[int] | memoryview[float]:
-        """Note results in a typed array from now on; return the array, which is filled in order.
+        """From now on, note results in a typed array (of ints or of floats), which is returned.
 
         Args:
             kind: "q" for an array of ints, "d" for an array of floats.
-            slots: how many slots of the array are used.
+            slots: how many places for results the array has.
             sent: how many results of the chunk were sent as messages.
         """
         head = self._head
@@ -199,13 +203,12 @@ class ResultJournal:
     # --- what the caller calls -----------------------------------------------------------------
 
     def check_deadline(self, serial: int, limit: float) -> tuple[float, bool] | None:
-        """Return when the last item began, and whether the worker is held.
+        """Return when the last item began, and whether it has run for too long.
 
-        If the last item to begin has run for `limit` seconds, the worker is held: HALT is set, and
-        the worker begins no further item.
+        If it has run for `limit` seconds, HALT is set, so that the worker begins no further item.
 
         Args:
-            serial: the serial of the first chunk that the worker has.
+            serial: the number of the first chunk that the worker has.
             limit: the time limit of an item, in seconds.
 
         Returns:
@@ -215,7 +218,7 @@ class ResultJournal:
         while (at := head[_AT]) >> 32 == serial and at & _ALL:
             since = self._times[_SINCE]
             if head[_AT] != at:
-                continue  # another item began between the two reads
+                continue  # another item began meanwhile: read again
             if monotonic() - since < limit:
                 return since, False
             head[_HALT] = 1
@@ -226,23 +229,22 @@ class ResultJournal:
         return None
 
     def reclaim(self, last: int) -> tuple[int, int | None]:
-        """Reclaim all items that have not begun, of all chunks up to the serial `last`.
+        """Take back all items that have not begun, of all chunks up to the number `last`.
 
         Returns:
-            The serial of the last chunk that has begun; of the chunks after it, none up to `last`
-            will begin. And how many items of the chunk that has begun may run, with those that have
-            begun already; None for all.
+            The number of the last chunk that has begun; of the chunks after it, none up to `last`
+            will begin. And how many items of that last chunk the worker keeps; None: all of them.
         """
         head = self._head
         while True:
             at, before = head[_AT], head[_BACK]
             serial = at >> 32
             if _is_in(serial, before) or before >> 32 == serial:
-                # An earlier reclaim is still in force for the worker, and this reclaim extends it.
-                # The items that were reclaimed earlier stay reclaimed. The worker may still run the
-                # items that the earlier reclaim left to it.
+                # The worker has not yet answered an earlier call of this method, which this one
+                # extends. The items that were taken back then stay so. The worker may still run the
+                # items that it was left then.
                 begun, keep = before >> 32, head[_KEEP]
-                # The earlier reclaim may reach to a later chunk than this reclaim.
+                # The earlier call may have taken back more chunks than this one does.
                 last = max(last, before & _ALL)
             else:
                 begun, keep = serial, at & _ALL
@@ -250,14 +252,16 @@ class ResultJournal:
                 return begun, None
             back = begun << 32 | last
             if back != before:
-                # KEEP keeps its value, or the worker does not read KEEP before BACK changes.
+                # KEEP gets its value before BACK changes: only then does the worker read KEEP.
                 head[_KEEP] = keep
                 _fence()
-                # One store writes both serials in BACK, so the worker never reads only one of them.
+                # One store writes both numbers in BACK, so the worker never reads one without the
+                # other.
                 head[_BACK] = back
                 _fence()
                 if head[_AT] != at:
-                    head[_BACK] = before  # the items that were reclaimed earlier stay reclaimed
+                    # BACK gets its earlier value again: only this call is undone.
+                    head[_BACK] = before
                     continue
                 head[_TAKEN] = back
             return begun, None if keep == _ALL else keep
@@ -267,7 +271,7 @@ class ResultJournal:
         return self._head[_AT] >> 32 >= serial
 
     def finished(self, serial: int) -> int:
-        """Return how many items of the chunk `serial` are finished, or a lower number.
+        """Return how many items of a chunk are finished, by its number; or fewer.
 
         Return 0 if the worker runs another chunk. Any thread of the caller may call this method at
         any time: while the worker writes, and while another thread closes the result journal. So
@@ -282,15 +286,17 @@ class ResultJournal:
             elif how in (_INTS, _FLOATS):
                 noted = self._filled(count)
             # If the worker sent results between these reads, and notes other results now, `count`
-            # may belong to the old results and `sent` to the new ones. Then the words have changed.
+            # may belong to the old results and `sent` to the new ones. To notice that, the words
+            # are read again below.
             _fence()
             same = head[_AT] >> 32 == at >> 32 == serial and head[_SENT] == sent
             return sent + noted if same and head[_HOW] == how else 0
-        except (ValueError, IndexError):  # the journal is closed, or an item has written into it
+        except (ValueError, IndexError):
+            # the journal was closed meanwhile, or code of the user has written into it
             return 0
 
     def _filled(self, slots: int) -> int:
-        """Return how many slots of the typed array are filled; slots are filled in order."""
+        """Return how many slots of the typed array have results; they are filled in order."""
         mark = self._head[_MARK]
         # MARK is read as an unsigned number; the slots are read as signed numbers.
         mark -= (mark >> 63) << 64
@@ -307,12 +313,11 @@ class ResultJournal:
         """Read the results that a dead worker has noted.
 
         Args:
-            serial: the serial of the first chunk that the worker had.
+            serial: the number of the first chunk that the worker had.
             received: how many results of this chunk came as messages.
 
         Returns:
-            Whether an item had begun and was not finished; and the message entries of the results
-            that were finished and not sent.
+            Whether an item had begun and was not finished; and the results that were not sent.
         """
         at, sent, how, count, mark, *_ = self._head
         if at >> 32 != serial:
@@ -327,7 +332,7 @@ class ResultJournal:
                 slots.pop()
             array = self._ints if how == _INTS else self._floats
             entries = list(array[: len(slots)])
-        # The worker may have died after it sent results and before it noted that it had sent them.
+        # The worker may have died right after it sent results, before it noted that they were sent.
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries
 
@@ -337,22 +342,23 @@ class ResultJournal:
         return self._head[_HALT] == _OVERSIZE
 
     def last_words(self) -> str:
-        """Return the stack that the worker wrote as it crashed or was ended, or an empty text."""
+        """Return the stack that the worker wrote when it crashed or was ended; empty: none."""
         text = bytes(self._view[SIZE:]).rstrip(b"\0").decode(errors="replace")
-        # The stacks of other threads may come before the stack of the current thread.
+        # If several threads wrote their stacks, that of the thread that crashed begins with these
+        # words.
         _, _, current = text.partition("Current thread ")
         _, _, stack = current.partition("(most recent call first):\n")
         return stack
 
 
 def _is_in(serial: int, back: int) -> bool:
-    """Return whether the chunk `serial` is among the chunks that `back`, a value of BACK, names."""
+    """Return whether BACK, with the value `back`, takes back the chunk with the number `serial`."""
     return back >> 32 < serial <= back & _ALL
 
 
 def _fence() -> None:
-    """Keep the processor from making loads after this call before stores that precede the call."""
-    # To acquire a lock is an atomic exchange, which is a fence on x86. Each call makes a new lock,
-    # because a shared lock could be held when a signal handler calls this function again, or in a
-    # forked process.
+    """Make sure that the processor does loads after this call only after stores before it."""
+    # To acquire a lock is an atomic exchange, which keeps this order on x86. Each call makes a new
+    # lock, because a shared lock could be held when a signal handler calls this function again, or
+    # in a forked process.
     allocate_lock().acquire()

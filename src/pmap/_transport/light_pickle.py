@@ -1,4 +1,4 @@
-"""The C module beneath `pickle`, without the imports of the public module: see `light_stdlib`."""
+"""The C module `_pickle` without `pickle`, whose imports would make workers start later."""
 
 import sys
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 else:
 
     def _load() -> None:
-        """Import `_pickle` with a stub of functools that has `partial`, the one name needed."""
+        """Import `_pickle` with a stub for `functools`, of which it needs only `partial`."""
         if "functools" in sys.modules:
             return
         import _functools
@@ -25,8 +25,8 @@ else:
     try:
         _load()
     except (ImportError, AttributeError):
-        # The `_pickle` of this interpreter uses more of functools than the stub has: the import
-        # below gives `_pickle` the real functools.
+        # In this version of Python `_pickle` uses more of functools than the stub has, so it is
+        # imported again with the real module.
         sys.modules.pop("_pickle", None)
     try:
         from _io import BytesIO

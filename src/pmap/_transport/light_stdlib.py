@@ -43,12 +43,12 @@ else:
         from threading import RLock, local
     try:
         from _socket import CMSG_SPACE, MSG_CTRUNC, SCM_RIGHTS, SHUT_WR, socketpair
-    except ImportError:  # on Windows no file descriptors travel over sockets
+    except ImportError:  # Windows cannot send file descriptors over sockets
         CMSG_SPACE = MSG_CTRUNC = SCM_RIGHTS = None
         from socket import SHUT_WR, socketpair
     try:
         from _socket import MSG_CMSG_CLOEXEC
-    except ImportError:  # macOS does not have the flag `MSG_CMSG_CLOEXEC`
+    except ImportError:  # macOS does not have this flag
         MSG_CMSG_CLOEXEC = 0
 
 
@@ -69,7 +69,7 @@ __all__ = [
     "socketpair",
 ]
 
-# Bytes that one file descriptor takes in a control message of a socket.
+# The size of a file descriptor in a control message of a socket, in bytes.
 _FD = 4
 
 
@@ -79,13 +79,13 @@ def receive_with_fds(sock: "socket", size: int, most: int = 1) -> "tuple[bytes, 
     Args:
         sock: a socket.
         size: how many bytes to receive at most.
-        most: how many file descriptors may come at a time.
+        most: how many file descriptors to receive at most.
 
     Returns:
         The bytes, and the file descriptors that this process was able to open; None if the sender
             sent none.
     """
-    if not hasattr(sock, "recvmsg"):  # Windows does not have `recvmsg`
+    if not hasattr(sock, "recvmsg"):  # Windows does not have `recvmsg`, so no descriptors arrive
         return sock.recv(size), None
     data, extras, flags, _ = sock.recvmsg(size, CMSG_SPACE(most * _FD), MSG_CMSG_CLOEXEC)
     if not extras and not flags & MSG_CTRUNC:

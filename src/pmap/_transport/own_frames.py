@@ -16,12 +16,12 @@ _PACKAGE = __name__.partition(".")[0]
 
 
 def shows_own_frames() -> bool:
-    """Return whether pmap's own frames stay in tracebacks: ``PMAP_FULL_TRACEBACK=1`` is set."""
+    """Return whether tracebacks are to show pmap's own frames: ``PMAP_FULL_TRACEBACK=1`` is set."""
     return os.environ.get(FULL_TRACEBACK, "0") not in ("", "0")
 
 
 def is_own_frame(names: dict[str, Any]) -> bool:
-    """Return whether a frame with these globals is pmap's own."""
+    """Return whether a frame is pmap's own; `names`: the globals of the frame."""
     # A frame is pmap's own if the globals of its function name the package `pmap`. But code that
     # runs as `python -m pmap` is part of the package, and still a user's program: there `__name__`
     # is "__main__". Any object may stand in the globals under `__package__`.
@@ -31,7 +31,7 @@ def is_own_frame(names: dict[str, Any]) -> bool:
 
 
 def without_own_frames(trace: TracebackType | None) -> TracebackType | None:
-    """Return `trace` without pmap's own frames; its entries are linked anew, and not copied."""
+    """Return `trace` without pmap's own frames; no entry is copied, so variables stay."""
     first = _next_of_others(trace)
     entry = first
     while entry is not None:

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final, Literal, TypeAlias
 
-    # A message entry: one pickled or plain value (see `values`). Only at run time the type of an
-    # entry says what the entry is. No annotation can express that, so the code that reads an entry
+    # A message entry: one value in a message, pickled or plain (see the module `values`). Its form
+    # can be told only at run time, which no annotation can express, so the code that reads an entry
     # gives a type to each part that it takes.
     Entry: TypeAlias = Any
-    # Message entries as they travel: a list; format and words of a typed array; a list as `marshal`
-    # has written it; strings joined into one; columns of rows; or start, stop and step of a range.
+    # Many message entries, in the form in which they are sent: a list; format and words of a typed
+    # array; a list as `marshal` has written it; strings joined into one; columns of rows; or start,
+    # stop and step of a range.
     Packed: TypeAlias = (
         list[Entry]
         | tuple[Literal["q", "d", "m"], bytes]
@@ -35,36 +36,37 @@ if TYPE_CHECKING:
     )
 
 
-# The plain types: marshal reads an object of one of these types back as an object of the same type.
-# The code tests the type and does not just try marshal, which would turn a bytearray into bytes.
+# The plain types, which marshal writes and reads back as the same type. The type of a value is
+# always tested, because marshal would silently turn a bytearray into bytes.
 PLAIN: frozenset[type] = frozenset({int, float, bool, str, bytes, complex, type(None)})
 _LONG: frozenset[type] = frozenset({bytes, str})  # the plain types whose values may be large
 
-# The types whose values travel as a typed array of 64-bit words if there are many values, with the
-# format of a word. As a list they would take ten times as long: marshal would look up each object
-# among the objects that it has written.
+# The types whose values are sent as a typed array of 64-bit words if there are many values, with
+# the format of a word. As a list they would take ten times as long: marshal would look up each
+# object among the objects that it has written.
 ARRAY_FORMATS: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
-_MANY = 16  # from so many values on it is worth while to look for a quicker form than a list
+# For fewer values than this it is not worth while to look for a quicker form than a list.
+_MANY = 16
 # How version 2 of marshal's format writes an int of 32 bits and a float: the tag, and the bytes of
 # the value with its tag.
 _TAGS: dict[type, tuple[bytes, int]] = {int: (b"i", 5), float: (b"g", 9)}
 _LISTS: frozenset[type] = frozenset({list, tuple})
-_HEAD = 5  # the bytes before the values of a list or tuple in that format
-_SOME = 8  # of many strings, one in so many is looked at before all are joined
-_SHORT = 64  # strings are joined into one if their mean length is at most so many characters
-# The types of values that travel in bulk if all values have the same type. The test looks the type
-# of each value up in a set. A test with `==` would believe a metaclass that says that its class
-# equals another class.
+# How many bytes that version of marshal's format writes before the values of a list or tuple.
+_HEAD = 5
+_SOME = 8  # of many strings, one in this many is looked at, to estimate their lengths
+_SHORT = 64  # strings are joined into one if their mean length is at most this many characters
+# The types of values that are sent together in one quick form if all values have the same type. The
+# test looks the type of each value up in a set. A test with `==` would believe a metaclass that
+# says that its class equals another class.
 _IN_BULK: dict[type, frozenset[type]] = {
     kind: frozenset({kind}) for kind in (int, float, str, bytes, tuple)
 }
-# A tuple of at most so many values may be plain. A longer tuple would gain little over pickle, and
-# the test of its values would take longer.
+# A tuple of more values than this is always pickled: to test all its values would take as long.
 _LONGEST_PLAIN_TUPLE = 16
 
 
 def is_plain(value: object) -> bool:
-    """Return whether `value` may be a message entry as it is: a plain scalar, or a tuple of them.
+    """Return whether `value` is sent as it is: a plain scalar, or a tuple of plain scalars.
 
     >>> is_plain(3), is_plain((1, "a")), is_plain([1])
     (True, True, False)
@@ -72,14 +74,14 @@ def is_plain(value: object) -> bool:
     kind = type(value)
     if kind in PLAIN:
         return True
-    if kind is not tuple:  # a named tuple has a type of its own, and is not plain
+    if kind is not tuple:  # a named tuple, which has a type of its own, is not plain
         return False
     row: Any = value
     return len(row) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(map(type, row))
 
 
 def packed(values: Sequence[object]) -> Packed | None:
-    """Return `values` as they travel if all values are plain, else None.
+    """Return `values` in the quickest form for sending them; None if not all are plain.
 
     Many values of one type take the least time.
 
@@ -92,7 +94,8 @@ def packed(values: Sequence[object]) -> Packed | None:
         return list(values) if is_plain(values[0]) and not is_long(values[0]) else None
     if len(values) >= _MANY:
         one = type(values[0])
-        # The other two are looked at first, because `marshal` would write all of a mixed list.
+        # The middle and the last value are looked at first: for a list of mixed types `marshal`
+        # would write all of it in vain.
         if one in _TAGS and one is type(values[-1]) and one is type(values[len(values) // 2]):
             numbers = _packed_numbers(one, values)
             if numbers is not None:
@@ -113,30 +116,31 @@ def packed(values: Sequence[object]) -> Packed | None:
 def _packed_numbers(kind: type, values: Any) -> Packed | None:
     """Return many values as `marshal` writes them, if all are ints of 32 bits, or all floats.
 
-    The length of what `marshal` has written and the tags in it prove that. The first tag is at a
-    known place; where a tag says "int", the next one is five bytes behind it. So if the tags at all
-    these places say "int", there are as many ints. `marshal` takes no subclass of int or float.
+    Whether they all are is seen from the length of what `marshal` has written, and from its tags.
+    The first tag is at a known place; where a tag says "int", the next one is five bytes behind it.
+    So if the tags at all these places say "int", all values are ints. `marshal` takes no subclass
+    of int or float.
     """
     if type(values) not in _LISTS:
-        return None  # `marshal` writes other sequences, such as an array, as bytes
+        return None  # `marshal` writes any other sequence, such as an array, as its bytes
     tag, size = _TAGS[kind]
     try:
         data = marshal.dumps(values, 2)
-    except ValueError:  # `marshal` does not know the type of a value
+    except ValueError:  # some value has a type that `marshal` does not know
         return None
     known = len(data) == _HEAD + size * len(values)
     return ("m", data) if known and data[_HEAD::size].count(tag) == len(values) else None
 
 
 def _packed_alike(kind: type, values: Any) -> Packed | None:
-    """Return many values of one type as they travel, or None if not all values are plain."""
+    """Return many values of one type in a form for sending; None if not all are plain."""
     if kind is int:
         try:
             return "q", struct.pack(f"{len(values)}q", *values)
-        except struct.error:  # an int has more than 64 bits
+        except struct.error:  # some int needs more than 64 bits
             return list(values)
     if kind is float:
-        return list(values)  # no list and no tuple: see `_packed_numbers`
+        return list(values)  # `values` is no list and no tuple, so `_packed_numbers` has refused it
     if kind is tuple:
         return _packed_rows(values)
     most = min(LARGE, _SHORT * len(values))
@@ -152,13 +156,13 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
 
 
 def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
-    """Return tuples as they travel, or None if not all tuples are plain.
+    """Return tuples in a form for sending; None if not all tuples are plain.
 
-    Many tuples of one length travel as their columns.
+    Many tuples of one length are sent as their columns.
     """
     width = len(rows[0])
     if not PLAIN.issuperset(map(type, rows[0])):
-        return None  # the first tuple is not plain, so the other tuples need no test
+        return None  # if the first tuple is not plain, the others need no test
     many = len(rows) >= _MANY and 0 < width <= _LONGEST_PLAIN_TUPLE
     if many and list(map(len, rows)).count(width) == len(rows):
         return _packed_columns(rows, width)
@@ -170,10 +174,14 @@ def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
 
 
 def _packed_columns(rows: Sequence[tuple[object, ...]], width: int) -> Packed | None:
-    """Return tuples of the length `width` as their columns; None if a cell is not plain or long."""
+    """Return tuples of the length `width` as their columns.
+
+    None if a cell is not plain, or is long.
+    """
     columns: list[Packed] = []
     for at in range(width):
-        # The first cell is plain, so a cell that is a tuple is found among cells of another type.
+        # If all cells of a column are plain and the first is no tuple, a tuple further down is
+        # found by its type.
         cells = packed(list(map(itemgetter(at), rows)))
         if cells is None:
             return None

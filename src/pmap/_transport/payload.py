@@ -1,4 +1,4 @@
-"""A function, or a unit of names, as bytes that are made once and sent to all workers.
+"""A function, or the values of global names, as bytes that are made once for all workers.
 
 A unit is the values of some names, pickled together.
 """
@@ -17,32 +17,33 @@ if TYPE_CHECKING:
 
 
 class Payload(NamedTuple):
-    """A pickle as bytes; its large buffers are in a shared-memory segment that all workers map."""
+    """A pickle as bytes; its large buffers are in shared memory that all workers use."""
 
-    # The type `values.Head` is written out here: NamedTuple would parse an annotation in quotes,
-    # and load the module `ast` for that.
+    # The type `values.Head` is written out here: for an annotation in quotes, NamedTuple would load
+    # the module `ast`.
     head: bytes | str | None
-    # The sizes of the out-of-band buffers, in the form of a message entry: see `values`.
+    # The sizes of the large buffers, in the form that the module `values` describes.
     sizes: tuple[int | None, ...] = ()
     segment: Segment | None = None
-    loose: tuple[bytes, ...] = ()  # the large buffers, if the system has no segment for them
+    # The large buffers themselves, if the system has no shared memory for them.
+    loose: tuple[bytes, ...] = ()
     descriptors: tuple[Descriptor, ...] = ()
 
     @property
     def entry(self) -> "Entry":
-        """The message entry that carries this payload; the message needs `attachments`, too."""
+        """This pickle as it stands in a message; its shared memory is sent with the message."""
         return [self.head, self.sizes, self.loose or 0] if self.sizes else [self.head]
 
     @property
     def attachments(self) -> list[Segment | Descriptor]:
-        """The shared-memory segments and descriptors that go with a message that has `entry`."""
+        """The shared memory and descriptors that are sent with a message that has this pickle."""
         if not self.sizes:
             return []  # the usual case: a pickle without large buffers
         return [*([] if self.segment is None else [self.segment]), *self.descriptors]
 
     @property
     def size(self) -> int:
-        """How many bytes the pickle and its out-of-band buffers have."""
+        """How many bytes the pickle and its large buffers have."""
         size = 0 if self.head is None else len(self.head)
         if self.sizes:
             size += sum([each for each in self.sizes if each is not None and each > 0])
@@ -51,9 +52,9 @@ class Payload(NamedTuple):
 
 
 def payload_of(function: object, last: Payload | None, role: "Role") -> Payload:
-    """Return `function` as a payload; return the payload `last` itself if it has the same bytes.
+    """Return `function` as a pickle; the earlier pickle `last` itself if it has the same bytes.
 
-    Without large buffers, the payload is always a new one.
+    A pickle without large buffers is always a new one.
     """
     head, out = split(function, role=role)
     if not out:
@@ -72,9 +73,9 @@ def payload_of(function: object, last: Payload | None, role: "Role") -> Payload:
 
 
 def payload_of_pickles(data: bytes, buffers: "list[Buffer | Descriptor]") -> Payload:
-    """Return the payload of some pickles and their out-of-band buffers.
+    """Return a `Payload` of some pickles and of the large buffers that belong to them.
 
-    The payload holds copies of the buffers, so the buffers may change from now on.
+    The `Payload` has copies of the buffers, so the buffers may change from now on.
     """
     head, out = apart(data, buffers)
     large, descriptors = without_descriptors(out), tuple(descriptors_in(out))

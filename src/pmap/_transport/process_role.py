@@ -32,14 +32,15 @@ def inside_item() -> bool:
 
 
 def finish_package_on_demand() -> None:
-    """Make a worker's incomplete ``pmap`` package run its ``__init__`` when code first uses it.
+    """Let the package ``pmap`` of a worker be imported in full when an item first uses it.
 
     A worker imports modules of the package ``pmap`` without running the package's own ``__init__``,
     which would import everything. But a function that runs in the worker may use pmap.
     """
     package = sys.modules[_PACKAGE]
     if hasattr(package, "__version__"):
-        # A frozen program has already imported the whole package.
+        # A frozen program (an executable with Python inside) has imported the whole package
+        # already.
         return
     lock = RLock()
 
@@ -47,8 +48,8 @@ def finish_package_on_demand() -> None:
         with lock:
             if package.__dict__.get("__getattr__") is load:
                 _run_init(package)
-        # The package's `__init__` has run by now, so the package has the name, or a `__getattr__`
-        # of its own.
+        # By now the `__init__` of the package has run, so it has the name, or a `__getattr__` of
+        # its own.
         found: object = getattr(package, name)
         return found
 

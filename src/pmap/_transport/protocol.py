@@ -1,14 +1,14 @@
 """The messages between caller, worker and fork server, and the functions for each kind.
 
-A message is a tuple of plain values whose first word is its kind (see `framing`). For each kind
-there is a `make` function for the sender and a `parse` function for the receiver, side by side. The
-exceptions are `Chunk`, `Results` and `Report`, of which each chunk has one or more: sender and
-receiver name and type their words as they build or unpack the tuple, which costs no call.
+A message is a tuple of plain values whose first word is its kind (see `framing`). For each kind a
+`make` function serves the sender and a `parse` function the receiver. The exceptions are `Chunk`,
+`Results` and `Report`, which are frequent: sender and receiver build and unpack these tuples in
+place, which saves a call.
 
 Only requests to the fork server are no tuples, but bytes of one struct.
 
-A message entry is one pickled or plain value (see `values`). If the pickle may be large, the
-message has the entry in a list of its own, a `list[Entry]`: see `framing.frame_of_entries`.
+A message entry is one pickled or plain value (see `values`). One whose pickle may be large is in a
+list of its own: see `framing.frame_of_entries`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     # How stdout or stderr of the caller is: encoding, error handler of the encoding, whether each
     # line is to be seen at once, whether the stream is a terminal.
     Stream: TypeAlias = tuple[str, str, bool, bool]
-    # What `multiprocessing` says of a worker: its identity and name; the caller's process id, name.
+    # What `multiprocessing` would say of a worker: its identity and name; its parent's process id
+    # and name.
     Identity: TypeAlias = tuple[tuple[int, ...], str, int, str]
-    # The script that a worker imports: the number of its namespace; the path of the script, None if
+    # The script that a worker imports: a number for its globals; the path of the script, None if
     # the worker's parent process has imported it; the package of the script or None.
     Script: TypeAlias = tuple[int, str | None, str | None]
     # How the items of a call run: whether the first failure ends the call, whether functions among
@@ -75,19 +76,20 @@ if TYPE_CHECKING:
 
 
 class SetUp:
-    """All that a worker is told before its first call spec; only `UNIT` and `TIES` come earlier.
+    """All that a worker is told when it starts, before it is told of any call.
 
     Attributes:
         generation: how deep pools are nested: 1 for a worker of the main program's pool.
         identity: what `multiprocessing` says of the worker.
         environment: the first environment of the worker.
         argv: the caller's `sys.argv`.
-        inherited: numbers of the namespaces that a fork of the caller has from it; else empty.
+        inherited: numbers of the caller's modules (that others cannot import) that a forked worker
+            has.
         script: the script that the worker imports; None: the worker imports no script.
         units: numbers of the units (values of names, pickled together) that the initializer needs.
         names: the names that the initializer needs.
-        initializer: one message entry, of the initializer and its arguments; empty if there is no
-            initializer, or if the worker is a fork of the caller and has the initializer already.
+        initializer: the initializer and its arguments, one entry; empty if there is no initializer,
+            or if the worker is a fork of the caller and has the initializer already.
         max_memory: bytes of memory that the worker may take; None: there is no limit.
         kill_over_memory: whether the worker is killed at once when it takes more memory.
         may_spin: whether the worker may spin for a moment while it waits for a message.
@@ -150,7 +152,7 @@ class SetUp:
 
 
 def make_setup(setup: SetUp, initializer: list[Entry]) -> SetUpMessage:
-    """Return the message SETUP of `setup`, with `initializer` in place of `setup.initializer`."""
+    """Return the message of `setup`; `initializer` takes the place of its initializer."""
     return (
         SETUP,
         setup.generation,
@@ -177,7 +179,7 @@ def parse_setup(message: SetUpMessage) -> SetUp:
 
 
 if TYPE_CHECKING:
-    # The words of `WorkerRules` stand between those before them and the environment.
+    # The words of `WorkerRules` stand in the middle of this message, before the environment.
     CallSpecMessage: TypeAlias = tuple[
         int,
         int,
@@ -199,15 +201,15 @@ def make_call_spec(
     environment: Environment | None,
     function: list[Entry],
 ) -> CallSpecMessage:
-    """Return the message with the call spec: all that a worker is told before the first chunk.
+    """Return the message that describes a call: all that a worker is told before its items.
 
     Args:
         number: the number of the call spec.
-        units: numbers of the units that the function needs.
-        names: the names that the function needs, with their versions.
+        units: numbers of the units (pickled values of names) that the function needs.
+        names: the global names that the function needs, with their versions.
         variables: context variables, each pickled with its value.
         rules: how the items of the call run.
-        environment: the environment of the items; None: that of the call spec sent before.
+        environment: the environment of the items; None: the same as that of the previous call.
         function: one message entry, of the function and its kind.
     """
     return (CALL_SPEC, number, function, units, names, variables, *rules, environment)
@@ -231,7 +233,8 @@ def parse_call_spec(
 
 if TYPE_CHECKING:
     # The message CHUNK: kind, number of the call spec, serial of the chunk, items as `packed`
-    # returns them, how many items begin together (0: all), index in the call of the first item.
+    # returns them, how many items begin together, the others can be taken back until they begin (0:
+    # all), index in the call of the first item.
     Chunk: TypeAlias = tuple[int, int, int, Packed, int, int]
 
     DropMessage: TypeAlias = tuple[int, int]
@@ -246,12 +249,12 @@ if TYPE_CHECKING:
 
 
 def make_drop(spec: int) -> DropMessage:
-    """Return the message that no chunk of the call spec with the number `spec` comes any more."""
+    """Return the message that no more items come of the call spec with the number `spec`."""
     return DROP, spec
 
 
 def parse_drop(message: DropMessage) -> int:
-    """Return the number of the call spec of which no chunk comes any more."""
+    """Return the number of the call spec that the worker can forget."""
     return message[1]
 
 
@@ -261,17 +264,17 @@ def make_quit() -> tuple[int]:
 
 
 def make_discard(serials: list[int]) -> DiscardMessage:
-    """Return the message that a worker is not to begin the chunks with these serials."""
+    """Return the message that a worker is not to begin the chunks with these numbers."""
     return DISCARD, serials
 
 
 def parse_discard(message: DiscardMessage) -> list[int]:
-    """Return the serials of the chunks that are not to begin."""
+    """Return the numbers of the chunks that are not to begin."""
     return message[1]
 
 
 def make_back(numbers: list[int] | None) -> BackMessage:
-    """Return the message that the caller uses some shared-memory segments of results no more.
+    """Return the message that some shared-memory segments of results are free again.
 
     `numbers`: the numbers of these segments; None: the worker is to keep no segment.
     """
@@ -294,7 +297,7 @@ def make_unit(
 
     Args:
         number: the number of the unit.
-        values: one message entry, of the values.
+        values: the pickled values, one message entry.
         versions: the versions of the values.
         definitions: the versions of the values that are functions, classes and the like.
         primed: the versions of values that were sent before, to which the pickle may refer.
@@ -311,15 +314,15 @@ def parse_unit(
 
 
 def make_needs(spec: int, units: tuple[int, ...], names: tuple[Name, ...]) -> NeedsMessage:
-    """Return the message with the units and names that the next chunk of a call needs.
+    """Return the message about the global names that the next items of a call need.
 
-    `units` and `names` take the place of the units and names of the call spec number `spec`.
+    `units` and `names` replace those of the call spec with the number `spec`.
     """
     return NEEDS, spec, units, names
 
 
 def parse_needs(message: NeedsMessage) -> tuple[int, tuple[int, ...], tuple[Name, ...]]:
-    """Return the arguments of `make_needs`."""
+    """Return the arguments that `make_needs` had."""
     return message[1:]
 
 
@@ -334,7 +337,7 @@ def parse_forget(message: ForgetMessage) -> tuple[int, ...]:
 
 
 def make_ties(key: bytes | None, tracker: list[Entry]) -> TiesMessage:
-    """Return the message with what `multiprocessing` has at the caller.
+    """Return the message with the caller's authentication key and resource tracker.
 
     Args:
         key: the caller's authentication key, or None.
@@ -344,7 +347,7 @@ def make_ties(key: bytes | None, tracker: list[Entry]) -> TiesMessage:
 
 
 def parse_ties(message: TiesMessage) -> tuple[bytes | None, list[Entry]]:
-    """Return the arguments of `make_ties`."""
+    """Return the arguments that `make_ties` had."""
     return message[1:]
 
 
@@ -356,9 +359,9 @@ BEGUN = 12
 RESULTS = 13
 REPORT = 14
 
-# The kinds of reports. OUTPUT and ERRORS have what was printed to stdout and to stderr; LOG has a
-# pickled log record; WARNING a pickled warning. FLUSH says that an item has flushed a stream; its
-# one byte, OUTPUT or ERRORS, says which stream.
+# The kinds of reports. OUTPUT and ERRORS have text of stdout and of stderr; LOG has a pickled log
+# record; WARNING a pickled warning. FLUSH says that an item has flushed a stream; its one byte,
+# OUTPUT or ERRORS, says which.
 OUTPUT, ERRORS, LOG, WARNING, FLUSH = 1, 2, 3, 4, 5
 
 if TYPE_CHECKING:
@@ -387,22 +390,22 @@ def parse_ready(message: ReadyMessage) -> int:
 
 
 def make_broken(failure: list[Entry]) -> BrokenMessage:
-    """Return the message that a worker cannot begin; `failure` is its failure record."""
+    """Return the message that a worker cannot start; `failure` says why (a failure record)."""
     return BROKEN, failure
 
 
 def parse_broken(message: BrokenMessage) -> list[Entry]:
-    """Return the failure record that says why the worker cannot begin."""
+    """Return the failure record (plain values) that says why the worker cannot start."""
     return message[1]
 
 
 def make_begun(serial: int) -> BegunMessage:
-    """Return the message that an item of a chunk begins; sent only without a result journal."""
+    """Return the message that an item begins; sent only where no memory is shared to note it."""
     return BEGUN, serial
 
 
 def parse_begun(message: BegunMessage) -> int:
-    """Return the serial of the chunk of which an item begins."""
+    """Return the number of the chunk of which an item begins."""
     return message[1]
 
 
@@ -425,12 +428,12 @@ if TYPE_CHECKING:
 
 
 def make_hello() -> StartMessage:
-    """Return the first message of a fresh interpreter, which says that it runs pmap's code."""
+    """Return the first message of a new process, which says that it runs pmap's code."""
     return HELLO, 0, 0
 
 
 def make_again() -> StartMessage:
-    """Return the message that a process runs the user's program again, and becomes no worker."""
+    """Return the message that a new process runs the user's program, and becomes no worker."""
     return AGAIN, 0, 0
 
 
@@ -465,7 +468,7 @@ def parse_exited(message: StartMessage) -> tuple[int, int]:
 
 
 def make_crowded(threads: int) -> StartMessage:
-    """Return the message that the fork server has `threads` threads, so does not fork."""
+    """Return the message that the fork server does not fork, as it has `threads` threads."""
     return CROWDED, threads, 0
 
 
@@ -487,11 +490,11 @@ REQUEST_SIZE = _REQUEST.size
 
 
 def make_request(request: int, number: int) -> bytes:
-    """Return the bytes of a request; `number` is a worker's number or process id, or 0."""
+    """Return the bytes of a request; `number`: see the kinds of requests above."""
     return _REQUEST.pack(request, number)
 
 
 def parse_request(data: bytes) -> tuple[int, int]:
-    """Return the arguments of `make_request`."""
+    """Return the arguments that `make_request` had."""
     request, number = _REQUEST.unpack(data)
     return request, number

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-# Bytes that show that a pickle contains a random generator: for a NumPy Generator, a NumPy
-# RandomState, and a `random.Random`.
+# Bytes that occur in the pickle of a random generator: that of a NumPy Generator, of a NumPy
+# RandomState, of a `random.Random`.
 _PICKLED = (b"_generator_ctor", b"_randomstate_ctor", b"\x8c\x06Random\x94\x93\x94)R")
 
 # Thread-local data: the attribute `now` is a list of seed and index of the item that this thread
-# runs, and the item's generator once the item has used `rng`. A context variable would not do,
-# because each item runs in a copy of its caller's context.
+# runs, and the item's generator once the item has used `rng`. A context variable would not do: each
+# item runs in a copy of its caller's context, in which another item's value may be set.
 _item = local()
 
 
@@ -58,11 +58,11 @@ def rng() -> np.random.Generator:
 
 
 def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
-    """Return what `call` returns; `call` finds the random numbers of item `index`."""
+    """Call `call` with the random generators seeded for the item `index`; return its result."""
     with standard_library:
         import random
 
-    random.seed(f"{seed}, {index}")  # `random` uses all bits of a seed that is a text
+    random.seed(f"{seed}, {index}")  # of a seed that is a text, `random` uses all bits
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None:
         sequence = numpy.random.SeedSequence(seed, spawn_key=(index,))
@@ -72,7 +72,7 @@ def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
     try:
         return call()
     finally:
-        # Restore the item inside of which this item ran, or None if there is no such item.
+        # This item may have run inside another item, whose generator is restored; None: it did not.
         _item.now = before
 
 
@@ -94,11 +94,11 @@ def put_back(state: tuple[Any, Any]) -> None:
 
 
 def seed_anew() -> None:
-    """Give the global random generators, if they are loaded, seeds of the operating system."""
+    """Seed the global random generators from the operating system, if their modules are loaded."""
     for name in ("random", "numpy.random"):
         module: Any = sys.modules.get(name)
-        # The attribute `SystemRandom` or `get_state` shows that the module is the standard
-        # library's or NumPy's, and not a user's own module of the same name.
+        # These attributes show that the module is the standard library's or NumPy's, and not a
+        # module of the user with the same name.
         if hasattr(module, "get_state" if "." in name else "SystemRandom"):
             module.seed()
 

@@ -1,4 +1,4 @@
-"""The reducers that a program has registered with `multiprocessing` for pickling its types."""
+"""The functions that a program has registered with `multiprocessing` to pickle its types."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     Buffers = Callable[[PickleBuffer], bool]
 
-# Modules of `multiprocessing` whose reducers are for types that a plain pickle handles without a
-# guard. For an object of such a type the plain pickle mentions `multiprocessing`, or pickle refuses
-# the object, or the plain pickle is just as good as the reducer's.
+# Modules of `multiprocessing` whose registered functions (reducers) need no guard: a plain pickle
+# of an object of their types is refused, or is recognised because it mentions `multiprocessing`, or
+# is just as good.
 _OF_THE_LIBRARY = frozenset(
     {
         "multiprocessing.connection",
@@ -29,18 +29,18 @@ _NONE: dict[type, Callable[[Any], Any]] = {}
 
 
 def registered() -> Mapping[type, Callable[[Any], Any]]:
-    """Return the reducers that were registered with ``ForkingPickler``, by types."""
-    # `multiprocessing.reduction` is not imported here: if nobody has imported
-    # `multiprocessing.reduction`, nobody has registered a reducer.
+    """Return the reducers (functions that pickle a type) that ``ForkingPickler`` has, by type."""
+    # If the program has not imported `multiprocessing.reduction`, it has registered nothing there,
+    # so the module is not imported here.
     reduction = sys.modules.get("multiprocessing.reduction")
-    # Another thread may be importing `multiprocessing.reduction`, so the class may be missing.
+    # Another thread may be importing the module at this moment, so that the class is missing.
     pickler = getattr(reduction, "ForkingPickler", None)
     found: Mapping[type, Callable[[Any], Any]] = getattr(pickler, "_extra_reducers", _NONE)
     return found
 
 
 def added() -> list[tuple[type, Callable[[Any], Any]]]:
-    """Return the types and reducers that the program or one of its libraries has registered.
+    """Return the types for which the program or a library has registered reducers, with these.
 
     Reducers of `multiprocessing` itself are left out.
     """
@@ -57,10 +57,10 @@ _last: tuple[int, Callable[..., bytes]] = 0, light_pickle.dumps
 
 
 def plain_dumps() -> Callable[..., bytes]:
-    """Return pickle's own ``dumps``, or a ``dumps`` that raises for objects of registered types.
+    """Return pickle's ``dumps``, or one that raises for objects of types with a reducer.
 
-    A plain pickle of an object of some registered types would be wrong without an error: the pickle
-    of a number in shared memory would be a copy of the number.
+    For some of these types a plain pickle would be wrong without an error: that of a number in
+    shared memory would be a copy of the number.
     """
     global _last
     count = len(registered())

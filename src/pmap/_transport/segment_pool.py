@@ -2,7 +2,8 @@
 
 To get new pages of memory takes longer than to copy data into pages, so a sender keeps some
 segments. When nothing in the receiving process refers to a segment any more, the receiver tells the
-sender so, by the number that the sender gave the segment. Then the segment is free.
+sender so, by the number that the sender gave the segment. Then the segment is free to be used
+again.
 """
 
 from __future__ import annotations
@@ -19,20 +20,22 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-# Bytes of segments that a pool keeps for their next use, at most: the caller keeps so many, and all
-# workers together keep so many, too. That is some dozens of large arrays, or a hundredth of a
+# Bytes of unused segments that a pool keeps for their next use, at most: the caller keeps this
+# many, and so do all its workers together. That is some dozens of large arrays, or a hundredth of a
 # machine's memory.
 KEPT: Final = 1 << 28
 
-# After so many refusals to lend a segment, the segment that was lent first is given up.
+# After this many requests that had to be refused, the segment that was lent first is given up: it
+# counts as the receiver's own.
 _MOST_REFUSED = 16
 
 
 class FreeSegments:
-    """The segments of a sender that no receiver uses now; the segment used last is at the end.
+    """The segments (pieces of shared memory) of a sender that no receiver uses at the moment.
 
-    The state is one list, and each line of the code leaves the list in a correct state: between any
-    two lines a signal handler may raise an exception, or another thread may fork.
+    The segment used last is at the end of the list. Each line of the code leaves the list in a
+    correct state: between any two lines a signal handler may raise an exception, or another thread
+    may fork.
     """
 
     def __init__(self) -> None:
@@ -63,7 +66,7 @@ class FreeSegments:
                 return segment
 
     def put(self, segment: Segment) -> None:
-        """Add a segment to the free segments; no process may have the segment mapped any more."""
+        """Add a segment to the free segments; no process uses it any more."""
         self._free.append(segment)
 
     def shrink(self, room: int, most: int) -> None:
@@ -80,7 +83,7 @@ _numbers = count(1)
 
 
 class LentSegments:
-    """The segments that a sender has lent to one receiver.
+    """The segments (pieces of shared memory) that a sender has lent to one receiver.
 
     A segment comes back when nothing in the receiving process refers to the segment any more.
     """
@@ -100,7 +103,7 @@ class LentSegments:
         self._room = room
         self._most = most
         self._lent: dict[int, Segment] = {}  # the segments that are lent, by their numbers
-        # How many segments could not be lent since a lent segment was last given up.
+        # How many requests were refused since a lent segment was last given up.
         self._refused = 0
 
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
@@ -142,9 +145,9 @@ class LentSegments:
         return sum([segment.size for segment in self._lent.values()])
 
     def back(self, numbers: Sequence[int]) -> None:
-        """Take back the segments with these numbers, which the receiver no longer uses."""
+        """Take back the segments with these numbers, which the receiver uses no more."""
         for number in numbers:
-            # `segment` is None if the sender has given the segment of this number up.
+            # `segment` is None if the sender has given this segment up before.
             segment = self._lent.pop(number, None)
             if segment is not None:
                 self._free_segments.put(segment)

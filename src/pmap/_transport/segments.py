@@ -5,13 +5,13 @@ anonymous memory that has a file descriptor. It sends the descriptor through the
 receiver maps the memory privately. So the receiver has a value of its own, as after a pickle, and
 the kernel copies a page only when the receiver writes to the page.
 
-The kernel counts which processes have a segment open or mapped, so no segment is left over, however
-a process ends. Only Linux has ``memfd_create``, which makes a segment. On other systems, or if no
-memory is left, a large value travels through the socket like any other value.
+The kernel frees a segment when no process has it open or mapped any more, however processes end.
+Only Linux has ``memfd_create``, which makes a segment. On other systems, or if no memory is left, a
+large value travels through the socket like any other value.
 
 To get new pages of memory takes longer than to copy data into pages. So a sender may use a segment
-again when the receiver has told that it does not map the segment any more (see `segment_pool`). The
-sender then writes through a mapping that it keeps.
+again when the receiver says that it does not map the segment any more (see the module
+`segment_pool`). The sender then writes through a mapping that it keeps.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
-# A buffer of so many bytes or more is worth a segment, which costs a few system calls and page
+# A buffer of this many bytes or more is worth a segment, which costs a few system calls and page
 # faults.
 LARGE: Final = 1 << 17
 # How many shared-memory segments one message may have, and how many descriptors are sent at a time.
 MOST: Final = 64
-# Each buffer in a segment begins at a multiple of so many bytes: the size of a cache line of the
+# Each buffer in a segment begins at a multiple of this many bytes: the size of a cache line of the
 # processor and of its widest vectors.
 _ALIGNMENT = 64
-_PIECE = 1 << 20  # bytes copied in one step, where copying keeps other threads from running
+_PIECE = 1 << 20  # how many bytes are copied in one step, during which no other thread can run
 _SPARE = 3  # a segment may be larger than its contents by an eighth (1 / 2 ** 3) of its size
 
 
@@ -49,7 +49,7 @@ _KEEPS_DESCRIPTOR = sys.version_info < (3, 13)
 def sieve(
     apart: list[Buffer | Descriptor], least: int | None = LARGE
 ) -> Callable[[PickleBuffer], bool]:
-    """Return a function that says whether an out-of-band buffer is to be part of the pickle.
+    """Return a function that tells pickle whether a buffer is to be part of the pickle.
 
     The pickler calls the function, its `buffer_callback`, with each buffer.
 
@@ -61,7 +61,8 @@ def sieve(
     def is_part(buffer: PickleBuffer) -> bool:
         try:
             raw = buffer.raw()
-        except BufferError:  # a buffer that is not contiguous stays in the pickle
+        except BufferError:
+            # a buffer that is not contiguous cannot be sent apart, so it stays in the pickle
             return True
         if least is None or raw.nbytes < least:
             if type(raw.obj) is not Mark:
@@ -77,19 +78,19 @@ def sieve(
 def most_at_once() -> int:
     """Return how many segments a message may have, given this process's limit of open files.
 
-    The receiver of the message is assumed to have the same limit.
+    The receiver is assumed to have the same limit.
     """
     return max(1, min(MOST, _descriptors() // 16))
 
 
 def _can_map_more() -> bool:
-    """Return whether this process has descriptors left for another mapping of a segment."""
+    """Return whether this process can open another descriptor, as a mapping needs one."""
     return not _KEEPS_DESCRIPTOR or _Mapping.live < max(4, _descriptors() // 4)
 
 
 def _descriptors() -> int:
     """Return how many file descriptors this process may have."""
-    # Imported here, because Windows has no module `resource`. On Windows no segment arrives.
+    # The module is imported only here: Windows does not have it, and there no segment arrives.
     import resource
 
     limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -97,17 +98,21 @@ def _descriptors() -> int:
 
 
 class _Mapping(mmap.mmap):
-    """A mapping of a segment; its `__del__` notes the segment's number in the list `gone`."""
+    """A mapping of a segment into memory.
 
-    # How many mappings this process has.
+    Its end is noted, so that the segment can be used again.
+    """
+
+    # How many such mappings this process has.
     live = 0
 
-    # Whether this memory mapping is counted in `live`, the number of mappings of the process.
+    # Whether this mapping is counted in `live`.
     is_live = False
     number = 0
-    # The list that gets the segment's number when nothing uses the mapping's memory any more.
+    # The list to which the segment's number is added when nothing uses the mapped memory any more.
     gone: list[int] | None = None
-    # The value of `_forks.last` when the segment was mapped.
+    # The value that `_forks.last` had when the segment was mapped: another value shows a fork since
+    # then.
     forks_before: object = None
 
     def __del__(self) -> None:
@@ -115,8 +120,8 @@ class _Mapping(mmap.mmap):
         try:
             self.close()
         except BufferError:
-            # The mapping is in a reference cycle. Another object of the cycle uses the memory, and
-            # may live on.
+            # The mapping is garbage in a reference cycle, of which another object still uses the
+            # memory.
             return
         # A process that was forked after the segment was mapped may still have the segment mapped.
         if self.gone is not None and self.forks_before is _forks.last and not _forks.now:
@@ -131,8 +136,8 @@ class _Forks:
     """
 
     def __init__(self) -> None:
-        # How many threads are forking now. If a signal handler raises an exception in `_end`, the
-        # number stays too high. Then segments are not used again, which only costs time.
+        # How many threads are forking now. If a signal handler's exception strikes in `_end`, the
+        # number stays too high; then segments are not used again, which costs only time.
         self.now = 0
         # An object that stands for the last fork; each fork puts a new object here.
         self.last = object()
@@ -142,8 +147,8 @@ class _Forks:
             )
 
     # Between any two lines of the next three methods another thread may map or release a segment.
-    # The lines are in an order in which the forked process counts as having each mapping that
-    # existed at any time between the start of `_begin` and the end of `_end`.
+    # Their order makes sure that every mapping that existed at some time between the start of
+    # `_begin` and the end of `_end` counts as one that the forked process has.
     def _begin(self) -> None:
         self.now += 1
         self.last = object()
@@ -161,9 +166,10 @@ _forks = _Forks()
 
 
 class Segment:
-    """A shared-memory segment; its descriptor is closed with the last reference to this object."""
+    """A piece of shared memory; its descriptor is closed with the last reference to this object."""
 
-    # `__del__` finds these values if a signal handler's exception interrupts `__init__`.
+    # These values hold if an exception of a signal handler interrupts `__init__`: then `__del__`
+    # reads them.
     fd: int = -1
     _gone: list[int] | None = None
     # Device and inode of the memory. The program may close the descriptor, and then another file
@@ -175,7 +181,8 @@ class Segment:
 
         Args:
             fd: the descriptor.
-            number: the number that the sender gave the segment; 0 if the segment is not lent.
+            number: the number by which the sender knows the lent segment; 0: the segment is not
+                lent.
             gone: the list that gets the number when neither this object nor its mapping is left.
         """
         self.fd = fd
@@ -191,7 +198,8 @@ class Segment:
         """Return a new, empty segment, or None if the system has none."""
         try:
             return cls(os.memfd_create("pmap", os.MFD_CLOEXEC))
-        except (AttributeError, OSError):  # no `memfd_create`, or no descriptor is left
+        except (AttributeError, OSError):
+            # the system has no `memfd_create`, or no descriptor is left
             return None
 
     def __del__(self) -> None:
@@ -199,12 +207,12 @@ class Segment:
             if self.is_open():
                 os.close(self.fd)
         except OSError:
-            pass  # an item closed the descriptor
+            pass  # code of the user has closed the descriptor
         if self._gone is not None:
             self._gone.append(self.number)
 
     def keep(self) -> bool:
-        """Record the file (device and inode) behind the descriptor, for `is_open`.
+        """Record which file (device and inode) is behind the descriptor, for `is_open`.
 
         Return False if the descriptor was closed already.
         """
@@ -217,7 +225,7 @@ class Segment:
     def is_open(self) -> bool:
         """Return whether the descriptor still leads to this segment.
 
-        Return True if the file behind the descriptor was never noted.
+        Also return True if `keep` was never called.
         """
         try:
             return self._file is None or self._file == file_of(self.fd)
@@ -244,8 +252,8 @@ class Segment:
                     for at in range(0, length, _PIECE):
                         with data[at : at + _PIECE] as piece:
                             memory[start + at : start + at + len(piece)] = piece
-        # Keep the segment about as large as its contents: the receiver may keep the segment for a
-        # long time.
+        # The segment must not be much larger than its contents: the receiver may keep it for a long
+        # time.
         if size > self.size or size < self.size - (self.size >> _SPARE):
             os.ftruncate(self.fd, size)
             self.size = size
@@ -253,12 +261,13 @@ class Segment:
             self._memory = None
 
     def _used(self, size: int) -> memoryview | None:
-        """Return the kept mapping of the segment, whose pages were all written before.
+        """Return a mapping through which the sender writes into a used segment again.
 
-        Return None if `size` is larger than the segment, or if the segment cannot be mapped. All
-        pages are mapped at once. The first write through the mapping takes no longer than a system
-        call that writes; each later write takes half that time. A segment with new pages is
-        written by a system call, because to write new pages through a mapping takes longer.
+        Return None if `size` is larger than the segment, or if the segment cannot be mapped. The
+        mapping is made once and kept, with all its pages. The first write through the mapping takes
+        no longer than a system call that writes; each later write takes half that time. A segment
+        with new pages is written by a system call, because to write new pages through a mapping
+        takes longer.
         """
         if not 0 < size <= self.size:
             return None
@@ -268,7 +277,7 @@ class Segment:
         return self._memory
 
     def read(self, sizes: Sequence[int]) -> list[memoryview]:
-        """Return the buffers, of these sizes, that `write` has written.
+        """Return what `write` has written, as buffers of these sizes.
 
         The buffers are views of a private mapping, or of a copy if the segment cannot be mapped.
         """
@@ -294,7 +303,8 @@ class Segment:
         if mapping is not None:
             mapping.number, mapping.gone = self.number, self._gone
             mapping.forks_before = _forks.last
-            self._gone = None  # from now on the mapping notes the segment's number in `gone`
+            # From now on the mapping adds the segment's number to the list `gone`.
+            self._gone = None
         return mapping
 
     def _map(self, size: int, flags: int) -> _Mapping | None:
@@ -305,7 +315,7 @@ class Segment:
                 mapping = _Mapping(self.fd, size, flags=flags, trackfd=False)
             else:
                 mapping = _Mapping(self.fd, size, flags=flags)
-        except OSError:  # no descriptor or no address space is left
+        except OSError:  # the process has no descriptor or no address space left
             return None
         _Mapping.live += 1
         mapping.is_live = True
@@ -321,8 +331,8 @@ class Segment:
         return data
 
     def holds(self, buffers: Sequence[Buffer]) -> bool:
-        """Return whether the segment begins with exactly these buffers, where `write` puts them."""
-        piece = bytearray(1 << 18)  # so few bytes stay in the processor's cache
+        """Return whether the segment begins with exactly these buffers, laid out as by `write`."""
+        piece = bytearray(1 << 18)  # a piece of this size stays in the processor's cache
         at = 0
         for buffer in buffers:
             with memoryview(buffer) as view, view.cast("B") as data:
@@ -346,7 +356,7 @@ def _aligned(size: int) -> int:
 
 
 def _places(sizes: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield, for each size of a buffer, where the buffer begins in a segment, and the size."""
+    """Yield where each of several buffers begins in a segment, and its size."""
     at = 0
     for size in sizes:
         yield at, size
@@ -358,12 +368,12 @@ def sizes_of(buffers: Sequence[Buffer]) -> tuple[int, ...]:
     return tuple(memoryview(buffer).nbytes for buffer in buffers)
 
 
-# In a list of the sizes of buffers, this value stands for a descriptor.
+# In a list of sizes of buffers, this value stands for a descriptor among the buffers.
 A_DESCRIPTOR: Final = -1
 
 
 def sizes_apart(parts: Sequence[Buffer | Descriptor]) -> tuple[int, ...]:
-    """Return how many bytes each buffer among `parts` has; `A_DESCRIPTOR` for each descriptor."""
+    """Return the size of each buffer in `parts`, and `A_DESCRIPTOR` for each descriptor."""
     return tuple(
         A_DESCRIPTOR if isinstance(part, Descriptor) else memoryview(part).nbytes for part in parts
     )
@@ -384,6 +394,6 @@ def write_into(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | 
     if segment is not None:
         try:
             segment.write(buffers)
-        except OSError:  # no memory is left, or the process's limit of file sizes is too low
+        except OSError:  # no memory is left, or the process may not write files of this size
             return None
     return segment

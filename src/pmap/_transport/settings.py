@@ -1,8 +1,8 @@
 """Settings of the interpreter and the process that are not variables of any module.
 
-The settings are the recursion limit, the limit of digits of an int as text, umask, locale, filters
-of warnings, levels of loggers, and the time zone. The caller reads its settings when a call is
-made. The worker applies the caller's settings before it runs a chunk of the call.
+They are the recursion limit, the limit of digits of an int as text, umask, locale, filters of
+warnings, levels of loggers, and the time zone. The caller reads its settings when a call is made.
+The worker applies the caller's settings before it runs a chunk of the call.
 """
 
 from __future__ import annotations

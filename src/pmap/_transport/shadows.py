@@ -1,4 +1,4 @@
-"""The user's own modules that have the name of a module of the standard library.
+"""The user's own modules that have the same name as a module of the standard library.
 
 If a directory at the front of ``sys.path`` has a ``traceback.py``, the program and its items import
 that file as ``traceback``. What pmap itself imports in a worker still comes from the standard
@@ -18,28 +18,29 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import TypeAlias
 
-    # Names of modules that a user's module shadows. With each name comes whether the name means the
-    # standard library's module at the caller, which imported that module before the user's was on
-    # the path.
+    # Names that both a module of the user and one of the standard library have. With each name:
+    # whether it means the standard library's module in the caller, which imported that module
+    # before the user's was on the path.
     Shadows: TypeAlias = list[tuple[str, bool]]
 
 # The directory of the standard library; in a frozen program, which may have no such directory, the
 # installation prefix.
 STANDARD = os.path.dirname(getattr(os, "__file__", "")) or sys.prefix
-_names: set[str] = set()  # names that the user's modules shadow in this worker
-# Modules of the standard library with a name that the user's modules shadow; items do not see these
-# modules.
+# The names of the user's modules that hide a standard module in this worker.
+_names: set[str] = set()
+# Modules of the standard library that items in this worker do not see, because a module of the user
+# has the name.
 _hidden: dict[str, ModuleType] = {}
 _lock = RLock()
 
 
 def find_shadows(path: Sequence[str]) -> Shadows:
-    """Return the names of standard modules that a module on `path` shadows."""
+    """Return the names of standard modules that a user's module on `path` hides."""
     found: dict[str, str] = {}
     for entry in _before(path):
         try:
             files = os.listdir(entry or ".")
-        except OSError:  # the entry of the import path is no directory
+        except OSError:  # the entry of the path cannot be read as a directory
             continue
         for file in files:
             name, _, kind = file.partition(".")
@@ -49,7 +50,10 @@ def find_shadows(path: Sequence[str]) -> Shadows:
 
 
 def _before(path: Sequence[str]) -> Sequence[str]:
-    """Return the part of `path` that stands before the standard library."""
+    """Return the entries of `path` in front of the standard library.
+
+    Only they can hide a module.
+    """
     return path[: path.index(STANDARD)] if STANDARD in path else ()
 
 
@@ -77,7 +81,7 @@ def _is_users(module: ModuleType, path: Sequence[str]) -> bool:
 
 
 def apply_shadows(shadows: Shadows, path: Sequence[str]) -> None:
-    """Give the name of each shadowed module the meaning for items here that it has at the caller.
+    """Make each of these module names mean for items here what it means in the caller.
 
     `path` is the import path of the items.
     """
@@ -105,7 +109,7 @@ def _top(name: str) -> str:
 
 
 class _StandardLibrary:
-    """A context manager for a worker: inside, imports find the standard library's modules."""
+    """A context manager in which imports find the standard modules, whatever hides them."""
 
     def __init__(self) -> None:
         self._depth = 0

@@ -1,6 +1,6 @@
-"""The mark of a process that pmap has started, and how deeply such processes are nested.
+"""How a process knows that pmap has started it, and how deeply such processes are nested.
 
-A process that is started to become a worker has a mark in its environment until the process is a
+A process that is started to become a worker has a mark, an environment variable, until it is a
 worker. Other code may run first in the process: a ``sitecustomize``, a frozen program from its
 beginning, an application that embeds Python. From the mark that code learns that it must not start
 processes: each of them would run the same code, and start more.
@@ -23,7 +23,8 @@ _ENTRY = "from pmap._worker.startup import main"
 _IMPORT = "<frozen importlib._bootstrap>"
 # `FROZEN` is the command-line argument with which a frozen program is started to become a worker.
 # `FOR_FREEZE_SUPPORT` is what `freeze_support` of multiprocessing then reads from the pipe that the
-# next argument names: the data to prepare with (none), and an object whose `_bootstrap` is called.
+# next argument names: two pickles: settings to begin with (here none), and an object whose method
+# `_bootstrap` is called.
 FROZEN = "--multiprocessing-fork"
 FOR_FREEZE_SUPPORT = b"}.cpmap._worker.startup\nFromFreezeSupport\n)R."
 MARK = "PMAP_STARTED"
@@ -39,9 +40,9 @@ def marked(kind: str, fd: int, lifeline: int, inode: int, depth: int) -> dict[st
 
     Args:
         kind: whether the process becomes a worker or a fork server.
-        fd: the descriptor that the new process has of its socket to the caller.
-        lifeline: the descriptor that the new process has of the lifeline (a pipe whose end tells
-            that the caller is gone), or -1.
+        fd: the number that the socket's descriptor has in the new process.
+        lifeline: the number that the descriptor of the lifeline has there, or -1. The lifeline is a
+            pipe whose end tells that the caller is gone.
         inode: the inode of the socket. A process that has inherited the mark but not the socket may
             have another file under the number `fd`, and must not take that file for the socket.
         depth: how many pools are above the new process.
@@ -56,15 +57,16 @@ def depth() -> int:
 
 
 def is_marked() -> bool:
-    """Return whether this process, or one above it, was started for a worker and is none yet."""
+    """Return whether this process, or one above it, is to become a worker and is none yet."""
     return MARK in os.environ
 
 
 def mark() -> tuple[str, int, int] | None:
     """Return what this process is to become, and its descriptors of the socket and the lifeline.
 
-    The lifeline is a pipe whose end tells that the caller is gone. None means that the process has
-    no mark, or has inherited the mark without the socket.
+    The lifeline is a pipe whose end tells that the caller is gone. None means that pmap has not
+    started this process for a worker: it has no mark in its environment, or has inherited the mark
+    without the socket.
     """
     words = os.environ.get(MARK, "").split()
     try:
@@ -75,12 +77,12 @@ def mark() -> tuple[str, int, int] | None:
 
 
 def runs_our_command() -> bool:
-    """Return whether pmap's own command started this Python process, and will run in it."""
+    """Return whether this Python process was started with pmap's command, and will run it."""
     return sys.argv[:1] == ["-c"] and any(_ENTRY in argument for argument in sys.orig_argv)
 
 
 def is_importing() -> bool:
-    """Return whether a module that is being imported has called this function, maybe indirectly."""
+    """Return whether this call comes from a module that is just being imported."""
     caller: FrameType | None = sys._getframe()
     while caller is not None:
         if caller.f_code.co_filename == _IMPORT:

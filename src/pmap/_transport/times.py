@@ -1,7 +1,7 @@
-"""The times of items, as one word of a RESULTS message.
+"""When items began and ended in a worker, as a part of the message with their results.
 
-A call with the option ``trace`` has times: its call spec says so by a word that other call specs do
-not have, and each of its RESULTS messages has one word more.
+A call with the option ``trace`` has its items timed: workers are told so, and each message with
+results has the times, too.
 
 All times are of `time.perf_counter`. On Linux, macOS and Windows all processes of a machine share
 this clock: it counts from a moment before all of them.
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def pack_times(times: Sequence[float]) -> bytes:
-    """Return the word of a RESULTS message with times.
+    """Return times as bytes, for a message with results.
 
     `times`: when the worker began with the items and was done with them; then for each item when
     its function began and ended.
@@ -26,7 +26,7 @@ def pack_times(times: Sequence[float]) -> bytes:
 
 
 def unpack_times(word: bytes) -> tuple[float, ...]:
-    """Return the argument of `pack_times`.
+    """Return the times from the bytes that `pack_times` has made.
 
     >>> unpack_times(pack_times([1.5, 2.5]))
     (1.5, 2.5)

@@ -17,27 +17,31 @@ if TYPE_CHECKING:
     from types import CodeType, TracebackType
     from typing import Any, TypeAlias
 
-    # File, name, qualified name and module of a function, and its first line; then line, last line,
-    # first and last column of what the function was doing (None: not known); then the source of
-    # these lines, if no file has it, else an empty text.
+    # A place in a traceback: file, name, qualified name and module of a function, and its first
+    # line; then line, last line, first and last column of what the function was doing (None: not
+    # known); then the source of these lines if no file has it, else an empty text.
     Place: TypeAlias = tuple[str, str, str, str, int, int, int | None, int | None, int | None, str]
-    # The places from the outermost to the innermost; the linked exception that is shown with the
-    # exception; whether that is its cause (else its context); the traces of a group's members.
+    # A traceback: its places from the outermost to the innermost; the exception that Python shows
+    # with it (cause or context); whether that is the cause; the tracebacks of the members of an
+    # exception group.
     Trace: TypeAlias = tuple[tuple[Place, ...], "Linked | None", bool, tuple["Trace", ...]]
-    # An exception, pickled (None: it cannot be pickled); its description; its trace.
+    # A linked exception (cause or context): its pickle (None: it cannot be pickled), its
+    # description, its traceback.
     Linked: TypeAlias = tuple[bytes | None, str, Trace]
 
-# At most so many exceptions travel with the one that an item raised. Each is pickled, and the
-# context of a RecursionError may be a chain of a thousand.
+# How many linked exceptions are sent with one that an item raised, at most. Each is pickled, and
+# the context of a RecursionError may be a chain of a thousand.
 _MOST_LINKED = 10
-# Groups within groups have traces down to this depth: marshal has a limit of its own.
+# In nested exception groups, tracebacks are sent down to this depth: marshal has a limit of its
+# own.
 _DEEPEST = 50
 
 
 def trace_of(error: BaseException, dumps: Callable[[BaseException], bytes]) -> Trace:
-    """Return the trace of `error`, without pmap's own frames unless the user wants to see them.
+    """Return the traceback of `error` as plain values, without pmap's own frames.
 
-    `dumps` pickles the exceptions that are linked with `error`; it may raise anything.
+    If the user wants to see pmap's frames, they stay. `dumps` pickles the exceptions that are
+    linked with `error`; it may raise anything.
     """
     return _Tracer(dumps).trace(error)
 
@@ -46,8 +50,10 @@ class _Tracer:
     def __init__(self, dumps: Callable[[BaseException], bytes]) -> None:
         self._dumps = dumps
         self._own_frames = shows_own_frames()
-        self._seen: set[int] = set()  # the ids of exceptions: contexts may form a circle
-        self._same: dict[Place, Place] = {}  # marshal writes the same object only once
+        # The ids of exceptions seen so far, because a chain of contexts may form a circle.
+        self._seen: set[int] = set()
+        # Equal places become one object, because marshal writes one object only once.
+        self._same: dict[Place, Place] = {}
 
     def trace(self, error: BaseException, depth: int = 0) -> Trace:
         self._seen.add(id(error))
@@ -67,7 +73,8 @@ class _Tracer:
         trace = self.trace(error, depth)
         try:
             return self._dumps(error), "", trace
-        except BaseException:  # the exception's own methods for pickling may raise anything
+        except BaseException:
+            # pickling an exception runs its own methods, which may raise anything
             return None, describe(error), trace
 
     def _places(self, trace: TracebackType | None) -> tuple[Place, ...]:
@@ -76,7 +83,8 @@ class _Tracer:
             names = trace.tb_frame.f_globals
             if self._own_frames or not is_own_frame(names):
                 name: object = names.get("__name__")
-                module = name if type(name) is str else ""  # marshal takes no subclass
+                # Marshal cannot write an object of a subclass of str.
+                module = name if type(name) is str else ""
                 place = _place(trace, trace.tb_frame.f_code, module)
                 places.append(self._same.setdefault(place, place))
             trace = trace.tb_next
@@ -104,12 +112,13 @@ def _place(trace: TracebackType, code: CodeType, module: str) -> Place:
 
 
 def _source(file: str, line: int, last_line: int) -> str:
-    """Return lines of a file that exists only in the cache of `linecache`; else an empty text."""
-    # Code that this process has made itself, as that of templates or decorators, has no file.
-    # A program may have a module of its own with the name `linecache`.
+    """Return the source of lines that only the cache of `linecache` has, and no file; else ""."""
+    # Code that this process has made itself, as template engines do, has no file. `linecache` may
+    # be a module of the program with that name, and not the standard one.
     cache: Any = getattr(sys.modules.get("linecache"), "cache", {})
     entry: Any = cache.get(file)
-    # An entry of a file has the time of the file; an entry for later has only a function.
+    # In the cache, an entry of a real file has the file's time; one that is not read yet has a
+    # single member.
     if entry is None or len(entry) != 4 or entry[1] is not None:
         return ""
     return "".join(entry[2][line - 1 : last_line])

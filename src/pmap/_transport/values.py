@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from .by_value.role import Role
     from .packing import Entry
 
-    # A pickle without its large buffers, which are out of band. None: the pickle itself is the last
-    # out-of-band buffer. A str is the name of a type, `bytes` or `bytearray`: the value has this
+    # A pickle without its large buffers, which are sent beside it. None: the pickle is large, too,
+    # and is the last buffer. A str is the name of a type, `bytes` or `bytearray`: the value has
+    # this
     # type, and its contents are the one out-of-band buffer.
     Head: TypeAlias = bytes | str | None
 
@@ -60,21 +61,22 @@ def encode(
 
     Args:
         value: the value that is to travel.
-        functions_by_value: see `dumps`.
+        functions_by_value: whether a function that cannot be imported is pickled with its contents.
         attachments: receives the shared-memory segment with the large buffers of `value`, and the
             descriptors of `value`. None: large buffers are part of the pickle.
-        role: see `dumps`.
+        role: what tells the pickler what the receiver has already: see `dumps`.
     """
     plain = is_plain(value)
     if attachments is not None and (not plain or is_long(value)):
         entry = attachments.add(value, functions_by_value, role)
-        # A plain value whose contents are not in a shared-memory segment needs no pickle.
+        # A plain value (a text, for example) needs no pickle unless it is so large that it is in
+        # shared memory.
         return value if plain and len(entry) == 1 else entry
     return value if plain else [dumps(value, functions_by_value, role=role)]
 
 
 def decode(entry: Entry) -> Any:
-    """Return the value of a message entry that is a list, but not a failure record.
+    """Return the value of a message entry, which is a list but no failure record.
 
     Raises what the loading of the value raises.
     """
@@ -88,7 +90,7 @@ def decode(entry: Entry) -> Any:
 
 
 def parts(entry: Entry) -> tuple[Any, list[Any]]:
-    """Return the pickle of a message entry, and its out-of-band buffers and descriptors.
+    """Return the pickle in a message entry, and the buffers and descriptors that belong to it.
 
     Raises OSError if the shared-memory segment of the entry did not arrive.
     """
@@ -101,7 +103,7 @@ def parts(entry: Entry) -> tuple[Any, list[Any]]:
 
         text = "too many open files here: its memory did not arrive; raise the limit (ulimit -n)"
         raise OSError(errno.EMFILE, text)
-    # The buffers are in a shared-memory segment, or in the message itself.
+    # The buffers are in shared memory, or in the message itself.
     found = iter(rest.read(there) if there else [memoryview(buffer) for buffer in rest or ()])
     buffers = [size if isinstance(size, Descriptor) else next(found) for size in sizes]
     return buffers.pop() if head is None else head, buffers
@@ -111,7 +113,10 @@ class Attachments:
     """The shared-memory segments and descriptors that go with one message."""
 
     def __init__(self, make: Callable[[Sequence[Buffer]], Segment | None]) -> None:
-        """Start with no attachment; `make` returns a segment that holds some buffers, or None."""
+        """Start with no attachment.
+
+        `make` returns shared memory that holds given buffers, or None.
+        """
         self._make = make
         self.segments: list[Segment | Descriptor] = []
         self.size = 0  # how many bytes of buffers the segments hold together
@@ -124,7 +129,7 @@ class Attachments:
         return segments
 
     def add(self, value: object, functions_by_value: bool, role: Role | None) -> Entry:
-        """Return the message entry of `value`; keep the segment and the descriptors of `value`.
+        """Return `value` as a message entry; keep the shared memory and descriptors for it.
 
         Raises the exceptions of `dumps`.
         """
@@ -154,7 +159,7 @@ def split(
     role: Role | None = None,
     least: int | None = LARGE,
 ) -> tuple[Head, list[Buffer | Descriptor]]:
-    """Return `value` pickled without its large buffers and descriptors, and the list of both.
+    """Pickle `value` without its large buffers and descriptors; return the pickle and these.
 
     Raises what the pickling of `value` raises.
 
@@ -173,9 +178,9 @@ def split(
 def apart(
     data: bytes, buffers: list[Buffer | Descriptor]
 ) -> tuple[Head, list[Buffer | Descriptor]]:
-    """Return a pickle and its out-of-band buffers as they travel in a message entry.
+    """Return a pickle and the buffers that are sent beside it.
 
-    If the pickle itself is large, it becomes the last out-of-band buffer, with None in its place.
+    If the pickle itself is large, it becomes the last of these buffers, with None in its place.
     """
     if len(data) < LARGE:
         return data, buffers
@@ -198,8 +203,8 @@ def dumps(
         buffers: the list that receives the large buffers of `value`, which are then not part of the
             pickle, and the descriptors of `value`. None: all buffers are part of the pickle, and an
             object that has a descriptor cannot be pickled.
-        role: says what the receiver knows. None: in a worker, the receiver is the caller; at the
-            caller, the receiver is a process that knows nothing.
+        role: tells the pickler what the receiver has already. None: in a worker, the receiver is
+            the caller; at the caller, the receiver is a process that has nothing.
         least: the number of bytes from which a buffer is large; None: no buffer is large.
     """
     try:
@@ -208,15 +213,15 @@ def dumps(
             data = dump(value, _PROTOCOL)
         else:
             data = dump(value, _PROTOCOL, buffer_callback=sieve(buffers, least))
-        # A pickle that refers to `__main__` by name is of no use: the receiver would look the name
-        # up in its own `__main__`, which is another module.
+        # A pickle that refers to something in `__main__` by name is of no use: the receiver would
+        # look the name up in its own `__main__`, which is another module.
         if not may_refer_by_value(data) and not (len(data) < _SMALL and has_generator(data)):
             return data
     except RecursionError:
-        raise  # pickling the value by value would recurse as deeply
+        raise  # a pickle with the contents of functions would recurse as deeply
     except Exception:
-        # An exception that is no `Exception`, such as SystemExit, is not caught: another pickler
-        # could not avoid it.
+        # Exceptions like SystemExit or KeyboardInterrupt are not caught: another way to pickle
+        # would not help.
         if not functions_by_value and isinstance(value, type(dumps)):
             raise
     from .by_value import picklers
@@ -224,7 +229,7 @@ def dumps(
     if role is None:
         role = picklers.Home() if process_role.in_worker else picklers.Whole()
     if buffers is not None:
-        buffers.clear()  # remove the buffers of the first attempt to pickle `value`
+        buffers.clear()  # the first attempt may have left buffers in the list
     light = picklers.dumps_light(role, value, None if buffers is None else sieve(buffers, least))
     if light is not None:
         return light

@@ -1,10 +1,11 @@
-"""What a script defines, in other processes: functions and classes by value, and their globals.
+"""Sending what a script defines to other processes: functions, classes and their globals.
 
-A module that a worker cannot import (``__main__``, above all) has a *stand-in* in each worker: one
-module of the same name, whose ``__dict__`` is the globals of every function from that module. The
-caller sends a worker the values of names. The caller pickles the values of many names together, as
-a *unit*. Each value that is sent for a name has a *version*; the caller makes a new version when it
-finds that the value has changed.
+Workers cannot import some modules, above all ``__main__``. In each worker such a module has a
+*stand-in*: a module of the same name, whose ``__dict__`` is the globals of every function from that
+module. What the module defines travels *by value*: it is pickled with its contents, and not as a
+name. The caller sends a worker the values of global names. The caller pickles the values of many
+names together, as a *unit*. Each value that is sent for a name has a *version*; the caller makes a
+new version when it finds that the value has changed.
 
 =============  ===================================================================================
 arriving       the receiver: loads units, gives names their values, makes functions again

@@ -1,10 +1,10 @@
-"""The receiver of names: stand-ins of modules that a worker cannot import, and their values.
+"""In a worker: the values of the caller's global names, in modules that it cannot import.
 
-In a worker, what a name means is decided name by name. The caller sends a value together with its
-version. While the version stays the same, the value that the worker has stays, even if code in the
-worker has changed the value. Calls that were made with different values of one name may take turns
-in one worker. Then the worker gives the name the value of each call before a chunk of the call
-begins, and keeps the other value meanwhile.
+Such a module has a stand-in of the same name in the worker. The caller sends a value together with
+its version. While the version stays the same, the worker's value stays, even if the worker's code
+has changed it. Calls that were made with different values of one name may take turns in one worker.
+Then the worker gives the name the value of each call before a chunk of the call begins, and keeps
+the other value meanwhile.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from types import CellType, ModuleType
     from typing import Any, TypeAlias
 
-    # Whether the worker keeps a value that its own code has given to a name. A fingerprint in place
-    # of True means that a forked worker also keeps a value that it has from its caller, if the
-    # value has this fingerprint.
+    # For a name: whether the worker keeps a value that its own code has given to it. A fingerprint
+    # (a value's digest) in place of True: a forked worker also keeps a value from its caller if it
+    # has this fingerprint.
     MayStay: TypeAlias = bool | tuple[int, int] | bytes
     # A name that a call needs: number of the namespace, name, version of the value, and whether the
     # worker's own value stays.
@@ -35,7 +35,7 @@ _ALIASES = {"__main__": "__mp_main__", "__mp_main__": "__main__"}
 
 
 class Absent:
-    """A marker that stands for the value of a name that the caller has deleted."""
+    """Stands for the value of a name that the caller has deleted."""
 
     def __reduce__(self) -> str:
         return "ABSENT"
@@ -45,7 +45,7 @@ ABSENT = Absent()
 
 
 class _Unit:
-    """A unit (values of several names, pickled together), which is loaded when first needed."""
+    """A unit (the values of several names, pickled together), which is loaded when first needed."""
 
     def __init__(
         self,
@@ -61,15 +61,17 @@ class _Unit:
         self.error: BaseException | None = None
 
 
-# Functions that find, at the caller, the caller's own namespace by its number, its own definition
-# by a version, and the fingerprint of a value. The modules `namespaces` and `sent_names` add them.
-# A worker that was forked from the caller has these functions, too.
+# Functions that find, in the caller's process, a namespace by its number, a definition by its
+# version, and the fingerprint of a value. The modules `namespaces` and `sent_names` add them. A
+# worker that was forked from the caller has these functions, too.
 find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []
 
-_modules: dict[int, ModuleType] = {}  # stand-ins of the caller's modules, by namespace number
-# The numbers of namespaces that have no stand-in, because the worker imported the script.
+# The stand-ins of modules, by the number of the module's namespace.
+_modules: dict[int, ModuleType] = {}
+# The numbers of namespaces whose module this worker has imported (the script), so that it needs no
+# stand-in.
 _imported: set[int] = set()
 # Scripts that this process has imported, or inherited from the process it was forked from; by the
 # script's file and package.
@@ -80,14 +82,15 @@ received: dict[int, object] = {}  # values that were received, by version
 # keeps the object alive.
 version_of: dict[int, int] = {}
 _in_place: dict[tuple[int, str], int] = {}
-# The units and names that were last given to the function `prepare`.
+# The units and names with which the function `prepare` was called last.
 _ready: tuple[Sequence[int], Sequence[Name]] = (), ()
-# By version: values, as the worker's code left them, of names that have the value of another
-# version now.
+# Values of names as the worker's code has left them, by version, while another call uses another
+# version of the name.
 _saved: dict[int, object] = {}
 # The caller's namespaces as they were when this process was forked from the caller.
 _at_fork: dict[int, dict[str, object]] = {}
-# Values of the worker of which this process is a fork; the list keeps them alive.
+# If this process is a fork of a worker: the values that it has from that worker, which the list
+# keeps alive.
 _of_the_worker: list[object] = []
 
 
@@ -96,8 +99,7 @@ def begin() -> None:
     global _ready
     for record in (_modules, _imported, _units, received, version_of, _in_place, _saved, _at_fork):
         if isinstance(record, dict) and record:
-            # Keep the values of the worker alive: one of the values may have a finaliser that
-            # removes a file.
+            # Keep the parent's values alive: one of them may have a finaliser that removes a file.
             _of_the_worker.append([*record.values()])
         record.clear()
     _ready = (), ()
@@ -120,13 +122,13 @@ def namespace(number: int, name: str) -> dict[str, Any]:
         if home is not None:
             return home
     if find_definition and not process_role.in_worker:
-        # This process is the caller. Its program has dropped the module of this number; or
-        # functions of that module came back from a worker after the program had dropped the module.
+        # This process is the caller. Its program has dropped the module of this number, whose
+        # functions come back from a worker.
         return vars(sys.modules[name]) if name in sys.modules else {"__name__": name}
     module = type(sys)(name)
     _modules[number] = module
     for attribute in ("__doc__", "__package__", "__loader__"):
-        # The stand-in has only the attributes that the caller sends.
+        # Nothing but what the caller sends is to be in the stand-in.
         del module.__dict__[attribute]
     module.__dict__["__builtins__"] = __builtins__
     enter(number)
@@ -134,7 +136,7 @@ def namespace(number: int, name: str) -> dict[str, Any]:
 
 
 def begin_forked(numbers: Sequence[int]) -> None:
-    """Record the namespaces that this worker has from the caller from which it was forked."""
+    """Record the namespaces of the caller of which this worker is a fork."""
     for name in ("classes", "singles") if numbers else ():
         module: Any = sys.modules.get(f"{__package__}.{name}")
         if module is not None:
@@ -180,9 +182,9 @@ def has_imported(number: int) -> bool:
 
 
 def imported_as(obj: object) -> tuple[int, str, str] | None:
-    """Return the place of `obj` among the globals of an imported script, or None.
+    """Return where an imported script has `obj` among its globals, or None.
 
-    The place is what the function `at_home` takes: number of the namespace, module and name.
+    The result is namespace number, module and name, the arguments of `at_home`.
     """
     for number in _imported:
         module = _modules.get(number)
@@ -193,7 +195,7 @@ def imported_as(obj: object) -> tuple[int, str, str] | None:
 
 
 def enter(number: int) -> None:
-    """Put the stand-in of this number into ``sys.modules``: ``import __main__``, say, finds it."""
+    """Put the stand-in of this number into ``sys.modules``, so that it can be imported."""
     module = _modules.get(number)
     if module is not None:
         name = module.__name__
@@ -213,11 +215,11 @@ def take_unit(
     definitions: Sequence[int],
     primed: Sequence[int],
 ) -> None:
-    """Keep a unit, to be loaded when a call needs the unit.
+    """Keep a unit (the pickled values of several names), to be loaded when a call needs it.
 
     Args:
         number: the number of the unit.
-        load: returns the pickles of the unit, one behind the other, and their large buffers.
+        load: returns the pickles of the values, one behind the other, and their large buffers.
         versions: versions of the values in the unit, in the order of their pickles.
         definitions: the versions of the values that are functions, classes and the like; later
             pickles refer to these values by version.
@@ -228,7 +230,7 @@ def take_unit(
 
 
 def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
-    """Give each name the value for the call whose chunk begins; load the values that are missing.
+    """Give each global name its value for the call that is about to run; load what is missing.
 
     Names whose values are in this worker already get their values before anything is loaded,
     because loading may run code of the script. The function raises what the loading of a value
@@ -246,8 +248,7 @@ def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
     for number in units:
         _load_unit(_units[number], waiting)
     for name in waiting.values():
-        # The value of this name cannot be sent; a forked worker keeps the value that it has from
-        # its caller.
+        # The caller could not send the value; a forked worker keeps the value from its caller.
         _put_in_place(*name)
     _ready = units, names
 
@@ -268,12 +269,12 @@ def _load_unit(unit: _Unit, waiting: dict[int, Name]) -> None:
             if version in waiting:
                 _put_in_place(*waiting.pop(version))
     except BaseException as error:
-        unit.error = error  # the rest of the unit cannot be read
+        unit.error = error  # the rest of the unit cannot be read after an error
         raise
 
 
 class _Noting(Unpickler):
-    """An unpickler for which a persistent id in the pickle is an index in a list of objects."""
+    """An unpickler in which a pickle's persistent id is an index into a list of objects."""
 
     def __init__(self, data: bytes, buffers: Any, values: list[object]) -> None:
         super().__init__(BytesIO(data), buffers=buffers)
@@ -284,14 +285,14 @@ class _Noting(Unpickler):
 
 
 def _loader(data: Any, buffers: Any, primed: Sequence[int]) -> Unpickler:
-    """Return an unpickler of `data` whose memo begins with the values of the versions `primed`.
+    """Return an unpickler of `data` that knows the values of the versions `primed` already.
 
-    The memo of the pickler that made `data` began with these values, too, so the pickle refers to
+    The pickler that made `data` knew them, too (they were in its memo), so the pickle refers to
     them. Thus a list that two names share at the caller is one list in this process.
     """
     if not primed:
         return Unpickler(BytesIO(data), buffers=buffers)
-    # Put in front of `data` a pickle that only puts the `primed` values into the memo. Setting the
+    # In front of `data`, a short pickle puts the `primed` values into the memo. Setting the
     # attribute `memo` of the unpickler to a dict does not work: the unpickler loses the values.
     notes = [b"J" + at.to_bytes(4, "little") + _NOTE for at in range(len(primed))]
     values = [received[version] for version in primed]
@@ -315,8 +316,8 @@ def forget(numbers: Sequence[int]) -> None:
             value = received.pop(version, None)
             if version_of.get(id(value)) == version:
                 del version_of[id(value)]
-    # Delete the stand-ins whose names have no received value any more: the caller has dropped the
-    # modules of these stand-ins, too.
+    # Delete the stand-ins of modules that the caller has dropped: no name in them has a received
+    # value any more.
     used = {number for (number, _), version in _in_place.items() if version in received}
     for number in [number for number in _modules if number not in used]:
         if sys.modules.get(_modules[number].__name__) is not _modules[number] and (
@@ -328,7 +329,7 @@ def forget(numbers: Sequence[int]) -> None:
 
 
 def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> None:
-    """Give a name the value of this version, or what the worker's code has made of that value."""
+    """Give a name the value of this version, as the worker's code left it."""
     key = number, name
     before = _in_place.get(key)
     if before == version:
@@ -337,8 +338,7 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     _in_place[key] = version
     if before is not None:
         if before in received:
-            # If `received` does not have the version `before`, that version is forgotten, and no
-            # call will ask for its value.
+            # If the version `before` is not in `received`, no call will ask for its value again.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space and _stays(number, name, space, may_stay):
         return
@@ -350,7 +350,7 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
 
 
 def _stays(number: int, name: str, space: dict[str, Any], may_stay: MayStay) -> bool:
-    """Return whether the worker's own value of a name stays when the caller first sends one."""
+    """Return whether a name keeps the worker's own value when the caller first sends one."""
     return _was_set_here(number, name, space) or _is_as_forked(space[name], may_stay)
 
 
@@ -360,17 +360,17 @@ def _was_set_here(number: int, name: str, space: dict[str, Any]) -> bool:
 
 
 def _is_as_forked(value: object, fingerprint: MayStay) -> bool:
-    """Return whether a forked worker's value has the fingerprint of the caller's value."""
+    """Return whether a forked worker's value has the fingerprint (digest) of the caller's value."""
     if isinstance(fingerprint, bool):
         return False
     return any(find(value) == fingerprint for find in find_fingerprint)
 
 
-# --- functions by which a pickle makes objects again ---------------------------------------------
+# --- functions that pickles refer to: they make objects again ------------------------------------
 
 
 def definition(version: int) -> object:
-    """Return the function or class that has this version; at the caller, the original object."""
+    """Return the function or class of this version; in the caller's process, its own object."""
     if version in received:
         return received[version]
     for find in find_definition:
@@ -392,7 +392,7 @@ def lazy_import(statement: str, name: str) -> object:
 
 
 def the_stand_in(number: int, name: str) -> object:
-    """Return the stand-in of a module of the caller."""
+    """Return the stand-in of one of the caller's modules."""
     space = namespace(number, name)
     if number in _modules:
         return _modules[number]
@@ -418,10 +418,10 @@ def make_function_alone(
 
 
 def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
-    """Give a function its attributes. Loading `state` has imported the modules in `state`."""
+    """Give a function its attributes, after its making: attributes may refer to the function."""
     slots, attributes, own, _ = state
     function.__dict__.update(attributes)
-    # The dict `own` has entries only if the globals of the function belong to no module.
+    # `own` has entries only if the function's globals are not those of a module.
     if own:
         function.__globals__.update(own)
     for name, value in slots.items():
@@ -444,18 +444,18 @@ def fill_cell(cell: CellType, contents: tuple[object]) -> None:
     (cell.cell_contents,) = contents
 
 
-# --- forked workers, and pickles from a worker to its caller -------------------------------------
+# --- forked workers, and what comes back to the caller -------------------------------------------
 
 
 def as_forked(number: int, name: str) -> object:
-    """Return the value of a name at the caller when this worker was forked; None if it had none."""
+    """Return the value that a name had in the caller when this worker was forked, or None."""
     return _at_fork.get(number, {}).get(name)
 
 
 def had_at_fork(module: str, name: str) -> object:
-    """Return the value of a name of a module at the fork; None if the module is not the caller's.
+    """Return the value that a name of a module had in the caller when this worker was forked.
 
-    Such a module is one that travels by value, like the script.
+    The result is None if other processes can import the module, unlike the script.
     """
     for space in _at_fork.values():
         if space.get("__name__") == module:
@@ -478,7 +478,7 @@ def at_home(number: int, module: str, name: str) -> object:
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
-    """Return the number and module name of the stand-in whose ``__dict__`` is `space`, or None."""
+    """Return the number and name of the stand-in whose ``__dict__`` is `space`, or None."""
     for number, module in _modules.items():
         if module.__dict__ is space:
             return number, module.__name__
@@ -486,7 +486,7 @@ def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
 
 
 class Unsent:
-    """A descriptor in place of a class attribute that could not be sent; raises when read."""
+    """Takes the place of a class attribute that could not be sent; raises an error when read."""
 
     def __init__(self, name: str, why: str) -> None:
         self._name = name

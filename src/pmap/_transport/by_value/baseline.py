@@ -1,4 +1,4 @@
-"""What the caller's names were when a worker began.
+"""The values that the caller's global names had when a worker began.
 
 An initializer may set a global of the script in ways that the caller cannot see. So when a worker
 is sent a name for the first time, the caller's value counts only if the caller has changed the
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from .names import Needs
 
 _PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), FunctionType, type})
-# Characters or bytes; a longer text is not kept as its own token.
+# Characters of a text, or bytes: a longer one is not kept for later comparison.
 _LONG = 1000
 
 
 def _token(value: object) -> object:
-    """Return a token of `value`: it tells later whether a name still has the same value.
+    """Return something small that tells later whether a name still has the value `value`.
 
-    The token keeps nothing large alive.
+    It keeps nothing large alive.
     """
     kind = type(value)
     if kind in _PLAIN and not (isinstance(value, (str, bytes)) and len(value) > _LONG):
@@ -43,8 +43,8 @@ def _token(value: object) -> object:
     try:
         return ref(given)
     except TypeError:
-        # The value allows no weak reference, for example because it is a list or a dict. If address
-        # and length are the same later, the value counts as the same object.
+        # The value, a list or dict for example, allows no weak reference. If address and length are
+        # the same later, the value counts as the same object.
         size = len(given) if kind in (list, dict, set, bytearray) else 0
         return "at", id(value), kind, size
 
@@ -67,7 +67,7 @@ def _note_classes(values: Iterable[object]) -> None:
 
 
 class Baseline:
-    """The names of one worker's caller, as they were when the worker began."""
+    """The caller's global names as they were when one worker began."""
 
     def __init__(self, inherits: bool = False) -> None:
         """Record the caller's names as they are now.
@@ -76,13 +76,13 @@ class Baseline:
         """
         self._spaces: dict[Namespace, dict[str, object]] = {}
         self._inherits = inherits
-        # For each version of a value: whether the worker keeps its own value of the name. The
-        # answer is decided when the version is first sent to the worker.
+        # By the version of a value: whether the worker keeps its own value of the name. This is
+        # decided when the version is first sent to the worker.
         self._may_stay: dict[int, arriving.MayStay] = {}
         # The names that were sent to this worker, each with the number of its namespace.
         self._names: set[tuple[int, str]] = set()
-        # The worker has every object of the registry for forks whose number is lower than this: see
-        # `handover`.
+        # A worker that is a fork has all objects of `multiprocessing` whose number in its registry
+        # is lower than this: see the module `handover`.
         self._next = next_number() if inherits else 0
         main = sys.modules.get("__main__")
         space = None if main is None else namespace_of(vars(main))
@@ -97,18 +97,18 @@ class Baseline:
         return tuple(space.number for space in self._spaces)
 
     def names_of(self, needs: Needs) -> tuple[arriving.Name, ...]:
-        """Return the names that a call needs, each with whether the worker's own value stays."""
+        """Return the names that a call needs, and for each whether the worker's own value stays."""
         may_stay = self._may_stay
         names: list[arriving.Name] = []
         for (space, name), known in needs.names.items():
             if space is SHARES:
-                # The name is that of a handle of a shared value: pickles refer to a handle by its
-                # version, and no code looks up its name.
+                # This is the name of a handle, which `share` has made: pickles refer to the handle
+                # by its version, and no code looks up the name.
                 continue
             version = known.version
             if version not in may_stay:
-                # The worker keeps its own value only of a name that was never sent: if a name has a
-                # second version, the caller has changed the value.
+                # A worker may keep its own value of a name only if it was sent no value of that
+                # name yet: if a name has a second version, the caller has changed the value.
                 first = (space.number, name) not in self._names
                 self._names.add((space.number, name))
                 may_stay[version] = first and self._is_unchanged(space, name)
@@ -118,9 +118,9 @@ class Baseline:
         return tuple(names)
 
     def lacks(self, needs: Needs) -> bool:
-        """Return whether a call uses an object that cannot be sent and is newer than this fork.
+        """Return whether a call uses an object that cannot be sent and that the worker lacks.
 
-        This fork is a worker that was forked from the caller.
+        The worker is a fork of the caller, and the object is newer than the fork.
         """
         newest = [needs.newest, *[unit.newest for unit in [*needs.units.values()]]]
         if max(newest) >= self._next:

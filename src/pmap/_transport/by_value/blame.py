@@ -1,4 +1,4 @@
-"""Which object inside a value cannot be pickled, and the path that leads to that object."""
+"""Finding the object inside a value that cannot be pickled, and the path that leads to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 _MOST_TRIED = 3000  # how many values one search may try to pickle
 _LONGEST_KEY = 40  # characters of a dict's key that an error shows
 
-# What the user can do about an object that cannot be pickled, by the module or the name of its
+# What the user can do about an object that cannot be pickled; the key is the module or the name of
+# its
 # type.
 _ADVICE = {
     "_thread": "make it in the function, or once in each worker: in an initializer",
@@ -37,9 +38,9 @@ _ADVICE = {
     "coroutine": "give the coroutine function itself, by pmap.sync: pmap(sync(f), xs)",
 }
 _MAKE_IT_THERE = "make it in the function, or once in each worker: in an initializer"
-# Top-level packages whose classes `_STAYS` lists: classes of pmap and of the standard library whose
-# objects belong to one process. The search does not look inside an object of such a class: what it
-# finds there would help nobody.
+# Top-level packages that have classes for which there is advice in `_STAYS`: classes of pmap and of
+# the standard library whose objects belong to one process. The search does not look inside an
+# object of such a class: what it finds there would help nobody.
 _HOMES = ("pmap", "multiprocessing", "concurrent")
 _POOL = "do not send {a}: make one in the item, or use it at the caller"
 _RESULT = "do not send {a}: wait for its result at the caller, and send that"
@@ -59,7 +60,7 @@ _STAYS = {
 def where_it_fails(value: object, name: str, why: BaseException | None = None) -> str:
     """Return the path to the object in `value` that cannot be pickled, its type, and what helps.
 
-    The text is empty if there is nothing to add to the error. This function never raises.
+    The text is empty if there is nothing to add to the error message. This function never raises.
 
     Args:
         value: what could not be pickled.
@@ -68,15 +69,15 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
     """
     try:
         found = _Search(is_nameless(why)).path(value)
-    # The methods of the objects inside the value may raise anything.
+    # The search calls methods of the objects inside the value, which may raise anything.
     except Exception:
         return ""
     if found is None:
         return ""
     labels, culprit = found
     kind = type(culprit)
-    # If the value itself cannot be pickled, the error already names the value. The path and advice
-    # are added only for the kinds of objects where the remedy is not obvious.
+    # If the value itself cannot be pickled, the error already names the value. The text is added
+    # only for kinds of objects for which there is advice.
     if not (labels or _is_known(kind, name) or is_semaphore(culprit) or _stays(culprit)):
         return ""
     shown = kind.__qualname__ if kind.__module__ == "builtins" else _name_of(kind)
@@ -95,8 +96,9 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
 
 
 def _is_known(kind: type, name: str) -> bool:
-    """Return whether there is advice for objects of class `kind`, of use where `name` is."""
-    # Advice to make an object in the function is of no use for the function's own result.
+    """Return whether there is advice for objects of the class `kind` in the value `name`."""
+    # For a function's result, only advice by the type's name is of use: "make the object in the
+    # function" is no help there.
     return kind.__name__ in _ADVICE or (name != "the result" and kind.__module__ in _ADVICE)
 
 
@@ -113,23 +115,24 @@ def _name_of(kind: type) -> str:
 
 
 class _Probe(Sender):
-    """The role for trial pickles: globals of functions are left out, definitions are listed."""
+    """Knows, for a trial pickle, what to leave out; lists the functions and classes it meets."""
 
     def __init__(self, nameless: bool) -> None:
         super().__init__()
         self.careful = True
         self.sends = False
-        # Whether locks of multiprocessing without a name count as objects that cannot be pickled.
+        # Whether a lock of multiprocessing that has no name counts as an object that cannot be
+        # pickled.
         self._nameless = nameless
         self.met: list[object] = []
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Override the method `Role.definition` of a pickler's role."""
+        """List a function or class of the pickle; None: it is to be pickled with its contents."""
         self.met.append(obj)
         return None
 
     def inherited(self, number: int) -> Any:
-        """Override the method `Role.inherited` of a pickler's role."""
+        """Return what to write for a lock without a name, unless it counts as a failure."""
         return None if self._nameless else (inherited, (number,))
 
 
@@ -140,7 +143,7 @@ class _Search:
         self._left = _MOST_TRIED
 
     def path(self, value: Any) -> tuple[list[str], object] | None:
-        """Return the labels on the path to the object that cannot be pickled, and that object.
+        """Return the labels on the path to the object that cannot be pickled, and the object.
 
         None means that no such object was found.
         """
@@ -170,7 +173,7 @@ class _Search:
 
 
 def children_of(value: object) -> Iterator[tuple[str, object]]:
-    """Yield the objects that are pickled with `value`, each with the label that a path shows."""
+    """Yield the objects inside `value`, each with the label that an error's path shows for it."""
     given, kind = untyped(value), type(value)
     if isinstance(value, FunctionType):
         yield from _of_function(value)

@@ -1,4 +1,4 @@
-"""Classes by value: taken apart into what the class statement made, and put together again.
+"""Sending classes by value: what the class statement made is taken apart and put together again.
 
 The receiver runs no code of the class: neither its metaclass nor ``__init_subclass__`` nor a
 ``__set_name__``. These methods have run where the class was defined, and their effects are in the
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _OfClasses:
-    """A dict with classes as keys, by identity: a metaclass may say that two classes are equal."""
+    """A dict whose keys are classes, by identity, as a metaclass may call two classes equal."""
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[ref[type], Any]] = {}
@@ -58,21 +58,22 @@ class _OfClasses:
 
 _keys = _OfClasses()  # the key of each class, which is a text
 _by_key: WeakValueDictionary[str, type] = WeakValueDictionary()
-# For each class of this process: the fingerprints and serial numbers of the attributes that were
-# last sent with the class.
+# For each class of this process: a fingerprint (digest) and a serial number of each attribute, as
+# it was last sent.
 _sent = _OfClasses()
-# For each class that another process has sent: the serial numbers of the attributes that arrived.
+# For each class that another process has sent: the serial numbers of its attributes, as they have
+# arrived.
 _arrived = _OfClasses()
 _serials = FallingNumbers()
 
 _CORE = ("__module__", "__slots__")
 _unset = object()
-# Names of types of class attributes that a metaclass in C (of ctypes) makes itself.
+# Names of types of class attributes that only a metaclass written in C (that of ctypes) can make.
 _MADE_IN_C = frozenset({"CField"})
 
 
 class _Quiet:
-    """A base that stands before the other bases of a class while the class is made again.
+    """A base class that is put in front of a class's bases while the class is made again.
 
     So the `__init_subclass__` of no other base runs.
     """
@@ -82,7 +83,7 @@ class _Quiet:
 
 
 class _QuietAlone:
-    """The same as the base `_Quiet`, for bases whose instances have no ``__dict__``."""
+    """Like the base class `_Quiet`, for bases whose instances have no ``__dict__``."""
 
     __slots__ = ()
 
@@ -113,7 +114,7 @@ def _functions_of(cls: type) -> list[FunctionType]:
 
 
 def _sendable(role: Role, cls: type, name: str, value: object) -> object:
-    """Return the value of a class's attribute, or an `Unsent` if the value cannot be pickled."""
+    """Return the value of a class's attribute, or an `Unsent` object if it cannot be pickled."""
     try:
         role.digest(value)
     except Exception as error:
@@ -122,7 +123,7 @@ def _sendable(role: Role, cls: type, name: str, value: object) -> object:
 
 
 def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, ...]:
-    """Return what pickle is to write for the class `cls` in full."""
+    """Return what pickle is to write for the class `cls` with all its contents."""
     where = role.space_of(space)
     core = {name: vars(cls)[name] for name in _CORE if name in vars(cls)}
     core["__qualname__"] = cls.__qualname__
@@ -135,8 +136,8 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
         attributes[name] = serial, _sendable(role, cls, name, value) if role.careful else value
     if type(cls) is not type and not is_made_by_a_program(type(cls)):
         return _by_its_metaclass(cls, attributes, core)
-    # The id of the class travels with the class: a forked worker has the class at the same address,
-    # and recognises the class by its id.
+    # The id (address) of the class is sent, too: a forked worker has the class at the same address,
+    # and recognises it.
     arguments = _key(cls), id(cls), where, type(cls), cls.__name__, cls.__bases__, core
     state = attributes, registered(cls), registered_with(cls)
     return make_class, arguments, state, None, None, fill_class
@@ -160,9 +161,10 @@ def _by_its_metaclass(
 def make_by_metaclass(
     key: str, name: str, bases: tuple[type, ...], attributes: dict[str, Any]
 ) -> type:
-    """Return the class with this key; if the key is not known, call the class's metaclass."""
+    """Return the class with this key; if it is unknown here, make it by its metaclass."""
     known = _by_key.get(key)
-    meta: Any = type(bases[0])  # a pickle may have no name for the metaclass
+    # The metaclass may be None here, as it may have no name that a pickle could refer to.
+    meta: Any = type(bases[0])
     return _learn(key, meta(name, bases, attributes)) if known is None else known
 
 
@@ -176,7 +178,7 @@ def _key(cls: type) -> str:
 
 
 def _serials_of(cls: type, role: Role) -> dict[str, tuple[object, int]]:
-    """Return fingerprint and serial number of each attribute of the class `cls`.
+    """Return, for each attribute of the class `cls`, its fingerprint and its serial number.
 
     An attribute that has changed since it was last sent gets a new number.
     """
@@ -201,7 +203,7 @@ def make_class(
     bases: tuple[type, ...],
     core: dict[str, Any],
 ) -> type:
-    """Return the class with this key; if the key is not known, make a class without attributes."""
+    """Return the class with this key; if it is unknown here, make a class without attributes."""
     known = _by_key.get(key)
     if known is not None:
         if _arrived.get(known) is not None:
@@ -216,7 +218,7 @@ def make_class(
 
 
 def _adjust(cls: type, name: str, bases: tuple[type, ...], core: dict[str, Any]) -> None:
-    """Give a class that arrives again the names and bases that it has now at its sender."""
+    """Give a class that arrives again the names and bases that it has in its sender by now."""
     cls.__name__ = name
     cls.__qualname__ = core["__qualname__"]
     if [*map(id, cls.__bases__)] != [*map(id, bases)]:
@@ -239,8 +241,8 @@ def _new_class(meta: Any, name: str, bases: tuple[type, ...], core: dict[str, An
         own, *rest = meta.mro(cls)
         return [own, _Quiet, *rest]
 
-    # `type.__new__` calls `__init_subclass__` of the next class in the method resolution order. The
-    # temporary metaclass makes `_Quiet` that next class.
+    # `type.__new__` calls `__init_subclass__` of the next class in the method resolution order. A
+    # temporary metaclass makes `_Quiet`, whose method does nothing, that next class.
     make: Any = type.__new__
     cls: Any = make(make(type(meta), meta.__name__, (meta,), {"mro": mro}), name, bases, dict(core))
     type.__setattr__(cls, "__class__", meta)
@@ -259,7 +261,7 @@ def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -
         try:
             cls = type.__new__(type, name, (quiet, *bases), dict(core))
             type.__setattr__(cls, "__bases__", bases)
-        except TypeError:  # the layout of the bases allows no `_Quiet` base beside them
+        except TypeError:  # the memory layouts of the bases and `_Quiet` cannot be combined
             continue
         return cls
     return _new_class_unheard(name, bases, core)
@@ -268,14 +270,14 @@ def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -
 def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any]) -> type:
     """Make a class while no `__init_subclass__` of its bases has an effect.
 
-    The base whose `__init_subclass__` would run has meanwhile one that does nothing.
+    The `__init_subclass__` that would run is meanwhile replaced by one that does nothing.
     """
     order = [cls for base in bases for cls in base.__mro__]
     hears = next(cls for cls in order if "__init_subclass__" in vars(cls))
     method = vars(hears)["__init_subclass__"]
     try:
         type.__setattr__(hears, "__init_subclass__", vars(_Quiet)["__init_subclass__"])
-    except TypeError:  # the base is made in C, and its `__init_subclass__` needs no arguments
+    except TypeError:  # the base is written in C; its `__init_subclass__` needs no arguments
         return type.__new__(type, name, bases, dict(core))
     try:
         return type.__new__(type, name, bases, dict(core))
@@ -284,17 +286,18 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
 
 
 def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) -> None:
-    """Set the attributes of a class that are missing here or have changed at its sender."""
+    """Set those attributes of a class that are missing here or have changed in its sender."""
     attributes, others, abstracts = state
     arrived = _arrived.get(cls)
     if arrived is None:
-        # The class is this process's own, and the attributes that it has in this process count.
+        # The class was defined in this process, which sent it: its own attributes are the right
+        # ones.
         return
     new = not arrived
     missing = _unset
     for name, (serial, value) in attributes.items():
         if name in arrived and arrived[name] >= serial:
-            continue  # an older value of the attribute has arrived late
+            continue  # a newer value of the attribute has arrived before this one
         arrived[name] = serial
         if name == "__abstractmethods__":
             missing = value
@@ -339,7 +342,8 @@ def reduce_member(member: Any) -> tuple[object, ...]:
         else:
             reduced: Any = base.__reduce_ex__(member, 2)
             arguments = reduced[1][1:] if reduced[0].__name__ == "__newobj__" else reduced[1]
-    # A member that combines several flags of an enum may have no name in its class.
+    # A combination of several flags of an enum may have no name in the class: then its value is
+    # sent.
     value: object = None if member._name_ in _members(cls) else member._value_
     made = cls, member._name_, value, base, arguments
     return make_member, made, member.__dict__, None, None, fill_member
@@ -353,7 +357,7 @@ def _members(cls: Any) -> dict[str, object]:
 def make_member(
     cls: Any, name: str | None, value: Any, base: Any, arguments: tuple[object, ...]
 ) -> object:
-    """Return the enum's member of this name; if there is none yet, make one without attributes."""
+    """Return the enum's member of this name; if it is missing, make one without attributes."""
     known: object = None
     if value is None:
         known = _members(cls).get(name or "")
@@ -374,8 +378,8 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
 def begin_forked() -> None:
     """Record the classes that this forked worker has from its caller, as they were last sent."""
     for cls, arrived in _arrived.items():
-        # The caller of this worker may itself be a worker, which has received classes. Whatever
-        # such a caller sends of these classes is newer than what this worker has.
+        # The caller of this worker may itself be a worker, which has received these classes. What
+        # it sends of them is newer than what this worker has.
         _arrived.set(cls, dict.fromkeys(arrived, OLDEST))
     for cls, sent in _sent.items():
         _arrived.set(cls, {name: serial for name, (_, serial) in sent.items()})
@@ -383,6 +387,6 @@ def begin_forked() -> None:
 
 
 def note(cls: type, role: Role) -> None:
-    """Record the attributes of a class when a worker is forked: the worker has these attributes."""
+    """Record the attributes of a class before a worker is forked, which will have them."""
     _key(cls)
     _serials_of(cls, role)

@@ -1,7 +1,8 @@
-"""Fingerprints, which show whether the value of a name has changed since it was last sent.
+"""Fingerprints: they show whether the value of a global name has changed since it was sent.
 
-Values that cannot change are compared by identity, or, if they are plain, by value. Functions and
-classes are compared by their parts, and all other values by a digest of their pickles.
+Values that cannot change are compared by identity, or, if they are plain (numbers, texts), by
+value. Functions and classes are compared by their parts, and all other values by a digest of their
+pickles.
 """
 
 from __future__ import annotations
@@ -39,37 +40,40 @@ if TYPE_CHECKING:
 # a metaclass may say that its classes are equal to others, or have no hash.
 _SCALARS = frozenset(map(id, (int, bool, str, bytes, type(None))))
 _PLAIN = _SCALARS | frozenset(map(id, (float, complex)))
-# The last version of marshal's format whose bytes do not depend on how many references an object
-# has.
+# The last version of marshal's format in which the bytes do not depend on how many references an
+# object has.
 _VERSION = 2
-# A newer version of marshal's format, which writes texts in half the time of version 2. Equal bytes
-# in version 4 mean equal values, but equal values may have different bytes.
+# A newer version of marshal's format, which takes half the time for texts. Equal bytes in version 4
+# mean equal values, but equal values may have different bytes.
 _SWIFT = 4
 # Attributes that a class does not send with its other attributes: Python makes them for each class,
-# or `reduce_class` sends them apart.
+# or they are sent in another way.
 _NOT_SENT = frozenset(
     ("__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__")
 )
 # Attributes of a class that are compared by the identity of their values. The last two are where
-# Python 3.14 keeps the function that makes annotations, and the annotations that are made already.
+# Python 3.14 keeps the function that makes annotations, and the annotations once they are made.
 _FOR_GOOD = frozenset(
     {
         *("__doc__", "__annotations__", "__orig_bases__", "__parameters__"),
         *("__annotate_func__", "__annotations_cache__"),
     }
 )
-# Size in bytes from which on a buffer goes into a digest by its `hash`.
+# A buffer of this many bytes or more goes into a digest as its `hash`, which is faster.
 _QUICK = 1 << 14
 # Bytes that are copied at a time to hash a buffer: the processor's caches hold so many.
 _PIECE = 1 << 18
 # From this many bytes of marshalled data on, version 4 of marshal's format is tried as well.
 _LARGE = 1 << 18
-# How many levels of containers inside of containers are searched for values that are not plain.
+# How many levels of nested containers are searched for values that are not plain.
 _DEEPEST = 4
 
 
 class _Same:
-    """The fingerprint of a value that is compared by identity; it does not keep the value alive."""
+    """The fingerprint of a value that is compared by identity.
+
+    It does not keep the value alive.
+    """
 
     __slots__ = ("place", "reference")
 
@@ -80,8 +84,8 @@ class _Same:
         try:
             self.reference = ref(given)
         except TypeError:
-            # The value allows no weak reference. It is part of an object that lives as long as the
-            # fingerprint.
+            # The value allows no weak reference, but it is part of an object that lives as long as
+            # this fingerprint.
             self.reference = None
 
     def __eq__(self, other: object) -> bool:
@@ -95,7 +99,7 @@ class _Same:
 
 
 class _Plain:
-    """The fingerprint of a plain value (None, number, text, bytes), or of a container of them."""
+    """The fingerprint of a plain value (None, number, text, bytes), or of a container of these."""
 
     __slots__ = ("hash", "kind", "size", "swift")
 
@@ -105,7 +109,8 @@ class _Plain:
         took = perf_counter() - begin
         self.kind: type = type(value)
         self.size = len(data)
-        # Python's hash of bytes is SipHash: 64 bits, with a secret of this process.
+        # Python's hash of bytes is SipHash: it has 64 bits, and depends on a secret of this
+        # process.
         self.hash = hash(data)
         self.swift = self._swift(value, took) if self.size >= _LARGE else None
 
@@ -122,9 +127,9 @@ class _Plain:
         return (len(data), hash(data)) if perf_counter() - begin < took else None
 
     def is_surely_of(self, value: Any) -> bool:
-        """Return whether `value`, which is of the same type, is certainly unchanged.
+        """Return whether `value` is certainly the value of this fingerprint, which has its type.
 
-        False means that `value` may be unchanged or changed.
+        False means that this is not known.
         """
         if self.swift is None:
             return False
@@ -152,8 +157,8 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
         before: the fingerprint of an earlier value of the same name, which may be the same value.
     """
     if type(before) is _Plain and before.kind is type(value):
-        # The earlier value was plain, so the value is not searched again for parts that are not
-        # plain: marshal refuses nearly all such parts.
+        # The earlier value was plain (numbers, texts and containers of these). If the present one
+        # has other parts, marshal refuses nearly all of them, so it is not searched for them.
         try:
             if before.is_surely_of(value):
                 return before
@@ -162,8 +167,8 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
             pass
         else:
             if now == before:
-                # Only the reference counts in the value have changed, and with them the bytes of
-                # the value in version 4 of marshal's format.
+                # Only reference counts inside the value have changed, which marshal's format
+                # version 4 shows in its bytes.
                 before.swift = now.swift
             return now
     return _of(value, digest, ())
@@ -185,7 +190,7 @@ def is_flat(value: object) -> bool:
 
 
 def sendable_form(fingerprint: Fingerprint) -> tuple[int, int] | bytes | None:
-    """Return a fingerprint in a form that a fork of this process can compare, or None."""
+    """Return a fingerprint in a form that a forked process can compare with its own, or None."""
     if isinstance(fingerprint, _Plain):
         return fingerprint.size, fingerprint.hash
     given: Any = fingerprint
@@ -196,7 +201,7 @@ def sendable_form(fingerprint: Fingerprint) -> tuple[int, int] | bytes | None:
 
 
 def is_identity(fingerprint: Fingerprint) -> bool:
-    """Return whether a value with this fingerprint changes only if another object replaces it."""
+    """Return whether a value with this fingerprint can only change by another object's coming."""
     return type(fingerprint) is _Same
 
 
@@ -206,10 +211,10 @@ def is_scalar(value: object) -> bool:
 
 
 def shape_of(given: Any) -> tuple[object, ...] | None:
-    """Return all that can change of a plain function; None if the function has parts that vary.
+    """Return all that can change of a simple function; None if the function is not simple.
 
-    Equal shapes of one function mean that the function has not changed. Functions with defaults,
-    attributes, annotations or a closure have no shape: their parts need fingerprints.
+    If the result is equal to an earlier one, the function has not changed. A function with
+    defaults, attributes, annotations or a closure is not simple: these need fingerprints.
     """
     if given.__defaults__ or given.__kwdefaults__ or given.__closure__ or given.__dict__:
         return None
@@ -242,8 +247,8 @@ def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprin
         accessors = (value.fget, value.fset, value.fdel)
         return kind, *[_of(accessor, digest, inside) for accessor in accessors]
     if is_handle(kind):
-        # The value is a handle of a shared value; by the rule of `share`, later changes of the
-        # shared value are not sent.
+        # The value is a handle, made by `share`; as documented there, later changes of the shared
+        # value are not sent.
         return _Same(value)
     if is_plain(value):
         return _Plain(value)
@@ -251,7 +256,7 @@ def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprin
 
 
 def untyped(value: Any) -> Any:
-    """Return `value` with a type about which a type checker knows nothing."""
+    """Return `value`; a type checker knows nothing about the type of the result."""
     return value
 
 
@@ -287,7 +292,7 @@ def _function(function: FunctionType, digest: Digest, inside: tuple[object, ...]
 
 
 def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
-    """Return the fingerprint of a part of a value; if that fails, of the part's identity."""
+    """Return the fingerprint of a part of a value, by its identity if it cannot be pickled."""
     try:
         return _of(value, digest, inside)
     except Exception:
@@ -295,7 +300,7 @@ def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Finge
 
 
 def _about(cls: type) -> Fingerprint:
-    """Return the fingerprint of a class's names, bases and registrations."""
+    """Return the fingerprint of a class's names and bases, and of its registrations with ABCs."""
     bases = [id(base) for base in cls.__bases__]
     others = [id(other) for other in (*registered(cls), *registered_with(cls))]
     return cls.__name__, cls.__qualname__, bases, others
@@ -307,7 +312,8 @@ def registered(cls: type) -> list[type]:
         return []
     import abc
 
-    private: Any = abc  # abc._get_dump has no public twin; cloudpickle calls it, too
+    # `abc._get_dump` is private, but nothing public does this; cloudpickle calls it, too.
+    private: Any = abc
     others: list[type] = []
     for reference in private._get_dump(cls)[0]:
         found = reference()
@@ -323,7 +329,8 @@ _HOMES_OF_ABSTRACT = ("_collections_abc", "numbers", "os", "io", "contextlib")
 class _Registrations:
     """The program's own classes that are registered with abstract ones of the standard library."""
 
-    # A token of the module abc: an object that is another one after each registration of a class.
+    # What `abc.get_cache_token` returns: it is another value after each registration of a class
+    # with an abstract one.
     token: object = None
     found: tuple[tuple[Callable[[], object], type], ...] = ()
 
@@ -352,7 +359,8 @@ def _attributes(
     cls: type, digest: Digest, inside: tuple[object, ...]
 ) -> list[tuple[str, Fingerprint]]:
     inside = *inside, cls
-    # An enum class never replaces its members, nor the attributes that it makes of its members.
+    # An enum class never replaces its members, nor what it makes of them: these are compared by
+    # identity.
     fixed = "_member_map_" in vars(cls)
     found: list[tuple[str, Fingerprint]] = []
     for name, value in list(vars(cls).items()):
@@ -369,7 +377,7 @@ def _attributes(
 
 
 def _all_plain(given: object, depth: int) -> bool:
-    """Return whether all parts of `given` are plain, so that marshal shows as much as pickle."""
+    """Return whether all parts of `given` are plain, so that marshal can write the whole value."""
     kind, value = type(given), untyped(given)
     if kind is dict:
         parts: tuple[Iterable[Any], ...] = (value.keys(), value.values())
@@ -398,8 +406,8 @@ def digest_of(parts: Iterable[Any]) -> bytes:
             digest.update(view)
         else:
             # Python's hash of bytes is several times faster than the digest, and has 64 bits with a
-            # secret of this process. A view can be hashed only if the object that has the memory
-            # can, and an array of NumPy cannot: so each piece is copied.
+            # secret of this process. A view of memory can be hashed only if the object with the
+            # memory can be. An array of NumPy cannot, so each piece is copied.
             octets = view.cast("B")
             hashes = [
                 hash(bytes(octets[start : start + _PIECE]))

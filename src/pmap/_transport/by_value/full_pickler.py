@@ -1,4 +1,4 @@
-"""Pickling by value with cloudpickle, for all objects that the light pickler refuses.
+"""Pickling by value with cloudpickle, for all objects that pmap's own pickler refuses.
 
 This module is imported when an object first needs cloudpickle, which takes longer to import than
 pmap.
@@ -18,7 +18,7 @@ from .role import Role
 
 
 class FullPickler(cloudpickle.Pickler):
-    """Pickles by value; cloudpickle reduces the objects that pmap's reducers refuse."""
+    """Pickles by value; cloudpickle handles the objects that pmap's own code does not."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What is read from the interpreter's own structures, above all the globals a function uses.
+"""What is read from Python's own structures, above all which globals a function uses.
 
 The layout of bytecode changes from version to version of Python. So this module reads bytecode only
 on interpreters with which this module was tested. On other interpreters it asks `dis`, the
@@ -60,8 +60,8 @@ def names_in(code: CodeType) -> Iterator[str]:
         for op, low in zip(code.co_code[::2], code.co_code[1::2], strict=True):
             at = extended | low
             if op in _BY_NAME:
-                # In the argument of LOAD_GLOBAL the lowest bit is a flag; the other bits are the
-                # index of the name.
+                # In the argument of the instruction LOAD_GLOBAL the lowest bit is a flag; the other
+                # bits are the index of the name.
                 yield names[at >> 1 if op == _LOAD_GLOBAL else at]
             extended = at << 8 if op == EXTENDED_ARG else 0
     for const in code.co_consts:
@@ -79,12 +79,12 @@ def all_names(code: CodeType) -> list[str]:
 
 
 def annotations_of(function: FunctionType) -> tuple[str, Any]:
-    """Return the attribute by which the annotations of a function travel, and its value.
+    """Return the attribute that is sent for the annotations of a function, and its value.
 
     From Python 3.14 on the attribute is ``__annotate__``, a function that makes the annotations
     when code first asks for them. This function does not call ``__annotate__``: the annotations may
     name what only a type checker imports, or what is not defined yet. If the annotations were made
-    already, they travel as ``__annotations__``, for a program may have changed them since.
+    already, ``__annotations__`` is sent, for a program may have changed them since.
     """
     annotate: object = getattr(function, "__annotate__", None)
     made = function.__annotations__ if annotate is None else _made_annotations(function)
@@ -116,11 +116,12 @@ def named_in(annotations: object) -> set[str]:
         if isinstance(text, str):
             try:
                 code = compile(text, "annotation", "eval")
-            except (SyntaxError, ValueError):  # the string is no expression, so it has no names
+            except (SyntaxError, ValueError):
+                # the text is no Python expression, so it has no names
                 continue
             names.update(code.co_names)
             waiting += [inner for inner in code.co_consts if isinstance(inner, str)]
-        else:  # a generic alias, such as list["Node"], may have names inside
+        else:  # a generic alias such as list["Node"]: search its arguments
             inner = getattr(given, "__args__", ())
             waiting += inner if isinstance(inner, tuple) else ()
     return names
@@ -144,7 +145,7 @@ def submodules(code: CodeType, used: Iterable[object]) -> list[object]:
 
 
 def found_as(obj: Any, space: dict[str, Any]) -> str | None:
-    """Return the name, possibly dotted, under which the globals `space` have `obj`, or None."""
+    """Return the name, maybe with dots, by which `obj` is found in the globals `space`, or None."""
     name: object = getattr(obj, "__qualname__", None)
     if not isinstance(name, str) or "<" in name:
         return None

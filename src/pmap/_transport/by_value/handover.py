@@ -1,9 +1,9 @@
-"""How objects of `multiprocessing` that several processes share go to a worker and back.
+"""Sending locks, queues and other shared objects of `multiprocessing` to workers and back.
 
 Locks, arrays, queues and connections of `multiprocessing` refuse to be pickled, except for a
 process that is being spawned. A `Handover` makes the pickling for a worker look like the pickling
-for a spawned process. Semaphores travel by their names, file descriptors beside the pickle (see
-`descriptors`), and proxies of managers with the key that their manager asks for.
+for a spawned process. Semaphores are sent as their names, file descriptors beside the pickle (see
+the module `descriptors`), and proxies of managers with their manager's key.
 
 A semaphore that was made for processes of the start method fork has no name. Only a process that
 was forked later has the semaphore. The forked process finds the semaphore by its number in the
@@ -39,14 +39,14 @@ _TOO_NEW = (
 
 
 class NamelessError(TypeError):
-    """A semaphore has no name, and the receiver is not a fork that has the semaphore."""
+    """Raised for a semaphore without a name whose receiver is no fork that has the semaphore."""
 
 
 class Handover:
-    """Stands for the process that is being spawned while `multiprocessing` pickles its objects."""
+    """Makes `multiprocessing` pickle its objects as if a process were being spawned."""
 
     def __init__(self, role: Role, carries: bool) -> None:
-        """Prepare for one pickle; `carries`: whether descriptors can travel with the pickle."""
+        """Prepare for one pickle; `carries` says whether file descriptors can be sent with it."""
         self._role = role
         self._carries = carries
         self._before: Any = None
@@ -63,11 +63,17 @@ class Handover:
             context.set_spawning_popen(self._before)
 
     def duplicate_for_child(self, fd: int) -> int:
-        """Return `fd` unchanged: `multiprocessing` passes `fd` to `DupFd`, which duplicates it."""
+        """Return `fd` unchanged.
+
+        `multiprocessing` calls this, and then passes the result to `DupFd`, which duplicates it.
+        """
         return fd
 
     def DupFd(self, fd: int) -> object:  # noqa: N802 - the name that multiprocessing calls
-        """Return what is pickled for the descriptor `fd`; the receiver gets a `Descriptor`."""
+        """Return an object that is pickled in place of the descriptor `fd`.
+
+        The receiver gets a `Descriptor`.
+        """
         if not self._role.sends:
             return os.fstat(fd)[:3]
         if not self._carries:
@@ -79,7 +85,7 @@ def reduce_shared(role: Role, obj: object, kind: type) -> Any:
     """Return what pickle is to write for an object of `multiprocessing` that processes share.
 
     None means that `obj` is not a shared object. NotImplemented means that pickle itself can write
-    the object inside of a `Handover`.
+    the object while a `Handover` is active.
     """
     reducer = registered().get(kind)
     if reducer is not None:
@@ -94,8 +100,8 @@ def reduce_shared(role: Role, obj: object, kind: type) -> Any:
     return NotImplemented if kind.__module__.startswith(_LIBRARY) else None
 
 
-# Modules of classes whose objects have numbers of file descriptors among their attributes; nothing
-# marks such a number as a descriptor.
+# Modules of classes whose objects have numbers of file descriptors as plain ints among their
+# attributes: they cannot be sent.
 _WITH_NUMBERS = frozenset(
     {
         *("multiprocessing.popen_fork", "multiprocessing.popen_spawn_posix"),
@@ -116,14 +122,16 @@ def _refuse_numbers(kind: type) -> None:
 
 
 def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], Any]) -> Any:
-    """Return what is written for an object with a reducer of ``multiprocessing``, or None.
+    """Return what pickle is to write for an object that `multiprocessing` has a reducer for.
 
     None means that pickle itself can write the object.
+
+    A reducer is the function that `multiprocessing` has registered for the object's class.
     """
     if home == "managers":
         return reducer(given)
     if home == "reduction" and not hasattr(given, "fileno"):
-        # The object is a partial or a method, which pickle itself can write.
+        # The object is a `functools.partial` or a method, which pickle itself can write.
         return None
     if home == "sharedctypes" and not hasattr(given, "_wrapper"):
         return None  # a ctypes object that is not in shared memory
@@ -140,12 +148,12 @@ def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], 
 
 
 def _copy_of(fd: int) -> object:
-    """Return what stands for a duplicate of a file descriptor in this pickle: see `Handover`."""
+    """Return what is written into the pickle in place of a duplicate of the descriptor `fd`."""
     return sys.modules["multiprocessing.reduction"].DupFd(fd)
 
 
 def connected(descriptor: Any, family: int, kind: int, proto: int, timeout: float | None) -> Any:
-    """Return a socket for a file descriptor, with the timeout of the socket that was sent."""
+    """Return a socket for a descriptor that has arrived, with the timeout of the sent socket."""
     import socket
 
     made = socket.socket(family, kind, proto, descriptor.detach())
@@ -163,7 +171,10 @@ def is_semaphore(obj: object) -> bool:
 
 
 def is_nameless(error: BaseException | None) -> bool:
-    """Return whether pickling failed because a lock has no name; True if the error is not known."""
+    """Return whether pickling failed with `error` because a lock has no name.
+
+    True if there is no `error` to look at.
+    """
     return error is None or isinstance(error, NamelessError)
 
 
@@ -178,7 +189,7 @@ def _semaphore(role: Role, given: Any) -> Any:
 
 
 def _registry() -> dict[tuple[int, int, object], object]:
-    """Return the registry of objects for forks of `multiprocessing`.
+    """Return `multiprocessing`'s registry of objects that forked processes inherit.
 
     The key of an object is its number in the registry, its id, and a function.
     """
@@ -194,7 +205,7 @@ def _number_of(given: object) -> int | None:
 
 
 def next_number() -> int:
-    """Return a number greater than that of each object in the registry for forks now.
+    """Return a number greater than that of every object in the registry of inherited objects.
 
     No object gets this number later.
     """
@@ -203,13 +214,13 @@ def next_number() -> int:
 
 
 class _Forks:
-    """Which objects of the registry for forks this worker has from the caller that forked it."""
+    """Which objects in the registry of `multiprocessing` this worker has inherited by its fork."""
 
-    # The worker has the objects of the registry for forks with numbers lower than this.
+    # This worker has the objects of the registry whose numbers are lower than this.
     newest = 0
 
     def begin(self) -> None:
-        """Record that this worker has all objects that are in the registry for forks now."""
+        """Record that this worker has inherited all objects that are in the registry now."""
         self.newest = next_number()
 
 
@@ -217,7 +228,7 @@ forks = _Forks()
 
 
 def inherited(number: int) -> object:
-    """Return the object with this number in the registry, which this fork has from its parent."""
+    """Return the object with this number in the registry, which this fork has inherited."""
     if "multiprocessing.util" in sys.modules:
         for (one, _, _), value in _registry().items():
             if one == number:
@@ -246,8 +257,7 @@ def arena(size: int, descriptor: Any) -> Any:
     if found is None:
         make: Any = heap.Arena
         found = make(size, fd)
-        # A `multiprocessing.heap.Arena` does not close a descriptor that it was given, so a
-        # finaliser does.
+        # An `Arena` does not close the descriptor that it is given, so a finaliser closes it.
         weakref.finalize(found, _forget_arena, place, fd).atexit = False
         _arenas[place] = weakref.ref(found)
     else:

@@ -1,4 +1,4 @@
-"""Reducers for what neither pickle nor cloudpickle can send, or sends as something else.
+"""Functions that pickle what neither pickle nor cloudpickle can send as what it is.
 
 These objects are cached functions, cached properties and type variables of a script; objects
 compared by identity, such as the markers of `dataclasses`; weak references, files and context
@@ -29,8 +29,8 @@ else:
     Method = object
 
 _Cached = type(functools.lru_cache(lambda: None))
-# Names of types whose objects pickle writes by the object's own name. Each object of such a type
-# knows the name of its module.
+# Names of types whose objects pickle writes as a name, which is found only where their module can
+# be imported. Each object of such a type knows the name of its module.
 _NAMED = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
@@ -53,7 +53,7 @@ def reduce_kind(role: Role, obj: object) -> Any:
         return _definition(role, given, space) or _named(given)
     if kind is ContextVar:
         return _variable(given)
-    # The object is an instance of a subclass of property.
+    # `obj` is an instance of a subclass of `property`: pickle needs help with it.
     if isinstance(obj, property):
         return kind, (given.fget, given.fset, given.fdel, given.__doc__), vars(given) or None
     if kind.__module__ == "dataclasses":
@@ -92,8 +92,8 @@ def make_cached(function: Any, maxsize: int | None, typed: bool) -> Any:
 def _key_by_comparison(_: Role, given: Any, kind: type) -> Any:
     import gc
 
-    # A key object of `functools.cmp_to_key` refers to the comparison function, and shows this
-    # reference only to the garbage collector.
+    # The key object that `functools.cmp_to_key` makes has no attribute with its comparison
+    # function: only the garbage collector shows it.
     parts = [part for part in gc.get_referents(given) if part is not kind]
     return (functools.cmp_to_key, tuple(parts)) if len(parts) == 1 else None
 
@@ -118,8 +118,8 @@ def _weak(given: Any, kind: Any) -> Any:
     return None
 
 
-# In a program, other objects keep alive what a weak reference refers to. These other objects need
-# not have been sent, so in a receiver the weak reference itself keeps its object alive.
+# In the sender, other objects keep alive what a weak reference refers to. In the receiver these may
+# be missing, so there the weak reference itself keeps its object alive.
 
 
 def make_weak(kind: Any, contents: Any) -> Any:
@@ -171,7 +171,7 @@ class _Gone:
 
 
 def _file(given: Any) -> Any:
-    """Return what to write for a standard stream; None for a file in memory.
+    """Return what pickle is to write for a standard stream; None for a file in memory.
 
     For any other open file the function raises TypeError.
     """
@@ -192,7 +192,10 @@ def _is_in_memory(given: Any) -> bool:
 
 
 def _mark(obj: object) -> Any:
-    """Return what to write for a marker that `dataclasses` compares by identity: its name there."""
+    """Return what pickle is to write for a marker of `dataclasses`: its name in that module.
+
+    `dataclasses` compares its markers by identity.
+    """
     import dataclasses
 
     for name, value in vars(dataclasses).items():
@@ -226,8 +229,8 @@ def _evaluated(given: Any, name: str) -> Any:
     try:
         return getattr(given, name, None)
     except Exception:
-        # The evaluation may use a name that does not exist. A program that only runs does not need
-        # the attribute.
+        # The evaluation may use a name that does not exist. A program that is not type-checked can
+        # do without the attribute.
         return None
 
 
@@ -235,13 +238,14 @@ def _alias(given: Any) -> Any:
     if given.__type_params__:
         arguments = given.__name__, _evaluated(given, "__value__"), given.__type_params__
         return make_alias, (type(given), *arguments, given.__module__)
-    # The alias gets its value after pickle has noted the alias: the value may refer to the alias.
+    # The value is set after pickle has noted the alias itself, because the value may refer to the
+    # alias.
     state = (_evaluated(given, "__value__"),)
     return make_simple_alias, (given.__name__, given.__module__), state, None, None, fill_alias
 
 
-# For each type alias that was made in this process and has no value yet: the list that its value
-# goes into, by the id of the alias.
+# For each type alias that was made in this process and has no value yet, by its id: the list from
+# which it will take its value.
 _values: dict[int, list[Any]] = {}
 
 
@@ -249,7 +253,7 @@ def make_simple_alias(name: str, module: str) -> Any:
     """Return a type alias without parameters; `fill_alias` gives it its value later."""
     value: list[Any] = []
     space: dict[str, Any] = {"__name__": module, "value": value}
-    # Only the statement `type` makes an alias whose value is evaluated later.
+    # Only the statement `type` makes a type alias whose value is found later.
     exec(f"type {name} = value[0]", space)  # noqa: S102
     _values[id(space[name])] = value
     return space[name]
@@ -292,9 +296,9 @@ def make_variable(
 
 
 def _as_forked(made: Any, attributes: tuple[str, ...]) -> Any:
-    """Return the object that this fork has from its caller and that is like `made`; else `made`.
+    """Return the object like `made` that this forked worker has from its caller; else `made`.
 
-    The classes that the fork has from its caller refer to that object.
+    Classes that the worker has from its caller refer to that object, and not to `made`.
     """
     own: Any = arriving.had_at_fork(made.__module__, made.__name__)
     if type(own) is not type(made):
@@ -307,21 +311,22 @@ def _as_forked(made: Any, attributes: tuple[str, ...]) -> Any:
 
 
 def _forward_reference(role: Role, given: Any, kind: type) -> Any:
-    """Return what makes a forward reference again in the receiver.
+    """Return what pickle is to write for a forward reference of Python 3.14.
 
-    Of the globals of the forward reference, only what the reference names travels.
+    Of its globals, only those that the reference names are sent.
     """
     owner, space, where = given.__owner__, given.__globals__, None
     if space is not None:
         where = role.space_of(space)
         if where is not None:
             role.needs(space, named_in({"": given}), strict=False)
-    # The cells of the variables that the reference names: one cell, or a dict of several, or None.
+    # The closure cells of the variables that the reference names: one cell, or a dict of several,
+    # or None.
     cells: Any = given.__cell__
     if hasattr(cells, "pop"):
         cells = dict(cells)
         # The cell of the class statement's namespace is not sent: the owner of the forward
-        # reference, which is the class, has that namespace.
+        # reference, a class, has that namespace.
         cells.pop("__classdict__", None)
     kinds = given.__forward_is_argument__, given.__forward_is_class__
     made = kind, given.__forward_arg__, given.__forward_module__, *kinds
@@ -332,7 +337,10 @@ def _forward_reference(role: Role, given: Any, kind: type) -> Any:
 def make_forward_reference(
     kind: Any, text: str, module: str | None, of_argument: bool, of_class: bool
 ) -> Any:
-    """Return a forward reference without an owner; the owner may refer to the reference."""
+    """Return a forward reference without its owner.
+
+    The owner is set later, as it may refer back.
+    """
     return kind(text, module=module, is_argument=of_argument, is_class=of_class)
 
 
@@ -346,7 +354,7 @@ def fill_forward_reference(reference: Any, state: tuple[Any, Any, Any, Any]) -> 
 
 
 def _lazy_import(_: Role, given: object, kind: type) -> Any:
-    """Return what makes a lazy import again.
+    """Return what pickle is to write for a lazy import of Python 3.15.
 
     Nothing is imported before code uses the lazy import, neither in the sender nor in the receiver.
     """
@@ -362,7 +370,7 @@ def _lazy_import(_: Role, given: object, kind: type) -> Any:
 
 
 def _sentinel(role: Role, given: Any, kind: type) -> Any:
-    """Return what gives the same sentinel in each process.
+    """Return what pickle is to write for a sentinel of Python 3.15: one object in each process.
 
     None means that the sentinel is of a module that is found by its name.
     """
@@ -377,7 +385,8 @@ def _sentinel(role: Role, given: Any, kind: type) -> Any:
 
 
 _UNPICKLED: dict[tuple[str, str], Callable[[Role, Any, Any], Any]] = {
-    ("random", "SystemRandom"): lambda _, __, kind: (kind, ()),  # a SystemRandom has no state
+    # A `random.SystemRandom` has no state that could be sent.
+    ("random", "SystemRandom"): lambda _, __, kind: (kind, ()),
     ("functools", "KeyWrapper"): _key_by_comparison,
     # From Python 3.15 on a `partialmethod` cannot be pickled; before, it can be.
     ("functools", "partialmethod"): lambda _, given, __: (
@@ -402,9 +411,8 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     """Return what ``ContextVar.__reduce__`` would return if it existed.
 
     The receiver finds a context variable that is a global of an importable module by its name. Any
-    other context variable gets a key when it is first sent, and the receiver makes one context
-    variable for each key. So a function and the values that were sent beside the function refer to
-    the same context variable.
+    other gets a key when it is first sent, and the receiver makes one context variable for each
+    key. So a function, and values that are sent apart from it, refer to the same one.
     """
     if variable.name in _HIDDEN:
         return hidden_variable, (variable.name,)
@@ -415,21 +423,20 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     key = _keys.setdefault(variable, os.urandom(16).hex())
     _by_key.setdefault(key, variable)
     try:
-        # No context variable is set in an empty context, so `get` returns the context variable's
-        # own default.
+        # In an empty context no variable is set, so `get` returns the variable's own default.
         default: tuple[object, ...] = (Context().run(variable.get),)
     except LookupError:
         default = ()
     return from_key, (key, variable.name, default)
 
 
-# Names of context variables that are no module's global; for each, the module and the function that
-# sets the context variable in an empty context.
+# Context variables that are no module's global, by name: the module, and its function which sets
+# the variable if it is not set.
 _HIDDEN = {"decimal_context": ("decimal", "getcontext"), "numpy.ufunc.extobj": ("numpy", "seterr")}
 
 
 def hidden_variable(name: str) -> ContextVar[Any]:
-    """Return a context variable that only its own module, already imported, can reach."""
+    """Return a context variable that only its own module, written in C, can reach."""
     module, function = _HIDDEN[name]
     context = Context()
     context.run(getattr(sys.modules[module], function))
@@ -437,7 +444,7 @@ def hidden_variable(name: str) -> ContextVar[Any]:
 
 
 def numpy_errors(settings: dict[str, Any], call: object) -> tuple[ContextVar[Any], object]:
-    """Return NumPy's context variable for floating-point errors, and its value for `settings`."""
+    """Return NumPy's context variable of floating-point settings, and a value for `settings`."""
     context = Context()
     context.run(sys.modules["numpy"].seterr, **settings)
     context.run(sys.modules["numpy"].seterrcall, call)
@@ -451,7 +458,7 @@ def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
     None means that the context variable is no such global.
     """
     if variable in _keys:
-        # An earlier search did not find the context variable, and a search takes long.
+        # An earlier search was in vain, and a search takes long.
         return None
     for name, module in list(sys.modules.items()):
         if travels_by_name(name):

@@ -1,13 +1,12 @@
-"""The names that a call needs, and their pickling for workers that do not have them yet.
+"""Which global names a call needs, and the pickling of their values for workers.
 
 Before a call is sent, the caller looks at the names that the call's function uses, at the names
 that the values of these names use, and so on. The names that changed since they were last sent are
-pickled together: a `Unit`. The pickles of a unit share one memo, so one object under two names is
-one object in the worker, too. The pickles can also refer to values that were sent before.
+pickled together as a `Unit`. Its pickles share one memo, so one object under two names is one
+object in the worker, too. The pickles can also refer to values that were sent before.
 
-No lock is held, because pickling runs code of the program, which may use pmap. A record of a name
-is complete before it takes the place of another record. If two threads send the same name at once,
-the name is sent twice.
+No lock is held, as pickling runs code of the program, which may use pmap. The record of a name is
+complete before it replaces another. If two threads send one name at once, it is sent twice.
 """
 
 from __future__ import annotations
@@ -40,16 +39,16 @@ if TYPE_CHECKING:
     from .namespaces import Namespace
     from .sent_names import Key
 
-# Names that the import system puts into a module's globals for itself; these are never sent.
+# Names that the import system puts into a module's globals for itself; they are never sent.
 _NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
 _OF_A_MODULE = ("__file__", "__package__", "__path__")  # names of a module that are always sent
-# How many units may form a chain of references; a new worker loads all units of a chain.
+# How many units may refer to each other in a chain; a new worker has to load the whole chain.
 _LONGEST_CHAIN = 200
-_SMALL = 100_000  # bytes; the pickle of a larger definition is not searched for random generators
+_SMALL = 100_000  # bytes of a function or class; a larger one is not searched for random generators
 
 
 class UnsentNameError(Exception):
-    """A global that a function uses cannot be pickled."""
+    """Raised for a global name that a function uses and whose value cannot be pickled."""
 
     def __init__(self, name: str, why: Exception) -> None:
         super().__init__(name, why)
@@ -58,15 +57,15 @@ class UnsentNameError(Exception):
 
 
 class _NamesRole(Sender):
-    """The role of a pickler that records which names its pickles need, so that these are sent."""
+    """Tells a pickler what to write, and records which global names the pickles need."""
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__()
         self.sent_names = sent_names
-        self._seen: set[Namespace] = set()  # kept alive, so no other namespace gets their ids
+        self._seen: set[Namespace] = set()  # kept, so that no other namespace gets the id of one
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Override the method `Role.space_of` of a pickler's role."""
+        """Return number and name of the module with these globals, if it travels by value."""
         where = namespace_of(space)
         if where is None:
             return None
@@ -76,7 +75,7 @@ class _NamesRole(Sender):
         return where.number, where.name
 
     def sentinel(self, obj: object) -> Any:
-        """Override the method `Role.sentinel` of a pickler's role."""
+        """Return a reference to a bare ``object()`` that a global name has; None: there is none."""
         spaces: set[Namespace] = {*self._spaces()}
         if self.sent_names.main is not None:
             spaces.add(self.sent_names.main)
@@ -92,42 +91,42 @@ class _NamesRole(Sender):
         return None
 
     def inherited(self, number: int) -> Any:
-        """Override the method `Role.inherited` of a pickler's role."""
+        """Return a reference to a lock that only forks have; None if the workers are no forks."""
         return (inherited, (number,)) if self.sent_names.inherits else None
 
     def _spaces(self) -> set[Namespace]:
-        """Return the namespaces of the names in the record of this role."""
+        """Return the namespaces of the names that were recorded so far."""
         raise NotImplementedError
 
     def _namespace_to_send(self, space: dict[str, Any]) -> Namespace | None:
-        """Return the namespace of `space` if its names have to be sent, else None."""
+        """Return the namespace with the globals `space` if its names have to be sent, else None."""
         where = namespace_of(space)
         return None if where is not None and self.sent_names.has(where) else where
 
 
 class Needs(_NamesRole):
-    """The names that one call needs, each with the value that it has when it is first needed.
+    """The global names that one call needs, with their values when first needed.
 
-    The object is also the role for the pickles of the call's function and items.
+    The object also tells picklers what to write for the call's function and items.
     """
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__(sent_names)
         self.names: dict[Key, Known] = {}
-        # Names that the call uses and that have no value in their namespace; most are builtins.
+        # Names that the call uses and that have no value in their module; most are builtins.
         self.absent: set[Key] = set()
         self.units: dict[int, Unit] = {}
-        # Records of sent definitions (functions, classes and the like), by definitions' ids.
+        # What was recorded of each function, class and the like that was sent, by the object's id.
         self.held: dict[int, Known] = {}
-        # The highest number that an object of the pickles has in the registry for forks.
+        # The highest number, in `multiprocessing`'s registry, of an inherited object in pickles.
         self.newest: int = -1
         self._strict: set[Key] = set()
         self._is_discarded = False
 
-    # --- methods of the role of a pickler ---
+    # --- methods that a pickler calls ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Override the method `Role.definition` of a pickler's role."""
+        """Return a reference to a function or class that workers have; None: write it in full."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
@@ -143,11 +142,11 @@ class Needs(_NamesRole):
                 if self.sent_names.inherits:
                     return arriving.at_home, (where.number, where.name, name)
                 raise UnsentNameError(name, known.unsent)
-        # The name has been defined again since the call was made, or the object has another name.
+        # The name has another value by now, or the object was sent under another name.
         return self.reference(obj)
 
     def reference(self, obj: object) -> Any:
-        """Return what to write for a definition that was sent under any name, or None."""
+        """Return a reference to a function or class sent under any name; None: it was not sent."""
         known = self.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
             return None
@@ -157,7 +156,7 @@ class Needs(_NamesRole):
         return {space for space, _ in self.names}
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """Override the method `Role.needs` of a pickler's role."""
+        """Record that a function looks up these global names, so that they are sent."""
         where = self._namespace_to_send(space)
         if where is not None:
             keys = [(where, name) for name in names]
@@ -166,14 +165,14 @@ class Needs(_NamesRole):
                 self._strict.update(keys)
 
     def inherited(self, number: int) -> Any:
-        """Override the method `Role.inherited` of a pickler's role."""
+        """Return a reference to a lock that only forks have; record its number."""
         found = super().inherited(number)
         if found is not None:
             self.newest = max(self.newest, number)
         return found
 
     def shared(self, handle: Any) -> Any:
-        """Override the method `Role.shared` of a pickler's role."""
+        """Return a reference to the handle of a shared value, which is sent apart."""
         key = SHARES, handle.name
         self.resolve([key])
         known = self.names[key]
@@ -184,7 +183,7 @@ class Needs(_NamesRole):
     # --- names and versions of the call ---
 
     def resolve(self, keys: Iterable[Key]) -> None:
-        """Record that the call needs these names and those their values use; pickle new values."""
+        """Record that the call needs these names, and those their values use; pickle new values."""
         fresh: list[Key] = []
         seen: set[Key] = set()
         waiting = list(keys)
@@ -199,19 +198,19 @@ class Needs(_NamesRole):
                 waiting += known.needs
             elif value is not arriving.ABSENT or key in self.sent_names.known:
                 fresh.append(key)
-            else:  # the name is a builtin, or an initializer will give the name a value
+            else:  # the name is a builtin, or an initializer will define it in the worker
                 self.absent.add(key)
         if fresh:
             self._make_unit(fresh)
 
     def look(self, key: Key) -> tuple[Known | None, object]:
-        """Return the record of a name, or None if its value has changed; and the present value."""
+        """Return what is recorded of a name (None if its value has changed), and its value."""
         known = self.sent_names.known.get(key)
         value = key[0].dict.get(key[1], arriving.ABSENT)
         return (known if known is not None and known.is_current(value) else None), value
 
     def use(self, known: Known) -> None:
-        """Record that the call needs a name with the value that was last sent for the name."""
+        """Record that the call needs a name with the value that was last sent for it."""
         self.names[known.key] = known
         if known.held is not None:
             self.held[id(known.held)] = known
@@ -229,7 +228,7 @@ class Needs(_NamesRole):
         shared = self.common()
         again: set[Key] = set()
         if any(known.unit.chain >= _LONGEST_CHAIN for known, _ in shared):
-            # The names in `again` start a new chain of units, together with the names that changed.
+            # The names in `again` start a new chain of units, together with the changed names.
             again = {known.key for known, _ in shared}
             for key in again:
                 del self.names[key]
@@ -244,10 +243,12 @@ class Needs(_NamesRole):
                 if is_restless(error.why) and tries < MOST_TRIES:
                     continue
                 if light:
-                    # Cloudpickle can pickle the value, or raises an error that says why not.
+                    # Cloudpickle either pickles the value or raises an error that says why it
+                    # cannot.
                     light = False
                 elif not careful:
-                    # The failing part of the value may be an attribute that no code uses.
+                    # What fails may be an attribute of a class that no code uses: it is left out
+                    # now.
                     careful = True
                 else:
                     unsent[error.key] = error.why
@@ -256,7 +257,7 @@ class Needs(_NamesRole):
             self.use(known)
 
     def common(self) -> list[tuple[Known, object]]:
-        """Return the records of sent names whose values other values may refer to, with values."""
+        """Return what was sent and may be referred to by other values: records and values."""
         return [
             (known, value)
             for (space, name), known in self.names.items()
@@ -277,7 +278,7 @@ class Needs(_NamesRole):
                 raise UnsentNameError(key[1], known.unsent) from known.unsent
 
     def has(self, function: object) -> bool:
-        """Return whether workers get this function of the script under its name."""
+        """Return whether workers can find this function of the script by its name."""
         if not isinstance(function, FunctionType):
             return False
         where = namespace_of(function.__globals__)
@@ -300,7 +301,7 @@ class Needs(_NamesRole):
         return True
 
     def invalidate(self) -> None:
-        """Record that a unit did not load in a worker: the next call sends its names again."""
+        """Record that a worker could not load a unit: the next call sends its names again."""
         self._is_discarded = True
         self.sent_names.forget(self.units)
 
@@ -335,11 +336,11 @@ class _Writer(_NamesRole):
         self._again = again
         self.unit = Unit(self.sent_names.dead)
         self.made: dict[Key, Known] = {}
-        # Records still to be pickled. Definitions come first: loading a value may need its class.
+        # Names still to be pickled. Functions and classes come first: a value may need its class.
         self._definitions: deque[Known] = deque()
         self._values: deque[Known] = deque()
         self._at: Known | None = None  # the record of the name whose value is being pickled
-        # Pairs of records: the definition of the first was pickled inside the value of the second.
+        # Pairs of records: a function or class, and the value inside which it was pickled.
         self._inside: list[tuple[Known, Known]] = []
 
     def write(self, keys: list[Key]) -> None:
@@ -378,12 +379,12 @@ class _Writer(_NamesRole):
                     unit.definitions.append(known.version)
 
     def _value(self, known: Known) -> object:
-        # Another thread may have given the name another value since the record was made.
+        # Another thread may have given the name another value meanwhile.
         space, name = known.key
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 
     def _pass_on_needs(self) -> None:
-        """Add to the names that each part needs those of the value it was pickled in."""
+        """Let each definition inside a value also need the names that the value needs."""
         growing = True
         while growing:
             growing = False
@@ -394,8 +395,8 @@ class _Writer(_NamesRole):
                     growing = True
 
     def _earlier_values(self) -> dict[int, tuple[int, object]]:
-        """Return a pickler's memo of the values from earlier units to which this unit may refer."""
-        # An object with two names counts once: the receiver numbers these objects in the same way.
+        """Return a pickler's memo with values of earlier units, to which this unit may refer."""
+        # An object with two names counts once: the receiver numbers the objects in the same way.
         shared = [*{id(value): (known, value) for known, value in self._needs.common()}.values()]
         for known, _ in shared:
             self.unit.primed.append(known.version)
@@ -407,7 +408,7 @@ class _Writer(_NamesRole):
         self.unit.chain = max(self.unit.chain, unit.chain + 1)
 
     def _add(self, key: Key) -> None:
-        """Put a name and all names that its value uses into this unit, unless sent before."""
+        """Put a name, and all names that its value uses, into this unit, unless sent before."""
         needs = self._needs
         waiting = [key]
         while waiting:
@@ -429,17 +430,17 @@ class _Writer(_NamesRole):
                 for space, name in made.met:
                     where = namespace_of(space)
                     if where is not None:
-                        # The pickler does not ask for a definition where it writes a reference to
-                        # an object that contains the definition.
+                        # The pickler does not ask for a definition inside an object to which it
+                        # writes a reference.
                         made.needs.add((where, name))
                         waiting.append((where, name))
             else:
                 needs.absent.add(key)
 
-    # --- methods of the role of a pickler ---
+    # --- methods that a pickler calls ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Override the method `Role.definition` of a pickler's role."""
+        """Return a reference to a function or class that workers get; None: write it in full."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
@@ -451,8 +452,8 @@ class _Writer(_NamesRole):
                 self._at.needs.add(key)
             made = self.made.get(key)
             if made is not None and self._at is not None and made is not self._at:
-                # The definition is pickled in full here, inside another value. The definition's own
-                # pickle will refer to the definition, and needs all that the other value needs.
+                # The definition is pickled here, inside another value, and its own pickle will
+                # refer to it. So the latter also needs all names that the other value needs.
                 self._inside.append((made, self._at))
         known = self._needs.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
@@ -463,14 +464,14 @@ class _Writer(_NamesRole):
         return arriving.definition, (known.version,)
 
     def inherited(self, number: int) -> Any:
-        """Override the method `Role.inherited` of a pickler's role."""
+        """Return a reference to a lock that only forks have; record its number in the unit."""
         found = super().inherited(number)
         if found is not None:
             self.unit.newest = max(self.unit.newest, number)
         return found
 
     def shared(self, handle: Any) -> Any:
-        """Override the method `Role.shared` of a pickler's role."""
+        """Return a reference to the handle of a shared value; at its first place, the value."""
         key = SHARES, handle.name
         if self._at is not None and self._at.key == key:
             return Shared, (handle.value,)
@@ -479,8 +480,8 @@ class _Writer(_NamesRole):
             self._at.needs.add(key)
         known = self._needs.names.get(key)
         if known is None:
-            # The handle of a shared value is pickled in full here; the pickle under the handle's
-            # own name is a reference to the handle.
+            # The shared value itself is pickled here; the pickle under the handle's own name will
+            # refer to it.
             return Shared, (handle.value,)
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)
@@ -489,7 +490,7 @@ class _Writer(_NamesRole):
         return {space for space, _ in self.made}
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """Override the method `Role.needs` of a pickler's role."""
+        """Record that the value being pickled needs these global names, and pickle them, too."""
         where = self._namespace_to_send(space)
         if where is not None:
             for name in names:

@@ -1,4 +1,4 @@
-"""The namespaces of this process: globals of modules that other processes cannot import."""
+"""The globals of modules of this process that other processes cannot import."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _numbers = Numbers()
 
 
 class Namespace:
-    """The ``__dict__`` of a module that travels by value, with the module's name and a number."""
+    """The globals of a module that other processes cannot import, with its name and a number."""
 
     __slots__ = ("__weakref__", "dict", "name", "number")
 
@@ -27,23 +27,23 @@ class Namespace:
         self.number: int = next(_numbers)
 
 
-# Namespaces by the id of their dict. A namespace keeps its dict alive, so no other dict gets the
-# same id meanwhile.
+# Namespaces by the id of their dict. A namespace keeps its dict alive, so the id belongs to no
+# other dict.
 _by_id: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 _by_number: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 
 
 def register(space: Namespace) -> Namespace:
-    """Return `space` after adding it to the tables of namespaces, by its dict and by its number."""
+    """Add a namespace to the tables of namespaces, by its dict and by its number; return it."""
     _by_id[id(space.dict)] = space
     _by_number[space.number] = space
     return space
 
 
 def namespace_of(space: dict[str, Any]) -> Namespace | None:
-    """Return the namespace of the globals `space`, if their module travels by value.
+    """Return the namespace of the globals `space`, if other processes cannot import their module.
 
-    None means that the module travels by name, or that `space` is no module's ``__dict__``.
+    None means that they can, or that `space` is no module's ``__dict__``.
     """
     found = _by_id.get(id(space))
     if found is None:
@@ -51,14 +51,14 @@ def namespace_of(space: dict[str, Any]) -> Namespace | None:
         if not isinstance(own, str) or travels_by_name(own):
             return None
         if own not in MAIN_MODULES and getattr(sys.modules.get(own), "__dict__", None) is not space:
-            # The dict has a module's name in it, and is no module's `__dict__`.
+            # The dict has a module's name in it, but is not the `__dict__` of that module.
             return None
         found = register(Namespace(space, own))
     return found
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
-    """Return number and name of the namespace whose ``__dict__`` is `space`; None if not known."""
+    """Return number and module name of the globals `space`; None if they were not registered."""
     found = _by_id.get(id(space))
     return None if found is None else (found.number, found.name)
 

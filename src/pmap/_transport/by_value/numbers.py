@@ -1,8 +1,8 @@
-"""Numbers of namespaces, versions, units and states; each generation of workers has its own.
+"""Numbers for what is sent to workers (namespaces, versions, units); no two processes share one.
 
 A worker whose items use a pool has received numbered values from its caller, and sends other
 numbered values to its own workers. So a worker must not use a number that its caller has used or
-will use.
+will use. A generation is the depth of nested pools: 1 for the workers of the program's pools.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _FOR_EACH = 1 << 40
 
 
 class Numbers:
-    """Rising numbers; no process that is above this process uses the same numbers."""
+    """Rising numbers, which no process from which this one descends uses."""
 
     def __init__(self, step: int = _FOR_EACH) -> None:
         """Begin with 1 in the program's process.
@@ -32,15 +32,15 @@ class Numbers:
         """Return the next number."""
         generation = process_role.generation
         if generation != self._generation:
-            # This process has become a worker. The worker has just begun, so it has no other thread
-            # that could take a number.
+            # This process has just become a worker, so it has no other thread that could take a
+            # number at the same time.
             self._count = count(1 + generation * self._step)
             self._generation = generation
         return next(self._count)
 
 
 class FallingNumbers(Numbers):
-    """Rising numbers, with those of a worker all below the numbers of its caller.
+    """Rising numbers; all numbers of a worker are lower than those of its caller.
 
     So a value from the caller counts as newer than any value from the worker.
     """

@@ -1,6 +1,6 @@
-"""Picklers for values that travel by value, and the roles that keep no record of names.
+"""Picklers that write functions and classes with their contents (by value).
 
-The role of a pickler knows what the receiver of the pickles has already.
+Each pickler asks a `Role`, which knows what the receiver of the pickle has already.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PROTOCOL = 5
 
 
 def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> Any:
-    """Return a pickler that writes into `file`; `light`: whether it works without cloudpickle."""
+    """Return a pickler that writes into `file`; `light`: it is to do without cloudpickle."""
     if light:
         return LightPickler(role, file, _PROTOCOL, buffers)
     from .full_pickler import FullPickler
@@ -39,7 +39,7 @@ def pickler(role: Role, file: BytesIO, buffers: Buffers | None, light: bool) -> 
 
 
 def is_light_enough() -> bool:
-    """Return whether pmap should try without cloudpickle: the program has not imported cloudpickle.
+    """Return whether to try without cloudpickle: only if the program has not imported it.
 
     A program that has imported cloudpickle may have registered reducers or modules with it.
     """
@@ -47,7 +47,7 @@ def is_light_enough() -> bool:
 
 
 def dumps_light(role: Role, value: object, buffers: Buffers | None = None) -> bytes | None:
-    """Return `value` pickled by value; None if `value` needs cloudpickle."""
+    """Return `value` pickled by value without cloudpickle; None if that does not suffice."""
     if not is_light_enough():
         return None
     file = BytesIO()
@@ -56,8 +56,7 @@ def dumps_light(role: Role, value: object, buffers: Buffers | None = None) -> by
             pickler(role, file, buffers, light=True).dump(value)
     except RecursionError:
         raise
-    # Cloudpickle can pickle the value, or raises an error that says why the value cannot be
-    # pickled.
+    # Cloudpickle either pickles the value or raises an error that says why it cannot.
     except Exception:
         return None
     return file.getvalue()
@@ -78,8 +77,8 @@ def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -
 
     Args:
         value: the value.
-        met: a list to which the definitions in `value` are added: the globals of each, and its name
-            there.
+        met: a list to which functions, classes and the like in `value` are added: the globals of
+            each, and its name there.
     """
     parts: list[Any] = []
 
@@ -95,15 +94,15 @@ def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -
 
 
 class Sender(Role):
-    """The role of a pickler in a process that has namespaces of its own."""
+    """Tells a pickler of the caller, or of a worker with workers, which modules go by value."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Override the method `Role.space_of` of a pickler's role."""
+        """Return number and name of the module with these globals, if it travels by value."""
         found = namespaces.namespace_of(space)
         return None if found is None else (found.number, found.name)
 
     def digest(self, value: object) -> bytes:
-        """Override the method `Role.digest` of a pickler's role."""
+        """Return bytes that differ for different values."""
         return digest(value)
 
 
@@ -126,8 +125,8 @@ class _Digest(Sender):
             return None
         if self._met is not None:
             self._met.append((space, name))
-        # The pickle of the digest gets a number in place of the definition. A new definition under
-        # this name gets another number.
+        # In the pickle that is digested, a number stands for a function or class. If it is defined
+        # anew, it gets another number.
         return arriving.definition, (_number_of(obj),)
 
 
@@ -143,30 +142,30 @@ def _number_of(obj: object) -> int:
         try:
             reference = ref(obj, lambda _: _numbers.pop(place, None))
         except TypeError:
-            # The object is a type alias, which allows no weak reference. If another object gets its
-            # address, which is rare, a change is missed.
+            # The object is a type alias, which allows no weak reference. In the rare case that
+            # another object gets its address later, a change of the value is missed.
             return -place
         known = _numbers[place] = reference, next(_next)
     return known[1]
 
 
 class Whole(Sender):
-    """The role for a receiver that has nothing yet: each pickle has all that it needs."""
+    """Tells a pickler that the receiver has nothing: the pickle is to have all that it needs."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Override the method `Role.space_of` of a pickler's role."""
+        """Return None: the pickle has the globals of functions in it, whatever their module."""
         return None
 
 
 class Home(Sender):
-    """The role for pickles from a worker to its caller: what the caller has is a reference."""
+    """Tells a pickler what the caller, who gets a worker's pickle, has already."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Override the method `Role.space_of` of a pickler's role."""
+        """Return number and name of the module with these globals, if it travels by value."""
         return arriving.number_of(space) or namespaces.number_of(space)
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Override the method `Role.definition` of a pickler's role."""
+        """Return a reference to a function or class that came from the caller, or None."""
         version = arriving.version_of.get(id(obj))
         if version is not None:
             return arriving.definition, (version,)
@@ -177,15 +176,15 @@ class Home(Sender):
         return None
 
     def sentinel(self, obj: object) -> Any:
-        """Override the method `Role.sentinel` of a pickler's role."""
+        """Return a reference to a bare ``object()`` of the imported script, or None."""
         found = arriving.imported_as(obj)
         return None if found is None else (arriving.at_home, found)
 
     def shared(self, handle: Any) -> Any:
-        """Override the method `Role.shared` of a pickler's role."""
+        """Return a reference to the handle of a shared value that came from the caller."""
         version = arriving.version_of.get(id(handle))
         return super().shared(handle) if version is None else (arriving.definition, (version,))
 
     def inherited(self, number: int) -> Any:
-        """Override the method `Role.inherited` of a pickler's role."""
+        """Return a reference to a lock that this forked worker has from the caller, or None."""
         return (inherited, (number,)) if number < forks.newest else None

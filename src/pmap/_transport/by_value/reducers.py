@@ -1,8 +1,9 @@
-"""What pickle is to write for functions, classes and modules that travel by value.
+"""What pickle is to write for functions, classes and modules that others cannot import.
 
 A pickler of pmap calls the function `reduced` for each object that is no plain scalar or container.
-For an object of a module that other processes cannot import, the pickler's `Role` decides what is
-written: a reference to the version of a name that the receiver has, or the whole object.
+For an object of a module that other processes cannot import, the pickler's `Role`, which knows what
+the receiver has already, decides what is written: a reference to a value that the receiver has, or
+the whole object.
 
 Most scripts map a function whose globals are modules, importable functions and classes, constants,
 and classes and functions of the script. For such scripts `LightPickler` suffices. Then neither the
@@ -51,8 +52,8 @@ _SLOTS = (
     *("__name__", "__qualname__", "__kwdefaults__", "__defaults__", "__module__", "__doc__"),
     *(("__type_params__",) if sys.version_info >= (3, 12) else ()),
 )
-# Top-level modules whose objects the light pickler leaves to pickle: cloudpickle treats objects of
-# these modules no differently.
+# Top-level modules whose objects are left to pickle itself: cloudpickle does nothing else with
+# them.
 _LEFT_ALONE = frozenset(
     {
         *(
@@ -90,7 +91,7 @@ _HINTS = frozenset(
 
 
 class RefusedError(Exception):
-    """The light pickler cannot pickle an object."""
+    """Raised for an object that only cloudpickle can pickle."""
 
 
 def reduced(role: Role, obj: object, light: bool) -> Any:
@@ -100,7 +101,7 @@ def reduced(role: Role, obj: object, light: bool) -> Any:
         RefusedError: only cloudpickle can pickle `obj`.
     """
     kind = type(obj)
-    # Types are looked up by their ids: a metaclass may say that its classes are equal.
+    # The type is looked up by its id, because a metaclass may call different classes equal.
     how = _BY_TYPE.get(id(kind))
     if how is not None:
         return how(role, obj)
@@ -130,7 +131,7 @@ def _class(role: Role, cls: type) -> Any:
 
 
 def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
-    if registered():  # the program has imported multiprocessing
+    if registered():  # the program has registered reducers with `multiprocessing`
         how = reduce_shared(role, obj, kind)
         if how is not None:
             return how
@@ -161,7 +162,7 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
 
 
 def _of_its_own_class(role: Role, obj: object, kind: type) -> Any:
-    """Return what pickle is to write for an instance of a class that travels by value."""
+    """Return what pickle is to write for an instance of a class that other processes lack."""
     if not _says_how(kind) or kind in _dispatch_table():
         return NotImplemented
     from .singles import reduce_single
@@ -171,7 +172,7 @@ def _of_its_own_class(role: Role, obj: object, kind: type) -> Any:
 
 
 def _says_how(kind: type) -> bool:
-    """Return whether a class statement defines how instances of `kind` are pickled."""
+    """Return whether the program's own class statements define how `kind` is pickled."""
     for cls in kind.__mro__:
         for name in ("__reduce_ex__", "__reduce__"):
             if name in vars(cls):
@@ -196,9 +197,9 @@ _KINDS_OF = frozenset(
 
 
 def _built_in(cls: type) -> Any:
-    """Return what to write for a type whose own name does not lead to it: its place in `types`.
+    """Return what pickle is to write for a built-in type that its own name does not lead to.
 
-    If the module `types` does not have the type, the function raises TypeError.
+    That is its name in the module `types`.
     """
     import types
 
@@ -225,7 +226,7 @@ def _module(role: Role, given: ModuleType) -> Any:
 def _code(_: Role, code: CodeType) -> Any:
     data = marshal.dumps(code)
     if marshal.loads(data) != code:
-        raise RefusedError  # the code has a constant of a type that no compiler makes
+        raise RefusedError  # the code object has a constant that no Python compiler makes
     return marshal.loads, (data,)
 
 
@@ -234,8 +235,7 @@ def _cell(_: Role, cell: CellType) -> Any:
         contents = cell.cell_contents
     except ValueError:
         return arriving.make_cell, ()
-    # The cell gets its contents after pickle has noted the cell: the contents may refer to the
-    # cell.
+    # The contents are set after pickle has noted the cell itself, because they may refer to it.
     return arriving.make_cell, (), (contents,), None, None, arriving.fill_cell
 
 
@@ -271,10 +271,9 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
 
 
 def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleType, list[str]]]:
-    """Return the modules by value that `code` uses, each with the names that `code` may use of it.
+    """Return the modules that others cannot import and `code` uses, with the names it uses.
 
-    `code` uses a module as a global, as an attribute of another module that travels by value, or by
-    an import.
+    `code` uses a module as a global, as an attribute of another such module, or by an import.
     """
     modules = [value for value in used if isinstance(value, ModuleType)]
     names = all_names(code)
@@ -297,15 +296,14 @@ def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleTy
 def _is_method(function: FunctionType) -> bool:
     """Return whether a function was made in a class statement.
 
-    The globals of such a function may not be needed: a call may use only other methods of the
-    class.
+    Globals of such a function need not exist: a call may use only other methods of the class.
     """
     owner = function.__qualname__.rpartition(".")[0]
     return bool(owner) and not owner.endswith("<locals>")
 
 
 def _is_annotate(function: FunctionType) -> bool:
-    """Return whether a function makes annotations: what the annotations name need not exist."""
+    """Return whether a function makes annotations; the names that it uses need not exist."""
     return function.__name__ == "__annotate__"
 
 
@@ -313,7 +311,7 @@ _OF_CLASS = "__classdict__"
 
 
 def _closure_of(function: FunctionType) -> tuple[CellType, ...] | None:
-    """Return the closure of a function as the closure travels.
+    """Return the closure of a function in the form in which it is sent.
 
     A function that makes the annotations of a class, or of a method, refers to the namespace of the
     class statement. Only what the function names of that namespace goes with the function: the
@@ -325,7 +323,7 @@ def _closure_of(function: FunctionType) -> tuple[CellType, ...] | None:
     at = code.co_freevars.index(_OF_CLASS)
     try:
         space = closure[at].cell_contents
-    except ValueError:  # the class statement has not ended
+    except ValueError:  # the cell is empty, as the class statement has not ended
         return closure
     used = {*all_names(code), *code.co_freevars}
     own = {name: value for name, value in space.items() if name in used}
@@ -354,7 +352,7 @@ _OF_A_MODULE = ("__package__", "__name__", "__path__", "__file__")
 
 
 def _alone(role: Role, space: dict[str, Any]) -> dict[str, Any]:
-    """Return what is sent of globals that belong to no module: one dict for all their functions."""
+    """Return what is sent of globals that are no module's: one dict for all their functions."""
     if id(space) not in role.alone:
         role.alone[id(space)] = {name: space[name] for name in _OF_A_MODULE if name in space}
     return role.alone[id(space)]
@@ -398,7 +396,7 @@ _BY_TYPE: dict[int, Callable[[Role, Any], Any]] = {id(kind): how for kind, how i
 
 
 class LightPickler(Pickler):
-    """Pickles by value without cloudpickle; raises `RefusedError` for objects that need it."""
+    """Pickles by value without cloudpickle; raises `RefusedError` for what needs cloudpickle."""
 
     def __init__(
         self,
@@ -410,7 +408,7 @@ class LightPickler(Pickler):
         super().__init__(file, protocol, buffer_callback=buffer_callback)
         self._role = role
 
-    # Pickle calls `reducer_override` for all objects but plain scalars and exact instances of
-    # pickle's own container types.
+    # Pickle calls `reducer_override` for all objects but plain scalars and its own types of
+    # containers.
     def reducer_override(self, obj: object) -> Any:
         return reduced(self._role, obj, light=True)

@@ -1,4 +1,4 @@
-"""The role of a pickler: what the receiver of its pickles has already."""
+"""The base of the objects that tell a pickler what the receiver of its pickles has already."""
 
 from __future__ import annotations
 
@@ -8,44 +8,43 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-# The values that the `__module__` of the class `Shared` may have: pmap gives the name of the
-# package to its public classes.
+# The values that the attribute `__module__` of the class `Shared` may have: pmap sets the name of
+# the package in its public classes.
 _SHARED = frozenset({__name__.partition(".")[0], f"{__package__}.shared"})
 
 
 def is_handle(kind: type) -> bool:
-    """Return whether a class is `Shared`, without importing the module of `Shared`."""
+    """Return whether a class is `Shared`; the module of `Shared` is not imported for that."""
     return kind.__name__ == "Shared" and kind.__module__ in _SHARED
 
 
 class Role:
-    """The role of a pickler: what the receiver of the pickle has already.
+    """Tells a pickler what to write for objects that the receiver of the pickle may have.
 
-    According to this base class, the receiver has nothing.
+    This base class says that the receiver has nothing: each object is written in full.
     """
 
     def __init__(self) -> None:
-        # The dicts that are sent in place of globals that belong to no module, by the ids of these
-        # globals.
+        # Some functions have globals that belong to no module. These are the dicts that are sent in
+        # place of such globals, by the ids of the globals.
         self.alone: dict[int, dict[str, Any]] = {}
-        # Whether attributes of classes are left out of a pickle if the attributes cannot be
-        # pickled.
+        # Whether an attribute of a class that cannot be pickled is left out of the pickle.
         self.careful = False
-        # Whether the pickle goes to another process.
+        # Whether the pickle is sent to another process; if not, it is only for a digest or a trial.
         self.sends = True
-        # Whether the receiver must not call the `__init__` of exceptions.
+        # Whether the receiver is to make exceptions without a call of their `__init__`.
         self.skips_init = False
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and module name of the namespace whose ``__dict__`` is `space`.
 
-        None means that no module that travels by value has the dict `space`. Then the pickle
-        contains what is needed of `space`.
+        None means that `space` belongs to no module that is sent apart. Then the pickle has in it
+        what functions need of `space`.
         """
         return None
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Return what to write for a definition: a function, a class or the like.
+        """Return what to write for a definition, which is a function, a class or the like.
 
         None means that the definition is to be written in full. `name` is the name under which
         `space` has the definition, or None if `space` does not have it.
@@ -55,33 +54,33 @@ class Role:
     def sentinel(self, obj: object) -> Any:
         """Return what to write for a bare ``object()``, which is known by its identity only.
 
-        None means that the object is to be sent by a key: see `singles`.
+        None means that it is sent as a key that all processes know it by: see the module `singles`.
         """
         return None
 
     def shared(self, handle: Any) -> Any:
-        """Return what to write for the handle of a shared value, which is a `Shared`."""
+        """Return what to write for a handle that `share` has made, which is a `Shared`."""
         from .shared import Shared
 
         return Shared, (handle.value,)
 
     def identity(self, obj: object) -> Any:
-        """Return what to write for an object that processes share, if only its identity counts.
+        """Return what to write for a shared object, such as a lock, if only its identity counts.
 
-        None means that the object itself is to be sent.
+        None means that the object itself is to be written.
         """
         return None
 
     def inherited(self, number: int) -> Any:
-        """Return what to write for an object that only forks have: see `handover`.
+        """Return what to write for an object that only forked processes have, as a lock may be.
 
-        None means that the receiver is not a fork that has the object. `number` is the number of
-        the object in the registry for forks.
+        None means that the receiver does not have it. `number` is the object's number in the
+        registry that `multiprocessing` keeps of such objects: see the module `handover`.
         """
         return None
 
     def needs(self, space: dict[str, Any], names: Iterable[str], strict: bool) -> None:
-        """Record that a function or class that is written in full looks up `names` in `space`.
+        """Record that a function or class in the pickle looks up the names `names` in `space`.
 
         `strict`: it is an error if the value of such a name cannot be pickled.
         """

@@ -1,4 +1,4 @@
-"""What the caller has sent to its workers: values of names, their versions and their units."""
+"""The caller's record of what its workers were sent: values of global names, and versions."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 
     Key: TypeAlias = tuple[Namespace, str]
 
-# The names of types whose objects are definitions, as classes and bare objects are: later pickles
-# refer to a definition by its version.
+# The names of types whose objects count as definitions: like classes, they have one version, to
+# which later pickles refer.
 _DEFINITIONS = frozenset(
     {
         *("function", "_lru_cache_wrapper"),
         *("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType"),
     }
 )
-# The ids of types for which equal values count as the same value, in whichever object they are.
+# The ids of types whose values count as unchanged if they are equal, in whichever object they are.
 _CONSTANT = frozenset(
     map(id, (int, bool, str, bytes, type(None), float, complex, tuple, frozenset))
 )
 _VARIES = object()
 _MOST_NAMESPACES = 8
-# How many times a value is examined while another thread changes the value.
+# How often a value is examined again if another thread changes it meanwhile.
 MOST_TRIES = 50
 
 _versions = Numbers()
@@ -46,10 +46,13 @@ _units = Numbers()
 
 
 class Unit:
-    """A unit: the values of several names, pickled together."""
+    """A unit: the values of several global names, pickled together."""
 
     def __init__(self, dead: list[int]) -> None:
-        """Make an empty unit; when no object refers to it any more, its number goes to `dead`."""
+        """Make an empty unit.
+
+        When no object refers to it any more, its number is added to `dead`.
+        """
         self.number: int = next(_units)
         # The pickles of the values, one behind the other.
         self.payload: Payload = Payload(b"")
@@ -62,8 +65,8 @@ class Unit:
         # The earlier units whose values the pickles of this unit may refer to.
         self.before: set[Unit] = set()
         self.chain: int = 1
-        # The highest number that an object of the registry for forks has in the pickles: see
-        # `handover`.
+        # The highest number of an object in the pickles that only forked processes have: see the
+        # module `handover`.
         self.newest: int = -1
         self._dead = dead
 
@@ -72,7 +75,7 @@ class Unit:
 
 
 class Known:
-    """The record of one name: what was last sent for the name."""
+    """What was last sent for one global name."""
 
     __slots__ = (
         *("__weakref__", "constant", "fingerprint", "fixed", "has_generator", "held", "key", "met"),
@@ -86,22 +89,22 @@ class Known:
         self.unit = unit
         # The names that the value uses.
         self.needs: set[Key] = set()
-        # The names in `needs` that functions use: it is an error if one of their values cannot be
+        # The names in `needs` that functions use: a call fails if one of their values cannot be
         # pickled.
         self.strict: set[Key] = set()
         # The error, if the value cannot be pickled.
         self.unsent: Exception | None = None
         # Bytes of the value's pickle and of its large buffers.
         self.size = 0
-        # Whether a random generator is in the value.
+        # Whether the value contains a random generator.
         self.has_generator = False
         # The definitions (functions, classes and the like) in the value: for each its globals, and
         # its name there.
         self.met: list[tuple[dict[str, Any], str]] = []
         self.fingerprint: object
         try:
-            # The fingerprint is taken before the value is pickled: a change in between is found at
-            # the next call.
+            # The fingerprint, by which a change is seen, is taken before the value is pickled: a
+            # change in between is found at the next call.
             self.fingerprint = _steadily(
                 lambda: fingerprint_of(value, lambda part: digest(part, self.met))
             )
@@ -109,23 +112,24 @@ class Known:
             self.fingerprint = _identity(value)
             self.unsent = error
         self.fixed: bool = is_identity(self.fingerprint)
-        # `held` is the value, if the value is compared by identity before all else; the record then
-        # keeps the value alive. A handle of a shared value is not kept alive: it goes when the
-        # program drops it.
+        # `held` is the value, if it is compared by its identity; the record then keeps it alive. A
+        # handle that `share` has made is not kept alive: it goes when the program drops it.
         keeps = (self.fixed or is_definition(value)) and not is_handle(type(value))
         self.held: object = value if keeps else None
-        # `place` is the id of the value: another object counts as another value. None for values of
+        # `place` is the id (address) of the value: another object counts as another value. None for
+        # values of
         # types whose objects cannot change.
         self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
-        # Two ways to see without a fingerprint that nothing has changed: the value itself, if it
-        # can never change, else `_VARIES`; and the shape of a function without parts that vary.
+        # Two ways to see without a fingerprint that nothing has changed: `constant` is the value
+        # itself, if it can never change, else `_VARIES`; `shape` is all that can change of a simple
+        # function.
         self.constant: object = value if is_scalar(value) else _VARIES
         self.shape: tuple[object, ...] | None = None
         if self.held is not None and isinstance(value, FunctionType):
             self.shape = shape_of(value)
 
     def is_current(self, value: object) -> bool:
-        """Return whether `value`, which the name has now, is the value that was sent."""
+        """Return whether `value`, which the name has now, is still the value that was sent."""
         if self.constant is value:
             return True
         if self.held is not None:
@@ -144,7 +148,7 @@ class Known:
 
 
 def _steadily(look: Callable[[], object]) -> object:
-    """Return what `look` returns; call `look` again if another thread interferes.
+    """Return what `look()` returns; call it again if another thread has interfered.
 
     `look` examines a value; another thread may change the value meanwhile.
     """
@@ -158,7 +162,7 @@ def _steadily(look: Callable[[], object]) -> object:
 
 
 def is_restless(error: Exception) -> bool:
-    """Return whether `error` says that an object was changed during an iteration over it."""
+    """Return whether `error` says that a container has changed while it was being read."""
     return isinstance(error, RuntimeError) and "changed size during iteration" in str(error)
 
 
@@ -167,14 +171,14 @@ def _identity(value: object) -> object:
 
 
 def is_definition(value: object) -> bool:
-    """Return whether `value` is a definition, to which pickles refer by the version of its name."""
+    """Return whether `value` is a definition (a class, a function), to which pickles refer."""
     kind = type(value)
     return isinstance(value, type) or kind.__name__ in _DEFINITIONS or kind is object
 
 
 _by_version: WeakValueDictionary[int, Known] = WeakValueDictionary()
-# The definitions that were sent, by version: a definition may be sent under two names, and outlive
-# the first name's record.
+# The definitions that were sent, by version. One may be sent under two names, and be needed longer
+# than the first name.
 _defined: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
@@ -193,7 +197,7 @@ def _definition(version: int) -> object:
 def _fingerprint(value: object) -> object:
     try:
         return sendable_form(fingerprint_of(value, digest))
-    except Exception:  # the value cannot be pickled in this process
+    except Exception:  # the caller itself cannot pickle the value
         return None
 
 
@@ -208,22 +212,24 @@ class SentNames:
         """Start with nothing sent.
 
         Args:
-            inherits: workers are forks of the caller, and have from it what cannot be pickled.
-            imports: workers have imported the script, so what it defines travels by name.
+            inherits: whether workers are forks of the caller, and have from it what cannot be
+                pickled.
+            imports: whether workers have imported the script, so that they find by name what it
+                defines.
         """
         self.inherits = inherits
         self.imports = imports
-        # The attribute keeps the script's namespace alive, and with it the number of the namespace.
+        # This attribute keeps the script's namespace alive, so that its number stays the same.
         self.main: Namespace | None = namespace_of(vars(sys.modules["__main__"]))
         self.known: dict[Key, Known] = {}
-        self.has_shared: bool = False  # whether handles of shared values may be in `known`
-        # The numbers of units to which no object refers any more.
+        self.has_shared: bool = False  # whether `known` may have handles that `share` has made
+        # The numbers of units to which nothing refers any more, so that workers can forget them.
         self.dead: list[int] = []
         # Namespaces, in the order in which values of their names were last sent.
         self._spaces: dict[Namespace, None] = {}
 
     def clear(self) -> None:
-        """Forget all that was sent: the pool has no workers any more."""
+        """Forget all that was sent, because the pool has no workers any more."""
         self.known = {}
         self._spaces = {}
         self.dead.clear()
@@ -233,9 +239,9 @@ class SentNames:
         return self.imports and where.name in MAIN_MODULES
 
     def by_name(self, obj: object, where: Namespace | None) -> Any:
-        """Return what to write for an object that workers import with the script.
+        """Return what pickle is to write for an object that workers have by importing the script.
 
-        None means that the workers do not import the object with the script.
+        None means that workers do not have the object in this way.
         """
         if where is None or not self.has(where):
             return None
@@ -252,7 +258,10 @@ class SentNames:
                 self.known.pop((SHARES, name), None)
 
     def note(self, made: dict[Key, Known]) -> None:
-        """Record the names of a new unit; forget the oldest of too many namespaces."""
+        """Record what was sent with a new unit.
+
+        If there are too many namespaces, forget the oldest.
+        """
         self.known.update(made)
         for known in made.values():
             _by_version[known.version] = known
@@ -271,7 +280,7 @@ class SentNames:
             self.known = {key: known for key, known in self.known.items() if key[0] is not oldest}
 
     def forget(self, units: Container[int]) -> None:
-        """Forget what was sent in these units: the units did not load in a worker."""
+        """Forget what was sent with these units, because a worker could not load them."""
         self.known = {
             key: known for key, known in self.known.items() if known.unit.number not in units
         }

@@ -1,4 +1,4 @@
-"""Values that many calls use: pickled once, one copy in each worker, released with their handle."""
+"""Handles of values that many calls use; a value is pickled once, and each worker has one copy."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The handles of shared values by their names, in the form of a namespace: see `shared`.
+"""The handles that `share` has made, by their names, in the form of a module's globals.
 
-A worker that sends a result imports this module, and not the module `shared`, which would import
-`typing`.
+A worker that sends a result imports this module, and not the module `shared`, which imports
+`typing` and so takes longer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 class _Shares(dict[str, object]):
-    """The handles of shared values by name; the dict does not keep the handles alive."""
+    """The handles that `share` has made, by name; the dict does not keep the handles alive."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return handles.get(name, default)

@@ -1,10 +1,11 @@
-"""Objects that their class pickles as the name of a global: each process has one of each.
+"""Objects of which each process has one, such as markers that are compared by identity.
 
-The class of such an object has a method like ``def __reduce__(self): return "MISSING"``. Each
-process also has one of each bare ``object()``, which only its identity tells from others. Each of
-these objects has a key by which all processes know the object. So the object arrives once, and is
-the same object when it comes back. The receiver sets the state of the object only if the sender has
-changed the state; otherwise the object keeps what the receiver's own code did to it.
+The class of such an object pickles it as the name of a global, by a method like ``def
+__reduce__(self): return "MISSING"``. Each process also has one of each bare ``object()``, which
+only its identity tells from others. Each of these objects has a key by which all processes know the
+object. So the object arrives once, and is the same object when it comes back. The receiver sets the
+state of the object only if the sender has changed the state; otherwise the object keeps what the
+receiver's own code did to it.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     # The state of an object: its ``__dict__``, and the values of its slots.
     State: TypeAlias = tuple[dict[str, object] | None, dict[str, object] | None]
 
-# Each object that its class pickles as a name, with its key, by the id of the object; the dict
-# keeps the object alive.
+# Each of these objects that was sent or received, with its key, by the id of the object. The dict
+# keeps the objects alive.
 _keys: dict[int, tuple[object, str]] = {}
 _by_key: dict[str, object] = {}
-# Digest and serial number of the state that was last sent, by the key of the object.
+# Digest and serial number of the state of each object, as it was last sent, by the key of the
+# object.
 _sent: dict[str, tuple[bytes, int]] = {}
 # Serial numbers of the states of objects that another process has sent, by the key of the object.
 _arrived: dict[str, float] = {}
@@ -46,7 +48,7 @@ _PROTOCOL = 5
 
 
 def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
-    """Return what pickle is to write for an object whose class defines its pickling.
+    """Return what pickle is to write for an object that its class pickles as a name.
 
     `space`: the globals of the module of the object's class.
     """
@@ -56,7 +58,7 @@ def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
         return reduced
     given: Any = obj
     arguments: tuple[object, ...] = ()
-    # The class of the object derives from int, str or the like.
+    # The class of the object derives from int, str or the like, whose value is an argument.
     if hasattr(kind, "__getnewargs__"):
         arguments = given.__getnewargs__()
     got: Any = object.__getstate__(given)  # type: ignore[attr-defined,unused-ignore]
@@ -76,7 +78,10 @@ def reduce_bare(obj: object) -> Any:
 
 
 def _home_of(obj: object) -> str | None:
-    """Return the key of an ``object()`` that is a global of an importable module, or None."""
+    """Return the key of an ``object()`` that is a global of an importable module.
+
+    None: it is not.
+    """
     modules: dict[str, object] = {**sys.modules}  # a program may put anything into `sys.modules`
     for home, module in modules.items():
         if isinstance(module, ModuleType) and travels_by_name(home):
@@ -87,7 +92,7 @@ def _home_of(obj: object) -> str | None:
 
 
 def make_bare(key: str) -> object:
-    """Return the ``object()`` with this key; make one if the key is not known here."""
+    """Return the ``object()`` with this key; if it is unknown here, make one."""
     if key not in _bare_by_key:
         home, of_a_module, name = key.partition(":")
         if of_a_module:
@@ -114,7 +119,8 @@ def _note_bare(obj: object, key: str) -> str:
     while len(_bare) >= _MOST_BARE:
         try:
             _, oldest = _bare.pop(next(iter(_bare)))
-        except (StopIteration, KeyError, RuntimeError):  # another thread removes entries, too
+        except (StopIteration, KeyError, RuntimeError):
+            # another thread may remove entries at the same time
             continue
         _bare_by_key.pop(oldest, None)
     _bare_by_key[key] = obj
@@ -136,7 +142,7 @@ def key_of(obj: object) -> str:
 
 
 def _serial(role: Role, key: str, state: object) -> int:
-    """Return the serial number of an object's state; a new number if the state has changed."""
+    """Return the serial number of an object's state, a new one if the state has changed."""
     digest = role.digest(state)
     last = _sent.get(key)
     if last is None or last[0] != digest:
@@ -152,7 +158,7 @@ def make_single(
     kind: Any,
     arguments: tuple[object, ...],
 ) -> object:
-    """Return the object with this key; if the key is not known here, make it without its state."""
+    """Return the object with this key; if it is unknown here, make it without its state."""
     if key in _by_key:
         return _by_key[key]
     made: object = None
@@ -174,7 +180,7 @@ def make_sentinel(
 ) -> object:
     """Return the sentinel with this key, an object of Python 3.15's type `sentinel`.
 
-    The function makes the sentinel if the key is not known here.
+    If the key is unknown here, the sentinel is made.
     """
     made: Any = make_single(key, address, where, name, kind, (name,))
     made.__module__ = module
@@ -182,10 +188,10 @@ def make_sentinel(
 
 
 def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
-    """Set the state of an object to the one that arrived, if its sender has changed the state."""
+    """Set the state of an object to the state that arrived, if its sender has changed it."""
     key, serial, state = given
     if _arrived.get(key, serial) >= serial:
-        return  # this process made the object, or an older state of it has arrived late
+        return  # the object was made in this process, or a newer state has arrived before
     _arrived[key] = serial
     fields, slots = state
     if fields is not None:
@@ -198,8 +204,8 @@ def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
 def begin_forked() -> None:
     """Record the objects that this forked worker has from its caller, as they were last sent."""
     for key in _arrived:
-        # The caller may itself be a worker, which has received these objects. Whatever such a
-        # caller sends of them is newer than what this worker has.
+        # The caller may itself be a worker, which has received these objects. What it sends of them
+        # is newer than what this worker has.
         _arrived[key] = OLDEST
     _arrived.update({key: serial for key, (_, serial) in _sent.items()})
     _sent.clear()
