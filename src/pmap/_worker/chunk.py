@@ -1,8 +1,8 @@
-"""How a worker runs the items of one chunk, and notes each result at once.
+"""How a worker runs the items that it was sent together (a chunk), and notes each result.
 
-The worker notes each result in the result journal (see `_transport.journal`) before the next item
-begins. Where the system has no shared memory for a result journal, the worker sends each result to
-the caller as a message of its own.
+The worker notes each result in the result journal, memory that it shares with its caller, before
+the next item begins. Where the system has no shared memory for this, the worker sends each result
+to the caller as a message of its own.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
     from .function import ReceivedSpec
     from .item import ItemRunner
 
-    # Results of a chunk that are not sent yet: a list of message entries (an entry is one pickled
-    # or plain value), or the format and the bytes of a typed array.
+    # Results of a chunk that are not sent yet: a list of pickled or plain values, or the format and
+    # the bytes of a typed array.
     Unsent: TypeAlias = list[Entry] | tuple[Literal["q", "d"], bytes]
 
 
 class Chunk:
-    """One chunk that a worker runs, with a result journal for its results."""
+    """One chunk of items that a worker runs; it notes each result in the result journal."""
 
     def __init__(
         self,
@@ -52,10 +52,10 @@ class Chunk:
         """Make the chunk ready to run.
 
         Args:
-            spec: the call spec, which has the function.
+            spec: what the worker was told of the call, with its function.
             entries: the message entries of the items: one pickled or plain value for each item.
             step: how many items begin together; 0: all items began with the chunk.
-            journal: the result journal, in which the chunk notes its results.
+            journal: the result journal, memory shared with the caller, in which results are noted.
             items: runs one item after the other.
             send: sends results to the caller while the chunk goes on.
             needs_replacement: returns whether the worker process is to be replaced.
@@ -66,7 +66,8 @@ class Chunk:
         self._items = items
         self._send = send
         self._needs_replacement = needs_replacement
-        # Message entries that are pickled are lists; the chunk is plain if no entry is a list.
+        # A pickled value is a list, a plain one is not: if there is no list among the items, they
+        # all are plain.
         kind: type[object] = type(entries)
         self._plain = kind is not list or list not in set(map(type, entries))
         self._step = step
@@ -74,7 +75,7 @@ class Chunk:
             self._step = 1
         self._begun = 0 if self._step else len(entries)
         # How many results of the chunk were sent as messages. The items that run now come after
-        # the items of these results.
+        # these.
         self.sent = 0
         # Whether this worker is to begin no further item of the chunk.
         self._enough = False
@@ -82,8 +83,8 @@ class Chunk:
     def _goes_on(self, number: int) -> bool:
         """Return whether the item at index `number` of the chunk may run.
 
-        If the item may run, note that it begins, together with the items of its step. If the item
-        may not run, the caller has reclaimed it.
+        If it may, note that it begins, together with the other items of its part of the chunk. If
+        it may not, the caller has taken it back to give it to another worker.
         """
         if number >= self._begun:
             begun = min(number + self._step, len(self._entries))
@@ -114,7 +115,7 @@ class Chunk:
             self.sent += count
 
     def _in_records(self, call: Callable[[object], object]) -> tuple[list[Entry], bool]:
-        """Run items, and note each result as a record of the result journal.
+        """Run items, and note each result in the result journal, pickled or plain (as a record).
 
         Stop when the journal is full, when a result cannot be noted, when the call or the worker is
         to end, or when the first result shows that a typed array may hold the results.
@@ -131,7 +132,7 @@ class Chunk:
             if self._needs_replacement():
                 self._enough = True
                 return results, failed
-            # The result journal cannot note a result that is in a shared-memory segment.
+            # The result is in a shared-memory segment, so the result journal cannot hold it.
             if self._items.attachments.segments:
                 return results, failed
             try:
@@ -153,15 +154,15 @@ class Chunk:
     ) -> tuple[Unsent, bool]:
         """Run items whose results are all ints or all floats; note the results in a typed array.
 
-        A typed array is the quickest way to note results: beside the call of the function, an item
-        costs a test of the type of its result and one store. A result of another type ends the
-        loop, because the typed array cannot hold it.
+        This is the quickest way to note results: an item costs only the call of the function, a
+        test of the type of its result, and one store. A result of another type ends the loop,
+        because the array cannot hold it.
         """
         spec = self._spec
         kind = spec.array_type
         entries = self._entries[self.sent : self.sent + ARRAY_SLOTS]
-        # `Any`, because a typed array takes values of its own type only, and no annotation can say
-        # that the type of each value is tested before the value is stored.
+        # The array takes values of its own type only, and no annotation can say that each value is
+        # tested before it is stored; hence `Any`.
         slots: Any = self._journal.typed_array(array_format, len(entries), self.sent)
         run = call if self._plain else _loading(call)
         noticed = traces
@@ -171,12 +172,13 @@ class Chunk:
         failed = False
         try:
             while index < len(entries) and not extra and self._goes_on(self.sent + index):
-                # The items that begin together run in an inner loop, which does nothing else.
+                # The items that begin together run in an inner loop without any other work, which
+                # is quick.
                 start, stop = index, self._begun - self.sent
                 part = entries[start:stop]
                 if isinstance(part, memoryview):
-                    # Only this part of the chunk becomes Python objects: so few objects stay in
-                    # the processor's cache.
+                    # Only this part of the typed array with the items becomes Python objects: so
+                    # few objects stay in the processor's cache.
                     part = part.tolist()
                 for index, entry in enumerate(part, start):
                     result = run(entry)
@@ -190,11 +192,11 @@ class Chunk:
                     slots[index] = result
                 else:
                     index += 1
-        except BaseException as error:  # an item that raises any exception still has an outcome
+        except BaseException as error:  # whatever an item raises is its outcome
             if noticed:
                 self._items.tidy()
-            # An int that is too large for the typed array is the result of the item that ran last:
-            # the loop could not have stored such an int for an earlier item.
+            # The result is an int that is too large for the array. It belongs to the item that ran
+            # last: an earlier one could not have been stored.
             if _too_large(result):
                 spec.mixed = True
                 extra = [result]
@@ -221,7 +223,7 @@ def with_seeds(
     Args:
         seed: the seed of the call.
         call: the user's function, which takes one item.
-        entries: the message entries of the chunk's items: one pickled or plain value each.
+        entries: the items: one pickled or plain value each.
         start: the index, in the whole call, of the chunk's first item.
     """
 
@@ -239,7 +241,7 @@ def at_once(
     context: Context | None,
     timeout: float | None,
 ) -> AtOnce:
-    """Return the items of a chunk as coroutines that run at the same time.
+    """Return an object that runs the items of a chunk as coroutines, all at the same time.
 
     An item whose argument cannot be loaded becomes a coroutine that raises the error.
     """
@@ -268,17 +270,17 @@ def run_without_journal(
     begin: Callable[[], object],
     needs_replacement: Callable[[], bool],
 ) -> list[Entry]:
-    """Run the items of a chunk in a worker without a result journal.
+    """Run the items of a chunk where the worker shares no memory with its caller.
 
-    Each result is sent as a message of its own before the next item begins. Return the results that
-    were not sent yet: the last one.
+    Each result is sent as a message of its own before the next item begins. Return what was not
+    sent: the last result.
 
     `begin`: tells the caller that an item begins; called only if the items have a time limit.
     """
     results: list[Entry] = []
     for number, entry in enumerate(entries):  # noqa: B007  # pyright: ignore[reportUnusedVariable]  # see `running_item`
         if results:
-            send(results)  # a result is sent before the next item begins
+            send(results)  # the result of an item is sent before the next item begins
         if spec.timeout is not None and not spec.at_once:
             begin()
         result, failed = items.run(spec, call, entry)
@@ -288,8 +290,8 @@ def run_without_journal(
     return results
 
 
-# The functions of this package whose local variable `number` is the index of the running item in
-# its chunk. `running_item` looks for these functions on the stack.
+# Names of functions of this package in which the local variable `number` is the index of the item
+# that runs. `running_item` looks for them on the stack.
 _NUMBERED = frozenset({"_in_records", "run_without_journal", "_outcome"})
 
 
@@ -313,8 +315,7 @@ def running_item(thread: int) -> int | None:
                 number: int = frame.f_locals["number"]
                 return number
             if name == "run":
-                # The item is the only one of its chunk, unless a frame further up the stack says
-                # otherwise.
+                # If no such function is on the stack, the item is the only one of its chunk.
                 alone = 0
         frame = frame.f_back
     return alone

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class TooLong(Exception):
-    """The coroutine of an item ran for longer than the time limit of the call allows."""
+    """Raised if the coroutine of an item has run for longer than the call's time limit."""
 
 
 _runner: asyncio.Runner | None = None
@@ -49,8 +49,8 @@ class AtOnce:
                 import asyncio
 
                 _runner = asyncio.Runner()
-                # Making the event loop imports more modules of asyncio, and so has to happen while
-                # `standard_library` is in effect.
+                # The event loop is made here, because it imports modules, which has to happen while
+                # imports find the standard library's own.
                 _runner.get_loop()
         self._runner = _runner
         self.starts = starts
@@ -70,8 +70,8 @@ class AtOnce:
             try:
                 return self._runner.run(start())
             except (SystemExit, KeyboardInterrupt):
-                # A task that a coroutine of an item had started has raised the exception. The
-                # coroutine that awaits this task gets the exception, too.
+                # The exception was raised by a task that some coroutine had started, and the
+                # coroutine which awaits the task gets it, too.
                 continue
 
     async def _wait_for(self, index: int) -> tuple[bool, Any]:
@@ -80,8 +80,8 @@ class AtOnce:
 
         if not self._tasks:
             loop = asyncio.get_running_loop()
-            # Each coroutine gets a copy of the context: the other coroutines do not see the context
-            # variables that it sets. The test is for None, because an empty context is false.
+            # Each coroutine gets a copy of the context, so that no other sees the context variables
+            # it sets. The test is for None, because an empty context is false.
             given = self._context
             self._tasks = [
                 loop.create_task(
@@ -122,7 +122,8 @@ async def _outcome(
         # An exception such as SystemExit would end the event loop, and with it the coroutines of
         # the other items; so every exception is returned as an outcome.
         if limit.expired() and isinstance(error, TimeoutError):
-            # The traceback of the cause leads to the line at which the coroutine was cancelled.
+            # Its cause is the CancelledError, whose traceback leads to the line at which the
+            # coroutine was cancelled.
             cancelled = error.__cause__ or error
             return False, TooLong().with_traceback(cancelled.__traceback__)
         return False, error

@@ -1,6 +1,6 @@
-"""The orderly end of a worker: the callbacks that were registered for the exit of the process run.
+"""The orderly end of a worker: functions registered with `atexit` and the like are called.
 
-All exit callbacks together have two seconds.
+All of them together have two seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers 
 if TYPE_CHECKING:
     from typing import Any
 
-_LIMIT = 2.0  # seconds for all exit callbacks and for the wait for threads
+_LIMIT = 2.0  # seconds for all these functions, and for the wait for threads
 
 
 def run_exit_callbacks() -> None:
@@ -33,11 +33,11 @@ def run_exit_callbacks() -> None:
         return  # the usual case: no callback is registered and no thread is left
     end_after(_LIMIT)
     try:
-        # The callbacks run before the wait for threads, as in multiprocessing: a thread that does
-        # not end must not keep the callbacks from running.
+        # As in multiprocessing, the registered functions run before the wait for threads: a thread
+        # that does not end must not keep them from running.
         given._run_exitfuncs()
         if threads is not None and waits:
             threads._shutdown()
-    except BaseException:  # whatever the callbacks raise, the process ends
+    except BaseException:  # whatever the functions raise, the process ends
         pass
     end_after(0)

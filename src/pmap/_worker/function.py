@@ -1,4 +1,4 @@
-"""The call spec in a worker: the function of a call, loaded when the call's first chunk begins."""
+"""What a worker was told of a call: its function, which is loaded when the first item begins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ReceivedSpec:
-    """One call spec that this worker has received: a call's function, names, rules, environment."""
+    """A call spec as a worker has received it: function, names, options, environment of a call."""
 
     def __init__(
         self,
@@ -48,21 +48,23 @@ class ReceivedSpec:
         self.logs = logs
         self.environment = environment
         self.function: Callable[[object], object] | None = None
-        # If all items of a chunk run at once: the function that returns the coroutine of an item.
+        # If all items of a chunk run at the same time: the function that makes the coroutine of an
+        # item.
         self.coroutine: Callable[[object], Any] | None = None
-        # The context with the context variables of the call; None: items run without a context.
+        # A context with the context variables of the call; None: the call has none.
         self.context: Context | None = None
         # Whether the context variables are so few that they are loaded anew for each chunk: the
         # next chunk may be that of another call.
         self.fresh = are_few(variables)
-        # The type that the next results are expected to have: the type of the results so far, if a
+        # The type that the next results will probably have, if a typed array can hold values of
+        # this type: that of the results so
         # typed array can hold values of this type. None: no such type is known.
         self.array_type: type | None = None
-        # Whether results are noted as records, not in a typed array. In a call with a time limit
-        # they are: a typed array leaves no time to note when each item begins.
-        # They are, too, if the times of the items are to be noted.
+        # Whether results are noted one by one, and not in a typed array. In a call with a time
+        # limit they are: a typed array leaves no time to note when each item begins. They are, too,
+        # if the times of the items are to be noted.
         self.mixed = timeout is not None or times
-        # Notes the times of the items; None: nothing does.
+        # Notes when each item begins and ends; None: items are not timed.
         self.timing: Timing | None = None
         if times:
             from .timing import Timing
@@ -72,8 +74,8 @@ class ReceivedSpec:
     def load(self) -> Callable[[object], object]:
         """Return the function of the call, as a function of one argument: the item.
 
-        The first call of this method loads the function. Each call puts the names that the function
-        uses in place, since the names of another call may be there.
+        The first call of this method loads the function. Each call also gives the global names that
+        the function uses their values, since they may have those of another call.
         """
         if self.timing is not None:
             self.timing.begin()
@@ -94,7 +96,7 @@ class ReceivedSpec:
 
 
 def _register(reducers: list[tuple[type, Callable[[Any], Any]]]) -> None:
-    """Register the caller's reducers of `multiprocessing`, with which results are pickled."""
+    """Register the caller's reducers, functions by which results of certain types are pickled."""
     from multiprocessing.reduction import ForkingPickler
 
     for kind, reducer in reducers:
@@ -115,7 +117,7 @@ def _of_one(function: Callable[..., object], kind: int) -> Callable[[Any], objec
 
 
 def _load_each(variables: list[bytes]) -> Variables:
-    """Return the context variables that can be loaded in this process, with their values.
+    """Return the caller's context variables and values, as far as they can be unpickled here.
 
     The other variables stay unset, as if the caller had never sent them.
     """
@@ -123,15 +125,14 @@ def _load_each(variables: list[bytes]) -> Variables:
     for data in variables:
         try:
             loaded.append(loads(data))
-        except Exception:  # the variable's module may be missing, or its value may not load
+        except Exception:  # unpickling may fail: a module may be missing here
             continue
     return loaded
 
 
 def _in_context(call: Callable[[object], object], context: Context) -> Callable[[object], object]:
     def run(item: object) -> object:
-        # Each item runs in a copy of the context: the next item does not see the context variables
-        # that this item sets.
+        # The item runs in a copy of the context, so the next item does not see what it sets there.
         return context.copy().run(call, item)
 
     return run

@@ -26,7 +26,7 @@ _TRACKER = "multiprocessing.resource_tracker"
 
 
 class _Ties:
-    """What `multiprocessing` is to know of this worker process and of its caller."""
+    """What `multiprocessing` in this worker is to know of the worker and of its caller."""
 
     def __init__(self) -> None:
         self.identity: Identity | None = None
@@ -56,7 +56,7 @@ class _Ties:
             sys.meta_path.insert(0, _watch)
 
     def take(self, key: bytes | None, tracker: Descriptor | None) -> None:
-        """Take over the authentication key and the resource tracker that the caller has by now."""
+        """Take over the caller's present authentication key and resource tracker."""
         self.key = key or self.key
         self.tracker = tracker or self.tracker
         for name, tell in ((_PROCESS, _tell_key), (_TRACKER, _tell_tracker)):
@@ -68,7 +68,7 @@ class _Ties:
 ties = _Ties()
 
 
-# --- telling modules of `multiprocessing` what they are to know ----------------------------------
+# --- telling modules of `multiprocessing` what they have to know ---------------------------------
 
 
 def _tell_process(module: Any) -> None:
@@ -77,10 +77,10 @@ def _tell_process(module: Any) -> None:
     before = module._current_process
 
     class PoolWorker(module.BaseProcess):  # type: ignore[misc]  # mypy does not know the type of `module`
-        """This process, described as a process of a `multiprocessing` pool is."""
+        """Describes this process as `multiprocessing` describes a worker of its own pools."""
 
-        # The class only says that the process is a daemon, and the configuration of the process
-        # does not: so an item may start processes of its own.
+        # Code that asks is told that this is a daemon process. But `multiprocessing` itself reads
+        # another attribute, so an item may start processes of its own.
         daemon = True
 
         def __init__(self) -> None:
@@ -103,8 +103,8 @@ def _tell_process(module: Any) -> None:
 
 def _sentinel() -> int:
     if ties.lifeline < 0:
-        # The descriptor never becomes readable, because the writing end of the pipe stays open for
-        # as long as this process lives.
+        # This pipe stands for one whose end tells that the parent has ended. It never does, because
+        # this process itself keeps the writing end open.
         ties.lifeline, _ = os.pipe()
     return ties.lifeline
 
@@ -124,7 +124,7 @@ _TELL: dict[str, Callable[[Any], None]] = {_PROCESS: _tell_process, _TRACKER: _t
 
 
 def _forget_the_caller() -> None:
-    """Forget what this process has from the process it was forked from.
+    """Forget exit callbacks, children and finalisers of the process this one was forked from.
 
     These are exit callbacks, child processes and finalisers. `multiprocessing` itself forgets them
     in the processes that it forks.
@@ -144,19 +144,19 @@ def _forget_the_caller() -> None:
         atexit.register(util._exit_function)
 
 
-# --- noticing the import of modules of `multiprocessing` -----------------------------------------
+# --- noticing that a module of `multiprocessing` is imported -------------------------------------
 
 _waiting: dict[str, Callable[[Any], None]] = {}
 
 
 class _Watch:
-    """An import finder that notices the import of each module whose name is in `_waiting`.
+    """An import finder that notices when an item imports a module of `multiprocessing`.
 
-    `_waiting` names the modules of `multiprocessing` that are to be told of this worker process.
+    The modules in `_waiting` are then told of this worker process.
     """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Return the import spec of module `name` if the module is in `_waiting`; else None."""
+        """Return a spec for the module `name` if it is in `_waiting`; otherwise None."""
         if name not in _waiting:
             return None
         for finder in sys.meta_path:
@@ -170,7 +170,7 @@ class _Watch:
 class _Loader:
     """Loads a module of `multiprocessing` with the module's own loader.
 
-    Then it tells the module what the module is to know of this worker process.
+    Then it tells the module what it has to know of this worker process.
     """
 
     def __init__(self, loader: Any, name: str) -> None:

@@ -1,7 +1,6 @@
-"""One item: load its argument, call the function, make the result or the failure ready to travel.
+"""Running one item: load its argument, call the function, pickle the result or failure.
 
-Every way in which an item can end, also by an exception such as SystemExit, is an outcome that is
-sent to the caller.
+However an item ends, even by an exception such as SystemExit, the caller is sent the outcome.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class BadArgumentError(Exception):
-    """The argument of an item could not be loaded; the cause of this exception says why."""
+    """Raised if the argument of an item cannot be loaded; the cause says why."""
 
 
 class ItemRunner:
@@ -46,19 +45,20 @@ class ItemRunner:
         """Make a runner of items.
 
         Args:
-            surroundings: undoes what an item changed in this process, before the next item begins.
+            surroundings: undoes, after each item, what the item has changed in this process.
             lend: returns a shared-memory segment that holds the buffers of a large result, or None.
         """
         self.tidy = surroundings.tidy
-        # The shared-memory segments and descriptors of the results that are not sent yet.
+        # The shared memory and the file descriptors that belong to results which are not sent yet.
         self.attachments = Attachments(lend)
 
     def run(
         self, spec: ReceivedSpec, call: Callable[[object], object], entry: Entry
     ) -> tuple[Entry, bool]:
-        """Run one item; return the message entry of its result or failure, and whether it failed.
+        """Run one item; return what is sent of its result or failure, and whether it failed.
 
-        A message entry is one pickled or plain value, or a failure record.
+        What is sent is a pickled or plain value, or a failure record, which is a list of plain
+        values.
         """
         try:
             item = load_argument(entry) if type(entry) is list else entry
@@ -74,23 +74,23 @@ class ItemRunner:
         return self.encoded(spec, result)
 
     def encoded(self, spec: ReceivedSpec, result: object) -> tuple[Entry, bool]:
-        """Return the message entry of a result, and False.
+        """Return what is sent of a result, a pickled or plain value; and False.
 
         If the result cannot be pickled, return a failure record that says so, and True.
         """
         try:
             return encode(result, spec.by_value, self.attachments), False
-        except BaseException as error:  # the pickling of `result` may raise anything
+        except BaseException as error:
+            # pickling a result runs the user's code, which may raise anything
             return capture_transport(RESULT, error, result), True
 
 
 def load_argument(entry: Entry) -> object:
-    """Return the argument of an item, which the pickled message entry `entry` holds.
+    """Return the argument of an item, unpickled.
 
     Raises `BadArgumentError` if the argument cannot be loaded.
     """
-    # For an argument that the caller could not pickle, the caller sends an empty entry. The caller
-    # knows why the argument could not be pickled.
+    # The caller could not pickle this argument, and has sent nothing in its place; it knows why.
     if not entry:
         raise BadArgumentError from None
     runs_items, process_role.runs_items = process_role.runs_items, False
@@ -103,11 +103,10 @@ def load_argument(entry: Entry) -> object:
 
 
 def failure(error: BaseException) -> Entry:
-    """Return the failure record of an item that raised `error`."""
+    """Return what is sent for an item that raised `error`: a failure record (plain values)."""
     if isinstance(error, BadArgumentError):
         return capture_transport(ARGUMENT, error.__cause__ or error)
-    # The class `TooLong` is recognised by its name, because a worker that runs no coroutines does
-    # not import the class.
+    # The class `TooLong` is recognised by its name: only a worker that runs coroutines imports it.
     if type(error).__name__ == "TooLong" and type(error).__module__ == f"{__package__}.coroutines":
         return [TOO_LONG, None, "", "", safe_trace(error)]
     return capture(error)

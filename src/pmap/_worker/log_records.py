@@ -1,4 +1,4 @@
-"""Log records of a worker, sent to the loggers of the caller.
+"""Sending log records of a worker to the loggers of the caller.
 
 A worker uses this module only when ``logging`` is imported in the worker. Only the records of
 loggers without handlers are sent: if an initializer, say, gives a logger of the worker a handler,
@@ -23,7 +23,7 @@ _PLAIN = frozenset({str, int, float, bool, type(None), bytes})
 
 
 class HomeHandler(logging.Handler):
-    """Sends log records to the caller; takes the place of ``logging.lastResort`` in a worker."""
+    """Sends log records to the caller; replaces ``logging.lastResort`` in a worker."""
 
     def __init__(self, send: Callable[[bytes], None]) -> None:
         """Pickle each log record and call `send` with the bytes."""
@@ -42,18 +42,18 @@ class HomeHandler(logging.Handler):
 def _packed(record: logging.LogRecord) -> bytes:
     state = dict(record.__dict__)
     if type(state["msg"]) is not str or not _are_plain(record.args):
-        # The record gets its final text now: its arguments may change later, or be large.
+        # The text is made now, because the arguments may change later, or be large.
         state["msg"], state["args"] = record.getMessage(), None
     if record.exc_info:
         error = record.exc_info[1]
         failure = state["exc_info"] = None if error is None else capture(error)
         if record.exc_text is None and (failure is None or failure[0] != RAISED):
-            # Else the caller makes the text, from the exception itself: it has the source lines of
-            # functions of a REPL, and formatters of its own.
+            # The exception cannot be sent as it is, so its text is made here. Otherwise the caller
+            # makes the text: it has the source lines of a REPL, and formatters of its own.
             state["exc_text"] = logging.Formatter().formatException(record.exc_info)
     try:
         return dumps(state)
-    except Exception:  # the program has added an attribute that cannot be pickled
+    except Exception:  # the program has given the record an attribute that cannot be pickled
         return dumps({name: _plainly(name, value) for name, value in state.items()})
 
 
@@ -66,14 +66,14 @@ def _plainly(name: str, value: object) -> object:
 
 
 class Loggers:
-    """The loggers of this worker process, which have the levels that they have at the caller."""
+    """Gives the loggers of this worker process the levels that they have at the caller."""
 
     def __init__(self, send: Callable[[bytes], None], inherited: bool) -> None:
         """Send log records to the caller.
 
         Args:
             send: called with each pickled log record.
-            inherited: whether this process was forked from the caller, whose handlers it has then.
+            inherited: whether this process was forked from the caller, and so has its log handlers.
         """
         self._handler = HomeHandler(send)
         logging.lastResort = self._handler
@@ -81,7 +81,8 @@ class Loggers:
 
         def configure(**given: Any) -> None:
             # `logging.info` and the like call `basicConfig` without arguments if the root logger
-            # has no handler. Such a call must not give the root logger a handler here.
+            # has no handler. In a worker such a call must not add a handler, or records would not
+            # reach the caller.
             if given:
                 usual(**given)
 
@@ -100,7 +101,7 @@ class Loggers:
         """
         self._handler.on = on
         if levels is None or levels == self._levels:
-            return  # the levels that an initializer has set stay
+            return  # nothing came from the caller: the levels that an initializer has set stay
         old, self._levels = self._levels, levels
         disabled, given = levels
         for name, _ in () if old is None else old[1]:

@@ -1,8 +1,9 @@
-"""Workers that coverage measures: a worker saves coverage's data before a chunk's last results go.
+"""If coverage.py measures a worker, the worker saves the data with each chunk of items.
 
-The end of a worker would be too late to save the data, because the caller may kill a worker that it
-needs no more. A worker that has neither coverage's option ``parallel`` nor a configuration file
-from the caller saves nothing: its data would overwrite the data of the caller.
+It does so before it sends the last results of the chunk. Its end would be too late, because the
+caller may kill a worker that it needs no more. A worker that has neither coverage.py's option
+``parallel`` nor a configuration file from the caller saves nothing: its data would overwrite the
+data of the caller.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ _NO_WORD_OF = ["no-data-collected", "module-not-measured", "module-not-imported"
 
 
 def saver(config: str | None) -> Callable[[], None] | None:
-    """Return a function that saves what coverage has measured so far in this process.
+    """Return a function that saves what coverage.py has measured so far in this process.
 
-    Return None if coverage does not measure this process.
+    Return None if it does not measure this process.
 
     `config`: the file with which coverage, at the caller, measures the processes that
     `multiprocessing` starts; None: coverage does not measure these processes.
@@ -30,7 +31,7 @@ def saver(config: str | None) -> Callable[[], None] | None:
     try:
         import coverage
 
-        # `Any`, because the program may have any version of coverage.
+        # The type is `Any`, because the program may have any version of coverage.py.
         measuring: Any = coverage.Coverage.current()
         if measuring is None and config is not None:
             measuring = coverage.Coverage(config_file=config, data_suffix=True, auto_data=True)
@@ -38,13 +39,13 @@ def saver(config: str | None) -> Callable[[], None] | None:
             measuring.start()
         if measuring is None or not (config or measuring.get_option("run:parallel")):
             return None
-    except Exception:  # a worker without coverage is better than no worker
+    except Exception:  # if coverage.py cannot be started, the worker runs without it
         return None
 
     def save() -> None:
         try:
             measuring.save()
         except Exception:
-            pass  # the disk is full, say: the item still succeeds
+            pass  # saving failed (the disk is full, say), which is no failure of the item
 
     return save

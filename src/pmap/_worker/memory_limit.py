@@ -1,4 +1,4 @@
-"""The memory limit of a worker: how much memory the process takes, and its end above the limit."""
+"""The memory limit of a worker: measuring how much it takes, and ending it above the limit."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers 
 if TYPE_CHECKING:
     from .._transport.journal import ResultJournal
 
-_LOOK = 0.02  # seconds between two looks at the memory of a process that runs an item
-_LAST_WORDS = 0.5  # seconds in which the main thread may write its stack, before it is killed
+_LOOK = 0.02  # seconds between two measurements while an item runs
+# Seconds that the main thread gets to write its stack before the process is killed.
+_LAST_WORDS = 0.5
 
 
 def resident() -> int:
@@ -50,8 +51,8 @@ class MemoryWatch:
         while self.busy.wait():
             if resident() > self._limit:
                 self._journal.note_oversize()
-                # At SIGABRT faulthandler writes the stack of the main thread behind the result
-                # journal, and the process ends. If it does not end in time, it is killed.
+                # At SIGABRT `faulthandler` writes the stack of the main thread into memory that the
+                # caller reads, and the process ends. If it does not end in time, it is killed.
                 signal.pthread_kill(self._main, signal.SIGABRT)
                 sleep(_LAST_WORDS)
                 os.kill(os.getpid(), signal.SIGKILL)

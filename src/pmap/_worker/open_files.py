@@ -1,4 +1,4 @@
-"""Files that items write to and leave open: the worker flushes them after each item.
+"""Flushing, after each item, the files that items write to and leave open.
 
 Python buffers written data in the file object. Without the flush, what a finished item wrote would
 be lost if the worker died later.
@@ -26,8 +26,8 @@ class OpenFiles:
     """The files that items have opened for writing since this worker began, and not closed."""
 
     def __init__(self) -> None:
-        # The descriptors that are open already. In a fork of the caller, they include the caller's
-        # files: only the caller may write what these files have buffered.
+        # The descriptors that are open at the start, which are left alone. In a fork of the caller
+        # they include the caller's files, whose buffers only the caller may write.
         self._known = _descriptors()
         self._files: list[ref[io.BufferedWriter | io.BufferedRandom | io.TextIOWrapper]] = []
 
@@ -53,7 +53,7 @@ class OpenFiles:
                     gone = True
                 else:
                     file.flush()
-            except Exception:  # the disk is full, or the descriptor of the file was closed
+            except Exception:  # the disk is full, or the item has closed the descriptor
                 pass
         if gone:
             self._files = [each for each in self._files if _is_open(each())]
@@ -66,7 +66,7 @@ def _is_open(file: io.IOBase | None) -> bool:
 def _descriptor(file: io.IOBase) -> int:
     try:
         return file.fileno()
-    except Exception:  # the file is closed, or has no descriptor
+    except Exception:  # the object is closed, or is no file with a descriptor
         return -1
 
 
@@ -74,8 +74,9 @@ def _descriptors() -> set[int]:
     """Return the numbers of the open descriptors, or an empty set if the system does not tell."""
     try:
         names = os.listdir("/dev/fd")
-        # `os.listdir` had itself a descriptor open, whose number is in the listing. It was the
-        # lowest free number, and is now free again: `os.dup` gets the same number.
+        # The listing includes the descriptor with which `os.listdir` has read the folder. It had
+        # the lowest free number, which is free again now: `os.dup` gets the same number and so
+        # finds it.
         lowest = os.dup(0)
         os.close(lowest)
         return {int(name) for name in names} - {lowest}

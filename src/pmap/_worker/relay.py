@@ -1,9 +1,9 @@
-"""Runs the items of a chunk that came through an engine, and makes their results ready to go back.
+"""Runs items that came through an engine, such as a Dask cluster or another executor.
 
-The caller of the verb sends a chunk to an engine. On the engine's node, pmap gives the items to a
-worker process of its own, the inner worker. There each item is one call of a `Relay`, which loads
-the function and the argument. So the process on the node that passes the chunk on never loads an
-object of the user's.
+The caller sends a chunk of items to the engine, and gets their results back from it. On one of the
+engine's nodes, pmap gives the items to a worker process of its own, the inner worker. There each
+item is one call of a `Relay`, which loads the function and the argument. So the engine's own
+process on the node never loads an object of the user's.
 
 What a `Relay` returns is a *relayed entry*: a plain scalar as it is; ``(0, data)``, any other value
 pickled; a failure record (see `failure_record`) as a tuple; or `SKIPPED`.
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
     # first failure ends a chunk, whether functions may be results, and the seed.
     Spec: TypeAlias = tuple[bytes, list[bytes], bool, bool, int | None]
 
-# In the place of the result of an item that was not run, because an item before it has failed.
+# Returned for an item that was not run, because an item before it has failed.
 SKIPPED: Final[tuple[()]] = ()
-# How many calls a process keeps the loaded function of.
+# Of how many calls a process keeps the loaded function, for their next items.
 _MOST_KEPT: Final = 8
 
 _kept: dict[bytes, ReceivedSpec] = {}
-# The chunk of which an item has failed, so that later items of it are not run.
+# The chunk of which an item has failed, so that its later items are not run; empty: there is none.
 _stopped: list[bytes] = []
-# Whether the last item of this process had a seed: a list that is empty or not.
+# Whether the last item of this process had a seed: the list is empty if not.
 _had_seed: list[bool] = []
 
 
 def initialize(data: bytes) -> None:
-    """Call the initializer of an inner worker, which came pickled with its arguments."""
+    """Call the initializer of an inner worker; `data` is its pickle, with its arguments."""
     initializer, initargs = loads(data)
     initializer(*initargs)
 
 
 class Relay:
-    """The function that the inner worker is given: it runs one item of one chunk."""
+    """The function that an inner worker is given: it runs one item of one chunk."""
 
     def __init__(self, chunk: bytes, key: bytes, spec: Spec, start: int, pickled: bool) -> None:
         """Load nothing yet.
 
         Args:
-            chunk: what tells this chunk from all others.
-            key: what tells the call from all others.
+            chunk: bytes that identify this chunk among all others.
+            key: bytes that identify the call among all others.
             spec: the function and the rules of the call.
             start: the index of the chunk's first item in the call.
             pickled: whether the items are pickles; else they are plain values.
@@ -65,7 +65,10 @@ class Relay:
         return Relay, self.given
 
     def __call__(self, item: tuple[int, Any]) -> object:
-        """Run one item, given as its offset in the chunk and its value; return a relayed entry."""
+        """Run one item; `item` is its offset in the chunk, and its value.
+
+        Return the result as a relayed entry: see the top of this module.
+        """
         chunk, key, spec, start, pickled = self.given
         if chunk in _stopped:
             return SKIPPED
@@ -75,11 +78,12 @@ class Relay:
             call = self._call
             if call is None:
                 call = self._call = _loaded(key, spec)
-        except BaseException as error:  # the import of a module may raise SystemExit, say
+        except BaseException as error:
+            # loading imports modules, and a module may raise anything, even SystemExit
             return _failed(capture_transport(FUNCTION, error), chunk, stop)
         if _had_seed and seed is None:
             _had_seed.clear()
-            seed_anew()  # this item must not draw what the seed of another call makes
+            seed_anew()  # the item must not draw random numbers by the seed of another call
         try:
             argument = load_argument([value] if value else []) if pickled else value
             if seed is None:
@@ -93,7 +97,8 @@ class Relay:
             return result
         try:
             return 0, dumps(result, by_value)
-        except BaseException as error:  # the pickling of `result` may raise anything
+        except BaseException as error:
+            # pickling a result runs the user's code, which may raise anything
             return _failed(capture_transport(RESULT, error, result), chunk, stop)
 
 
@@ -113,9 +118,10 @@ def _loaded(key: bytes, spec: Spec) -> Callable[[object], object]:
         received.load()
         while len(_kept) >= _MOST_KEPT:
             _kept.pop(next(iter(_kept)), None)
-    _kept[key] = received  # as the last one: the first is that which was used longest ago
+    # The function becomes the last in the dict: the first is the one used longest ago.
+    _kept[key] = received
     return received.load()
 
 
-# The environment of a call is that of the inner worker's items: nothing is left to apply.
+# Stands for the environment of a call, which the inner worker has applied already.
 _NOWHERE: Final[Any] = None

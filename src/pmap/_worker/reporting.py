@@ -1,4 +1,4 @@
-"""Log records and warnings of a worker, which the worker sends to the caller.
+"""Log records and warnings of items, which a worker sends to its caller.
 
 The modules `log_records` and `warning_records` have the code for this. A worker uses each of them
 only when ``logging`` or ``warnings`` is imported in the worker.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _nowhere(data: bytes) -> None:
-    """Stand for the function that sends messages to the caller, until this function is known."""
+    """Drop a message, as long as it is not known how messages are sent to the caller."""
 
 
 class Reporting:
@@ -39,7 +39,7 @@ class Reporting:
         self._settings: Settings | None = None
         self._on = True
         self._forked = False
-        self._thread = get_ident()  # the thread that runs the items
+        self._thread = get_ident()  # the number of the thread that runs the items
         self._usual_filters = default_filters()
 
     def begin(self, send: Callable[[bytes], None], forked: bool) -> None:
@@ -53,8 +53,9 @@ class Reporting:
         is_first = self._send is _nowhere
         self._send = send
         if not is_first:
-            # The process that imported the script has called `begin` already, before this worker
-            # was forked from it: what the script has set in ``logging`` and ``warnings`` stays.
+            # This worker was forked from a process that has imported the user's script, and `begin`
+            # was called there already. What the script has set in ``logging`` and ``warnings``
+            # stays.
             return
         self._forked = forked
         for name, take in (("logging", self._take_loggers), ("warnings", self._take_warnings)):
@@ -64,7 +65,7 @@ class Reporting:
                 imports[name] = take
 
     def apply(self, settings: Settings, on: bool) -> None:
-        """Put the caller's log levels and warning filters in place, for a chunk that begins.
+        """Put the caller's log levels and warning filters in place, before the items of a call run.
 
         `on`: whether log records are sent to the caller.
         """
@@ -74,7 +75,7 @@ class Reporting:
             if self._loggers is not None:
                 self._loggers.apply(levels, on)
             if self._warned is None and filters not in (None, self._usual_filters):
-                # The import of ``warnings`` calls `_take_warnings`, which sets `_warned`.
+                # At its import, ``warnings`` calls `_take_warnings`, which sets `_warned`.
                 import warnings  # noqa: F401  # pyright: ignore[reportUnusedImport]
             if self._warned is not None:
                 self._warned.apply(filters)

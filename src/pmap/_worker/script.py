@@ -1,12 +1,12 @@
 """The user's script, imported once for all workers, by a process from which workers are forked.
 
-The fork server does not import the script itself: the script may start threads, raise, never
-return or end its process. So the fork server forks a process that imports the script. From
-then on this fork serves in the place of the fork server::
+The fork server does not import the script itself: the script may start threads, raise, never return
+or end its process. So the fork server forks a process that imports the script. From then on this
+fork serves in its place::
 
-    the fork server             waits for the end of its fork, and ends with it
+    the fork server                      waits for the end of its fork, and ends with it
         |
-    the fork that has imported       serves as the fork server
+    the fork that has imported it        serves in the place of the fork server
         |
     the workers
 
@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from .worker import Prepared
 
 _SERVES = b"1"
-# Python knows of the end of a thread a moment before the system counts one thread less. So the
-# threads are counted up to `_LOOKS` times, with `_MOMENT` seconds between two counts.
+# When a thread has just ended, Python knows it a moment before the system counts one thread less.
+# So the threads are counted up to `_LOOKS` times, with `_MOMENT` seconds in between.
 _LOOKS, _MOMENT = 20, 0.001
 _HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
 
@@ -56,7 +56,7 @@ def import_in_fork(
     Return only if the fork cannot serve. Else wait for the end of the fork, and end this process.
 
     Args:
-        sock: the socket of the fork server.
+        sock: the socket on which the fork server talks with the caller.
         message: the descriptor of a file that says what to import: see `protocol.IMPORT`.
         begin: called first in the fork: makes the fork the leader of a process group, and lets the
             fork end when the caller ends.
@@ -69,8 +69,8 @@ def import_in_fork(
     try:
         pid = os.fork()
     except OSError:
-        # No process can be forked, so starting the first worker will fail, too; then the caller is
-        # told why.
+        # No process can be forked at the moment, so the start of the first worker will fail, too,
+        # and the caller will be told then.
         os.close(hears)
         os.close(tells)
         return
@@ -81,11 +81,11 @@ def import_in_fork(
     try:
         if _can_serve(sock, hears):
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-            # The fork has ended. Kill the processes that the script has started; the fork is not
-            # reaped yet, so no other process can have its id.
+            # The fork has ended. Kill the processes that the script has started; the exit code of
+            # the fork is not read yet, so no other process can have its id.
             kill_group(pid)
             os._exit(0)
-        # The fork has ended; or its script is stuck, and the caller is gone.
+        # Either the fork has ended, or its script is stuck and the caller is gone.
         kill_group(pid)
         os.waitpid(pid, 0)
     finally:
@@ -95,8 +95,8 @@ def import_in_fork(
 def _can_serve(sock: socket, hears: int) -> bool:
     """Wait for the fork; return whether it has imported the script and can serve.
 
-    `hears` is the reading end of the pipe on which the fork tells so. Return False, too, if the
-    caller is gone.
+    `hears` is the reading end of the pipe on which the fork says that it is ready. Return False,
+    too, if the caller is gone.
     """
     poll = select.poll()
     poll.register(hears, select.POLLIN)
@@ -114,10 +114,10 @@ def _import_and_serve(
     begin: Callable[[], None],
     serve: Callable[[Prepared], NoReturn],
 ) -> NoReturn:
-    """Import the script and serve as the fork server; in a fork of the fork server.
+    """Import the script, and serve in the place of the fork server that forked this process.
 
     End this process if the script fails, or if workers cannot safely be forked from this process:
-    because it has several threads, or because the script has forked it.
+    if it has several threads, or is one that the script itself has forked.
     """
     try:
         signal.set_wakeup_fd(-1)
@@ -125,19 +125,21 @@ def _import_and_serve(
         begin()
         pid = os.getpid()
         prepared = _import(sock, about)
-        # If the script forks, its child process comes here as well; the child must not serve.
+        # If the script itself forks, the new process comes here, too; it must not serve.
         if os.getpid() == pid and _has_one_thread():
             os.write(tells, _SERVES)
             os.close(tells)
             serve(prepared)
-    except BaseException:  # the first worker imports the script again, and tells what it raises
+    except BaseException:
+        # the script has failed: the first worker will import it again, and tell the caller what it
+        # raises
         pass
     finally:
         exit_process(0)
 
 
 def _import(sock: socket, about: bytes) -> Prepared:
-    """Import the script, with the directory, environment, streams and filters of a worker."""
+    """Import the script in the directory, environment and so on in which a worker would."""
     generation, identity, environment, argv, script, streams, measured = marshal.loads(about)
     process_role.generation = generation
     ties.begin(identity, False)

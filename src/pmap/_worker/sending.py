@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from .._transport.descriptors import Descriptor
     from .._transport.segments import Segment
 
-# Seconds to wait before the next try, when too many descriptors are sent and not yet received.
+# Seconds to wait before the next try if the system refuses to send descriptors because too many are
+# on their way.
 _UNTIL_SOME_ARE_TAKEN = 0.02
 
 
 class Sender:
-    """Sends messages of a worker to the caller, one after the other, each as a whole.
+    """Sends messages to the caller over the worker's socket, one after the other.
 
     Items may print and log in any thread and in signal handlers, while the worker sends results.
     """
@@ -30,18 +31,19 @@ class Sender:
         # A reentrant lock: a signal handler that prints may run in the thread that holds the lock.
         self._lock = RLock()
         self._sending = False
-        # The messages of signal handlers that ran while another message was being sent.
+        # Messages of signal handlers that ran while the same thread was sending another message.
         self._waiting: deque[bytes] = deque()
 
     def send(self, data: bytes, segments: Sequence[Segment | Descriptor] = ()) -> None:
         """Send a message with its shared-memory segments and descriptors.
 
-        Returns when the socket has taken all of the message. In a signal handler that interrupts
-        `send` of another message, the message is sent after that other message.
+        Returns when the socket has taken all of the message. A signal handler may call `send` while
+        its thread is in `send`: its message is then sent after the other.
         """
         with self._lock:
             if self._sending:
-                # The call of `send` that is further up this stack sends the message.
+                # This is a signal handler that has interrupted `send`, which will send this
+                # message, too.
                 self._waiting.append(data)
                 return
             self._sending = True
@@ -52,8 +54,8 @@ class Sender:
                     self._socket.sendall(data)
             finally:
                 self._sending = False
-            # `_sending` is False before this loop begins: a signal handler that runs from here on
-            # sends its message itself, so no message is left behind.
+            # `_sending` is set to False before this loop: a signal handler that runs from here on
+            # sends its message itself, so that none is left behind.
             while self._waiting:
                 self.send(self._waiting.popleft())
 

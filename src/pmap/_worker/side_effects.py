@@ -1,4 +1,4 @@
-"""What an item changes in its worker process, and what is done about it before the next item.
+"""Undoing, before the next item, what an item has changed in its worker process.
 
 The worker undoes changes of the directory and of environment variables. It sends what the item
 printed to the caller, and flushes the files that the item wrote to.
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from .._transport.environment import Environment
     from .streams import Streams
 
-# Kept here, because an item may replace `os._exit`, and a fork must not return to the code of the
-# process that it was forked from.
+# The function is kept here, because an item may replace `os._exit`, by which forked processes must
+# end.
 exit_process = os._exit
 
 
 def end_after(seconds: float) -> None:
-    """Have the system end this process after `seconds`, whatever it does; 0: cancel the end."""
+    """Have the system end this process after `seconds`, whatever it does; 0: do not end it."""
     if hasattr(signal, "setitimer"):
         # SIGALRM without a handler ends the process, even if a thread never releases the
-        # interpreter's lock. The timer of faulthandler is not used: a fork of a program in which
-        # that timer runs would wait for the timer.
+        # interpreter's lock. The timer of faulthandler is not used: a process that is forked while
+        # that timer runs would wait for it.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -42,7 +42,8 @@ _TELLING = frozenset({"os.chdir", "os.putenv", "os.unsetenv"})
 _READS = frozenset("rbtU")  # the letters of a mode with which a file is opened for reading only
 _WATCHED = _TELLING | {"open", "import"}
 
-# By the name of a module: the function to call when the module is about to be imported.
+# For modules that were not imported yet: the function to call when the module is about to be
+# imported.
 imports: dict[str, Callable[[], None]] = {}
 
 
@@ -58,20 +59,21 @@ def _notice(event: str, given: tuple[object, ...]) -> None:
 
 
 class Surroundings:
-    """The directory, environment variables, settings and streams that each item is to find."""
+    """Sees to it that each item finds the directory, environment variables etc. of its call."""
 
     def __init__(self) -> None:
-        # The environment of the caller that was put in place last.
+        # The caller's environment as it was put in place last.
         self._environment: Environment | None = None
-        # The environment that each item is to find: `_environment`, with what an initializer set.
+        # What each item is to find: the environment `_environment`, with what an initializer has
+        # set.
         self._own: Environment | None = None
-        self._least_recursion = 0  # the recursion limit that an item is to have, at least
+        self._least_recursion = 0  # the lowest recursion limit that an item may be given
         self._applied = sys.getrecursionlimit()  # the recursion limit that was put in place last
         self._streams: Streams | None = None
         self._files = OpenFiles()
 
     def begin(self, environment: Environment, streams: Streams) -> None:
-        """Put the first environment of a worker in place; then take note of what items do.
+        """Put the first environment of a worker in place, and begin to note what items change.
 
         What items print goes to `streams`. The process that imported the script calls this method
         before workers are forked from it. If a worker then has the same environment, what the
@@ -88,27 +90,27 @@ class Surroundings:
             os.register_at_fork(after_in_child=lambda: traces.append(FORKED))
 
     def end(self) -> None:
-        """Tidy after the last item; from now on send each printed line to the caller at once."""
+        """Tidy up after the last item; from now on send each printed line to the caller at once."""
         if traces:
             self.tidy()
         if self._streams is not None:
             self._streams.send_lines()
 
     def apply(self, environment: Environment) -> None:
-        """Put the environment in place that a call found at its caller."""
+        """Put in place the environment that the caller had at the time of a call."""
         if environment is not self._environment:
             self._environment = self._own = environment
             apply_environment(environment)
             self.tidy()
 
     def keep(self) -> None:
-        """Capture the environment as it is now: all items are to find what the initializer set."""
+        """Record the environment as it is now, as all items are to find what an initializer set."""
         self._own = capture_environment(current_directory())
         self._notice_recursion()
         self.tidy()
 
     def apply_settings(self) -> None:
-        """Put the settings of the call in place whose chunk begins, in case an item changed them.
+        """Put the settings of a call in place before its items run, in case an item changed them.
 
         A recursion limit that was raised in this process stays: if a module raises the recursion
         limit when it is imported, the module needs the higher limit.
@@ -125,8 +127,8 @@ class Surroundings:
     def tidy(self) -> None:
         """Undo what an item changed, and pass on what it printed and wrote to files.
 
-        If the item has forked this process, and the fork returns from the item, the fork ends here:
-        it is no worker.
+        If the item has forked a process that comes here, too, that process ends here: it is no
+        worker.
         """
         done = set(traces)
         if FORKED in done:
@@ -141,4 +143,5 @@ class Surroundings:
             apply_zone(self._own[3][6])
         traces.clear()
         if self._files:
-            traces.append(WRITES)  # the files that are still open are flushed after each item
+            # The note stays as long as such a file is open, so that it is flushed after each item.
+            traces.append(WRITES)

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from .worker import Initializer, Prepared
 
-_LAST_FLUSH = 2  # seconds in which a stream that an item has set must take what was printed
+_LAST_FLUSH = 2  # seconds in which a stream that an item has set must take what was printed into it
 
 
 def main(kind: str, fd: int, lifeline: int) -> NoReturn:
@@ -55,11 +55,11 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     try:
         sock.sendall(frame(make_hello()))
     except OSError:
-        exit_process(0)  # the caller is gone, or has given this process up
+        exit_process(0)  # the caller is gone, or does not need this process any more
     if kind == "template":
         from .template import serve_template
 
-        _lead_process_group()  # the signals of the terminal then reach the caller only
+        _lead_process_group()  # Ctrl-C in the terminal then reaches the caller only
         serve_template(
             sock,
             lifeline,
@@ -77,13 +77,14 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
 
     def begin() -> None:
         _lead_process_group()
-        # The script may never return. Then only the kernel can end this process with the caller.
+        # The script may never return. Then only the kernel can end this process when the caller
+        # ends.
         _end_with_caller(os.dup(lifeline) if lifeline >= 0 else -1)
 
     def enter(own: socket, prepared: Prepared) -> NoReturn:
         if ties.lifeline >= 0:
-            # Close the descriptor that tells the process that has imported the script of the
-            # caller's end; this worker, a fork of that process, opens a descriptor of its own.
+            # Close the descriptor with which the parent (the process that has imported the script)
+            # notices the caller's end: this worker opens one of its own.
             os.close(ties.lifeline)
             ties.lifeline = -1
         enter_forked(own, lifeline, prepared=prepared)
@@ -93,7 +94,8 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
             sock,
             lifeline,
             lambda own: enter(own, prepared),
-            os.close,  # the script is imported already, so only close the file with the request
+            # The script has been imported: nothing to do but to close the file with the request.
+            os.close,
             run_exit_callbacks,
         )
 
@@ -108,7 +110,10 @@ def become() -> None:
 
 
 class FromFreezeSupport:
-    """What `multiprocessing.freeze_support` takes for the process object that it is to run."""
+    """Passed to `multiprocessing.freeze_support` in the place of a process object.
+
+    Starts a worker.
+    """
 
     def _bootstrap(self, parent_sentinel: int) -> None:
         os.close(parent_sentinel)
@@ -134,8 +139,8 @@ def enter_forked(
         sock: the socket on which the messages of the caller come.
         lifeline: the reading end of a pipe that closes when the caller ends; -1: there is none.
         initializer: the function that a fork of the caller calls first, with its arguments.
-        prepared: if this process was forked from a process that has imported the script, the
-            objects with which that process has prepared the environment and the reporting.
+        prepared: if this process was forked from one that has imported the script: what that
+            process has prepared for the environment and for reports.
     """
     code = 1
     try:
@@ -143,8 +148,9 @@ def enter_forked(
         _ignore_interrupts()
         _end_with_caller(lifeline)
         process_role.in_worker = True
-        process_role.runs_items = False  # this process may be a fork of a worker whose item runs
-        # If a trace FORKED were left, this process would be taken for a fork that an item has made,
+        # This process may be forked from a worker, while that runs an item.
+        process_role.runs_items = False
+        # If a trace FORKED were left, this process would be taken for one that an item has forked,
         # and would end.
         traces.clear()
         in_order = Worker(sock, initializer, prepared).run()
@@ -154,7 +160,7 @@ def enter_forked(
 
             run_exit_callbacks()
     except (ConnectionError, BrokenPipeError):
-        code = 0  # the caller is gone, so the error can be told to nobody
+        code = 0  # the caller is gone, so nobody can be told the error
     except BaseException:
         kind, error, trace = sys.exc_info()
         if kind is not None and error is not None:
@@ -164,15 +170,15 @@ def enter_forked(
 
 
 def _ignore_interrupts() -> None:
-    """Ignore Ctrl-C, which the caller handles for all its workers; let SIGTERM end this process."""
+    """Ignore Ctrl-C, which the caller handles for its workers; let SIGTERM end this process."""
     signal.set_wakeup_fd(-1)
-    # The handler does nothing. SIG_IGN would have the same effect here; but the programs that an
-    # item starts would inherit SIG_IGN, and could not be interrupted.
+    # The handler does nothing. SIG_IGN would ignore the signal, too, but programs that an item
+    # starts would inherit it, and Ctrl-C could not end them.
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
-        # The caller has blocked SIGINT while this process was started: a Ctrl-C during the start of
-        # the interpreter would have shown a traceback.
+        # SIGINT was blocked while this process was started: a Ctrl-C during the start of the
+        # interpreter would have shown a traceback.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
@@ -185,7 +191,7 @@ def _lead_process_group() -> None:
         try:
             os.setsid()
         except OSError:
-            pass  # this process leads a process group already
+            pass  # this process leads a process group already, so it needs no new one
         # If the descriptor of a standard stream is closed, it is opened to the null device. Else a
         # file that is opened later would get this descriptor, and what an item prints would go into
         # that file.
@@ -209,14 +215,15 @@ def _end_with_caller(lifeline: int) -> None:
     with standard_library:
         import fcntl
 
-    if not hasattr(fcntl, "F_SETSIG"):  # the program has a module `fcntl` of its own
+    # The module is not the standard one: the program has its own `fcntl`.
+    if not hasattr(fcntl, "F_SETSIG"):
         os.close(lifeline)
         return
-    # The pipe is opened again: which process the kernel signals is a property of the open file, and
+    # The pipe is opened anew: which process is sent the signal is a property of an open file, and
     # all workers share the open file behind `lifeline`.
     try:
         own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
-    except PermissionError:  # this process has changed its user since the pipe was opened
+    except PermissionError:  # the process has changed its user, and may not open the pipe
         return
     finally:
         os.close(lifeline)
@@ -226,7 +233,7 @@ def _end_with_caller(lifeline: int) -> None:
     fcntl.fcntl(own, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
     try:
         if not os.read(own, 1):
-            os._exit(0)  # the pipe closed before the kernel was asked for the signal
+            os._exit(0)  # the caller ended before the kernel was asked for the signal
     except BlockingIOError:
         pass
 
@@ -239,13 +246,13 @@ def _leave(code: int) -> NoReturn:
     for stream, own in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
         if stream is not own:
             # An item has set this stream, and its flush may never return. The caller waits for the
-            # end of this process, and would wait for ever; so the flush has a time limit. The
-            # streams that this process began with have none: they wait for their reader.
+            # end of this process, and would wait for ever; so the flush has a time limit. A stream
+            # that the process began with has no limit: it may have to wait for its reader.
             end_after(_LAST_FLUSH)
         try:
             stream.flush()
         except BaseException:
-            # The stream is closed or None, or the flush of an item's stream has raised an
-            # exception, which must not keep this process from ending.
+            # The stream is None or closed, or its flush has raised. None of this may keep the
+            # process from ending.
             pass
     exit_process(code)

@@ -26,13 +26,17 @@ if TYPE_CHECKING:
 
     from .._transport.protocol import Report, Stream
 
-# When so many printed bytes wait, as many as in Python's own buffers, the whole lines are sent.
+# When this many printed bytes wait, as many as in Python's own buffers, the whole lines among them
+# are sent.
 _MOST = 1 << 13
-_MOST_IN_A_LINE = 1 << 18  # when so many printed bytes wait, an unfinished line is sent, too
+_MOST_IN_A_LINE = 1 << 18  # when this many printed bytes wait, even an unfinished line is sent
 
 
 class _Output(io.BufferedIOBase):
-    """The binary file below ``sys.stdout`` or ``sys.stderr`` of a worker, which sends its bytes."""
+    """The binary file below ``sys.stdout`` or ``sys.stderr`` of a worker.
+
+    It sends what is written to the caller.
+    """
 
     def __init__(self, number: int, at_once: bool, terminal: bool, send: Callable[[bytes], None]):
         super().__init__()
@@ -61,9 +65,9 @@ class _Output(io.BufferedIOBase):
         """Take bytes that are written to the stream.
 
         `flush` sends all bytes to the caller. When `_MOST` bytes wait, the whole lines are sent.
-        Each line is sent at once if the caller's stream shows each line at once, or in a thread
-        that does not run the items. In a process that an item has forked, each line is written to
-        the descriptor instead.
+        Each line is sent at once if the caller's stream shows each line at once, or if it comes
+        from a thread that does not run the items. In a process that an item has forked, each line
+        is written to the descriptor instead.
         """
         piece = bytes(data)
         here = get_ident() == self._main and self._send is not None
@@ -71,9 +75,10 @@ class _Output(io.BufferedIOBase):
             self._pending.append(piece)
             self._size += len(piece)
             if here:
-                traces.append(PRINTED)  # the worker then flushes the streams when the item ends
-            # In another thread, or in a process that an item has forked, no item ends; so each line
-            # is passed on at once.
+                # This note makes the worker flush the streams when the item ends.
+                traces.append(PRINTED)
+            # What another thread prints, or a process that an item has forked, is passed on line by
+            # line, since it is not flushed at the end of an item.
             if self._size >= _MOST or ((self.at_once or not here) and b"\n" in piece):
                 self._pass_on(self._size < _MOST_IN_A_LINE)
         return len(piece)
@@ -85,13 +90,13 @@ class _Output(io.BufferedIOBase):
             self._is_sent(FLUSH, bytes([self._number]))
 
     def pass_on(self) -> None:
-        """Send all that was written, also an unfinished line."""
+        """Send all that was written, even an unfinished line."""
         if self._pending:
             with self._lock:
                 self._pass_on(False)
 
     def _pass_on(self, lines: bool) -> None:
-        """Send what was written; if `lines`, only the whole lines."""
+        """Send what was written; if `lines`, only its whole lines."""
         pending, self._pending = self._pending, []
         data = b"".join(pending)
         rest = b""
@@ -113,26 +118,27 @@ class _Output(io.BufferedIOBase):
         try:
             report: Report = REPORT, kind, None, data
             self._send(frame(report))
-        except OSError:  # the caller is gone, or an item closed the socket
+        except OSError:  # the caller is gone, or an item has closed the socket
             return False
         return True
 
     def leave(self) -> None:
-        """Write to the descriptor from now on, since this process is a fork made by an item."""
-        self._lock = RLock()  # a new lock: another thread may have held the old lock at the fork
-        self._pending = []  # the worker sends what was written before the fork
+        """From now on write to the descriptor, because an item has forked this process."""
+        self._lock = RLock()  # a new lock, as another thread may have held the old one at the fork
+        # What was written before the fork is sent by the worker, not by this process.
+        self._pending = []
         self._size = 0
         self._send = None
 
 
 class Streams:
-    """The streams ``sys.stdout`` and ``sys.stderr`` of a worker."""
+    """Replaces ``sys.stdout`` and ``sys.stderr`` in a worker."""
 
     def __init__(self, described: tuple[Stream, Stream], send: Callable[[bytes], None]) -> None:
         """Replace the streams that this process began with.
 
         Args:
-            described: how the caller's stdout and stderr are: see `protocol.Stream`.
+            described: what the caller's stdout and stderr are like: see `protocol.Stream`.
             send: sends messages to the caller.
         """
         self._outputs: list[_Output] = []
@@ -150,7 +156,7 @@ class Streams:
             os.register_at_fork(after_in_child=self._leave)
 
     def send_lines(self) -> None:
-        """Send each line at once from now on: after the last item nothing else sends the lines."""
+        """From now on send each line at once: after the last item nothing else would send it."""
         for output in self._outputs:
             output.at_once = True
 
@@ -170,7 +176,7 @@ _kept: list[object] = []
 def _text(output: _Output, encoding: str, errors: str) -> io.TextIOWrapper:
     try:
         return io.TextIOWrapper(output, encoding, errors, newline="\n", write_through=True)
-    except LookupError:  # only the caller knows the codec of this encoding
+    except LookupError:  # only the caller knows this encoding
         return io.TextIOWrapper(
             output, "utf-8", "backslashreplace", newline="\n", write_through=True
         )

@@ -56,8 +56,10 @@ def serve_template(
     Args:
         sock: the socket on which the requests of the caller come.
         lifeline: the reading end of a pipe that closes when the caller ends; -1: there is none.
-        enter_forked: called in each fork, with the socket of the worker that the fork is to be.
-        import_script: called with the descriptor of a file: see `protocol.IMPORT`.
+        enter_forked: called in each forked process, with the socket of the worker that the process
+            becomes.
+        import_script: called with the descriptor of a file that says what to import: see
+            `protocol.IMPORT`.
         at_end: called when the caller needs no more workers or has ended.
     """
     children: set[int] = set()
@@ -65,14 +67,15 @@ def serve_template(
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
-    # The death of a worker must wake the call of `select` in `_wait`, also if the worker dies
-    # between two of these calls.
+    # The death of a worker has to wake `select` in `_wait`, even if the worker dies between two
+    # calls of `select`.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _ignore)
-    # Imported here once, or each worker would import `fcntl` itself.
+    # Imported once here, so that workers need not import `fcntl` themselves.
     import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
-    # Garbage collections in the workers then do not touch, and so copy, the template's pages.
+    # Garbage collections in workers then leave the memory alone that they share with this process,
+    # so that it is not copied.
     gc.freeze()
     try:
         while True:
@@ -121,7 +124,7 @@ def _wait(sock: socket, wake_read: int, children: set[int]) -> bool:
 
 
 def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
-    """Return the kind of the next request, the worker's number or process id, and its socket.
+    """Return the next request: its kind, the worker's number or process id, and a socket.
 
     The socket is None if no descriptor came with the request. Return None if the caller is gone.
     """
@@ -137,16 +140,16 @@ def _next_request(sock: socket) -> tuple[int, int, int | None] | None:
 def _prepare() -> None:
     """Import the modules that workers need for functions that are pickled by value.
 
-    Each worker would take longer to import these modules than many workers live.
+    The import takes longer than many workers live.
     """
     try:
         from .._transport.by_value import full_pickler  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
-        # `full_pickler` imports cloudpickle, which imports ``logging``; a worker that has imported
-        # ``logging`` needs `log_records`.
+        # `full_pickler` imports cloudpickle, which imports ``logging``. Where ``logging`` is
+        # imported, workers need the module `log_records`.
         from . import log_records, warning_records  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError:
-        pass  # a worker imports the module itself, with the import path of its caller
+        pass  # the module is not found: each worker tries again, with the import path of its caller
     gc.freeze()
 
 
@@ -176,12 +179,12 @@ def _fork(
 
 
 def count_threads() -> int:
-    """Return how many threads this process has, also threads that Python did not start.
+    """Return how many threads this process has, even those that Python did not start.
 
     Where the system does not tell, only the threads that Python started count.
     """
     try:
-        return os.stat("/proc/self/task").st_nlink - 2  # each thread is a folder in this folder
+        return os.stat("/proc/self/task").st_nlink - 2  # the folder has one folder for each thread
     except OSError:
         import _thread
 
@@ -189,7 +192,7 @@ def count_threads() -> int:
 
 
 def _spawn(number: int, fd: int, lifeline: int, children: set[int]) -> StartMessage:
-    """Start a fresh interpreter as a worker, with the command by which this process was started."""
+    """Start a fresh Python as a worker, with the command with which this process was started."""
     ours = [fd]
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -235,7 +238,7 @@ def _end(pid: int, how: int) -> None:
 
 
 def _ignore(signum: int, stack: FrameType | None) -> None:
-    """Do nothing at SIGCHLD: Python writes to the wake-up descriptor, which wakes `select`."""
+    """Do nothing at SIGCHLD (the end of a child): Python itself then wakes `select`."""
 
 
 def _drain(fd: int) -> None:
@@ -253,7 +256,7 @@ def _reap(children: set[int]) -> list[tuple[int, int]]:
         if not pid:
             break
         _, status = os.waitpid(pid, 0)
-        # A process that is not in `children` was started by the script when it was imported.
+        # A process that is not in `children` was started by the user's script at its import.
         if pid in children:
             children.discard(pid)
             gone.append((pid, os.waitstatus_to_exitcode(status)))
@@ -261,26 +264,26 @@ def _reap(children: set[int]) -> list[tuple[int, int]]:
 
 
 def _ended() -> int:
-    """Return the process id of a child that has ended and is not reaped, or 0.
+    """Return the process id of a child that has ended and was not waited for yet, or 0.
 
     Kill the processes in the child's process group: those that the child started and left behind.
     """
     info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     if info is None:
         return 0
-    kill_group(info.si_pid)  # the child is not reaped yet, so no other process can have its id
+    kill_group(info.si_pid)  # the child was not waited for yet, so no other process can have its id
     return info.si_pid
 
 
 def kill_group(pid: int) -> bool:
-    """Kill a child process and its process group; `pid` must be of a child that is not reaped yet.
+    """Kill a child process, which was not waited for yet, and its process group.
 
     Return False if this process may not kill the child: the child runs as another user.
     """
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        pass  # the child does not lead a process group yet; or, on macOS, the child has ended
+        pass  # the child has not made its process group yet; or, on macOS, the child has ended
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

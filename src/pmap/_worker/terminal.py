@@ -20,25 +20,26 @@ _true_input = input
 
 def begin() -> None:
     """Replace ``input``; and ``sys.breakpointhook``, unless the program has set a hook itself."""
-    # If PYTHONBREAKPOINT is set, the interpreter's own hook calls the function that the variable
-    # names. If `_break` called that hook, the debugger would stop in the frame of `_break`.
+    # If PYTHONBREAKPOINT is set, Python's own hook stays, which calls the function that the
+    # variable names. Called by `_break`, it would stop in the frame of `_break`.
     if sys.breakpointhook is sys.__breakpointhook__ and not os.environ.get("PYTHONBREAKPOINT"):
         sys.breakpointhook = _break
     builtins.input = _input
 
 
 def _break(*args: object, **kwargs: object) -> object:
-    """Raise an error in place of ``breakpoint``, unless PYTHONBREAKPOINT or an own stdin is set."""
+    """Raise an error at ``breakpoint()``, unless PYTHONBREAKPOINT or a ``sys.stdin`` is set."""
     if not os.environ.get("PYTHONBREAKPOINT") and sys.stdin is sys.__stdin__:
         _refuse_debugger()
     return sys.__breakpointhook__(*args, **kwargs)  # noqa: T100 - what the program asks for
 
 
 def _input(*prompt: object) -> str:
-    """Raise an error in place of ``input``; a debugger gets an error of its own."""
-    if sys.stdin is not sys.__stdin__:  # an initializer or an item has set a ``sys.stdin``
+    """Raise an error at ``input()``; a debugger that asks for commands gets an error of its own."""
+    # The program has replaced ``sys.stdin``, so there may be something to read.
+    if sys.stdin is not sys.__stdin__:
         return _true_input(*prompt)
-    # The module ``cmd`` of the standard library reads the commands of the debugger pdb.
+    # The caller is the standard module ``cmd``, with which pdb reads its commands.
     if sys._getframe(1).f_globals.get("__name__") == "cmd":
         _refuse_debugger()
     raise EOFError(f"input() in an item: a worker has no terminal to read from; {_HOW}")

@@ -1,4 +1,4 @@
-"""Running items of which the times are noted; imported only for calls that are traced."""
+"""Running items and noting when each begins and ends; only calls that are traced import this."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class TimedItems(ItemRunner):
-    """Runs items as another runner does, and sees that each item has its times."""
+    """Runs items as another runner does, and makes sure that the times of each item are noted."""
 
     def __init__(self, items: ItemRunner, timing: Timing) -> None:
-        """Make a runner like `items`, for a chunk whose times `timing` notes."""
-        # Both runners share the attachments of the results that are not sent yet.
+        """Make a runner like `items`, for a chunk; `timing` notes the times."""
+        # The two runners share the shared memory and descriptors of results that are not sent yet.
         self.tidy = items.tidy
         self.attachments = items.attachments
         self._timing = timing
@@ -26,7 +26,7 @@ class TimedItems(ItemRunner):
     def run(
         self, spec: ReceivedSpec, call: Callable[[object], object], entry: Entry
     ) -> tuple[Entry, bool]:
-        """Run one item as `ItemRunner.run` does."""
+        """Run one item, as the method of `ItemRunner` does, and note its times."""
         before = self._timing.mark()
         done = super().run(spec, call, entry)
         self._timing.complete(before, entry)

@@ -1,4 +1,7 @@
-"""Takes the times of a call's items in a worker; imported only for calls that are traced."""
+"""Noting in a worker when the items of a call begin and end.
+
+Only calls that are traced import it.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Timing:
-    """The times of the items of one call spec, since they were sent last."""
+    """The times of the items of one call, from those that were not sent yet."""
 
     def __init__(self) -> None:
         """Begin without items."""
@@ -31,7 +34,7 @@ class Timing:
         self._coroutines.clear()
 
     def taken(self) -> bytes:
-        """Return the word for the results that are sent now; then there are no times."""
+        """Return the times as bytes, for the results that are sent now; then there are none."""
         end = perf_counter()
         word = pack_times([self._began, end, *self._times])
         self._began = end
@@ -39,7 +42,7 @@ class Timing:
         return word
 
     def function(self, call: Callable[[object], object]) -> Callable[[object], object]:
-        """Return a function that calls `call` and notes when it begins and ends."""
+        """Return a function that calls `call`, and notes when that begins and ends."""
         note = self._times.append
 
         def run(item: object) -> object:
@@ -68,18 +71,18 @@ class Timing:
         return run
 
     def mark(self) -> int:
-        """Return how many times there are before an item runs, for `complete`."""
+        """Return how many times were noted before an item runs; the result is for `complete`."""
         return len(self._times)
 
     def complete(self, before: int, index: object) -> None:
-        """See that there are two times for an item that has ended.
+        """Make sure that two times, begin and end, are noted for an item that has ended.
 
-        The function of an item is not called if its argument cannot be loaded. If it was called, it
-        has noted both times; but those of a coroutine are noted apart.
+        The function of an item is not called if its argument cannot be loaded. Then its times are
+        noted here. Those of a coroutine are noted elsewhere, and copied here.
 
         Args:
             before: what `mark` returned before the item ran.
-            index: the entry of the item; for a coroutine that is its index in the chunk.
+            index: the item's index in its chunk, if the item is a coroutine.
         """
         now = perf_counter()
         times = self._times

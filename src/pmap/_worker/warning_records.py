@@ -1,4 +1,4 @@
-"""Warnings of a worker, which the caller shows; the warning filters of the caller in a worker."""
+"""Sending warnings of a worker to the caller, which shows them; using the caller's filters."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ class Warned:
         """Pickle each warning that is to be shown, and call `send` with the bytes."""
         self._send = send
         self._given: tuple[Filter, ...] | None = None
-        # The categories of filters, by module and name, whose class this process does not know yet.
+        # Categories of the caller's filters, by module and name, whose class this process has not
+        # imported yet.
         self._missing: list[tuple[str, str]] = []
-        # Whether `apply` has to be called for the next chunk, even if the filters are the same.
+        # Whether `apply` has work to do before the next items even if the filters are the same.
         self.has_to_do = True
         # The filters in place that came from the caller.
         self._from_caller: list[Any] = []
-        # `Any`, because `_showwarnmsg_impl` is private. Python's own `catch_warnings` replaces the
-        # function `_showwarnmsg_impl`, too, and puts it back.
+        # `Any`, because `_showwarnmsg_impl` is private. Python's own `catch_warnings` replaces this
+        # function, too, and puts it back.
         private: Any = warnings
         private._showwarnmsg_impl = self._show
         self._forget_shown: Callable[[], object] = _how_to_forget()
@@ -42,20 +43,20 @@ class Warned:
         about = shown.category, shown.filename, shown.lineno
         try:
             data = dumps((shown.message, *about))
-        except Exception:  # the class of the warning cannot be pickled
+        except Exception:  # the warning's class cannot be pickled
             text, known = str(shown.message), _known(shown.category)
             data = dumps((known(text), known, *about[1:]))
         self.has_to_do = True
         self._send(data)
 
     def apply(self, filters: tuple[Filter, ...] | None) -> None:
-        """Put the caller's warning filters in place, if they are not yet; for a chunk that begins.
+        """Put the caller's warning filters in place, if they are not, before items run.
 
         `filters`: None if the caller has sent no filters.
         """
         came = self._missing and any(_category(*each) for each in self._missing)
         if filters is not None and (filters is not self._given or came):
-            # The filters that the initializer has added stay in front.
+            # Filters that an initializer has added stay in front of the caller's.
             known = self._from_caller if self._given is not None else _initial
             own = [each for each in warnings.filters if each not in known]
             self._missing = [each[2] for each in filters if _category(*each[2]) is None]
@@ -66,8 +67,7 @@ class Warned:
             # `warnings.filters` is a list, though its declared type is an immutable sequence.
             in_place: Any = warnings.filters
             in_place.extend([*own, *self._from_caller])
-        # A warning that was sent once may be sent again: the caller knows which warnings it has
-        # shown.
+        # Python must forget which warnings it has shown: the caller, who shows them, decides that.
         self._forget_shown()
         self.has_to_do = bool(self._missing)
 
@@ -77,7 +77,7 @@ def _how_to_forget() -> Callable[[], object]:
     mutated: Any = getattr(_warnings, "_filters_mutated", None)
     if mutated is not None:
         return mutated  # type: ignore[no-any-return]  # `_filters_mutated` is private
-    # Python 3.14 and later have this function, which is called with the lock of `warnings` held.
+    # Python 3.14 and later have this function, to be called while the lock of `warnings` is held.
     changed: Any = getattr(_warnings, "_filters_mutated_lock_held", None)
     lock: Any = getattr(warnings, "_lock", None)
 
@@ -95,7 +95,7 @@ _initial: list[Any] = list(warnings.filters)
 def _filter(given: Filter) -> Any:
     """Return a filter in the form of `warnings.filters`.
 
-    Return None if this process does not know the class of the filter's category yet.
+    Return None if this process has not imported the class of the filter's category yet.
     """
     action, message, (module, name), pattern, line = given
     category = _category(module, name)
@@ -120,5 +120,5 @@ def _category(module: str, name: str) -> type[Warning] | None:
 
 
 def _known(category: type[Warning]) -> type[Warning]:
-    """Return the nearest base class of a warning's class that is built in: every process has it."""
+    """Return a warning class's nearest base class that is built in: every process has it."""
     return next(each for each in category.__mro__ if each.__module__ == "builtins")

@@ -94,15 +94,16 @@ if TYPE_CHECKING:
     # script.
     Prepared: TypeAlias = tuple[Surroundings, Reporting]
 
-# Seconds between two looks for messages while chunks wait. A look is a system call, which costs as
-# much as several quick items, so a worker does not look before each chunk.
+# While chunks wait, the worker looks for messages at most once in this many seconds. A look is a
+# system call, which costs as much as several quick items, so a worker does not look before each
+# chunk.
 _MOMENT = 0.0005
 # Bytes read at a time; for much larger buffers malloc would map new memory each time.
 _PIECE = 1 << 16
 
 
 def _looker(sock: socket) -> Callable[[], Sequence[object]]:
-    """Return a function that returns a true value if there is anything to be read from `sock`."""
+    """Return a function that tells whether there is anything to be read from `sock`."""
     # `poll` is used if the system has it: `select.select` takes no descriptor above 1023.
     if hasattr(select, "poll"):
         poll = select.poll()
@@ -126,21 +127,22 @@ class Worker:
         self._sender = Sender(sock)
         self._is_prepared = prepared is not None
         self._surroundings, self._reporting = prepared or (Surroundings(), Reporting())
-        # The initializer, if this worker is a fork of the caller. To all other workers the caller
-        # sends the initializer in the message SETUP.
+        # The initializer, if this worker is a fork of the caller. Other workers are sent it in a
+        # message.
         self._initializer = initializer
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
-        self._looked_at = 0.0  # when the worker last looked for messages
-        # Returns whether the socket has a message or a part of a message, or the caller is gone.
+        self._looked_at = 0.0  # the time when the worker last looked for messages
+        # Tells whether there is a message, or a part of one, in the socket, or the caller is gone.
         self._has_message = _looker(sock)
-        self._may_spin = False  # whether the worker may spin for a moment as it waits for a message
+        # Whether the worker may poll for a moment before it sleeps until a message comes.
+        self._may_spin = False
         self._spin = AdaptiveSpin()
-        self._room = 0  # bytes of shared-memory segments that may be kept for later results
+        self._room = 0  # how many bytes of shared memory may be kept for later results
         self._release_segments()
         self._items = ItemRunner(self._surroundings, self._lend)
         self._specs: dict[int, ReceivedSpec] = {}
-        # The environment of the newest call spec.
+        # The environment of the items, as the worker was sent it last.
         self._last_environment: Environment = (
             None,
             {},
@@ -148,12 +150,13 @@ class Worker:
             take_settings(),
             [],
         )
-        self._seeded = False  # whether the items that ran last were those of a call with a seed
+        self._seeded = False  # whether the call whose items ran last had a seed
         self._journal: ResultJournal | None = None
         self._max_memory: int | None = None
-        # Saves what coverage has measured; None: coverage does not measure this process.
+        # Saves what coverage.py has measured; None: it does not measure this process.
         self._measured: Callable[[], None] | None = None
-        # Returns how many bytes of memory this process takes; `int` returns 0 if there is no limit.
+        # Returns how many bytes of memory this process takes; if there is no limit it is `int`,
+        # which returns 0.
         self._resident: Callable[[], int] = int
         self._watch: MemoryWatch | None = None
 
@@ -181,8 +184,9 @@ class Worker:
         if fds:
             (fd,) = fds
             self._journal = ResultJournal(mmap.mmap(fd, int.from_bytes(data, "little")))
-            # If this process crashes or gets SIGABRT, faulthandler writes the stack behind the
-            # result journal. It does so in C, also while a thread holds the interpreter's lock.
+            # If this process crashes or gets SIGABRT, `faulthandler` writes the stack into memory
+            # that the caller reads. It does so in C, also while a thread holds the interpreter's
+            # lock.
             faulthandler.enable(file=fd)
 
     def _set_up(self) -> bool:
@@ -202,7 +206,7 @@ class Worker:
 
             forks.begin()
         if has_script:
-            # Not all libraries seed their random number generators anew in a forked process.
+            # Some libraries do not seed their random number generators anew in a forked process.
             seed_anew()
         self._release_segments()
         sys.argv[:] = setup.argv
@@ -213,8 +217,8 @@ class Worker:
         begin_without_terminal()
         self._measured = saver(setup.coverage_config)
         if hasattr(os, "register_at_fork"):
-            # A process that an item forks may live for long. Without this release it would keep the
-            # memory of all kept segments.
+            # A process that an item forks may live long. It must not keep the memory of the
+            # segments alive.
             os.register_at_fork(before=self._release_segments)
         if not self._initialized(setup):
             return False
@@ -228,7 +232,7 @@ class Worker:
 
         If one of them fails, tell the caller.
         """
-        # Most workers have no memory limit; they do not import `memory_limit`.
+        # Only a worker with a memory limit imports `memory_limit`.
         if setup.max_memory is not None:
             from .memory_limit import resident
 
@@ -256,7 +260,7 @@ class Worker:
         function(*args)
 
     def _is_done(self, begin: Callable[[], object]) -> bool:
-        """Call `begin`: a step of the worker's start; return whether the step succeeded.
+        """Call `begin`, a step of the worker's start; return whether the step succeeded.
 
         If `begin` raises an exception, tell the caller.
         """
@@ -275,8 +279,8 @@ class Worker:
     def _release_segments(self) -> None:
         """Release the shared-memory segments that are kept for later results.
 
-        A new `LentSegments` takes the place of the old one, which is not changed: if a thread of an
-        item forks, the main thread may be using the old one at this moment.
+        The object that keeps them is replaced, and not emptied: if a thread of an item forks, the
+        main thread may be using the object at this moment.
         """
         self._lent_segments = LentSegments(FreeSegments(), self._room, MOST)
 
@@ -301,13 +305,13 @@ class Worker:
         return bool(data)
 
     def _is_discarded(self, serial: int) -> bool:
-        """Return whether the caller has discarded the chunk `serial`, which is about to begin."""
-        # Look for new messages only if the last look was more than `_MOMENT` ago.
+        """Return whether the caller does not want the chunk `serial`, which is about to begin."""
+        # The socket is read only if the last look for messages was more than `_MOMENT` ago.
         while perf_counter() - self._looked_at > _MOMENT:
             if not self._has_message():
                 self._looked_at = perf_counter()
             elif not self._receive():
-                break  # the caller is gone, which the next read of the socket will tell
+                break  # the caller is gone, which the next read of the socket will show
         return any(
             message[0] == DISCARD and serial in parse_discard(message) for message in self._inbox
         )
@@ -315,7 +319,7 @@ class Worker:
     def _send(self, message: Message) -> None:
         self._sender.send(frame(message))
 
-    # --- what the worker does at each message ----------------------------------------------------
+    # --- what the worker does with each message --------------------------------------------------
 
     def _on_message(self, message: Message) -> None:
         """Do what a message asks for, if the message is not a chunk."""
@@ -347,7 +351,7 @@ class Worker:
                 self._lent_segments.back(numbers)
 
     def _on_chunk(self, chunk: ChunkMessage) -> None:
-        """Run a chunk, unless the caller has discarded or reclaimed it, and send its results."""
+        """Run a chunk and send its results, unless the caller has taken it back or discarded it."""
         _, spec, serial, entries, step, start = chunk
         items = unpacked(entries)
         if len(items) == 1:
@@ -355,8 +359,8 @@ class Worker:
         known = self._specs.get(spec)
         discarded = known is None or (self._inbox and self._is_discarded(serial))
         if known is None or discarded or not self._begin(serial, known, step):
-            # The worker sends results also for a chunk that it does not begin, without any result:
-            # the caller counts the RESULTS messages.
+            # Even for a chunk that is not run the worker sends a message, without results: the
+            # caller counts these messages.
             self._send_results(serial, [], None, True, 0.0, False)
         else:
             if self._watch is not None:
@@ -366,7 +370,7 @@ class Worker:
                 self._watch.busy.clear()
 
     def _begin(self, serial: int, spec: ReceivedSpec, step: int) -> bool:
-        """Record that a chunk begins; return False if the caller has reclaimed the chunk."""
+        """Record that a chunk begins; return False if the caller has taken it back."""
         in_turn = spec.timeout is not None or step > 0
         if self._journal is not None:
             return self._journal.begin(serial, in_turn)
@@ -384,17 +388,18 @@ class Worker:
         results: Unsent
         try:
             call = spec.load()
-        except BaseException as error:  # the import of a module may raise SystemExit, say
+        except BaseException as error:
+            # loading imports modules, and a module may raise anything, even SystemExit
             record: Entry = capture_transport(FUNCTION, error)
             results = [record] * (1 if spec.stop else len(entries))
         else:
-            # Only after the function is loaded: a warning filter may need a module that is imported
-            # with the function.
+            # This comes after the function is loaded: a warning filter may need a module that is
+            # imported with it.
             self._reporting.apply(spec.environment[3], spec.logs)
             process_role.runs_items = True
             if spec.seed is not None or self._seeded:
                 self._seeded = spec.seed is not None
-                # The global random number generators then keep nothing of earlier items.
+                # The last call had a seed: the global random generators must not go on from it.
                 seed_anew()
             if spec.seed is not None:
                 run = with_seeds(spec.seed, call, entries, start)
@@ -402,8 +407,8 @@ class Worker:
             elif spec.coroutine is None:
                 results = self._run_items(spec, call, serial, entries, step)
             else:
-                # The coroutines of all items begin together; to run the item at an index then means
-                # to wait for the end of its coroutine.
+                # The coroutines of all items begin together; to run an item then means to wait for
+                # the end of its coroutine.
                 many = at_once(spec.coroutine, entries, spec.context, spec.timeout)
                 if spec.timing is not None:
                     spec.timing.coroutines(many)
@@ -435,8 +440,8 @@ class Worker:
 
             items = TimedItems(items, spec.timing)
         if len(entries) == 1:
-            # The result of the only item of a chunk need not be noted in the result journal: until
-            # its message is sent, the item counts as running.
+            # The chunk has one item. Its result need not be noted in the result journal: until the
+            # message is sent, the item counts as running.
             result = items.run(spec, call, entries[0])[0]
             spec.array_type = type(result) if type(result) in ARRAY_FORMATS else None
             return [result]
@@ -455,7 +460,8 @@ class Worker:
                 self._needs_replacement,
             )
         if self._max_memory is not None:
-            # Memory is measured after each item, for which a typed array leaves no time.
+            # The memory is measured after each item. A typed array of results leaves no time for
+            # that.
             spec.mixed = True
         chunk = Chunk(spec, entries, step, self._journal, items, send, self._needs_replacement)
         return chunk.run(call)
@@ -463,8 +469,8 @@ class Worker:
     def _turn(self, serial: int, number: int) -> bool:
         """Record that the first `number` items of a chunk have begun.
 
-        Return False if the caller has reclaimed the items that were to begin. Without a result
-        journal, tell the caller that an item of the chunk begins.
+        Return False if the caller has taken back the items that were to begin. Without a result
+        journal (memory shared with the caller), send the caller a message that an item begins.
         """
         if self._journal is not None:
             return self._journal.turn(number)
@@ -485,14 +491,15 @@ class Worker:
         message: Results = RESULTS, serial, results, last, elapsed, replace, gone, *times
         try:
             data = frame(message)
-        except ValueError:  # a result is too large for marshal
-            assert isinstance(results, list)  # the bytes of a typed array are never too large
+        except ValueError:  # `marshal` cannot write a message of this size
+            assert isinstance(results, list)  # a typed array is never too large
 
             def make(entries: list[Entry]) -> Results:
                 return RESULTS, serial, entries, last, elapsed, replace, gone, *times
 
             data = frame_of_entries(make, results, spec is None or spec.by_value)
-        # Code that runs beside the items, such as the pickling of a result, may have left traces.
+        # Code that runs between items, such as the pickling of a result, may have left notes
+        # (traces).
         if traces:
             self._surroundings.tidy()
         self._sender.send(data, self._items.attachments.taken())
