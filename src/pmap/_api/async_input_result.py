@@ -1,4 +1,4 @@
-"""The outcome of a call with asynchronous input, which a task of the event loop collects."""
+"""The outcome of a call whose input is asynchronous; a task of the event loop collects it."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ class Collected(Pending):
                 await self._stream.close_input()
         except Exception as error:
             self.error = self.error or error
-        except BaseException:  # the event loop ends and cancels its tasks
+        except BaseException:  # the event loop is ending, and cancels its tasks
             self._cancel()
             raise
         self.settle()
@@ -64,4 +64,4 @@ class Collected(Pending):
         self.error = self.error or CancelledError(f"{self.name} has no result: it was cancelled")
         self._stream.drop()
         self.settle()
-        cancel_task(self._task)  # the task may be waiting for input, which is not needed any more
+        cancel_task(self._task)  # the task may be waiting for input, which nobody needs any more

@@ -9,7 +9,7 @@ from .._jobs.own_frames import cut
 from .._jobs.pending import Pending
 from .standard import class_of_both
 
-if TYPE_CHECKING:  # at run time the method `AsyncResult.future` imports it
+if TYPE_CHECKING:  # only type checkers import it here; at run time a method does, when it is needed
     from concurrent.futures import Future
 
 R = TypeVar("R")
@@ -48,7 +48,8 @@ class AsyncResult(Generic[R_co]):
         # further memory: a program may hold millions of handles.
         self._pending = pending
         self._open = open_
-        self._is_cancelled = False  # whether `cancel` has succeeded; the call may end later
+        # Whether `cancel` was called in time; the call may take a moment to end.
+        self._is_cancelled = False
 
     def _opened(self) -> R_co:
         return self._open(self._pending.values)
@@ -158,7 +159,8 @@ class AsyncResult(Generic[R_co]):
                     behind.values = [f(self._opened())]
                 except Exception as error:
                     behind.error = error
-                except BaseException as error:  # not caught, it would leave the new handle open
+                except BaseException as error:
+                    # whatever `f` raises is the outcome: otherwise the new handle would never end
                     behind.error = _contained(error, f)
                     if isinstance(error, KeyboardInterrupt):
                         behind.settle()
@@ -192,7 +194,8 @@ class AsyncResult(Generic[R_co]):
             await self._pending.await_end()
             return self.get()
         except BaseException as error:
-            if not isinstance(error, Exception):  # the task that waits was cancelled
+            # The task that waits was cancelled: so is the call.
+            if not isinstance(error, Exception):
                 self.cancel()
             __tracebackhide__ = cut(error)
             raise
@@ -212,12 +215,12 @@ class AsyncResult(Generic[R_co]):
 
     @property
     def _chunksize(self) -> int:
-        return 1  # programs multiply it by `_number_left`, which counts items here
+        return 1  # programs multiply it by `_number_left`, which counts items here, and not chunks
 
     @property
     def _job(self) -> int | None:
         number: int | None = getattr(self._pending, "number", None)
-        return number  # the key of this call in `Pool._cache`
+        return number  # the key of this call in the private dict `Pool._cache`
 
     if not TYPE_CHECKING:
 
@@ -255,7 +258,7 @@ def _contained(error: BaseException, f: object) -> Exception:
 
 
 class _Behind(Pending):
-    """The outcome of a function that runs when another call is over: see `AsyncResult.then`."""
+    """The outcome of a function that runs when another call has ended: see `AsyncResult.then`."""
 
     def __init__(self, first: Pending) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from .async_result import AsyncResult
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
-else:  # typing has TypeIs from Python 3.13 on; at run time TypeGuard does as well
+else:  # `typing` has TypeIs only from Python 3.13 on; at run time, TypeGuard serves in its place
     from typing import TypeGuard as TypeIs
 
 A = TypeVar("A")
@@ -96,15 +96,15 @@ def _check_handles(name: str, results: Iterable[object]) -> None:
 
 
 class _Gathered(Pending):
-    """The outcome of `gather`: that of several calls together."""
+    """What `gather` returns is a handle of this: the outcome of several calls together."""
 
     def __init__(self, results: tuple[AsyncResult[Any], ...]) -> None:
         super().__init__()
         self._results = results
         for result in results:
-            # Not `when_over`: while its callbacks run, a call is over only for the thread that runs
-            # them. If two calls ended at the same time, each callback would find the other call not
-            # ready, and nothing would settle this outcome.
+            # The method `when_over` would not do: while its callbacks run, a call counts as over
+            # only in the thread that runs them. If two calls ended at the same time, each callback
+            # would find the other call not over, and this outcome would never be known.
             result._pending.when_settled(self._look)
         self._look()
 
@@ -113,7 +113,7 @@ class _Gathered(Pending):
         return "gather"
 
     def _look(self) -> None:
-        """Settle if the outcome is known; several threads may call this at the same time."""
+        """Find out whether the outcome is known by now; several threads may call this at once."""
         for result in self._results:
             if not result.ready():
                 return
@@ -172,8 +172,9 @@ class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], G
         if not self._left:
             raise StopIteration
         while not self._over:
-            # Drive the pool of the first call that is not over. Most often all calls run on that
-            # pool. If not, the others are driven when the calls before them are over.
+            # Make sure that the pool of the first call that is not over makes progress. Most often
+            # all calls run on that pool. If not, the turn of the others comes when the calls before
+            # them are over.
             while self._open and self._open[0].over:
                 self._open.popleft()
             if self._open:

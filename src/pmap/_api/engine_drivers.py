@@ -1,4 +1,4 @@
-"""The drivers of engines that programs have: executors and the like, given as ``backend``."""
+"""Keeps the drivers (loops) for engines: executors and the like that a program gives."""
 
 import sys
 import weakref
@@ -18,9 +18,10 @@ from .node import run, shut_down
 
 
 class EngineDrivers:
-    """The driver of each engine for each set of options, as long as the engine exists.
+    """The driver for each engine and each set of options, as long as the engine exists.
 
-    An engine is known by its identity, and held weakly: nothing here keeps it alive.
+    A driver runs pmap's loop for an engine, which is the program's executor or cluster. An engine
+    is held weakly: nothing here keeps it alive.
     """
 
     def __init__(self) -> None:
@@ -28,22 +29,23 @@ class EngineDrivers:
         self._known: dict[int, weakref.ref[object]] = {}
 
     def driver_for(self, options: WorkerOptions, idle_timeout: float | None) -> tuple[Driver, bool]:
-        """Return the driver for an engine, and whether it was made for one call alone."""
+        """Return the driver for an engine, and whether the driver was made for one call alone."""
         engine: object = options.backend
         number = id(engine)
-        key = options._replace(backend="processes")  # the engine itself may not be hashable
+        # The engine is left out of the key, because it may not be hashable.
+        key = options._replace(backend="processes")
         known = self._known.get(number)
         if known is None or known() is not engine:
             try:
                 known = _weak(engine, partial(self._forget, number))
-            except TypeError:  # it allows no weak reference
+            except TypeError:  # the engine allows no weak reference
                 return make_engine_driver(options, None), True
             self._known[number] = known
             self._drivers[number] = {}
         ours = self._drivers[number]
         try:
             driver = ours.get(key)
-        except TypeError:  # initargs cannot be hashed
+        except TypeError:  # the arguments of the initializer cannot be hashed
             return make_engine_driver(options, None), True
         if driver is None:
             driver = ours.setdefault(key, make_engine_driver(options, idle_timeout))
@@ -53,20 +55,21 @@ class EngineDrivers:
         self,
         number: int,
         gone: "weakref.ref[object]",
-        ends: Callable[[], bool] = sys.is_finalizing,  # a global would be gone at the very end
+        # A parameter, because globals are gone at the very end of the interpreter.
+        ends: Callable[[], bool] = sys.is_finalizing,
     ) -> None:
-        # Another engine may have got the address already.
+        # Another engine may have this address by now: then its entry stays.
         if self._known.get(number) is gone and not ends():
             del self._known[number]
             for driver in self._drivers.pop(number, {}).values():
                 driver.close()
 
     def all(self) -> list[Driver]:
-        """Return the drivers of all engines."""
+        """Return the drivers of all engines that still exist."""
         return [driver for ours in [*self._drivers.values()] for driver in [*ours.values()]]
 
     def taken(self) -> list[Driver]:
-        """Return the drivers of all engines, and forget them; end idle inner workers."""
+        """Return the drivers of all engines, and forget them; end workers that have no work."""
         drivers = self.all()
         self._known.clear()
         self._drivers.clear()
@@ -79,7 +82,7 @@ def _weak(engine: object, then: "Callable[[weakref.ref[object]], None]") -> "wea
 
 
 def make_engine_driver(options: WorkerOptions, idle_timeout: float | None) -> Driver:
-    """Return a new driver that places chunks on the engine ``options.backend``.
+    """Return a new driver that sends chunks of items to the engine ``options.backend``.
 
     Raises:
         OptionError: the number of the engine's workers is not known.

@@ -167,12 +167,13 @@ class Executor(futures.Executor):
         self._max_workers: int = self._options.processes or cpu_count()
         self._pid = os.getpid()
         # One driver for each process that uses this executor, by process id: a forked child has
-        # workers of its own. `dict.setdefault` is atomic. A lock will not do: another thread of the
-        # parent may hold it at the fork, and then nothing releases it in the child.
+        # workers of its own. `dict.setdefault` is atomic. A lock would not do: if another thread
+        # held it at the fork, nothing would release it in the child.
         self._drivers: dict[int, Driver] = {}
         self._shutdown = False
-        # The error of an initializer that failed. Jobs append to this list and refer to it alone: a
-        # job that referred to the executor would keep a dropped executor alive until its end.
+        # The error of an initializer that failed. Calls in progress add to this list and refer to
+        # nothing else here: if they referred to the executor, they would keep it alive after the
+        # program has dropped it.
         self._broken: list[WorkerStartError] = []
 
     # --- calls ---------------------------------------------------------------------------------
@@ -257,8 +258,8 @@ class Executor(futures.Executor):
     def _has_another_submit(self) -> bool:
         """Return whether a subclass or the program has replaced `submit`.
 
-        Programs do so to observe each call. `map` then submits its chunks through that `submit`, as
-        the standard executor does.
+        Programs do so to observe each call. Then `map` uses that `submit`, as in the standard
+        executor.
         """
         return "submit" in vars(self) or type(self).submit is not Executor.submit
 
@@ -274,7 +275,7 @@ class Executor(futures.Executor):
         return job
 
     def _driver(self) -> Driver:
-        """Return the driver that runs calls in this process.
+        """Return the driver (the engine of a pool) that runs calls in this process.
 
         Raises:
             RuntimeError: the executor was shut down, or the interpreter is ending.
@@ -289,7 +290,7 @@ class Executor(futures.Executor):
             driver = self._drivers.setdefault(pid, make_driver(self._options))
             _live.add(driver)
             try:
-                # Another thread may have shut the executor down meanwhile, without seeing the new
+                # Another thread may have shut the executor down just now, and not have seen the new
                 # driver.
                 self._refuse_if_shut_down()
             except RuntimeError:
@@ -304,7 +305,7 @@ class Executor(futures.Executor):
             raise RuntimeError(_AFTER_EXIT)
 
     def _run_here(self, call: Call) -> Job:
-        """Run a call that an item makes, in the item's own thread; return its job when it is over.
+        """Run a call that an item makes in the item's own thread, and return it when it is over.
 
         With the threads backend, all threads might be waiting for such calls, and none would be
         left to run them. With processes, the item runs in a worker that was forked with the
@@ -368,13 +369,13 @@ class Executor(futures.Executor):
         trace: TracebackType | None,
     ) -> None:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self.kill_workers()  # the user has interrupted the block and does not want to wait
+            self.kill_workers()  # Ctrl-C has ended the block: the user does not want to wait
         self.shutdown(wait=True)
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
-        # Close, and do not wait: the program may still hold futures, which are completed. `getpid`
-        # is a parameter, since an executor that is a global of the script may be deleted after the
-        # globals of this module.
+        # The program has dropped the executor. Take no more calls, but do not wait: the program may
+        # still hold futures, which will be completed. `getpid` is a parameter, since an executor
+        # that is a global of the script may be deleted after the globals of this module.
         driver = getattr(self, "_drivers", {}).get(getpid())
         if driver is not None and not driver.taken_away:
             driver.close()
@@ -398,7 +399,7 @@ def _chunks(source: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _watch(job: Job, broken: list[WorkerStartError]) -> None:
-    """Append the job's error to `broken` if the job ends because a worker could not start."""
+    """Append the error of a call to `broken` if it fails because no worker could start."""
 
     def look() -> None:
         if isinstance(job.error, WorkerStartError):
@@ -458,7 +459,7 @@ def _finish_all() -> None:
     """Finish all submitted calls before the interpreter ends; after Ctrl-C, kill the workers."""
     note_end_of_program()
     drivers = list(_live)
-    # The interpreter sets sys.last_type when it has printed the exception that ends the program.
+    # When the interpreter has printed the exception that ends the program, it sets `sys.last_type`.
     if getattr(sys, "last_type", None) is KeyboardInterrupt:
         for driver in drivers:
             driver.end_workers(softly=False)
@@ -468,8 +469,9 @@ def _finish_all() -> None:
         driver.join()
 
 
-# As in concurrent.futures, this runs before the interpreter joins the non-daemon threads, whose
-# calls are finished, too, and before the functions of `atexit`, where all workers are ended.
+# As in concurrent.futures, this function runs before the interpreter waits for non-daemon threads,
+# whose calls are finished, too. It runs before the functions of `atexit`, where all workers are
+# ended.
 _register = getattr(threading, "_register_atexit", atexit.register)
 try:
     _register(_finish_all)

@@ -15,7 +15,7 @@ E = TypeVar("E", bound=PmapError)
 B = TypeVar("B", bound=BaseException)
 
 # The class of the ``__cause__`` that the standard executor gives an item's exception. The class is
-# private, and typeshed does not have it.
+# private, and its type is unknown to type checkers.
 _RemoteTraceback: type[Exception] = getattr(_process, "_RemoteTraceback")  # noqa: B009
 
 
@@ -51,8 +51,8 @@ def shown(error: Exception) -> BaseException:
 def _may_be_raised(error: BaseException | None) -> TypeGuard[BaseException]:
     """Return whether a future may raise what the item raised, as the standard executor does.
 
-    It may if that is no `Exception`, as SystemExit. A StopIteration is one, and may not be raised:
-    no future of asyncio takes it, so a task that awaits the future would wait for ever.
+    It may if the item raised something that is no `Exception`, as SystemExit. It may not raise a
+    StopIteration, which futures of asyncio refuse: a task that awaits it would wait for ever.
     """
     return error is not None and not isinstance(error, Exception)
 
@@ -65,10 +65,10 @@ def _as(cls: type[E], error: PmapError) -> E:
 
 
 def _with_its_traceback(error: B) -> B:
-    """Give the worker's traceback of `error`, if there is one, the form of `concurrent.futures`."""
+    """Show the worker's traceback of `error`, if there is one, as `concurrent.futures` does."""
     cause = error.__cause__
     if isinstance(cause, RemoteTraceback):
-        # Not a plain assignment: the error's own __setattr__ may refuse it, as that of a frozen
-        # dataclass does.
+        # This is no plain assignment, because the error's class may have a `__setattr__` that
+        # refuses, as a frozen dataclass does.
         BaseException.__setattr__(error, "__cause__", _RemoteTraceback(str(cause)))
     return error

@@ -54,7 +54,8 @@ class Future(PendingFuture[R], Generic[R]):
     def _drive(self, timeout: float | None) -> None:
         job = self._job
         if job is not None and job.over:
-            # In a forked child the jobs of the parent end without calling their callbacks.
+            # In a forked process, the calls of the parent end without their callbacks, so this is
+            # noticed here.
             self._end()
         super()._drive(timeout)
 
@@ -75,7 +76,8 @@ def shown(error: Exception) -> BaseException:
     """Return the exception that a future raises for `error`, which ended its call."""
     name = f"{__package__}.executor_errors"
     if name not in sys.modules and program_ends():
-        # executor_errors imports concurrent.futures.process, which fails when the interpreter ends.
+        # The module with the standard classes cannot be imported any more, as the interpreter is
+        # ending.
         return error
     from . import executor_errors
 
@@ -86,8 +88,8 @@ def _only(job: Job) -> Any:
     return job.values[0]
 
 
-# The calls of one chunk: a job; or, if a subclass or program has replaced `submit`, the future that
-# its `submit` returned for the whole chunk.
+# One chunk of calls: a job; or, if a subclass or program has replaced `submit`, the future that its
+# `submit` returned for the whole chunk.
 Chunk: TypeAlias = "Job | futures.Future[list[Any]]"
 
 
@@ -100,8 +102,8 @@ def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None)
     """Yield the results of chunks in their order, up to the first failure.
 
     Args:
-        jobs: the chunks that were submitted.
-        more: submits a further chunk each time that it is advanced. None: there are no more.
+        jobs: the chunks of calls that were submitted.
+        more: an iterator that submits a further chunk at each step. None: there are no more.
         end: the time, by ``time.monotonic``, at which waiting ends. None: there is no limit.
 
     Raises:
@@ -116,7 +118,8 @@ def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None)
             if more is not None:
                 try:
                     jobs.extend(islice(more, 1))
-                except Exception as error:  # raised below, after the results of earlier chunks
+                except Exception as error:
+                    # it is raised below, after the results of earlier chunks
                     broken, more = error, None
             values, failure = _outcome(job)
             del job
@@ -127,8 +130,8 @@ def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None)
         if broken is not None:
             raise broken
     finally:
-        # The traceback of each exception refers to this frame. If the frame referred to the
-        # exception, too, the two would be a reference cycle.
+        # These variables are cleared: the traceback of each exception refers to this frame, and if
+        # the frame referred to the exception, the two would be a reference cycle.
         broken = failure = None
         for job in jobs:
             job.cancel()
@@ -142,7 +145,7 @@ def _wait(job: Chunk, timeout: float | None) -> bool:
 
 
 def _outcome(job: Chunk) -> tuple[list[Any], BaseException | None]:
-    """Return the results of a chunk before its first failure, in reverse order; and the failure."""
+    """Return the results before a chunk's first failure, in reverse order; and the failure."""
     if isinstance(job, futures.Future):
         failure = futures.CancelledError() if job.cancelled() else job.exception()
         return ([], failure) if failure is not None else (job.result()[::-1], None)

@@ -20,7 +20,7 @@ from .shared_pools import make_driver
 
 
 class _OnDriver:
-    """Runs items on a driver."""
+    """Runs the items of an explanation on a pool, by its driver."""
 
     def __init__(self, call: Call, driver: Driver) -> None:
         self._verb = call.verb
@@ -31,7 +31,8 @@ class _OnDriver:
             retries=(),
             at_once=False,
             keep_input=False,
-            deadline=None,  # that of the call, not that of the explanation
+            # An explanation has no deadline: the option is meant for the call itself.
+            deadline=None,
             until=None,
         )
 
@@ -100,7 +101,7 @@ def _source(verb: str, iterables: tuple[object, ...]) -> Source:
 
 
 def explained(call: Call, source: Source, settings: Settings) -> Explanation:
-    """Return what `call` costs and gains. Its items are those of `source`.
+    """Return what `call` would cost and gain; its items are read from `source`.
 
     Raises:
         OptionError: the backend is an engine, whose costs are not known here.
@@ -117,7 +118,7 @@ def explained(call: Call, source: Source, settings: Settings) -> Explanation:
             stack.callback(driver.close)
 
         def pool_of(backend: Backend) -> _OnDriver:
-            """Return a pool with as many workers, which ends with the explanation."""
+            """Return a new pool with as many workers as the call would have, for measurements."""
             made = make_driver(WorkerOptions(processes=driver.limit, backend=backend))
             stack.callback(made.terminate)
             return _OnDriver(call, made)
@@ -128,7 +129,8 @@ def explained(call: Call, source: Source, settings: Settings) -> Explanation:
         if backend == "processes":
             processes = burners = own
             threads = pool_of("threads")
-            if settings.worker.most_tasks is not None:  # most of a burn would be a worker's start
+            # Workers that are replaced after each chunk would be measured mostly while they start.
+            if settings.worker.most_tasks is not None:
                 burners = pool_of("processes")
         elif backend == "threads":
             threads = own

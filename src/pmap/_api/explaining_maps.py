@@ -24,7 +24,7 @@ E = TypeVar("E")
 
 
 class ExplainsMaps(Verb[Fail_co]):
-    """A verb of a function and iterables that tells what a call would cost and gain."""
+    """A verb of a function and iterables; `explain` tells what a call would cost and gain."""
 
     @overload
     def explain(
@@ -144,7 +144,7 @@ class ExplainsMaps(Verb[Fail_co]):
             TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
             WorkerStartError: no worker could start.
         """
-        from .explaining import explain_each  # imported only when it is asked for
+        from .explaining import explain_each  # imported only when an explanation is asked for
 
         try:
             return explain_each(self._name, f, (xs, *more), *self._asked(f, options))

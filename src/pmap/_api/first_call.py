@@ -1,4 +1,4 @@
-"""How the verbs reach the shared pools, whose modules are imported at the first call.
+"""How the verbs reach the pools that they share, whose modules are imported at the first call.
 
 So a program that imports pmap and calls no verb does not pay for that import. A program that calls
 one waits less: where a fork server forks the workers, it is started first, and boots
@@ -16,7 +16,7 @@ from .._transport.process_role import inside_item
 if TYPE_CHECKING:
     from .shared_pools import SharedPools
 
-import_path()  # note now which directories the relative entries of `sys.path` mean
+import_path()  # records now which directories the relative entries of `sys.path` mean
 _POOLS = f"{__package__}.shared_pools"
 # The shared pools; None before the first call. They are kept in this variable, since an import
 # statement would take 2 us in each call.
@@ -69,7 +69,7 @@ def shutdown() -> None:
 
 
 def _begin(call: Call | Streamed, settings: Settings) -> None:
-    """Start the fork server, unless there is one already or `call` needs none."""
+    """Start the fork server (the process that forks workers) ahead, if `call` will need it."""
     if _POOLS in sys.modules or settings.pool is not None or inside_item():
         return
     if settings.worker.backend == "processes":
@@ -86,7 +86,7 @@ def _begin(call: Call | Streamed, settings: Settings) -> None:
             from .._transport.by_value.picklers import dumps_light
             from .._transport.by_value.sent_names import SentNames
 
-            # If the light pickler cannot send this function by value, workers need the full one.
-            # Its import takes as long as all else that a worker does to start, so it begins now.
+            # If this function needs cloudpickle, the fork server imports it now, before it forks
+            # workers: the import takes as long as all else that a worker does to start.
             if dumps_light(Needs(SentNames()), function) is None:
                 boot.prepare()

@@ -1,4 +1,4 @@
-"""A ``concurrent.futures.Future`` that has the outcome of a pending call."""
+"""A ``concurrent.futures.Future`` that ends with the outcome of a call in progress."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
@@ -10,12 +10,12 @@ from .._jobs.pending import Pending
 
 R = TypeVar("R")
 
-_OVER = Pending()  # a future that is over holds this one in place of its call
+_OVER = Pending()  # a future that has ended refers to this one object in place of its call
 _OVER.settle()
 
 
 class PendingFuture(Future[R], Generic[R]):
-    """A standard future that ends when a pending call is over, and with the same outcome.
+    """A standard future that ends when a call in progress is over, with the same outcome.
 
     It becomes RUNNING at the end, or when a subclass knows that the call has begun, and not before:
     the standard class refuses to cancel a future that is RUNNING.
@@ -58,17 +58,20 @@ class PendingFuture(Future[R], Generic[R]):
             )
 
     def take(self, open_: Callable[[], R]) -> None:
-        """End this future with the outcome of its call; `open_` returns the result."""
+        """End this future with the outcome of its call; `open_()` returns the result."""
         error = self._pending.error
         if isinstance(error, CancelledError):
-            self._become_cancelled()  # a future that is RUNNING stays so
-        if self._become_running():  # if not, the future is over, and ignores the call's outcome
-            with suppress(InvalidStateError):  # another thread has just set a result itself
+            # A future in the state RUNNING cannot be cancelled, and stays as it is.
+            self._become_cancelled()
+        # False if the future is over already: then the call's outcome is ignored.
+        if self._become_running():
+            with suppress(InvalidStateError):  # another thread may have set a result in between
                 if error is not None:
                     self.set_exception(self._shown(error))
                 else:
                     self.set_result(open_())
-        self._pending = _OVER  # lets the call go: its arguments must not live as long as the future
+        # The call is not referred to any more, so its arguments are freed before the future is.
+        self._pending = _OVER
 
     def _shown(self, error: Exception) -> BaseException:
         """Return the exception that this future raises for `error`, which ended the call."""
@@ -76,7 +79,7 @@ class PendingFuture(Future[R], Generic[R]):
 
 
 class _Future(PendingFuture[R], Generic[R]):
-    """A future that cancels its call when the future is cancelled."""
+    """A future of a call: to cancel the future cancels the call."""
 
     def cancel(self) -> bool:
         """Cancel the call; return whether the future is cancelled."""
@@ -87,7 +90,7 @@ class _Future(PendingFuture[R], Generic[R]):
 
 
 def future_of(pending: Pending, open_: Callable[[], R]) -> Future[R]:
-    """Return a future that ends when `pending` is over; its result is what `open_` then returns."""
+    """Return a future that ends when `pending` is over, with the result `open_()`."""
     future: _Future[R] = _Future(pending)
     pending.when_over(lambda: future.take(open_))
     return future

@@ -29,7 +29,7 @@ R = TypeVar("R")
 
 
 class Map(ExplainsMaps[Fail_co]):
-    """The kind of verb that `pmap` is. Its ``using`` and ``collecting`` give more such verbs.
+    """The class of `pmap`, and of what its ``using`` and ``collecting`` return.
 
     `Fail_co` is the type of what stands in the result where an item failed: `Failure` with
     ``collecting``; otherwise `Never`, since the failure is raised.

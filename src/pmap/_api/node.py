@@ -1,7 +1,8 @@
-"""What pmap does on a node where an engine runs a task: it hands the chunk to an inner worker.
+"""What pmap does where an engine (an executor or cluster) runs a task: it runs a chunk of items.
 
-The inner worker is the only worker of an ordinary pool. It stays for the next chunk that the same
-call, or a call with the same options, has on this node.
+The items run in the inner worker, a process that pmap starts there: the only worker of an ordinary
+pool. It stays for the next chunk that the same call, or a call with the same options, has on this
+node.
 """
 
 import os
@@ -37,18 +38,20 @@ _IDLE: Final = 20.0
 # task, and how long the thread then waits for the end of the inner worker.
 _STEP: Final = 0.1
 _LAST: Final = 5.0
-# How many calls a node keeps, so that their functions need not come again with each chunk.
+# How many calls this process keeps the functions of, so that they need not be sent again with each
+# chunk.
 _MOST_KEPT: Final = 64
 
 _specs: dict[bytes, wire.TaskSpec] = {}
 # The drivers of inner workers that have no chunk at the moment, by the options of their workers.
 _free: dict[wire.InnerOptions, list[Driver]] = {}
-# In a process that runs several tasks at the same time, the random generators belong to all.
+# Where several tasks run in one process at the same time, they share its random generators, which
+# this lock guards.
 _generators: Final = threading.RLock()
 
 
 def run(data: bytes) -> bytes:
-    """Run the chunk that `data` is; return the answer for the caller. The engine calls this."""
+    """Run a chunk of items, given as bytes; return the answer for the caller, as bytes."""
     try:
         task = wire.opened_task(data)
     except wire.OtherVersionError as error:
@@ -67,21 +70,22 @@ def run(data: bytes) -> bytes:
 
 
 def _spec_of(task: wire.Task) -> wire.TaskSpec | None:
-    """Return the call of a task; None if this process does not have it."""
+    """Return the call that a task belongs to; None if this process does not know it."""
     known = _specs.pop(task.key, None)
     if known is None and task.data is not None:
         known = wire.opened_spec(task.data)
     if known is not None:
         while len(_specs) >= _MOST_KEPT:
             _specs.pop(next(iter(_specs), b""), None)
-        _specs[task.key] = known  # as the last one: the first is that which was used longest ago
+        # The call becomes the last in the dict: the first is the one used longest ago.
+        _specs[task.key] = known
     return known
 
 
 def _unstarted(reason: str, cause: BaseException | None) -> bytes:
     try:
         data = None if cause is None else pickle.dumps(cause)
-    except Exception:  # the user's exception may not be picklable
+    except Exception:  # the user's exception cannot be pickled
         data = None
     host = wire.host_name()
     return wire.packed_answer(wire.Answer(wire.UNSTARTED, host, reason=reason, cause=data))
@@ -94,7 +98,7 @@ def _answer(entries: list[Any], elapsed: float) -> bytes:
 
 
 def _run_here(relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec) -> bytes:
-    """Run a chunk in this process, which is the engine's."""
+    """Run the items of a chunk in this process, which belongs to the engine."""
     begin = perf_counter()
     entries: list[object] = []
     item_threads.depth = getattr(item_threads, "depth", 0) + 1
@@ -116,7 +120,7 @@ def _run_here(relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec) -
 def _run_all(relay: Relay, items: list[tuple[int, Any]], entries: list[object]) -> None:
     for item in items:
         entry = relay(item)
-        if entry == ():  # an item before it has failed
+        if entry == ():  # the item was not run, because an item before it has failed
             return
         entries.append(entry)
 
@@ -124,7 +128,7 @@ def _run_all(relay: Relay, items: list[tuple[int, Any]], entries: list[object]) 
 def _run_inside(
     relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec, inner: wire.InnerOptions
 ) -> bytes:
-    """Run a chunk in an inner worker."""
+    """Run the items of a chunk in an inner worker, a process that pmap has started."""
     stop = spec.spec[2]
     rules = RunRules(
         chunksize=1 if inner.isolate else len(items),
@@ -132,14 +136,15 @@ def _run_inside(
         stop=stop,
         timeout=spec.timeout,
         logs=spec.logs,
-        trace_as_text=True,  # `_relayed` sends the stack of a lost worker as a text
+        trace_as_text=True,  # only as a text does the stack of a lost worker get to the caller
     )
     environment = wire.on_the_node(spec.environment, spec.host)
     elsewhere = Elsewhere(environment)
     call = Call("the chunk", relay, Kind.EACH, items, rules, elsewhere=elsewhere)
     with _inner_worker(inner) as driver:
         begin = perf_counter()
-        # In an empty context: the context variables of the engine's own code are not for the items.
+        # An empty context is used, because items must not see the context variables of the engine's
+        # own code.
         job = (
             Context().run(_in_steps, driver, call)
             if spec.killed
@@ -160,8 +165,8 @@ def _run_inside(
 def _in_steps(driver: Driver, call: Call) -> Job:
     """Run a call; end what it runs if the engine raises an exception in this thread.
 
-    An engine may raise it when Python code runs in this thread, and not interrupt a system call. So
-    the thread wakes now and then.
+    The exception comes only while the thread runs Python code, not while it waits in a system call.
+    So the thread wakes now and then.
     """
     job = driver.submit(call)
     try:
@@ -175,21 +180,21 @@ def _in_steps(driver: Driver, call: Call) -> Job:
 
 
 def _relayed(entry: Any) -> Any:
-    """Return the result of an item as it travels to the caller."""
+    """Return the result of an item in the form in which it is sent to the caller."""
     error: object = entry.error if isinstance(entry, Failure) else entry
     if isinstance(error, WorkerLost):
         stack = str(getattr(error.__cause__, "tb", "")).strip().strip('"').strip()
         return wire.LOST, error.pid, error.exitcode, error.reason, error.begun, stack
     if isinstance(error, TaskTimeout):
         return wire.LATE, error.stack, None
-    if isinstance(error, PmapError):  # pmap itself could not do what it does for every item
+    if isinstance(error, PmapError):  # pmap itself has failed, and not the item
         raise error
     return entry
 
 
 @contextmanager
 def _inner_worker(inner: wire.InnerOptions) -> Generator[Driver, None, None]:
-    """Yield the driver of an inner worker that has no other chunk."""
+    """Yield the driver (engine of a pool) of an inner worker that has no other chunk."""
     free = _free.setdefault(inner, [])
     try:
         driver = free.pop()
@@ -203,7 +208,7 @@ def _inner_worker(inner: wire.InnerOptions) -> Generator[Driver, None, None]:
 
 
 def _warm(driver: Driver) -> None:
-    """Start the worker, so that its start does not count as time of the first items."""
+    """Start the worker now, so that its start does not count as time of the first items."""
     job = Context().run(driver.run, Call("the start", abs, Kind.EACH, (0,)))
     if job.error is not None:
         driver.close()
@@ -211,12 +216,13 @@ def _warm(driver: Driver) -> None:
 
 
 def _new_driver(inner: wire.InnerOptions) -> Driver:
-    """Return the driver of a pool of one worker, which has not started."""
+    """Return the driver (engine) of a new pool with one worker, which is not started yet."""
     if not may_start_processes():
         raise WorkerStartError(1, "this process may start no processes")
     usual = max(1, cpu_count() // inner.slots)
     limits, forced = thread_limits(inner.threads_per_worker, usual)
-    # The start method that the engine has set in this process is for the engine's own processes.
+    # The start method is chosen here: what the engine has set in this process is for its own
+    # processes.
     backend = ProcessBackend(
         inner.start_method or usual_start_method(),
         1,
@@ -232,11 +238,12 @@ def _new_driver(inner: wire.InnerOptions) -> Driver:
 
 
 def shut_down() -> None:
-    """End the inner workers of this process that have no chunk."""
+    """End the inner workers of this process that run no chunk."""
     for drivers in [*_free.values()]:
         while drivers:
             drivers.pop().let_go()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_free.clear)  # a fork has no workers
+    # A forked process does not have the workers of its parent.
+    os.register_at_fork(after_in_child=_free.clear)

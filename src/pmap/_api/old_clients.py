@@ -18,7 +18,7 @@ T = TypeVar("T")
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
 # Seconds between two checks whether a worker has ended, while `join` waits for it.
 _MOMENT = 0.005
-_UNKNOWN = 255  # the exit code of a process whose exit code nobody could read
+_UNKNOWN = 255  # used where nobody could read the exit code of a process
 
 
 class Computed(Generic[T]):
@@ -46,7 +46,7 @@ class OldWorker:
     def __init__(self, driver: "Driver", number: int, pid: int | None) -> None:
         self._driver = driver
         self._number = number
-        self.pid = self.ident = pid  # None: a thread, or a worker that has not started
+        self.pid = self.ident = pid  # None: the worker is a thread, or has not started
         self._identity, self.name = driver.backend.identity(number)
         self._end = driver.worker_list.end_of(number)
         self._sentinel: int | None = None
@@ -83,7 +83,7 @@ class OldWorker:
 
     @property
     def _popen(self) -> "OldWorker | None":
-        """An object with the process id, here the worker itself; None for a thread."""
+        """What `multiprocessing.Process._popen` is, with a process id; here the worker itself."""
         return None if self.pid is None else self
 
     def terminate(self) -> None:
@@ -140,13 +140,13 @@ class OldWorkers(Sequence[OldWorker]):
 
 
 class OldQueue:
-    """The queue of calls that wait for a worker."""
+    """Stands for the queue of calls that wait for a worker, of which programs ask the length."""
 
     def __init__(self, driver: "Driver") -> None:
         self._driver = driver
 
     def qsize(self) -> int:
-        """Return by how many the calls in progress exceed the workers that there may be."""
+        """Return how many more calls are in progress than the pool may have workers."""
         return max(0, len(self._driver.calls()) - self._driver.limit)
 
     def empty(self) -> bool:

@@ -43,7 +43,8 @@ class Deferred(Generic[R_co]):
         return self._f(*self._args, **self._kwargs)
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        # Pickled as a functools.partial, so that a worker need not import this module.
+        # The object is pickled as a functools.partial, so that a worker need not import this
+        # module.
         return functools.partial(self._f, *self._args, **self._kwargs).__reduce__()
 
     def __repr__(self) -> str:
@@ -78,7 +79,7 @@ def call(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]
 
 
 class Calls(Verb[Fail_co]):
-    """The kind of verb that `pcall` is. Its ``using`` and ``collecting`` give more such verbs.
+    """The class of `pcall`, and of what its ``using`` and ``collecting`` return.
 
     `Fail_co` is the type of what stands in the result where a call failed: `Failure` with
     ``collecting``; otherwise `Never`, since the failure is raised.
@@ -221,7 +222,8 @@ class Calls(Verb[Fail_co]):
         self, given: tuple[object, ...], options: Mapping[str, object]
     ) -> tuple[Call, Settings]:
         for name, value in options.items():
-            from .._calls.option_names import option_called  # imported only to explain a mistake
+            # Imported only when a mistake has to be explained.
+            from .._calls.option_names import option_called
 
             known = option_called(name) or "processes"
             raise OptionError(

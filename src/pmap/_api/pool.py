@@ -37,12 +37,12 @@ A = TypeVar("A")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
 
-# Types of `args` for which a type checker knows no number of arguments. The arguments in a tuple
-# are checked by type.
+# Types of `args` that say nothing about the number and types of the arguments; a tuple says both,
+# and is checked.
 AnyNumber: TypeAlias = list[Any] | Iterator[Any] | range
 
-# The rules of calls by the methods of `Pool`. As in multiprocessing, a function that is a result is
-# sent by name only.
+# The rules of calls by the methods of `Pool`. As in multiprocessing, a worker sends a function
+# among the results by its name only.
 _RULES_OF_STREAMS = RunRules(collect=True, trace_as_text=True)
 _RULES = RunRules(stop=True, functions_by_value=False, trace_as_text=True)
 
@@ -82,7 +82,7 @@ class Pool(PoolBase):
     """
 
     __pmap_pool__: ClassVar[bool] = True
-    __module__ = "pmap"  # a repr or a pickle names the class as `pmap.Pool`
+    __module__ = "pmap"  # the name of the package, for reprs and pickles of this class
     # The word for a worker of this pool in its repr: for one worker, and for several.
     _workers: ClassVar[tuple[str, str]] = ("process", "processes")
 
@@ -146,14 +146,15 @@ class Pool(PoolBase):
             vars(self)["_ctx"] = context
 
     def _begin(self, options: dict[str, object]) -> None:
-        # If `multiprocessing.pool.Pool` is imported, `derive` makes it a base of this class.
+        # If `multiprocessing.pool.Pool` is imported by now, this call makes it a base of this
+        # class.
         derive()
         worker = merge(Settings(), options).worker
         self._state = RUN
         self._driver = make_driver(worker, idle_timeout=None)
         self._streams: weakref.WeakSet[ResultStream[Any]] = weakref.WeakSet()
         # The next attributes are only for code that reads private attributes of multiprocessing's
-        # `Pool`; see `old_clients`.
+        # `Pool`; see the module `old_clients`.
         self._processes = self._driver.limit
         self._maxtasksperchild = worker.max_tasks_per_child
         self._initializer = worker.initializer
@@ -435,8 +436,8 @@ class Pool(PoolBase):
             drop_in=True,
             own_driver=ours,
         )
-        # The job is submitted now: if the pool is closed before the first result is asked for, the
-        # pool would not take the job any more.
+        # The call is handed to the engine now: if the pool is closed before the first result is
+        # asked for, the pool would not take the job any more.
         stream.begin()
         self._streams.add(stream)
         return stream
@@ -453,9 +454,9 @@ class Pool(PoolBase):
         return run_with(self._taker(), call)
 
     def _taker(self) -> tuple[Driver, bool]:
-        """Return the driver for a call, and whether the driver is for this call only."""
+        """Return the driver (engine of a pool) for a call, and whether it is for this call only."""
         # An item of this pool that calls the pool would wait for a worker, and may be in the only
-        # worker itself. So such a call runs in the calling thread: see also `shared_pools`.
+        # worker itself. So such a call runs in the calling thread.
         if self._driver.holds_lock() or self._driver.backend.runs_here():
             return make_driver(WorkerOptions(backend="serial")), True
         return self._driver, False
@@ -515,8 +516,8 @@ class Pool(PoolBase):
         self.terminate()
 
     def __del__(self) -> None:
-        # The pool is closed and not terminated: an `AsyncResult` that is still held gets its
-        # results, and this finaliser does not wait.
+        # The program has dropped the pool, which is closed and not terminated: an `AsyncResult`
+        # that is still held gets its results, and this finaliser does not wait.
         driver = getattr(self, "_driver", None)
         if driver is not None and self._state == RUN and not driver.taken_away:
             shown = repr(self)
@@ -568,6 +569,6 @@ def _call_back(
 
 
 def _rules(chunksize: int | None) -> RunRules:
-    """Return the rules for the maps of a `Pool`: when an item fails, items that run run on."""
+    """Return the rules for the maps of a `Pool`: a failed item ends no item that runs already."""
     asked = merge(Settings(), {"chunksize": chunksize}).call.chunksize
     return _RULES._replace(stop=False, chunksize=asked)

@@ -9,8 +9,8 @@ from .._calls.input import SLICE, AsyncInput, Input
 if TYPE_CHECKING:
     from .._jobs.stream_job import StreamJob
 
-# If reading the input is slow, the stream first waits for results, for this part of the time that
-# reading one item takes.
+# If reading the input is slow, the stream first waits for results, for this fraction of the time
+# that reading one item takes.
 _WAIT_SHARE = 0.25
 
 
@@ -29,21 +29,22 @@ class ReadAhead:
 
         Args:
             source: the input of the stream.
-            stream_job: the job of the stream; it has the measured cost of an item, and how many
+            stream_job: the call in progress, which knows the measured time of an item, and how many
                 items are worth reading ahead.
             buffersize: how many items to have read ahead of the consumer; None: as many as fit the
                 pace of the consumer.
-            runs_in_poll: whether items run in the consumer's thread while the consumer waits for
-                results.
+            runs_in_poll: whether items run in the consumer's thread while that waits for results,
+                as with the serial backend.
         """
         self._source = source
         self._stream_job = stream_job
         self._buffersize = buffersize
         self._runs_in_poll = runs_in_poll
-        # How many items are worth reading ahead before any cost is measured: the least number.
+        # How many items to read ahead at least; also used until the time of an item is measured.
         self._least = stream_job.ahead
         self._consumer = ConsumerPace()
-        self._left_at = perf_counter()  # when the consumer last went away with a result
+        # When the consumer last got a result and went on with its own work.
+        self._left_at = perf_counter()
         self._taken = 0  # how many results the consumer had taken when it last asked for one
         # Whether the stream has waited for results since it last read items.
         self._has_waited = False
@@ -87,12 +88,12 @@ class ReadAhead:
         if slow and under_way and not self._has_waited:
             self._has_waited = True
             if self._runs_in_poll:
-                return 0, None  # while this thread waits, it runs these items itself
+                return 0, None  # with the serial backend, items run in this thread while it waits
             return 0, _WAIT_SHARE * (pace or 0.0)
         return room, None
 
     def next_top_up(self, ahead: int) -> int:
-        """Return how many items to read although a result is there; 0 if reading may be slow."""
+        """Return how many items to read even if a result is ready; 0 if reading may be slow."""
         pace = self._source.pace.seconds
         if pace is None or pace > SLICE or self._stream_job.over:
             return 0

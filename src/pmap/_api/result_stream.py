@@ -23,7 +23,8 @@ from .._transport.light_stdlib import RLock, allocate_lock
 from .standard import class_of_both
 from .stream_states import CLOSED, NEW, OPEN, OVER
 
-if TYPE_CHECKING:  # the verbs import this module, and import the engine only at the first call
+# The verbs import this module early, and the modules of the engine only at the first call.
+if TYPE_CHECKING:
     from .._engine.driver import Driver
     from .._jobs.stream_job import Part, StreamJob
 
@@ -39,7 +40,7 @@ _state_lock = allocate_lock()
 
 
 def _renew_lock() -> None:
-    """Make a new lock in a fork: a thread that does not exist there may hold the old lock."""
+    """Make a new lock in a forked process: the old one may be held by a thread of the parent."""
     global _state_lock
     _state_lock = allocate_lock()
 
@@ -53,7 +54,7 @@ class _End(Exception):
 
 
 class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
-    """The results of a call as they come: for ``for`` and ``async for``, and ``with`` either.
+    """The results of a call as they come, for ``for`` or ``async for``; also usable by ``with``.
 
     >>> from itertools import count
     >>> from pmap import pmap
@@ -70,8 +71,9 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     if not TYPE_CHECKING:  # type checkers see `__init__` only
 
         def __new__(cls, driver: "Driver", streamed: Streamed, **_: object) -> Self:
-            # Only a stream whose input has a length is of a class with `__len__`: a `__len__` that
-            # raises would mislead code which checks whether an object has a length.
+            # Only where the input has a length, the stream is of a class with `__len__`: in any
+            # other stream `__len__` would have to raise, which misleads code that checks for a
+            # length.
             sized = cls is ResultStream and streamed.input.is_sized
             return super().__new__(_SizedStream if sized else cls)
 
@@ -94,20 +96,22 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._window = streamed.window
         # Whether results come after a failed item too, as in the iterators of multiprocessing.
         self._carry_on = drop_in
-        self._own_driver = own_driver  # whether the driver is closed after this stream
+        # Whether the driver (the engine) serves this stream only, and is closed at its end.
+        self._own_driver = own_driver
         self._ordered = ordered
-        # Items are given to the pool in multiples of this number. A drop-in for multiprocessing
-        # gives whole chunks: if the input fails within a chunk, no item of that chunk is run.
+        # Items are given to the pool in multiples of this number. The iterators of multiprocessing
+        # give whole chunks: if the input fails within a chunk, no item of that chunk is run.
         self._unit = (streamed.call.rules.chunksize or 1) if drop_in else 1
         if buffersize is not None:
             self._unit = min(self._unit, buffersize)
-        self._incomplete: list[object] = []  # items that were read, but are not a whole unit yet
+        # Items that were read, but do not make a whole unit (see above) yet.
+        self._incomplete: list[object] = []
         self._ready: list[R_co] = []  # the next results, in reverse order
-        self._failure: Exception | None = None  # the error that is raised after these results
-        self._received = 0  # how many results came to `_ready` or `_failure`
+        self._failure: Exception | None = None  # the error that is to be raised after these results
+        self._received = 0  # how many results have come, including a failure
         self._read = 0  # how many items of the input were read
-        self._state: int = NEW  # see `stream_states`
-        # The lock for asking for a result, because two threads may share a stream.
+        self._state: int = NEW  # one of the states in the module `stream_states`
+        # Held by a thread while it asks for a result, because two threads may share a stream.
         self._asking = RLock()
         self._is_asked = False  # whether any thread or task asks for a result at this moment
         self._pid = os.getpid()
@@ -133,7 +137,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         try:
             return self._ready.pop()
         except IndexError:
-            pass  # `next` is called after this block, so that its errors have no `__context__`
+            pass  # `next` is called below and not here, so that its errors have no `__context__`
         try:
             return self.next()
         except StopIteration:
@@ -165,7 +169,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             except _End:
                 pass
             except BaseException as error:
-                if not isinstance(error, Exception):  # Ctrl-C: the results are not wanted any more
+                # For example Ctrl-C: nobody wants the results any more.
+                if not isinstance(error, Exception):
                     self.drop()
                 __tracebackhide__ = cut(error)
                 raise
@@ -185,7 +190,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 self._read_or_wait(source, timeout, until)
             if room := self._read_ahead.next_top_up(self._ahead):
                 self._submit(source.read(room))
-            # Another thread may have taken the result from `_ready`, for which no lock is needed.
+            # Another thread may have taken the result just now: there is no lock for `_ready`.
             with suppress(IndexError):
                 return self._ready.pop()
 
@@ -218,7 +223,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         except _End:
             pass
         except BaseException as error:
-            if not isinstance(error, Exception):  # the task was cancelled, or timed out
+            # The task was cancelled, for example: nobody wants the results any more.
+            if not isinstance(error, Exception):
                 self.drop()
             __tracebackhide__ = cut(error)
             raise
@@ -227,20 +233,22 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         raise StopAsyncIteration
 
     async def _next_result_async(self) -> R_co:
-        await give_way()  # a stream whose results are always there must not starve other tasks
+        # Other tasks get a turn, even if the results of this stream are always there.
+        await give_way()
         while True:
             while not self._ready and not self._receive():
                 await self._read_or_wait_async()
             if room := self._read_ahead.next_top_up(self._ahead):
                 self._submit(await self._read_async(room))
-            with suppress(IndexError):  # another thread may have taken the result from `_ready`
+            with suppress(IndexError):  # another thread may have taken the result just now
                 return self._ready.pop()
 
     async def _read_or_wait_async(self) -> None:
         room, pause = self._next_move()
         if room:
             self._submit(await self._read_async(room))
-            await give_way()  # while a plain iterable was read, no other task could run
+            # Other tasks get a turn: while a plain iterable was read, none could run.
+            await give_way()
             return
         self._driver.ensure_leader(self._stream_job)
         try:
@@ -256,8 +264,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         return self
 
     def _refuse_in_fork(self) -> None:
-        # This check comes before the lock is asked for: in a fork, the lock may be held for ever by
-        # a thread that does not exist there.
+        # The process is checked before the lock is asked for: in a forked process, the lock may be
+        # held for ever by a thread that does not exist there.
         if os.getpid() != self._pid:
             raise PoolClosedError(
                 f"no result comes from {self!r}: it belongs to the process {self._pid} that this "
@@ -306,7 +314,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
 
     @property
     def _ahead(self) -> int:
-        """How many items were read ahead of the results that were taken."""
+        """How many items were read beyond the results that were taken."""
         return self._read - self.taken
 
     def _next_move(self) -> tuple[int, float | None]:
@@ -318,7 +326,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         return self._read_ahead.next_read(self._ahead, under_way)
 
     def _submit(self, items: list[object]) -> None:
-        """Give items that were read to the pool, in whole units, and keep the rest of the items."""
+        """Give items that were read to the pool, in multiples of `_unit`, and keep the rest."""
         self._read_ahead.items_were_read()
         self._read += len(items)
         source, unit = self._input, self._unit
@@ -333,29 +341,30 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             try:
                 self.begin()
                 self._driver.feed(self._stream_job, self._window, items, source.ended)
-            except BaseException:  # these items are lost: the checkpoint cannot be read, say
+            except BaseException:
+                # any exception, for example of a checkpoint that cannot be read: the items are lost
                 self.drop()
                 raise
 
     def begin(self) -> None:
-        """Submit the job, with no input yet; this is also done before the first items are run."""
+        """Hand the call to the engine, with no input yet; items are given to it later."""
         if not self._stream_job.submitted:
             if self._stream_job.call.progress is not False:
                 unread = self._input.left(self._read, only_reliable=False)
                 self._stream_job.expected = None if unread is None else self._read + unread
             self._driver.begin(self._stream_job)
-            # If the stream was closed while its first input was read, the job was not submitted,
-            # and so not cancelled.
+            # If the stream was closed while its first input was read, the job had not been
+            # submitted, so that it was not cancelled then.
             if self._state >= CLOSED:
                 self._stream_job.cancel()
             if self._own_driver:
-                self._driver.close()  # the driver ends when the job is over
+                self._driver.close()  # a closed driver (engine) still finishes its job
 
     def _receive(self) -> bool:
         """Take results that came from the pool; return whether any results are ready.
 
-        If an error is next, raise that error: of an item, of the input or of the call. If there are
-        no more results, raise `_End`.
+        If an error is next (of an item, the input or the call), raise that. If there are no more
+        results, raise `_End`.
         """
         if self._state == OVER:
             raise _End
@@ -365,7 +374,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         if self._failure is not None:
             error, self._failure = self._failure, None
             raise self._failed(error)
-        # `over` is read before a part is taken, because the last part comes before the job is over.
+        # `over` is read before results are taken: the last ones come before the job is over, so
+        # none is missed.
         over = stream_job.over
         part = stream_job.take(self._received)
         if part is not None:
@@ -373,14 +383,15 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             return bool(self._ready) or self._receive()
         if self._input.ended and self._received == self._read:
             if stream_job.call.keeper is not None and not over:
-                return False  # the job is over when the last results are written
+                # The job is over only when its last results are in the checkpoint file.
+                return False
             self._advance(OVER)
             self._end_progress()
             raise self._input.error or stream_job.unkept or _End
         if over:
             if stream_job.late is not None and self._left_to_take() is not None:
                 # The deadline has come, and the number of results is known: there is one for each
-                # item. Those that are read from now on fail at once.
+                # item. Items that are read from now on fail at once.
                 return False
             self._advance(OVER)
             self._end_progress()
@@ -405,7 +416,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def _end_progress(self) -> None:
         """Make the last update of the progress, if progress is shown.
 
-        The leader also does this at the end of the job. But the consumer may take the last result
+        The engine also does this at the end of the call. But the consumer may take the last result
         before that, and the next bar of the program should begin below a bar that is closed.
         """
         if self._stream_job.call.progress is not False:
@@ -441,23 +452,26 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             await self._stream_job.await_end()
 
     async def close_input(self) -> None:
-        """Close the input if it is an asynchronous generator that no task reads at this moment."""
+        """Close the input if it is an asynchronous generator and no task is reading it."""
         if isinstance(self._input, AsyncInput) and not self._is_asked:
             await self._input.aclose()
 
     def drop(self) -> None:
-        """Close the stream without waiting. Any thread and any finaliser may call this method."""
+        """Close the stream without waiting.
+
+        Any thread and any finaliser may call this method.
+        """
         self._advance(CLOSED)
         self._give_up()
 
     def _give_up(self) -> None:
-        """Cancel the job, and close the input."""
+        """Cancel the call, and close the input."""
         self._ready = []
         if self._stream_job.submitted:
             self._stream_job.cancel()
         if self._asking.acquire(blocking=False):
             try:
-                # If the input is being read, its reader closes the input when it is done.
+                # If a thread is reading the input at this moment, that thread closes it afterwards.
                 if not self._is_asked:
                     self._input.close()
             finally:
@@ -476,7 +490,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             try:
                 while not (self._state >= CLOSED or self._stream_job.over or source.ended):
                     self._submit(source.read(1 << 12))
-            except BaseException:  # the items that were just read are lost, so the stream is closed
+            except BaseException:  # the items just read would be lost, so the stream is closed
                 self.drop()
                 raise
             finally:
@@ -545,12 +559,12 @@ class _SizedStream(ResultStream[R_co]):
 
     def __len__(self) -> int:
         left = self._left_to_take()
-        if left is None:  # the input had a length earlier, and does not tell a length now
+        if left is None:  # the input has stopped telling its length
             raise TypeError(f"{self!r} has no length: its input has none")
         return left
 
     def __bool__(self) -> bool:
-        return True  # a stream is true even when no result is left, as any other iterator
+        return True  # a stream, like any other iterator, is true even when no result is left
 
 
 _SizedStream.__name__ = _SizedStream.__qualname__ = ResultStream.__name__

@@ -35,7 +35,7 @@ IDLE_TIMEOUT = 60.0
 # How many shared pools may exist at a time; each distinct set of worker options has its own.
 MOST_SHARED = 8
 
-# How many worker processes all idle shared pools together may have: so many for each CPU, but at
+# How many worker processes all idle shared pools together may have: this many for each CPU, but at
 # least `_IDLE`. A program may use a few sets of options in turn; more idle processes than this
 # would take memory from other programs.
 _IDLE_PER_CPU = 2
@@ -43,14 +43,14 @@ _IDLE = 8
 
 
 class DriverOwner(Protocol):
-    """The attributes of a `Pool` that a call on it uses."""
+    """What a call needs of the `Pool` that it is given."""
 
     _driver: Driver
     _streams: "weakref.WeakSet[ResultStream[Any]]"  # the streams of the pool that are not over
 
 
 def _is_given(pool: GivenPool | None) -> TypeGuard[DriverOwner]:
-    """Return whether `pool` is a `Pool`; the check of the options admits nothing else but None."""
+    """Return whether a call was given a `Pool`; the options admit nothing else but None."""
     return pool is not None
 
 
@@ -59,7 +59,8 @@ class SharedPools:
 
     def __init__(self) -> None:
         self.drivers: dict[WorkerOptions, Driver] = {}
-        # The drivers of engines that the program has. The module is imported with the first.
+        # The drivers for engines (executors and the like) that the program gives. The module for
+        # them is imported with the first one.
         self.engines: EngineDrivers | None = None
 
     def run(self, call: Call, settings: Settings) -> list[Any]:
@@ -103,7 +104,7 @@ class SharedPools:
         return made
 
     def driver_for(self, settings: Settings) -> tuple[Driver, bool]:
-        """Return the driver that runs a call, and whether it was made for this call alone."""
+        """Return the driver (engine of a pool) that runs a call, and whether it is for this one."""
         if _is_given(settings.pool):
             driver = settings.pool._driver
             if not inside_item() and not driver.holds_lock():
@@ -126,11 +127,14 @@ class SharedPools:
                 if not _may_start(options):
                     return make_driver(options._replace(backend="serial")), True
                 shared = self.drivers.setdefault(options, make_driver(options, IDLE_TIMEOUT))
-        except TypeError:  # initargs cannot be hashed, so the pool cannot be found again
+        except TypeError:
+            # the arguments of the initializer cannot be hashed, so the pool could not be found
+            # again
             return make_driver(options), True
         if shared.holds_lock():
             return make_driver(options._replace(backend="serial", initializer=None)), True
-        if not shared.workers:  # the pool is new, or was idle for long, and will start workers
+        # The pool is about to start workers: it is new, or was idle for long.
+        if not shared.workers:
             self._make_room(shared)
         return shared, False
 
@@ -145,13 +149,13 @@ class SharedPools:
         return driver, ours
 
     def restart(self) -> None:
-        """Replace the workers of all shared pools: see `pmap.restart`."""
+        """Replace the workers of all shared pools: see the function `restart` of pmap."""
         look_for_files()
         for driver in [*self.drivers.values()]:
             driver.renew()
 
     def shutdown(self) -> None:
-        """End the workers of all shared pools: see `pmap.shutdown`."""
+        """End the workers of all shared pools: see the function `shutdown` of pmap."""
         drivers = [*self.drivers.values()]
         self.drivers.clear()
         if self.engines is not None:
@@ -160,12 +164,12 @@ class SharedPools:
             driver.let_go()
 
     def after_fork_in_child(self) -> None:
-        """Forget all pools: this process is a fork, and has none of their workers."""
+        """Forget all pools: this process was forked, and their workers are not its own."""
         self.drivers.clear()
         self.engines = None
 
     def _make_room(self, new: Driver) -> None:
-        """Retire idle pools, the least recently used first, until pools and workers are few."""
+        """End workers of idle pools, the longest idle first, until pools and workers are few."""
         most = max(_IDLE, _IDLE_PER_CPU * cpu_count(), new.limit)
         idle = [
             (options, driver)
@@ -181,27 +185,29 @@ class SharedPools:
             if pools <= MOST_SHARED and (workers <= most or not driver.workers):
                 continue
             if self.drivers.pop(options, None) is driver:
-                # The pool is not closed: another thread may just have chosen it for a call. It then
-                # runs that call, and ends its workers when they have been idle for long enough.
+                # The pool is not closed; only its workers end. Another thread may just have chosen
+                # the pool for a call: the pool then runs that call with new workers, which end when
+                # they have been idle for long enough.
                 pools -= 1
                 workers -= driver.workers
                 driver.retire()
 
 
 def _prepared(call: Call, settings: Settings) -> Call:
-    """Return a call with what its options say of it as a whole."""
+    """Return a call with the checkpoint, trace and progress that the options ask for."""
     call = call.showing(settings.call)
     given = settings.call.checkpoint
     if given is None:
         return call
-    from .._checkpoint.checkpoint import Checkpoint  # imported only for calls that have one
+    # Imported only for a call that has a checkpoint.
+    from .._checkpoint.checkpoint import Checkpoint
 
     keeper = given if isinstance(given, Checkpoint) else Checkpoint(given)
     return call._replace(keeper=keeper)
 
 
 def _refuse_a_limit(timeout: float | None) -> None:
-    """Raise `OptionError` if a call that an item makes has a timeout."""
+    """Raise `OptionError` for a time limit in a call that an item makes in its own thread."""
     if timeout is not None:
         raise OptionError(
             "timeout",
@@ -214,7 +220,7 @@ def _refuse_a_limit(timeout: float | None) -> None:
 def run_with(taker: tuple[Driver, bool], call: Call) -> list[Any]:
     """Run `call` on a driver; return its results, or raise its first failure.
 
-    `taker` is the driver, and whether it was made for this call alone: then close it afterwards.
+    `taker` is the driver (engine), and whether it was made for this call alone; it is then closed.
     """
     driver, ours = taker
     try:
@@ -225,14 +231,14 @@ def run_with(taker: tuple[Driver, bool], call: Call) -> list[Any]:
 
 
 def submit_with(taker: tuple[Driver, bool], call: Call) -> Job:
-    """Start `call` on a driver; return its job.
+    """Start `call` on a driver; return it as a job, a call in progress.
 
-    `taker` is the driver, and whether it was made for this call alone: then close it.
+    `taker` is the driver (engine), and whether it was made for this call alone; it is then closed.
     """
     driver, ours = taker
     job = driver.submit(call)
     if ours:
-        driver.close()  # a closed driver still finishes its jobs
+        driver.close()  # a driver that is closed takes no new calls, but finishes those it has
     return job
 
 
@@ -241,8 +247,8 @@ def _results(job: Job) -> list[Any]:
         try:
             raise job.error
         finally:
-            # The traceback refers to this frame, and the job to the exception: without this line
-            # they would be a reference cycle.
+            # The exception's traceback refers to this frame, and the job to the exception: if the
+            # frame referred to the job, they would be a reference cycle.
             del job
     return job.values
 
@@ -252,7 +258,7 @@ def _may_start(options: WorkerOptions) -> bool:
 
 
 def _refuse_at_the_start_of_a_child() -> None:
-    """Raise in a child of multiprocessing that is importing the script.
+    """Raise an error in a child process of multiprocessing that is importing the script.
 
     Workers started there would import the script, too, and start workers of their own, without end.
     """
@@ -266,7 +272,7 @@ def _refuse_at_the_start_of_a_child() -> None:
 
 
 def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Driver:
-    """Return the driver of a new pool.
+    """Return the driver (the engine) of a new pool.
 
     `idle_timeout` is the number of seconds after which its idle workers end; None: they do not.
 

@@ -38,7 +38,7 @@ class PoolBase:
         @property
         def __class__(self) -> type:
             kind = type(self)
-            if not derive() or not vars(self):  # no attributes: __init__ has not run yet
+            if not derive() or not vars(self):  # `__init__` has not run yet, so this is no pool yet
                 return kind
             # `derive` has taken this class, and so this property, out of the bases. From now on the
             # type answers `isinstance`. But the call of `isinstance` that led here looked at the
@@ -56,9 +56,10 @@ def stands_for(cls: type, name: str) -> None:
 
 
 def derive() -> bool:
-    """Make pmap's pools subclasses of the standard ones, if these exist; return whether they are.
+    """Make pmap's pools subclasses of the standard ones, if these are imported.
 
-    Two threads may call this at the same time: both make the same change.
+    Return whether they are subclasses. Two threads may call this at the same time: both make the
+    same change.
     """
     pairs = [(cls, standard_class(name)) for cls, name in _pools]
     try:
@@ -68,7 +69,8 @@ def derive() -> bool:
             if not issubclass(cls, theirs):
                 others = [base for base in cls.__bases__ if base is not PoolBase]
                 type.__setattr__(cls, "__bases__", (*others, theirs))
-    except TypeError:  # the program has replaced the standard class, perhaps by pmap's own
+    except TypeError:
+        # the program has replaced the standard class by another object, perhaps by pmap's own class
         return False
     return True
 

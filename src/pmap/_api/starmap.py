@@ -24,7 +24,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class StarMap(Verb[Fail_co]):
-    """The kind of verb that `pstarmap` is. Its ``using`` and ``collecting`` give more such verbs.
+    """The class of `pstarmap`, and of what its ``using`` and ``collecting`` return.
 
     `Fail_co` is the type of what stands in the result where an item failed: `Failure` with
     ``collecting``; otherwise `Never`, since the failure is raised.
@@ -178,7 +178,7 @@ class StarMap(Verb[Fail_co]):
         Raises:
             Exception: the exceptions that `pmap.explain` raises.
         """
-        from .explaining import explain_star  # imported only when it is asked for
+        from .explaining import explain_star  # imported only when an explanation is asked for
 
         try:
             return explain_star(self._name, f, rows, *self._asked(f, options))

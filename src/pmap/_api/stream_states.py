@@ -7,8 +7,8 @@ with the greater number stays.
 
 from typing import Final
 
-NEW: Final = 0  # the consumer has asked for no result
-OPEN: Final = 1  # the consumer has asked for a result, and results come
+NEW: Final = 0  # the consumer of the stream has not asked for any result yet
+OPEN: Final = 1  # the consumer of the stream has asked for a result
 CLOSED: Final = 2  # the stream was given up before its end
 OVER: Final = 3  # the consumer has seen the end of the stream, or the error that ended the stream
 

@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 
     import typing_extensions
 
-    # The type of what stands in the place of a failed item's result: `Failure` with ``collecting``;
-    # otherwise `Never`, since the failure is raised.
+    # The type of what stands in the list of results where an item failed: `Failure` with
+    # ``collecting``; otherwise `Never`, since the failure is raised.
     Fail_co = typing_extensions.TypeVar("Fail_co", covariant=True, default=Never)
-else:  # typing.TypeVar takes `default` from Python 3.13 on, and only type checkers need that
+else:  # at run time `default` is left out: `typing.TypeVar` takes it from Python 3.13 on
     Fail_co = TypeVar("Fail_co", covariant=True)
 
 
@@ -77,7 +77,7 @@ def _rules(settings: Settings, collect: bool) -> RunRules:
 
 
 def _begun(rules: RunRules) -> RunRules:
-    """Return the rules of a call that begins now: the time of its deadline is counted from here."""
+    """Return the rules of a call that begins now, with the time at which its deadline comes."""
     if rules.deadline is None:
         return rules
     return rules._replace(until=monotonic() + rules.deadline)
@@ -111,9 +111,10 @@ class Verb(Frozen, Generic[Fail_co]):
     __signature__: ClassVar[_Signature] = _Signature()
 
     def __init__(self, _settings: Settings = _NONE_SET, _collect: bool = False) -> None:
-        # `help` and `repr` read a function's name and docstring from these attributes. The instance
-        # has them, since __qualname__ in a class body would name the class. The docstring is that
-        # of __call__: pydoc would take the docstring of the class for an inherited one.
+        # `help` and `repr` read a function's name and docstring from these attributes. They are set
+        # in the instance, since a `__qualname__` in a class body would be the name of the class.
+        # The docstring is that of __call__: pydoc would take the docstring of the class for an
+        # inherited one.
         vars(self).update(
             _settings=_settings,
             _collect=_collect,
@@ -187,14 +188,17 @@ class Verb(Frozen, Generic[Fail_co]):
         return f"{self._name}{using}{'.collecting' if self._collect else ''}"
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        # A verb that can be imported is pickled as its name, so unpickling returns the same object.
+        # A verb that is a global of its module is pickled as that name, so unpickling returns the
+        # same object.
         imported: object = getattr(sys.modules.get(type(self).__module__), self._name, None)
         if imported is self:
             return self._name
         return type(self), (self._settings, self._collect)
 
     def __deepcopy__(self, memo: object) -> Self:
-        return self  # a verb is immutable, and its copies are to share the pool that it was given
+        # A verb never changes, and a copy would have to share its pool: so the copy is the verb
+        # itself.
+        return self
 
     def __copy__(self) -> Self:
         return self
@@ -207,13 +211,15 @@ def _readable(
 
     It has no annotations of the other parameters: their type variables are hard to read.
     """
-    import inspect  # imported when needed: its import takes a third of the time of that of pmap
+    # Imported only here, because the import takes a third of the time that pmap's own takes.
+    import inspect
 
     types = get_type_hints(Options)
     own = [
         parameter.replace(annotation=parameter.empty)
         for parameter in parameters
-        # A parameter of type Never exists only so that a mistake gets a helpful error message.
+        # A parameter of the type Never is left out: it exists only so that a mistake gets a helpful
+        # error message.
         if parameter.annotation is not Never
         and not (options and parameter.kind is parameter.VAR_KEYWORD)
     ]
@@ -229,7 +235,7 @@ def _readable(
 def refusing_more(method: Callable[..., object]) -> Callable[..., object]:
     """Return `method` of a verb that takes rows, with a helpful TypeError for further arguments.
 
-    This is for run time only: a type checker reports arguments behind the rows by itself.
+    Type checkers report such arguments anyway; the error is for run time.
     """
 
     def refusing(
@@ -253,7 +259,7 @@ def refusing_more(method: Callable[..., object]) -> Callable[..., object]:
 
 
 class _AsTheVerbHasIt:
-    """The default of each option in the signature of a method; ``help`` shows it as ``...``.
+    """Stands for the default of an option in the signature of a method; shown as ``...``.
 
     A method belongs to a class, and so does not know the settings of a single verb.
     """
@@ -290,7 +296,10 @@ class _SpelledOut:
 
 
 def same_signature_as(_: Method) -> Callable[[Callable[..., object]], Method]:
-    """Return a decorator; type checkers see what it decorates with the overloads of the method."""
+    """Return a decorator for a method that has the same overloads as the given method.
+
+    Only type checkers see the overloads.
+    """
 
     def decorate(other: Callable[..., object]) -> Method:
         typed: Any = other
@@ -326,7 +335,7 @@ def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
 def _list_options(method: FunctionType) -> None:
     """Append the list of options, from the docstring of `Options`, to the docstring of `method`."""
     own, _, listed = method.__doc__, *(Options.__doc__ or "").partition("Attributes:\n")[1:]
-    if own and listed:  # with python -OO there are no docstrings
+    if own and listed:  # Python with the option -OO has no docstrings
         # Before Python 3.13 the compiler keeps the indentation of docstrings. So the lines of the
         # list are shifted to that of the method's docstring.
         margin = own.rpartition("\n")[2]

@@ -6,13 +6,13 @@ from .._errors import OptionError
 from .._types import StartMethod, is_iterable
 from .options import START_METHODS, seconds_of
 
-# Seconds from which a timeout counts as none: to wait longer fails with an OverflowError.
+# A timeout of this many seconds or more counts as none: to wait longer fails with an OverflowError.
 _FOR_EVER: Final = 1e9
 
 
 @runtime_checkable
 class Context(Protocol):
-    """What ``multiprocessing.get_context`` returns, with the one method that pmap calls."""
+    """The method that pmap calls of what ``multiprocessing.get_context`` returns."""
 
     def get_start_method(self) -> str | None:
         """Return the name of the start method."""
@@ -31,7 +31,7 @@ def seconds_to_wait(value: object, name: str = "timeout") -> float | None:
     if value is None:
         return None
     seconds = seconds_of(value)
-    if seconds is not None and seconds == seconds:  # a NaN is not equal to itself
+    if seconds is not None and seconds == seconds:  # only a NaN is not equal to itself
         return seconds if seconds < _FOR_EVER else None
     raise OptionError(name, value, f"{name} is a number of seconds, or None: as long as it takes")
 
@@ -60,7 +60,7 @@ def check_arguments(args: object, kwds: object) -> None:
 def start_method_of(name: str, context: object) -> StartMethod | None:
     """Return the start method of `context`, which was given as the argument `name`.
 
-    None: there is no context, or it leaves the choice of the start method to pmap.
+    The result is None if there is no context, or if it leaves the choice to pmap.
 
     Raises:
         OptionError: `context` is no context of ``multiprocessing``.

@@ -1,4 +1,4 @@
-"""A call of a verb as data: the function, the items and the rules, checked before it starts."""
+"""A call of a verb (`pmap` and the like) as data, checked before anything starts."""
 
 import enum
 import operator
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from .kept import Keeper
     from .options import CallOptions
 else:
-    # These classes are imported only when a call is traced, or when its results are kept.
+    # Only for type checkers do these names mean classes: at run time their modules are imported
+    # only when a call is traced, or when its results are kept.
     Recording = Keeper = object
 
 
 class Kind(enum.IntEnum):
-    """How an item becomes a call of the function ``f``."""
+    """How an item (an element of the input) becomes a call of the user's function ``f``."""
 
     EACH = 0  # f(x): the item is x
     STAR = 1  # f(*row): the item is row
@@ -34,7 +35,7 @@ class Kind(enum.IntEnum):
 
 
 def rules_for(rules: RunRules, function: object) -> RunRules:
-    """Return `rules`, with ``at_once`` set if `sync` has made the function.
+    """Return `rules`; if `sync` has made the function, items of a chunk are to run at once.
 
     Raises:
         OptionError: `sync` has made the function, and the rules have a seed.
@@ -52,11 +53,12 @@ def rules_for(rules: RunRules, function: object) -> RunRules:
 
 
 _USUAL: Final = RunRules(stop=True)
-_TAKES_ANY_KEYWORD: Final = 0x08  # the flag CO_VARKEYWORDS of code objects: there is **kwargs
+# The flag CO_VARKEYWORDS: a function with this flag has a parameter **kwargs.
+_TAKES_ANY_KEYWORD: Final = 0x08
 
 
 class Elsewhere:
-    """The environment of the process whose items a call runs; the items came from there."""
+    """The environment for the items of a call that came from another process."""
 
     __slots__ = ("environment",)
 
@@ -90,7 +92,10 @@ class Call(NamedTuple):
     elsewhere: Elsewhere | None = None
 
     def showing(self, options: "CallOptions") -> "Call":
-        """Return this call with the `progress` and `trace` of the options; most often, this one."""
+        """Return this call with the `progress` and `trace` of the options.
+
+        Most often, that is this call itself.
+        """
         call = self if options.progress is False else self._replace(progress=options.progress)
         if options.trace is False:
             return call
@@ -153,13 +158,14 @@ def apply(
     kwargs: Mapping[str, object],
     rules: RunRules = _USUAL,
 ) -> Call:
-    """Return the call of f(*args, **kwargs): one item.
+    """Return the call of f(*args, **kwargs), which is one item.
 
     Raises:
         TypeError: `function` cannot run in a worker.
     """
     checked = checked_function(verb, function, args, "*args")
-    if not kwargs:  # a row may be sent without further packing
+    # Without keywords a row, like those of `pstarmap`, says it all, and is quicker to send.
+    if not kwargs:
         return Call(verb, checked, Kind.STAR, (args,), rules)
     if isinstance(checked, FunctionType):
         _refuse_options(verb, checked, kwargs)
@@ -167,13 +173,15 @@ def apply(
 
 
 def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, object]) -> None:
-    """Raise `OptionError` if a keyword is an option of pmap and no parameter of `function`."""
+    """Raise `OptionError` if a keyword for `function` is an option of pmap, and no parameter."""
     code = function.__code__
     if code.co_flags & _TAKES_ANY_KEYWORD:
         return
     taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     for name, value in kwargs.items():
-        if name not in taken:  # the call would fail anyway, so this search delays no valid call
+        # The function takes no such keyword, so the call would fail anyway: the search costs no
+        # valid call.
+        if name not in taken:
             from .option_names import option_called
 
             option = option_called(name)
@@ -188,7 +196,7 @@ def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, obje
 
 
 class Streamed(NamedTuple):
-    """A call whose items are read piece by piece from `input` into `window`, which keeps them."""
+    """A call whose input is read piece by piece: `input` says how, `window` has the items read."""
 
     call: Call
     window: Window
@@ -213,7 +221,7 @@ def each_streamed(
 def each_async(
     verb: str, function: object, iterables: tuple[object, ...], rules: RunRules = _USUAL
 ) -> Call | Streamed:
-    """Return `each`, or, if the only iterable is an asynchronous one, `each_streamed`."""
+    """Return a call of f(x) for each x; its input is read bit by bit if it is asynchronous."""
     if len(iterables) == 1 and _only_async(iterables[0]):
         return each_streamed(verb, function, iterables, rules)
     return each(verb, function, iterables, rules)
@@ -222,7 +230,7 @@ def each_async(
 def star_async(
     verb: str, function: object, rows: object, rules: RunRules = _USUAL
 ) -> Call | Streamed:
-    """Return `star`, or, if `rows` is an asynchronous iterable, `star_streamed`."""
+    """Return a call of f(*row) for each row; its input is read bit by bit if it is asynchronous."""
     return (star_streamed if _only_async(rows) else star)(verb, function, rows, rules)
 
 
@@ -287,7 +295,7 @@ def _iterable(verb: str, number: int, given: object, name: str = "") -> Iterable
 
 
 def option_by_place(verb: str, items: str, given: object) -> str:
-    """Return a hint for a message, if `given` may be meant as the chunksize; else an empty text.
+    """Return a hint for an error message, if `given` may be meant as the chunksize; else "".
 
     Other libraries take the chunksize as a positional argument behind the items.
 
@@ -300,16 +308,17 @@ def option_by_place(verb: str, items: str, given: object) -> str:
 
 
 def _fixed(xs: Iterable[object]) -> Sequence[object]:
-    # A tuple or range is used as it is, but not an instance of a subclass, which may iterate
+    # An input that is exactly a tuple or a range is used as it is; a subclass may iterate
     # differently. A list is copied, since the program may change it while the call runs.
     kind = type(xs)
     if isinstance(xs, tuple | range) and kind in (tuple, range):
         return xs
-    # list(xs) would ask any other input for its length first. map never does, and the length may be
-    # wrong; islice hides it.
+    # list(xs) would first ask the input for its length, which may be wrong, and for which `map`
+    # never asks; `islice` hides the length.
     return list(xs) if kind is list else list(islice(xs, None))
 
 
 def _row(row: object) -> object:
-    # A row that is not iterable stays: f(*row) then raises a TypeError for its item, as in starmap.
+    # A row that is no iterable is kept: f(*row) will raise a TypeError for that item, as with
+    # `itertools.starmap`.
     return tuple(row) if is_iterable(row) and not isinstance(row, tuple) else row

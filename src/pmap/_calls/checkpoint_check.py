@@ -7,7 +7,7 @@ from .._types import GivenCheckpoint
 
 
 def checked_checkpoint(name: str, value: object) -> object:
-    """Return `value` if it is a path, a `Checkpoint` or None.
+    """Return `value` if the option may have it: a path, a `Checkpoint` or None.
 
     Raises:
         OptionError: `value` is none of these. No file is looked at.

@@ -6,13 +6,13 @@ between two results. The time that it waits for a result does not count: otherwi
 would look like a slow consumer, would get less work, and be slower still.
 """
 
-# Seconds that the consumer is to take for the results that were read ahead. This is far longer than
-# it takes to send a chunk and get its results (a few milliseconds), or to catch up after a slow
-# item. So a slow consumer need not wait, although less is read ahead of it.
+# Results for this many seconds of the consumer's work are read ahead. This is far longer than it
+# takes to send a chunk and get its results (a few milliseconds), or to catch up after a slow item.
+# So even a slow consumer need not wait.
 _AHEAD = 0.5
-# The weight that earlier measurements keep at each new one. A measurement of many items counts more
-# than one of few. So one pause after many quick items changes the estimate little, and when the
-# consumer becomes quicker, the estimate follows after a few measurements.
+# At each new measurement, the earlier ones keep this weight. A measurement of many items counts
+# more than one of few. So one pause after many quick items changes the estimate little, and when
+# the consumer becomes quicker, the estimate follows soon.
 _BEFORE = 0.5
 
 
@@ -41,7 +41,8 @@ class ConsumerPace:
         least = min(least, worth)
         if not self._items:
             return least
-        # Products are compared, since the quotient may be too large for a float.
+        # Instead of a quotient, two products are compared: the quotient may be too large for a
+        # float.
         if self._elapsed * worth <= _AHEAD * self._items:
             return worth
         return max(least, int(_AHEAD * self._items / self._elapsed))

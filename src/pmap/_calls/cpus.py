@@ -39,13 +39,13 @@ def parse_quota(quota: str, period: str) -> float | None:
     """
     try:
         microseconds, per = int(quota), int(period)
-    except ValueError:  # "max", which means no limit, or an unknown text
+    except ValueError:  # "max" means that there is no limit
         return None
     return microseconds / per if microseconds > 0 and per > 0 else None
 
 
 def parse_cgroups(text: str, controller: str = "cpu") -> list[tuple[str, str]]:
-    r"""Return (hierarchy, path) of each cgroup in `text` that `controller` may limit.
+    r"""Return hierarchy and path of each cgroup in `text` in which `controller` may set limits.
 
     Groups of version 2 have the hierarchy "".
 
@@ -72,7 +72,8 @@ def group_folders(
     """
     for hierarchy, path in parse_cgroups(_read(membership), controller):
         top = os.path.join(root, hierarchy)
-        # In a container the path may be that of the host, and only the top folder can be seen.
+        # In a container the path may be one of the host, which cannot be seen, so the top folder is
+        # tried, too.
         folders = {top}
         parts = [part for part in path.split("/") if part]
         if ".." not in parts:
@@ -97,5 +98,6 @@ def _read(path: "os.PathLike[str] | str") -> str:
     try:
         with open(path, encoding="ascii") as file:
             return file.read()
-    except (OSError, ValueError):  # not Linux, cgroups not mounted, or no permission to read
+    except (OSError, ValueError):
+        # this is no Linux, cgroups are not mounted, or they may not be read
         return ""

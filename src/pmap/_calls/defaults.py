@@ -19,14 +19,14 @@ BACKEND_VARIABLE: Final = "PMAP_BACKEND"
 
 
 def _of_environment() -> Mapping[str, object] | None:
-    """Return the options that environment variables set; a call that uses them checks them."""
+    """Return the options that environment variables set; their values are not checked here."""
     backend = os.environ.get(BACKEND_VARIABLE)
     return {"backend": backend} if backend else None
 
 
 _FROM_ENVIRONMENT: Final = _of_environment()
-# The options of the `defaults` blocks that the running code is in, laid over those of the
-# environment. None: there are neither.
+# The options set by the `defaults` blocks that the running code is in, and by environment
+# variables. None: no option is set.
 IN_FORCE: Final[ContextVar[Mapping[str, object] | None]] = ContextVar(
     "pmap.defaults", default=_FROM_ENVIRONMENT
 )
@@ -59,7 +59,7 @@ class defaults:  # noqa: N801  # it is used like a function
     """
 
     def __init__(self, **options: "Unpack[Options]") -> None:
-        # The checked values are kept: an iterable that was given may be readable only once.
+        # The values are checked and kept at once: an iterable among them may be readable only once.
         self._options: Mapping[str, object] = set_options(merge(Settings(), options, "defaults"))
         self._tokens: list[Token[Mapping[str, object] | None]] = []
 
@@ -88,7 +88,8 @@ def with_defaults(settings: Settings, given: Mapping[str, object]) -> Settings:
         return settings
     backend = None if _FROM_ENVIRONMENT is None else _FROM_ENVIRONMENT["backend"]
     if backend is not None and given.get("backend") is backend:
-        checked("backend", backend, BACKEND_VARIABLE)  # an error names the variable
+        # If the value is not allowed, the error names the environment variable.
+        checked("backend", backend, BACKEND_VARIABLE)
     options = _left_open(given, settings.given, settings.pool)
     return merge(settings, options)._replace(given=settings.given)
 
@@ -96,14 +97,14 @@ def with_defaults(settings: Settings, given: Mapping[str, object]) -> Settings:
 def _left_open(
     options: Mapping[str, object], nearer: AbstractSet[str], pool: object
 ) -> dict[str, object]:
-    """Return those of `options` that the options nearer to the call leave open.
+    """Return those of `options` that are not overruled by options set nearer to the call.
 
     A pool that is given has decided the options of its workers; and where options of workers are
     given, no pool of an outer place is used.
 
     Args:
-        options: the options of an outer place, with their values.
-        nearer: the names of the options that are set nearer to the call.
+        options: options with their values, as set by an outer `defaults` block or the environment.
+        nearer: the names of the options that are set in the call, or nearer to it.
         pool: the pool that is set there; None: no pool.
     """
     closed = {*nearer}

@@ -23,7 +23,7 @@ def name_of(function: object) -> str:
             name: object = getattr(function, attribute, None)
             if isinstance(name, str) and name:
                 return name.rpartition("<locals>.")[2]
-    except Exception:  # a __getattr__ of the user may raise anything
+    except Exception:  # the object may have a `__getattr__` that raises anything
         pass
     return kind
 
@@ -36,7 +36,7 @@ def short_repr(obj: object, limit: int = 80) -> str:
     """
     try:
         text = _ShortRepr(limit).repr(obj)
-    except Exception as error:  # for example an int of too many digits, or too deep a structure
+    except Exception as error:  # some reprs fail, as that of an int with too many digits
         text = without_repr(obj, error)
     if "\n" in text:
         text = " ".join(text.split())
@@ -70,7 +70,7 @@ class _ShortRepr(reprlib.Repr):
         self.maxstring = self.maxother = self.maxlong = limit
 
     def repr1(self, x: object, level: int) -> str:
-        # The exact type decides. reprlib compares only the name of the type, and a class of the
+        # The exact type is tested here: reprlib tests only the name of the type, and a class of the
         # user may have the same name.
         if type(x) in _BUILT_IN:
             return super().repr1(x, level)
@@ -79,7 +79,8 @@ class _ShortRepr(reprlib.Repr):
     def repr_instance(self, x: object, level: int) -> str:
         try:
             return repr(x)
-        except BaseException as error:  # a __repr__ of the user may raise anything, also SystemExit
+        except BaseException as error:
+            # the `__repr__` of a user's class may raise anything, even SystemExit
             if is_ctrl_c(error):
                 raise
             return without_repr(x, error)
@@ -102,7 +103,7 @@ class _ShortRepr(reprlib.Repr):
     def repr_frozenset(self, x: Collection[object], level: int) -> str:
         return f"frozenset({self.repr_set(x, level) if x else ''})"
 
-    # For a gigabyte of bytes, reprlib would make the whole repr before it shortens that.
+    # For a gigabyte of bytes, reprlib would make the whole repr and then shorten it.
     def repr_bytes(self, x: bytes, level: int) -> str:
         return repr(x[: self.maxstring]) + ("..." if len(x) > self.maxstring else "")
 

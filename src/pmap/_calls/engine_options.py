@@ -1,4 +1,4 @@
-"""The checks of the options of a call whose backend is an engine: an executor or the like.
+"""Checks of the options of a call that runs on an engine: an executor, a cluster or the like.
 
 This module is imported only when an option asks for an engine.
 """
@@ -16,7 +16,8 @@ _ALLOWED: Final = (
     "submit(f, *args) that returns a concurrent.futures.Future, or one with apply_async"
 )
 
-# The options that only worker processes of pmap can keep.
+# The options that only worker processes of pmap itself can carry out, and not the workers of an
+# engine.
 _OF_INNER_WORKERS: Final = (
     *("initializer", "initargs", "max_tasks_per_child", "max_memory_per_child"),
     *("kill_over_memory", "isolate", "threads_per_worker", "start_method", "timeout"),
@@ -36,7 +37,7 @@ def applies_async(engine: object) -> TypeGuard[AppliesAsync]:
 def checked_engine(
     name: str, value: object, word: Callable[[str, object], object]
 ) -> Engine | AppliesAsync | object:
-    """Return `value` if it is an engine; `word` checks a value that is none.
+    """Return `value` if it is an engine; otherwise return what `word`, another check, returns.
 
     Raises:
         OptionError: `value` is no engine.
@@ -53,24 +54,24 @@ def checked_engine(
 
 
 def kills(engine: object) -> bool:
-    """Return whether an engine can end a task that runs: see `Engine`."""
+    """Return whether an engine can end a task that is running: see the class `Engine`."""
     return callable(getattr(engine, "kill", None))
 
 
 def runs_live(engine: object, inner_worker: bool | None) -> bool:
-    """Return whether items run as they are in threads of this process, those of the engine.
+    """Return whether the engine runs items in threads of this process, so without pickling.
 
     Only the exact class is known to be so: a subclass may run what it is given elsewhere.
     """
     if inner_worker is True:
         return False
-    # If the module is not loaded, the program has no such executor.
+    # If this module is not imported, the program can have no ThreadPoolExecutor.
     module = sys.modules.get("concurrent.futures.thread")
     return type(engine) is getattr(module, "ThreadPoolExecutor", None)
 
 
 def slots_of(engine: object, processes: int | None, live: bool) -> int:
-    """Return how many chunks an engine gets at a time.
+    """Return how many chunks an engine is given at a time.
 
     If the program does not say so, that is half as many again as the engine has workers: a worker
     that has finished a chunk then need not wait until the next chunk has come.
@@ -78,7 +79,8 @@ def slots_of(engine: object, processes: int | None, live: bool) -> int:
     Args:
         engine: the engine.
         processes: the option of this name.
-        live: whether the items run in threads of this process, which wait for nothing.
+        live: whether the items run in threads of this process, for which no chunk has to be sent
+            ahead.
 
     Raises:
         OptionError: the number of workers is not known.
@@ -102,7 +104,7 @@ def slots_of(engine: object, processes: int | None, live: bool) -> int:
 def check(
     options: Mapping[str, object], usual: Mapping[str, object], given: AbstractSet[str]
 ) -> None:
-    """Raise `OptionError` for the first option that the engine of a call cannot keep.
+    """Raise `OptionError` for the first option that the engine of a call cannot carry out.
 
     Args:
         options: the values of all options.

@@ -23,7 +23,8 @@ class Failure(Frozen):
             only in `item` are equal.
     """
 
-    # Without an annotation: type checkers then read the names, and know the types in a `case`.
+    # There is no annotation here, so that type checkers read the names, and know the types in a
+    # `case`.
     __match_args__ = (
         "error",
         "index",
@@ -34,7 +35,7 @@ class Failure(Frozen):
     )
     _names: ClassVar[tuple[str, ...]] = __match_args__
 
-    if TYPE_CHECKING:  # properties, so that type checkers refuse an assignment
+    if TYPE_CHECKING:  # type checkers see properties, so that they refuse an assignment
 
         @property
         def error(self) -> Exception: ...
@@ -90,12 +91,12 @@ class Failure(Frozen):
         attempts: int,
         item: object,
     ) -> Self:
-        """Return a failure whose `traceback` is that of `error`, made when it is first read.
+        """Return a failure; its text `traceback` is made from `error` when it is first read.
 
         Making the text takes longer than all the rest, and many programs never read it.
         """
         made = cls(error, index, function, input, "", attempts, item)
-        # Lost workers have no traceback, and no cause that could have one.
+        # The error of a lost worker has no traceback, and no cause that could have one.
         if error.__traceback__ or error.__cause__ or not isinstance(error, PmapError):
             del vars(made)["traceback"]
             vars(made)["_trace"] = error.__traceback__
@@ -106,14 +107,15 @@ class Failure(Frozen):
         def __getattr__(self, name: str) -> object:
             if name != "traceback" or "_trace" not in vars(self):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            from .traceback_text import format_trace  # imported when the first text is made
+            # Imported only when the text of a traceback is made.
+            from .traceback_text import format_trace
 
             text = format_trace(self.error, vars(self)["_trace"]).strip()
             return vars(self).setdefault("traceback", text)
 
     def __getstate__(self) -> dict[str, object]:
         state: dict[str, object] = {**vars(self), "traceback": self.traceback}
-        state.pop("_trace", None)  # no traceback can be pickled
+        state.pop("_trace", None)  # a traceback cannot be pickled
         return state
 
     def __repr__(self) -> str:

@@ -25,7 +25,9 @@ def checked_function(
     if not callable(function):
         raise TypeError(_not_callable(verb, function, arguments, rest))
     if _surely_plain(function):
-        return function  # most functions are; the checks below take longer than a small item runs
+        # The usual case, a plain function, which is not checked any further, as that would take
+        # longer than a small item runs.
+        return function
     import inspect
 
     code = _plain(function)
@@ -48,7 +50,8 @@ def checked_function(
         ]
     else:
         return function
-    # The error suggests a named function as the wrapper: a lambda is harder to send and to read.
+    # The error message suggests a named function around the user's: a lambda is harder to send and
+    # to read.
     lines = [f"def run({_PARAMETER[rest]}):"]
     lines += ["    " + line.format(call=f"{name}({_PARAMETER[rest]})") for line in body]
     wrapper = "\n".join("    " + line for line in [*lines, "", f"{verb}(run, {rest})"])
@@ -58,7 +61,7 @@ def checked_function(
     )
 
 
-# For messages: the parameters of the wrapper, by how the arguments behind the function are written.
+# For the function that an error message suggests: its parameters, by the arguments of the verb.
 _PARAMETER = {"xs": "x", "rows": "*row", "*args": "*args"}
 
 
@@ -68,13 +71,14 @@ _SPECIAL = 0x20 | 0x80 | 0x200
 
 def _surely_plain(function: object) -> bool:
     if isinstance(function, FunctionType):
-        # An attribute in its __dict__ may mark the function as a coroutine function.
+        # A `__dict__` may have an attribute that marks the function as a coroutine function, so it
+        # is checked further.
         return not (function.__code__.co_flags & _SPECIAL or function.__dict__)
     return type(function) is BuiltinFunctionType
 
 
 def _plain(function: object) -> object:
-    """Return the function whose code runs when a partial, method or object is called."""
+    """Return the function whose code runs when a partial, a method or an object is called."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func

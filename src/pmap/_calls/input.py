@@ -21,27 +21,27 @@ from operator import length_hint
 from time import perf_counter
 from typing import overload
 
-# Seconds after which the reader of the input pauses to look for results: long enough to read some
-# thousand items of a quick input, and too short for a user to notice.
+# The reading of an input pauses after this many seconds to look for results: long enough to read
+# some thousand items of a quick input, and too short for a user to notice.
 SLICE = 0.0005
-_WEIGHT = 0.5  # the weight of the newest measurement in the estimate of `_Pace`
+_WEIGHT = 0.5  # the weight of the newest measurement in the running estimate of `_Pace`
 _ENDLESS = count, cycle, repeat
 _COLLECTIONS = Sequence, AbstractSet, Mapping, MappingView
 
 
 class Window(Sequence[object]):
-    """The items that were read and may still be needed: a sequence.
+    """A sequence of the items that were read and may still be needed.
 
-    Items are added at its end and released at its front. An index is the position of an item in the
-    whole input; `start` is the index of the first item that is kept.
+    Items are added at its end and released at its front. Its indices are positions in the whole
+    input; `start` is the index of the first item that is kept.
     """
 
     def __init__(self) -> None:
         self.start: int = 0
         self._items: list[object] = []
-        self._gone = 0  # how many items at the head of the list are released
-        # Ranges of released items with items before them that are still needed: the first index,
-        # and the index behind the last.
+        self._gone = 0  # how many items at the front of the list are not needed any more
+        # Ranges of released items which stay in the list, because items before them are still
+        # needed: the first index, and the index behind the last.
         self._apart: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -52,19 +52,19 @@ class Window(Sequence[object]):
         self._items += items
 
     def release(self, start: int, stop: int) -> None:
-        """Release the items `start` to `stop` - 1; forget them when all before are released."""
+        """Let go of the items `start` to `stop` - 1, once all items before them are let go, too."""
         self._apart[start] = stop
         while self.start in self._apart:
             stop = self._apart.pop(self.start)
             self._gone += stop - self.start
             self.start = stop
-        # Not at each release, since a deletion at the head of a list moves all other items.
+        # The list is not cut at each call, because a deletion at its front moves all other items.
         if self._gone * 2 > len(self._items):
             del self._items[: self._gone]
             self._gone = 0
 
     def unreleased(self) -> list[tuple[int, int]]:
-        """Return the ranges of items that are not released: first index, index behind the last."""
+        """Return the ranges of items that are still needed: first index, index behind the last."""
         ranges: list[tuple[int, int]] = []
         start = self.start
         for gone, stop in sorted(self._apart.items()):
@@ -103,11 +103,11 @@ class _Pace:
 
 
 def _is_reliable(iterable: object) -> bool:
-    """Return whether an iterable's length, if it has one, may decide how much memory is taken.
+    """Return whether the length that an iterable tells, if it tells one, can be relied on.
 
     ``list(stream)`` takes memory for as many results as the stream says. ``map`` never asks its
-    input for a length, so a class whose length is wrong works with it, and is to work here. The
-    types of Python itself, collections and arrays are relied on.
+    input for a length, so it works with a class that tells a wrong length, which has to work here,
+    too. The types of Python itself, collections and arrays are relied on.
     """
     kind = type(iterable)
     return (
@@ -125,13 +125,13 @@ def _left(iterable: object, read: int, only_reliable: bool) -> int | None:
         if isinstance(iterable, Sized):
             return max(0, len(iterable) - read)
         hint = length_hint(iterable, -1)
-    except Exception:  # a `__len__` of the user may raise anything; the number is only shown
+    except Exception:  # a user's `__len__` may raise anything; the number is only for showing
         return None
     return None if hint < 0 else hint
 
 
 class Input:
-    """Iterables that are read together, one element of each for an item.
+    """The input of a stream: iterables that are read together, one element of each per item.
 
     `ended` is true when one of them has ended or raised.
     """
@@ -148,7 +148,7 @@ class Input:
                 item itself.
         """
         self.ended: bool = False
-        self.error: Exception | None = None  # the exception that reading raised
+        self.error: Exception | None = None  # the exception that was raised when the input was read
         self.pace: _Pace = _Pace()
         self._iterables = iterables
         self._item = item
@@ -181,7 +181,7 @@ class Input:
         known = [length for length in lengths if length is not None]
         for one, length in zip(self._iterables, lengths, strict=True):
             if length is None and not isinstance(one, _ENDLESS):
-                return None  # this iterable of unknown length may be the shortest
+                return None  # this iterable, whose length is unknown, may be the shortest one
         return min(known, default=None)
 
     def read(self, room: int) -> list[object]:
@@ -223,7 +223,10 @@ class Input:
 
 
 class AsyncInput:
-    """An asynchronous iterable. `ended` is true when it has ended or raised."""
+    """An asynchronous iterable as the input of a stream.
+
+    `ended` is true when it has ended or raised.
+    """
 
     def __init__(
         self, iterable: AsyncIterable[object], item: Callable[[object], object] | None = None
@@ -273,5 +276,8 @@ class AsyncInput:
             await items.aclose()
 
     def close(self) -> None:
-        """Read no more; the event loop closes the iterable if it is an asynchronous generator."""
+        """Read no more.
+
+        If the input is an asynchronous generator, the event loop will close it.
+        """
         self.ended = True

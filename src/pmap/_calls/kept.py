@@ -1,4 +1,4 @@
-"""How the engine speaks with a checkpoint, which keeps the results of items in a file."""
+"""What the engine and a checkpoint, which keeps results of items in a file, ask of each other."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -8,7 +8,7 @@ Range = tuple[int, int]
 
 
 class Found(NamedTuple):
-    """Kept outcomes of the items from `start` on.
+    """Outcomes of the items from `start` on, as a checkpoint file has kept them.
 
     `values`: their results. `failures`: the errors of failed items, by their offset from `start`.
     `attempts`: how often these were tried, by the offset too.
@@ -21,13 +21,14 @@ class Found(NamedTuple):
 
 
 class Sorted(NamedTuple):
-    """Items of a call, by what is to be done with each of them.
+    """What is to be done with items of a call, as its checkpoint has found out.
 
     Attributes:
-        found: the outcomes that the checkpoint has.
+        found: the outcomes that the checkpoint file has.
         run: the items that are to be run.
-        held: the items that another call is computing: a later `Sorted` decides about them.
-        decided: the items that were held until now.
+        held: the items that another process, or another call, is computing: a later `Sorted`
+            decides about them.
+        decided: the items that were held until now, and are not held any more.
     """
 
     found: Sequence[Found] = ()
@@ -37,10 +38,10 @@ class Sorted(NamedTuple):
 
 
 class Keeping(Protocol):
-    """One call whose results are kept."""
+    """Keeps the results of one call in a checkpoint file."""
 
     def sort(self, items: Sequence[object]) -> Sorted:
-        """Look up the next `items` of the call, and claim those that nobody computes.
+        """Look up the next items of the call in the file, and claim those that nobody computes.
 
         Raises:
             CheckpointError: the file cannot be read or written.
@@ -48,10 +49,10 @@ class Keeping(Protocol):
         ...
 
     def hold(self, indices: Sequence[int]) -> None:
-        """Begin to look for the outcomes of these items, which `sort` has called held.
+        """Begin to look for the outcomes of items that another call computes (`Sorted.held`).
 
-        The engine calls this when the scheduler holds the items. A decision that came before that
-        would be lost: the scheduler would hold the items for ever.
+        The engine calls this when the scheduler knows that these items wait. A decision that came
+        before would be lost, and they would wait for ever.
         """
         ...
 
@@ -62,7 +63,9 @@ class Keeping(Protocol):
         failures: Mapping[int, Exception],
         attempts: Callable[[int], int],
     ) -> None:
-        """Keep outcomes of the items from `start` on; any thread may call this, in any lock.
+        """Keep outcomes of the items from `start` on.
+
+        Any thread may call this, whatever locks it holds.
 
         `failures`: as in `Found`. `attempts`: tells how often an item was tried.
         """
@@ -71,13 +74,14 @@ class Keeping(Protocol):
     def end(self, then: Callable[[Exception | None], object]) -> None:
         """Write what is not written yet, then call `then` once, with the error of writing if any.
 
-        Another thread calls `then`. Claims of items that have no outcome are given up.
+        Another thread calls `then`. Items that were claimed and have no outcome can be claimed by
+        others again.
         """
         ...
 
 
 class Keeper(Protocol):
-    """Where the results of calls are kept."""
+    """A place, such as a file, where the results of calls are kept."""
 
     def begin(
         self,
@@ -93,10 +97,12 @@ class Keeper(Protocol):
         Args:
             verb: the name of the verb.
             name: a short name of the function.
-            identity: the function, and how an item becomes its call.
-            seed: the seed of the items' random numbers: they depend on the index, too.
+            identity: what identifies the call's function, and the way in which an item becomes its
+                call.
+            seed: the seed of the items' random numbers, by which results depend on the index of the
+                item, too.
             decide: is called in another thread with decisions about items that were held.
-            in_thread: whether items run in the thread that waits for results.
+            in_thread: whether items run in the very thread that waits for their results.
 
         Raises:
             CheckpointError: the file cannot be used, or the function cannot be told from others.

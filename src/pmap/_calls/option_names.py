@@ -200,7 +200,7 @@ def refused_by_pool(
 
 
 def option_called(name: str) -> str | None:
-    """Return the option that pmap or another library calls `name`. None: there is none.
+    """Return the option of pmap that pmap or another library calls `name`. None: there is none.
 
     >>> option_called("n_jobs"), option_called("chunksize"), option_called("base")
     ('processes', 'chunksize', None)
@@ -257,10 +257,12 @@ def _as_option(option: str, value: object, check: Callable[[str, object], object
     if option == "backend":
         value = backend_called(value) or value
     if option == "progress" and isinstance(value, int):
-        value = bool(value)  # in some libraries the value is a level of verbosity
+        # In some libraries this option is a level of verbosity, here it is true or false.
+        value = bool(value)
     try:
         check(option, value)
-    except Exception as error:  # most often an OptionError, which has `allowed`
+    except Exception as error:
+        # the check of the option refuses the value, and names the allowed ones
         return str(getattr(error, "allowed", option))
     return f"Write {option}={short_repr(value, 40)}"
 
@@ -282,14 +284,15 @@ def _partial(verb: str, f: str, name: str = "", value: object = None) -> str:
 
 
 def _own_argument(name: str, function: object) -> bool | None:
-    """Return whether `function` can be given the keyword `name`.
+    """Return whether `function` has a parameter for the keyword `name`.
 
     None: it takes any keyword, or its signature is unknown.
     """
     import inspect
 
     signature: inspect.Signature | None = None
-    with suppress(Exception):  # a built-in without a signature, or a faulty __signature__
+    # A built-in may have no signature, or a `__signature__` may be faulty.
+    with suppress(Exception):
         signature = inspect.signature(function) if callable(function) else None
     if signature is None:
         return None

@@ -40,7 +40,8 @@ else:
     from typing import TypedDict
 
 _INFINITE: Final = float("inf")  # not math.inf: the import of math takes longer than the checks
-# The check of an option: from (name, value) to the value that is kept; it may raise OptionError.
+# The check of an option, a function: it is given the option's name and value, and returns the value
+# to keep, or raises OptionError.
 Check: TypeAlias = Callable[[str, object], object]
 
 BACKENDS: Final[tuple[Backend, ...]] = get_args(Backend)
@@ -59,13 +60,13 @@ def whole(value: object) -> int | None:
     if isinstance(value, SupportsIndex) and not isinstance(value, bool):
         try:
             return index(value)
-        except Exception:  # a class, an array of several numbers, or a faulty __index__
+        except Exception:  # the value is no number, or has an `__index__` that fails
             return None
     return None
 
 
 def _count(meaning_of_none: str) -> Check:
-    """Return the check of an option that counts something: an int >= 1, or None."""
+    """Return a check for options that count something: it accepts an int >= 1, or None."""
 
     def check(name: str, value: object) -> int | None:
         if value is None:
@@ -79,7 +80,7 @@ def _count(meaning_of_none: str) -> Check:
 
 
 def _one_of(words: tuple[str, ...], meaning_of_none: str = "") -> Check:
-    """Return the check of an option that is one of `words`, or None if that has a meaning."""
+    """Return a check for options whose value is one of `words`, or None if that has a meaning."""
 
     def check(name: str, value: object) -> object:
         if (value is None and meaning_of_none) or (isinstance(value, str) and value in words):
@@ -105,7 +106,7 @@ def seconds_of(value: object) -> float | None:
         return None
     try:
         return float(value)
-    except Exception:  # a class, an array of several numbers, or a faulty __float__
+    except Exception:  # the value is no number, or has a `__float__` that fails
         return None
 
 
@@ -129,7 +130,7 @@ def _inner_worker(name: str, value: object) -> bool | None:
 
 
 def _timeout(name: str, value: object) -> float | None:
-    # A NaN is refused here and in `_retries`, since every comparison with it is false.
+    # A NaN has to be refused by a test of its own, since every comparison with it is false.
     seconds = seconds_of(value)
     if value is None or (seconds is not None and seconds > 0):
         return None if seconds == _INFINITE else seconds
@@ -244,7 +245,10 @@ def _pool(name: str, value: object) -> object:
 
 
 class WorkerOptions(NamedTuple):
-    """The options of the workers. Calls with equal worker options share one pool."""
+    """The options of workers.
+
+    Calls for which these are equal share one pool.
+    """
 
     processes: int | None = None
     backend: Place = "processes"
@@ -284,7 +288,7 @@ class CallOptions(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """The settings of a verb: a given pool, the options of workers, and the options of a call.
+    """The options that a verb was given, by `using` or in a call, and the pool it was given.
 
     `given` has the names of the options that were set, also of those set to their default values.
     """
@@ -455,8 +459,8 @@ if TYPE_CHECKING:
         """The options that a mapping verb takes in the call, and every verb in ``using``."""
 
 else:
-    # `closed` is for type checkers only, and the import of typing_extensions would take a tenth of
-    # the time of that of pmap.
+    # Only type checkers need `closed`. To import typing_extensions for it would take a tenth of the
+    # time of pmap's import.
     Options = _Options
     Options.__name__ = Options.__qualname__ = "Options"
 
@@ -478,7 +482,8 @@ def merge(
 
             why = no_such_option(name, options[name], _ALL, verb, function)
             raise OptionError(name, options[name], why)
-    # Any: `_replace` wants the type of each field, which the check of the option has established.
+    # The type is `Any`: `_replace` wants the type of each field, which only the check of the option
+    # knows.
     kept: dict[str, Any] = {name: _ALL[name](name, value) for name, value in options.items()}
     merged = Settings(
         pool=kept.get("pool", settings.pool),
@@ -509,7 +514,9 @@ def worker_options() -> KeysView[str]:
 
 
 def checked(option: str, value: object, name: str) -> object:
-    """Check the value of `option`, which was given under another `name`; return the value to keep.
+    """Check the value of `option`, which the user gave under another name, and return it.
+
+    An error names `name`.
 
     Raises:
         OptionError: the value is not allowed. The error has the other name.
@@ -526,7 +533,7 @@ def refuse_for_pool(others: Mapping[str, object]) -> None:
 
 
 def in_force(settings: Settings) -> dict[str, object]:
-    """Return all options with their values in `settings`, in the order of `Options`."""
+    """Return all options that are in force in `settings`, with their values."""
     homes = [(settings, _POOL), (settings.worker, _WORKER), (settings.call, _CALL)]
     return {name: getattr(home, name) for home, names in homes for name in names}
 

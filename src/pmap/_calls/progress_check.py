@@ -11,7 +11,7 @@ _NO_PLAIN_FUNCTION = 0x20 | 0x80 | 0x200
 
 
 def checked_progress(name: str, value: object) -> object:
-    """Return `value` if it is a bool, a string or a function, and progress can be shown that way.
+    """Return `value` if the option may have it: a bool, a string or a function.
 
     Raises:
         OptionError: `value` is none of these; or it asks for a bar, and tqdm is not installed. The
@@ -49,5 +49,6 @@ def _is_plain(value: object) -> bool:
 
 
 def _has_tqdm() -> bool:
-    # This only looks for tqdm. It is not imported, since a call that shows no bar does not need it.
+    # tqdm is only looked for here, and not imported, since a call that shows no bar does not need
+    # it.
     return "tqdm.auto" in sys.modules or importlib.util.find_spec("tqdm") is not None

@@ -1,4 +1,4 @@
-"""The options `retries` and `retry_on` as the engine takes them."""
+"""The options `retries` and `retry_on` in the form that the engine uses."""
 
 from collections.abc import Iterable
 

@@ -29,7 +29,7 @@ class Sync:
             asyncio.get_running_loop()
         except RuntimeError:
             return asyncio.run(self.f(*args, **kwargs))
-        # An event loop runs in this thread already, as in a notebook. Another one can run only in
+        # This thread runs an event loop already, as in a notebook. A second one can only run in
         # another thread.
         from concurrent.futures import ThreadPoolExecutor
         from contextvars import copy_context
@@ -73,7 +73,8 @@ def sync(f: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R]:
         raise TypeError(
             f"sync takes a coroutine function (async def), got {type(f).__name__}: {f!r}"
         )
-    made: Any = Sync(f)  # for type checkers, Sync has neither the parameters nor the result of f
+    # Type checkers do not know that a `Sync` has the parameters and the result of f.
+    made: Any = Sync(f)
     plain: Callable[P, R] = made
     return plain
 
@@ -81,7 +82,8 @@ def sync(f: Callable[P, Coroutine[Any, Any, R]], /) -> Callable[P, R]:
 def _is_coroutine_function(f: object) -> bool:
     import inspect
 
-    # inspect looks into partials and methods, but not at the __call__ of an object.
+    # `inspect` finds a coroutine function inside a partial or a method, but not as the `__call__`
+    # of an object.
     return inspect.iscoroutinefunction(f) or inspect.iscoroutinefunction(
         getattr(type(f), "__call__", None)  # noqa: B004 - the code, not whether
     )

@@ -7,11 +7,11 @@ from .._trace.trace import Trace, kind_of
 
 
 def checked_trace(name: str, value: object) -> object:
-    """Return `value` if it is a bool, a `Trace`, or a path that a trace can be saved in.
+    """Return `value` if the option may have it: a bool, a `Trace`, or a path for a trace.
 
     Raises:
-        OptionError: `value` is none of these, or there is no directory for the file. The call has
-            not begun then: it would be a pity to learn that at its end.
+        OptionError: `value` is none of these, or there is no directory for the file. It is raised
+            before the call begins, so that it is not noticed only at its end.
     """
     if isinstance(value, bool | Trace):
         return value
@@ -26,7 +26,8 @@ def checked_trace(name: str, value: object) -> object:
             "a trace is saved in a file that ends with .svg (a picture) or .json (for Perfetto and "
             "Chrome)",
         )
-    folder = os.path.dirname(os.path.abspath(path))  # no pathlib here
+    # Done without `pathlib`, whose import takes long.
+    folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise OptionError(name, value, f"there is no directory {folder!r} to save the trace in")
     return path

@@ -9,7 +9,7 @@ from .._transport.own_frames import shows_own_frames, without_own_frames
 def format_traceback(error: BaseException, instead: str | None = None) -> str:
     """Return the traceback of `error` as text, without pmap's own frames.
 
-    `instead` stands in the last line for the type and the text of `error`; None: these do.
+    `instead` replaces the type and the text of `error` in the last line; None: they are shown.
     """
     return format_trace(error, error.__traceback__, instead)
 
@@ -27,7 +27,7 @@ def format_trace(
             lines = traceback.format_tb(trace)
             return "".join(["Traceback (most recent call last):\n", *lines, f"{instead}\n"])
         return "".join(traceback.format_exception(type(error), error, trace))
-    except BaseException as why:  # the exception's own `__str__` may raise
+    except BaseException as why:  # the exception's class may have a `__str__` that raises
         if is_ctrl_c(why):
             raise
         name = type(why).__name__

@@ -94,9 +94,8 @@ if TYPE_CHECKING:
     # script.
     Prepared: TypeAlias = tuple[Surroundings, Reporting]
 
-# While chunks wait, the worker looks for messages at most once in this many seconds. A look is a
-# system call, which costs as much as several quick items, so a worker does not look before each
-# chunk.
+# Seconds between two looks for new messages while chunks wait. A look is a system call, which costs
+# as much as several quick items, so a worker does not look before each chunk.
 _MOMENT = 0.0005
 # Bytes read at a time; for much larger buffers malloc would map new memory each time.
 _PIECE = 1 << 16
@@ -127,16 +126,14 @@ class Worker:
         self._sender = Sender(sock)
         self._is_prepared = prepared is not None
         self._surroundings, self._reporting = prepared or (Surroundings(), Reporting())
-        # The initializer, if this worker is a fork of the caller. Other workers are sent it in a
-        # message.
+        # The initializer, if this worker is a fork of the caller. Other workers are sent it later.
         self._initializer = initializer
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
         self._looked_at = 0.0  # the time when the worker last looked for messages
         # Tells whether there is a message, or a part of one, in the socket, or the caller is gone.
         self._has_message = _looker(sock)
-        # Whether the worker may poll for a moment before it sleeps until a message comes.
-        self._may_spin = False
+        self._may_spin = False  # whether the worker may poll for a moment before it sleeps
         self._spin = AdaptiveSpin()
         self._room = 0  # how many bytes of shared memory may be kept for later results
         self._release_segments()
@@ -155,8 +152,7 @@ class Worker:
         self._max_memory: int | None = None
         # Saves what coverage.py has measured; None: it does not measure this process.
         self._measured: Callable[[], None] | None = None
-        # Returns how many bytes of memory this process takes; if there is no limit it is `int`,
-        # which returns 0.
+        # Returns how many bytes of memory this process takes; 0 if there is no limit.
         self._resident: Callable[[], int] = int
         self._watch: MemoryWatch | None = None
 
@@ -185,8 +181,7 @@ class Worker:
             (fd,) = fds
             self._journal = ResultJournal(mmap.mmap(fd, int.from_bytes(data, "little")))
             # If this process crashes or gets SIGABRT, `faulthandler` writes the stack into memory
-            # that the caller reads. It does so in C, also while a thread holds the interpreter's
-            # lock.
+            # that the caller reads. It does so in C, whatever Python code does at that moment.
             faulthandler.enable(file=fd)
 
     def _set_up(self) -> bool:
@@ -388,8 +383,7 @@ class Worker:
         results: Unsent
         try:
             call = spec.load()
-        except BaseException as error:
-            # loading imports modules, and a module may raise anything, even SystemExit
+        except BaseException as error:  # an import may raise anything, even SystemExit
             record: Entry = capture_transport(FUNCTION, error)
             results = [record] * (1 if spec.stop else len(entries))
         else:
