@@ -55,7 +55,8 @@ from ._trace.trace import Trace
 from ._transport.randomness import rng
 from ._types import Engine, Progress
 
-if TYPE_CHECKING:  # at run time `__getattr__` imports each of these at its first use
+# Type checkers see these imports; at run time `__getattr__` makes each when it is first needed.
+if TYPE_CHECKING:
     from ._api.combine import Completed, as_completed, failed, gather, raise_failures, split
     from ._api.executor import Executor
     from ._api.pool import Pool
@@ -138,8 +139,8 @@ __all__ = [
 
 
 # Names that `__getattr__` imports at the first use of one of them, so that `import pmap` is quick.
-# It imports all names of a group together: `as_completed` returns a `Completed`, whose class must
-# then have had its `__module__` set, although the program never asked for that class.
+# It imports all names of a group together: `as_completed` returns a `Completed`, whose `__module__`
+# must be set by then, even if the program has never asked for that class.
 _COMBINED = ("Completed", "as_completed", "failed", "gather", "raise_failures", "split")
 _POOLS = ("Pool", "ThreadPool")
 _SHARED = ("Shared", "share")
@@ -148,7 +149,7 @@ _OF_OTHERS = ("NotPicklableError", "ResultPicklingError", "ResultTimeoutError")
 
 
 def _claim() -> None:
-    """Set `__module__` of each public class to this package: reprs, help and pickles show that."""
+    """Set the `__module__` of all public classes to this package: reprs and pickles show it."""
     for name in __all__:
         public = globals().get(name)
         if isinstance(public, type):
@@ -201,7 +202,10 @@ def __getattr__(name: str) -> object:
 
 
 class _Package(ModuleType):
-    """The package. To call it, which Python cannot do with a module, says what to import."""
+    """The class of the package itself.
+
+    A user may write ``pmap(...)`` after ``import pmap``: the error then says what to import.
+    """
 
     def __call__(self, *_: object, **__: object) -> Never:
         raise TypeError(
@@ -210,7 +214,8 @@ class _Package(ModuleType):
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Picklers that send modules by name, as cloudpickle, know only the class ModuleType itself.
+        # Picklers like cloudpickle, which send a module by its name, do so only for the class
+        # ModuleType itself, so it is said here.
         return __import__, (self.__name__,)
 
 

@@ -8,7 +8,7 @@ measures how the forms differ, and shows what a user sees when an item fails and
 The exit code is 1 if an answer differs from the serial one.
 
 The functions that the workers run are defined in this module, which is then ``__main__``. So they
-travel to the workers by value.
+are sent to the workers by value, with their code, and not as names.
 """
 
 import argparse
@@ -44,10 +44,10 @@ from pmap import (
 SERIAL: Final = 1.2
 # The smallest number of files, also on a slow machine, so that every worker gets some.
 FEWEST: Final = 24
-# The most items that the stream may read ahead of its consumer.
+# In the tour, a stream reads at most this many items ahead of its consumer.
 AHEAD: Final = 16
-# Seconds that an item waits for the file "go" at most. A caller that a blocking verb blocks never
-# makes that file.
+# Seconds that an item waits for the file "go" at most. The caller makes the file after its call:
+# with a verb that blocks it comes too late.
 HELD: Final = 0.6
 # Seconds that an item waits for a sign of the other item at most. Two items that run at the same
 # time see each other's sign within this time, also on a busy machine.
@@ -56,8 +56,10 @@ MEETING: Final = 1.0
 # first.
 SENT: Final = 0.1
 
-Counted: TypeAlias = tuple[int, "Counter[str]"]  # id of the process that counted, and its counts
-Step: TypeAlias = Callable[[Path, int], object]  # a function of (folder, index), run as one item
+# What a worker returns: its process id, and its counts.
+Counted: TypeAlias = tuple[int, "Counter[str]"]
+# A function of the tour that is run as one item; its arguments are a folder and an index.
+Step: TypeAlias = Callable[[Path, int], object]
 
 
 # --- the functions that the workers run --------------------------------------------------------
@@ -81,7 +83,7 @@ def count_all(*paths: Path) -> Counted:
 
 
 def merge(counted: Sequence[Counted]) -> "Counter[str]":
-    """Return the sum of the counts."""
+    """Return the sum of several counts."""
     total: Counter[str] = Counter()
     for _, names in counted:
         total.update(names)
@@ -89,7 +91,7 @@ def merge(counted: Sequence[Counted]) -> "Counter[str]":
 
 
 def count_or_die(path: Path, die: bool) -> Counted:
-    """Kill this process if `die`; otherwise return what `count_names` returns."""
+    """Kill this process if `die` is true; otherwise return what `count_names` returns."""
     if die:
         os.kill(os.getpid(), signal.SIGKILL)
     return count_names(path)
@@ -106,13 +108,13 @@ def wait_for(path: Path, seconds: float) -> bool:
 
 
 def meet(folder: Path, index: int) -> bool:
-    """Return whether the other of two items (0 and 1) ran at the same time as item `index`."""
+    """Return whether items 0 and 1 ran at the same time, as seen by the item `index`."""
     (folder / f"came-{index}").touch()
     return wait_for(folder / f"came-{1 - index}", MEETING)
 
 
 def wait_for_go(folder: Path, index: int) -> int:
-    """Return the index when the caller has made the file "go", or after `HELD` seconds."""
+    """Return the index as soon as the caller has made the file "go", or after `HELD` seconds."""
     wait_for(folder / "go", HELD)
     (folder / f"finished-{index}").touch()
     return index
@@ -143,11 +145,12 @@ class Tour:
     paths: list[Path]
     expected: list["Counter[str]"]
     seconds: float
-    items: "Counter[int]" = field(default_factory=Counter)  # process id: how many items it ran
+    # How many items each process ran, by process id.
+    items: "Counter[int]" = field(default_factory=Counter)
     wrong: int = 0
 
     def check(self, name: str, got: object, expected: object, what: str = "") -> None:
-        """Print whether the answer `got` is the serial one; count it in `wrong` if it is not."""
+        """Print whether `got` is what the serial loop has found; if not, count it as wrong."""
         if got == expected:
             say(f"  {name:<27} {what or 'as serial'}")
         else:
@@ -155,7 +158,7 @@ class Tour:
             say(f"  {name:<27} WRONG: this is not the serial answer")
 
     def round(self, name: str, work: Callable[[], Sequence[Counted]]) -> None:
-        """Run the work in one form, measure its time, and check its answer."""
+        """Run the work with one form of a verb, measure its time, and check its answer."""
         start = time.perf_counter()
         counted = work()
         seconds = time.perf_counter() - start
@@ -188,7 +191,7 @@ def serially() -> Tour:
         try:
             _, names = count_names(path)
         except (SyntaxError, UnicodeDecodeError, tokenize.TokenError):
-            continue  # the file is not valid Python source
+            continue  # the file is not valid Python source: the tour leaves it out
         tour.paths.append(path)
         tour.expected.append(names)
         if time.perf_counter() - start > SERIAL and len(tour.paths) >= FEWEST:
@@ -280,8 +283,8 @@ class Form:
     """A verb in one form, and a function that calls it."""
 
     name: str
-    # ask(step, folder, n) runs step(folder, index) for the indices 0 to n - 1. It returns a list of
-    # what the calls of the verb returned: one call for all indices, or one call for each.
+    # ask(step, folder, n) runs step(folder, index) for the indices 0 to n - 1. The result is a list
+    # of what the calls of the verb returned: one call for all indices, or one call for each.
     ask: Callable[[Step, Path, int], list[object]]
     # The verb itself, as a function of any arguments: `several_arguments` gives it a keyword that
     # not every verb takes, which a type checker would refuse.
@@ -289,7 +292,7 @@ class Form:
 
 
 def forms() -> list[Form]:
-    """Return the forms whose results are what the function returns, with no `Failure` in them."""
+    """Return the forms of verbs in which no `Failure` can be among the results."""
     each = pmap.using(processes=2, chunksize=1)
     star = pstarmap.using(processes=2, chunksize=1)
     one = papply.using(processes=2)
@@ -320,7 +323,7 @@ def forms() -> list[Form]:
 
 
 def opened(returned: object) -> object:
-    """Return the result of a handle, or the list of a stream's results; else `returned` itself."""
+    """Return the results behind what a verb returned: a handle, a stream, or the results."""
     if isinstance(returned, ResultStream):
         return list(cast("ResultStream[object]", returned))
     # An `AsyncResult` has `get`; so has the handle of a multiprocessing pool.
@@ -329,7 +332,7 @@ def opened(returned: object) -> object:
 
 
 def results(returned: list[object]) -> list[object]:
-    """Return one result for each item, from one call of all items or from one call for each."""
+    """Return one result for each item, whether the verb was called once or for each item."""
     values = [opened(one) for one in returned]
     return cast("list[object]", values[0]) if isinstance(values[0], list) else values
 
@@ -340,24 +343,24 @@ def both(folder: Path, index: int) -> str:
 
 
 def several_arguments(form: Form, folder: Path) -> str:
-    """Measure: does the verb pass two arguments to a function, and does it pass keywords?"""
+    """Find out: does the verb pass two arguments to the function, and keyword arguments?"""
     # The order of the two results does not matter here; `order` below measures it.
     if set(results(form.ask(both, folder, 2))) != {both(folder, 0), both(folder, 1)}:
         return "no"
     try:
         keyword = opened(form.verb(int, "ff", base=16)) == 255
     except OptionError:
-        keyword = False  # this verb takes the keywords of a call as its own options
+        keyword = False  # this verb takes the keywords of a call for its own options
     return "yes, keywords too" if keyword else "yes"
 
 
 def concurrent(form: Form, folder: Path) -> str:
-    """Measure: do two items run at the same time?"""
+    """Find out: do two items run at the same time?"""
     return "yes" if all(results(form.ask(meet, folder, 2))) else "no"
 
 
 def blocks(form: Form, folder: Path) -> str:
-    """Measure: has the function finished when the call of the verb returns?
+    """Find out: has the function finished when the verb returns?
 
     The function waits for a file that this function makes after the call, at most `HELD` seconds.
     """
@@ -369,16 +372,16 @@ def blocks(form: Form, folder: Path) -> str:
 
 
 def order(form: Form, folder: Path) -> str:
-    """Measure: at which place is the result of item 0, if item 1 finishes first?"""
+    """Find out: at which place is the result of item 0, if item 1 finishes first?"""
     returned = form.ask(both, folder, 2)
-    results(returned)  # a stream of which nothing is ever read gives a warning
+    results(returned)  # the results are read, because a stream that nobody reads gives a warning
     if len(returned) > 1:
-        return "-"  # the caller made one call for each item and orders the results itself
+        return "-"  # the verb was called once for each item, so it has no order of its own
     return "input" if results(form.ask(first_comes_last, folder, 2)) == [0, 1] else "completion"
 
 
 def returns(form: Form, folder: Path) -> str:
-    """Measure: what does the verb return, if the function returns a str?"""
+    """Find out: what type does the verb return, if the function returns a str?"""
     returned = form.ask(both, folder, 1)[0]
     handle = type(returned).__name__
     value = opened(returned)
@@ -386,7 +389,8 @@ def returns(form: Form, folder: Path) -> str:
     if isinstance(value, list):
         (item,) = cast("list[object]", value)
         inside = type(item).__name__
-        if handle != ResultStream.__name__:  # a stream gives single results, and no list
+        # The result is a list (a stream gives single results): show its type.
+        if handle != ResultStream.__name__:
             inside = f"list[{inside}]"
     return inside if value is returned else f"{handle}[{inside}]"
 
@@ -401,7 +405,7 @@ COLUMNS: Final[dict[str, Callable[[Form, Path], str]]] = {
 
 
 def measure() -> list[list[str]]:
-    """Return the table of verbs, with the row of titles first; an experiment fills each cell."""
+    """Return the table of verbs, the row of titles first; each cell is found by an experiment."""
     table = [["verb", *COLUMNS]]
     for form in forms():
         row = [form.name]
@@ -426,7 +430,7 @@ def show(table: list[list[str]]) -> None:
 
 
 def failing(run: Callable[[], object]) -> tuple[object, str]:
-    """Return the type and fields of the error that `run` raises, and the text of its traceback."""
+    """Return type and fields of the error that `run()` raises, and the text of its traceback."""
     try:
         run()
     except OSError as error:
@@ -436,7 +440,7 @@ def failing(run: Callable[[], object]) -> tuple[object, str]:
 
 
 def an_error(tour: Tour) -> None:
-    """Let one item fail; print what a user sees; compare the error with that of a serial loop."""
+    """Let an item fail; print what a user sees, and check that the error is that of a loop."""
     paths = [*tour.paths[:3], Path("there-is-no-such-module.py"), *tour.paths[3:6]]
     expected, _ = failing(lambda: [count_names(path) for path in paths])
     raised, text = failing(lambda: pmap(count_names, paths))
@@ -446,7 +450,7 @@ def an_error(tour: Tour) -> None:
 
 
 def a_death(tour: Tour) -> None:
-    """Let one item kill its worker; print which item was lost, and check all other results."""
+    """Let an item kill its worker; print which item was lost, and check all other results."""
     paths, expected = tour.paths[:12], tour.expected[:12]
     victim = 5
     rows = [(path, index == victim) for index, path in enumerate(paths)]
@@ -468,7 +472,7 @@ def a_death(tour: Tour) -> None:
 
 
 def main() -> int:
-    """Run the tour; return the exit code: 1 if an answer was not the serial one."""
+    """Run the tour; return the exit code: 1 if an answer differs from that of the serial loop."""
     start = time.perf_counter()
     say("pmap, on the source files of the standard library: tokenise each, count its names.")
     say()
@@ -501,7 +505,7 @@ def main() -> int:
 
 
 def command(arguments: Sequence[str]) -> int:
-    """Run the tour or the doctor, whichever the arguments name; return its exit code."""
+    """Run the tour or the doctor, as the command line says; return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m pmap",
         description="map, starmap and a plain call, in parallel, with types that hold.",
@@ -532,7 +536,7 @@ def command(arguments: Sequence[str]) -> int:
 if __name__ == "__main__":
     try:
         code: int = command(sys.argv[1:])
-    except BrokenPipeError:  # as in `python -m pmap | head`: the reader has closed the pipe
+    except BrokenPipeError:  # the reader has closed the pipe, as in `python -m pmap | head`
         # The interpreter flushes stdout when it ends, which would raise the error once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1

@@ -13,9 +13,10 @@ PmapError                      all of them; a RuntimeError
     ├── ControlFlowError       it raised SystemExit, KeyboardInterrupt, StopIteration, ...
     └── TransportError         an object could not be sent from one process to the other
 
-An error keeps its raw fields, and its pickle has them and its cause. The classes that also derive
-from those of ``multiprocessing`` and ``pickle`` are in ``_multiprocessing_errors``, which is
-imported when one of them is needed: to import it takes longer than to import pmap.
+An error keeps the arguments that it was made of as attributes; its pickle has these and its cause.
+The classes that also derive from those of ``multiprocessing`` and ``pickle`` are in
+``_multiprocessing_errors``, which is imported when one of them is needed: to import it takes longer
+than to import pmap.
 """
 
 from ._transport.exceptions import rebuilt, without_repr
@@ -36,16 +37,17 @@ class PmapError(RuntimeError):
     """The base class of every error that pmap itself raises."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Loading does not call __init__, because its parameters are the raw fields and not
-        # self.args.
+        # When the pickle is loaded, `__init__` is not called, because its parameters are not those
+        # in `self.args`.
         return _rebuilt, (type(self), self.args, self.__dict__, self.__cause__)
 
 
 def _shown(value: object) -> str:
-    """Return the repr of a value, or a text in its place; a Ctrl-C passes through."""
+    """Return the repr of a value for a message; if the repr fails, a text in its place."""
     try:
         text = repr(value)
-    except BaseException as error:  # a repr may raise anything, and the message must still be made
+    except BaseException as error:
+        # a user's `__repr__` may raise anything; there must be a message all the same
         if is_ctrl_c(error):
             raise
         text = without_repr(value, error)
@@ -132,8 +134,8 @@ class ItemError(PmapError):
         self.function = function
         self.index = index
         self.input = input
-        # By name: `super()` may find a standard base behind this one, whose __init__ takes other
-        # arguments (`MaybeEncodingError`, from Python 3.14 on).
+        # `Exception` is called by its name, because `super()` may find a standard base behind this
+        # one, whose __init__ takes other arguments (`MaybeEncodingError`, from Python 3.14 on).
         Exception.__init__(self, message)
 
 
@@ -261,11 +263,11 @@ def transport_message(
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Return whether `error` may be a Ctrl-C, which is meant for the caller.
+    """Return whether `error` may come from Ctrl-C, so that it has to reach the caller.
 
-    Python raises a Ctrl-C in the main thread only. In another thread, an object that was used there
-    has raised the KeyboardInterrupt, and the failure is that object's. If it passed through, it
-    would end that thread of pmap, and with it all other calls.
+    Python raises a Ctrl-C in the main thread only. In another thread, a KeyboardInterrupt was
+    raised by some object of the user, and is that object's failure. If it passed through, it would
+    end that thread of pmap, and with it all other calls.
     """
     if not isinstance(error, KeyboardInterrupt):
         return False
@@ -288,7 +290,7 @@ def how_it_ended(exitcode: int | None) -> str:
 
 
 def _signal_name(number: int) -> str:
-    """Return the name of a signal; empty if it has none."""
+    """Return the name of a signal; empty if the number has none."""
     import signal
 
     try:

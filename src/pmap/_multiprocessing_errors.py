@@ -52,7 +52,7 @@ class ResultPicklingError(
         self.value = value
 
     def __str__(self) -> str:
-        # The text of MaybeEncodingError has neither function nor index.
+        # This text is used because that of MaybeEncodingError has neither function nor index.
         return (
             transport_message(self.what, self.side, self.why, self.function, self.index, self.input)
             + f". The result was {self.value}"
@@ -60,7 +60,8 @@ class ResultPicklingError(
 
 
 def with_remote_traceback(error: BaseException, text: str) -> None:
-    """Move the worker's traceback of `error` into its cause, as ``multiprocessing`` shows it."""
-    # This avoids a __setattr__ of the exception's own class, which may refuse (a frozen dataclass).
+    """Put the worker's traceback into the ``__cause__`` of `error`, as ``multiprocessing`` does."""
+    # The method of BaseException is called, because the exception's class may have a `__setattr__`
+    # that refuses, as a frozen dataclass does.
     BaseException.__setattr__(error, "__cause__", RemoteTraceback(f'\n"""\n{text}"""'))
     BaseException.__setattr__(error, "__traceback__", None)

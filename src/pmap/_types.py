@@ -64,14 +64,14 @@ class AppliesAsync(Protocol):
         ...
 
 
-# What the option ``backend`` may be.
+# The values that the option ``backend`` may have.
 Place: TypeAlias = Backend | Engine | AppliesAsync
 StartMethod: TypeAlias = Literal["spawn", "forkserver", "fork"]
 
 
 @runtime_checkable
 class GivenPool(Protocol):
-    """A `pmap.Pool`, for packages that must not import the class.
+    """The type of a `pmap.Pool`, for modules of pmap that must not import the class.
 
     The marker tells it from a ``multiprocessing.pool.Pool``, which has methods of the same names
     but cannot do what the verbs promise.
@@ -82,7 +82,7 @@ class GivenPool(Protocol):
 
 @runtime_checkable
 class GivenCheckpoint(Protocol):
-    """A `pmap.Checkpoint`, for packages that must not import the class."""
+    """The type of a `pmap.Checkpoint`, for modules of pmap that must not import the class."""
 
     __pmap_checkpoint__: ClassVar[bool]
 
@@ -118,14 +118,14 @@ class Progress(NamedTuple):
     finished: bool
 
 
-# What the option ``progress`` may be.
+# The values that the option ``progress`` may have.
 Show: TypeAlias = bool | str | Callable[[Progress], object]
 
 
 class Frozen:
     """A value that never changes. Two of one class are equal if all their fields are equal.
 
-    It is like a frozen dataclass; but importing that module takes half as long as importing pmap.
+    It is like a frozen dataclass; but to import `dataclasses` takes half as long as to import pmap.
     """
 
     _names: ClassVar[tuple[str, ...]]  # the names of the fields
@@ -133,7 +133,8 @@ class Frozen:
     def _fields(self) -> tuple[object, ...]:
         return tuple([getattr(self, name) for name in self._names])
 
-    if not TYPE_CHECKING:  # a type checker that saw this __setattr__ would allow any attribute
+    # Hidden from type checkers, which would allow any attribute if they saw it.
+    if not TYPE_CHECKING:
 
         def __setattr__(self, name: str, value: object) -> Never:
             raise AttributeError(f"cannot set {name!r}: a {type(self).__name__} does not change")

@@ -1,1 +1,1 @@
-"""Checkpoints: the results of items are kept in a file, so that a later run goes on from there."""
+"""Checkpoints: files that keep the results of items, so that a later run need not compute them."""

@@ -1,4 +1,4 @@
-"""`Checkpoint`: the results of earlier runs in a file, and where a call keeps its own."""
+"""The class `Checkpoint`: a file with the results of earlier runs, to which calls add theirs."""
 
 import os
 from collections.abc import Callable
@@ -140,7 +140,7 @@ class Checkpoint:
         decide: Callable[[Sorted], object],
         in_thread: bool,
     ) -> Keeping:
-        """Begin to keep the results of a call; only pmap itself calls this."""
+        """Prepare to keep the results of a call; only pmap itself calls this method."""
         try:
             keys = Keys(identity, seed)
         except NoKeyError as error:

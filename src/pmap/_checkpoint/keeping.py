@@ -1,4 +1,4 @@
-"""One call whose results are kept: which of its items are known, and which it has claimed."""
+"""One call whose results are kept: which items have results, and which it has claimed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from threading import get_ident
@@ -13,7 +13,7 @@ from .store import CLAIMED, DONE, FAILED, Row
 
 
 class CallKeeping:
-    """The keys of a call's items, and what is to be done with each: a `Keeping`."""
+    """Decides for each item of a call: its result is in the file, it is to be run, or it waits."""
 
     def __init__(
         self,
@@ -30,10 +30,10 @@ class CallKeeping:
 
         Args:
             session: the use of the file.
-            keys: makes the keys of the items.
+            keys: makes the keys by which items are found in the file.
             verb: the name of the verb.
             name: a short name of the function.
-            decide: is called with decisions about items that were held.
+            decide: is called with decisions about items that had to wait for another call.
             again: whether items that have failed are run again.
             in_thread: whether items run in the thread that waits for results.
         """
@@ -43,13 +43,15 @@ class CallKeeping:
         self._decide = decide
         self._again = again
         self._in_thread = in_thread
-        self._thread = get_ident()  # the thread that gave the last items
-        self._read = 0  # how many items were sorted
-        # The keys of claimed items without an outcome, by their index.
+        self._thread = get_ident()  # the number of the thread that gave the last items
+        self._read = 0  # for how many items of the call it was decided whether they run
+        # For each item that this call has claimed and that has no outcome yet, by its index: its
+        # key in the file.
         self._claimed: dict[int, bytes] = {}
-        # The items that another call computes: their index, and a text of the input, by their key.
+        # The items that another call is computing, by key: their index in this call, and a text of
+        # the input.
         self._held: dict[bytes, tuple[int, str]] = {}
-        # Such items that the scheduler does not hold yet: key and text, by their index.
+        # Those of them that the scheduler does not know yet to be waiting, by index: key and text.
         self._to_hold: dict[int, tuple[bytes, str]] = {}
         self.ended: bool = False
         self.number: int = session.add_call(self, verb, name, keys.function)
@@ -68,14 +70,16 @@ class CallKeeping:
             index = start + offset
             row = None if key is None else known.get(key)
             if key is None:
-                run.append(index)  # its input cannot be told from others, so it is not kept
+                # The input cannot be pickled, so the item has no key: it is run, and not kept.
+                run.append(index)
             elif row is None:
                 self._take(index, key)
                 run.append(index)
             elif row.state == CLAIMED:
                 if self._session.threads.get(key) == get_ident():
-                    # An earlier call of this thread has claimed the item, and would run it only
-                    # while this thread waits for that call.
+                    # An earlier call of this very thread has claimed the item, and would run it
+                    # only while this thread waits for that call. To wait for it would take for
+                    # ever.
                     run.append(index)
                 else:
                     self._to_hold[index] = key, short_repr(items[offset])
@@ -94,18 +98,20 @@ class CallKeeping:
     def _take(self, index: int, key: bytes) -> None:
         self._claimed[index] = key
         if self._in_thread:
-            # Not `get_ident`: the thread of the session takes items that were held.
+            # The thread is not asked for with `get_ident`: this may run in the session's thread,
+            # which takes over items that waited.
             self._session.threads[key] = self._thread
 
     def _load(self, found: dict[int, object], index: int, row: Row, text: str) -> bool:
-        """Load a kept outcome into `found`; return whether it could be loaded."""
+        """Load an outcome from the file into `found`; return whether it could be loaded."""
         assert row.value is not None
         try:
             if row.state == DONE:
                 found[index] = loaded_result(row.value)
             else:
                 found[index] = _Failed(*loaded_error(row.value, Item(self._name, index, text)))
-        except Exception as error:  # its class is gone, say
+        except Exception as error:
+            # loading may fail, for example because the class of the result is gone
             self._session.warn(
                 f"the result of item {index} in the checkpoint cannot be loaded, so the item runs "
                 f"again: {error!r}"
@@ -125,7 +131,7 @@ class CallKeeping:
             key = self._claimed.get(index)
             if key is None:
                 continue
-            # At once: the program may change the result when it has got it.
+            # The outcome is pickled at once: the program may change the result when it has got it.
             error = failures.get(offset)
             if error is not None:
                 state, data = FAILED, packed_error(error, attempts(index))
@@ -143,21 +149,21 @@ class CallKeeping:
             self._session.put(Outcome(self, key, index, state, data))
 
     def end(self, then: Callable[[Exception | None], object]) -> None:
-        # The thread that made this call runs its items no more. So a later call of that thread does
-        # not run them beside the checkpoint: it waits until the claims are given up.
+        # The thread that made this call runs its items no more. So a later call of that thread need
+        # not run them without the file: it can wait until these claims are given up.
         for key in [*self._claimed.values()]:
             self._session.threads.pop(key, None)
         self._session.end_call(self, then)
 
-    # --- for the thread of the session -----------------------------------------------------------
+    # --- for the thread that writes the file ------------------------------------------------------
 
     @property
     def holds(self) -> bool:
-        """Whether there are items that another call computes."""
+        """Whether any item waits for another call that is computing it."""
         return bool(self._held)
 
     def claims_left(self) -> list[tuple[bytes, int]]:
-        """Return key and owner of each claim without an outcome, and hold no items any more."""
+        """Return the claims on items without an outcome (key and owner), and let no item wait."""
         self.ended = True
         self._held.clear()
         left = [(key, self._session.owner) for key in self._claimed.values()]
@@ -166,7 +172,7 @@ class CallKeeping:
         return left
 
     def look_at_held(self) -> None:
-        """Decide about held items that have an outcome by now, or that nobody computes now."""
+        """Decide about waiting items that have an outcome by now, or that nobody computes now."""
         held = self._held.copy()
         places = {key: index for key, (index, _) in held.items()}
         known = self._session.claim(self, places, again=False)
@@ -187,7 +193,7 @@ class CallKeeping:
 
 
 class _Failed:
-    """A kept failure."""
+    """A failure that the file has."""
 
     def __init__(self, error: Exception, attempts: int) -> None:
         self.error = error

@@ -1,10 +1,10 @@
 """Digests of functions and inputs that are the same in each run of a program.
 
-A pickle is not: the order of sets differs from process to process, it depends on which equal
-objects are one object, and a function is pickled by its name or with the place of its code. So a
-pickler of this module disables the memo, sorts sets, and describes functions and classes by what
-they do: code, defaults, closure, and the globals that the code names. Names of files and numbers of
-lines are left out.
+A plain pickle is not the same in each run: the order of sets differs from process to process, it
+depends on which equal objects are one object, and a function is pickled by its name or with the
+place of its code. So a pickler of this module disables the memo, sorts sets, and describes
+functions and classes by what they do: code, defaults, closure, and the globals that the code names.
+Names of files and numbers of lines are left out.
 
 Functions and classes of installed packages and of the standard library count by their names.
 """
@@ -32,12 +32,13 @@ from .._transport.by_value.shared import Shared
 from .._transport.importable import MAIN_MODULES
 
 DIGEST_SIZE: Final = 16
-# A digest changes with this number, and with the bytecode of another version of Python.
+# Each digest includes this: the version of the format, and the version of Python's bytecode. If one
+# changes, so does each digest.
 _FORMAT: Final = (1, sys.implementation.cache_tag)
 
 _ATOMS: Final = frozenset((int, float, complex, str, bytes, bool, type(None)))
 _SETS: Final = frozenset((set, frozenset))
-# Attributes of a class that say nothing of what it does, or that differ from run to run.
+# Attributes of a class that do not change what it does, or that differ from run to run.
 _IGNORED: Final = frozenset(
     f"__{name}__"
     for name in (
@@ -62,15 +63,19 @@ _OWN_PACKAGE: Final = __name__.partition(".")[0]
 
 
 class NoKeyError(Exception):
-    """A value cannot be told from others: it cannot be pickled."""
+    """Raised for a value that cannot be told from others, because it cannot be pickled."""
 
 
 def _is_yours(obj: Any) -> bool:
-    """Return whether a function or class counts by what it does, and not only by its name."""
+    """Return whether a function or class is the user's own.
+
+    What the user's own do goes into a digest; of all others only the name does.
+    """
     name: object = getattr(obj, "__module__", None)
     if not isinstance(name, str) or name in MAIN_MODULES:
         return True
-    if "<" in obj.__qualname__:  # a function that was made in another one has no name
+    # A function made inside another one cannot be found by name, so what it does counts.
+    if "<" in obj.__qualname__:
         return True
     if name.partition(".")[0] == _OWN_PACKAGE or name in sys.builtin_module_names:
         return False
@@ -79,7 +84,7 @@ def _is_yours(obj: Any) -> bool:
 
 
 def _code(code: CodeType) -> tuple[object, ...]:
-    """Return what a code object does, without where it is written."""
+    """Return what a code object does, leaving out in which file and line it stands."""
     return (
         *(code.co_name, code.co_code, code.co_exceptiontable, code.co_flags),
         *(code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount),
@@ -89,7 +94,9 @@ def _code(code: CodeType) -> tuple[object, ...]:
 
 
 class _Pickler(pickle.Pickler):
-    """Writes the same bytes for equal values. `refer` returns what stands for a function or class.
+    """A pickler that writes the same bytes for equal values.
+
+    `refer` returns what is written in the place of a function or class.
 
     In its fast mode a pickler has no memo, so it cannot write a value that contains itself.
     """
@@ -115,12 +122,12 @@ class _Pickler(pickle.Pickler):
 def _cell(cell: CellType) -> tuple[object, ...]:
     try:
         return "cell", cell.cell_contents
-    except ValueError:  # the variable has no value yet
+    except ValueError:  # a variable of the closure has no value yet
         return ("cell",)
 
 
-# What is pickled in the place of an object of a type, where the object itself cannot be pickled, or
-# is pickled by its name.
+# For types whose objects cannot be pickled, or only by name: a function that returns what is
+# pickled in the place of an object.
 _STAND_INS: Final[dict[type, Callable[[Any], object]]] = {
     CodeType: _code,
     ModuleType: lambda module: ("module", module.__name__),
@@ -141,7 +148,8 @@ def _bytes(value: object, refer: Callable[[Any], object]) -> bytes:
     Raises:
         NoKeyError: the value cannot be pickled.
     """
-    for fast in (True, False):  # without the fast mode only for a value that contains itself
+    # The second try, without fast mode, is only for a value that contains itself.
+    for fast in (True, False):
         out = io.BytesIO()
         large: list[bytes] = []
 
@@ -156,16 +164,17 @@ def _bytes(value: object, refer: Callable[[Any], object]) -> bytes:
             if fast and "fast mode" in str(error):
                 continue
             raise NoKeyError(repr(error)) from error
-        except Exception as error:  # the value's own methods for pickling may raise anything
+        except Exception as error:
+            # pickling runs the value's own methods, which may raise anything
             raise NoKeyError(repr(error)) from error
         return b"".join([out.getbuffer(), *large])
     raise NoKeyError("it contains itself")
 
 
 class _Description:
-    """The description of an object with all functions and classes of yours that it refers to.
+    """Describes an object, with all functions and classes of the user's to which it refers.
 
-    Each of them is described once, and stands for a number elsewhere. So functions may refer to
+    Each of them is described once, and is a number in all other places. So functions may refer to
     each other, and the digest depends on the object alone.
     """
 
@@ -173,7 +182,8 @@ class _Description:
         self._hash = blake2b(digest_size=DIGEST_SIZE)
         self._numbers: dict[int, int] = {}
         self._waiting: list[Any] = []
-        self._alive: list[Any] = []  # so that no other object gets one of the ids
+        # Keeps all objects alive, so that no other object gets the id of one.
+        self._alive: list[Any] = []
 
     def digest(self, value: object) -> bytes:
         self._hash.update(_bytes((_FORMAT, value), self._refer))
@@ -191,8 +201,8 @@ class _Description:
         try:
             found = _bytes((name, part), self._refer)
         except NoKeyError:
-            # A lock or an open file, say: it counts by its type, as it has nothing else that is the
-            # same in another run.
+            # The object is a lock or an open file, say. Only its type counts, as nothing else of it
+            # is the same in another run.
             found = _bytes((name, "of type", type(part).__qualname__), self._refer)
         return len(found).to_bytes(8, "big") + found
 
@@ -229,10 +239,10 @@ def _parts_of_class(cls: type) -> Iterator[tuple[str, object]]:
 
 
 class Keys:
-    """The keys of the items of one call: equal in each run for the same function and input."""
+    """The keys of one call's items in a checkpoint: the same in each run for equal inputs."""
 
     def __init__(self, identity: tuple[object, ...], seed: int | None) -> None:
-        """Make the digest of the function.
+        """Make a digest of the function, which is part of each key.
 
         Args:
             identity: the function, and what else all items of the call have in common.

@@ -11,7 +11,7 @@ def packed_result(value: object) -> bytes | None:
     """Return a result as bytes; None: it cannot be pickled."""
     try:
         return pickle.dumps(value, 5)
-    except Exception:  # a lambda, an object of a local class, or methods of its own that raise
+    except Exception:  # pickling failed: the result may be a lambda, or of a local class
         import cloudpickle
 
         try:
@@ -22,16 +22,16 @@ def packed_result(value: object) -> bytes | None:
 
 
 def loaded_result(data: bytes) -> Any:
-    """Return the result that was packed; raises what its loading raises."""
+    """Return the result from its bytes; raises what its loading raises."""
     return pickle.loads(data)
 
 
 def packed_error(error: Exception, attempts: int) -> bytes:
-    """Return the error of an item as bytes, with its traceback and how often the item was tried."""
+    """Return the error of an item as bytes, with its traceback and the number of its tries."""
     return pickle.dumps((attempts, capture(error)), 5)
 
 
 def loaded_error(data: bytes, item: Item) -> tuple[Exception, int]:
-    """Return the error that was packed, and how often its item was tried."""
+    """Return the error of an item from its bytes, and how often the item was tried."""
     attempts, record = pickle.loads(data)
     return restore(record, item), attempts

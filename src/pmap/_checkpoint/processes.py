@@ -1,30 +1,33 @@
-"""Which process has claimed items in a checkpoint, and whether it lives."""
+"""Which process has claimed items in a checkpoint file, and whether that process lives."""
 
 import os
 import time
 from functools import cache
 from typing import Final
 
-# Seconds between two signs of life of a process, and after which a process without one is dead, if
-# nothing else tells.
+# A process that uses the file writes a sign of life into it each time that so many seconds are
+# over. If nothing else tells, a process without a sign for that long is taken for dead.
 BEAT: Final = 5.0
 _SILENT: Final = 60.0
-# Seconds after which a process that lives, and gives no sign of life, is taken to have left its
-# claims behind: its disk was full when it wanted to give them up, say.
+# After this many seconds without a sign of life, a process that lives is taken to have forgotten
+# its claims: its disk may have been full when it wanted to give them up.
 _STUCK: Final = 600.0
 
 
 def _place() -> str:
-    """Return which boot and which namespace the numbers of processes belong to; empty: unknown."""
+    """Return which boot of the machine, and which namespace, process ids belong to; "": unknown."""
     try:
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as boot:
             return f"{boot.read().strip()}/{os.readlink('/proc/self/ns/pid')}"
-    except OSError:  # not Linux, or there is no /proc
+    except OSError:  # this is not Linux, or there is no /proc
         return ""
 
 
 def _began(pid: int) -> str | None:
-    """Return when a process began, in ticks since the boot; None: there is no such process."""
+    """Return when a process was started, in ticks since the boot.
+
+    None: there is no such process.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             fields = stat.read().rpartition(b")")[2].split()
@@ -39,12 +42,12 @@ def _this(pid: int) -> str:
 
 
 def this_process() -> str:
-    """Return a text that tells this process from all others, also from later ones of its number."""
+    """Return a text that identifies this process, even among later ones with the same id."""
     return _this(os.getpid())
 
 
 def is_alive(process: str, beat: float) -> bool:
-    """Return whether a process lives; `beat`: the time of its last sign of life.
+    """Return whether a process lives. `beat` is the time of its last sign of life.
 
     Where that cannot be seen (another machine or container, not Linux), it lives if its last sign
     of life is not old.

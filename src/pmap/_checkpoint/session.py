@@ -1,9 +1,9 @@
-"""A checkpoint that is in use: one connection and one thread that writes, for all calls on a file.
+"""A checkpoint file in use: one connection and one thread that writes, for all its calls.
 
-Outcomes come from the threads that lead, some of them in the lock of an engine. So they are only
-queued there, as bytes, and the thread of the session writes all that is in the queue in one
-transaction, again and again. What the queue holds at a kill is lost: the outcomes of the last
-milliseconds.
+Outcomes of items come from threads that run pmap's loop and may hold its lock. So these only put
+them into a queue, as bytes. The thread of the session writes all that is in the queue in one
+transaction, again and again. If the process is killed, what is in the queue is lost: the outcomes
+of the last milliseconds.
 """
 
 import os
@@ -20,39 +20,40 @@ from .._transport.light_stdlib import RLock
 from .processes import BEAT
 from .store import Row, Store
 
-# Seconds after which the thread looks again for outcomes of items that another call computes.
+# After this many seconds the thread looks again in the file for outcomes of items that another call
+# is computing.
 _LOOK: Final = 0.1
-# Seconds between two tries to write, when the first has failed.
+# Seconds until the next try to write, if one has failed.
 _AGAIN: Final = 1.0
-# How many outcomes that could not be written are kept, to be written later, at most. The others are
-# computed anew in a later run.
+# How many outcomes that could not be written are kept, to be written later, at most. Items beyond
+# this number have to be computed anew in a later run.
 _MOST_UNWRITTEN: Final = 100_000
-# Keys that are looked up in one transaction, so that the thread can write in between.
+# How many keys are looked up in one transaction: so few that the thread can write in between.
 _TOGETHER: Final = 5_000
 
 
 class KeptCall(Protocol):
-    """A call whose results are kept, as its session sees it."""
+    """What a session needs of a call whose results are kept."""
 
-    number: int  # of the call in the file
+    number: int  # the number of the call in the file
     ended: bool  # whether `claims_left` was called
 
     @property
     def holds(self) -> bool:
-        """Whether there are items that another call computes."""
+        """Whether any item waits for another call that is computing it."""
         ...
 
     def claims_left(self) -> list[tuple[bytes, int]]:
-        """Return key and owner of each claim without an outcome, and hold no items any more."""
+        """Return the claims on items without an outcome (key and owner), and let no item wait."""
         ...
 
     def look_at_held(self) -> None:
-        """Decide about held items that have an outcome by now, or that nobody computes now."""
+        """Decide about waiting items that have an outcome by now, or that nobody computes now."""
         ...
 
 
 class Outcome(NamedTuple):
-    """An outcome to be written: the arguments of `Store.write`, and the call it belongs to."""
+    """An outcome that is to be written: the arguments of `Store.write`, and its call."""
 
     keeping: KeptCall
     key: bytes
@@ -62,14 +63,14 @@ class Outcome(NamedTuple):
 
 
 class _End(NamedTuple):
-    """The end of a call: `then` is called when all is written."""
+    """Stands in the queue for the end of a call: `then` is called when all before it is written."""
 
     keeping: KeptCall
     then: Callable[[Exception | None], object]
 
 
 class Session:
-    """The use of a file by this process, from the first call that needs it to the last one."""
+    """The use of one file by this process, from the first call that needs it to the last one."""
 
     def __init__(self, path: str) -> None:
         """Open the file.
@@ -78,20 +79,22 @@ class Session:
             CheckpointError: the file cannot be used.
         """
         self._store = Store(path)
-        self._lock = RLock()  # one thread at a time uses the connection
+        self._lock = RLock()  # held by the thread that uses the connection: only one at a time may
         try:
             self.owner: int = self._store.add_owner()
         except BaseException:
             self._store.close()
             raise
-        # Outcomes, ends of calls, warnings; None: calls have items to look for.
+        # What the thread has to do: write outcomes, end calls, give warnings; None: look for
+        # outcomes of other calls.
         self._queue: SimpleQueue[Outcome | _End | str | None] = SimpleQueue()
         self._calls: set[KeptCall] = set()
         self._has_thread = False  # whether the thread was started; guarded by `_sessions_lock`
         self._unwritten: list[Outcome] = []
         self._error: CheckpointError | None = None
         self._last_beat = monotonic()
-        # The threads that run the items with these keys only while they wait for results.
+        # By key: the thread that will run the item, but only while it waits for results of its
+        # call.
         self.threads: dict[bytes, int] = {}
 
     # --- for the threads that make calls ---------------------------------------------------------
@@ -102,7 +105,7 @@ class Session:
             number = self._store.add_call(verb, name, function)
         with _sessions_lock:
             self._calls.add(keeping)
-            # The thread may go on without calls for a moment: see `_leave`.
+            # The thread of the session may still run, although no call was left: see `_leave`.
             if not self._has_thread:
                 self._has_thread = True
                 Thread(target=self._work, name="pmap-checkpoint", daemon=True).start()
@@ -111,7 +114,10 @@ class Session:
     def claim(
         self, keeping: KeptCall, places: dict[bytes, int], *, again: bool
     ) -> dict[bytes, Row]:
-        """Claim items: see `Store.claim`; nothing is claimed for a call that has ended."""
+        """Claim items for a call, as `Store.claim` does.
+
+        For a call that has ended, claim nothing.
+        """
         found: dict[bytes, Row] = {}
         keys = [*places]
         for start in range(0, len(keys), _TOGETHER):
@@ -123,32 +129,35 @@ class Session:
         return found
 
     def put(self, outcome: Outcome) -> None:
-        """Queue an outcome; any thread may call this, in any lock."""
+        """Queue an outcome; any thread may call this, whatever locks it holds."""
         self._queue.put(outcome)
 
     def warn(self, text: str) -> None:
-        """Queue a warning, since a warning may run code that must not run in a lock."""
+        """Queue a warning.
+
+        It is not given here: it may run code of the program, and this thread may hold a lock.
+        """
         self._queue.put(text)
 
     def look_soon(self) -> None:
-        """Let the thread look for outcomes of held items now; any thread may call this."""
+        """Let the thread look now for outcomes of items that wait; any thread may call this."""
         self._queue.put(None)
 
     def end_call(self, keeping: KeptCall, then: Callable[[Exception | None], object]) -> None:
-        """Queue the end of a call."""
+        """Put the end of a call into the queue."""
         self._queue.put(_End(keeping, then))
 
-    # --- for the thread of the session -----------------------------------------------------------
+    # --- for the thread that writes the file ------------------------------------------------------
 
     def _work(self) -> None:
         try:
             self._serve()
-        except BaseException as error:  # no call may wait for ever for its end
+        except BaseException as error:  # whatever went wrong, no call may wait for ever for its end
             self._end_all(error)
             raise
 
     def _end_all(self, error: BaseException) -> None:
-        """End all calls with `error`, which is a fault of this module."""
+        """End all calls with `error`, which is due to a fault of pmap itself."""
         with _sessions_lock:
             if _sessions.get(self._store.path) is self:
                 del _sessions[self._store.path]
@@ -170,7 +179,7 @@ class Session:
                     _warn(given)
                 elif given is not None:
                     ends.append(given)
-            with self._lock:  # from here on nothing is claimed for these calls
+            with self._lock:  # from here on nothing is claimed for the calls that end
                 given_up = [claim for end in ends for claim in end.keeping.claims_left()]
             self._write(given_up)
             outcomes = [(end.then, self._outcome_of(end.keeping)) for end in ends]
@@ -210,7 +219,7 @@ class Session:
             self._error = None
 
     def _outcome_of(self, keeping: KeptCall) -> Exception | None:
-        """Return the error of a call that ends, if not all of its outcomes could be written."""
+        """Return the error for a call that ends, if some of its outcomes could not be written."""
         if self._error is None or all(o.keeping is not keeping for o in self._unwritten):
             return None
         self._unwritten = [o for o in self._unwritten if o.keeping is not keeping]
@@ -222,7 +231,7 @@ class Session:
     def _look_at_held(self) -> None:
         for keeping in [*self._calls]:
             if keeping.holds:
-                # If the file cannot be read now, it may be a moment later.
+                # If the file cannot be read at this moment, the thread tries again later.
                 with suppress(CheckpointError):
                     keeping.look_at_held()
 
@@ -233,10 +242,10 @@ class Session:
                 self._store.beat(self.owner)
 
     def _leave(self, ended: set[KeptCall]) -> bool:
-        """Take calls out that have ended; if none is left, close the file and return True."""
+        """Remove the calls that have ended; if no call is left, close the file and return True."""
         with _sessions_lock:
             self._calls -= ended
-            # A call may have found this session, and not have been added yet.
+            # Another thread may have found this session for a call that it has not added yet.
             if self._calls or self._awaited:
                 return False
             _sessions.pop(self._store.path, None)
@@ -245,25 +254,25 @@ class Session:
         self._store.close()
         return True
 
-    # How many calls are about to be added.
+    # How many calls have got this session, and were not added to it yet.
     _awaited = 0
 
 
 def _warn(text: str) -> None:
-    # A filter may make an error of a warning, and it would end the thread.
+    # A filter of the program may turn the warning into an error, which must not end the thread.
     with suppress(Exception):
         warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 _sessions: dict[str, Session] = {}
 _sessions_lock = RLock()
-# Sessions of the process that this one was forked from. They are kept, since to close their
-# connections here would end what the other process holds.
+# If this process was forked: the sessions of its parent. They are kept and never closed, because to
+# close their connections would release locks that the parent holds.
 _of_parent: list[Session] = []
 
 
 def enter(path: str) -> Session:
-    """Return the session of a file; `leave` or `add_call` must follow.
+    """Return the session of a file, for a call that is about to be added by `add_call`.
 
     Raises:
         CheckpointError: the file cannot be used.
@@ -277,13 +286,14 @@ def enter(path: str) -> Session:
 
 
 def entered(session: Session) -> None:
-    """Note that the call for which `enter` was called has been added, or is not made."""
+    """Record that the call that `enter` had announced has been added, or will not be made."""
     with _sessions_lock:
         session._awaited -= 1
         if session._awaited or session._calls:
             return
         if session._has_thread:
-            session.look_soon()  # the thread finds that no call is left, and closes the file
+            # If no call is left, the thread notices that now, and closes the file.
+            session.look_soon()
         else:
             _sessions.pop(session._store.path, None)
             session._store.close()

@@ -1,7 +1,7 @@
 """The file of a checkpoint: an SQLite database, and what is read from it and written to it.
 
-Each transaction is one that other processes see as a whole. In WAL mode what was committed outlives
-the death of this process; only a loss of power can take the last seconds.
+Each transaction is one that other processes see as a whole. In SQLite's WAL mode, what was
+committed outlives the death of this process; only a loss of power can take the last seconds.
 """
 
 import os
@@ -14,14 +14,16 @@ from typing import Final, NamedTuple
 from .._errors import CheckpointError
 from . import processes
 
-APPLICATION_ID: Final = 0x706D6170  # the bytes "pmap"; SQLite keeps it in the head of the file
+# The bytes "pmap", which SQLite keeps in the head of the file to identify it.
+APPLICATION_ID: Final = 0x706D6170
 VERSION: Final = 1
 CLAIMED, DONE, FAILED = range(3)
-# Seconds to wait for another process that writes, before the file counts as locked.
+# How many seconds to wait while another process writes, before an error says that the file is
+# locked.
 BUSY: Final = 20.0
-# Further settings for each connection, for tests.
+# Further settings for each connection; only tests set them.
 SETTINGS: tuple[str, ...] = ()
-# Keys in one query: older versions of SQLite take at most 999 parameters.
+# How many keys are looked up in one query: older versions of SQLite take at most 999 parameters.
 _KEYS: Final = 500
 
 _SCHEMA: Final = """
@@ -49,12 +51,13 @@ CREATE TABLE owners (
 """
 
 
-# The owners of this process whose connections are open, each with the path of the file.
+# For each open connection of this process: the path of the file, and the number under which it
+# claims items.
 _owners_here: set[tuple[str, int]] = set()
 
 
 class Row(NamedTuple):
-    """What the file has for a key."""
+    """What the file has for the key of an item."""
 
     state: int
     owner: int | None
@@ -89,7 +92,7 @@ class Store:
         run = self._connection.execute
         application, version = self._marks()
         if application != APPLICATION_ID and self._has_tables():
-            # Another process may have made the tables just now, and the marks together with them.
+            # Another process may have just made the file, so its marks are read again.
             application, version = self._marks()
             if application != APPLICATION_ID:
                 raise CheckpointError(self.path, "is a database of another program")
@@ -98,7 +101,7 @@ class Store:
                 self.path,
                 f"was made by another version of pmap (its format is {version}, not {VERSION})",
             )
-        # Only now, since it changes the file: another program's file stays as it was.
+        # Only now is the file changed: if it is a file of another program, it stays as it was.
         self._write_ahead()
         run("PRAGMA synchronous=NORMAL")
         for setting in SETTINGS:
@@ -106,7 +109,7 @@ class Store:
         if application == APPLICATION_ID:
             return
         with self._transaction():
-            if self._marks()[0] == APPLICATION_ID:  # another process was quicker
+            if self._marks()[0] == APPLICATION_ID:  # another process has made the tables first
                 return
             for statement in _SCHEMA.split(";"):
                 run(statement)
@@ -114,7 +117,10 @@ class Store:
             run(f"PRAGMA application_id={APPLICATION_ID}")
 
     def _write_ahead(self) -> None:
-        """Set the WAL mode. SQLite does not wait for a lock here, so this method does."""
+        """Set SQLite's WAL mode.
+
+        SQLite does not wait for a lock here, so this method does.
+        """
         until = time.monotonic() + BUSY
         while True:
             try:
@@ -137,7 +143,7 @@ class Store:
         return bool(tables)
 
     def close(self) -> None:
-        """Close the connection; the claims of its owner do not count any more."""
+        """Close the connection; claims that were made through it do not count any more."""
         _owners_here.difference_update([(self.path, owner) for owner in self._owners])
         with suppress(sqlite3.Error):
             self._connection.close()
@@ -154,7 +160,7 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        """Let all that is done within be seen as a whole, or not at all."""
+        """Make all that is done inside one transaction: others see all of it, or nothing."""
         run = self._connection.execute
         run("BEGIN IMMEDIATE")
         try:
@@ -165,7 +171,8 @@ class Store:
                 run("ROLLBACK")
             raise
 
-    # --- the owners of claims --------------------------------------------------------------------
+    # --- owners: processes that have claimed items
+    # ---------------------------------------------------
 
     def add_owner(self) -> int:
         """Register this process as one that may claim items; return its number."""
@@ -181,7 +188,10 @@ class Store:
             return cursor.lastrowid
 
     def _living_owners(self) -> set[int]:
-        """Return the owners that may still compute what they have claimed; forget the others."""
+        """Return the owners that still live, and so may compute what they have claimed.
+
+        The others are forgotten.
+        """
         living: set[int] = set()
         for number, process, beat in self._connection.execute(
             "SELECT id, process, beat FROM owners"
@@ -197,17 +207,17 @@ class Store:
         return living
 
     def beat(self, owner: int) -> None:
-        """Note that an owner lives."""
+        """Record that an owner lives at this moment."""
         with self._explained("cannot be written"):
             self._connection.execute("UPDATE owners SET beat=? WHERE id=?", (time.time(), owner))
 
     def remove_owner(self, owner: int) -> None:
-        """Remove an owner without claims."""
+        """Remove an owner that has no claims."""
         with self._explained("cannot be written"):
             self._connection.execute("DELETE FROM owners WHERE id=?", (owner,))
 
     def add_call(self, verb: str, name: str, function: bytes) -> int:
-        """Register a call; return its number."""
+        """Register a call in the file; return its number."""
         with self._explained("cannot be written"):
             cursor = self._connection.execute(
                 "INSERT INTO calls (verb, name, function, begun) VALUES (?, ?, ?, ?)",
@@ -226,11 +236,11 @@ class Store:
         Args:
             places: the index of each item, by its key.
             call: the number of the call.
-            owner: who claims.
+            owner: the number of the process that claims them.
             again: whether items that have failed are claimed, too.
 
         Returns:
-            What the file has for the other items. A claim among it is one of another call.
+            What the file has for the other items: an outcome, or the claim of another call.
         """
         with self._explained("cannot be written"), self._transaction():
             known = self._rows([*places])
@@ -274,8 +284,8 @@ class Store:
         """Write outcomes, and give claims up, in one transaction.
 
         Args:
-            outcomes: key, call, index, state and value of each.
-            given_up: the key and the owner of claims of items that will have no outcome.
+            outcomes: key, number of the call, index, state and value of each.
+            given_up: the key and the owner of each claim on an item that will have no outcome.
         """
         with self._explained("cannot be written"), self._transaction():
             self._connection.executemany(
@@ -290,21 +300,24 @@ class Store:
     # --- reading ---------------------------------------------------------------------------------
 
     def count(self, state: int) -> int:
-        """Return how many items of all calls have a state."""
+        """Return how many items, of all calls, are in a state."""
         with self._explained("cannot be read"):
             query = "SELECT count(*) FROM items WHERE state=?"
             (number,) = self._connection.execute(query, (state,)).fetchone()
             return int(number)
 
     def last_call(self) -> tuple[int, str, str] | None:
-        """Return number, verb and name of the function of the last call; None: there is none."""
+        """Return number, verb and function's name of the call that began last.
+
+        None: there is none.
+        """
         with self._explained("cannot be read"):
             query = "SELECT id, verb, name FROM calls ORDER BY id DESC LIMIT 1"
             found: tuple[int, str, str] | None = self._connection.execute(query).fetchone()
             return found
 
     def of_call(self, call: int, state: int) -> list[tuple[int, bytes]]:
-        """Return index and value of the items of a call that have a state, by their index."""
+        """Return the items of a call that are in a state: index and value of each."""
         with self._explained("cannot be read"):
             query = "SELECT place, value FROM items WHERE call=? AND state=? ORDER BY place"
             return self._connection.execute(query, (call, state)).fetchall()

@@ -1,6 +1,6 @@
 """Makes advice of facts about a machine: what to change there, and what is good to know.
 
-It does no input or output.
+This module only makes texts: it reads and prints nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from .units import cpus_text, size_text
 # File descriptors that the caller needs for each worker: five, as counted on Linux with the start
 # methods "forkserver" and "spawn", and five more for large values that are being sent.
 FILES_PER_WORKER: Final = 10
-FILES: Final = 64  # file descriptors that the program itself needs
+FILES: Final = 64  # how many file descriptors the program itself needs
 # How many processes and threads a call needs besides its workers: other processes of the pool, and
 # threads of the caller.
 TASKS: Final = 8
@@ -21,14 +21,15 @@ TASKS: Final = 8
 LITTLE_SHM: Final = 1 << 27
 # Bytes of memory that a worker needs for items, besides what it takes when it is idle.
 WORKER_MEMORY: Final = 1 << 26
-# The load (processes that want to run) for each CPU from which other programs slow pmap down.
+# The load of the machine (processes that want to run, for each CPU) from which on other programs
+# slow pmap down.
 FULL: Final = 1.25
 
 
 class Advice(NamedTuple):
     """One piece of advice."""
 
-    change: bool  # whether the user should change something; if not, it is good to know
+    change: bool  # whether the user should change something; if not, the advice is only information
     text: str
 
 
@@ -48,7 +49,7 @@ def advise(facts: Facts) -> list[Advice]:
 
 
 def is_ill(facts: Facts) -> bool:
-    """Return whether a start method or backend that was tried does not work."""
+    """Return whether any start method or backend does not work, as trials have shown."""
     return not all(trial.works for trial in (*facts.methods, *facts.backends))
 
 

@@ -16,7 +16,8 @@ def main() -> int:
     reconfigure: Callable[..., object] | None = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
-    facts = examine()  # read before the trials, which use file descriptors and processes
+    # Read before the trials, because these use file descriptors and processes themselves.
+    facts = examine()
     methods, worker = try_methods()
     facts = replace(facts, methods=methods, backends=try_backends(), worker=worker)
     print(*report(facts, advise(facts)), sep="\n", flush=True)  # noqa: T201 - it is for that

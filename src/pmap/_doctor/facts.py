@@ -5,7 +5,8 @@ from typing import Final, get_args
 
 from .._types import StartMethod
 
-METHODS: Final[tuple[str, ...]] = get_args(StartMethod)  # the start methods of all systems
+# The names of the start methods of all systems.
+METHODS: Final[tuple[str, ...]] = get_args(StartMethod)
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Worker:
     """Facts that a worker process returned about itself. None: unknown, or not set."""
 
     pid: int
-    memory: int | None = None  # bytes of its resident memory
+    memory: int | None = None  # bytes of memory that it takes (resident memory)
     threads: str | None = None  # the value of its environment variable OMP_NUM_THREADS
 
 
@@ -52,12 +53,13 @@ class Room:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All facts about a machine. None means unknown; much is unknown if there is no ``/proc``."""
+    """All facts about a machine. None means unknown, as much is if there is no ``/proc``."""
 
-    # Versions
+    # Versions of programs
     pmap: str = ""
     place: str = ""
-    namesake: str | None = None  # the version of the other distribution that is called pmap
+    # The version of another project's package called pmap, if that is installed.
+    namesake: str | None = None
     python: str = ""
     executable: str = ""
     has_gil: bool = True
@@ -66,7 +68,7 @@ class Facts:
     container: str | None = None  # the file or variable that shows that this is a container
     packages: tuple[tuple[str, str], ...] = ()  # names and versions of installed packages
     # CPUs
-    cpus: int = 1  # how many pmap uses
+    cpus: int = 1  # how many CPUs pmap uses
     cpus_of_machine: int | None = None
     affinity: int | None = None  # how many CPUs the affinity allows
     quota: float | None = None  # how many CPUs the cgroup allows
@@ -75,7 +77,7 @@ class Facts:
     memory: Room = field(default_factory=Room)
     group_memory: Room = field(default_factory=Room)  # memory that the cgroup allows
     shm: Room | None = None  # size of /dev/shm; None: there is no /dev/shm that can be written
-    memfd: bool = True  # whether memfd_create works
+    memfd: bool = True  # whether the system call memfd_create, which makes shared memory, works
     # Limits
     open_files: Limit = field(default_factory=Limit)
     tasks: Limit = field(default_factory=Limit)  # processes and threads of this user
@@ -87,7 +89,7 @@ class Facts:
     proc: bool = True  # whether /proc can be read
     temp: str | None = None  # None: no directory for temporary files can be written
     temp_noexec: bool = False
-    encoding: str = "utf-8"  # the encoding of text files that are opened without one
+    encoding: str = "utf-8"  # the encoding with which text files are opened if none is given
     closed: tuple[str, ...] = ()  # the standard streams that the program was started without
     # Names and values of the variables that limit threads and are set.
     thread_variables: tuple[tuple[str, str], ...] = ()
@@ -97,7 +99,8 @@ class Facts:
     default_method: str = "forkserver"
     methods: tuple[Trial, ...] = ()  # one for each start method that this system has
     backends: tuple[Trial, ...] = ()
-    worker: Worker | None = None  # of the default start method, or of another one that works
+    # Facts about a worker of the default start method, or of another that works.
+    worker: Worker | None = None
 
     @property
     def is_linux(self) -> bool:
@@ -106,6 +109,6 @@ class Facts:
 
     @property
     def room(self) -> int | None:
-        """How many bytes of memory are free, both on the machine and in the cgroup."""
+        """How many bytes of memory may still be used: free on the machine and in the cgroup."""
         known = [free for free in (self.memory.free, self.group_memory.free) if free is not None]
         return min(known, default=None)

@@ -30,7 +30,7 @@ NO_LIMIT: Final = 1 << 60
 
 
 def examine() -> Facts:
-    """Return the facts about this process and machine, without trials."""
+    """Return the facts about this process and machine, except for those that trials show."""
     temp = known(tempfile.gettempdir)
     return Facts(
         pmap=__version__,
@@ -75,10 +75,10 @@ def examine() -> Facts:
 
 
 def known(read: Callable[[], T]) -> T | None:
-    """Return what `read` returns. None: it has raised, so the fact is unknown."""
+    """Return what `read()` returns; if it raises, return None: the fact is unknown."""
     try:
         return read()
-    except Exception:  # a sandbox may refuse anything, in any way
+    except Exception:  # in a sandbox, reading may fail in any way
         return None
 
 
@@ -94,7 +94,7 @@ def version_of(distribution: str) -> str | None:
 
 
 def has_gil() -> bool:
-    """Return whether this Python has a GIL, so that its threads run one at a time."""
+    """Return whether this Python has a GIL, a lock with which only one thread runs at a time."""
     asked: Callable[[], bool] | None = getattr(sys, "_is_gil_enabled", None)
     return asked() if asked is not None else not sysconfig.get_config_var("Py_GIL_DISABLED")
 
@@ -136,7 +136,7 @@ def group_memory(membership: str = MEMBERSHIP, root: str = ROOT) -> Room:
 
 
 def group_tasks(membership: str = MEMBERSHIP, root: str = ROOT) -> Limit:
-    """Return limit and use of the cgroup that allows the fewest more processes and threads."""
+    """Return limit and use of the cgroup that leaves room for the fewest processes and threads."""
     found = [
         _bounded(folder, "pids.max", "pids.current")
         for _, folder in group_folders("pids", membership, root)
@@ -149,7 +149,8 @@ def group_tasks(membership: str = MEMBERSHIP, root: str = ROOT) -> Limit:
 
 
 def _bounded(folder: str, most: str, used: str) -> tuple[int | None, int | None]:
-    bound = known(lambda: int(text(f"{folder}/{most}")))  # None for the text "max": no limit
+    # The text is "max", which means no limit, and no number: None.
+    bound = known(lambda: int(text(f"{folder}/{most}")))
     if bound is None or bound >= NO_LIMIT:
         return None, None
     return bound, known(lambda: int(text(f"{folder}/{used}")))
@@ -168,7 +169,7 @@ def shared_memory() -> Room:
 
 
 def has_memfd() -> bool:
-    """Return True if memfd_create works; otherwise raise its exception."""
+    """Return True if the system call memfd_create works; otherwise raise its exception."""
     os.close(os.memfd_create("pmap", os.MFD_CLOEXEC))
     return True
 
@@ -176,7 +177,7 @@ def has_memfd() -> bool:
 def limit(name: str, used: Callable[[], int] | None = None) -> Limit:
     """Return the limit of this process that the module `resource` calls `name`.
 
-    A limit that the system does not have is returned as one whose values are None.
+    If the system does not have this limit, the values of the result are None.
     """
     return known(lambda: _limit(name, used)) or Limit()
 
@@ -202,10 +203,11 @@ def _threads_of_own() -> Iterator[int]:
         if entry.name.isdecimal():
             try:
                 if entry.stat().st_uid == user:
-                    # Each thread is a folder in `task`, which adds a link; two links are its own.
+                    # For each thread there is a folder in `task`, and so a link; the folder has two
+                    # links of its own.
                     yield os.stat(f"{entry.path}/task").st_nlink - 2
             except OSError:
-                pass  # the process has just ended
+                pass  # the process has ended since the list was read
 
 
 def closed() -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Makes the lines of the report from facts and advice. It does no input or output."""
+"""Makes the lines of the report from facts and advice. This module prints nothing itself."""
 
 import textwrap
 from collections.abc import Iterable, Iterator

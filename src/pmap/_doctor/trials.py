@@ -21,8 +21,8 @@ from .facts import Trial, Worker
 LIMIT: Final = 60.0
 LONGEST: Final = 400  # how many characters of an error or warning are shown
 
-# The values of a `Worker`, as a worker returns them: a tuple, so that the worker need not import
-# the doctor.
+# What a worker returns about itself: the fields of `Worker` as a tuple, so that the worker need not
+# import the doctor.
 Said: TypeAlias = tuple[int, int | None, str | None]
 
 
@@ -54,7 +54,8 @@ def tried(name: str, verb: Map, items: int) -> tuple[Trial, Worker | None]:
         with warnings.catch_warnings(record=True, action="always") as heard:
             first, worker = _timed(verb, items)
             again, _ = _timed(verb, items)
-            shutdown()  # so that the next trial can use the file descriptors and processes
+            # Ends the workers, so that the next trial can use their file descriptors and processes.
+            shutdown()
     except Exception as error:
         return Trial(name, _told(error)), None
     told = tuple(dict.fromkeys(_short(str(warning.message)) for warning in heard))
@@ -74,7 +75,7 @@ def _timed(verb: Map, items: int) -> tuple[float, Worker]:
 
 
 def _look() -> Callable[[int], Said]:
-    """Return a function that is sent by value, as the functions of a script are."""
+    """Return a function that is sent to workers by value, as functions of a script are."""
 
     def look(_: int) -> Said:
         memory: int | None = None
@@ -82,7 +83,7 @@ def _look() -> Callable[[int], Said]:
             with open("/proc/self/statm", "rb") as statm:
                 memory = int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
         except (OSError, ValueError, IndexError):
-            pass  # not Linux, or /proc cannot be read
+            pass  # this is not Linux, or /proc cannot be read
         return os.getpid(), memory, os.environ.get("OMP_NUM_THREADS")
 
     return look

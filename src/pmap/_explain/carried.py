@@ -1,4 +1,4 @@
-"""What a function carries when it is sent to a worker, and whether it can be sent."""
+"""What is sent with a function to a worker, such as globals, and whether it can be sent."""
 
 import functools
 from collections.abc import Callable
@@ -14,19 +14,19 @@ from .._transport.by_value.sent_names import SentNames
 from .._transport.exceptions import describe
 from .trial import pickled
 
-_DEEPEST = 5  # labels on the path to the largest object, at most
-_MOST_CHILDREN = 100  # objects inside another one that are looked at, at most
+_DEEPEST = 5  # the path to the largest object has at most this many labels
+_MOST_CHILDREN = 100  # of the objects inside another one, at most this many are looked at
 
 
 class Carried(NamedTuple):
-    """What a function carries.
+    """What is sent with a function to each worker.
 
     Attributes:
         size: bytes of the pickled function and of the globals that it uses, buffers included.
-        names: the globals that travel with it, each with its bytes; the largest first.
+        names: the globals that are sent with it, each with its bytes; the largest first.
         largest: the path to the object that takes most of the bytes; empty if it is the function.
         unsent: why the function cannot be sent, with the path to the object; empty if it can.
-        needs: the names, which the pickles of items may refer to.
+        needs: the record of these names, which the pickles of items may refer to.
     """
 
     size: int
@@ -37,7 +37,7 @@ class Carried(NamedTuple):
 
 
 def carried_by(function: Callable[..., object], like: SentNames | None) -> Carried:
-    """Return what `function` carries to a new worker.
+    """Return what a new worker is sent with `function`.
 
     `like`: the names that were sent to workers of the pool; None: it has no worker processes.
     """
@@ -62,7 +62,7 @@ def carried_by(function: Callable[..., object], like: SentNames | None) -> Carri
 
 
 def _largest(value: object, size: int) -> list[str]:
-    """Return the labels on the path to the object that takes more than half of `size` bytes."""
+    """Return the path to an object that takes more than half of `size` bytes, as labels."""
     path: list[str] = []
     while len(path) < _DEEPEST and _is_opened(value, path):
         sizes = [
@@ -78,10 +78,11 @@ def _largest(value: object, size: int) -> list[str]:
 
 
 def _is_opened(value: object, path: list[str]) -> bool:
-    """Return whether the search goes on inside `value`."""
+    """Return whether to look inside `value` for a still smaller part that is large."""
     if isinstance(value, (FunctionType, MethodType, functools.partial)):
         return True
-    # The arguments of a partial and the defaults of a function are named by their places.
+    # For these types, the parts are looked at one by one: they have places, as the arguments of a
+    # partial have.
     if isinstance(value, (tuple, dict)):
         return bool(path) and path[-1] in {".args", ".keywords", "defaults"}
     return not path or path[-1] in {".func", ".__self__", ".__func__"}
@@ -90,5 +91,5 @@ def _is_opened(value: object, path: list[str]) -> bool:
 def _size_of(value: object) -> int:
     try:
         return pickled(value)[0]
-    except Exception:  # the pickling of `value` may raise anything
+    except Exception:  # pickling runs the value's own methods, which may raise anything
         return 0

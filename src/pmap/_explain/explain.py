@@ -32,20 +32,22 @@ from .source import Source
 from .trial import Batch, Measured, Trial, pickled, same
 from .verdict import Known, verdict_of
 
-_BUDGET = 0.5  # seconds in which items are tried; one that has begun is finished
-_LONG = 1.5  # seconds: if the first item takes so long, it is the only one
-_LATEST = 5.0  # seconds after which no more items are tried, whatever took so long
-_BATCH = 0.03  # seconds that the items should take that are tried in one go
-_LOOK = 0.06  # the same where a thread looks at the interpreter's lock
-_LOOKS = (0, 2)  # the numbers of these batches
-_SHORTEST = 1e-6  # seconds of an item, at least, when a batch is filled
-_ENOUGH = 0.1  # seconds of all items, from which on other work of the machine is evenly among them
-_PLAIN = 40  # bytes: a pickled value of at most so many counts as a number
-# How many items are assumed where the input does not tell.
+_BUDGET = 0.5  # for this many seconds items are tried; one that has begun is finished
+_LONG = 1.5  # if the first item takes this many seconds, no other is tried
+_LATEST = 5.0  # after this many seconds no more items are tried, whatever took so long
+_BATCH = 0.03  # seconds that the items of one batch should take together
+_LOOK = 0.06  # the same for a batch beside which a thread tests if the interpreter's lock is free
+_LOOKS = (0, 2)  # which batches these are, counted from 0
+_SHORTEST = 1e-6  # an item counts as at least this many seconds when a batch is made
+# From this many seconds of items on, other work of the machine is spread evenly over them.
+_ENOUGH = 0.1
+_PLAIN = 40  # a value whose pickle has at most this many bytes counts as a number
+# How many items an input is assumed to have if it does not tell.
 _MANY = 100_000
-# Seconds of an item: in less time nobody sees whether it, or the measurement, has the lock.
+# If an item takes fewer seconds than this, it cannot be told whether it holds the interpreter's
+# lock, or the measurement does.
 _QUICK = 0.0002
-_ENOUGH_LOOKS = 5  # looks at the interpreter's lock, from which on they tell something
+_ENOUGH_LOOKS = 5  # from this many tests of the interpreter's lock on, their result counts
 _numbers: Final = itertools.count(1)
 
 
@@ -56,9 +58,9 @@ class Asked(NamedTuple):
         function: the function.
         kind: how an item becomes a call of the function.
         source: the items.
-        chunksize: the option; None: adaptive.
-        at_once: how many items that wait run in a worker at the same time.
-        timeout: the option, in seconds; None: no limit.
+        chunksize: the option of this name; None: pmap chooses the size.
+        at_once: how many coroutines run in a worker at the same time.
+        timeout: the option of this name, in seconds; None: no limit.
         one_thread: with threads, one item runs at a time.
         sent_names: the names that were sent to the workers; None: there are no worker processes.
     """
@@ -77,11 +79,12 @@ class Pools(NamedTuple):
     """The pools that an explanation may use.
 
     Attributes:
-        backend: that of the pool in which items are tried.
+        backend: the backend of the pool in which items are tried.
         own: the pool in which items are tried.
-        is_cold: no worker process of this pool has started yet.
+        is_cold: whether no worker process of this pool has started yet.
         processes: a pool of processes; None: none may be started.
-        burners: a pool of processes that are not replaced after a few items; None: as above.
+        burners: a pool of processes that are not replaced after a few items; None: none may be
+            started.
         threads: a pool of threads; None: none is used.
     """
 
@@ -94,7 +97,7 @@ class Pools(NamedTuple):
 
 
 def explain(asked: Asked, pools: Pools) -> Explanation:
-    """Return what the call costs and gains."""
+    """Return what the call would cost and gain."""
     carried = carried_by(asked.function, asked.sent_names)
     tried = _Tried()
     start = None
@@ -158,40 +161,42 @@ class _Tried:
     """What the trial of items has shown."""
 
     def __init__(self) -> None:
-        self.items = 0  # how many items were run
-        self.batches = 0  # in how many batches
+        self.items = 0  # how many items were run in the trial
+        self.batches = 0  # how many batches of items there were
         self.timed = Measured()
-        self.looked_at = Measured()  # items beside which a thread looked at the interpreter's lock
-        self.cold = Measured()  # items of the first batch of their worker
-        self.arguments = 0  # how many arguments were pickled
-        self.size = 0  # bytes of these
-        self.packing = 0.0  # seconds of their pickling
+        self.looked_at = Measured()  # the items beside which a thread tested the interpreter's lock
+        # The items of the first batch in each worker, which may import modules.
+        self.cold = Measured()
+        self.arguments = 0  # how many arguments were pickled, to measure their size
+        self.size = 0  # how many bytes the pickles of these arguments have
+        self.packing = 0.0  # how many seconds the pickling of these arguments took
         self.unsent = ""
         self.failed = ""
-        self.is_over = False  # no more items are tried, since a worker was lost
+        self.is_over = False  # a worker was lost, so no more items are tried
 
     @property
     def measured(self) -> Measured:
-        """What counts for times: other items only if none were run for that."""
+        """The items whose times count: the undisturbed ones, or others if there are none."""
         return next((m for m in (self.timed, self.looked_at) if m.items), self.cold)
 
     @property
     def lock(self) -> float:
-        """In which part of their time the items held the interpreter's lock."""
+        """During which part of their time the items held the interpreter's lock, from 0 to 1."""
         quick = self.measured.seconds < _QUICK * self.measured.items
         found = self.looked_at if self.looked_at.looks >= _ENOUGH_LOOKS else self.cold
         if quick or found.looks < _ENOUGH_LOOKS:
-            return 1.0  # nothing is known: as for Python code
+            # Nothing was measured: then assume that items are Python code, which holds the lock.
+            return 1.0
         return found.held / found.looks
 
     @property
     def size_in(self) -> int | None:
-        """Bytes of an argument."""
+        """The mean size of an argument's pickle in bytes; None: not known."""
         return self.size // self.arguments if self.arguments else None
 
     @property
     def size_out(self) -> int | None:
-        """Bytes of a result."""
+        """The mean size of a result's pickle in bytes; None: not known."""
         all_of_them = Measured()
         for some in (self.timed, self.looked_at, self.cold):
             all_of_them.add(some)
@@ -204,12 +209,13 @@ def _try_items(asked: Asked, runner: Runner, needs: Needs | None, tried: _Tried)
     begin = perf_counter()
     count = 1
     while taken := asked.source.take(count):
-        # One batch of items that are warm is for looking; until there is one, the first of all is.
+        # Beside one batch of items a thread tests the interpreter's lock. That is not the first
+        # batch, which may import modules, unless it remains the only one.
         looks = tried.batches in _LOOKS and asked.source.length != 1
         tried.batches += 1
         _try_some(asked, runner, trial, taken, looks, needs, tried)
         measured = tried.measured
-        # The time to import the function in a worker does not count.
+        # The time that a worker took to import the function does not count.
         spent = tried.cold.seconds + tried.looked_at.seconds + tried.timed.seconds
         late = perf_counter() - begin > _LATEST
         if tried.is_over or late or spent > (_BUDGET if tried.timed.items else _LONG):
@@ -239,7 +245,8 @@ def _try_some(
     tried.items += len(batch.indices)
     limit = asked.timeout and asked.timeout * len(batch.indices)
     (found,) = runner.run(trial, [batch], timeout=limit, chunksize=1)
-    if isinstance(found, Failure):  # what items raise is not here, but among what was measured
+    # An exception of an item is part of what was measured; this is one of pmap.
+    if isinstance(found, Failure):
         tried.is_over = True
         if isinstance(found.error, TransportError):
             tried.unsent = tried.unsent or found.error.why
@@ -257,7 +264,10 @@ def _try_some(
 
 
 def _is_sent(index: int, item: object, needs: Needs | None, tried: _Tried) -> bool:
-    """Return whether an item can be pickled; note its size, or why it cannot."""
+    """Return whether an item can be pickled.
+
+    Record the size of the pickle, or why there is none.
+    """
     begin = perf_counter()
     try:
         size, _, _ = pickled(item, needs)
@@ -295,7 +305,7 @@ def _predicted(asked: Asked, pools: Pools, tried: _Tried, known: Known) -> Known
     measured = tried.measured
     size_in, size_out = tried.size_in or 0, tried.size_out or 0
     each = measured.seconds
-    if each < _ENOUGH:  # one time slice of another process would count for too much
+    if each < _ENOUGH:  # so few seconds may be disturbed by a single time slice of another process
         each = min(each, measured.own + measured.waiting)
     cost = ItemCost(
         seconds=each / measured.items,
@@ -308,7 +318,8 @@ def _predicted(asked: Asked, pools: Pools, tried: _Tried, known: Known) -> Known
     pace = Pace(float(min(pools.own.workers, cpu_count())), 1.0)
     if pools.burners is not None:
         pace = pace_of(pools.burners, cpu_count())
-    if pools.backend == "processes":  # measured in a worker, while the loop would run here
+    # The items were measured in a worker, and the serial loop would run in this process.
+    if pools.backend == "processes":
         cost = cost.at_pace(pace.here)
     count = _MANY if known.items is None else known.items
     chunks = chunks_of(count, pools.own.workers, cost.seconds, asked.chunksize, cost.size)
@@ -336,7 +347,7 @@ def _payload(size: int) -> int:
 
 
 def _packing(tried: _Tried, size_in: int, size_out: int, workers: int) -> float:
-    """Return the seconds of pickles of an item, as far as they add to the time of a call.
+    """Return the seconds that pickling takes for one item, as far as a call becomes longer.
 
     The caller pickles arguments and loads results; the workers share the rest.
     """

@@ -5,7 +5,8 @@ from html import escape
 
 from .texts import bytes_text, seconds_text, times_text
 
-_WORTH_A_NAME = 10_000  # bytes that a function carries, from which on their object is shown
+# If a function carries this many bytes, the object that takes most of them is named.
+_WORTH_A_NAME = 10_000
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -98,7 +99,7 @@ class Explanation:
         return f"<div><p>{head}</p><table>{''.join(rows)}</table></div>"
 
     def _rows(self) -> list[tuple[str, str]]:
-        """Return the lines behind the verdict: a label and a text for each."""
+        """Return the rows of the table that is shown below the verdict: a label and a text each."""
         rows = [("tried", self._tried())]
         if self.failed:
             rows.append(("failed", self.failed))

@@ -1,7 +1,7 @@
-"""What the pool and the machine do at this moment: measured anew for each explanation.
+"""Measures how fast the pool and the machine are at this moment, for each explanation.
 
-Nothing is kept for the next one: how much of its processors a machine has to spare may differ a
-moment later. It takes half a second, and two seconds on a busy machine.
+No result is kept for the next explanation: how much of its processors a machine has to spare may
+differ a moment later. It takes half a second, and two seconds on a busy machine.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,16 +11,16 @@ from typing import Any, NamedTuple, Protocol
 from .model import Overhead
 from .trial import Reply, burn, same
 
-_BURN = 0.0025  # seconds that one burn takes
-_IN_A_ROW = 16  # burns of a process in one measurement
-_TIMES = 4  # how often each measurement is made, at least
-_AGREE = 1.15  # measurements that differ by no more than this factor agree
-_LONGEST = 1.5  # seconds after which measurements that do not agree are made no more
-_CALLS = 10  # how often a call of one item is measured
-_LONG_ENOUGH = 0.05  # seconds: a shorter run of many items is repeated with more of them
-_MOST = 20_000  # items of such a run, at most
-_MOST_BYTES = 1 << 26  # bytes of the items and results of such a run, at most
-_LARGEST = 1 << 23  # bytes of one item and its result in such a run, at most
+_BURN = 0.0025  # how many seconds one burn takes; a burn is computing that only uses a processor
+_IN_A_ROW = 16  # how many burns a process makes in one measurement
+_TIMES = 4  # each measurement is made at least this often
+_AGREE = 1.15  # measurements that differ by at most this factor count as equal
+_LONGEST = 1.5  # after this many seconds no further measurement is made, even if they differ
+_CALLS = 10  # how often a call of a single item is measured
+_LONG_ENOUGH = 0.05  # if a run of many items takes fewer seconds, it is repeated with more items
+_MOST = 20_000  # such a run has at most this many items
+_MOST_BYTES = 1 << 26  # the items and results of such a run have at most this many bytes together
+_LARGEST = 1 << 23  # in such a run, one item and its result have at most this many bytes
 _STEPS = 10_000
 
 
@@ -34,7 +34,7 @@ class Runner(Protocol):
 
     @property
     def sends(self) -> bool:
-        """Whether what the workers get and return is pickled."""
+        """Whether items and results are pickled on their way."""
         ...
 
     def run(
@@ -45,7 +45,10 @@ class Runner(Protocol):
         timeout: float | None = None,
         chunksize: int | None = None,
     ) -> list[Any]:
-        """Return the results; a `Failure` in the place of each item that failed."""
+        """Run the items in the pool and return the results.
+
+        A `Failure` stands for a failed item.
+        """
         ...
 
 
@@ -67,11 +70,13 @@ class Pace(NamedTuple):
 def pace_of(runner: Runner, cpus: int) -> Pace:
     """Measure how fast this process and the workers of a pool compute."""
     steps = int(_BURN / min(burn(_STEPS) for _ in range(_TIMES)) * _STEPS)
-    # As many burns for each worker as for this process. A busy machine gives more to a process that
-    # has just begun to run than to one that goes on, so all must go on for as long. And they are
-    # short: at the end of a few long ones, all would wait for the worker that was held up.
+    # Each worker makes as many burns (short computations) as this process. A busy machine gives
+    # more to a process that has just begun to run than to one that goes on, so all must go on for
+    # as long. And burns are short: at the end of a few long ones, all would wait for the worker
+    # that was held up.
     burns = _IN_A_ROW * min(runner.workers, 2 * cpus)
-    _run_burns(runner, steps, burns, None)  # all workers start
+    # A first round is not measured: it lets all workers start.
+    _run_burns(runner, steps, burns, None)
     begin, rounds = perf_counter(), list[tuple[float, float, float]]()
     while len(rounds) < _TIMES or not (_agree(rounds) or perf_counter() - begin > _LONGEST):
         alone = _run_burns(runner, steps, _IN_A_ROW, _IN_A_ROW)
@@ -82,13 +87,13 @@ def pace_of(runner: Runner, cpus: int) -> Pace:
 
 
 def _agree(rounds: list[tuple[float, float, float]]) -> bool:
-    """Return whether the last rounds had about the same times: then the machine is not busy."""
+    """Return whether the last rounds took about the same time, so that the machine is not busy."""
     times = zip(*rounds[-_TIMES:], strict=True)
     return all(max(column) < _AGREE * min(column) for column in times)
 
 
 def overhead_of(runner: Runner, chunksize: int | None, size_in: int, size_out: int) -> Overhead:
-    """Return what a pool takes beyond the items.
+    """Measure what a pool costs in addition to the items themselves.
 
     Args:
         runner: runs items in the pool.
@@ -96,7 +101,8 @@ def overhead_of(runner: Runner, chunksize: int | None, size_in: int, size_out: i
         size_in: bytes of the argument of an item; 0 for a plain value such as a number.
         size_out: bytes of its result; 0 for a plain value.
     """
-    # Larger values are not made for this: they take as much longer as they are larger.
+    # For the measurement, values are no larger than `_LARGEST`. Larger ones are assumed to take
+    # longer in proportion.
     scale = max(1.0, (size_in + size_out) / _LARGEST)
     size_in, size_out = int(size_in / scale), int(size_out / scale)
     work = Reply(size_out) if size_out else same

@@ -1,4 +1,4 @@
-"""How long a call takes, by what an item costs and what the machine was measured to do.
+"""How long a call takes, computed from the cost of an item and the measured speed of the machine.
 
 Pure arithmetic: seconds in, seconds out.
 """
@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from .._scheduling.chunk_sizes import chunk_size
 
-_MOST_CHUNKS = 5000  # chunks that are laid out one by one; of more, the last make no difference
-_NO_GAIN = 1.05  # workers that compute less than this many times as fast as one gain nothing
+# The schedule of at most this many chunks is computed one by one; more would change little.
+_MOST_CHUNKS = 5000
+_NO_GAIN = 1.05  # if several workers are less than this many times as fast as one, they are no gain
 
 
 class ItemCost(NamedTuple):
@@ -18,9 +19,9 @@ class ItemCost(NamedTuple):
     Attributes:
         seconds: how long it runs in the serial loop.
         computing: seconds of it on a processor; with several threads, of all of them.
-        waiting: seconds of it in which it waits for something else than a processor.
+        waiting: seconds of it in which it waits for something other than a processor.
         lock: the part of `computing` in which it holds the interpreter's lock, from 0 to 1.
-        packing: seconds that the pickles of its argument and its result take.
+        packing: seconds to pickle and load its argument and its result.
         size: bytes of its argument and its result.
     """
 
@@ -32,25 +33,25 @@ class ItemCost(NamedTuple):
     size: float = 0.0
 
     def at_pace(self, factor: float) -> "ItemCost":
-        """Return the cost of an item where computing takes `factor` times as long."""
+        """Return the cost of an item if computing takes `factor` times as long."""
         ran = self.seconds - self.waiting
         return self._replace(seconds=ran * factor + self.waiting, computing=self.computing * factor)
 
 
 class Overhead(NamedTuple):
-    """What a pool takes beyond the items: seconds for a call, and for each item."""
+    """What a pool costs in addition to the items: seconds for a call, and for each item."""
 
     call: float
     item: float
 
 
 class Workers(NamedTuple):
-    """The workers of a pool.
+    """The workers of a pool, as numbers for the computation.
 
     Attributes:
         limit: how many there may be.
-        gain: how many times as fast as the caller they compute when all of them do.
-        at_once: how many items that wait each of them runs at a time.
+        gain: how many times as fast as the caller all of them together compute.
+        at_once: how many coroutines each of them runs at the same time.
     """
 
     limit: int
@@ -59,7 +60,7 @@ class Workers(NamedTuple):
 
 
 class Chunks(NamedTuple):
-    """The chunks of a call.
+    """The chunks of a call: how many items are sent in one message each time.
 
     Attributes:
         sizes: how many items each of the first chunks has.
@@ -83,14 +84,14 @@ def chunks_of(
     Args:
         items: how many items there are.
         workers: how many workers there are.
-        cost: seconds of an item.
+        cost: seconds that one item takes.
         fixed: the `chunksize` that the caller asked for; None for an adaptive `chunksize`.
         size: bytes of an item and its result.
     """
     sizes: list[int] = []
     remaining, measured = items, 0
     while remaining > 0 and len(sizes) < _MOST_CHUNKS:
-        # Each worker gets its first chunk before any cost is measured.
+        # Each worker gets its first chunk before the time of an item is known.
         known = cost if len(sizes) >= workers else None
         sizes.append(chunk_size(remaining, workers, known, fixed, measured, size))
         remaining -= sizes[-1]
@@ -106,7 +107,7 @@ def serial_seconds(items: int, cost: ItemCost) -> float:
 def process_seconds(
     items: int, cost: ItemCost, workers: Workers, overhead: Overhead, chunks: Chunks
 ) -> float:
-    """Return how long worker processes take that have started already."""
+    """Return how long the call takes with worker processes that have started already."""
     beyond = overhead.call + items * (overhead.item + cost.packing)
     return beyond + _laid_out(items, chunks, cost, workers)
 
@@ -114,17 +115,17 @@ def process_seconds(
 def thread_seconds(
     items: int, cost: ItemCost, workers: Workers, overhead: Overhead, chunks: Chunks
 ) -> float:
-    """Return how long threads take."""
+    """Return how long the call takes with threads."""
     beyond = overhead.call + items * overhead.item
-    # One thread at a time has the interpreter's lock.
+    # Only one thread at a time can hold the interpreter's lock.
     locked = items * cost.computing * cost.lock
     return beyond + max(locked, _laid_out(items, chunks, cost, workers))
 
 
 def _laid_out(items: int, chunks: Chunks, cost: ItemCost, workers: Workers) -> float:
-    """Return when the last worker has finished if each takes the next chunk when it is free."""
+    """Return when the last worker finishes, if each takes the next chunk as soon as it is free."""
     count = max(1, min(workers.limit, chunks.total))
-    # While others compute too, an item takes longer than alone.
+    # If several workers compute at the same time, an item takes longer than if one does.
     slower = count / _gain(workers, count)
     computing = max((cost.seconds - cost.waiting) * min(1.0, slower), cost.computing * slower)
     each = computing + cost.waiting / workers.at_once
@@ -137,18 +138,18 @@ def _laid_out(items: int, chunks: Chunks, cost: ItemCost, workers: Workers) -> f
 
 
 def _gain(workers: Workers, count: int) -> float:
-    """Return how many times as fast as the caller `count` of the workers compute."""
+    """Return how many times as fast as the caller `count` of the workers compute together."""
     return max(1e-9, 1 + (workers.gain - 1) * (count - 1) / max(1, workers.limit - 1))
 
 
 def break_even(items: int, cost: ItemCost, workers: Workers, overhead: Overhead) -> float | None:
-    """Return from how many seconds of an item on worker processes are faster than the loop.
+    """Return how long an item must take at least for worker processes to be faster than a loop.
 
     None: they never are, since they compute no faster together than one alone.
     """
     waits = cost.waiting / (cost.computing + cost.waiting) if cost.computing + cost.waiting else 0
     count = max(1, min(workers.limit, items))
-    # Of each second of an item, the parallel call takes so many.
+    # For each second of an item in the loop, this is the time that the parallel call takes.
     left = (1 - waits) / _gain(workers, count) + waits / (count * workers.at_once)
     if left * _NO_GAIN >= 1:
         return None

@@ -1,18 +1,18 @@
-"""Which items of an input a trial takes, without reading more of the input than it says."""
+"""Chooses the items of an input that a trial runs; reads no more of the input than it must."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from operator import length_hint
 from typing import Protocol, TypeGuard
 
-MOST = 1000  # items of a trial, at most
+MOST = 1000  # a trial has at most this many items
 # The golden ratio: its multiples, without their whole parts, are spread evenly over 0 to 1, however
 # many of them are taken.
 _SPREAD = 0.6180339887498949
 
 
 class Source(Protocol):
-    """The items of an input, as a trial takes them."""
+    """The input of a call, from which a trial takes some items."""
 
     @property
     def length(self) -> int | None:
@@ -21,16 +21,16 @@ class Source(Protocol):
 
     @property
     def consumed(self) -> int:
-        """How many items were read that a later reader of the input does not get."""
+        """How many items were read from an iterator, which does not give them again."""
         ...
 
     def take(self, count: int) -> list[tuple[int, object]]:
-        """Return the next `count` items of the trial at most, each with its index."""
+        """Return at most `count` further items for the trial, each with its index."""
         ...
 
 
 def places(length: int) -> Iterator[int]:
-    """Yield different indices below `length`, at most `MOST`: any first of them are spread evenly.
+    """Yield different indices below `length`, spread evenly at each moment; at most `MOST`.
 
     >>> list(places(5))
     [0, 3, 1, 4, 2]
@@ -46,7 +46,7 @@ def places(length: int) -> Iterator[int]:
 
 
 class _Spread:
-    """Sequences, whose items can be had by their indices."""
+    """Takes items from all parts of sequences, by their indices."""
 
     consumed = 0
 
@@ -66,7 +66,7 @@ class _Spread:
 
 
 class _First:
-    """The first items of iterables."""
+    """Takes the first items of iterables that have no indices."""
 
     def __init__(self, iterables: list[Iterable[object]], rows: bool) -> None:
         self.consumed = 0
@@ -85,7 +85,7 @@ class _First:
             self.consumed += len(taken)
         self._read += len(taken)
         if len(taken) < count and self._read < MOST:
-            self.length = self._read  # the input has ended
+            self.length = self._read  # the input has ended: now its length is known
         return taken
 
 
@@ -96,21 +96,22 @@ def _is_itself(iterator: object, iterable: object) -> bool:
 def _length_of(iterable: object) -> int | None:
     try:
         hint = length_hint(iterable, -1)
-    except Exception:  # a `__len__` of the user may raise anything
+    except Exception:  # a user's `__len__` may raise anything
         return None
     return None if hint < 0 else hint
 
 
 def _is_sequence(iterable: object) -> TypeGuard[Sequence[object]]:
     """Return whether the items of an iterable can be had by their indices."""
-    # A Series of pandas has other indices. NumPy's arrays are no `Sequence`, and can do it.
+    # A Series of pandas is left out, as its indices are others. NumPy's arrays are no `Sequence`,
+    # but have indices.
     return isinstance(iterable, Sequence) or (
         type(iterable).__module__ == "numpy" and getattr(iterable, "ndim", 0) > 0
     )
 
 
 def source_of(given: list[Iterable[object]]) -> Source:
-    """Return the items of an iterable; or of several: then an item has one element of each."""
+    """Return a source of the items of an iterable; with several, an item has an element of each."""
     rows = len(given) > 1
     sequences = [iterable for iterable in given if _is_sequence(iterable)]
     if len(sequences) == len(given):

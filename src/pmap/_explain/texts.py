@@ -1,4 +1,4 @@
-"""Texts for seconds and bytes."""
+"""Texts for seconds, bytes and factors, for an explanation."""
 
 from .._calls.describe import short_number
 

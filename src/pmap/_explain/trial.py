@@ -1,4 +1,4 @@
-"""What `explain` runs in the place of the function: it runs items and measures them.
+"""What `explain` sends to workers in the place of the function: it runs and measures items.
 
 Workers import this module.
 """
@@ -20,30 +20,31 @@ if TYPE_CHECKING:
 
     from .._transport.by_value.role import Role
 
-_PAUSE = 0.001  # seconds between two looks at the interpreter's lock
-# A thread that waits for the lock of running Python code gets it after 5 ms. A thread that need not
-# wait wakes up this many seconds late at most.
+_PAUSE = 0.001  # seconds between two tests whether the interpreter's lock is free
+# A thread that has to wait for the interpreter's lock, as Python code runs, gets it after 5 ms. A
+# thread that need not wait wakes up at most this many seconds late.
 _LATE = 0.0005
-_TIMES = 5  # how often the clocks are read to learn how long that takes
+_TIMES = 5  # how often the clocks are read to measure how long reading them takes
 
 
-# The explanations whose items this process has run.
+# The numbers of the explanations of which this process has run items.
 _known: set[int] = set()
 
 
 class Measured:
-    """What was measured of a batch of items; the sums of all items that returned.
+    """What was measured of a batch of items: sums over all items that returned.
 
     Attributes:
         first: whether the worker ran items of this explanation for the first time: they may take
             longer, because they import modules and fill caches.
         items: how many items returned.
         seconds: how long they ran.
-        own: seconds of it in which their thread had a processor.
-        all_threads: seconds of processors that all threads of the process used in this time.
-        waiting: seconds in which their thread waited for something else than a processor.
-        looks: how often it was tried to get the interpreter's lock while they ran.
-        held: how often the lock was not free.
+        own: seconds of it in which their thread ran on a processor.
+        all_threads: seconds for which threads of the process ran on processors in this time, summed
+            up.
+        waiting: seconds in which their thread waited for something other than a processor.
+        looks: how often another thread tested the interpreter's lock while they ran.
+        held: how often the lock was not free in these tests.
         packing: seconds of pickling the results and loading them.
         pickled: how many results could be pickled.
         size: bytes of these, with their buffers.
@@ -64,7 +65,7 @@ class Measured:
         self.unsent: tuple[int, str] | None = None
 
     def add(self, other: Measured) -> None:
-        """Add what was measured of another batch."""
+        """Add the measurements of another batch."""
         self.items += other.items
         self.looks += other.looks
         self.held += other.held
@@ -85,7 +86,7 @@ class Batch:
     Attributes:
         indices: their places in the input.
         arguments: the positional and the keyword arguments of each.
-        looks: whether to look if they hold the interpreter's lock.
+        looks: whether to test if they hold the interpreter's lock.
     """
 
     __slots__ = ("arguments", "indices", "looks")
@@ -102,13 +103,13 @@ class Trial:
     """Calls a function with the arguments of some items, and returns what it has measured."""
 
     def __init__(self, function: Callable[..., object], name: str, number: int) -> None:
-        """Make what runs in the place of `function`.
+        """Make an object to run in the place of `function`.
 
-        `number` is that of the explanation. Each worker sees by it whether it is new to the worker.
+        `number` identifies the explanation, so that a worker sees whether it has run items of it.
         """
         self.function = function
         self.number = number
-        self.__name__ = self.__qualname__ = name  # for messages
+        self.__name__ = self.__qualname__ = name  # the name of the function, for error messages
 
     def __call__(self, batch: Batch) -> Measured:
         """Run the items of `batch`, one after the other, each once."""
@@ -126,7 +127,7 @@ class Trial:
         return measured
 
     def _run(self, batch: Batch, measured: Measured, watch: _Watch) -> None:
-        """Measure each item."""
+        """Run and measure each item by itself."""
         for index, (args, kwargs) in zip(batch.indices, batch.arguments, strict=True):
             begin = watch.now()
             try:
@@ -138,10 +139,10 @@ class Trial:
             _measure_result(measured, index, result)
 
     def _run_looking(self, batch: Batch, measured: Measured, watch: _Watch) -> None:
-        """Look at the interpreter's lock, and measure all items together.
+        """Run all items and measure them together, while another thread tests the lock.
 
-        Nothing but items runs while a thread looks: reading a clock between two items would give
-        the lock to that thread.
+        The lock is the interpreter's. No clock is read between two items, because that would give
+        the lock to the other thread.
         """
         last: tuple[int, object] | None = None
         count = 0
@@ -178,7 +179,8 @@ def _measure_result(measured: Measured, index: int, result: object) -> None:
     try:
         loads(data, buffers=buffers)
     except Exception:
-        # What refers to names of the caller can be loaded there only. Its time is not known then.
+        # A pickle that refers to names of the caller can be loaded only there, so this time is not
+        # known.
         pass
     measured.packing += perf_counter() - begin
     measured.pickled += 1
@@ -186,7 +188,7 @@ def _measure_result(measured: Measured, index: int, result: object) -> None:
 
 
 def pickled(value: object, role: Role | None = None) -> tuple[int, Any, list[Any]]:
-    """Return the bytes of `value` as it travels; its pickle; and its out-of-band buffers.
+    """Return how many bytes `value` has when it is sent; its pickle; and its large buffers.
 
     Raises what the pickling of `value` raises.
     """
@@ -195,27 +197,28 @@ def pickled(value: object, role: Role | None = None) -> tuple[int, Any, list[Any
     size = sum([memoryview(buffer).nbytes for buffer in buffers])
     if head is None:
         return size, buffers.pop(), buffers
-    if isinstance(head, str):  # `bytes` or a `bytearray`, whose contents are the buffer
+    # `value` is a `bytes` or a `bytearray`: its contents are the one buffer.
+    if isinstance(head, str):
         return size, buffers.pop(), buffers
     return size + len(head), head, buffers
 
 
 class _Watch:
-    """The clocks of the thread that runs items."""
+    """Clocks that measure the thread which runs items."""
 
     def __init__(self) -> None:
         self._queued = _Queued()
-        # What the clocks say of an item that does nothing.
+        # What the clocks show for an item that does nothing; it is subtracted.
         self._nothing = (0.0, 0.0, 0.0, 0.0)
         pairs = [(self.now(), self.now()) for _ in range(_TIMES)]
         self._nothing = min(_between(*pair) for pair in pairs)
 
     def now(self) -> tuple[float, float, float, float]:
-        """Return the clocks."""
+        """Read the clocks."""
         return perf_counter(), thread_time(), process_time(), self._queued.seconds()
 
     def add(self, measured: Measured, begin: tuple[float, ...], items: int) -> None:
-        """Add what the clocks say of items that ran from `begin` until now."""
+        """Add to `measured` the time of items that ran from `begin` until now."""
         passed = zip(_between(begin, self.now()), self._nothing, strict=True)
         seconds, own, all_threads, queued = [max(0.0, item - empty) for item, empty in passed]
         measured.items += items
@@ -225,7 +228,7 @@ class _Watch:
         measured.waiting += max(0.0, seconds - own - queued)
 
     def close(self) -> None:
-        """Read the clocks no more."""
+        """Close the files from which clocks are read."""
         self._queued.close()
 
 
@@ -235,7 +238,7 @@ def _between(begin: tuple[float, ...], end: tuple[float, ...]) -> tuple[float, f
 
 
 class _Looks:
-    """A thread that looks whether the interpreter's lock is free, while items run in another.
+    """A thread that tests whether the interpreter's lock is free while items run in another.
 
     It sleeps for a moment, again and again. When it wakes up, it needs the lock. If that takes
     long, and the thread had a processor, code that runs holds the lock. The thread that runs items
@@ -249,11 +252,11 @@ class _Looks:
         self._over.acquire()
         try:
             start_new_thread(self._look, ())
-        except RuntimeError:  # no thread can be started: then nothing is known of the lock
+        except RuntimeError:  # no thread can be started, so nothing is known of the lock
             self._over.release()
 
     def ended(self) -> tuple[int, int]:
-        """End the thread; return how often it looked, and how often the lock was not free."""
+        """End the thread; return how often it tested the lock, and how often that was not free."""
         self.is_on = False
         self._over.acquire()
         return self._looks, self._held
@@ -275,36 +278,36 @@ class _Looks:
 
 
 class _Queued:
-    """How long this thread has waited for a processor, as Linux tells; else always 0."""
+    """How long this thread has waited for a processor, as Linux reports it; elsewhere always 0."""
 
     def __init__(self) -> None:
         try:
             self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except (OSError, AttributeError):  # no Linux, or a kernel that does not tell
+        except (OSError, AttributeError):  # this is no Linux, or the kernel does not report it
             self._file = -1
 
     def seconds(self) -> float:
-        """Return the seconds since the thread began."""
+        """Return the seconds that the thread has waited since it began."""
         if self._file < 0:
             return 0.0
         return int(os.pread(self._file, 100, 0).split()[1]) / 1e9
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the file."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
 
 class Reply:
-    """Returns as many bytes as the results of a call have, whatever it is called with."""
+    """A function that returns as many bytes as the results of the call have; for measurements."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._reply: bytes | None = None
 
     def __call__(self, _: object) -> bytes:
-        """Return the bytes."""
+        """Return these bytes, whatever the argument is."""
         if self._reply is None:
             self._reply = bytes(self.size)
         return self._reply
@@ -314,12 +317,12 @@ class Reply:
 
 
 def same(item: object) -> object:
-    """Return the item."""
+    """Return the item itself."""
     return item
 
 
 def burn(steps: int) -> float:
-    """Use a processor for some steps; return how many seconds that took."""
+    """Compute for some steps, which only uses a processor; return the seconds that it took."""
     begin = perf_counter()
     for _ in range(steps):
         pass

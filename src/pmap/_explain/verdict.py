@@ -1,4 +1,4 @@
-"""The sentence that says what follows from what is known of a call."""
+"""The verdict of `explain`: a sentence that says whether parallel workers would pay."""
 
 from typing import NamedTuple
 
@@ -6,21 +6,21 @@ from .._types import Backend
 from .model import Chunks, ItemCost
 from .texts import seconds_text, times_text
 
-_FASTER = 1.1  # times as fast as the loop; what is nearer to 1 is as fast
+_FASTER = 1.1  # times as fast as the serial loop; below this, the two count as equally fast
 
 
 class Known(NamedTuple):
-    """What is known of a call; what is not is None or empty.
+    """What `explain` knows of a call; None or empty: not known.
 
     Attributes:
-        function: its name.
-        backend: where items were tried.
+        function: the name of the function.
+        backend: the backend where items were tried.
         unsent: why function, argument or result cannot be sent.
         failed: the first failure of an item.
         items: how many items there are.
         start: seconds in which the first worker process has started.
-        cost: of an item.
-        chunks: those of the call.
+        cost: the cost of an item.
+        chunks: the chunks of the call.
         serial: seconds of the serial loop.
         threads: seconds with threads.
         processes: seconds with worker processes.
@@ -41,12 +41,12 @@ class Known(NamedTuple):
     break_even: float | None = None
 
     def speedup(self, seconds: float | None) -> float | None:
-        """Return how many times as fast as the serial loop it is to take so many seconds."""
+        """Return how many times as fast as the serial loop a call of this many seconds is."""
         return self.serial / seconds if self.serial is not None and seconds else None
 
 
 def verdict_of(known: Known) -> str:
-    """Return what follows, in a sentence."""
+    """Return the verdict, in a sentence."""
     if known.unsent and known.backend == "processes":
         text = "worker processes cannot run it, since not all of it can be sent"
         return f'{text}; backend="threads" sends nothing, and its explain tells what that gains'

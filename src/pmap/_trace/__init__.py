@@ -1,4 +1,4 @@
-"""What each worker did when, in calls with the option ``trace``: records of it, and pictures.
+"""The option ``trace``: recording what each worker did when, and drawing it.
 
 ===================  ===============================================================================
 `trace`              the class `Trace`, which users hold

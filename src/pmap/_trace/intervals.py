@@ -24,7 +24,7 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def minus(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
-    """Return what `some` cover and `others` do not; both are disjoint and in order of time.
+    """Return the time that `some` cover and `others` do not; both disjoint, in order of time.
 
     >>> minus([(0, 5), (6, 7)], [(1, 2), (4, 6.5)])
     [(0, 1), (2, 4), (6.5, 7)]
@@ -47,7 +47,7 @@ def minus(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
 
 
 def common(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
-    """Return what both cover; both are disjoint and in order of time.
+    """Return the time that both cover; the intervals of each are disjoint and in order.
 
     >>> common([(0, 5), (6, 9)], [(1, 2), (4, 7)])
     [(1, 2), (4, 5), (6, 7)]
@@ -57,7 +57,7 @@ def common(some: Iterable[Interval], others: list[Interval]) -> list[Interval]:
 
 
 def length(intervals: Iterable[Interval]) -> float:
-    """Return how long disjoint intervals are together.
+    """Return the total length of disjoint intervals.
 
     >>> length([(0, 1), (2, 4)])
     3

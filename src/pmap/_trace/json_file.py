@@ -1,8 +1,9 @@
 """Writes a trace in the Trace Event format, which Perfetto and Chrome open.
 
-The format has one event for each span, with its begin and its length in microseconds, and for each
-row an event with the row's name. Events in a row must lie within each other or apart; so items that
-overlap, as coroutines do, are put into rows of their own.
+A span is what a worker did from one time to another. The format has one event for each span, with
+its begin and its length in microseconds, and one for each row with its name. Events in a row must
+lie within each other or apart. So items that overlap, as coroutines do, are put into rows of their
+own.
 """
 
 import json
@@ -11,9 +12,9 @@ from typing import Any
 from .records import Snapshot
 from .spans import TraceSpan, spans_of
 
-# Rows of coroutines follow the row of their worker; the rows of workers are so far apart.
+# The numbers of workers' rows are this far apart: the rows of a worker's coroutines are in between.
 _ROWS = 1000
-# The process id of all events. Perfetto takes 0 for that of an idle processor.
+# The process id that all events get. Perfetto would take 0 for an idle processor.
 _PROCESS = 1
 
 
@@ -24,9 +25,10 @@ def json_of(snapshot: Snapshot) -> str:
 
 
 def events_of(spans: tuple[TraceSpan, ...], labels: dict[int, str]) -> list[dict[str, Any]]:
-    """Return the events of spans; `labels`: the name of each call by its number."""
+    """Return the events of spans in this format; `labels`: the name of each call by its number."""
     rows: dict[int, str] = {}
-    ends: dict[int, list[float]] = {}  # when the rows of the coroutines of a worker become free
+    # For each row of coroutines of a worker, when its last item ended.
+    ends: dict[int, list[float]] = {}
     events: list[dict[str, Any]] = []
     for span in spans:
         row = span.worker * _ROWS + 1
@@ -45,8 +47,8 @@ def events_of(spans: tuple[TraceSpan, ...], labels: dict[int, str]) -> list[dict
 
 
 def _event(span: TraceSpan, row: int, labels: dict[int, str]) -> dict[str, Any]:
-    # Begin and end are rounded, and not the length: then a span that ends where another begins, or
-    # within another, still does so.
+    # Begin and end are rounded, and not the length. So a span that ends where another begins, or
+    # that lies within another, still does after rounding.
     begin, end = round(span.start * 1e9), round(span.stop * 1e9)
     about: dict[str, object] = {}
     if span.call is not None:

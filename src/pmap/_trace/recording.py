@@ -1,7 +1,7 @@
-"""Notes for a trace what happens to the items of one call.
+"""Records, for a trace, what happens to the items of one call.
 
-The engine calls a recording under the lock of its state, with plain values. The recording works out
-which chunk of which worker a result belongs to, and when the worker ran it.
+The engine calls the methods of a recording, with plain values, while it holds its lock. The
+recording works out which chunk of which worker a result belongs to, and when the worker ran it.
 """
 
 import os
@@ -20,7 +20,7 @@ _numbers = count()
 
 
 class _Held:
-    """A chunk that a worker was sent and whose results have not all come."""
+    """A chunk of items that a worker was sent and whose results have not all come."""
 
     __slots__ = ("next", "sent", "start", "stop", "unseen")
 
@@ -29,16 +29,16 @@ class _Held:
         self.stop = stop
         self.sent = sent
         self.next = start  # the index of the first item whose result has not come
-        # How many results, the last ones, came without times: they were read from the result
-        # journal of a worker that has ended.
+        # Of how many results, the last ones, the times are not known: the worker has ended, and
+        # they were read from the memory that it shared with the caller.
         self.unseen = 0
 
 
 class Recording:
-    """Notes one call in a trace, and saves the trace when the call is over if it has a path."""
+    """Records one call in a trace; saves the trace to a file when the call is over, if asked."""
 
     def __init__(self, trace: Trace, path: str | None, label: str) -> None:
-        """Note nothing yet.
+        """Begin without any record.
 
         Args:
             trace: the trace that the call is noted in.
@@ -51,10 +51,11 @@ class Recording:
         self._records = trace._records
         self._pool = 0
         self._call: int | None = None  # the number of the call in the trace; None: it has not begun
-        self._held: dict[int, list[_Held]] = {}  # by the numbers of the workers
+        # The chunks that each worker holds, by the number of the worker.
+        self._held: dict[int, list[_Held]] = {}
         self._has_ended = False
 
-    # --- what the engine calls, under the lock of its state --------------------------------------
+    # --- what the engine calls while it holds its lock -------------------------------------------
 
     def begin(self, pool: object, workers: Mapping[int, int | None]) -> None:
         """Note that the call begins on a pool, which has `workers`: process ids by numbers."""
@@ -77,20 +78,22 @@ class Recording:
         """Note that a worker is ready for its first chunk."""
         now = perf_counter()
         record = self._records.worker(self._pool, worker, now, pid)
-        if record.started is None:  # the worker was started before the trace began
+        # The worker was started before the trace began, so only that is recorded.
+        if record.started is None:
             record.started = record.seen
         record.ready = record.last = now
 
     def sent(self, worker: int, start: int, stop: int) -> None:
         """Note that a worker is about to be sent the items from `start` to `stop` - 1."""
-        # An item is at one worker at a time: if another chunk has these items, they were reclaimed
-        # from it, and such items are the last ones of their chunk.
+        # If another chunk has these items, they were taken back from its worker: an item is at one
+        # worker at a time. Such items are the last ones of their chunk.
         for chunks in self._held.values():
             for chunk in chunks:
                 if chunk.next < stop and start < chunk.stop:
                     chunk.stop = max(start, chunk.next)
-            # A chunk of which all items were reclaimed gets no results. A chunk that has begun gets
-            # its last results, even if there are none in them.
+            # A chunk is removed if all its items were taken back: no results will come for it. A
+            # chunk that has begun stays until its last results come, even if there are none in
+            # them.
             chunks[:] = [chunk for chunk in chunks if chunk.start < max(chunk.stop, chunk.next)]
         self._held.setdefault(worker, []).append(_Held(start, stop, perf_counter()))
 
@@ -120,7 +123,8 @@ class Recording:
         place = next((at for at, chunk in enumerate(chunks) if chunk.next == start), None)
         if place is None or self._call is None:
             return
-        del chunks[:place]  # chunks before this one were reclaimed: their results do not come
+        # Chunks before this one were taken back as a whole, so no results come for them.
+        del chunks[:place]
         chunk = chunks[0]
         if times:
             self._add(worker, chunk, start, items, times, failed, tried)
@@ -161,10 +165,10 @@ class Recording:
             False,
         )
         self._records.add(self._pool, worker, part)
-        chunk.sent = part.end  # the worker has the rest of the chunk since then, at the latest
+        chunk.sent = part.end  # by this time, the worker certainly has the rest of the chunk
 
     def gone(self, worker: int, begun: int, tried: Mapping[int, int] | None) -> None:
-        """Note that a worker has ended; `begun`: how many unfinished items it had begun."""
+        """Record that a worker has ended, with the number of unfinished items it had begun."""
         now = perf_counter()
         self._lose(worker, begun, tried, now)
         self._records.gone(self._pool, worker, now)
@@ -186,7 +190,7 @@ class Recording:
         self._records.add(self._pool, worker, lost)
 
     def end(self, tried: Mapping[int, int] | None) -> None:
-        """Note that the call has ended: what workers still run of it has no results any more."""
+        """Record that the call has ended: what workers still run of it will have no results."""
         if self._call is not None and not self._has_ended:
             self._has_ended = True
             now = perf_counter()
@@ -197,8 +201,11 @@ class Recording:
     # --- what the engine calls when the call is over, without a lock -----------------------------
 
     def finish(self) -> None:
-        """Save the trace if it has a path; a failure is a warning, because the call has ended."""
-        self.end(None)  # if the engine had no time for it, as when its pool was closed
+        """Save the trace to its file, if it has one.
+
+        If that fails, there is only a warning, because the call itself has succeeded.
+        """
+        self.end(None)  # the engine may not have done this before, as when its pool was closed
         if self._path is not None:
             try:
                 self.trace.save(self._path)
@@ -209,7 +216,7 @@ class Recording:
 
 
 def recording_of(option: TraceOption, label: str) -> Recording:
-    """Return what notes a call with this value of the option ``trace``, which is not False."""
+    """Return the recording for a call with this value of the option ``trace``, not False."""
     trace = option if isinstance(option, Trace) else Trace()
     note_last(trace)
     path = None if isinstance(option, bool | Trace) else os.fspath(option)
@@ -223,7 +230,7 @@ def _attempts(tried: Mapping[int, int] | None, start: int, items: int) -> dict[i
 
 
 def shift_into(begin: float, end: float, low: float, high: float) -> float:
-    """Return what to add to two times of a worker, so that they lie between two of the caller.
+    """Return what to add to a worker's times so that they lie between two times of the caller.
 
     On the systems that pmap knows, all processes of a machine share the clock, so this is 0. A
     worker in a time namespace of its own has another clock; then the time on the way to the worker

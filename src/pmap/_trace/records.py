@@ -6,12 +6,12 @@ from itertools import count
 from time import perf_counter
 from typing import Any, Final, NamedTuple
 
-# How many items, and how many parts of chunks, are kept at most.
+# A trace keeps at most this many items, and at most this many parts of chunks.
 MOST: Final = 100_000
 
 
 class CallRecord(NamedTuple):
-    """One traced call: `verb(function)`, the number of its pool, and when it began and ended.
+    """One traced call: its label, the number of its pool, and when it began and ended.
 
     `ended` is None while the call runs.
     """
@@ -23,10 +23,10 @@ class CallRecord(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Items of one chunk whose results came together; or, if `lost`, that ended with their worker.
+    """Items of one chunk that had their results at the same time, or that were lost together.
 
     Attributes:
-        worker: the key of the worker's record.
+        worker: the key of the record of the worker that ran them.
         call: the number of the call in the trace.
         start: the index of the first item in the call.
         items: how many items there are.
@@ -34,11 +34,11 @@ class Part(NamedTuple):
         begin: when the worker began with them.
         end: when the worker was done with them, or had ended.
         received: when the caller took the results in.
-        times: when each item began and ended, on the worker's clock; see `_transport.times`.
+        times: when each item began and ended, by the clock of the worker; empty: not known.
         shift: seconds to be added to `times`: for a worker whose clock is not that of the caller.
         failed: the indices of the items that have failed.
         attempts: by index, how often items had been tried before; None: no item was tried before.
-        lost: whether the worker ended, or the call, before the items had results.
+        lost: whether the items have no results, because their worker or the call ended before.
     """
 
     worker: int
@@ -62,11 +62,11 @@ class WorkerRecord:
     Attributes:
         pool: the number of its pool.
         pid: its process id; None: it is no process of its own, or not known.
-        seen: since when the trace knows of the worker.
+        seen: the time from which on the trace knows of the worker.
         started: when it was started; None: before the first call of the trace.
         ready: when it was ready; None: not yet, or before the first call of the trace.
         gone: when it had ended; None: it has not.
-        last: the end of the last part of a chunk that it ran.
+        last: the time when it was done with the last items that it ran.
     """
 
     __slots__ = ("gone", "last", "pid", "pool", "ready", "seen", "started")
@@ -82,11 +82,11 @@ class WorkerRecord:
 
     @property
     def since(self) -> float:
-        """Since when the worker is there, as far as the trace knows."""
+        """The time from which on the worker existed, as far as the trace knows."""
         return self.seen if self.started is None else self.started
 
     def copy(self) -> "WorkerRecord":
-        """Return a record that does not change with this one."""
+        """Return a copy, which does not change when this record does."""
         other = WorkerRecord(self.pool, self.seen, self.pid)
         other.started, other.ready = self.started, self.ready
         other.gone, other.last = self.gone, self.last
@@ -118,40 +118,42 @@ class Snapshot(NamedTuple):
 class Records:
     """The records of one trace.
 
-    Only the engines of the calls write here, each under the lock of its state; any thread may take
-    a snapshot. Calls of several pools may write at the same time. There is no lock for which they
-    would wait: a signal handler may make a traced call in the very thread that writes here, and a
-    fork may be made at any moment. Instead each step is one operation on a list, dict or counter,
-    which no other thread can interrupt, and a step for a worker is made by its own engine only.
+    Only the engines (loops) of the traced calls write here, each while it holds its own lock; any
+    thread may take a snapshot. Calls of several pools may write at the same time. They share no
+    lock: a signal handler may make a traced call in the very thread that writes here, and a fork
+    may be made at any moment. Instead each step is one operation on a list, dict or counter, which
+    no other thread can interrupt, and a step for a worker is made by its own engine only.
     """
 
     def __init__(self) -> None:
         """Begin without calls."""
         self.calls: dict[int, CallRecord] = {}
         self._workers: dict[int, WorkerRecord] = {}
-        self._keys: dict[tuple[int, int], int] = {}  # by pool, and the worker's number there
+        # The key of each worker, by its pool and its number there.
+        self._keys: dict[tuple[int, int], int] = {}
         self._parts: list[Part] = []
-        # How many items the parts have. The number may be too low, since engines add to it at the
-        # same time; it only says when `_drop` is to count.
+        # How many items all parts have together. The number may be too low, since several engines
+        # add to it at the same time; it only decides when `_drop` counts exactly.
         self._items = 0
         self._dropped = 0
         self._since = 0.0
         self._renew()
 
     def _renew(self, call: int = 0, worker: int = 0) -> None:
-        """Make the counters, which begin with the given numbers, and the lock for `_drop`."""
+        """Make the counters, which continue from the given numbers, and the lock for `_drop`."""
         self._call_numbers = count(call)
         self._worker_keys = count(worker)
-        # Held by the engine that drops parts; another one does not wait, but leaves that to it.
+        # The engine that drops old parts holds this lock; another one does not wait for it, but
+        # leaves the work to that one.
         self._dropping = allocate_lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: all but the counters and the lock."""
+        """Return what is pickled: everything but the counters and the lock."""
         left_out = ("_call_numbers", "_worker_keys", "_dropping")
         return {name: value for name, value in vars(self).items() if name not in left_out}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take what was pickled; further calls have the next numbers."""
+        """Restore what was pickled; new calls get the next numbers."""
         vars(self).update(state)
         self._renew(max(self.calls, default=-1) + 1, max(self._workers, default=-1) + 1)
 
@@ -160,7 +162,8 @@ class Records:
     def begin(self, label: str, pool: int, workers: list[int], now: float) -> int:
         """Note that a call begins on a pool that has `workers`; return the number of the call."""
         number = next(self._call_numbers)
-        # Workers may have ended while no traced call ran.
+        # Workers of the pool may have ended while no traced call ran, so that nobody has recorded
+        # it.
         for (of, worker), key in [*self._keys.items()]:
             record = self._workers[key]
             if of == pool and worker not in workers and record.gone is None:
@@ -179,7 +182,7 @@ class Records:
     # --- workers ---------------------------------------------------------------------------------
 
     def worker(self, pool: int, worker: int, now: float, pid: int | None = None) -> WorkerRecord:
-        """Return the record of a worker, which is made if there is none."""
+        """Return the record of a worker; make one if there is none."""
         key = self._keys.get((pool, worker))
         if key is None:
             key = next(self._worker_keys)
@@ -198,7 +201,10 @@ class Records:
     # --- parts of chunks -------------------------------------------------------------------------
 
     def add(self, pool: int, worker: int, part: Part) -> None:
-        """Add a part of a chunk of a worker; drop the oldest parts if there are too many."""
+        """Add a part of a chunk that a worker has run.
+
+        Drop the oldest parts if there are too many.
+        """
         self.worker(pool, worker, part.begin).last = part.end
         self._parts.append(part._replace(worker=self._keys[pool, worker]))
         self._items += part.items
@@ -210,11 +216,11 @@ class Records:
                 self._dropping.release()
 
     def _drop(self) -> None:
-        """Drop the oldest tenth, and what has ended before the parts that stay."""
-        parts = [*self._parts]  # other engines add parts at the end meanwhile
+        """Drop the oldest tenth of the parts, and what ended before the other parts."""
+        parts = [*self._parts]  # a copy, because other engines may add parts at the same time
         left = sum([part.items for part in parts])
         first = 0
-        # At least one part stays, however many items it has.
+        # At least one part is kept, however many items it has.
         while first < len(parts) - 1 and (left > MOST * 0.9 or len(parts) - first > MOST * 0.9):
             left -= parts[first].items
             first += 1
@@ -243,6 +249,6 @@ class Records:
         calls = self.calls.copy()
         workers = {key: one.copy() for key, one in self._workers.copy().items()}
         began = min([call.began for call in calls.values()], default=now)
-        # Parts of a call or worker that was dropped a moment ago, by another thread.
+        # Parts are left out if another thread has just dropped their call or their worker.
         parts = [part for part in parts if part.call in calls and part.worker in workers]
         return Snapshot(began, max(began, self._since), now, calls, workers, parts, self._dropped)

@@ -1,4 +1,4 @@
-"""Makes spans of the records of a trace: which worker did what from when to when.
+"""Makes spans from the records of a trace: what a worker did from one time to another.
 
 At each moment of a call each of its workers is in one of five states: it starts, runs a chunk,
 waits for a message that is on its way, waits for work, or does what will be lost. The spans of
@@ -58,12 +58,15 @@ class TraceSpan(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long it takes."""
+        """The length of the span in seconds."""
         return self.stop - self.start
 
 
 class _Row(NamedTuple):
-    """Makes the spans of one worker: its row and process id, and the time that is 0 in spans."""
+    """Makes the spans of one worker.
+
+    It has the worker's row and process id, and the time that counts as 0.
+    """
 
     row: int
     pid: int | None
@@ -86,7 +89,7 @@ class _Row(NamedTuple):
 
 
 def spans_of(snapshot: Snapshot) -> tuple[TraceSpan, ...]:
-    """Return the spans of a trace, ordered by row and time; a chunk comes before its items."""
+    """Return the spans of a trace, ordered by row and time; a chunk stands before its items."""
     parts: dict[int, list[Part]] = {}
     for part in snapshot.parts:
         parts.setdefault(part.worker, []).append(part)
@@ -109,9 +112,9 @@ def spans_of(snapshot: Snapshot) -> tuple[TraceSpan, ...]:
 
 
 def _rows(workers: dict[int, WorkerRecord]) -> dict[int, int]:
-    """Return the row of each worker: the first that no other worker has at the same time."""
+    """Return the row of each worker: the first one that no other worker has at the same time."""
     rows: dict[int, int] = {}
-    free_from: list[float] = []  # for each row, when its last worker was gone
+    free_from: list[float] = []  # for each row, when its last worker had ended
     for key, worker in sorted(workers.items(), key=lambda pair: (pair[1].since, pair[0])):
         row = next((at for at, gone in enumerate(free_from) if gone <= worker.since), None)
         if row is None:
@@ -125,12 +128,16 @@ def _rows(workers: dict[int, WorkerRecord]) -> dict[int, int]:
 def _of_worker(
     row: _Row, worker: WorkerRecord, observed: list[Interval], parts: list[Part]
 ) -> Iterator[TraceSpan]:
-    """Yield the spans of a worker; `observed`: when it was there and a call of its pool ran."""
+    """Yield the spans of a worker.
+
+    `observed`: when the worker existed while a call of its pool ran.
+    """
     busy: list[Interval] = []
     first, end = observed[0][0], observed[-1][1]
     if worker.started is not None:
         ready = worker.ready or worker.gone or end
-        # The trace hears that a worker is ready a moment after the worker may have begun a chunk.
+        # The message that a worker is ready may come a moment after the worker has begun a chunk,
+        # so the earlier time counts.
         ready = min([ready, *[part.begin for part in parts]])
         for begin, stop in common(observed, [(worker.started, ready)]):
             busy.append((begin, stop))
@@ -150,7 +157,7 @@ def _of_worker(
 
 
 def _of_part(row: _Row, part: Part, begin: float, stop: float) -> Iterator[TraceSpan]:
-    """Yield the span of a part of a chunk, which begins and stops then, and those of its items."""
+    """Yield the span of a part of a chunk, from `begin` to `stop`, and the spans of its items."""
     attempts = part.attempts or {}
     if part.lost:
         attempt = 1 + attempts.get(part.start + part.items - 1, 0)
@@ -160,7 +167,7 @@ def _of_part(row: _Row, part: Part, begin: float, stop: float) -> Iterator[Trace
     yield row.span("chunk", begin, stop, part.call, start, part.items, 1, len(part.failed))
     failed = {*part.failed}
     times, shift = part.times, part.shift
-    # Items that did not run, since the function could not be loaded, have no times.
+    # Items that did not run, for example because the function could not be loaded, have no times.
     missing = 2 * part.items - len(times)
     if missing > 0:
         times = [*times, *[stop - shift] * missing]
@@ -173,5 +180,5 @@ def _of_part(row: _Row, part: Part, begin: float, stop: float) -> Iterator[Trace
 
 
 def busy_with(spans: Iterable[TraceSpan]) -> list[Interval]:
-    """Return when any of the spans was under way: those of coroutines overlap each other."""
+    """Return the time in which any of the spans lay; spans of coroutines may overlap."""
     return union((one.start, one.stop) for one in spans)

@@ -54,12 +54,12 @@ class TraceSummary(NamedTuple):
 
     @property
     def total(self) -> float:
-        """How long all workers were there, while calls ran."""
+        """For how long the workers existed while calls ran, as a sum over all workers."""
         return sum(self[5:11])
 
     @property
     def utilisation(self) -> float:
-        """Which share of that time the function ran, from 0 to 1."""
+        """In which share of that time the function ran, from 0 to 1."""
         return self.running / self.total if self.total else 0.0
 
     def __str__(self) -> str:
@@ -96,12 +96,12 @@ _WHAT = {
 
 
 def summary_of(snapshot: Snapshot) -> TraceSummary:
-    """Return the sums of a trace."""
+    """Return the summary of a trace, for the sums of its times."""
     return summed(spans_of(snapshot), snapshot.dropped)
 
 
 def summed(spans: tuple[TraceSpan, ...], dropped: int) -> TraceSummary:
-    """Return the sums of spans; `dropped`: how many earlier items are not among them."""
+    """Return the summary of spans; `dropped`: how many earlier items are not among them."""
     seconds = dict.fromkeys(("starting", "chunk", "transport", "waiting", "lost"), 0.0)
     items: list[TraceSpan] = []
     failed = lost = 0

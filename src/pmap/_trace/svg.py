@@ -1,7 +1,7 @@
-"""Draws a trace as an SVG picture: a row for each worker, from left to right the time.
+"""Draws a trace as an SVG picture: one row for each worker, with the time from left to right.
 
-The picture stays small however many items there are: what is narrower than two pixels becomes part
-of a column of one pixel, which is darker the longer the worker did it in that pixel's time.
+The picture stays small however many items there are: a span narrower than two pixels becomes part
+of a column of one pixel; the more of the pixel's time such spans take, the darker it is.
 """
 
 from html import escape
@@ -13,17 +13,19 @@ from .spans import Kind, TraceSpan, spans_of
 from .summary import duration_text, summed
 
 _WIDTH: Final = 960
-_LEFT: Final = 76  # where the time begins, beside the names of the rows
+_LEFT: Final = 76  # where the axis of time begins, to the right of the names of the rows, in pixels
 _RIGHT: Final = 14
-_TOP: Final = 62  # above the first row: title, legend and the labels of the time
+# Room above the first row, in pixels: for title, legend and the labels of the time.
+_TOP: Final = 62
 _ROW: Final = 22
 _BAR: Final = 16
 _COLUMNS: Final = _WIDTH - _LEFT - _RIGHT
-_NARROW: Final = 2.0  # pixels: what is narrower has no shape of its own
-_MOST_SHAPES: Final = 1500  # shapes with a text that a mouse shows; with more there is none
+_NARROW: Final = 2.0  # a span of fewer pixels has no shape of its own
+# The most shapes that have a text for the mouse; if there are more, none has a text.
+_MOST_SHAPES: Final = 1500
 _LEVELS: Final = 4
 
-# What is drawn, in this order, and how the legend calls it.
+# The kinds of spans that are drawn, in this order, with their names in the legend.
 _DRAWN: Final[dict[Kind, str]] = {
     "waiting": "waiting",
     "starting": "starting",
@@ -64,11 +66,13 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
         dropped: how many earlier items are not among the spans.
     """
     about = summed(spans, dropped)
-    # Before the first of the spans there is nothing to be seen if items were dropped.
+    # If items were dropped, the picture begins with the first span: there is nothing to be seen
+    # before it.
     first = min([one.start for one in spans], default=0.0) if dropped else 0.0
-    # A trace without spans has an axis all the same.
+    # `or 1.0`: a trace without spans has an axis of time all the same.
     scale = _COLUMNS / ((about.duration - first) or 1.0)
-    # The first row is that of the smallest number; numbers between may be those of dropped workers.
+    # The rows are numbered anew from the top, because dropped workers may have left gaps in the
+    # numbers.
     rows = {row: place for place, row in enumerate(sorted({one.worker for one in spans}))}
     height = _TOP + _ROW * max(1, len(rows)) + 8
     title = _title(labels)
@@ -85,7 +89,7 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
     ]
     for row, place in rows.items():
         top = _TOP + _ROW * place
-        # A line, for where there is no worker in the row, or no call.
+        # A thin line through the row, which is seen where the row has no worker, or no call runs.
         line = f"M{_LEFT} {top + _BAR / 2:g}h{_COLUMNS}"
         parts += [
             f'<text x="8" y="{top + 12}" class="quiet">worker {row}</text>',
@@ -106,7 +110,7 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
 def _shapes(
     spans: list[TraceSpan], first: float, scale: float, top: int, with_text: bool
 ) -> list[str]:
-    """Return the shapes of spans of one kind in one row; wide spans may have a text."""
+    """Return the SVG shapes of spans of one kind in one row; wide spans may have a text."""
     columns = [0.0] * (_COLUMNS + 1)
     failed = [0.0] * (_COLUMNS + 1)
     wide: list[str] = []
@@ -119,7 +123,7 @@ def _shapes(
                 failed[min(int(left), _COLUMNS)] = 1.0
             continue
         name = "failed" if span.failed and span.kind == "item" else span.kind
-        # A gap beside each item shows where one ends and the next begins.
+        # Items get a small gap on their right, which shows where one ends and the next begins.
         width -= 0.6 if span.kind == "item" else 0.0
         if with_text:
             wide.append(
@@ -136,7 +140,7 @@ def _shapes(
 
 
 def _fill(columns: list[float], left: float, right: float) -> None:
-    """Add the time from `left` to `right`, in pixels, to the columns that it lies in."""
+    """Add the time between `left` and `right`, in pixels, to the columns in which it lies."""
     at = max(0, int(left))
     while at < right and at < len(columns):
         columns[at] += max(0.0, min(right, at + 1) - max(left, at))
@@ -144,10 +148,11 @@ def _fill(columns: list[float], left: float, right: float) -> None:
 
 
 def _column_shapes(columns: list[float], name: str, top: int) -> list[str]:
-    """Return the shapes of columns: neighbours of the same darkness are one box."""
+    """Return the SVG shapes of the columns; neighbours of the same darkness become one box."""
     boxes: dict[int, list[str]] = {}
     begin, before = 0, 0
-    # What took any time at all is seen; 0.999: sums of many floats do not reach 1.
+    # Rounded up, so that even the shortest time is seen. The factor 0.999 allows for sums of floats
+    # that do not quite reach 1.
     levels = [min(_LEVELS, -floor(-filled * _LEVELS * 0.999)) for filled in columns]
     for at, level in enumerate([*levels, 0]):
         if level != before:
@@ -165,7 +170,7 @@ def _box(left: float, width: float, top: int) -> str:
 
 
 def _said(span: TraceSpan) -> str:
-    """Return the text that a mouse shows over a span."""
+    """Return the text that is shown when the mouse is over a span."""
     took = duration_text(span.seconds)
     if span.kind == "item":
         tried = f", try {span.attempt}" if span.attempt > 1 else ""
@@ -202,9 +207,10 @@ def _legend(spans: tuple[TraceSpan, ...]) -> str:
 
 
 def _axis(first: float, scale: float, height: int) -> str:
-    """Return lines and labels at round times, about a hundred pixels apart."""
+    """Return lines and labels of the time axis, at round times, about a hundred pixels apart."""
     step = _round(110 / scale)
-    # The label has as many digits as the step needs.
+    # The unit is chosen by the step between two labels, and the labels have as many digits as the
+    # step needs.
     unit, name = next((one for one in ((1.0, "s"), (1e3, "ms")) if step * one[0] >= 1), (1e6, "us"))
     if step >= 0.1:
         unit, name = 1.0, "s"
@@ -215,7 +221,7 @@ def _axis(first: float, scale: float, height: int) -> str:
         left = _LEFT + (number * step - first) * scale
         text = f"{number * step * unit:.{digits}f} {name}"
         parts.append(f'<path class="line" d="M{left:.1f} {_TOP - 4}V{height - 8}"/>')
-        if left < _WIDTH - 50:  # else the picture would cut it off
+        if left < _WIDTH - 50:  # a label further to the right would be cut off
             parts.append(
                 f'<text x="{left:.1f}" y="{_TOP - 9}" font-size="10" class="quiet">{text}</text>'
             )
@@ -224,7 +230,7 @@ def _axis(first: float, scale: float, height: int) -> str:
 
 
 def _round(least: float) -> float:
-    """Return the smallest number of the form 1, 2 or 5 times a power of ten from `least` on.
+    """Return the smallest number that is 1, 2 or 5 times a power of ten, and not below `least`.
 
     >>> _round(0.3), _round(7)
     (0.5, 10.0)
@@ -235,5 +241,5 @@ def _round(least: float) -> float:
 
 
 def _safe(text: str) -> str:
-    """Return a text as XML can have it, which has no control characters."""
+    """Return a text without the control characters that XML does not allow."""
     return escape("".join([one if one.isprintable() else " " for one in text]))

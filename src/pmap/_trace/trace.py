@@ -1,6 +1,6 @@
 """The class `Trace`: what each worker did when, in the calls that were given it.
 
-All work is done in modules that are imported when they are needed: `import pmap` imports this one.
+`import pmap` imports this module, so it is small: others do the work, imported when needed.
 """
 
 import os
@@ -64,7 +64,7 @@ class Trace:
         return found
 
     def spans(self) -> "tuple[TraceSpan, ...]":
-        """Return which worker did what from when to when, ordered by worker and time."""
+        """Return what each worker did from when to when, ordered by worker and time."""
         from .spans import spans_of
 
         return spans_of(self._records.snapshot())
@@ -101,7 +101,8 @@ class Trace:
             from .json_file import json_of
 
             text = json_of(self._records.snapshot())
-        with open(name, "w", encoding="utf-8") as file:  # pathlib is not imported
+        # `open` and not `pathlib`, whose import takes long.
+        with open(name, "w", encoding="utf-8") as file:
             file.write(text)
 
     def _repr_svg_(self) -> str:
@@ -114,14 +115,14 @@ class Trace:
         return f"<Trace of {calls} call{'s' * (calls != 1)}, {items} item{'s' * (items != 1)}>"
 
 
-# What the option ``trace`` may be.
+# The values that the option ``trace`` may have.
 TraceOption: TypeAlias = bool | str | os.PathLike[str] | Trace
 
 _latest: Final = local()
 
 
 def note_last(trace: Trace) -> None:
-    """Let `Trace.last` return a trace in this thread."""
+    """Let `Trace.last()` return this trace in this thread."""
     _latest.trace = trace
 
 
