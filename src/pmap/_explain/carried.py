@@ -81,8 +81,7 @@ def _is_opened(value: object, path: list[str]) -> bool:
     """Return whether to look inside `value` for a still smaller part that is large."""
     if isinstance(value, (FunctionType, MethodType, functools.partial)):
         return True
-    # For these types, the parts are looked at one by one: they have places, as the arguments of a
-    # partial have.
+    # A tuple or dict is searched only if it has the arguments of a partial, or a function's defaults.
     if isinstance(value, (tuple, dict)):
         return bool(path) and path[-1] in {".args", ".keywords", "defaults"}
     return not path or path[-1] in {".func", ".__self__", ".__func__"}

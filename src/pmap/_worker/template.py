@@ -56,10 +56,8 @@ def serve_template(
     Args:
         sock: the socket on which the requests of the caller come.
         lifeline: the reading end of a pipe that closes when the caller ends; -1: there is none.
-        enter_forked: called in each forked process, with the socket of the worker that the process
-            becomes.
-        import_script: called with the descriptor of a file that says what to import: see
-            `protocol.IMPORT`.
+        enter_forked: called in each forked process, with the socket of the worker to be.
+        import_script: called with the descriptor of a file: see `protocol.IMPORT`.
         at_end: called when the caller needs no more workers or has ended.
     """
     children: set[int] = set()
@@ -67,8 +65,7 @@ def serve_template(
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
-    # The death of a worker has to wake `select` in `_wait`, even if the worker dies between two
-    # calls of `select`.
+    # The death of a worker has to wake `select` in `_wait`, whenever the worker dies.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _ignore)
     # Imported once here, so that workers need not import `fcntl` themselves.
