@@ -326,7 +326,7 @@ def opened(returned: object) -> object:
     """Return the results behind what a verb returned: a handle, a stream, or the results."""
     if isinstance(returned, ResultStream):
         return list(cast("ResultStream[object]", returned))
-    # An `AsyncResult` has `get`; so has the handle of a multiprocessing pool.
+    # An `AsyncResult` has a method `get`; so has the handle that a multiprocessing pool returns.
     get: Callable[[], object] | None = getattr(returned, "get", None)
     return returned if get is None else get()
 
@@ -344,13 +344,13 @@ def both(folder: Path, index: int) -> str:
 
 def several_arguments(form: Form, folder: Path) -> str:
     """Find out: does the verb pass two arguments to the function, and keyword arguments?"""
-    # The order of the two results does not matter here; `order` below measures it.
+    # Only the set of results is compared: their order is tested elsewhere, by `order`.
     if set(results(form.ask(both, folder, 2))) != {both(folder, 0), both(folder, 1)}:
         return "no"
     try:
         keyword = opened(form.verb(int, "ff", base=16)) == 255
     except OptionError:
-        keyword = False  # this verb takes the keywords of a call for its own options
+        keyword = False  # the verb refuses the keyword, which it takes for an option of its own
     return "yes, keywords too" if keyword else "yes"
 
 
@@ -537,7 +537,7 @@ if __name__ == "__main__":
     try:
         code: int = command(sys.argv[1:])
     except BrokenPipeError:  # the reader has closed the pipe, as in `python -m pmap | head`
-        # The interpreter flushes stdout when it ends, which would raise the error once more.
+        # The interpreter flushes stdout when it ends, and would find the pipe closed again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     sys.exit(code)

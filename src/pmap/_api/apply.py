@@ -30,7 +30,7 @@ class Apply(Verb[Fail_co]):
     """
 
     _name = "papply"
-    _takes_options = False  # all keywords of a call are for f: none of them is an option
+    _takes_options = False  # `papply` passes all keywords to f, so a call cannot give options
 
     def __call__(self, f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R | Fail_co:
         """Return ``f(*args, **kwargs)``, computed in a worker.
@@ -112,7 +112,8 @@ class Apply(Verb[Fail_co]):
             TypeError: a worker cannot run `f`. Nothing has started.
             WorkerStartError: no worker could start.
         """
-        from .explaining import explain_apply  # imported only when an explanation is asked for
+        # The module is imported only when an explanation is asked for.
+        from .explaining import explain_apply
 
         try:
             return explain_apply(*self._ask(f, args, kwargs))

@@ -9,7 +9,8 @@ from .._jobs.own_frames import cut
 from .._jobs.pending import Pending
 from .standard import class_of_both
 
-if TYPE_CHECKING:  # only type checkers import it here; at run time a method does, when it is needed
+# Only type checkers import the class here; at run time a method imports it when needed.
+if TYPE_CHECKING:
     from concurrent.futures import Future
 
 R = TypeVar("R")
@@ -160,7 +161,8 @@ class AsyncResult(Generic[R_co]):
                 except Exception as error:
                     behind.error = error
                 except BaseException as error:
-                    # whatever `f` raises is the outcome: otherwise the new handle would never end
+                    # Whatever the user's `f` raises becomes the outcome: otherwise the new handle
+                    # would never end.
                     behind.error = _contained(error, f)
                     if isinstance(error, KeyboardInterrupt):
                         behind.settle()

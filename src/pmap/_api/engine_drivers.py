@@ -32,20 +32,22 @@ class EngineDrivers:
         """Return the driver for an engine, and whether the driver was made for one call alone."""
         engine: object = options.backend
         number = id(engine)
-        # The engine is left out of the key, because it may not be hashable.
+        # The engine itself is no part of the key of the dict, because it may not be hashable.
         key = options._replace(backend="processes")
         known = self._known.get(number)
         if known is None or known() is not engine:
             try:
                 known = _weak(engine, partial(self._forget, number))
-            except TypeError:  # the engine allows no weak reference
+            except TypeError:
+                # no weak reference to the engine is possible, so it is not remembered
                 return make_engine_driver(options, None), True
             self._known[number] = known
             self._drivers[number] = {}
         ours = self._drivers[number]
         try:
             driver = ours.get(key)
-        except TypeError:  # the arguments of the initializer cannot be hashed
+        except TypeError:
+            # the arguments of the initializer cannot be hashed, so the driver is not remembered
             return make_engine_driver(options, None), True
         if driver is None:
             driver = ours.setdefault(key, make_engine_driver(options, idle_timeout))
@@ -55,10 +57,11 @@ class EngineDrivers:
         self,
         number: int,
         gone: "weakref.ref[object]",
-        # A parameter, because globals are gone at the very end of the interpreter.
+        # The function is a parameter, because the module's globals are gone when the interpreter
+        # ends.
         ends: Callable[[], bool] = sys.is_finalizing,
     ) -> None:
-        # Another engine may have this address by now: then its entry stays.
+        # The address of the freed engine may belong to another engine by now, which stays.
         if self._known.get(number) is gone and not ends():
             del self._known[number]
             for driver in self._drivers.pop(number, {}).values():

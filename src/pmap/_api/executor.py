@@ -56,7 +56,7 @@ Ts = TypeVarTuple("Ts")
 
 # As with the standard executors, an item that runs is never cancelled, so no worker is killed.
 _RULES: Final = RunRules(kill=False, trace_as_text=True)
-# The messages of the standard executors.
+# Error messages, in the words of the standard executors.
 _AFTER_SHUTDOWN: Final = "cannot schedule new futures after shutdown"
 _AFTER_EXIT: Final = "cannot schedule new futures after interpreter shutdown"
 
@@ -114,7 +114,7 @@ class Executor(futures.Executor):
             TypeError, too.
     """
 
-    __module__ = "pmap"  # reprs and pickles name the public module
+    __module__ = "pmap"  # the name of the package, which reprs and pickles of this class show
 
     @overload
     def __init__(
@@ -475,5 +475,5 @@ def _finish_all() -> None:
 _register = getattr(threading, "_register_atexit", atexit.register)
 try:
     _register(_finish_all)
-except RuntimeError:  # the interpreter is ending already
+except RuntimeError:  # no function can be registered any more, as the interpreter is ending
     note_end_of_program()

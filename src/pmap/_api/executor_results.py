@@ -119,7 +119,7 @@ def results(jobs: deque[Chunk], more: Iterator[Chunk] | None, end: float | None)
                 try:
                     jobs.extend(islice(more, 1))
                 except Exception as error:
-                    # it is raised below, after the results of earlier chunks
+                    # The error is raised below, after the results of earlier chunks.
                     broken, more = error, None
             values, failure = _outcome(job)
             del job

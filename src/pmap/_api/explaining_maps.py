@@ -144,7 +144,8 @@ class ExplainsMaps(Verb[Fail_co]):
             TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
             WorkerStartError: no worker could start.
         """
-        from .explaining import explain_each  # imported only when an explanation is asked for
+        # The module is imported only when an explanation is asked for.
+        from .explaining import explain_each
 
         try:
             return explain_each(self._name, f, (xs, *more), *self._asked(f, options))

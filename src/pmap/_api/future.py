@@ -10,7 +10,8 @@ from .._jobs.pending import Pending
 
 R = TypeVar("R")
 
-_OVER = Pending()  # a future that has ended refers to this one object in place of its call
+# When a future has ended, it refers to this object instead of its call, which is freed.
+_OVER = Pending()
 _OVER.settle()
 
 
@@ -63,9 +64,10 @@ class PendingFuture(Future[R], Generic[R]):
         if isinstance(error, CancelledError):
             # A future in the state RUNNING cannot be cancelled, and stays as it is.
             self._become_cancelled()
-        # False if the future is over already: then the call's outcome is ignored.
+        # This is false if the future is over already: then the outcome of its call is ignored.
         if self._become_running():
-            with suppress(InvalidStateError):  # another thread may have set a result in between
+            # Another thread may have given the future a result just now.
+            with suppress(InvalidStateError):
                 if error is not None:
                     self.set_exception(self._shown(error))
                 else:

@@ -32,7 +32,8 @@ from .._transport.randomness import put_back, take_state
 from .._transport.started import DEPTH, depth
 from .._worker.relay import Relay, initialize
 
-# Seconds after which an inner worker that has no chunk ends.
+# An inner worker (a process that pmap starts beside an engine) ends after this many seconds without
+# work.
 _IDLE: Final = 20.0
 # Seconds after which a thread that waits for an inner worker looks whether the engine ends its
 # task, and how long the thread then waits for the end of the inner worker.
@@ -77,7 +78,8 @@ def _spec_of(task: wire.Task) -> wire.TaskSpec | None:
     if known is not None:
         while len(_specs) >= _MOST_KEPT:
             _specs.pop(next(iter(_specs), b""), None)
-        # The call becomes the last in the dict: the first is the one used longest ago.
+        # The entry of this call moves to the end of the dict: the first is the one used longest
+        # ago.
         _specs[task.key] = known
     return known
 
@@ -120,7 +122,8 @@ def _run_here(relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec) -
 def _run_all(relay: Relay, items: list[tuple[int, Any]], entries: list[object]) -> None:
     for item in items:
         entry = relay(item)
-        if entry == ():  # the item was not run, because an item before it has failed
+        # Nothing is returned for an item that was not run, because an earlier one has failed.
+        if entry == ():
             return
         entries.append(entry)
 
@@ -136,7 +139,7 @@ def _run_inside(
         stop=stop,
         timeout=spec.timeout,
         logs=spec.logs,
-        trace_as_text=True,  # only as a text does the stack of a lost worker get to the caller
+        trace_as_text=True,  # the stack of a lost worker is sent to the caller as a text
     )
     environment = wire.on_the_node(spec.environment, spec.host)
     elsewhere = Elsewhere(environment)

@@ -18,7 +18,7 @@ T = TypeVar("T")
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
 # Seconds between two checks whether a worker has ended, while `join` waits for it.
 _MOMENT = 0.005
-_UNKNOWN = 255  # used where nobody could read the exit code of a process
+_UNKNOWN = 255  # the exit code that is shown for a process if nobody could read its own
 
 
 class Computed(Generic[T]):
@@ -46,7 +46,8 @@ class OldWorker:
     def __init__(self, driver: "Driver", number: int, pid: int | None) -> None:
         self._driver = driver
         self._number = number
-        self.pid = self.ident = pid  # None: the worker is a thread, or has not started
+        # The process id is None for a thread, and for a worker that has not started.
+        self.pid = self.ident = pid
         self._identity, self.name = driver.backend.identity(number)
         self._end = driver.worker_list.end_of(number)
         self._sentinel: int | None = None

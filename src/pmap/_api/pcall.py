@@ -73,7 +73,7 @@ def call(f: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Deferred[R]
     Raises:
         TypeError: a worker cannot run `f`.
     """
-    # Check now, so that the traceback of a mistake shows the line of this call.
+    # The arguments are checked now, so that the traceback of a mistake shows the user's line.
     apply("call", f, args, kwargs)
     return Deferred(f, args, kwargs)
 
@@ -222,7 +222,7 @@ class Calls(Verb[Fail_co]):
         self, given: tuple[object, ...], options: Mapping[str, object]
     ) -> tuple[Call, Settings]:
         for name, value in options.items():
-            # Imported only when a mistake has to be explained.
+            # The module is imported only when a mistake has to be explained.
             from .._calls.option_names import option_called
 
             known = option_called(name) or "processes"

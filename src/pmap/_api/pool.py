@@ -82,7 +82,7 @@ class Pool(PoolBase):
     """
 
     __pmap_pool__: ClassVar[bool] = True
-    __module__ = "pmap"  # the name of the package, for reprs and pickles of this class
+    __module__ = "pmap"  # the name of the package, which reprs and pickles of this class show
     # The word for a worker of this pool in its repr: for one worker, and for several.
     _workers: ClassVar[tuple[str, str]] = ("process", "processes")
 
@@ -521,9 +521,10 @@ class Pool(PoolBase):
         driver = getattr(self, "_driver", None)
         if driver is not None and self._state == RUN and not driver.taken_away:
             shown = repr(self)
-            # The pool is closed before the warning: if warnings are errors, `warn` raises.
+            # The pool is closed before the warning is given: if warnings are errors, `warn` raises.
             driver.close()
-            # The text is that of multiprocessing, because programs filter warnings by their text.
+            # The text of this warning is that of multiprocessing, because programs filter by the
+            # text.
             warnings.warn(
                 f"unclosed running multiprocessing pool {shown}",
                 ResourceWarning,

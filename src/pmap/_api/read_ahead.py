@@ -46,7 +46,7 @@ class ReadAhead:
         # When the consumer last got a result and went on with its own work.
         self._left_at = perf_counter()
         self._taken = 0  # how many results the consumer had taken when it last asked for one
-        # Whether the stream has waited for results since it last read items.
+        # Whether the stream has waited for results since it last read input.
         self._has_waited = False
 
     def consumer_comes(self, taken: int) -> None:

@@ -88,7 +88,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         drop_in: bool = False,
         own_driver: bool = False,
     ) -> None:
-        # The import is here, because `import pmap` imports this module but makes no stream.
+        # The import is here and not at the top: `import pmap` imports this module, but makes no
+        # stream.
         from .read_ahead import ReadAhead
 
         self._driver = driver
@@ -104,10 +105,11 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._unit = (streamed.call.rules.chunksize or 1) if drop_in else 1
         if buffersize is not None:
             self._unit = min(self._unit, buffersize)
-        # Items that were read, but do not make a whole unit (see above) yet.
+        # Items that were read, but are not enough yet for a multiple of `_unit`.
         self._incomplete: list[object] = []
-        self._ready: list[R_co] = []  # the next results, in reverse order
-        self._failure: Exception | None = None  # the error that is to be raised after these results
+        self._ready: list[R_co] = []  # results that the consumer gets next, in reverse order
+        # The error that the consumer gets after these results.
+        self._failure: Exception | None = None
         self._received = 0  # how many results have come, including a failure
         self._read = 0  # how many items of the input were read
         self._state: int = NEW  # one of the states in the module `stream_states`
@@ -169,7 +171,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             except _End:
                 pass
             except BaseException as error:
-                # For example Ctrl-C: nobody wants the results any more.
+                # For example, Ctrl-C has struck while a result was waited for: the stream is given
+                # up.
                 if not isinstance(error, Exception):
                     self.drop()
                 __tracebackhide__ = cut(error)
@@ -190,7 +193,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 self._read_or_wait(source, timeout, until)
             if room := self._read_ahead.next_top_up(self._ahead):
                 self._submit(source.read(room))
-            # Another thread may have taken the result just now: there is no lock for `_ready`.
+            # Another thread may have taken the result from the list just now: the list has no lock.
             with suppress(IndexError):
                 return self._ready.pop()
 
@@ -223,7 +226,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         except _End:
             pass
         except BaseException as error:
-            # The task was cancelled, for example: nobody wants the results any more.
+            # For example, the task was cancelled while it waited for a result: the stream is given
+            # up.
             if not isinstance(error, Exception):
                 self.drop()
             __tracebackhide__ = cut(error)
@@ -240,7 +244,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 await self._read_or_wait_async()
             if room := self._read_ahead.next_top_up(self._ahead):
                 self._submit(await self._read_async(room))
-            with suppress(IndexError):  # another thread may have taken the result just now
+            # Another thread may have taken the result from the list just now.
+            with suppress(IndexError):
                 return self._ready.pop()
 
     async def _read_or_wait_async(self) -> None:
@@ -320,7 +325,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def _next_move(self) -> tuple[int, float | None]:
         """Return how many items to read now; or 0, and the seconds to wait for results."""
         if not self._stream_job.submitted:
-            # Raises an error if the pool is closed: then no input is read.
+            # If the pool is closed, this raises an error before any input is read.
             self._driver.take_no_more()
         under_way = self._read - self._received > len(self._incomplete)
         return self._read_ahead.next_read(self._ahead, under_way)
@@ -342,7 +347,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 self.begin()
                 self._driver.feed(self._stream_job, self._window, items, source.ended)
             except BaseException:
-                # any exception, for example of a checkpoint that cannot be read: the items are lost
+                # Whatever was raised (the checkpoint may be unreadable), the items that were read
+                # are lost.
                 self.drop()
                 raise
 
@@ -358,7 +364,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
             if self._state >= CLOSED:
                 self._stream_job.cancel()
             if self._own_driver:
-                self._driver.close()  # a closed driver (engine) still finishes its job
+                # The driver (engine) takes no new calls now, but finishes this one.
+                self._driver.close()
 
     def _receive(self) -> bool:
         """Take results that came from the pool; return whether any results are ready.
@@ -559,7 +566,7 @@ class _SizedStream(ResultStream[R_co]):
 
     def __len__(self) -> int:
         left = self._left_to_take()
-        if left is None:  # the input has stopped telling its length
+        if left is None:  # the user's input no longer tells a length that it told before
             raise TypeError(f"{self!r} has no length: its input has none")
         return left
 

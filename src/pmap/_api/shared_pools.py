@@ -99,7 +99,7 @@ class SharedPools:
             own_driver=ours,
         )
         if _is_given(settings.pool) and driver is settings.pool._driver:
-            # `Pool.join` first reads the input of each of these streams to its end.
+            # The pool remembers its streams, because `Pool.join` reads their input to the end.
             settings.pool._streams.add(made)
         return made
 
@@ -199,7 +199,7 @@ def _prepared(call: Call, settings: Settings) -> Call:
     given = settings.call.checkpoint
     if given is None:
         return call
-    # Imported only for a call that has a checkpoint.
+    # The module is imported only for a call that has a checkpoint.
     from .._checkpoint.checkpoint import Checkpoint
 
     keeper = given if isinstance(given, Checkpoint) else Checkpoint(given)

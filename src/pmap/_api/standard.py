@@ -38,7 +38,8 @@ class PoolBase:
         @property
         def __class__(self) -> type:
             kind = type(self)
-            if not derive() or not vars(self):  # `__init__` has not run yet, so this is no pool yet
+            # The object has no attributes yet, as its `__init__` has not run.
+            if not derive() or not vars(self):
                 return kind
             # `derive` has taken this class, and so this property, out of the bases. From now on the
             # type answers `isinstance`. But the call of `isinstance` that led here looked at the

@@ -178,7 +178,8 @@ class StarMap(Verb[Fail_co]):
         Raises:
             Exception: the exceptions that `pmap.explain` raises.
         """
-        from .explaining import explain_star  # imported only when an explanation is asked for
+        # The module is imported only when an explanation is asked for.
+        from .explaining import explain_star
 
         try:
             return explain_star(self._name, f, rows, *self._asked(f, options))

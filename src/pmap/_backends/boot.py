@@ -60,12 +60,12 @@ class Lifeline:
         ends = self.end, self._ours
         self.end = self._ours = -1
         for end in ends:
-            # With another inode, the number belongs to another file: the program has closed ours.
+            # Another inode shows that the number belongs to another file: the program closed ours.
             if end >= 0 and inode_of(end) == self._inode:
                 os.close(end)
 
     def __del__(self) -> None:
-        # If the start of a process failed or was interrupted, nothing else closes the pipe.
+        # If the start of a process has failed, nothing else will close the pipe.
         self.close()
 
 
@@ -110,8 +110,7 @@ _kept: list[object] = []
 def keep(what: object) -> None:
     """Keep an object until the process ends, so that the object never closes its descriptor.
 
-    The program has closed that descriptor behind pmap's back, so its number may belong to another
-    open file by now.
+    The program has closed that descriptor, so its number may belong to another open file by now.
     """
     _kept.append(what)
 
@@ -138,7 +137,7 @@ def connection() -> "tuple[socket, socket]":
     if theirs.fileno() < 3:
         theirs = socket(fileno=not_standard(theirs.detach()))
     for end in (ours, theirs):
-        end.setblocking(True)  # the program may have set a default timeout for sockets
+        end.setblocking(True)  # whatever timeout for sockets the program has set
     return ours, theirs
 
 
@@ -233,10 +232,7 @@ def is_frozen() -> bool:
 
 @contextlib.contextmanager
 def _pipe() -> Generator[int, None, None]:
-    """Give the reading end of a pipe that tells `freeze_support` what to become, or -1.
-
-    The result is -1 if this program is not frozen: a normal Python is told on its command line.
-    """
+    """Give the end of a pipe that tells a frozen program what to become; -1: it is not frozen."""
     if not is_frozen():
         yield -1
         return
@@ -284,8 +280,7 @@ def interpreter_flags() -> list[str]:
     if any(asked):
         import subprocess
 
-        # `subprocess._args_from_interpreter_flags` is private, but `multiprocessing` uses it, too.
-        # The type stubs of the standard library (typeshed) lack it.
+        # This private function of `subprocess`, which `multiprocessing` uses, has no type stub.
         found += getattr(subprocess, "_args_from_interpreter_flags")()  # noqa: B009
     # `_args_from_interpreter_flags` leaves out -B if the program has set it since the start, -u,
     # and most -X options.
@@ -303,8 +298,7 @@ def interpreter_flags() -> list[str]:
 class _Spawned:
     """A child process that `posix_spawn` has started, until its exit code has been read."""
 
-    # Whether there is no child to wait for: not started yet, or its exit code was read.
-    _over = True
+    _over = True  # whether there is no child to wait for: not started, or exit code read
 
     def __init__(self, kind: str, sock: "socket", lifeline: Lifeline) -> None:
         """Start a worker or a fork server, as `kind` says, connected by the socket `sock`.
@@ -344,7 +338,7 @@ class _Spawned:
             self._over = False
 
     def __del__(self) -> None:
-        # If an exception interrupted the start, nothing else would end the child process.
+        # If an exception has interrupted the start, nothing else will end the child process.
         if not self._over:
             self.kill()
             self.wait()
@@ -385,7 +379,7 @@ def _inherited() -> list[int]:
     inherited: list[int] = []
     with contextlib.suppress(OSError):
         for fd in map(int, os.listdir("/dev/fd")):
-            # OSError: this descriptor is closed by now, as is the one that has read /dev/fd.
+            # OSError: the list has a closed descriptor, with which /dev/fd itself was read.
             with contextlib.suppress(OSError):
                 if fd > 2 and os.get_inheritable(fd):
                     inherited.append(fd)
@@ -463,8 +457,7 @@ def begin(start_method: str | None) -> Boot | None:
     Return None if it is not, or if such a process waits already, or if none can be started.
     """
     if (start_method or default_start_method()) == "forkserver" and not _ahead:
-        # OSError: the fork server could not be started. The pool will try again, and raise what is
-        # wrong.
+        # OSError: the start has failed. The pool will try again, and its error says what is wrong.
         with contextlib.suppress(OSError):
             _ahead.append(Boot(Lifeline()))
             return _ahead[0]

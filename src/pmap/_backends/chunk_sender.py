@@ -143,7 +143,8 @@ def _encoded(
     for index, item in enumerate(items, start):
         try:
             entries.append(encode(item, attachments=attachments, role=needs))
-        except BaseException as error:  # the pickling code of the user's object may raise anything
+        except BaseException as error:
+            # pickling an item runs the user's code, which may raise anything
             work.note_unsent(index, item, error)
             entries.append([])
     return entries

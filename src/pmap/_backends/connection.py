@@ -182,7 +182,8 @@ class Connection:
         elif kind == protocol.BROKEN:
             error = restore(protocol.parse_broken(message), INITIALIZER)
             self._fail(f"the initializer raised {type(error).__name__}: {error}", cause=error)
-        return None  # this message (HELLO) only shows that the worker runs pmap's code
+        # This message (HELLO) needs no answer: it shows that the worker runs pmap's code.
+        return None
 
     def _report(self, message: protocol.Report) -> Report:
         _, kind, offset, data = message

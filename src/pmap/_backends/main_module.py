@@ -43,7 +43,7 @@ def _version(path: str) -> tuple[int, ...]:
     try:
         found = os.stat(path)
     except OSError:
-        # the file cannot be read: the process that has to import the script reports that
+        # The script's file cannot be read: the process that has to import it reports that.
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 

@@ -126,7 +126,7 @@ class Poller(Generic[Source]):
 
     def quiet(self) -> None:
         """Use up all calls of `wake` so far, so that the next `poll` waits again."""
-        with suppress(OSError):  # another thread has read the bytes that `wake` wrote
+        with suppress(OSError):  # another thread has read the bytes that `wake` had written
             self._wakers[0].recv(4096)
 
     def has_lost_descriptors(self) -> bool:

@@ -166,7 +166,7 @@ class ProcessBackend(Backend[_Polled]):
             hopeless = isinstance(error, OSError) and error.errno in _launch.NO_PROGRAM
             ended = WorkerEnded(worker, begun=0, reason=reason, cause=cause, hopeless=hopeless)
             self._failed.append(ended)
-            self.wake()  # another thread may wait in `poll`, and is to see the new event
+            self.wake()  # a thread that waits in `poll` has to see the new event
 
     def _start(self, worker: int) -> None:
         method = self._starter.method
@@ -265,7 +265,8 @@ class ProcessBackend(Backend[_Polled]):
         if worker in self._connections:
             connection = self._connections[worker]
             connection.handle.terminate()
-            # The worker may ignore SIGTERM: this message ends it after its chunks.
+            # The worker may ignore SIGTERM. This message makes it end, as soon as it has run its
+            # chunks.
             connection.stop()
 
     def begun(self, worker: int) -> int:
@@ -324,7 +325,7 @@ class ProcessBackend(Backend[_Polled]):
             source = watched.source
             if isinstance(source, Connection):
                 if self._connections.get(source.number) is not source:
-                    continue  # the worker has ended since the poll: its event is dropped
+                    continue  # the event is dropped, because the worker has ended since
                 if event & WRITABLE:
                     source.outbox.flush()
                 if event & READABLE:
@@ -465,7 +466,7 @@ class ProcessBackend(Backend[_Polled]):
         self._to_flush.clear()
         self._failed.clear()
         self._unanswered.since.clear()
-        # Another thread may still wait in `poll` for events of workers that have ended now.
+        # A thread that waits in `poll` has to notice that all workers have ended.
         self.wake()
 
     def after_fork_in_child(self) -> None:

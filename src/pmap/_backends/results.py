@@ -36,7 +36,7 @@ def _open_entry(work: Work, index: int, parts: list[Any]) -> object:
 
         note_missing_name(error, work.function_name, work.spec.needs)
     elif isinstance(error, TypeError) and not parts[4][0]:
-        # TypeError, and no line of the user's function has run: the arguments do not fit
+        # A TypeError that came before any line of the function had run: the arguments do not fit.
         from .._jobs.wrong_arguments import note_wrong_arguments
 
         note_wrong_arguments(error, work, work.call.items[index])

@@ -41,8 +41,10 @@ class SentDefinitions:
     def __init__(self, outbox: Outbox, baseline: Baseline, environment: Environment) -> None:
         """Begin for a new worker, which starts with `environment` and was sent nothing yet."""
         self._outbox = outbox
-        self._environment = environment  # the environment that the worker was sent last
-        self._units: set[int] = set()  # the numbers of the units (see above) that the worker has
+        # The environment (directory, variables and so on) that the worker was sent last.
+        self._environment = environment
+        # The numbers of the units (values of names, pickled together) that the worker has.
+        self._units: set[int] = set()
         self.baseline = baseline
         self.told: dict[int, int] = {}
         self.ties: Ties | None = NO_TIES

@@ -53,7 +53,7 @@ class SerialBackend(Backend[bool]):
         self._chunks: deque[_Sent] = deque()
         self._notifier = Notifier()
         self._woken = False
-        # The numbers of jobs that have ended, while chunks are held: their items are not run.
+        # Numbers of jobs (calls) that have ended while chunks of theirs wait: these are not run.
         self._forgotten: set[int] = set()
         # The numbers of workers that were killed: their chunks are not run.
         self._killed: set[int] = set()
@@ -83,7 +83,7 @@ class SerialBackend(Backend[bool]):
 
     def _tell(self, event: BackendEvent) -> None:
         self._happened.append(event)
-        self.wake()  # another thread may wait in `poll`, and is to see the new chunk
+        self.wake()  # a thread that waits in `poll` has to see the new chunk
 
     def finished_ahead(self, number: int) -> int:
         return sum([len(sent.values) for sent in [*self._chunks] if sent.work.number == number])
@@ -129,7 +129,7 @@ class SerialBackend(Backend[bool]):
             sent = self._chunks[0]
             if sent.runs:
                 break
-            # If the worker was killed meanwhile, the event of its end has been made already.
+            # If the worker was killed meanwhile, it has had its last event already.
             if sent.worker not in self._killed:
                 if sent.finished is not None:
                     told.append(sent.finished)
@@ -154,4 +154,4 @@ class SerialBackend(Backend[bool]):
         self._chunks.clear()
         self._happened.clear()
         self._forgotten.clear()
-        self._killed.clear()  # later workers may get the same numbers, and are not killed
+        self._killed.clear()  # new workers may get the numbers of killed ones

@@ -155,7 +155,8 @@ class Template:
             self.threads = protocol.parse_crowded(message)
         elif kind == protocol.AGAIN:
             self.give_up(ran_again())
-        return None  # this message (HELLO) only shows that the fork server runs pmap's code
+        # This message (HELLO) needs no answer: it shows that the fork server runs pmap's code.
+        return None
 
     def kill(self, pid: int) -> None:
         """Kill a worker through the fork server, which knows if the process id is still valid."""
@@ -204,7 +205,8 @@ class Template:
                 handle.hopeless = bool(self.why)
                 handle.failure = self.why or "the template process was killed"
             elif handle.killed:
-                self.kill(handle.pid)  # the fork server may not have read the kill request
+                # The fork server may have ended before it read the request to kill the worker.
+                self.kill(handle.pid)
         self._by_number.clear()
         self._by_pid.clear()
 

@@ -27,7 +27,8 @@ class _Thread:
     def __init__(self) -> None:
         self.chunks: SimpleQueue[_Chunk | None] = SimpleQueue()
         self.ending = False  # whether the thread is to end after its present item
-        self.left = False  # whether the thread was given up because its item runs for too long
+        # Whether the worker counts as ended, although its thread still runs an item that is late.
+        self.left = False
         # When the present item began; set only if its call has a time limit.
         self.since: float | None = None
         self.thread: threading.Thread | None = None
@@ -255,11 +256,11 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
             state.ending = True
             state.end_after_chunks()
         self._threads.clear()
-        # The old threads may still add events, to the old deque, which nobody reads.
+        # Old threads may still add events, which go to the old deque and are not read.
         self._happened = deque()
 
     def after_fork_in_child(self) -> None:
-        self._threads.clear()  # no thread lives on in a forked process
+        self._threads.clear()  # the threads of the parent do not exist in a forked process
 
 
 def _stack_of(thread: threading.Thread | None) -> str:

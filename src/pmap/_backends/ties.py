@@ -38,7 +38,7 @@ class Ties:
         """
         try:
             return None if self._tracker is None else Descriptor(os.dup(self._tracker))
-        except OSError:  # the program has closed the descriptor, or too many descriptors are open
+        except OSError:  # the program has closed the tracker's descriptor, or too many are open
             return None
 
     def are(self, key: bytes | None, tracker: int | None) -> bool:
@@ -47,7 +47,7 @@ class Ties:
 
 
 NO_TIES = Ties(None, None)
-_last = NO_TIES  # the state that `ties` returned last
+_last = NO_TIES  # what `ties()` returned last
 
 
 def ties() -> Ties:

@@ -31,7 +31,8 @@ def seconds_to_wait(value: object, name: str = "timeout") -> float | None:
     if value is None:
         return None
     seconds = seconds_of(value)
-    if seconds is not None and seconds == seconds:  # only a NaN is not equal to itself
+    # Leaves out a NaN, the only number that is not equal to itself.
+    if seconds is not None and seconds == seconds:
         return seconds if seconds < _FOR_EVER else None
     raise OptionError(name, value, f"{name} is a number of seconds, or None: as long as it takes")
 

@@ -65,7 +65,7 @@ def runs_live(engine: object, inner_worker: bool | None) -> bool:
     """
     if inner_worker is True:
         return False
-    # If this module is not imported, the program can have no ThreadPoolExecutor.
+    # If the program has not imported this module, its engine is no ThreadPoolExecutor.
     module = sys.modules.get("concurrent.futures.thread")
     return type(engine) is getattr(module, "ThreadPoolExecutor", None)
 

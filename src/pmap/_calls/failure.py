@@ -107,7 +107,7 @@ class Failure(Frozen):
         def __getattr__(self, name: str) -> object:
             if name != "traceback" or "_trace" not in vars(self):
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            # Imported only when the text of a traceback is made.
+            # The module is imported only when the text of a traceback is made.
             from .traceback_text import format_trace
 
             text = format_trace(self.error, vars(self)["_trace"]).strip()
@@ -115,7 +115,8 @@ class Failure(Frozen):
 
     def __getstate__(self) -> dict[str, object]:
         state: dict[str, object] = {**vars(self), "traceback": self.traceback}
-        state.pop("_trace", None)  # a traceback cannot be pickled
+        # The traceback is left out of the pickle, because it cannot be pickled.
+        state.pop("_trace", None)
         return state
 
     def __repr__(self) -> str:

@@ -125,7 +125,7 @@ def _left(iterable: object, read: int, only_reliable: bool) -> int | None:
         if isinstance(iterable, Sized):
             return max(0, len(iterable) - read)
         hint = length_hint(iterable, -1)
-    except Exception:  # a user's `__len__` may raise anything; the number is only for showing
+    except Exception:  # a user's `__len__` may raise anything; here the length is only shown
         return None
     return None if hint < 0 else hint
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-# The items `start` to `stop` - 1.
+# A range of items: from the first index to before the second.
 Range = tuple[int, int]
 
 

@@ -257,12 +257,12 @@ def _as_option(option: str, value: object, check: Callable[[str, object], object
     if option == "backend":
         value = backend_called(value) or value
     if option == "progress" and isinstance(value, int):
-        # In some libraries this option is a level of verbosity, here it is true or false.
+        # What other libraries give here is a level of verbosity; in pmap it is true or false.
         value = bool(value)
     try:
         check(option, value)
     except Exception as error:
-        # the check of the option refuses the value, and names the allowed ones
+        # The value is not allowed: the exception says which values are.
         return str(getattr(error, "allowed", option))
     return f"Write {option}={short_repr(value, 40)}"
 

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 else:
     from typing import TypedDict
 
-_INFINITE: Final = float("inf")  # not math.inf: the import of math takes longer than the checks
+# `float("inf")` and not `math.inf`: to import `math` takes longer than all checks.
+_INFINITE: Final = float("inf")
 # The check of an option, a function: it is given the option's name and value, and returns the value
 # to keep, or raises OptionError.
 Check: TypeAlias = Callable[[str, object], object]
@@ -94,7 +95,7 @@ def _one_of(words: tuple[str, ...], meaning_of_none: str = "") -> Check:
 
 
 def _meant(value: object, words: tuple[str, ...]) -> str:
-    from .option_names import backend_called  # imported only to explain a mistake
+    from .option_names import backend_called  # the module is imported only to explain a mistake
 
     called = backend_called(value) if words == BACKENDS else None
     return f"; did you mean {called!r}?" if called else ""
@@ -113,7 +114,8 @@ def seconds_of(value: object) -> float | None:
 def _backend(name: str, value: object) -> object:
     if isinstance(value, str):
         return _word_of_backend(name, value)
-    from .engine_options import checked_engine  # imported only when the backend is no word
+    # The module is imported only if the backend is an engine and no word.
+    from .engine_options import checked_engine
 
     return checked_engine(name, value, _word_of_backend)
 
@@ -160,7 +162,8 @@ def _memory(name: str, value: object) -> int | None:
         return None
     number = whole(value)
     if isinstance(value, str):
-        from .byte_sizes import byte_size  # imported only for a size that is a text
+        # The module is imported only for a size that is given as a text.
+        from .byte_sizes import byte_size
 
         number = byte_size(value)
     if number is not None and number >= 1:
@@ -206,19 +209,21 @@ def _yes_or_no(name: str, value: object) -> bool:
 
 
 def _progress(name: str, value: object) -> object:
-    from .progress_check import checked_progress  # imported only when the option is given
+    # The module is imported only when this option is given.
+    from .progress_check import checked_progress
 
     return checked_progress(name, value)
 
 
 def _trace(name: str, value: object) -> object:
-    from .trace_check import checked_trace  # imported only when the option is given
+    from .trace_check import checked_trace  # the module is imported only when this option is given
 
     return checked_trace(name, value)
 
 
 def _checkpoint(name: str, value: object) -> object:
-    from .checkpoint_check import checked_checkpoint  # imported only when the option is given
+    # The module is imported only when this option is given.
+    from .checkpoint_check import checked_checkpoint
 
     return checked_checkpoint(name, value)
 
@@ -478,7 +483,8 @@ def merge(
     """
     for name in options:
         if name not in _ALL:
-            from .option_names import no_such_option  # imported only to explain a mistake
+            # The module is imported only to explain a mistake.
+            from .option_names import no_such_option
 
             why = no_such_option(name, options[name], _ALL, verb, function)
             raise OptionError(name, options[name], why)
@@ -502,7 +508,8 @@ def merge(
             if name in _WORKER:
                 raise OptionError(name, value, f"the given pool has already decided {name}")
     if not isinstance(merged.worker.backend, str) or merged.worker.inner_worker is not None:
-        from .engine_options import check  # imported only when the backend is no word
+        # The module is imported only if the backend is an engine and no word.
+        from .engine_options import check
 
         check(in_force(merged), in_force(Settings()), merged.given)
     return merged
@@ -527,7 +534,8 @@ def checked(option: str, value: object, name: str) -> object:
 def refuse_for_pool(others: Mapping[str, object]) -> None:
     """Raise `OptionError` for the first of the keywords that a `Pool` does not take."""
     for name, value in others.items():
-        from .option_names import refused_by_pool  # imported only to explain a mistake
+        # The module is imported only to explain a mistake.
+        from .option_names import refused_by_pool
 
         raise OptionError(name, value, refused_by_pool(name, value, _CALL, _WORKER))
 

@@ -26,7 +26,7 @@ def checked_trace(name: str, value: object) -> object:
             "a trace is saved in a file that ends with .svg (a picture) or .json (for Perfetto and "
             "Chrome)",
         )
-    # Done without `pathlib`, whose import takes long.
+    # `os.path` is used and not `pathlib`, whose import takes long.
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise OptionError(name, value, f"there is no directory {folder!r} to save the trace in")

@@ -43,8 +43,8 @@ class CallKeeping:
         self._decide = decide
         self._again = again
         self._in_thread = in_thread
-        self._thread = get_ident()  # the number of the thread that gave the last items
-        self._read = 0  # for how many items of the call it was decided whether they run
+        self._thread = get_ident()  # the number of the thread that has last given items of the call
+        self._read = 0  # how many items of the call have been looked up in the file
         # For each item that this call has claimed and that has no outcome yet, by its index: its
         # key in the file.
         self._claimed: dict[int, bytes] = {}
@@ -111,7 +111,7 @@ class CallKeeping:
             else:
                 found[index] = _Failed(*loaded_error(row.value, Item(self._name, index, text)))
         except Exception as error:
-            # loading may fail, for example because the class of the result is gone
+            # Loading the result may fail, for example because its class is gone.
             self._session.warn(
                 f"the result of item {index} in the checkpoint cannot be loaded, so the item runs "
                 f"again: {error!r}"

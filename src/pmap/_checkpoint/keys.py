@@ -74,7 +74,7 @@ def _is_yours(obj: Any) -> bool:
     name: object = getattr(obj, "__module__", None)
     if not isinstance(name, str) or name in MAIN_MODULES:
         return True
-    # A function made inside another one cannot be found by name, so what it does counts.
+    # A function that is made inside another one has no importable name, so its code counts.
     if "<" in obj.__qualname__:
         return True
     if name.partition(".")[0] == _OWN_PACKAGE or name in sys.builtin_module_names:
@@ -165,7 +165,7 @@ def _bytes(value: object, refer: Callable[[Any], object]) -> bytes:
                 continue
             raise NoKeyError(repr(error)) from error
         except Exception as error:
-            # pickling runs the value's own methods, which may raise anything
+            # Pickling a value runs its own methods, which may raise anything.
             raise NoKeyError(repr(error)) from error
         return b"".join([out.getbuffer(), *large])
     raise NoKeyError("it contains itself")
@@ -182,7 +182,7 @@ class _Description:
         self._hash = blake2b(digest_size=DIGEST_SIZE)
         self._numbers: dict[int, int] = {}
         self._waiting: list[Any] = []
-        # Keeps all objects alive, so that no other object gets the id of one.
+        # These references keep all objects alive, so that no other object gets the id of one.
         self._alive: list[Any] = []
 
     def digest(self, value: object) -> bytes:

@@ -11,7 +11,7 @@ def packed_result(value: object) -> bytes | None:
     """Return a result as bytes; None: it cannot be pickled."""
     try:
         return pickle.dumps(value, 5)
-    except Exception:  # pickling failed: the result may be a lambda, or of a local class
+    except Exception:  # the result cannot be pickled (it may be a lambda), so it is not kept
         import cloudpickle
 
         try:

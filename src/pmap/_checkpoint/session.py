@@ -36,7 +36,7 @@ class KeptCall(Protocol):
     """What a session needs of a call whose results are kept."""
 
     number: int  # the number of the call in the file
-    ended: bool  # whether `claims_left` was called
+    ended: bool  # whether the call has ended and given up its claims
 
     @property
     def holds(self) -> bool:
@@ -79,7 +79,8 @@ class Session:
             CheckpointError: the file cannot be used.
         """
         self._store = Store(path)
-        self._lock = RLock()  # held by the thread that uses the connection: only one at a time may
+        # Only one thread at a time may use the connection, and holds this lock meanwhile.
+        self._lock = RLock()
         try:
             self.owner: int = self._store.add_owner()
         except BaseException:
@@ -179,7 +180,7 @@ class Session:
                     _warn(given)
                 elif given is not None:
                     ends.append(given)
-            with self._lock:  # from here on nothing is claimed for the calls that end
+            with self._lock:  # from here on nothing more is claimed for the calls that are ending
                 given_up = [claim for end in ends for claim in end.keeping.claims_left()]
             self._write(given_up)
             outcomes = [(end.then, self._outcome_of(end.keeping)) for end in ends]
@@ -254,7 +255,7 @@ class Session:
         self._store.close()
         return True
 
-    # How many calls have got this session, and were not added to it yet.
+    # How many calls were given this session and have not been added to it yet.
     _awaited = 0
 
 
@@ -292,7 +293,7 @@ def entered(session: Session) -> None:
         if session._awaited or session._calls:
             return
         if session._has_thread:
-            # If no call is left, the thread notices that now, and closes the file.
+            # The session's thread finds that no call is left, and closes the file.
             session.look_soon()
         else:
             _sessions.pop(session._store.path, None)

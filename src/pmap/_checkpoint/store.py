@@ -109,7 +109,8 @@ class Store:
         if application == APPLICATION_ID:
             return
         with self._transaction():
-            if self._marks()[0] == APPLICATION_ID:  # another process has made the tables first
+            # Another process has made the file at the same time: that is no error.
+            if self._marks()[0] == APPLICATION_ID:
                 return
             for statement in _SCHEMA.split(";"):
                 run(statement)

@@ -14,8 +14,9 @@ class Worker:
     """Facts that a worker process returned about itself. None: unknown, or not set."""
 
     pid: int
-    memory: int | None = None  # bytes of memory that it takes (resident memory)
-    threads: str | None = None  # the value of its environment variable OMP_NUM_THREADS
+    memory: int | None = None  # bytes of memory that the worker takes (resident memory)
+    # The value of the environment variable OMP_NUM_THREADS in the worker.
+    threads: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Facts:
     # Limits
     open_files: Limit = field(default_factory=Limit)
     tasks: Limit = field(default_factory=Limit)  # processes and threads of this user
-    is_root: bool = False  # whether the user is root, for whom the limit `tasks` does not hold
+    is_root: bool = False  # whether the user is root, for whom the limit of processes does not hold
     group_tasks: Limit = field(default_factory=Limit)  # processes and threads of the cgroup
     address_space: Limit = field(default_factory=Limit)
     file_size: Limit = field(default_factory=Limit)
@@ -97,7 +98,7 @@ class Facts:
     backend_variable: str | None = None  # PMAP_BACKEND, the backend of calls that set none
     # Trials
     default_method: str = "forkserver"
-    methods: tuple[Trial, ...] = ()  # one for each start method that this system has
+    methods: tuple[Trial, ...] = ()  # the outcome of trying each start method that this system has
     backends: tuple[Trial, ...] = ()
     # Facts about a worker of the default start method, or of another that works.
     worker: Worker | None = None

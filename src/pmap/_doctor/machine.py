@@ -149,7 +149,7 @@ def group_tasks(membership: str = MEMBERSHIP, root: str = ROOT) -> Limit:
 
 
 def _bounded(folder: str, most: str, used: str) -> tuple[int | None, int | None]:
-    # The text is "max", which means no limit, and no number: None.
+    # The file has the text "max" where there is no limit, which is no number: None.
     bound = known(lambda: int(text(f"{folder}/{most}")))
     if bound is None or bound >= NO_LIMIT:
         return None, None
@@ -183,7 +183,7 @@ def limit(name: str, used: Callable[[], int] | None = None) -> Limit:
 
 
 def _limit(name: str, used: Callable[[], int] | None) -> Limit:
-    import resource  # Windows does not have this module
+    import resource  # Windows does not have the module `resource`
 
     number: int = getattr(resource, name)
     soft, hard = (
@@ -207,7 +207,7 @@ def _threads_of_own() -> Iterator[int]:
                     # links of its own.
                     yield os.stat(f"{entry.path}/task").st_nlink - 2
             except OSError:
-                pass  # the process has ended since the list was read
+                pass  # the process has ended since the list of processes was read
 
 
 def closed() -> tuple[str, ...]:

@@ -19,7 +19,7 @@ class CallDeadlines:
         self._jobs = jobs
         # Each entry is the time of a deadline, by `time.monotonic`, and the number of the job.
         self._heap: list[tuple[float, int]] = []
-        # When the heap has this length, entries of jobs that are over are removed from it.
+        # When the heap has grown to this length, entries of calls that are over are removed.
         self._most = _FEW
         self._passed: set[int] = set()
 

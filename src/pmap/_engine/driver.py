@@ -80,7 +80,7 @@ class Driver:
             if call.progress is not False:
                 _watch(job)
             self._leadership.run_until(lambda: job.over, job.wait)
-        except BaseException:  # Ctrl-C, for example: the call's results are not wanted any more
+        except BaseException:  # for example Ctrl-C: nobody wants the results of the call any more
             self.cancel(job)
             if call.progress is not False:
                 _watch_no_more(job)
@@ -264,7 +264,7 @@ class Driver:
         # that thread goes on with the loop afterwards, and tidies the backend at the end of the
         # loop. A second loop here would consume the events that the outer loop waits for.
         if not self._state.leader.is_thread(me) and not self._leadership.claim(me, lambda: None):
-            # The thread in the loop may wait for events that will not come any more.
+            # The thread in the engine's loop may be waiting for events that will not come any more.
             self.backend.wake()
         self._leadership.ensure_leader()
         with self._state.parking:
@@ -385,13 +385,13 @@ class Driver:
                 if self.backend.is_outdated(self._state.specs.pack(job, sent_names)):
                     self.renew()
             except BaseException as error:
-                # pickling runs the user's code, which may raise anything
+                # Pickling the function runs the user's code, which may raise anything.
                 self._refuse(job, error)
         elif self.backend.packs:
             try:
                 self.backend.pack(job)
             except BaseException as error:
-                # pickling runs the user's code, which may raise anything
+                # Pickling the function runs the user's code, which may raise anything.
                 self._refuse(job, error)
         return not job.over
 

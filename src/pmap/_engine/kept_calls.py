@@ -48,7 +48,7 @@ def submit_kept(job: Job, state: EngineState) -> None:
     try:
         given = keeping.sort(items)
     except BaseException:
-        # any exception, Ctrl-C too: the items that were claimed in the file must be released
+        # For any exception, Ctrl-C too: items that this call has claimed in the file are released.
         keeping.end(lambda _: None)
         raise
     job.keeping = keeping

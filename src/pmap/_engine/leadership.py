@@ -54,7 +54,8 @@ class Leadership:
         """Make new locks, and have no background thread; for a new pool, or in a forked process."""
         self._thread: threading.Thread | None = None
         self._wanted = False
-        self._parked_until = inf  # the time at which the waiting background thread wakes by itself
+        # Until when the background thread sleeps, if nothing wakes it before.
+        self._parked_until = inf
 
     @property
     def thread(self) -> threading.Thread | None:
@@ -199,7 +200,8 @@ class Leadership:
                 try:
                     thread.start()
                 except RuntimeError:
-                    # the interpreter is ending, or the system starts no more threads
+                    # No thread can be started: the interpreter is ending, or the system allows no
+                    # more.
                     if work:
                         raise
                 else:
@@ -232,7 +234,8 @@ class Leadership:
             if self._idle_timeout is not None:
                 unused = not (self._state.scheduler.workers or self._state.scheduler.busy)
                 if unused and not self._backend.is_open:
-                    # There is nothing to wait for: the next call starts a new background thread.
+                    # The background thread ends, as it has nothing to wait for: the next call
+                    # starts another.
                     self._thread = None
                     return False
                 left = self._left(self._idle_timeout)
@@ -272,7 +275,7 @@ class Leadership:
         if self._backend.has_cache:
             self._state.post(partial(self._cool, _WARM))
         self.claim(me, self._work_on)
-        # Registered as waiting: from here on this thread creates no file.
+        # This thread says that it waits: from here on it creates no file.
         waiting_threads.append(self)
 
     def _work_on(self) -> None:
@@ -297,7 +300,7 @@ class Leadership:
         # The engine is marked to be reset (`poisoned`) even if its state is in order, as when the
         # system refuses to poll: no other thread leads, so the open jobs would never end.
         self._state.poisoned = self._state.poisoned or error
-        # With the next request the engine is reset, which fails all open jobs.
+        # The next request finds the engine marked as broken, resets it, and fails all open jobs.
         self._state.post(lambda: None)
 
     def _idle_for_too_long(self) -> bool:

@@ -76,7 +76,8 @@ class ProcessEnd:
         if held and not self._state.leader:
             try:
                 self.hear_reports(0)
-            except Exception:  # the streams or descriptors of the pool may be closed by now
+            except Exception:
+                # errors are ignored: the streams or descriptors of the pool may be closed by now
                 pass
         self._backend.end()
         self._state.ended.set()
@@ -149,7 +150,8 @@ def _let_go_in_order(ends: list[ProcessEnd]) -> None:
             # end until its output is read.
             for end in left:
                 end.hear_reports(seconds if len(left) == 1 else min(seconds, _TURN))
-    except Exception:  # the streams or descriptors of a pool may be closed by now
+    except Exception:
+        # errors are ignored: the streams or descriptors of a pool may be closed by now
         pass
     finally:
         for end in ours:

@@ -25,7 +25,8 @@ class ReportQueue:
         # The lock is reentrant: a stream or log handler of the caller, to which reports go, may
         # itself use this pool.
         self._lock = threading.RLock()
-        self._passes_on = False  # whether some thread is passing reports on at this moment
+        # Whether some thread is passing reports (output of items) on at this moment.
+        self._passes_on = False
 
     def add(self, report: Report) -> None:
         """Keep a report until it is passed on."""
@@ -37,7 +38,7 @@ class ReportQueue:
         If another thread passes reports on at this moment, this thread waits for that thread.
         """
         if not (self.waiting or self._passes_on):
-            return  # the usual case: no reports
+            return  # the usual case: there are no reports
         with self._lock:
             # `_passes_on` is set before a report leaves the queue: so a thread that reads both
             # attributes without the lock never misses a report that is being passed on.

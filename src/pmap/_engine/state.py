@@ -60,7 +60,7 @@ class Leader(dict[int, int]):
     def release(self, thread: int) -> None:
         """Let a thread be the leader no more."""
         if self.get(0) == thread:
-            # The default `None`: no error if the thread is not the leader any more.
+            # With the default `None` there is no error if the entry is gone already.
             self.pop(0, None)
 
 
@@ -93,7 +93,7 @@ class EngineState:
         self.reports: Final = ReportQueue()
         self.items_done: int = 0  # how many items have been finished, over all calls
         self.closed = ""  # why the pool takes no more calls; empty if it takes calls
-        # When the scheduler wants to be told the time (event `Tick`).
+        # The time at which the scheduler wants to be called again; None: it does not.
         self.alarm: float | None = None
         # How long the leader, the thread in the engine's loop, will wait without looking at the
         # alarm again; -inf: it does not wait.
@@ -183,7 +183,7 @@ class EngineState:
         # meanwhile.
         self.alarm = self._deadlines.next(self.scheduler.alarm)
         if self.alarm is not None and self.alarm < self.polls_until:
-            # The thread in the engine's loop would wait for longer than until the alarm.
+            # The thread that waits in the engine's loop would wake up only after the next alarm.
             self.backend.wake()
 
     def _tell(self) -> None:
@@ -193,8 +193,8 @@ class EngineState:
             try:
                 job = self.over[0]
             except IndexError:
-                break  # another thread has handed out the last one
-            # The job is removed from `over` only afterwards, so no exception can lose it.
+                break  # another thread has handed out the last outcome
+            # The job is removed from the queue only after that, so that no exception can lose it.
             job.settle()
             try:
                 self.over.remove(job)
@@ -426,7 +426,7 @@ class EngineState:
         def hand_over() -> None:
             if self.writing.pop(job.number, None) is not None:
                 self.over.append(job)
-            self._obey([])  # the pool may be closed and wait for this last job to end
+            self._obey([])  # a closed pool may have been waiting for this last job to end
 
         def written(error: Exception | None) -> None:
             job.unkept = error
@@ -474,7 +474,7 @@ class EngineState:
             self._hand_over(job)
             return
         until = job.call.rules.until
-        # The deadline of the call came while its input was being read.
+        # The deadline of the call has passed already, while its input was being read.
         if until is not None and until <= time.monotonic():
             job.run_out_of_time(outcomes.late(job))
             self._hand_over(job)

@@ -14,8 +14,8 @@ from .._transport.by_value.sent_names import SentNames
 from .._transport.exceptions import describe
 from .trial import pickled
 
-_DEEPEST = 5  # the path to the largest object has at most this many labels
-_MOST_CHILDREN = 100  # of the objects inside another one, at most this many are looked at
+_DEEPEST = 5  # the most labels that a path to an object has
+_MOST_CHILDREN = 100  # how many of the objects inside another one are looked at, at most
 
 
 class Carried(NamedTuple):
@@ -81,7 +81,7 @@ def _is_opened(value: object, path: list[str]) -> bool:
     """Return whether to look inside `value` for a still smaller part that is large."""
     if isinstance(value, (FunctionType, MethodType, functools.partial)):
         return True
-    # A tuple or dict is searched only if it has the arguments of a partial, or a function's defaults.
+    # A tuple or dict is searched only if it has a partial's arguments or a function's defaults.
     if isinstance(value, (tuple, dict)):
         return bool(path) and path[-1] in {".args", ".keywords", "defaults"}
     return not path or path[-1] in {".func", ".__self__", ".__func__"}

@@ -36,9 +36,9 @@ _BUDGET = 0.5  # for this many seconds items are tried; one that has begun is fi
 _LONG = 1.5  # if the first item takes this many seconds, no other is tried
 _LATEST = 5.0  # after this many seconds no more items are tried, whatever took so long
 _BATCH = 0.03  # seconds that the items of one batch should take together
-_LOOK = 0.06  # the same for a batch beside which a thread tests if the interpreter's lock is free
-_LOOKS = (0, 2)  # which batches these are, counted from 0
-_SHORTEST = 1e-6  # an item counts as at least this many seconds when a batch is made
+_LOOK = 0.06  # seconds of a batch of items beside which a thread tests the interpreter's lock
+_LOOKS = (0, 2)  # the numbers of the batches beside which a thread tests the interpreter's lock
+_SHORTEST = 1e-6  # the least number of seconds that an item is taken to need when a batch is made
 # From this many seconds of items on, other work of the machine is spread evenly over them.
 _ENOUGH = 0.1
 _PLAIN = 40  # a value whose pickle has at most this many bytes counts as a number
@@ -164,15 +164,16 @@ class _Tried:
         self.items = 0  # how many items were run in the trial
         self.batches = 0  # how many batches of items there were
         self.timed = Measured()
-        self.looked_at = Measured()  # the items beside which a thread tested the interpreter's lock
-        # The items of the first batch in each worker, which may import modules.
+        # Measurements of the items beside which a thread tested the interpreter's lock.
+        self.looked_at = Measured()
+        # Measurements of the first items in each worker, which may import modules.
         self.cold = Measured()
         self.arguments = 0  # how many arguments were pickled, to measure their size
         self.size = 0  # how many bytes the pickles of these arguments have
         self.packing = 0.0  # how many seconds the pickling of these arguments took
         self.unsent = ""
         self.failed = ""
-        self.is_over = False  # a worker was lost, so no more items are tried
+        self.is_over = False  # whether no more items are tried, because a worker was lost
 
     @property
     def measured(self) -> Measured:
@@ -305,7 +306,8 @@ def _predicted(asked: Asked, pools: Pools, tried: _Tried, known: Known) -> Known
     measured = tried.measured
     size_in, size_out = tried.size_in or 0, tried.size_out or 0
     each = measured.seconds
-    if each < _ENOUGH:  # so few seconds may be disturbed by a single time slice of another process
+    # A total of so few seconds may be disturbed by one time slice of another process.
+    if each < _ENOUGH:
         each = min(each, measured.own + measured.waiting)
     cost = ItemCost(
         seconds=each / measured.items,

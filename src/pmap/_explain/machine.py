@@ -15,12 +15,12 @@ _BURN = 0.0025  # how many seconds one burn takes; a burn is computing that only
 _IN_A_ROW = 16  # how many burns a process makes in one measurement
 _TIMES = 4  # each measurement is made at least this often
 _AGREE = 1.15  # measurements that differ by at most this factor count as equal
-_LONGEST = 1.5  # after this many seconds no further measurement is made, even if they differ
+_LONGEST = 1.5  # seconds: after this time no measurement is repeated, even if results differ
 _CALLS = 10  # how often a call of a single item is measured
-_LONG_ENOUGH = 0.05  # if a run of many items takes fewer seconds, it is repeated with more items
-_MOST = 20_000  # such a run has at most this many items
-_MOST_BYTES = 1 << 26  # the items and results of such a run have at most this many bytes together
-_LARGEST = 1 << 23  # in such a run, one item and its result have at most this many bytes
+_LONG_ENOUGH = 0.05  # seconds: a run of items that takes less is repeated with more items
+_MOST = 20_000  # how many items such a run has, at most
+_MOST_BYTES = 1 << 26  # how many bytes the items and results of such a run have, at most
+_LARGEST = 1 << 23  # how many bytes one item and its result have in such a run, at most
 _STEPS = 10_000
 
 

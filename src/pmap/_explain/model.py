@@ -10,7 +10,7 @@ from .._scheduling.chunk_sizes import chunk_size
 
 # The schedule of at most this many chunks is computed one by one; more would change little.
 _MOST_CHUNKS = 5000
-_NO_GAIN = 1.05  # if several workers are less than this many times as fast as one, they are no gain
+_NO_GAIN = 1.05  # speed of several workers, compared with one, below which they are no gain
 
 
 class ItemCost(NamedTuple):
@@ -91,7 +91,7 @@ def chunks_of(
     sizes: list[int] = []
     remaining, measured = items, 0
     while remaining > 0 and len(sizes) < _MOST_CHUNKS:
-        # Each worker gets its first chunk before the time of an item is known.
+        # Each worker gets its first chunk before pmap knows how long an item takes.
         known = cost if len(sizes) >= workers else None
         sizes.append(chunk_size(remaining, workers, known, fixed, measured, size))
         remaining -= sizes[-1]

@@ -85,7 +85,7 @@ class _First:
             self.consumed += len(taken)
         self._read += len(taken)
         if len(taken) < count and self._read < MOST:
-            self.length = self._read  # the input has ended: now its length is known
+            self.length = self._read  # the input has ended, so that its length is known now
         return taken
 
 
@@ -96,7 +96,7 @@ def _is_itself(iterator: object, iterable: object) -> bool:
 def _length_of(iterable: object) -> int | None:
     try:
         hint = length_hint(iterable, -1)
-    except Exception:  # a user's `__len__` may raise anything
+    except Exception:  # a user's `__len__` may raise anything: then the length is not known
         return None
     return None if hint < 0 else hint
 

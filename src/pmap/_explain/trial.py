@@ -197,7 +197,7 @@ def pickled(value: object, role: Role | None = None) -> tuple[int, Any, list[Any
     size = sum([memoryview(buffer).nbytes for buffer in buffers])
     if head is None:
         return size, buffers.pop(), buffers
-    # `value` is a `bytes` or a `bytearray`: its contents are the one buffer.
+    # `value` is a `bytes` or a `bytearray`, so that its contents are the only buffer.
     if isinstance(head, str):
         return size, buffers.pop(), buffers
     return size + len(head), head, buffers
@@ -252,7 +252,7 @@ class _Looks:
         self._over.acquire()
         try:
             start_new_thread(self._look, ())
-        except RuntimeError:  # no thread can be started, so nothing is known of the lock
+        except RuntimeError:  # no thread can be started to test the lock, so nothing is known of it
             self._over.release()
 
     def ended(self) -> tuple[int, int]:
@@ -283,7 +283,8 @@ class _Queued:
     def __init__(self) -> None:
         try:
             self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY | os.O_CLOEXEC)
-        except (OSError, AttributeError):  # this is no Linux, or the kernel does not report it
+        except (OSError, AttributeError):
+            # nothing is known: this is no Linux, or its kernel does not report the time
             self._file = -1
 
     def seconds(self) -> float:

@@ -6,7 +6,7 @@ from .._types import Backend
 from .model import Chunks, ItemCost
 from .texts import seconds_text, times_text
 
-_FASTER = 1.1  # times as fast as the serial loop; below this, the two count as equally fast
+_FASTER = 1.1  # how many times as fast as the serial loop a call must be to count as faster
 
 
 class Known(NamedTuple):

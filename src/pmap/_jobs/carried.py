@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .._transport.payload import Payload
 
 _PACKAGE: Final = __name__.partition(".")[0]
-_LARGE: Final = 10_000_000  # bytes of a value, above which there is a warning
+_LARGE: Final = 10_000_000  # a function that carries a value of more bytes gets a warning
 
 _said: set[str] = set()
 

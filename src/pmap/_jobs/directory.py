@@ -18,7 +18,7 @@ from .._transport.environment import current_directory
 _WORTH = 100
 _SIZE = 4096  # bytes of a path that is read like this; for a longer path `os.getcwd` is called
 
-_calls = 0  # how many calls there were until `ctypes` was imported
+_calls = 0  # how many calls have asked for the directory, until `ctypes` was imported
 # A function that returns the path as bytes; it returns None if there is no path, or the path is too
 # long.
 _read: Callable[[], bytes | None] | None = None
@@ -31,7 +31,8 @@ def directory_now() -> str | None:
     if _read is not None:
         path = _read()
         if path is not None:
-            last = _last  # read only once here: another thread may change `_last`
+            # The variable is read only once here, because another thread may change it.
+            last = _last
             if last is None or last[0] != path:
                 last = _last = path, os.fsdecode(path)
             return last[1]

@@ -74,7 +74,7 @@ def cancel_task(task: "asyncio.Task[None]") -> None:
     try:
         task.get_loop().call_soon_threadsafe(task.cancel)
     except RuntimeError:
-        pass  # the event loop of the task is closed, so the task does not run any more
+        pass  # the event loop is closed, so the task does not run any more: nothing to cancel
 
 
 def _in_trio() -> bool:
@@ -101,7 +101,7 @@ async def _until_in_asyncio(
         try:
             loop.call_soon_threadsafe(_set, told)
         except RuntimeError:
-            pass  # the event loop is closed: no task is left that could be woken
+            pass  # the event loop is closed, so no task waits that could be woken
 
     tell(wake)
     timer = None if seconds is None else loop.call_later(seconds, _set, told)
@@ -129,7 +129,7 @@ async def _until_in_trio(
         try:
             token.run_sync_soon(told.set)
         except trio.RunFinishedError:
-            pass  # the event loop has ended: no task is left that could be woken
+            pass  # the event loop has ended, so no task waits that could be woken
 
     tell(wake)
     with trio.move_on_after(float("inf") if seconds is None else seconds):

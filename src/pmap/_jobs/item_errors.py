@@ -47,7 +47,7 @@ def restore(
         as_text: whether the exception gets the worker's traceback as a text in its ``__cause__``,
             as with the pools of the standard library; else the worker's traceback becomes its own.
     """
-    # Imported only when an item fails, as it is seldom needed.
+    # The module is imported only when an item fails, as it is seldom needed.
     from .remote_frames import give_trace
 
     error, raised = _restored(record, item, limit)
@@ -98,7 +98,7 @@ def _restored(
             return unsent, _as_cause(unsent, loads(data))
         return unsent, unsent
     if kind == TOO_LONG:
-        # The worker has sent its traceback in the record, too.
+        # The record of the failure has the traceback in the worker, which is added later.
         late = too_late(item, limit, "", False)
         return late, late
     cause: BaseException | None = None
@@ -199,7 +199,7 @@ def readable_stack(text: str) -> str:
     frames: list[str] = []
     for line in text.splitlines():
         if not line.startswith("  File "):
-            # The text goes on with the stack of another thread, or a list of modules: not wanted.
+            # From here on the text is about another thread, or a list of modules: it is left out.
             break
         if f"{os.sep}pmap{os.sep}_" in line:
             break

@@ -77,7 +77,8 @@ class Job(Work):
         self.done: int = 0  # how many items are finished, including those that failed
         self.failed: int = 0  # how many items have failed
         if not call.items:
-            self.values = []  # a new list, because the caller may change the list of results
+            # Each job makes its own list, because the caller may change the list that it gets.
+            self.values = []
         self.failures: dict[int, Exception] | None = None
         # How often each item has failed that is tried again, by the index of the item; None: no
         # item.
@@ -147,7 +148,8 @@ class Job(Work):
 
         Finished items keep their results.
         """
-        if self.done == self.total:  # the last results came before all workers had ended
+        # All results have come after all, while workers were being ended.
+        if self.done == self.total:
             self.error = self.failures[min(self.failures)] if self.failures else None
         elif not self.call.rules.collect:
             self.error = error

@@ -36,7 +36,7 @@ def cut(error: BaseException) -> bool:
         trace.tb_next = without_own_frames(trace.tb_next)
     seen = {id(error)}
     errors = [error]
-    while errors:  # a loop and not a recursion, as a chain of exceptions may be long
+    while errors:  # a loop is used and not recursion, because a chain of exceptions may be long
         errors += _cut_linked(errors.pop(), seen)
     return True
 
@@ -54,7 +54,8 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
         seen.add(id(other))
         trace = other.__traceback__
         if trace is not None and isinstance(error, TransportError):
-            _cut_below(trace)  # also the frames of the pickling modules that pmap has called
+            # Also take out the frames of the pickling modules, which pmap has called.
+            _cut_below(trace)
         # The method of BaseException is called directly: the exception's class may have a
         # `__setattr__` that refuses.
         BaseException.__setattr__(other, "__traceback__", without_own_frames(trace))

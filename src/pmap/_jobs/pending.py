@@ -94,7 +94,7 @@ class Pending:
         self._event: Event | None = None
         # The callback that was added last, which refers to the one before.
         self._listeners: _Listener | None = None
-        self._state: int = PENDING  # one of PENDING, SETTLING and SETTLED
+        self._state: int = PENDING  # the state, one of PENDING, SETTLING and SETTLED
         self._settling_thread = 0
 
     @property
@@ -114,10 +114,10 @@ class Pending:
         with _lock:
             if self._state != PENDING:
                 return
-            # The thread is set before the state, because `over` reads both without the lock.
+            # The order matters, as the property `over` reads both attributes without the lock.
             self._settling_thread = me
             self._state = SETTLING
-            listeners = self._listeners  # from here on `_add` calls new callbacks at once
+            listeners = self._listeners  # callbacks that are added from here on are run at once
         try:
             self._complete_values()
             self._call(listeners, follow=False)
@@ -261,7 +261,7 @@ class Pending:
         try:
             callback()
         except BaseException as error:
-            # a callback may raise anything, even `SystemExit`: the others are still run
+            # A callback may raise anything, even `SystemExit`: the other callbacks are still run.
             if is_ctrl_c(error):
                 raise
             import logging

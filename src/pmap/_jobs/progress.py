@@ -74,7 +74,8 @@ def _is_seen() -> bool:
     """Return whether stderr is a terminal, or a notebook runs, so that a bar is seen."""
     try:
         return sys.stderr.isatty() or _is_notebook()
-    except Exception:  # stderr is None, or closed, or some object of the program's
+    except Exception:
+        # stderr may be None, closed, or an object of the program without these methods
         return False
 
 
@@ -205,7 +206,7 @@ def _warn(tell: Teller, error: BaseException) -> None:
     try:
         warnings.warn(text, RuntimeWarning, stacklevel=2)
     except RuntimeWarning:
-        # the program turns warnings into errors: one raised here would end the call
+        # The program has turned warnings into errors: raised here, one would end the call.
         import logging
 
         logging.getLogger("pmap").exception("%s", text)
@@ -233,7 +234,7 @@ def _see_to_a_thread() -> None:
             thread = threading.Thread(target=_look, name="pmap-progress", daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # the system starts no more threads, or the interpreter is ending
+            except RuntimeError:  # without the thread only the first and the last update are made
                 return
             _thread = thread
 

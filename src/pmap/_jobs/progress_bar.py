@@ -26,7 +26,7 @@ class Bar:
         bar = self._bar
         if bar is None:
             if event.finished and not event.done:
-                return  # no item was to be run, so there is nothing to show
+                return  # there were no items to run, so no bar is shown
             _shown.add(self)
             bar = self._bar = _bar_kind()(
                 desc=event.label if self._label is None else self._label,
@@ -36,7 +36,7 @@ class Bar:
                 miniters=1,
             )
             if not (event.done or event.finished):
-                return  # a new bar has drawn itself already
+                return  # a bar draws itself when it is made, so it need not be updated now
         bar.total = event.total
         notes = [f"{event.failed} failed"] if event.failed else []
         notes += [f"{event.retried} retried"] if event.retried else []

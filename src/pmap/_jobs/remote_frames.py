@@ -52,7 +52,7 @@ def _loaded(linked: "Linked") -> BaseException:
             loaded = loads(data)
             error = loaded if isinstance(loaded, BaseException) else None
         except Exception:
-            # unpickling an exception runs code of its class, which may raise anything
+            # Unpickling an exception runs code of its class, which may raise anything.
             pass
     if error is None:
         error = UnsentError(description)
@@ -146,12 +146,13 @@ def _locations(instructions: int, down: int, lines: int, column: int, last_colum
     """
     table: list[int] = []
     while instructions > 0:
-        units = min(instructions, 8)  # one entry of the table covers at most this many
+        # One entry of the table of locations covers at most 8 instructions.
+        units = min(instructions, 8)
         instructions -= units
         signed = -down << 1 | 1 if down < 0 else down << 1
         table += [0x80 | 14 << 3 | units - 1, *_varint(signed), *_varint(lines)]
         table += [*_varint(column + 1), *_varint(last_column + 1)]
-        down = 0  # line numbers are relative to the entry before
+        down = 0  # line numbers in the table are relative to the entry before
     return bytes(table)
 
 

@@ -48,7 +48,7 @@ def _described(stream: Any) -> "Stream":
     errors = getattr(stream, "errors", None)
     try:
         terminal = bool(stream.isatty())
-    except Exception:  # the stream is closed, or has no method `isatty`
+    except Exception:  # the stream is closed, or is an object without the method `isatty`
         terminal = False
     # Text for a file may wait in a buffer. Text for a terminal, or for an object that shows text in
     # its own way, as in a notebook, is sent to the caller at once.
@@ -77,7 +77,8 @@ def pass_on(report: Report) -> None:
             _log(report)
         else:
             _warn(*loads(report.data))
-    except BaseException as error:  # the program's streams and handlers may raise any exception
+    except BaseException as error:
+        # the program's own streams and log handlers may raise any exception
         if is_ctrl_c(error):
             raise
 

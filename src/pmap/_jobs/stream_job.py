@@ -90,7 +90,7 @@ class StreamJob(Job):
                 values[offset] = self.failure(start + offset, error)
                 self.count_failure()
             elif not self.call.rules.collect:
-                self.fail(start + offset, error)  # the first item that fails ends the call
+                self.fail(start + offset, error)  # the call ends at its first failed item
             else:
                 self.count_failure()
         if self._as_values:
@@ -123,11 +123,11 @@ class StreamJob(Job):
                 self.fill(start, [None] * count, dict.fromkeys(range(count), self.late))
 
     def results_of_unkept(self) -> None:
-        return None  # all results have been taken already
+        return None  # the consumer has taken all results already, so none can fail
 
     def settle(self) -> None:
         super().settle()
-        # This comes after `settle`: a thread that is woken must find the job over.
+        # The job must be over before waiting threads are woken, because they check that.
         self._notifier.notify()
 
     def after_fork_in_child(self, error: Exception) -> None:

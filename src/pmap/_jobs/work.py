@@ -181,7 +181,7 @@ class Work(Pending):
         reducers = added()
         function: tuple[object, ...] = call.function, int(call.kind)
         payload = Payload(dumps((*function, reducers) if reducers else function, role=role))
-        needs = Needs(SentNames())  # the pickle has all values in it, and refers to no name
+        needs = Needs(SentNames())  # the pickle refers to no global names: it contains all values
         warn_of_what_is_carried(payload, needs, self.function_name)
         variables = _pickled(context, role) if context else []
         environment = capture_environment(directory_now())
@@ -223,7 +223,8 @@ def _has_a_name(function: object, needs: Needs) -> bool:
     """Return whether `function` is a plain function found by name, here and in a worker."""
     if isinstance(function, BuiltinFunctionType):
         if not isinstance(function.__self__, ModuleType):
-            return False  # a bound method: its object is part of it
+            # A bound method is not found by its name alone, as its object is part of it.
+            return False
     elif not isinstance(function, FunctionType):
         return False
     return is_importable(function) or needs.has(function)
@@ -259,7 +260,7 @@ def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> objec
     the value that an initializer has set in the worker.
     """
     if pair[0] is IN_FORCE:
-        return None  # this variable has pmap's own options, which are for the caller's calls only
+        return None  # the variable has options of pmap, which are for the caller's calls only
     # NumPy's value is a C object (a capsule), which cannot be pickled.
     if pair[0].name == "numpy.ufunc.extobj":
         errors = _NumpyErrors(context)

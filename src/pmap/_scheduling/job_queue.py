@@ -71,7 +71,7 @@ class JobQueue:
         known = self._jobs.get(id)
         if isinstance(known, SingleCall):
             known = self._jobs[id] = Job(id, 1, known.rules, False, self._meter(known.like))
-            known.queued = 1  # the job stands in the queue already, once, by its number
+            known.queued = 1  # the queue already has one entry for this job: its number
         return known
 
     def peek(self, id: int) -> Job | None:

@@ -109,7 +109,7 @@ class Prefetch:
         filled: list[tuple[Worker, float, float]] = []
         for worker in [*self._below_target.values()]:
             if not turns:
-                # No items are left; the other workers stay registered for items that come later.
+                # No items are left to send; these workers will be looked at again when more come.
                 return sent
             if 0 < len(worker.chunks) <= half:
                 filled += self._send_ahead(worker, *_load(worker, now), send)

@@ -68,7 +68,8 @@ class Reclaiming:
         if late:
             # Only one worker is asked: the items that it gives back may suffice for all idle ones.
             worker = max(late, key=lambda worker: len(worker.chunks))
-            worker.since = inf  # the worker is not asked again as long as this chunk runs
+            # This makes sure that the worker is not asked again while its first chunk runs.
+            worker.since = inf
             self.request(worker)
 
     def on_chunk_finished(self) -> None:

@@ -267,9 +267,10 @@ class Scheduler:
         job = self._jobs.get(event.job)
         if job is None:
             return
-        if job.state < FAILING:  # in a later state, no items are wanted besides those that were
+        # A job that is failing or cancelled wants no items besides those it wanted before.
+        if job.state < FAILING:
             job.end += event.items
-            # The items to run are put into the queue for items that are run again.
+            # Items that are still to be run are queued like items that are run again.
             job.cursor = job.end
         if job.tried is None or job.delayed is None:
             job.tried, job.delayed = {}, set()
@@ -320,9 +321,10 @@ class Scheduler:
             if not (index in event.again and self._retries.try_again(job, index, self._now)):
                 self._endings.fail(job, index)
         if event.last and chunk.next < min(chunk.stop, job.end) and job.state < FINISHED:
-            self._reclaiming.requeue(chunk)  # the worker has not run the rest of the chunk
+            # The worker has left out the rest of the chunk, so that is queued again.
+            self._reclaiming.requeue(chunk)
         if worker.chunks and worker.chunks[0].next >= worker.chunks[0].job.end:
-            # The worker has begun its next chunk, which may have become unwanted before.
+            # The worker goes on with its next chunk, which may have become unwanted meanwhile.
             self._endings.end_unwanted(worker)
         if job.state < FINISHED:
             self._endings.finish_if_done(job)
@@ -380,7 +382,7 @@ class Scheduler:
         job = chunk.job
         for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
             if index >= job.end:
-                break  # the loss of an earlier item has ended the job
+                break  # the job has ended, because an item before this one was lost
             chunk.next = index + 1
             overdue = worker.state == OVERDUE
             may = job.rules.retry_overdue if overdue else job.rules.retry_lost

@@ -69,10 +69,12 @@ class Job:
 
     def __init__(self, id: int, size: int, rules: RunRules, open: bool, cost: CostMeter) -> None:
         self.id = id
-        self.state: int = OPEN if open else RUNNING  # see `job_states`
-        self.end = size  # the first unwanted item: behind the last, or behind the first failure
+        self.state: int = OPEN if open else RUNNING  # one of the states in the module `job_states`
+        # Items from this index on are unwanted: the number of items, or the first failure.
+        self.end = size
         self.rules = rules
-        self.streams = open  # the job is of a stream: a consumer waits for each chunk's results
+        # Whether the job is a stream's, so that a consumer waits for each chunk of results.
+        self.streams = open
         self.cost = cost
         # Whether the job is expected to be so short that it is sent as one chunk.
         self.is_short = False
@@ -85,7 +87,7 @@ class Job:
         self.failed: int | None = None  # the first item that has failed
         # How often each failed item that is tried again has failed.
         self.tried: dict[int, int] | None = None
-        # The items in `tried` that still wait for their next try.
+        # Items that have failed, and that wait until they are tried again.
         self.delayed: set[int] | None = None
 
     def take(self, workers: int, several: bool) -> _Range | None:
@@ -138,7 +140,7 @@ class Job:
         """Return how many items wait to be sent to a worker."""
         if not self.requeued:
             return max(0, self.end - self.cursor)
-        # All waiting items are wanted; to go through the ranges could take long.
+        # In this state all waiting items are wanted, so no range of them need be looked at.
         if self.state < FAILING:
             return self.end - self.cursor + self.requeued_items
         requeued = sum(max(0, min(stop, self.end) - start) for start, stop, _ in self.requeued)
@@ -174,7 +176,7 @@ class Job:
 
     def requeue(self, start: int, stop: int, tries: int) -> None:
         """Let the items `start` to `stop` - 1 be sent to a worker again, before any later items."""
-        # An item was slow, or lost: the items are not sent as one chunk any more.
+        # Items are slow, or were lost: so they are no longer sent as one chunk.
         self.is_short = False
         if self.requeued is None:
             self.requeued = []
@@ -218,12 +220,13 @@ class Worker:
         self.state: int = STARTING  # one of the states in the module `worker_states`
         # Whether the state is `STOPPING` or a later one: then the worker is sent no more chunks.
         self.leaving = False
-        self.ready = False  # whether the worker was ever ready for work
+        # Whether the worker has ever been ready, so that its start has succeeded.
+        self.ready = False
         self.chunks: deque[Chunk] = deque()
         # The time at which the worker's first chunk began. It is infinite if the worker is not to
         # be asked to give items back while that chunk runs.
         self.since = 0.0
-        self.taken = 0  # how many chunks were sent to the worker and not given back
+        self.taken = 0  # how many chunks the worker was sent and has not given back
         self.replace = False  # whether the worker is to be replaced, however many chunks it has run
         # Whether chunks that the worker has not begun can be taken back.
         self.can_reclaim_chunks = False

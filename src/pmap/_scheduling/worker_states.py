@@ -19,7 +19,7 @@ NAMES: Final = ("starting", "idle", "busy", "reclaiming", "stopping", "overdue",
 
 STARTS: Final = {STARTING: "more work waits than there are workers for"}
 
-# In any state the worker may end by itself: then the scheduler forgets the worker.
+# A worker may also end by itself in any state; then the scheduler forgets it.
 TRANSITIONS: Final = {
     STARTING: {
         IDLE: "it is ready",
@@ -38,7 +38,7 @@ TRANSITIONS: Final = {
         OVERDUE: "an item runs for too long",
         KILLED: "what it runs is not wanted, or the pool is terminated",
     },
-    # The worker answers before any other event comes, so few states can follow.
+    # A worker answers at once, before any other event is handled: so few states can follow.
     RECLAIMING: {BUSY: "it has given them back", OVERDUE: "an item runs for too long"},
     STOPPING: {KILLED: "the pool is terminated before it has ended"},
     OVERDUE: {},

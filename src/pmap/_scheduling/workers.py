@@ -114,7 +114,7 @@ class Workers:
         self._prefetch.forget(worker.id)
         self.leaving -= worker.leaving
         if worker.ready:
-            # The worker had started, so that the failures before do not count any more.
+            # A worker had started, so failures of earlier workers to start do not count any more.
             self._start_failures = 0
         elif not worker.leaving:
             self._start_failures += MAX_START_FAILURES if gone.hopeless else 1
@@ -126,7 +126,7 @@ class Workers:
         """Stop all workers that hold no chunks."""
         self._retired = not self._jobs
         for worker in self.all.values():
-            # A worker that is still starting stops when it has started.
+            # A worker that is just starting is stopped later, when it has started.
             if worker.state in (STARTING, IDLE):
                 self.stop(worker)
 

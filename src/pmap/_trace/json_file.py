@@ -27,7 +27,7 @@ def json_of(snapshot: Snapshot) -> str:
 def events_of(spans: tuple[TraceSpan, ...], labels: dict[int, str]) -> list[dict[str, Any]]:
     """Return the events of spans in this format; `labels`: the name of each call by its number."""
     rows: dict[int, str] = {}
-    # For each row of coroutines of a worker, when its last item ended.
+    # For each row of a worker's coroutines, the time at which the last item in it ended.
     ends: dict[int, list[float]] = {}
     events: list[dict[str, Any]] = []
     for span in spans:

@@ -78,7 +78,7 @@ class Recording:
         """Note that a worker is ready for its first chunk."""
         now = perf_counter()
         record = self._records.worker(self._pool, worker, now, pid)
-        # The worker was started before the trace began, so only that is recorded.
+        # The trace began after this worker was started, so only that it exists is recorded.
         if record.started is None:
             record.started = record.seen
         record.ready = record.last = now
@@ -123,7 +123,7 @@ class Recording:
         place = next((at for at, chunk in enumerate(chunks) if chunk.next == start), None)
         if place is None or self._call is None:
             return
-        # Chunks before this one were taken back as a whole, so no results come for them.
+        # All items of earlier chunks were taken back from the worker: no results come for them.
         del chunks[:place]
         chunk = chunks[0]
         if times:
@@ -165,7 +165,7 @@ class Recording:
             False,
         )
         self._records.add(self._pool, worker, part)
-        chunk.sent = part.end  # by this time, the worker certainly has the rest of the chunk
+        chunk.sent = part.end  # since this time at the latest, the worker has the rest of the chunk
 
     def gone(self, worker: int, begun: int, tried: Mapping[int, int] | None) -> None:
         """Record that a worker has ended, with the number of unfinished items it had begun."""
@@ -205,7 +205,8 @@ class Recording:
 
         If that fails, there is only a warning, because the call itself has succeeded.
         """
-        self.end(None)  # the engine may not have done this before, as when its pool was closed
+        # Records the end of the call, if the engine has not done so, as when its pool is closed.
+        self.end(None)
         if self._path is not None:
             try:
                 self.trace.save(self._path)

@@ -217,7 +217,8 @@ class Records:
 
     def _drop(self) -> None:
         """Drop the oldest tenth of the parts, and what ended before the other parts."""
-        parts = [*self._parts]  # a copy, because other engines may add parts at the same time
+        # The list is copied, because other engines may add parts to it at the same time.
+        parts = [*self._parts]
         left = sum([part.items for part in parts])
         first = 0
         # At least one part is kept, however many items it has.
@@ -249,6 +250,6 @@ class Records:
         calls = self.calls.copy()
         workers = {key: one.copy() for key, one in self._workers.copy().items()}
         began = min([call.began for call in calls.values()], default=now)
-        # Parts are left out if another thread has just dropped their call or their worker.
+        # Another thread may have just dropped the call or the worker of a part: it is left out.
         parts = [part for part in parts if part.call in calls and part.worker in workers]
         return Snapshot(began, max(began, self._since), now, calls, workers, parts, self._dropped)

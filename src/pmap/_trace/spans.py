@@ -114,7 +114,7 @@ def spans_of(snapshot: Snapshot) -> tuple[TraceSpan, ...]:
 def _rows(workers: dict[int, WorkerRecord]) -> dict[int, int]:
     """Return the row of each worker: the first one that no other worker has at the same time."""
     rows: dict[int, int] = {}
-    free_from: list[float] = []  # for each row, when its last worker had ended
+    free_from: list[float] = []  # for each row, the time when its last worker had ended
     for key, worker in sorted(workers.items(), key=lambda pair: (pair[1].since, pair[0])):
         row = next((at for at, gone in enumerate(free_from) if gone <= worker.since), None)
         if row is None:

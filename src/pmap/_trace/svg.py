@@ -20,7 +20,7 @@ _TOP: Final = 62
 _ROW: Final = 22
 _BAR: Final = 16
 _COLUMNS: Final = _WIDTH - _LEFT - _RIGHT
-_NARROW: Final = 2.0  # a span of fewer pixels has no shape of its own
+_NARROW: Final = 2.0  # width in pixels below which a span is not drawn as a shape of its own
 # The most shapes that have a text for the mouse; if there are more, none has a text.
 _MOST_SHAPES: Final = 1500
 _LEVELS: Final = 4
@@ -69,7 +69,7 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
     # If items were dropped, the picture begins with the first span: there is nothing to be seen
     # before it.
     first = min([one.start for one in spans], default=0.0) if dropped else 0.0
-    # `or 1.0`: a trace without spans has an axis of time all the same.
+    # With `or 1.0`, even a trace without spans has an axis of time.
     scale = _COLUMNS / ((about.duration - first) or 1.0)
     # The rows are numbered anew from the top, because dropped workers may have left gaps in the
     # numbers.
@@ -221,7 +221,7 @@ def _axis(first: float, scale: float, height: int) -> str:
         left = _LEFT + (number * step - first) * scale
         text = f"{number * step * unit:.{digits}f} {name}"
         parts.append(f'<path class="line" d="M{left:.1f} {_TOP - 4}V{height - 8}"/>')
-        if left < _WIDTH - 50:  # a label further to the right would be cut off
+        if left < _WIDTH - 50:  # a label further to the right would be cut off, so it is left out
             parts.append(
                 f'<text x="{left:.1f}" y="{_TOP - 9}" font-size="10" class="quiet">{text}</text>'
             )

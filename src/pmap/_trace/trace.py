@@ -101,7 +101,7 @@ class Trace:
             from .json_file import json_of
 
             text = json_of(self._records.snapshot())
-        # `open` and not `pathlib`, whose import takes long.
+        # `open` is used and not `pathlib`, whose import takes long.
         with open(name, "w", encoding="utf-8") as file:
             file.write(text)
 

@@ -30,7 +30,7 @@ class Descriptor:
             try:
                 os.close(self.fd)
             except OSError:
-                pass  # code of the user has closed the descriptor
+                pass  # the user's code has closed the descriptor itself
 
     def detach(self) -> int:
         """Return a duplicate of the file descriptor, which whoever asked for it has to close.

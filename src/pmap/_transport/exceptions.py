@@ -108,7 +108,7 @@ def _fill(error: BaseException, state: tuple[dict[str, object], dict[str, object
         # The built-in base class manages this attribute itself, as ImportError does with `name`.
         if name in vars(native):
             native.__setattr__(error, name, value)
-        else:  # set directly, because the exception's class may have a `__setattr__` that refuses
+        else:  # the exception's own `__setattr__`, which may refuse, is not called
             error.__dict__[name] = value
     for name, value in slots.items():
         object.__setattr__(error, name, value)

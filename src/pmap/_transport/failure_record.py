@@ -59,7 +59,8 @@ def _record(kind: int, error: BaseException) -> Record:
 
 def safe_trace(error: BaseException) -> Trace:
     """Return the traceback of `error` as plain values; empty if it cannot be made."""
-    from .trace import trace_of  # imported only when an item fails, as it is seldom needed
+    # The module is imported only when an item fails, as it is seldom needed.
+    from .trace import trace_of
 
     try:
         return trace_of(error, _sendable)
@@ -136,5 +137,5 @@ def _try_loads(data: bytes) -> Any:
         return loads(data)
     except Exception:
         raise
-    except BaseException as error:  # even SystemExit, which must not end the worker
+    except BaseException as error:  # whatever is raised, even SystemExit, must not end the worker
         raise TypeError(f"loading it again raised {describe(error)}") from None

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 _LENGTH = struct.Struct("<Q")
-_BLOBS = 1 << 63  # if this bit of a length is set, the number of blobs and their lengths follow
+_BLOBS = 1 << 63  # with this bit set in the length of a message, large parts (blobs) come behind it
 # A bit pattern that is part of each length. If other code has written bytes into the socket, the
 # reader finds that the pattern is missing, and does not take those bytes for a length.
 _MARK = 0x706D << 48
@@ -117,7 +117,7 @@ class FrameReader:
         # Whether any shared-memory segment has arrived that the sender has only lent, and wants
         # back.
         self.borrows = False
-        self.size = 0  # how many bytes the last message had, with its shared memory
+        self.size = 0  # how many bytes the last message had, shared memory included
 
     def gone(self) -> list[int]:
         """Return the numbers of the lent segments (shared memory) that this process uses no more.
@@ -125,7 +125,7 @@ class FrameReader:
         Only the segments that went out of use since the last call are returned.
         """
         if not self._gone:
-            return []  # the usual case: no segment went out of use
+            return []  # the usual case: no shared memory has gone out of use
         # A copy of the list, because the finaliser of a segment may append a number at any time.
         gone = self._gone[:]
         del self._gone[: len(gone)]

@@ -21,7 +21,8 @@ def import_path() -> list[str]:
             if entry not in _absolute:
                 try:
                     _absolute[entry] = os.path.abspath(entry)
-                except OSError:  # the current directory was deleted
+                except OSError:
+                    # the current directory was deleted, so relative entries mean nothing
                     continue
             if _absolute[entry] not in sys.path:
                 path.append(_absolute[entry])

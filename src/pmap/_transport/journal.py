@@ -140,7 +140,8 @@ class ResultJournal:
             back = head[_BACK]
             if head[_HALT]:
                 head[_AT] = before  # AT gets its earlier value again: the items have not begun
-                while head[_HALT]:  # wait until the caller ends this process, or resets HALT
+                # Wait until the caller either ends this process or lets it go on.
+                while head[_HALT]:
                     sleep(0.001)
             elif back >> 32 != serial:
                 return True
@@ -218,7 +219,7 @@ class ResultJournal:
         while (at := head[_AT]) >> 32 == serial and at & _ALL:
             since = self._times[_SINCE]
             if head[_AT] != at:
-                continue  # another item began meanwhile: read again
+                continue  # another item has begun between two reads, so both are read again
             if monotonic() - since < limit:
                 return since, False
             head[_HALT] = 1
@@ -244,7 +245,7 @@ class ResultJournal:
                 # extends. The items that were taken back then stay so. The worker may still run the
                 # items that it was left then.
                 begun, keep = before >> 32, head[_KEEP]
-                # The earlier call may have taken back more chunks than this one does.
+                # An earlier call for this worker may have taken back more chunks than this one.
                 last = max(last, before & _ALL)
             else:
                 begun, keep = serial, at & _ALL
@@ -252,7 +253,7 @@ class ResultJournal:
                 return begun, None
             back = begun << 32 | last
             if back != before:
-                # KEEP gets its value before BACK changes: only then does the worker read KEEP.
+                # KEEP is written before BACK: only when BACK has changed the worker reads KEEP.
                 head[_KEEP] = keep
                 _fence()
                 # One store writes both numbers in BACK, so the worker never reads one without the
@@ -260,7 +261,8 @@ class ResultJournal:
                 head[_BACK] = back
                 _fence()
                 if head[_AT] != at:
-                    # BACK gets its earlier value again: only this call is undone.
+                    # BACK gets its earlier value again, because the worker has begun the items
+                    # after all.
                     head[_BACK] = before
                     continue
                 head[_TAKEN] = back
@@ -292,13 +294,13 @@ class ResultJournal:
             same = head[_AT] >> 32 == at >> 32 == serial and head[_SENT] == sent
             return sent + noted if same and head[_HOW] == how else 0
         except (ValueError, IndexError):
-            # the journal was closed meanwhile, or code of the user has written into it
+            # The memory was unmapped meanwhile, or code of the user has written into it.
             return 0
 
     def _filled(self, slots: int) -> int:
         """Return how many slots of the typed array have results; they are filled in order."""
         mark = self._head[_MARK]
-        # MARK is read as an unsigned number; the slots are read as signed numbers.
+        # MARK is read as an unsigned number, and the slots of the array as signed ones.
         mark -= (mark >> 63) << 64
         low, high = 0, slots
         while low < high:

@@ -48,7 +48,8 @@ else:
         from socket import SHUT_WR, socketpair
     try:
         from _socket import MSG_CMSG_CLOEXEC
-    except ImportError:  # macOS does not have this flag
+    except ImportError:
+        # macOS does not have the flag that closes received descriptors at an `exec`
         MSG_CMSG_CLOEXEC = 0
 
 

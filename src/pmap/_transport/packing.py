@@ -74,7 +74,7 @@ def is_plain(value: object) -> bool:
     kind = type(value)
     if kind in PLAIN:
         return True
-    if kind is not tuple:  # a named tuple, which has a type of its own, is not plain
+    if kind is not tuple:  # tuples of a subclass, such as named tuples, are not plain
         return False
     row: Any = value
     return len(row) <= _LONGEST_PLAIN_TUPLE and PLAIN.issuperset(map(type, row))
@@ -162,7 +162,7 @@ def _packed_rows(rows: Sequence[tuple[object, ...]]) -> Packed | None:
     """
     width = len(rows[0])
     if not PLAIN.issuperset(map(type, rows[0])):
-        return None  # if the first tuple is not plain, the others need no test
+        return None  # the first tuple is not plain, so the others need not be tested
     many = len(rows) >= _MANY and 0 < width <= _LONGEST_PLAIN_TUPLE
     if many and list(map(len, rows)).count(width) == len(rows):
         return _packed_columns(rows, width)

@@ -38,7 +38,7 @@ class Payload(NamedTuple):
     def attachments(self) -> list[Segment | Descriptor]:
         """The shared memory and descriptors that are sent with a message that has this pickle."""
         if not self.sizes:
-            return []  # the usual case: a pickle without large buffers
+            return []  # the usual case: the pickle has no large buffers
         return [*([] if self.segment is None else [self.segment]), *self.descriptors]
 
     @property
@@ -58,7 +58,7 @@ def payload_of(function: object, last: Payload | None, role: "Role") -> Payload:
     """
     head, out = split(function, role=role)
     if not out:
-        return Payload(head)  # the usual case: a pickle without large buffers
+        return Payload(head)  # the usual case: the pickle has no large buffers
     large = without_descriptors(out)
     if large:
         sizes = sizes_apart(out)

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     # How stdout or stderr of the caller is: encoding, error handler of the encoding, whether each
     # line is to be seen at once, whether the stream is a terminal.
     Stream: TypeAlias = tuple[str, str, bool, bool]
-    # What `multiprocessing` would say of a worker: its identity and name; its parent's process id
-    # and name.
+    # What `multiprocessing` would say of a worker: identity and name; its parent's id and name.
     Identity: TypeAlias = tuple[tuple[int, ...], str, int, str]
     # The script that a worker imports: a number for its globals; the path of the script, None if
     # the worker's parent process has imported it; the package of the script or None.
@@ -83,8 +82,7 @@ class SetUp:
         identity: what `multiprocessing` says of the worker.
         environment: the first environment of the worker.
         argv: the caller's `sys.argv`.
-        inherited: numbers of the caller's modules (that others cannot import) that a forked worker
-            has.
+        inherited: numbers of the caller's own modules that a forked worker has from it.
         script: the script that the worker imports; None: the worker imports no script.
         units: numbers of the units (values of names, pickled together) that the initializer needs.
         names: the names that the initializer needs.
@@ -233,8 +231,7 @@ def parse_call_spec(
 
 if TYPE_CHECKING:
     # The message CHUNK: kind, number of the call spec, serial of the chunk, items as `packed`
-    # returns them, how many items begin together, the others can be taken back until they begin (0:
-    # all), index in the call of the first item.
+    # returns them, how many items begin together (0: all), index in the call of the first item.
     Chunk: TypeAlias = tuple[int, int, int, Packed, int, int]
 
     DropMessage: TypeAlias = tuple[int, int]
@@ -409,12 +406,12 @@ def parse_begun(message: BegunMessage) -> int:
     return message[1]
 
 
-# --- messages from a process that is to become a worker or the fork server ------------------
+# --- messages from a process that is to become a worker or the fork server ------------------------
 
 HELLO = 16
 AGAIN = 17
 
-# --- messages from the fork server to the caller --------------------------------------------
+# --- messages from the fork server to the caller --------------------------------------------------
 
 FORKED = 20
 FAILED = 21
@@ -477,7 +474,7 @@ def parse_crowded(message: StartMessage) -> int:
     return message[1]
 
 
-# --- requests from the caller to the fork server --------------------------------------------
+# --- requests from the caller to the fork server --------------------------------------------------
 
 # The kinds of requests. FORK has the number of a worker, whose socket comes along; PREPARE and
 # IMPORT have 0; KILL, ABORT and TERMINATE have the process id of a worker.

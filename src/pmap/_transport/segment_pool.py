@@ -147,7 +147,7 @@ class LentSegments:
     def back(self, numbers: Sequence[int]) -> None:
         """Take back the segments with these numbers, which the receiver uses no more."""
         for number in numbers:
-            # `segment` is None if the sender has given this segment up before.
+            # `segment` is None if the sender has given it up, so that it belongs to the receiver.
             segment = self._lent.pop(number, None)
             if segment is not None:
                 self._free_segments.put(segment)

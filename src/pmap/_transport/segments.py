@@ -39,7 +39,7 @@ MOST: Final = 64
 # processor and of its widest vectors.
 _ALIGNMENT = 64
 _PIECE = 1 << 20  # how many bytes are copied in one step, during which no other thread can run
-_SPARE = 3  # a segment may be larger than its contents by an eighth (1 / 2 ** 3) of its size
+_SPARE = 3  # a segment may have up to an eighth (1 / 2 ** 3) of its size unused
 
 
 # Whether each `mmap` object keeps a file descriptor of its own, as before Python 3.13.
@@ -62,7 +62,7 @@ def sieve(
         try:
             raw = buffer.raw()
         except BufferError:
-            # a buffer that is not contiguous cannot be sent apart, so it stays in the pickle
+            # Memory that is not contiguous cannot be sent apart, so it stays in the pickle.
             return True
         if least is None or raw.nbytes < least:
             if type(raw.obj) is not Mark:
@@ -103,10 +103,10 @@ class _Mapping(mmap.mmap):
     Its end is noted, so that the segment can be used again.
     """
 
-    # How many such mappings this process has.
+    # How many segments this process has mapped.
     live = 0
 
-    # Whether this mapping is counted in `live`.
+    # Whether this mapping is counted among those of the process.
     is_live = False
     number = 0
     # The list to which the segment's number is added when nothing uses the mapped memory any more.
@@ -139,7 +139,7 @@ class _Forks:
         # How many threads are forking now. If a signal handler's exception strikes in `_end`, the
         # number stays too high; then segments are not used again, which costs only time.
         self.now = 0
-        # An object that stands for the last fork; each fork puts a new object here.
+        # Another object is put here at each fork, so that a fork is noticed by comparison.
         self.last = object()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
@@ -199,7 +199,7 @@ class Segment:
         try:
             return cls(os.memfd_create("pmap", os.MFD_CLOEXEC))
         except (AttributeError, OSError):
-            # the system has no `memfd_create`, or no descriptor is left
+            # No segment: the system has no `memfd_create`, or no descriptor is left.
             return None
 
     def __del__(self) -> None:
@@ -207,7 +207,7 @@ class Segment:
             if self.is_open():
                 os.close(self.fd)
         except OSError:
-            pass  # code of the user has closed the descriptor
+            pass  # the user's code has closed the descriptor itself
         if self._gone is not None:
             self._gone.append(self.number)
 
@@ -315,7 +315,7 @@ class Segment:
                 mapping = _Mapping(self.fd, size, flags=flags, trackfd=False)
             else:
                 mapping = _Mapping(self.fd, size, flags=flags)
-        except OSError:  # the process has no descriptor or no address space left
+        except OSError:  # it cannot be mapped: the process has no descriptor or address space left
             return None
         _Mapping.live += 1
         mapping.is_live = True
@@ -332,7 +332,8 @@ class Segment:
 
     def holds(self, buffers: Sequence[Buffer]) -> bool:
         """Return whether the segment begins with exactly these buffers, laid out as by `write`."""
-        piece = bytearray(1 << 18)  # a piece of this size stays in the processor's cache
+        # The size of the pieces that are compared, which fits the processor's cache.
+        piece = bytearray(1 << 18)
         at = 0
         for buffer in buffers:
             with memoryview(buffer) as view, view.cast("B") as data:
@@ -394,6 +395,8 @@ def write_into(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | 
     if segment is not None:
         try:
             segment.write(buffers)
-        except OSError:  # no memory is left, or the process may not write files of this size
+        except OSError:
+            # it cannot be written: no memory is left, or the process may write no files of this
+            # size
             return None
     return segment

@@ -49,7 +49,7 @@ _last_umask: int | None = None
 # was noted. `time.tzset` makes a new tuple `time.tzname`, so another tuple shows a change.
 _zone: str | None = os.environ.get("TZ")
 _zone_names: tuple[str, str] = time.tzname
-# pmap's own threads that wait for work; these threads create no files.
+# Threads of pmap that only wait for work, and so create no files (see the umask below).
 waiting_threads: list[object] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=waiting_threads.clear)
@@ -83,7 +83,7 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
     if locale is not None and _locale() != locale:
         try:
             setlocale(LC_ALL, locale)
-        # This system has no locale of the caller's name.
+        # The caller's locale does not exist on this system: it is left unset.
         except Exception:
             pass
 
@@ -136,7 +136,7 @@ def _umask() -> int | None:
 def _locale() -> str | None:
     try:
         return setlocale(LC_ALL, None)
-    except Exception:  # code in C has set a locale that Python cannot read
+    except Exception:  # Python cannot read a locale that code in C has set: it counts as unknown
         return None
 
 

@@ -74,7 +74,7 @@ class _Tracer:
         try:
             return self._dumps(error), "", trace
         except BaseException:
-            # pickling an exception runs its own methods, which may raise anything
+            # Pickling an exception runs its own methods, which may raise anything.
             return None, describe(error), trace
 
     def _places(self, trace: TracebackType | None) -> tuple[Place, ...]:

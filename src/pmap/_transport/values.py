@@ -103,7 +103,7 @@ def parts(entry: Entry) -> tuple[Any, list[Any]]:
 
         text = "too many open files here: its memory did not arrive; raise the limit (ulimit -n)"
         raise OSError(errno.EMFILE, text)
-    # The buffers are in shared memory, or in the message itself.
+    # The large buffers are in shared memory, or in the message itself.
     found = iter(rest.read(there) if there else [memoryview(buffer) for buffer in rest or ()])
     buffers = [size if isinstance(size, Descriptor) else next(found) for size in sizes]
     return buffers.pop() if head is None else head, buffers
@@ -119,7 +119,7 @@ class Attachments:
         """
         self._make = make
         self.segments: list[Segment | Descriptor] = []
-        self.size = 0  # how many bytes of buffers the segments hold together
+        self.size = 0  # how many bytes the buffers have that are in shared memory
 
     def taken(self) -> list[Segment | Descriptor]:
         """Return the segments and descriptors that are to be sent; then this object has none."""
@@ -229,7 +229,7 @@ def dumps(
     if role is None:
         role = picklers.Home() if process_role.in_worker else picklers.Whole()
     if buffers is not None:
-        buffers.clear()  # the first attempt may have left buffers in the list
+        buffers.clear()  # buffers that the first attempt to pickle has left are dropped
     light = picklers.dumps_light(role, value, None if buffers is None else sieve(buffers, least))
     if light is not None:
         return light

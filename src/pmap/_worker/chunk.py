@@ -77,7 +77,7 @@ class Chunk:
         # How many results of the chunk were sent as messages. The items that run now come after
         # these.
         self.sent = 0
-        # Whether this worker is to begin no further item of the chunk.
+        # Whether the worker is to run no more items of the chunk.
         self._enough = False
 
     def _goes_on(self, number: int) -> bool:
@@ -137,7 +137,7 @@ class Chunk:
                 return results, failed
             try:
                 noted = record(pack(result), len(results))
-            except ValueError:  # the result is too large for marshal
+            except ValueError:  # `marshal` cannot write a result of this size
                 noted = False
             if (failed and spec.stop) or not noted:
                 return results, failed
@@ -280,7 +280,7 @@ def run_without_journal(
     results: list[Entry] = []
     for number, entry in enumerate(entries):  # noqa: B007  # pyright: ignore[reportUnusedVariable]  # see `running_item`
         if results:
-            send(results)  # the result of an item is sent before the next item begins
+            send(results)  # each result is sent before the next item begins
         if spec.timeout is not None and not spec.at_once:
             begin()
         result, failed = items.run(spec, call, entry)

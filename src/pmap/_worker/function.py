@@ -125,7 +125,8 @@ def _load_each(variables: list[bytes]) -> Variables:
     for data in variables:
         try:
             loaded.append(loads(data))
-        except Exception:  # unpickling may fail: a module may be missing here
+        except Exception:
+            # the variable's value cannot be loaded here, for example as its module is missing
             continue
     return loaded
 

@@ -81,7 +81,7 @@ class ItemRunner:
         try:
             return encode(result, spec.by_value, self.attachments), False
         except BaseException as error:
-            # pickling a result runs the user's code, which may raise anything
+            # Pickling a result runs the user's code, which may raise anything.
             return capture_transport(RESULT, error, result), True
 
 

@@ -66,7 +66,7 @@ def _is_open(file: io.IOBase | None) -> bool:
 def _descriptor(file: io.IOBase) -> int:
     try:
         return file.fileno()
-    except Exception:  # the object is closed, or is no file with a descriptor
+    except Exception:  # this object is closed, or is no file with a descriptor: it is left out
         return -1
 
 

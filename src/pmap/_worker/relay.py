@@ -79,11 +79,11 @@ class Relay:
             if call is None:
                 call = self._call = _loaded(key, spec)
         except BaseException as error:
-            # loading imports modules, and a module may raise anything, even SystemExit
+            # Loading a function imports modules, which may raise anything, even SystemExit.
             return _failed(capture_transport(FUNCTION, error), chunk, stop)
         if _had_seed and seed is None:
             _had_seed.clear()
-            seed_anew()  # the item must not draw random numbers by the seed of another call
+            seed_anew()  # the last item had a seed, by which this one must not go on
         try:
             argument = load_argument([value] if value else []) if pickled else value
             if seed is None:
@@ -98,7 +98,7 @@ class Relay:
         try:
             return 0, dumps(result, by_value)
         except BaseException as error:
-            # pickling a result runs the user's code, which may raise anything
+            # Pickling a result runs the user's code, which may raise anything.
             return _failed(capture_transport(RESULT, error, result), chunk, stop)
 
 
@@ -118,7 +118,7 @@ def _loaded(key: bytes, spec: Spec) -> Callable[[object], object]:
         received.load()
         while len(_kept) >= _MOST_KEPT:
             _kept.pop(next(iter(_kept)), None)
-    # The function becomes the last in the dict: the first is the one used longest ago.
+    # This function moves to the end of the dict: the first is the one used longest ago.
     _kept[key] = received
     return received.load()
 

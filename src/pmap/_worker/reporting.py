@@ -75,7 +75,7 @@ class Reporting:
             if self._loggers is not None:
                 self._loggers.apply(levels, on)
             if self._warned is None and filters not in (None, self._usual_filters):
-                # At its import, ``warnings`` calls `_take_warnings`, which sets `_warned`.
+                # While ``warnings`` is imported, it calls `_take_warnings`, which sets `_warned`.
                 import warnings  # noqa: F401  # pyright: ignore[reportUnusedImport]
             if self._warned is not None:
                 self._warned.apply(filters)

@@ -39,7 +39,8 @@ def end_after(seconds: float) -> None:
 
 
 _TELLING = frozenset({"os.chdir", "os.putenv", "os.unsetenv"})
-_READS = frozenset("rbtU")  # the letters of a mode with which a file is opened for reading only
+# Letters that occur in the mode of a file that is opened for reading only.
+_READS = frozenset("rbtU")
 _WATCHED = _TELLING | {"open", "import"}
 
 # For modules that were not imported yet: the function to call when the module is about to be

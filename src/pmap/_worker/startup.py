@@ -55,7 +55,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
     try:
         sock.sendall(frame(make_hello()))
     except OSError:
-        exit_process(0)  # the caller is gone, or does not need this process any more
+        exit_process(0)  # the caller has ended, or does not need this process any more
     if kind == "template":
         from .template import serve_template
 
@@ -94,7 +94,7 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
             sock,
             lifeline,
             lambda own: enter(own, prepared),
-            # The script has been imported: nothing to do but to close the file with the request.
+            # The script was imported before: this function only closes the file with the request.
             os.close,
             run_exit_callbacks,
         )
@@ -148,7 +148,7 @@ def enter_forked(
         _ignore_interrupts()
         _end_with_caller(lifeline)
         process_role.in_worker = True
-        # This process may be forked from a worker, while that runs an item.
+        # If this process was forked while a worker ran an item, this variable is still true.
         process_role.runs_items = False
         # If a trace FORKED were left, this process would be taken for one that an item has forked,
         # and would end.
@@ -191,7 +191,7 @@ def _lead_process_group() -> None:
         try:
             os.setsid()
         except OSError:
-            pass  # this process leads a process group already, so it needs no new one
+            pass  # no error: this process leads a process group already
         # If the descriptor of a standard stream is closed, it is opened to the null device. Else a
         # file that is opened later would get this descriptor, and what an item prints would go into
         # that file.

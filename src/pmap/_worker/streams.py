@@ -176,7 +176,7 @@ _kept: list[object] = []
 def _text(output: _Output, encoding: str, errors: str) -> io.TextIOWrapper:
     try:
         return io.TextIOWrapper(output, encoding, errors, newline="\n", write_through=True)
-    except LookupError:  # only the caller knows this encoding
+    except LookupError:  # Python does not know this encoding; only the caller has its codec
         return io.TextIOWrapper(
             output, "utf-8", "backslashreplace", newline="\n", write_through=True
         )

@@ -80,7 +80,7 @@ def serve_template(
                 continue
             request = _next_request(sock)
             if request is None:
-                break  # the caller is gone
+                break  # the caller has ended: serve no more requests
             what, number, fd = request
             if what == FORK and fd is not None:
                 threads = count_threads()
@@ -98,7 +98,7 @@ def serve_template(
             elif number in children:
                 _end(number, what)
     except (ConnectionError, BrokenPipeError):
-        pass  # the caller is gone
+        pass  # the caller has ended: serve no more requests
     finally:
         _end_all(children)
         if at_end is not None:
@@ -146,7 +146,7 @@ def _prepare() -> None:
         # imported, workers need the module `log_records`.
         from . import log_records, warning_records  # noqa: F401  # pyright: ignore[reportUnusedImport]
     except ImportError:
-        pass  # the module is not found: each worker tries again, with the import path of its caller
+        pass  # a module is missing here: each worker tries again, with the caller's import path
     gc.freeze()
 
 
@@ -181,7 +181,8 @@ def count_threads() -> int:
     Where the system does not tell, only the threads that Python started count.
     """
     try:
-        return os.stat("/proc/self/task").st_nlink - 2  # the folder has one folder for each thread
+        # The number of links tells how many folders it has, one for each thread.
+        return os.stat("/proc/self/task").st_nlink - 2
     except OSError:
         import _thread
 
@@ -253,7 +254,7 @@ def _reap(children: set[int]) -> list[tuple[int, int]]:
         if not pid:
             break
         _, status = os.waitpid(pid, 0)
-        # A process that is not in `children` was started by the user's script at its import.
+        # Only processes in `children` are workers; the script may have started others.
         if pid in children:
             children.discard(pid)
             gone.append((pid, os.waitstatus_to_exitcode(status)))
@@ -280,7 +281,7 @@ def kill_group(pid: int) -> bool:
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        pass  # the child has not made its process group yet; or, on macOS, the child has ended
+        pass  # there is no such process group yet; or, on macOS, the child has ended
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -36,10 +36,10 @@ def _break(*args: object, **kwargs: object) -> object:
 
 def _input(*prompt: object) -> str:
     """Raise an error at ``input()``; a debugger that asks for commands gets an error of its own."""
-    # The program has replaced ``sys.stdin``, so there may be something to read.
+    # The program has replaced ``sys.stdin``, from which something may be read.
     if sys.stdin is not sys.__stdin__:
         return _true_input(*prompt)
-    # The caller is the standard module ``cmd``, with which pdb reads its commands.
+    # `input` was called by the standard module ``cmd``, which reads pdb's commands.
     if sys._getframe(1).f_globals.get("__name__") == "cmd":
         _refuse_debugger()
     raise EOFError(f"input() in an item: a worker has no terminal to read from; {_HOW}")

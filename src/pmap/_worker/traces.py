@@ -6,7 +6,7 @@ the worker calls `Surroundings.tidy`, which reads and clears them.
 
 from __future__ import annotations
 
-FORKED = "forked"  # an item has forked the worker, and this is the new process
+FORKED = "forked"  # an item has forked the worker process, and this is the new process
 OPENED = "opened"  # an item has opened a file for writing
 WRITES = "writes"  # a file that an item has opened for writing is still open
 PRINTED = "printed"  # an item has printed something

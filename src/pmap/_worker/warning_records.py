@@ -31,7 +31,7 @@ class Warned:
         self._missing: list[tuple[str, str]] = []
         # Whether `apply` has work to do before the next items even if the filters are the same.
         self.has_to_do = True
-        # The filters in place that came from the caller.
+        # Those of the present filters that came from the caller.
         self._from_caller: list[Any] = []
         # `Any`, because `_showwarnmsg_impl` is private. Python's own `catch_warnings` replaces this
         # function, too, and puts it back.
@@ -43,7 +43,7 @@ class Warned:
         about = shown.category, shown.filename, shown.lineno
         try:
             data = dumps((shown.message, *about))
-        except Exception:  # the warning's class cannot be pickled
+        except Exception:  # the warning cannot be pickled, because of its class
             text, known = str(shown.message), _known(shown.category)
             data = dumps((known(text), known, *about[1:]))
         self.has_to_do = True

@@ -261,7 +261,7 @@ class Worker:
         """
         try:
             begin()
-        except BaseException as error:  # the caller must learn of every exception
+        except BaseException as error:  # whatever was raised, the caller is told
             self._send(make_broken(capture(error)))
             return False
         self._surroundings.keep()
@@ -485,7 +485,7 @@ class Worker:
         message: Results = RESULTS, serial, results, last, elapsed, replace, gone, *times
         try:
             data = frame(message)
-        except ValueError:  # `marshal` cannot write a message of this size
+        except ValueError:  # `marshal` cannot write results of this size
             assert isinstance(results, list)  # a typed array is never too large
 
             def make(entries: list[Entry]) -> Results:

@@ -68,7 +68,7 @@ find_home: list[Callable[[int], dict[str, Any] | None]] = []
 find_definition: list[Callable[[int], object]] = []
 find_fingerprint: list[Callable[[object], object]] = []
 
-# The stand-ins of modules, by the number of the module's namespace.
+# The stand-ins of the caller's modules that this worker cannot import, by number.
 _modules: dict[int, ModuleType] = {}
 # The numbers of namespaces whose module this worker has imported (the script), so that it needs no
 # stand-in.
@@ -77,7 +77,8 @@ _imported: set[int] = set()
 # script's file and package.
 _scripts: dict[tuple[str, str | None], ModuleType] = {}
 _units: dict[int, _Unit] = {}
-received: dict[int, object] = {}  # values that were received, by version
+# Values of global names that the caller has sent, by their version.
+received: dict[int, object] = {}
 # The version of each received function, class and the like, by the id of the object; `received`
 # keeps the object alive.
 version_of: dict[int, int] = {}
@@ -87,7 +88,7 @@ _ready: tuple[Sequence[int], Sequence[Name]] = (), ()
 # Values of names as the worker's code has left them, by version, while another call uses another
 # version of the name.
 _saved: dict[int, object] = {}
-# The caller's namespaces as they were when this process was forked from the caller.
+# If this worker is a fork of the caller: the globals of its modules at the fork.
 _at_fork: dict[int, dict[str, object]] = {}
 # If this process is a fork of a worker: the values that it has from that worker, which the list
 # keeps alive.
@@ -128,7 +129,7 @@ def namespace(number: int, name: str) -> dict[str, Any]:
     module = type(sys)(name)
     _modules[number] = module
     for attribute in ("__doc__", "__package__", "__loader__"):
-        # Nothing but what the caller sends is to be in the stand-in.
+        # The module must have no attributes but those that the caller sends.
         del module.__dict__[attribute]
     module.__dict__["__builtins__"] = __builtins__
     enter(number)
@@ -269,7 +270,8 @@ def _load_unit(unit: _Unit, waiting: dict[int, Name]) -> None:
             if version in waiting:
                 _put_in_place(*waiting.pop(version))
     except BaseException as error:
-        unit.error = error  # the rest of the unit cannot be read after an error
+        # The rest of the unit cannot be read, so its other names get this error, too.
+        unit.error = error
         raise
 
 
@@ -338,7 +340,7 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     _in_place[key] = version
     if before is not None:
         if before in received:
-            # If the version `before` is not in `received`, no call will ask for its value again.
+            # No call will ask for that value again, if it is not among the received ones.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space and _stays(number, name, space, may_stay):
         return

@@ -69,7 +69,7 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
     """
     try:
         found = _Search(is_nameless(why)).path(value)
-    # The search calls methods of the objects inside the value, which may raise anything.
+    # The search calls methods of the user's objects, which may raise anything.
     except Exception:
         return ""
     if found is None:

@@ -56,7 +56,7 @@ class _OfClasses:
         self._entries.clear()
 
 
-_keys = _OfClasses()  # the key of each class, which is a text
+_keys = _OfClasses()  # for each class, the text by which all processes know it
 _by_key: WeakValueDictionary[str, type] = WeakValueDictionary()
 # For each class of this process: a fingerprint (digest) and a serial number of each attribute, as
 # it was last sent.
@@ -163,7 +163,7 @@ def make_by_metaclass(
 ) -> type:
     """Return the class with this key; if it is unknown here, make it by its metaclass."""
     known = _by_key.get(key)
-    # The metaclass may be None here, as it may have no name that a pickle could refer to.
+    # A pickle may have no name for the metaclass: then that of the first base serves.
     meta: Any = type(bases[0])
     return _learn(key, meta(name, bases, attributes)) if known is None else known
 
@@ -261,7 +261,8 @@ def _new_plain_class(name: str, bases: tuple[type, ...], core: dict[str, Any]) -
         try:
             cls = type.__new__(type, name, (quiet, *bases), dict(core))
             type.__setattr__(cls, "__bases__", bases)
-        except TypeError:  # the memory layouts of the bases and `_Quiet` cannot be combined
+        except TypeError:
+            # Python refuses `_Quiet` beside these bases, as their memory layouts do not fit
             continue
         return cls
     return _new_class_unheard(name, bases, core)
@@ -277,7 +278,8 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
     method = vars(hears)["__init_subclass__"]
     try:
         type.__setattr__(hears, "__init_subclass__", vars(_Quiet)["__init_subclass__"])
-    except TypeError:  # the base is written in C; its `__init_subclass__` needs no arguments
+    except TypeError:
+        # `__init_subclass__` of a base written in C needs no arguments, so this is no problem
         return type.__new__(type, name, bases, dict(core))
     try:
         return type.__new__(type, name, bases, dict(core))
@@ -297,7 +299,7 @@ def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) ->
     missing = _unset
     for name, (serial, value) in attributes.items():
         if name in arrived and arrived[name] >= serial:
-            continue  # a newer value of the attribute has arrived before this one
+            continue  # this value of the attribute is older than the one that the class has here
         arrived[name] = serial
         if name == "__abstractmethods__":
             missing = value

@@ -117,11 +117,11 @@ def named_in(annotations: object) -> set[str]:
             try:
                 code = compile(text, "annotation", "eval")
             except (SyntaxError, ValueError):
-                # the text is no Python expression, so it has no names
+                # The annotation is a text, but no Python expression, so it has no names.
                 continue
             names.update(code.co_names)
             waiting += [inner for inner in code.co_consts if isinstance(inner, str)]
-        else:  # a generic alias such as list["Node"]: search its arguments
+        else:  # in a generic alias, such as list["Node"], the arguments are searched
             inner = getattr(given, "__args__", ())
             waiting += inner if isinstance(inner, tuple) else ()
     return names

@@ -458,7 +458,7 @@ def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
     None means that the context variable is no such global.
     """
     if variable in _keys:
-        # An earlier search was in vain, and a search takes long.
+        # The variable was looked for before, in vain, and a search takes long.
         return None
     for name, module in list(sys.modules.items()):
         if travels_by_name(name):

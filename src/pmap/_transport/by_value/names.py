@@ -62,7 +62,7 @@ class _NamesRole(Sender):
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__()
         self.sent_names = sent_names
-        self._seen: set[Namespace] = set()  # kept, so that no other namespace gets the id of one
+        self._seen: set[Namespace] = set()  # references: no other namespace gets the id of one
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and name of the module with these globals, if it travels by value."""
@@ -142,7 +142,7 @@ class Needs(_NamesRole):
                 if self.sent_names.inherits:
                     return arriving.at_home, (where.number, where.name, name)
                 raise UnsentNameError(name, known.unsent)
-        # The name has another value by now, or the object was sent under another name.
+        # By now the name has another value, or the object was sent under another name.
         return self.reference(obj)
 
     def reference(self, obj: object) -> Any:
@@ -198,7 +198,7 @@ class Needs(_NamesRole):
                 waiting += known.needs
             elif value is not arriving.ABSENT or key in self.sent_names.known:
                 fresh.append(key)
-            else:  # the name is a builtin, or an initializer will define it in the worker
+            else:  # nothing is sent: a builtin, or an initializer defines the name in the worker
                 self.absent.add(key)
         if fresh:
             self._make_unit(fresh)
@@ -243,12 +243,10 @@ class Needs(_NamesRole):
                 if is_restless(error.why) and tries < MOST_TRIES:
                     continue
                 if light:
-                    # Cloudpickle either pickles the value or raises an error that says why it
-                    # cannot.
+                    # Cloudpickle pickles the value, or raises an error that says why it cannot.
                     light = False
                 elif not careful:
-                    # What fails may be an attribute of a class that no code uses: it is left out
-                    # now.
+                    # If an attribute of a class cannot be pickled, it is left out from now on.
                     careful = True
                 else:
                     unsent[error.key] = error.why
@@ -289,7 +287,7 @@ class Needs(_NamesRole):
         """Return whether all names that the call needs, even absent ones, are unchanged."""
         if self._is_discarded:
             return False
-        for space, name in [*self.absent]:  # a copy: another thread may add names
+        for space, name in [*self.absent]:  # a copy, because another thread may add names
             if name in space.dict:
                 return False
         for key, known in [*self.names.items()]:
@@ -339,7 +337,8 @@ class _Writer(_NamesRole):
         # Names still to be pickled. Functions and classes come first: a value may need its class.
         self._definitions: deque[Known] = deque()
         self._values: deque[Known] = deque()
-        self._at: Known | None = None  # the record of the name whose value is being pickled
+        # What is recorded of the name whose value is being pickled now.
+        self._at: Known | None = None
         # Pairs of records: a function or class, and the value inside which it was pickled.
         self._inside: list[tuple[Known, Known]] = []
 

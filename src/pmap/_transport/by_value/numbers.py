@@ -11,8 +11,8 @@ from itertools import count
 
 from .. import process_role
 
-OLDEST = float("-inf")  # lower than any number that `Numbers` gives
-# How many numbers a generation of workers has, more than the generation will use.
+OLDEST = float("-inf")  # a number that is lower than all numbers of this kind
+# How many numbers the workers of one depth of nesting have for themselves.
 _FOR_EACH = 1 << 40
 
 

@@ -131,7 +131,7 @@ def _class(role: Role, cls: type) -> Any:
 
 
 def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
-    if registered():  # the program has registered reducers with `multiprocessing`
+    if registered():  # the program has registered functions that pickle its types: these are used
         how = reduce_shared(role, obj, kind)
         if how is not None:
             return how
@@ -226,7 +226,8 @@ def _module(role: Role, given: ModuleType) -> Any:
 def _code(_: Role, code: CodeType) -> Any:
     data = marshal.dumps(code)
     if marshal.loads(data) != code:
-        raise RefusedError  # the code object has a constant that no Python compiler makes
+        # The constants of the code object are not those that Python's compiler makes.
+        raise RefusedError
     return marshal.loads, (data,)
 
 
@@ -323,7 +324,7 @@ def _closure_of(function: FunctionType) -> tuple[CellType, ...] | None:
     at = code.co_freevars.index(_OF_CLASS)
     try:
         space = closure[at].cell_contents
-    except ValueError:  # the cell is empty, as the class statement has not ended
+    except ValueError:  # the variable has no value yet, because the class statement has not ended
         return closure
     used = {*all_names(code), *code.co_freevars}
     own = {name: value for name, value in space.items() if name in used}

@@ -54,15 +54,15 @@ class Unit:
         When no object refers to it any more, its number is added to `dead`.
         """
         self.number: int = next(_units)
-        # The pickles of the values, one behind the other.
+        # The pickled values, one behind the other.
         self.payload: Payload = Payload(b"")
-        # The versions of the values, in the order of their pickles.
+        # A number for each value, in the order of the pickles, which changes when the value does.
         self.versions: list[int] = []
-        # The versions of those values that are functions, classes and the like.
+        # Which of these numbers are those of functions, classes and the like.
         self.definitions: list[int] = []
         # The versions of values from earlier units to which the pickles of this unit may refer.
         self.primed: list[int] = []
-        # The earlier units whose values the pickles of this unit may refer to.
+        # The units sent earlier to whose values these pickles may refer.
         self.before: set[Unit] = set()
         self.chain: int = 1
         # The highest number of an object in the pickles that only forked processes have: see the
@@ -87,14 +87,14 @@ class Known:
         self.key = key
         self.version: int = next(_versions)
         self.unit = unit
-        # The names that the value uses.
+        # The global names that the value uses, such as those in a function's code.
         self.needs: set[Key] = set()
         # The names in `needs` that functions use: a call fails if one of their values cannot be
         # pickled.
         self.strict: set[Key] = set()
         # The error, if the value cannot be pickled.
         self.unsent: Exception | None = None
-        # Bytes of the value's pickle and of its large buffers.
+        # How many bytes the value's pickle has, with its large buffers.
         self.size = 0
         # Whether the value contains a random generator.
         self.has_generator = False
@@ -197,7 +197,7 @@ def _definition(version: int) -> object:
 def _fingerprint(value: object) -> object:
     try:
         return sendable_form(fingerprint_of(value, digest))
-    except Exception:  # the caller itself cannot pickle the value
+    except Exception:  # this process cannot pickle the value, so it has no name for a reference
         return None
 
 
@@ -222,10 +222,10 @@ class SentNames:
         # This attribute keeps the script's namespace alive, so that its number stays the same.
         self.main: Namespace | None = namespace_of(vars(sys.modules["__main__"]))
         self.known: dict[Key, Known] = {}
-        self.has_shared: bool = False  # whether `known` may have handles that `share` has made
+        self.has_shared: bool = False  # whether any handle that `share` has made was sent
         # The numbers of units to which nothing refers any more, so that workers can forget them.
         self.dead: list[int] = []
-        # Namespaces, in the order in which values of their names were last sent.
+        # Modules' globals, in the order in which values of their names were last sent.
         self._spaces: dict[Namespace, None] = {}
 
     def clear(self) -> None:
@@ -269,7 +269,7 @@ class SentNames:
             if known.held is not None:
                 try:
                     _defined[known.version] = known.held
-                except TypeError:  # objects of this type allow no weak references
+                except TypeError:  # the object allows no weak reference, so it is not remembered
                     pass
         for space, _ in made:
             self._spaces.pop(space, None)

@@ -120,7 +120,7 @@ def _note_bare(obj: object, key: str) -> str:
         try:
             _, oldest = _bare.pop(next(iter(_bare)))
         except (StopIteration, KeyError, RuntimeError):
-            # another thread may remove entries at the same time
+            # Another thread may be removing entries from the same dict.
             continue
         _bare_by_key.pop(oldest, None)
     _bare_by_key[key] = obj
@@ -191,7 +191,7 @@ def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
     """Set the state of an object to the state that arrived, if its sender has changed it."""
     key, serial, state = given
     if _arrived.get(key, serial) >= serial:
-        return  # the object was made in this process, or a newer state has arrived before
+        return  # nothing to set: this process made the object, or it has a newer state already
     _arrived[key] = serial
     fields, slots = state
     if fields is not None:
