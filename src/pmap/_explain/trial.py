@@ -13,7 +13,7 @@ from .._transport.descriptors import without_descriptors
 from .._transport.exceptions import describe
 from .._transport.values import loads, split
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -15,7 +15,7 @@ from .light_stdlib import Context, ContextVar
 from .settings import take_settings
 from .shadows import apply_shadows, find_shadows
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 

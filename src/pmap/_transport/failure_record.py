@@ -10,7 +10,7 @@ from __future__ import annotations
 from .exceptions import describe, rebuilt, safe_text
 from .values import dumps, loads
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias

@@ -45,7 +45,7 @@ from time import monotonic, sleep
 
 from .light_stdlib import allocate_lock
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from typing import Final, Literal
 

@@ -2,7 +2,7 @@
 
 import sys
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from io import BytesIO
     from pickle import PickleBuffer, Pickler, Unpickler, dumps, loads

@@ -15,7 +15,7 @@ from operator import itemgetter
 
 from .segments import LARGE
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final, Literal, TypeAlias

@@ -6,7 +6,7 @@ import sys
 
 from .light_stdlib import RLock, local
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from types import ModuleType
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import struct
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from typing import TypeAlias
 

@@ -6,7 +6,7 @@ import sys
 
 from . import light_pickle
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pickle import PickleBuffer

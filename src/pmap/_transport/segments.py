@@ -22,7 +22,7 @@ import sys
 
 from .descriptors import Descriptor, Mark
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pickle import PickleBuffer

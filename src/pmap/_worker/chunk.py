@@ -18,7 +18,7 @@ from .._transport.randomness import seeded
 from .item import BadArgumentError, failure, load_argument
 from .traces import traces
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType

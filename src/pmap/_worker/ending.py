@@ -9,7 +9,7 @@ import sys
 
 from .side_effects import end_after
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from typing import Any
 

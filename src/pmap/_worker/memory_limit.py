@@ -10,7 +10,7 @@ from time import sleep
 from .._transport.light_stdlib import signal
 from .._transport.shadows import standard_library
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from .._transport.journal import ResultJournal
 

@@ -34,7 +34,7 @@ from .streams import Streams
 from .template import count_threads, kill_group
 from .terminal import begin as begin_without_terminal
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn

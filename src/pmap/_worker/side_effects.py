@@ -15,7 +15,7 @@ from .._transport.settings import apply_settings, apply_zone
 from .open_files import OpenFiles
 from .traces import FORKED, OPENED, WRITES, traces
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable
 

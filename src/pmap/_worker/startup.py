@@ -28,7 +28,7 @@ from .side_effects import end_after, exit_process
 from .traces import traces
 from .worker import Worker
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from types import FrameType
     from typing import NoReturn

@@ -35,7 +35,7 @@ from .._transport.protocol import (
 )
 from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType

@@ -8,7 +8,7 @@ import warnings
 
 from .._transport.values import dumps
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

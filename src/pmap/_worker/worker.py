@@ -72,7 +72,7 @@ from .streams import Streams
 from .terminal import begin as begin_without_terminal
 from .traces import traces
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias

@@ -16,7 +16,7 @@ from types import FunctionType
 from .. import process_role
 from ..light_pickle import BytesIO, Unpickler
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import CellType, ModuleType

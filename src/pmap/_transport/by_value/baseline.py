@@ -19,7 +19,7 @@ from .namespaces import Namespace, namespace_of
 from .picklers import Sender
 from .shares import SHARES
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any

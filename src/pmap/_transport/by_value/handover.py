@@ -19,7 +19,7 @@ from ..descriptors import mark
 from ..light_pickle import PickleBuffer
 from ..registered import registered
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -28,7 +28,7 @@ from .sent_names import MOST_TRIES, Known, SentNames, Unit, is_restless
 from .shared import Shared
 from .shares import SHARES
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any

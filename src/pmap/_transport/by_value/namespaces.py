@@ -9,7 +9,7 @@ from ..importable import MAIN_MODULES, travels_by_name
 from . import arriving
 from .numbers import Numbers
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from typing import Any
 

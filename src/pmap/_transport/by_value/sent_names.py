@@ -17,7 +17,7 @@ from .picklers import digest
 from .role import is_handle
 from .shares import SHARES
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from typing import Any, TypeAlias

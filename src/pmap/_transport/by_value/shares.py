@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 from .namespaces import Namespace, register
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from typing import Any
 

@@ -20,7 +20,7 @@ from .fingerprints import untyped
 from .numbers import OLDEST, FallingNumbers
 from .role import Role
 
-TYPE_CHECKING = False  # a worker starts faster without `typing`; type checkers assume True
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
