@@ -108,7 +108,7 @@ def wait_for(path: Path, seconds: float) -> bool:
 
 
 def meet(folder: Path, index: int) -> bool:
-    """Return whether items 0 and 1 ran at the same time, as seen by the item `index`."""
+    """Return whether items 0 and 1 have run at the same time; `index` is the one that asks."""
     (folder / f"came-{index}").touch()
     return wait_for(folder / f"came-{1 - index}", MEETING)
 
@@ -140,7 +140,7 @@ def say(text: str = "") -> None:
 
 @dataclass
 class Tour:
-    """The files, their serial counts, and the outcome of the rounds so far."""
+    """What the tour knows: its files, their counts by a serial loop, and what it found so far."""
 
     paths: list[Path]
     expected: list["Counter[str]"]
@@ -332,13 +332,13 @@ def opened(returned: object) -> object:
 
 
 def results(returned: list[object]) -> list[object]:
-    """Return one result for each item, whether the verb was called once or for each item."""
+    """Return the results as one list, one for each item, however often the verb was called."""
     values = [opened(one) for one in returned]
     return cast("list[object]", values[0]) if isinstance(values[0], list) else values
 
 
 def both(folder: Path, index: int) -> str:
-    """Return both arguments in one text."""
+    """Return the two arguments, joined into one text."""
     return f"{folder.name}/{index}"
 
 

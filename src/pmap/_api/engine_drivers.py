@@ -29,7 +29,7 @@ class EngineDrivers:
         self._known: dict[int, weakref.ref[object]] = {}
 
     def driver_for(self, options: WorkerOptions, idle_timeout: float | None) -> tuple[Driver, bool]:
-        """Return the driver for an engine, and whether the driver was made for one call alone."""
+        """Return the driver (loop) for an engine, and whether it was made for one call alone."""
         engine: object = options.backend
         number = id(engine)
         # The engine itself is no part of the key of the dict, because it may not be hashable.
@@ -68,11 +68,11 @@ class EngineDrivers:
                 driver.close()
 
     def all(self) -> list[Driver]:
-        """Return the drivers of all engines that still exist."""
+        """Return the drivers (loops) of all engines that still exist."""
         return [driver for ours in [*self._drivers.values()] for driver in [*ours.values()]]
 
     def taken(self) -> list[Driver]:
-        """Return the drivers of all engines, and forget them; end workers that have no work."""
+        """Return the drivers (loops) of all engines, and forget them; idle workers are ended."""
         drivers = self.all()
         self._known.clear()
         self._drivers.clear()

@@ -20,7 +20,10 @@ _RemoteTraceback: type[Exception] = getattr(_process, "_RemoteTraceback")  # noq
 
 
 class BrokenWorkerLost(WorkerLost, _process.BrokenProcessPool):
-    """A `WorkerLost` that is a ``BrokenProcessPool``, too, although the executor goes on."""
+    """A `WorkerLost` that is a ``BrokenProcessPool``, too.
+
+    Unlike the standard executor, pmap's goes on after such an error.
+    """
 
 
 class BrokenTransportError(TransportError, _process.BrokenProcessPool):
@@ -58,7 +61,7 @@ def _may_be_raised(error: BaseException | None) -> TypeGuard[BaseException]:
 
 
 def _as(cls: type[E], error: PmapError) -> E:
-    """Return `error` as an instance of `cls`, which derives from the error's own class."""
+    """Return `error` as an instance of `cls`, a subclass of the error's own class."""
     made = rebuilt(cls, error.args, dict(vars(error)))
     made.__cause__ = error.__cause__
     return _with_its_traceback(made)

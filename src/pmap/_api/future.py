@@ -52,7 +52,7 @@ class PendingFuture(Future[R], Generic[R]):
                 self.set_running_or_notify_cancel()
 
     def _become_running(self) -> bool:
-        """Make this future RUNNING; return False if it is over already, or cancelled."""
+        """Set the state of this future to RUNNING; return False if it is over or cancelled."""
         with self._condition:
             return self._state == "RUNNING" or (
                 self._state == "PENDING" and self.set_running_or_notify_cancel()
@@ -81,7 +81,7 @@ class PendingFuture(Future[R], Generic[R]):
 
 
 class _Future(PendingFuture[R], Generic[R]):
-    """A future of a call: to cancel the future cancels the call."""
+    """A future of a call; when the future is cancelled, the call is cancelled, too."""
 
     def cancel(self) -> bool:
         """Cancel the call; return whether the future is cancelled."""

@@ -84,7 +84,7 @@ class OldWorker:
 
     @property
     def _popen(self) -> "OldWorker | None":
-        """What `multiprocessing.Process._popen` is, with a process id; here the worker itself."""
+        """Stands for `multiprocessing.Process._popen`, an object that has the process id."""
         return None if self.pid is None else self
 
     def terminate(self) -> None:
@@ -141,7 +141,7 @@ class OldWorkers(Sequence[OldWorker]):
 
 
 class OldQueue:
-    """Stands for the queue of calls that wait for a worker, of which programs ask the length."""
+    """Stands for the queue of waiting calls; programs only ask how long it is."""
 
     def __init__(self, driver: "Driver") -> None:
         self._driver = driver

@@ -59,7 +59,7 @@ class ReadAhead:
         self._left_at = perf_counter()
 
     def _wanted(self) -> int:
-        """Return how many items to have read ahead of the results that were taken."""
+        """Return how many items should be read beyond the results that the consumer has taken."""
         if self._buffersize is not None:
             return self._buffersize
         return self._consumer.asks_for(self._stream_job.ahead, self._least)

@@ -198,7 +198,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 return self._ready.pop()
 
     def _read_or_wait(self, source: Input, timeout: float | None, until: float | None) -> None:
-        """Read some items of the input, or wait for results."""
+        """Read some items of the input, or wait for results, whichever is better now."""
         room, pause = self._next_move()
         if room:
             self._submit(source.read(room))
@@ -323,7 +323,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         return self._read - self.taken
 
     def _next_move(self) -> tuple[int, float | None]:
-        """Return how many items to read now; or 0, and the seconds to wait for results."""
+        """Return how many items to read now; if 0, also the seconds to wait for results."""
         if not self._stream_job.submitted:
             # If the pool is closed, this raises an error before any input is read.
             self._driver.take_no_more()

@@ -43,19 +43,19 @@ _IDLE = 8
 
 
 class DriverOwner(Protocol):
-    """What a call needs of the `Pool` that it is given."""
+    """The attributes that a call uses of the `Pool` on which it is made."""
 
     _driver: Driver
     _streams: "weakref.WeakSet[ResultStream[Any]]"  # the streams of the pool that are not over
 
 
 def _is_given(pool: GivenPool | None) -> TypeGuard[DriverOwner]:
-    """Return whether a call was given a `Pool`; the options admit nothing else but None."""
+    """Return whether a `Pool` was given for a call, and not None."""
     return pool is not None
 
 
 class SharedPools:
-    """The pools of the verbs: all calls with equal worker options share one."""
+    """The pools behind the verbs, such as `pmap`: calls with equal worker options share one."""
 
     def __init__(self) -> None:
         self.drivers: dict[WorkerOptions, Driver] = {}

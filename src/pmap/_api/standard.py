@@ -31,7 +31,7 @@ _pools: list[tuple[type, str]] = []
 
 
 class PoolBase:
-    """The base class of pmap's pools, until `derive` puts the standard class in its place."""
+    """The base class of pmap's pools, until `derive` replaces it by the standard class."""
 
     if not TYPE_CHECKING:
 

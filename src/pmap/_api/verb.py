@@ -56,7 +56,7 @@ _NONE_SET: Final = Settings()
 
 
 def _rules(settings: Settings, collect: bool) -> RunRules:
-    """Return the rules by which the calls of a verb with these settings run."""
+    """Return the rules (chunk size, retries and so on) for the calls of a verb."""
     retry_on = errors(settings.call.retry_on)
     return RunRules(
         collect=collect,
@@ -163,7 +163,7 @@ class Verb(Frozen, Generic[Fail_co]):
         return rules, settings
 
     def _in_force(self) -> tuple[RunRules, Settings]:
-        """Return the rules and settings of a call that gives no options itself."""
+        """Return the rules and settings of a call that is given no options of its own."""
         given = IN_FORCE.get()
         if given is None:
             return _begun(self._rules), self._settings
@@ -333,7 +333,7 @@ def read_like_functions(kinds: Iterable[type[Verb[object]]]) -> None:
 
 
 def _list_options(method: FunctionType) -> None:
-    """Append the list of options, from the docstring of `Options`, to the docstring of `method`."""
+    """Append the text about the options, from `Options`, to the docstring of a method."""
     own, _, listed = method.__doc__, *(Options.__doc__ or "").partition("Attributes:\n")[1:]
     if own and listed:  # Python with the option -OO has no docstrings
         # Before Python 3.13 the compiler keeps the indentation of docstrings. So the lines of the

@@ -48,7 +48,7 @@ class Lifeline:
     _inode = 0
 
     def __init__(self) -> None:
-        """Open the pipe on Linux; no other kernel can kill workers when the writing end closes."""
+        """Open the pipe; only on Linux, where the kernel can kill workers when the pipe closes."""
         if sys.platform == "linux":
             end, self._ours = os.pipe()
             self.end = not_standard(end)

@@ -88,7 +88,7 @@ class ChunkSender:
     def _send_encoded(
         self, to: Connection, work: Work, start: int, items: Sequence[object], step: int
     ) -> None:
-        """Send a chunk with items that have to be pickled, or that are large."""
+        """Send a chunk that has items to be pickled, or large items."""
         spec = work.spec
         assert spec is not None, "it was not packed"
         attachments = Attachments(lambda buffers: self._lend(to, buffers))

@@ -207,7 +207,7 @@ class Connection:
     # --- the end of the worker -----------------------------------------------------------------
 
     def _fail(self, reason: str, cause: Exception | None = None, hopeless: bool = False) -> None:
-        """Note why the worker cannot be used; if a reason was noted before, that reason stays."""
+        """Record why the worker cannot be used, unless a reason is recorded already."""
         if self.state not in (FAILED, HUNG_UP):
             self.state = FAILED
             self._reason, self._cause, self._is_hopeless = reason, cause, hopeless

@@ -46,7 +46,7 @@ class SentChunk:
         self.size = size
 
     def keep(self, items: int) -> None:
-        """Record that the worker runs only the first `items` items of the chunk."""
+        """Record that the worker keeps only the first items of the chunk: `items` of them."""
         # A chunk may be shortened twice and have no items left: then nothing is divided by zero.
         if items < self.items:
             self.size = self.size * items // self.items
@@ -86,7 +86,7 @@ class HeldChunks:
         self._begun_at = 0.0
 
     def begun(self) -> int:
-        """Return how many chunks the worker has begun, at least."""
+        """Return how many chunks the worker has begun, or fewer if that is not known."""
         if self._journal is None or len(self.chunks) <= 1:
             # If the worker holds a single chunk, that counts as begun: the worker may be reading it
             # now.

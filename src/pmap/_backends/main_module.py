@@ -35,7 +35,7 @@ class Script(NamedTuple):
     version: tuple[int, ...]
 
     def now(self) -> "Script":
-        """Return the same script with the version that its file has now."""
+        """Return the same script, with its file's present version."""
         return self._replace(version=_version(self.path))
 
 
@@ -102,7 +102,7 @@ def _is_guard(node: ast.stmt) -> "TypeIs[ast.If]":
 
 
 def _running_lines() -> Iterator[int]:
-    """Yield the line at which the script's own code is now, if its top level still runs."""
+    """Yield the line at which the script's top-level code is now, if it has not ended."""
     frame: FrameType | None = sys._getframe()
     main = vars(sys.modules["__main__"])
     while frame is not None:
@@ -112,7 +112,7 @@ def _running_lines() -> Iterator[int]:
 
 
 def _calls(tree: ast.Module, guarded: list[ast.stmt]) -> Iterator[int]:
-    """Yield the lines outside functions and guards where the script calls pmap to start workers."""
+    """Yield the lines at which an import of the script would start workers."""
     ours: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "pmap":

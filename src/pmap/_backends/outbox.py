@@ -55,7 +55,7 @@ class Outbox:
         self._later = b""  # bytes that are sent together with the next message, in front of it
 
     def write(self, data: bytes, segments: list[Segment | Descriptor] | None = None) -> None:
-        """Send `data` with the next flush, after all messages that were written before."""
+        """Send `data` at the next flush, after all messages that were written before."""
         if self._later:
             data = self._later + data
             self._later = b""
@@ -67,7 +67,7 @@ class Outbox:
         self._later += data
 
     def flush(self) -> None:
-        """Send as many bytes as the socket takes now; the rest is sent when it takes more."""
+        """Send as many bytes as the socket takes now; later, when it takes more, send the rest."""
         waiting = self._waiting
         if len(waiting) > 1 and _are_small(waiting):
             # All small messages are joined, so that one system call sends them.
@@ -99,7 +99,7 @@ class Outbox:
             self._poller.watch_writing(self._sock, self._is_blocked)
 
     def hang_up(self) -> None:
-        """Ask the poller for nothing any more, because nothing more is sent to the worker."""
+        """Stop watching the socket for room, because nothing more is sent to the worker."""
         self._poller = None
 
     def close(self) -> None:

@@ -312,7 +312,7 @@ class ProcessBackend(Backend[_Polled]):
             return []
 
     def _may_spin(self) -> bool:
-        """Return whether a worker runs items while some processor has no worker to run."""
+        """Return whether to poll instead of sleeping: items run, and a processor is free."""
         # The connections are copied, because this thread does not hold the lock that guards them:
         # another thread may start a worker meanwhile.
         busy = sum([1 for one in [*self._connections.values()] if one.held.chunks])

@@ -191,7 +191,7 @@ class Backend(ABC, Generic[Polled]):
         return False
 
     def renew(self) -> None:
-        """Make sure that workers started from now on have the present code of the program."""
+        """Make sure that workers that are started from now on run the program's present code."""
 
     def drop(self, spec: CallSpec) -> None:
         """Let all workers forget the description of a call that no call uses any more."""
@@ -286,7 +286,7 @@ class Backend(ABC, Generic[Polled]):
 
     @property
     def is_open(self) -> bool:
-        """Whether the backend holds descriptors, besides the workers', that `close` would close."""
+        """Whether the backend has descriptors to be closed, besides those of its workers."""
         return False
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Failed(Exception):
-    """What a worker sent for an item is the item's failure, and not its value."""
+    """Raised when what a worker has sent for an item is not a value but the item's failure."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

@@ -63,7 +63,7 @@ class SentDefinitions:
         self._outbox.write(message, spec.payload.attachments)
 
     def send_more_names(self, spec: CallSpec) -> None:
-        """Send the names that later items of a call refer to and that its function does not."""
+        """Send global names that items of a call use, in addition to those of its function."""
         self.send_units(spec.needs)
         names = self.baseline.names_of(spec.needs)
         self.told[spec.number] = len(spec.needs.names)

@@ -16,7 +16,7 @@ from .protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, Worker
 
 
 class _Sent:
-    """A chunk that was sent to the serial backend."""
+    """A chunk (items that are sent together) that waits, or runs, in the serial backend."""
 
     __slots__ = ("begun", "finished", "items", "start", "values", "work", "worker")
 
@@ -31,7 +31,7 @@ class _Sent:
 
     @property
     def runs(self) -> bool:
-        """Whether this chunk is running already, further down the stack of the calling thread."""
+        """Whether this chunk is running already, in a function further up in the calling stack."""
         return self.begun and self.finished is None and inside_item()
 
 

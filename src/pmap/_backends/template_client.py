@@ -23,7 +23,7 @@ _LAST_WAIT = 2.0  # seconds in which a fork server may end by itself before it i
 
 
 def _file() -> "IO[bytes]":
-    """Return an empty file that has no name."""
+    """Return a temporary file that has no name."""
     if hasattr(os, "memfd_create"):
         return open(os.memfd_create("pmap", os.MFD_CLOEXEC), "wb")
     import tempfile

@@ -42,7 +42,7 @@ class _Thread:
         self.ends_asked = 0
 
     def end_after_chunks(self) -> None:
-        """Have the thread end when it has taken the chunks that are in its queue."""
+        """Let the thread end when it has run the chunks that are in its queue."""
         self.ends_asked += 1
         self.chunks.put(None)
 

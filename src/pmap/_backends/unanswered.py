@@ -40,12 +40,12 @@ class Unanswered(Generic[Started]):
     """
 
     def __init__(self) -> None:
-        """Start with no process."""
+        """Start without any process."""
         self.since: dict[Started, float] = {}
 
     @property
     def limit(self) -> float:
-        """Seconds in which a process has to answer."""
+        """How many seconds a new process has to answer."""
         return _ANSWER
 
     def add(self, started: Started) -> None:

@@ -58,7 +58,7 @@ _TAKES_ANY_KEYWORD: Final = 0x08
 
 
 class Elsewhere:
-    """The environment for the items of a call that came from another process."""
+    """The environment (directory, variables) for items, if a call came from another process."""
 
     __slots__ = ("environment",)
 
@@ -173,7 +173,7 @@ def apply(
 
 
 def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, object]) -> None:
-    """Raise `OptionError` if a keyword for `function` is an option of pmap, and no parameter."""
+    """Raise `OptionError` if a keyword is an option of pmap that `function` does not take."""
     code = function.__code__
     if code.co_flags & _TAKES_ANY_KEYWORD:
         return
@@ -221,7 +221,7 @@ def each_streamed(
 def each_async(
     verb: str, function: object, iterables: tuple[object, ...], rules: RunRules = _USUAL
 ) -> Call | Streamed:
-    """Return a call of f(x) for each x; its input is read bit by bit if it is asynchronous."""
+    """Return a call of f(x) for each x; if its input is asynchronous, it is read bit by bit."""
     if len(iterables) == 1 and _only_async(iterables[0]):
         return each_streamed(verb, function, iterables, rules)
     return each(verb, function, iterables, rules)
@@ -230,7 +230,10 @@ def each_async(
 def star_async(
     verb: str, function: object, rows: object, rules: RunRules = _USUAL
 ) -> Call | Streamed:
-    """Return a call of f(*row) for each row; its input is read bit by bit if it is asynchronous."""
+    """Return a call of f(*row) for each row.
+
+    If its input is asynchronous, it is read bit by bit.
+    """
     return (star_streamed if _only_async(rows) else star)(verb, function, rows, rules)
 
 

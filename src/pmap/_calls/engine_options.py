@@ -37,7 +37,7 @@ def applies_async(engine: object) -> TypeGuard[AppliesAsync]:
 def checked_engine(
     name: str, value: object, word: Callable[[str, object], object]
 ) -> Engine | AppliesAsync | object:
-    """Return `value` if it is an engine; otherwise return what `word`, another check, returns.
+    """Return `value` if it is an engine; otherwise let the function `word` check it as a word.
 
     Raises:
         OptionError: `value` is no engine.

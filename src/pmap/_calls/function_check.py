@@ -78,7 +78,7 @@ def _surely_plain(function: object) -> bool:
 
 
 def _plain(function: object) -> object:
-    """Return the function whose code runs when a partial, a method or an object is called."""
+    """Return the function that runs in the end when a partial, method or object is called."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func

@@ -48,7 +48,7 @@ class Window(Sequence[object]):
         return self.start + len(self._items) - self._gone
 
     def extend(self, items: Iterable[object]) -> None:
-        """Add items that were read."""
+        """Add items that were read from the input."""
         self._items += items
 
     def release(self, start: int, stop: int) -> None:
@@ -64,7 +64,7 @@ class Window(Sequence[object]):
             self._gone = 0
 
     def unreleased(self) -> list[tuple[int, int]]:
-        """Return the ranges of items that are still needed: first index, index behind the last."""
+        """Return the ranges of items that are still needed: first index, index after the last."""
         ranges: list[tuple[int, int]] = []
         start = self.start
         for gone, stop in sorted(self._apart.items()):
@@ -185,7 +185,7 @@ class Input:
         return min(known, default=None)
 
     def read(self, room: int) -> list[object]:
-        """Read at most `room` items, and none after `SLICE` seconds; return them."""
+        """Read at most `room` items; stop after `SLICE` seconds; return the items."""
         items: list[object] = []
         begin = perf_counter()
         until = begin + SLICE
@@ -245,11 +245,11 @@ class AsyncInput:
         return isinstance(self._iterable, Sized) and _is_reliable(self._iterable)
 
     def left(self, read: int, *, only_reliable: bool) -> int | None:
-        """Return how many items are left after `read` were read; as `Input.left`."""
+        """Return how many items are left after `read` were read, like the method of `Input`."""
         return 0 if self.ended else _left(self._iterable, read, only_reliable)
 
     async def read(self, room: int) -> list[object]:
-        """Read at most `room` items, and none after `SLICE` seconds; return them."""
+        """Read at most `room` items; stop after `SLICE` seconds; return the items."""
         items: list[object] = []
         begin = perf_counter()
         try:

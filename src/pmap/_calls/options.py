@@ -81,7 +81,7 @@ def _count(meaning_of_none: str) -> Check:
 
 
 def _one_of(words: tuple[str, ...], meaning_of_none: str = "") -> Check:
-    """Return a check for options whose value is one of `words`, or None if that has a meaning."""
+    """Return a check for options that are one of `words`, or None where None has a meaning."""
 
     def check(name: str, value: object) -> object:
         if (value is None and meaning_of_none) or (isinstance(value, str) and value in words):
@@ -516,7 +516,7 @@ def merge(
 
 
 def worker_options() -> KeysView[str]:
-    """Return the names of the options in `WorkerOptions`."""
+    """Return the names of the options of workers."""
     return _WORKER.keys()
 
 
@@ -532,7 +532,7 @@ def checked(option: str, value: object, name: str) -> object:
 
 
 def refuse_for_pool(others: Mapping[str, object]) -> None:
-    """Raise `OptionError` for the first of the keywords that a `Pool` does not take."""
+    """Raise `OptionError` for a keyword that a `Pool` does not take; the message helps."""
     for name, value in others.items():
         # The module is imported only to explain a mistake.
         from .option_names import refused_by_pool

@@ -34,7 +34,7 @@ def checked_trace(name: str, value: object) -> object:
 
 
 def _path(value: object) -> str | None:
-    """Return the text of a path; None: `value` is no path, or one of bytes."""
+    """Return a path as text; None if `value` is no path, or a path of bytes."""
     as_text = getattr(type(value), "__fspath__", None)
     path: object = value if as_text is None else as_text(value)
     return path if isinstance(path, str) else None

@@ -193,7 +193,7 @@ class CallKeeping:
 
 
 class _Failed:
-    """A failure that the file has."""
+    """Stands for an item's failure that was found in the file."""
 
     def __init__(self, error: Exception, attempts: int) -> None:
         self.error = error
@@ -201,7 +201,7 @@ class _Failed:
 
 
 def _ranges(indices: Sequence[int]) -> tuple[Range, ...]:
-    """Return rising indices as ranges.
+    """Return indices, which are in rising order, as ranges.
 
     >>> _ranges([0, 1, 2, 5, 7, 8])
     ((0, 3), (5, 6), (7, 9))
@@ -216,7 +216,7 @@ def _ranges(indices: Sequence[int]) -> tuple[Range, ...]:
 
 
 def _joined(found: Mapping[int, object]) -> tuple[Found, ...]:
-    """Return outcomes by rising index, joined where they follow one another."""
+    """Return outcomes, ordered by index, with neighbours joined into one `Found`."""
     joined: list[Found] = []
     for start, stop in _ranges([*found]):
         outcomes = [found[index] for index in range(start, stop)]

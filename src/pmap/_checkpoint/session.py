@@ -53,7 +53,7 @@ class KeptCall(Protocol):
 
 
 class Outcome(NamedTuple):
-    """An outcome that is to be written: the arguments of `Store.write`, and its call."""
+    """What is written to the file for an item: the arguments of `Store.write`, and the call."""
 
     keeping: KeptCall
     key: bytes

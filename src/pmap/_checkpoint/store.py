@@ -57,7 +57,7 @@ _owners_here: set[tuple[str, int]] = set()
 
 
 class Row(NamedTuple):
-    """What the file has for the key of an item."""
+    """What the file has for an item: an outcome, or a claim of the process that computes it."""
 
     state: int
     owner: int | None
@@ -189,7 +189,7 @@ class Store:
             return cursor.lastrowid
 
     def _living_owners(self) -> set[int]:
-        """Return the owners that still live, and so may compute what they have claimed.
+        """Return the processes that still live, and so may compute what they have claimed.
 
         The others are forgotten.
         """
@@ -208,12 +208,12 @@ class Store:
         return living
 
     def beat(self, owner: int) -> None:
-        """Record that an owner lives at this moment."""
+        """Record that the owner of some claims lives at this moment."""
         with self._explained("cannot be written"):
             self._connection.execute("UPDATE owners SET beat=? WHERE id=?", (time.time(), owner))
 
     def remove_owner(self, owner: int) -> None:
-        """Remove an owner that has no claims."""
+        """Remove the owner of claims, which has none any more."""
         with self._explained("cannot be written"):
             self._connection.execute("DELETE FROM owners WHERE id=?", (owner,))
 
@@ -301,7 +301,7 @@ class Store:
     # --- reading ---------------------------------------------------------------------------------
 
     def count(self, state: int) -> int:
-        """Return how many items, of all calls, are in a state."""
+        """Return how many items, of all calls, have the state `state` (such as done or failed)."""
         with self._explained("cannot be read"):
             query = "SELECT count(*) FROM items WHERE state=?"
             (number,) = self._connection.execute(query, (state,)).fetchone()
@@ -318,7 +318,7 @@ class Store:
             return found
 
     def of_call(self, call: int, state: int) -> list[tuple[int, bytes]]:
-        """Return the items of a call that are in a state: index and value of each."""
+        """Return the items of a call that have the state `state`: index and value of each."""
         with self._explained("cannot be read"):
             query = "SELECT place, value FROM items WHERE call=? AND state=? ORDER BY place"
             return self._connection.execute(query, (call, state)).fetchall()

@@ -31,7 +31,7 @@ class Trial:
 
     @property
     def works(self) -> bool:
-        """Whether both calls returned a result."""
+        """Whether both calls have worked."""
         return not self.error
 
 

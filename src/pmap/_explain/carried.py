@@ -78,7 +78,7 @@ def _largest(value: object, size: int) -> list[str]:
 
 
 def _is_opened(value: object, path: list[str]) -> bool:
-    """Return whether to look inside `value` for a still smaller part that is large."""
+    """Return whether the parts of `value` are searched for one that is large."""
     if isinstance(value, (FunctionType, MethodType, functools.partial)):
         return True
     # A tuple or dict is searched only if it has a partial's arguments or a function's defaults.

@@ -97,7 +97,7 @@ class Pools(NamedTuple):
 
 
 def explain(asked: Asked, pools: Pools) -> Explanation:
-    """Return what the call would cost and gain."""
+    """Return an explanation of what the call would cost and gain."""
     carried = carried_by(asked.function, asked.sent_names)
     tried = _Tried()
     start = None
@@ -177,12 +177,12 @@ class _Tried:
 
     @property
     def measured(self) -> Measured:
-        """The items whose times count: the undisturbed ones, or others if there are none."""
+        """The measurements that count for times: those of undisturbed items, if there are any."""
         return next((m for m in (self.timed, self.looked_at) if m.items), self.cold)
 
     @property
     def lock(self) -> float:
-        """During which part of their time the items held the interpreter's lock, from 0 to 1."""
+        """The part of their time in which the items held the interpreter's lock, from 0 to 1."""
         quick = self.measured.seconds < _QUICK * self.measured.items
         found = self.looked_at if self.looked_at.looks >= _ENOUGH_LOOKS else self.cold
         if quick or found.looks < _ENOUGH_LOOKS:
@@ -302,7 +302,7 @@ def _arguments(kind: Kind, item: object) -> tuple[object, dict[str, object]]:
 
 
 def _predicted(asked: Asked, pools: Pools, tried: _Tried, known: Known) -> Known:
-    """Return `known` with what a call is expected to take."""
+    """Return `known`, completed by the times that the call is expected to take."""
     measured = tried.measured
     size_in, size_out = tried.size_in or 0, tried.size_out or 0
     each = measured.seconds

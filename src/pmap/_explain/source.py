@@ -12,7 +12,7 @@ _SPREAD = 0.6180339887498949
 
 
 class Source(Protocol):
-    """The input of a call, from which a trial takes some items."""
+    """The input of a call, as a trial (a few items that are run for measurement) uses it."""
 
     @property
     def length(self) -> int | None:
@@ -30,7 +30,7 @@ class Source(Protocol):
 
 
 def places(length: int) -> Iterator[int]:
-    """Yield different indices below `length`, spread evenly at each moment; at most `MOST`.
+    """Yield different indices below `length`, so that all yielded so far are spread evenly.
 
     >>> list(places(5))
     [0, 3, 1, 4, 2]
@@ -102,7 +102,7 @@ def _length_of(iterable: object) -> int | None:
 
 
 def _is_sequence(iterable: object) -> TypeGuard[Sequence[object]]:
-    """Return whether the items of an iterable can be had by their indices."""
+    """Return whether the items of an iterable can be got by indices."""
     # A Series of pandas is left out, as its indices are others. NumPy's arrays are no `Sequence`,
     # but have indices.
     return isinstance(iterable, Sequence) or (

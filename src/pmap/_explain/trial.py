@@ -204,7 +204,7 @@ def pickled(value: object, role: Role | None = None) -> tuple[int, Any, list[Any
 
 
 class _Watch:
-    """Clocks that measure the thread which runs items."""
+    """The clocks that measure the time of the thread which runs items."""
 
     def __init__(self) -> None:
         self._queued = _Queued()
@@ -228,7 +228,7 @@ class _Watch:
         measured.waiting += max(0.0, seconds - own - queued)
 
     def close(self) -> None:
-        """Close the files from which clocks are read."""
+        """Close the files that some of the clocks are read from."""
         self._queued.close()
 
 
@@ -294,7 +294,7 @@ class _Queued:
         return int(os.pread(self._file, 100, 0).split()[1]) / 1e9
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file from which the time is read."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -308,7 +308,7 @@ class Reply:
         self._reply: bytes | None = None
 
     def __call__(self, _: object) -> bytes:
-        """Return these bytes, whatever the argument is."""
+        """Return the bytes, whatever the argument is."""
         if self._reply is None:
             self._reply = bytes(self.size)
         return self._reply
@@ -318,7 +318,7 @@ class Reply:
 
 
 def same(item: object) -> object:
-    """Return the item itself."""
+    """Return the argument unchanged, as a function that costs nothing; for measurements."""
     return item
 
 

@@ -41,7 +41,7 @@ class Known(NamedTuple):
     break_even: float | None = None
 
     def speedup(self, seconds: float | None) -> float | None:
-        """Return how many times as fast as the serial loop a call of this many seconds is."""
+        """Return how many times as fast as the serial loop a call is that takes `seconds`."""
         return self.serial / seconds if self.serial is not None and seconds else None
 
 

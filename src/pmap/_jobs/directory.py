@@ -44,7 +44,7 @@ def directory_now() -> str | None:
 
 
 def _prepare() -> None:
-    """Make the function `_read`, if the C library has the function and threads share one lock."""
+    """Set `_read` to the C library's `getcwd`, called so that it keeps the interpreter's lock."""
     global _read
     if os.name != "posix" or not getattr(sys, "_is_gil_enabled", lambda: True)():
         return

@@ -27,7 +27,7 @@ async def until(tell: Callable[[Callable[[], None]], object], seconds: float | N
 
 
 async def give_way() -> None:
-    """Let the other tasks of the event loop run for one turn."""
+    """Let the other tasks of the event loop run, and then go on."""
     if _in_trio():
         import trio
 

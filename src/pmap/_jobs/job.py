@@ -22,7 +22,7 @@ _NOT_DONE = _NotDone()
 
 
 class JobOwner(Protocol):
-    """What a job asks of its owner, the engine (class `Driver`) of the pool that runs it."""
+    """The methods of a pool's engine (the class `Driver`) that a job uses."""
 
     def cancel(self, job: "Job") -> None:
         """Cancel a job; another thread may carry this out, after this method has returned."""
@@ -33,7 +33,7 @@ class JobOwner(Protocol):
         ...
 
     def has_begun(self, job: "Job") -> bool:
-        """Return whether a worker has begun a chunk of a job that it holds, or the job is over."""
+        """Return whether the job is over, or a worker that holds items of it has begun."""
         ...
 
     def holds_lock(self) -> bool:
@@ -72,7 +72,7 @@ class Job(Work):
     resting = False
 
     def __init__(self, number: int, call: Call, owner: JobOwner) -> None:
-        """Begin with no results."""
+        """Begin without results."""
         super().__init__(number, call)
         self.done: int = 0  # how many items are finished, including those that failed
         self.failed: int = 0  # how many items have failed
@@ -161,7 +161,7 @@ class Job(Work):
                 self.lose(index, error)
 
     def tries(self, index: int) -> int:
-        """Return the number of the present try of an item; 1 for the first try."""
+        """Return how many times an item is being tried now; 1 is the first try."""
         return 1 if self.tried is None else self.tried.get(index, 0) + 1
 
     def try_again(self, index: int) -> None:
@@ -187,7 +187,7 @@ class Job(Work):
         return self._owner.withdraw(self)
 
     def has_begun(self) -> bool:
-        """Return whether a worker has begun a chunk of this job, or the job is over."""
+        """Return whether the job is over, or a worker that holds items of it has begun."""
         return self._owner.has_begun(self)
 
     def drive(self, enough: Callable[[], bool]) -> None:
@@ -216,7 +216,7 @@ class Job(Work):
                 self.unkept.results = self.results_of_unkept()
 
     def results_of_unkept(self) -> object:
-        """Return the results, for an error that says that they could not be written to the file."""
+        """Return the results for the error that says that they could not be written to the file."""
         return self.values
 
     def _collect_failures(self) -> None:
@@ -227,7 +227,7 @@ class Job(Work):
             self.failures.clear()
 
     def failure(self, index: int, error: Exception) -> Failure:
-        """Return the `Failure` object that stands in the list of results for a failed item."""
+        """Return the `Failure` object that takes the place of a failed item's result."""
         item = self.item(index)
         tries = self.tries(index)
         kept = self.call.items[index] if self.call.rules.keep_input else None

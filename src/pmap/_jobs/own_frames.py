@@ -75,7 +75,7 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
 
 
 def _cut_below(trace: TracebackType) -> None:
-    """Cut the traceback behind the user's last frame: from the first frame of pmap after it on."""
+    """Cut off pmap's frames that come after the user's last frame in a traceback."""
     ours: TracebackType | None = None
     entry: TracebackType | None = trace
     while entry is not None:

@@ -99,7 +99,7 @@ class Pending:
 
     @property
     def name(self) -> str:
-        """The name of this work in messages."""
+        """How messages call this work."""
         raise NotImplementedError
 
     # --- methods for the thread that brings the outcome ----------------------------------------
@@ -144,7 +144,7 @@ class Pending:
                 self._call(listeners, follow=True)
 
     def _complete_values(self) -> None:
-        """Bring `values` into their final form when the outcome is known, before any callback."""
+        """Give `values` their final form when the outcome is known, before any callback runs."""
 
     def after_fork_in_child(self, error: Exception) -> None:
         """End with `error`, in a forked process, where no outcome will ever come.

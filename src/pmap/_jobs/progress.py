@@ -107,7 +107,7 @@ class _Watch:
         self._has_failed = False
 
     def begin(self) -> None:
-        """Make the first update: no items are finished, even if some are by now."""
+        """Make the first update, which says that no item is finished."""
         self._tell_if_free((0, self._job.known_total, 0, 0))
 
     def refresh(self) -> None:

@@ -22,7 +22,7 @@ class Bar:
         self._bar: tqdm | None = None
 
     def __call__(self, event: Progress) -> None:
-        """Show the progress of the call."""
+        """Move the bar to the progress that is told."""
         bar = self._bar
         if bar is None:
             if event.finished and not event.done:

@@ -26,7 +26,7 @@ _MOST_FRAMES = 2000
 
 
 class UnsentError(Exception):
-    """Stands for an exception that could not be pickled, in a chain of causes or contexts."""
+    """Takes the place of an exception that cannot be pickled, as a cause or context of another."""
 
 
 def give_trace(error: BaseException, trace: "Trace") -> None:

@@ -170,5 +170,5 @@ class StreamJob(Job):
         self._notifier.add(waiter, lambda: self.has(start))
 
     def wait_for(self, start: int, timeout: float | None = None) -> None:
-        """Wait until `has` is true, at most `timeout` seconds; may return earlier."""
+        """Wait until `has` is true, at most `timeout` seconds; the wait may end earlier."""
         self._notifier.wait(lambda: self.has(start), timeout)

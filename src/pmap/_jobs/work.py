@@ -89,7 +89,7 @@ class CallSpec:
         self.key: bytes | str | None = payload.head if payload.size <= _MOST_KEY else None
 
     def matches(self, call: Call, variables: list[bytes], environment: "Environment") -> bool:
-        """Return whether this call spec also serves another call of the same function."""
+        """Return whether another call of the same function can use this call spec, too."""
         return (
             self.function is call.function
             and self.environment is environment
@@ -170,7 +170,7 @@ class Work(Pending):
         return self.spec
 
     def pack_whole(self) -> CallSpec:
-        """Make a call spec that is complete: the receiver is sent nothing else, such as names.
+        """Make a call spec that has everything in it, also the values of global names.
 
         Raises what the pickling of the function raises.
         """
@@ -220,7 +220,7 @@ class Work(Pending):
 
 
 def _has_a_name(function: object, needs: Needs) -> bool:
-    """Return whether `function` is a plain function found by name, here and in a worker."""
+    """Return whether `function` is a plain function that workers, too, find by its name."""
     if isinstance(function, BuiltinFunctionType):
         if not isinstance(function.__self__, ModuleType):
             # A bound method is not found by its name alone, as its object is part of it.
@@ -242,7 +242,7 @@ class _NumpyErrors:
         self._call: object = context.run(numpy.geterrcall)
 
     def are_usual(self) -> bool:
-        """Return whether these are the settings with which NumPy begins."""
+        """Return whether these settings are NumPy's defaults."""
         usual = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
         return self._settings == usual and self._call is None
 

@@ -192,7 +192,7 @@ def at_a_time(items: int, cost: float | None, fixed: int | None) -> int:
 
 
 def _fitting(size: float, most: int) -> int:
-    """Return how many items of `size` bytes each fit in a chunk, but at most `most`."""
+    """Return how many items fit in a chunk if each has `size` bytes; at most `most`."""
     return most if size * most <= MOST_BYTES else int(MOST_BYTES / size)
 
 

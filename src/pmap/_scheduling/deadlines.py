@@ -33,7 +33,7 @@ class Deadlines:
         return [w.check_at for w in self._workers.all.values() if w.check_at is not None]
 
     def check(self, now: float) -> None:
-        """Check the workers whose time of a check has come: ask how long their items have run."""
+        """Ask how long the present item of a worker has run, if it is time to check the worker."""
         for worker in self._workers.all.values():
             if worker.check_at is not None and worker.check_at <= now:
                 worker.check_at = None

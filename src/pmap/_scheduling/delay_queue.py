@@ -9,7 +9,7 @@ _FEW = 64
 
 
 class DelayQueue:
-    """The delayed items of all jobs, ordered by time; there may be a million delayed items."""
+    """Items that wait for their next try, of all jobs, ordered by time; there may be millions."""
 
     def __init__(self, is_wanted: Callable[[int, int], bool]) -> None:
         """Make the queue empty.

@@ -148,7 +148,7 @@ class ItemsFinished(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """The time has come at which the scheduler wanted to be told."""
+    """The time has come for which the scheduler has set its alarm."""
 
 
 class ChunksReclaimed(NamedTuple):

@@ -36,7 +36,7 @@ class JobEndings:
         self._can_kill = can_kill
 
     def finish_if_done(self, job: Job) -> None:
-        """End a job if no more results are to come: all wanted items and the input have ended."""
+        """End a job if all its results have come: its input and all wanted items have ended."""
         if job.state >= FINISHED or job.unfinished():
             return
         # If workers with unwanted items of the job are killed, the job is over only when these

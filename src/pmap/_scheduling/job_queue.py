@@ -41,7 +41,7 @@ class JobQueue:
         return bool(self._jobs)
 
     def __iter__(self) -> Iterator[int]:
-        """Iterate over the numbers of the jobs that the queue has now."""
+        """Iterate over the numbers of all jobs that are not over."""
         return iter([*self._jobs])
 
     def add(self, submitted: JobSubmitted) -> Job | None:
@@ -67,7 +67,7 @@ class JobQueue:
         return job
 
     def get(self, id: int) -> Job | None:
-        """Return a job that is not over; None if the job is over."""
+        """Return the `Job` with this number; None if the job is over."""
         known = self._jobs.get(id)
         if isinstance(known, SingleCall):
             known = self._jobs[id] = Job(id, 1, known.rules, False, self._meter(known.like))
@@ -144,7 +144,7 @@ class JobQueue:
         return job
 
     def chunks(self, most: int) -> int:
-        """Return how many chunks wait at least; the count stops at `most`."""
+        """Return how many chunks wait to be sent; the counting stops at `most`."""
         waiting = 0
         counted: set[Job] = set()
         for job in self.turns:

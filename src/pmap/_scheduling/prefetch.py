@@ -63,7 +63,7 @@ class Prefetch:
         self._at_share.pop(id, None)
 
     def enqueue(self, job: Job, first: bool = False) -> None:
-        """Queue a job of which more items wait than before, as `JobQueue.enqueue` does."""
+        """Put a job into the queue, because more of its items wait than before."""
         self._jobs.enqueue(job, first)
         self._share_anew()
 
@@ -74,7 +74,7 @@ class Prefetch:
             self._at_share.clear()
 
     def most_held(self) -> int:
-        """Return how many chunks a worker may hold, given the job that is dispatched next."""
+        """Return how many chunks a worker may hold, given the job whose items are sent next."""
         if not self._jobs.turns:
             return MOST_HELD
         first = self._jobs.turns[0]
@@ -187,7 +187,7 @@ class Prefetch:
 
 
 def _load(worker: Worker, now: float) -> tuple[float, float]:
-    """Return the seconds and the bytes that the chunks of a worker take.
+    """Return the seconds and the bytes of all chunks that a worker holds.
 
     The seconds are infinite if the worker is to get no more chunks.
     """

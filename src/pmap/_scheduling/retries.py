@@ -37,12 +37,15 @@ class Retries:
         return True
 
     def next_due(self) -> list[float]:
-        """Return the time when the next delay is over, in a list; empty if no item is delayed."""
+        """Return when the next delay is over, as a list of one time.
+
+        Empty if no item is delayed.
+        """
         when = self._delayed.next()
         return [] if when is None else [when]
 
     def requeue_due(self, now: float) -> None:
-        """Queue the items whose delay is over, so that they are dispatched again."""
+        """Queue the items whose delay is over, so that they are sent to workers again."""
         for id, index in self._delayed.pop_due(now):
             job = self._jobs.get(id)
             if job is not None and job.delayed is not None:

@@ -174,7 +174,7 @@ class Scheduler:
 
     @property
     def busy(self) -> bool:
-        """Whether any job is not over, or, if the pool is closed, any worker is not gone."""
+        """Whether there is any job that is not over, or, in a closed pool, any worker left."""
         return bool(self._jobs) or (self._workers.closed and bool(self._workers.all))
 
     @property
@@ -197,11 +197,11 @@ class Scheduler:
 
     @property
     def starting(self) -> int:
-        """How many workers are started and not ready yet."""
+        """How many workers were started and cannot take chunks yet."""
         return self._workers.starting
 
     def all_workers(self) -> list[int]:
-        """Return the numbers of the workers that are started and not gone."""
+        """Return the numbers of the workers that were started and have not ended."""
         return [*self._workers.all]
 
     @property
@@ -211,7 +211,7 @@ class Scheduler:
 
     @property
     def workers(self) -> int:
-        """How many workers are started and not gone."""
+        """How many workers were started and have not ended."""
         return len(self._workers.all)
 
     def where(self, id: int) -> list[tuple[int, int]]:
@@ -378,7 +378,7 @@ class Scheduler:
             self._endings.end_all_unstarted()
 
     def _lose_items(self, worker: Worker, chunk: Chunk, lost: int) -> None:
-        """Record that the next `lost` items of a chunk are gone with their worker."""
+        """Record that the next `lost` items of a chunk have been lost with their worker."""
         job = chunk.job
         for index in range(chunk.next, min(chunk.next + lost, chunk.stop)):
             if index >= job.end:

@@ -25,14 +25,14 @@ _Range: TypeAlias = tuple[int, int, int]
 
 
 class SingleCall(NamedTuple):
-    """The data of a job of one item that waits; the fields are those of `JobSubmitted`."""
+    """A job of one item, as data, while it waits; the fields are those of `JobSubmitted`."""
 
     rules: RunRules
     like: Hashable
 
 
 class Chunk:
-    """A chunk: items `start` to `stop` - 1 of a job, which a worker holds."""
+    """A chunk that a worker holds: the items `start` to `stop` - 1 of a job."""
 
     __slots__ = ("job", "next", "start", "step", "stop", "tries")
 
@@ -46,7 +46,7 @@ class Chunk:
 
 
 class Job:
-    """A job of the scheduler: which items are still to be dispatched, finished, or failed."""
+    """A job, as the scheduler knows it: which items wait, run, are finished, or have failed."""
 
     # There may be millions of jobs, so the collections that few jobs need are made when needed.
     __slots__ = (
@@ -111,7 +111,7 @@ class Job:
         return start, self.cursor, 0
 
     def _size(self, rest: int, workers: int, several: bool) -> int:
-        """Return how many of `rest` waiting items are sent next."""
+        """Return how many of `rest` waiting items go into the next chunk."""
         cost, fixed = self.cost, self.rules.chunksize
         if rest == 1:
             return 1
@@ -125,7 +125,7 @@ class Job:
         return min(rest, fixed * step)
 
     def step_of(self, items: int) -> int:
-        """Return how many items of a chunk of `items` items begin together; 0: all items."""
+        """Return how many items of a chunk begin together; later ones can be taken back; 0: all."""
         if items == 1 or self.rules.at_once:
             return 0
         if self.rules.timeout is not None or (self.is_short and self.cost.seconds is None):
@@ -190,7 +190,7 @@ class Job:
         self.in_flight.add(chunk)
 
     def remove_in_flight(self, chunk: "Chunk") -> None:
-        """Record that no worker holds the chunk any more."""
+        """Record that a worker does not hold the chunk any more."""
         if self.in_flight is not None:
             self.in_flight.discard(chunk)
 

@@ -55,12 +55,12 @@ class Workers:
 
     @property
     def starting(self) -> int:
-        """How many workers are started and not ready yet."""
+        """How many workers were started and cannot take chunks yet."""
         return sum([1 for worker in self.all.values() if worker.state == STARTING])
 
     @property
     def are_hopeless(self) -> bool:
-        """Whether there are no workers, and the last workers died before they were ready."""
+        """Whether there are no workers, because the last ones all died while they started."""
         return not self.all and self._start_failures >= MAX_START_FAILURES
 
     def start(self, wanted: int) -> None:
@@ -84,7 +84,7 @@ class Workers:
         self._retired = False
 
     def begin(self, ready: WorkerReady) -> None:
-        """Record that a worker is ready."""
+        """Record that a worker can take chunks."""
         self._start_failures = 0
         worker = self.all[ready.worker]
         worker.ready = True
@@ -131,7 +131,7 @@ class Workers:
                 self.stop(worker)
 
     def retire_if_done(self) -> None:
-        """Stop all workers that hold no chunks, if no job of the closed pool is left."""
+        """Stop all idle workers of a closed pool that has no jobs left."""
         if not self._jobs:
             self.retire()
 

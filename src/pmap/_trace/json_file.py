@@ -25,7 +25,7 @@ def json_of(snapshot: Snapshot) -> str:
 
 
 def events_of(spans: tuple[TraceSpan, ...], labels: dict[int, str]) -> list[dict[str, Any]]:
-    """Return the events of spans in this format; `labels`: the name of each call by its number."""
+    """Return the spans of a trace as events of this format; `labels`: the names of the calls."""
     rows: dict[int, str] = {}
     # For each row of a worker's coroutines, the time at which the last item in it ended.
     ends: dict[int, list[float]] = {}

@@ -58,7 +58,7 @@ class Recording:
     # --- what the engine calls while it holds its lock -------------------------------------------
 
     def begin(self, pool: object, workers: Mapping[int, int | None]) -> None:
-        """Note that the call begins on a pool, which has `workers`: process ids by numbers."""
+        """Note that the call begins on a pool; `workers`: its workers' process ids, by number."""
         number = _pools.get(pool)
         if number is None:
             number = _pools.setdefault(pool, next(_numbers))

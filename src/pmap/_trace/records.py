@@ -160,7 +160,10 @@ class Records:
     # --- calls -----------------------------------------------------------------------------------
 
     def begin(self, label: str, pool: int, workers: list[int], now: float) -> int:
-        """Note that a call begins on a pool that has `workers`; return the number of the call."""
+        """Note that a call begins on a pool, and which workers the pool has.
+
+        Return a number for it.
+        """
         number = next(self._call_numbers)
         # Workers of the pool may have ended while no traced call ran, so that nobody has recorded
         # it.
@@ -244,7 +247,7 @@ class Records:
         return len(self.calls), sum([part.items for part in [*self._parts]])
 
     def snapshot(self) -> Snapshot:
-        """Return what there is now; the snapshot does not change."""
+        """Return a snapshot of the trace, which does not change any more."""
         now = perf_counter()
         parts = [*self._parts]
         calls = self.calls.copy()

@@ -157,7 +157,7 @@ def _of_worker(
 
 
 def _of_part(row: _Row, part: Part, begin: float, stop: float) -> Iterator[TraceSpan]:
-    """Yield the span of a part of a chunk, from `begin` to `stop`, and the spans of its items."""
+    """Yield a span for items that had their results together, and a span for each item."""
     attempts = part.attempts or {}
     if part.lost:
         attempt = 1 + attempts.get(part.start + part.items - 1, 0)

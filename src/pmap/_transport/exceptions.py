@@ -62,7 +62,7 @@ def rebuilt(cls: type[E], args: tuple[object, ...], state: dict[str, object]) ->
 
 
 def _native(cls: type) -> Any:
-    """Return the built-in base class whose memory layout exceptions of the class `cls` have."""
+    """Return the built-in class, among the bases of `cls`, that decides the memory layout."""
     native: Any = cls
     while native.__module__ != "builtins":
         native = native.__base__
@@ -92,7 +92,7 @@ def taken_apart(error: BaseException) -> Any:
 
 
 def made_again(cls: type[E], args: tuple[object, ...]) -> E:
-    """Return an exception made by its built-in base class: no code of its own class runs."""
+    """Return an exception made by its built-in base class, without code of its own class."""
     native = _native(cls)
     error: E = native.__new__(cls, *args)
     # The `__init__` of OSError and of some other built-in exceptions sets attributes from the

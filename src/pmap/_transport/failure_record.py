@@ -70,7 +70,7 @@ def safe_trace(error: BaseException) -> Trace:
 
 
 def _sendable(error: BaseException) -> bytes:
-    """Return `error` pickled in a form that this process has loaded again successfully."""
+    """Return `error` as a pickle, of which it was tested that it can be loaded again."""
     try:
         data = dumps(error)
         again = _try_loads(data)
@@ -116,7 +116,7 @@ def _have_equal_args(again: BaseException, error: BaseException) -> bool:
 
 
 class _Bare:
-    """An exception's type and state; loading it does not call the exception's ``__init__``."""
+    """Pickles an exception as its type and state, so that its ``__init__`` is not called."""
 
     def __init__(
         self, cls: type[BaseException], args: tuple[object, ...], state: dict[str, object]

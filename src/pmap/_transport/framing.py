@@ -81,7 +81,7 @@ def _apart(entry: Entry, blobs: list[bytes], by_value: bool) -> Entry:
 
 
 def _together(message: Message, blobs: list[bytes]) -> Message:
-    """Put the blobs (large pickles that came behind it) back into a message; return the message."""
+    """Put large pickles, which came behind a message, back into it; return the message."""
     for part in message:
         for entry in [part, *part] if _is_list(part) else ():
             if _is_list(entry) and len(entry) == 1 and type(entry[0]) is int:
@@ -108,7 +108,7 @@ class NotAMessage(Exception):
 
 
 class FrameReader:
-    """Makes messages of the bytes that a socket receives, in whatever pieces the bytes arrive."""
+    """Turns the bytes that a socket receives, in pieces of any size, into messages."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -186,7 +186,7 @@ class FrameReader:
         return message
 
     def _unload(self, message: Message) -> None:
-        """Put the shared-memory segments and descriptors of a message into its entries."""
+        """Put the shared memory and descriptors that came with a message into its entries."""
         entries = [entry for part in message if _is_list(part) for entry in part]
         entries = [entry for entry in entries if _is_list(entry) and len(entry) == 3]
         plain = [[size for size in entry[1] if size is not None and size >= 0] for entry in entries]

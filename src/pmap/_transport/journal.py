@@ -269,7 +269,7 @@ class ResultJournal:
             return begun, None if keep == _ALL else keep
 
     def has_begun(self, serial: int) -> bool:
-        """Return whether the chunk `serial`, or a later one, has begun."""
+        """Return whether the chunk with this number, or a later one, has begun."""
         return self._head[_AT] >> 32 >= serial
 
     def finished(self, serial: int) -> int:
@@ -298,7 +298,7 @@ class ResultJournal:
             return 0
 
     def _filled(self, slots: int) -> int:
-        """Return how many slots of the typed array have results; they are filled in order."""
+        """Return how many results the typed array has; it is filled in order."""
         mark = self._head[_MARK]
         # MARK is read as an unsigned number, and the slots of the array as signed ones.
         mark -= (mark >> 63) << 64

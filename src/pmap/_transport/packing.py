@@ -208,6 +208,6 @@ def unpacked(values: Packed) -> list[Entry] | range | memoryview[int] | memoryvi
 
 
 def is_long(value: object) -> bool:
-    """Return whether a plain value is so large that it should travel in a shared-memory segment."""
+    """Return whether a text or bytes object is so large that it is sent in shared memory."""
     text: Any = value
     return type(value) in _LONG and len(text) >= LARGE

@@ -31,12 +31,12 @@ class Payload(NamedTuple):
 
     @property
     def entry(self) -> "Entry":
-        """This pickle as it stands in a message; its shared memory is sent with the message."""
+        """This pickle in the form that it has in a message."""
         return [self.head, self.sizes, self.loose or 0] if self.sizes else [self.head]
 
     @property
     def attachments(self) -> list[Segment | Descriptor]:
-        """The shared memory and descriptors that are sent with a message that has this pickle."""
+        """The shared memory and descriptors to be sent with a message that has this pickle."""
         if not self.sizes:
             return []  # the usual case: the pickle has no large buffers
         return [*([] if self.segment is None else [self.segment]), *self.descriptors]

@@ -172,7 +172,7 @@ def make_setup(setup: SetUp, initializer: list[Entry]) -> SetUpMessage:
 
 
 def parse_setup(message: SetUpMessage) -> SetUp:
-    """Return the `SetUp` of a message SETUP."""
+    """Return a worker's set-up from the message SETUP."""
     return SetUp(*message[1:])
 
 
@@ -224,7 +224,7 @@ def parse_call_spec(
     Environment | None,
     Entry,
 ]:
-    """Return the arguments of `make_call_spec`; in place of the list `function`, its one entry."""
+    """Return the arguments of `make_call_spec`, but the one entry of the list `function`."""
     _, number, (function,), units, names, variables = message[:6]
     return number, units, names, variables, message[6:-1], message[-1], function
 
@@ -256,7 +256,7 @@ def parse_drop(message: DropMessage) -> int:
 
 
 def make_quit() -> tuple[int]:
-    """Return the message that a worker is to end; the message has no word beside its kind."""
+    """Return the message that a worker is to end; it has nothing but its kind."""
     return (QUIT,)
 
 
@@ -279,7 +279,7 @@ def make_back(numbers: list[int] | None) -> BackMessage:
 
 
 def parse_back(message: BackMessage) -> list[int] | None:
-    """Return the numbers of the segments, or None if the worker is to keep no segment."""
+    """Return the numbers of the segments from a message; None: the worker is to keep none."""
     return message[1]
 
 
@@ -305,7 +305,7 @@ def make_unit(
 def parse_unit(
     message: UnitMessage,
 ) -> tuple[int, Entry, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return the arguments of `make_unit`; in place of the list `values`, its one entry."""
+    """Return the arguments that `make_unit` had; in place of the list `values`, its one entry."""
     _, number, (values,), versions, definitions, primed = message
     return number, values, versions, definitions, primed
 
@@ -319,17 +319,17 @@ def make_needs(spec: int, units: tuple[int, ...], names: tuple[Name, ...]) -> Ne
 
 
 def parse_needs(message: NeedsMessage) -> tuple[int, tuple[int, ...], tuple[Name, ...]]:
-    """Return the arguments that `make_needs` had."""
+    """Return the arguments of `make_needs` from the message that it has made."""
     return message[1:]
 
 
 def make_forget(units: tuple[int, ...]) -> ForgetMessage:
-    """Return the message to forget the units of these numbers, which the caller uses no more."""
+    """Return the message that a worker can forget units, the pickled values of names."""
     return FORGET, units
 
 
 def parse_forget(message: ForgetMessage) -> tuple[int, ...]:
-    """Return the numbers of the units that the worker is to forget."""
+    """Return the numbers of the units (pickled values) that the worker can forget."""
     return message[1]
 
 
@@ -344,7 +344,7 @@ def make_ties(key: bytes | None, tracker: list[Entry]) -> TiesMessage:
 
 
 def parse_ties(message: TiesMessage) -> tuple[bytes | None, list[Entry]]:
-    """Return the arguments that `make_ties` had."""
+    """Return the arguments of `make_ties` from the message that it has made."""
     return message[1:]
 
 
@@ -382,7 +382,7 @@ def make_ready(pid: int) -> ReadyMessage:
 
 
 def parse_ready(message: ReadyMessage) -> int:
-    """Return the process id of the worker."""
+    """Return the process id of the worker that the message comes from."""
     return message[1]
 
 
@@ -492,6 +492,6 @@ def make_request(request: int, number: int) -> bytes:
 
 
 def parse_request(data: bytes) -> tuple[int, int]:
-    """Return the arguments that `make_request` had."""
+    """Return the arguments of `make_request` from the bytes that it has made."""
     request, number = _REQUEST.unpack(data)
     return request, number

@@ -75,7 +75,7 @@ def plain_dumps() -> Callable[..., bytes]:
 
 
 class _Guarded:
-    """Pickles values; raises TypeError for objects of certain types."""
+    """A `dumps` function that raises TypeError for objects of certain types."""
 
     def __init__(self, kinds: list[type]) -> None:
         self._kinds = kinds

@@ -39,7 +39,7 @@ class FreeSegments:
     """
 
     def __init__(self) -> None:
-        """Start with no free segment."""
+        """Start with no free segments (pieces of shared memory)."""
         self._free: list[Segment] = []
 
     @property
@@ -48,7 +48,10 @@ class FreeSegments:
         return sum([segment.size for segment in self._free])
 
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
-        """Return a segment that holds `buffers`, or None if the system has no segment for them."""
+        """Return a segment (shared memory) that holds `buffers`.
+
+        None if the system has none for them.
+        """
         return write_into(self._take(room_for(buffers)), buffers)
 
     def _take(self, size: int) -> Segment | None:
@@ -70,7 +73,7 @@ class FreeSegments:
         self._free.append(segment)
 
     def shrink(self, room: int, most: int) -> None:
-        """Release the segments unused for longest; keep at most `room` bytes, `most` segments."""
+        """Free the segments unused for longest; keep at most `room` bytes and `most` segments."""
         while self._free and (len(self._free) > most or self.size > room):
             self._free.pop(0)
 

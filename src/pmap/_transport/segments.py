@@ -223,7 +223,7 @@ class Segment:
         return True
 
     def is_open(self) -> bool:
-        """Return whether the descriptor still leads to this segment.
+        """Return whether the descriptor still belongs to this segment, and not to another file.
 
         Also return True if `keep` was never called.
         """
@@ -277,7 +277,7 @@ class Segment:
         return self._memory
 
     def read(self, sizes: Sequence[int]) -> list[memoryview]:
-        """Return what `write` has written, as buffers of these sizes.
+        """Return the buffers that `write` has written into the segment, given their sizes.
 
         The buffers are views of a private mapping, or of a copy if the segment cannot be mapped.
         """
@@ -381,7 +381,7 @@ def sizes_apart(parts: Sequence[Buffer | Descriptor]) -> tuple[int, ...]:
 
 
 def room_for(buffers: Sequence[Buffer]) -> int:
-    """Return how many bytes of a segment `buffers` take, with the gaps between the buffers."""
+    """Return how many bytes of a segment `buffers` take, including the gaps between them."""
     return sum(map(_aligned, sizes_of(buffers)))
 
 
@@ -391,7 +391,10 @@ def written(buffers: Sequence[Buffer]) -> Segment | None:
 
 
 def write_into(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | None:
-    """Write `buffers` into `segment` and return it; None if there is no segment or no memory."""
+    """Write `buffers` into `segment` and return it.
+
+    None: no segment was given, or no memory is left.
+    """
     if segment is not None:
         try:
             segment.write(buffers)

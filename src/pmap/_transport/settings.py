@@ -141,7 +141,7 @@ def _locale() -> str | None:
 
 
 def default_filters() -> tuple[Filter, ...]:
-    """Return the filters of warnings that Python has before any code uses the module `warnings`."""
+    """Return Python's default filters of warnings."""
     try:
         from _warnings import filters
     except ImportError:

@@ -76,7 +76,7 @@ def encode(
 
 
 def decode(entry: Entry) -> Any:
-    """Return the value of a message entry, which is a list but no failure record.
+    """Return the value that a message has in the form of a list, unless that is a failure.
 
     Raises what the loading of the value raises.
     """
@@ -110,10 +110,10 @@ def parts(entry: Entry) -> tuple[Any, list[Any]]:
 
 
 class Attachments:
-    """The shared-memory segments and descriptors that go with one message."""
+    """The pieces of shared memory, and the file descriptors, that go with one message."""
 
     def __init__(self, make: Callable[[Sequence[Buffer]], Segment | None]) -> None:
-        """Start with no attachment.
+        """Start with no such piece.
 
         `make` returns shared memory that holds given buffers, or None.
         """
@@ -122,7 +122,7 @@ class Attachments:
         self.size = 0  # how many bytes the buffers have that are in shared memory
 
     def taken(self) -> list[Segment | Descriptor]:
-        """Return the segments and descriptors that are to be sent; then this object has none."""
+        """Return all of them, to be sent; afterwards this object has none."""
         segments = self.segments
         if segments:
             self.segments, self.size = [], 0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ReceivedSpec:
-    """A call spec as a worker has received it: function, names, options, environment of a call."""
+    """What a worker was told of a call: function, names, options, environment."""
 
     def __init__(
         self,

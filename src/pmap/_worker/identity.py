@@ -178,7 +178,7 @@ class _Loader:
         self._name = name
 
     def create_module(self, spec: Any) -> Any:
-        """Return what the method `create_module` of the module's own loader returns."""
+        """Let the module's own loader create the module."""
         return self._loader.create_module(spec)
 
     def exec_module(self, module: Any) -> None:

@@ -40,13 +40,13 @@ _had_seed: list[bool] = []
 
 
 def initialize(data: bytes) -> None:
-    """Call the initializer of an inner worker; `data` is its pickle, with its arguments."""
+    """Call the initializer of an inner worker; `data` has it and its arguments, pickled."""
     initializer, initargs = loads(data)
     initializer(*initargs)
 
 
 class Relay:
-    """The function that an inner worker is given: it runs one item of one chunk."""
+    """Runs items of a chunk in an inner worker, which calls it with one item at a time."""
 
     def __init__(self, chunk: bytes, key: bytes, spec: Spec, start: int, pickled: bool) -> None:
         """Load nothing yet.
@@ -109,7 +109,7 @@ def _failed(record: list[Any], chunk: bytes, stop: bool) -> tuple[object, ...]:
 
 
 def _loaded(key: bytes, spec: Spec) -> Callable[[object], object]:
-    """Return the function of a call as a function of one argument: the item."""
+    """Return the user's function of a call, so that it takes one argument: the item."""
     received = _kept.pop(key, None)
     if received is None:
         function, variables, stop, by_value, seed = spec

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 
 
 def _nowhere(data: bytes) -> None:
-    """Drop a message, as long as it is not known how messages are sent to the caller."""
+    """Drop a message.
+
+    This function is used until it is known how messages are sent to the caller.
+    """
 
 
 class Reporting:

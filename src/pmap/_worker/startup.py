@@ -110,9 +110,9 @@ def become() -> None:
 
 
 class FromFreezeSupport:
-    """Passed to `multiprocessing.freeze_support` in the place of a process object.
+    """Made for `multiprocessing.freeze_support`, which calls it like a process object.
 
-    Starts a worker.
+    It then becomes a worker.
     """
 
     def _bootstrap(self, parent_sentinel: int) -> None:
@@ -121,7 +121,10 @@ class FromFreezeSupport:
 
 
 def _shared_socket() -> socket:
-    """Return the socket that the caller on Windows shares with this process through stdin."""
+    """Return the socket to the caller.
+
+    On Windows the caller passes it to this process through stdin.
+    """
     import socket as public
 
     return public.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined, no-any-return]  # Windows

@@ -112,7 +112,7 @@ class _Output(io.BufferedIOBase):
                 view = view[os.write(self._number, view) :]
 
     def _is_sent(self, kind: int, data: bytes) -> bool:
-        """Send a report with `data` to the caller; return whether the report could be sent."""
+        """Send text to the caller as a report; return whether that was possible."""
         if self._send is None:
             return False
         try:

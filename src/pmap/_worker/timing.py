@@ -21,7 +21,7 @@ class Timing:
     """The times of the items of one call, from those that were not sent yet."""
 
     def __init__(self) -> None:
-        """Begin without items."""
+        """Begin with no times."""
         self._began = 0.0
         self._times: list[float] = []
         # When the coroutines of a chunk began and ended, by their indices in the chunk.
@@ -55,7 +55,7 @@ class Timing:
         return run
 
     def coroutines(self, many: AtOnce) -> None:
-        """Note when each of the coroutines of a chunk begins and ends; none has begun yet."""
+        """Arrange that it is noted when each coroutine of a chunk begins and ends."""
         many.starts = [self._timed(*pair) for pair in enumerate(many.starts)]
 
     def _timed(

@@ -73,7 +73,7 @@ class Warned:
 
 
 def _how_to_forget() -> Callable[[], object]:
-    """Return a function that makes Python forget which warnings it has shown already."""
+    """Return the function that makes Python forget which warnings it has shown."""
     mutated: Any = getattr(_warnings, "_filters_mutated", None)
     if mutated is not None:
         return mutated  # type: ignore[no-any-return]  # `_filters_mutated` is private
@@ -93,7 +93,7 @@ _initial: list[Any] = list(warnings.filters)
 
 
 def _filter(given: Filter) -> Any:
-    """Return a filter in the form of `warnings.filters`.
+    """Return a filter of the caller's in the form that `warnings.filters` has.
 
     Return None if this process has not imported the class of the filter's category yet.
     """

@@ -114,7 +114,7 @@ def _looker(sock: socket) -> Callable[[], Sequence[object]]:
 
 
 class Worker:
-    """The loop of a worker process, which reads and answers the messages on its one socket."""
+    """Reads messages from the one socket of a worker process, and does what they ask for."""
 
     def __init__(
         self,
@@ -317,7 +317,7 @@ class Worker:
     # --- what the worker does with each message --------------------------------------------------
 
     def _on_message(self, message: Message) -> None:
-        """Do what a message asks for, if the message is not a chunk."""
+        """Do what a message asks for; chunks are handled elsewhere."""
         kind = message[0]
         if kind == CALL_SPEC:
             spec, units, names, variables, rules, environment, function = parse_call_spec(message)

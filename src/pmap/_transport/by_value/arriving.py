@@ -137,7 +137,7 @@ def namespace(number: int, name: str) -> dict[str, Any]:
 
 
 def begin_forked(numbers: Sequence[int]) -> None:
-    """Record the namespaces of the caller of which this worker is a fork."""
+    """Record which globals this worker, a fork of its caller, has from the caller."""
     for name in ("classes", "singles") if numbers else ():
         module: Any = sys.modules.get(f"{__package__}.{name}")
         if module is not None:
@@ -178,7 +178,7 @@ def import_script(path: str, package: str | None) -> None:
 
 
 def has_imported(number: int) -> bool:
-    """Return whether this worker has imported the script as the namespace of this number."""
+    """Return whether this worker has imported the script, whose globals have this number."""
     return number in _imported
 
 
@@ -196,7 +196,7 @@ def imported_as(obj: object) -> tuple[int, str, str] | None:
 
 
 def enter(number: int) -> None:
-    """Put the stand-in of this number into ``sys.modules``, so that it can be imported."""
+    """Put a stand-in, a module with the caller's values, into ``sys.modules``."""
     module = _modules.get(number)
     if module is not None:
         name = module.__name__
@@ -310,7 +310,7 @@ _NOTHING = b"N."
 
 
 def forget(numbers: Sequence[int]) -> None:
-    """Forget the units with these numbers: no call refers to these units any more."""
+    """Forget units (values of names) that no call refers to any more."""
     for number in numbers:
         unit = _units.pop(number, None)
         for version in () if unit is None else unit.versions:
@@ -372,7 +372,7 @@ def _is_as_forked(value: object, fingerprint: MayStay) -> bool:
 
 
 def definition(version: int) -> object:
-    """Return the function or class of this version; in the caller's process, its own object."""
+    """Return the function or class that was sent as this version; in the caller, its own object."""
     if version in received:
         return received[version]
     for find in find_definition:
@@ -387,14 +387,14 @@ def module(name: str) -> object:
 
 
 def lazy_import(statement: str, name: str) -> object:
-    """Return what the import statement `statement`, as a lazy import, binds to `name`."""
+    """Return what a lazy import statement of Python 3.15 binds to `name`."""
     space: dict[str, object] = {}
     exec(f"lazy {statement}", space)  # noqa: S102 - no call makes a lazy import
     return space[name]
 
 
 def the_stand_in(number: int, name: str) -> object:
-    """Return the stand-in of one of the caller's modules."""
+    """Return the module in this worker that stands for one of the caller's, by its number."""
     space = namespace(number, name)
     if number in _modules:
         return _modules[number]
@@ -405,7 +405,7 @@ def the_stand_in(number: int, name: str) -> object:
 def make_function(
     data: Any, number: int, name: str, closure: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """Return a function with only code and closure, and a namespace as its globals."""
+    """Return a function of which only code, closure and globals are set; the rest comes later."""
     code = marshal.loads(data) if type(data) is bytes else data
     return FunctionType(code, namespace(number, name), code.co_name, None, closure)
 
@@ -413,7 +413,7 @@ def make_function(
 def make_function_alone(
     data: Any, space: dict[str, Any], closure: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """Return a function like `make_function`, but with `space`, the globals of no module."""
+    """Return a function whose globals are `space`, a dict that belongs to no module."""
     space.setdefault("__builtins__", __builtins__)
     code = marshal.loads(data) if type(data) is bytes else data
     return FunctionType(code, space, code.co_name, None, closure)
@@ -431,7 +431,7 @@ def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
 
 
 def make_cell() -> CellType:
-    """Return an empty cell of a function's closure."""
+    """Return an empty cell, for a variable in a function's closure."""
     return type(_cell_of(None))()
 
 
@@ -442,7 +442,7 @@ def _cell_of(value: object) -> CellType:
 
 
 def fill_cell(cell: CellType, contents: tuple[object]) -> None:
-    """Give a cell of a function's closure its contents."""
+    """Set the variable that a cell of a function's closure holds."""
     (cell.cell_contents,) = contents
 
 
@@ -471,7 +471,7 @@ def is_forked() -> bool:
 
 
 def at_home(number: int, module: str, name: str) -> object:
-    """Return the value that `name`, which may be dotted, has in a namespace."""
+    """Return the value of a name, which may have dots, in the globals of a module."""
     first, *rest = name.split(".")
     found: object = namespace(number, module)[first]
     for part in rest:
@@ -480,7 +480,7 @@ def at_home(number: int, module: str, name: str) -> object:
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
-    """Return the number and name of the stand-in whose ``__dict__`` is `space`, or None."""
+    """Return number and name of the module, made for the caller's values, with these globals."""
     for number, module in _modules.items():
         if module.__dict__ is space:
             return number, module.__name__

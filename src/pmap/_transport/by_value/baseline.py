@@ -93,7 +93,7 @@ class Baseline:
                 _note_classes([value for _, value in items])
 
     def numbers(self) -> tuple[int, ...]:
-        """Return the numbers of the recorded namespaces."""
+        """Return the numbers of the modules whose globals were recorded."""
         return tuple(space.number for space in self._spaces)
 
     def names_of(self, needs: Needs) -> tuple[arriving.Name, ...]:

@@ -103,7 +103,7 @@ def _is_known(kind: type, name: str) -> bool:
 
 
 def _stays(value: object) -> str:
-    """Return the advice for an object that belongs to one process; empty for other objects."""
+    """Return advice about an object that cannot leave its process; empty for other objects."""
     for cls in type(value).__mro__:
         if cls.__name__ in _STAYS and cls.__module__.partition(".")[0] in _HOMES:
             return _STAYS[cls.__name__]
@@ -115,7 +115,7 @@ def _name_of(kind: type) -> str:
 
 
 class _Probe(Sender):
-    """Knows, for a trial pickle, what to leave out; lists the functions and classes it meets."""
+    """Tells a trial pickle what to leave out, and lists the functions and classes it meets."""
 
     def __init__(self, nameless: bool) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ class _Probe(Sender):
         return None
 
     def inherited(self, number: int) -> Any:
-        """Return what to write for a lock without a name, unless it counts as a failure."""
+        """Return what to write for a lock that has no name; None if it counts as the culprit."""
         return None if self._nameless else (inherited, (number,))
 
 

@@ -70,7 +70,7 @@ _DEEPEST = 4
 
 
 class _Same:
-    """The fingerprint of a value that is compared by identity.
+    """The fingerprint (what is compared later) of a value that is compared by identity.
 
     It does not keep the value alive.
     """
@@ -292,7 +292,7 @@ def _function(function: FunctionType, digest: Digest, inside: tuple[object, ...]
 
 
 def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
-    """Return the fingerprint of a part of a value, by its identity if it cannot be pickled."""
+    """Return the fingerprint of a part of a value; if it cannot be pickled, its identity counts."""
     try:
         return _of(value, digest, inside)
     except Exception:
@@ -300,7 +300,7 @@ def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Finge
 
 
 def _about(cls: type) -> Fingerprint:
-    """Return the fingerprint of a class's names and bases, and of its registrations with ABCs."""
+    """Return what is compared of a class itself: names, bases, registrations with ABCs."""
     bases = [id(base) for base in cls.__bases__]
     others = [id(other) for other in (*registered(cls), *registered_with(cls))]
     return cls.__name__, cls.__qualname__, bases, others
@@ -327,7 +327,7 @@ _HOMES_OF_ABSTRACT = ("_collections_abc", "numbers", "os", "io", "contextlib")
 
 
 class _Registrations:
-    """The program's own classes that are registered with abstract ones of the standard library."""
+    """Which classes of the program are registered with abstract ones of the standard library."""
 
     # What `abc.get_cache_token` returns: it is another value after each registration of a class
     # with an abstract one.

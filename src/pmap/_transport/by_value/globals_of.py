@@ -39,7 +39,7 @@ _HEAP_TYPE = 1 << 9
 def is_made_by_a_program(cls: type) -> bool:
     """Return whether a class statement, or a call that does the same, made `cls`.
 
-    Otherwise code in C made `cls`.
+    If not, code in C has made `cls`.
     """
     flags: int = vars(type)["__flags__"].__get__(cls)
     return bool(flags & _HEAP_TYPE)

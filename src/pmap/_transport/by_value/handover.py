@@ -39,7 +39,7 @@ _TOO_NEW = (
 
 
 class NamelessError(TypeError):
-    """Raised for a semaphore without a name whose receiver is no fork that has the semaphore."""
+    """Raised for a semaphore that has no name, and that the receiver has not inherited."""
 
 
 class Handover:
@@ -148,7 +148,7 @@ def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], 
 
 
 def _copy_of(fd: int) -> object:
-    """Return what is written into the pickle in place of a duplicate of the descriptor `fd`."""
+    """Return what is pickled in place of a copy of the descriptor `fd`."""
     return sys.modules["multiprocessing.reduction"].DupFd(fd)
 
 

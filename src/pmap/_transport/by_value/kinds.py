@@ -99,7 +99,7 @@ def _key_by_comparison(_: Role, given: Any, kind: type) -> Any:
 
 
 def make_partial_method(function: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """Return a `functools.partialmethod`."""
+    """Return a `functools.partialmethod`, made from its parts."""
     return functools.partialmethod(function, *arguments, **named)
 
 
@@ -225,7 +225,7 @@ def _named(given: Any) -> Any:
 
 
 def _evaluated(given: Any, name: str) -> Any:
-    """Return an attribute that Python evaluates when code first reads it; None if that fails."""
+    """Return an attribute whose value Python computes when it is first read; None if that fails."""
     try:
         return getattr(given, name, None)
     except Exception:
@@ -265,7 +265,7 @@ def fill_alias(alias: Any, state: tuple[Any]) -> None:
 
 
 def make_new_type(name: str, module: str, base: Any) -> Any:
-    """Return a `typing.NewType`."""
+    """Return a `typing.NewType`, made from its parts."""
     from typing import NewType
 
     new_type: Any = NewType  # type checkers know `NewType` only as a statement
@@ -275,7 +275,7 @@ def make_new_type(name: str, module: str, base: Any) -> Any:
 
 
 def make_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...], module: str) -> Any:
-    """Return a type alias with parameters."""
+    """Return a type alias with type parameters, made from its parts."""
     given = {"kind": kind, "name": name, "value": value, "parameters": parameters}
     # The type alias takes its module from the globals of the code that makes the alias.
     space: dict[str, Any] = {"__name__": module, **given}
@@ -286,7 +286,7 @@ def make_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...], mo
 def make_variable(
     kind: Any, name: str, constraints: tuple[Any, ...], settings: dict[str, Any], module: str
 ) -> Any:
-    """Return a TypeVar, ParamSpec or TypeVarTuple."""
+    """Return a TypeVar, ParamSpec or TypeVarTuple, made from its parts."""
     made = kind(name, *constraints, **settings)
     try:
         made.__module__ = module
@@ -444,7 +444,7 @@ def hidden_variable(name: str) -> ContextVar[Any]:
 
 
 def numpy_errors(settings: dict[str, Any], call: object) -> tuple[ContextVar[Any], object]:
-    """Return NumPy's context variable of floating-point settings, and a value for `settings`."""
+    """Return NumPy's context variable for floating-point errors, and a value to set it to."""
     context = Context()
     context.run(sys.modules["numpy"].seterr, **settings)
     context.run(sys.modules["numpy"].seterrcall, call)
@@ -469,7 +469,7 @@ def _find(variable: ContextVar[Any]) -> tuple[str, str] | None:
 
 
 def from_key(key: str, name: str, default: tuple[object, ...]) -> ContextVar[Any]:
-    """Return the context variable with this key; make one if the key is not known."""
+    """Return the context variable that all processes know by this key; make it if it is new."""
     if key not in _by_key:
         _by_key[key] = ContextVar(name, default=default[0]) if default else ContextVar(name)
         _keys[_by_key[key]] = key

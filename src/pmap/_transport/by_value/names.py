@@ -99,7 +99,7 @@ class _NamesRole(Sender):
         raise NotImplementedError
 
     def _namespace_to_send(self, space: dict[str, Any]) -> Namespace | None:
-        """Return the namespace with the globals `space` if its names have to be sent, else None."""
+        """Return the namespace of a module's globals, if its names have to be sent, else None."""
         where = namespace_of(space)
         return None if where is not None and self.sent_names.has(where) else where
 
@@ -255,7 +255,7 @@ class Needs(_NamesRole):
             self.use(known)
 
     def common(self) -> list[tuple[Known, object]]:
-        """Return what was sent and may be referred to by other values: records and values."""
+        """Return what was sent and other values may refer to: records and values."""
         return [
             (known, value)
             for (space, name), known in self.names.items()
@@ -310,7 +310,7 @@ def _can_be_shared(value: object) -> bool:
 
 
 def _can_refer(value: object) -> bool:
-    """Return whether `value` may contain an object that is also the value of another name."""
+    """Return whether `value` may have an object inside that is also a global of its own."""
     return not is_flat(value)
 
 
@@ -322,7 +322,7 @@ class _UnsentError(Exception):
 
 
 class _Writer(_NamesRole):
-    """Pickles the values of names, and of the names that these values use, into a unit."""
+    """Pickles the values of global names, with the names that these use, as one unit."""
 
     def __init__(
         self, needs: Needs, unsent: dict[Key, Exception], light: bool, again: set[Key]
@@ -407,7 +407,7 @@ class _Writer(_NamesRole):
         self.unit.chain = max(self.unit.chain, unit.chain + 1)
 
     def _add(self, key: Key) -> None:
-        """Put a name, and all names that its value uses, into this unit, unless sent before."""
+        """Put a name, and all names that its value uses, into this unit, unless they were sent."""
         needs = self._needs
         waiting = [key]
         while waiting:

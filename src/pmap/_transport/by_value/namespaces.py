@@ -34,7 +34,7 @@ _by_number: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 
 
 def register(space: Namespace) -> Namespace:
-    """Add a namespace to the tables of namespaces, by its dict and by its number; return it."""
+    """Add a module's globals to the tables of those that are sent by value; return them."""
     _by_id[id(space.dict)] = space
     _by_number[space.number] = space
     return space

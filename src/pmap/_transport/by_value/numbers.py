@@ -17,12 +17,12 @@ _FOR_EACH = 1 << 40
 
 
 class Numbers:
-    """Rising numbers, which no process from which this one descends uses."""
+    """Rising numbers that are different from those of the processes above this one."""
 
     def __init__(self, step: int = _FOR_EACH) -> None:
         """Begin with 1 in the program's process.
 
-        Each generation of workers begins `step` further on.
+        Workers begin at higher numbers: by `step` for each level of nested pools.
         """
         self._step = step
         self._generation = 0

@@ -94,7 +94,7 @@ def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -
 
 
 class Sender(Role):
-    """Tells a pickler of the caller, or of a worker with workers, which modules go by value."""
+    """Tells a pickler which modules others cannot import, so that they go by value."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and name of the module with these globals, if it travels by value."""
@@ -135,7 +135,7 @@ _next = count(1)
 
 
 def _number_of(obj: object) -> int:
-    """Return the number of `obj`, which no other object has or will have."""
+    """Return a number for `obj` that no other object has or will have."""
     known = _numbers.get(id(obj))
     if known is None or known[0]() is not obj:
         place = id(obj)

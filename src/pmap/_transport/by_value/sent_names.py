@@ -235,7 +235,7 @@ class SentNames:
         self.dead.clear()
 
     def has(self, where: Namespace) -> bool:
-        """Return whether workers have imported the script whose globals are this namespace."""
+        """Return whether this namespace is that of the script, and workers have imported it."""
         return self.imports and where.name in MAIN_MODULES
 
     def by_name(self, obj: object, where: Namespace | None) -> Any:

@@ -18,7 +18,7 @@ handles: WeakValueDictionary[str, Any] = WeakValueDictionary()
 
 
 class _Shares(dict[str, object]):
-    """The handles that `share` has made, by name; the dict does not keep the handles alive."""
+    """The handles of shared values, by name; the dict does not keep them alive."""
 
     def get(self, name: str, default: Any = None) -> Any:
         return handles.get(name, default)

@@ -48,7 +48,7 @@ _PROTOCOL = 5
 
 
 def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
-    """Return what pickle is to write for an object that its class pickles as a name.
+    """Return what pickle is to write for a unique object, which its class pickles as a name.
 
     `space`: the globals of the module of the object's class.
     """
@@ -142,7 +142,7 @@ def key_of(obj: object) -> str:
 
 
 def _serial(role: Role, key: str, state: object) -> int:
-    """Return the serial number of an object's state, a new one if the state has changed."""
+    """Return the number of an object's state; a new number if the state has changed."""
     digest = role.digest(state)
     last = _sent.get(key)
     if last is None or last[0] != digest:
@@ -158,7 +158,7 @@ def make_single(
     kind: Any,
     arguments: tuple[object, ...],
 ) -> object:
-    """Return the object with this key; if it is unknown here, make it without its state."""
+    """Return the unique object with this key; if it is unknown here, make it without its state."""
     if key in _by_key:
         return _by_key[key]
     made: object = None
