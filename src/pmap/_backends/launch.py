@@ -1,4 +1,4 @@
-"""How worker processes are started, killed and reaped: all that depends on the platform.
+"""How worker processes are started, killed and waited for: all that depends on the platform.
 
 ==========  ====================================================================================
 spawn       starts a fresh interpreter for each worker; works on every system
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-_has_warned = False  # whether the warning about a template process with threads was given
-# Seconds to wait for the end of a process to which this process may not send a signal.
+# Whether there was a warning that the fork server has threads, so that it does not fork.
+_has_warned = False
+# Seconds to wait for the end of a process to which the system lets this process send no signal.
 _OUT_OF_REACH = 2.0
 # The flag PF_EXITING of Linux: the kernel sets it before it closes the sockets of a process.
 _EXITING = 0x4
@@ -67,7 +68,7 @@ def warn_of_threads(count: int) -> None:
     """Warn once that workers are started as fresh interpreters, and why they are not forked.
 
     Args:
-        count: how many threads the template process has.
+        count: how many threads the fork server has.
     """
     global _has_warned
     if _has_warned:
@@ -105,7 +106,7 @@ else:
 
 
 def no_python(exitcode: int | None) -> str:
-    """Return in words that the program started for a worker ended and never answered as a Python.
+    """Return the message for a process, started as a worker, that ended without any answer.
 
     Return "" if a signal has ended the process: memory may have been short, say, and the next start
     may succeed.
@@ -117,17 +118,20 @@ def no_python(exitcode: int | None) -> str:
 
 
 def ran_again() -> str:
-    """Return in words that a started process ran the user's program and became no worker."""
+    """Return the message for a process, started as a worker, that ran the user's program.
+
+    Such a process never becomes a worker.
+    """
     return f"{executable()!r} ran the program again instead of becoming a worker. {remedy()}"
 
 
 def not_in_time(limit: float) -> str:
-    """Return in words that a started process sent no message for `limit` seconds."""
+    """Return the message for a process, started as a worker, that sent nothing for `limit` s."""
     return f"{executable()!r} did not answer as a Python within {limit:g} s. {remedy()}"
 
 
 def is_surely_python(pid: int | None, command: list[str]) -> bool:
-    """Return whether a process is known to run the same interpreter as this program.
+    """Return whether a process is known to run the same Python as this program.
 
     Such a process gets more time for its first message than a process that may be any program.
     """
@@ -153,12 +157,12 @@ class Handle(Protocol):
         ...
 
     def set_pid(self, pid: int) -> None:
-        """Record the process id that the worker itself has sent."""
+        """Record the process id, which the worker itself has sent in its first message."""
         ...
 
     @property
     def sentinel(self) -> int | None:
-        """A descriptor that is readable when the process has ended, or None."""
+        """A descriptor that becomes readable when the process has ended; None: there is none."""
         ...
 
     def kill(self) -> None:
@@ -166,11 +170,14 @@ class Handle(Protocol):
         ...
 
     def abort(self) -> None:
-        """End the process by SIGABRT, so that it writes its stack first; else as `kill` does."""
+        """End the process by SIGABRT, so that it writes its stack first.
+
+        Without SIGABRT, kill it.
+        """
         ...
 
     def terminate(self) -> None:
-        """Send the process SIGTERM, which it may handle; else end it as `kill` does."""
+        """Send the process SIGTERM, which it may handle; without SIGTERM, kill it."""
         ...
 
     def reap(self) -> tuple[bool, int | None]:
@@ -183,36 +190,36 @@ class Handle(Protocol):
 
     @property
     def failure(self) -> str:
-        """Why the process could not be started, or ""."""
+        """Why the process could not be started, in words; "" if it was started."""
         ...
 
     @property
     def hopeless(self) -> bool:
-        """Whether no other process could be started either, for the same reason."""
+        """Whether every other process would fail to start, for the same reason."""
         ...
 
     def is_surely_python(self) -> bool:
-        """Return whether the process is known to run the same interpreter as this program."""
+        """Return whether the process is known to run the same Python as this program."""
         ...
 
     def release(self) -> None:
-        """Close the sentinel."""
+        """Close the descriptor that tells of the end of the process."""
         ...
 
     def after_fork_in_child(self) -> None:
-        """Forget the process: the calling process is a fork of the worker's parent."""
+        """Forget the process: this process was forked, and is not the worker's parent."""
         ...
 
     def abandon(self) -> None:
-        """End the process and leave the sentinel alone: the program may have closed it."""
+        """End the process, but leave its descriptor alone, as the program may have closed it."""
         ...
 
 
 class StartedProcess(NamedTuple):
     """A worker process that was started, and how the caller reaches it.
 
-    `sock` is the caller's end of the worker's socket. `handle` ends the process. `journal` is the
-    result journal that the worker shares with the caller, or None if there is none.
+    `sock` is the caller's end of the worker's socket. `handle` ends the process. `journal` is
+    memory that the worker shares with the caller, in which it notes results; None: there is none.
     """
 
     sock: socket
@@ -269,34 +276,38 @@ class _Child:
 
     def reap(self) -> tuple[bool, int | None]:
         if self._ended is None:
-            # A process that has closed its socket but lives on is not a worker any more. A process
-            # that is ending keeps its exit code: the signal comes too late to change the code.
+            # If the process has closed its socket but lives on, it is not a worker any more, and is
+            # killed. If it is just ending, the signal comes too late to change its exit code.
             self.kill()
             self._ended = True, self._wait()
         return self._ended
 
     def _wait(self) -> int | None:
         if self._lifeline.closed and not self._ends_soon():
-            # This process may not end the worker; the worker ends when it reads the end of its
-            # socket.
+            # This process may not send a signal to the worker, which ends when it reads the end of
+            # its socket.
             return None
         if hasattr(os, "waitid"):
             with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, self.pid or 0, os.WEXITED | os.WNOWAIT)
-                # The worker may have left processes of its own. The worker is not reaped yet, so
-                # no other group has its process id.
+                # The worker may have left processes of its own. Its exit code is not read yet, so
+                # no other process group can have its id.
                 kill_group(self.pid or 0)
         if self._popen is not None:
             return self._popen.wait()
         try:
             _, status = os.waitpid(self.pid or 0, 0)
-        # ChildProcessError: other code of the program has reaped the worker, or SIGCHLD is ignored.
+        # ChildProcessError: other code of the program has waited for the worker, or SIGCHLD is
+        # ignored.
         except ChildProcessError:
             return None
         return os.waitstatus_to_exitcode(status)
 
     def _ends_soon(self) -> bool:
-        """Return whether the process ends within `_OUT_OF_REACH` seconds; True: no sentinel."""
+        """Return whether the process ends within `_OUT_OF_REACH` seconds.
+
+        True if that is unknown.
+        """
         return self.sentinel is None or comes_within(_OUT_OF_REACH, self.sentinel)
 
     def is_surely_python(self) -> bool:
@@ -326,12 +337,12 @@ def _pidfd(pid: int) -> int | None:
         return None
     try:
         return os.pidfd_open(pid)
-    except (OSError, AttributeError):  # the interpreter may be built for an older Linux
+    except (OSError, AttributeError):  # Python may have been built for an older Linux
         return None
 
 
 def is_alive(pid: int | None) -> bool:
-    """Return whether a process is known to live and not to be ending; False if not on Linux."""
+    """Return whether a process certainly lives and is not ending; False if that is not known."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
             flags = int(stat.read().rpartition(b")")[2].split()[6])
@@ -349,7 +360,7 @@ def leave_no_core(pid: int) -> None:
 
 
 def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
-    """Start a fresh interpreter as a worker on the socket `sock`."""
+    """Start a fresh Python as a worker that is connected by the socket `sock`."""
     popen, command = interpreter(sock, lifeline)
     child = _Child(popen.pid, popen, lifeline)
     child.command = command
@@ -362,12 +373,12 @@ def start_fork(
     lifeline: Lifeline,
     initializer: "tuple[Callable[..., object], tuple[object, ...]] | None",
 ) -> Handle:
-    """Fork the caller into a worker on the socket `sock`.
+    """Fork the caller; the new process becomes a worker that is connected by the socket `sock`.
 
     Args:
         sock: the worker's end of the socket pair.
         theirs: the end that the caller keeps; the fork closes its copy.
-        lifeline: the lifeline of the worker.
+        lifeline: the pipe that tells the worker that the caller has ended.
         initializer: the initializer and its arguments, for a fork that gets them by inheritance.
     """
     # These imports are here because no other start method needs them. They come before the fork
@@ -377,11 +388,12 @@ def start_fork(
     from .._worker import startup
 
     for stream in (sys.stdout, sys.stderr):
-        # The text in the buffer would be written twice, by caller and fork. Exception: the stream
-        # is None or closed.
+        # Text that the stream has in its buffer would be written twice, by both processes.
+        # Exception: the stream is None or closed.
         with contextlib.suppress(Exception):
             stream.flush()
-    # The fork needs a copy of the lifeline's descriptor: a fork closes the caller's own first.
+    # The worker needs a copy of the lifeline's descriptor, because a forked process first closes
+    # that of the caller.
     own = not_standard(os.dup(lifeline.end)) if lifeline.end >= 0 else -1
     try:
         with sigint_blocked():
@@ -396,7 +408,7 @@ def start_fork(
 
 
 def send_journal(sock: socket) -> journal.ResultJournal | None:
-    """Make a result journal, send its memory through `sock` to the new worker, and return it.
+    """Make memory for noting results, send it to the new worker through `sock`, and return it.
 
     Return None if there is no memory to share: then the worker sends each result in a message of
     its own.
@@ -409,13 +421,14 @@ def send_journal(sock: socket) -> journal.ResultJournal | None:
     memory: mmap.mmap | None = None
     try:
         if fd >= 0:
-            with contextlib.suppress(OSError):  # no memory is left, or the file size is limited
+            # The memory cannot be made: the system has none left, or files may not be so large.
+            with contextlib.suppress(OSError):
                 os.ftruncate(fd, size)
                 memory = mmap.mmap(fd, size)
         if memory is None:
             sock.sendall(bytes(4))
             return None
-        # The file position is where a worker that crashes writes its stack.
+        # A worker that crashes writes its stack at the position of the file, behind the results.
         os.lseek(fd, journal.SIZE, os.SEEK_SET)
         send_with_fds(sock, size.to_bytes(4, "little"), [fd])
         return journal.ResultJournal(memory)

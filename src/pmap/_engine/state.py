@@ -194,7 +194,8 @@ class EngineState:
                 job = self.over[0]
             except IndexError:
                 break  # another thread has handed out the last outcome
-            # The job is removed from the queue only after that, so that no exception can lose it.
+            # The job leaves the queue only after its outcome is handed out, so that no exception
+            # can lose it.
             job.settle()
             try:
                 self.over.remove(job)

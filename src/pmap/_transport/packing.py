@@ -180,8 +180,8 @@ def _packed_columns(rows: Sequence[tuple[object, ...]], width: int) -> Packed | 
     """
     columns: list[Packed] = []
     for at in range(width):
-        # If all cells of a column are plain and the first is no tuple, a tuple further down is
-        # found by its type.
+        # It is enough that the first cell is no tuple: if all cells of a column are plain but of
+        # several types, a tuple among them is found by the check of types.
         cells = packed(list(map(itemgetter(at), rows)))
         if cells is None:
             return None

@@ -1,1 +1,1 @@
-"""The backend that places chunks on an engine: an executor that the program has."""
+"""The backend that runs items on an engine: an executor, cluster or the like of the program's."""

@@ -1,4 +1,4 @@
-"""What the answer of a node means for the items of a chunk."""
+"""What the answer of an engine's node (where a task has run) means for the items of a chunk."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from . import wire
 
 
 def opened(worker: int, work: Work, start: int, answer: wire.Answer) -> ResultsArrived:
-    """Return the event with the results in an answer; `worker` is the slot of the chunk."""
+    """Return the results in an answer, as the event for the worker with the number `worker`."""
     assert answer.entries is not None, "the node has run the chunk"
     entries: list[Any] = [*unpacked(answer.entries)]
     gone: dict[int, Exception] = {}
@@ -22,14 +22,14 @@ def opened(worker: int, work: Work, start: int, answer: wire.Answer) -> ResultsA
             gone[offset] = _gone(work, start + offset, row, answer.host)
             entries[offset] = None
         elif row:
-            # One pickled value, or a failure record: both are lists in a message.
+            # The entry is a pickled value, or the record of a failure: both are lists.
             entries[offset] = [*row[1:]] if len(row) == 2 else [*row]
     values, failures = open_entries(work, start, entries)
     return ResultsArrived(worker, work, start, values, failures | gone, True, answer.elapsed)
 
 
 def _gone(work: Work, index: int, entry: tuple[Any, ...], host: str) -> Exception:
-    """Return the error of an item that its inner worker did not finish."""
+    """Return the error of an item that was lost with the worker process on the node."""
     item = work.item(index)
     if entry[0] == wire.LATE:
         rules = work.call.rules

@@ -1,10 +1,10 @@
-"""The engine backend: an executor that the program has places the chunks on its workers.
+"""The engine backend: an executor or cluster of the program's runs chunks of items as tasks.
 
 A worker, as the scheduler knows it, is here a *slot*: the right to have one task with the engine.
 The engine chooses where a task runs. So a slot is ready at once, holds one chunk at a time, and
 nothing can be taken back from it.
 
-The function `run` that each task calls belongs to the node: see `_api.node`.
+Each task calls a function `run` where it runs, on a node: see the module `_api.node`.
 """
 
 import os
@@ -34,34 +34,35 @@ from .tasks import Held, submitted, submitted_live
 if TYPE_CHECKING:
     from ..._transport.packing import Packed
 
-# Bytes of a pickled call, from which on it is sent only to slots whose node may not have it.
+# A pickled call of this many bytes is sent with a chunk only if the node that gets it may not have
+# the call.
 _LARGE: Final = 1 << 15
 
 
 class _Sent:
-    """A chunk that is with the engine."""
+    """A chunk of items that was given to the engine and is not finished."""
 
     def __init__(self, work: Work, start: int, stop: int) -> None:
         self.work = work
         self.start = start
         self.stop = stop
         self.future: Future[bytes] | Future[ResultsArrived] | None = None
-        self.has_spec = True  # whether the call went with the chunk
-        self.discarded = False  # whether nobody wants the chunk any more
+        self.has_spec = True  # whether the description of the call was sent with the chunk
+        self.discarded = False  # whether the results of the chunk are not wanted any more
 
 
 class _Slot:
     def __init__(self) -> None:
         self.sent: _Sent | None = None
-        self.ending = False  # whether the slot is to end with its present chunk
-        self.knows: set[bytes] = set()  # the large calls that went to a node by this slot
+        self.ending = False  # whether the slot is to be given up when its present chunk is finished
+        self.knows: set[bytes] = set()  # the large calls that were sent to some node by this slot
 
 
 _Done = tuple[int, _Sent]
 
 
 class EngineBackend(Backend[deque[_Done]]):
-    """Sends chunks to an engine, and returns events about them."""
+    """Gives chunks of items to an engine as tasks, and returns events about them."""
 
     packs = True
 
@@ -72,13 +73,14 @@ class EngineBackend(Backend[deque[_Done]]):
         inner: wire.InnerOptions | None,
         live: bool,
     ) -> None:
-        """Send nothing yet.
+        """Begin without any task.
 
         Args:
             engine: the program's executor.
-            run: the function that a task calls on its node.
-            inner: the options of the workers that pmap starts on a node; None: it starts none.
-            live: whether items run as they are, in threads of this process.
+            run: the function that each task calls, on the node where it runs.
+            inner: the options of the worker processes that pmap starts on a node; None: it starts
+                none.
+            live: whether items run in threads of this process, without being pickled.
         """
         self._engine = Held(engine)
         self.can_kill: bool = kills(engine)
@@ -87,17 +89,18 @@ class EngineBackend(Backend[deque[_Done]]):
         self._live = live
         self._host = wire.host_name()
         self._slots: dict[int, _Slot] = {}
-        # The pickled specs of the calls in progress, by the numbers of the call specs.
+        # The descriptions of the calls in progress, pickled, by the number of the call spec.
         self._specs: dict[int, tuple[bytes, bytes]] = {}
-        self._name = os.urandom(8)  # what tells the calls of this backend from those of others
+        # Random bytes, which tell the calls of this backend from those of others.
+        self._name = os.urandom(8)
         self._chunks = count()
-        # Events of slots that ended by themselves, and chunks that are done. `collect` has returned
-        # neither. Only the done-callbacks of futures append to `_done`, in any thread.
+        # Events of slots that have ended by themselves, and chunks that are done; `collect` has not
+        # returned these yet. Only the done-callbacks of futures append to `_done`, in any thread.
         self._told: deque[BackendEvent] = deque()
         self._done: deque[_Done] = deque()
         self._notifier = Notifier()
         self._woken = False
-        # Why the engine takes no chunks; None: it does. As long as a call is in progress, no other
+        # Why the engine takes no tasks; None: it does. As long as a call is in progress, no other
         # slot tries again.
         self._refused: tuple[str, Exception | None] | None = None
 
@@ -149,7 +152,7 @@ class EngineBackend(Backend[deque[_Done]]):
         self._submit(worker, slot, sent, with_spec=False)
 
     def _submit(self, worker: int, slot: _Slot, sent: _Sent, with_spec: bool) -> None:
-        """Give a chunk to the engine; `with_spec`: its node has said that it lacks the call."""
+        """Give a chunk to the engine; `with_spec`: send the description of its call, too."""
         try:
             future: Future[bytes] | Future[ResultsArrived]
             if self._live:
@@ -157,7 +160,7 @@ class EngineBackend(Backend[deque[_Done]]):
             else:
                 data = self._task(slot, sent, with_spec)
                 future = submitted(self._engine.keep(), self._run, data)
-        # The engine is shut down or broken, or its own code fails.
+        # The engine is shut down or broken, or its own code has raised.
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
@@ -184,14 +187,14 @@ class EngineBackend(Backend[deque[_Done]]):
         if large:
             slot.knows.add(key)
         items, pickled = self._packed_items(sent.work, sent.start, sent.stop)
-        # The number makes each task another one: some engines run equal tasks once only.
+        # The number makes each task different: some engines run equal tasks only once.
         chunk = self._name + next(self._chunks).to_bytes(8, "big")
         task = wire.Task(chunk, key, data if sent.has_spec else None, sent.start, pickled, items)
         return wire.packed_task(task)
 
     @staticmethod
     def _packed_items(work: Work, start: int, stop: int) -> "tuple[Packed, bool]":
-        """Return items as they travel, and whether each is pickled."""
+        """Return items in the form in which they are sent, and whether each is pickled."""
         items: Sequence[object] = work.call.items[start:stop]
         plain = packed(items)
         if plain is not None:
@@ -201,7 +204,7 @@ class EngineBackend(Backend[deque[_Done]]):
         for index, item in enumerate(items, start):
             try:
                 pickles.append(dumps(item, role=role))
-            # The pickling of the user's object may raise any exception.
+            # Pickling an item runs the user's code, which may raise any exception.
             except BaseException as error:
                 work.note_unsent(index, item, error)
                 pickles.append(b"")
@@ -235,7 +238,7 @@ class EngineBackend(Backend[deque[_Done]]):
 
     def _tell(self, event: BackendEvent) -> None:
         self._told.append(event)
-        self.wake()  # another thread may wait in `poll`
+        self.wake()  # a thread that waits in `poll` has to see the new event
 
     def _refuse(self, worker: int, reason: str, error: BaseException | None) -> None:
         cause = None if error is None else settle(error, INITIALIZER)
@@ -251,7 +254,7 @@ class EngineBackend(Backend[deque[_Done]]):
         return self._woken or bool(self._done) or bool(self._told)
 
     def collect(self, polled: deque[_Done]) -> Iterator[BackendEvent]:
-        # If `polled` is not the present queue, `end` was called since the poll.
+        # If `polled` is not the present queue, all workers were ended since the poll.
         while polled is self._done and (polled or self._told):
             if not self._told:
                 worker, sent = polled.popleft()
@@ -260,14 +263,15 @@ class EngineBackend(Backend[deque[_Done]]):
                     slot.sent = None
                     self._finish(worker, slot, sent)
             elif isinstance(event := self._told.popleft(), WorkerEnded):
-                # Only now: until the driver knows of the end, its commands may name the slot.
+                # The slot is removed only now: until the engine's loop knows of its end, commands
+                # may name it.
                 self._slots.pop(event.worker, None)
                 yield event
             else:
                 yield event
 
     def _finish(self, worker: int, slot: _Slot, sent: _Sent) -> None:
-        """Take in that the task of a chunk is over."""
+        """Handle the end of a chunk's task."""
         future = sent.future
         assert future is not None
         number = sent.stop - sent.start
@@ -290,9 +294,10 @@ class EngineBackend(Backend[deque[_Done]]):
                 self._take(worker, slot, sent, wire.opened_answer(result))
 
     def _take(self, worker: int, slot: _Slot, sent: _Sent, answer: wire.Answer) -> None:
-        """Take in the answer of a node."""
+        """Handle the answer that came from a node."""
         if answer.kind == wire.UNKNOWN:
-            # Nothing of the chunk has begun. With the call it is sent to whichever node.
+            # The node did not know the call, so nothing of the chunk has begun. It is sent again,
+            # with the call, to whichever node.
             slot.sent = again = _Sent(sent.work, sent.start, sent.stop)
             again.discarded = sent.discarded
             self._submit(worker, slot, again, with_spec=True)
@@ -315,7 +320,7 @@ class EngineBackend(Backend[deque[_Done]]):
         self._slots.clear()
         self._told.clear()
         self._specs.clear()
-        self._done = deque()  # what the old tasks still add goes to the old one
+        self._done = deque()  # old tasks may still add to the old queue, which nobody reads
 
     def after_fork_in_child(self) -> None:
         self._slots.clear()
@@ -327,7 +332,7 @@ def _note(done: deque[_Done], notifier: Notifier, what: _Done, _future: object) 
 
 
 def _error_of(future: Future[bytes] | Future[ResultsArrived]) -> BaseException | None:
-    """Return the exception of a future that is done; None: it has a result."""
+    """Return the exception with which a future has ended; None: it has a result."""
     if future.cancelled():
         from concurrent.futures import CancelledError
 

@@ -1,4 +1,4 @@
-"""How a task gets to an engine: one method `submit` for all kinds of engines."""
+"""How a task is given to an engine: to executors, and to pools of `multiprocessing`."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,21 +11,22 @@ from ..protocol import ResultsArrived
 
 
 class Held:
-    """An engine, held weakly while no call runs: it is the program's to drop."""
+    """Refers to an engine; only weakly while no call runs, so that the program can drop it."""
 
     def __init__(self, engine: Engine | AppliesAsync) -> None:
         self._strong: Engine | AppliesAsync | None = None
-        # Whether `cancel` of its futures can be believed. Those of other libraries may say that a
-        # task is cancelled which runs to its end.
+        # Whether the result of `cancel` of its futures can be relied on. Futures of other libraries
+        # may say that a task is cancelled, and yet it runs to its end.
         self._cancels: bool = type(engine).__module__.startswith("concurrent.futures.")
         self._weak: Callable[[], Engine | AppliesAsync | None]
         try:
             self._weak = ref(engine)
-        except TypeError:  # it allows no weak reference, so its driver serves one call only
+        except TypeError:
+            # the engine allows no weak reference; what refers to it here serves a single call
             self._weak = lambda: engine
 
     def keep(self) -> Engine | AppliesAsync:
-        """Return the engine, and hold it until `let_go`."""
+        """Return the engine, and refer to it strongly until `let_go` is called."""
         engine = self._strong or self._weak()
         if engine is None:
             raise RuntimeError("the engine does not exist any more: the program has dropped it")
@@ -37,7 +38,7 @@ class Held:
         return self._cancels and future.cancel()
 
     def let_go(self) -> None:
-        """Hold the engine no more."""
+        """Refer to the engine only weakly from now on."""
         self._strong = None
 
 
@@ -46,18 +47,19 @@ def submitted(
 ) -> "Future[bytes]":
     """Give an engine the task ``f(data)``; return its future.
 
-    Raises what the engine raises if it takes no task.
+    Raises what the engine raises if it does not take the task.
     """
     if submits(engine):
         return engine.submit(f, data)
     pool = cast("AppliesAsync", engine)
     future: Future[bytes] = Future()
-    future.set_running_or_notify_cancel()  # the pool cannot take a task back
+    # Such a pool cannot cancel a task, so the future cannot be cancelled either.
+    future.set_running_or_notify_cancel()
     pool.apply_async(f, (data,), {}, future.set_result, future.set_exception)
     return future
 
 
 def submitted_live(engine: object, run: Callable[[], ResultsArrived]) -> "Future[ResultsArrived]":
-    """Give the threads of a ``ThreadPoolExecutor`` a call; return its future."""
+    """Let a ``ThreadPoolExecutor`` run `run()` in one of its threads; return its future."""
     assert isinstance(engine, ThreadPoolExecutor), "only its items run live"
     return engine.submit(run)

@@ -1,4 +1,4 @@
-"""What travels between the caller and the node on which an engine runs a task, as bytes.
+"""What is sent between the caller and a node, where an engine runs a task, as bytes.
 
 A task and its answer are pickles of plain values. A line before the pickle of a task names the
 versions of pmap and Python. The node checks this line before it loads anything.
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 _PROTOCOL: Final = 5
 
-# What a worker of a node may have as its own, where the caller is on another machine.
+# Beginnings of the names of environment variables in which a node on another machine keeps its own
+# values.
 _OF_THE_MACHINE: Final = ("PATH", "HOME", "TMPDIR", "LD_")
-# What an engine sets for its workers.
+# Beginnings of the names of environment variables that an engine sets for its own workers.
 _OF_THE_ENGINE: Final = (
     *("CUDA_VISIBLE_DEVICES", "SLURM_", "OMPI_", "PMI", "RAY_", "DASK_", "PMAP_STARTED"),
     *("PMAP_DEPTH",),
@@ -27,7 +28,7 @@ _OF_THE_ENGINE: Final = (
 
 
 class InnerOptions(NamedTuple):
-    """The options of an inner worker: those of `WorkerOptions` that it keeps, as plain values.
+    """The options of a worker process that pmap starts on a node, as plain values.
 
     `initializer` is the initializer and its arguments, pickled; empty: there is none. `slots` is
     how many chunks the engine has at a time.
@@ -44,10 +45,10 @@ class InnerOptions(NamedTuple):
 
 
 class TaskSpec(NamedTuple):
-    """What a node has to know of a call: it is sent with a chunk, and kept on the node.
+    """The description of a call, which is sent to a node with a chunk of items, and kept there.
 
-    `killed`: whether the engine may end the task by an exception. `inner` is None if the items run
-    in the engine's own worker.
+    `killed`: whether the engine may end the task by an exception. `inner` has the options of the
+    process for items; None: they run in the engine's own process.
     """
 
     spec: "Spec"
@@ -60,7 +61,10 @@ class TaskSpec(NamedTuple):
 
 
 class Task(NamedTuple):
-    """One chunk. `data` is the pickled `TaskSpec` of the call; None: the node has it already."""
+    """A chunk of items, as it is sent to a node.
+
+    `data` is the pickled description of its call; None: the node has it already.
+    """
 
     chunk: bytes
     key: bytes
@@ -70,20 +74,22 @@ class Task(NamedTuple):
     items: "Packed"
 
 
-# The answers of a node: the items' results with the seconds that they took; that the node does not
-# know the call; or in words, with the pickled exception, why no inner worker could be started.
+# The kinds of a node's answer: DONE has the items' results and the seconds that they took; UNKNOWN
+# says that the node does not have the description of the call; UNSTARTED says in words, with the
+# pickled exception, why no worker process could be started.
 DONE, UNKNOWN, UNSTARTED = range(3)
 
-# An item that was lost with its inner worker: pid, exit code, reason, whether it had begun, stack.
+# What is sent for an item that was lost with its worker process: pid, exit code, reason, whether it
+# had begun, stack.
 Lost: TypeAlias = tuple[str, int, int | None, str, bool, str]
-# An item that took too long: its stack.
+# What is sent for an item that took too long: the stack that it had.
 Late: TypeAlias = tuple[str, str, None]
 LOST: Final = "lost"
 LATE: Final = "late"
 
 
 class Answer(NamedTuple):
-    """The answer of a node. `entries` are relayed entries, `Lost` and `Late`."""
+    """The answer of a node. `entries` has a result for each item, or a `Lost` or `Late`."""
 
     kind: int
     host: str
@@ -110,12 +116,12 @@ class OtherVersionError(RuntimeError):
 
 
 def packed_task(task: Task) -> bytes:
-    """Return a task as bytes."""
+    """Return the bytes in which a task is sent."""
     return versions() + b"\n" + pickle.dumps(tuple(task), _PROTOCOL)
 
 
 def opened_task(data: bytes) -> Task:
-    """Return the task that `data` is.
+    """Return the task that was sent as the bytes `data`.
 
     Raises:
         OtherVersionError: the caller has other versions than this process.
@@ -130,33 +136,33 @@ def opened_task(data: bytes) -> Task:
 
 
 def packed_spec(spec: TaskSpec) -> bytes:
-    """Return a `TaskSpec` as bytes."""
+    """Return the bytes in which the description of a call is sent."""
     inner = None if spec.inner is None else tuple(spec.inner)
     return pickle.dumps([*spec[:-1], inner], _PROTOCOL)
 
 
 def opened_spec(data: bytes) -> TaskSpec:
-    """Return the `TaskSpec` that `data` is."""
+    """Return the description of a call that was sent as the bytes `data`."""
     parts: list[Any] = pickle.loads(data)
     spec = TaskSpec(*parts)
     return spec if spec.inner is None else spec._replace(inner=InnerOptions(*spec.inner))
 
 
 def packed_answer(answer: Answer) -> bytes:
-    """Return an answer as bytes."""
+    """Return the bytes in which an answer is sent."""
     return pickle.dumps(tuple(answer), _PROTOCOL)
 
 
 def opened_answer(data: bytes) -> Answer:
-    """Return the answer that `data` is."""
+    """Return the answer that was sent as the bytes `data`."""
     return Answer(*pickle.loads(data))
 
 
 def on_the_node(environment: "Environment", host: str) -> "Environment":
-    """Return the caller's environment as the items on this node are to have it.
+    """Return the caller's environment, changed as is needed for items on this node.
 
-    What an engine sets for its workers stays, and on another machine than the caller's also where
-    programs and files are.
+    The variables that an engine has set for its workers keep their values. So do those that say
+    where programs and files are, if the caller is on another machine.
     """
     directory, variables, path, settings, shadows = environment
     elsewhere = host != host_name()
