@@ -214,8 +214,8 @@ class _Package(ModuleType):
         )
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Picklers like cloudpickle, which send a module by its name, do so only for the class
-        # ModuleType itself, so it is said here.
+        # Picklers like cloudpickle send a module by its name only if its class is ModuleType
+        # itself, which this class is not; so this method does it.
         return __import__, (self.__name__,)
 
 

@@ -57,7 +57,7 @@ class EngineDrivers:
         self,
         number: int,
         gone: "weakref.ref[object]",
-        # The function is a parameter, because the module's globals are gone when the interpreter
+        # This function is a parameter, because the module's globals are gone when the interpreter
         # ends.
         ends: Callable[[], bool] = sys.is_finalizing,
     ) -> None:

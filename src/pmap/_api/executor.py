@@ -290,8 +290,8 @@ class Executor(futures.Executor):
             driver = self._drivers.setdefault(pid, make_driver(self._options))
             _live.add(driver)
             try:
-                # Another thread may have shut the executor down just now, and not have seen the new
-                # driver.
+                # Another thread may just have shut the executor down, before it could see this new
+                # driver (engine).
                 self._refuse_if_shut_down()
             except RuntimeError:
                 driver.close()

@@ -54,8 +54,8 @@ class Future(PendingFuture[R], Generic[R]):
     def _drive(self, timeout: float | None) -> None:
         job = self._job
         if job is not None and job.over:
-            # In a forked process, the calls of the parent end without their callbacks, so this is
-            # noticed here.
+            # In a forked process, calls of the parent end without running their callbacks, so the
+            # future notices their end here.
             self._end()
         super()._drive(timeout)
 

@@ -44,7 +44,7 @@ _LAST: Final = 5.0
 _MOST_KEPT: Final = 64
 
 _specs: dict[bytes, wire.TaskSpec] = {}
-# The drivers of inner workers that have no chunk at the moment, by the options of their workers.
+# The drivers (engines of pools) of inner workers that have no work at the moment, by their options.
 _free: dict[wire.InnerOptions, list[Driver]] = {}
 # Where several tasks run in one process at the same time, they share its random generators, which
 # this lock guards.

@@ -9,8 +9,7 @@ from .._calls.input import SLICE, AsyncInput, Input
 if TYPE_CHECKING:
     from .._jobs.stream_job import StreamJob
 
-# If reading the input is slow, the stream first waits for results, for this fraction of the time
-# that reading one item takes.
+# If an item takes long to read, the stream first waits for results, for this fraction of that time.
 _WAIT_SHARE = 0.25
 
 

@@ -71,9 +71,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     if not TYPE_CHECKING:  # type checkers see `__init__` only
 
         def __new__(cls, driver: "Driver", streamed: Streamed, **_: object) -> Self:
-            # Only where the input has a length, the stream is of a class with `__len__`: in any
-            # other stream `__len__` would have to raise, which misleads code that checks for a
-            # length.
+            # A stream is of a class with `__len__` only if its input has a length: in any other
+            # stream `__len__` would have to raise, which misleads code that checks for a length.
             sized = cls is ResultStream and streamed.input.is_sized
             return super().__new__(_SizedStream if sized else cls)
 
@@ -100,8 +99,9 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         # Whether the driver (the engine) serves this stream only, and is closed at its end.
         self._own_driver = own_driver
         self._ordered = ordered
-        # Items are given to the pool in multiples of this number. The iterators of multiprocessing
-        # give whole chunks: if the input fails within a chunk, no item of that chunk is run.
+        # Items are given to the pool in multiples of this number, as the iterators of
+        # multiprocessing give whole chunks: if the input fails within a chunk, no item of that
+        # chunk is run.
         self._unit = (streamed.call.rules.chunksize or 1) if drop_in else 1
         if buffersize is not None:
             self._unit = min(self._unit, buffersize)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .._transport.segments import Segment
     from .connection import Connection
 
-# When the bytes of a chunk that wait to be sent are more than this, they are sent before the next
-# chunk is made, so that the worker can begin meanwhile.
+# If the bytes of a chunk that wait to be sent are more than this, they are sent at once, and not
+# together with the next chunk: so the worker can begin.
 _AT_ONCE = 1 << 13
 # How many shared-memory segments with large arguments may be lent to one worker at a time. The
 # caller uses such a segment again when the worker has given it back.

@@ -44,8 +44,8 @@ def replace_the_standard_one() -> None:
 
 
 def _stand_in(self: object) -> None:  # noqa: ARG001
-    # The import is absolute because this function's code is put into a function of
-    # `multiprocessing.context`.
+    # The import is not relative, because the code of this function is put into a function of the
+    # module `multiprocessing.context`.
     from pmap._worker.startup import become
 
     become()

@@ -47,7 +47,7 @@ class SentChunk:
 
     def keep(self, items: int) -> None:
         """Record that the worker keeps only the first items of the chunk: `items` of them."""
-        # A chunk may be shortened twice and have no items left: then nothing is divided by zero.
+        # If a chunk is shortened twice, it may have no items left: nothing must be divided by zero.
         if items < self.items:
             self.size = self.size * items // self.items
             self.items = items

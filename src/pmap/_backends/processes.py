@@ -396,8 +396,8 @@ class ProcessBackend(Backend[_Polled]):
     # --- opening and closing the backend -------------------------------------------------------
 
     def _open(self) -> Poller[Connection | Template]:
-        # Two threads may come here at once: one in `poll`, which does not hold the lock of the
-        # engine's state, and one with a command, which does.
+        # Two threads may come here at once, as only one of them holds the lock of the engine's
+        # state: one that waits in `poll`, and one that carries out a command.
         with self._opening:
             if self._poller is None:
                 self._poller = Poller()

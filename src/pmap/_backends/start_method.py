@@ -12,8 +12,8 @@ def default_start_method() -> str:
     for its start method.
     """
     multiprocessing: Any = sys.modules.get("multiprocessing")
-    # Another thread may be importing `multiprocessing` at this moment, so that this function is not
-    # there yet.
+    # Another thread may be importing `multiprocessing` at this moment, so that its functions are
+    # not there yet.
     if hasattr(multiprocessing, "get_all_start_methods"):
         asked: str | None = multiprocessing.get_start_method(allow_none=True)
         # A library may have set a start method of its own, which other libraries cannot use.

@@ -228,8 +228,8 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         # If `polled` is not the present queue of events, all workers were ended since the poll.
         while polled and polled is self._happened:
             event = polled.popleft()
-            # If the worker is unknown, its thread was given up, and has ended its chunk after all:
-            # the event is dropped.
+            # If the worker is unknown, its thread was given up before, and has ended its chunk
+            # after all: the event is dropped.
             state = self._threads.get(event.worker)
             if state is None:
                 continue

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .kept import Keeper
     from .options import CallOptions
 else:
-    # Only for type checkers do these names mean classes: at run time their modules are imported
-    # only when a call is traced, or when its results are kept.
+    # These names are classes for type checkers only: at run time their modules are imported only
+    # when a call is traced, or when its results are kept.
     Recording = Keeper = object
 
 

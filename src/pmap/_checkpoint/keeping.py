@@ -51,7 +51,8 @@ class CallKeeping:
         # The items that another call is computing, by key: their index in this call, and a text of
         # the input.
         self._held: dict[bytes, tuple[int, str]] = {}
-        # Those of them that the scheduler does not know yet to be waiting, by index: key and text.
+        # Those of the waiting items of which the scheduler does not know yet that they wait, by
+        # index: key and text.
         self._to_hold: dict[int, tuple[bytes, str]] = {}
         self.ended: bool = False
         self.number: int = session.add_call(self, verb, name, keys.function)
@@ -98,8 +99,8 @@ class CallKeeping:
     def _take(self, index: int, key: bytes) -> None:
         self._claimed[index] = key
         if self._in_thread:
-            # The thread is not asked for with `get_ident`: this may run in the session's thread,
-            # which takes over items that waited.
+            # `get_ident` would not do here: this may run in the session's thread, which takes over
+            # items that waited.
             self._session.threads[key] = self._thread
 
     def _load(self, found: dict[int, object], index: int, row: Row, text: str) -> bool:
@@ -149,8 +150,9 @@ class CallKeeping:
             self._session.put(Outcome(self, key, index, state, data))
 
     def end(self, then: Callable[[Exception | None], object]) -> None:
-        # The thread that made this call runs its items no more. So a later call of that thread need
-        # not run them without the file: it can wait until these claims are given up.
+        # The thread that made this call does not run its items any more. So a later call of the
+        # thread can wait until these claims are given up, and need not run the items without the
+        # file.
         for key in [*self._claimed.values()]:
             self._session.threads.pop(key, None)
         self._session.end_call(self, then)

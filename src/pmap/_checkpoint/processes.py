@@ -5,8 +5,8 @@ import time
 from functools import cache
 from typing import Final
 
-# A process that uses the file writes a sign of life into it each time that so many seconds are
-# over. If nothing else tells, a process without a sign for that long is taken for dead.
+# Each process that uses the file writes a sign of life into it every `BEAT` seconds. If nothing
+# else tells, a process without a sign for that long is taken for dead.
 BEAT: Final = 5.0
 _SILENT: Final = 60.0
 # After this many seconds without a sign of life, a process that lives is taken to have forgotten

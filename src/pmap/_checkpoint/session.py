@@ -94,8 +94,8 @@ class Session:
         self._unwritten: list[Outcome] = []
         self._error: CheckpointError | None = None
         self._last_beat = monotonic()
-        # By key: the thread that will run the item, but only while it waits for results of its
-        # call.
+        # For items that a thread will run only while it waits for results of its call: that thread,
+        # by the key of the item.
         self.threads: dict[bytes, int] = {}
 
     # --- for the threads that make calls ---------------------------------------------------------

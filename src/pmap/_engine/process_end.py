@@ -101,8 +101,8 @@ class ProcessEnd:
         state.traced.clear()
         state.writing.clear()
         state.over.clear()
-        # In the parent process, the old locks may have been held by threads that do not exist in
-        # this process.
+        # The old locks may have been held, at the fork, by threads that do not exist in this
+        # process.
         state.renew_locks()
         self._leadership.renew_locks()
         state.scheduler = Scheduler(1)

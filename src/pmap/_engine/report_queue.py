@@ -40,8 +40,9 @@ class ReportQueue:
         if not (self.waiting or self._passes_on):
             return  # the usual case: there are no reports
         with self._lock:
-            # `_passes_on` is set before a report leaves the queue: so a thread that reads both
-            # attributes without the lock never misses a report that is being passed on.
+            # `_passes_on` is set before a report leaves the queue. So a thread that looks at both
+            # without the lock never takes the queue for empty while its last report is being passed
+            # on.
             outer, self._passes_on = self._passes_on, True
             try:
                 while self.waiting:

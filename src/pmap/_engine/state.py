@@ -95,7 +95,7 @@ class EngineState:
         self.closed = ""  # why the pool takes no more calls; empty if it takes calls
         # The time at which the scheduler wants to be called again; None: it does not.
         self.alarm: float | None = None
-        # How long the leader, the thread in the engine's loop, will wait without looking at the
+        # For how long the leader (the thread in the engine's loop) waits without looking at the
         # alarm again; -inf: it does not wait.
         self.polls_until: float = -inf
         # An exception that interrupted a thread while it held the lock, so that the state may be
@@ -493,7 +493,7 @@ class EngineState:
         self.handle(e.JobSubmitted(job.number, size, job.call.rules, open, like, function))
 
 
-# The table is not an attribute of the state: methods bound to the state would form a reference
+# This table is no attribute of the state: its methods, bound to the state, would form a reference
 # cycle, which would keep the state and the arguments of the initializer until the garbage collector
 # runs.
 _CARRY_OUT = EngineState.ways()

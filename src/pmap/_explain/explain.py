@@ -39,13 +39,14 @@ _BATCH = 0.03  # seconds that the items of one batch should take together
 _LOOK = 0.06  # seconds of a batch of items beside which a thread tests the interpreter's lock
 _LOOKS = (0, 2)  # the numbers of the batches beside which a thread tests the interpreter's lock
 _SHORTEST = 1e-6  # the least number of seconds that an item is taken to need when a batch is made
-# From this many seconds of items on, other work of the machine is spread evenly over them.
+# If all items together ran for this many seconds, other work of the machine is spread evenly over
+# them.
 _ENOUGH = 0.1
 _PLAIN = 40  # a value whose pickle has at most this many bytes counts as a number
 # How many items an input is assumed to have if it does not tell.
 _MANY = 100_000
-# If an item takes fewer seconds than this, it cannot be told whether it holds the interpreter's
-# lock, or the measurement does.
+# If an item takes fewer seconds than this, a test cannot tell whether the item holds the
+# interpreter's lock, or the measuring code does.
 _QUICK = 0.0002
 _ENOUGH_LOOKS = 5  # from this many tests of the interpreter's lock on, their result counts
 _numbers: Final = itertools.count(1)

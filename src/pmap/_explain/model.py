@@ -149,7 +149,7 @@ def break_even(items: int, cost: ItemCost, workers: Workers, overhead: Overhead)
     """
     waits = cost.waiting / (cost.computing + cost.waiting) if cost.computing + cost.waiting else 0
     count = max(1, min(workers.limit, items))
-    # For each second of an item in the loop, this is the time that the parallel call takes.
+    # How much time the parallel call takes for each second that an item takes in the loop.
     left = (1 - waits) / _gain(workers, count) + waits / (count * workers.at_once)
     if left * _NO_GAIN >= 1:
         return None

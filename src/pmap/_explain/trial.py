@@ -179,8 +179,8 @@ def _measure_result(measured: Measured, index: int, result: object) -> None:
     try:
         loads(data, buffers=buffers)
     except Exception:
-        # A pickle that refers to names of the caller can be loaded only there, so this time is not
-        # known.
+        # The pickle refers to names of the caller, so it can be loaded only there: how long that
+        # takes is not known.
         pass
     measured.packing += perf_counter() - begin
     measured.pickled += 1

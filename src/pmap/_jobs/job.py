@@ -80,8 +80,8 @@ class Job(Work):
             # Each job makes its own list, because the caller may change the list that it gets.
             self.values = []
         self.failures: dict[int, Exception] | None = None
-        # How often each item has failed that is tried again, by the index of the item; None: no
-        # item.
+        # For items that failed and are tried again: how often each has failed, by index; None:
+        # there is no such item.
         self.tried: dict[int, int] | None = None
         # What keeps the results in the call's checkpoint file while the call is in progress; None:
         # the call has no checkpoint.

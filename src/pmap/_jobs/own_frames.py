@@ -30,8 +30,8 @@ def cut(error: BaseException) -> bool:
     trace = error.__traceback__
     if trace is not None:
         if isinstance(error, KeyboardInterrupt):
-            # A KeyboardInterrupt comes while pmap waits: its last frames are in `selectors` or the
-            # like.
+            # KeyboardInterrupt may come while pmap waits: then its last frames are those of
+            # `selectors` or the like.
             _cut_below(trace)
         trace.tb_next = without_own_frames(trace.tb_next)
     seen = {id(error)}
@@ -66,7 +66,7 @@ def _cut_linked(error: BaseException, seen: set[int]) -> list[BaseException]:
         and isinstance(cause, TypeError)
         and cause.__traceback__ is None
     ):
-        # The exception that pickle raised is not shown too: its message is part of the message of
+        # The exception that pickle raised is not shown as well: its message is in the message of
         # `error`, and no line of the user's code led to it. Setting `__cause__` also hides the
         # context.
         error.__cause__ = None

@@ -138,8 +138,8 @@ class Pending:
                     self._event.set()
             finally:
                 if self._event is not None:
-                    # If Ctrl-C has struck at the first `set` before it had any effect, threads are
-                    # woken here.
+                    # If Ctrl-C has struck in the first call of `set` before it had any effect, the
+                    # waiting threads are woken here.
                     self._event.set()
                 self._call(listeners, follow=True)
 
@@ -230,8 +230,9 @@ class Pending:
         me = get_ident()
         with _lock:
             state = self._state
-            # While a thread runs the callbacks, the work counts as over for this thread only. A
-            # callback that another thread adds now, to be run after all others, is still kept.
+            # While a thread runs the callbacks, the work counts as over for that thread only. A
+            # callback that another thread adds meanwhile, and that is to run after all others, is
+            # still kept.
             in_time = state == PENDING or (
                 listener.follows and state == SETTLING and self._settling_thread != me
             )

@@ -131,16 +131,16 @@ class _Watch:
 
         A second call does nothing.
         """
-        # `_over` is set before the lock is asked for: a thread that holds the lock checks `_over`
-        # when it has released the lock.
+        # `_over` is set before the lock is asked for, because the thread that holds the lock reads
+        # `_over` after it has released the lock.
         self._over = True
         try:
             # If this thread holds the lock, the function for progress has ended the call itself.
             if self._holder != threading.get_ident():
                 self._tell_end()
         finally:
-            # The call is removed here, and not earlier: a second thread that ends the same call
-            # finds it until now, and waits for the lock.
+            # The call is removed only now: until now, a second thread that ends the same call finds
+            # it, and waits for the lock.
             _watches.pop(self._job.number, None)
             if not _watches:
                 with _change:
@@ -157,16 +157,16 @@ class _Watch:
 
     def _counts(self) -> _Counts:
         job = self._job
-        # `done` is read before the number of items that are finished and not yet reported, so that
-        # no item is counted twice.
+        # The number of results that have come is read before the number of items that are finished
+        # and not yet reported: so no item is counted twice.
         done = job.done
         # If failed items are tried again, an item counts as finished only when its result has
         # reached the caller.
         if not (job.over or job.call.rules.retries):
             done += job.finished_ahead()
         if self._told is not None:
-            # Results on their way from a worker at this moment may be counted in neither number.
-            # The progress shown never goes back all the same.
+            # A result that is on its way at this moment may be counted in neither number. All the
+            # same, the progress shown never goes back.
             done = max(done, self._told[0])
         total = job.known_total
         done = done if total is None else min(done, total)

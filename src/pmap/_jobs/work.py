@@ -146,8 +146,8 @@ class Work(Pending):
         environment = capture_environment(directory_now()) if home is None else home.environment
         if sent_names.has_shared:
             sent_names.drop()
-        # Most calls set no context variables and share the last call spec: it is not looked again
-        # for names that they need.
+        # If a call sets no context variables and shares the last call spec, as most do, no names
+        # need be looked for.
         needs: Needs | None = None
         variables: list[bytes] = []
         if context:

@@ -82,9 +82,9 @@ class CostMeter:
         self.elapsed += elapsed
         each = elapsed / items
         if self.seconds is None or (self.items <= _COLD and each < self.seconds / 2):
-            # The first items pay for imports and cold caches. So while few items are measured, a
-            # much lower cost replaces the estimate at once; later, it may be one item that was
-            # quick by chance among slow items.
+            # The first items are slow, as they pay for imports and cold caches. So while few items
+            # are measured, a much lower cost replaces the estimate at once. Later it does not: a
+            # single quick item may be chance.
             self.seconds = each
         else:
             self.seconds += _GROWTH * (each - self.seconds)
@@ -137,8 +137,8 @@ def chunk_size(
     share = -(-remaining // (_SHARES * workers))
     wanted = share if cost * share <= TARGET else int(TARGET / cost)
     least = remaining if cost * remaining <= LEAST else int(LEAST / cost)
-    # The first items may differ from the others: a chunk grows only with the number of measured
-    # items, so that one trivial item does not decide for all.
+    # While few items are measured, a chunk has only a few times as many items: the first items may
+    # differ from the others.
     trusted = remaining if measured is None else _TRUST * measured
     return max(1, min(trusted, max(least, wanted), _MOST_ITEMS, _fitting(size, remaining)))
 

@@ -48,8 +48,8 @@ class Prefetch:
         self._limit = limit
         self._below_target: dict[int, Worker] = {}  # workers that may be sent more chunks
         self._at_share: dict[int, Worker] = {}  # workers that hold their share of the waiting items
-        # The number of the job whose waiting items the workers in `_at_share` hold their share of;
-        # see `_head` for None.
+        # The number of the job to which the share belongs that the workers in `_at_share` hold; see
+        # `_head` for None.
         self._share_of: int | None = None
 
     def consider(self, worker: Worker) -> None:

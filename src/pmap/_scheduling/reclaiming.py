@@ -43,7 +43,7 @@ class Reclaiming:
         question = ReclaimChunks(worker.id)
         if worker.state == RECLAIMING or question in self._answer.questions:
             return
-        # A worker that is ending (as a thread may be for a long time) is asked too, and keeps its
+        # A worker that is ending (a thread may take long to end) is asked, too, but keeps its
         # state.
         if worker.state == BUSY:
             worker.state = RECLAIMING

@@ -158,8 +158,8 @@ class Scheduler:
         """Handle an event that happened at the time `now`; return the commands, in order."""
         self._now = now
         self._dispatch_can_wait = False
-        # The method that handles an event is looked up in a table: a `match` statement tries the
-        # types in turn, and this code runs for each chunk.
+        # The method that handles an event is looked up in a table, since this code runs for each
+        # chunk: a `match` statement would try one type of event after the other.
         self._handlers[type(event)](event)
         if self._jobs.turns and (self._workers.idle or not self._dispatch_can_wait):
             self._dispatcher.dispatch(now)

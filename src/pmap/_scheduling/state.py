@@ -15,12 +15,12 @@ from .job_states import FAILING, FINISHED, KILLING, OPEN, RUNNING
 from .run_rules import RunRules
 from .worker_states import STARTING
 
-# How many items of a job must be measured before their cost is trusted: the first items may cost
-# more or less than the others.
+# The measured cost of a job's items is trusted only if this many were measured: the first items may
+# cost more or less than the others.
 TRUSTED_ITEMS = 16
 
-# A range of items: start, stop (not in the range), and how many workers died with the items of the
-# range before any of these items had begun.
+# Items from the first number to before the second; and how many workers have died with these items
+# before any of them had begun.
 _Range: TypeAlias = tuple[int, int, int]
 
 

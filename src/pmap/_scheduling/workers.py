@@ -8,8 +8,8 @@ from .prefetch import Prefetch
 from .state import Job, Worker
 from .worker_states import IDLE, KILLED, OVERDUE, STARTING, STOPPING
 
-# After how many workers in a row that died while they started no more are tried. One start may fail
-# by bad luck, but an initializer that always fails must not be tried for ever.
+# If this many workers in a row die while they start, no more are tried. One start may fail by bad
+# luck, but an initializer that always fails must not be tried for ever.
 MAX_START_FAILURES = 3
 
 

@@ -29,8 +29,8 @@ class _Held:
         self.stop = stop
         self.sent = sent
         self.next = start  # the index of the first item whose result has not come
-        # Of how many results, the last ones, the times are not known: the worker has ended, and
-        # they were read from the memory that it shared with the caller.
+        # For how many results, the last ones, no times are known: the worker has ended, and they
+        # were read from the memory that it shared with the caller.
         self.unseen = 0
 
 

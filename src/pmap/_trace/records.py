@@ -133,7 +133,7 @@ class Records:
         self._keys: dict[tuple[int, int], int] = {}
         self._parts: list[Part] = []
         # How many items all parts have together. The number may be too low, since several engines
-        # add to it at the same time; it only decides when `_drop` counts exactly.
+        # add to it at the same time; it only decides when the exact number is counted.
         self._items = 0
         self._dropped = 0
         self._since = 0.0

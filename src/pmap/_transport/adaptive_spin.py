@@ -55,8 +55,8 @@ class AdaptiveSpin:
     __slots__ = ("_asleep", "_in_vain")
 
     def __init__(self) -> None:
-        # How many waits slept at once, without staying awake first, after the last wait awake in
-        # which no event came.
+        # How many waits have slept at once after the last one in which the thread stayed awake in
+        # vain.
         self._in_vain = 0
         # How many of the next waits sleep at once, without staying awake first.
         self._asleep = 0

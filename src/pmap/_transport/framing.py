@@ -114,8 +114,7 @@ class FrameReader:
         self._buffer = bytearray()
         self._fds: deque[list[int]] = deque()
         self._gone: list[int] = []
-        # Whether any shared-memory segment has arrived that the sender has only lent, and wants
-        # back.
+        # Whether any lent segment (shared memory that the sender wants back) has arrived.
         self.borrows = False
         self.size = 0  # how many bytes the last message had, shared memory included
 

@@ -45,8 +45,7 @@ class _Modules:
         self.path: list[str] = []
         # The names of modules that a worker cannot import.
         self.by_value: set[str] = set()
-        # The names of modules that a worker cannot import, as the bytes that stand for them in a
-        # pickle.
+        # The names of modules that a worker cannot import, in the bytes in which a pickle has them.
         self.literal: tuple[bytes, ...] = ()
         # The modules that were examined and are not installed, each with its `__spec__`. An import
         # or a reload makes a new `__spec__`.

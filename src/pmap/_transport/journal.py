@@ -108,8 +108,8 @@ class ResultJournal:
         # previous chunk for results of this one.
         head[_HOW] = _NOTHING
         head[_SENT] = 0
-        # One store writes both the serial of the chunk and the number of items, so the caller never
-        # reads one of them without the other.
+        # The number of the chunk and the number of items are written by one store, so the caller
+        # never reads one of them without the other.
         head[_AT] = serial << 32 | (0 if in_turn else _ALL)
         _fence()
         while _is_in(serial, back := head[_BACK]):
@@ -241,9 +241,9 @@ class ResultJournal:
             at, before = head[_AT], head[_BACK]
             serial = at >> 32
             if _is_in(serial, before) or before >> 32 == serial:
-                # The worker has not yet answered an earlier call of this method, which this one
-                # extends. The items that were taken back then stay so. The worker may still run the
-                # items that it was left then.
+                # The worker has not answered an earlier call of this method yet, which this call
+                # extends. Items that were taken back then stay so, and the worker may still run
+                # those that it was left.
                 begun, keep = before >> 32, head[_KEEP]
                 # An earlier call for this worker may have taken back more chunks than this one.
                 last = max(last, before & _ALL)
@@ -287,9 +287,9 @@ class ResultJournal:
                 noted = count
             elif how in (_INTS, _FLOATS):
                 noted = self._filled(count)
-            # If the worker sent results between these reads, and notes other results now, `count`
-            # may belong to the old results and `sent` to the new ones. To notice that, the words
-            # are read again below.
+            # If the worker has sent results between these reads, and notes other results now, the
+            # two numbers may belong to different results. To notice that, they are read again
+            # below.
             _fence()
             same = head[_AT] >> 32 == at >> 32 == serial and head[_SENT] == sent
             return sent + noted if same and head[_HOW] == how else 0
@@ -346,8 +346,8 @@ class ResultJournal:
     def last_words(self) -> str:
         """Return the stack that the worker wrote when it crashed or was ended; empty: none."""
         text = bytes(self._view[SIZE:]).rstrip(b"\0").decode(errors="replace")
-        # If several threads wrote their stacks, that of the thread that crashed begins with these
-        # words.
+        # The stack of the thread that crashed begins with these words, if several threads wrote
+        # theirs.
         _, _, current = text.partition("Current thread ")
         _, _, stack = current.partition("(most recent call first):\n")
         return stack
@@ -360,7 +360,7 @@ def _is_in(serial: int, back: int) -> bool:
 
 def _fence() -> None:
     """Make sure that the processor does loads after this call only after stores before it."""
-    # To acquire a lock is an atomic exchange, which keeps this order on x86. Each call makes a new
-    # lock, because a shared lock could be held when a signal handler calls this function again, or
-    # in a forked process.
+    # On x86, an atomic exchange keeps loads and stores in this order, and to acquire a lock is one.
+    # Each call makes a new lock, because a shared lock could be held when a signal handler calls
+    # this function again, or in a forked process.
     allocate_lock().acquire()

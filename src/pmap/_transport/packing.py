@@ -94,8 +94,8 @@ def packed(values: Sequence[object]) -> Packed | None:
         return list(values) if is_plain(values[0]) and not is_long(values[0]) else None
     if len(values) >= _MANY:
         one = type(values[0])
-        # The middle and the last value are looked at first: for a list of mixed types `marshal`
-        # would write all of it in vain.
+        # The types of the middle and the last value are looked at first: of a list of mixed types,
+        # `marshal` would write a part in vain.
         if one in _TAGS and one is type(values[-1]) and one is type(values[len(values) // 2]):
             numbers = _packed_numbers(one, values)
             if numbers is not None:
@@ -180,8 +180,8 @@ def _packed_columns(rows: Sequence[tuple[object, ...]], width: int) -> Packed | 
     """
     columns: list[Packed] = []
     for at in range(width):
-        # It is enough that the first cell is no tuple: if all cells of a column are plain but of
-        # several types, a tuple among them is found by the check of types.
+        # A cell must be no tuple. The first cell of each column is known to be none; `packed` finds
+        # one further down, because its type differs.
         cells = packed(list(map(itemgetter(at), rows)))
         if cells is None:
             return None

@@ -72,7 +72,7 @@ def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
     try:
         return call()
     finally:
-        # This item may have run inside another item, whose generator is restored; None: it did not.
+        # If this item has run inside another item, the generator of that one is restored here.
         _item.now = before
 
 

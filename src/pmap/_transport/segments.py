@@ -120,8 +120,8 @@ class _Mapping(mmap.mmap):
         try:
             self.close()
         except BufferError:
-            # The mapping is garbage in a reference cycle, of which another object still uses the
-            # memory.
+            # The mapping is part of a reference cycle that is garbage; another object of the cycle
+            # may still use the memory.
             return
         # A process that was forked after the segment was mapped may still have the segment mapped.
         if self.gone is not None and self.forks_before is _forks.last and not _forks.now:
@@ -168,8 +168,7 @@ _forks = _Forks()
 class Segment:
     """A piece of shared memory; its descriptor is closed with the last reference to this object."""
 
-    # These values hold if an exception of a signal handler interrupts `__init__`: then `__del__`
-    # reads them.
+    # `__del__` reads these values if an exception of a signal handler interrupts `__init__`.
     fd: int = -1
     _gone: list[int] | None = None
     # Device and inode of the memory. The program may close the descriptor, and then another file
@@ -252,8 +251,8 @@ class Segment:
                     for at in range(0, length, _PIECE):
                         with data[at : at + _PIECE] as piece:
                             memory[start + at : start + at + len(piece)] = piece
-        # The segment must not be much larger than its contents: the receiver may keep it for a long
-        # time.
+        # A segment that is much larger than its contents is made smaller: the receiver may keep it
+        # for a long time.
         if size > self.size or size < self.size - (self.size >> _SPARE):
             os.ftruncate(self.fd, size)
             self.size = size

@@ -45,8 +45,8 @@ else:
         from threading import active_count as count_threads
 
 _last_umask: int | None = None
-# The time zone in effect in this process, and the `time.tzname` of the moment when that time zone
-# was noted. `time.tzset` makes a new tuple `time.tzname`, so another tuple shows a change.
+# The time zone in effect, and the tuple `time.tzname` of that moment. `time.tzset` makes a new
+# tuple, so another tuple shows that the zone has changed.
 _zone: str | None = os.environ.get("TZ")
 _zone_names: tuple[str, str] = time.tzname
 # Threads of pmap that only wait for work, and so create no files (see the umask below).

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 # Part of the command line with which pmap starts a Python process that becomes a worker.
 _ENTRY = "from pmap._worker.startup import main"
 _IMPORT = "<frozen importlib._bootstrap>"
-# `FROZEN` is the command-line argument with which a frozen program is started to become a worker.
-# `FOR_FREEZE_SUPPORT` is what `freeze_support` of multiprocessing then reads from the pipe that the
-# next argument names: two pickles: settings to begin with (here none), and an object whose method
-# `_bootstrap` is called.
+# `FROZEN` is the command-line argument with which a frozen program is started to become a worker;
+# the next argument is the number of a pipe. `FOR_FREEZE_SUPPORT` is what `freeze_support` of
+# multiprocessing reads from the pipe: two pickles, of settings (here none) and of an object whose
+# method `_bootstrap` it calls.
 FROZEN = "--multiprocessing-fork"
 FOR_FREEZE_SUPPORT = b"}.cpmap._worker.startup\nFromFreezeSupport\n)R."
 MARK = "PMAP_STARTED"

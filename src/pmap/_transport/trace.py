@@ -117,8 +117,8 @@ def _source(file: str, line: int, last_line: int) -> str:
     # be a module of the program with that name, and not the standard one.
     cache: Any = getattr(sys.modules.get("linecache"), "cache", {})
     entry: Any = cache.get(file)
-    # In the cache, an entry of a real file has the file's time; one that is not read yet has a
-    # single member.
+    # In the cache of `linecache`, the entry of a real file has the file's time; an entry that was
+    # not read yet has a single member.
     if entry is None or len(entry) != 4 or entry[1] is not None:
         return ""
     return "".join(entry[2][line - 1 : last_line])

@@ -38,9 +38,8 @@ if TYPE_CHECKING:
     from .packing import Entry
 
     # A pickle without its large buffers, which are sent beside it. None: the pickle is large, too,
-    # and is the last buffer. A str is the name of a type, `bytes` or `bytearray`: the value has
-    # this
-    # type, and its contents are the one out-of-band buffer.
+    # and is the last buffer. A text names `bytes` or `bytearray`: the value is of this class, and
+    # its contents are the one buffer.
     Head: TypeAlias = bytes | str | None
 
 _RAW: dict[str, type[bytes | bytearray]] = {"bytes": bytes, "bytearray": bytearray}
@@ -122,7 +121,7 @@ class Attachments:
         self.size = 0  # how many bytes the buffers have that are in shared memory
 
     def taken(self) -> list[Segment | Descriptor]:
-        """Return all of them, to be sent; afterwards this object has none."""
+        """Return the shared memory and descriptors to be sent; afterwards this object has none."""
         segments = self.segments
         if segments:
             self.segments, self.size = [], 0

@@ -56,9 +56,8 @@ class ReceivedSpec:
         # Whether the context variables are so few that they are loaded anew for each chunk: the
         # next chunk may be that of another call.
         self.fresh = are_few(variables)
-        # The type that the next results will probably have, if a typed array can hold values of
-        # this type: that of the results so
-        # typed array can hold values of this type. None: no such type is known.
+        # The type that the next results will probably have, if a typed array can hold it, as those
+        # so far had it. None: no such type is known.
         self.array_type: type | None = None
         # Whether results are noted one by one, and not in a typed array. In a call with a time
         # limit they are: a typed array leaves no time to note when each item begins. They are, too,

@@ -53,7 +53,8 @@ class OpenFiles:
                     gone = True
                 else:
                     file.flush()
-            except Exception:  # the disk is full, or the item has closed the descriptor
+            except Exception:
+                # flushing has failed: the disk is full, or the item has closed the descriptor
                 pass
         if gone:
             self._files = [each for each in self._files if _is_open(each())]

@@ -100,8 +100,8 @@ class EngineBackend(Backend[deque[_Done]]):
         self._done: deque[_Done] = deque()
         self._notifier = Notifier()
         self._woken = False
-        # Why the engine takes no tasks; None: it does. As long as a call is in progress, no other
-        # slot tries again.
+        # Why the engine takes no tasks; None: it takes them. As long as a call is in progress, no
+        # further task is tried.
         self._refused: tuple[str, Exception | None] | None = None
 
     # --- calls ---------------------------------------------------------------------------------

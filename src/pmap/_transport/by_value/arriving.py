@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     # (a value's digest) in place of True: a forked worker also keeps a value from its caller if it
     # has this fingerprint.
     MayStay: TypeAlias = bool | tuple[int, int] | bytes
-    # A name that a call needs: number of the namespace, name, version of the value, and whether the
-    # worker's own value stays.
+    # A global name that a call needs: number of the module's namespace, name, version of the value,
+    # and whether the worker's own value stays.
     Name: TypeAlias = tuple[int, str, int, MayStay]
 
 # The two module names of a script in a child process of multiprocessing, each with the other.
@@ -79,8 +79,8 @@ _scripts: dict[tuple[str, str | None], ModuleType] = {}
 _units: dict[int, _Unit] = {}
 # Values of global names that the caller has sent, by their version.
 received: dict[int, object] = {}
-# The version of each received function, class and the like, by the id of the object; `received`
-# keeps the object alive.
+# The version of each function, class and the like that was received, by the id of the object, which
+# `received` keeps alive.
 version_of: dict[int, int] = {}
 _in_place: dict[tuple[int, str], int] = {}
 # The units and names with which the function `prepare` was called last.
@@ -123,8 +123,8 @@ def namespace(number: int, name: str) -> dict[str, Any]:
         if home is not None:
             return home
     if find_definition and not process_role.in_worker:
-        # This process is the caller. Its program has dropped the module of this number, whose
-        # functions come back from a worker.
+        # This process is the caller, and its program has dropped the module with this number; now a
+        # function of that module comes back from a worker.
         return vars(sys.modules[name]) if name in sys.modules else {"__name__": name}
     module = type(sys)(name)
     _modules[number] = module

@@ -107,8 +107,8 @@ class Baseline:
                 continue
             version = known.version
             if version not in may_stay:
-                # A worker may keep its own value of a name only if it was sent no value of that
-                # name yet: if a name has a second version, the caller has changed the value.
+                # A worker may keep its own value of a name only until it is sent a value of the
+                # name: a second version shows that the caller has changed the value.
                 first = (space.number, name) not in self._names
                 self._names.add((space.number, name))
                 may_stay[version] = first and self._is_unchanged(space, name)

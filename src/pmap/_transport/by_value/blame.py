@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 _MOST_TRIED = 3000  # how many values one search may try to pickle
 _LONGEST_KEY = 40  # characters of a dict's key that an error shows
 
-# What the user can do about an object that cannot be pickled; the key is the module or the name of
-# its
-# type.
+# What the user can do about an object that cannot be pickled. The keys are names of modules, or of
+# types.
 _ADVICE = {
     "_thread": "make it in the function, or once in each worker: in an initializer",
     "_io": "open it in the function, by its name",
@@ -76,8 +75,8 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
         return ""
     labels, culprit = found
     kind = type(culprit)
-    # If the value itself cannot be pickled, the error already names the value. The text is added
-    # only for kinds of objects for which there is advice.
+    # If it is the value itself that cannot be pickled, the error names it already. Then this text
+    # is added only if it has advice for that kind of object.
     if not (labels or _is_known(kind, name) or is_semaphore(culprit) or _stays(culprit)):
         return ""
     shown = kind.__qualname__ if kind.__module__ == "builtins" else _name_of(kind)
@@ -97,8 +96,8 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
 
 def _is_known(kind: type, name: str) -> bool:
     """Return whether there is advice for objects of the class `kind` in the value `name`."""
-    # For a function's result, only advice by the type's name is of use: "make the object in the
-    # function" is no help there.
+    # "Make the object in the function" is no help if the object is the function's result: for
+    # results, only advice that is given for the name of a type counts.
     return kind.__name__ in _ADVICE or (name != "the result" and kind.__module__ in _ADVICE)
 
 

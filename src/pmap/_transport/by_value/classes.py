@@ -218,7 +218,7 @@ def make_class(
 
 
 def _adjust(cls: type, name: str, bases: tuple[type, ...], core: dict[str, Any]) -> None:
-    """Give a class that arrives again the names and bases that it has in its sender by now."""
+    """Let a class that arrives again have its present names and bases, as its sender has them."""
     cls.__name__ = name
     cls.__qualname__ = core["__qualname__"]
     if [*map(id, cls.__bases__)] != [*map(id, bases)]:
@@ -292,8 +292,7 @@ def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) ->
     attributes, others, abstracts = state
     arrived = _arrived.get(cls)
     if arrived is None:
-        # The class was defined in this process, which sent it: its own attributes are the right
-        # ones.
+        # This process has defined the class, and sent it: its attributes here are the right ones.
         return
     new = not arrived
     missing = _unset

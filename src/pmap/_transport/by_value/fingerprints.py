@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     Fingerprint: TypeAlias = object
     Digest: TypeAlias = Callable[[object], bytes]
 
-# The ids of types whose equal values are the same value. Types are looked up by their ids, because
-# a metaclass may say that its classes are equal to others, or have no hash.
+# The ids of types whose values count as unchanged if they are equal. Types are looked up by their
+# ids, because a metaclass may say that its classes are equal to others, or have no hash.
 _SCALARS = frozenset(map(id, (int, bool, str, bytes, type(None))))
 _PLAIN = _SCALARS | frozenset(map(id, (float, complex)))
 # The last version of marshal's format in which the bytes do not depend on how many references an
@@ -63,7 +63,7 @@ _FOR_GOOD = frozenset(
 _QUICK = 1 << 14
 # Bytes that are copied at a time to hash a buffer: the processor's caches hold so many.
 _PIECE = 1 << 18
-# From this many bytes of marshalled data on, version 4 of marshal's format is tried as well.
+# If marshal has written this many bytes or more, version 4 of its format is tried, too.
 _LARGE = 1 << 18
 # How many levels of nested containers are searched for values that are not plain.
 _DEEPEST = 4
@@ -158,7 +158,7 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
     """
     if type(before) is _Plain and before.kind is type(value):
         # The earlier value was plain (numbers, texts and containers of these). If the present one
-        # has other parts, marshal refuses nearly all of them, so it is not searched for them.
+        # is not, marshal refuses it in nearly all cases, so it is not searched for other parts.
         try:
             if before.is_surely_of(value):
                 return before
@@ -167,8 +167,8 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
             pass
         else:
             if now == before:
-                # Only reference counts inside the value have changed, which marshal's format
-                # version 4 shows in its bytes.
+                # Only the numbers of references to parts of the value have changed, which show in
+                # the bytes of marshal's format version 4.
                 before.swift = now.swift
             return now
     return _of(value, digest, ())

@@ -29,8 +29,8 @@ else:
     Method = object
 
 _Cached = type(functools.lru_cache(lambda: None))
-# Names of types whose objects pickle writes as a name, which is found only where their module can
-# be imported. Each object of such a type knows the name of its module.
+# Objects of the types with these names are pickled as a name, which is no use if other processes
+# cannot import their module. Each such object knows its module.
 _NAMED = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
@@ -325,8 +325,8 @@ def _forward_reference(role: Role, given: Any, kind: type) -> Any:
     cells: Any = given.__cell__
     if hasattr(cells, "pop"):
         cells = dict(cells)
-        # The cell of the class statement's namespace is not sent: the owner of the forward
-        # reference, a class, has that namespace.
+        # A forward reference belongs to a class, which has the namespace of the class statement: so
+        # the cell with that namespace is not sent.
         cells.pop("__classdict__", None)
     kinds = given.__forward_is_argument__, given.__forward_is_class__
     made = kind, given.__forward_arg__, given.__forward_module__, *kinds

@@ -118,7 +118,7 @@ class Needs(_NamesRole):
         self.units: dict[int, Unit] = {}
         # What was recorded of each function, class and the like that was sent, by the object's id.
         self.held: dict[int, Known] = {}
-        # The highest number, in `multiprocessing`'s registry, of an inherited object in pickles.
+        # The highest number, in `multiprocessing`'s registry, of an inherited object here.
         self.newest: int = -1
         self._strict: set[Key] = set()
         self._is_discarded = False
@@ -479,8 +479,7 @@ class _Writer(_NamesRole):
             self._at.needs.add(key)
         known = self._needs.names.get(key)
         if known is None:
-            # The shared value itself is pickled here; the pickle under the handle's own name will
-            # refer to it.
+            # The shared value itself is pickled here; the handle's own pickle will refer to it.
             return Shared, (handle.value,)
         self._refer_to(known.unit)
         return arriving.definition, (known.version,)

@@ -142,7 +142,7 @@ def _number_of(obj: object) -> int:
         try:
             reference = ref(obj, lambda _: _numbers.pop(place, None))
         except TypeError:
-            # The object is a type alias, which allows no weak reference. In the rare case that
+            # The object is a type alias, of which there is no weak reference. In the rare case that
             # another object gets its address later, a change of the value is missed.
             return -place
         known = _numbers[place] = reference, next(_next)

@@ -236,7 +236,8 @@ def _cell(_: Role, cell: CellType) -> Any:
         contents = cell.cell_contents
     except ValueError:
         return arriving.make_cell, ()
-    # The contents are set after pickle has noted the cell itself, because they may refer to it.
+    # The contents are set later, when pickle has noted the cell itself, because they may refer to
+    # the cell.
     return arriving.make_cell, (), (contents,), None, None, arriving.fill_cell
 
 
@@ -331,8 +332,8 @@ def _closure_of(function: FunctionType) -> tuple[CellType, ...] | None:
     return *closure[:at], CellType(own), *closure[at + 1 :]
 
 
-# For code objects, by their ids: the code object, its form in a pickle, and the names of the
-# globals that it uses. Many functions have the same code object.
+# For each code object, by its id: the object, its form in a pickle, and the names of the globals
+# that it uses. Many functions share a code object.
 _parts: dict[int, tuple[CodeType, bytes | CodeType, tuple[str, ...]]] = {}
 _MOST_PARTS = 1000
 
