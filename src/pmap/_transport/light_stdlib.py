@@ -49,7 +49,7 @@ else:
     try:
         from _socket import MSG_CMSG_CLOEXEC
     except ImportError:
-        # macOS does not have the flag that closes received descriptors at an `exec`
+        # macOS does not have the flag that closes received descriptors when the process starts another program
         MSG_CMSG_CLOEXEC = 0
 
 
