@@ -23,7 +23,7 @@ P = ParamSpec("P")
 
 
 class Apply(Verb[Fail_co]):
-    """The kind of verb that `papply` is. Its ``using`` and ``collecting`` give more such verbs.
+    """The class of `papply`, and of what its ``using`` and ``collecting`` return.
 
     `Fail_co` is the type of what is returned where `f` fails: `Failure` with ``collecting``;
     otherwise `Never`, since the failure is raised.

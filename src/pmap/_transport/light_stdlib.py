@@ -49,7 +49,8 @@ else:
     try:
         from _socket import MSG_CMSG_CLOEXEC
     except ImportError:
-        # macOS does not have the flag that closes received descriptors when the process starts another program
+        # macOS does not have the flag, which closes received descriptors when the process starts
+        # another program.
         MSG_CMSG_CLOEXEC = 0
 
 

@@ -209,7 +209,7 @@ def test_the_signature_of_papply_has_no_options() -> None:
 def test_the_classes_can_be_looked_at() -> None:
     for kind in (Map, StarMap, Apply):
         inspect.signature(kind)
-        assert "The kind of verb" in help_on(kind)
+        assert "The class of `p" in help_on(kind)
 
 
 def test_repr() -> None:
