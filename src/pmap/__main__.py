@@ -108,7 +108,7 @@ def wait_for(path: Path, seconds: float) -> bool:
 
 
 def meet(folder: Path, index: int) -> bool:
-    """Return whether items 0 and 1 have run at the same time; `index` is the one that asks."""
+    """Return whether the items 0 and 1 run at the same time; called in item `index`, 0 or 1."""
     (folder / f"came-{index}").touch()
     return wait_for(folder / f"came-{1 - index}", MEETING)
 

@@ -176,7 +176,7 @@ class Executor(futures.Executor):
         # program has dropped it.
         self._broken: list[WorkerStartError] = []
 
-    # --- calls ---------------------------------------------------------------------------------
+    # --- making calls --------------------------------------------------------------------------
 
     def submit(
         self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
@@ -318,7 +318,7 @@ class Executor(futures.Executor):
         finally:
             driver.close()
 
-    # --- the end -------------------------------------------------------------------------------
+    # --- the end of the executor ---------------------------------------------------------------
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; the workers end when all submitted calls are done.

@@ -46,7 +46,8 @@ class DriverOwner(Protocol):
     """The attributes that a call uses of the `Pool` on which it is made."""
 
     _driver: Driver
-    _streams: "weakref.WeakSet[ResultStream[Any]]"  # the streams of the pool that are not over
+    # The streams that run on this pool and are not over.
+    _streams: "weakref.WeakSet[ResultStream[Any]]"
 
 
 def _is_given(pool: GivenPool | None) -> TypeGuard[DriverOwner]:

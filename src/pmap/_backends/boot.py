@@ -145,7 +145,7 @@ def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[b
     """Start a Python as a worker on `sock`, a socket; return the process and its command."""
     import subprocess
 
-    # On Windows a socket is no descriptor that a child inherits: stdin carries a copy of it.
+    # On Windows a child process cannot inherit a socket: it gets a copy of it through stdin.
     if sys.platform == "win32":
         start = _Start("worker", -1, -1, 0, -1)
         popen = subprocess.Popen(start.command, stdin=subprocess.PIPE, env=start.environment)

@@ -32,7 +32,9 @@ def at_most(count: int, quotas: Iterable[float]) -> int:
 
 
 def parse_quota(quota: str, period: str) -> float | None:
-    """Return the number of CPUs of a quota for each period, both in microseconds. None: no limit.
+    """Return how many CPUs a cgroup allows: its quota of processor time in each period.
+
+    Both are in microseconds. None: it sets no limit.
 
     >>> parse_quota("150000", "100000"), parse_quota("max", "100000"), parse_quota("-1", "100000")
     (1.5, None, None)

@@ -220,8 +220,8 @@ class Leadership:
             try:
                 return self._park()
             finally:
-                # Ctrl-C may have struck while the thread was being started, before it was added to
-                # the list.
+                # ValueError: Ctrl-C has struck while this thread was being started, so it is not in
+                # the list of waiting threads.
                 with suppress(ValueError):
                     waiting_threads.remove(self)
 

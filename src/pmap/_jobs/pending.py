@@ -138,8 +138,8 @@ class Pending:
                     self._event.set()
             finally:
                 if self._event is not None:
-                    # If Ctrl-C has struck in the first call of `set` before it had any effect, the
-                    # waiting threads are woken here.
+                    # If Ctrl-C has struck above before the waiting threads were woken, they are
+                    # woken here.
                     self._event.set()
                 self._call(listeners, follow=True)
 

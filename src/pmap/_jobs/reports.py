@@ -133,8 +133,8 @@ def _record(state: dict[str, Any], report: Report) -> "logging.LogRecord":
         item = INITIALIZER if work is None or index is None else work.item(index)
         error = logged(failure, item)
         state["exc_info"] = type(error), error, error.__traceback__
-    # `MainProcess` is the default of a worker that has not imported multiprocessing; it would be
-    # wrong at the caller, so it is replaced.
+    # `MainProcess` is what logging calls the process if multiprocessing is not imported. For a
+    # worker it would be wrong, so the worker's name is put there.
     if state["processName"] == "MainProcess":
         state["processName"] = f"pmap-worker-{report.worker}"
     record = logging.makeLogRecord(state)

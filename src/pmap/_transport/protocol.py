@@ -397,7 +397,7 @@ def parse_broken(message: BrokenMessage) -> list[Entry]:
 
 
 def make_begun(serial: int) -> BegunMessage:
-    """Return the message that an item begins; sent only where no memory is shared to note it."""
+    """Return the message that an item begins; sent by workers that share no memory."""
     return BEGUN, serial
 
 

@@ -34,8 +34,8 @@ from .tasks import Held, submitted, submitted_live
 if TYPE_CHECKING:
     from ..._transport.packing import Packed
 
-# A pickled call of this many bytes is sent with a chunk only if the node that gets it may not have
-# the call.
+# If the pickled description of a call has this many bytes, it is sent with a chunk only where the
+# node (the process that gets it) may not have it.
 _LARGE: Final = 1 << 15
 
 

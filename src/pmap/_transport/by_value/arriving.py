@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     # and whether the worker's own value stays.
     Name: TypeAlias = tuple[int, str, int, MayStay]
 
-# The two module names of a script in a child process of multiprocessing, each with the other.
+# A script is the module `__main__`, or `__mp_main__` in a child process of multiprocessing: each
+# name, with the other one.
 _ALIASES = {"__main__": "__mp_main__", "__mp_main__": "__main__"}
 
 
@@ -70,8 +71,7 @@ find_fingerprint: list[Callable[[object], object]] = []
 
 # The stand-ins of the caller's modules that this worker cannot import, by number.
 _modules: dict[int, ModuleType] = {}
-# The numbers of namespaces whose module this worker has imported (the script), so that it needs no
-# stand-in.
+# The numbers of modules that this worker has imported (the script), so that they need no stand-in.
 _imported: set[int] = set()
 # Scripts that this process has imported, or inherited from the process it was forked from; by the
 # script's file and package.
@@ -83,15 +83,15 @@ received: dict[int, object] = {}
 # `received` keeps alive.
 version_of: dict[int, int] = {}
 _in_place: dict[tuple[int, str], int] = {}
-# The units and names with which the function `prepare` was called last.
+# The units (pickled values) and names for which the function `prepare` was called last.
 _ready: tuple[Sequence[int], Sequence[Name]] = (), ()
-# Values of names as the worker's code has left them, by version, while another call uses another
-# version of the name.
+# While a call uses another value (version) of a global name: the value that the name had before, as
+# the worker's code has left it; by version.
 _saved: dict[int, object] = {}
 # If this worker is a fork of the caller: the globals of its modules at the fork.
 _at_fork: dict[int, dict[str, object]] = {}
-# If this process is a fork of a worker: the values that it has from that worker, which the list
-# keeps alive.
+# If this process was forked from a worker: the values that it has from there, which this list keeps
+# alive.
 _of_the_worker: list[object] = []
 
 
@@ -100,7 +100,8 @@ def begin() -> None:
     global _ready
     for record in (_modules, _imported, _units, received, version_of, _in_place, _saved, _at_fork):
         if isinstance(record, dict) and record:
-            # Keep the parent's values alive: one of them may have a finaliser that removes a file.
+            # Keep the values alive that the parent process has received: one may have a finaliser
+            # that removes a file.
             _of_the_worker.append([*record.values()])
         record.clear()
     _ready = (), ()
@@ -129,7 +130,8 @@ def namespace(number: int, name: str) -> dict[str, Any]:
     module = type(sys)(name)
     _modules[number] = module
     for attribute in ("__doc__", "__package__", "__loader__"):
-        # The module must have no attributes but those that the caller sends.
+        # A new module has some attributes by itself, which are deleted: it is to have only those
+        # that the caller sends.
         del module.__dict__[attribute]
     module.__dict__["__builtins__"] = __builtins__
     enter(number)
@@ -249,7 +251,7 @@ def prepare(units: Sequence[int], names: Sequence[Name]) -> None:
     for number in units:
         _load_unit(_units[number], waiting)
     for name in waiting.values():
-        # The caller could not send the value; a forked worker keeps the value from its caller.
+        # The value could not be sent; a worker that was forked from the caller has it already.
         _put_in_place(*name)
     _ready = units, names
 
@@ -318,8 +320,8 @@ def forget(numbers: Sequence[int]) -> None:
             value = received.pop(version, None)
             if version_of.get(id(value)) == version:
                 del version_of[id(value)]
-    # Delete the stand-ins of modules that the caller has dropped: no name in them has a received
-    # value any more.
+    # A stand-in is deleted when no name in it has a received value any more: the caller has dropped
+    # the module.
     used = {number for (number, _), version in _in_place.items() if version in received}
     for number in [number for number in _modules if number not in used]:
         if sys.modules.get(_modules[number].__name__) is not _modules[number] and (
@@ -340,7 +342,7 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     _in_place[key] = version
     if before is not None:
         if before in received:
-            # No call will ask for that value again, if it is not among the received ones.
+            # If the old version is not known any more, no call will ask for its value.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space and _stays(number, name, space, may_stay):
         return

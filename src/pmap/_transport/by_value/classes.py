@@ -58,8 +58,8 @@ class _OfClasses:
 
 _keys = _OfClasses()  # for each class, the text by which all processes know it
 _by_key: WeakValueDictionary[str, type] = WeakValueDictionary()
-# For each class of this process: a fingerprint (digest) and a serial number of each attribute, as
-# it was last sent.
+# For each class that this process has sent: fingerprint (digest) and serial number of each
+# attribute, as it was last sent.
 _sent = _OfClasses()
 # For each class that another process has sent: the serial numbers of its attributes, as they have
 # arrived.
@@ -161,7 +161,7 @@ def _by_its_metaclass(
 def make_by_metaclass(
     key: str, name: str, bases: tuple[type, ...], attributes: dict[str, Any]
 ) -> type:
-    """Return the class with this key; if it is unknown here, make it by its metaclass."""
+    """Return the class that has this key; if it is unknown here, make it by its metaclass."""
     known = _by_key.get(key)
     # A pickle may have no name for the metaclass: then that of the first base serves.
     meta: Any = type(bases[0])
@@ -203,14 +203,14 @@ def make_class(
     bases: tuple[type, ...],
     core: dict[str, Any],
 ) -> type:
-    """Return the class with this key; if it is unknown here, make a class without attributes."""
+    """Return the class that has this key; if it is unknown here, make it without attributes."""
     known = _by_key.get(key)
     if known is not None:
         if _arrived.get(known) is not None:
             _adjust(known, name, bases, core)
         return known
     if where is not None:
-        # A worker that was forked from the caller has the same class object at the same address.
+        # A worker that was forked from the caller has the class already, at the same address.
         here = arriving.as_forked(where[0], core["__qualname__"])
         if isinstance(here, type) and id(here) == address:
             return _learn(key, here)
@@ -343,7 +343,7 @@ def reduce_member(member: Any) -> tuple[object, ...]:
         else:
             reduced: Any = base.__reduce_ex__(member, 2)
             arguments = reduced[1][1:] if reduced[0].__name__ == "__newobj__" else reduced[1]
-    # A combination of several flags of an enum may have no name in the class: then its value is
+    # An enum's member that combines several flags may have no name in the class: then its value is
     # sent.
     value: object = None if member._name_ in _members(cls) else member._value_
     made = cls, member._name_, value, base, arguments
@@ -379,8 +379,8 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
 def begin_forked() -> None:
     """Record the classes that this forked worker has from its caller, as they were last sent."""
     for cls, arrived in _arrived.items():
-        # The caller of this worker may itself be a worker, which has received these classes. What
-        # it sends of them is newer than what this worker has.
+        # The caller of this worker may itself be a worker, to which its own caller has sent some of
+        # these classes. What it now sends of them is newer than what this worker has.
         _arrived.set(cls, dict.fromkeys(arrived, OLDEST))
     for cls, sent in _sent.items():
         _arrived.set(cls, {name: serial for name, (_, serial) in sent.items()})

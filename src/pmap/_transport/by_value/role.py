@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-# The values that the attribute `__module__` of the class `Shared` may have: pmap sets the name of
-# the package in its public classes.
+# What the attribute `__module__` of the class `Shared` may be: its real module, or, once pmap has
+# set that in its public classes, the name of the package.
 _SHARED = frozenset({__name__.partition(".")[0], f"{__package__}.shared"})
 
 

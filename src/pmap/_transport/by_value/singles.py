@@ -27,14 +27,13 @@ if TYPE_CHECKING:
     # The state of an object: its ``__dict__``, and the values of its slots.
     State: TypeAlias = tuple[dict[str, object] | None, dict[str, object] | None]
 
-# Each of these objects that was sent or received, with its key, by the id of the object. The dict
-# keeps the objects alive.
+# Each unique object (such as a marker) that was sent or received, with its key, by the id of the
+# object. The dict keeps the objects alive.
 _keys: dict[int, tuple[object, str]] = {}
 _by_key: dict[str, object] = {}
-# Digest and serial number of the state of each object, as it was last sent, by the key of the
-# object.
+# For each unique object, by its key: digest and serial number of its state, as it was last sent.
 _sent: dict[str, tuple[bytes, int]] = {}
-# Serial numbers of the states of objects that another process has sent, by the key of the object.
+# For each unique object that another process has sent, by its key: the serial number of its state.
 _arrived: dict[str, float] = {}
 _serials = FallingNumbers()
 # Each bare ``object()`` that was sent or received, with its key, by the id of the object; the
@@ -58,7 +57,7 @@ def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
         return reduced
     given: Any = obj
     arguments: tuple[object, ...] = ()
-    # The class of the object derives from int, str or the like, whose value is an argument.
+    # If the class derives from int, str or the like, the object's value is needed to make it again.
     if hasattr(kind, "__getnewargs__"):
         arguments = given.__getnewargs__()
     got: Any = object.__getstate__(given)  # type: ignore[attr-defined,unused-ignore]
@@ -71,7 +70,7 @@ def reduce_single(role: Role, obj: object, space: dict[str, Any] | None) -> Any:
 
 
 def reduce_bare(obj: object) -> Any:
-    """Return what pickle is to write for an ``object()``, so that it is one object everywhere."""
+    """Return what pickle is to write for a bare ``object()``, so that each process has it once."""
     known = _bare.get(id(obj))
     key = _note_bare(obj, _home_of(obj) or os.urandom(12).hex()) if known is None else known[1]
     return make_bare, (key,)
@@ -92,7 +91,7 @@ def _home_of(obj: object) -> str | None:
 
 
 def make_bare(key: str) -> object:
-    """Return the ``object()`` with this key; if it is unknown here, make one."""
+    """Return the bare ``object()`` that has this key; if the key is unknown here, make one."""
     if key not in _bare_by_key:
         home, of_a_module, name = key.partition(":")
         if of_a_module:
@@ -120,7 +119,7 @@ def _note_bare(obj: object, key: str) -> str:
         try:
             _, oldest = _bare.pop(next(iter(_bare)))
         except (StopIteration, KeyError, RuntimeError):
-            # Another thread may be removing entries from the same dict.
+            # another thread may be removing entries from the dict at the same time
             continue
         _bare_by_key.pop(oldest, None)
     _bare_by_key[key] = obj
@@ -162,7 +161,7 @@ def make_single(
     if key in _by_key:
         return _by_key[key]
     made: object = None
-    # A worker that was forked from the caller has the same object at the same address.
+    # A worker that was forked from the caller has the object already, at the same address.
     if where is not None:
         made = arriving.as_forked(where[0], name)
         if id(made) != address:
@@ -191,7 +190,7 @@ def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
     """Set the state of an object to the state that arrived, if its sender has changed it."""
     key, serial, state = given
     if _arrived.get(key, serial) >= serial:
-        return  # nothing to set: this process made the object, or it has a newer state already
+        return  # this process has made the object itself, or has a newer state of it
     _arrived[key] = serial
     fields, slots = state
     if fields is not None:
@@ -202,10 +201,10 @@ def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
 
 
 def begin_forked() -> None:
-    """Record the objects that this forked worker has from its caller, as they were last sent."""
+    """Record the unique objects that this forked worker has from its caller, as last sent."""
     for key in _arrived:
-        # The caller may itself be a worker, which has received these objects. What it sends of them
-        # is newer than what this worker has.
+        # The caller may itself be a worker, to which its own caller has sent some of the objects.
+        # What it now sends of them is newer than what this worker has.
         _arrived[key] = OLDEST
     _arrived.update({key: serial for key, (_, serial) in _sent.items()})
     _sent.clear()
