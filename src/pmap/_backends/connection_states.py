@@ -9,7 +9,7 @@ from typing import Final
 STARTING: Final = 0
 # The worker process has answered that it runs pmap's code, but it cannot take chunks yet.
 ANSWERED: Final = 1
-# The worker can take chunks.
+# The worker has started, and can take chunks of items.
 READY: Final = 2
 # The worker holds no chunk, and was told to end because the caller's Python is about to end.
 LEAVING: Final = 3

@@ -218,7 +218,7 @@ def _ranges(indices: Sequence[int]) -> tuple[Range, ...]:
 
 
 def _joined(found: Mapping[int, object]) -> tuple[Found, ...]:
-    """Return outcomes, ordered by index, with neighbours joined into one `Found`."""
+    """Return outcomes, ordered by index; those of neighbouring items are joined into one."""
     joined: list[Found] = []
     for start, stop in _ranges([*found]):
         outcomes = [found[index] for index in range(start, stop)]

@@ -9,7 +9,7 @@ _FEW = 64
 
 
 class CallDeadlines:
-    """The times by which calls in progress have to be over; guarded by the engine's lock."""
+    """Keeps the times by which calls in progress have to be over; guarded by the engine's lock."""
 
     def __init__(self, jobs: dict[int, Job]) -> None:
         """Begin with no deadline.

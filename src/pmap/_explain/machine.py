@@ -11,16 +11,20 @@ from typing import Any, NamedTuple, Protocol
 from .model import Overhead
 from .trial import Reply, burn, same
 
-_BURN = 0.0025  # how many seconds one burn takes; a burn is computing that only uses a processor
-_IN_A_ROW = 16  # how many burns a process makes in one measurement
-_TIMES = 4  # each measurement is made at least this often
-_AGREE = 1.15  # measurements that differ by at most this factor count as equal
+# Seconds of one burn, a computation that only uses a processor, for measuring its speed.
+_BURN = 0.0025
+# How many burns (computations that only use a processor) a process makes in a measurement.
+_IN_A_ROW = 16
+_TIMES = 4  # how often each measurement is made, at least
+_AGREE = 1.15  # the factor by which two measurements may differ and still count as equal
 _LONGEST = 1.5  # seconds: after this time no measurement is repeated, even if results differ
-_CALLS = 10  # how often a call of a single item is measured
-_LONG_ENOUGH = 0.05  # seconds: a run of items that takes less is repeated with more items
-_MOST = 20_000  # how many items such a run has, at most
-_MOST_BYTES = 1 << 26  # how many bytes the items and results of such a run have, at most
-_LARGEST = 1 << 23  # how many bytes one item and its result have in such a run, at most
+_CALLS = 10  # how often a call of one item is made, to measure what a call costs by itself
+# Seconds: if a measured call of many items takes less, it is repeated with more items.
+_LONG_ENOUGH = 0.05
+_MOST = 20_000  # how many items a call for measurement has, at most
+# How many bytes all items and results of a call for measurement have, at most.
+_MOST_BYTES = 1 << 26
+_LARGEST = 1 << 23  # how many bytes one item and its result have in a call for measurement, at most
 _STEPS = 10_000
 
 
@@ -71,8 +75,8 @@ def pace_of(runner: Runner, cpus: int) -> Pace:
     """Measure how fast this process and the workers of a pool compute."""
     steps = int(_BURN / min(burn(_STEPS) for _ in range(_TIMES)) * _STEPS)
     # Each worker makes as many burns (short computations) as this process. A busy machine gives
-    # more to a process that has just begun to run than to one that goes on, so all must go on for
-    # as long. And burns are short: at the end of a few long ones, all would wait for the worker
+    # more time to a process that has just begun to run than to one that goes on, so all must go on
+    # for as long. The burns are short: at the end of a few long ones, all would wait for the worker
     # that was held up.
     burns = _IN_A_ROW * min(runner.workers, 2 * cpus)
     # A first round is not measured: it lets all workers start.
@@ -87,7 +91,7 @@ def pace_of(runner: Runner, cpus: int) -> Pace:
 
 
 def _agree(rounds: list[tuple[float, float, float]]) -> bool:
-    """Return whether the last rounds took about the same time, so that the machine is not busy."""
+    """Return whether the last measurements agree, so that the machine is not busy."""
     times = zip(*rounds[-_TIMES:], strict=True)
     return all(max(column) < _AGREE * min(column) for column in times)
 

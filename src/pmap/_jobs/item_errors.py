@@ -98,7 +98,7 @@ def _restored(
             return unsent, _as_cause(unsent, loads(data))
         return unsent, unsent
     if kind == TOO_LONG:
-        # The record of the failure has the traceback in the worker, which is added later.
+        # The traceback is not given here: the worker has sent it, too, and it is added later.
         late = too_late(item, limit, "", False)
         return late, late
     cause: BaseException | None = None

@@ -19,7 +19,7 @@ from .worker_states import STARTING
 # cost more or less than the others.
 TRUSTED_ITEMS = 16
 
-# Items from the first number to before the second; and how many workers have died with these items
+# Waiting items: the first, the one behind the last, and how many workers have died with these items
 # before any of them had begun.
 _Range: TypeAlias = tuple[int, int, int]
 

@@ -142,7 +142,7 @@ class Needs(_NamesRole):
                 if self.sent_names.inherits:
                     return arriving.at_home, (where.number, where.name, name)
                 raise UnsentNameError(name, known.unsent)
-        # By now the name has another value, or the object was sent under another name.
+        # The global name has another value by now, or the object was sent under another name.
         return self.reference(obj)
 
     def reference(self, obj: object) -> Any:

@@ -51,7 +51,7 @@ def namespace_of(space: dict[str, Any]) -> Namespace | None:
         if not isinstance(own, str) or travels_by_name(own):
             return None
         if own not in MAIN_MODULES and getattr(sys.modules.get(own), "__dict__", None) is not space:
-            # The dict has a module's name in it, but is not the `__dict__` of that module.
+            # These globals have a module's name in them, but are not the `__dict__` of that module.
             return None
         found = register(Namespace(space, own))
     return found

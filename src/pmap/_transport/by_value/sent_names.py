@@ -54,15 +54,16 @@ class Unit:
         When no object refers to it any more, its number is added to `dead`.
         """
         self.number: int = next(_units)
-        # The pickled values, one behind the other.
+        # The pickles of all values of the unit, one behind the other.
         self.payload: Payload = Payload(b"")
-        # A number for each value, in the order of the pickles, which changes when the value does.
+        # The versions of the values, in the order of the pickles. (A version is a number for one
+        # value of a name.)
         self.versions: list[int] = []
-        # Which of these numbers are those of functions, classes and the like.
+        # The versions of those values that are functions, classes and the like.
         self.definitions: list[int] = []
-        # The versions of values from earlier units to which the pickles of this unit may refer.
+        # The versions of values in earlier units to which the pickles of this unit may refer.
         self.primed: list[int] = []
-        # The units sent earlier to whose values these pickles may refer.
+        # The units (values of names) sent earlier to which the pickles of this unit refer.
         self.before: set[Unit] = set()
         self.chain: int = 1
         # The highest number of an object in the pickles that only forked processes have: see the
@@ -176,8 +177,8 @@ def is_definition(value: object) -> bool:
 
 
 _by_version: WeakValueDictionary[int, Known] = WeakValueDictionary()
-# The definitions that were sent, by version. One may be sent under two names, and be needed longer
-# than the first name.
+# The functions and classes that were sent, by version. One may be sent under two names, and be
+# needed longer than the first name.
 _defined: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
