@@ -426,7 +426,7 @@ def show(table: list[list[str]]) -> None:
             say("  " + "  ".join("-" * width for width in widths))
 
 
-# --- failures ----------------------------------------------------------------------------------
+# --- what a user sees of failures --------------------------------------------------------------
 
 
 def failing(run: Callable[[], object]) -> tuple[object, str]:

@@ -184,7 +184,7 @@ class Pool(PoolBase):
     def _repopulate_pool(self) -> None:
         self._driver.prestart()
 
-    # --- one call ------------------------------------------------------------------------------
+    # --- methods for one call ------------------------------------------------------------------
 
     @overload
     def apply(self, func: Callable[[], R]) -> R: ...
@@ -286,7 +286,7 @@ class Pool(PoolBase):
         check_arguments(args, kwds)
         return _call.apply("Pool.apply", func, tuple(args), kwds or {}, _RULES)
 
-    # --- many calls ----------------------------------------------------------------------------
+    # --- methods for many calls ----------------------------------------------------------------
 
     def map(
         self, func: Callable[[A], R], iterable: Iterable[A], chunksize: int | None = None

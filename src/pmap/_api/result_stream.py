@@ -440,7 +440,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
                 error.add_note(_HOW_TO_GO_ON)
         return error
 
-    # --- the end of the stream -----------------------------------------------------------------
+    # --- ending the stream ---------------------------------------------------------------------
 
     def close(self) -> None:
         """End the items that run, and close the input if it is a generator.

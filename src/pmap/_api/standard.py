@@ -24,7 +24,7 @@ def standard_class(name: str) -> type | None:
     return found if isinstance(found, type) else None
 
 
-# --- pools ---------------------------------------------------------------------------------------
+# --- pools that are also pools of multiprocessing ------------------------------------------------
 
 # Pool classes of pmap, each before its subclasses, and the names of the standard classes for them.
 _pools: list[tuple[type, str]] = []
@@ -76,7 +76,7 @@ def derive() -> bool:
     return True
 
 
-# --- handles and streams -------------------------------------------------------------------------
+# --- handles and streams that are also those of multiprocessing ----------------------------------
 
 _both: dict[tuple[type, type], type] = {}
 

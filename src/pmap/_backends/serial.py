@@ -154,4 +154,4 @@ class SerialBackend(Backend[bool]):
         self._chunks.clear()
         self._happened.clear()
         self._forgotten.clear()
-        self._killed.clear()  # new workers may get the numbers of killed ones
+        self._killed.clear()  # new workers may get the same numbers, and count as killed no more

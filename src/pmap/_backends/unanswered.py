@@ -58,8 +58,8 @@ class Unanswered(Generic[Started]):
 
     def seconds_left(self, timeout: float | None) -> float:
         """Return the seconds until the first process is overdue, or `timeout` if that is less."""
-        # The items are copied, because this thread does not hold the lock that guards it: another
-        # thread may add a process meanwhile.
+        # The dict is copied first: another thread may add a process to it meanwhile, as this thread
+        # does not hold the engine's lock.
         left = [_left(started, since) for started, since in [*self.since.items()]]
         left += [] if timeout is None else [timeout]
         return max(0.0, min(left, default=_ANSWER))

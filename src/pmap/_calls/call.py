@@ -271,7 +271,7 @@ def _source(
     return Input([_iterable(verb, 0, given, name)], item)
 
 
-# -- the items ---------------------------------------------------------------------------------
+# -- reading the items of a call -----------------------------------------------------------------
 
 _NAMES = ("xs", "ys", "zs", "us", "vs", "ws")
 _ORDINALS = ("second", "third", "fourth", "fifth", "sixth", "seventh")

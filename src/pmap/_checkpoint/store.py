@@ -227,7 +227,7 @@ class Store:
             assert cursor.lastrowid is not None
             return cursor.lastrowid
 
-    # --- items -----------------------------------------------------------------------------------
+    # --- claims on items, and outcomes of items --------------------------------------------------
 
     def claim(
         self, places: dict[bytes, int], call: int, owner: int, *, again: bool
@@ -298,7 +298,7 @@ class Store:
                 [(key, owner, CLAIMED) for key, owner in given_up],
             )
 
-    # --- reading ---------------------------------------------------------------------------------
+    # --- reading the file ------------------------------------------------------------------------
 
     def count(self, state: int) -> int:
         """Return how many items, of all calls, have the state `state` (such as done or failed)."""

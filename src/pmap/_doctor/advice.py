@@ -66,7 +66,7 @@ def _note(text: str) -> Advice:
     return Advice(False, text)
 
 
-# --- start methods and backends ------------------------------------------------------------------
+# --- advice about start methods and backends -----------------------------------------------------
 
 
 def _start_methods(facts: Facts) -> Iterator[Advice]:
@@ -98,7 +98,7 @@ def _backends(facts: Facts) -> Iterator[Advice]:
         yield _change(f'backend="{trial.name}" does not work: {trial.error}{hint}')
 
 
-# --- CPUs and memory -----------------------------------------------------------------------------
+# --- advice about CPUs and memory ----------------------------------------------------------------
 
 
 def _cpus(facts: Facts) -> Iterator[Advice]:
@@ -174,7 +174,7 @@ def _shared_memory(facts: Facts) -> Iterator[Advice]:
         )
 
 
-# --- limits --------------------------------------------------------------------------------------
+# --- advice about limits of the system -----------------------------------------------------------
 
 
 def _open_files(facts: Facts) -> Iterator[Advice]:
@@ -210,7 +210,7 @@ def _processes(facts: Facts) -> Iterator[Advice]:
             )
 
 
-# --- surroundings --------------------------------------------------------------------------------
+# --- advice about the surroundings ---------------------------------------------------------------
 
 
 def _installation(facts: Facts) -> Iterator[Advice]:

@@ -56,7 +56,7 @@ class Room:
 class Facts:
     """All facts about a machine. None means unknown, as much is if there is no ``/proc``."""
 
-    # Versions of programs
+    # --- facts about versions of programs ---
     pmap: str = ""
     place: str = ""
     # The version of another project's package called pmap, if that is installed.
@@ -68,25 +68,25 @@ class Facts:
     platform: str = ""
     container: str | None = None  # the file or variable that shows that this is a container
     packages: tuple[tuple[str, str], ...] = ()  # names and versions of installed packages
-    # CPUs
+    # --- facts about CPUs ---
     cpus: int = 1  # how many CPUs pmap uses
     cpus_of_machine: int | None = None
     affinity: int | None = None  # how many CPUs the affinity allows
     quota: float | None = None  # how many CPUs the cgroup allows
     load: float | None = None  # the average number of processes that ran, over the last minute
-    # Memory
+    # --- facts about memory ---
     memory: Room = field(default_factory=Room)
     group_memory: Room = field(default_factory=Room)  # memory that the cgroup allows
     shm: Room | None = None  # size of /dev/shm; None: there is no /dev/shm that can be written
     memfd: bool = True  # whether the system call memfd_create, which makes shared memory, works
-    # Limits
+    # --- facts about limits of this process and user ---
     open_files: Limit = field(default_factory=Limit)
     tasks: Limit = field(default_factory=Limit)  # processes and threads of this user
     is_root: bool = False  # whether the user is root, for whom the limit of processes does not hold
     group_tasks: Limit = field(default_factory=Limit)  # processes and threads of the cgroup
     address_space: Limit = field(default_factory=Limit)
     file_size: Limit = field(default_factory=Limit)
-    # Surroundings
+    # --- facts about the surroundings of this process ---
     proc: bool = True  # whether /proc can be read
     temp: str | None = None  # None: no directory for temporary files can be written
     temp_noexec: bool = False
@@ -96,7 +96,7 @@ class Facts:
     thread_variables: tuple[tuple[str, str], ...] = ()
     blas: str | None = None  # name and version of the library with which NumPy multiplies
     backend_variable: str | None = None  # PMAP_BACKEND, the backend of calls that set none
-    # Trials
+    # --- what calls have shown that were made for trial ---
     default_method: str = "forkserver"
     methods: tuple[Trial, ...] = ()  # the outcome of trying each start method that this system has
     backends: tuple[Trial, ...] = ()

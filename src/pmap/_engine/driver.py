@@ -241,8 +241,8 @@ class Driver:
         self._state.closed = self._state.closed or "its workers were ended"
         self._state.softly = softly
         self._state.post(lambda: self._state.handle(e.Terminate(lose=True)))
-        # This also ends workers that an earlier, soft call has told to end, and that have not
-        # ended.
+        # Workers that an earlier call has only told to end, by SIGTERM, are killed now, if they
+        # have not ended.
         self._state.post(self._state.kill_all)
         self._after_the_end()
 

@@ -88,7 +88,7 @@ class ProcessEnd:
             job.error = CancelledError("it has no result: the interpreter is ending")
             job.settle()
 
-    # --- a forked process ----------------------------------------------------------------------
+    # --- in a forked process -------------------------------------------------------------------
 
     def after_fork_in_child(self) -> None:
         """Forget all jobs and workers: this process is a fork of the process that has the pool."""

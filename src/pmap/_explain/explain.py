@@ -155,7 +155,7 @@ def _started(pools: Pools) -> float | None:
     return perf_counter() - begin
 
 
-# --- the trial -----------------------------------------------------------------------------------
+# --- the trial of a few items --------------------------------------------------------------------
 
 
 class _Tried:
@@ -299,7 +299,7 @@ def _arguments(kind: Kind, item: object) -> tuple[object, dict[str, object]]:
     return ((item,) if kind is Kind.EACH else item), {}
 
 
-# --- the prediction ------------------------------------------------------------------------------
+# --- the prediction of a call's time -------------------------------------------------------------
 
 
 def _predicted(asked: Asked, pools: Pools, tried: _Tried, known: Known) -> Known:

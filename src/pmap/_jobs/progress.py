@@ -212,7 +212,7 @@ def _warn(tell: Teller, error: BaseException) -> None:
         logging.getLogger("pmap").exception("%s", text)
 
 
-# --- the thread ----------------------------------------------------------------------------------
+# --- the thread that updates all progress shown --------------------------------------------------
 
 _watches: dict[int, _Watch] = {}  # the calls that are shown, by the numbers of their jobs
 _thread: threading.Thread | None = None

@@ -157,7 +157,7 @@ class Records:
         vars(self).update(state)
         self._renew(max(self.calls, default=-1) + 1, max(self._workers, default=-1) + 1)
 
-    # --- calls -----------------------------------------------------------------------------------
+    # --- records of calls ------------------------------------------------------------------------
 
     def begin(self, label: str, pool: int, workers: list[int], now: float) -> int:
         """Note that a call begins on a pool, and which workers the pool has.
@@ -182,7 +182,7 @@ class Records:
         if call is not None:
             self.calls[number] = call._replace(ended=now)
 
-    # --- workers ---------------------------------------------------------------------------------
+    # --- records of workers ----------------------------------------------------------------------
 
     def worker(self, pool: int, worker: int, now: float, pid: int | None = None) -> WorkerRecord:
         """Return the record of a worker; make one if there is none."""
@@ -201,7 +201,7 @@ class Records:
         if key is not None:
             self._workers[key].gone = now
 
-    # --- parts of chunks -------------------------------------------------------------------------
+    # --- records of parts of chunks --------------------------------------------------------------
 
     def add(self, pool: int, worker: int, part: Part) -> None:
         """Add a part of a chunk that a worker has run.
@@ -240,7 +240,7 @@ class Records:
             if record.gone is not None and record.gone < since:
                 del self._workers[key]
 
-    # --- reading ---------------------------------------------------------------------------------
+    # --- reading the records ---------------------------------------------------------------------
 
     def counts(self) -> tuple[int, int]:
         """Return how many calls and how many tries of items there are."""

@@ -112,7 +112,7 @@ class Attachments:
     """The pieces of shared memory, and the file descriptors, that go with one message."""
 
     def __init__(self, make: Callable[[Sequence[Buffer]], Segment | None]) -> None:
-        """Start with no such piece.
+        """Begin with no shared memory and no descriptors.
 
         `make` returns shared memory that holds given buffers, or None.
         """

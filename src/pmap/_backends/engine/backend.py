@@ -104,7 +104,7 @@ class EngineBackend(Backend[deque[_Done]]):
         # further task is tried.
         self._refused: tuple[str, Exception | None] | None = None
 
-    # --- calls ---------------------------------------------------------------------------------
+    # --- preparing calls -----------------------------------------------------------------------
 
     def pack(self, work: Work) -> None:
         self._engine.keep()
@@ -133,7 +133,7 @@ class EngineBackend(Backend[deque[_Done]]):
         self._refused = None
         self._engine.let_go()
 
-    # --- commands ------------------------------------------------------------------------------
+    # --- commands to the backend ---------------------------------------------------------------
 
     def workers(self) -> dict[int, int | None]:
         return dict.fromkeys(self._slots.copy())
@@ -234,7 +234,7 @@ class EngineBackend(Backend[deque[_Done]]):
             end: Callable[[object], object] = getattr(self._engine.keep(), "kill")  # noqa: B009
             end(future)
 
-    # --- events --------------------------------------------------------------------------------
+    # --- events of the backend -----------------------------------------------------------------
 
     def _tell(self, event: BackendEvent) -> None:
         self._told.append(event)
