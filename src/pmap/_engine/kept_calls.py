@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
-    """Open the checkpoint of a call, for its results; None: the call has no checkpoint.
+    """Open the checkpoint file of a call, for its results.
+
+    Return None if the call has no checkpoint.
 
     Raises:
         CheckpointError: the file cannot be used, or the function cannot be told from others.

@@ -167,7 +167,7 @@ def chunks_together(
 
 
 def at_a_time(items: int, cost: float | None, fixed: int | None) -> int:
-    """Return in parts of how many items a worker is to run a chunk.
+    """Return how many items a part of a chunk has, of which a worker runs one after the other.
 
     The items of a part begin together. Items that have not begun can be taken back and given to
     other workers. So before each part the worker asks whether the part is still its own. A part is

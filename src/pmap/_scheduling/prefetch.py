@@ -178,9 +178,8 @@ class Prefetch:
     def _follows(self, chunk: Chunk) -> bool:
         """Return whether a worker that holds `chunk` may be sent the next one but not give it back.
 
-        The next chunk may wait there if it has later items of the same job as `chunk`. Then a
-        worker whose first chunk is not wanted any more holds no wanted chunk, and can be killed at
-        any moment.
+        It may, if the next chunk has later items of the same job. If the worker's first chunk is
+        not wanted any more, then neither is the next, and the worker can be killed at any moment.
         """
         first = self._jobs.turns[0]
         return isinstance(first, Job) and chunk.job is first and first.next_item() >= chunk.stop

@@ -126,8 +126,7 @@ _TELL: dict[str, Callable[[Any], None]] = {_PROCESS: _tell_process, _TRACKER: _t
 def _forget_the_caller() -> None:
     """Forget exit callbacks, children and finalisers of the process this one was forked from.
 
-    These are exit callbacks, child processes and finalisers. `multiprocessing` itself forgets them
-    in the processes that it forks.
+    `multiprocessing` itself forgets these in the processes that it forks.
     """
     import atexit
     import itertools

@@ -116,7 +116,7 @@ class _Plain:
 
     @staticmethod
     def _swift(value: Any, took: float) -> tuple[int, int] | None:
-        """Return length and hash of the bytes of a value in version 4 of marshal's format.
+        """Return length and hash of what marshal writes for a value in version 4 of its format.
 
         None means that version 4 takes longer than version 2 for this value. Version 4 takes longer
         if many parts of the value are referred to elsewhere, too: marshal looks up each such part
@@ -148,7 +148,7 @@ class _Plain:
 
 
 def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) -> Fingerprint:
-    """Return the fingerprint of `value`, which stays equal while the value is unchanged.
+    """Return the fingerprint of `value`, which stays equal as long as the value is unchanged.
 
     Args:
         value: the value.

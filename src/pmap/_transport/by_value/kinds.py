@@ -296,9 +296,10 @@ def make_variable(
 
 
 def _as_forked(made: Any, attributes: tuple[str, ...]) -> Any:
-    """Return the object like `made` that this forked worker has from its caller; else `made`.
+    """Return the object like `made` that this forked worker has from its caller, if any.
 
-    Classes that the worker has from its caller refer to that object, and not to `made`.
+    Otherwise return `made`. Classes that the worker has from its caller refer to their own object,
+    and not to `made`.
     """
     own: Any = arriving.had_at_fork(made.__module__, made.__name__)
     if type(own) is not type(made):
