@@ -83,7 +83,7 @@ class SerialBackend(Backend[bool]):
 
     def _tell(self, event: BackendEvent) -> None:
         self._happened.append(event)
-        self.wake()  # a thread that waits in `poll` has to see the new chunk
+        self.wake()  # a thread that waits in `poll` is woken, to run the new chunk
 
     def finished_ahead(self, number: int) -> int:
         return sum([len(sent.values) for sent in [*self._chunks] if sent.work.number == number])

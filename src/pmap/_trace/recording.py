@@ -165,7 +165,7 @@ class Recording:
             False,
         )
         self._records.add(self._pool, worker, part)
-        chunk.sent = part.end  # since this time at the latest, the worker has the rest of the chunk
+        chunk.sent = part.end  # the worker had the rest of the chunk at this time, if not before
 
     def gone(self, worker: int, begun: int, tried: Mapping[int, int] | None) -> None:
         """Record that a worker has ended, with the number of unfinished items it had begun."""

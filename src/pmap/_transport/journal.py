@@ -55,7 +55,8 @@ _WORDS = 10
 _AT, _SENT, _HOW, _COUNT, _MARK, _SINCE, _HALT, _BACK, _TAKEN, _KEEP = range(_WORDS)
 _NOTHING, _RECORDS, _INTS, _FLOATS = range(4)
 _START = 8 * _WORDS
-_ALL = (1 << 32) - 1  # stands in AT and KEEP for all items of the chunk
+# Instead of a number of items, this value in AT or KEEP means all items of the chunk.
+_ALL = (1 << 32) - 1
 # The value of HALT with which the worker says that it ended itself, because it took too much
 # memory.
 _OVERSIZE = 2

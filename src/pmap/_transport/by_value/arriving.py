@@ -85,8 +85,8 @@ version_of: dict[int, int] = {}
 _in_place: dict[tuple[int, str], int] = {}
 # The units (pickled values) and names for which the function `prepare` was called last.
 _ready: tuple[Sequence[int], Sequence[Name]] = (), ()
-# While a call uses another value (version) of a global name: the value that the name had before, as
-# the worker's code has left it; by version.
+# Values of global names that were put aside, by version, while calls run that were made with
+# another value of the name.
 _saved: dict[int, object] = {}
 # If this worker is a fork of the caller: the globals of its modules at the fork.
 _at_fork: dict[int, dict[str, object]] = {}

@@ -127,7 +127,7 @@ class _Plain:
         return (len(data), hash(data)) if perf_counter() - begin < took else None
 
     def is_surely_of(self, value: Any) -> bool:
-        """Return whether `value` is certainly the value of this fingerprint, which has its type.
+        """Return whether `value` certainly has this fingerprint; its type is known to fit.
 
         False means that this is not known.
         """
@@ -201,7 +201,7 @@ def sendable_form(fingerprint: Fingerprint) -> tuple[int, int] | bytes | None:
 
 
 def is_identity(fingerprint: Fingerprint) -> bool:
-    """Return whether a value with this fingerprint can only change by another object's coming."""
+    """Return whether a name with such a value changes only if it gets another object."""
     return type(fingerprint) is _Same
 
 
