@@ -2,7 +2,7 @@
 
 ==========  ====================================================================================
 spawn       starts a fresh interpreter for each worker; works on every system
-forkserver  forks each worker from a prepared template process (`template_client`); POSIX only
+forkserver  forks each worker from a prepared process, the fork server; POSIX only
 fork        forks each worker from the caller; POSIX only, safe only while the caller has no other
             threads
 ==========  ====================================================================================
