@@ -149,7 +149,7 @@ def group_tasks(membership: str = MEMBERSHIP, root: str = ROOT) -> Limit:
 
 
 def _bounded(folder: str, most: str, used: str) -> tuple[int | None, int | None]:
-    # The file has the text "max" where there is no limit, which is no number: None.
+    # Where there is no limit, the file has the text "max". It is no number, so `bound` is None.
     bound = known(lambda: int(text(f"{folder}/{most}")))
     if bound is None or bound >= NO_LIMIT:
         return None, None

@@ -141,7 +141,7 @@ class Workers:
         self._answer.commands.append(StopWorker(worker.id))
 
     def kill(self, worker: Worker) -> None:
-        """Kill a worker, even one that was told to end, as it may be unable to."""
+        """Kill a worker; also one that was told to end, since it may be unable to end."""
         if worker.state < OVERDUE:
             self._leave(worker, KILLED)
             self._answer.commands.append(KillWorker(worker.id))

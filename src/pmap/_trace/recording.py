@@ -29,8 +29,8 @@ class _Held:
         self.stop = stop
         self.sent = sent
         self.next = start  # the index of the first item whose result has not come
-        # For how many results, the last ones, no times are known: the worker has ended, and they
-        # were read from the memory that it shared with the caller.
+        # How many of the last results have no times: their worker has ended, and the caller has
+        # read these results from the memory that the worker shared with it.
         self.unseen = 0
 
 

@@ -305,7 +305,7 @@ def make_unit(
 def parse_unit(
     message: UnitMessage,
 ) -> tuple[int, Entry, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return the arguments that `make_unit` had; in place of the list `values`, its one entry."""
+    """Return the arguments that `make_unit` was called with, but only the first of `values`."""
     _, number, (values,), versions, definitions, primed = message
     return number, values, versions, definitions, primed
 

@@ -150,7 +150,7 @@ class Worker:
         self._seeded = False  # whether the call whose items ran last had a seed
         self._journal: ResultJournal | None = None
         self._max_memory: int | None = None
-        # Saves what coverage.py has measured; None: it does not measure this process.
+        # Saves what coverage.py has measured; None: coverage.py does not measure this process.
         self._measured: Callable[[], None] | None = None
         # Returns how many bytes of memory this process takes; 0 if there is no limit.
         self._resident: Callable[[], int] = int

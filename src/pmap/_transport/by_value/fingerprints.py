@@ -359,8 +359,8 @@ def _attributes(
     cls: type, digest: Digest, inside: tuple[object, ...]
 ) -> list[tuple[str, Fingerprint]]:
     inside = *inside, cls
-    # An enum class never replaces its members, nor what it makes of them: these are compared by
-    # identity.
+    # An enum class never replaces its members, nor the tables of its members: so they are compared
+    # by identity.
     fixed = "_member_map_" in vars(cls)
     found: list[tuple[str, Fingerprint]] = []
     for name, value in list(vars(cls).items()):

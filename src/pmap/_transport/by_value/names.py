@@ -284,7 +284,7 @@ class Needs(_NamesRole):
         return known is not None and known.held is function
 
     def are_current(self) -> bool:
-        """Return whether all names that the call needs, even absent ones, are unchanged."""
+        """Return whether each name still has the value that was sent, or still has none."""
         if self._is_discarded:
             return False
         for space, name in [*self.absent]:  # a copy, because another thread may add names
