@@ -165,7 +165,7 @@ class _Tried:
         self.items = 0  # how many items were run in the trial
         self.batches = 0  # how many batches of items there were
         self.timed = Measured()
-        # Measurements of the items beside which a thread tested the interpreter's lock.
+        # Measurements of items while another thread tried how often the interpreter's lock is free.
         self.looked_at = Measured()
         # Measurements of the first items in each worker, which may import modules.
         self.cold = Measured()

@@ -60,8 +60,8 @@ def _prepare() -> None:
         return
     getcwd.argtypes = ctypes.c_char_p, ctypes.c_size_t
     getcwd.restype = ctypes.c_char_p
-    # All threads share the buffer. The thread that calls `getcwd` holds the interpreter's lock until
-    # ctypes has copied the path out of the buffer, so no other thread can write there meanwhile.
+    # All threads share the buffer. The thread that calls `getcwd` holds the interpreter's lock
+    # until ctypes has copied the path, so no other thread can write into the buffer meanwhile.
     buffer = ctypes.create_string_buffer(_SIZE)
 
     def read() -> bytes | None:

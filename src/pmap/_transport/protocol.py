@@ -402,7 +402,7 @@ def make_begun(serial: int) -> BegunMessage:
 
 
 def parse_begun(message: BegunMessage) -> int:
-    """Return the number of the chunk of which an item begins."""
+    """Return the number of the chunk whose next item the worker begins to run."""
     return message[1]
 
 

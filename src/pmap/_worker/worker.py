@@ -454,8 +454,8 @@ class Worker:
                 self._needs_replacement,
             )
         if self._max_memory is not None:
-            # The memory is measured after each item. A typed array of results leaves no time for
-            # that.
+            # This worker has a memory limit, so it measures its memory after each item. It does not
+            # while it collects the results of a whole chunk in a typed array.
             spec.mixed = True
         chunk = Chunk(spec, entries, step, self._journal, items, send, self._needs_replacement)
         return chunk.run(call)

@@ -185,9 +185,9 @@ def has_imported(number: int) -> bool:
 
 
 def imported_as(obj: object) -> tuple[int, str, str] | None:
-    """Return where an imported script has `obj` among its globals, or None.
+    """Return where the globals of a script that this worker has imported hold `obj`, or None.
 
-    The result is namespace number, module and name, the arguments of `at_home`.
+    The result is the number of the script's namespace, the module and the name: what `at_home` takes.
     """
     for number in _imported:
         module = _modules.get(number)

@@ -32,7 +32,7 @@ _DEFINITIONS = frozenset(
         *("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType"),
     }
 )
-# The ids of types whose values count as unchanged if they are equal, in whichever object they are.
+# The ids of types of which another, equal object counts as the same value.
 _CONSTANT = frozenset(
     map(id, (int, bool, str, bytes, type(None), float, complex, tuple, frozenset))
 )
@@ -219,7 +219,7 @@ class SentNames:
         """
         self.inherits = inherits
         self.imports = imports
-        # This attribute keeps the script's namespace alive, so that its number stays the same.
+        # This attribute keeps the script's namespace alive: a new one would get a new number.
         self.main: Namespace | None = namespace_of(vars(sys.modules["__main__"]))
         self.known: dict[Key, Known] = {}
         self.has_shared: bool = False  # whether any handle that `share` has made was sent
