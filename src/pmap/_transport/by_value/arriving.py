@@ -187,7 +187,7 @@ def has_imported(number: int) -> bool:
 def imported_as(obj: object) -> tuple[int, str, str] | None:
     """Return where the globals of a script that this worker has imported hold `obj`, or None.
 
-    The result is the number of the script's namespace, the module and the name: what `at_home` takes.
+    The result is what `at_home` takes: the number of the script's namespace, module and name.
     """
     for number in _imported:
         module = _modules.get(number)
