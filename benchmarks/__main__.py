@@ -20,8 +20,11 @@ from .works import WORKS
 def main() -> None:
     """Measure, print and write."""
     names = [work.name for work in WORKS]
+    groups = sorted({name.partition(".")[0] for name in names if "." in name})
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=names, default=names, help="only these works")
+    parser.add_argument(
+        "--only", nargs="+", choices=[*names, *groups], default=names, help="only these works"
+    )
     parser.add_argument("--peers", nargs="+", help="only these; `raw` are limits of the machine")
     parser.add_argument("--rounds", type=int, help="rounds of each work: 5, or 1 with --quick")
     parser.add_argument("--processes", type=int, default=2, help="workers of each peer")
@@ -36,7 +39,7 @@ def main() -> None:
     print(texts[0], flush=True)
     done: list[Results] = []
     for work in WORKS:
-        if work.name in given.only:
+        if {work.name, work.name.partition(".")[0]} & {*given.only}:
             peers = given.peers or work.peers
             *_, results = rounds(work, peers, count, given.processes, given.quick)
             done.append(results)

@@ -28,17 +28,23 @@ class Peer(ABC):
 
     `most` is how many tiny items it is given at most. By default some send each item as a message
     of its own, and a million of them would take minutes; their time is that of one item, which is
-    the same, however many there are.
+    the same, however many there are. `sends_closures`: it pickles functions that have no name.
     """
 
     most: int = 1_000_000
+    sends_closures: bool = False
 
     @abstractmethod
     def map(self, f: Callable[[T], R], items: Sequence[T], chunksize: int | None = None) -> list[R]:
         """Return what `f` makes of each item, in order."""
 
-    def stream(self, f: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        """Give the results as they come, in order."""
+    def stream(
+        self, f: Callable[[T], R], items: Iterable[T], chunksize: int | None = None
+    ) -> Iterator[R]:
+        """Give the results as they come, in order.
+
+        `chunksize` is for those whose default is to send items one by one.
+        """
         raise UnableError
 
     def submit(self, f: Callable[[T], R], item: T) -> Callable[[], R]:
@@ -63,7 +69,28 @@ class Peer(ABC):
         self.map(abs, range(processes * 100))
 
 
+class Serial(Peer):
+    """The loop that no peer is needed for."""
+
+    sends_closures = True
+
+    def map(self, f: Callable[[T], R], items: Sequence[T], chunksize: int | None = None) -> list[R]:
+        del chunksize
+        return [f(item) for item in items]
+
+    def stream(
+        self, f: Callable[[T], R], items: Iterable[T], chunksize: int | None = None
+    ) -> Iterator[R]:
+        del chunksize
+        return map(f, items)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 class Pmap(Peer):
+    sends_closures = True
+
     def __init__(self, processes: int) -> None:
         self._map = ours.pmap.using(processes=processes)
         self._apply = ours.papply.using(processes=processes)
@@ -71,7 +98,10 @@ class Pmap(Peer):
     def map(self, f: Callable[[T], R], items: Sequence[T], chunksize: int | None = None) -> list[R]:
         return self._map(f, items, chunksize=chunksize)
 
-    def stream(self, f: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    def stream(
+        self, f: Callable[[T], R], items: Iterable[T], chunksize: int | None = None
+    ) -> Iterator[R]:
+        del chunksize
         return self._map.iter(f, items)
 
     def submit(self, f: Callable[[T], R], item: T) -> Callable[[], R]:
@@ -94,8 +124,10 @@ class Multiprocessing(Peer):
     def map(self, f: Callable[[T], R], items: Sequence[T], chunksize: int | None = None) -> list[R]:
         return self._pool.map(f, items, chunksize)
 
-    def stream(self, f: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        return self._pool.imap(f, items)
+    def stream(
+        self, f: Callable[[T], R], items: Iterable[T], chunksize: int | None = None
+    ) -> Iterator[R]:
+        return self._pool.imap(f, items, chunksize or 1)
 
     def submit(self, f: Callable[[T], R], item: T) -> Callable[[], R]:
         return self._pool.apply_async(f, (item,)).get
@@ -118,8 +150,10 @@ class Futures(Peer):
     def map(self, f: Callable[[T], R], items: Sequence[T], chunksize: int | None = None) -> list[R]:
         return list(self._executor.map(f, items, chunksize=chunksize or 1))
 
-    def stream(self, f: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        return self._executor.map(f, items)
+    def stream(
+        self, f: Callable[[T], R], items: Iterable[T], chunksize: int | None = None
+    ) -> Iterator[R]:
+        return self._executor.map(f, items, chunksize=chunksize or 1)
 
     def submit(self, f: Callable[[T], R], item: T) -> Callable[[], R]:
         return self._executor.submit(f, item).result
@@ -132,12 +166,15 @@ class Futures(Peer):
 
 
 class Loky(Futures):
+    sends_closures = True
+
     def __init__(self, processes: int) -> None:
         super().__init__(import_module("loky").get_reusable_executor(max_workers=processes))
 
 
 class Joblib(Peer):
     most = 100_000
+    sends_closures = True
 
     def __init__(self, processes: int) -> None:
         self._module = import_module("joblib")
@@ -152,8 +189,11 @@ class Joblib(Peer):
     def map(self, f: Callable[[T], R], items: Sequence[T], chunksize: int | None = None) -> list[R]:
         return list(self._run(f, items, batch_size=chunksize or "auto"))
 
-    def stream(self, f: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        return iter(self._run(f, items, return_as="generator"))
+    def stream(
+        self, f: Callable[[T], R], items: Iterable[T], chunksize: int | None = None
+    ) -> Iterator[R]:
+        batch = chunksize or "auto"
+        return iter(self._run(f, items, return_as="generator", batch_size=batch))
 
     def call(self, f: Callable[[T], R], item: T) -> R:
         return self.map(f, [item])[0]
@@ -185,8 +225,10 @@ class Mpire(Peer):
         )
         return results
 
-    def stream(self, f: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        results: Iterator[R] = self._pool.imap(f, self._rows(items))
+    def stream(
+        self, f: Callable[[T], R], items: Iterable[T], chunksize: int | None = None
+    ) -> Iterator[R]:
+        results: Iterator[R] = self._pool.imap(f, self._rows(items), chunk_size=chunksize)
         return results
 
     def submit(self, f: Callable[[T], R], item: T) -> Callable[[], R]:
@@ -209,8 +251,10 @@ class Pebble(Peer):
         results: Iterator[R] = self._pool.map(f, items, chunksize=chunksize or 1).result()
         return list(results)
 
-    def stream(self, f: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-        results: Iterator[R] = self._pool.map(f, items).result()
+    def stream(
+        self, f: Callable[[T], R], items: Iterable[T], chunksize: int | None = None
+    ) -> Iterator[R]:
+        results: Iterator[R] = self._pool.map(f, items, chunksize=chunksize or 1).result()
         return results
 
     def submit(self, f: Callable[[T], R], item: T) -> Callable[[], R]:
@@ -260,6 +304,7 @@ def _executor(processes: int) -> Peer:
 
 PEERS: Final[dict[str, Callable[[int], Peer]]] = {
     "pmap": Pmap,
+    "serial": lambda _: Serial(),
     "Pool": Multiprocessing,
     "PPE": _executor,
     "loky": Loky,

@@ -10,7 +10,10 @@ from typing import Final, NamedTuple
 from .run import Results
 from .work import Figure, Target
 
-PACKAGES: Final = ("loky", "joblib", "mpire", "pebble", "ray", "numpy", "pandas")
+PACKAGES: Final = (
+    *("loky", "joblib", "mpire", "pebble", "ray"),
+    *("numpy", "pandas", "pillow", "scikit-learn"),
+)
 
 
 class Ratio(NamedTuple):

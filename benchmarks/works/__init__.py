@@ -7,10 +7,23 @@ for it.
 from typing import Final
 
 from ..work import Work
-from . import arrays, calls, progress, raw, real, rest, start, timing, tiny, tracing, workers
+from . import arrays, calls, jobs, progress, raw, real, rest, start, timing, tiny, tracing, workers
 
 WORKS: Final[tuple[Work, ...]] = tuple(
     work
-    for module in (raw, tiny, calls, progress, tracing, workers, arrays, timing, start, rest, real)
+    for module in (
+        raw,
+        tiny,
+        calls,
+        progress,
+        tracing,
+        workers,
+        arrays,
+        timing,
+        start,
+        rest,
+        real,
+        jobs,
+    )
     for work in module.WORKS
 )

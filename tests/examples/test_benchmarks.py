@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from benchmarks.peers import PEERS
+from benchmarks.jobs.job import WrongResultError, measured
+from benchmarks.peers import PEERS, Peer
 from benchmarks.report import as_json, ratio, reached, table
 from benchmarks.run import Results, measure, rounds
 from benchmarks.work import ALL, Figure, Setting, Target, Work
@@ -79,10 +80,28 @@ def test_a_measurement_runs_in_a_process_of_its_own() -> None:
 def test_names_are_unique_and_known() -> None:
     names = [work.name for work in WORKS]
     assert len(set(names)) == len(names)
-    assert tuple(PEERS) == (*ALL, "Ray")
+    assert {*PEERS} == {*ALL, "Ray", "serial"}
     for work in WORKS:
         assert len({figure.name for figure in work.figures}) == len(work.figures)
         assert {t.to for f in work.figures for t in f.targets} <= {None, *work.peers}
+
+
+def test_a_job_is_done_by_pmap_with_the_results_of_the_serial_loop() -> None:
+    work = next(work for work in WORKS if work.name == "jobs.files")
+    values, note = measure(work, "pmap", 2, quick=True)
+    assert (list(values), note) == ([figure.name for figure in work.figures], "")
+    assert min(values.values()) > 0
+
+
+def test_a_job_with_other_results_fails() -> None:
+    expected = [1]
+
+    def run(peer: Peer) -> object:
+        expected[0] += 1  # the second time it is another result
+        return peer.map(abs, expected)
+
+    with pytest.raises(WrongResultError, match="serial"):
+        measured(run, "serial", 1, 1)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -20,6 +20,7 @@ from types import (
 from weakref import ref
 
 from ..importable import is_importable, is_of_a_module
+from .dict_versions import version_of
 from .globals_of import annotations_of
 from .role import is_handle
 
@@ -65,6 +66,9 @@ _QUICK = 1 << 14
 _PIECE = 1 << 18
 # If marshal has written this many bytes or more, version 4 of its format is tried, too.
 _LARGE = 1 << 18
+# From this many entries on, the version of a dict is looked at before its contents: the import of
+# `ctypes`, which that needs, takes about as long as one look at so many entries.
+_MANY = 100_000
 # How many levels of nested containers are searched for values that are not plain.
 _DEEPEST = 4
 
@@ -101,9 +105,12 @@ class _Same:
 class _Plain:
     """The fingerprint of a plain value (None, number, text, bytes), or of a container of these."""
 
-    __slots__ = ("hash", "kind", "size", "swift")
+    __slots__ = ("hash", "kind", "size", "swift", "version")
 
-    def __init__(self, value: Any) -> None:
+    def __init__(self, value: Any, version: int | None = None) -> None:
+        # The version that the value had before it was examined, if it is a large dict that changes
+        # only if its version does. A change since then is found at the next call.
+        self.version = version
         begin = perf_counter()
         data = marshal.dumps(value, _VERSION)
         took = perf_counter() - begin
@@ -159,10 +166,14 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
     if type(before) is _Plain and before.kind is type(value):
         # The earlier value was plain (numbers, texts and containers of these). If the present one
         # is not, marshal refuses it in nearly all cases, so it is not searched for other parts.
+        version = None if before.version is None else version_of(untyped(value))
+        if version is not None and version == before.version:
+            return before
         try:
             if before.is_surely_of(value):
+                before.version = version
                 return before
-            now = _Plain(value)
+            now = _Plain(value, _version_of_scalars(value))
         except ValueError:
             pass
         else:
@@ -250,8 +261,9 @@ def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprin
         # The value is a handle, made by `share`; as documented there, later changes of the shared
         # value are not sent.
         return _Same(value)
-    if is_plain(value):
-        return _Plain(value)
+    version = _version_of_scalars(value)
+    if version is not None or is_plain(value):
+        return _Plain(value, version)
     return kind, digest(value)
 
 
@@ -374,6 +386,26 @@ def _attributes(
         else:
             found.append((name, _of_part(value, digest, inside)))
     return found
+
+
+def _version_of_scalars(value: Any) -> int | None:
+    """Return the version of a large dict of scalars, which is unchanged if its version is.
+
+    None for any other value, and if this interpreter keeps no versions.
+    """
+    if type(value) is not dict or len(value) < _MANY:
+        return None
+    # The version is read first: if another thread puts in what is no scalar, it is out of date.
+    version = version_of(value)
+    if version is None:
+        return None
+    for part in (value.values(), value.keys()):
+        if (
+            id(type(next(iter(part), None))) not in _PLAIN
+            or not {*map(id, map(type, part))} <= _PLAIN
+        ):
+            return None
+    return version
 
 
 def _all_plain(given: object, depth: int) -> bool:
