@@ -65,6 +65,20 @@ def test_tiny_items_travel_by_the_thousand(sent: list[int]) -> None:
     assert len(sent) < 200
 
 
+def test_a_map_on_many_workers_takes_few_messages_of_the_caller(sent: list[int]) -> None:
+    items = [*range(100_000)]
+    with Pool(8) as pool:
+        for _ in range(2):  # all workers have begun, and what an item costs is known
+            pool.map(abs, items)
+        counts: list[int] = []
+        for _ in range(5):
+            sent.clear()
+            pool.map(abs, items)
+            counts.append(len(sent))
+    # About 30; more where workers waited for a processor, and others got their items.
+    assert 8 <= min(counts) <= 40
+
+
 def test_chunks_that_were_asked_for_travel_together(sent: list[int]) -> None:
     count = 10_000
     with Pool(2) as pool:

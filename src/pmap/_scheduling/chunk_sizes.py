@@ -27,6 +27,10 @@ _TOGETHER = 0.002
 # one by one, so each can be taken back and given to another worker until it begins. The worker
 # spends 1 us on each item to ask whether the item is still its own.
 _MOST_SHORT = 64
+# Items in the first chunk for a worker, at most, if only the cost of an earlier job is known. The
+# worker spends 1 us on each `_FEW_TOGETHER` items to ask whether they are still its own: as much
+# for such a chunk as the two or three smaller chunks cost that it stands for.
+_MOST_EXPECTED = 1 << 12
 # Bytes of several chunks that travel in one message, at most. Larger chunks gain nothing by sharing
 # a message.
 _SMALL = 1 << 16
@@ -110,6 +114,26 @@ def is_short(items: int, last: CostMeter) -> bool:
     if each is None or items > _MOST_SHORT:
         return False
     return each * items <= LEAST and last.size * items <= _SMALL
+
+
+def is_quick(last: CostMeter) -> bool:
+    """Return whether items that cost as much as `last` says may begin several at a time.
+
+    That is decided before any item of their job is measured.
+    """
+    each = last.at_worst()
+    return each is not None and each * _FEW_TOGETHER <= _PART
+
+
+def first_size(remaining: int, workers: int, last: CostMeter) -> int:
+    """Return how many of `remaining` items a chunk gets before any item of its job is measured.
+
+    `last` is the measured cost of the last job with the same function. With single items, each
+    worker would be woken for next to nothing. If the items take longer this time, the scheduler
+    reclaims those that have not begun, about a millisecond after the first began.
+    """
+    wanted = chunk_size(remaining, workers, last.at_worst(), None, size=last.size)
+    return min(wanted, _MOST_EXPECTED)
 
 
 def chunk_size(

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Hashable, Iterator
 
-from .chunk_sizes import CostMeter, is_short
+from .chunk_sizes import CostMeter, is_quick, is_short
 from .events import JobSubmitted
 from .job_states import UNSTARTED
 from .run_rules import RunRules
@@ -63,6 +63,8 @@ class JobQueue:
             fixed = open or rules.at_once or rules.chunksize is not None
             if last is not None and not fixed:
                 job.is_short = is_short(size, last)
+                if not job.is_short and is_quick(last):
+                    job.expected = last
             _keep(self._last_costs, function, job.cost)
         return job
 

@@ -10,7 +10,7 @@ from collections.abc import Hashable
 from math import inf
 from typing import NamedTuple, TypeAlias
 
-from .chunk_sizes import CostMeter, at_a_time, chunk_size, chunks_together
+from .chunk_sizes import CostMeter, at_a_time, chunk_size, chunks_together, first_size
 from .job_states import FAILING, FINISHED, KILLING, OPEN, RUNNING
 from .run_rules import RunRules
 from .worker_states import STARTING
@@ -54,6 +54,7 @@ class Job:
         "cursor",
         "delayed",
         "end",
+        "expected",
         "failed",
         "id",
         "in_flight",
@@ -78,6 +79,8 @@ class Job:
         self.cost = cost
         # Whether the job is expected to be so short that it is sent as one chunk.
         self.is_short = False
+        # The cost of the last job with the same function; None: not known, or not to be relied on.
+        self.expected: CostMeter | None = None
         self.cursor = 0  # the first item that was never sent to a worker
         self.queued = 0  # how many entries the scheduler's queue has for the job
         # A heap of ranges of items that are to be sent to workers again.
@@ -118,6 +121,8 @@ class Job:
         worst = cost.at_worst()
         if worst is None and self.is_short and several:
             return rest
+        if worst is None and self.expected is not None and several:
+            return first_size(rest, workers, self.expected)
         alone = not several or self.streams or self.rules.at_once or cost.items < TRUSTED_ITEMS
         if fixed is None or worst is None or alone:
             return chunk_size(rest, workers, cost.seconds, fixed, cost.items, cost.size)
@@ -176,8 +181,9 @@ class Job:
 
     def requeue(self, start: int, stop: int, tries: int) -> None:
         """Let the items `start` to `stop` - 1 be sent to a worker again, before any later items."""
-        # Items are slow, or were lost: so they are no longer sent as one chunk.
+        # Items are slow, or were lost: so they are no longer sent as one chunk, or as many.
         self.is_short = False
+        self.expected = None
         if self.requeued is None:
             self.requeued = []
         heapq.heappush(self.requeued, (start, stop, tries))

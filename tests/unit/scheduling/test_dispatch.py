@@ -189,7 +189,8 @@ def test_a_short_job_is_one_chunk_whose_items_begin_one_by_one() -> None:
         (QUICK, MOST_BYTES, repeated(2)),
         (QUICK, 0, repeated(2, rules=RunRules(chunksize=1))),
         (QUICK, 0, repeated(2, rules=RunRules(at_once=True))),
-        (1e-9, 0, repeated(2, 1000)),
+        (SLOW, 0, repeated(2, 1000)),
+        (QUICK, MOST_BYTES, repeated(2, 1000)),
         (QUICK, 0, repeated(2)._replace(open=True)),
     ],
 )
@@ -214,6 +215,46 @@ def test_a_job_that_is_not_short_after_all_goes_to_all_workers() -> None:
     # The worker has begun one item. Each of the others gets one item, and not all that is left.
     answer = scheduler.handle(ChunksReclaimed(worker, 1, 1), RECLAIM_AFTER)
     assert [c[2:4] for c in answer if isinstance(c, SendChunk)] == [(1, 2), (2, 3)]
+
+
+def sent_for(scheduler: Scheduler, job: JobSubmitted, elapsed: float) -> list[SendChunk]:
+    """Return all chunks of a job whose items take `elapsed` seconds each."""
+    sent = [command for command in tell(scheduler, job) if isinstance(command, SendChunk)]
+    waiting = [*sent]
+    while waiting:
+        chunk = waiting.pop(0)
+        count = chunk.stop - chunk.start
+        answer = tell(scheduler, done(chunk.worker, count=count, elapsed=elapsed * count))
+        more = [command for command in answer if isinstance(command, SendChunk)]
+        sent += more
+        waiting += more
+    return sent
+
+
+@pytest.mark.parametrize(("workers", "most"), [(2, 30), (8, 50), (64, 100)])
+def test_many_items_of_a_known_function_take_few_chunks(workers: int, most: int) -> None:
+    # Without the cost of the last job, 64 workers take 250 chunks, the first of them of one item.
+    scheduler = after(pool(workers, can_reclaim_items=True), 2e-7)
+    chunks = sent_for(scheduler, repeated(2, 100_000), 2e-7)
+    assert len(chunks) <= most
+    assert len({chunk.worker for chunk in chunks}) == workers
+    assert min(chunk.stop - chunk.start for chunk in chunks[:workers]) > 100
+    # Few items begin together: they may be slow this time.
+    assert {chunk.step for chunk in chunks[:workers]} == {16}
+
+
+def test_many_items_that_are_slow_this_time_go_to_all_workers() -> None:
+    scheduler = after(pool(3, can_reclaim_items=True), 1e-7)
+    worker = next(reversed(scheduler._workers.idle))
+    assert tell(scheduler, repeated(2, 1000)) == [SendChunk(worker, 2, 0, 1000, 16)]
+    assert scheduler.handle(Tick(), RECLAIM_AFTER) == [ReclaimChunks(worker)]
+    answer = scheduler.handle(ChunksReclaimed(worker, 1, 16), RECLAIM_AFTER)
+    assert [c[2:4] for c in answer if isinstance(c, SendChunk)] == [(16, 17), (17, 18)]
+
+
+def test_only_workers_that_give_items_back_get_many_items_at_once() -> None:
+    scheduler = after(pool(1), 1e-7)
+    assert tell(scheduler, repeated(2, 1000))[0] == SendChunk(0, 2, 0, 1)
 
 
 def single(job: int, like: int | None = 7, *, stop: bool = True) -> JobSubmitted:
