@@ -8,6 +8,7 @@ from benchmarks.jobs.job import WrongResultError, measured
 from benchmarks.peers import PEERS, Peer
 from benchmarks.report import as_json, ratio, reached, table
 from benchmarks.run import Results, measure, rounds
+from benchmarks.saturation import Costs, rate
 from benchmarks.work import ALL, Figure, Setting, Target, Work
 from benchmarks.works import WORKS
 from benchmarks.works.timing import SHAPES, durations, greedy
@@ -102,6 +103,11 @@ def test_a_job_with_other_results_fails() -> None:
 
     with pytest.raises(WrongResultError, match="serial"):
         measured(run, "serial", 1, 1)
+
+
+def test_one_caller_keeps_many_processors_going() -> None:
+    # In simulated time, with what was measured. It was 27 % with chunks of 20 ms.
+    assert rate(0.01, 256, Costs(145e-6, 63e-9)) * 0.01 / 256 > 0.75
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -11,6 +11,8 @@ from pmap._scheduling.chunk_sizes import (
     TARGET,
     CostMeter,
     chunk_size,
+    least_of,
+    target_of,
     worth_ahead,
 )
 
@@ -47,7 +49,14 @@ def test_before_anything_is_measured_items_go_alone(remaining: int, workers: int
 @given(remainings, workers, costs.filter(bool))
 def test_a_chunk_takes_no_longer_than_the_target(remaining: int, workers: int, cost: float) -> None:
     size = chunk_size(remaining, workers, cost, None)
-    assert size == 1 or size * cost <= TARGET * (1 + 1e-9)
+    assert size == 1 or size * cost <= target_of(workers) * (1 + 1e-9)
+
+
+@given(workers)
+def test_the_caller_has_time_for_all_workers(workers: int) -> None:
+    # A chunk costs the caller 0.1 ms.
+    assert workers * 0.0001 / target_of(workers) <= 0.5
+    assert target_of(workers) == TARGET or workers > 64
 
 
 @given(remainings, workers, costs.filter(bool))
@@ -55,7 +64,19 @@ def test_a_chunk_is_a_share_of_the_rest_unless_that_is_too_little(
     remaining: int, workers: int, cost: float
 ) -> None:
     size = chunk_size(remaining, workers, cost, None)
-    assert size <= math.ceil(remaining / (2 * workers)) or size * cost <= LEAST * (1 + 1e-9)
+    least = least_of(remaining * cost, target_of(workers))
+    assert size <= math.ceil(remaining / (2 * workers)) or size * cost <= least * (1 + 1e-9)
+
+
+@given(st.floats(0, 1e6), workers)
+def test_the_least_is_what_takes_least_with_workers_enough(left: float, workers: int) -> None:
+    def takes(chunk: float) -> float:
+        return left / chunk * 0.0001 + chunk
+
+    least = least_of(left, target_of(workers))
+    assert LEAST <= least <= target_of(workers)
+    if LEAST < least < target_of(workers):
+        assert takes(least) <= min(takes(0.9 * least), takes(1.1 * least))
 
 
 @given(remainings, workers, costs)

@@ -231,13 +231,14 @@ def sent_for(scheduler: Scheduler, job: JobSubmitted, elapsed: float) -> list[Se
     return sent
 
 
-@pytest.mark.parametrize(("workers", "most"), [(2, 30), (8, 50), (64, 100)])
+@pytest.mark.parametrize(("workers", "most"), [(2, 25), (8, 35), (64, 40)])
 def test_many_items_of_a_known_function_take_few_chunks(workers: int, most: int) -> None:
-    # Without the cost of the last job, 64 workers take 250 chunks, the first of them of one item.
+    # Without the cost of the last job, 64 workers take 230 chunks, the first of them of one item.
+    # All items take 20 ms: to wake all 64 would take the caller half of that.
     scheduler = after(pool(workers, can_reclaim_items=True), 2e-7)
     chunks = sent_for(scheduler, repeated(2, 100_000), 2e-7)
     assert len(chunks) <= most
-    assert len({chunk.worker for chunk in chunks}) == workers
+    assert len({chunk.worker for chunk in chunks}) == min(len(chunks), workers)
     assert min(chunk.stop - chunk.start for chunk in chunks[:workers]) > 100
     # Few items begin together: they may be slow this time.
     assert {chunk.step for chunk in chunks[:workers]} == {16}
