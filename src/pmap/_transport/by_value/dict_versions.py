@@ -29,7 +29,7 @@ def _reader() -> Read | None:
         return None  # another thread may change a dict while it is looked at
     try:
         from ctypes import c_ssize_t, c_uint64, sizeof
-    except ImportError:  # a Python without `ctypes`
+    except (ImportError, OSError, MemoryError):  # `ctypes` is missing, or may not make code here
         return None
     # The number stands behind the header of the object and the count of its entries.
     place = object.__basicsize__ + sizeof(c_ssize_t)
