@@ -38,6 +38,8 @@ class Costs(NamedTuple):
 class OneCaller(Simulation):
     """A simulation whose caller needs its own time for each chunk and item, half of it each way."""
 
+    _now: float
+
     def __init__(self, seconds: list[float], workers: int, costs: Costs, last: float) -> None:
         super().__init__(seconds, workers, last=last)
         self._costs = costs

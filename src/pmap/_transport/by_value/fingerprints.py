@@ -388,24 +388,20 @@ def _attributes(
     return found
 
 
-def _version_of_scalars(value: Any) -> int | None:
+def _version_of_scalars(given: object) -> int | None:
     """Return the version of a large dict of scalars, which is unchanged if its version is.
 
     None for any other value, and if this interpreter keeps no versions.
     """
-    if type(value) is not dict or len(value) < _MANY:
+    kind, value = type(given), untyped(given)
+    if kind is not dict or len(value) < _MANY:
         return None
     # The version is read first: if another thread puts in what is no scalar, it is out of date.
     version = version_of(value)
-    if version is None:
-        return None
-    for part in (value.values(), value.keys()):
-        if (
-            id(type(next(iter(part), None))) not in _PLAIN
-            or not {*map(id, map(type, part))} <= _PLAIN
-        ):
-            return None
-    return version
+    if version is None or id(type(next(iter(value.values()), None))) not in _PLAIN:
+        return None  # most dicts of other values are known by their first one
+    kinds = {*map(id, map(type, value)), *map(id, map(type, value.values()))}
+    return version if kinds <= _PLAIN else None
 
 
 def _all_plain(given: object, depth: int) -> bool:
