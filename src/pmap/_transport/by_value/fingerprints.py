@@ -398,7 +398,8 @@ def _version_of_scalars(given: object) -> int | None:
         return None
     # The version is read first: if another thread puts in what is no scalar, it is out of date.
     version = version_of(value)
-    if version is None or id(type(next(iter(value.values()), None))) not in _PLAIN:
+    first = _object(next(iter(value.values()), None))
+    if version is None or id(type(first)) not in _PLAIN:
         return None  # most dicts of other values are known by their first one
     kinds = {*map(id, map(type, value)), *map(id, map(type, value.values()))}
     return version if kinds <= _PLAIN else None
