@@ -73,14 +73,21 @@ def run_script(folder: Path, text: str, code: int = 0) -> list[str]:
     return run([str(script)], folder, code=code).splitlines()
 
 
-def kill_the_caller(folder: Path, text: str, number: signal.Signals) -> None:
-    """Run a program until its workers are up, kill it, and see them end."""
+def kill_the_caller(folder: Path, text: str, number: signal.Signals, **more: str) -> None:
+    """Run a program until its workers are up, kill it, and see them end.
+
+    Args:
+        folder: where it runs.
+        text: what it does; it makes the file "ready" when its workers are up.
+        number: the signal that kills it.
+        more: what is in its environment besides.
+    """
     (folder / "script.py").write_text(text, encoding="utf-8")
     below: set[int] = set()
     with subprocess.Popen(
         [sys.executable, "script.py"],
         cwd=folder,
-        env=environment(),
+        env=environment() | more,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:

@@ -45,23 +45,24 @@ class Lifeline:
     end = -1
     closed = False
     _ours = -1
-    _inode = 0
+    _inodes = -1, -1
 
     def __init__(self) -> None:
-        """Open the pipe; only on Linux, where the kernel can kill workers when the pipe closes."""
-        if sys.platform == "linux":
+        """Open the pipe, except on Windows, where no child inherits a descriptor."""
+        if sys.platform != "win32":
             end, self._ours = os.pipe()
             self.end = not_standard(end)
-            self._inode = os.fstat(self._ours).st_ino
+            # On macOS each end of a pipe has an inode of its own.
+            self._inodes = inode_of(self.end), inode_of(self._ours)
 
     def close(self) -> None:
         """Close both ends of the pipe; that kills the workers that still watch the pipe."""
         self.closed = True
         ends = self.end, self._ours
         self.end = self._ours = -1
-        for end in ends:
-            # Another inode shows that the number belongs to another file: the program closed ours.
-            if end >= 0 and inode_of(end) == self._inode:
+        for end, inode in zip(ends, self._inodes, strict=True):
+            # If the inode is another one, the program has closed the end and uses its number.
+            if end >= 0 and inode_of(end) == inode:
                 os.close(end)
 
     def __del__(self) -> None:

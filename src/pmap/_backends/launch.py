@@ -26,6 +26,8 @@ from .._transport.light_stdlib import send_with_fds, signal, socket
 from .._worker.template import kill_group
 from .boot import Lifeline, executable, interpreter, not_standard, remedy, sigint_blocked
 from .poller import comes_within
+from .sentinel import sentinel_of
+from .small_file import small_file
 
 if TYPE_CHECKING:
     import subprocess
@@ -145,7 +147,24 @@ def is_surely_python(pid: int | None, command: list[str]) -> bool:
             and its == b"".join([os.fsencode(one) + b"\0" for one in command])
         )
     except OSError:
+        return not os.path.exists("/proc/self") and _is_own_interpreter(command[0])
+
+
+def _is_own_interpreter(program: str) -> bool:
+    """Return whether a program is the interpreter that runs this program, and not a script.
+
+    `sys.executable` may be a script that starts the interpreter, or anything that was put there.
+    """
+    try:
+        with open(program, "rb") as file:
+            is_script = file.read(2) == b"#!"
+    except OSError:
         return False
+    return (
+        program == sys.executable
+        and os.path.basename(program).startswith("python")
+        and not is_script
+    )
 
 
 class Handle(Protocol):
@@ -238,10 +257,14 @@ class _Child:
     ) -> None:
         self._lifeline = lifeline
         self.pid: int | None = pid
-        self.sentinel = _pidfd(pid)
+        self._sentinel = sentinel_of(pid)
         self._popen = popen
         self.command: list[str] = []
         self._ended: tuple[bool, int | None] | None = None
+
+    @property
+    def sentinel(self) -> int | None:
+        return None if self._sentinel is None else self._sentinel.fd
 
     def set_pid(self, pid: int) -> None:
         pass
@@ -314,31 +337,22 @@ class _Child:
         return self._popen is not None and is_surely_python(self.pid, self.command)
 
     def release(self) -> None:
-        if self.sentinel is not None:
-            os.close(self.sentinel)
-            self.sentinel = None
+        sentinel, self._sentinel = self._sentinel, None
+        if sentinel is not None:
+            sentinel.close()
 
     def abandon(self) -> None:
-        self.sentinel = None
+        sentinel, self._sentinel = self._sentinel, None
+        if sentinel is not None:
+            sentinel.abandon()
         self.reap()
 
     def after_fork_in_child(self) -> None:
+        sentinel, self._sentinel = self._sentinel, None
+        if sentinel is not None:
+            sentinel.after_fork_in_child()
         if self._popen is not None:
             self._popen.returncode = 0
-
-
-def _pidfd(pid: int) -> int | None:
-    """Return a descriptor that becomes readable when process `pid` ends, or None (not on Linux).
-
-    Without the descriptor, the caller notices the end of a worker by the end of the worker's
-    socket, unless a process that the worker has started holds the socket open.
-    """
-    if sys.platform != "linux":
-        return None
-    try:
-        return os.pidfd_open(pid)
-    except (OSError, AttributeError):  # Python may have been built for an older Linux
-        return None
 
 
 def is_alive(pid: int | None) -> bool:
@@ -414,10 +428,7 @@ def send_journal(sock: socket) -> journal.ResultJournal | None:
     its own.
     """
     size = journal.SIZE + journal.STACK
-    try:
-        fd = os.memfd_create("pmap", os.MFD_CLOEXEC) if hasattr(os, "memfd_create") else -1
-    except OSError:
-        fd = -1
+    fd = small_file()
     memory: mmap.mmap | None = None
     try:
         if fd >= 0:
@@ -430,6 +441,8 @@ def send_journal(sock: socket) -> journal.ResultJournal | None:
             return None
         # A worker that crashes writes its stack at the position of the file, behind the results.
         os.lseek(fd, journal.SIZE, os.SEEK_SET)
+        # The mapping keeps a descriptor of the file. So the file is in use until the worker has
+        # received it: macOS may close a file of which nothing but descriptors on the way are left.
         send_with_fds(sock, size.to_bytes(4, "little"), [fd])
         return journal.ResultJournal(memory)
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -143,6 +142,16 @@ class Poller(Generic[Source]):
         for end in self._wakers:
             end.close()
 
+    def after_fork_in_child(self) -> None:
+        """Close the copies that a fork of the caller has of the poller's descriptors."""
+        self._watched.clear()
+        if isinstance(self._kernel, _Selected):
+            self._kernel.after_fork_in_child()
+        else:
+            self._kernel.close()
+        for end in self._wakers:
+            end.close()
+
     def abandon(self) -> None:
         """Give the poller up because the program has closed some of its descriptors.
 
@@ -165,9 +174,8 @@ def comes_within(timeout: float, end: socket | int) -> bool:
 
 
 def _kernel() -> _Kernel:
-    # `select.epoll` is used directly, because the steps of the module `selectors` in Python take as
-    # long as the system call.
-    return select.epoll() if sys.platform == "linux" else _Selected()
+    # epoll is used without the module `selectors`, whose own steps take as long as the system call.
+    return select.epoll() if hasattr(select, "epoll") else _Selected()
 
 
 class _Selected:
@@ -193,6 +201,14 @@ class _Selected:
 
     def close(self) -> None:
         self._selector.close()
+
+    def after_fork_in_child(self) -> None:
+        # A fork has no copy of a kqueue. Before Python 3.11.7 and 3.12.1 a kqueue does not know
+        # that; to close or delete it would close whatever has its number in the fork.
+        if hasattr(select, "kqueue"):
+            keep(self._selector)
+        else:
+            self.close()
 
 
 def _selectors_event(eventmask: int) -> int:

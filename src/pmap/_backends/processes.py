@@ -15,7 +15,6 @@ result journal, from which the caller reads what a worker had finished before it
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -41,7 +40,7 @@ from .connection_states import HUNG_UP, LEAVING, READY
 from .poller import READABLE, WRITABLE, Poller, Watched
 from .process_starter import ProcessStarter
 from .protocol import Backend, BackendEvent, WorkerEnded
-from .start_method import default_start_method
+from .start_method import default_start_method, may_fork
 from .template_client import Template
 from .ties import identity_of
 from .unanswered import Unanswered
@@ -144,10 +143,9 @@ class ProcessBackend(Backend[_Polled]):
         except BaseException as error:
             if is_ctrl_c(error):
                 raise
-            if isinstance(error, NamelessError) and not self._is_chosen and hasattr(os, "fork"):
-                # The initializer has locks among its arguments, which only a forked process can
-                # inherit, and the program asks for no start method. So workers are forks of the
-                # caller, as with `multiprocessing` on Linux before Python 3.14.
+            if isinstance(error, NamelessError) and not self._is_chosen and may_fork():
+                # The initializer needs locks that only forks can inherit, and the program does not
+                # ask for a start method. So workers are forks, as with `multiprocessing` on Linux.
                 self._starter.method = self.start_method = "fork"
                 self.sent_names = self._names = SentNames(True, imports=self._imports_main)
                 return
@@ -479,4 +477,6 @@ class ProcessBackend(Backend[_Polled]):
         self._connections.clear()
         self._unanswered.since.clear()
         self._starter.after_fork_in_child()
-        self._close_poller()
+        poller, self._poller = self._poller, None
+        if poller is not None:
+            poller.after_fork_in_child()

@@ -25,4 +25,12 @@ def default_start_method() -> str:
 
 def usual_start_method() -> str:
     """Return the fastest start method that is safe with threads in this process."""
-    return "forkserver" if sys.platform == "linux" else "spawn"
+    return "forkserver" if may_fork() else "spawn"
+
+
+def may_fork() -> bool:
+    """Return whether pmap may fork a process for a program that did not ask for a start method.
+
+    Only on Linux: the system libraries of macOS do not survive a fork.
+    """
+    return sys.platform == "linux"

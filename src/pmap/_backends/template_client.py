@@ -11,6 +11,7 @@ from .._transport.light_stdlib import SHUT_WR, send_with_fds, socket
 from .._worker.template import kill_group
 from .boot import Boot, mark_of, release
 from .launch import Handle, is_surely_python, leave_no_core, no_python, ran_again, refused
+from .small_file import small_file
 
 if TYPE_CHECKING:
     from typing import IO
@@ -19,16 +20,16 @@ if TYPE_CHECKING:
     from .main_module import Script
 
 
+_SCRIPT = -1  # in place of the number of a worker: the request to import the script
 _LAST_WAIT = 2.0  # seconds in which a fork server may end by itself before it is killed
 
 
 def _file() -> "IO[bytes]":
-    """Return a temporary file that has no name."""
-    if hasattr(os, "memfd_create"):
-        return open(os.memfd_create("pmap", os.MFD_CLOEXEC), "wb")
-    import tempfile
-
-    return tempfile.TemporaryFile()
+    """Return an empty file that has no name; raise OSError if there is no place for it."""
+    fd = small_file()
+    if fd < 0:
+        raise OSError("there is no place for a file")
+    return open(fd, "wb")
 
 
 class Template:
@@ -62,6 +63,10 @@ class Template:
         self._by_pid: dict[int, _Forked] = {}
         self.script: Script | None = None
         self.reports: list[tuple[int, bytes]] = []
+        # Descriptors that the fork server has been sent and may not have received, by number
+        # of the worker; `_SCRIPT`: that of the request to import. macOS may close the file behind a
+        # descriptor on its way if no process has it open; so a copy is kept here.
+        self._on_the_way: dict[int, int] = {}
 
     def import_script(self, script: "Script", about: bytes) -> None:
         """Ask the fork server to import the user's script before it forks the first worker.
@@ -74,8 +79,7 @@ class Template:
         with contextlib.suppress(OSError), _file() as file:
             file.write(about)
             file.flush()
-            request = protocol.make_request(protocol.IMPORT, 0)
-            send_with_fds(self.sock, request, [file.fileno()])
+            self._send(protocol.IMPORT, 0, file.fileno())
 
     def start(self, number: int, sock: socket) -> Handle:
         """Ask the fork server to fork a worker that is connected by the socket `sock`.
@@ -90,9 +94,21 @@ class Template:
         handle = self._by_number[number] = _Forked(self)
         # OSError: the fork server has ended. The next read of its socket notices that.
         with contextlib.suppress(OSError):
-            request = protocol.make_request(protocol.FORK, number)
-            send_with_fds(self.sock, request, [sock.fileno()])
+            self._send(protocol.FORK, number, sock.fileno())
         return handle
+
+    def _send(self, what: int, number: int, fd: int) -> None:
+        if sys.platform != "linux":
+            key = _SCRIPT if what == protocol.IMPORT else number
+            with contextlib.suppress(OSError):  # no descriptor is left for a copy
+                self._on_the_way[key] = os.dup(fd)
+        send_with_fds(self.sock, protocol.make_request(what, number), [fd])
+
+    def _has_received(self, *numbers: int) -> None:
+        for number in numbers:
+            fd = self._on_the_way.pop(number, -1)
+            if fd >= 0:
+                os.close(fd)
 
     @property
     def is_unused(self) -> bool:
@@ -135,10 +151,12 @@ class Template:
         self.answered = True
         if kind == protocol.FORKED:
             number, pid = protocol.parse_forked(message)
+            self._has_received(_SCRIPT, number)
             self._by_pid[pid] = self._by_number[number]
             self._by_pid[pid].set_pid(pid)
         elif kind == protocol.FAILED:
             number, error = protocol.parse_failed(message)
+            self._has_received(_SCRIPT, number)
             handle = self._by_number.pop(number)
             handle.ended = True
             handle.failure = refused(OSError(error, os.strerror(error)))
@@ -198,6 +216,7 @@ class Template:
         self.alive = False
         self._process.kill()
         self._process.wait()
+        self._has_received(*self._on_the_way)
         if not self.answered:
             self.why = self.why or no_python(self._process.exitcode)
         for handle in self._by_number.values():
@@ -224,8 +243,9 @@ class Template:
             while self.sock.recv(1 << 16):
                 pass
         self.sock.close()
-        # A fork server that is still there is stopped or hangs. It holds nothing that would be
-        # worth a longer wait.
+        self._has_received(*self._on_the_way)
+        # A fork server that is still there is stopped or hangs. It holds nothing that would
+        # be worth a longer wait.
         self._process.kill()
         self._process.wait()
 
@@ -238,6 +258,7 @@ class Template:
     def after_fork_in_child(self) -> None:
         """Forget the fork server: this process was forked, and is not the fork server's parent."""
         self.sock.close()
+        self._has_received(*self._on_the_way)
         self._process.after_fork_in_child()
 
 

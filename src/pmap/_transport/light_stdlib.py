@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         socket,
         socketpair,
     )
-    from _thread import allocate_lock, get_ident
+    from _thread import allocate_lock, get_ident, start_new_thread
     from collections import deque
     from contextvars import Context, ContextVar
     from threading import RLock, local
@@ -32,11 +32,11 @@ else:
         from _collections import deque
         from _contextvars import Context, ContextVar
         from _socket import SOL_SOCKET, socket
-        from _thread import RLock, allocate_lock, get_ident
+        from _thread import RLock, allocate_lock, get_ident, start_new_thread
         from _thread import _local as local
     except ImportError:
         import signal
-        from _thread import allocate_lock, get_ident
+        from _thread import allocate_lock, get_ident, start_new_thread
         from collections import deque
         from contextvars import Context, ContextVar
         from socket import SOL_SOCKET, socket
@@ -69,6 +69,7 @@ __all__ = [
     "signal",
     "socket",
     "socketpair",
+    "start_new_thread",
 ]
 
 # The size of a file descriptor in a control message of a socket, in bytes.

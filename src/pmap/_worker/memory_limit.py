@@ -37,7 +37,7 @@ def resident() -> int:
 class MemoryWatch:
     """A thread that ends this process when it takes too much memory while an item runs."""
 
-    def __init__(self, limit: int, journal: ResultJournal) -> None:
+    def __init__(self, limit: int, journal: ResultJournal | None) -> None:
         with standard_library:
             import threading
 
@@ -50,10 +50,11 @@ class MemoryWatch:
     def _run(self) -> None:
         while self.busy.wait():
             if resident() > self._limit:
-                self._journal.note_oversize()
-                # At SIGABRT `faulthandler` writes the stack of the main thread into memory that the
-                # caller reads, and the process ends. If it does not end in time, it is killed.
-                signal.pthread_kill(self._main, signal.SIGABRT)
-                sleep(_LAST_WORDS)
+                if self._journal is not None:
+                    self._journal.note_oversize()
+                    # At SIGABRT faulthandler writes the stack of the main thread behind the result
+                    # journal, and the process ends. If it does not end in time, it is killed.
+                    signal.pthread_kill(self._main, signal.SIGABRT)
+                    sleep(_LAST_WORDS)
                 os.kill(os.getpid(), signal.SIGKILL)
             sleep(_LOOK)

@@ -31,7 +31,7 @@ from .reporting import Reporting
 from .sending import Sender
 from .side_effects import Surroundings, exit_process
 from .streams import Streams
-from .template import count_threads, kill_group
+from .template import count_threads, kill_group, wait_for
 from .terminal import begin as begin_without_terminal
 
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
@@ -80,10 +80,7 @@ def import_in_fork(
     os.close(tells)
     try:
         if _can_serve(sock, hears):
-            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-            # The fork has ended. Kill the processes that the script has started; the exit code of
-            # the fork is not read yet, so no other process can have its id.
-            kill_group(pid)
+            wait_for(pid)  # and kill the processes that the script has started
             os._exit(0)
         # Either the fork has ended, or its script is stuck and the caller is gone.
         kill_group(pid)

@@ -19,7 +19,7 @@ import sys
 
 from .._transport import process_role
 from .._transport.framing import frame
-from .._transport.light_stdlib import signal, socket
+from .._transport.light_stdlib import signal, socket, start_new_thread
 from .._transport.protocol import make_hello
 from .._transport.shadows import standard_library
 from .._transport.started import MARK, mark
@@ -30,6 +30,7 @@ from .worker import Worker
 
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import NoReturn
 
@@ -77,9 +78,10 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
 
     def begin() -> None:
         _lead_process_group()
-        # The script may never return. Then only the kernel can end this process when the caller
-        # ends.
-        _end_with_caller(os.dup(lifeline) if lifeline >= 0 else -1)
+        # The script may never return. Then only the kernel can end this process with the caller.
+        own = os.dup(lifeline) if lifeline >= 0 else -1
+        if not _end_with_caller(own) and own >= 0:
+            os.close(own)  # no thread may watch the caller: workers are forked from this process
 
     def enter(own: socket, prepared: Prepared) -> NoReturn:
         if ties.lifeline >= 0:
@@ -149,7 +151,8 @@ def enter_forked(
     try:
         _lead_process_group()
         _ignore_interrupts()
-        _end_with_caller(lifeline)
+        if not _end_with_caller(lifeline):
+            _watch_caller(lifeline)
         process_role.in_worker = True
         # If this process was forked while a worker ran an item, this variable is still true.
         process_role.runs_items = False
@@ -206,30 +209,27 @@ def _lead_process_group() -> None:
         os.close(null)
 
 
-def _end_with_caller(lifeline: int) -> None:
+def _end_with_caller(lifeline: int) -> bool:
     """Have the kernel kill this process and its process group when the caller ends.
 
     `lifeline` is the reading end of a pipe whose writing end only the caller has. When the writing
-    end closes, the kernel sends SIGKILL, which also ends a worker that is busy in C code. Where the
-    kernel cannot do so, the worker notices the end of its socket between two chunks.
+    end closes, the kernel sends SIGKILL, which also ends a worker that is busy in C code. Return
+    False if the kernel cannot do so: only Linux can, and not without /proc.
     """
     if lifeline < 0 or not os.path.exists(f"/proc/self/fd/{lifeline}"):
-        return
+        return False
     with standard_library:
         import fcntl
 
-    # The module is not the standard one: the program has its own `fcntl`.
-    if not hasattr(fcntl, "F_SETSIG"):
-        os.close(lifeline)
-        return
-    # The pipe is opened anew: which process is sent the signal is a property of an open file, and
+    if not hasattr(fcntl, "F_SETSIG"):  # the program has a module `fcntl` of its own
+        return False
+    # The pipe is opened again: which process the kernel signals is a property of the open file, and
     # all workers share the open file behind `lifeline`.
     try:
         own = os.open(f"/proc/self/fd/{lifeline}", os.O_RDONLY | os.O_NONBLOCK)
-    except PermissionError:  # the process has changed its user, and may not open the pipe
-        return
-    finally:
-        os.close(lifeline)
+    except PermissionError:  # this process has changed its user since the pipe was opened
+        return False
+    os.close(lifeline)
     ties.lifeline = own
     fcntl.fcntl(own, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(own, fcntl.F_SETSIG, signal.SIGKILL)
@@ -239,6 +239,37 @@ def _end_with_caller(lifeline: int) -> None:
             os._exit(0)  # the caller ended before the kernel was asked for the signal
     except BlockingIOError:
         pass
+    return True
+
+
+def _watch_caller(lifeline: int) -> None:
+    """Have a thread kill this process and its process group when the caller ends.
+
+    A worker that is busy in C code which holds the interpreter's lock ends when it releases the
+    lock. `lifeline`: see `_end_with_caller`.
+    """
+    if lifeline < 0 or sys.platform == "win32":  # where a job ends the worker
+        return
+    from .template import kill_group
+
+    ties.lifeline = lifeline
+    # The thread takes no signal: a signal that another thread gets interrupts no call of the main
+    # thread.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        start_new_thread(_kill_at_the_end, (lifeline, kill_group))
+    except RuntimeError:
+        pass  # no thread can be started; the worker ends when it next reads its socket
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _kill_at_the_end(lifeline: int, kill_group: Callable[[int], object]) -> None:
+    try:
+        os.read(lifeline, 1)  # nothing is written to the pipe: this returns when the caller ends
+    except OSError:
+        return  # an item has closed the descriptor
+    kill_group(os.getpid())
 
 
 def _ignore(signum: int, stack: FrameType | None) -> None:

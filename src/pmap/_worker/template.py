@@ -250,27 +250,53 @@ def _drain(fd: int) -> None:
 def _reap(children: set[int]) -> list[tuple[int, int]]:
     gone: list[tuple[int, int]] = []
     while children:
-        pid = _ended()
+        pid, status = _ended(children)
         if not pid:
             break
-        _, status = os.waitpid(pid, 0)
-        # Only processes in `children` are workers; the script may have started others.
+        # A process that is not in `children` was started by the script when it was imported.
         if pid in children:
             children.discard(pid)
             gone.append((pid, os.waitstatus_to_exitcode(status)))
     return gone
 
 
-def _ended() -> int:
-    """Return the process id of a child that has ended and was not waited for yet, or 0.
+def _ended(children: set[int]) -> tuple[int, int]:
+    """Reap a child that has ended; return its process id and exit status; or (0, 0).
 
     Kill the processes in the child's process group: those that the child started and left behind.
     """
-    info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    if info is None:
-        return 0
-    kill_group(info.si_pid)  # the child was not waited for yet, so no other process can have its id
-    return info.si_pid
+    if hasattr(os, "waitid"):
+        info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if info is None:
+            return 0, 0
+        kill_group(info.si_pid)  # the child is not reaped yet, so no other process can have its id
+        return os.waitpid(info.si_pid, 0)
+    # Before Python 3.13, macOS has no `waitid`. A child that is reaped has no process id any more;
+    # but a process group keeps its number while it has a process, and no other group can get it.
+    for child in children:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        if pid:
+            kill_left_behind(pid)
+            return pid, status
+    return 0, 0
+
+
+def wait_for(pid: int) -> None:
+    """Return when a child has ended; then kill what is left of its process group."""
+    if hasattr(os, "waitid"):
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        kill_group(pid)  # the child is not reaped yet, so no other process can have its id
+    else:
+        os.waitpid(pid, 0)
+        kill_left_behind(pid)
+
+
+def kill_left_behind(group: int) -> None:
+    """Kill the processes in the process group of a child that was reaped just now."""
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass  # the child has left no process behind
 
 
 def kill_group(pid: int) -> bool:

@@ -239,7 +239,7 @@ class Worker:
             return False
         if self._initializer is not None and not self._is_done(self._initialize):
             return False
-        if setup.max_memory is not None and setup.kill_over_memory and self._journal is not None:
+        if setup.max_memory is not None and setup.kill_over_memory:
             from .memory_limit import MemoryWatch
 
             self._watch = MemoryWatch(setup.max_memory, self._journal)

@@ -1,6 +1,7 @@
 """Waiting for several sockets, with what Linux has and with what other systems have."""
 
 import os
+import select
 import sys
 import threading
 from collections.abc import Iterator
@@ -125,3 +126,26 @@ def test_what_comes_within_a_time() -> None:
         assert ours.recv(1) == b"x"
         theirs.close()
         assert comes_within(60, ours.fileno())
+
+
+def test_a_fork_does_not_close_a_kqueue(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[object] = []
+    monkeypatch.setattr(_boot, "_kept", kept)
+    monkeypatch.setattr(_poller, "_kernel", _poller._Selected)
+    monkeypatch.setattr(select, "kqueue", object, raising=False)
+    made = Poller[str]()
+    selector = vars(made._kernel)["_selector"]
+    made.after_fork_in_child()
+    assert kept == [selector]
+    assert selector.get_map() is not None  # it is open: nothing was closed
+    selector.close()
+
+
+def test_a_fork_closes_what_it_has_of_a_poller(poller: Poller[str]) -> None:
+    ends = [end.fileno() for end in poller._wakers]
+    poller.after_fork_in_child()
+    for fd in ends:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(fd)
+    with pytest.raises((ValueError, RuntimeError)):
+        poller._kernel.register(0, READABLE)

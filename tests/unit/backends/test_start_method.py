@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pmap._backends.start_method import default_start_method
+from pmap._backends.start_method import default_start_method, may_fork, usual_start_method
 
 USUAL = "forkserver" if sys.platform == "linux" else "spawn"
 FIRST, *OTHERS = multiprocessing.get_all_start_methods()
@@ -40,3 +40,12 @@ def test_multiprocessing_is_not_imported_for_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delitem(sys.modules, "multiprocessing")
     assert default_start_method() == USUAL
     assert "multiprocessing" not in sys.modules
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "freebsd14", "win32"])
+def test_nothing_is_forked_unasked_but_on_linux(
+    platform: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    assert usual_start_method() == ("forkserver" if platform == "linux" else "spawn")
+    assert may_fork() is (platform == "linux")
