@@ -84,7 +84,9 @@ def _poor_sockets() -> None:
         def getsockopt(self, level: int, option: int, *size: int) -> Any:
             if option == 57:
                 raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
-            return super().getsockopt(level, option, *size)
+            if size:
+                return super().getsockopt(level, option, size[0])
+            return super().getsockopt(level, option)
 
     def socketpair(*kinds: int) -> tuple[_socket.socket, _socket.socket]:
         one, other = pair(*kinds)

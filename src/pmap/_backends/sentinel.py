@@ -60,9 +60,9 @@ class Sentinel:
 
 
 def sentinel_of(pid: int) -> Sentinel | None:
-    """Return a sentinel of the child process `pid`, which nobody has reaped; None: there is none.
+    """Return a sentinel of the child process `pid`, which nobody has waited for.
 
-    None is returned if the system has no sentinels, or no descriptor is left for one.
+    Return None if the system has no sentinels, or no descriptor is left for one.
     """
     if sys.platform == "win32":
         return None
@@ -85,8 +85,8 @@ def _watching(kqueue: _Kqueue, pid: int) -> Sentinel:
         kqueue.close()
         if error.errno != errno.ESRCH:
             raise
-        # The kernel finds no process that has ended, also if nobody has reaped it yet. The end of a
-        # pipe whose other end is closed is readable at once.
+        # The kernel finds no process that has ended, also if nobody has waited for it yet. The end
+        # of a pipe whose other end is closed is readable at once.
         reading, writing = os.pipe()
         os.close(writing)
         return Sentinel(reading)

@@ -261,7 +261,7 @@ def _reap(children: set[int]) -> list[tuple[int, int]]:
 
 
 def _ended(children: set[int]) -> tuple[int, int]:
-    """Reap a child that has ended; return its process id and exit status; or (0, 0).
+    """Wait for a child that has ended; return its process id and exit status; or (0, 0).
 
     Kill the processes in the child's process group: those that the child started and left behind.
     """
@@ -269,10 +269,10 @@ def _ended(children: set[int]) -> tuple[int, int]:
         info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if info is None:
             return 0, 0
-        kill_group(info.si_pid)  # the child is not reaped yet, so no other process can have its id
+        kill_group(info.si_pid)  # not waited for yet: no other process has its id
         return os.waitpid(info.si_pid, 0)
-    # Before Python 3.13, macOS has no `waitid`. A child that is reaped has no process id any more;
-    # but a process group keeps its number while it has a process, and no other group can get it.
+    # Before Python 3.13, macOS has no `waitid`. A child that was waited for has no process id any
+    # more; but its process group keeps that number while a process is in the group.
     for child in children:
         pid, status = os.waitpid(child, os.WNOHANG)
         if pid:
@@ -285,14 +285,14 @@ def wait_for(pid: int) -> None:
     """Return when a child has ended; then kill what is left of its process group."""
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        kill_group(pid)  # the child is not reaped yet, so no other process can have its id
+        kill_group(pid)  # not waited for yet: no other process has its id
     else:
         os.waitpid(pid, 0)
         kill_left_behind(pid)
 
 
 def kill_left_behind(group: int) -> None:
-    """Kill the processes in the process group of a child that was reaped just now."""
+    """Kill the processes in the process group of a child that was just waited for."""
     try:
         os.killpg(group, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

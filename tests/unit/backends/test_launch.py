@@ -15,8 +15,11 @@ def test_without_proc_the_own_interpreter_is_known_by_its_file(
     def refuse(path: str) -> str:
         raise FileNotFoundError(path)
 
+    def no(path: str) -> bool:
+        return False
+
     monkeypatch.setattr(os, "readlink", refuse)
-    monkeypatch.setattr(os.path, "exists", lambda path: False)
+    monkeypatch.setattr(os.path, "exists", no)
     binary = tmp_path / "python3"
     binary.write_bytes(b"\x7fELF")
     monkeypatch.setattr(sys, "executable", str(binary))

@@ -39,6 +39,10 @@ class Kqueue:
                 os.close(end)
 
 
+def _event(*fields: object) -> tuple[object, ...]:
+    return fields
+
+
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Kqueue]:
     """The kqueues that are made, on a system that has them and no process descriptors."""
@@ -50,7 +54,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Kqueue]:
 
     monkeypatch.delattr(os, "pidfd_open", raising=False)
     monkeypatch.setattr(select, "kqueue", new, raising=False)
-    monkeypatch.setattr(select, "kevent", lambda *event: event, raising=False)
+    monkeypatch.setattr(select, "kevent", _event, raising=False)
     for name in ("FILTER_PROC", "EV_ADD", "NOTE_EXIT"):
         monkeypatch.setattr(select, f"KQ_{name}", name, raising=False)
     return found
