@@ -19,11 +19,11 @@ def place(x: int) -> tuple[int, int]:
     return os.getpid(), len(runs)
 
 
-def change_variables(name: str) -> str | None:
-    """Return a variable that no earlier item has set for this one, and set it."""
+def change_variables(name: str) -> tuple[str | None, str, int]:
+    """Set a variable; return it from before and now, and 0 if the process does not have it."""
     before = os.environ.get(name)
     os.environ[name] = "of an item"
-    return before
+    return before, os.environ[name], os.system(f'test -z "${name}"')
 
 
 def wait_to_go(folder: str, x: int) -> int:
