@@ -2,6 +2,7 @@
 
 import os
 import random
+import subprocess
 
 from tests.files import mark, wait_for_file
 
@@ -23,7 +24,8 @@ def change_variables(name: str) -> tuple[str | None, str, int]:
     """Set a variable; return it from before and now, and 0 if the process does not have it."""
     before = os.environ.get(name)
     os.environ[name] = "of an item"
-    return before, os.environ[name], os.system(f'test -z "${name}"')
+    seen = subprocess.run(["sh", "-c", f'test -z "${name}"'], check=False)
+    return before, os.environ[name], seen.returncode
 
 
 def wait_to_go(folder: str, x: int) -> int:

@@ -29,7 +29,7 @@ def test_each_worker_has_modules_of_its_own_in_this_process() -> None:
     from tests.process import interpreter_items
 
     assert not interpreter_items.runs
-    assert sorted(count for _, count in found) != [*range(1, 9)] or len(living) == 1
+    assert max(count for _, count in found) >= 4, "a worker keeps what it has"
 
 
 def test_functions_and_classes_of_a_script(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,9 +76,8 @@ class InterpreterHandle:
     def _run(self) -> None:
         interpreter: Any = None
         try:
-            # Type checkers know the module only for Python 3.14.
-            from concurrent import interpreters  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
-
+            # `Any`: type checkers know the module only for Python 3.14.
+            interpreters: Any = import_module("concurrent.interpreters")
             interpreter = interpreters.create()
             interpreter.exec(_CODE.format(path=_PACKAGE, fd=self._sock.fileno()))
         except BaseException as error:

@@ -52,7 +52,7 @@ NO_INTERPRETERS: Final = (
     f"Python {sys.version_info[0]}.{sys.version_info[1]}"
 )
 # Those that this Python has.
-BACKENDS_HERE: Final = tuple(
+BACKENDS_HERE: Final[tuple[Backend, ...]] = tuple(
     [name for name in BACKENDS if name != "interpreters" or sys.version_info >= (3, 14)]
 )
 # Not multiprocessing.get_all_start_methods: that import takes longer than that of pmap.
