@@ -3,7 +3,6 @@
 Workers import this, so it imports little.
 """
 
-import faulthandler
 import os
 import signal
 import sys
@@ -33,6 +32,8 @@ def quietly(act: Callable[[], object]) -> Callable[[], object]:
     """Return `act` without the stack dump that faulthandler would write."""
 
     def run() -> object:
+        import faulthandler  # an interpreter of a process cannot load it
+
         faulthandler.disable()
         return act()
 

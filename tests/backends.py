@@ -1,6 +1,7 @@
 """The backends and start methods that tests go over; workers import this, so it imports little."""
 
 import multiprocessing.pool
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -30,10 +31,10 @@ class Settings:
     def may_begin_late(self, size: int) -> int:
         """Return how many items of a call may begin after one of chunks of `size` has failed.
 
-        A thread cannot be ended: the other one may just have called the function, which had not
-        said so yet.
+        Neither a thread nor an interpreter can be ended: the other one may just have called the
+        function, which had not said so yet.
         """
-        return 1 if self.name == "threads" else 0
+        return 1 if self.name in ("threads", "interpreters") else 0
 
     def options(self, processes: int = 2, chunksize: int | None = None) -> "Options":
         """Return the options of a verb that runs on it."""
@@ -48,5 +49,6 @@ class Settings:
 BACKENDS: Final = (
     *(Settings(method, "processes", method) for method in START_METHODS),
     Settings("threads", "threads"),
+    *((Settings("interpreters", "interpreters"),) if sys.version_info >= (3, 14) else ()),
     Settings("serial", "serial"),
 )

@@ -28,7 +28,14 @@ import pytest
 from hypothesis import HealthCheck, settings
 from tests import deadline
 from tests.backends import BACKENDS, START_METHODS, Settings
-from tests.leaks import Leftovers, end_shared_pools, excuse, show_pools, start_afresh
+from tests.leaks import (
+    Leftovers,
+    end_interpreters,
+    end_shared_pools,
+    excuse,
+    show_pools,
+    start_afresh,
+)
 from tests.processes import RUN
 
 from pmap._backends.start_method import default_start_method
@@ -176,6 +183,7 @@ def nothing_left(
         start_tracker()
     before = Leftovers.now(starts_processes)
     yield
+    end_interpreters()
     item = request.node
     assert isinstance(item, pytest.Item)
     if deadline.was_late(item):

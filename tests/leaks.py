@@ -88,6 +88,16 @@ def end_shared_pools() -> None:
             driver.terminate()
 
 
+def end_interpreters() -> None:
+    """End the warm pools of interpreters: Python crashes in a fork of a process that has some."""
+    from pmap._api.shared_pools import shared_pools
+
+    for options, driver in [*shared_pools.drivers.items()]:
+        if options.backend == "interpreters":
+            del shared_pools.drivers[options]
+            driver.terminate()
+
+
 def _pids_of(drivers: Iterable[Any]) -> set[int]:
     pids: set[int] = set()
     for driver in drivers:

@@ -43,6 +43,7 @@ BELOW: Final[dict[str, set[str]]] = {
 DYNAMIC: Final = {
     "pmap": "is pickled as an import of itself",
     "pmap._doctor.machine": "asks for the versions of what is installed",
+    "pmap._backends.interpreters": "has an interpreter run the code with which a worker begins",
     "pmap._calls.progress_check": "looks whether tqdm is there",
     "pmap._transport.by_value.arriving": "imports what a function has as globals, and the script",
     "pmap._transport.by_value.globals_of": "compiles annotations that are strings",

@@ -17,7 +17,7 @@ from typing import (
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-Backend: TypeAlias = Literal["processes", "threads", "serial"]
+Backend: TypeAlias = Literal["processes", "threads", "interpreters", "serial"]
 
 
 class Engine(Protocol):

@@ -1,9 +1,13 @@
 """The inputs of streams, and what their items do; workers import this, so it imports little."""
 
+import itertools
 import threading
 from collections.abc import Iterator
 
 from tests.files import mark, wait_for_file
+from tests.items import square
+
+from pmap import pmap
 
 
 class Counted(Iterator[int]):
@@ -45,3 +49,9 @@ def begin_and_wait(folder: str, x: int) -> int:
 def invert(x: int) -> float:
     """Fail at 0."""
     return 1 / x
+
+
+def inner_stream(x: int) -> list[int]:
+    """Use a stream inside an item."""
+    with pmap.iter(square, itertools.count()) as results:
+        return [next(results) for _ in range(x)]

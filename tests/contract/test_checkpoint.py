@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.backends import BACKENDS, Settings
+from tests.contract.checkpoint_items import fail_at_three, large, noted
 from tests.contract.event_loops import EventLoop
-from tests.files import mark, marks, wait_for_file
+from tests.files import marks, wait_for_file
 from tests.items import square
 from tests.limits import TIME_LIMIT, until
 
@@ -60,18 +61,6 @@ def nothing_is_left_open() -> Iterator[None]:
     yield
     until(lambda: not _session._sessions)
     until(lambda: all(t.name != "pmap-checkpoint" for t in threading.enumerate()))
-
-
-def noted(folder: str, x: int) -> int:
-    mark(folder, x)
-    return x * x
-
-
-def fail_at_three(folder: str, x: int) -> int:
-    mark(folder, x)
-    if x == 3:
-        raise LookupError("three")
-    return x
 
 
 # -- each form ---------------------------------------------------------------------------------
@@ -430,10 +419,6 @@ def test_files_that_are_none(path: str, tmp_path: Path) -> None:
         Checkpoint(path).results()
     assert Checkpoint(path).done == 0
     assert not Path(path).exists()
-
-
-def large(x: int) -> bytes:
-    return bytes([x]) * 50_000
 
 
 @BACKEND

@@ -31,6 +31,8 @@ def expected(seed: int) -> list[tuple[float, float, float, float]]:
 
 @pytest.mark.parametrize("on", BACKENDS, ids=lambda on: on.name)
 def test_a_seed_is_all_that_counts(on: Settings) -> None:
+    if on.backend == "interpreters":
+        pytest.skip("NumPy refuses interpreters; tests/process/test_interpreters.py has seeds")
     verb = pmap.using(seed=7, backend=on.backend, start_method=on.start_method)
     assert verb(draw, ITEMS) == verb(draw, ITEMS) == expected(7)
     assert [*verb.iter(draw, ITEMS)] == expected(7)

@@ -27,7 +27,7 @@ from tests.contract.functions import (
     variable,
     wait_to_go,
 )
-from tests.contract.stream_items import Counted, begin_and_wait, invert
+from tests.contract.stream_items import Counted, begin_and_wait, inner_stream, invert
 from tests.files import marks
 from tests.items import square
 from tests.limits import TIME_LIMIT, until
@@ -54,12 +54,6 @@ class Slow(Counted):
 def here(_: int) -> int:
     """Return the thread that this runs in."""
     return threading.get_ident()
-
-
-def inner_stream(x: int) -> list[int]:
-    """Use a stream inside an item."""
-    with pmap.iter(square, itertools.count()) as results:
-        return [next(results) for _ in range(x)]
 
 
 # --- laws 1 and 4: results and order -------------------------------------------------------------

@@ -15,7 +15,9 @@ import pmap
 
 DOCTOR: Final = ["-m", "pmap", "doctor"]
 WORKS: Final = r"^  {} +works: first call [\d.]+ m?s, second [\d.]+ m?s$"
-NAMES: Final = ("spawn", "forkserver", "fork", "processes", "threads", "serial")
+INTERPRETERS: Final = ("interpreters",) if sys.version_info >= (3, 14) else ()
+HERE: Final = ("processes", "threads", *INTERPRETERS, "serial")
+NAMES: Final = ("spawn", "forkserver", "fork", *HERE)
 
 
 def trials(printed: str, *names: str) -> list[str]:
@@ -84,14 +86,14 @@ MACHINES: Final = {
         import multiprocessing
         multiprocessing.set_executable("/nowhere/python")
         """,
-        ("fork", "threads", "serial"),
+        ("fork", "threads", *INTERPRETERS, "serial"),
         ('start_method="forkserver", the default here, does not work', "Give", '="fork"'),
     ),
     "no fork": (
         """
         del os.fork
         """,
-        ("spawn", "processes", "threads", "serial"),
+        ("spawn", *HERE),
         ("forkserver not on this system", "fork not on this system"),
     ),
     "no threads": (

@@ -162,4 +162,6 @@ def explained(call: Call, source: Source, settings: Settings) -> Explanation:
 def _backend_of(driver: Driver) -> Backend:
     if driver.backend.can_kill:
         return "processes"
+    if driver.backend.sent_names is not None:
+        return "interpreters"
     return "serial" if driver.backend.runs_in_poll else "threads"

@@ -291,6 +291,10 @@ def make_driver(options: WorkerOptions, idle_timeout: float | None = None) -> Dr
         from .._backends.threads import ThreadBackend
 
         backend = ThreadBackend(options.initializer, options.initargs)
+    elif options.backend == "interpreters":
+        from .._backends.interpreters import InterpreterBackend
+
+        backend = InterpreterBackend(limit, options.initializer, options.initargs, options.main)
     else:
         _refuse_at_the_start_of_a_child()
         usual, forced = thread_limits(options.threads_per_worker, max(1, cpu_count() // limit))

@@ -156,6 +156,20 @@ class HeldChunks:
                 self.chunks[-1].keep(items)
         return len(self.chunks), items
 
+    def stop_begun(self, work: Work) -> None:
+        """Let no further item of the first chunk begin, if the chunk is of the call `work`."""
+        if self._journal is not None and self.chunks and self.chunks[0].work is work:
+            self._journal.reclaim(self.chunks[0].serial)
+
+    def reclaim_all(self) -> None:
+        """Let no further item of any chunk begin, for a worker that cannot be killed.
+
+        A worker that is held because its item runs for too long need not be held any more.
+        """
+        if self._journal is not None and self.chunks:
+            self._journal.reclaim(self.chunks[-1].serial)
+            self._journal.release()
+
     def begin(self, serial: int) -> None:
         """Record that an item of a chunk begins, as a message of the worker says.
 

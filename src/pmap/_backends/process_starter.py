@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -102,6 +103,14 @@ class ProcessStarter:
             self.lifeline = _boot.Lifeline()
         if self.method == "spawn":
             return _launch.start_spawn(theirs, self.lifeline)
+        # A module that is not imported has started no interpreter.
+        module = sys.modules.get("pmap._backends.interpreters")
+        if getattr(module, "living", None):
+            raise OSError(
+                "start_method='fork' works only while there are no interpreters of "
+                "backend='interpreters': Python crashes in a fork of a process that has some. "
+                "pmap.shutdown() ends idle ones; or use another start method"
+            )
         return _launch.start_fork(theirs, ours, self.lifeline, initializer)
 
     def _set_identity(self) -> None:

@@ -51,14 +51,15 @@ if TYPE_CHECKING:
     from .outbox import Outbox
 
 
-_Polled: TypeAlias = "list[tuple[Watched[Connection | Template | None], int]]"
+Polled: TypeAlias = "list[tuple[Watched[Connection | Template | None], int]]"
 
 
-class ProcessBackend(Backend[_Polled]):
+class ProcessBackend(Backend[Polled]):
     """Starts worker processes, sends chunks to them, and returns events about them."""
 
     can_kill = True
     runs_in_poll = False
+    _starts: type[ProcessStarter] = ProcessStarter  # the class of what starts the workers
 
     def __init__(
         self,
@@ -103,7 +104,7 @@ class ProcessBackend(Backend[_Polled]):
         )
         self._unanswered: Unanswered[Connection | Template] = Unanswered()
         method = start_method or default_start_method()
-        self._starter = ProcessStarter(method, self._unanswered)
+        self._starter = self._starts(method, self._unanswered)
         self.start_method: str | None = method
         self._chunks = ChunkSender(self._setup.limited)
         self._names = SentNames(method == "fork", imports=self._imports_main)
@@ -283,7 +284,7 @@ class ProcessBackend(Backend[_Polled]):
 
     # --- events of the backend -----------------------------------------------------------------
 
-    def poll(self, timeout: float | None) -> _Polled:
+    def poll(self, timeout: float | None) -> Polled:
         if self._failed:
             timeout = 0
             if self._poller is None:
@@ -316,7 +317,7 @@ class ProcessBackend(Backend[_Polled]):
         busy = sum([1 for one in [*self._connections.values()] if one.held.chunks])
         return 0 < busy < self._cpus
 
-    def collect(self, polled: _Polled) -> Iterator[BackendEvent]:
+    def collect(self, polled: Polled) -> Iterator[BackendEvent]:
         failed, self._failed = self._failed, []
         yield from failed
         for watched, event in polled:

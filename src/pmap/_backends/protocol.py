@@ -2,7 +2,7 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 
 from .._jobs.reports import Report
@@ -69,6 +69,10 @@ BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | WorkerEnded | Report
 
 
 Polled = TypeVar("Polled")
+
+# Functions that a backend wants called when the program is about to end, after all backends have
+# ended their workers.
+acts_at_exit: Final[list[Callable[[], object]]] = []
 
 # Stands for the number of all chunks that a worker holds, where a method returns how many chunks
 # the worker has begun or keeps.

@@ -15,7 +15,12 @@ from .._transport.descriptors import Descriptor
 if TYPE_CHECKING:
     from typing import Any
 
-_NAMES = {"fork": "Fork", "spawn": "Spawn", "forkserver": "ForkServer"}
+_NAMES = {
+    "fork": "Fork",
+    "spawn": "Spawn",
+    "forkserver": "ForkServer",
+    "interpreters": "Interpreter",
+}
 
 
 class Ties:

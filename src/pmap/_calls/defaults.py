@@ -41,9 +41,9 @@ class defaults:  # noqa: N801  # it is used like a function
     outer one sets the other options. The block holds for its thread, and for tasks of asyncio that
     start within it, as any context variable does. It does not hold for calls that an item makes.
 
-    The environment variable ``PMAP_BACKEND`` has the lowest priority. If it is ``serial``,
-    ``threads`` or ``processes`` when the program starts, calls use that backend unless something
-    else sets one.
+    The environment variable ``PMAP_BACKEND`` has the lowest priority. If it is the
+    name of a backend (``serial``, ``threads``, ``interpreters`` or ``processes``) when the program
+    starts, calls use that backend unless something else sets one.
 
     >>> from pmap import defaults, pmap
     >>> with defaults(backend="threads", chunksize=1):

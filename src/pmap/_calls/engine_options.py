@@ -12,7 +12,7 @@ from .._errors import OptionError
 from .._types import AppliesAsync, Engine, GivenPool
 
 _ALLOWED: Final = (
-    "backend is 'processes', 'threads', 'serial', or an engine: an object with "
+    "backend is 'processes', 'threads', 'interpreters', 'serial', or an engine: an object with "
     "submit(f, *args) that returns a concurrent.futures.Future, or one with apply_async"
 )
 

@@ -116,6 +116,7 @@ _BACKENDS = {
         forkserver
     """,
     "threads": "thread threading threadpool threaded multithreading sharedmem",
+    "interpreters": "interpreter subinterpreters subinterpreter interpreterpool",
     "serial": """
         sequential sync synchronous single singlethreaded singlethread debug inline main none
     """,

@@ -6,6 +6,7 @@ holds that they agree. The classes are no dataclasses, whose module takes long t
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable, KeysView, Mapping
 from operator import index
 from typing import (
@@ -46,6 +47,14 @@ _INFINITE: Final = float("inf")
 Check: TypeAlias = Callable[[str, object], object]
 
 BACKENDS: Final[tuple[Backend, ...]] = get_args(Backend)
+NO_INTERPRETERS: Final = (
+    "backend='interpreters' needs Python 3.14 or later, which has concurrent.interpreters; this is "
+    f"Python {sys.version_info[0]}.{sys.version_info[1]}"
+)
+# Those that this Python has.
+BACKENDS_HERE: Final[tuple[Backend, ...]] = tuple(
+    [name for name in BACKENDS if name != "interpreters" or sys.version_info >= (3, 14)]
+)
 # Not multiprocessing.get_all_start_methods: that import takes longer than that of pmap.
 START_METHODS: Final[tuple[StartMethod, ...]] = (
     get_args(StartMethod) if hasattr(os, "fork") else ("spawn",)
@@ -113,6 +122,8 @@ def seconds_of(value: object) -> float | None:
 
 def _backend(name: str, value: object) -> object:
     if isinstance(value, str):
+        if value == "interpreters" and sys.version_info < (3, 14):
+            raise OptionError(name, value, NO_INTERPRETERS)
         return _word_of_backend(name, value)
     # The module is imported only if the backend is an engine and no word.
     from .engine_options import checked_engine
@@ -345,7 +356,9 @@ class _Options(TypedDict, total=False):
             options share.
         processes: how many workers. None: one for each CPU that this process may use.
         backend: where items run: in worker ``"processes"`` (the default); in ``"threads"`` of this
-            process; or, with ``"serial"``, one after the other in the thread that makes the call.
+            process; in ``"interpreters"`` of this process, each with a lock and modules of its own
+            (Python 3.14 or later); or, with ``"serial"``, one after the other in the thread that
+            makes the call.
             Or an engine that the program has: any ``concurrent.futures.Executor``, any `Engine`, or
             a pool with ``apply_async``. It places chunks of items on its workers. pmap never shuts
             it down.
@@ -507,6 +520,10 @@ def merge(
         for name, value in changed(merged).items():
             if name in _WORKER:
                 raise OptionError(name, value, f"the given pool has already decided {name}")
+    if merged.worker.backend == "interpreters":
+        from . import interpreter_options  # imported only for this backend
+
+        interpreter_options.check(in_force(merged))
     if not isinstance(merged.worker.backend, str) or merged.worker.inner_worker is not None:
         # The module is imported only if the backend is an engine and no word.
         from .engine_options import check

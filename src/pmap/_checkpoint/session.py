@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, Protocol
 
 from .._errors import CheckpointError
 from .._transport.light_stdlib import RLock
+from .._transport.process_role import daemon
 from .processes import BEAT
 from .store import Row, Store
 
@@ -109,7 +110,7 @@ class Session:
             # The thread of the session may still run, although no call was left: see `_leave`.
             if not self._has_thread:
                 self._has_thread = True
-                Thread(target=self._work, name="pmap-checkpoint", daemon=True).start()
+                Thread(target=self._work, name="pmap-checkpoint", daemon=daemon()).start()
         return number
 
     def claim(

@@ -13,7 +13,7 @@ from pmap import Map, pmap, shutdown
 
 from .._backends.start_method import default_start_method
 from .._calls.cpus import cpu_count
-from .._calls.options import BACKENDS, START_METHODS
+from .._calls.options import BACKENDS_HERE, START_METHODS
 from .facts import Trial, Worker
 
 # Seconds that a call may take. It is long, since the first start of a worker after a boot of the
@@ -40,10 +40,11 @@ def try_methods() -> tuple[tuple[Trial, ...], Worker | None]:
 
 
 def try_backends() -> tuple[Trial, ...]:
-    """Try each backend with its default number of workers; return the outcomes."""
+    """Try each backend of this Python with as many workers as usual; return the outcomes."""
     count = cpu_count()
     return tuple(
-        tried(backend, pmap.using(backend=backend, chunksize=1), count)[0] for backend in BACKENDS
+        tried(backend, pmap.using(backend=backend, chunksize=1), count)[0]
+        for backend in BACKENDS_HERE
     )
 
 

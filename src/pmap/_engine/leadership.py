@@ -21,6 +21,7 @@ from functools import partial
 from math import inf
 
 from .._scheduling import events as e
+from .._transport.process_role import daemon
 from .._transport.settings import waiting_threads
 from .state import EngineState
 
@@ -195,7 +196,10 @@ class Leadership:
             self._wanted = self._wanted or work
             if self._thread is None:
                 thread = threading.Thread(
-                    target=_background, args=(self, self._owner()), name="pmap-driver", daemon=True
+                    target=_background,
+                    args=(self, self._owner()),
+                    name="pmap-driver",
+                    daemon=daemon(),
                 )
                 try:
                     thread.start()

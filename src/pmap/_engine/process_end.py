@@ -6,6 +6,7 @@ import time
 import weakref
 from typing import Protocol
 
+from .._backends.protocol import acts_at_exit
 from .._errors import CancelledError, PoolClosedError
 from .._jobs.reports import Report
 from .._scheduling.scheduler import Scheduler
@@ -130,6 +131,8 @@ def _end_all() -> None:
     _let_go_in_order(ends)
     for end in ends:
         end.end_at_exit()
+    for act in acts_at_exit:
+        act()
 
 
 def _let_go_in_order(ends: list[ProcessEnd]) -> None:

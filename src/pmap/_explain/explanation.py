@@ -143,6 +143,7 @@ class Explanation:
         where = {
             "processes": "in worker processes",
             "threads": "in threads of this process",
+            "interpreters": "in interpreters of this process",
             "serial": "in this process",
         }[self.backend]
         text = f"{self.tried}{of} {'item' if self.items == 1 else 'items'}, once each, {where}"

@@ -56,6 +56,11 @@ def verdict_of(known: Known) -> str:
         return "no item returned a result, so nothing is known of its cost"
     if known.backend == "serial":
         return 'the items run one after the other, with backend="serial" and inside of other items'
+    if known.backend == "interpreters":
+        return (
+            "what interpreters gain is not measured; they are sent what worker processes are sent, "
+            'so explain with backend="processes" comes near'
+        )
     threads, processes = known.speedup(known.threads), known.speedup(known.processes)
     if known.backend == "threads":
         text = f"threads are {_beside('the serial loop', threads)}"

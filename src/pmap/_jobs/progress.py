@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from .._calls.describe import name_of
 from .._errors import is_ctrl_c
-from .._transport.process_role import inside_item
+from .._transport.process_role import daemon, inside_item
 from .._types import Progress, Show
 from .job import Job
 from .progress_bar import Bar
@@ -231,7 +231,7 @@ def _see_to_a_thread() -> None:
         if _thread is None:
             # The thread is a daemon: the interpreter does not wait for a user's function that never
             # ends.
-            thread = threading.Thread(target=_look, name="pmap-progress", daemon=True)
+            thread = threading.Thread(target=_look, name="pmap-progress", daemon=daemon())
             try:
                 thread.start()
             except RuntimeError:  # without the thread only the first and the last update are made

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
+from . import process_role
 from .import_path import import_path
 from .light_stdlib import Context, ContextVar
 from .settings import take_settings
@@ -103,9 +104,12 @@ def limited(environment: Environment, limits: Limits) -> Environment:
 
 
 def apply_environment(environment: Environment) -> None:
-    """Give this process the directory, variables etc. of `environment`, but not its settings."""
+    """Give this process the directory, variables etc. of `environment`, but not its settings.
+
+    A worker that shares the caller's process leaves the directory alone.
+    """
     directory, variables, path, _, shadows = environment
-    if directory is not None:
+    if directory is not None and not process_role.shares_process:
         try:
             os.chdir(directory)
         except OSError:

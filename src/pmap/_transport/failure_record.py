@@ -7,6 +7,7 @@ caller, the module `item_errors` makes from the failure record the exception tha
 
 from __future__ import annotations
 
+from . import process_role
 from .exceptions import describe, rebuilt, safe_text
 from .values import dumps, loads
 
@@ -31,11 +32,13 @@ def is_control_flow(error: BaseException) -> bool:
 
 def capture(error: BaseException) -> Record:
     """Return the failure record of an exception that the user's function raised in a worker."""
+    error = _explained(error)
     return _record(CONTROL if is_control_flow(error) else RAISED, error)
 
 
 def capture_transport(kind: int, error: BaseException, value: object = None) -> Record:
     """Return the failure record for an object that the worker could not load or pickle."""
+    error = _explained(error)
     record = _record(kind, error)
     record[2] = describe(error)
     if kind == RESULT and isinstance(error, Exception):
@@ -45,6 +48,15 @@ def capture_transport(kind: int, error: BaseException, value: object = None) -> 
         record[2] += where_it_fails(value, "the result", error)
     record[3] = safe_text(repr, value)
     return record
+
+
+def _explained(error: BaseException) -> BaseException:
+    """Return `error`, or the error that says which module refuses interpreters like this one."""
+    if not process_role.shares_process:
+        return error
+    from .refusing_modules import explained  # no worker process needs it
+
+    return explained(error)
 
 
 def _record(kind: int, error: BaseException) -> Record:

@@ -230,6 +230,10 @@ class ResultJournal:
             head[_HALT] = 0
         return None
 
+    def release(self) -> None:
+        """Take HALT back: a worker that waits for its end goes on, with what was not reclaimed."""
+        self._head[_HALT] = 0
+
     def reclaim(self, last: int) -> tuple[int, int | None]:
         """Take back all items that have not begun, of all chunks up to the number `last`.
 

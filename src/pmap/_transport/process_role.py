@@ -15,6 +15,10 @@ _PACKAGE = __name__.partition(".")[0]
 # Whether this process is a worker, or the fork server that forks workers. The value is set
 # once, when such a process starts.
 in_worker = False
+# Whether this worker is an interpreter of its own in the caller's process. Then what belongs to the
+# whole process is the caller's, and the worker must not change it: the current directory, umask,
+# locale, time zone, the handlers of signals, standard streams.
+shares_process = False
 # Whether this worker process is running items at the moment. The value is False while the worker
 # loads what the items need.
 runs_items = False
@@ -24,6 +28,11 @@ generation = 0
 # Thread-local data: the attribute `depth` exists in a thread that runs items of the threads or
 # serial backend.
 item_threads = local()
+
+
+def daemon() -> bool:
+    """Return whether a thread of pmap's may be a daemon: not where the process is shared."""
+    return not shares_process
 
 
 def inside_item() -> bool:

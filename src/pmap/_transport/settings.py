@@ -11,6 +11,8 @@ import os
 import sys
 import time
 
+from . import process_role
+
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from locale import LC_ALL, setlocale
@@ -64,7 +66,8 @@ def take_settings() -> Settings:
 def apply_settings(settings: Settings, least: int = 0) -> None:
     """Apply `settings` to this process, except for filters of warnings and levels of logging.
 
-    The recursion limit becomes no less than `least`.
+    The recursion limit becomes no less than `least`. A worker that shares the caller's process sets
+    only what belongs to its interpreter: the recursion limit and the digits.
     """
     limit, digits, umask, locale, _, _, zone = settings
     apply_zone(zone)
@@ -78,6 +81,8 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
             pass
     if sys.get_int_max_str_digits() != digits:
         sys.set_int_max_str_digits(digits)
+    if process_role.shares_process:
+        return
     if umask is not None:
         os.umask(umask)
     if locale is not None and _locale() != locale:
@@ -99,6 +104,8 @@ def _take_zone() -> str | None:
 def apply_zone(zone: str | None) -> None:
     """Make `zone` the time zone in effect, whatever TZ is and whatever zone an item has set."""
     global _zone, _zone_names
+    if process_role.shares_process:
+        return
     if (zone == _zone and time.tzname is _zone_names) or not hasattr(time, "tzset"):
         return
     before = os.environ.get("TZ")
@@ -118,6 +125,8 @@ def _set(name: str, value: str | None) -> None:
 def _umask() -> int | None:
     """Return this process's umask; None where the umask cannot be read."""
     global _last_umask
+    if process_role.shares_process:
+        return None  # other threads of the process, which are not counted here, may create files
     # Reading the umask means setting the umask, and no other thread may create a file meanwhile. If
     # other threads run, this function returns what the umask was when no other thread ran, or what
     # the kernel said at the first call.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import marshal
 import sys
 from itertools import islice
+from time import perf_counter
 
 from .._transport.journal import ARRAY_SLOTS
 from .._transport.light_stdlib import get_ident
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     # Results of a chunk that are not sent yet: a list of pickled or plain values, or the format and
     # the bytes of a typed array.
     Unsent: TypeAlias = list[Entry] | tuple[Literal["q", "d"], bytes]
+
+
+# Seconds that results of an `EagerChunk` may wait.
+_MOMENT = 0.01
 
 
 class Chunk:
@@ -205,6 +210,23 @@ class Chunk:
         if not extra:
             return (array_format, slots[:index].tobytes()), False
         return [*slots[:index].tolist(), *extra], failed
+
+
+class EagerChunk(Chunk):
+    """A chunk whose results are sent before the next item begins, if they have waited for a moment.
+
+    It is for workers that are not killed: a cancelled call gets no result of theirs from the
+    journal, and a chunk may end late.
+    """
+
+    _sent_at = 0.0  # when results were sent last, or were about to be
+
+    def _goes_on(self, number: int) -> bool:
+        now = perf_counter()
+        if number > self.sent and now - self._sent_at > _MOMENT:
+            self._sent_at = now
+            return False  # `run` sends what there is, and goes on with this item
+        return super()._goes_on(number)
 
 
 def _loading(call: Callable[[object], object]) -> Callable[[object], object]:

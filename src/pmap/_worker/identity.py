@@ -12,6 +12,8 @@ from __future__ import annotations
 import os
 import sys
 
+from .._transport import process_role
+
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -97,7 +99,8 @@ def _tell_process(module: Any) -> None:
             pass
 
     module._current_process = PoolWorker()
-    module._parent_process = module._ParentProcess(parent, pid, _sentinel())
+    if not process_role.shares_process:
+        module._parent_process = module._ParentProcess(parent, pid, _sentinel())
     _tell_key(module)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+from .._transport import process_role
 from .._transport.environment import apply_environment, capture_environment, current_directory
 from .._transport.light_stdlib import signal
 from .._transport.settings import apply_settings, apply_zone
@@ -38,7 +39,24 @@ def end_after(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-_TELLING = frozenset({"os.chdir", "os.putenv", "os.unsetenv"})
+def write_stack_at_crash(fd: int) -> None:
+    """Have the stack written into the file `fd` if this process crashes or gets SIGABRT.
+
+    It is written in C, whatever Python code does at that moment. A worker that shares the caller's
+    process writes none, and closes `fd`: the end of the process is not its own.
+    """
+    if process_role.shares_process:
+        os.close(fd)
+    else:
+        # Python loads this module in the main interpreter of a process only.
+        import faulthandler
+
+        faulthandler.enable(file=fd)
+
+
+# What is noted of an item that has set an environment variable.
+SET_VARIABLE = "os.putenv"
+_TELLING = frozenset({"os.chdir", SET_VARIABLE, "os.unsetenv"})
 # Letters that occur in the mode of a file that is opened for reading only.
 _READS = frozenset("rbtU")
 _WATCHED = _TELLING | {"open", "import"}

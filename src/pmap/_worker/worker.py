@@ -15,7 +15,6 @@ Workers share nothing with each other, so a worker that dies holds no other work
 
 from __future__ import annotations
 
-import faulthandler
 import mmap
 import os
 import select
@@ -60,14 +59,14 @@ from .._transport.segment_pool import FreeSegments, LentSegments
 from .._transport.segments import MOST
 from .._transport.settings import take_settings
 from .._transport.values import decode, parts
-from .chunk import Chunk, at_once, run_without_journal, with_seeds
+from .chunk import Chunk, EagerChunk, at_once, run_without_journal, with_seeds
 from .function import ReceivedSpec
 from .identity import ties
 from .item import ItemRunner
 from .measured import saver
 from .reporting import Reporting
 from .sending import Sender
-from .side_effects import Surroundings
+from .side_effects import Surroundings, write_stack_at_crash
 from .streams import Streams
 from .terminal import begin as begin_without_terminal
 from .traces import traces
@@ -180,9 +179,8 @@ class Worker:
         if fds:
             (fd,) = fds
             self._journal = ResultJournal(mmap.mmap(fd, int.from_bytes(data, "little")))
-            # If this process crashes or gets SIGABRT, `faulthandler` writes the stack into memory
-            # that the caller reads. It does so in C, whatever Python code does at that moment.
-            faulthandler.enable(file=fd)
+            # The caller reads the memory behind the journal, where the stack is written.
+            write_stack_at_crash(fd)
 
     def _set_up(self) -> bool:
         while (message := self._next()) is not None and message[0] in (UNIT, TIES):
@@ -457,7 +455,8 @@ class Worker:
             # This worker has a memory limit, so it measures its memory after each item. It does not
             # while it collects the results of a whole chunk in a typed array.
             spec.mixed = True
-        chunk = Chunk(spec, entries, step, self._journal, items, send, self._needs_replacement)
+        make = EagerChunk if process_role.shares_process else Chunk
+        chunk = make(spec, entries, step, self._journal, items, send, self._needs_replacement)
         return chunk.run(call)
 
     def _turn(self, serial: int, number: int) -> bool:

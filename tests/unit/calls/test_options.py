@@ -2,6 +2,7 @@
 
 import inspect
 import math
+import sys
 from typing import ClassVar, get_args, get_type_hints
 
 import pytest
@@ -137,7 +138,7 @@ def test_a_count_may_be_another_kind_of_integer_and_is_kept_as_an_int(name: str)
 
 @pytest.mark.parametrize("value", ["process", "", None, 3, ["threads"]])
 def test_a_backend_that_is_none(value: object) -> None:
-    with pytest.raises(OptionError, match="'processes', 'threads', 'serial'") as caught:
+    with pytest.raises(OptionError, match="'processes', 'threads', 'interpreters'") as caught:
         merge(Settings(), {"backend": value})
     assert "None" not in caught.value.allowed
 
@@ -154,7 +155,9 @@ def test_the_words_are_those_of_the_types_and_of_the_platform() -> None:
     assert set(_options.START_METHODS) == set(multiprocessing.get_all_start_methods())
     for method in (*_options.START_METHODS, None):
         assert merge(Settings(), {"start_method": method}).worker.start_method == method
-    for backend in get_args(Backend):
+    assert {*_options.BACKENDS_HERE, "interpreters"} == {*get_args(Backend)}
+    assert ("interpreters" in _options.BACKENDS_HERE) == (sys.version_info >= (3, 14))
+    for backend in _options.BACKENDS_HERE:
         assert merge(Settings(), {"backend": backend}).worker.backend == backend
 
 
