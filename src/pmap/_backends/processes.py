@@ -51,10 +51,10 @@ if TYPE_CHECKING:
     from .outbox import Outbox
 
 
-_Polled: TypeAlias = "list[tuple[Watched[Connection | Template | None], int]]"
+Polled: TypeAlias = "list[tuple[Watched[Connection | Template | None], int]]"
 
 
-class ProcessBackend(Backend[_Polled]):
+class ProcessBackend(Backend[Polled]):
     """Starts worker processes, sends chunks to them, and returns events about them."""
 
     can_kill = True
@@ -283,7 +283,7 @@ class ProcessBackend(Backend[_Polled]):
 
     # --- events of the backend -----------------------------------------------------------------
 
-    def poll(self, timeout: float | None) -> _Polled:
+    def poll(self, timeout: float | None) -> Polled:
         if self._failed:
             timeout = 0
             if self._poller is None:
@@ -316,7 +316,7 @@ class ProcessBackend(Backend[_Polled]):
         busy = sum([1 for one in [*self._connections.values()] if one.held.chunks])
         return 0 < busy < self._cpus
 
-    def collect(self, polled: _Polled) -> Iterator[BackendEvent]:
+    def collect(self, polled: Polled) -> Iterator[BackendEvent]:
         failed, self._failed = self._failed, []
         yield from failed
         for watched, event in polled:

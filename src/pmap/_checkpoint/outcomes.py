@@ -47,7 +47,7 @@ def _name_once(error: Exception, item: Item) -> None:
 
     They differ where the item has another index now, and where the text of its input is not known.
     """
-    notes = getattr(error, "__notes__", ())
+    notes: list[str] = getattr(error, "__notes__", [])
     begin = f", {item.function}("
     ours = [at for at, note in enumerate(notes) if note.startswith("pmap: item ") and begin in note]
     # The function may have called a verb with the same function. The last notes are of this item.

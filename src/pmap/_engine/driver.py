@@ -37,6 +37,10 @@ from .worker_list import WorkerList
 # Seconds that a thread sleeps before it checks again whether another thread has carried out its
 # request.
 _MOMENT = 0.005
+# Seconds after which a thread that waits for another one that leads calls the `watch` of its call.
+_WATCH = 0.1
+# How many seconds a call that its `watch` has ended is waited for.
+_LAST = 5.0
 _numbers = itertools.count(1)
 
 
@@ -70,18 +74,27 @@ class Driver:
 
     # --- calls, and the end of the pool --------------------------------------------------------
 
-    def run(self, call: Call) -> Job:
-        """Run `call` to its end and return its job.
+    def run(self, call: Call, watch: Callable[[], object] | None = None) -> Job:
+        """Run `call` to its end and return its job; this thread leads if no other thread does.
 
-        This thread runs the engine's loop meanwhile, unless another thread does.
+        `watch` is called now and then until the end, each time that `Backend.poll` has returned. If
+        it raises an exception, the call is cancelled, and when nothing of the call runs any more,
+        this method raises the exception.
         """
         job = self._enter(call)
         try:
             if call.progress is not False:
                 _watch(job)
-            self._leadership.run_until(lambda: job.over, job.wait)
-        except BaseException:  # for example Ctrl-C: nobody wants the results of the call any more
+            if watch is None:
+                self._leadership.run_until(lambda: job.over, job.wait)
+            else:
+                self._leadership.run_until(
+                    lambda: job.over or bool(watch()), partial(job.wait, _WATCH)
+                )
+        except BaseException:  # Ctrl-C while the call runs: its results are not wanted any more
             self.cancel(job)
+            if watch is not None:
+                job.wait(_LAST)
             if call.progress is not False:
                 _watch_no_more(job)
             raise

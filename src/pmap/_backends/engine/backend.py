@@ -27,7 +27,7 @@ from ..._transport.values import dumps
 from ..._types import AppliesAsync, Engine
 from ..in_process import run_chunk
 from ..protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
-from . import wire
+from . import marks, wire
 from .answers import opened
 from .tasks import Held, submitted, submitted_live
 
@@ -47,8 +47,9 @@ class _Sent:
         self.start = start
         self.stop = stop
         self.future: Future[bytes] | Future[ResultsArrived] | None = None
-        self.has_spec = True  # whether the description of the call was sent with the chunk
-        self.discarded = False  # whether the results of the chunk are not wanted any more
+        self.chunk = b""  # what tells the task from all others; empty: it runs live
+        self.has_spec = True  # whether the call went with the chunk
+        self.discarded = False  # whether nobody wants the chunk any more
 
 
 class _Slot:
@@ -83,7 +84,9 @@ class EngineBackend(Backend[deque[_Done]]):
             live: whether items run in threads of this process, without being pickled.
         """
         self._engine = Held(engine)
-        self.can_kill: bool = kills(engine)
+        bare = inner is None and not live
+        self.can_kill: bool = kills(engine, False if bare else None if live else True)
+        self._watch = _packed_watch(engine)
         self._run = run
         self._inner = inner
         self._live = live
@@ -120,7 +123,9 @@ class EngineBackend(Backend[deque[_Done]]):
             rules.timeout,
             rules.logs,
             self._host,
-            self.can_kill,
+            os.getpid(),
+            marks.folder(),
+            self._watch,
             self._inner,
         )
         key = self._name + spec.number.to_bytes(8, "big")
@@ -187,8 +192,8 @@ class EngineBackend(Backend[deque[_Done]]):
         if large:
             slot.knows.add(key)
         items, pickled = self._packed_items(sent.work, sent.start, sent.stop)
-        # The number makes each task different: some engines run equal tasks only once.
-        chunk = self._name + next(self._chunks).to_bytes(8, "big")
+        # The number makes each task another one: some engines run equal tasks once only.
+        sent.chunk = chunk = self._name + next(self._chunks).to_bytes(8, "big")
         task = wire.Task(chunk, key, data if sent.has_spec else None, sent.start, pickled, items)
         return wire.packed_task(task)
 
@@ -214,8 +219,13 @@ class EngineBackend(Backend[deque[_Done]]):
         sent = self._slots[worker].sent
         if sent is not None and sent.work is work:
             sent.discarded = True
-            if sent.future is not None:
-                self._engine.has_cancelled(sent.future)
+            if sent.future is not None and not self._engine.has_cancelled(sent.future):
+                self._mark(sent)
+
+    def _mark(self, sent: _Sent) -> None:
+        """Tell the node, if it sees the marks, that nobody wants a chunk, unless it may go on."""
+        if self._inner is not None and sent.future is not None and sent.work.call.rules.kill:
+            marks.mark(marks.path_of(marks.folder(), sent.chunk), sent.future)
 
     def stop(self, worker: int) -> None:
         self._slots[worker].ending = True
@@ -229,10 +239,9 @@ class EngineBackend(Backend[deque[_Done]]):
             self.stop(worker)
             return
         slot.ending = slot.sent.discarded = True
-        future = slot.sent.future
-        if not self._engine.has_cancelled(future) and self.can_kill:
-            end: Callable[[object], object] = getattr(self._engine.keep(), "kill")  # noqa: B009
-            end(future)
+        if not self._engine.has_cancelled(slot.sent.future):
+            self._mark(slot.sent)
+            self._engine.kill(slot.sent.future)
 
     # --- events of the backend -----------------------------------------------------------------
 
@@ -294,17 +303,22 @@ class EngineBackend(Backend[deque[_Done]]):
                 self._take(worker, slot, sent, wire.opened_answer(result))
 
     def _take(self, worker: int, slot: _Slot, sent: _Sent, answer: wire.Answer) -> None:
-        """Handle the answer that came from a node."""
-        if answer.kind == wire.UNKNOWN:
-            # The node did not know the call, so nothing of the chunk has begun. It is sent again,
-            # with the call, to whichever node.
+        """Take in the answer of a node."""
+        if sent.discarded and answer.kind in (wire.UNKNOWN, wire.ENDED):
+            self._told.append(ResultsArrived(worker, sent.work, sent.start, [], {}, True, 0.0))
+        elif answer.kind == wire.UNKNOWN:
+            # Nothing of the chunk has begun. With the call it is sent to whichever node.
             slot.sent = again = _Sent(sent.work, sent.start, sent.stop)
-            again.discarded = sent.discarded
             self._submit(worker, slot, again, with_spec=True)
         elif answer.kind == wire.UNSTARTED:
             slot.ending = True
             why = None if answer.cause is None else pickle.loads(answer.cause)
             self._refuse(worker, f"on {answer.host}, {answer.reason}", why)
+        elif answer.kind == wire.ENDED:
+            slot.ending = True
+            reason = f"the engine ended the task on {answer.host}"
+            begun = sent.stop - sent.start
+            self._told.append(WorkerEnded(worker, begun=begun, reason=reason))
         else:
             self._told.append(opened(worker, sent.work, sent.start, answer))
 
@@ -316,7 +330,8 @@ class EngineBackend(Backend[deque[_Done]]):
         for slot in self._slots.values():
             if slot.sent is not None and slot.sent.future is not None:
                 slot.sent.discarded = True
-                self._engine.has_cancelled(slot.sent.future)
+                if not self._engine.has_cancelled(slot.sent.future):
+                    self._mark(slot.sent)
         self._slots.clear()
         self._told.clear()
         self._specs.clear()
@@ -324,6 +339,12 @@ class EngineBackend(Backend[deque[_Done]]):
 
     def after_fork_in_child(self) -> None:
         self._slots.clear()
+
+
+def _packed_watch(engine: object) -> bytes:
+    """Return the function `watch` of an engine, pickled; empty: it has none."""
+    watch: object = getattr(engine, "watch", None)
+    return dumps(watch, role=Whole()) if callable(watch) else b""
 
 
 def _note(done: deque[_Done], notifier: Notifier, what: _Done, _future: object) -> None:
