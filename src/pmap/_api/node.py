@@ -41,8 +41,9 @@ _MOST_KEPT: Final = 64
 _specs: dict[bytes, wire.TaskSpec] = {}
 # The drivers (engines of pools) of inner workers that have no work at the moment, by their options.
 _free: dict[wire.InnerOptions, list[Driver]] = {}
-# Where several tasks run in one process at the same time, they share its random generators, which
-# this lock guards.
+# Whether a chunk has run in this process itself: a list that is empty or not.
+_warm_here: Final[list[bool]] = []
+# In a process that runs several tasks at the same time, the random generators belong to all.
 _generators: Final = threading.RLock()
 
 
@@ -90,14 +91,17 @@ def _unstarted(reason: str, cause: BaseException | None) -> bytes:
     return wire.packed_answer(wire.Answer(wire.UNSTARTED, host, reason=reason, cause=data))
 
 
-def _answer(entries: list[Any], elapsed: float) -> bytes:
-    sent = packed(entries)
-    done = wire.Answer(wire.DONE, wire.host_name(), elapsed, entries if sent is None else sent)
+def _answer(entries: list[Any], elapsed: float, cold: bool) -> bytes:
+    packed_entries = packed(entries)
+    sent = entries if packed_entries is None else packed_entries
+    done = wire.Answer(wire.DONE, wire.host_name(), elapsed, sent, cold=cold)
     return wire.packed_answer(done)
 
 
 def _run_here(relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec) -> bytes:
-    """Run the items of a chunk in this process, which belongs to the engine."""
+    """Run a chunk in this process, which is the engine's."""
+    cold = not _warm_here
+    _warm_here[:] = [True]
     begin = perf_counter()
     entries: list[object] = []
     item_threads.depth = getattr(item_threads, "depth", 0) + 1
@@ -113,7 +117,7 @@ def _run_here(relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec) -
                     put_back(state)
     finally:
         item_threads.depth -= 1
-    return _answer(entries, perf_counter() - begin)
+    return _answer(entries, perf_counter() - begin, cold)
 
 
 def _run_all(relay: Relay, items: list[tuple[int, Any]], entries: list[object]) -> None:
@@ -142,7 +146,7 @@ def _run_inside(
     elsewhere = Elsewhere(environment)
     call = Call("the chunk", relay, Kind.EACH, items, rules, elsewhere=elsewhere)
     watch = _watched(relay.given[0], spec)
-    with _inner_worker(inner) as driver:
+    with _inner_worker(inner) as (driver, cold):
         begin = perf_counter()
         # In an empty context: the context variables of the engine's own code are not for the items.
         job = Context().run(driver.run, call, watch)
@@ -155,7 +159,7 @@ def _run_inside(
         entries = [*entries[: error.index], error]
     if () in entries:
         del entries[entries.index(()) :]
-    return _answer([_relayed(entry) for entry in entries], elapsed)
+    return _answer([_relayed(entry) for entry in entries], elapsed, cold)
 
 
 class _UnwantedError(Exception):
@@ -206,16 +210,18 @@ def _relayed(entry: Any) -> Any:
 
 
 @contextmanager
-def _inner_worker(inner: wire.InnerOptions) -> Generator[Driver, None, None]:
-    """Yield the driver (engine of a pool) of an inner worker that has no other chunk."""
+def _inner_worker(inner: wire.InnerOptions) -> Generator[tuple[Driver, bool], None, None]:
+    """Yield the driver of an inner worker that has no other chunk, and whether it is a new one."""
     free = _free.setdefault(inner, [])
+    cold = False
     try:
         driver = free.pop()
     except IndexError:
         driver = _new_driver(inner)
         _warm(driver)
+        cold = True
     try:
-        yield driver
+        yield driver, cold
     finally:
         free.append(driver)
 

@@ -65,7 +65,20 @@ class WorkerEnded(NamedTuple):
     hopeless: bool = False
 
 
-BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | WorkerEnded | Report
+class LimitChanged(NamedTuple):
+    """There may be more workers from now on, or fewer: `limit`."""
+
+    limit: int
+
+
+class OverheadMeasured(NamedTuple):
+    """A chunk takes so many seconds beside those of its items."""
+
+    seconds: float
+
+
+Change: TypeAlias = LimitChanged | OverheadMeasured
+BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | WorkerEnded | Report | Change
 
 
 Polled = TypeVar("Polled")

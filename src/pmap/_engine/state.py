@@ -20,7 +20,16 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
-from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
+from .._backends.protocol import (
+    Backend,
+    BackendEvent,
+    Change,
+    LimitChanged,
+    OverheadMeasured,
+    ResultsArrived,
+    WorkerEnded,
+    WorkerStarted,
+)
 from .._errors import InterruptedPoolError, PoolClosedError
 from .._jobs.item_errors import tried
 from .._jobs.job import Job
@@ -248,9 +257,13 @@ class EngineState:
         if isinstance(job, StreamJob):
             job.cost, job.ahead = self.scheduler.cost_and_read_ahead(work.number)
 
-    def _take_other(self, event: Report | WorkerStarted | WorkerEnded) -> None:
+    def _take_other(self, event: Report | WorkerStarted | WorkerEnded | Change) -> None:
         if isinstance(event, Report):
             self.reports.add(event)
+        elif isinstance(event, LimitChanged):
+            self.scheduler.resize(event.limit)
+        elif isinstance(event, OverheadMeasured):
+            self.scheduler.expect_overhead(event.seconds)
         elif isinstance(event, WorkerStarted):
             for recording in self.traced.values():
                 recording.ready(event.worker, self.backend.workers().get(event.worker))

@@ -170,6 +170,18 @@ class Scheduler:
             answer.questions = []
         return commands
 
+    def resize(self, limit: int) -> None:
+        """Let there be up to `limit` workers; the next event starts them if there is work.
+
+        Workers beyond the limit stay until they are stopped for another reason.
+        """
+        self._limit = self._workers.limit = limit
+        self._prefetch.resize(limit)
+
+    def expect_overhead(self, seconds: float) -> None:
+        """Make chunks so large that `seconds`, which each takes beside its items, are little."""
+        self._workers.overhead = seconds
+
     # --- questions about jobs and workers ------------------------------------------------------
 
     @property

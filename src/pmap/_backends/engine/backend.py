@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import count
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from ..._calls.engine_options import kills
+from ..._calls.engine_options import kills, slots_of
 from ..._errors import is_ctrl_c
 from ..._jobs.item_errors import INITIALIZER, settle
 from ..._jobs.notifier import Notifier
@@ -26,7 +27,15 @@ from ..._transport.packing import packed
 from ..._transport.values import dumps
 from ..._types import AppliesAsync, Engine
 from ..in_process import run_chunk
-from ..protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
+from ..protocol import (
+    Backend,
+    BackendEvent,
+    LimitChanged,
+    OverheadMeasured,
+    ResultsArrived,
+    WorkerEnded,
+    WorkerStarted,
+)
 from . import marks, wire
 from .answers import opened
 from .tasks import Held, submitted, submitted_live
@@ -37,6 +46,10 @@ if TYPE_CHECKING:
 # If the pickled description of a call has this many bytes, it is sent with a chunk only where the
 # node (the process that gets it) may not have it.
 _LARGE: Final = 1 << 15
+# Seconds after which an engine is asked again how many tasks it runs at the same time.
+_ASK: Final = 1.0
+# Of how many of the last chunks the overhead is measured.
+_MEASURED: Final = 16
 
 
 class _Sent:
@@ -47,6 +60,8 @@ class _Sent:
         self.start = start
         self.stop = stop
         self.future: Future[bytes] | Future[ResultsArrived] | None = None
+        self.at = monotonic()  # when it was given to the engine
+        self.waits = False  # whether the engine may have no worker for it at the moment
         self.chunk = b""  # what tells the task from all others; empty: it runs live
         self.has_spec = True  # whether the call went with the chunk
         self.discarded = False  # whether nobody wants the chunk any more
@@ -73,15 +88,18 @@ class EngineBackend(Backend[deque[_Done]]):
         run: Callable[[bytes], bytes],
         inner: wire.InnerOptions | None,
         live: bool,
+        slots: int,
+        asks: bool,
     ) -> None:
         """Begin without any task.
 
         Args:
             engine: the program's executor.
-            run: the function that each task calls, on the node where it runs.
-            inner: the options of the worker processes that pmap starts on a node; None: it starts
-                none.
-            live: whether items run in threads of this process, without being pickled.
+            run: the function that a task calls on its node.
+            inner: the options of the workers that pmap starts on a node; None: it starts none.
+            live: whether items run as they are, in threads of this process.
+            slots: how many slots there may be.
+            asks: whether the engine is asked for that again now and then.
         """
         self._engine = Held(engine)
         bare = inner is None and not live
@@ -106,11 +124,19 @@ class EngineBackend(Backend[deque[_Done]]):
         # Why the engine takes no tasks; None: it takes them. As long as a call is in progress, no
         # further task is tried.
         self._refused: tuple[str, Exception | None] | None = None
+        # How many slots there may be, whether the engine is asked for that again, and when it was.
+        self._limit = slots
+        self._asks = asks and callable(getattr(engine, "slots", None))
+        self._asked = monotonic()
+        # Seconds of the last chunks beside those of their items, and what the scheduler was told.
+        self._overheads: deque[float] = deque(maxlen=_MEASURED)
+        self._overhead = 0.0
 
     # --- preparing calls -----------------------------------------------------------------------
 
     def pack(self, work: Work) -> None:
         self._engine.keep()
+        self._ask_slots()
         if self._live:
             return
         spec = work.pack_whole()
@@ -151,9 +177,25 @@ class EngineBackend(Backend[deque[_Done]]):
             reason, cause = self._refused
             self._tell(WorkerEnded(worker, begun=0, reason=reason, cause=cause, hopeless=True))
 
+    def _ask_slots(self) -> None:
+        """Ask the engine now and then how many tasks it runs: machines come and go."""
+        if not self._asks or monotonic() < self._asked + _ASK:
+            return
+        try:
+            limit = slots_of(self._engine.keep(), None, self._live)
+        except Exception:  # it has no machine at the moment, or cannot tell
+            limit = self._limit
+        self._asked = monotonic()  # after the answer: the engine may be slow
+        if limit != self._limit:
+            self._limit = limit
+            self._tell(LimitChanged(limit))
+
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         slot = self._slots[worker]
         slot.sent = sent = _Sent(work, start, stop)
+        # There are more slots than the engine has workers: see `slots_of`. The time for which a
+        # chunk waits for a worker is no overhead: it would seem to grow with the chunks.
+        sent.waits = 3 * sum([1 for other in self._slots.values() if other.sent]) > 2 * self._limit
         self._submit(worker, slot, sent, with_spec=False)
 
     def _submit(self, worker: int, slot: _Slot, sent: _Sent, with_spec: bool) -> None:
@@ -266,6 +308,7 @@ class EngineBackend(Backend[deque[_Done]]):
         # If `polled` is not the present queue, all workers were ended since the poll.
         while polled is self._done and (polled or self._told):
             if not self._told:
+                self._ask_slots()
                 worker, sent = polled.popleft()
                 slot = self._slots.get(worker)
                 if slot is not None and slot.sent is sent:
@@ -320,7 +363,17 @@ class EngineBackend(Backend[deque[_Done]]):
             begun = sent.stop - sent.start
             self._told.append(WorkerEnded(worker, begun=begun, reason=reason))
         else:
+            if not (sent.waits or answer.cold):
+                self._measure(monotonic() - sent.at - answer.elapsed)
             self._told.append(opened(worker, sent.work, sent.start, answer))
+
+    def _measure(self, overhead: float) -> None:
+        """Take in what a chunk took beside its items; tell the scheduler if much has changed."""
+        self._overheads.append(max(0.0, overhead))
+        quartile = sorted(self._overheads)[len(self._overheads) // 4]
+        if not 0.8 * self._overhead <= quartile <= 1.25 * self._overhead:
+            self._overhead = quartile
+            self._told.append(OverheadMeasured(quartile))
 
     def wake(self) -> None:
         self._woken = True

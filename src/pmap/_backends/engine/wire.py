@@ -94,7 +94,10 @@ LATE: Final = "late"
 
 
 class Answer(NamedTuple):
-    """The answer of a node. `entries` has a result for each item, or a `Lost` or `Late`."""
+    """The answer of a node. `entries` are relayed entries, `Lost` and `Late`.
+
+    `cold`: the task was the first of its process, or an inner worker had to be started for it.
+    """
 
     kind: int
     host: str
@@ -102,6 +105,7 @@ class Answer(NamedTuple):
     entries: "Packed | None" = None
     reason: str = ""
     cause: bytes | None = None
+    cold: bool = False
 
 
 def host_name() -> str:
