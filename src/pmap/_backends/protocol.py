@@ -77,8 +77,9 @@ class OverheadMeasured(NamedTuple):
     seconds: float
 
 
+BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | WorkerEnded | Report
+# What a backend learns of the place where its workers are, not of a worker.
 Change: TypeAlias = LimitChanged | OverheadMeasured
-BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | WorkerEnded | Report | Change
 
 
 Polled = TypeVar("Polled")
@@ -284,7 +285,7 @@ class Backend(ABC, Generic[Polled]):
         ...
 
     @abstractmethod
-    def collect(self, polled: Polled) -> Iterable[BackendEvent]:
+    def collect(self, polled: Polled) -> Iterable[BackendEvent | Change]:
         """Return the events since the last call, in order; `polled`: the result of `poll`.
 
         The engine carries out the commands that follow from an event before it asks for the next

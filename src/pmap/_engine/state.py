@@ -233,7 +233,7 @@ class EngineState:
             self.handle(e.Close())
         self.poisoned = None
 
-    def _take(self, event: BackendEvent) -> None:
+    def _take(self, event: BackendEvent | Change) -> None:
         if not isinstance(event, ResultsArrived):
             self._take_other(event)
             return

@@ -30,6 +30,7 @@ from ..in_process import run_chunk
 from ..protocol import (
     Backend,
     BackendEvent,
+    Change,
     LimitChanged,
     OverheadMeasured,
     ResultsArrived,
@@ -115,9 +116,9 @@ class EngineBackend(Backend[deque[_Done]]):
         # Random bytes, which tell the calls of this backend from those of others.
         self._name = os.urandom(8)
         self._chunks = count()
-        # Events of slots that have ended by themselves, and chunks that are done; `collect` has not
-        # returned these yet. Only the done-callbacks of futures append to `_done`, in any thread.
-        self._told: deque[BackendEvent] = deque()
+        # Events of slots that ended by themselves, and chunks that are done. `collect` has returned
+        # neither. Only the done-callbacks of futures append to `_done`, in any thread.
+        self._told: deque[BackendEvent | Change] = deque()
         self._done: deque[_Done] = deque()
         self._notifier = Notifier()
         self._woken = False
@@ -287,7 +288,7 @@ class EngineBackend(Backend[deque[_Done]]):
 
     # --- events of the backend -----------------------------------------------------------------
 
-    def _tell(self, event: BackendEvent) -> None:
+    def _tell(self, event: BackendEvent | Change) -> None:
         self._told.append(event)
         self.wake()  # a thread that waits in `poll` has to see the new event
 
@@ -304,8 +305,8 @@ class EngineBackend(Backend[deque[_Done]]):
     def _is_something(self) -> bool:
         return self._woken or bool(self._done) or bool(self._told)
 
-    def collect(self, polled: deque[_Done]) -> Iterator[BackendEvent]:
-        # If `polled` is not the present queue, all workers were ended since the poll.
+    def collect(self, polled: deque[_Done]) -> Iterator[BackendEvent | Change]:
+        # If `polled` is not the present queue, `end` was called since the poll.
         while polled is self._done and (polled or self._told):
             if not self._told:
                 self._ask_slots()
