@@ -130,7 +130,12 @@ def _measure(setting: Setting) -> Iterator[tuple[str, float]]:
         try:
             with start(setting.processes) as maps:
                 ours = pmap.using(backend=maps.engine, processes=setting.processes)
-                chosen = {"pmap": ours, "own": maps.own, "own, chunks": maps.chunks}[setting.peer]
+                maps_of: dict[str, Map] = {
+                    "pmap": ours,
+                    "own": maps.own,
+                    "own, chunks": maps.chunks,
+                }
+                chosen = maps_of[setting.peer]
                 for _ in range(2):
                     chosen(tiny, items)  # workers and imports
                 yield f"{name}, a tiny item", timed(partial(chosen, tiny, items)) / len(items) * 1e6

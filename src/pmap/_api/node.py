@@ -35,7 +35,8 @@ from .._worker.relay import Relay, initialize
 # An inner worker (a process that pmap starts beside an engine) ends after this many seconds without
 # work.
 _IDLE: Final = 20.0
-# How many calls a node keeps, so that their functions need not come again with each chunk.
+# How many calls this process keeps the functions of, so that they need not be sent again with each
+# chunk.
 _MOST_KEPT: Final = 64
 
 _specs: dict[bytes, wire.TaskSpec] = {}
@@ -148,7 +149,8 @@ def _run_inside(
     watch = _watched(relay.given[0], spec)
     with _inner_worker(inner) as (driver, cold):
         begin = perf_counter()
-        # In an empty context: the context variables of the engine's own code are not for the items.
+        # An empty context is used, because items must not see the context variables of the engine's
+        # own code.
         job = Context().run(driver.run, call, watch)
         elapsed = perf_counter() - begin
     entries: list[Any] = job.values
@@ -240,7 +242,8 @@ def _new_driver(inner: wire.InnerOptions) -> Driver:
         raise WorkerStartError(1, "this process may start no processes")
     usual = max(1, cpu_count() // inner.slots)
     limits, forced = thread_limits(inner.threads_per_worker, usual)
-    # The start method that the engine has set in this process is for the engine's own processes.
+    # The start method is chosen here: what the engine has set in this process is for its own
+    # processes.
     backend = _InSteps(
         inner.start_method or usual_start_method(),
         1,

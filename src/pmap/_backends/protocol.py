@@ -8,6 +8,7 @@ from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 from .._jobs.reports import Report
 from .._jobs.work import CallSpec, Work
 from .._transport.by_value.sent_names import SentNames
+from .capacity import CapacityChanged
 
 
 class WorkerStarted(NamedTuple):
@@ -65,21 +66,7 @@ class WorkerEnded(NamedTuple):
     hopeless: bool = False
 
 
-class LimitChanged(NamedTuple):
-    """There may be more workers from now on, or fewer: `limit`."""
-
-    limit: int
-
-
-class OverheadMeasured(NamedTuple):
-    """A chunk takes so many seconds beside those of its items."""
-
-    seconds: float
-
-
 BackendEvent: TypeAlias = WorkerStarted | ResultsArrived | WorkerEnded | Report
-# What a backend learns of the place where its workers are, not of a worker.
-Change: TypeAlias = LimitChanged | OverheadMeasured
 
 
 Polled = TypeVar("Polled")
@@ -285,7 +272,7 @@ class Backend(ABC, Generic[Polled]):
         ...
 
     @abstractmethod
-    def collect(self, polled: Polled) -> Iterable[BackendEvent | Change]:
+    def collect(self, polled: Polled) -> Iterable[BackendEvent | CapacityChanged]:
         """Return the events since the last call, in order; `polled`: the result of `poll`.
 
         The engine carries out the commands that follow from an event before it asks for the next

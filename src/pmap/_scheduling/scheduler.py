@@ -48,6 +48,7 @@ from .commands import Command, LoseItem
 from .deadlines import Deadlines
 from .dispatcher import Dispatcher
 from .events import (
+    CapacityChanged,
     ChunksReclaimed,
     Close,
     Event,
@@ -149,6 +150,7 @@ class Scheduler:
             Tick: self._on_tick,
             ItemRuns: self._on_item_runs,
             ChunksReclaimed: self._on_chunks_reclaimed,
+            CapacityChanged: self._on_capacity_changed,
             WorkerReady: self._workers.begin,
             ItemsFinished: self._on_items_finished,
             WorkerGone: self._on_worker_gone,
@@ -169,18 +171,6 @@ class Scheduler:
             commands += answer.questions
             answer.questions = []
         return commands
-
-    def resize(self, limit: int) -> None:
-        """Let there be up to `limit` workers; the next event starts them if there is work.
-
-        Workers beyond the limit stay until they are stopped for another reason.
-        """
-        self._limit = self._workers.limit = limit
-        self._prefetch.resize(limit)
-
-    def expect_overhead(self, seconds: float) -> None:
-        """Make chunks so large that `seconds`, which each takes beside its items, are little."""
-        self._workers.overhead = seconds
 
     # --- questions about jobs and workers ------------------------------------------------------
 
@@ -255,6 +245,11 @@ class Scheduler:
         return min(times, default=None)
 
     # --- events of jobs ------------------------------------------------------------------------
+
+    def _on_capacity_changed(self, event: CapacityChanged) -> None:
+        self._limit = self._workers.limit = event.limit
+        self._workers.overhead = event.overhead
+        self._prefetch.resize(event.limit)
 
     def _on_job_submitted(self, event: JobSubmitted) -> None:
         rules = event.rules

@@ -69,11 +69,15 @@ class Relay:
         """Load the function of the call."""
         try:
             self._call = _loaded(self.given[1], self.given[2])
-        except BaseException as error:  # the import of a module may raise SystemExit, say
+        except BaseException as error:
+            # Loading a function imports modules, which may raise anything, even SystemExit.
             self._unloaded = capture_transport(FUNCTION, error)
 
     def __call__(self, item: tuple[int, Any]) -> object:
-        """Run one item, given as its offset in the chunk and its value; return a relayed entry."""
+        """Run one item; `item` is its offset in the chunk, and its value.
+
+        Return the result as a relayed entry: see the top of this module.
+        """
         chunk, _, spec, start, pickled = self.given
         if chunk in _stopped:
             return SKIPPED

@@ -26,13 +26,11 @@ from ..._transport.by_value.picklers import Whole
 from ..._transport.packing import packed
 from ..._transport.values import dumps
 from ..._types import AppliesAsync, Engine
+from ..capacity import CapacityChanged
 from ..in_process import run_chunk
 from ..protocol import (
     Backend,
     BackendEvent,
-    Change,
-    LimitChanged,
-    OverheadMeasured,
     ResultsArrived,
     WorkerEnded,
     WorkerStarted,
@@ -64,8 +62,8 @@ class _Sent:
         self.at = monotonic()  # when it was given to the engine
         self.waits = False  # whether the engine may have no worker for it at the moment
         self.chunk = b""  # what tells the task from all others; empty: it runs live
-        self.has_spec = True  # whether the call went with the chunk
-        self.discarded = False  # whether nobody wants the chunk any more
+        self.has_spec = True  # whether the description of the call was sent with the chunk
+        self.discarded = False  # whether the results of the chunk are not wanted any more
 
 
 class _Slot:
@@ -118,7 +116,7 @@ class EngineBackend(Backend[deque[_Done]]):
         self._chunks = count()
         # Events of slots that ended by themselves, and chunks that are done. `collect` has returned
         # neither. Only the done-callbacks of futures append to `_done`, in any thread.
-        self._told: deque[BackendEvent | Change] = deque()
+        self._told: deque[BackendEvent | CapacityChanged] = deque()
         self._done: deque[_Done] = deque()
         self._notifier = Notifier()
         self._woken = False
@@ -189,7 +187,7 @@ class EngineBackend(Backend[deque[_Done]]):
         self._asked = monotonic()  # after the answer: the engine may be slow
         if limit != self._limit:
             self._limit = limit
-            self._tell(LimitChanged(limit))
+            self._tell(CapacityChanged(limit, self._overhead))
 
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         slot = self._slots[worker]
@@ -235,7 +233,7 @@ class EngineBackend(Backend[deque[_Done]]):
         if large:
             slot.knows.add(key)
         items, pickled = self._packed_items(sent.work, sent.start, sent.stop)
-        # The number makes each task another one: some engines run equal tasks once only.
+        # The number makes each task different: some engines run equal tasks only once.
         sent.chunk = chunk = self._name + next(self._chunks).to_bytes(8, "big")
         task = wire.Task(chunk, key, data if sent.has_spec else None, sent.start, pickled, items)
         return wire.packed_task(task)
@@ -288,7 +286,7 @@ class EngineBackend(Backend[deque[_Done]]):
 
     # --- events of the backend -----------------------------------------------------------------
 
-    def _tell(self, event: BackendEvent | Change) -> None:
+    def _tell(self, event: BackendEvent | CapacityChanged) -> None:
         self._told.append(event)
         self.wake()  # a thread that waits in `poll` has to see the new event
 
@@ -305,7 +303,7 @@ class EngineBackend(Backend[deque[_Done]]):
     def _is_something(self) -> bool:
         return self._woken or bool(self._done) or bool(self._told)
 
-    def collect(self, polled: deque[_Done]) -> Iterator[BackendEvent | Change]:
+    def collect(self, polled: deque[_Done]) -> Iterator[BackendEvent | CapacityChanged]:
         # If `polled` is not the present queue, `end` was called since the poll.
         while polled is self._done and (polled or self._told):
             if not self._told:
@@ -347,11 +345,12 @@ class EngineBackend(Backend[deque[_Done]]):
                 self._take(worker, slot, sent, wire.opened_answer(result))
 
     def _take(self, worker: int, slot: _Slot, sent: _Sent, answer: wire.Answer) -> None:
-        """Take in the answer of a node."""
+        """Handle the answer that came from a node."""
         if sent.discarded and answer.kind in (wire.UNKNOWN, wire.ENDED):
             self._told.append(ResultsArrived(worker, sent.work, sent.start, [], {}, True, 0.0))
         elif answer.kind == wire.UNKNOWN:
-            # Nothing of the chunk has begun. With the call it is sent to whichever node.
+            # The node did not know the call, so nothing of the chunk has begun. It is sent again,
+            # with the call, to whichever node.
             slot.sent = again = _Sent(sent.work, sent.start, sent.stop)
             self._submit(worker, slot, again, with_spec=True)
         elif answer.kind == wire.UNSTARTED:
@@ -374,7 +373,7 @@ class EngineBackend(Backend[deque[_Done]]):
         quartile = sorted(self._overheads)[len(self._overheads) // 4]
         if not 0.8 * self._overhead <= quartile <= 1.25 * self._overhead:
             self._overhead = quartile
-            self._told.append(OverheadMeasured(quartile))
+            self._told.append(CapacityChanged(self._limit, quartile))
 
     def wake(self) -> None:
         self._woken = True

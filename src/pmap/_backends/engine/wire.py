@@ -79,9 +79,10 @@ class Task(NamedTuple):
     items: "Packed"
 
 
-# The answers of a node: the items' results with the seconds that they took; that the node does not
-# know the call; in words, with the pickled exception, why no inner worker could be started; or that
-# the chunk was ended, because nobody wants it any more.
+# The kinds of a node's answer: DONE has the items' results and the seconds that they took; UNKNOWN
+# says that the node does not have the description of the call; UNSTARTED says in words, with the
+# pickled exception, why no worker process could be started; ENDED says that the chunk was ended,
+# because nobody wants its results any more.
 DONE, UNKNOWN, UNSTARTED, ENDED = range(4)
 
 # What is sent for an item that was lost with its worker process: pid, exit code, reason, whether it
