@@ -157,6 +157,6 @@ WORKS: Final = (
         tuple(Figure(f"{name}, a tiny item", "us", _TARGETS[name]) for name in _ENGINES),
         _measure,
         ("pmap", "own", "own, chunks"),
-        120,
+        300,
     ),
 )
