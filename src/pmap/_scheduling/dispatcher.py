@@ -81,7 +81,7 @@ class Dispatcher:
         while self._jobs.turns:
             job = self._jobs.pop()
             if job is None:
-                continue  # the job was cancelled while it waited in the queue
+                continue  # while the job was in the queue it was cancelled, so it is left out
             several = worker.can_reclaim_items and self._can_combine
             span = job.take(limit, several, self._workers.overhead)
             if span is None:

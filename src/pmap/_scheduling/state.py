@@ -94,7 +94,7 @@ class Job:
         self.delayed: set[int] | None = None
 
     def take(self, workers: int, several: bool, overhead: float = 0.0) -> _Range | None:
-        """Remove and return the next range of items to dispatch; the lowest items come first.
+        """Return the next range of items to send to a worker; the first items come first.
 
         `several`: the range may be as long as several chunks of the caller's `chunksize`.
         `overhead`: the seconds that a chunk takes beside those of its items.
@@ -115,7 +115,7 @@ class Job:
         return start, self.cursor, 0
 
     def _size(self, rest: int, workers: int, several: bool, overhead: float) -> int:
-        """Return how many of `rest` items are dispatched next."""
+        """Return how many of `rest` waiting items go into the next chunk."""
         cost, fixed = self.cost, self.rules.chunksize
         if rest == 1:
             return 1

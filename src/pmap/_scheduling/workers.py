@@ -51,7 +51,7 @@ class Workers:
         self.closed = False
         # Seconds that a chunk takes beside those of its items; 0: next to nothing.
         self.overhead = 0.0
-        self._retired = False  # whether idle workers were stopped, and no job was submitted since
+        self._retired = False  # whether idle workers were stopped, and no call has come since
         self._next = 0
         self._start_failures = 0
 
