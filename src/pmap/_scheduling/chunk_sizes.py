@@ -196,7 +196,8 @@ def chunk_size(
     # differ from the others.
     trusted = remaining if measured is None else _TRUST * measured
     if overhead:  # smaller chunks would take longer, even if the items are slower than they seem
-        trusted = max(trusted, least)
+        placing = min(_LONGEST, overhead)
+        trusted = max(trusted, remaining if cost * remaining <= placing else int(placing / cost))
     return max(1, min(trusted, max(least, wanted), _MOST_ITEMS, _fitting(size, remaining)))
 
 
