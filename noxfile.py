@@ -147,7 +147,7 @@ def containers(session: nox.Session) -> None:
 def engines(session: nox.Session) -> None:
     """Try the laws on engines: executors, Dask, Ray; each file in a process of its own."""
     session.install("-e", ".[test,engines]")
-    for name in ("others", "bare", "dask", "ray"):
+    for name in ("all_processes", "others", "bare", "dask", "dask_nodes", "ray"):
         command = ["python", "-m", "pytest", "-n", "0", "-m", "engines"]
         session.run(*command, f"tests/engines/test_{name}.py", *session.posargs)
     pytest(session, "-n", "0", "tests/examples/test_readme.py", "-k", "backends")

@@ -7,7 +7,21 @@ for it.
 from typing import Final
 
 from ..work import Work
-from . import arrays, calls, jobs, progress, raw, real, rest, start, timing, tiny, tracing, workers
+from . import (
+    arrays,
+    calls,
+    engines,
+    jobs,
+    progress,
+    raw,
+    real,
+    rest,
+    start,
+    timing,
+    tiny,
+    tracing,
+    workers,
+)
 
 WORKS: Final[tuple[Work, ...]] = tuple(
     work
@@ -24,6 +38,7 @@ WORKS: Final[tuple[Work, ...]] = tuple(
         rest,
         real,
         jobs,
+        engines,
     )
     for work in module.WORKS
 )

@@ -30,6 +30,9 @@ class Engine(Protocol):
       the attribute ``_max_workers``; without that, the option ``processes`` must be given.
     - ``kill(future) -> None``: ends a task that runs, soon; its future must then end, too. With
       it, a call that is cancelled ends the items that run.
+    - ``watch() -> Callable[[], bool]``: a function that can be pickled, as a static method is. It
+      is called where a task begins, in the thread of the task. What it returns is called each
+      tenth of a second while the task runs; if that returns False, pmap ends the task.
 
     >>> from concurrent.futures import ThreadPoolExecutor
     >>> from pmap import Engine, pmap

@@ -311,6 +311,25 @@ def test_a_kept_failure_has_its_traceback_and_its_tries(path: str, folder: str) 
     assert len(marks(folder)) == 3
 
 
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_kept_failure_names_its_item_once(retries: int, path: str) -> None:
+    def item(x: int) -> int:
+        raise LookupError(x)
+
+    each = pmap.using(backend="serial", checkpoint=path, retries=retries, retry_on=LookupError)
+    tries = ["pmap: tried 2 times"] * retries
+    each.collecting(item, [7])
+    for items, index in (([7], 0), ([6, 7], 1)):
+        found = each.collecting(item, items)[index]
+        assert isinstance(found, Failure)
+        named = [f"pmap: item {index}, item(7)"]
+        assert sorted(found.error.__notes__) == named + tries
+    kept = Checkpoint(path).failures()[1]
+    # As the item was called when it failed: the text of its input is in this note only.
+    assert kept.error.__notes__ == ["pmap: item 0, item(7)", *tries]
+    assert kept.traceback.count("pmap: item") == 1
+
+
 def test_what_a_deadline_ends_is_not_kept(path: str) -> None:
     found = pmap.collecting(time.sleep, [0, 5], checkpoint=path, deadline=1, processes=2)
     assert failed(found[1])

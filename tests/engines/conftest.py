@@ -123,6 +123,12 @@ def concurrent(place: OnEngine) -> OnEngine:
 
 
 @pytest.fixture
+def process(place: OnEngine) -> OnEngine:
+    """The engine, for the tests of the contract."""
+    return place
+
+
+@pytest.fixture
 def each(place: OnEngine) -> Map:
     """`pmap` on two slots of the engine."""
     return pmap.using(**place.options())

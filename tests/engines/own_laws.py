@@ -13,7 +13,8 @@ from tests.files import mark, marks
 from tests.items import square
 from tests.limits import seconds, until
 
-from pmap import CancelledError, Failure, TaskTimeout, WorkerLost, WorkerStartError, pmap
+from pmap import CancelledError, Failure, TaskTimeout, WorkerLost, pmap
+from pmap._backends.engine import marks as marks_of_chunks
 
 
 def die_at(folder: str, where: int, x: int) -> int:
@@ -49,8 +50,15 @@ def die_once(folder: str, x: int) -> int:
 def touch(folder: str, _: int) -> None:
     """Run for a minute, and write to a file each 0.1 s."""
     for _ in range(600):
-        mark(folder, "touched")
+        mark(folder, str(os.getpid()))
         time.sleep(0.1)
+
+
+def answer_when_told(folder: str, _: int) -> None:
+    """Wait until a file is there; leave another one."""
+    mark(folder, "begun")
+    until((Path(folder) / "go").exists, "the word")
+    (Path(folder) / "done").touch()
 
 
 def fail_at(folder: str, where: int, x: int) -> int:
@@ -66,14 +74,28 @@ def abort(_: int) -> None:
     os.abort()
 
 
-def refuse() -> None:
-    """Fail, as an initializer."""
-    raise LookupError("not here")
-
-
 def pid(_: int) -> int:
     """Return the process that this item runs in."""
     return os.getpid()
+
+
+class SlowToLoad:
+    """A function that takes long to be loaded, as one whose module imports much."""
+
+    def __init__(self, pause: float) -> None:
+        self.pause = pause
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return loaded_slowly, (self.pause,)
+
+    def __call__(self, x: int) -> int:
+        return x
+
+
+def loaded_slowly(pause: float) -> SlowToLoad:
+    """Return a function after a pause."""
+    time.sleep(pause)
+    return SlowToLoad(pause)
 
 
 def roll(_: int) -> float:
@@ -116,13 +138,6 @@ def test_an_item_that_kills_its_process_begins_once(backend: OnEngine, tmp_path:
     assert len(set(marks(tmp_path))) == len(marks(tmp_path))
 
 
-def test_the_initializer_fails(backend: OnEngine) -> None:
-    verb = pmap.using(**backend.options()).using(initializer=refuse)
-    with pytest.raises(WorkerStartError, match="not here") as caught:
-        verb(square, [1])
-    assert type(caught.value.__cause__) is LookupError
-
-
 def test_an_item_that_takes_too_long_is_ended(backend: OnEngine) -> None:
     verb = pmap.using(**backend.options()).using(timeout=seconds(1)).collecting
     results = verb(partial(sleep_at, 3), range(8))
@@ -136,6 +151,11 @@ def test_an_item_that_takes_too_long_is_ended(backend: OnEngine) -> None:
 def test_only_the_time_that_an_item_runs_counts(backend: OnEngine) -> None:
     verb = pmap.using(**backend.options(chunksize=6)).using(timeout=seconds(1))
     assert verb(time.sleep, [seconds(0.2)] * 12) == [None] * 12
+
+
+def test_what_the_function_takes_to_load_does_not_count(backend: OnEngine) -> None:
+    verb = pmap.using(**backend.options(processes=1)).using(timeout=seconds(1))
+    assert verb(SlowToLoad(seconds(1.2)), [3]) == [3]
 
 
 def test_an_item_is_tried_again(backend: OnEngine, tmp_path: Path) -> None:
@@ -167,9 +187,33 @@ def test_random_numbers_are_those_of_the_seed(backend: OnEngine) -> None:
 def test_a_cancelled_call_ends_what_runs(backend: OnEngine, tmp_path: Path) -> None:
     later = pmap.using(**backend.options()).async_(partial(touch, str(tmp_path)), range(1))
     until(lambda: marks(tmp_path), "the beginning")
+    touched = len(marks(tmp_path))
     later.cancel()
     with pytest.raises(CancelledError):
-        later.get(seconds(10))
-    touched = len(marks(tmp_path))
-    time.sleep(0.5)  # five times as long as between two touches
-    assert len(marks(tmp_path)) == touched
+        later.get(seconds(30))
+    pid = marks(tmp_path)[0]
+    until(lambda: not Path("/proc", pid).exists(), "the end of the inner worker")
+    # There is one touch each 0.1 s: it ran for no more than two seconds.
+    assert len(marks(tmp_path)) - touched <= 20
+    assert pmap.using(**backend.options())(square, range(5)) == [0, 1, 4, 9, 16]
+
+
+def test_a_cancelled_call_ends_what_runs_without_marks(
+    backend: OnEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a node that does not see the temporary folder of the caller."""
+    monkeypatch.setattr(marks_of_chunks, "folder", lambda: "/nowhere")
+    test_a_cancelled_call_ends_what_runs(backend, tmp_path)
+
+
+def test_what_is_not_to_be_killed_goes_on(backend: OnEngine, tmp_path: Path) -> None:
+    verb = pmap.using(**backend.options()).using(kill_on_cancel=False)
+    later = verb.async_(partial(answer_when_told, str(tmp_path)), range(1))
+    until(lambda: marks(tmp_path), "the beginning")
+    later.cancel()
+    with pytest.raises(CancelledError):
+        later.get(seconds(30))
+    assert verb(square, range(5), processes=3) == [0, 1, 4, 9, 16]
+    time.sleep(0.3)  # the node looks each 0.1 s whether the chunk is wanted
+    (tmp_path / "go").touch()
+    until(lambda: (tmp_path / "done").exists(), "the end of the item")

@@ -48,6 +48,11 @@ class OnEngine:
     start_method: None = None
 
     @property
+    def backend(self) -> str:
+        """The word for a backend on which items can be ended as on this one."""
+        return "threads" if self.live else "processes"
+
+    @property
     def processes(self) -> bool:
         """Whether items run in processes of their own."""
         return not self.live
@@ -110,13 +115,13 @@ def loky_processes() -> Generator[Any, None, None]:
 
 @contextmanager
 def dask_cluster() -> Generator[Any, None, None]:
-    """Start a Dask cluster of two worker processes; return the executor of its client."""
+    """Start a Dask cluster of two worker processes; return the engine of the recipe."""
     distributed: Any = import_module("distributed")
     cluster = distributed.LocalCluster(
         n_workers=2, threads_per_worker=2, dashboard_address=None, host="127.0.0.1"
     )
     with cluster, distributed.Client(cluster) as client:
-        yield client.get_executor(pure=False)
+        yield recipe("dask")["DaskEngine"](client)
 
 
 @contextmanager
@@ -167,11 +172,14 @@ def ray_cluster() -> Generator[Any, None, None]:
 # In the table: why a law is not tried.
 _NO_END: Final = "refused: a thread cannot be ended"
 _OF_THREADS: Final = {
-    **dict.fromkeys(("7 one item at most", "8 initializer"), "refused"),
     **dict.fromkeys(("timeout", "isolate"), _NO_END),
+    "7 one item at most": "no: the program dies with the item",
+    "initializer": "refused",
+    "5 cancel": "no: a thread cannot be ended",
 }
 _OF_BARE: Final = {
-    **dict.fromkeys(("8 initializer", "timeout", "isolate"), "refused"),
+    **dict.fromkeys(("timeout", "isolate", "initializer"), "refused"),
+    "5 cancel": "no: the engine's worker is not ended",
     "7 one item at most": "no: the engine's worker dies",
     "10 environment": "no: those of the engine's worker",
 }

@@ -3,7 +3,14 @@
 from typing import Final
 
 import pytest
-from tests.engines.laws import OF_THE_CALLER, ON_ALL, WITH_INNER_WORKERS, by_name
+from tests.engines.laws import (
+    OF_THE_CALLER,
+    ON_ALL,
+    WHERE_TASKS_END,
+    WHERE_TASKS_END_ANYWHERE,
+    WITH_INNER_WORKERS,
+    by_name,
+)
 from tests.engines.places import DASK, Place
 
 pytestmark = [
@@ -12,4 +19,6 @@ pytestmark = [
     pytest.mark.filterwarnings("default"),
 ]
 PLACES: Final[list[Place]] = [DASK]
-globals().update(by_name(ON_ALL, OF_THE_CALLER, WITH_INNER_WORKERS))
+globals().update(
+    by_name(ON_ALL, OF_THE_CALLER, WITH_INNER_WORKERS, WHERE_TASKS_END, WHERE_TASKS_END_ANYWHERE)
+)

@@ -7,6 +7,7 @@ from tests.engines.laws import (
     OF_THE_CALLER,
     ON_ALL,
     WHERE_TASKS_END,
+    WHERE_TASKS_END_ANYWHERE,
     WITH_INNER_WORKERS,
     by_name,
 )
@@ -14,4 +15,6 @@ from tests.engines.places import RAY, Place
 
 pytestmark = [pytest.mark.engines, pytest.mark.filterwarnings("default")]
 PLACES: Final[list[Place]] = [RAY]
-globals().update(by_name(ON_ALL, OF_THE_CALLER, WITH_INNER_WORKERS, WHERE_TASKS_END))
+globals().update(
+    by_name(ON_ALL, OF_THE_CALLER, WITH_INNER_WORKERS, WHERE_TASKS_END, WHERE_TASKS_END_ANYWHERE)
+)

@@ -96,7 +96,7 @@ def make_engine_driver(options: WorkerOptions, idle_timeout: float | None) -> Dr
     live = runs_live(engine, options.inner_worker)
     slots = slots_of(engine, options.processes, live)
     inner = None if live or options.inner_worker is False else _inner(options, slots)
-    backend = EngineBackend(engine, run, inner, live)
+    backend = EngineBackend(engine, run, inner, live, slots, options.processes is None)
     return Driver(backend, slots, None, idle_timeout, False)
 
 

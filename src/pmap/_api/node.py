@@ -8,37 +8,33 @@ node.
 import os
 import pickle
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import Context
 from time import perf_counter
 from typing import Any, Final
 
-from .._backends.engine import wire
+from .._backends.engine import marks, wire
 from .._backends.permission import may_start_processes
-from .._backends.processes import ProcessBackend
+from .._backends.processes import Polled, ProcessBackend
 from .._backends.start_method import usual_start_method
 from .._calls.call import Call, Elsewhere, Kind
 from .._calls.cpus import cpu_count
 from .._calls.failure import Failure
 from .._engine.driver import Driver
 from .._errors import ItemError, PmapError, TaskTimeout, WorkerLost, WorkerStartError
-from .._jobs.job import Job
 from .._scheduling.run_rules import RunRules
 from .._transport.environment import thread_limits
 from .._transport.packing import packed, unpacked
 from .._transport.process_role import item_threads
 from .._transport.randomness import put_back, take_state
 from .._transport.started import DEPTH, depth
+from .._transport.values import loads
 from .._worker.relay import Relay, initialize
 
 # An inner worker (a process that pmap starts beside an engine) ends after this many seconds without
 # work.
 _IDLE: Final = 20.0
-# Seconds after which a thread that waits for an inner worker looks whether the engine ends its
-# task, and how long the thread then waits for the end of the inner worker.
-_STEP: Final = 0.1
-_LAST: Final = 5.0
 # How many calls this process keeps the functions of, so that they need not be sent again with each
 # chunk.
 _MOST_KEPT: Final = 64
@@ -46,8 +42,9 @@ _MOST_KEPT: Final = 64
 _specs: dict[bytes, wire.TaskSpec] = {}
 # The drivers (engines of pools) of inner workers that have no work at the moment, by their options.
 _free: dict[wire.InnerOptions, list[Driver]] = {}
-# Where several tasks run in one process at the same time, they share its random generators, which
-# this lock guards.
+# Whether a chunk has run in this process itself: a list that is empty or not.
+_warm_here: Final[list[bool]] = []
+# In a process that runs several tasks at the same time, the random generators belong to all.
 _generators: Final = threading.RLock()
 
 
@@ -68,6 +65,8 @@ def run(data: bytes) -> bytes:
         return _run_inside(relay, items, spec, spec.inner)
     except WorkerStartError as error:
         return _unstarted(error.reason, error.__cause__)
+    except _UnwantedError:
+        return wire.packed_answer(wire.Answer(wire.ENDED, wire.host_name()))
 
 
 def _spec_of(task: wire.Task) -> wire.TaskSpec | None:
@@ -93,14 +92,17 @@ def _unstarted(reason: str, cause: BaseException | None) -> bytes:
     return wire.packed_answer(wire.Answer(wire.UNSTARTED, host, reason=reason, cause=data))
 
 
-def _answer(entries: list[Any], elapsed: float) -> bytes:
-    sent = packed(entries)
-    done = wire.Answer(wire.DONE, wire.host_name(), elapsed, entries if sent is None else sent)
+def _answer(entries: list[Any], elapsed: float, cold: bool) -> bytes:
+    packed_entries = packed(entries)
+    sent = entries if packed_entries is None else packed_entries
+    done = wire.Answer(wire.DONE, wire.host_name(), elapsed, sent, cold=cold)
     return wire.packed_answer(done)
 
 
 def _run_here(relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec) -> bytes:
-    """Run the items of a chunk in this process, which belongs to the engine."""
+    """Run a chunk in this process, which is the engine's."""
+    cold = not _warm_here
+    _warm_here[:] = [True]
     begin = perf_counter()
     entries: list[object] = []
     item_threads.depth = getattr(item_threads, "depth", 0) + 1
@@ -116,7 +118,7 @@ def _run_here(relay: Relay, items: list[tuple[int, Any]], spec: wire.TaskSpec) -
                     put_back(state)
     finally:
         item_threads.depth -= 1
-    return _answer(entries, perf_counter() - begin)
+    return _answer(entries, perf_counter() - begin, cold)
 
 
 def _run_all(relay: Relay, items: list[tuple[int, Any]], entries: list[object]) -> None:
@@ -144,15 +146,12 @@ def _run_inside(
     environment = wire.on_the_node(spec.environment, spec.host)
     elsewhere = Elsewhere(environment)
     call = Call("the chunk", relay, Kind.EACH, items, rules, elsewhere=elsewhere)
-    with _inner_worker(inner) as driver:
+    watch = _watched(relay.given[0], spec)
+    with _inner_worker(inner) as (driver, cold):
         begin = perf_counter()
         # An empty context is used, because items must not see the context variables of the engine's
         # own code.
-        job = (
-            Context().run(_in_steps, driver, call)
-            if spec.killed
-            else Context().run(driver.run, call)
-        )
+        job = Context().run(driver.run, call, watch)
         elapsed = perf_counter() - begin
     entries: list[Any] = job.values
     error = job.error
@@ -162,24 +161,41 @@ def _run_inside(
         entries = [*entries[: error.index], error]
     if () in entries:
         del entries[entries.index(()) :]
-    return _answer([_relayed(entry) for entry in entries], elapsed)
+    return _answer([_relayed(entry) for entry in entries], elapsed, cold)
 
 
-def _in_steps(driver: Driver, call: Call) -> Job:
-    """Run a call; end what it runs if the engine raises an exception in this thread.
+class _UnwantedError(Exception):
+    """Nobody wants the chunk any more."""
 
-    The exception comes only while the thread runs Python code, not while it waits in a system call.
-    So the thread wakes now and then.
+
+def _watched(chunk: bytes, spec: wire.TaskSpec) -> Callable[[], None]:
+    """Return a function that raises `_UnwantedError` when nobody wants a chunk any more.
+
+    This thread runs the task of the chunk.
     """
-    job = driver.submit(call)
-    try:
-        while not job.wait(_STEP):
-            pass
-    finally:
-        if not job.over:
-            driver.cancel(job)
-            job.wait(_LAST)
-    return job
+    mark = marks.path_of(spec.marks, chunk)
+    # If this process was started by the caller itself, it sees when the caller has ended.
+    ours = spec.caller if spec.host == wire.host_name() and os.getppid() == spec.caller else 0
+    watch: Callable[[], Callable[[], bool]] | None = loads(spec.watch) if spec.watch else None
+    running = watch() if watch is not None else None
+
+    def watch_chunk() -> None:
+        left = ours and os.getppid() != ours
+        if left or os.path.exists(mark) or (running is not None and not running()):
+            raise _UnwantedError
+
+    return watch_chunk
+
+
+class _InSteps(ProcessBackend):
+    """Processes, for a thread that does something else now and then.
+
+    So a thread that waits for an inner worker can look whether the chunk is still wanted. And some
+    engines end a task by an exception that they raise in its thread, when Python code runs in it.
+    """
+
+    def poll(self, timeout: float | None) -> Polled:
+        return super().poll(marks.STEP if timeout is None else min(timeout, marks.STEP))
 
 
 def _relayed(entry: Any) -> Any:
@@ -196,16 +212,18 @@ def _relayed(entry: Any) -> Any:
 
 
 @contextmanager
-def _inner_worker(inner: wire.InnerOptions) -> Generator[Driver, None, None]:
-    """Yield the driver (engine of a pool) of an inner worker that has no other chunk."""
+def _inner_worker(inner: wire.InnerOptions) -> Generator[tuple[Driver, bool], None, None]:
+    """Yield the driver of an inner worker that has no other chunk, and whether it is a new one."""
     free = _free.setdefault(inner, [])
+    cold = False
     try:
         driver = free.pop()
     except IndexError:
         driver = _new_driver(inner)
         _warm(driver)
+        cold = True
     try:
-        yield driver
+        yield driver, cold
     finally:
         free.append(driver)
 
@@ -226,7 +244,7 @@ def _new_driver(inner: wire.InnerOptions) -> Driver:
     limits, forced = thread_limits(inner.threads_per_worker, usual)
     # The start method is chosen here: what the engine has set in this process is for its own
     # processes.
-    backend = ProcessBackend(
+    backend = _InSteps(
         inner.start_method or usual_start_method(),
         1,
         initialize if inner.initializer else None,

@@ -8,6 +8,7 @@ from typing import Final, Generic, NamedTuple, TypeAlias, TypeVar
 from .._jobs.reports import Report
 from .._jobs.work import CallSpec, Work
 from .._transport.by_value.sent_names import SentNames
+from .capacity import CapacityChanged
 
 
 class WorkerStarted(NamedTuple):
@@ -275,7 +276,7 @@ class Backend(ABC, Generic[Polled]):
         ...
 
     @abstractmethod
-    def collect(self, polled: Polled) -> Iterable[BackendEvent]:
+    def collect(self, polled: Polled) -> Iterable[BackendEvent | CapacityChanged]:
         """Return the events since the last call, in order; `polled`: the result of `poll`.
 
         The engine carries out the commands that follow from an event before it asks for the next

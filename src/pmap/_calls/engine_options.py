@@ -53,9 +53,27 @@ def checked_engine(
     raise OptionError(name, value, _ALLOWED)
 
 
-def kills(engine: object) -> bool:
-    """Return whether an engine can end a task that is running: see the class `Engine`."""
-    return callable(getattr(engine, "kill", None))
+# The modules and classes of the standard library that run their tasks on this machine.
+_HERE: Final = (
+    ("concurrent.futures.thread", "ThreadPoolExecutor"),
+    ("concurrent.futures.process", "ProcessPoolExecutor"),
+    ("multiprocessing.pool", "Pool"),
+)
+
+
+def kills(engine: object, inner_worker: bool | None) -> bool:
+    """Return whether a chunk that runs can be ended, so that a call can wait for the end.
+
+    Either the engine can end its tasks (see `Engine`), or they run on this machine, where pmap can
+    tell them that they are to end their inner workers.
+    """
+    if callable(getattr(engine, "kill", None)):
+        return True
+    if inner_worker is False or runs_live(engine, inner_worker):
+        return False
+    # If a module is not loaded, the program has no engine of its class.
+    classes = [getattr(sys.modules.get(module), name, None) for module, name in _HERE]
+    return isinstance(engine, tuple(one for one in classes if one is not None))
 
 
 def runs_live(engine: object, inner_worker: bool | None) -> bool:
@@ -124,14 +142,18 @@ def check(
             f"the workers of {_named(engine)} get what a call uses by value: leave it out, or use "
             "backend='processes'",
         )
-    if options["kill_on_cancel"] and "kill_on_cancel" in given and not kills(engine):
+    if (
+        options["kill_on_cancel"]
+        and "kill_on_cancel" in given
+        and not kills(engine, _as_given(inner))
+    ):
         raise OptionError(
             "kill_on_cancel",
             True,
-            f"{_named(engine)} has no method kill(future), so a chunk that runs goes on to its "
-            "end, unheard: leave the option out, or give the engine this method",
+            f"{_named(engine)} has no method kill(future), so pmap cannot wait until what runs "
+            "has ended: leave the option out, or give the engine this method",
         )
-    if runs_live(engine, True if inner is True else None):
+    if runs_live(engine, _as_given(inner)):
         why = f"the items run in the threads of {_named(engine)}, which cannot be ended"
     elif inner is False:
         why = f"with inner_worker=False the items run in the workers of {_named(engine)}"
@@ -142,6 +164,10 @@ def check(
             raise OptionError(
                 name, options[name], f"{why}: use inner_worker=True, or backend='processes'"
             )
+
+
+def _as_given(inner: object) -> bool | None:
+    return inner if isinstance(inner, bool) else None
 
 
 def _named(engine: object) -> str:

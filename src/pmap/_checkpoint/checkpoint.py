@@ -11,7 +11,7 @@ from .._errors import CheckpointError
 from .._jobs.item_errors import Item
 from .keeping import CallKeeping
 from .keys import Keys, NoKeyError
-from .outcomes import loaded_error, loaded_result
+from .outcomes import UNKNOWN, loaded_error, loaded_result
 from .session import enter, entered
 from .store import DONE, FAILED, Store
 
@@ -100,8 +100,8 @@ class Checkpoint:
         name, rows = self._of_last_call(FAILED)
         found: dict[int, Failure] = {}
         for index, data in rows:
-            error, attempts = loaded_error(data, Item(name, index, "..."))
-            found[index] = Failure.of(error, index, name, "...", attempts, None)
+            error, attempts = loaded_error(data, Item(name, index, UNKNOWN))
+            found[index] = Failure.of(error, index, name, UNKNOWN, attempts, None)
         return found
 
     def _of_last_call(self, state: int) -> tuple[str, list[tuple[int, bytes]]]:

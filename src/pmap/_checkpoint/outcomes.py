@@ -1,10 +1,13 @@
 """Results and errors of items as the bytes that the file of a checkpoint keeps."""
 
 import pickle
-from typing import Any
+from typing import Any, Final
 
 from .._jobs.item_errors import Item, restore
 from .._transport.failure_record import capture
+
+# Stands for the text of an input that the file does not keep.
+UNKNOWN: Final = "..."
 
 
 def packed_result(value: object) -> bytes | None:
@@ -34,4 +37,19 @@ def packed_error(error: Exception, attempts: int) -> bytes:
 def loaded_error(data: bytes, item: Item) -> tuple[Exception, int]:
     """Return the error of an item from its bytes, and how often the item was tried."""
     attempts, record = pickle.loads(data)
-    return restore(record, item), attempts
+    error = restore(record, item)
+    _name_once(error, item)
+    return error, attempts
+
+
+def _name_once(error: Exception, item: Item) -> None:
+    """Leave one note of the item that failed: `error` was kept with one, and `restore` adds one.
+
+    They differ where the item has another index now, and where the text of its input is not known.
+    """
+    notes: list[str] = getattr(error, "__notes__", [])
+    begin = f", {item.function}("
+    ours = [at for at, note in enumerate(notes) if note.startswith("pmap: item ") and begin in note]
+    # The function may have called a verb with the same function. The last notes are of this item.
+    if len(ours) > 1 and ours[-1] == len(notes) - 1:
+        del notes[ours[-1 if item.input == UNKNOWN else -2]]

@@ -31,12 +31,17 @@ from . import outcomes
 from .kept_calls import begin_keeping, submit_kept
 from .leadership import Leadership
 from .process_end import ProcessEnd, engines
+from .shown_progress import watch_no_more, watch_progress
 from .state import EngineState
 from .worker_list import WorkerList
 
 # Seconds that a thread sleeps before it checks again whether another thread has carried out its
 # request.
 _MOMENT = 0.005
+# Seconds after which a thread that waits for another one that leads calls the `watch` of its call.
+_WATCH = 0.1
+# How many seconds a call that its `watch` has ended is waited for.
+_LAST = 5.0
 _numbers = itertools.count(1)
 
 
@@ -70,20 +75,31 @@ class Driver:
 
     # --- calls, and the end of the pool --------------------------------------------------------
 
-    def run(self, call: Call) -> Job:
+    def run(self, call: Call, watch: Callable[[], object] | None = None) -> Job:
         """Run `call` to its end and return its job.
 
         This thread runs the engine's loop meanwhile, unless another thread does.
+
+        `watch` is called now and then until the end, each time that `Backend.poll` has returned. If
+        it raises an exception, the call is cancelled, and when nothing of the call runs any more,
+        this method raises the exception.
         """
         job = self._enter(call)
         try:
             if call.progress is not False:
-                _watch(job)
-            self._leadership.run_until(lambda: job.over, job.wait)
+                watch_progress(job)
+            if watch is None:
+                self._leadership.run_until(lambda: job.over, job.wait)
+            else:
+                self._leadership.run_until(
+                    lambda: job.over or bool(watch()), partial(job.wait, _WATCH)
+                )
         except BaseException:  # for example Ctrl-C: nobody wants the results of the call any more
             self.cancel(job)
+            if watch is not None:
+                job.wait(_LAST)
             if call.progress is not False:
-                _watch_no_more(job)
+                watch_no_more(job)
             raise
         self._leadership.watch_idling()
         return job
@@ -100,7 +116,7 @@ class Driver:
                 self._state.post(lambda: self._state.handle(e.JobCancelled(job.number, kill=True)))
                 raise
         if call.progress is not False:
-            _watch(job)
+            watch_progress(job)
         return job
 
     def open(self, call: Call, window: Window, *, ordered: bool, as_values: bool) -> StreamJob:
@@ -129,7 +145,7 @@ class Driver:
             stream_job.when_over(stream_job.call.trace.finish)
         self._state.post(lambda: self._state.submit(stream_job, open=True))
         if stream_job.call.progress is not False:
-            _watch(stream_job)
+            watch_progress(stream_job)
 
     def feed(self, stream_job: StreamJob, window: Window, items: list[object], ended: bool) -> None:
         """Add `items` to the input of a stream's job; `ended`: no more items come."""
@@ -474,20 +490,3 @@ class Driver:
         # If an exception strikes in that thread, the engine is reset, which ends the job.
         while not (done or job.over):
             time.sleep(_MOMENT)
-
-
-# The module `progress` is imported only for calls that show their progress.
-
-
-def _watch(job: Job) -> None:
-    """Show the progress of a call from now on."""
-    from .._jobs.progress import watch
-
-    watch(job)
-
-
-def _watch_no_more(job: Job) -> None:
-    """Stop showing the progress of a call, even if the call has not ended yet."""
-    from .._jobs.progress import watch_no_more
-
-    watch_no_more(job)

@@ -20,6 +20,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakValueDictionary
 
+from .._backends.capacity import CapacityChanged
 from .._backends.protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
 from .._errors import InterruptedPoolError, PoolClosedError
 from .._jobs.item_errors import tried
@@ -78,9 +79,7 @@ class EngineState:
     ) -> None:
         """Make the state of a pool without workers; the arguments are those of `Driver`."""
         self.backend = backend
-        self._new_scheduler: Final = partial(
-            s.Scheduler, limit, max_chunks, backend.can_kill, prefetch
-        )
+        self._new_scheduler = partial(s.Scheduler, limit, max_chunks, backend.can_kill, prefetch)
         self.scheduler: s.Scheduler = self._new_scheduler()
         self.jobs: dict[int, Job] = {}
         self._deadlines = CallDeadlines(self.jobs)
@@ -224,7 +223,7 @@ class EngineState:
             self.handle(e.Close())
         self.poisoned = None
 
-    def _take(self, event: BackendEvent) -> None:
+    def _take(self, event: BackendEvent | CapacityChanged) -> None:
         if not isinstance(event, ResultsArrived):
             self._take_other(event)
             return
@@ -248,17 +247,18 @@ class EngineState:
         if isinstance(job, StreamJob):
             job.cost, job.ahead = self.scheduler.cost_and_read_ahead(work.number)
 
-    def _take_other(self, event: Report | WorkerStarted | WorkerEnded) -> None:
+    def _take_other(self, event: Report | WorkerStarted | WorkerEnded | CapacityChanged) -> None:
         if isinstance(event, Report):
             self.reports.add(event)
+        elif isinstance(event, CapacityChanged):
+            self.handle(e.CapacityChanged(*event))
         elif isinstance(event, WorkerStarted):
             for recording in self.traced.values():
                 recording.ready(event.worker, self.backend.workers().get(event.worker))
             self.handle(e.WorkerReady(*event))
         else:
             self._gone = event
-            end = self.ends.get(event.worker)
-            if end is not None:
+            if (end := self.ends.get(event.worker)) is not None:
                 end.exitcode = event.exitcode
             if event.reason:
                 self._start_failure = event

@@ -19,6 +19,11 @@ TARGET = 0.02
 # shorter chunks would cost more time in messages than they save by a better balance between
 # workers.
 LEAST = 0.0005
+# How many times as long as the overhead of a chunk the chunk should take. The overhead is known
+# where an executor or a cluster places the chunk. For this reason a chunk gets no longer than
+# `_LONGEST` seconds: all of it would be lost with its node, and the end of a call waits for it.
+_OVERHEADS = 8
+_LONGEST = 2.0
 # Bytes of the items and results of one chunk, at most. A worker takes a few milliseconds to load
 # and to send so many bytes, so the cost of a message is small beside that. The caller and the
 # worker each hold that many bytes for each chunk in progress.
@@ -165,6 +170,7 @@ def chunk_size(
     fixed: int | None,
     measured: int | None = None,
     size: float = 0.0,
+    overhead: float = 0.0,
 ) -> int:
     """Return how many of `remaining` items the next chunk gets, at least 1.
 
@@ -175,19 +181,23 @@ def chunk_size(
         fixed: the `chunksize` that the caller asked for; None for an adaptive `chunksize`.
         measured: how many items `cost` was measured from; None: enough to be trusted.
         size: bytes that an item and its result take, as measured so far.
+        overhead: seconds that a chunk takes beside those of its items; 0: next to nothing.
     """
     if fixed is not None:
         return min(fixed, remaining)
     if cost is None:
         return 1
     share = -(-remaining // (_SHARES * workers))
-    target = target_of(workers)
+    target = max(target_of(workers), min(_LONGEST, _OVERHEADS * overhead))
     wanted = share if cost * share <= target else int(target / cost)
-    shortest = least_of(cost * remaining, target)
+    shortest = max(least_of(cost * remaining, target), min(_LONGEST, overhead))
     least = remaining if cost * remaining <= shortest else int(shortest / cost)
     # While few items are measured, a chunk has only a few times as many items: the first items may
     # differ from the others.
     trusted = remaining if measured is None else _TRUST * measured
+    if overhead:  # smaller chunks would take longer, even if the items are slower than they seem
+        placing = min(_LONGEST, overhead)
+        trusted = max(trusted, remaining if cost * remaining <= placing else int(placing / cost))
     return max(1, min(trusted, max(least, wanted), _MOST_ITEMS, _fitting(size, remaining)))
 
 

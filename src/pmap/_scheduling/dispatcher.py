@@ -82,7 +82,8 @@ class Dispatcher:
             job = self._jobs.pop()
             if job is None:
                 continue  # while the job was in the queue it was cancelled, so it is left out
-            span = job.take(limit, worker.can_reclaim_items and self._can_combine)
+            several = worker.can_reclaim_items and self._can_combine
+            span = job.take(limit, several, self._workers.overhead)
             if span is None:
                 continue
             start, stop, tries = span

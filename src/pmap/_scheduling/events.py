@@ -115,6 +115,17 @@ class Terminate(NamedTuple):
     lose: bool = False
 
 
+class CapacityChanged(NamedTuple):
+    """The place where workers are has changed, or more is known of it.
+
+    `limit`: how many workers there may be from now on. Workers beyond it stay until they are
+    stopped for another reason. `overhead`: the seconds that a chunk takes beside its items.
+    """
+
+    limit: int
+    overhead: float = 0.0
+
+
 class WorkerReady(NamedTuple):
     """A started worker can take chunks.
 
@@ -201,6 +212,7 @@ Event: TypeAlias = (
     | Close
     | Terminate
     | Tick
+    | CapacityChanged
     | WorkerReady
     | ItemRuns
     | ChunksReclaimed

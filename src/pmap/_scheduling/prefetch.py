@@ -52,6 +52,10 @@ class Prefetch:
         # `_head` for None.
         self._share_of: int | None = None
 
+    def resize(self, limit: int) -> None:
+        """Let there be up to `limit` workers."""
+        self._limit = limit
+
     def consider(self, worker: Worker) -> None:
         """Put a worker among those that the next `fill_up` may send more chunks."""
         if not worker.leaving:

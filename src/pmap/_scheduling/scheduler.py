@@ -48,6 +48,7 @@ from .commands import Command, LoseItem
 from .deadlines import Deadlines
 from .dispatcher import Dispatcher
 from .events import (
+    CapacityChanged,
     ChunksReclaimed,
     Close,
     Event,
@@ -149,6 +150,7 @@ class Scheduler:
             Tick: self._on_tick,
             ItemRuns: self._on_item_runs,
             ChunksReclaimed: self._on_chunks_reclaimed,
+            CapacityChanged: self._on_capacity_changed,
             WorkerReady: self._workers.begin,
             ItemsFinished: self._on_items_finished,
             WorkerGone: self._on_worker_gone,
@@ -243,6 +245,11 @@ class Scheduler:
         return min(times, default=None)
 
     # --- events of jobs ------------------------------------------------------------------------
+
+    def _on_capacity_changed(self, event: CapacityChanged) -> None:
+        self._limit = self._workers.limit = event.limit
+        self._workers.overhead = event.overhead
+        self._prefetch.resize(event.limit)
 
     def _on_job_submitted(self, event: JobSubmitted) -> None:
         rules = event.rules

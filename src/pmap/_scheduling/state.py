@@ -93,27 +93,28 @@ class Job:
         # Items that have failed, and that wait until they are tried again.
         self.delayed: set[int] | None = None
 
-    def take(self, workers: int, several: bool) -> _Range | None:
+    def take(self, workers: int, several: bool, overhead: float = 0.0) -> _Range | None:
         """Return the next range of items to send to a worker; the first items come first.
 
         `several`: the range may be as long as several chunks of the caller's `chunksize`.
+        `overhead`: the seconds that a chunk takes beside those of its items.
         """
         while self.requeued:
             start, stop, tries = heapq.heappop(self.requeued)
             self.requeued_items -= stop - start
             stop = min(stop, self.end)
             if start < stop:
-                end = start + self._size(self.waiting() + stop - start, workers, several)
+                end = start + self._size(self.waiting() + stop - start, workers, several, overhead)
                 if end < stop:
                     self.requeue(end, stop, 0)
                 return start, min(stop, end), tries
         if self.cursor >= self.end:
             return None
         start = self.cursor
-        self.cursor = start + self._size(self.end - start, workers, several)
+        self.cursor = start + self._size(self.end - start, workers, several, overhead)
         return start, self.cursor, 0
 
-    def _size(self, rest: int, workers: int, several: bool) -> int:
+    def _size(self, rest: int, workers: int, several: bool, overhead: float) -> int:
         """Return how many of `rest` waiting items go into the next chunk."""
         cost, fixed = self.cost, self.rules.chunksize
         if rest == 1:
@@ -125,7 +126,8 @@ class Job:
             return first_size(rest, workers, self.expected)
         alone = not several or self.streams or self.rules.at_once or cost.items < TRUSTED_ITEMS
         if fixed is None or worst is None or alone:
-            return chunk_size(rest, workers, cost.seconds, fixed, cost.items, cost.size)
+            known = cost.seconds, fixed, cost.items, cost.size
+            return chunk_size(rest, workers, *known, overhead)
         step = chunks_together(rest, workers, worst, fixed, cost.items, cost.size)
         return min(rest, fixed * step)
 

@@ -49,6 +49,8 @@ class Workers:
         self.idle: dict[int, Worker] = {}
         self.leaving = 0
         self.closed = False
+        # Seconds that a chunk takes beside those of its items; 0: next to nothing.
+        self.overhead = 0.0
         self._retired = False  # whether idle workers were stopped, and no call has come since
         self._next = 0
         self._start_failures = 0

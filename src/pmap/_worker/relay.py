@@ -60,27 +60,34 @@ class Relay:
         """
         self.given = chunk, key, spec, start, pickled
         self._call: Callable[[object], object] | None = None
+        self._unloaded: list[Any] = []  # the failure record of a function that does not load
 
     def __reduce__(self) -> tuple[object, ...]:
-        return Relay, self.given
+        return _arrived, self.given
+
+    def load(self) -> None:
+        """Load the function of the call."""
+        try:
+            self._call = _loaded(self.given[1], self.given[2])
+        except BaseException as error:
+            # Loading a function imports modules, which may raise anything, even SystemExit.
+            self._unloaded = capture_transport(FUNCTION, error)
 
     def __call__(self, item: tuple[int, Any]) -> object:
         """Run one item; `item` is its offset in the chunk, and its value.
 
         Return the result as a relayed entry: see the top of this module.
         """
-        chunk, key, spec, start, pickled = self.given
+        chunk, _, spec, start, pickled = self.given
         if chunk in _stopped:
             return SKIPPED
         offset, value = item
         stop, by_value, seed = spec[2:]
-        try:
-            call = self._call
-            if call is None:
-                call = self._call = _loaded(key, spec)
-        except BaseException as error:
-            # Loading a function imports modules, which may raise anything, even SystemExit.
-            return _failed(capture_transport(FUNCTION, error), chunk, stop)
+        if self._call is None:
+            self.load()
+        call = self._call
+        if call is None:
+            return _failed(self._unloaded, chunk, stop)
         if _had_seed and seed is None:
             _had_seed.clear()
             seed_anew()  # the last item had a seed, by which this one must not go on
@@ -100,6 +107,17 @@ class Relay:
         except BaseException as error:
             # Pickling a result runs the user's code, which may raise anything.
             return _failed(capture_transport(RESULT, error, result), chunk, stop)
+
+
+def _arrived(*given: Any) -> Relay:
+    """Return the `Relay` that has come with a chunk, with its function.
+
+    The function is loaded here, before the first item begins: what its modules take to be imported
+    does not count as time of an item.
+    """
+    relay = Relay(*given)
+    relay.load()
+    return relay
 
 
 def _failed(record: list[Any], chunk: bytes, stop: bool) -> tuple[object, ...]:

@@ -139,3 +139,16 @@ def test_long_items_travel_alone() -> None:
     meter = CostMeter()
     meter.measured(1, 3.0)
     assert chunk_size(1000, 2, meter.seconds, None) == 1
+
+
+def test_chunks_are_long_beside_what_it_takes_to_place_them() -> None:
+    quick = 2**-17
+    assert chunk_size(100_000, 2, quick, None) == 2_621
+    assert chunk_size(100_000, 2, quick, None, overhead=0.005) == 5_242
+    # Smaller ones would take longer, even if the items are slower than those that were measured.
+    assert chunk_size(100_000, 2, quick, None, 1) == 4
+    assert chunk_size(100_000, 2, quick, None, 1, overhead=0.005) == 655
+    # An item that takes longer than that is a chunk; and no chunk is to take longer than seconds.
+    assert chunk_size(100, 2, 1.0, None, overhead=0.1) == 1
+    assert chunk_size(10_000, 2, 0.01, None, overhead=60.0) == 200
+    assert chunk_size(100_000, 2, None, None, overhead=0.005) == 1

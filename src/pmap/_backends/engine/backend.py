@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from itertools import count
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
-from ..._calls.engine_options import kills
+from ..._calls.engine_options import kills, slots_of
 from ..._errors import is_ctrl_c
 from ..._jobs.item_errors import INITIALIZER, settle
 from ..._jobs.notifier import Notifier
@@ -25,9 +26,16 @@ from ..._transport.by_value.picklers import Whole
 from ..._transport.packing import packed
 from ..._transport.values import dumps
 from ..._types import AppliesAsync, Engine
+from ..capacity import CapacityChanged
 from ..in_process import run_chunk
-from ..protocol import Backend, BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
-from . import wire
+from ..protocol import (
+    Backend,
+    BackendEvent,
+    ResultsArrived,
+    WorkerEnded,
+    WorkerStarted,
+)
+from . import marks, wire
 from .answers import opened
 from .tasks import Held, submitted, submitted_live
 
@@ -37,6 +45,10 @@ if TYPE_CHECKING:
 # If the pickled description of a call has this many bytes, it is sent with a chunk only where the
 # node (the process that gets it) may not have it.
 _LARGE: Final = 1 << 15
+# Seconds after which an engine is asked again how many tasks it runs at the same time.
+_ASK: Final = 1.0
+# Of how many of the last chunks the overhead is measured.
+_MEASURED: Final = 16
 
 
 class _Sent:
@@ -47,6 +59,9 @@ class _Sent:
         self.start = start
         self.stop = stop
         self.future: Future[bytes] | Future[ResultsArrived] | None = None
+        self.at = monotonic()  # when it was given to the engine
+        self.waits = False  # whether the engine may have no worker for it at the moment
+        self.chunk = b""  # what tells the task from all others; empty: it runs live
         self.has_spec = True  # whether the description of the call was sent with the chunk
         self.discarded = False  # whether the results of the chunk are not wanted any more
 
@@ -72,18 +87,23 @@ class EngineBackend(Backend[deque[_Done]]):
         run: Callable[[bytes], bytes],
         inner: wire.InnerOptions | None,
         live: bool,
+        slots: int,
+        asks: bool,
     ) -> None:
         """Begin without any task.
 
         Args:
             engine: the program's executor.
-            run: the function that each task calls, on the node where it runs.
-            inner: the options of the worker processes that pmap starts on a node; None: it starts
-                none.
-            live: whether items run in threads of this process, without being pickled.
+            run: the function that a task calls on its node.
+            inner: the options of the workers that pmap starts on a node; None: it starts none.
+            live: whether items run as they are, in threads of this process.
+            slots: how many slots there may be.
+            asks: whether the engine is asked for that again now and then.
         """
         self._engine = Held(engine)
-        self.can_kill: bool = kills(engine)
+        bare = inner is None and not live
+        self.can_kill: bool = kills(engine, False if bare else None if live else True)
+        self._watch = _packed_watch(engine)
         self._run = run
         self._inner = inner
         self._live = live
@@ -94,20 +114,28 @@ class EngineBackend(Backend[deque[_Done]]):
         # Random bytes, which tell the calls of this backend from those of others.
         self._name = os.urandom(8)
         self._chunks = count()
-        # Events of slots that have ended by themselves, and chunks that are done; `collect` has not
-        # returned these yet. Only the done-callbacks of futures append to `_done`, in any thread.
-        self._told: deque[BackendEvent] = deque()
+        # Events of slots that ended by themselves, and chunks that are done. `collect` has returned
+        # neither. Only the done-callbacks of futures append to `_done`, in any thread.
+        self._told: deque[BackendEvent | CapacityChanged] = deque()
         self._done: deque[_Done] = deque()
         self._notifier = Notifier()
         self._woken = False
         # Why the engine takes no tasks; None: it takes them. As long as a call is in progress, no
         # further task is tried.
         self._refused: tuple[str, Exception | None] | None = None
+        # How many slots there may be, whether the engine is asked for that again, and when it was.
+        self._limit = slots
+        self._asks = asks and callable(getattr(engine, "slots", None))
+        self._asked = monotonic()
+        # Seconds of the last chunks beside those of their items, and what the scheduler was told.
+        self._overheads: deque[float] = deque(maxlen=_MEASURED)
+        self._overhead = 0.0
 
     # --- preparing calls -----------------------------------------------------------------------
 
     def pack(self, work: Work) -> None:
         self._engine.keep()
+        self._ask_slots()
         if self._live:
             return
         spec = work.pack_whole()
@@ -120,7 +148,9 @@ class EngineBackend(Backend[deque[_Done]]):
             rules.timeout,
             rules.logs,
             self._host,
-            self.can_kill,
+            os.getpid(),
+            marks.folder(),
+            self._watch,
             self._inner,
         )
         key = self._name + spec.number.to_bytes(8, "big")
@@ -146,9 +176,25 @@ class EngineBackend(Backend[deque[_Done]]):
             reason, cause = self._refused
             self._tell(WorkerEnded(worker, begun=0, reason=reason, cause=cause, hopeless=True))
 
+    def _ask_slots(self) -> None:
+        """Ask the engine now and then how many tasks it runs: machines come and go."""
+        if not self._asks or monotonic() < self._asked + _ASK:
+            return
+        try:
+            limit = slots_of(self._engine.keep(), None, self._live)
+        except Exception:  # it has no machine at the moment, or cannot tell
+            limit = self._limit
+        self._asked = monotonic()  # after the answer: the engine may be slow
+        if limit != self._limit:
+            self._limit = limit
+            self._tell(CapacityChanged(limit, self._overhead))
+
     def send(self, worker: int, work: Work, start: int, stop: int, step: int) -> None:
         slot = self._slots[worker]
         slot.sent = sent = _Sent(work, start, stop)
+        # There are more slots than the engine has workers: see `slots_of`. The time for which a
+        # chunk waits for a worker is no overhead: it would seem to grow with the chunks.
+        sent.waits = 3 * sum([1 for other in self._slots.values() if other.sent]) > 2 * self._limit
         self._submit(worker, slot, sent, with_spec=False)
 
     def _submit(self, worker: int, slot: _Slot, sent: _Sent, with_spec: bool) -> None:
@@ -188,7 +234,7 @@ class EngineBackend(Backend[deque[_Done]]):
             slot.knows.add(key)
         items, pickled = self._packed_items(sent.work, sent.start, sent.stop)
         # The number makes each task different: some engines run equal tasks only once.
-        chunk = self._name + next(self._chunks).to_bytes(8, "big")
+        sent.chunk = chunk = self._name + next(self._chunks).to_bytes(8, "big")
         task = wire.Task(chunk, key, data if sent.has_spec else None, sent.start, pickled, items)
         return wire.packed_task(task)
 
@@ -214,8 +260,13 @@ class EngineBackend(Backend[deque[_Done]]):
         sent = self._slots[worker].sent
         if sent is not None and sent.work is work:
             sent.discarded = True
-            if sent.future is not None:
-                self._engine.has_cancelled(sent.future)
+            if sent.future is not None and not self._engine.has_cancelled(sent.future):
+                self._mark(sent)
+
+    def _mark(self, sent: _Sent) -> None:
+        """Tell the node, if it sees the marks, that nobody wants a chunk, unless it may go on."""
+        if self._inner is not None and sent.future is not None and sent.work.call.rules.kill:
+            marks.mark(marks.path_of(marks.folder(), sent.chunk), sent.future)
 
     def stop(self, worker: int) -> None:
         self._slots[worker].ending = True
@@ -229,14 +280,13 @@ class EngineBackend(Backend[deque[_Done]]):
             self.stop(worker)
             return
         slot.ending = slot.sent.discarded = True
-        future = slot.sent.future
-        if not self._engine.has_cancelled(future) and self.can_kill:
-            end: Callable[[object], object] = getattr(self._engine.keep(), "kill")  # noqa: B009
-            end(future)
+        if not self._engine.has_cancelled(slot.sent.future):
+            self._mark(slot.sent)
+            self._engine.kill(slot.sent.future)
 
     # --- events of the backend -----------------------------------------------------------------
 
-    def _tell(self, event: BackendEvent) -> None:
+    def _tell(self, event: BackendEvent | CapacityChanged) -> None:
         self._told.append(event)
         self.wake()  # a thread that waits in `poll` has to see the new event
 
@@ -253,10 +303,11 @@ class EngineBackend(Backend[deque[_Done]]):
     def _is_something(self) -> bool:
         return self._woken or bool(self._done) or bool(self._told)
 
-    def collect(self, polled: deque[_Done]) -> Iterator[BackendEvent]:
-        # If `polled` is not the present queue, all workers were ended since the poll.
+    def collect(self, polled: deque[_Done]) -> Iterator[BackendEvent | CapacityChanged]:
+        # If `polled` is not the present queue, `end` was called since the poll.
         while polled is self._done and (polled or self._told):
             if not self._told:
+                self._ask_slots()
                 worker, sent = polled.popleft()
                 slot = self._slots.get(worker)
                 if slot is not None and slot.sent is sent:
@@ -295,18 +346,34 @@ class EngineBackend(Backend[deque[_Done]]):
 
     def _take(self, worker: int, slot: _Slot, sent: _Sent, answer: wire.Answer) -> None:
         """Handle the answer that came from a node."""
-        if answer.kind == wire.UNKNOWN:
+        if sent.discarded and answer.kind in (wire.UNKNOWN, wire.ENDED):
+            self._told.append(ResultsArrived(worker, sent.work, sent.start, [], {}, True, 0.0))
+        elif answer.kind == wire.UNKNOWN:
             # The node did not know the call, so nothing of the chunk has begun. It is sent again,
             # with the call, to whichever node.
             slot.sent = again = _Sent(sent.work, sent.start, sent.stop)
-            again.discarded = sent.discarded
             self._submit(worker, slot, again, with_spec=True)
         elif answer.kind == wire.UNSTARTED:
             slot.ending = True
             why = None if answer.cause is None else pickle.loads(answer.cause)
             self._refuse(worker, f"on {answer.host}, {answer.reason}", why)
+        elif answer.kind == wire.ENDED:
+            slot.ending = True
+            reason = f"the engine ended the task on {answer.host}"
+            begun = sent.stop - sent.start
+            self._told.append(WorkerEnded(worker, begun=begun, reason=reason))
         else:
+            if not (sent.waits or answer.cold):
+                self._measure(monotonic() - sent.at - answer.elapsed)
             self._told.append(opened(worker, sent.work, sent.start, answer))
+
+    def _measure(self, overhead: float) -> None:
+        """Take in what a chunk took beside its items; tell the scheduler if much has changed."""
+        self._overheads.append(max(0.0, overhead))
+        quartile = sorted(self._overheads)[len(self._overheads) // 4]
+        if not 0.8 * self._overhead <= quartile <= 1.25 * self._overhead:
+            self._overhead = quartile
+            self._told.append(CapacityChanged(self._limit, quartile))
 
     def wake(self) -> None:
         self._woken = True
@@ -316,7 +383,8 @@ class EngineBackend(Backend[deque[_Done]]):
         for slot in self._slots.values():
             if slot.sent is not None and slot.sent.future is not None:
                 slot.sent.discarded = True
-                self._engine.has_cancelled(slot.sent.future)
+                if not self._engine.has_cancelled(slot.sent.future):
+                    self._mark(slot.sent)
         self._slots.clear()
         self._told.clear()
         self._specs.clear()
@@ -324,6 +392,12 @@ class EngineBackend(Backend[deque[_Done]]):
 
     def after_fork_in_child(self) -> None:
         self._slots.clear()
+
+
+def _packed_watch(engine: object) -> bytes:
+    """Return the function `watch` of an engine, pickled; empty: it has none."""
+    watch: object = getattr(engine, "watch", None)
+    return dumps(watch, role=Whole()) if callable(watch) else b""
 
 
 def _note(done: deque[_Done], notifier: Notifier, what: _Done, _future: object) -> None:

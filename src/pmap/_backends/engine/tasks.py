@@ -37,6 +37,12 @@ class Held:
         """Cancel a task that has not begun; return whether that is certain."""
         return self._cancels and future.cancel()
 
+    def kill(self, future: "Future[bytes] | Future[ResultsArrived]") -> None:
+        """Let an engine that can end a task do so."""
+        end: object = getattr(self.keep(), "kill", None)
+        if callable(end):
+            end(future)
+
     def let_go(self) -> None:
         """Refer to the engine only weakly from now on."""
         self._strong = None

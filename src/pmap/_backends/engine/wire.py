@@ -47,8 +47,11 @@ class InnerOptions(NamedTuple):
 class TaskSpec(NamedTuple):
     """The description of a call, which is sent to a node with a chunk of items, and kept there.
 
-    `killed`: whether the engine may end the task by an exception. `inner` has the options of the
-    process for items; None: they run in the engine's own process.
+    Attributes:
+        host, caller: the machine and the process id of the caller.
+        marks: the folder where the caller marks chunks that nobody wants any more.
+        watch: the pickled function `watch` of the engine; empty: it has none. See `Engine`.
+        inner: the options of inner workers; None: the items run in the engine's own worker.
     """
 
     spec: "Spec"
@@ -56,7 +59,9 @@ class TaskSpec(NamedTuple):
     timeout: float | None
     logs: bool
     host: str
-    killed: bool
+    caller: int
+    marks: str
+    watch: bytes
     inner: InnerOptions | None
 
 
@@ -76,8 +81,9 @@ class Task(NamedTuple):
 
 # The kinds of a node's answer: DONE has the items' results and the seconds that they took; UNKNOWN
 # says that the node does not have the description of the call; UNSTARTED says in words, with the
-# pickled exception, why no worker process could be started.
-DONE, UNKNOWN, UNSTARTED = range(3)
+# pickled exception, why no worker process could be started; ENDED says that the chunk was ended,
+# because nobody wants its results any more.
+DONE, UNKNOWN, UNSTARTED, ENDED = range(4)
 
 # What is sent for an item that was lost with its worker process: pid, exit code, reason, whether it
 # had begun, stack.
@@ -89,7 +95,10 @@ LATE: Final = "late"
 
 
 class Answer(NamedTuple):
-    """The answer of a node. `entries` has a result for each item, or a `Lost` or `Late`."""
+    """The answer of a node. `entries` are relayed entries, `Lost` and `Late`.
+
+    `cold`: the task was the first of its process, or an inner worker had to be started for it.
+    """
 
     kind: int
     host: str
@@ -97,6 +106,7 @@ class Answer(NamedTuple):
     entries: "Packed | None" = None
     reason: str = ""
     cause: bytes | None = None
+    cold: bool = False
 
 
 def host_name() -> str:

@@ -1,0 +1,17 @@
+"""The progress of calls is shown, by a module that is imported only where a call asks for that."""
+
+from .._jobs.job import Job
+
+
+def watch_progress(job: Job) -> None:
+    """Show the progress of a call from now on."""
+    from .._jobs.progress import watch
+
+    watch(job)
+
+
+def watch_no_more(job: Job) -> None:
+    """Stop showing the progress of a call, even if the call has not ended yet."""
+    from .._jobs.progress import watch_no_more
+
+    watch_no_more(job)

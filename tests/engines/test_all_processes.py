@@ -1,0 +1,17 @@
+"""The laws on the processes of a standard executor: run by ``nox -s engines``."""
+
+from typing import Final
+
+import pytest
+from tests.engines.laws import (
+    OF_THE_CALLER,
+    ON_ALL,
+    WHERE_TASKS_END,
+    WITH_INNER_WORKERS,
+    by_name,
+)
+from tests.engines.places import PROCESSES, Place
+
+pytestmark = pytest.mark.engines
+PLACES: Final[list[Place]] = [PROCESSES]
+globals().update(by_name(ON_ALL, OF_THE_CALLER, WITH_INNER_WORKERS, WHERE_TASKS_END))
