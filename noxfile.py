@@ -110,6 +110,12 @@ for _version in DEBIAN_PYTHONS:
     tests_in_debian(_version)
 
 
+@nox.session(name="tests-freethreaded", python=False)
+def tests_freethreaded(session: nox.Session) -> None:
+    """Run all tests without the interpreter's lock: build Debian's source of Python for that."""
+    session.run(str(TOP / "tools" / "freethreaded_tests"), *session.posargs, external=True)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site into docs/_build/html, a warning is an error; run each example it shows."""
