@@ -1,6 +1,20 @@
 """The threads backend: worker threads of the caller's process.
 
-The backend is for functions that wait, or that release the GIL.
+The backend is for functions that wait, or that release the GIL; and for all functions if this
+Python has no GIL.
+
+What a worker thread shares with the thread that holds the engine's lock has no lock of pmap, so
+that workers do not wait for one another. It holds without the GIL, too, for these reasons:
+
+- `chunks` and `_happened` are queues with a lock of their own. An object that comes out of one is
+  complete: the thread that put it in has written all of it before.
+- `ending`, `left`, `running`: one thread stores an attribute, and another one loads either the old
+  value or the new one.
+- `forgotten` is changed under the engine's lock only, and a worker asks whether a number is in it;
+  a set has a lock of its own.
+- `item`: see there. `holds` and `ends_asked` are used under the engine's lock only.
+- The values of a chunk that runs are a list to which its worker appends, and of which others ask
+  the length.
 """
 
 import sys

@@ -37,6 +37,8 @@ from .worker_list import WorkerList
 # Seconds that a thread sleeps before it checks again whether another thread has carried out its
 # request.
 _MOMENT = 0.005
+# `next` of a count is one step, also without the interpreter's lock (an atomic exchange): no two
+# jobs get the same number. pmap's other counts rely on that, too.
 _numbers = itertools.count(1)
 
 
