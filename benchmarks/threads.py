@@ -1,22 +1,20 @@
 """How much faster two threads are than the serial loop: ``backend="threads"`` without the GIL.
 
 ``python -m benchmarks.threads`` prints a table in Markdown, for the Python that runs it. Each work
-is written in Python alone. A round measures the loop, then pmap, one after the other; a figure is
-the median of some rounds. There are two ratios:
-
-- of the clock. On a machine that has other work, it says what that work has left.
-- without the time in which a thread could run and had no processor, which Linux counts for each
-  thread (``schedstat``). That is what the clock would say if nothing else ran: a thread that waits
-  for a lock, or for a line of cache that the other one has, is not counted as ready.
-
-It needs Linux.
+is written in Python alone. A round measures the loop, two bare threads that have half of the items
+each, and pmap, one after the other; a figure is the median of some rounds. On a machine that has
+other work, the ratios to the loop say what that work has left; pmap beside the bare threads says
+what pmap costs. The processor time of all threads, in units of the loop's, shows what is paid for
+running side by side, and the waits how often a thread slept until another one let it go on.
 """
 
 import sys
 import sysconfig
+import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
+from resource import RUSAGE_SELF, getrusage
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -25,7 +23,6 @@ from pmap import pmap
 THREADS: Final = 2
 ROUNDS: Final = 9
 TOTAL: Final = 0.4  # seconds of the serial loop of each round
-TASKS: Final = Path("/proc/self/task")
 
 
 def counts(steps: int) -> int:
@@ -65,77 +62,79 @@ def objects(steps: int) -> int:
 
 
 class Times(NamedTuple):
-    """What a stretch of work took, in seconds: by the clock, and ready but without a processor."""
+    """What a stretch of work took."""
 
-    clock: float
-    ready: dict[str, float]  # by thread
-    busy: dict[str, float]  # on a processor, by thread
+    clock: float  # seconds
+    spent: float  # seconds of all threads on a processor
+    waits: int  # how often a thread gave up its processor to wait for something
 
 
 def measured(work: Callable[[], object]) -> Times:
     """Return what `work` takes."""
-    before, start = _schedstat(), time.perf_counter()
-    work()
-    clock, after = time.perf_counter() - start, _schedstat()
-    new = (0.0, 0.0)
-    return Times(
-        clock,
-        {task: now[1] - before.get(task, new)[1] for task, now in after.items()},
-        {task: now[0] - before.get(task, new)[0] for task, now in after.items()},
-    )
-
-
-def _schedstat() -> dict[str, tuple[float, float]]:
-    found: dict[str, tuple[float, float]] = {}
-    for task in TASKS.iterdir():
-        busy, ready, _ = (task / "schedstat").read_text().split()
-        found[task.name] = int(busy) / 1e9, int(ready) / 1e9
-    return found
-
-
-def undisturbed(times: Times, threads: int) -> float:
-    """Return the seconds that the clock would have counted if every thread had had a processor."""
-    workers = sorted(times.busy, key=lambda task: times.busy[task])[-threads:]
-    # The scheduler gives each worker as much as it can do, so delays of one are made up by all.
-    return sum(times.clock - times.ready[task] for task in workers) / threads
-
-
-def compare(function: Callable[[int], int], steps: int) -> tuple[float, float, float, float]:
-    """Return the seconds of an item, both ratios, and the processor time in units of the loop's."""
-    function(steps)
+    waits, spent = getrusage(RUSAGE_SELF).ru_nvcsw, time.process_time()
     start = time.perf_counter()
+    work()
+    clock = time.perf_counter() - start
+    return Times(clock, time.process_time() - spent, getrusage(RUSAGE_SELF).ru_nvcsw - waits)
+
+
+def in_a_loop(function: Callable[[int], int], items: list[int]) -> None:
+    """Call the function for each item."""
+    for item in items:
+        function(item)
+
+
+def in_bare_threads(function: Callable[[int], int], items: list[int]) -> None:
+    """Give each thread its part of the items at once."""
+    parts = [items[number::THREADS] for number in range(THREADS)]
+    threads = [threading.Thread(target=in_a_loop, args=(function, part)) for part in parts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def compare(function: Callable[[int], int], steps: int) -> list[float]:
+    """Return the milliseconds of an item, and the figures of the table; each is a median."""
     function(steps)
-    items = [steps] * max(THREADS, round(TOTAL / (time.perf_counter() - start)))
-    clocks: list[float] = []
-    ratios: list[float] = []
-    spent: list[float] = []
-    costs: list[float] = []
+    start = time.thread_time()
+    function(steps)
+    items = [steps] * max(8 * THREADS, round(TOTAL / (time.thread_time() - start)))
+    threads = partial(pmap, function, items, processes=THREADS, backend="threads")
+    threads()
+    rounds: list[tuple[float, ...]] = []
     for _ in range(ROUNDS):
-        loop = measured(lambda: [function(item) for item in items])
-        both = measured(lambda: pmap(function, items, processes=THREADS, backend="threads"))
-        alone = undisturbed(loop, 1)
-        costs.append(alone / len(items))
-        clocks.append(loop.clock / both.clock)
-        ratios.append(alone / undisturbed(both, THREADS))
-        spent.append(sum(both.busy.values()) / sum(loop.busy.values()))
-    return median(costs), median(clocks), median(ratios), median(spent)
+        loop = measured(lambda: in_a_loop(function, items))
+        bare = measured(lambda: in_bare_threads(function, items))
+        ours = measured(threads)
+        rounds.append(
+            (
+                1000 * loop.spent / len(items),
+                loop.clock / ours.clock,
+                loop.clock / bare.clock,
+                bare.clock / ours.clock,
+                ours.spent / loop.spent,
+                ours.waits / len(items),
+            )
+        )
+    return [median(column) for column in zip(*rounds, strict=True)]
 
 
 def main() -> None:
     """Print the table."""
-    free = (
-        sysconfig.get_config_var("Py_GIL_DISABLED")
-        and not getattr(sys, "_is_gil_enabled", lambda: True)()
-    )
+    built = sysconfig.get_config_var("Py_GIL_DISABLED")
+    free = built and not getattr(sys, "_is_gil_enabled", lambda: True)()
     kind = "without the GIL" if free else "with the GIL"
     print(f"Python {sys.version.split()[0]}, {kind}; {THREADS} threads, {ROUNDS} rounds\n")
-    print("| work | an item, ms | x the loop, undisturbed | x the loop, clock | processor time |")
-    print("|---|---|---|---|---|")
-    for function in (counts, texts, objects):
-        for steps in (200_000, 20_000, 2_000, 200):
-            cost, clock, ratio, spent = compare(function, steps)
-            name = function.__name__
-            print(f"| {name} | {1000 * cost:.3g} | {ratio:.2f} | {clock:.2f} | {spent:.2f} |")
+    columns = "pmap, x the loop", "bare threads, x the loop", "pmap, x bare threads"
+    print("| work | an item, ms |", *(f"{column} |" for column in columns), end=" ")
+    print("processor time, x the loop | waits by item |")
+    print("|---|---|---|---|---|---|---|")
+    for steps in (100_000, 10_000, 1_000):
+        for function in (counts, texts, objects):
+            cost, *ratios = compare(function, steps)
+            cells = f"{cost:.3g}", *(f"{ratio:.2f}" for ratio in ratios)
+            print("|", " | ".join((function.__name__, *cells)), "|")
             sys.stdout.flush()
 
 
