@@ -1,16 +1,10 @@
 """The state of a pool's engine: its calls and workers, and the lock that guards the state.
 
-All access to the state is under one lock, but for what threads only look at: `jobs` (which they
-copy in one step), `leader`, `inbox`, `over`, `alarm` and `polls_until`, and whether the scheduler
-has work. What they see may be old a moment later. Some threads store and then look: one puts a
-request into the inbox, then looks whether another thread runs the loop. Both must happen in this
-order. With the GIL they do; without it, each store to an attribute, dict or deque takes the lock of
-that object, which is a fence.
-
-Requests of threads (submit, cancel, close) go into an inbox, and the thread that holds the lock
-carries the requests out. A signal handler, a finaliser or a user's `__reduce__` may make a request
-in the very thread that holds the lock. To wait for the lock there would be a deadlock, so the
-request waits in the inbox: the thread carries the request out when the handler has returned.
+All access to the state is under one lock. Requests of threads (submit, cancel, close) go into an
+inbox, and the thread that holds the lock carries the requests out. A signal handler, a finaliser or
+a user's `__reduce__` may make a request in the very thread that holds the lock. To wait for the
+lock there would be a deadlock, so the request waits in the inbox: the thread carries the request
+out when the handler has returned.
 
 If the exception of a signal strikes within the lock, the state may be half changed and is called
 poisoned. Then nothing in the state is trusted: all workers are ended, all open jobs fail with
@@ -52,8 +46,7 @@ class Leader(dict[int, int]):
 
     Only one thread at a time, the leader, may run the loop. The class is a dict and not a lock:
     `setdefault` in one step both makes a thread the leader and records which thread it is, so a
-    signal's exception right after that step cannot lose the information. Without the GIL that is
-    one step all the same: each dict has a lock of its own.
+    signal's exception right after that step cannot lose the information.
     """
 
     def claim(self, thread: int) -> bool:
@@ -122,6 +115,7 @@ class EngineState:
         self.traced: Final[dict[int, Recording]] = {}
         self.renew_locks()
 
+    # What threads look at without the lock, and why they may: docs/internals/loop.md.
     def renew_locks(self) -> None:
         """Make new locks, with no leader; for a new pool, and in a forked process."""
         self.lock: threading.Lock = threading.Lock()
@@ -157,7 +151,6 @@ class EngineState:
     def enter(self, polled: object = None) -> None:
         """Handle polled events and the requests in the inbox, then tell callers the outcomes."""
         me = threading.get_ident()
-        # Only this thread ever makes `_holder` its own number, so no lock is needed to ask.
         if self._holder == me:
             # This call comes from within another call of `enter` in the same thread, which holds
             # the lock, and which carries out all requests before it returns.
