@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+import pytest
 from tests.leaks import end_shared_pools
 
 from pmap import CancelledError, Failure, Options, TaskTimeout, pmap
@@ -181,6 +182,7 @@ def judge_error(plan: Plan, index: int, error: Exception) -> None:
         assert "timeout" in plan.options
 
 
+@pytest.mark.limit(SECONDS + 240)
 def test_chaos_in_threads() -> None:
     seed = os.environ.get("PMAP_SEED") or str(random.SystemRandom().randrange(10**9))
     unlocked = not getattr(sys, "_is_gil_enabled", lambda: True)()
