@@ -300,7 +300,11 @@ def _take(state: _Thread, present: list[float]) -> bool:
 
 def _stack_of(thread: threading.Thread | None) -> str:
     """Return the stack of a thread as text, in the format of the module `faulthandler`."""
-    frame = sys._current_frames().get(thread.ident or 0) if thread is not None else None
+    # Without the GIL the thread goes on while its frames are read, and they may be gone: Python
+    # crashes then. So nothing is said of the stack.
+    if thread is None or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return ""
+    frame = sys._current_frames().get(thread.ident or 0)
     lines: list[str] = []
     while frame is not None:
         code = frame.f_code

@@ -1,8 +1,12 @@
 """What the threads backend tells of an item that ends at the moment when it is given up."""
 
 import random
+import sys
 import threading
 from collections.abc import Callable, Sequence
+from types import FrameType
+
+import pytest
 
 from pmap._backends.protocol import BackendEvent, ResultsArrived, WorkerEnded, WorkerStarted
 from pmap._backends.threads import ThreadBackend
@@ -85,6 +89,30 @@ def test_an_item_that_is_done_before_it_is_given_up_has_its_result() -> None:
     thread.join()
     results, end = until_the_end(backend)
     assert (results, end.begun, gate.calls) == ([7], 0, 1)
+
+
+@pytest.mark.parametrize("locked", [True, False])
+def test_the_stack_of_a_thread_is_read_only_if_no_other_thread_can_run(
+    monkeypatch: pytest.MonkeyPatch, locked: bool
+) -> None:
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: locked, raising=False)
+    gate = Gate()
+    backend = begin(gate, [7])
+    gate.begun.wait()
+    thread = thread_of(backend)
+    frames = sys._current_frames
+    read: list[bool] = []
+
+    def current_frames() -> dict[int, FrameType]:
+        read.append(True)
+        return frames()
+
+    monkeypatch.setattr(sys, "_current_frames", current_frames)
+    backend.abort(0)
+    gate.may_end.set()
+    thread.join()
+    _, end = until_the_end(backend)
+    assert bool(read) == locked == bool(end.stack)
 
 
 def test_whenever_it_is_given_up_an_item_is_told_once() -> None:
