@@ -1,6 +1,20 @@
 """The threads backend: worker threads of the caller's process.
 
-The backend is for functions that wait, or that release the GIL.
+The backend is for functions that wait, or that release the GIL; and for all functions if this
+Python has no GIL.
+
+What a worker thread shares with the thread that holds the engine's lock has no lock of pmap, so
+that workers do not wait for one another. It holds without the GIL, too, for these reasons:
+
+- `chunks` and `_happened` are queues with a lock of their own. An object that comes out of one is
+  complete: the thread that put it in has written all of it before.
+- `ending`, `left`, `running`: one thread stores an attribute, and another one loads either the old
+  value or the new one.
+- `forgotten` is changed under the engine's lock only, and a worker asks whether a number is in it;
+  a set has a lock of its own.
+- `item`: see there. `holds` and `ends_asked` are used under the engine's lock only.
+- The values of a chunk that runs are a list to which its worker appends, and of which others ask
+  the length.
 """
 
 import sys
@@ -29,8 +43,10 @@ class _Thread:
         self.ending = False  # whether the thread is to end after its present item
         # Whether the worker counts as ended, although its thread still runs an item that is late.
         self.left = False
-        # When the present item began; set only if its call has a time limit.
-        self.since: float | None = None
+        # When the present item began, if its call has a time limit. Whoever takes the time out of
+        # the list decides how the item ends: the thread, when the item is done, or `abort`.
+        # `list.pop` gives the time to one of them only. The list is empty between two items.
+        self.item: list[float] = []
         self.thread: threading.Thread | None = None
         # While a chunk runs: the number of its call, and its results so far.
         self.running: tuple[int, list[object]] | None = None
@@ -122,7 +138,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
                     # comes.
                     del finished
             if state.left:
-                return
+                return  # `abort` has told the end
             # Otherwise these variables would keep the items alive until the next chunk comes.
             del chunk, work, items
         tell(WorkerEnded(worker, begun=0))
@@ -151,10 +167,15 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         # no event by then are lost.
         begin = monotonic()
         for number, item in enumerate(items):
-            state.since = monotonic()
+            present = state.item = [monotonic()]
+            # `abort` sets `ending` before it reads `item`, and this thread reads `ending` after it
+            # has set `item`: so one of them sees the other, and no item begins in a thread that
+            # nobody watches any more.
+            if state.ending:
+                _take(state, present)
+                return
             finished = run_chunk(worker, work, start + number, [item], wanted, [])
-            state.since = None
-            if state.left:
+            if not _take(state, present):
                 return
             failed = bool(finished.failures) and not work.call.rules.collect
             last = failed or number + 1 == len(items) or not wanted()
@@ -184,10 +205,18 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         state.end_after_chunks()
 
     def abort(self, worker: int) -> None:
-        """Give a thread up: it cannot be ended, but its worker counts as ended from now on."""
+        """Give a thread up: it cannot be ended, but its worker counts as ended from now on.
+
+        If its item is done at this moment, the thread tells the result and ends by itself.
+        """
         state = self._threads[worker]
-        state.left = state.ending = True
+        state.ending = True
         state.end_after_chunks()
+        try:
+            state.item.pop()
+        except IndexError:  # the thread has decided that the item ended in time
+            return
+        state.left = True
         self._tell(self._happened, WorkerEnded(worker, begun=1, stack=_stack_of(state.thread)))
 
     def finished_ahead(self, number: int) -> int:
@@ -199,8 +228,9 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         return max(0, state.holds - state.waiting())
 
     def check_deadline(self, worker: int, limit: float) -> tuple[float, bool] | None:
-        since = self._threads[worker].since
-        if since is None:
+        try:
+            since = self._threads[worker].item[0]
+        except IndexError:
             return None
         # A thread cannot be kept from beginning another item: an item that it begins at this moment
         # is given up together with the late one.
@@ -235,12 +265,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
                 continue
             if isinstance(event, WorkerEnded):
                 del self._threads[event.worker]
-                # The thread was given up with an item that was late; the item may have ended in
-                # time after all.
-                begun = int(state.since is not None)
-                told.append(event._replace(begun=begun) if state.left else event)
-                continue
-            if isinstance(event, ResultsArrived) and event.last:
+            elif isinstance(event, ResultsArrived) and event.last:
                 state.holds -= 1
                 if not state.holds:
                     state.forgotten.clear()
@@ -263,9 +288,23 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         self._threads.clear()  # the threads of the parent do not exist in a forked process
 
 
+def _take(state: _Thread, present: list[float]) -> bool:
+    """Decide in the thread how its item ends; return False if `abort` has decided it."""
+    try:
+        present.pop()
+    except IndexError:
+        state.left = True  # `abort` may not have come to the line that sets it
+        return False
+    return True
+
+
 def _stack_of(thread: threading.Thread | None) -> str:
     """Return the stack of a thread as text, in the format of the module `faulthandler`."""
-    frame = sys._current_frames().get(thread.ident or 0) if thread is not None else None
+    # Without the GIL the thread goes on while its frames are read, and they may be gone: Python
+    # crashes then. So nothing is said of the stack.
+    if thread is None or not getattr(sys, "_is_gil_enabled", lambda: True)():
+        return ""
+    frame = sys._current_frames().get(thread.ident or 0)
     lines: list[str] = []
     while frame is not None:
         code = frame.f_code

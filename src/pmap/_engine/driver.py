@@ -42,6 +42,8 @@ _MOMENT = 0.005
 _WATCH = 0.1
 # How many seconds a call that its `watch` has ended is waited for.
 _LAST = 5.0
+# `next` of a count is one step, also without the interpreter's lock (an atomic exchange): no two
+# jobs get the same number. pmap's other counts rely on that, too.
 _numbers = itertools.count(1)
 
 

@@ -42,7 +42,8 @@ class ReportQueue:
         with self._lock:
             # `_passes_on` is set before a report leaves the queue. So a thread that looks at both
             # without the lock never takes the queue for empty while its last report is being passed
-            # on.
+            # on. Such a thread looks at `waiting` first, then at `_passes_on`. Without the GIL
+            # these stores have an order, too: each takes the lock of an object, which is a fence.
             outer, self._passes_on = self._passes_on, True
             try:
                 while self.waiting:

@@ -114,6 +114,7 @@ class EngineState:
         self.traced: Final[dict[int, Recording]] = {}
         self.renew_locks()
 
+    # What threads look at without the lock, and why they may: docs/internals/loop.md.
     def renew_locks(self) -> None:
         """Make new locks, with no leader; for a new pool, and in a forked process."""
         self.lock: threading.Lock = threading.Lock()

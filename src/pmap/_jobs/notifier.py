@@ -1,4 +1,10 @@
-"""A notifier, with which one thread tells others that there is new data, without a lock."""
+"""A notifier, with which one thread tells others that there is new data, without a lock.
+
+This holds without the GIL, too: a list has a lock of its own, so each `append`, `pop` and `remove`
+is one step. Nothing is missed either. The thread with new data stores it, then looks for callbacks;
+the thread that waits stores its callback, then looks for data. Each store takes the lock of a list,
+dict, deque or object, which is a fence, so at least one of the two sees what the other has stored.
+"""
 
 from collections.abc import Callable
 from contextlib import suppress

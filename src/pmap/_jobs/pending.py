@@ -180,6 +180,10 @@ class Pending:
 
         In a callback, which asks before all have run, this is true.
         """
+        # No lock is needed. A thread finds its own number in `_settling_thread` only if it has
+        # stored it itself. And `_state` is stored last, so a thread that finds `SETTLED` also finds
+        # `error` and `values`. Without the GIL that is so, too: a slot of an object is loaded and
+        # stored by atomic operations that keep the order of the code.
         state = self._state
         return state == SETTLED or (state == SETTLING and self._settling_thread == get_ident())
 

@@ -2,7 +2,7 @@
 
 The thread that runs the engine's loop puts results in, and the consumer of the stream takes them
 out. Neither thread needs a lock: each step is one operation on a dict, a deque or a list, which no
-other thread can interrupt.
+other thread can interrupt. Without the GIL that is so since each of these has a lock of its own.
 """
 
 from collections import deque

@@ -122,7 +122,8 @@ class Records:
     thread may take a snapshot. Calls of several pools may write at the same time. They share no
     lock: a signal handler may make a traced call in the very thread that writes here, and a fork
     may be made at any moment. Instead each step is one operation on a list, dict or counter, which
-    no other thread can interrupt, and a step for a worker is made by its own engine only.
+    no other thread can interrupt, and a step for a worker is made by its own engine only. Without
+    the GIL that is so since each list and dict has a lock of its own.
     """
 
     def __init__(self) -> None:

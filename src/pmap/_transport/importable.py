@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import count
 
 from .shadows import STANDARD
 
@@ -50,7 +51,8 @@ class _Modules:
         # The modules that were examined and are not installed, each with its `__spec__`. An import
         # or a reload makes a new `__spec__`.
         self.own: dict[str, tuple[ModuleType, object]] = {}
-        self.version = 0
+        self.versions = count(1)
+        self.version = 0  # the last number of `versions` that was taken
         # When the file of each module was last changed, in ns; filled only while IPython's
         # autoreload is active.
         self.edited: dict[str, int] = {}
@@ -151,28 +153,34 @@ def _look_at_files() -> None:
             continue
         if _modules.edited.setdefault(name, edited) != edited:
             _modules.edited[name] = edited
-            _modules.version += 1
+            _modules.version = next(_modules.versions)
 
 
 def _look_at_new_modules() -> None:
     # To compare the number of modules takes next to no time; to examine all modules takes
     # milliseconds.
     modules = sys.modules
-    count = len(modules)
+    length = len(modules)
     if _modules.path != sys.path:
         _modules.path = sys.path[:]
         for name in [*_modules.own]:
             if name in modules:
                 _look_at(name, modules[name])
-    last = next(reversed(modules), None)
-    if _modules.seen == count and _modules.last == last:
+    try:
+        last = next(reversed(modules), None)
+    except RuntimeError:  # another thread has added a module between `reversed` and `next`
+        last = None
+    if _modules.seen == length and _modules.last == last:
         return
-    _modules.seen, _modules.last = count, last
     looked = _modules.looked
     for name, module in list(modules.items()):
         if looked.get(name) is not module:
-            looked[name] = module
-            _look_at(name, module)
+            try:
+                _look_at(name, module)
+            finally:
+                # Set only now: another thread that finds the module here relies on `by_value`.
+                looked[name] = module
+    _modules.seen, _modules.last = length, last
 
 
 def _look_at(name: str, module: ModuleType) -> None:
@@ -186,13 +194,18 @@ def _look_at(name: str, module: ModuleType) -> None:
         return
     before = _modules.own.get(name)
     if before is not None and not (before[0] is module and before[1] is spec):
-        _modules.version += 1
+        _modules.version = next(_modules.versions)
     _modules.own[name] = module, spec
     if _is_found(name, spec):
         _modules.by_value.discard(name)
     else:
         _modules.by_value.add(name)
-    _modules.literal = tuple([name.encode() for name in _modules.by_value])
+    # Another thread may add names at the same time, and the older of two tuples may be stored last:
+    # each thread looks after its store if it has stored all names.
+    names: set[str] = set()
+    while names != _modules.by_value or len(names) != len(_modules.literal):
+        names = _modules.by_value.copy()
+        _modules.literal = tuple([name.encode() for name in names])
 
 
 def _is_found(name: str, spec: Any) -> bool:

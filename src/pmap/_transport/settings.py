@@ -192,27 +192,28 @@ def _pattern(given: Any) -> Pattern:
 
 
 _SEEN = "pmap: no level has changed"
-_last_levels: Levels | None = None
 
 
 def _levels() -> Levels | None:
     """Return the levels of all loggers that have one; None if no code has used logging yet."""
-    global _last_levels
     logging: Any = sys.modules.get("logging")
     root = getattr(logging, "root", None)
     if root is None:
         return None
     # Examining all loggers in each call would take too long. Each change of a logger's level clears
     # the cache of decisions in every logger. So an entry that pmap put into the root logger's cache
-    # shows, if the entry is still there, that no level has changed.
+    # shows, if the entry is still there, that no level has changed. The entry is a list that gets
+    # the levels when they are read. It is put into the cache before that: if another thread changes
+    # a level meanwhile, the list is not in the cache any more, and nobody finds what was read.
     kept = getattr(root, "_cache", None)
-    if kept is None or _SEEN not in kept or _last_levels is None:
-        if kept is not None:
-            kept[_SEEN] = True
-        loggers = list(root.manager.loggerDict.items())
-        levels = [(name, getattr(logger, "level", 0)) for name, logger in loggers]
-        given = [("", root.level), *[each for each in levels if each[1]]]
-        plain = root.manager.disable, tuple(given)
-        if plain != _last_levels:
-            _last_levels = plain
-    return _last_levels
+    seen: list[Levels] = [] if kept is None else kept.get(_SEEN, [])
+    if seen:
+        return seen[0]
+    seen = []  # a list in the cache without levels belongs to a thread that reads at this moment
+    if kept is not None:
+        kept[_SEEN] = seen
+    loggers = list(root.manager.loggerDict.items())
+    levels = [(name, getattr(logger, "level", 0)) for name, logger in loggers]
+    given = [("", root.level), *[each for each in levels if each[1]]]
+    seen.append((root.manager.disable, tuple(given)))
+    return seen[0]

@@ -251,7 +251,8 @@ class SentNames:
     def drop(self) -> None:
         """Forget the handles of shared values that the program has dropped."""
         self.has_shared = False
-        for name in [key[1] for key in self.known if key[0] is SHARES]:
+        # The copy is made in one step; another thread may add names at the same time.
+        for name in [key[1] for key in [*self.known] if key[0] is SHARES]:
             if name in SHARES.dict:
                 self.has_shared = True
             else:
@@ -275,12 +276,16 @@ class SentNames:
             self._spaces.pop(space, None)
             self._spaces[space] = None
         if len(self._spaces) > _MOST_NAMESPACES:
-            oldest = next(iter(self._spaces))
-            del self._spaces[oldest]
-            self.known = {key: known for key, known in self.known.items() if key[0] is not oldest}
+            oldest = [*self._spaces][0]  # noqa: RUF015  # a copy: other threads may add namespaces
+            self._spaces.pop(oldest, None)
+            # Names that another thread adds meanwhile are forgotten with the old dict, and sent
+            # once more.
+            present = self.known.copy()
+            self.known = {key: known for key, known in present.items() if key[0] is not oldest}
 
     def forget(self, units: Container[int]) -> None:
         """Forget what was sent with these units, because a worker could not load them."""
+        present = self.known.copy()  # in one step; another thread may add names at the same time
         self.known = {
-            key: known for key, known in self.known.items() if known.unit.number not in units
+            key: known for key, known in present.items() if known.unit.number not in units
         }
