@@ -145,7 +145,7 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
         return role.shared(obj)
     base = _descriptor_base(kind)
     if base is not None:
-        from .kinds import reduce_descriptor
+        from .class_descriptors import reduce_descriptor
 
         return reduce_descriptor(obj, base)
     if kind is object:
