@@ -1,4 +1,4 @@
-"""Descriptors whose classes derive from those of Python: from `property`, `classmethod` and such."""
+"""Descriptors whose classes derive from Python's own: from `property`, `classmethod` and such."""
 
 from __future__ import annotations
 
