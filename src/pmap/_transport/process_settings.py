@@ -128,10 +128,10 @@ def _of(module: str) -> Any:
 
 
 def _argv() -> tuple[str, ...] | EllipsisType:
-    argv: Any = getattr(sys, "argv", None)
+    argv: object = getattr(sys, "argv", None)
     if type(argv) is not list:
         return ...
-    given: tuple[Any, ...] = tuple(argv)
+    given: tuple[Any, ...] = tuple(sys.argv)
     return given if all(type(each) is str for each in given) else ...
 
 
