@@ -62,9 +62,52 @@ class _Row:
 
 
 def read_process_settings() -> Values:
-    """Return the values of all settings in this process."""
+    """Return the values of all settings in this process, in the order of `_rows`.
+
+    This is one function without others below it, because it runs at each call.
+    """
     modules = sys.modules
-    return tuple([row.read() if row.module in modules else ... for row in _rows])
+    gc: Any = modules.get("gc")
+    sockets: Any = modules.get("_socket")
+    tables: Any = modules.get("_csv")
+    tracer: Any = modules.get("tracemalloc")
+    context: Any = getattr(modules.get("multiprocessing.context"), "_default_context", None)
+    method: Any = getattr(context, "_actual_context", None)
+    system: Any = modules.get("resource")
+    argv: object = getattr(sys, "argv", None)
+    prefix: object = getattr(sys, "pycache_prefix", None)
+    frames: object = getattr(sys, "tracebacklimit", None)
+    values = (
+        _last_argv[1] if argv == _last_argv[0] else _argv(),
+        sys.getswitchinterval(),
+        bool(sys.dont_write_bytecode),
+        prefix if prefix is None or isinstance(prefix, str) else ...,
+        frames if frames is None or isinstance(frames, int) else ...,
+        ... if gc is None else gc.isenabled(),
+        ... if gc is None else gc.get_threshold(),
+        ... if gc is None else gc.get_debug(),
+        ... if sockets is None else sockets.getdefaulttimeout(),
+        ... if tables is None else tables.field_size_limit(),
+        0 if tracer is None or not tracer.is_tracing() else tracer.get_traceback_limit(),
+        ... if method is None else method._name,
+        ...
+        if system is None
+        else (
+            system.getrlimit(system.RLIMIT_AS),
+            system.getrlimit(system.RLIMIT_DATA),
+            system.getrlimit(system.RLIMIT_STACK),
+            system.getrlimit(system.RLIMIT_FSIZE),
+            system.getrlimit(system.RLIMIT_NOFILE),
+        ),
+    )
+    more: list[Value | EllipsisType] = []
+    if hasattr(sys, "get_coroutine_origin_tracking_depth"):
+        more.append(sys.get_coroutine_origin_tracking_depth())
+    if hasattr(os, "getpriority"):
+        more.append(os.getpriority(os.PRIO_PROCESS, 0))
+    if hasattr(os, "sched_getaffinity"):
+        more.append(_last_sorted if os.sched_getaffinity(0) == _last_cpus else _cpus())
+    return *values, *more
 
 
 def apply_process_settings(values: Values, before: Values | None) -> None:
@@ -127,12 +170,20 @@ def _of(module: str) -> Any:
     return sys.modules[module]
 
 
+# The arguments that were read last, as a list and as a tuple.
+_last_argv: tuple[list[str], tuple[str, ...]] = [], ()
+
+
 def _argv() -> tuple[str, ...] | EllipsisType:
+    global _last_argv
     argv: object = getattr(sys, "argv", None)
     if type(argv) is not list:
         return ...
     given: tuple[Any, ...] = tuple(sys.argv)
-    return given if all(type(each) is str for each in given) else ...
+    if not all(type(each) is str for each in given):
+        return ...
+    _last_argv = [*given], given
+    return given
 
 
 def _set_argv(argv: tuple[str, ...]) -> None:

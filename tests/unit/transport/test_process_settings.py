@@ -31,6 +31,13 @@ def _restored() -> Iterator[None]:
     sys.argv[:] = before[2]
 
 
+def test_they_are_read_in_the_order_of_the_table() -> None:
+    rows = process_settings._rows
+    one_by_one = [row.read() if row.module in sys.modules else ... for row in rows]
+    pairs = zip(read_process_settings(), one_by_one, strict=True)
+    assert [both for both in pairs if both not in ((both[1], both[1]), (0, ...))] == []
+
+
 def test_they_travel_as_plain_values() -> None:
     values = read_process_settings()
     assert marshal.loads(marshal.dumps(values)) == values
@@ -73,7 +80,6 @@ def test_a_module_is_not_imported_for_what_is_usual(monkeypatch: pytest.MonkeyPa
     known: list[Value] = []
     row = process_settings._Row("no_such_module", 5, lambda: 5, known.append)
     monkeypatch.setattr(process_settings, "_rows", [row])
-    assert read_process_settings() == (...,)
     apply_process_settings((5,), None)
     apply_process_settings((6,), None)  # the import fails: the process stays as it is
     assert known == []
