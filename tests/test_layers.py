@@ -49,6 +49,7 @@ DYNAMIC: Final = {
     "pmap._transport.by_value.globals_of": "compiles annotations that are strings",
     "pmap._transport.by_value.kinds": "finds a context variable in the module of its pickle",
     "pmap._transport.by_value.singles": "finds an object() in the module that has it",
+    "pmap._transport.process_settings": "imports the module of a setting that has changed",
     "pmap._transport.shadows": "imports what the caller has of the standard library",
     "pmap._transport.started": "looks whether a module is being imported",
     "pmap._transport.process_role": "runs the package's __init__ when an item asks for a name",

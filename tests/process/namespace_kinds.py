@@ -326,6 +326,31 @@ check("weakly", sorted(pmap(relatives, [child])[0][0])[:2], ["a", "b"])
 check("weakly, too", [one[1:] for one in pmap(relatives, [child])], [one[1:] for one in wanted])
 check("on the way back", pmap(lambda x: x, [child])[0].parent().name, "b")
 
+# --- descriptors whose classes derive from Python's own; no code of these classes runs ---
+class Documented(property):
+    def __init__(self, *accessors, unit):
+        super().__init__(*accessors)
+        self.unit = unit
+class OnClass(classmethod):
+    pass
+class OnNothing(staticmethod):
+    kind = "static"
+class Lazy(functools.cached_property):
+    def __set_name__(self, owner, name):
+        super().__set_name__(owner, name)
+        owner.lazy = [name]
+class Described:
+    length = Documented(lambda self: 3, unit="m")
+    name = OnClass(lambda cls: cls.__name__)
+    twice = OnNothing(lambda x: 2 * x)
+    @Lazy
+    def later(self): return 4
+def described(x):
+    found = [type(vars(Described)[name]).__name__ for name in ("length", "name", "twice", "later")]
+    one = Described()
+    return found, one.length, Described.length.unit, one.name(), one.twice(x), one.later, vars(one)
+check("descriptors", pmap(described, [5]), [described(5)])
+
 # --- registered with what only the standard library has; hints within hints; keys ---
 class Table:
     def __len__(self): return 0

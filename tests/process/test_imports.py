@@ -117,6 +117,7 @@ OURS_IN_A_WORKER: Final = {
     "pmap._transport.import_path",
     "pmap._transport.importable",
     "pmap._transport.randomness",
+    "pmap._transport.process_settings",
     "pmap._transport.settings",
     "pmap._transport.shadows",
     "pmap._transport.started",

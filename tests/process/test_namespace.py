@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
+from tests.process.namespace_identity import IDENTITY
 from tests.process.namespace_kinds import KINDS
 from tests.process.namespace_names import NAMES
 from tests.scripts import run
@@ -38,7 +39,7 @@ def raised(call):
 """
 TAIL: Final = "\nprint('done')\n"
 
-PROGRAMS: Final = {"names": NAMES, "kinds": KINDS}
+PROGRAMS: Final = {"names": NAMES, "kinds": KINDS, "identity": IDENTITY}
 
 
 def program(method: str, body: str) -> str:
@@ -74,16 +75,25 @@ state = None
 class Point:
     def __init__(self, x):
         self.x = x
+MISSING = Point(0)
+class Held:
+    f = staticmethod(id)
 def begin():
     global state
     state = LIMIT
+def same(x, s=MISSING):
+    return s is MISSING and Held.f is begin
+Held.f = staticmethod(begin)
 def work(point):
     return Point(point.x + LIMIT + (state or 0))
 def child(queue):
     plain = pmap(work, [Point(1)], processes=1)
     with Pool(1, begin) as pool:
         started = pool.map(work, [Point(1)])
-    queue.put([type(p) is Point and p.x for p in plain + started])
+    forked = pmap.using(processes=1, start_method="fork")
+    forked(abs, [1])  # the worker is there before it is told of anything
+    same_there = forked(work, [Point(1)])[0].x, forked(same, [1])[0]
+    queue.put([type(p) is Point and p.x for p in plain + started] + [*same_there])
 if __name__ == "__main__":
     context = multiprocessing.get_context({method!r})
     queue = context.SimpleQueue()
@@ -99,7 +109,7 @@ def test_in_a_child_of_multiprocessing(method: str, tmp_path: Path) -> None:
     # With the first two the script is a module of another name there: it is run again.
     script = tmp_path / "script.py"
     script.write_text(CHILD.format(method=method), encoding="utf-8")
-    assert run([str(script)], tmp_path) == "[4, 7]\n"
+    assert run([str(script)], tmp_path) == "[4, 7, 4, True]\n"
 
 
 GROWTH: Final = """

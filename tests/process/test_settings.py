@@ -127,6 +127,84 @@ def test_a_limit_that_the_initializer_raises_stays() -> None:
             assert [one.recursion for one in pool.map(seen, [1])] == [7000]
 
 
+# In a program of its own: some of these cannot be put back, and pytest depends on others.
+PROCESS: Final = """
+    import csv, gc, multiprocessing, os, socket, sys, tracemalloc
+    import decimal
+    import resource
+
+    def limits():
+        return [resource.getrlimit(one) for one in (resource.RLIMIT_NOFILE, resource.RLIMIT_FSIZE)]
+
+    def lower(which, value):
+        resource.setrlimit(which, (value, resource.getrlimit(which)[1]))
+
+    def use_context():
+        decimal.DefaultContext.prec = 11
+        decimal.setcontext(decimal.DefaultContext)
+
+    # Each setting: how it is read, how it is changed, how it is changed again.
+    SETTINGS = {
+        "argv": (lambda: sys.argv, lambda: sys.argv.append("one"), lambda: sys.argv.pop()),
+        "switches": (sys.getswitchinterval, lambda: sys.setswitchinterval(0.5),
+            lambda: sys.setswitchinterval(0.25)),
+        "collector": (gc.isenabled, gc.disable, gc.enable),
+        "threshold": (gc.get_threshold, lambda: gc.set_threshold(9, 8, 7),
+            lambda: gc.set_threshold(700, 10, 10)),
+        "sockets": (socket.getdefaulttimeout, lambda: socket.setdefaulttimeout(7.5),
+            lambda: socket.setdefaulttimeout(None)),
+        "fields": (csv.field_size_limit, lambda: csv.field_size_limit(999),
+            lambda: csv.field_size_limit(131072)),
+        "traced": (tracemalloc.is_tracing, tracemalloc.start, tracemalloc.stop),
+        "prefix": (lambda: sys.pycache_prefix, lambda: setattr(sys, "pycache_prefix", "elsewhere"),
+            lambda: setattr(sys, "pycache_prefix", None)),
+        "bytecode": (lambda: sys.dont_write_bytecode,
+            lambda: setattr(sys, "dont_write_bytecode", False),
+            lambda: setattr(sys, "dont_write_bytecode", True)),
+        "origins": (sys.get_coroutine_origin_tracking_depth,
+            lambda: sys.set_coroutine_origin_tracking_depth(3),
+            lambda: sys.set_coroutine_origin_tracking_depth(0)),
+        "method": (multiprocessing.get_start_method,
+            lambda: multiprocessing.set_start_method("spawn", force=True),
+            lambda: multiprocessing.set_start_method("forkserver", force=True)),
+        "limits": (limits, lambda: lower(resource.RLIMIT_NOFILE, 512),
+            lambda: lower(resource.RLIMIT_FSIZE, 1 << 30)),
+        "nice": (lambda: os.nice(0), lambda: os.nice(1), lambda: os.nice(1)),
+        "decimals": (lambda: str(decimal.Decimal(1) / 3), use_context,
+            lambda: setattr(decimal.getcontext(), "prec", 5)),
+    }
+
+    def read(name):
+        found = SETTINGS[name][0]()
+        return list(found) if isinstance(found, list) else found
+
+    def init():
+        sys.setswitchinterval(0.75)
+        socket.setdefaulttimeout(1.5)
+
+    one = pmap.using(processes=1)
+    one(read, SETTINGS)
+    for step in (1, 2):
+        for name, how in SETTINGS.items():
+            before = read(name)
+            how[step]()
+            assert read(name) != before or name == "bytecode", name
+            assert one(read, [name]) == [read(name)], (name, one(read, [name]), read(name))
+    started = pmap.using(processes=1, initializer=init)
+    assert started(read, ["switches", "sockets", "fields"]) == [0.75, 1.5, 131072]
+    csv.field_size_limit(555)
+    assert started(read, ["switches", "sockets", "fields"]) == [0.75, 1.5, 555]
+    sys.setswitchinterval(0.125)
+    assert started(read, ["switches", "sockets", "fields"]) == [0.125, 1.5, 555]
+    print("as they were set")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no module resource")
+def test_those_of_the_process_are_the_callers(start_method: "StartMethod", tmp_path: Path) -> None:
+    assert run_script(tmp_path, program(start_method, PROCESS)) == ["as they were set"]
+
+
 def hashed(text: str) -> tuple[int, int, str | None]:
     return os.getpid(), hash(text), os.environ.get("PYTHONHASHSEED")
 

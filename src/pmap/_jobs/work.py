@@ -162,7 +162,9 @@ class Work(Pending):
             # The program has registered reducers: the worker pickles results with them, too.
             if reducers:
                 function = *function, reducers
+            needs.packs_function = True
             payload = payload_of(function, large, needs)
+            needs.packs_function = False
             needs.check()
             warn_of_what_is_carried(payload, needs, self.function_name)
             named = _has_a_name(call.function, needs) and are_few(variables)
@@ -252,6 +254,13 @@ class _NumpyErrors:
         return numpy_errors, (self._settings, self._call)
 
 
+# What a decimal context begins with. `decimal.DefaultContext` itself does not tell, because a
+# program may change it.
+_DECIMAL = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
+_DECIMAL_USUAL = (28, "ROUND_HALF_EVEN", -999999, 999999, 1, 0)
+_DECIMAL_TRAPS = {"InvalidOperation", "DivisionByZero", "Overflow"}
+
+
 def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> object:
     """Return what is sent to workers for a context variable and its value; None: nothing.
 
@@ -266,9 +275,9 @@ def _worth_sending(pair: tuple[ContextVar[Any], Any], context: Context) -> objec
         errors = _NumpyErrors(context)
         return None if errors.are_usual() else errors
     if pair[0].name == "decimal_context":
-        usual = sys.modules["decimal"].DefaultContext
-        names = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps")
-        if all(getattr(pair[1], name) == getattr(usual, name) for name in names):
+        found = tuple([getattr(pair[1], name) for name in _DECIMAL])
+        traps = {kind.__name__ for kind, is_set in pair[1].traps.items() if is_set}
+        if found == _DECIMAL_USUAL and traps == _DECIMAL_TRAPS:
             return None
     return pair
 

@@ -12,12 +12,15 @@ import sys
 import time
 
 from . import process_role
+from .process_settings import read_process_settings
 
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from locale import LC_ALL, setlocale
     from threading import active_count as count_threads
     from typing import Any, TypeAlias
+
+    from .process_settings import Values
 
     # How a filter of warnings matches a text: by the text itself, or by a regular expression and
     # its flags.
@@ -29,11 +32,18 @@ if TYPE_CHECKING:
     # with the levels set for them.
     Levels: TypeAlias = tuple[int, tuple[tuple[str, int], ...]]
     # The settings of a process: recursion limit, digits, umask, locale, filters of warnings, levels
-    # of logging, time zone. None in place of a setting means that the setting is not known, or not
-    # in use. The time zone is the value of the environment variable TZ when TZ took effect; None
-    # means the system's time zone.
+    # of logging, time zone, and the settings of `process_settings`. None in place of a setting
+    # means that the setting is not known, or not in use. The time zone is the value of the
+    # environment variable TZ when TZ took effect; None means the system's time zone.
     Settings: TypeAlias = tuple[
-        int, int, int | None, str | None, tuple[Filter, ...] | None, Levels | None, str | None
+        int,
+        int,
+        int | None,
+        str | None,
+        tuple[Filter, ...] | None,
+        Levels | None,
+        str | None,
+        Values,
     ]
 
 else:
@@ -59,17 +69,17 @@ if hasattr(os, "register_at_fork"):
 
 def take_settings() -> Settings:
     """Return the settings of this process."""
-    rest = _filters(), _levels(), _take_zone()
+    rest = _filters(), _levels(), _take_zone(), read_process_settings()
     return sys.getrecursionlimit(), sys.get_int_max_str_digits(), _umask(), _locale(), *rest
 
 
 def apply_settings(settings: Settings, least: int = 0) -> None:
-    """Apply `settings` to this process, except for filters of warnings and levels of logging.
+    """Apply `settings` to this process: those before the filters of warnings, and the time zone.
 
     The recursion limit becomes no less than `least`. A worker that shares the caller's process sets
     only what belongs to its interpreter: the recursion limit and the digits.
     """
-    limit, digits, umask, locale, _, _, zone = settings
+    limit, digits, umask, locale, _, _, zone, _ = settings
     apply_zone(zone)
     limit = max(limit, least)
     if sys.getrecursionlimit() != limit:

@@ -4,7 +4,8 @@ A worker itself does not import `multiprocessing`. When an item or a module impo
 this module tells `multiprocessing` what it would know in a child process of its own. Its module
 `process` gets the name, the identity, the authentication key and the parent of the worker. Its
 module `resource_tracker` gets the resource tracker of the caller, so that shared memory and
-semaphores live as long as the caller.
+semaphores live as long as the caller. Its module `context` gets the start method that the caller
+has set.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import sys
 
 from .._transport import process_role
+from .._transport.process_settings import apply_late
 
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 _PROCESS = "multiprocessing.process"
 _TRACKER = "multiprocessing.resource_tracker"
+_CONTEXT = "multiprocessing.context"
 
 
 class _Ties:
@@ -123,7 +126,15 @@ def _tell_tracker(module: Any) -> None:
         tracker._fd = ties.tracker.detach()
 
 
-_TELL: dict[str, Callable[[Any], None]] = {_PROCESS: _tell_process, _TRACKER: _tell_tracker}
+def _tell_context(_: Any) -> None:
+    apply_late(_CONTEXT)
+
+
+_TELL: dict[str, Callable[[Any], None]] = {
+    _PROCESS: _tell_process,
+    _TRACKER: _tell_tracker,
+    _CONTEXT: _tell_context,
+}
 
 
 def _forget_the_caller() -> None:

@@ -12,6 +12,7 @@ import sys
 from .._transport import process_role
 from .._transport.environment import apply_environment, capture_environment, current_directory
 from .._transport.light_stdlib import signal
+from .._transport.process_settings import apply_process_settings
 from .._transport.settings import apply_settings, apply_zone
 from .open_files import OpenFiles
 from .traces import FORKED, OPENED, WRITES, traces
@@ -118,8 +119,12 @@ class Surroundings:
     def apply(self, environment: Environment) -> None:
         """Put in place the environment that the caller had at the time of a call."""
         if environment is not self._environment:
+            before = self._environment
             self._environment = self._own = environment
             apply_environment(environment)
+            told = None if before is None else before[3][7]
+            if environment[3][7] is not told:
+                apply_process_settings(environment[3][7], told)
             self.tidy()
 
     def keep(self) -> None:

@@ -10,6 +10,8 @@ import socket
 import sys
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
+from ..._transport.process_settings import without_machine
+
 if TYPE_CHECKING:
     from ..._transport.environment import Environment
     from ..._transport.packing import Packed
@@ -180,4 +182,5 @@ def on_the_node(environment: "Environment", host: str) -> "Environment":
     merged = {name: value for name, value in variables.items() if not name.startswith(own)}
     merged |= {name: value for name, value in os.environ.items() if name.startswith(own)}
     here = [entry for entry in sys.path if entry not in path] if elsewhere else []
+    settings = *settings[:7], without_machine(settings[7])
     return directory, merged, [*path, *here], settings, shadows

@@ -9,9 +9,7 @@ the other value meanwhile.
 
 from __future__ import annotations
 
-import marshal
 import sys
-from types import FunctionType
 
 from .. import process_role
 from ..light_pickle import BytesIO, Unpickler
@@ -19,7 +17,7 @@ from ..light_pickle import BytesIO, Unpickler
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import CellType, ModuleType
+    from types import ModuleType
     from typing import Any, TypeAlias
 
     # For a name: whether the worker keeps a value that its own code has given to it. A fingerprint
@@ -90,14 +88,17 @@ _ready: tuple[Sequence[int], Sequence[Name]] = (), ()
 _saved: dict[int, object] = {}
 # If this worker is a fork of the caller: the globals of its modules at the fork.
 _at_fork: dict[int, dict[str, object]] = {}
-# If this process was forked from a worker: the values that it has from there, which this list keeps
-# alive.
+# The functions in `_at_fork`, by their ids; `_at_fork` keeps them alive.
+_functions_at_fork: dict[int, object] = {}
+_FUNCTIONS = frozenset({"function", "_lru_cache_wrapper"})  # the names of their types
+# Values of the worker of which this process is a fork; the list keeps them alive.
 _of_the_worker: list[object] = []
 
 
 def begin() -> None:
     """Forget all names: this process may be a fork of a worker, which has received names."""
     global _ready
+    _functions_at_fork.clear()
     for record in (_modules, _imported, _units, received, version_of, _in_place, _saved, _at_fork):
         if isinstance(record, dict) and record:
             # Keep the values alive that the parent process has received: one may have a finaliser
@@ -344,18 +345,18 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
         if before in received:
             # If the old version is not known any more, no call will ask for its value.
             _saved[before] = space.get(name, ABSENT)
-    elif may_stay and name in space and _stays(number, name, space, may_stay):
-        return
+    elif may_stay and name in space:
+        if _was_set_here(number, name, space):
+            return
+        if _is_as_forked(space[name], may_stay):
+            # Later pickles that refer to this version mean the object of the fork.
+            received[version] = space[name]
+            return
     value = _saved.pop(version, received.get(version, space))
     if value is ABSENT:
         space.pop(name, None)
     elif value is not space:
         space[name] = value
-
-
-def _stays(number: int, name: str, space: dict[str, Any], may_stay: MayStay) -> bool:
-    """Return whether a name keeps the worker's own value when the caller first sends one."""
-    return _was_set_here(number, name, space) or _is_as_forked(space[name], may_stay)
 
 
 def _was_set_here(number: int, name: str, space: dict[str, Any]) -> bool:
@@ -404,56 +405,27 @@ def the_stand_in(number: int, name: str) -> object:
     return found if found is not None and vars(found) is space else type(sys)(name)
 
 
-def make_function(
-    data: Any, number: int, name: str, closure: tuple[CellType, ...] | None
-) -> FunctionType:
-    """Return a function of which only code, closure and globals are set; the rest comes later."""
-    code = marshal.loads(data) if type(data) is bytes else data
-    return FunctionType(code, namespace(number, name), code.co_name, None, closure)
-
-
-def make_function_alone(
-    data: Any, space: dict[str, Any], closure: tuple[CellType, ...] | None
-) -> FunctionType:
-    """Return a function whose globals are `space`, a dict that belongs to no module."""
-    space.setdefault("__builtins__", __builtins__)
-    code = marshal.loads(data) if type(data) is bytes else data
-    return FunctionType(code, space, code.co_name, None, closure)
-
-
-def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
-    """Give a function its attributes, after its making: attributes may refer to the function."""
-    slots, attributes, own, _ = state
-    function.__dict__.update(attributes)
-    # `own` has entries only if the function's globals are not those of a module.
-    if own:
-        function.__globals__.update(own)
-    for name, value in slots.items():
-        setattr(function, name, value)
-
-
-def make_cell() -> CellType:
-    """Return an empty cell, for a variable in a function's closure."""
-    return type(_cell_of(None))()
-
-
-def _cell_of(value: object) -> CellType:
-    closure = (lambda: value).__closure__
-    assert closure is not None
-    return closure[0]
-
-
-def fill_cell(cell: CellType, contents: tuple[object]) -> None:
-    """Set the variable that a cell of a function's closure holds."""
-    (cell.cell_contents,) = contents
-
-
-# --- forked workers, and what comes back to the caller -------------------------------------------
+# --- forked workers, and pickles from a worker to its caller -------------------------------------
 
 
 def as_forked(number: int, name: str) -> object:
     """Return the value that a name had in the caller when this worker was forked, or None."""
     return _at_fork.get(number, {}).get(name)
+
+
+def function_at_fork(address: int) -> object:
+    """Return the function that had this address at the caller when this worker was forked.
+
+    The result is a plain function or one with a cache; None if there was none at this address.
+    """
+    if _at_fork and not _functions_at_fork:
+        for space in _at_fork.values():
+            for value in space.values():
+                inner = value
+                while type(inner).__name__ in _FUNCTIONS and id(inner) not in _functions_at_fork:
+                    _functions_at_fork[id(inner)] = inner
+                    inner = getattr(inner, "__wrapped__", None)
+    return _functions_at_fork.get(address)
 
 
 def had_at_fork(module: str, name: str) -> object:

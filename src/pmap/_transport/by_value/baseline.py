@@ -7,7 +7,6 @@ value since that worker began.
 
 from __future__ import annotations
 
-import sys
 from types import FunctionType
 from weakref import ref
 
@@ -15,8 +14,8 @@ from ..importable import MAIN_MODULES, is_importable
 from . import arriving
 from .fingerprints import sendable_form
 from .handover import next_number
-from .namespaces import Namespace, namespace_of
-from .picklers import Sender
+from .namespaces import Namespace, namespace_of_script
+from .picklers import Sender, number_of
 from .shares import SHARES
 
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
@@ -58,10 +57,12 @@ def _is_same(token: object, value: object) -> bool:
     return token is value or (type(token) is type(value) in _PLAIN and token == value)
 
 
-def _note_classes(values: Iterable[object]) -> None:
+def _note_definitions(values: Iterable[object]) -> None:
     from .classes import note
 
     for value in values:
+        if isinstance(value, (FunctionType, type)):
+            number_of(value)  # digests in the fork then count the definition as the one that it is
         if isinstance(value, type) and not is_importable(value):
             note(value, Sender())
 
@@ -84,13 +85,12 @@ class Baseline:
         # A worker that is a fork has all objects of `multiprocessing` whose number in its registry
         # is lower than this: see the module `handover`.
         self._next = next_number() if inherits else 0
-        main = sys.modules.get("__main__")
-        space = None if main is None else namespace_of(vars(main))
+        space = namespace_of_script()
         if space is not None and space.name in MAIN_MODULES:
             items = [*space.dict.items()]
             self._spaces[space] = {name: _token(value) for name, value in items}
             if inherits:
-                _note_classes([value for _, value in items])
+                _note_definitions([value for _, value in items])
 
     def numbers(self) -> tuple[int, ...]:
         """Return the numbers of the modules whose globals were recorded."""

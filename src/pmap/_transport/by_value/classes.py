@@ -93,14 +93,15 @@ class _QuietAlone:
 
 def globals_of_class(cls: type) -> dict[str, Any]:
     """Return the globals of the module that the class `cls` was defined in."""
-    for function in _functions_of(cls):
+    for function in methods_of(cls):
         if function.__module__ == cls.__module__ == function.__globals__.get("__name__"):
             return function.__globals__
     module = sys.modules.get(cls.__module__)
     return {} if module is None else vars(module)
 
 
-def _functions_of(cls: type) -> list[FunctionType]:
+def methods_of(cls: type) -> list[FunctionType]:
+    """Return the functions that are attributes of a class, in a property or alone."""
     functions: list[FunctionType] = []
     for value in list(vars(cls).values()):
         given: Any = value

@@ -41,7 +41,7 @@ def reduce_kind(role: Role, obj: object) -> Any:
     if kind is _Cached:
         if is_importable(given):
             return None
-        return _definition(role, given, given.__wrapped__.__globals__) or _cached(given)
+        return _definition(role, given, given.__wrapped__.__globals__) or _cached(role, given)
     if kind is functools.cached_property:
         state = {"attrname": given.attrname, "__doc__": given.__doc__}
         return functools.cached_property, (given.func,), state
@@ -53,9 +53,6 @@ def reduce_kind(role: Role, obj: object) -> Any:
         return _definition(role, given, space) or _named(given)
     if kind is ContextVar:
         return _variable(given)
-    # `obj` is an instance of a subclass of `property`: pickle needs help with it.
-    if isinstance(obj, property):
-        return kind, (given.fget, given.fset, given.fdel, given.__doc__), vars(given) or None
     if kind.__module__ == "dataclasses":
         return _mark(obj)
     how = _UNPICKLED.get((kind.__module__, kind.__name__))
@@ -76,16 +73,24 @@ def _definition(role: Role, given: Any, space: dict[str, Any]) -> Any:
 # --- functions with a cache ----------------------------------------------------------------------
 
 
-def _cached(given: Any) -> Any:
+def _cached(role: Role, given: Any) -> Any:
     parameters = given.cache_parameters()
     state: dict[str, object] = dict(given.__dict__)
     state.pop("__wrapped__", None)
     state.pop("cache_parameters", None)
-    return make_cached, (given.__wrapped__, parameters["maxsize"], parameters["typed"]), state
+    made = given.__wrapped__, parameters["maxsize"], parameters["typed"]
+    return make_cached, ((*made, id(given)) if role.forks else made), state
 
 
-def make_cached(function: Any, maxsize: int | None, typed: bool) -> Any:
-    """Return `function` with an empty cache, as `functools.lru_cache` makes it."""
+def make_cached(function: Any, maxsize: int | None, typed: bool, address: int | None = None) -> Any:
+    """Return `function` with an empty cache, as `functools.lru_cache` makes it.
+
+    `address`: the id of the function with its cache at the caller. A worker that was forked from
+    the caller may have it at the same address; then it is returned, with what its cache has.
+    """
+    here: Any = None if address is None else arriving.function_at_fork(address)
+    if type(here) is _Cached and here.__wrapped__ is function:
+        return here
     return functools.lru_cache(maxsize, typed)(function)
 
 

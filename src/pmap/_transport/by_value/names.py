@@ -20,9 +20,11 @@ from ..randomness import has_generator
 from ..segments import sieve, sizes_apart
 from . import arriving
 from .fingerprints import is_flat
-from .handover import Handover, inherited
+from .handover import Handover
+from .names_role import NAMELESS, NamesRole, can_be_shared
 from .namespaces import namespace_of
-from .picklers import Sender, is_light_enough, pickler
+from .picklers import is_light_enough, pickler
+from .reducers import names_used
 from .role import is_handle
 from .sent_names import MOST_TRIES, Known, SentNames, Unit, is_restless
 from .shared import Shared
@@ -39,10 +41,7 @@ if TYPE_CHECKING:
     from .namespaces import Namespace
     from .sent_names import Key
 
-# Names that the import system puts into a module's globals for itself; they are never sent.
-_NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
-_OF_A_MODULE = ("__file__", "__package__", "__path__")  # names of a module that are always sent
-# How many units may refer to each other in a chain; a new worker has to load the whole chain.
+# How many units may form a chain of references; a new worker loads all units of a chain.
 _LONGEST_CHAIN = 200
 _SMALL = 100_000  # bytes of a function or class; a larger one is not searched for random generators
 
@@ -56,56 +55,8 @@ class UnsentNameError(Exception):
         self.why = why
 
 
-class _NamesRole(Sender):
-    """Tells a pickler what to write, and records which global names the pickles need."""
-
-    def __init__(self, sent_names: SentNames) -> None:
-        super().__init__()
-        self.sent_names = sent_names
-        self._seen: set[Namespace] = set()  # references: no other namespace gets the id of one
-
-    def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Return number and name of the module with these globals, if it travels by value."""
-        where = namespace_of(space)
-        if where is None:
-            return None
-        if where not in self._seen:
-            self._seen.add(where)
-            self.needs(space, _OF_A_MODULE, strict=False)
-        return where.number, where.name
-
-    def sentinel(self, obj: object) -> Any:
-        """Return a reference to a bare ``object()`` that a global name has; None: there is none."""
-        spaces: set[Namespace] = {*self._spaces()}
-        if self.sent_names.main is not None:
-            spaces.add(self.sent_names.main)
-        for space in spaces:
-            for name, value in [*space.dict.items()]:
-                if value is obj:
-                    if self.sent_names.has(space):
-                        from .singles import bare_of_script, reduce_bare
-
-                        where = space.number, space.name, name
-                        return bare_of_script, (*where, *reduce_bare(obj)[1])
-                    return self.definition(obj, space.dict, name)
-        return None
-
-    def inherited(self, number: int) -> Any:
-        """Return a reference to a lock that only forks have; None if the workers are no forks."""
-        return (inherited, (number,)) if self.sent_names.inherits else None
-
-    def _spaces(self) -> set[Namespace]:
-        """Return the namespaces of the names that were recorded so far."""
-        raise NotImplementedError
-
-    def _namespace_to_send(self, space: dict[str, Any]) -> Namespace | None:
-        """Return the namespace of a module's globals, if its names have to be sent, else None."""
-        where = namespace_of(space)
-        return None if where is not None and self.sent_names.has(where) else where
-
-
-class Needs(_NamesRole):
-    """The global names that one call needs, with their values when first needed.
+class Needs(NamesRole):
+    """The names that one call needs, each with the value that it has when it is first needed.
 
     The object also tells picklers what to write for the call's function and items.
     """
@@ -120,6 +71,9 @@ class Needs(_NamesRole):
         self.held: dict[int, Known] = {}
         # The highest number, in `multiprocessing`'s registry, of an inherited object here.
         self.newest: int = -1
+        # Whether the function of the call is pickled now, and not an item: what a stream of items
+        # consists of may change between two items, so items are always copies.
+        self.packs_function = False
         self._strict: set[Key] = set()
         self._is_discarded = False
 
@@ -131,8 +85,9 @@ class Needs(_NamesRole):
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
             return by_name
-        if name is not None and where is not None:
-            key = where, name
+        key = None if where is None else (where, name) if name else self.key_in(where, obj)
+        if key is not None:
+            where, name = key
             if key not in self.names:
                 self.resolve([key])
             known = self.names.get(key)
@@ -171,6 +126,20 @@ class Needs(_NamesRole):
             self.newest = max(self.newest, number)
         return found
 
+    def global_value(self, obj: object) -> Any:
+        """Override the method `Role.global_value` of a pickler's role."""
+        if not self.packs_function:
+            return None
+        spaces = [*self.seen] or ([self.sent_names.main] if self.sent_names.main else [])
+        key = next(filter(None, [self.key_in(space, obj) for space in spaces]), None)
+        if key is None:
+            return None
+        self.resolve([key])
+        known = self.names.get(key)
+        if known is None or known.unsent is not None or known.place != id(obj):
+            return None
+        return arriving.definition, (known.version,)
+
     def shared(self, handle: Any) -> Any:
         """Return a reference to the handle of a shared value, which is sent apart."""
         key = SHARES, handle.name
@@ -189,7 +158,7 @@ class Needs(_NamesRole):
         waiting = list(keys)
         while waiting:
             key = waiting.pop()
-            if key in self.names or key in seen or key[1] in _NAMELESS:
+            if key in self.names or key in seen or key[1] in NAMELESS:
                 continue
             seen.add(key)
             known, value = self.look(key)
@@ -261,7 +230,7 @@ class Needs(_NamesRole):
             for (space, name), known in self.names.items()
             if known.unsent is None
             and known.held is None
-            and _can_be_shared(value := space.dict.get(name))
+            and can_be_shared(value := space.dict.get(name))
         ]
 
     # --- checks of the call ---
@@ -304,11 +273,6 @@ class Needs(_NamesRole):
         self.sent_names.forget(self.units)
 
 
-def _can_be_shared(value: object) -> bool:
-    kind = type(value)
-    return kind.__module__ != "builtins" or kind in (list, dict, set, bytearray)
-
-
 def _can_refer(value: object) -> bool:
     """Return whether `value` may have an object inside that is also a global of its own."""
     return not is_flat(value)
@@ -321,8 +285,8 @@ class _UnsentError(Exception):
         self.why = why
 
 
-class _Writer(_NamesRole):
-    """Pickles the values of global names, with the names that these use, as one unit."""
+class _Writer(NamesRole):
+    """Pickles the values of names, and of the names that these values use, into a unit."""
 
     def __init__(
         self, needs: Needs, unsent: dict[Key, Exception], light: bool, again: set[Key]
@@ -412,7 +376,7 @@ class _Writer(_NamesRole):
         waiting = [key]
         while waiting:
             key = waiting.pop()
-            if key in self.made or key in needs.names or key[1] in _NAMELESS:
+            if key in self.made or key in needs.names or key[1] in NAMELESS:
                 continue
             known, value = needs.look(key)
             if known is not None and key not in self._again:
@@ -433,6 +397,11 @@ class _Writer(_NamesRole):
                         # writes a reference.
                         made.needs.add((where, name))
                         waiting.append((where, name))
+                # The names that the value's code uses are added before anything is pickled: so the
+                # memo has what was sent before of them, and the value can refer to it.
+                for space, names in names_used(value):
+                    where = self._namespace_to_send(space)
+                    waiting += [(where, name) for name in names] if where is not None else ()
             else:
                 needs.absent.add(key)
 
@@ -444,8 +413,8 @@ class _Writer(_NamesRole):
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
             return by_name
-        if where is not None and name is not None:
-            key = where, name
+        key = None if where is None else (where, name) if name else self.key_in(where, obj)
+        if key is not None:
             self._add(key)
             if self._at is not None:
                 self._at.needs.add(key)
@@ -468,6 +437,25 @@ class _Writer(_NamesRole):
         if found is not None:
             self.unit.newest = max(self.unit.newest, number)
         return found
+
+    def global_value(self, obj: object) -> Any:
+        """Override the method `Role.global_value` of a pickler's role."""
+        if self._at is None:
+            return None
+        key = self.key_in(self._at.key[0], obj)
+        if key is None or self._at.key == key:
+            return None
+        self._add(key)
+        self._at.needs.add(key)
+        made = self.made.get(key)
+        if made is not None:  # the object is pickled in full here, as a part of this unit
+            self._inside.append((made, self._at))
+            return None
+        known = self._needs.names.get(key)
+        if known is None or known.unsent is not None or known.place != id(obj):
+            return None
+        self._refer_to(known.unit)
+        return arriving.definition, (known.version,)
 
     def shared(self, handle: Any) -> Any:
         """Return a reference to the handle of a shared value; at its first place, the value."""

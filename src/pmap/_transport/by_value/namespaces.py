@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import FunctionType
 from weakref import WeakValueDictionary
 
 from ..importable import MAIN_MODULES, travels_by_name
@@ -55,6 +56,22 @@ def namespace_of(space: dict[str, Any]) -> Namespace | None:
             return None
         found = register(Namespace(space, own))
     return found
+
+
+def namespace_of_script() -> Namespace | None:
+    """Return the namespace in which the functions of the program's script live."""
+    main = sys.modules.get("__main__")
+    if main is None:
+        return None
+    space = vars(main)
+    if main.__name__ == "__mp_main__":
+        # multiprocessing has run the script for a new process: the ``__dict__`` of the module is a
+        # copy of the globals that the functions have.
+        for value in [*space.values()]:
+            if type(value) is FunctionType and value.__module__ == "__mp_main__":
+                space = value.__globals__
+                break
+    return namespace_of(space)
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:

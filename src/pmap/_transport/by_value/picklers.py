@@ -6,7 +6,6 @@ Each pickler asks a `Role`, which knows what the receiver of the pickle has alre
 from __future__ import annotations
 
 import sys
-from itertools import count
 from weakref import ref
 
 from ..light_pickle import BytesIO
@@ -14,6 +13,7 @@ from . import arriving, namespaces
 from .fingerprints import digest_of
 from .globals_of import found_as
 from .handover import Handover, forks, inherited
+from .numbers import Numbers
 from .reducers import LightPickler
 from .role import Role
 from .shares import SHARES
@@ -113,7 +113,7 @@ class _Digest(Sender):
         self.sends = False
 
     def identity(self, obj: object) -> Any:
-        return arriving.definition, (_number_of(obj),)
+        return arriving.definition, (number_of(obj),)
 
     def shared(self, handle: Any) -> Any:
         if self._met is not None:
@@ -125,17 +125,20 @@ class _Digest(Sender):
             return None
         if self._met is not None:
             self._met.append((space, name))
-        # In the pickle that is digested, a number stands for a function or class. If it is defined
-        # anew, it gets another number.
-        return arriving.definition, (_number_of(obj),)
+        # The pickle of the digest gets a number in place of the definition. A new definition under
+        # this name gets another number.
+        return arriving.definition, (number_of(obj),)
 
 
 _numbers: dict[int, tuple[ref[object], int]] = {}
-_next = count(1)
+_next = Numbers()
 
 
-def _number_of(obj: object) -> int:
-    """Return a number for `obj` that no other object has or will have."""
+def number_of(obj: object) -> int:
+    """Return the number of `obj`, which no other object has or will have.
+
+    A fork has the numbers that its caller gave before the fork; later ones differ in both.
+    """
     known = _numbers.get(id(obj))
     if known is None or known[0]() is not obj:
         place = id(obj)

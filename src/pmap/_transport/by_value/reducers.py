@@ -30,7 +30,7 @@ from ..exceptions import taken_apart
 from ..importable import is_importable, is_of_a_module, travels_by_name
 from ..light_pickle import BytesIO, Pickler
 from ..registered import registered
-from . import arriving
+from . import arriving, functions
 from .globals_of import (
     all_names,
     annotations_of,
@@ -143,6 +143,11 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
             return how
     if is_handle(kind):
         return role.shared(obj)
+    base = _descriptor_base(kind)
+    if base is not None:
+        from .class_descriptors import reduce_descriptor
+
+        return reduce_descriptor(obj, base)
     if kind is object:
         from .singles import reduce_bare
 
@@ -154,11 +159,23 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
             from .classes import reduce_member
 
             return reduce_member(obj)
-        return _of_its_own_class(role, obj, kind)
+        return role.global_value(obj) or _of_its_own_class(role, obj, kind)
     is_hint = kind.__name__ in _HINTS and kind.__module__ in ("types", "typing")
     if light and not is_hint and kind.__module__.partition(".")[0] not in _LEFT_ALONE:
         raise RefusedError
     return NotImplemented
+
+
+def _descriptor_base(kind: type) -> type | None:
+    """Return the class of Python's own from which a class of descriptors derives, or None.
+
+    If a class statement says how such a descriptor is pickled, that counts.
+    """
+    functools: Any = sys.modules.get("functools")
+    for base in (property, classmethod, staticmethod, getattr(functools, "cached_property", None)):
+        if base is not None and kind is not base and issubclass(kind, base):
+            return None if _says_how(kind) else base
+    return None
 
 
 def _of_its_own_class(role: Role, obj: object, kind: type) -> Any:
@@ -235,10 +252,10 @@ def _cell(_: Role, cell: CellType) -> Any:
     try:
         contents = cell.cell_contents
     except ValueError:
-        return arriving.make_cell, ()
-    # The contents are set later, when pickle has noted the cell itself, because they may refer to
-    # the cell.
-    return arriving.make_cell, (), (contents,), None, None, arriving.fill_cell
+        return functions.make_cell, ()
+    # The cell gets its contents after pickle has noted the cell: the contents may refer to the
+    # cell.
+    return functions.make_cell, (), (contents,), None, None, functions.fill_cell
 
 
 def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
@@ -258,18 +275,20 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
     make: tuple[object, ...]
     if where is None:
         own = {name: space[name] for name in names if name in space}
-        make = arriving.make_function_alone, (given, _alone(role, space), closure)
+        make = functions.make_function_alone, (given, _alone(role, space), closure)
     else:
         role.needs(space, names, strict=not (_is_method(function) or _is_annotate(function)))
         if annotations == "__annotations__" and value:
             role.needs(space, named_in(value), strict=False)
-        make = arriving.make_function, (given, *where, closure)
+        make = functions.make_function, (given, *where, closure)
+        if role.forks:
+            make = functions.make_function, (given, *where, closure, id(function))
     modules = submodules(code, values)
     for module, used in _modules_by_value(code, values):
         role.needs(vars(module), used, strict=False)
         modules.append(module)
     state = slots, function.__dict__, own, modules
-    return *make, state, None, None, arriving.fill_function
+    return *make, state, None, None, functions.fill_function
 
 
 def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleType, list[str]]]:
@@ -348,6 +367,22 @@ def _parts_of(code: CodeType) -> tuple[bytes | CodeType, tuple[str, ...]]:
             _parts.clear()
         _parts[id(code)] = known
     return known[1:]
+
+
+def names_used(value: object) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
+    """Return the globals and names that a function of the script, or a class's methods, look up."""
+    functions_of: list[FunctionType] = []
+    if isinstance(value, FunctionType):
+        functions_of = [value]
+    elif isinstance(value, type) and not is_importable(value):
+        from .classes import methods_of
+
+        functions_of = methods_of(value)
+    return [
+        (function.__globals__, _parts_of(function.__code__)[1])
+        for function in functions_of
+        if not is_importable(function)
+    ]
 
 
 _OF_A_MODULE = ("__package__", "__name__", "__path__", "__file__")

@@ -32,7 +32,9 @@ class Role:
         self.careful = False
         # Whether the pickle is sent to another process; if not, it is only for a digest or a trial.
         self.sends = True
-        # Whether the receiver is to make exceptions without a call of their `__init__`.
+        # Whether the receiver may be a fork of this process.
+        self.forks = False
+        # Whether the receiver must not call the `__init__` of exceptions.
         self.skips_init = False
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
@@ -55,6 +57,13 @@ class Role:
         """Return what to write for a bare ``object()``, which is known by its identity only.
 
         None means that it is sent as a key that all processes know it by: see the module `singles`.
+        """
+        return None
+
+    def global_value(self, obj: object) -> Any:
+        """Return what to write for an object that the script has as a global; None: the object.
+
+        `obj` is an instance of a class that travels by value.
         """
         return None
 

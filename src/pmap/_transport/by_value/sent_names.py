@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from types import FunctionType
 from weakref import WeakValueDictionary
 
 from ..importable import MAIN_MODULES
 from ..payload import Payload
-from . import arriving
+from . import arriving, functions
 from .fingerprints import fingerprint_of, is_identity, is_scalar, sendable_form, shape_of
 from .globals_of import found_as
-from .namespaces import Namespace, namespace_of
+from .namespaces import Namespace, namespace_of_script
 from .numbers import Numbers
 from .picklers import digest
 from .role import is_handle
@@ -201,6 +200,14 @@ def _fingerprint(value: object) -> object:
         return None
 
 
+def _are_equal(one: object, other: object) -> bool:
+    try:
+        return fingerprint_of(one, digest) == fingerprint_of(other, digest)
+    except Exception:  # a value cannot be pickled in this process
+        return False
+
+
+functions.compare_values.append(_are_equal)
 arriving.find_definition.append(_definition)
 arriving.find_fingerprint.append(_fingerprint)
 
@@ -220,7 +227,7 @@ class SentNames:
         self.inherits = inherits
         self.imports = imports
         # This attribute keeps the script's namespace alive: a new one would get a new number.
-        self.main: Namespace | None = namespace_of(vars(sys.modules["__main__"]))
+        self.main: Namespace | None = namespace_of_script()
         self.known: dict[Key, Known] = {}
         self.has_shared: bool = False  # whether any handle that `share` has made was sent
         # The numbers of units to which nothing refers any more, so that workers can forget them.

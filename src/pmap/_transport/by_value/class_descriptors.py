@@ -1,0 +1,34 @@
+"""Descriptors whose classes derive from Python's own: from `property`, `classmethod` and such."""
+
+from __future__ import annotations
+
+import functools
+
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+if TYPE_CHECKING:
+    from typing import Any
+
+# The attributes of these descriptors that their subclasses have, too, in the order of their
+# arguments.
+_DESCRIPTORS: dict[type, tuple[str, ...]] = {
+    property: ("fget", "fset", "fdel", "__doc__"),
+    classmethod: ("__func__",),
+    staticmethod: ("__func__",),
+    functools.cached_property: ("func",),
+}
+
+
+def reduce_descriptor(obj: object, base: type) -> tuple[object, ...]:
+    """Return what pickle is to write for an instance of a subclass of the descriptor `base`."""
+    state: dict[str, object] = dict(vars(obj))
+    if base is functools.cached_property:
+        state.pop("lock", None)  # Python 3.11 has a lock in each
+    arguments = tuple([getattr(obj, name) for name in _DESCRIPTORS[base]])
+    return make_descriptor, (type(obj), base, arguments), state or None
+
+
+def make_descriptor(kind: Any, base: Any, arguments: tuple[object, ...]) -> object:
+    """Return an instance of a subclass of a descriptor; no code of the subclass runs."""
+    made: Any = base.__new__(kind)
+    base.__init__(made, *arguments)
+    return made

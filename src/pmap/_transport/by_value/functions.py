@@ -1,0 +1,112 @@
+"""Functions by which a pickle makes functions of the caller again.
+
+A worker that was forked from the caller has the caller's functions already: classes, tables and
+closures that it has from the fork hold them. There a function that arrives is the worker's own, and
+gets only what the caller has changed in it since.
+"""
+
+from __future__ import annotations
+
+import marshal
+from types import FunctionType
+
+from . import arriving
+
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import CellType
+    from typing import Any
+
+# Functions that return whether two values are equal, as far as a receiver can tell. The module
+# `sent_names` adds one; a worker that was forked from the caller has it, too.
+compare_values: list[Callable[[object, object], bool]] = []
+# For functions of the fork that arrive at this moment, by their ids: the closure that was sent.
+_closures: dict[int, tuple[CellType, ...] | None] = {}
+
+
+def make_function(
+    data: Any,
+    number: int,
+    name: str,
+    closure: tuple[CellType, ...] | None,
+    address: int | None = None,
+) -> FunctionType:
+    """Return a function of which only code, closure and globals are set; the rest comes later.
+
+    `address`: the id of the function at the caller. A worker that was forked from the caller may
+    have the same function at the same address; then the result is that function.
+    """
+    code = marshal.loads(data) if type(data) is bytes else data
+    here = None if address is None else arriving.function_at_fork(address)
+    if isinstance(here, FunctionType) and len(here.__code__.co_freevars) == len(code.co_freevars):
+        if here.__code__ != code:
+            here.__code__ = code
+        _closures[id(here)] = closure
+        return here
+    return FunctionType(code, arriving.namespace(number, name), code.co_name, None, closure)
+
+
+def make_function_alone(
+    data: Any, space: dict[str, Any], closure: tuple[CellType, ...] | None
+) -> FunctionType:
+    """Return a function like `make_function`, but with `space`, the globals of no module."""
+    space.setdefault("__builtins__", __builtins__)
+    code = marshal.loads(data) if type(data) is bytes else data
+    return FunctionType(code, space, code.co_name, None, closure)
+
+
+def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
+    """Give a function its attributes. Loading `state` has imported the modules in `state`."""
+    slots, attributes, own, _ = state
+    if id(function) in _closures:
+        _fill_inherited(function, slots, attributes)
+        return
+    function.__dict__.update(attributes)
+    # The dict `own` has entries only if the globals of the function belong to no module.
+    if own:
+        function.__globals__.update(own)
+    for name, value in slots.items():
+        setattr(function, name, value)
+
+
+def _fill_inherited(
+    function: FunctionType, slots: dict[str, Any], attributes: dict[str, Any]
+) -> None:
+    """Give a function that this worker has from the fork what the caller has changed in it."""
+    for name, value in slots.items():
+        if not _is_same(getattr(function, name, None), value):
+            setattr(function, name, value)
+    for name, value in attributes.items():
+        if name not in function.__dict__ or not _is_same(function.__dict__[name], value):
+            function.__dict__[name] = value
+    pairs = zip(function.__closure__ or (), _closures.pop(id(function)) or (), strict=True)
+    for cell, sent in pairs:
+        try:
+            if not _is_same(cell.cell_contents, sent.cell_contents):
+                cell.cell_contents = sent.cell_contents
+        except ValueError:
+            # One of the cells is empty. The cell that was sent is empty, too, if its contents are
+            # not loaded yet, because they refer to the function.
+            continue
+
+
+def _is_same(own: object, sent: object) -> bool:
+    """Return whether a value that this worker has from the fork is what the caller has now."""
+    return own is sent or any(compare(own, sent) for compare in compare_values)
+
+
+def make_cell() -> CellType:
+    """Return an empty cell of a function's closure."""
+    return type(_cell_of(None))()
+
+
+def _cell_of(value: object) -> CellType:
+    closure = (lambda: value).__closure__
+    assert closure is not None
+    return closure[0]
+
+
+def fill_cell(cell: CellType, contents: tuple[object]) -> None:
+    """Give a cell of a function's closure its contents."""
+    (cell.cell_contents,) = contents

@@ -1,0 +1,94 @@
+"""The role of picklers that record which names of the script their pickles need."""
+
+from __future__ import annotations
+
+from types import FunctionType
+
+from .handover import inherited
+from .namespaces import namespace_of
+from .picklers import Sender
+
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .namespaces import Namespace
+    from .sent_names import Key, SentNames
+
+# Names that the import system puts into a module's globals for itself; these are never sent.
+NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
+_OF_A_MODULE = ("__file__", "__package__", "__path__")  # names of a module that are always sent
+
+
+class NamesRole(Sender):
+    """The role of a pickler that records which names its pickles need, so that these are sent."""
+
+    def __init__(self, sent_names: SentNames) -> None:
+        super().__init__()
+        self.sent_names = sent_names
+        self.forks = sent_names.inherits
+        # For namespaces in which `key_in` has looked: the names by the ids of their values.
+        self._names: dict[Namespace, dict[int, str]] = {}
+        self.seen: set[Namespace] = set()  # kept alive, so no other namespace gets their ids
+
+    def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
+        """Override the method `Role.space_of` of a pickler's role."""
+        where = namespace_of(space)
+        if where is None:
+            return None
+        if where not in self.seen:
+            self.seen.add(where)
+            self.needs(space, _OF_A_MODULE, strict=False)
+        return where.number, where.name
+
+    def sentinel(self, obj: object) -> Any:
+        """Override the method `Role.sentinel` of a pickler's role."""
+        spaces: set[Namespace] = {*self._spaces()}
+        if self.sent_names.main is not None:
+            spaces.add(self.sent_names.main)
+        for space in spaces:
+            for name, value in [*space.dict.items()]:
+                if value is obj:
+                    if self.sent_names.has(space):
+                        from .singles import bare_of_script, reduce_bare
+
+                        where = space.number, space.name, name
+                        return bare_of_script, (*where, *reduce_bare(obj)[1])
+                    return self.definition(obj, space.dict, name)
+        return None
+
+    def inherited(self, number: int) -> Any:
+        """Override the method `Role.inherited` of a pickler's role."""
+        return (inherited, (number,)) if self.forks else None
+
+    def key_in(self, where: Namespace, obj: object) -> Key | None:
+        """Return a name that has `obj` as its value in a namespace, or None."""
+        names = self._names.get(where)
+        if names is None:
+            names = self._names[where] = _names_by_id(where)
+        name = names.get(id(obj))
+        return (where, name) if name is not None and where.dict.get(name) is obj else None
+
+    def _spaces(self) -> set[Namespace]:
+        """Return the namespaces of the names in the record of this role."""
+        raise NotImplementedError
+
+    def _namespace_to_send(self, space: dict[str, Any]) -> Namespace | None:
+        """Return the namespace of `space` if its names have to be sent, else None."""
+        where = namespace_of(space)
+        return None if where is not None and self.sent_names.has(where) else where
+
+
+def can_be_shared(value: object) -> bool:
+    """Return whether two values may both refer to `value`, so that its identity counts."""
+    kind = type(value)
+    return kind.__module__ != "builtins" or kind in (list, dict, set, bytearray)
+
+
+def _names_by_id(space: Namespace) -> dict[int, str]:
+    """Return the names in a namespace, by the ids of their values."""
+    return {
+        id(value): name
+        for name, value in [*space.dict.items()]
+        if (can_be_shared(value) or type(value) is FunctionType) and name not in NAMELESS
+    }

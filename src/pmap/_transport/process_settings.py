@@ -1,0 +1,303 @@
+"""Settings of interpreter and process that a worker changes only when its caller has changed them.
+
+Each row of `_rows` is one setting: how it is read, and how it is put in place. The caller reads all
+settings when a call is made. A worker puts those in place that differ from what its caller had at
+the call before. So what an initializer has set stays, as a global does, until the caller changes
+the setting; and a call after which nothing has changed costs a worker nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import EllipsisType
+    from typing import Any, TypeAlias
+
+    # A setting's value; `...`: the value is not known, or the setting is not in use here.
+    Value: TypeAlias = (
+        int | float | str | tuple[int, ...] | tuple[str, ...] | tuple[tuple[int, int], ...] | None
+    )
+    Values: TypeAlias = tuple[Value | EllipsisType, ...]
+
+# The limits of the system that are settings. RLIMIT_CPU is left out: it counts the time of one
+# process, and a worker may have worked for longer than its caller.
+_LIMITS = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
+
+
+class _Row:
+    """One setting.
+
+    Attributes:
+        module: the module that has the functions of the setting. If a program has not imported the
+            module, it has not changed the setting, and nothing is read.
+        usual: the value with which Python begins. A worker does not import the module to set this
+            value. `...`: there is no such value.
+        read: returns the value in this process.
+        apply: puts a value in place.
+        of_machine: whether the value means nothing on another machine.
+        waits: whether a worker sets the value when something else imports the module there.
+    """
+
+    __slots__ = ("apply", "module", "of_machine", "read", "usual", "waits")
+
+    def __init__(
+        self,
+        module: str,
+        usual: Value | EllipsisType,
+        read: Callable[[], Any],
+        apply: Callable[[Any], object],
+        of_machine: bool = False,
+        waits: bool = False,
+    ) -> None:
+        self.module = module
+        self.usual = usual
+        self.read = read
+        self.apply = apply
+        self.of_machine = of_machine
+        self.waits = waits
+
+
+def read_process_settings() -> Values:
+    """Return the values of all settings in this process, in the order of `_rows`.
+
+    This is one function without others below it, because it runs at each call.
+    """
+    modules = sys.modules
+    gc: Any = modules.get("gc")
+    sockets: Any = modules.get("_socket")
+    tables: Any = modules.get("_csv")
+    tracer: Any = modules.get("tracemalloc")
+    context: Any = getattr(modules.get("multiprocessing.context"), "_default_context", None)
+    method: Any = getattr(context, "_actual_context", None)
+    system: Any = modules.get("resource")
+    argv: object = getattr(sys, "argv", None)
+    prefix: object = getattr(sys, "pycache_prefix", None)
+    frames: object = getattr(sys, "tracebacklimit", None)
+    values = (
+        _last_argv[1] if argv == _last_argv[0] else _argv(),
+        sys.getswitchinterval(),
+        bool(sys.dont_write_bytecode),
+        prefix if prefix is None or isinstance(prefix, str) else ...,
+        frames if frames is None or isinstance(frames, int) else ...,
+        ... if gc is None else gc.isenabled(),
+        ... if gc is None else gc.get_threshold(),
+        ... if gc is None else gc.get_debug(),
+        ... if sockets is None else sockets.getdefaulttimeout(),
+        ... if tables is None else tables.field_size_limit(),
+        0 if tracer is None or not tracer.is_tracing() else tracer.get_traceback_limit(),
+        ... if method is None else method._name,
+        ...
+        if system is None
+        else (
+            system.getrlimit(system.RLIMIT_AS),
+            system.getrlimit(system.RLIMIT_DATA),
+            system.getrlimit(system.RLIMIT_STACK),
+            system.getrlimit(system.RLIMIT_FSIZE),
+            system.getrlimit(system.RLIMIT_NOFILE),
+        ),
+    )
+    more: list[Value | EllipsisType] = []
+    if hasattr(sys, "get_coroutine_origin_tracking_depth"):
+        more.append(sys.get_coroutine_origin_tracking_depth())
+    if hasattr(os, "getpriority"):
+        more.append(os.getpriority(os.PRIO_PROCESS, 0))
+    if hasattr(os, "sched_getaffinity"):
+        more.append(_last_sorted if os.sched_getaffinity(0) == _last_cpus else _cpus())
+    return *values, *more
+
+
+def apply_process_settings(values: Values, before: Values | None) -> None:
+    """Put those of `values` in place that differ from the values `before`.
+
+    `before`: the values that were put in place last; None: this process begins.
+    """
+    for at, (row, value) in enumerate(zip(_rows, values, strict=False)):
+        if value is ... or (before is not None and before[at] == value):
+            continue
+        if row.module not in sys.modules:
+            if row.waits:
+                late[row.module] = row, value
+                continue
+            if row.usual == value:
+                continue
+        _put(row, value)
+
+
+def _put(row: _Row, value: Value) -> None:
+    try:
+        __import__(row.module)
+        if row.read() != value:
+            row.apply(value)
+    # The system does not allow the value here, or the module has no such setting.
+    except (ImportError, AttributeError, OSError, ValueError, OverflowError):
+        pass
+
+
+# Settings of modules that this worker has not imported yet, by the names of the modules.
+late: dict[str, tuple[_Row, Value]] = {}
+
+
+def apply_late(module: str) -> None:
+    """Put the setting in place that waits for the import of `module`, which has happened now."""
+    if module in late:
+        _put(*late.pop(module))
+
+
+def without_machine(values: Values) -> Values:
+    """Return `values` for another machine: without those that mean something on this one only."""
+    pairs = zip(_rows, values, strict=False)
+    return tuple([... if row.of_machine else value for row, value in pairs])
+
+
+# --- reading and writing -------------------------------------------------------------------------
+
+
+def _attribute(name: str, usual: Value | EllipsisType = None) -> _Row:
+    """Return the row of an attribute of the module `sys`."""
+
+    def read() -> Value | EllipsisType:
+        value: Value | EllipsisType = getattr(sys, name, usual)
+        return value if value is None or isinstance(value, (int, str)) else ...
+
+    return _Row("sys", usual, read, lambda value: setattr(sys, name, value))
+
+
+def _of(module: str) -> Any:
+    return sys.modules[module]
+
+
+# The arguments that were read last, as a list and as a tuple.
+_last_argv: tuple[list[str], tuple[str, ...]] = [], ()
+
+
+def _argv() -> tuple[str, ...] | EllipsisType:
+    global _last_argv
+    argv: object = getattr(sys, "argv", None)
+    if type(argv) is not list:
+        return ...
+    given: tuple[Any, ...] = tuple(sys.argv)
+    if not all(type(each) is str for each in given):
+        return ...
+    _last_argv = [*given], given
+    return given
+
+
+def _set_argv(argv: tuple[str, ...]) -> None:
+    sys.argv[:] = argv
+
+
+def _set_collecting(on: bool) -> None:
+    _of("gc").enable() if on else _of("gc").disable()
+
+
+def _traced() -> int:
+    tracer = _of("tracemalloc")
+    return tracer.get_traceback_limit() if tracer.is_tracing() else 0
+
+
+def _trace(frames: int) -> None:
+    tracer = _of("tracemalloc")
+    tracer.stop()
+    if frames:
+        tracer.start(frames)
+
+
+# Variables by which the runtime of OpenMP binds each thread of a process to a processor. The
+# workers' threads are bound by the runtime in the workers.
+_BINDING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
+_last_cpus: set[int] = set()
+_last_sorted: tuple[int, ...] = ()
+
+
+def _cpus() -> tuple[int, ...] | EllipsisType:
+    global _last_cpus, _last_sorted
+    cpus = os.sched_getaffinity(0)
+    if cpus != _last_cpus:
+        if any(name in os.environ for name in _BINDING):
+            return ...
+        _last_sorted, _last_cpus = tuple(sorted(cpus)), cpus
+    return _last_sorted
+
+
+def _limits() -> tuple[tuple[int, int], ...]:
+    resource = _of("resource")
+    return tuple([resource.getrlimit(getattr(resource, name)) for name in _LIMITS])
+
+
+def _set_limits(limits: tuple[tuple[int, int], ...]) -> None:
+    resource = _of("resource")
+    for name, now, limit in zip(_LIMITS, _limits(), limits, strict=True):
+        if now != limit:
+            try:
+                resource.setrlimit(getattr(resource, name), limit)
+            except (OSError, ValueError):  # only root may raise a hard limit
+                continue
+
+
+def _method() -> str | EllipsisType | None:
+    context: Any = getattr(_of("multiprocessing.context"), "_default_context", None)
+    # Another thread may be importing the module.
+    if context is None:
+        return ...
+    method: str | None = context.get_start_method(allow_none=True)
+    return ... if method is None else method
+
+
+def _set_method(method: str) -> None:
+    _of("multiprocessing.context")._default_context.set_start_method(method, force=True)
+
+
+_rows = [
+    _Row("sys", ..., _argv, _set_argv),
+    _Row("sys", ..., sys.getswitchinterval, sys.setswitchinterval),
+    _attribute("dont_write_bytecode", ...),
+    _attribute("pycache_prefix"),
+    _attribute("tracebacklimit"),
+    _Row("gc", True, lambda: _of("gc").isenabled(), _set_collecting),
+    _Row(
+        "gc", ..., lambda: _of("gc").get_threshold(), lambda given: _of("gc").set_threshold(*given)
+    ),
+    _Row("gc", 0, lambda: _of("gc").get_debug(), lambda flags: _of("gc").set_debug(flags)),
+    _Row(
+        "_socket",
+        None,
+        lambda: _of("_socket").getdefaulttimeout(),
+        lambda seconds: _of("_socket").setdefaulttimeout(seconds),
+    ),
+    _Row(
+        "_csv",
+        131072,
+        lambda: _of("_csv").field_size_limit(),
+        lambda size: _of("_csv").field_size_limit(size),
+    ),
+    _Row("tracemalloc", 0, _traced, _trace),
+    _Row("multiprocessing.context", ..., _method, _set_method, waits=True),
+    _Row("resource", ..., _limits, _set_limits, of_machine=True),
+]
+if hasattr(sys, "get_coroutine_origin_tracking_depth"):
+    _rows.append(
+        _Row(
+            "sys",
+            0,
+            sys.get_coroutine_origin_tracking_depth,
+            sys.set_coroutine_origin_tracking_depth,
+        )
+    )
+if hasattr(os, "getpriority"):
+    _rows.append(
+        _Row(
+            "os",
+            ...,
+            lambda: os.getpriority(os.PRIO_PROCESS, 0),
+            lambda nice: os.setpriority(os.PRIO_PROCESS, 0, nice),
+            of_machine=True,
+        )
+    )
+if hasattr(os, "sched_getaffinity"):
+    _rows.append(
+        _Row("os", ..., _cpus, lambda cpus: os.sched_setaffinity(0, cpus), of_machine=True)
+    )
