@@ -16,6 +16,7 @@ _TESTS: Final = Path(__file__).parent
 
 _ENDS: Final = "tests/windows/test_windows.py has the ends of programs on Windows"
 _TERMINALS: Final = "pseudo-terminals are of POSIX; no stand-in"
+_TRIO: Final = "trio does not run under this Wine; asyncio has the same tests"
 _FORKS: Final = "forks are of POSIX; spawn is the one start method of Windows"
 _SIGNALS: Final = "tests/windows/test_windows.py has what Windows has instead: Ctrl-Break"
 _SEGMENTS: Final = "large buffers travel through the socket on Windows: tests/contract has these"
@@ -81,3 +82,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name, reason in NAMES.items():
             if item.name.startswith(name):
                 item.add_marker(pytest.mark.skip(reason=reason))
+    on_trio = [item for item in items if "trio" in item.name] if _ON_WINDOWS else []
+    if on_trio and not _trio_runs():
+        for item in on_trio:
+            item.add_marker(pytest.mark.skip(reason=_TRIO))
+
+
+def _trio_runs() -> bool:
+    """Return whether trio's loop can begin: it needs what Wine 8 does not have."""
+    import trio
+
+    try:
+        trio.run(trio.sleep, 0)
+    except OSError:
+        return False
+    return True

@@ -183,7 +183,7 @@ def _base_executable() -> object:
 
 
 def start(sock: socket) -> WindowsProcess:
-    """Start a fresh interpreter as a worker on the socket `sock`."""
+    """Start a fresh Python as a worker that is connected by the socket `sock`."""
     begin = Start("worker", -1, -1, os.getpid(), -1)
     command, environment = begin.command, begin.environment
     base = _base_executable()

@@ -345,6 +345,14 @@ class ResultJournal:
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries
 
+    def lost(self, serial: int, received: int) -> int:
+        """Return how many results of a chunk the worker sent, though they never arrived.
+
+        Windows may drop what was sent and not read yet when it ends the process that sent it.
+        """
+        at, sent, *_ = self._head
+        return max(0, sent - received) if at >> 32 == serial else 0
+
     @property
     def oversize(self) -> bool:
         """Whether the worker ended itself because it took too much memory."""
