@@ -51,7 +51,7 @@ def segfault() -> None:
     """Read where nothing is."""
     if sys.platform == "win32":
         # There ctypes makes an exception of it.
-        vars(faulthandler)["_sigsegv"]()
+        vars(faulthandler)["_read_null"]()
     import ctypes
 
     ctypes.string_at(0)
