@@ -6,7 +6,6 @@ there is a /proc.
 """
 
 import os
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -16,11 +15,10 @@ _jobs: list[int] = []
 
 
 def _kernel() -> Any:
-    assert sys.platform == "win32"
     import ctypes
 
     handle = ctypes.c_void_p
-    kernel = ctypes.WinDLL("kernel32")
+    kernel: Any = getattr(ctypes, "WinDLL")("kernel32")  # noqa: B009  # only Windows has it
     kernel.CreateJobObjectW.restype = handle
     kernel.GetCurrentProcess.restype = handle
     kernel.AssignProcessToJobObject.argtypes = [handle, handle]

@@ -9,13 +9,21 @@ import textwrap
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from tests.limits import TIME_LIMIT, until
 from tests.processes import descendants, end, lives
 from tests.scripts import environment, finished
 
+
+def _windows(module: object, name: str) -> Any:
+    """Return what a module has on Windows only; elsewhere None, and no test runs."""
+    return getattr(module, name, None)
+
+
+_NEW_GROUP: Final[int] = _windows(subprocess, "CREATE_NEW_PROCESS_GROUP")
+_CTRL_BREAK: Final[int] = _windows(signal, "CTRL_BREAK_EVENT")
 pytestmark = pytest.mark.skipif(
     sys.platform != "win32", reason="of Windows; tests/process has the same of POSIX"
 )
@@ -150,13 +158,12 @@ BREAK: Final = """
 
 @pytest.mark.parametrize("handled", [True, False], ids=["handled", "not handled"])
 def test_ctrl_break(handled: bool, tmp_path: Path) -> None:
-    assert sys.platform == "win32"
     text = BREAK if handled else BREAK.replace("signal.signal(", "(lambda *given: None)(")
-    with running(tmp_path, text, subprocess.CREATE_NEW_PROCESS_GROUP) as process:
+    with running(tmp_path, text, _NEW_GROUP) as process:
         until(lambda: len([*tmp_path.glob("ready *")]) == 2, "the items' being at work")
         below = descendants(process.pid)
         try:
-            os.kill(process.pid, signal.CTRL_BREAK_EVENT)
+            os.kill(process.pid, _CTRL_BREAK)
         except OSError as error:
             pytest.skip(f"this process has no console that sends Ctrl-Break: {error}")
         output, _ = process.communicate(timeout=TIME_LIMIT)
@@ -194,8 +201,7 @@ _FILE_MAP_READ: Final = 4
 
 def exists(name: str) -> bool:
     """Return whether memory of this name exists."""
-    assert sys.platform == "win32"
-    kernel = ctypes.WinDLL("kernel32")
+    kernel = _windows(ctypes, "WinDLL")("kernel32")
     kernel.OpenFileMappingW.restype = ctypes.c_void_p
     kernel.CloseHandle.argtypes = [ctypes.c_void_p]
     handle: int | None = kernel.OpenFileMappingW(_FILE_MAP_READ, 0, name)
