@@ -51,6 +51,8 @@ def segfault() -> None:
     """Read where nothing is."""
     if sys.platform == "win32":
         # There ctypes makes an exception of it.
+        import faulthandler
+
         vars(faulthandler)["_read_null"]()
     import ctypes
 
