@@ -112,6 +112,12 @@ for _version in DEBIAN_PYTHONS:
 tests_in_debian("tests-freethreaded", "freethreaded_tests")
 
 
+@nox.session(name="tests-windows", python=False)
+def tests_windows(session: nox.Session) -> None:
+    """Run all tests on Python for Windows under Wine; note the counts in docs/platforms.md."""
+    session.run(str(TOP / "tools" / "windows_tests"), *session.posargs, external=True)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the site into docs/_build/html, a warning is an error; run each example it shows."""

@@ -26,6 +26,7 @@ from tests.bad_objects import (
 )
 from tests.files import mark
 from tests.limits import TIME_LIMIT
+from tests.signals import KILL
 
 
 def quietly(act: Callable[[], object]) -> Callable[[], object]:
@@ -48,6 +49,11 @@ def kill_me(number: int) -> None:
 
 def segfault() -> None:
     """Read where nothing is."""
+    if sys.platform == "win32":
+        # There ctypes makes an exception of it.
+        import faulthandler
+
+        vars(faulthandler)["_read_null"]()
     import ctypes
 
     ctypes.string_at(0)
@@ -98,7 +104,7 @@ def _caused() -> Never:
 ACTS: Final[dict[str, Callable[[], object]]] = {
     "exit 0": lambda: os._exit(0),
     "exit 3": lambda: os._exit(3),
-    "SIGKILL": lambda: kill_me(signal.SIGKILL),
+    "SIGKILL": lambda: kill_me(KILL),
     "SIGTERM": lambda: kill_me(signal.SIGTERM),
     "segfault": quietly(segfault),
     "abort": quietly(os.abort),

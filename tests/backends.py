@@ -1,5 +1,6 @@
 """The backends and start methods that tests go over; workers import this, so it imports little."""
 
+import multiprocessing
 import multiprocessing.pool
 import sys
 from dataclasses import dataclass
@@ -12,7 +13,11 @@ if TYPE_CHECKING:
 # Typeshed has neither of the two.
 RemoteTraceback: Final[type[Exception]] = vars(multiprocessing.pool)["RemoteTraceback"]
 MaybeEncodingError: Final[type[Exception]] = vars(multiprocessing.pool)["MaybeEncodingError"]
-START_METHODS: Final[tuple["StartMethod", ...]] = ("spawn", "forkserver", "fork")
+_ALL_METHODS: Final[tuple["StartMethod", ...]] = ("spawn", "forkserver", "fork")
+# Those of this platform.
+START_METHODS: Final = tuple(
+    method for method in _ALL_METHODS if method in multiprocessing.get_all_start_methods()
+)
 
 
 @dataclass(frozen=True)

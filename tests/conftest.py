@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import pytest
 from hypothesis import HealthCheck, settings
-from tests import deadline
+from tests import deadline, posix_only, windows_processes
 from tests.backends import BACKENDS, START_METHODS, Settings
 from tests.leaks import (
     Leftovers,
@@ -78,6 +78,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "quick: units, and the laws on one start method")
     config.addinivalue_line("markers", "engines: engines of other libraries: nox -s engines")
     config.pluginmanager.register(deadline)
+    config.pluginmanager.register(posix_only)
+    if sys.platform == "win32":
+        windows_processes.enter_job()
     os.environ[RUN] = f"{os.getpid()}-{os.urandom(8).hex()}"
     _hear_signals()
     for option in OPTIONS:
@@ -141,7 +144,7 @@ def start_tracker() -> None:
 
     A pool would start it, for its workers, and it lives as long as the program.
     """
-    if "multiprocessing.shared_memory" in sys.modules:
+    if "multiprocessing.shared_memory" in sys.modules and os.name == "posix":
         resource_tracker.ensure_running()
 
 

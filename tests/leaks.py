@@ -126,7 +126,8 @@ def _descriptors_of(drivers: Iterable[Any]) -> set[int]:
         template, lifeline = starter.template, starter.lifeline
         if poller is not None:
             with suppress(ValueError):  # closed meanwhile
-                found.add(poller._kernel.fileno())
+                if hasattr(poller._kernel, "fileno"):  # `select` on Windows has none
+                    found.add(poller._kernel.fileno())
             found.update(end.fileno() for end in poller._wakers)
         if template is not None:
             found.add(template.sock.fileno())

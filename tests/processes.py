@@ -1,16 +1,19 @@
 """Other processes: which there are, which of them are ours, and what they are at.
 
-All of it is read from Linux's /proc; where there is none, there seem to be no other processes.
+All of it is read from Linux's /proc; on Windows `tests.windows_processes` has it. Elsewhere there
+seem to be no other processes.
 """
 
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from tests import windows_processes
 from tests.limits import seconds
 
 # Each program that is started below this process has this in its environment, with a value of its
@@ -61,7 +64,10 @@ def _process(pid: int) -> Process | None:
 
 
 def processes() -> dict[int, Process]:
-    """Return all processes of the machine."""
+    """Return all processes of the machine; on Windows those below this one."""
+    if sys.platform == "win32":
+        below = windows_processes.below()
+        return {pid: Process(pid, began, os.getpid(), 0, "R") for pid, began in below.items()}
     names = os.listdir("/proc") if os.path.isdir("/proc/self") else []
     found = (_process(int(name)) for name in names if name.isdigit())
     return {process.pid: process for process in found if process is not None}
@@ -69,12 +75,16 @@ def processes() -> dict[int, Process]:
 
 def lives(pid: int) -> bool:
     """Return whether a process has not ended."""
+    if sys.platform == "win32":
+        return windows_processes.lives(pid)
     process = _process(pid)
     return process is not None and not process.has_ended
 
 
 def descendants(of: int | None = None) -> set[int]:
     """Return the ids of all processes below `of`, this one by default; zombies count."""
+    if sys.platform == "win32":
+        return windows_processes.children(of or os.getpid())
     return _below(processes(), of or os.getpid())
 
 
@@ -103,6 +113,8 @@ def our_processes(but: Iterable[tuple[int, int]] = ()) -> set[int]:
     Args:
         but: the id and the beginning of processes that are not looked at.
     """
+    if sys.platform == "win32":
+        return {pid for pid, _ in windows_processes.below().items() - set(but)}
     there = processes()
     passed = set(but)
     below = _below(there, os.getpid())
@@ -135,6 +147,8 @@ def our_processes(but: Iterable[tuple[int, int]] = ()) -> set[int]:
 
 def describe_process(pid: int) -> str:
     """Return what there is to say of a process in one line."""
+    if sys.platform == "win32":
+        return windows_processes.described(pid)
     process = _process(pid)
     if process is None:
         return f"{pid} (gone)"
@@ -151,6 +165,9 @@ def describe_process(pid: int) -> str:
 def end(pids: Iterable[int]) -> None:
     """Kill processes."""
     for pid in pids:
+        if sys.platform == "win32":
+            windows_processes.end(pid)
+            continue
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
 
@@ -164,6 +181,10 @@ def end_with_stacks(pids: Iterable[int]) -> list[str]:
     said: list[str] = []
     for pid in sorted(pids):
         description = describe_process(pid)
+        if sys.platform == "win32":
+            windows_processes.end(pid)
+            said.append(f"process {description}")
+            continue
         places = _places(pid)
         try:
             with contextlib.suppress(ProcessLookupError, PermissionError):

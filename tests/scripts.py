@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.limits import TIME_LIMIT, until
-from tests.processes import descendants, lives
+from tests.processes import descendants, end, lives
+from tests.signals import ended_by
 
 PREAMBLE: Final = """\
 import os, sys, threading
@@ -96,9 +97,8 @@ def kill_the_caller(folder: Path, text: str, number: signal.Signals, **more: str
             below = descendants(process.pid)
             assert len(below) >= 2
             process.send_signal(number)
-            assert process.wait(TIME_LIMIT) == -number
+            assert process.wait(TIME_LIMIT) == ended_by(number)
             until(lambda: not any(map(lives, below)), "the end of all workers")
         finally:
             process.kill()
-            for pid in filter(lives, below):
-                os.kill(pid, signal.SIGKILL)
+            end(filter(lives, below))

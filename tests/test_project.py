@@ -158,8 +158,8 @@ def test_the_form_for_bugs_asks_for_what_the_doctor_says() -> None:
 
 def test_each_session_of_nox_is_explained_and_each_explained_one_is_there() -> None:
     defined = set(re.findall(r"^@nox\.session.*\ndef (\w+)", NOXFILE, re.MULTILINE))
-    explained = set(re.findall(r"^\| `nox -s (\w+)(?:-3\.\d+)?` \|", CONTRIBUTING, re.MULTILINE))
-    assert explained == defined
+    explained = re.findall(r"^\| `nox -s ([\w-]+?)(?:-3\.\d+)?` \|", CONTRIBUTING, re.MULTILINE)
+    assert {name.replace("-", "_") for name in explained} == defined
 
 
 @pytest.mark.parametrize("page", ["SECURITY.md", "CHANGELOG.md"])

@@ -276,14 +276,31 @@ def is_ctrl_c(error: BaseException) -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
+# Exit codes on Windows from which on the system has ended the process, and the names of some.
+_FIRST_CRASH = 0xC0000000
+_CRASHES: dict[int, str] = {
+    0xC0000005: "access violation",
+    0xC000001D: "illegal instruction",
+    0xC00000FD: "stack overflow",
+    0xC000013A: "Ctrl-C or Ctrl-Break",
+    0xC0000374: "heap corruption",
+    0xC0000409: "abort",
+}
+
+
 def how_it_ended(exitcode: int | None) -> str:
     """Return in words how a process ended.
 
     >>> how_it_ended(3), how_it_ended(-11)
     ('exited with code 3', 'was killed by SIGSEGV')
+    >>> how_it_ended(0xC0000005)  # on Windows
+    'crashed with 0xC0000005 (access violation)'
     """
     if exitcode is None:
         return "ended, how is not known,"
+    if exitcode >= _FIRST_CRASH:
+        name = _CRASHES.get(exitcode, "")
+        return f"crashed with {exitcode:#010X}".replace("0X", "0x") + (f" ({name})" if name else "")
     if exitcode >= 0:
         return f"exited with code {exitcode}"
     return f"was killed by {_signal_name(-exitcode) or f'signal {-exitcode}'}"
@@ -310,6 +327,8 @@ _ADVICE: dict[str, str] = {
 
 
 def _advice(exitcode: int | None) -> str:
+    if exitcode is not None and exitcode >= _FIRST_CRASH:
+        return _ADVICE["SIGSEGV"]
     if exitcode is not None and exitcode >= 0:
         return "Something in the item called os._exit, or the interpreter itself gave up"
     name = "" if exitcode is None else _signal_name(-exitcode)

@@ -14,6 +14,7 @@ from tests.bad_objects import Bare, TwoArguments
 from tests.files import mark, marks, wait_for_file
 from tests.items import square
 from tests.limits import TIME_LIMIT, until
+from tests.signals import KILL
 
 from pmap import Pool, papply, pmap, pstarmap
 
@@ -45,7 +46,7 @@ def die_at(folder: str, fatal: int, x: int) -> int:
     """Note that `x` began; at one of them the worker dies."""
     mark(folder, x)
     if x == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), KILL)
     return x * x
 
 

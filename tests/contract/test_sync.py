@@ -3,7 +3,6 @@
 import asyncio
 import contextvars
 import os
-import signal
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -15,6 +14,7 @@ from tests.backends import BACKENDS, Settings
 from tests.files import mark, marks, wait_for_file
 from tests.items import all_workers_at_once, square
 from tests.limits import seconds
+from tests.signals import KILL
 
 from pmap import (
     ControlFlowError,
@@ -99,7 +99,7 @@ async def die_at(folder: str, fatal: int, x: int) -> int:
     mark(folder, x)
     await asyncio.sleep(0.01)
     if x == fatal:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), KILL)
     await asyncio.sleep(0.05)
     return x
 
@@ -296,7 +296,7 @@ async def die_when_all_have_begun(folder: str, chunk: range, x: int) -> int:
         while not {*map(str, chunk)} <= {*marks(folder)}:  # noqa: ASYNC110 - it is in a file
             await asyncio.sleep(0.001)
         if x == chunk[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), KILL)
         await asyncio.sleep(60)
     return x
 

@@ -22,6 +22,7 @@ from tests.backends import BACKENDS, Settings
 from tests.files import mark, marks, wait_for_file
 from tests.items import square
 from tests.limits import TIME_LIMIT, seconds, until
+from tests.signals import KILL
 
 from pmap import (
     Failure,
@@ -269,7 +270,7 @@ def raise_lookup() -> NoReturn:
 
 def end_me() -> None:
     """End the process that this runs in."""
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), KILL)
 
 
 def test_an_item_is_tried_again(tmp_path: Path, concurrent: "Options") -> None:

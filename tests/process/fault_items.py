@@ -5,7 +5,6 @@ import gc
 import os
 import pickle
 import random
-import resource
 import shutil
 import signal
 import socket
@@ -202,6 +201,8 @@ def alarm() -> None:
 
 def no_descriptors() -> None:
     """Leave no descriptor to open."""
+    import resource
+
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
 
@@ -274,7 +275,7 @@ ACTS: Final[dict[str, Callable[[], object]]] = {
     "changes pickle": change_pickle,
     "changes the rest": change_the_rest,
     "deletes the temporary directory": delete_the_temporary_directory,
-    "leaves its session": os.setsid,
+    "leaves its session": lambda: os.setsid(),  # Windows has none
     "leaves its group": lambda: os.setpgid(0, 0),
     "sets a timer": alarm,
     "leaves no descriptors": no_descriptors,

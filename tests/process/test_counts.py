@@ -1,7 +1,6 @@
 """What a map costs that can be counted: system calls, bytes, pickles, page faults. No times."""
 
 import os
-import resource
 import sys
 from collections.abc import Callable
 from contextvars import Context
@@ -143,6 +142,8 @@ def test_to_ask_for_a_call_takes_few_python_calls_of_the_caller() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="`resource` counts switches on POSIX only")
 def test_calls_that_are_asked_for_at_once_seldom_change_threads() -> None:
     def switches() -> int:
+        import resource
+
         return resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
 
     ask = pmap.papply.using(processes=2).async_
@@ -188,6 +189,8 @@ def test_a_function_is_pickled_and_sent_once_for_a_map(sent: list[int]) -> None:
 
 def faults() -> int:
     """Return how many pages this process had to be given so far."""
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 

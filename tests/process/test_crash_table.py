@@ -35,6 +35,7 @@ from tests.files import marks
 from tests.items import square
 from tests.process.crash_items import ITEMS, backend_of, new_pool
 from tests.processes import pids_of
+from tests.signals import KILL, ended_by, says
 
 from pmap import (
     ControlFlowError,
@@ -71,6 +72,11 @@ class Row:
     fields: tuple[tuple[str, object], ...] = ()
 
 
+def killed(name: str, number: signal.Signals) -> Row:
+    """Return the row of an act by which a signal ends the worker."""
+    return lost(name, ended_by(number), says(number))
+
+
 def lost(name: str, exitcode: int, how: str) -> Row:
     """Return the row of an act that ends the worker."""
     return Row(name, name, WorkerLost, (how,), None, True, (("exitcode", exitcode),))
@@ -100,10 +106,10 @@ def own(
 ROWS: Final = [
     lost("exit 0", 0, "exited with code 0"),
     lost("exit 3", 3, "exited with code 3"),
-    lost("SIGKILL", -signal.SIGKILL, "killed by SIGKILL"),
-    lost("SIGTERM", -signal.SIGTERM, "killed by SIGTERM"),
-    lost("segfault", -signal.SIGSEGV, "killed by SIGSEGV"),
-    lost("abort", -signal.SIGABRT, "killed by SIGABRT"),
+    killed("SIGKILL", KILL),
+    killed("SIGTERM", signal.SIGTERM),
+    killed("segfault", signal.SIGSEGV),
+    killed("abort", signal.SIGABRT),
     lost("error dies", 6, "exited with code 6"),
     bent("sys.exit", SystemExit, "SystemExit(3)"),
     bent("KeyboardInterrupt", KeyboardInterrupt, "KeyboardInterrupt('now')"),
@@ -256,7 +262,7 @@ def test_many_deaths_in_one_map(two: Map, chunksize: int, tmp_path: Path) -> Non
         for index, answer in enumerate(answers)
         if isinstance(answer, Failure) and isinstance(answer.error, WorkerLost)
     }
-    assert codes == {0: 3, 3: -signal.SIGKILL, 4: 0, 9: -signal.SIGTERM}
+    assert codes == {0: 3, 3: ended_by(KILL), 4: 0, 9: ended_by(signal.SIGTERM)}
     others = [index for index in range(ITEMS) if index not in bad]
     assert [answers[index] for index in others] == [index * index for index in others]
     assert sorted(map(int, marks(tmp_path))) == list(range(ITEMS))
@@ -292,7 +298,7 @@ def test_a_single_call_that_dies(start_method: "StartMethod") -> None:
         ("sys.exit", SystemExit, "SystemExit"),
         ("bare", Bare, "Bare"),
         ("exit 3", None, "code 3"),
-        ("SIGKILL", None, "SIGKILL"),
+        ("SIGKILL", None, says(KILL)),
         ("error lock", TransportError, "HoldsLock"),
     ],
 )
@@ -338,7 +344,7 @@ def test_initializer_that_cannot_be_sent_any_more(method: "StartMethod") -> None
         assert pool.apply(square, (3,)) == 9
         argument.append(CannotPickle())
         for pid in pids_of(backend_of(pool)):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, KILL)
         with pytest.raises(WorkerStartError, match="no reduce"):
             pool.apply(square, (3,))
 
@@ -349,7 +355,7 @@ def test_a_fork_has_an_initializer_that_cannot_be_sent() -> None:
     with new_pool("fork", argument.append, CannotPickle()) as pool:
         assert pool.apply(square, (3,)) == 9
         for pid in pids_of(backend_of(pool)):
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, KILL)
         assert pool.map(square, range(4)) == [0, 1, 4, 9]
 
 

@@ -14,6 +14,7 @@ from tests.items import square, wait_and_square
 from tests.limits import TIME_LIMIT, until
 from tests.process.crash_items import ITEMS, backend_of, new_pool, warm
 from tests.processes import lives, pids_of
+from tests.signals import KILL, ended_by
 
 from pmap import Failure, Pool, WorkerLost, pmap
 from pmap._backends import template_client
@@ -29,13 +30,13 @@ def pool(request: pytest.FixtureRequest) -> Iterator[Pool]:
 # --- workers killed from outside ---------------------------------------------------------------
 
 
-def kill(pids: set[int], number: int = signal.SIGKILL) -> None:
+def kill(pids: set[int], number: int = KILL) -> None:
     """Kill processes."""
     for pid in pids:
         os.kill(pid, number)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda n: n.name)
+@pytest.mark.parametrize("number", sorted({KILL, signal.SIGTERM}), ids=lambda n: n.name)
 @pytest.mark.parametrize("wait", [True, False], ids=["dead", "dying"])
 def test_idle_workers_killed(pool: Pool, tmp_path: Path, number: int, wait: bool) -> None:
     pids = warm(pool, tmp_path)
@@ -73,7 +74,7 @@ def test_all_workers_killed_at_work(pool: Pool, tmp_path: Path) -> None:
         failure = answers[index]
         assert isinstance(failure, Failure)
         assert isinstance(failure.error, WorkerLost)
-        assert failure.error.exitcode == -signal.SIGKILL
+        assert failure.error.exitcode == ended_by(KILL)
         assert failure.error.pid in pids
     assert answers[2:] == [index * index for index in range(2, ITEMS)]
     assert sorted(map(int, marks(folder))) == list(range(ITEMS))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 from tests.limits import TIME_LIMIT
 from tests.scripts import environment, kill_the_caller, program, run_script
+from tests.signals import KILL
 
 from pmap._backends import boot as _boot
 
@@ -238,7 +239,7 @@ BUSY: Final = """
     pmap.async_(work, range(2), chunksize=1).get()
 """
 KILLED: Final = pytest.mark.parametrize(
-    "number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name
+    "number", sorted({signal.SIGTERM, KILL}), ids=lambda number: number.name
 )
 
 

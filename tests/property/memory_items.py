@@ -6,7 +6,6 @@ Workers import this module, so it imports little.
 import errno
 import mmap
 import os
-import signal
 import zlib
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from tests.files import mark, marks
+from tests.signals import KILL
 
 from pmap._transport import segments
 from pmap._transport.segments import LARGE
@@ -185,7 +185,7 @@ def die_at(folder: str, fatal: int, times: int, value: Value, number: int) -> Ch
     mark(folder, number)
     result = changed(value)
     if number == fatal and marks(folder).count(str(number)) <= times:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), KILL)
     return result
 
 

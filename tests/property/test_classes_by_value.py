@@ -208,7 +208,7 @@ def tried(cls: Any) -> Iterator[object]:
 
     def outcome(call: Any) -> object:
         try:
-            return re.sub(r" at 0x[0-9a-f]+", "", repr(call()))
+            return re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(call()))
         except Exception as error:
             return type(error).__name__, str(error)
 

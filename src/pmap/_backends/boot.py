@@ -89,9 +89,12 @@ def mark_of(sock: "socket") -> object:
     other socket. To read the cookie takes less than half the time of reading an inode.
     """
     try:
+        if sys.platform == "win32":
+            # A socket is no descriptor here. No other open socket has its address.
+            return sock.getsockname()
         return sock.getsockopt(SOL_SOCKET, _SO_COOKIE, 8)
     except OSError:  # the descriptor is no socket's any more, or the system has no such cookies
-        return inode_of(sock.fileno())
+        return -1 if sys.platform == "win32" else inode_of(sock.fileno())
 
 
 def release(sock: "socket", mark: object) -> None:
@@ -146,18 +149,10 @@ def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[b
     """Start a Python as a worker on `sock`, a socket; return the process and its command."""
     import subprocess
 
-    # On Windows a child process cannot inherit a socket: it gets a copy of it through stdin.
-    if sys.platform == "win32":
-        start = _Start("worker", -1, -1, 0, -1)
-        popen = subprocess.Popen(start.command, stdin=subprocess.PIPE, env=start.environment)
-        assert popen.stdin is not None
-        with popen.stdin as stdin:
-            stdin.write(sock.share(popen.pid))
-        return popen, start.command
     with _pipe() as pipe:
         fds = [fd for fd in (sock.fileno(), lifeline.end, pipe) if fd >= 0]
         inode = os.fstat(sock.fileno()).st_ino
-        start = _Start("worker", sock.fileno(), lifeline.end, inode, pipe)
+        start = Start("worker", sock.fileno(), lifeline.end, inode, pipe)
         with sigint_blocked():
             popen = subprocess.Popen(
                 start.command, pass_fds=fds, stdin=subprocess.DEVNULL, env=start.environment
@@ -171,7 +166,7 @@ def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[b
 _hash_seed = str(int.from_bytes(os.urandom(4), "little"))
 
 
-class _Start:
+class Start:
     """The command line and the environment with which a worker or a fork server is started."""
 
     def __init__(self, kind: str, fd: int, lifeline: int, inode: int, pipe: int) -> None:
@@ -318,7 +313,7 @@ class _Spawned:
         free = [number for number in range(3, 9) if number not in ours]
         theirs = [free.pop(0) if fd >= 0 else -1 for fd in ours]
         fd, lifeline, pipe = theirs
-        start = _Start(kind, fd, lifeline, os.fstat(ours[0]).st_ino, pipe)
+        start = Start(kind, fd, lifeline, os.fstat(ours[0]).st_ino, pipe)
         self.command = start.command
         actions = [
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDWR, 0),

@@ -231,4 +231,9 @@ class HeldChunks:
             return left if self._begun == sent.serial else 0, []
         begun, salvaged = self._journal.salvage(sent.serial, sent.received)
         left = sent.items - sent.received - len(salvaged)
+        lost = self._journal.lost(sent.serial, sent.received)
+        if lost:
+            # What the journal has is behind the results that were lost. All these items have run,
+            # so they count as begun: they are not run again unless the call asks for retries.
+            return min(sent.items - sent.received, lost + len(salvaged) + begun), []
         return (left if sent.work.call.rules.at_once else 1) if begun else 0, salvaged

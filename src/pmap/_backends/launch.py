@@ -375,6 +375,10 @@ def leave_no_core(pid: int) -> None:
 
 def start_spawn(sock: socket, lifeline: Lifeline) -> Handle:
     """Start a fresh Python as a worker that is connected by the socket `sock`."""
+    if sys.platform == "win32":
+        from .windows import start
+
+        return start(sock)
     popen, command = interpreter(sock, lifeline)
     child = _Child(popen.pid, popen, lifeline)
     child.command = command
@@ -427,6 +431,10 @@ def send_journal(sock: socket) -> journal.ResultJournal | None:
     Return None if there is no memory to share: then the worker sends each result in a message of
     its own.
     """
+    if sys.platform == "win32":
+        from .windows import send_journal
+
+        return send_journal(sock)
     size = journal.SIZE + journal.STACK
     fd = small_file()
     memory: mmap.mmap | None = None

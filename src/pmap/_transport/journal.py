@@ -43,12 +43,14 @@ import os
 import sys
 from time import monotonic, sleep
 
-from .light_stdlib import allocate_lock
+from .light_stdlib import allocate_lock, receive_with_fds
 
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Final, Literal
 
+    from .light_stdlib import socket
     from .packing import Entry
 
 _WORDS = 10
@@ -343,6 +345,14 @@ class ResultJournal:
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries
 
+    def lost(self, serial: int, received: int) -> int:
+        """Return how many results of a chunk the worker sent, though they never arrived.
+
+        Windows may drop what was sent and not read yet when it ends the process that sent it.
+        """
+        at, sent, *_ = self._head
+        return max(0, sent - received) if at >> 32 == serial else 0
+
     @property
     def oversize(self) -> bool:
         """Whether the worker ended itself because it took too much memory."""
@@ -356,6 +366,29 @@ class ResultJournal:
         _, _, current = text.partition("Current thread ")
         _, _, stack = current.partition("(most recent call first):\n")
         return stack
+
+
+def receive_journal(
+    sock: socket, write_stack_at_crash: Callable[[int], object]
+) -> ResultJournal | None:
+    """Return the result journal that the caller shares with this new worker; None: there is none.
+
+    The caller has sent it through the socket `sock`: see `send_journal` of `_backends`.
+    """
+    data, fds = receive_with_fds(sock, 4)
+    size = int.from_bytes(data, "little")
+    if fds:
+        (fd,) = fds
+        journal = ResultJournal(mmap.mmap(fd, size))
+        # The caller reads the memory behind the journal, where the stack is written.
+        write_stack_at_crash(fd)
+        return journal
+    if sys.platform == "win32" and size:
+        from .named_memory import receive
+
+        memory = receive(sock, size)
+        return None if memory is None else ResultJournal(memory)
+    return None
 
 
 def _is_in(serial: int, back: int) -> bool:

@@ -45,7 +45,8 @@ else:
         from _socket import CMSG_SPACE, MSG_CTRUNC, SCM_RIGHTS, SHUT_WR, socketpair
     except ImportError:  # Windows cannot send file descriptors over sockets
         CMSG_SPACE = MSG_CTRUNC = SCM_RIGHTS = None
-        from socket import SHUT_WR, socketpair
+        SHUT_WR = 1
+        from .loopback import socketpair
     try:
         from _socket import MSG_CMSG_CLOEXEC
     except ImportError:

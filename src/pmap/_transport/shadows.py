@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # The directory of the standard library; in a frozen program, which may have no such directory, the
 # installation prefix.
 STANDARD = os.path.dirname(getattr(os, "__file__", "")) or sys.prefix
+# On Windows the extension modules of the standard library have a folder of their own, which comes
+# before the other modules on the path.
+_EXTENSIONS = os.path.join(os.path.dirname(STANDARD), "DLLs")
 # The names of the user's modules that hide a standard module in this worker.
 _names: set[str] = set()
 # Modules of the standard library that items in this worker do not see, because a module of the user
@@ -54,7 +57,9 @@ def _before(path: Sequence[str]) -> Sequence[str]:
 
     Only they can hide a module.
     """
-    return path[: path.index(STANDARD)] if STANDARD in path else ()
+    if STANDARD not in path:
+        return ()
+    return path[: min(path.index(one) for one in (STANDARD, _EXTENSIONS) if one in path)]
 
 
 def _is_module(entry: str, name: str, kind: str) -> bool:

@@ -43,8 +43,9 @@ def marked(kind: str, fd: int, lifeline: int, inode: int, depth: int) -> dict[st
         fd: the number that the socket's descriptor has in the new process.
         lifeline: the number that the descriptor of the lifeline has there, or -1. The lifeline is a
             pipe whose end tells that the caller is gone.
-        inode: the inode of the socket. A process that has inherited the mark but not the socket may
-            have another file under the number `fd`, and must not take that file for the socket.
+        inode: the inode of the socket; on Windows the process id of the caller. A process that has
+            inherited the mark but not the socket may have another file under the number `fd`, and
+            must not take that file for the socket.
         depth: how many pools are above the new process.
     """
     return {MARK: f"{kind} {fd} {lifeline} {inode}", DEPTH: str(depth)}
@@ -71,6 +72,9 @@ def mark() -> tuple[str, int, int] | None:
     words = os.environ.get(MARK, "").split()
     try:
         kind, (fd, lifeline, inode) = words[0], map(int, words[1:])
+        if sys.platform == "win32":
+            # The socket comes through stdin, and in place of the inode there is the caller's id.
+            return (kind, fd, lifeline) if inode == os.getppid() else None
         return (kind, fd, lifeline) if os.fstat(fd).st_ino == inode else None
     except (IndexError, ValueError, OSError, OverflowError):
         return None

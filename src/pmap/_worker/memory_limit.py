@@ -12,6 +12,8 @@ from .._transport.shadows import standard_library
 
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
+    from typing import Any
+
     from .._transport.journal import ResultJournal
 
 _LOOK = 0.02  # seconds between two measurements while an item runs
@@ -24,6 +26,8 @@ def resident() -> int:
 
     Where the system has no ``/proc``, return how many bytes it took at most so far.
     """
+    if sys.platform == "win32":
+        return _working_set()
     try:
         with open("/proc/self/statm", "rb") as statm:
             return int(statm.read().split()[1]) * mmap.PAGESIZE
@@ -32,6 +36,34 @@ def resident() -> int:
 
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return most if sys.platform == "darwin" else most * 1024
+
+
+def _working_set() -> int:
+    """Return the bytes of memory that Windows has given this process; 0 if it does not tell."""
+    with standard_library:
+        import ctypes
+
+    class Counters(ctypes.Structure):
+        """PROCESS_MEMORY_COUNTERS."""
+
+        _fields_ = (
+            ("size", ctypes.c_uint32),
+            ("faults", ctypes.c_uint32),
+            ("peak", ctypes.c_size_t),
+            ("working_set", ctypes.c_size_t),
+            ("others", ctypes.c_size_t * 6),
+        )
+        size: int
+        working_set: int
+
+    kernel: Any = getattr(ctypes, "WinDLL")("kernel32")  # noqa: B009  # only Windows has it
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    ask = kernel.K32GetProcessMemoryInfo
+    ask.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint32]
+    counters = Counters()
+    counters.size = ctypes.sizeof(counters)
+    ask(kernel.GetCurrentProcess(), ctypes.byref(counters), counters.size)
+    return counters.working_set
 
 
 class MemoryWatch:
@@ -52,6 +84,9 @@ class MemoryWatch:
             if resident() > self._limit:
                 if self._journal is not None:
                     self._journal.note_oversize()
+                if sys.platform == "win32":
+                    os.kill(os.getpid(), signal.SIGTERM)  # ends this process at once there
+                if self._journal is not None:
                     # At SIGABRT faulthandler writes the stack of the main thread behind the result
                     # journal, and the process ends. If it does not end in time, it is killed.
                     signal.pthread_kill(self._main, signal.SIGABRT)

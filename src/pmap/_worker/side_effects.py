@@ -6,6 +6,7 @@ printed to the caller, and flushes the files that the item wrote to.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import sys
 
@@ -20,6 +21,7 @@ from .traces import FORKED, OPENED, WRITES, traces
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TextIO
 
     from .._transport.environment import Environment
     from .streams import Streams
@@ -38,6 +40,21 @@ def end_after(seconds: float) -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         signal.setitimer(signal.ITIMER_REAL, seconds)
+    elif seconds:
+        # Windows has no such timer, and no forks.
+        faulthandler.dump_traceback_later(seconds, exit=True, file=_nowhere())
+    else:
+        faulthandler.cancel_dump_traceback_later()
+
+
+_kept: list[TextIO] = []
+
+
+def _nowhere() -> TextIO:
+    """Return a file for what nobody reads, which stays open."""
+    if not _kept:
+        _kept.append(open(os.devnull, "w"))  # noqa: SIM115  # it stays open
+    return _kept[0]
 
 
 def write_stack_at_crash(fd: int) -> None:

@@ -32,7 +32,7 @@ TYPE_CHECKING = False  # not imported from `typing`: workers start faster withou
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from .worker import Initializer, Prepared
 
@@ -127,9 +127,10 @@ def _shared_socket() -> socket:
 
     On Windows the caller passes it to this process through stdin.
     """
-    import socket as public
-
-    return public.fromshare(sys.stdin.buffer.read())  # type: ignore[attr-defined, no-any-return]  # Windows
+    # On Windows the last argument may be these bytes. What an item reads from the standard input
+    # is at its end.
+    told: Any = sys.stdin.buffer.read()
+    return socket(0, 0, 0, told)
 
 
 def enter_forked(
@@ -182,6 +183,10 @@ def _ignore_interrupts() -> None:
     # starts would inherit it, and Ctrl-C could not end them.
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "win32":
+        # Ctrl-Break reaches all processes of a console. If the caller does not handle it, the
+        # caller ends, and its workers with it.
+        signal.signal(signal.SIGBREAK, _ignore)
     if hasattr(signal, "pthread_sigmask"):
         # SIGINT was blocked while this process was started: a Ctrl-C during the start of the
         # interpreter would have shown a traceback.

@@ -15,7 +15,6 @@ Workers share nothing with each other, so a worker that dies holds no other work
 
 from __future__ import annotations
 
-import mmap
 import os
 import select
 import sys
@@ -26,7 +25,7 @@ from .._transport.adaptive_spin import AdaptiveSpin
 from .._transport.by_value import arriving
 from .._transport.failure_record import FUNCTION, capture, capture_transport
 from .._transport.framing import FrameReader, frame, frame_of_entries
-from .._transport.journal import ResultJournal
+from .._transport.journal import receive_journal
 from .._transport.light_stdlib import deque, receive_with_fds, socket
 from .._transport.packing import ARRAY_FORMATS, unpacked
 from .._transport.protocol import (
@@ -80,6 +79,7 @@ if TYPE_CHECKING:
 
     from .._transport.environment import Environment
     from .._transport.framing import Message
+    from .._transport.journal import ResultJournal
     from .._transport.packing import Entry
     from .._transport.protocol import Chunk as ChunkMessage
     from .._transport.protocol import Results, SetUp
@@ -161,7 +161,7 @@ class Worker:
         Return False, too, if the script or the initializer fails.
         """
         arriving.begin()
-        self._open_journal()
+        self._journal = receive_journal(self._socket, write_stack_at_crash)
         if not self._set_up():
             return False
         while (message := self._next()) is not None and message[0] != QUIT:
@@ -173,14 +173,6 @@ class Worker:
         return message is not None
 
     # --- the start of the worker, and how messages come in --------------------------------------
-
-    def _open_journal(self) -> None:
-        data, fds = receive_with_fds(self._socket, 4)
-        if fds:
-            (fd,) = fds
-            self._journal = ResultJournal(mmap.mmap(fd, int.from_bytes(data, "little")))
-            # The caller reads the memory behind the journal, where the stack is written.
-            write_stack_at_crash(fd)
 
     def _set_up(self) -> bool:
         while (message := self._next()) is not None and message[0] in (UNIT, TIES):

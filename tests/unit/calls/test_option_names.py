@@ -31,7 +31,10 @@ ELSEWHERE: list[tuple[str, Any, str]] = [
     ("prefer", "threads", "backend='threads'"),
     ("executor", "process", "backend='processes'"),
     ("scheduler", "synchronous", "backend='serial'"),
-    ("context", multiprocessing.get_context("fork"), "start_method='fork'"),
+    *(
+        ("context", multiprocessing.get_context(method), f"start_method={method!r}")
+        for method in multiprocessing.get_all_start_methods()
+    ),
     ("mp_context", multiprocessing.get_context("spawn"), "start_method='spawn'"),
     ("worker_init", print, "initializer=<built-in function print>"),
     ("init_args", (1,), "initargs=(1,)"),

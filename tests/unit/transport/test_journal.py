@@ -1,12 +1,15 @@
 """The result journal: who has a chunk when the caller reclaims it in the moment it begins."""
 
+import marshal
 import mmap
 import os
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import pytest
 
+from pmap._backends.held_chunks import HeldChunks, SentChunk
 from pmap._transport.journal import SIZE, STACK, ResultJournal
 
 
@@ -135,3 +138,22 @@ def test_nothing_is_said_of_a_journal_that_is_closed() -> None:
     journal.begin(1, in_turn=False)
     journal.close()
     assert journal.finished(1) == 0
+
+
+def test_results_that_were_sent_and_lost_are_not_taken_for_others(journal: ResultJournal) -> None:
+    """As on Windows, which may drop what a process had sent when it was killed."""
+    work: Any = SimpleNamespace(call=SimpleNamespace(rules=SimpleNamespace(at_once=False)))
+    held = HeldChunks(1, journal)
+    held.chunks.append(SentChunk(7, work, 0, 10, 100))
+    journal.begin(7, in_turn=False)
+    held.chunks[0].received = 3
+    journal.records(sent=3)
+    for count, result in enumerate((30, 40), 1):
+        journal.record(marshal.dumps(result), count)
+    assert held.salvage() == (1, [30, 40])
+    journal.records(sent=5)
+    journal.record(marshal.dumps(50), 1)
+    # The fourth and the fifth were sent, and lost; the sixth is noted; the seventh was running.
+    assert held.salvage() == (4, [])
+    held.chunks[0].received = 5
+    assert held.salvage() == (1, [50])

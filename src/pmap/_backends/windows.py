@@ -1,0 +1,229 @@
+"""Worker processes on Windows: how they are started and ended.
+
+Each worker is in a job object of its own, which only the caller has open. What the worker starts is
+in the job, too. When the caller closes the job, or ends for whatever reason, Windows ends all
+processes in the job. This is what process groups and the lifeline are on POSIX.
+
+A worker gets its socket through its standard input, as a copy that no other process can open: the
+copy is made for the process id of the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+from .._transport import journal, named_memory
+from .boot import Start
+
+if TYPE_CHECKING:
+    from .._transport.light_stdlib import socket
+
+assert sys.platform == "win32"
+
+# The exit code of a worker that pmap ends.
+_ENDED: Final = 1
+# Seconds for which a worker that has closed its socket may go on until it has its own exit code.
+_LAST_MOMENT: Final = 1.0
+# Constants of the Windows interface, by their names there.
+_JOB_OBJECT_EXTENDED_LIMIT_INFORMATION: Final = 9
+_JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE: Final = 0x2000
+
+
+class _BasicLimits(ctypes.Structure):
+    """JOBOBJECT_BASIC_LIMIT_INFORMATION."""
+
+    _fields_ = (
+        ("times", ctypes.c_int64 * 2),
+        ("flags", ctypes.c_uint32),
+        ("working_set", ctypes.c_size_t * 2),
+        ("processes", ctypes.c_uint32),
+        ("affinity", ctypes.c_size_t),
+        ("classes", ctypes.c_uint32 * 2),
+    )
+    flags: int
+
+
+class _Limits(ctypes.Structure):
+    """JOBOBJECT_EXTENDED_LIMIT_INFORMATION."""
+
+    _fields_ = (
+        ("basic", _BasicLimits),
+        ("counters", ctypes.c_uint64 * 6),
+        ("memory", ctypes.c_size_t * 4),
+    )
+    basic: _BasicLimits
+
+
+def _kernel() -> ctypes.WinDLL:
+    kernel = ctypes.WinDLL("kernel32")
+    handle, number = ctypes.c_void_p, ctypes.c_uint32
+    kernel.CreateJobObjectW.restype = handle
+    kernel.CreateJobObjectW.argtypes = [handle, handle]
+    kernel.SetInformationJobObject.argtypes = [handle, ctypes.c_int, handle, number]
+    kernel.AssignProcessToJobObject.argtypes = [handle, handle]
+    kernel.TerminateJobObject.argtypes = [handle, number]
+    kernel.CloseHandle.argtypes = [handle]
+    return kernel
+
+
+class Job:
+    """A job object: processes that end together, at the latest when this process ends."""
+
+    def __init__(self) -> None:
+        """Make a job without a process. Without memory for one, the job does nothing."""
+        self._kernel = _kernel()
+        # No process inherits the handle: only this process has the job open.
+        self._handle: int | None = self._kernel.CreateJobObjectW(None, None)
+        limits = _Limits()
+        limits.basic.flags = _JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
+        if self._handle is not None:
+            self._kernel.SetInformationJobObject(
+                self._handle,
+                _JOB_OBJECT_EXTENDED_LIMIT_INFORMATION,
+                ctypes.byref(limits),
+                ctypes.sizeof(limits),
+            )
+
+    def add(self, process: int) -> bool:
+        """Put the process with this handle into the job; what it starts from now on is in it, too.
+
+        Return False if Windows refuses to: this program may be in a job that allows no others.
+        """
+        return self._handle is not None and bool(
+            self._kernel.AssignProcessToJobObject(self._handle, process)
+        )
+
+    def end(self) -> None:
+        """End all processes in the job."""
+        if self._handle is not None:
+            self._kernel.TerminateJobObject(self._handle, _ENDED)
+
+    def close(self) -> None:
+        """Close the job, which ends all processes in it."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._kernel.CloseHandle(handle)
+
+    def __del__(self) -> None:
+        # If an exception interrupted the start of a worker, nothing else closes the job.
+        self.close()
+
+
+class WindowsProcess:
+    """A worker process that was started on Windows: a `Handle` of `launch`."""
+
+    failure = ""
+    hopeless = False
+    sentinel: int | None = None  # the end of the socket tells the end of the process
+
+    def __init__(self, program: str, popen: subprocess.Popen[bytes], job: Job) -> None:
+        self.pid: int | None = popen.pid
+        self._program = program
+        self._popen = popen
+        self._job = job
+        self._was_ended = False
+
+    def set_pid(self, pid: int) -> None:
+        """Do nothing: the process id is known."""
+
+    def kill(self) -> None:
+        """End the process, and all processes that it has started."""
+        self._was_ended = True
+        self._job.end()
+        # PermissionError: the process is ending. It is not in the job if Windows refused that.
+        with contextlib.suppress(PermissionError):
+            self._popen.kill()
+
+    def abort(self) -> None:
+        """End the process. Windows has no signal at which it could write its stack first."""
+        self.kill()
+
+    def terminate(self) -> None:
+        """End the process. Windows has no signal that asks a process to end."""
+        self.kill()
+
+    def reap(self) -> tuple[bool, int | None]:
+        """End the process and what it has started; return True and the exit code."""
+        if not self._was_ended:
+            # The process has closed its socket, since it is ending, and then it has an exit code of
+            # its own; or an item has closed the socket, and the process goes on.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(_LAST_MOMENT)
+        self.kill()
+        code = self._popen.wait()
+        self._job.close()
+        return True, code
+
+    def is_surely_python(self) -> bool:
+        """Return whether the process runs the interpreter of this program."""
+        name = os.path.basename(self._program).lower()
+        return self._program in (sys.executable, _base_executable()) and name.startswith("python")
+
+    def release(self) -> None:
+        """Do nothing: there is no sentinel to close."""
+
+    def abandon(self) -> None:
+        """End the process."""
+        self.reap()
+
+    def after_fork_in_child(self) -> None:
+        """Do nothing: Windows has no forks."""
+
+
+def _base_executable() -> object:
+    # In a virtual environment `sys.executable` is a small program that starts the interpreter of
+    # this name, as a process of its own. The attribute has no public name; `multiprocessing` uses
+    # it.
+    return getattr(sys, "_base_executable", sys.executable)
+
+
+def start(sock: socket) -> WindowsProcess:
+    """Start a fresh Python as a worker that is connected by the socket `sock`."""
+    begin = Start("worker", -1, -1, os.getpid(), -1)
+    command, environment = begin.command, begin.environment
+    base = _base_executable()
+    if command[0] == sys.executable and isinstance(base, str) and base != sys.executable:
+        # The interpreter itself has to be the child: the socket is copied for the child only. By
+        # the variable it finds the virtual environment.
+        command = [base, *command[1:]]
+        environment["__PYVENV_LAUNCHER__"] = sys.executable
+    job = Job()
+    popen = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        env=environment,
+        # Ctrl-C of the console does not reach a process group of its own, nor what that starts.
+        creationflags=subprocess.CREATE_NEW_PROCESS_GROUP,
+    )
+    try:
+        # The worker waits for its socket, so it has started nothing yet that would not be in the
+        # job. If this process ends before the next line, the worker finds its input at the end.
+        job.add(int(getattr(popen, "_handle")))  # noqa: B009  # typeshed does not have it
+        assert popen.stdin is not None
+        # OSError: the program that was started has ended, or reads no input. Its exit tells.
+        with contextlib.suppress(OSError), popen.stdin as stdin:
+            stdin.write(sock.share(popen.pid))
+    except BaseException:
+        popen.kill()
+        raise
+    return WindowsProcess(command[0], popen, job)
+
+
+def send_journal(sock: socket) -> journal.ResultJournal | None:
+    """Make a result journal, send the name of its memory to the new worker, and return it.
+
+    Return None if there is no memory to share.
+    """
+    size = journal.SIZE + journal.STACK
+    made = named_memory.create(size)
+    if made is None:
+        sock.sendall(bytes(4))
+        return None
+    name, memory = made
+    sock.sendall(size.to_bytes(4, "little") + name)
+    return journal.ResultJournal(memory)

@@ -1,0 +1,51 @@
+"""Memory with a name, by which two processes share it on Windows.
+
+The name is 128 random bits that only the two processes know, and only processes of the same user
+may open the memory. The memory has no file. Windows counts which processes have it open, and frees
+memory and name with the last of them, whatever has ended it.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+
+TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+if TYPE_CHECKING:
+    from .light_stdlib import socket
+
+_NAME = 32  # bytes of a name
+
+
+def create(size: int) -> tuple[bytes, mmap.mmap] | None:
+    """Return the name of new memory of `size` bytes, and the memory; None: there is none."""
+    if sys.platform == "win32":  # elsewhere `memfd_create` makes memory that needs no name
+        name = os.urandom(_NAME // 2).hex()
+        try:
+            memory = mmap.mmap(-1, size, tagname=_tag(name))  # pyright: ignore[reportCallIssue]
+            return name.encode(), memory
+        except OSError:  # no memory is left
+            pass
+    return None
+
+
+def receive(sock: socket, size: int) -> mmap.mmap | None:
+    """Receive a name from `sock`; return the memory of `size` bytes that has this name.
+
+    Return None if the sender is gone, or if the memory cannot be mapped.
+    """
+    name = b""
+    while len(name) < _NAME:
+        more = sock.recv(_NAME - len(name))
+        if not more:
+            return None
+        name += more
+    if sys.platform == "win32":
+        tag = _tag(name.decode())
+        return mmap.mmap(-1, size, tagname=tag)  # pyright: ignore[reportCallIssue]
+    return None
+
+
+def _tag(name: str) -> str:
+    return f"Local\\pmap-{name}"  # "Local": of the user's session only

@@ -1,0 +1,220 @@
+"""What Windows has in place of POSIX: jobs, Ctrl-Break, named memory, and how programs begin."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from tests.limits import TIME_LIMIT, until
+from tests.processes import descendants, end, lives
+from tests.scripts import environment, finished
+
+
+def _windows(module: object, name: str) -> Any:
+    """Return what a module has on Windows only; elsewhere None, and no test runs."""
+    return getattr(module, name, None)
+
+
+_NEW_GROUP: Final[int] = _windows(subprocess, "CREATE_NEW_PROCESS_GROUP")
+_CTRL_BREAK: Final[int] = _windows(signal, "CTRL_BREAK_EVENT")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "win32", reason="of Windows; tests/process has the same of POSIX"
+)
+
+PLACE: Final = "a folder, größer 数"
+PROGRAM: Final = """\
+from pmap import pmap, papply, WorkerLost
+import os
+
+K = 3
+
+def times(x):
+    return K * x
+
+def leave(x):
+    os._exit(4)
+
+if {guard}:
+    print(pmap(times, range(4), processes=2), pmap(lambda x: -x, [1, 2]))
+    print(ascii(papply(os.getcwd)), ascii(pmap(str, ["größer 数"])))
+    try:
+        papply(leave, 1)
+    except WorkerLost as error:
+        print(error.exitcode)
+"""
+
+
+@pytest.mark.parametrize("kind", ["file", "file without a guard", "-m", "-c"])
+def test_a_program_of_each_kind(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / PLACE
+    folder.mkdir()
+    guard = "True" if kind in ("-c", "file without a guard") else "__name__ == '__main__'"
+    text = PROGRAM.format(guard=guard)
+    (folder / "größer.py").write_text(text, encoding="utf-8")
+    arguments = {"-m": ["-m", "größer"], "-c": ["-c", text]}.get(kind, ["größer.py"])
+    done = finished(arguments, folder)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == [
+        "[0, 3, 6, 9] [-1, -2]",
+        f"{str(folder)!a} {['größer 数']!a}",
+        "4",
+    ]
+
+
+@contextmanager
+def running(folder: Path, text: str, flags: int = 0) -> Generator[subprocess.Popen[str]]:
+    """Run a script; nothing is left of it."""
+    (folder / "script.py").write_text(textwrap.dedent(text), encoding="utf-8")
+    with subprocess.Popen(
+        [sys.executable, "script.py"],
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        creationflags=flags,
+    ) as process:
+        try:
+            yield process
+        finally:
+            below = descendants(process.pid)
+            process.kill()
+            end(below)
+
+
+BUSY: Final = """
+    import os, subprocess, sys, time
+    from pmap import pmap
+
+    def work(x):
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        open(f"ready {x}", "w").close()
+        if x:
+            sum(iter(int, 1))  # in C code, without end
+        time.sleep(600)
+
+    pmap(work, [0, 1], processes=2, chunksize=1)
+"""
+
+
+def test_workers_and_what_they_started_end_with_a_caller_that_is_killed(tmp_path: Path) -> None:
+    with running(tmp_path, BUSY) as process:
+        until(lambda: len([*tmp_path.glob("ready *")]) == 2, "the items' being at work")
+        below = descendants(process.pid)
+        assert len(below) >= 4
+        process.kill()
+        until(lambda: not any(map(lives, below)), "the end of all that the program had started")
+
+
+LATE: Final = """
+    import subprocess, sys, time
+    from pmap import TaskTimeout, papply
+
+    def work(x):
+        began = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        open("pid", "w").write(f"{began.pid} ")
+        time.sleep(600)
+
+    try:
+        papply.using(timeout=5)(work, 1)
+    except TaskTimeout:
+        print("late", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_an_item_started_ends_with_its_worker(tmp_path: Path) -> None:
+    with running(tmp_path, LATE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "late\n"
+        started = int((tmp_path / "pid").read_text())
+        until(lambda: not lives(started), "the end of the process that the item has started")
+
+
+BREAK: Final = """
+    import signal, time
+    from pmap import pmap
+
+    def work(x):
+        open(f"ready {x}", "w").close()
+        time.sleep(600)
+
+    signal.signal(signal.SIGBREAK, signal.default_int_handler)
+    assert pmap(abs, [-1, -2], processes=2) == [1, 2]
+    try:
+        pmap(work, [0, 1], processes=2, chunksize=1)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    print(pmap(abs, [-1, -2], processes=2))
+"""
+
+
+@pytest.mark.parametrize("handled", [True, False], ids=["handled", "not handled"])
+def test_ctrl_break(handled: bool, tmp_path: Path) -> None:
+    text = BREAK if handled else BREAK.replace("signal.signal(", "(lambda *given: None)(")
+    with running(tmp_path, text, _NEW_GROUP) as process:
+        until(lambda: len([*tmp_path.glob("ready *")]) == 2, "the items' being at work")
+        below = descendants(process.pid)
+        try:
+            os.kill(process.pid, _CTRL_BREAK)
+        except OSError as error:
+            pytest.skip(f"this process has no console that sends Ctrl-Break: {error}")
+        output, _ = process.communicate(timeout=TIME_LIMIT)
+        if handled:
+            assert output.splitlines() == ["interrupted", "[1, 2]"]
+        else:
+            assert process.returncode not in (0, 1)
+        until(lambda: not any(map(lives, below)), "the end of all workers")
+
+
+LAUNCHER: Final = """
+    import sys
+    from pmap import papply
+
+    sys.executable = sys.executable.replace("python.exe", "launcher.exe")  # as in an environment
+    print(papply(abs, -1), papply(lambda: sys.executable.endswith("launcher.exe")))
+"""
+
+
+def test_the_launcher_of_a_virtual_environment_is_passed_by(tmp_path: Path) -> None:
+    with running(tmp_path, LAUNCHER) as process:
+        output, _ = process.communicate(timeout=TIME_LIMIT)
+        assert output == "1 True\n"
+
+
+MEMORY: Final = """
+    import time
+    from pmap._transport import named_memory
+    name, memory = named_memory.create(1 << 16)
+    print(name.decode(), flush=True)
+    time.sleep(600)
+"""
+_FILE_MAP_READ: Final = 4
+
+
+def exists(name: str) -> bool:
+    """Return whether memory of this name exists."""
+    kernel = _windows(ctypes, "WinDLL")("kernel32")
+    kernel.OpenFileMappingW.restype = ctypes.c_void_p
+    kernel.CloseHandle.argtypes = [ctypes.c_void_p]
+    handle: int | None = kernel.OpenFileMappingW(_FILE_MAP_READ, 0, name)
+    if handle is not None:
+        kernel.CloseHandle(handle)
+    return handle is not None
+
+
+def test_memory_with_a_name_is_gone_with_whoever_had_it(tmp_path: Path) -> None:
+    with running(tmp_path, MEMORY) as process:
+        assert process.stdout is not None
+        name = f"Local\\pmap-{process.stdout.readline().strip()}"
+        assert exists(name)
+        process.kill()
+        process.wait(TIME_LIMIT)
+        until(lambda: not exists(name), "the end of the memory")
