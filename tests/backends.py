@@ -15,7 +15,7 @@ RemoteTraceback: Final[type[Exception]] = vars(multiprocessing.pool)["RemoteTrac
 MaybeEncodingError: Final[type[Exception]] = vars(multiprocessing.pool)["MaybeEncodingError"]
 _ALL_METHODS: Final[tuple["StartMethod", ...]] = ("spawn", "forkserver", "fork")
 # Those of this platform.
-START_METHODS: Final = tuple(
+START_METHODS: Final[tuple["StartMethod", ...]] = tuple(
     method for method in _ALL_METHODS if method in multiprocessing.get_all_start_methods()
 )
 
