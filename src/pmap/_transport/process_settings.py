@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 # The limits of the system that are settings. RLIMIT_CPU is left out: it counts the time of one
 # process, and a worker may have worked for longer than its caller.
 _LIMITS = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
+# Functions that are quick to call and return a setting, by their modules.
+_PROBES = {
+    "gc": ("isenabled", "get_threshold", "get_debug"),
+    "_socket": ("getdefaulttimeout",),
+    "_csv": ("field_size_limit",),
+    "_tracemalloc": ("is_tracing", "get_traceback_limit"),
+}
 
 
 class _Row:
@@ -61,11 +68,66 @@ class _Row:
         self.waits = waits
 
 
+# The functions of C that `read_process_settings` calls to see whether anything has changed, and the
+# number and the last one of the modules for which they were chosen.
+_probes: tuple[list[Callable[[], object]], int, object] = [], -1, None
+# What the probes returned last, and the settings that were read afterwards.
+_last: tuple[list[object], Values] | None = None
+_sys_names = vars(sys)
+_HAS_PRIORITY = hasattr(os, "getpriority")
+_HAS_AFFINITY = hasattr(os, "sched_getaffinity")
+
+
 def read_process_settings() -> Values:
     """Return the values of all settings in this process, in the order of `_rows`.
 
-    This is one function without others below it, because it runs at each call.
+    As long as nothing changes, the result is the same object. This runs at each call, so it asks a
+    few functions of C first, and reads all settings only if one of these returns another value.
     """
+    global _last
+    modules = sys.modules
+    try:
+        latest = next(reversed(modules), None)
+    except RuntimeError:  # another thread has added a module between `reversed` and `next`
+        latest = None
+    if _probes[1] != len(modules) or _probes[2] != latest:
+        _choose_probes(len(modules), latest)
+    seen: list[object] = [probe() for probe in _probes[0]]
+    # `getattr` would take longer than all else here, for a name that most often does not exist.
+    seen += sys.dont_write_bytecode, sys.pycache_prefix, _sys_names.get("tracebacklimit")
+    context: Any = modules.get("multiprocessing.context")
+    if context is not None:
+        seen.append(getattr(getattr(context, "_default_context", None), "_actual_context", None))
+    system: Any = modules.get("resource")
+    if system is not None:
+        seen += [system.getrlimit(getattr(system, name)) for name in _LIMITS]
+    if _HAS_PRIORITY:
+        seen.append(os.getpriority(os.PRIO_PROCESS, 0))
+    if _HAS_AFFINITY:
+        seen.append(os.sched_getaffinity(0))
+    argv = _sys_names.get("argv")
+    seen.append(argv)
+    if _last is None or seen != _last[0]:
+        if isinstance(argv, list):
+            seen[-1] = sys.argv[:]  # the program may change its list in place
+        _last = seen, _read_all()
+    return _last[1]
+
+
+def _choose_probes(count: int, latest: object) -> None:
+    """Choose the functions without arguments whose results show that a setting has changed."""
+    global _probes
+    found: list[Callable[[], object]] = [sys.getswitchinterval]
+    if hasattr(sys, "get_coroutine_origin_tracking_depth"):
+        found.append(sys.get_coroutine_origin_tracking_depth)
+    for module, names in _PROBES.items():
+        functions: Any = sys.modules.get(module)
+        if functions is not None:
+            found += [getattr(functions, name) for name in names]
+    _probes = found, count, latest
+
+
+def _read_all() -> Values:
     modules = sys.modules
     gc: Any = modules.get("gc")
     sockets: Any = modules.get("_socket")
