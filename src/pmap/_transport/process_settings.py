@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import sys
 
+from . import process_role
+
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +49,11 @@ class _Row:
         apply: puts a value in place.
         of_machine: whether the value means nothing on another machine.
         waits: whether a worker sets the value when something else imports the module there.
+        of_process: whether all interpreters of a process share the value; a worker that shares the
+            caller's process leaves it alone.
     """
 
-    __slots__ = ("apply", "module", "of_machine", "read", "usual", "waits")
+    __slots__ = ("apply", "module", "of_machine", "of_process", "read", "usual", "waits")
 
     def __init__(
         self,
@@ -59,6 +63,7 @@ class _Row:
         apply: Callable[[Any], object],
         of_machine: bool = False,
         waits: bool = False,
+        of_process: bool = False,
     ) -> None:
         self.module = module
         self.usual = usual
@@ -66,6 +71,7 @@ class _Row:
         self.apply = apply
         self.of_machine = of_machine
         self.waits = waits
+        self.of_process = of_process or of_machine
 
 
 # The functions of C that `read_process_settings` calls to see whether anything has changed, and the
@@ -179,6 +185,8 @@ def apply_process_settings(values: Values, before: Values | None) -> None:
     """
     for at, (row, value) in enumerate(zip(_rows, values, strict=False)):
         if value is ... or (before is not None and before[at] == value):
+            continue
+        if row.of_process and process_role.shares_process:
             continue
         if row.module not in sys.modules:
             if row.waits:
@@ -336,7 +344,7 @@ _rows = [
         lambda: _of("_csv").field_size_limit(),
         lambda size: _of("_csv").field_size_limit(size),
     ),
-    _Row("tracemalloc", 0, _traced, _trace),
+    _Row("tracemalloc", 0, _traced, _trace, of_process=True),
     _Row("multiprocessing.context", ..., _method, _set_method, waits=True),
     _Row("resource", ..., _limits, _set_limits, of_machine=True),
 ]

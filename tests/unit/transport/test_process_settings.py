@@ -5,11 +5,12 @@ import marshal
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pmap._transport import process_settings
+from pmap._transport import process_role, process_settings
 from pmap._transport.environment import capture_environment
 from pmap._transport.process_settings import (
     apply_late,
@@ -57,6 +58,24 @@ def test_what_has_not_changed_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert put == []  # the process has these values already
     apply_process_settings(told, changed)
     assert put == [told[1], told[6]]
+
+
+def test_a_worker_in_the_callers_process_leaves_alone_what_both_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = read_process_settings()
+    put: list[str] = []
+
+    def note(module: str, _value: object) -> None:
+        put.append(module)
+
+    for row in process_settings._rows:
+        monkeypatch.setattr(row, "read", lambda: "another value")
+        monkeypatch.setattr(row, "apply", partial(note, row.module))
+    monkeypatch.setattr(process_role, "shares_process", True)
+    apply_process_settings(told, None)
+    assert "sys" in put
+    assert {"os", "resource", "tracemalloc"}.isdisjoint(put)
 
 
 def test_a_call_before_which_nothing_changed_has_the_same_environment() -> None:
