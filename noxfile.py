@@ -97,19 +97,23 @@ def tests(session: nox.Session) -> None:
     pytest(session, "-n", "auto")
 
 
-def tests_in_debian(name: str, *command: str) -> None:
-    """Register the session of another Python, which needs no interpreter but Debian's own."""
+def tests_in_debian(version: str) -> None:
+    """Register the session of a newer Python, which needs no interpreter but Debian's own."""
 
-    @nox.session(name=name, python=False)
+    @nox.session(name=f"tests-{version}", python=False)
     def _session(session: nox.Session) -> None:
         """Run all tests in a root of Debian unstable; note the counts in docs/platforms.md."""
-        tool, *arguments = command
-        session.run(str(TOP / "tools" / tool), *arguments, *session.posargs, external=True)
+        session.run(str(TOP / "tools" / "debian_tests"), version, *session.posargs, external=True)
 
 
 for _version in DEBIAN_PYTHONS:
-    tests_in_debian(f"tests-{_version}", "debian_tests", _version)
-tests_in_debian("tests-freethreaded", "freethreaded_tests")
+    tests_in_debian(_version)
+
+
+@nox.session(name="tests-freethreaded", python=False)
+def tests_freethreaded(session: nox.Session) -> None:
+    """Run all tests on Python without its lock; note the counts in docs/platforms.md."""
+    session.run(str(TOP / "tools" / "freethreaded_tests"), *session.posargs, external=True)
 
 
 @nox.session(name="tests-windows", python=False)

@@ -40,9 +40,13 @@ class Looker(threading.Thread):
         self._over: threading.Event = threading.Event()
 
     def run(self) -> None:
-        """Look again and again."""
+        """Look again and again, and once more at the end: a job may be shorter than a pause."""
         while not self._over.wait(EACH):
-            self.most = max(self.most, processes.memory_of_all(processes.tree(self._pid)))
+            self._look()
+        self._look()
+
+    def _look(self) -> None:
+        self.most = max(self.most, processes.memory_of_all(processes.tree(self._pid)))
 
     def stop(self) -> float:
         """Return the most there was, in MB."""

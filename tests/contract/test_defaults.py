@@ -6,11 +6,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from typing import Final, get_args
+from typing import Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.backends import BACKENDS
 from tests.limits import HARD_LIMIT
 
 from pmap import OptionError, Options, Pool, defaults, papply, pcall, pmap, pstarmap
@@ -121,7 +122,7 @@ def test_another_thread_has_none() -> None:
     assert seen == [None]
 
 
-@pytest.mark.parametrize("backend", get_args(Backend))
+@pytest.mark.parametrize("backend", sorted({settings.backend for settings in BACKENDS}))
 def test_a_call_that_an_item_makes_is_not_concerned(backend: Backend) -> None:
     # Its items cannot be ended there, so a timeout that it had set itself would be refused.
     with defaults(backend=backend, processes=2, timeout=50.0):

@@ -16,6 +16,7 @@ from tests.items import square
 from pmap import Engine, OptionError, Pool, WorkerLost, WorkerStartError, defaults, pmap
 from pmap._api.node import run
 from pmap._backends.engine import wire
+from pmap._transport.settings import take_settings
 
 if TYPE_CHECKING:
     from pmap import Options
@@ -219,7 +220,7 @@ def test_the_environment_of_another_machine_keeps_its_own_places(
         "/nowhere",
         {"PATH": "/theirs", "ANY": "1", "DASK_X": "theirs"},
         ["/lib"],
-        None,
+        take_settings(),
         [],
     )
     monkeypatch.setenv("PATH", "/ours")

@@ -110,6 +110,8 @@ def needs(script: str) -> list[pytest.MarkDecorator]:
         return [pytest.mark.skip(reason="tests/engines/test_ray.py runs it: nox -s engines")]
     if "from distributed" in script and not find_spec("distributed"):
         return [pytest.mark.skip(reason="the extra `engines` is not installed: nox -s engines")]
+    if 'backend="interpreters"' in script and sys.version_info < (3, 14):
+        return [pytest.mark.skip(reason="there are no interpreters before Python 3.14")]
     missing = [name for name in IN_DOCS if f"from {name}" in script and not find_spec(name)]
     reason = "the extra `docs` is not installed: nox -s docs"
     return [pytest.mark.skip(reason=reason)] if missing else []

@@ -25,8 +25,8 @@ class NamesRole(Sender):
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__()
-        self.sent_names = sent_names
-        self.forks = sent_names.inherits
+        self.sent_names: SentNames = sent_names
+        self.forks: bool = sent_names.inherits
         # For namespaces in which `key_in` has looked: the names by the ids of their values.
         self._names: dict[Namespace, dict[int, str]] = {}
         self.seen: set[Namespace] = set()  # kept alive, so no other namespace gets their ids
