@@ -11,7 +11,9 @@ main thread is in C code that never looks for signals, or swallows everything fo
 there is no such timer (on Windows).
 """
 
+import ast
 import faulthandler
+import functools
 import os
 import signal
 import sys
@@ -19,7 +21,7 @@ import threading
 import traceback
 from collections.abc import Generator
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from _pytest.faulthandler import fault_handler_stderr_fd_key
@@ -57,6 +59,26 @@ _watch: Final = _Watch()
 def was_late(item: pytest.Item) -> bool:
     """Return whether a test has reached a limit so far."""
     return LATE in item.stash
+
+
+def _parse_one_at_a_time() -> None:
+    """Let only one thread at a time make syntax trees: two at once fail with SystemError.
+
+    pytest makes them when it shows a failure, and `traceback` when a thread ends by an error. In
+    Python 3.11 all threads share one count of the depth (python/cpython#106905).
+    """
+    parse, lock = ast.parse, threading.RLock()
+
+    @functools.wraps(parse)
+    def parse_alone(*args: Any, **options: Any) -> Any:
+        with lock:
+            return parse(*args, **options)
+
+    ast.parse = parse_alone
+
+
+if sys.version_info < (3, 12):
+    _parse_one_at_a_time()
 
 
 def pytest_configure(config: pytest.Config) -> None:
