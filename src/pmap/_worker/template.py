@@ -17,6 +17,7 @@ import gc
 import os
 import select
 import sys
+import time
 
 from .._transport.framing import frame
 from .._transport.light_stdlib import receive_with_fds, signal, socket
@@ -83,7 +84,7 @@ def serve_template(
                 break  # the caller has ended: serve no more requests
             what, number, fd = request
             if what == FORK and fd is not None:
-                threads = count_threads()
+                threads = count_lasting_threads()
                 if threads > 1:
                     sock.sendall(frame(make_crowded(threads)))
                     report = _spawn(number, fd, lifeline, children)
@@ -187,6 +188,27 @@ def count_threads() -> int:
         import _thread
 
         return _thread._count() + 1
+
+
+# How many threads this process had when they were last given the time to end.
+_lasting = 1
+
+
+def count_lasting_threads() -> int:
+    """Return how many threads this process has, without those that are about to end.
+
+    A thread whose end Python has seen exists for some moments more: `join` returns before the
+    system has removed it. So threads that are new are given a tenth of a second.
+    """
+    global _lasting
+    threads = count_threads()
+    for _ in range(20):
+        if threads <= _lasting:
+            return threads
+        time.sleep(0.005)
+        threads = count_threads()
+    _lasting = threads
+    return threads
 
 
 def _spawn(number: int, fd: int, lifeline: int, children: set[int]) -> StartMessage:
