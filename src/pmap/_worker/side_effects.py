@@ -6,7 +6,6 @@ printed to the caller, and flushes the files that the item wrote to.
 
 from __future__ import annotations
 
-import faulthandler
 import os
 import sys
 
@@ -40,8 +39,12 @@ def end_after(seconds: float) -> None:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         signal.setitimer(signal.ITIMER_REAL, seconds)
-    elif seconds:
-        # Windows has no such timer, and no forks.
+        return
+    # Windows has no such timer, and no forks. Python loads this module in the main interpreter of a
+    # process only.
+    import faulthandler
+
+    if seconds:
         faulthandler.dump_traceback_later(seconds, exit=True, file=_nowhere())
     else:
         faulthandler.cancel_dump_traceback_later()
