@@ -107,7 +107,6 @@ class Scheduler:
             prefetch: whether chunks may be sent ahead of need. False where a worker may have to be
                 replaced after any chunk.
         """
-        self._limit = limit
         answer = self._answer = Answer()
         jobs = self._jobs = JobQueue()
         self._prefetch = Prefetch(jobs, limit)
@@ -194,7 +193,9 @@ class Scheduler:
         if job is None:
             return None, 1
         cost = job.cost
-        ahead = worth_ahead(self._limit, cost.seconds, job.rules.chunksize, cost.items, cost.size)
+        ahead = worth_ahead(
+            self._workers.limit, cost.seconds, job.rules.chunksize, cost.items, cost.size
+        )
         return cost.seconds, ahead
 
     @property
@@ -247,7 +248,7 @@ class Scheduler:
     # --- events of jobs ------------------------------------------------------------------------
 
     def _on_capacity_changed(self, event: CapacityChanged) -> None:
-        self._limit = self._workers.limit = event.limit
+        self._workers.limit = event.limit
         self._workers.overhead = event.overhead
         self._prefetch.resize(event.limit)
 

@@ -134,48 +134,7 @@ def _choose_probes(count: int, latest: object) -> None:
 
 
 def _read_all() -> Values:
-    modules = sys.modules
-    gc: Any = modules.get("gc")
-    sockets: Any = modules.get("_socket")
-    tables: Any = modules.get("_csv")
-    tracer: Any = modules.get("tracemalloc")
-    context: Any = getattr(modules.get("multiprocessing.context"), "_default_context", None)
-    method: Any = getattr(context, "_actual_context", None)
-    system: Any = modules.get("resource")
-    argv: object = getattr(sys, "argv", None)
-    prefix: object = getattr(sys, "pycache_prefix", None)
-    frames: object = getattr(sys, "tracebacklimit", None)
-    values = (
-        _last_argv[1] if argv == _last_argv[0] else _argv(),
-        sys.getswitchinterval(),
-        bool(sys.dont_write_bytecode),
-        prefix if prefix is None or isinstance(prefix, str) else ...,
-        frames if frames is None or isinstance(frames, int) else ...,
-        ... if gc is None else gc.isenabled(),
-        ... if gc is None else gc.get_threshold(),
-        ... if gc is None else gc.get_debug(),
-        ... if sockets is None else sockets.getdefaulttimeout(),
-        ... if tables is None else tables.field_size_limit(),
-        0 if tracer is None or not tracer.is_tracing() else tracer.get_traceback_limit(),
-        ... if method is None else method._name,
-        ...
-        if system is None
-        else (
-            system.getrlimit(system.RLIMIT_AS),
-            system.getrlimit(system.RLIMIT_DATA),
-            system.getrlimit(system.RLIMIT_STACK),
-            system.getrlimit(system.RLIMIT_FSIZE),
-            system.getrlimit(system.RLIMIT_NOFILE),
-        ),
-    )
-    more: list[Value | EllipsisType] = []
-    if hasattr(sys, "get_coroutine_origin_tracking_depth"):
-        more.append(sys.get_coroutine_origin_tracking_depth())
-    if hasattr(os, "getpriority"):
-        more.append(os.getpriority(os.PRIO_PROCESS, 0))
-    if hasattr(os, "sched_getaffinity"):
-        more.append(_last_sorted if os.sched_getaffinity(0) == _last_cpus else _cpus())
-    return *values, *more
+    return tuple([row.read() if row.module in sys.modules else ... for row in _rows])
 
 
 def apply_process_settings(values: Values, before: Values | None) -> None:
@@ -185,6 +144,9 @@ def apply_process_settings(values: Values, before: Values | None) -> None:
     """
     for at, (row, value) in enumerate(zip(_rows, values, strict=False)):
         if value is ... or (before is not None and before[at] == value):
+            continue
+        if before is not None and before[at] is ... and value == row.usual:
+            # The caller has only imported the module. What an initializer has set here stays.
             continue
         if row.of_process and process_role.shares_process:
             continue
@@ -240,20 +202,12 @@ def _of(module: str) -> Any:
     return sys.modules[module]
 
 
-# The arguments that were read last, as a list and as a tuple.
-_last_argv: tuple[list[str], tuple[str, ...]] = [], ()
-
-
 def _argv() -> tuple[str, ...] | EllipsisType:
-    global _last_argv
     argv: object = getattr(sys, "argv", None)
     if type(argv) is not list:
         return ...
     given: tuple[Any, ...] = tuple(sys.argv)
-    if not all(type(each) is str for each in given):
-        return ...
-    _last_argv = [*given], given
-    return given
+    return given if all(type(each) is str for each in given) else ...
 
 
 def _set_argv(argv: tuple[str, ...]) -> None:
@@ -279,18 +233,12 @@ def _trace(frames: int) -> None:
 # Variables by which the runtime of OpenMP binds each thread of a process to a processor. The
 # workers' threads are bound by the runtime in the workers.
 _BINDING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
-_last_cpus: set[int] = set()
-_last_sorted: tuple[int, ...] = ()
 
 
 def _cpus() -> tuple[int, ...] | EllipsisType:
-    global _last_cpus, _last_sorted
-    cpus = os.sched_getaffinity(0)
-    if cpus != _last_cpus:
-        if any(name in os.environ for name in _BINDING):
-            return ...
-        _last_sorted, _last_cpus = tuple(sorted(cpus)), cpus
-    return _last_sorted
+    if any(name in os.environ for name in _BINDING):
+        return ...
+    return tuple(sorted(os.sched_getaffinity(0)))
 
 
 def _limits() -> tuple[tuple[int, int], ...]:

@@ -20,7 +20,6 @@ import marshal
 import os
 import select
 import sys
-from time import sleep
 
 from .._transport import process_role
 from .._transport.by_value import arriving
@@ -31,7 +30,7 @@ from .reporting import Reporting
 from .sending import Sender
 from .side_effects import Surroundings, exit_process
 from .streams import Streams
-from .template import count_threads, kill_group, wait_for
+from .template import count_lasting_threads, kill_group, wait_for
 from .terminal import begin as begin_without_terminal
 
 TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
@@ -42,9 +41,6 @@ if TYPE_CHECKING:
     from .worker import Prepared
 
 _SERVES = b"1"
-# When a thread has just ended, Python knows it a moment before the system counts one thread less.
-# So the threads are counted up to `_LOOKS` times, with `_MOMENT` seconds in between.
-_LOOKS, _MOMENT = 20, 0.001
 _HUNG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP
 
 
@@ -123,7 +119,7 @@ def _import_and_serve(
         pid = os.getpid()
         prepared = _import(sock, about)
         # If the script itself forks, the new process comes here, too; it must not serve.
-        if os.getpid() == pid and _has_one_thread():
+        if os.getpid() == pid and count_lasting_threads() == 1:
             os.write(tells, _SERVES)
             os.close(tells)
             serve(prepared)
@@ -153,11 +149,3 @@ def _import(sock: socket, about: bytes) -> Prepared:
     if save is not None:
         save()
     return surroundings, reporting
-
-
-def _has_one_thread() -> bool:
-    for _ in range(_LOOKS):
-        if count_threads() == 1:
-            return True
-        sleep(_MOMENT)
-    return False

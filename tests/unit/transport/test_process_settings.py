@@ -60,6 +60,21 @@ def test_what_has_not_changed_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert put == [told[1], told[6]]
 
 
+def test_that_the_caller_imports_a_module_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = read_process_settings()
+    rows = process_settings._rows
+    at = [row.module for row in rows].index("gc")
+    assert told[at] is rows[at].usual is True
+    before = (*told[:at], ..., *told[at + 1 :])  # the caller had not imported it
+    monkeypatch.setattr(rows[at], "read", lambda: False)  # an initializer has switched it off
+    put: list[object] = []
+    monkeypatch.setattr(rows[at], "apply", put.append)
+    apply_process_settings(told, before)
+    assert put == []
+    apply_process_settings(told, (*told[:at], False, *told[at + 1 :]))
+    assert put == [True]
+
+
 def test_a_worker_in_the_callers_process_leaves_alone_what_both_share(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
