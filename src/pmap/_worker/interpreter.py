@@ -35,12 +35,16 @@ def serve(fd: int) -> None:
     # Standard input belongs to the caller.
     sys.stdin = sys.__stdin__ = io.StringIO()  # type: ignore[assignment,misc]  # the types want the class of files
     sock = socket(fileno=fd)
+    worker = Worker(sock)
     try:
-        if Worker(sock).run():
+        if worker.run():
             _run_exit_callbacks()
     except OSError:
         pass  # the caller has closed its end, so the error can be told to nobody
     finally:
+        # Its descriptors are the process's, which goes on; the end of the interpreter comes too
+        # late to close them, when the modules for that are gone.
+        worker.release_segments()
         sock.detach()
 
 

@@ -135,7 +135,7 @@ class Worker:
         self._may_spin = False  # whether the worker may poll for a moment before it sleeps
         self._spin = AdaptiveSpin()
         self._room = 0  # how many bytes of shared memory may be kept for later results
-        self._release_segments()
+        self.release_segments()
         self._items = ItemRunner(self._surroundings, self._lend)
         self._specs: dict[int, ReceivedSpec] = {}
         # The environment of the items, as the worker was sent it last.
@@ -193,7 +193,7 @@ class Worker:
         if has_script:
             # Some libraries do not seed their random number generators anew in a forked process.
             seed_anew()
-        self._release_segments()
+        self.release_segments()
         sys.argv[:] = setup.argv
         environment = self._last_environment = setup.environment
         self._surroundings.begin(environment, Streams(setup.streams, self._sender.send))
@@ -204,7 +204,7 @@ class Worker:
         if hasattr(os, "register_at_fork"):
             # A process that an item forks may live long. It must not keep the memory of the
             # segments alive.
-            os.register_at_fork(before=self._release_segments)
+            os.register_at_fork(before=self.release_segments)
         if not self._initialized(setup):
             return False
         if self._measured is not None:
@@ -261,7 +261,7 @@ class Worker:
         """Return whether this process takes more memory than its limit allows."""
         return self._max_memory is not None and self._resident() > self._max_memory
 
-    def _release_segments(self) -> None:
+    def release_segments(self) -> None:
         """Release the shared-memory segments that are kept for later results.
 
         The object that keeps them is replaced, and not emptied: if a thread of an item forks, the
@@ -331,7 +331,7 @@ class Worker:
         elif kind == BACK:
             numbers = parse_back(message)
             if numbers is None:
-                self._release_segments()
+                self.release_segments()
             else:
                 self._lent_segments.back(numbers)
 
