@@ -134,7 +134,9 @@ def _choose_probes(count: int, latest: object) -> None:
 
 
 def _read_all() -> Values:
-    return tuple([row.read() if row.module in sys.modules else ... for row in _rows])
+    # A module that is None in `sys.modules` is one that may not be imported here.
+    modules = sys.modules
+    return tuple([row.read() if modules.get(row.module) is not None else ... for row in _rows])
 
 
 def apply_process_settings(values: Values, before: Values | None) -> None:

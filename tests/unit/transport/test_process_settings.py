@@ -60,6 +60,13 @@ def test_what_has_not_changed_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> 
     assert put == [told[1], told[6]]
 
 
+def test_a_module_that_may_not_be_imported_has_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = process_settings._rows
+    at = [row.module for row in rows].index("resource")
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert read_process_settings()[at] is ...
+
+
 def test_that_the_caller_imports_a_module_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     told = read_process_settings()
     rows = process_settings._rows
