@@ -272,10 +272,11 @@ class Keys:
             whole = made.digest()
             copy = self._copies.get(whole, 0)
             self._copies[whole] = copy + 1
+            if not copy:
+                return whole
         else:
             copy = index + 1
-        if copy:
-            made.update(b"copy %d" % copy)
+        made.update(b"copy %d" % copy)
         return made.digest()
 
     def _refer(self, obj: Any) -> object:

@@ -1,13 +1,14 @@
 """A checkpoint file in use: one connection and one thread that writes, for all its calls.
 
-Outcomes of items come from threads that run pmap's loop and may hold its lock. So these only put
-them into a queue, as bytes. The thread of the session writes all that is in the queue in one
-transaction, again and again. If the process is killed, what is in the queue is lost: the outcomes
-of the last milliseconds.
+Outcomes of items come from threads that run pmap's loop and may hold its lock. So these threads
+only append the outcomes to a deque, as bytes. The thread of the session writes all outcomes of a
+hundredth of a second in one transaction, again and again. If the process is killed, the outcomes
+that are in the deque are lost.
 """
 
 import os
 import warnings
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -26,6 +27,9 @@ from .store import Row, Store
 _LOOK: Final = 0.1
 # Seconds until the next try to write, if one has failed.
 _AGAIN: Final = 1.0
+# The thread writes what has come within this many seconds in one transaction, since a transaction
+# of one outcome costs about as much as one of ten.
+_GATHER: Final = 0.01
 # How many outcomes that could not be written are kept, to be written later, at most. Items beyond
 # this number have to be computed anew in a later run.
 _MOST_UNWRITTEN: Final = 100_000
@@ -87,9 +91,13 @@ class Session:
         except BaseException:
             self._store.close()
             raise
-        # What the thread has to do: write outcomes, end calls, give warnings; None: look for
-        # outcomes of other calls.
-        self._queue: SimpleQueue[Outcome | _End | str | None] = SimpleQueue()
+        # The outcomes that the thread has not seen yet.
+        self._outcomes: deque[Outcome] = deque()
+        # What else the thread has to do: end calls, give warnings; None: look for outcomes, those
+        # in the deque and those of other calls.
+        self._queue: SimpleQueue[_End | str | None] = SimpleQueue()
+        # Whether the thread may be waiting at the queue, with nothing in the deque.
+        self._idle = True
         self._calls: set[KeptCall] = set()
         self._has_thread = False  # whether the thread was started; guarded by `_sessions_lock`
         self._unwritten: list[Outcome] = []
@@ -132,7 +140,11 @@ class Session:
 
     def put(self, outcome: Outcome) -> None:
         """Queue an outcome; any thread may call this, whatever locks it holds."""
-        self._queue.put(outcome)
+        self._outcomes.append(outcome)
+        # The thread sets `_idle` before it looks into the deque, and this looks at `_idle` after
+        # the deque has the outcome. So one of both sees what the other has done.
+        if self._idle:
+            self._queue.put(None)
 
     def warn(self, text: str) -> None:
         """Queue a warning.
@@ -175,12 +187,13 @@ class Session:
         while not over:
             ends: list[_End] = []
             for given in self._received():
-                if isinstance(given, Outcome):
-                    self._unwritten.append(given)
-                elif isinstance(given, str):
+                if isinstance(given, str):
                     _warn(given)
                 elif given is not None:
                     ends.append(given)
+            # A call puts its end into the queue when all its outcomes are in the deque. So these
+            # outcomes are taken after that end.
+            self._take_outcomes()
             with self._lock:  # from here on nothing more is claimed for the calls that are ending
                 given_up = [claim for end in ends for claim in end.keeping.claims_left()]
             self._write(given_up)
@@ -191,18 +204,35 @@ class Session:
             for then, error in outcomes:
                 then(error)
 
-    def _received(self) -> list[Outcome | _End | str | None]:
+    def _received(self) -> list[_End | str | None]:
+        """Wait until there is something to do; return what the queue has."""
         wait = BEAT
         if self._unwritten:
             wait = _AGAIN
         elif any(keeping.holds for keeping in self._calls):
             wait = _LOOK
-        found: list[Outcome | _End | str | None] = []
+        self._idle = True
+        if self._outcomes:
+            wait = 0
+        found = self._queued(wait)
+        self._idle = False
+        if self._outcomes and not any(found):
+            found += self._queued(_GATHER)
+        return found
+
+    def _queued(self, wait: float) -> list[_End | str | None]:
+        """Return what the queue has; wait at most `wait` seconds until it has something."""
+        found: list[_End | str | None] = []
         with suppress(Empty):
             found.append(self._queue.get(timeout=wait))
             while True:
                 found.append(self._queue.get_nowait())
         return found
+
+    def _take_outcomes(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._unwritten.append(self._outcomes.popleft())
 
     def _write(self, given_up: list[tuple[bytes, int]]) -> None:
         if not (self._unwritten or given_up):

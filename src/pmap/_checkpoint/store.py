@@ -290,7 +290,10 @@ class Store:
         """
         with self._explained("cannot be written"), self._transaction():
             self._connection.executemany(
-                "INSERT OR REPLACE INTO items (key, call, place, state, value) VALUES (?,?,?,?,?)",
+                # To change the row of a claim costs half of what a new row in its place costs.
+                "INSERT INTO items (key, call, place, state, value) VALUES (?,?,?,?,?) "
+                "ON CONFLICT (key) DO UPDATE SET call=excluded.call, place=excluded.place, "
+                "state=excluded.state, owner=NULL, value=excluded.value",
                 outcomes,
             )
             self._connection.executemany(
