@@ -21,7 +21,7 @@ from pmap._explain.model import (
 from pmap._explain.verdict import Known, verdict_of
 
 SECONDS: Final = st.floats(1e-7, 100)
-COUNTS: Final = st.integers(1, 3000)
+COUNTS: Final = st.integers(1, 500)
 OVERHEADS: Final = st.builds(Overhead, st.floats(0, 0.01), st.floats(0, 0.001))
 WORKERS: Final = st.integers(1, 16).flatmap(
     lambda limit: st.builds(Workers, st.just(limit), st.floats(1, limit), st.just(1))
