@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 # (caller, worker) that stays awake. A call that a task of an event loop awaits goes through two
 # threads of the caller, and takes 130 us less in all.
 _AWAKE: Final = 0.00015
-# How often a waiting thread looks for the event in one wait, at most. The time for which a thread
-# stays awake has room for fewer looks; this limit is for a clock that stands still.
+# How often a waiting thread looks for the event in one wait, at most. The time limit of a wait
+# allows fewer looks than this; this second limit ends the wait if the clock stands still.
 _MOST_LOOKS: Final = 200
 # Seconds that one look for the event may take, including the time of other processes that run
 # before the look. If a look takes longer, other processes need this processor, and giving way to
 # them takes longer than being woken. The look itself takes 3 us.
 _CROWDED: Final = 0.00003
-# After a wait awake in which no event came, at most this many next waits sleep at once. If every
-# wait awake is in vain, spinning costs 0.15 us for each wait, or 10 us if each wait awake loses a
-# time slice of 10 ms to another process. A thousand waits that sleep where they could have been
-# short take 0.15 s together.
+# After a wait awake in which no event came, at most this many of the next waits sleep without
+# staying awake first. If every wait awake is in vain, spinning costs 0.15 us for each wait, or 10
+# us if each wait awake loses a time slice of 10 ms to another process. A thousand waits that sleep
+# where they could have been short take 0.15 s together.
 _MOST_ASLEEP: Final = 1023
 
 
@@ -55,18 +55,18 @@ class AdaptiveSpin:
     __slots__ = ("_asleep", "_in_vain")
 
     def __init__(self) -> None:
-        # How many waits have slept at once after the last one in which the thread stayed awake in
-        # vain.
+        # After the last wait in which the thread stayed awake in vain, this many waits were to
+        # sleep without staying awake first. 0: in the last wait awake the event came.
         self._in_vain = 0
-        # How many of the next waits sleep at once, without staying awake first.
+        # How many of the next waits are to sleep without staying awake first.
         self._asleep = 0
 
     def awake(self, may: Callable[[], bool], look: Callable[[], Found]) -> Found | None:
-        """Call `look` again and again for a moment, and return what it finds; else something false.
+        """Call `look` again and again for a moment; return what it finds, or else a false value.
 
         Args:
             may: returns whether a processor can be spared for waiting.
-            look: returns what has arrived, or something false.
+            look: returns what has arrived; a false value if nothing has arrived.
         """
         if self._asleep:
             self._asleep -= 1

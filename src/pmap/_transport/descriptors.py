@@ -22,7 +22,7 @@ class Descriptor:
     __slots__ = ("fd",)
 
     def __init__(self, fd: int) -> None:
-        """Take over the file descriptor `fd`; -1 means that one was sent and did not arrive."""
+        """Take over the file descriptor `fd`; -1: a descriptor was sent, but has not arrived."""
         self.fd = fd
 
     def __del__(self) -> None:
@@ -33,7 +33,7 @@ class Descriptor:
                 pass  # the user's code has closed the descriptor itself
 
     def detach(self) -> int:
-        """Return a duplicate of the file descriptor, which whoever asked for it has to close.
+        """Return a duplicate of the file descriptor; code that calls this method has to close it.
 
         `multiprocessing` calls this method by its name. Raises OSError if the descriptor did not
         arrive.

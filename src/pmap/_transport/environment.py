@@ -1,8 +1,8 @@
 """The environment in which items run: directory, environment variables, import path and so on.
 
-It is that of the caller, who captures it when a call is made. The worker applies the captured
-environment before the function runs in the worker, so the function means the same thing in both
-processes.
+Items run in the caller's environment. The caller captures its environment when a call is made. The
+worker applies the captured environment before the function runs in the worker, so the function
+means the same thing in both processes.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ THREAD_VARIABLES = (
     "NUMBA_NUM_THREADS",
 )
 
-# Context variables that take at most this many bytes as pickles count as few; a worker loads them
-# in some ten microseconds.
+# Context variables whose pickles have at most this many bytes together count as few: a worker loads
+# so many bytes in some ten microseconds.
 _FEW = 1 << 12
 
 # What `capture_environment` saw at its last call (the encoded environment variables and the import
@@ -89,7 +89,7 @@ def capture_environment(directory: str | None) -> Environment:
 def thread_limits(count: int | None, usual: int) -> Limits:
     """Return the environment variables that make libraries use `count` threads.
 
-    If `count` is None, they are `usual` threads, unless the user has set the variable.
+    If `count` is None, libraries use `usual` threads, except where the user has set the variable.
     """
     if count is None:
         return dict.fromkeys(THREAD_VARIABLES, str(usual)), {}
@@ -104,7 +104,7 @@ def limited(environment: Environment, limits: Limits) -> Environment:
 
 
 def apply_environment(environment: Environment) -> None:
-    """Give this process the directory, variables etc. of `environment`, but not its settings.
+    """Apply the directory, variables and import path of `environment`; leave its settings out.
 
     A worker that shares the caller's process leaves the directory alone.
     """
@@ -114,7 +114,7 @@ def apply_environment(environment: Environment) -> None:
             os.chdir(directory)
         except OSError:
             # The caller's directory may be gone by now. That is no error here: a function that
-            # needs it gets its own error.
+            # needs the directory raises an error of its own.
             pass
     if os.environ.copy() != variables:
         for name in os.environ.keys() - variables.keys():

@@ -1,4 +1,4 @@
-"""Texts for any object, and copies of exceptions, whatever the methods of the object do."""
+"""Texts of objects, and copies of exceptions, which are made even if a user's method raises."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def describe(error: BaseException) -> str:
 
 
 def members_of(error: BaseException) -> tuple[BaseException, ...]:
-    """Return the exceptions of an exception group; nothing if `error` is no group."""
+    """Return the exceptions in an exception group; an empty tuple if `error` is no group."""
     group: Any = error
     return group.exceptions if isinstance(error, BaseExceptionGroup) else ()
 
@@ -45,8 +45,8 @@ def members_of(error: BaseException) -> tuple[BaseException, ...]:
 def rebuilt(cls: type[E], args: tuple[object, ...], state: dict[str, object]) -> E:
     """Return an exception of class `cls` with these ``args`` and this ``__dict__``.
 
-    The ``__init__`` of `cls` is not called: an ``__init__`` may take other arguments than it passes
-    to its base class.
+    The ``__init__`` of `cls` is not called, because it may take other arguments than these: `args`
+    are what it has passed to its base class.
     """
     # Call the `__new__` of the exception's nearest built-in base class. BaseException's `__new__`
     # would be wrong for OSError and for exception groups, which have a `__new__` of their own; a
@@ -62,7 +62,7 @@ def rebuilt(cls: type[E], args: tuple[object, ...], state: dict[str, object]) ->
 
 
 def _native(cls: type) -> Any:
-    """Return the built-in class, among the bases of `cls`, that decides the memory layout."""
+    """Return the nearest built-in base class of `cls`; it decides the memory layout of objects."""
     native: Any = cls
     while native.__module__ != "builtins":
         native = native.__base__
@@ -74,9 +74,9 @@ _OWN_PICKLING = frozenset({"__reduce__", "__reduce_ex__", "__getstate__", "__set
 
 
 def taken_apart(error: BaseException) -> Any:
-    """Return what pickle is to write for an exception, so that its ``__init__`` is not called.
+    """Return what pickle is to write for `error`; loading it calls no ``__init__`` of the class.
 
-    None means that the class of the exception decides how the exception is pickled.
+    None means that the class of `error` has pickling methods of its own, which pickle is to use.
     """
     cls = type(error)
     native = _native(cls)
@@ -92,7 +92,7 @@ def taken_apart(error: BaseException) -> Any:
 
 
 def made_again(cls: type[E], args: tuple[object, ...]) -> E:
-    """Return an exception made by its built-in base class, without code of its own class."""
+    """Return an exception of the class `cls`, made without running code of `cls`."""
     native = _native(cls)
     error: E = native.__new__(cls, *args)
     # The `__init__` of OSError and of some other built-in exceptions sets attributes from the

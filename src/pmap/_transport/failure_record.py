@@ -1,8 +1,9 @@
 """The *failure record*: what a worker sends to the caller in place of a result if an item fails.
 
 A failure record is a list of plain values: the kind of failure, the pickled exception (None if the
-exception cannot be pickled), the repr of the exception, a text, the trace of the exception. At the
-caller, the module `item_errors` makes from the failure record the exception that the call raises.
+exception cannot be pickled), the repr of the exception, a further text (such as the repr of a value
+that could not be pickled), the traceback of the exception. At the caller, the module `item_errors`
+makes from the failure record the exception that the call raises.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ RAISED, CONTROL, UNSENDABLE, ARGUMENT, RESULT, FUNCTION, TOO_LONG = range(7)
 
 
 def is_control_flow(error: BaseException) -> bool:
-    """Return whether `error` is KeyboardInterrupt or the like, which must not be raised again."""
+    """Return whether `error` would change the control flow of a process that raises it again.
+
+    Examples are KeyboardInterrupt, SystemExit and StopIteration.
+    """
     return not isinstance(error, Exception) or isinstance(
         error, (StopIteration, StopAsyncIteration)
     )
@@ -51,7 +55,7 @@ def capture_transport(kind: int, error: BaseException, value: object = None) -> 
 
 
 def _explained(error: BaseException) -> BaseException:
-    """Return `error`, or the error that says which module refuses interpreters like this one."""
+    """Return `error`; if a module cannot be loaded in this interpreter, an error that says so."""
     if not process_role.shares_process:
         return error
     from .refusing_modules import explained  # no worker process needs it
@@ -82,7 +86,7 @@ def safe_trace(error: BaseException) -> Trace:
 
 
 def _sendable(error: BaseException) -> bytes:
-    """Return `error` as a pickle, of which it was tested that it can be loaded again."""
+    """Return a pickle of `error`, after testing that the pickle can be loaded again."""
     try:
         data = dumps(error)
         again = _try_loads(data)
@@ -92,7 +96,7 @@ def _sendable(error: BaseException) -> bytes:
         if type(again) is type(error) and _have_equal_args(again, error):
             return data
     except BaseException:
-        # The pickle could not be loaded again; the second form, below, may do.
+        # This form of pickle could not be loaded again; the second form, below, may work.
         pass
     # The second form of pickle has only class, `args` and `__dict__`. Many exceptions have an
     # `__init__` that takes other arguments than it passes to its base class, so loading pickle's
@@ -103,7 +107,7 @@ def _sendable(error: BaseException) -> bytes:
         if _have_equal_args(_try_loads(data), error):
             return data
     except BaseException:
-        # The pickle could not be loaded again; the third form, below, may do.
+        # This form of pickle could not be loaded again; the third form, below, may work.
         pass
     from .by_value.picklers import Home, dumps_full
 
@@ -121,14 +125,14 @@ def _have_equal_args(again: BaseException, error: BaseException) -> bool:
     try:
         wanted = dumps(error.args)
     except Exception:
-        # `args` cannot be pickled and compared. The exception's class leaves them out of its
-        # pickle, which has just worked.
+        # `args` cannot be pickled, and so cannot be compared. The exception itself could be
+        # pickled, because its class leaves `args` out, so the copy counts as equal.
         return True
     return dumps(again.args) == wanted
 
 
 class _Bare:
-    """Pickles an exception as its type and state, so that its ``__init__`` is not called."""
+    """Stands for an exception in a pickle: loading makes the exception without ``__init__``."""
 
     def __init__(
         self, cls: type[BaseException], args: tuple[object, ...], state: dict[str, object]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 _LENGTH = struct.Struct("<Q")
-_BLOBS = 1 << 63  # with this bit set in the length of a message, large parts (blobs) come behind it
+_BLOBS = 1 << 63  # if a message's length has this bit, large parts (blobs) follow the message
 # A bit pattern that is part of each length. If other code has written bytes into the socket, the
 # reader finds that the pattern is missing, and does not take those bytes for a length.
 _MARK = 0x706D << 48
@@ -52,11 +52,11 @@ def frame(message: Message) -> bytes:
 def frame_of_entries(
     make: Callable[[list[Entry]], Message], entries: list[Entry], by_value: bool = True
 ) -> bytes:
-    """Return the bytes of the message that `make` makes of `entries`, however large they are.
+    """Return the bytes of the message that `make` makes of `entries`, which may be of any size.
 
     Args:
-        make: returns the message with the entries that it is given: `entries`, or lists with the
-            numbers of blobs in their place.
+        make: makes the message from a list of entries: from `entries` themselves, or from a list
+            that has the number of a blob in place of each value.
         entries: the values in the message, in the form of `values`: each is pickled or plain.
         by_value: whether functions that cannot be imported may be pickled by value.
     """
@@ -70,18 +70,18 @@ def frame_of_entries(
 
 
 def _apart(entry: Entry, blobs: list[bytes], by_value: bool) -> Entry:
-    """Move the pickle of `entry` to the list `blobs`; return what stands for it in the message."""
+    """Move the pickle of `entry` to the list `blobs`; return what the message has in its place."""
     pickled = _is_list(entry)
     if pickled and len(entry) != 1:
-        # The entry is the record of a failure, or its large buffers are in shared memory: it stays.
-        # Only an entry that is just one pickle becomes a blob.
+        # The entry stays in the message: it is the record of a failure, or its large buffers are in
+        # shared memory. Only an entry that is just one pickle becomes a blob.
         return entry
     blobs.append(entry[0] if pickled else dumps(entry, by_value))
     return [len(blobs) - 1]
 
 
 def _together(message: Message, blobs: list[bytes]) -> Message:
-    """Put large pickles, which came behind a message, back into it; return the message."""
+    """Put the pickles `blobs`, which came behind `message`, back into it; return the message."""
     for part in message:
         for entry in [part, *part] if _is_list(part) else ():
             if _is_list(entry) and len(entry) == 1 and type(entry[0]) is int:
@@ -104,7 +104,7 @@ def send_batch(sock: socket, data: bytes | memoryview, fds: list[int]) -> int:
 
 
 class NotAMessage(Exception):
-    """Raised for received bytes that were not, or not all, written by `frame`."""
+    """Raised when received bytes are no message: other code has written into the socket."""
 
 
 class FrameReader:
@@ -131,7 +131,7 @@ class FrameReader:
         return gone
 
     def feed(self, data: bytes, fds: list[int] | None = None) -> Iterator[Message]:
-        """Yield the messages that `data` completes; raise NotAMessage if `data` is from other code.
+        """Yield the messages that `data` completes; raise NotAMessage if other code wrote `data`.
 
         Args:
             data: the next bytes.
@@ -185,7 +185,7 @@ class FrameReader:
         return message
 
     def _unload(self, message: Message) -> None:
-        """Put the shared memory and descriptors that came with a message into its entries."""
+        """Put shared memory and descriptors that came with a message into the message's entries."""
         entries = [entry for part in message if _is_list(part) for entry in part]
         entries = [entry for entry in entries if _is_list(entry) and len(entry) == 3]
         plain = [[size for size in entry[1] if size is not None and size >= 0] for entry in entries]
@@ -218,9 +218,9 @@ class FrameReader:
         return fds
 
     def _with_blobs(self, start: int) -> tuple[int, Message | None]:
-        """Return where the message at `start` ends, which has blobs, and the message.
+        """Return the end of the message with blobs that begins at `start`, and that message.
 
-        In place of the message return None if not all of its bytes have arrived.
+        Return None in place of the message if some of its bytes have not arrived yet.
         """
         buffer = self._buffer
         head = _LENGTH.size

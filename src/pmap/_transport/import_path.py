@@ -11,7 +11,7 @@ _absolute: dict[str, str] = {}
 
 
 def import_path() -> list[str]:
-    """Return ``sys.path``; behind each relative entry stands the absolute path it meant first."""
+    """Return ``sys.path``, where the absolute path that an entry first meant follows the entry."""
     path: list[str] = []
     for entry in sys.path:
         if type(entry) is not str:

@@ -1,6 +1,6 @@
 """Which functions and classes other processes can import; all others are sent by value.
 
-By value means with their contents, and not as a name.
+A function or class that is sent by value travels with its contents, and not as a name.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ class _Modules:
         self.path: list[str] = []
         # The names of modules that a worker cannot import.
         self.by_value: set[str] = set()
-        # The names of modules that a worker cannot import, in the bytes in which a pickle has them.
+        # The names of modules that a worker cannot import, encoded as in a pickle.
         self.literal: tuple[bytes, ...] = ()
         # The modules that were examined and are not installed, each with its `__spec__`. An import
         # or a reload makes a new `__spec__`.
         self.own: dict[str, tuple[ModuleType, object]] = {}
         self.versions = count(1)
-        self.version = 0  # the last number of `versions` that was taken
+        self.version = 0  # the last number that was taken from `versions`
         # When the file of each module was last changed, in ns; filled only while IPython's
         # autoreload is active.
         self.edited: dict[str, int] = {}
@@ -71,7 +71,7 @@ def is_importable(obj: Any) -> bool:
 
 
 def is_of_a_module(method: Any) -> bool:
-    """Return whether a bound method is a global of a module, and found there by its name.
+    """Return whether a bound method is a global of a module, where its name leads to it.
 
     An example is ``random.random``: a method of a random generator that the module `random` owns.
     Such a method is sent as a name; otherwise each worker would get a copy of the generator.
@@ -87,7 +87,7 @@ def is_of_a_module(method: Any) -> bool:
 
 
 def travels_by_name(module: object) -> bool:
-    """Return whether other processes can import a module, and find what it defines by name."""
+    """Return whether other processes can import a module, and so find its contents by name."""
     if not isinstance(module, str) or module in MAIN_MODULES:
         return False
     _look_at_new_modules()
@@ -98,8 +98,8 @@ def may_refer_by_value(data: bytes) -> bool:
     """Return whether a pickle may refer by name to something that other processes lack.
 
     A pickle that refers to a module has the module's name in it, byte for byte. If a string in the
-    pickle merely contains the name of such a module, the answer is yes as well, and the value is
-    pickled by value for nothing. The answer is also yes for a pickle that mentions
+    pickle merely contains the name of such a module, the answer is yes as well, and then the value
+    is pickled by value without need. The answer is also yes for a pickle that mentions
     `multiprocessing`, whose objects are pickled in another way (see `by_value.handover`), and for a
     pickle with a bare ``object()`` in it.
     """
@@ -108,7 +108,8 @@ def may_refer_by_value(data: bytes) -> bool:
     if b"_main__" in data or b"multiprocessing." in data:
         return True
     if b"\x06object\x94" in data and b")\x81" in data:
-        # The pickle may have a bare `object()` in it, which only its identity tells from others.
+        # The pickle may have a bare `object()` in it. Only its identity distinguishes such an
+        # object from others, and a plain pickle loses the identity.
         return True
     _look_at_new_modules()
     literal = _modules.literal
@@ -141,7 +142,7 @@ def look_for_files() -> None:
 
 
 def _look_at_files() -> None:
-    """Record which modules have had their files edited since the last time.
+    """Record which modules have had their files edited since the last call of this function.
 
     Under IPython's autoreload a module stays the same object: IPython puts the new code into the
     old module.
@@ -157,8 +158,8 @@ def _look_at_files() -> None:
 
 
 def _look_at_new_modules() -> None:
-    # To compare the number of modules takes next to no time; to examine all modules takes
-    # milliseconds.
+    # All modules are examined only if their number, or the last one, has changed: comparing these
+    # takes next to no time, and examining all modules takes milliseconds.
     modules = sys.modules
     length = len(modules)
     if _modules.path != sys.path:
@@ -178,7 +179,8 @@ def _look_at_new_modules() -> None:
             try:
                 _look_at(name, module)
             finally:
-                # Set only now: another thread that finds the module here relies on `by_value`.
+                # The module is added to `looked` only now: another thread that finds it there
+                # relies on `by_value` being complete for it.
                 looked[name] = module
     _modules.seen, _modules.last = length, last
 
@@ -200,8 +202,9 @@ def _look_at(name: str, module: ModuleType) -> None:
         _modules.by_value.discard(name)
     else:
         _modules.by_value.add(name)
-    # Another thread may add names at the same time, and the older of two tuples may be stored last:
-    # each thread looks after its store if it has stored all names.
+    # Another thread may add names at the same time, and then the older of two tuples may be stored
+    # last. So each thread checks after its store that the stored tuple has all names, and else
+    # stores another.
     names: set[str] = set()
     while names != _modules.by_value or len(names) != len(_modules.literal):
         names = _modules.by_value.copy()
@@ -224,8 +227,8 @@ def _is_found(name: str, spec: Any) -> bool:
     path: Sequence[str] | None = getattr(sys.modules.get(parent), "__path__", None)
     if parent and (path is None or os.path.dirname(spec.origin) in path):
         # The parent package's path has the directory of the module's file, so finders find the
-        # module; or the parent is no package, and makes the module when it is imported, as `os`
-        # makes `os.path`.
+        # module; or the parent is no package, and makes the module when the parent is imported, as
+        # `os` makes `os.path`.
         return True
     for finder in sys.meta_path:
         if not _is_installed(finder):

@@ -18,7 +18,7 @@ The result journal begins with `_WORDS` 64-bit words::
     BACK     the chunks that the caller wants to take back: the serial of the chunk that has begun,
              and the last serial to take back
     TAKEN    the same value as BACK, once the caller has taken these chunks back
-    KEEP     how many items, the first ones, of the chunk that has begun the worker may run
+    KEEP     how many of the first items of the chunk in AT the worker may run
 
 SINCE and HALT serve calls whose items have a time limit; HALT also serves the memory limit. Behind
 the result journal there are `STACK` bytes in which a worker writes its stack when it is ended.
@@ -30,8 +30,8 @@ holds either the mark or a whole result. The last slot that does not hold the ma
 result. The mark is drawn at random for each journal, so the chance that a function returns the mark
 is 1 in 2 ** 64.
 
-The stores have an order in which a worker that dies between any two stores leaves fewer results
-noted than it had finished, never more, and no result of an older chunk.
+The worker's stores are ordered. So if the worker dies between any two stores, the journal never has
+more results than the worker had finished (but may have fewer), and no result of an older chunk.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class ResultJournal:
         self._times = self._view[:_START].cast("d")
         self._ints = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("q")
         self._floats = self._view[_START : _START + 8 * ARRAY_SLOTS].cast("d")
-        # What an empty typed array contains, made when the worker first needs a typed array.
+        # The bytes of an empty typed array, which has the mark in each slot; made when the worker
+        # first needs a typed array.
         self._marks = b""
 
     def close(self) -> None:
@@ -190,7 +191,7 @@ class ResultJournal:
         Args:
             kind: "q" for an array of ints, "d" for an array of floats.
             slots: how many places for results the array has.
-            sent: how many results of the chunk were sent as messages.
+            sent: how many results of the chunk were sent as messages before.
         """
         head = self._head
         head[_HOW] = _NOTHING
@@ -233,15 +234,15 @@ class ResultJournal:
         return None
 
     def release(self) -> None:
-        """Take HALT back: a worker that waits for its end goes on, with what was not reclaimed."""
+        """Clear HALT: a worker that waits because of HALT goes on with items not taken back."""
         self._head[_HALT] = 0
 
     def reclaim(self, last: int) -> tuple[int, int | None]:
         """Take back all items that have not begun, of all chunks up to the number `last`.
 
         Returns:
-            The number of the last chunk that has begun; of the chunks after it, none up to `last`
-            will begin. And how many items of that last chunk the worker keeps; None: all of them.
+            The number of the last chunk that has begun, and how many items of that chunk the worker
+            keeps (None: all of them). No later chunk up to the number `last` will begin.
         """
         head = self._head
         while True:
@@ -249,8 +250,8 @@ class ResultJournal:
             serial = at >> 32
             if _is_in(serial, before) or before >> 32 == serial:
                 # The worker has not answered an earlier call of this method yet, which this call
-                # extends. Items that were taken back then stay so, and the worker may still run
-                # those that it was left.
+                # extends. Items that the earlier call took back stay taken back, and the worker may
+                # still run the items that the earlier call left to it.
                 begun, keep = before >> 32, head[_KEEP]
                 # An earlier call for this worker may have taken back more chunks than this one.
                 last = max(last, before & _ALL)
@@ -260,7 +261,8 @@ class ResultJournal:
                 return begun, None
             back = begun << 32 | last
             if back != before:
-                # KEEP is written before BACK: only when BACK has changed the worker reads KEEP.
+                # KEEP is written before BACK, because the worker reads KEEP once it sees that BACK
+                # has changed.
                 head[_KEEP] = keep
                 _fence()
                 # One store writes both numbers in BACK, so the worker never reads one without the
@@ -280,7 +282,7 @@ class ResultJournal:
         return self._head[_AT] >> 32 >= serial
 
     def finished(self, serial: int) -> int:
-        """Return how many items of a chunk are finished, by its number; or fewer.
+        """Return a lower bound of the number of finished items in the chunk number `serial`.
 
         Return 0 if the worker runs another chunk. Any thread of the caller may call this method at
         any time: while the worker writes, and while another thread closes the result journal. So
@@ -305,9 +307,10 @@ class ResultJournal:
             return 0
 
     def _filled(self, slots: int) -> int:
-        """Return how many results the typed array has; it is filled in order."""
+        """Return how many results the typed array has; the worker fills its slots in order."""
         mark = self._head[_MARK]
-        # MARK is read as an unsigned number, and the slots of the array as signed ones.
+        # MARK is read as an unsigned number, and the slots of the array as signed numbers, so the
+        # mark is converted here.
         mark -= (mark >> 63) << 64
         low, high = 0, slots
         while low < high:
@@ -326,7 +329,8 @@ class ResultJournal:
             received: how many results of this chunk came as messages.
 
         Returns:
-            Whether an item had begun and was not finished; and the results that were not sent.
+            Whether an item had begun and was not finished; and the noted results that did not come
+            as messages.
         """
         at, sent, how, count, mark, *_ = self._head
         if at >> 32 != serial:
@@ -341,7 +345,8 @@ class ResultJournal:
                 slots.pop()
             array = self._ints if how == _INTS else self._floats
             entries = list(array[: len(slots)])
-        # The worker may have died right after it sent results, before it noted that they were sent.
+        # The worker may have died right after it sent results, before it noted in SENT that they
+        # were sent. Those results are left out here.
         entries = entries[max(0, received - sent) :]
         return at & _ALL > received + len(entries), entries
 
@@ -359,10 +364,10 @@ class ResultJournal:
         return self._head[_HALT] == _OVERSIZE
 
     def last_words(self) -> str:
-        """Return the stack that the worker wrote when it crashed or was ended; empty: none."""
+        """Return the stack that the worker wrote when it crashed or was ended, or an empty text."""
         text = bytes(self._view[SIZE:]).rstrip(b"\0").decode(errors="replace")
-        # The stack of the thread that crashed begins with these words, if several threads wrote
-        # theirs.
+        # If several threads have written their stacks, that of the thread that crashed begins with
+        # these words.
         _, _, current = text.partition("Current thread ")
         _, _, stack = current.partition("(most recent call first):\n")
         return stack
@@ -373,7 +378,8 @@ def receive_journal(
 ) -> ResultJournal | None:
     """Return the result journal that the caller shares with this new worker; None: there is none.
 
-    The caller has sent it through the socket `sock`: see `send_journal` of `_backends`.
+    The caller has sent the journal's memory through the socket `sock`: see `send_journal` of
+    `_backends`.
     """
     data, fds = receive_with_fds(sock, 4)
     size = int.from_bytes(data, "little")
@@ -397,8 +403,8 @@ def _is_in(serial: int, back: int) -> bool:
 
 
 def _fence() -> None:
-    """Make sure that the processor does loads after this call only after stores before it."""
-    # On x86, an atomic exchange keeps loads and stores in this order, and to acquire a lock is one.
-    # Each call makes a new lock, because a shared lock could be held when a signal handler calls
-    # this function again, or in a forked process.
+    """Act as a memory barrier: loads after this call happen after the stores before this call."""
+    # On x86, an atomic exchange keeps loads and stores in this order, and acquiring a lock does
+    # such an exchange. Each call makes a new lock, because a shared lock could be held when a
+    # signal handler calls this function again, or in a forked process.
     allocate_lock().acquire()

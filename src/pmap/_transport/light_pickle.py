@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 else:
 
     def _load() -> None:
-        """Import `_pickle` with a stub for `functools`, of which it needs only `partial`."""
+        """Import `_pickle` with a stub for `functools`: `_pickle` needs only its `partial`."""
         if "functools" in sys.modules:
             return
         import _functools

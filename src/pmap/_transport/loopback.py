@@ -2,8 +2,8 @@
 
 On Windows the standard function ``socketpair`` listens on a port of 127.0.0.1 for a moment, and
 connects to the port. In that moment any process of the machine could connect to the port first. So
-each pair is checked: each end has to be connected to the address of the other end. A pair that is
-not is closed, and no byte is written to it. Afterwards nothing listens any more.
+each pair is checked: each end has to be connected to the address of the other end. A pair that
+fails this check is closed, and no byte is written to it. Afterwards nothing listens any more.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def socketpair() -> tuple[socket, socket]:
             continue
         if _are_connected(one, other):
             for end in (one, other):
-                # A small message is not to wait for the receipt of the message before.
+                # Without this option a small message would wait until the receiver has acknowledged
+                # the message before.
                 end.setsockopt(public.IPPROTO_TCP, public.TCP_NODELAY, 1)
             return one, other
         one.close()
@@ -43,5 +44,5 @@ def _are_connected(one: socket, other: socket) -> bool:
     try:
         names = one.getsockname(), other.getsockname()
         return bool(names == (other.getpeername(), one.getpeername()))
-    except OSError:  # the process that connected first has closed its end
+    except OSError:  # another process has connected first, and has closed its end
         return False

@@ -1,8 +1,8 @@
-"""Memory with a name, by which two processes share it on Windows.
+"""Memory that two processes share on Windows: the second process opens it by its name.
 
 The name is 128 random bits that only the two processes know, and only processes of the same user
-may open the memory. The memory has no file. Windows counts which processes have it open, and frees
-memory and name with the last of them, whatever has ended it.
+may open the memory. The memory has no file. Windows frees the memory and the name when the last
+process that has the memory open closes it or ends, however that process ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NAME = 32  # bytes of a name
 
 
 def create(size: int) -> tuple[bytes, mmap.mmap] | None:
-    """Return the name of new memory of `size` bytes, and the memory; None: there is none."""
+    """Return the name of new memory of `size` bytes, and the memory; None: there is no memory."""
     if sys.platform == "win32":  # elsewhere `memfd_create` makes memory that needs no name
         name = os.urandom(_NAME // 2).hex()
         try:

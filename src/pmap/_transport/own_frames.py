@@ -31,7 +31,7 @@ def is_own_frame(names: dict[str, Any]) -> bool:
 
 
 def without_own_frames(trace: TracebackType | None) -> TracebackType | None:
-    """Return `trace` without pmap's own frames; no entry is copied, so variables stay."""
+    """Return `trace` without pmap's own frames; the other entries stay the same objects."""
     first = _next_of_others(trace)
     entry = first
     while entry is not None:

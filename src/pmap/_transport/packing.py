@@ -45,15 +45,15 @@ _LONG: frozenset[type] = frozenset({bytes, str})  # the plain types whose values
 # the format of a word. As a list they would take ten times as long: marshal would look up each
 # object among the objects that it has written.
 ARRAY_FORMATS: Final[dict[type, Literal["q", "d"]]] = {int: "q", float: "d"}
-# For fewer values than this it is not worth while to look for a quicker form than a list.
+# Fewer values than this are sent as a list: a search for a quicker form would take longer.
 _MANY = 16
-# How version 2 of marshal's format writes an int of 32 bits and a float: the tag, and the bytes of
-# the value with its tag.
+# How version 2 of marshal's format writes an int of 32 bits and a float: the tag, and how many
+# bytes the tag and the value have together.
 _TAGS: dict[type, tuple[bytes, int]] = {int: (b"i", 5), float: (b"g", 9)}
 _LISTS: frozenset[type] = frozenset({list, tuple})
-# How many bytes that version of marshal's format writes before the values of a list or tuple.
+# How many bytes version 2 of marshal's format has before the values of a list or tuple.
 _HEAD = 5
-_SOME = 8  # of many strings, one in this many is looked at, to estimate their lengths
+_SOME = 8  # of many strings, one in this many is measured, to estimate the lengths of all
 _SHORT = 64  # strings are joined into one if their mean length is at most this many characters
 # The types of values that are sent together in one quick form if all values have the same type. The
 # test looks the type of each value up in a set. A test with `==` would believe a metaclass that
@@ -116,7 +116,7 @@ def packed(values: Sequence[object]) -> Packed | None:
 def _packed_numbers(kind: type, values: Any) -> Packed | None:
     """Return many values as `marshal` writes them, if all are ints of 32 bits, or all floats.
 
-    Whether they all are is seen from the length of what `marshal` has written, and from its tags.
+    The length of what `marshal` has written, and the tags in it, show whether all values are such.
     The first tag is at a known place; where a tag says "int", the next one is five bytes behind it.
     So if the tags at all these places say "int", all values are ints. `marshal` takes no subclass
     of int or float.
@@ -145,8 +145,9 @@ def _packed_alike(kind: type, values: Any) -> Packed | None:
         return _packed_rows(values)
     most = min(LARGE, _SHORT * len(values))
     # Only short strings are joined: marshal writes a string object that occurs several times only
-    # once, but the joined string contains the text of the object each time. Some of the strings say
-    # whether all are short; to look at each would take as long as to join them.
+    # once, but the joined string contains the text of the object each time. Whether all strings are
+    # short is estimated from some of them, because to measure each string would take as long as to
+    # join all.
     if sum(map(len, values[::_SOME])) <= most // _SOME:
         zero = "\0" if kind is str else b"\0"
         joined: Any = zero.join(values)
@@ -180,8 +181,8 @@ def _packed_columns(rows: Sequence[tuple[object, ...]], width: int) -> Packed | 
     """
     columns: list[Packed] = []
     for at in range(width):
-        # A cell must be no tuple. The first cell of each column is known to be none; `packed` finds
-        # one further down, because its type differs.
+        # No cell may be a tuple. `_packed_rows` has checked the first cell of each column; `packed`
+        # finds a tuple further down, because its type differs from that of the first cell.
         cells = packed(list(map(itemgetter(at), rows)))
         if cells is None:
             return None

@@ -31,7 +31,7 @@ item_threads = local()
 
 
 def daemon() -> bool:
-    """Return whether a thread of pmap's may be a daemon: not where the process is shared."""
+    """Return whether pmap's threads may be daemons: not in an interpreter of a shared process."""
     return not shares_process
 
 
@@ -57,8 +57,8 @@ def finish_package_on_demand() -> None:
         with lock:
             if package.__dict__.get("__getattr__") is load:
                 _run_init(package)
-        # By now the `__init__` of the package has run, so it has the name, or a `__getattr__` of
-        # its own.
+        # By now the `__init__` of the package has run, so the package has the name, or a
+        # `__getattr__` of its own.
         found: object = getattr(package, name)
         return found
 

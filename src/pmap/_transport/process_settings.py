@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # The limits of the system that are settings. RLIMIT_CPU is left out: it counts the time of one
 # process, and a worker may have worked for longer than its caller.
 _LIMITS = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
-# Functions that are quick to call and return a setting, by their modules.
+# Functions that return a setting and are quick to call, by the names of their modules.
 _PROBES = {
     "gc": ("isenabled", "get_threshold", "get_debug"),
     "_socket": ("getdefaulttimeout",),
@@ -41,16 +41,17 @@ class _Row:
     """One setting.
 
     Attributes:
-        module: the module that has the functions of the setting. If a program has not imported the
-            module, it has not changed the setting, and nothing is read.
-        usual: the value with which Python begins. A worker does not import the module to set this
-            value. `...`: there is no such value.
+        module: the module that has the functions of the setting. A program that has not imported
+            the module cannot have changed the setting, so then nothing is read.
+        usual: the value that the setting has when Python starts. A worker does not import the
+            module only to set this value. `...`: there is no fixed value at the start.
         read: returns the value in this process.
         apply: puts a value in place.
         of_machine: whether the value means nothing on another machine.
-        waits: whether a worker sets the value when something else imports the module there.
-        of_process: whether all interpreters of a process share the value; a worker that shares the
-            caller's process leaves it alone.
+        waits: whether a worker sets the value only when other code in the worker imports the
+            module.
+        of_process: whether all interpreters of a process share the value. A worker that shares the
+            caller's process leaves such a setting alone.
     """
 
     __slots__ = ("apply", "module", "of_machine", "of_process", "read", "usual", "waits")
@@ -74,8 +75,8 @@ class _Row:
         self.of_process = of_process or of_machine
 
 
-# The functions of C that `read_process_settings` calls to see whether anything has changed, and the
-# number and the last one of the modules for which they were chosen.
+# The functions of C that `read_process_settings` calls to see whether anything has changed; and, as
+# they were when these functions were chosen, the number of imported modules and the last one.
 _probes: tuple[list[Callable[[], object]], int, object] = [], -1, None
 # What the probes returned last, and the settings that were read afterwards.
 _last: tuple[list[object], Values] | None = None
@@ -99,7 +100,8 @@ def read_process_settings() -> Values:
     if _probes[1] != len(modules) or _probes[2] != latest:
         _choose_probes(len(modules), latest)
     seen: list[object] = [probe() for probe in _probes[0]]
-    # `getattr` would take longer than all else here, for a name that most often does not exist.
+    # For a name that does not exist, as `tracebacklimit` most often, `getattr` would take longer
+    # than all else here.
     seen += sys.dont_write_bytecode, sys.pycache_prefix, _sys_names.get("tracebacklimit")
     context: Any = modules.get("multiprocessing.context")
     if context is not None:
@@ -142,13 +144,14 @@ def _read_all() -> Values:
 def apply_process_settings(values: Values, before: Values | None) -> None:
     """Put those of `values` in place that differ from the values `before`.
 
-    `before`: the values that were put in place last; None: this process begins.
+    `before`: the values that were put in place last; None: this process has just started.
     """
     for at, (row, value) in enumerate(zip(_rows, values, strict=False)):
         if value is ... or (before is not None and before[at] == value):
             continue
         if before is not None and before[at] is ... and value == row.usual:
-            # The caller has only imported the module. What an initializer has set here stays.
+            # The caller has imported the module and not changed the setting, so what an initializer
+            # has set here stays.
             continue
         if row.of_process and process_role.shares_process:
             continue
@@ -232,8 +235,8 @@ def _trace(frames: int) -> None:
         tracer.start(frames)
 
 
-# Variables by which the runtime of OpenMP binds each thread of a process to a processor. The
-# workers' threads are bound by the runtime in the workers.
+# Variables by which the runtime of OpenMP binds each thread of a process to a processor. If one is
+# set, the runtime in each worker binds the worker's threads, so pmap does not.
 _BINDING = ("OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY", "KMP_AFFINITY")
 
 

@@ -5,10 +5,10 @@ A message is a tuple of plain values whose first word is its kind (see `framing`
 `Results` and `Report`, which are frequent: sender and receiver build and unpack these tuples in
 place, which saves a call.
 
-Only requests to the fork server are no tuples, but bytes of one struct.
+Requests to the fork server are the exception: they are no tuples, but the bytes of a struct.
 
-A message entry is one pickled or plain value (see `values`). One whose pickle may be large is in a
-list of its own: see `framing.frame_of_entries`.
+A message entry is one pickled or plain value (see `values`). An entry whose pickle may be large is
+in a list of its own: see `framing.frame_of_entries`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from .environment import Environment
     from .packing import Entry, Packed
 
-    # How stdout or stderr of the caller is: encoding, error handler of the encoding, whether each
-    # line is to be seen at once, whether the stream is a terminal.
+    # Properties of the caller's stdout or stderr: encoding, error handler of the encoding, whether
+    # the stream is line-buffered, whether the stream is a terminal.
     Stream: TypeAlias = tuple[str, str, bool, bool]
-    # What `multiprocessing` would say of a worker: identity and name; its parent's id and name.
+    # A worker as a process of `multiprocessing`: its identity and name, and the process id and name
+    # of its parent.
     Identity: TypeAlias = tuple[tuple[int, ...], str, int, str]
-    # The script that a worker imports: a number for its globals; the path of the script, None if
-    # the worker's parent process has imported it; the package of the script or None.
+    # The script that a worker imports: the number of the script's globals; the path of the script,
+    # None if the worker's parent process has imported it; the package of the script or None.
     Script: TypeAlias = tuple[int, str | None, str | None]
     # How the items of a call run: whether the first failure ends the call, whether functions among
     # the results are pickled by value, whether all items of a chunk run at once, seconds that an
@@ -79,10 +80,10 @@ class SetUp:
 
     Attributes:
         generation: how deep pools are nested: 1 for a worker of the main program's pool.
-        identity: what `multiprocessing` says of the worker.
+        identity: the worker's identity and name as a process of `multiprocessing`, and its parent.
         environment: the first environment of the worker.
         argv: the caller's `sys.argv`.
-        inherited: numbers of the caller's own modules that a forked worker has from it.
+        inherited: numbers of those modules of the caller whose globals a forked worker has.
         script: the script that the worker imports; None: the worker imports no script.
         units: numbers of the units (values of names, pickled together) that the initializer needs.
         names: the names that the initializer needs.
@@ -92,8 +93,8 @@ class SetUp:
         kill_over_memory: whether the worker is killed at once when it takes more memory.
         may_spin: whether the worker may spin for a moment while it waits for a message.
         room: bytes of shared-memory segments that the worker may keep to use them again.
-        streams: how the caller's stdout and stderr are.
-        coverage_config: the file with which coverage measures the worker; None: without coverage.
+        streams: the properties of the caller's stdout and stderr.
+        coverage_config: the configuration file for coverage.py; None: no coverage is measured.
     """
 
     __slots__ = (
@@ -150,7 +151,7 @@ class SetUp:
 
 
 def make_setup(setup: SetUp, initializer: list[Entry]) -> SetUpMessage:
-    """Return the message of `setup`; `initializer` takes the place of its initializer."""
+    """Return the message of `setup`, with `initializer` in place of `setup.initializer`."""
     return (
         SETUP,
         setup.generation,
@@ -177,7 +178,7 @@ def parse_setup(message: SetUpMessage) -> SetUp:
 
 
 if TYPE_CHECKING:
-    # The words of `WorkerRules` stand in the middle of this message, before the environment.
+    # The parts of `WorkerRules` stand in the middle of this message, before the environment.
     CallSpecMessage: TypeAlias = tuple[
         int,
         int,
@@ -224,14 +225,15 @@ def parse_call_spec(
     Environment | None,
     Entry,
 ]:
-    """Return the arguments of `make_call_spec`, but the one entry of the list `function`."""
+    """Return the arguments of `make_call_spec`; in place of the list `function`, its one entry."""
     _, number, (function,), units, names, variables = message[:6]
     return number, units, names, variables, message[6:-1], message[-1], function
 
 
 if TYPE_CHECKING:
     # The message CHUNK: kind, number of the call spec, serial of the chunk, items as `packed`
-    # returns them, how many items begin together (0: all), index in the call of the first item.
+    # returns them, how many items begin together (0: all), index of the chunk's first item in the
+    # call.
     Chunk: TypeAlias = tuple[int, int, int, Packed, int, int]
 
     DropMessage: TypeAlias = tuple[int, int]
@@ -246,7 +248,7 @@ if TYPE_CHECKING:
 
 
 def make_drop(spec: int) -> DropMessage:
-    """Return the message that no more items come of the call spec with the number `spec`."""
+    """Return the message that no more items come for the call spec with the number `spec`."""
     return DROP, spec
 
 
@@ -305,7 +307,7 @@ def make_unit(
 def parse_unit(
     message: UnitMessage,
 ) -> tuple[int, Entry, tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Return the arguments that `make_unit` was called with, but only the first of `values`."""
+    """Return the arguments of `make_unit`; in place of the list `values`, its one entry."""
     _, number, (values,), versions, definitions, primed = message
     return number, values, versions, definitions, primed
 
@@ -364,11 +366,11 @@ OUTPUT, ERRORS, LOG, WARNING, FLUSH = 1, 2, 3, 4, 5
 if TYPE_CHECKING:
     # The message RESULTS: kind, serial of the chunk, results as `packed` returns them, whether the
     # results are the last of the chunk, seconds that the chunk took (only with the last results),
-    # whether the worker is to be replaced, numbers of segments of arguments that are unused now;
-    # if the call is traced, times: see the module `times`.
+    # whether the worker is to be replaced, numbers of the arguments' segments that the worker no
+    # longer uses; if the call is traced, times: see the module `times`.
     Results: TypeAlias = tuple[int, int, Packed, bool, float, bool, list[int], *tuple[bytes, ...]]
-    # The message REPORT: kind, kind of the report, index in its chunk of the item that runs (None:
-    # the index is not known), bytes.
+    # The message REPORT: kind of the message, kind of the report, index of the running item in its
+    # chunk (None: not known), bytes.
     Report: TypeAlias = tuple[int, int, int | None, bytes]
 
     ReadyMessage: TypeAlias = tuple[int, int]
@@ -397,7 +399,7 @@ def parse_broken(message: BrokenMessage) -> list[Entry]:
 
 
 def make_begun(serial: int) -> BegunMessage:
-    """Return the message that an item begins; sent by workers that share no memory."""
+    """Return the message that an item begins; workers without a result journal send it."""
     return BEGUN, serial
 
 
@@ -477,10 +479,10 @@ def parse_crowded(message: StartMessage) -> int:
 # --- requests from the caller to the fork server --------------------------------------------------
 
 # The kinds of requests. FORK has the number of a worker, whose socket comes along; PREPARE and
-# IMPORT have 0; KILL, ABORT and TERMINATE have the process id of a worker.
-# With IMPORT comes the descriptor of a file, in which marshal has written what the process is told
-# that imports the script: generation, identity, environment, argv, (path of the script, its package
-# or None), streams, configuration of coverage; see `SetUp`. The answers are `Report` messages.
+# IMPORT have 0; KILL, ABORT and TERMINATE have the process id of a worker. The descriptor of a file
+# comes with IMPORT. The file has what the process that imports the script is told, as marshal
+# writes it: generation, identity, environment, argv, (path of the script, its package or None),
+# streams, configuration of coverage; see `SetUp`. The answers are `Report` messages.
 FORK, KILL, ABORT, PREPARE, TERMINATE, IMPORT = 0, 1, 2, 3, 4, 5
 _REQUEST = struct.Struct("<Bq")
 REQUEST_SIZE = _REQUEST.size

@@ -1,7 +1,7 @@
 """Random numbers of an item: the same for every number of workers, chunk size, backend and retry.
 
-If the call has a seed, item *i* finds the states of the module ``random``, of NumPy's global
-generator and of `rng` to be functions of the seed and *i* alone. `rng` uses the child *i* that
+If the call has a seed, then at the start of item *i* the states of the module ``random``, of
+NumPy's global generator and of `rng` depend only on the seed and *i*. `rng` uses the child *i* that
 ``numpy.random.SeedSequence(seed).spawn`` gives.
 """
 
@@ -62,7 +62,7 @@ def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
     with standard_library:
         import random
 
-    random.seed(f"{seed}, {index}")  # of a seed that is a text, `random` uses all bits
+    random.seed(f"{seed}, {index}")  # given a text as seed, `random` uses all bits of the text
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None:
         sequence = numpy.random.SeedSequence(seed, spawn_key=(index,))
@@ -72,7 +72,8 @@ def seeded(seed: int, index: int, call: Callable[[], object]) -> object:
     try:
         return call()
     finally:
-        # If this item has run inside another item, the generator of that one is restored here.
+        # If this item has run inside another item, the generator of that other item is restored
+        # here.
         _item.now = before
 
 

@@ -10,7 +10,7 @@ _REFUSES = " does not support loading in subinterpreters"
 
 
 def explained(error: BaseException) -> BaseException:
-    """Return an `ImportError` that names the module, if a module's refusal has led to `error`.
+    """Return an `ImportError` that names the refused module, if such a module caused `error`.
 
     Else return `error` itself.
 

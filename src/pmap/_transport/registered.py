@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     Buffers = Callable[[PickleBuffer], bool]
 
-# Modules of `multiprocessing` whose registered functions (reducers) need no guard: a plain pickle
-# of an object of their types is refused, or is recognised because it mentions `multiprocessing`, or
-# is just as good.
+# Modules of `multiprocessing` that register reducers (functions that pickle a type). Objects of
+# these types need no guard against plain pickling: pickle refuses them, or the pickle is recognised
+# because it mentions `multiprocessing`, or the plain pickle is just as good.
 _OF_THE_LIBRARY = frozenset(
     {
         "multiprocessing.connection",
@@ -40,7 +40,7 @@ def registered() -> Mapping[type, Callable[[Any], Any]]:
 
 
 def added() -> list[tuple[type, Callable[[Any], Any]]]:
-    """Return the types for which the program or a library has registered reducers, with these.
+    """Return the types for which code outside `multiprocessing` has registered a reducer, and it.
 
     Reducers of `multiprocessing` itself are left out.
     """
@@ -57,10 +57,11 @@ _last: tuple[int, Callable[..., bytes]] = 0, light_pickle.dumps
 
 
 def plain_dumps() -> Callable[..., bytes]:
-    """Return pickle's ``dumps``, or one that raises for objects of types with a reducer.
+    """Return a ``dumps`` that raises TypeError for objects whose types have a reducer.
 
-    For some of these types a plain pickle would be wrong without an error: that of a number in
-    shared memory would be a copy of the number.
+    If no type needs that, the result is pickle's own ``dumps``. For some types with a reducer a
+    plain pickle would be wrong without an error: the plain pickle of a number in shared memory
+    would be a copy of the number.
     """
     global _last
     count = len(registered())

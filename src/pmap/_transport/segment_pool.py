@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 
-# Bytes of unused segments that a pool keeps for their next use, at most: the caller keeps this
-# many, and so do all its workers together. That is some dozens of large arrays, or a hundredth of a
-# machine's memory.
+# How many bytes of unused segments a pool keeps for their next use, at most: the caller keeps this
+# many bytes, and all its workers together keep as many. That is some dozens of large arrays, or a
+# hundredth of a machine's memory.
 KEPT: Final = 1 << 28
 
-# After this many requests that had to be refused, the segment that was lent first is given up: it
-# counts as the receiver's own.
+# After this many requests that had to be refused, the sender gives up the segment that it lent
+# first: the segment then belongs to the receiver.
 _MOST_REFUSED = 16
 
 
@@ -50,7 +50,7 @@ class FreeSegments:
     def written(self, buffers: Sequence[Buffer]) -> Segment | None:
         """Return a segment (shared memory) that holds `buffers`.
 
-        None if the system has none for them.
+        The result is None if the system has no segment for them.
         """
         return write_into(self._take(room_for(buffers)), buffers)
 

@@ -100,13 +100,14 @@ def _descriptors() -> int:
 class _Mapping(mmap.mmap):
     """A mapping of a segment into memory.
 
-    Its end is noted, so that the segment can be used again.
+    When the mapping ends, the number of the segment is recorded, so that the segment can be used
+    again.
     """
 
     # How many segments this process has mapped.
     live = 0
 
-    # Whether this mapping is counted among those of the process.
+    # Whether this mapping is counted in `live`.
     is_live = False
     number = 0
     # The list to which the segment's number is added when nothing uses the mapped memory any more.
@@ -121,7 +122,7 @@ class _Mapping(mmap.mmap):
             self.close()
         except BufferError:
             # The mapping is part of a reference cycle that is garbage; another object of the cycle
-            # may still use the memory.
+            # may still use the memory, so the number is not recorded.
             return
         # A process that was forked after the segment was mapped may still have the segment mapped.
         if self.gone is not None and self.forks_before is _forks.last and not _forks.now:
@@ -139,7 +140,8 @@ class _Forks:
         # How many threads are forking now. If a signal handler's exception strikes in `_end`, the
         # number stays too high; then segments are not used again, which costs only time.
         self.now = 0
-        # Another object is put here at each fork, so that a fork is noticed by comparison.
+        # Each fork puts a new object here. So code that has kept the earlier object sees by
+        # comparison that a fork has happened since.
         self.last = object()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
@@ -314,7 +316,7 @@ class Segment:
                 mapping = _Mapping(self.fd, size, flags=flags, trackfd=False)
             else:
                 mapping = _Mapping(self.fd, size, flags=flags)
-        except OSError:  # it cannot be mapped: the process has no descriptor or address space left
+        except OSError:  # the process has no descriptor or no address space left for a mapping
             return None
         _Mapping.live += 1
         mapping.is_live = True
@@ -398,7 +400,7 @@ def write_into(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | 
         try:
             segment.write(buffers)
         except OSError:
-            # it cannot be written: no memory is left, or the process may write no files of this
-            # size
+            # The segment cannot be written: no memory is left, or the process may write no files of
+            # this size.
             return None
     return segment

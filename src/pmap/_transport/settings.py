@@ -57,8 +57,8 @@ else:
         from threading import active_count as count_threads
 
 _last_umask: int | None = None
-# The time zone in effect, and the tuple `time.tzname` of that moment. `time.tzset` makes a new
-# tuple, so another tuple shows that the zone has changed.
+# The time zone in effect, and the tuple `time.tzname` as it was when that zone took effect.
+# `time.tzset` makes a new tuple, so another tuple shows that the zone has changed.
 _zone: str | None = os.environ.get("TZ")
 _zone_names: tuple[str, str] = time.tzname
 # Threads of pmap that only wait for work, and so create no files (see the umask below).
@@ -74,7 +74,7 @@ def take_settings() -> Settings:
 
 
 def apply_settings(settings: Settings, least: int = 0) -> None:
-    """Apply `settings` to this process: those before the filters of warnings, and the time zone.
+    """Apply recursion limit, limit of digits, umask, locale and time zone of `settings`.
 
     The recursion limit becomes no less than `least`. A worker that shares the caller's process sets
     only what belongs to its interpreter: the recursion limit and the digits.
@@ -213,8 +213,9 @@ def _levels() -> Levels | None:
     # Examining all loggers in each call would take too long. Each change of a logger's level clears
     # the cache of decisions in every logger. So an entry that pmap put into the root logger's cache
     # shows, if the entry is still there, that no level has changed. The entry is a list that gets
-    # the levels when they are read. It is put into the cache before that: if another thread changes
-    # a level meanwhile, the list is not in the cache any more, and nobody finds what was read.
+    # the levels when they are read. It is put into the cache before the levels are read: if another
+    # thread changes a level meanwhile, the list is not in the cache any more, and nobody finds what
+    # was read.
     kept = getattr(root, "_cache", None)
     seen: list[Levels] = [] if kept is None else kept.get(_SEEN, [])
     if seen:

@@ -32,7 +32,7 @@ _EXTENSIONS = os.path.join(os.path.dirname(STANDARD), "DLLs")
 # The names of the user's modules that hide a standard module in this worker.
 _names: set[str] = set()
 # Modules of the standard library that items in this worker do not see, because a module of the user
-# has the name.
+# has the same name.
 _hidden: dict[str, ModuleType] = {}
 _lock = RLock()
 
@@ -55,7 +55,7 @@ def find_shadows(path: Sequence[str]) -> Shadows:
 def _before(path: Sequence[str]) -> Sequence[str]:
     """Return the entries of `path` in front of the standard library.
 
-    Only they can hide a module.
+    Only these entries can hide a module of the standard library.
     """
     if STANDARD not in path:
         return ()
@@ -86,7 +86,7 @@ def _is_users(module: ModuleType, path: Sequence[str]) -> bool:
 
 
 def apply_shadows(shadows: Shadows, path: Sequence[str]) -> None:
-    """Make each of these module names mean for items here what it means in the caller.
+    """Make each module name in `shadows` mean for items here what it means in the caller.
 
     `path` is the import path of the items.
     """
@@ -114,7 +114,7 @@ def _top(name: str) -> str:
 
 
 class _StandardLibrary:
-    """A context manager in which imports find the standard modules, whatever hides them."""
+    """A context manager in which imports find the standard modules, even hidden ones."""
 
     def __init__(self) -> None:
         self._depth = 0

@@ -24,7 +24,7 @@ _IMPORT = "<frozen importlib._bootstrap>"
 # `FROZEN` is the command-line argument with which a frozen program is started to become a worker;
 # the next argument is the number of a pipe. `FOR_FREEZE_SUPPORT` is what `freeze_support` of
 # multiprocessing reads from the pipe: two pickles, of settings (here none) and of an object whose
-# method `_bootstrap` it calls.
+# method `_bootstrap` is then called.
 FROZEN = "--multiprocessing-fork"
 FOR_FREEZE_SUPPORT = b"}.cpmap._worker.startup\nFromFreezeSupport\n)R."
 MARK = "PMAP_STARTED"
@@ -58,7 +58,7 @@ def depth() -> int:
 
 
 def is_marked() -> bool:
-    """Return whether this process, or one above it, is to become a worker and is none yet."""
+    """Return whether this process, or one above it, is started to become a worker, but is none."""
     return MARK in os.environ
 
 
@@ -66,14 +66,15 @@ def mark() -> tuple[str, int, int] | None:
     """Return what this process is to become, and its descriptors of the socket and the lifeline.
 
     The lifeline is a pipe whose end tells that the caller is gone. None means that pmap has not
-    started this process for a worker: it has no mark in its environment, or has inherited the mark
-    without the socket.
+    started this process to become a worker: the process has no mark in its environment, or has
+    inherited the mark without the socket.
     """
     words = os.environ.get(MARK, "").split()
     try:
         kind, (fd, lifeline, inode) = words[0], map(int, words[1:])
         if sys.platform == "win32":
-            # The socket comes through stdin, and in place of the inode there is the caller's id.
+            # The socket comes through stdin, and in place of the inode there is the caller's
+            # process id.
             return (kind, fd, lifeline) if inode == os.getppid() else None
         return (kind, fd, lifeline) if os.fstat(fd).st_ino == inode else None
     except (IndexError, ValueError, OSError, OverflowError):

@@ -1,7 +1,7 @@
 """When items began and ended in a worker, as a part of the message with their results.
 
-A call with the option ``trace`` has its items timed: workers are told so, and each message with
-results has the times, too.
+The items of a call with the option ``trace`` are timed: the caller tells the workers so, and each
+message with results has the times, too.
 
 All times are of `time.perf_counter`. On Linux, macOS and Windows all processes of a machine share
 this clock: it counts from a moment before all of them.

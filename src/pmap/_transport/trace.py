@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from types import CodeType, TracebackType
     from typing import Any, TypeAlias
 
-    # A place in a traceback: file, name, qualified name and module of a function, and its first
-    # line; then line, last line, first and last column of what the function was doing (None: not
-    # known); then the source of these lines if no file has it, else an empty text.
+    # A place in a traceback: file, name, qualified name, module and first line of a function; then
+    # first and last line, first and last column of the code that the function was running (None:
+    # not known); then the source of these lines if no file has it, else an empty text.
     Place: TypeAlias = tuple[str, str, str, str, int, int, int | None, int | None, int | None, str]
     # A traceback: its places from the outermost to the innermost; the exception that Python shows
     # with it (cause or context); whether that is the cause; the tracebacks of the members of an
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     # description, its traceback.
     Linked: TypeAlias = tuple[bytes | None, str, Trace]
 
-# How many linked exceptions are sent with one that an item raised, at most. Each is pickled, and
-# the context of a RecursionError may be a chain of a thousand.
+# How many linked exceptions are sent with an exception that an item raised, at most. Each is
+# pickled, and the context of a RecursionError may be a chain of a thousand exceptions.
 _MOST_LINKED = 10
-# In nested exception groups, tracebacks are sent down to this depth: marshal has a limit of its
-# own.
+# In nested exception groups, tracebacks are sent down to this depth: marshal limits how deeply
+# values may be nested.
 _DEEPEST = 50
 
 
@@ -112,7 +112,7 @@ def _place(trace: TracebackType, code: CodeType, module: str) -> Place:
 
 
 def _source(file: str, line: int, last_line: int) -> str:
-    """Return the source of lines that only the cache of `linecache` has, and no file; else ""."""
+    """Return the source of lines that are in no file, from the cache of `linecache`; else ""."""
     # Code that this process has made itself, as template engines do, has no file. `linecache` may
     # be a module of the program with that name, and not the standard one.
     cache: Any = getattr(sys.modules.get("linecache"), "cache", {})

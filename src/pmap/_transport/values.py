@@ -63,7 +63,7 @@ def encode(
         functions_by_value: whether a function that cannot be imported is pickled with its contents.
         attachments: receives the shared-memory segment with the large buffers of `value`, and the
             descriptors of `value`. None: large buffers are part of the pickle.
-        role: what tells the pickler what the receiver has already: see `dumps`.
+        role: an object that the pickler asks what the receiver has already: see `dumps`.
     """
     plain = is_plain(value)
     if attachments is not None and (not plain or is_long(value)):
@@ -75,7 +75,7 @@ def encode(
 
 
 def decode(entry: Entry) -> Any:
-    """Return the value that a message has in the form of a list, unless that is a failure.
+    """Return the value of a message entry that is a list, but no failure record.
 
     Raises what the loading of the value raises.
     """
@@ -114,7 +114,7 @@ class Attachments:
     def __init__(self, make: Callable[[Sequence[Buffer]], Segment | None]) -> None:
         """Begin with no shared memory and no descriptors.
 
-        `make` returns shared memory that holds given buffers, or None.
+        `make` returns shared memory that holds the buffers that it is given, or None.
         """
         self._make = make
         self.segments: list[Segment | Descriptor] = []
@@ -158,7 +158,7 @@ def split(
     role: Role | None = None,
     least: int | None = LARGE,
 ) -> tuple[Head, list[Buffer | Descriptor]]:
-    """Pickle `value` without its large buffers and descriptors; return the pickle and these.
+    """Return the pickle of `value` without large buffers and descriptors, and a list of those.
 
     Raises what the pickling of `value` raises.
 
@@ -202,8 +202,9 @@ def dumps(
         buffers: the list that receives the large buffers of `value`, which are then not part of the
             pickle, and the descriptors of `value`. None: all buffers are part of the pickle, and an
             object that has a descriptor cannot be pickled.
-        role: tells the pickler what the receiver has already. None: in a worker, the receiver is
-            the caller; at the caller, the receiver is a process that has nothing.
+        role: an object that the pickler asks what the receiver of the pickle has already. None
+            means for a worker that the receiver is its caller, and for the caller that the receiver
+            has nothing.
         least: the number of bytes from which a buffer is large; None: no buffer is large.
     """
     try:
