@@ -40,7 +40,7 @@ def registered() -> Mapping[type, Callable[[Any], Any]]:
 
 
 def added() -> list[tuple[type, Callable[[Any], Any]]]:
-    """Return the types for which code outside `multiprocessing` has registered a reducer, and it.
+    """Return pairs of a type and its reducer, as the program or a library has registered them.
 
     Reducers of `multiprocessing` itself are left out.
     """

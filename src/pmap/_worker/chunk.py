@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     Unsent: TypeAlias = list[Entry] | tuple[Literal["q", "d"], bytes]
 
 
-# Seconds that results of an `EagerChunk` may wait.
+# If results of an `EagerChunk` have waited for this many seconds, they are sent before the next
+# item begins.
 _MOMENT = 0.01
 
 
@@ -57,7 +58,7 @@ class Chunk:
         """Make the chunk ready to run.
 
         Args:
-            spec: what the worker was told of the call, with its function.
+            spec: what the worker was told of the call, with the call's function.
             entries: the message entries of the items: one pickled or plain value for each item.
             step: how many items begin together; 0: all items began with the chunk.
             journal: the result journal, memory shared with the caller, in which results are noted.
@@ -88,8 +89,8 @@ class Chunk:
     def _goes_on(self, number: int) -> bool:
         """Return whether the item at index `number` of the chunk may run.
 
-        If it may, note that it begins, together with the other items of its part of the chunk. If
-        it may not, the caller has taken it back to give it to another worker.
+        If the item may run, note that it begins, together with the other items of its part of the
+        chunk. If the item may not run, the caller has taken it back to give it to another worker.
         """
         if number >= self._begun:
             begun = min(number + self._step, len(self._entries))
@@ -182,8 +183,8 @@ class Chunk:
                 start, stop = index, self._begun - self.sent
                 part = entries[start:stop]
                 if isinstance(part, memoryview):
-                    # Only this part of the typed array with the items becomes Python objects: so
-                    # few objects stay in the processor's cache.
+                    # The items become Python objects part by part: the few objects of one part fit
+                    # into the processor's cache.
                     part = part.tolist()
                 for index, entry in enumerate(part, start):
                     result = run(entry)
@@ -201,7 +202,8 @@ class Chunk:
             if noticed:
                 self._items.tidy()
             # The result is an int that is too large for the array. It belongs to the item that ran
-            # last: an earlier one could not have been stored.
+            # last: to store such a result of an earlier item would have raised this exception
+            # before.
             if _too_large(result):
                 spec.mixed = True
                 extra = [result]
@@ -215,11 +217,11 @@ class Chunk:
 class EagerChunk(Chunk):
     """A chunk whose results are sent before the next item begins, if they have waited for a moment.
 
-    It is for workers that are not killed: a cancelled call gets no result of theirs from the
-    journal, and a chunk may end late.
+    Workers that share the caller's process run such chunks. These workers are never killed. So
+    nobody reads results from their journals when a call is cancelled, and a chunk may end late.
     """
 
-    _sent_at = 0.0  # when results were sent last, or were about to be
+    _sent_at = 0.0  # when results were last sent, or were about to be sent
 
     def _goes_on(self, number: int) -> bool:
         now = perf_counter()
@@ -318,7 +320,7 @@ _NUMBERED = frozenset({"_in_records", "run_without_journal", "_outcome"})
 
 
 def running_item(thread: int) -> int | None:
-    """Return the index, in its chunk, of the item that runs in a thread; None if none runs there.
+    """Return the index, in its chunk, of the item that runs in a thread; None: there is none.
 
     `thread` is the identifier of a thread of this process. The index is read from the stack of this
     thread: noting the index before each item would take as long as a quick item.
@@ -337,7 +339,8 @@ def running_item(thread: int) -> int | None:
                 number: int = frame.f_locals["number"]
                 return number
             if name == "run":
-                # If no such function is on the stack, the item is the only one of its chunk.
+                # If the stack has `run`, but no function that knows the index, the item is the only
+                # one of its chunk.
                 alone = 0
         frame = frame.f_back
     return alone

@@ -71,7 +71,7 @@ class AtOnce:
                 return self._runner.run(start())
             except (SystemExit, KeyboardInterrupt):
                 # The exception was raised by a task that some coroutine had started, and the
-                # coroutine which awaits the task gets it, too.
+                # coroutine which awaits the task gets the exception, too. So the wait goes on here.
                 continue
 
     async def _wait_for(self, index: int) -> tuple[bool, Any]:
@@ -80,8 +80,8 @@ class AtOnce:
 
         if not self._tasks:
             loop = asyncio.get_running_loop()
-            # Each coroutine gets a copy of the context, so that no other sees the context variables
-            # it sets. The test is for None, because an empty context is false.
+            # Each coroutine gets a copy of the context, so that no other coroutine sees the context
+            # variables that it sets. The test is for None, because an empty context is false.
             given = self._context
             self._tasks = [
                 loop.create_task(
@@ -122,8 +122,8 @@ async def _outcome(
         # An exception such as SystemExit would end the event loop, and with it the coroutines of
         # the other items; so every exception is returned as an outcome.
         if limit.expired() and isinstance(error, TimeoutError):
-            # Its cause is the CancelledError, whose traceback leads to the line at which the
-            # coroutine was cancelled.
+            # The cause of a TimeoutError is the CancelledError, whose traceback leads to the line
+            # at which the coroutine was cancelled.
             cancelled = error.__cause__ or error
             return False, TooLong().with_traceback(cancelled.__traceback__)
         return False, error

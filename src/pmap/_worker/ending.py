@@ -20,7 +20,7 @@ def run_exit_callbacks() -> None:
     """Run the callbacks of ``atexit`` and ``multiprocessing.util.Finalize``; then wait for threads.
 
     Only threads that are no daemons are waited for. After `_LIMIT` seconds the system ends this
-    process, whatever it does.
+    process, whatever the process does.
     """
     import atexit
 

@@ -56,12 +56,12 @@ class ReceivedSpec:
         # Whether the context variables are so few that they are loaded anew for each chunk: the
         # next chunk may be that of another call.
         self.fresh = are_few(variables)
-        # The type that the next results will probably have, if a typed array can hold it, as those
-        # so far had it. None: no such type is known.
+        # The type that the results had so far, if a typed array can hold such values: the next
+        # results will probably have this type, too. None: no such type is known.
         self.array_type: type | None = None
-        # Whether results are noted one by one, and not in a typed array. In a call with a time
-        # limit they are: a typed array leaves no time to note when each item begins. They are, too,
-        # if the times of the items are to be noted.
+        # Whether results are noted one by one, and not in a typed array. Results are noted one by
+        # one in a call with a time limit, or with timed items: while a typed array is filled, it is
+        # not noted when each item begins.
         self.mixed = timeout is not None or times
         # Notes when each item begins and ends; None: items are not timed.
         self.timing: Timing | None = None
@@ -73,8 +73,9 @@ class ReceivedSpec:
     def load(self) -> Callable[[object], object]:
         """Return the function of the call, as a function of one argument: the item.
 
-        The first call of this method loads the function. Each call also gives the global names that
-        the function uses their values, since they may have those of another call.
+        The first call of this method loads the function. Each call of it also sets the global names
+        that the function uses, since items of another call may have run with other values of these
+        names.
         """
         if self.timing is not None:
             self.timing.begin()
@@ -125,14 +126,15 @@ def _load_each(variables: list[bytes]) -> Variables:
         try:
             loaded.append(loads(data))
         except Exception:
-            # the variable's value cannot be loaded here, for example as its module is missing
+            # The variable's value cannot be loaded here, for example because a module is missing.
             continue
     return loaded
 
 
 def _in_context(call: Callable[[object], object], context: Context) -> Callable[[object], object]:
     def run(item: object) -> object:
-        # The item runs in a copy of the context, so the next item does not see what it sets there.
+        # The item runs in a copy of the context, so the next item does not see the context
+        # variables that this item sets.
         return context.copy().run(call, item)
 
     return run

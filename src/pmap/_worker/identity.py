@@ -1,11 +1,11 @@
 """What `multiprocessing` says, in a worker, of the worker process and of its parent.
 
 A worker itself does not import `multiprocessing`. When an item or a module imports it in a worker,
-this module tells `multiprocessing` what it would know in a child process of its own. Its module
-`process` gets the name, the identity, the authentication key and the parent of the worker. Its
-module `resource_tracker` gets the resource tracker of the caller, so that shared memory and
-semaphores live as long as the caller. Its module `context` gets the start method that the caller
-has set.
+this module tells `multiprocessing` what it would know in a child process of its own.
+`multiprocessing.process` gets the name, the identity, the authentication key and the parent of the
+worker. `multiprocessing.resource_tracker` gets the resource tracker of the caller, so that shared
+memory and semaphores live as long as the caller. `multiprocessing.context` gets the start method
+that the caller has set.
 """
 
 from __future__ import annotations
@@ -109,8 +109,9 @@ def _tell_process(module: Any) -> None:
 
 def _sentinel() -> int:
     if ties.lifeline < 0:
-        # This pipe stands for one whose end tells that the parent has ended. It never does, because
-        # this process itself keeps the writing end open.
+        # `multiprocessing` wants a pipe whose end tells that the parent has ended. The system gave
+        # this process none, so a new pipe takes its place. The new pipe never ends, because this
+        # process itself keeps the writing end open.
         ties.lifeline, _ = os.pipe()
     return ties.lifeline
 

@@ -2,7 +2,7 @@
 
 The loop is that of a worker process (`worker`), on one end of a socket pair. What belongs to the
 whole process is not touched: directory, umask, locale, signals, standard streams, the end of the
-process. `process_role.shares_process` says so to the modules that would.
+process. Modules that would touch it look at `process_role.shares_process` first.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def serve(fd: int) -> None:
     except OSError:
         pass  # the caller has closed its end, so the error can be told to nobody
     finally:
-        # Its descriptors are the process's, which goes on; the end of the interpreter comes too
-        # late to close them, when the modules for that are gone.
+        # The descriptors of the segments belong to the process, which goes on, so they are closed
+        # here. When the interpreter itself ends, the modules that could close them are gone.
         worker.release_segments()
         sock.detach()
 
@@ -51,8 +51,9 @@ def serve(fd: int) -> None:
 def _own_variables() -> None:
     """Keep changes of ``os.environ`` in this interpreter.
 
-    ``os.environ`` writes through to the variables of the process by these two functions. The
-    interpreter's copy was made before, so the items find what they set, and no one else does.
+    ``os.environ`` changes the variables of the process by calling ``os.putenv`` and
+    ``os.unsetenv``, which this function replaces. ``os.environ`` itself is this interpreter's own
+    copy: here items find what they set, and other interpreters do not see it.
     """
 
     def note(*_: object) -> None:

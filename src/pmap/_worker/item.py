@@ -90,7 +90,8 @@ def load_argument(entry: Entry) -> object:
 
     Raises `BadArgumentError` if the argument cannot be loaded.
     """
-    # The caller could not pickle this argument, and has sent nothing in its place; it knows why.
+    # The caller could not pickle this argument, and has sent nothing in its place; the caller knows
+    # why.
     if not entry:
         raise BadArgumentError from None
     runs_items, process_role.runs_items = process_role.runs_items, False

@@ -101,7 +101,7 @@ class Loggers:
         """
         self._handler.on = on
         if levels is None or levels == self._levels:
-            return  # the caller has sent no levels, so those that an initializer has set stay
+            return  # the caller has sent no new levels, so those that an initializer has set stay
         old, self._levels = self._levels, levels
         disabled, given = levels
         for name, _ in () if old is None else old[1]:

@@ -1,9 +1,9 @@
 """If coverage.py measures a worker, the worker saves the data with each chunk of items.
 
-It does so before it sends the last results of the chunk. Its end would be too late, because the
-caller may kill a worker that it needs no more. A worker that has neither coverage.py's option
-``parallel`` nor a configuration file from the caller saves nothing: its data would overwrite the
-data of the caller.
+The worker saves the data before it sends the last results of the chunk. To save at the end of the
+worker would be too late, because the caller may kill a worker that it needs no more. A worker that
+has neither coverage.py's option ``parallel`` nor a configuration file from the caller saves
+nothing: its data would overwrite the data of the caller.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _NO_WORD_OF = ["no-data-collected", "module-not-measured", "module-not-imported"
 def saver(config: str | None) -> Callable[[], None] | None:
     """Return a function that saves what coverage.py has measured so far in this process.
 
-    Return None if it does not measure this process.
+    Return None if coverage.py does not measure this process.
 
-    `config`: the file with which coverage, at the caller, measures the processes that
-    `multiprocessing` starts; None: coverage does not measure these processes.
+    `config`: the configuration file that coverage.py, in the caller, uses for the processes that
+    `multiprocessing` starts; None: coverage.py does not measure these processes.
     """
     if config is None and "coverage" not in sys.modules:
         return None

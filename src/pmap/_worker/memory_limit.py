@@ -1,4 +1,4 @@
-"""The memory limit of a worker: measuring how much it takes, and ending it above the limit."""
+"""The memory limit of a worker: code that measures a worker's memory and ends the worker."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LAST_WORDS = 0.5
 def resident() -> int:
     """Return how many bytes of memory this process takes.
 
-    Where the system has no ``/proc``, return how many bytes it took at most so far.
+    Where the system has no ``/proc``, return the most bytes that this process has taken so far.
     """
     if sys.platform == "win32":
         return _working_set()
@@ -85,10 +85,11 @@ class MemoryWatch:
                 if self._journal is not None:
                     self._journal.note_oversize()
                 if sys.platform == "win32":
-                    os.kill(os.getpid(), signal.SIGTERM)  # ends this process at once there
+                    os.kill(os.getpid(), signal.SIGTERM)  # on Windows this ends the process at once
                 if self._journal is not None:
                     # At SIGABRT faulthandler writes the stack of the main thread behind the result
-                    # journal, and the process ends. If it does not end in time, it is killed.
+                    # journal, and the process ends. If the process does not end in time, it is
+                    # killed.
                     signal.pthread_kill(self._main, signal.SIGABRT)
                     sleep(_LAST_WORDS)
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -75,9 +75,9 @@ def _descriptors() -> set[int]:
     """Return the numbers of the open descriptors, or an empty set if the system does not tell."""
     try:
         names = os.listdir("/dev/fd")
-        # The listing includes the descriptor with which `os.listdir` has read the folder. It had
-        # the lowest free number, which is free again now: `os.dup` gets the same number and so
-        # finds it.
+        # The listing includes the descriptor with which `os.listdir` has read the folder. That
+        # descriptor had the lowest free number, which is free again now, so `os.dup` gets the same
+        # number.
         lowest = os.dup(0)
         os.close(lowest)
         return {int(name) for name in names} - {lowest}

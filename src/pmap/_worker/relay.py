@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 
 # Returned for an item that was not run, because an item before it has failed.
 SKIPPED: Final[tuple[()]] = ()
-# Of how many calls a process keeps the loaded function, for their next items.
+# A process keeps the loaded functions of this many calls, for the next items of these calls.
 _MOST_KEPT: Final = 8
 
 _kept: dict[bytes, ReceivedSpec] = {}
-# The chunk of which an item has failed, so that its later items are not run; empty: there is none.
+# The chunk in which an item has failed, so that the chunk's later items are not run; the list is
+# empty if there is no such chunk.
 _stopped: list[bytes] = []
 # Whether the last item of this process had a seed: the list is empty if not.
 _had_seed: list[bool] = []
@@ -49,7 +50,7 @@ class Relay:
     """Runs items of a chunk in an inner worker, which calls it with one item at a time."""
 
     def __init__(self, chunk: bytes, key: bytes, spec: Spec, start: int, pickled: bool) -> None:
-        """Load nothing yet.
+        """Keep the arguments; nothing is loaded yet.
 
         Args:
             chunk: bytes that identify this chunk among all others.
@@ -60,7 +61,7 @@ class Relay:
         """
         self.given = chunk, key, spec, start, pickled
         self._call: Callable[[object], object] | None = None
-        self._unloaded: list[Any] = []  # the failure record of a function that does not load
+        self._unloaded: list[Any] = []  # the failure record of a function that cannot be loaded
 
     def __reduce__(self) -> tuple[object, ...]:
         return _arrived, self.given
@@ -90,7 +91,8 @@ class Relay:
             return _failed(self._unloaded, chunk, stop)
         if _had_seed and seed is None:
             _had_seed.clear()
-            seed_anew()  # the last item had a seed, by which this one must not go on
+            # The random numbers of this item must not follow from the seed of the last item.
+            seed_anew()
         try:
             argument = load_argument([value] if value else []) if pickled else value
             if seed is None:
@@ -110,10 +112,10 @@ class Relay:
 
 
 def _arrived(*given: Any) -> Relay:
-    """Return the `Relay` that has come with a chunk, with its function.
+    """Return the `Relay` that has come with a chunk, after its function was loaded.
 
-    The function is loaded here, before the first item begins: what its modules take to be imported
-    does not count as time of an item.
+    The function is loaded here, before the first item begins: so the time to import modules for the
+    function does not count as time of an item.
     """
     relay = Relay(*given)
     relay.load()
@@ -136,7 +138,7 @@ def _loaded(key: bytes, spec: Spec) -> Callable[[object], object]:
         received.load()
         while len(_kept) >= _MOST_KEPT:
             _kept.pop(next(iter(_kept)), None)
-    # This function moves to the end of the dict: the first is the one used longest ago.
+    # This function moves to the end of the dict, so the first one in the dict was used longest ago.
     _kept[key] = received
     return received.load()
 

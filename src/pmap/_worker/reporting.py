@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def _nowhere(data: bytes) -> None:
     """Drop a message.
 
-    This function is used until it is known how messages are sent to the caller.
+    This function is used until `Reporting.begin` is given the function that sends messages.
     """
 
 
@@ -78,7 +78,7 @@ class Reporting:
             if self._loggers is not None:
                 self._loggers.apply(levels, on)
             if self._warned is None and filters not in (None, self._usual_filters):
-                # While ``warnings`` is imported, it calls `_take_warnings`, which sets `_warned`.
+                # This import calls `_take_warnings`, which sets `_warned`.
                 import warnings  # noqa: F401  # pyright: ignore[reportUnusedImport]
             if self._warned is not None:
                 self._warned.apply(filters)

@@ -2,7 +2,7 @@
 
 The fork server does not import the script itself: the script may start threads, raise, never return
 or end its process. So the fork server forks a process that imports the script. From then on this
-fork serves in its place::
+fork serves in the place of the fork server::
 
     the fork server                      waits for the end of its fork, and ends with it
         |
@@ -76,7 +76,7 @@ def import_in_fork(
     os.close(tells)
     try:
         if _can_serve(sock, hears):
-            wait_for(pid)  # and kill the processes that the script has started
+            wait_for(pid)  # this also kills the processes that the script has started
             os._exit(0)
         # Either the fork has ended, or its script is stuck and the caller is gone.
         kill_group(pid)
@@ -124,15 +124,15 @@ def _import_and_serve(
             os.close(tells)
             serve(prepared)
     except BaseException:
-        # the script has failed: the first worker will import it again, and tell the caller what it
-        # raises
+        # The script has failed: the first worker will import the script again, and tell the caller
+        # what the script raises.
         pass
     finally:
         exit_process(0)
 
 
 def _import(sock: socket, about: bytes) -> Prepared:
-    """Import the script in the directory, environment and so on in which a worker would."""
+    """Import the script in the directory and environment in which a worker would import it."""
     generation, identity, environment, argv, script, streams, measured = marshal.loads(about)
     process_role.generation = generation
     ties.begin(identity, False)

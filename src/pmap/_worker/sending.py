@@ -38,12 +38,12 @@ class Sender:
         """Send a message with its shared-memory segments and descriptors.
 
         Returns when the socket has taken all of the message. A signal handler may call `send` while
-        its thread is in `send`: its message is then sent after the other.
+        its thread is in `send`: the handler's message is then sent after the other message.
         """
         with self._lock:
             if self._sending:
-                # This is a signal handler that has interrupted `send`, which will send this
-                # message, too.
+                # A signal handler has interrupted a call of `send` and makes this call; the
+                # interrupted call will send this message, too.
                 self._waiting.append(data)
                 return
             self._sending = True

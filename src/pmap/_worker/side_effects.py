@@ -31,7 +31,7 @@ exit_process = os._exit
 
 
 def end_after(seconds: float) -> None:
-    """Have the system end this process after `seconds`, whatever it does; 0: do not end it."""
+    """Have the system end this process after `seconds`, whatever it is doing; 0: never."""
     if hasattr(signal, "setitimer"):
         # SIGALRM without a handler ends the process, even if a thread never releases the
         # interpreter's lock. The timer of faulthandler is not used: a process that is forked while
@@ -40,8 +40,8 @@ def end_after(seconds: float) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
         signal.setitimer(signal.ITIMER_REAL, seconds)
         return
-    # Windows has no such timer, and no forks. Python loads this module in the main interpreter of a
-    # process only.
+    # Windows has no such timer, and no forks. `faulthandler` is imported only here, because Python
+    # loads it in the main interpreter of a process only.
     import faulthandler
 
     if seconds:
@@ -54,7 +54,7 @@ _kept: list[TextIO] = []
 
 
 def _nowhere() -> TextIO:
-    """Return a file for what nobody reads, which stays open."""
+    """Return the null device, opened as a file that stays open."""
     if not _kept:
         _kept.append(open(os.devnull, "w"))  # noqa: SIM115  # it stays open
     return _kept[0]
@@ -63,19 +63,20 @@ def _nowhere() -> TextIO:
 def write_stack_at_crash(fd: int) -> None:
     """Have the stack written into the file `fd` if this process crashes or gets SIGABRT.
 
-    It is written in C, whatever Python code does at that moment. A worker that shares the caller's
-    process writes none, and closes `fd`: the end of the process is not its own.
+    C code writes the stack, whatever Python code does at that moment. A worker that shares the
+    caller's process writes no stack, and closes `fd`: that process is the caller's.
     """
     if process_role.shares_process:
         os.close(fd)
     else:
-        # Python loads this module in the main interpreter of a process only.
+        # `faulthandler` is imported only here: Python loads it in a process's main interpreter
+        # only.
         import faulthandler
 
         faulthandler.enable(file=fd)
 
 
-# What is noted of an item that has set an environment variable.
+# The note which says that an item has set an environment variable.
 SET_VARIABLE = "os.putenv"
 _TELLING = frozenset({"os.chdir", SET_VARIABLE, "os.unsetenv"})
 # Letters that occur in the mode of a file that is opened for reading only.
@@ -104,8 +105,8 @@ class Surroundings:
     def __init__(self) -> None:
         # The caller's environment as it was put in place last.
         self._environment: Environment | None = None
-        # What each item is to find: the environment `_environment`, with what an initializer has
-        # set.
+        # What each item is to find: the environment `_environment`, with the changes that an
+        # initializer has made.
         self._own: Environment | None = None
         self._least_recursion = 0  # the lowest recursion limit that an item may be given
         self._applied = sys.getrecursionlimit()  # the recursion limit that was put in place last
@@ -148,7 +149,7 @@ class Surroundings:
             self.tidy()
 
     def keep(self) -> None:
-        """Record the environment as it is now, as all items are to find what an initializer set."""
+        """Record the present environment, since all items are to find what an initializer set."""
         self._own = capture_environment(current_directory())
         self._notice_recursion()
         self.tidy()
@@ -187,5 +188,6 @@ class Surroundings:
             apply_zone(self._own[3][6])
         traces.clear()
         if self._files:
-            # The note stays as long as such a file is open, so that it is flushed after each item.
+            # A file that an item has opened for writing is still open. The note WRITES has the file
+            # flushed after each item until the file is closed.
             traces.append(WRITES)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from .worker import Initializer, Prepared
 
-_LAST_FLUSH = 2  # seconds in which a stream that an item has set must take what was printed into it
+_LAST_FLUSH = 2  # seconds that the last flush of a stream may take, if an item has set the stream
 
 
 def main(kind: str, fd: int, lifeline: int) -> NoReturn:
@@ -71,7 +71,7 @@ def main(kind: str, fd: int, lifeline: int) -> NoReturn:
 
 
 def _import_script(sock: socket, message: int, lifeline: int) -> None:
-    """Let a fork of the fork server import the script and serve in its place, if it can."""
+    """Let a fork of the fork server import the script and serve in its place, if that succeeds."""
     from .ending import run_exit_callbacks
     from .script import import_in_fork
     from .template import serve_template
@@ -81,7 +81,7 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
         # The script may never return. Then only the kernel can end this process with the caller.
         own = os.dup(lifeline) if lifeline >= 0 else -1
         if not _end_with_caller(own) and own >= 0:
-            os.close(own)  # no thread may watch the caller: workers are forked from this process
+            os.close(own)  # nor may a thread watch the caller: workers are forked from this process
 
     def enter(own: socket, prepared: Prepared) -> NoReturn:
         if ties.lifeline >= 0:
@@ -112,9 +112,9 @@ def become() -> None:
 
 
 class FromFreezeSupport:
-    """Made for `multiprocessing.freeze_support`, which calls it like a process object.
+    """An object on which `multiprocessing.freeze_support` calls the method `_bootstrap`.
 
-    It then becomes a worker.
+    By this call the process becomes a worker.
     """
 
     def _bootstrap(self, parent_sentinel: int) -> None:
@@ -127,8 +127,8 @@ def _shared_socket() -> socket:
 
     On Windows the caller passes it to this process through stdin.
     """
-    # On Windows the last argument may be these bytes. What an item reads from the standard input
-    # is at its end.
+    # On Windows the last argument of `socket` may be the bytes that the caller has sent. They are
+    # read to the end of the standard input, so an item that reads from it finds nothing.
     told: Any = sys.stdin.buffer.read()
     return socket(0, 0, 0, told)
 
@@ -180,7 +180,7 @@ def _ignore_interrupts() -> None:
     """Ignore Ctrl-C, which the caller handles for its workers; let SIGTERM end this process."""
     signal.set_wakeup_fd(-1)
     # The handler does nothing. SIG_IGN would ignore the signal, too, but programs that an item
-    # starts would inherit it, and Ctrl-C could not end them.
+    # starts would inherit SIG_IGN, and Ctrl-C could not end them.
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     if sys.platform == "win32":
@@ -253,13 +253,13 @@ def _watch_caller(lifeline: int) -> None:
     A worker that is busy in C code which holds the interpreter's lock ends when it releases the
     lock. `lifeline`: see `_end_with_caller`.
     """
-    if lifeline < 0 or sys.platform == "win32":  # where a job ends the worker
+    if lifeline < 0 or sys.platform == "win32":  # on Windows a job object ends the worker
         return
     from .template import kill_group
 
     ties.lifeline = lifeline
-    # The thread takes no signal: a signal that another thread gets interrupts no call of the main
-    # thread.
+    # The new thread takes no signals: a signal that it took would not interrupt a system call of
+    # the main thread.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         start_new_thread(_kill_at_the_end, (lifeline, kill_group))

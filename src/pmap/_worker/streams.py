@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .._transport.protocol import Report, Stream
 
-# When this many printed bytes wait, as many as in Python's own buffers, the whole lines among them
+# When this many printed bytes wait (the size of Python's own buffers), the whole lines among them
 # are sent.
 _MOST = 1 << 13
 _MOST_IN_A_LINE = 1 << 18  # when this many printed bytes wait, even an unfinished line is sent
@@ -77,8 +77,8 @@ class _Output(io.BufferedIOBase):
             if here:
                 # This note makes the worker flush the streams when the item ends.
                 traces.append(PRINTED)
-            # What another thread prints, or a process that an item has forked, is passed on line by
-            # line, since it is not flushed at the end of an item.
+            # The output of another thread, or of a process that an item has forked, is passed on
+            # line by line, because the end of an item does not flush it.
             if self._size >= _MOST or ((self.at_once or not here) and b"\n" in piece):
                 self._pass_on(self._size < _MOST_IN_A_LINE)
         return len(piece)
@@ -147,8 +147,8 @@ class Streams:
             output = _Output(number, at_once, terminal, send)
             stream = _text(output, encoding, errors)
             self._outputs.append(output)
-            # Keep the old streams alive: when Python deletes a stream, it flushes it. If this
-            # process was forked, what the old streams have buffered is the parent's to write.
+            # Keep the old streams alive: Python flushes a stream before it deletes the stream. If
+            # this process was forked, what the old streams have buffered is the parent's to write.
             _kept.extend([getattr(sys, name), getattr(sys, f"__{name}__")])
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)

@@ -1,9 +1,9 @@
 """The fork server: one prepared process without threads, from which workers are forked.
 
-To start an interpreter takes tens of milliseconds; to fork a prepared one takes one. Unlike the
-caller, the fork server has no threads whose locks a fork could leave held. If it has threads
-all the same (a ``sitecustomize`` has started them, say), it starts a fresh interpreter for each
-worker.
+To start an interpreter takes tens of milliseconds; to fork a prepared interpreter takes one
+millisecond. Unlike the caller, the fork server has no threads whose locks a fork could leave held.
+If it has threads all the same (a ``sitecustomize`` has started them, say), it starts a fresh
+interpreter for each worker.
 
 The fork server talks with the caller over one socket. A request is one struct; the socket of
 the new worker comes with a request to fork. The answers are messages (see `framing`). When the
@@ -72,8 +72,8 @@ def serve_template(
     # Imported once here, so that workers need not import `fcntl` themselves.
     import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
-    # Garbage collections in workers then leave the memory alone that they share with this process,
-    # so that it is not copied.
+    # After this call, garbage collections in workers do not touch the memory that the workers share
+    # with this process, so the kernel does not copy that memory.
     gc.freeze()
     try:
         while True:
@@ -182,7 +182,7 @@ def count_threads() -> int:
     Where the system does not tell, only the threads that Python started count.
     """
     try:
-        # The number of links tells how many folders it has, one for each thread.
+        # The number of links of this folder tells how many folders are in it, one for each thread.
         return os.stat("/proc/self/task").st_nlink - 2
     except OSError:
         import _thread
@@ -190,7 +190,7 @@ def count_threads() -> int:
         return _thread._count() + 1
 
 
-# How many threads this process had when they were last given the time to end.
+# How many threads were left when this process last gave its threads time to end.
 _lasting = 1
 
 
@@ -283,7 +283,7 @@ def _reap(children: set[int]) -> list[tuple[int, int]]:
 
 
 def _ended(children: set[int]) -> tuple[int, int]:
-    """Wait for a child that has ended; return its process id and exit status; or (0, 0).
+    """Return the process id and the exit status of a child that has ended, or else (0, 0).
 
     Kill the processes in the child's process group: those that the child started and left behind.
     """
@@ -291,7 +291,7 @@ def _ended(children: set[int]) -> tuple[int, int]:
         info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if info is None:
             return 0, 0
-        kill_group(info.si_pid)  # not waited for yet: no other process has its id
+        kill_group(info.si_pid)  # no other process has this id: the child was not waited for
         return os.waitpid(info.si_pid, 0)
     # Before Python 3.13, macOS has no `waitid`. A child that was waited for has no process id any
     # more; but its process group keeps that number while a process is in the group.
@@ -304,10 +304,10 @@ def _ended(children: set[int]) -> tuple[int, int]:
 
 
 def wait_for(pid: int) -> None:
-    """Return when a child has ended; then kill what is left of its process group."""
+    """Wait until a child has ended; then kill what is left of its process group."""
     if hasattr(os, "waitid"):
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        kill_group(pid)  # not waited for yet: no other process has its id
+        kill_group(pid)  # no other process has this id: the child was not waited for
     else:
         os.waitpid(pid, 0)
         kill_left_behind(pid)

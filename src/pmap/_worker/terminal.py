@@ -21,14 +21,15 @@ _true_input = input
 def begin() -> None:
     """Replace ``input``; and ``sys.breakpointhook``, unless the program has set a hook itself."""
     # If PYTHONBREAKPOINT is set, Python's own hook stays, which calls the function that the
-    # variable names. Called by `_break`, it would stop in the frame of `_break`.
+    # variable names. If `_break` called that function, the debugger would stop in the frame of
+    # `_break`.
     if sys.breakpointhook is sys.__breakpointhook__ and not os.environ.get("PYTHONBREAKPOINT"):
         sys.breakpointhook = _break
     builtins.input = _input
 
 
 def _break(*args: object, **kwargs: object) -> object:
-    """Raise an error at ``breakpoint()``, unless PYTHONBREAKPOINT or a ``sys.stdin`` is set."""
+    """Raise an error at ``breakpoint()``, unless PYTHONBREAKPOINT or ``sys.stdin`` was set."""
     if not os.environ.get("PYTHONBREAKPOINT") and sys.stdin is sys.__stdin__:
         _refuse_debugger()
     return sys.__breakpointhook__(*args, **kwargs)  # noqa: T100 - what the program asks for

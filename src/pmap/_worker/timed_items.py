@@ -1,4 +1,4 @@
-"""Running items and noting when each begins and ends; only calls that are traced import this."""
+"""Running items and noting when each begins and ends; only traced calls need this module."""
 
 from __future__ import annotations
 

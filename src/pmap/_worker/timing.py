@@ -1,6 +1,6 @@
 """Noting in a worker when the items of a call begin and end.
 
-Only calls that are traced import it.
+A worker imports this module only for calls that are traced.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Timing:
-    """The times of the items of one call, from those that were not sent yet."""
+    """When items of one call began and ended: the times that were not sent yet."""
 
     def __init__(self) -> None:
         """Begin with no times."""
@@ -34,7 +34,7 @@ class Timing:
         self._coroutines.clear()
 
     def taken(self) -> bytes:
-        """Return the times as bytes, for the results that are sent now; then there are none."""
+        """Return the times as bytes, for the results that are sent now; forget these times."""
         end = perf_counter()
         word = pack_times([self._began, end, *self._times])
         self._began = end
@@ -55,7 +55,7 @@ class Timing:
         return run
 
     def coroutines(self, many: AtOnce) -> None:
-        """Arrange that it is noted when each coroutine of a chunk begins and ends."""
+        """Let each coroutine of a chunk note when it begins and ends."""
         many.starts = [self._timed(*pair) for pair in enumerate(many.starts)]
 
     def _timed(
@@ -77,8 +77,8 @@ class Timing:
     def complete(self, before: int, index: object) -> None:
         """Make sure that two times, begin and end, are noted for an item that has ended.
 
-        The function of an item is not called if its argument cannot be loaded. Then its times are
-        noted here. Those of a coroutine are noted elsewhere, and copied here.
+        If the argument of an item cannot be loaded, its function is not called, and its times are
+        noted here. The times of a coroutine are noted elsewhere, and copied here.
 
         Args:
             before: what `mark` returned before the item ran.

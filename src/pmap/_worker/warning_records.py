@@ -1,4 +1,4 @@
-"""Sending warnings of a worker to the caller, which shows them; using the caller's filters."""
+"""A worker's warnings: those that pass the caller's filters are sent to the caller."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Warned:
         self._missing: list[tuple[str, str]] = []
         # Whether `apply` has work to do before the next items even if the filters are the same.
         self.has_to_do = True
-        # Those of the present filters that came from the caller.
+        # The filters in place that came from the caller.
         self._from_caller: list[Any] = []
         # `Any`, because `_showwarnmsg_impl` is private. Python's own `catch_warnings` replaces this
         # function, too, and puts it back.
@@ -50,7 +50,7 @@ class Warned:
         self._send(data)
 
     def apply(self, filters: tuple[Filter, ...] | None) -> None:
-        """Put the caller's warning filters in place, if they are not, before items run.
+        """Put the caller's warning filters in place before items run, unless they are in place.
 
         `filters`: None if the caller has sent no filters.
         """
@@ -67,7 +67,8 @@ class Warned:
             # `warnings.filters` is a list, though its declared type is an immutable sequence.
             in_place: Any = warnings.filters
             in_place.extend([*own, *self._from_caller])
-        # Python must forget which warnings it has shown: the caller, who shows them, decides that.
+        # Python must forget which warnings it has shown: the caller, who shows warnings, decides
+        # which of them to show again.
         self._forget_shown()
         self.has_to_do = bool(self._missing)
 

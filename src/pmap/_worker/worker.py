@@ -125,12 +125,13 @@ class Worker:
         self._sender = Sender(sock)
         self._is_prepared = prepared is not None
         self._surroundings, self._reporting = prepared or (Surroundings(), Reporting())
-        # The initializer, if this worker is a fork of the caller. Other workers are sent it later.
+        # The initializer, if this worker is a fork of the caller. The caller sends other workers an
+        # initializer later.
         self._initializer = initializer
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
         self._looked_at = 0.0  # the time when the worker last looked for messages
-        # Tells whether there is a message, or a part of one, in the socket, or the caller is gone.
+        # Returns whether the socket has a message or a part of one, or the caller is gone.
         self._has_message = _looker(sock)
         self._may_spin = False  # whether the worker may poll for a moment before it sleeps
         self._spin = AdaptiveSpin()
@@ -138,7 +139,7 @@ class Worker:
         self.release_segments()
         self._items = ItemRunner(self._surroundings, self._lend)
         self._specs: dict[int, ReceivedSpec] = {}
-        # The environment of the items, as the worker was sent it last.
+        # The environment of the items that the caller has sent last.
         self._last_environment: Environment = (
             None,
             {},
@@ -377,13 +378,14 @@ class Worker:
             record: Entry = capture_transport(FUNCTION, error)
             results = [record] * (1 if spec.stop else len(entries))
         else:
-            # This comes after the function is loaded: a warning filter may need a module that is
-            # imported with it.
+            # This comes after the function is loaded: a warning filter may need a module that the
+            # loading of the function imports.
             self._reporting.apply(spec.environment[3], spec.logs)
             process_role.runs_items = True
             if spec.seed is not None or self._seeded:
                 self._seeded = spec.seed is not None
-                # The last call had a seed: the global random generators must not go on from it.
+                # If the last call had a seed, the global random generators must not go on from that
+                # seed.
                 seed_anew()
             if spec.seed is not None:
                 run = with_seeds(spec.seed, call, entries, start)
@@ -444,8 +446,8 @@ class Worker:
                 self._needs_replacement,
             )
         if self._max_memory is not None:
-            # This worker has a memory limit, so it measures its memory after each item. It does not
-            # while it collects the results of a whole chunk in a typed array.
+            # This worker has a memory limit, so it measures its memory after each item. A worker
+            # that fills a typed array cannot do so; hence results are noted one by one.
             spec.mixed = True
         make = EagerChunk if process_role.shares_process else Chunk
         chunk = make(spec, entries, step, self._journal, items, send, self._needs_replacement)
