@@ -20,16 +20,16 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, TypeAlias
 
-    # For a name: whether the worker keeps a value that its own code has given to it. A fingerprint
-    # (a value's digest) in place of True: a forked worker also keeps a value from its caller if it
-    # has this fingerprint.
+    # For a global name: whether the worker keeps a value that the worker's own code has given to
+    # the name. A fingerprint (a value's digest) in place of True means that a forked worker also
+    # keeps a value from its caller, if that value has this fingerprint.
     MayStay: TypeAlias = bool | tuple[int, int] | bytes
     # A global name that a call needs: number of the module's namespace, name, version of the value,
     # and whether the worker's own value stays.
     Name: TypeAlias = tuple[int, str, int, MayStay]
 
-# A script is the module `__main__`, or `__mp_main__` in a child process of multiprocessing: each
-# name, with the other one.
+# A script is the module `__main__`, or `__mp_main__` in a child process of multiprocessing: this
+# dict has, for each of the two names, the other one.
 _ALIASES = {"__main__": "__mp_main__", "__mp_main__": "__main__"}
 
 
@@ -69,7 +69,7 @@ find_fingerprint: list[Callable[[object], object]] = []
 
 # The stand-ins of the caller's modules that this worker cannot import, by number.
 _modules: dict[int, ModuleType] = {}
-# The numbers of modules that this worker has imported (the script), so that they need no stand-in.
+# The numbers of modules that need no stand-in, because this worker has imported them: the script.
 _imported: set[int] = set()
 # Scripts that this process has imported, or inherited from the process it was forked from; by the
 # script's file and package.
@@ -86,11 +86,12 @@ _ready: tuple[Sequence[int], Sequence[Name]] = (), ()
 # Values of global names that were put aside, by version, while calls run that were made with
 # another value of the name.
 _saved: dict[int, object] = {}
-# If this worker is a fork of the caller: the globals of its modules at the fork.
+# If this worker is a fork of the caller: the globals that the caller's modules had at the fork, by
+# the numbers of the modules.
 _at_fork: dict[int, dict[str, object]] = {}
 # The functions in `_at_fork`, by their ids; `_at_fork` keeps them alive.
 _functions_at_fork: dict[int, object] = {}
-_FUNCTIONS = frozenset({"function", "_lru_cache_wrapper"})  # the names of their types
+_FUNCTIONS = frozenset({"function", "_lru_cache_wrapper"})  # names of the types of functions
 # Values of the worker of which this process is a fork; the list keeps them alive.
 _of_the_worker: list[object] = []
 
@@ -131,8 +132,8 @@ def namespace(number: int, name: str) -> dict[str, Any]:
     module = type(sys)(name)
     _modules[number] = module
     for attribute in ("__doc__", "__package__", "__loader__"):
-        # A new module has some attributes by itself, which are deleted: it is to have only those
-        # that the caller sends.
+        # A new module has some attributes by itself, which are deleted: the module is to have only
+        # the attributes that the caller sends.
         del module.__dict__[attribute]
     module.__dict__["__builtins__"] = __builtins__
     enter(number)
@@ -199,7 +200,7 @@ def imported_as(obj: object) -> tuple[int, str, str] | None:
 
 
 def enter(number: int) -> None:
-    """Put a stand-in, a module with the caller's values, into ``sys.modules``."""
+    """Put the stand-in with this number into ``sys.modules``, under its name."""
     module = _modules.get(number)
     if module is not None:
         name = module.__name__
@@ -334,7 +335,7 @@ def forget(numbers: Sequence[int]) -> None:
 
 
 def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> None:
-    """Give a name the value of this version, as the worker's code left it."""
+    """Give a name the value of this version, with any changes that the worker's code made to it."""
     key = number, name
     before = _in_place.get(key)
     if before == version:
@@ -349,7 +350,8 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
         if _was_set_here(number, name, space):
             return
         if _is_as_forked(space[name], may_stay):
-            # Later pickles that refer to this version mean the object of the fork.
+            # Later pickles that refer to this version mean the object that this worker has from the
+            # fork.
             received[version] = space[name]
             return
     value = _saved.pop(version, received.get(version, space))
@@ -375,7 +377,7 @@ def _is_as_forked(value: object, fingerprint: MayStay) -> bool:
 
 
 def definition(version: int) -> object:
-    """Return the function or class that was sent as this version; in the caller, its own object."""
+    """Return the function or class that has this version; in the caller, the original object."""
     if version in received:
         return received[version]
     for find in find_definition:
@@ -397,7 +399,7 @@ def lazy_import(statement: str, name: str) -> object:
 
 
 def the_stand_in(number: int, name: str) -> object:
-    """Return the module in this worker that stands for one of the caller's, by its number."""
+    """Return the module in this worker that stands for the caller's module with this number."""
     space = namespace(number, name)
     if number in _modules:
         return _modules[number]
@@ -454,7 +456,7 @@ def at_home(number: int, module: str, name: str) -> object:
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
-    """Return number and name of the module, made for the caller's values, with these globals."""
+    """Return number and name of the stand-in whose globals are `space`; None: there is none."""
     for number, module in _modules.items():
         if module.__dict__ is space:
             return number, module.__name__

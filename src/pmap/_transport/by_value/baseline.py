@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from .names import Needs
 
 _PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), FunctionType, type})
-# Characters of a text, or bytes: a longer one is not kept for later comparison.
+# A text of more characters, or a bytes object of more bytes, is not kept for later comparison.
 _LONG = 1000
 
 
 def _token(value: object) -> object:
     """Return something small that tells later whether a name still has the value `value`.
 
-    It keeps nothing large alive.
+    The result keeps no large object alive.
     """
     kind = type(value)
     if kind in _PLAIN and not (isinstance(value, (str, bytes)) and len(value) > _LONG):
@@ -62,7 +62,8 @@ def _note_definitions(values: Iterable[object]) -> None:
 
     for value in values:
         if isinstance(value, (FunctionType, type)):
-            number_of(value)  # digests in the fork then count the definition as the one that it is
+            # The fork then knows the definition by the same number, so its digests are the same.
+            number_of(value)
         if isinstance(value, type) and not is_importable(value):
             note(value, Sender())
 
@@ -82,8 +83,8 @@ class Baseline:
         self._may_stay: dict[int, arriving.MayStay] = {}
         # The names that were sent to this worker, each with the number of its namespace.
         self._names: set[tuple[int, str]] = set()
-        # A worker that is a fork has all objects of `multiprocessing` whose number in its registry
-        # is lower than this: see the module `handover`.
+        # A forked worker has all objects in the registry of `multiprocessing` whose numbers are
+        # lower than this: see the module `handover`.
         self._next = next_number() if inherits else 0
         space = namespace_of_script()
         if space is not None and space.name in MAIN_MODULES:

@@ -75,8 +75,8 @@ def where_it_fails(value: object, name: str, why: BaseException | None = None) -
         return ""
     labels, culprit = found
     kind = type(culprit)
-    # If it is the value itself that cannot be pickled, the error names it already. Then this text
-    # is added only if it has advice for that kind of object.
+    # If the value itself is what cannot be pickled, the error names the value already. Then a text
+    # is added only if there is advice for that kind of object.
     if not (labels or _is_known(kind, name) or is_semaphore(culprit) or _stays(culprit)):
         return ""
     shown = kind.__qualname__ if kind.__module__ == "builtins" else _name_of(kind)
@@ -114,7 +114,7 @@ def _name_of(kind: type) -> str:
 
 
 class _Probe(Sender):
-    """Tells a trial pickle what to leave out, and lists the functions and classes it meets."""
+    """The role of a trial pickler, which lists the functions and classes that it pickles."""
 
     def __init__(self, nameless: bool) -> None:
         super().__init__()
@@ -126,12 +126,12 @@ class _Probe(Sender):
         self.met: list[object] = []
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """List a function or class of the pickle; None: it is to be pickled with its contents."""
+        """Add `obj` to the list `met`; return None, so that `obj` is pickled with its contents."""
         self.met.append(obj)
         return None
 
     def inherited(self, number: int) -> Any:
-        """Return what to write for a lock that has no name; None if it counts as the culprit."""
+        """Return what to write for a lock that has no name; None if such a lock is the culprit."""
         return None if self._nameless else (inherited, (number,))
 
 

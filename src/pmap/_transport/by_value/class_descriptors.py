@@ -8,8 +8,8 @@ TYPE_CHECKING = False  # not imported from `typing`: workers start faster withou
 if TYPE_CHECKING:
     from typing import Any
 
-# The attributes of these descriptors that their subclasses have, too, in the order of their
-# arguments.
+# For each of Python's descriptor classes: the attributes with the arguments from which an instance
+# is made, in the order of the arguments.
 _DESCRIPTORS: dict[type, tuple[str, ...]] = {
     property: ("fget", "fset", "fdel", "__doc__"),
     classmethod: ("__func__",),
@@ -22,7 +22,7 @@ def reduce_descriptor(obj: object, base: type) -> tuple[object, ...]:
     """Return what pickle is to write for an instance of a subclass of the descriptor `base`."""
     state: dict[str, object] = dict(vars(obj))
     if base is functools.cached_property:
-        state.pop("lock", None)  # Python 3.11 has a lock in each
+        state.pop("lock", None)  # in Python 3.11 each instance has a lock
     arguments = tuple([getattr(obj, name) for name in _DESCRIPTORS[base]])
     return make_descriptor, (type(obj), base, arguments), state or None
 

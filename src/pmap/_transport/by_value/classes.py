@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _OfClasses:
-    """A dict whose keys are classes, by identity, as a metaclass may call two classes equal."""
+    """A dict whose keys are classes, compared by identity: a metaclass may call two equal."""
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[ref[type], Any]] = {}
@@ -58,10 +58,10 @@ class _OfClasses:
 
 _keys = _OfClasses()  # for each class, the text by which all processes know it
 _by_key: WeakValueDictionary[str, type] = WeakValueDictionary()
-# For each class that this process has sent: fingerprint (digest) and serial number of each
-# attribute, as it was last sent.
+# For each class that this process has sent: the fingerprint (digest) and the serial number that
+# each attribute had when the class was last sent.
 _sent = _OfClasses()
-# For each class that another process has sent: the serial numbers of its attributes, as they have
+# For each class that another process has sent: the serial numbers with which its attributes have
 # arrived.
 _arrived = _OfClasses()
 _serials = FallingNumbers()
@@ -138,7 +138,7 @@ def reduce_class(role: Role, cls: type, space: dict[str, Any]) -> tuple[object, 
     if type(cls) is not type and not is_made_by_a_program(type(cls)):
         return _by_its_metaclass(cls, attributes, core)
     # The id (address) of the class is sent, too: a forked worker has the class at the same address,
-    # and recognises it.
+    # and recognises the class by the address.
     arguments = _key(cls), id(cls), where, type(cls), cls.__name__, cls.__bases__, core
     state = attributes, registered(cls), registered_with(cls)
     return make_class, arguments, state, None, None, fill_class
@@ -164,7 +164,8 @@ def make_by_metaclass(
 ) -> type:
     """Return the class that has this key; if it is unknown here, make it by its metaclass."""
     known = _by_key.get(key)
-    # A pickle may have no name for the metaclass: then that of the first base serves.
+    # The metaclass may have no name by which a pickle could refer to it, so the metaclass of the
+    # first base is used.
     meta: Any = type(bases[0])
     return _learn(key, meta(name, bases, attributes)) if known is None else known
 
@@ -219,7 +220,7 @@ def make_class(
 
 
 def _adjust(cls: type, name: str, bases: tuple[type, ...], core: dict[str, Any]) -> None:
-    """Let a class that arrives again have its present names and bases, as its sender has them."""
+    """Give a class that arrives again the names and bases that the class has at its sender now."""
     cls.__name__ = name
     cls.__qualname__ = core["__qualname__"]
     if [*map(id, cls.__bases__)] != [*map(id, bases)]:
@@ -280,7 +281,7 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
     try:
         type.__setattr__(hears, "__init_subclass__", vars(_Quiet)["__init_subclass__"])
     except TypeError:
-        # `__init_subclass__` of a base written in C needs no arguments, so this is no problem
+        # The base is written in C, and its `__init_subclass__` needs no arguments: it may run.
         return type.__new__(type, name, bases, dict(core))
     try:
         return type.__new__(type, name, bases, dict(core))
@@ -289,7 +290,7 @@ def _new_class_unheard(name: str, bases: tuple[type, ...], core: dict[str, Any])
 
 
 def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) -> None:
-    """Set those attributes of a class that are missing here or have changed in its sender."""
+    """Set those attributes of a class that are missing here or that the sender has changed."""
     attributes, others, abstracts = state
     arrived = _arrived.get(cls)
     if arrived is None:
@@ -299,7 +300,7 @@ def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) ->
     missing = _unset
     for name, (serial, value) in attributes.items():
         if name in arrived and arrived[name] >= serial:
-            continue  # this value of the attribute is older than the one that the class has here
+            continue  # this value of the attribute is no newer than the value here
         arrived[name] = serial
         if name == "__abstractmethods__":
             missing = value
@@ -378,10 +379,11 @@ def fill_member(member: Any, state: dict[str, object]) -> None:
 
 
 def begin_forked() -> None:
-    """Record the classes that this forked worker has from its caller, as they were last sent."""
+    """Record the attributes of the classes that this forked worker has from its caller."""
     for cls, arrived in _arrived.items():
         # The caller of this worker may itself be a worker, to which its own caller has sent some of
-        # these classes. What it now sends of them is newer than what this worker has.
+        # these classes. Attributes that the caller sends from now on are newer than those that this
+        # worker has.
         _arrived.set(cls, dict.fromkeys(arrived, OLDEST))
     for cls, sent in _sent.items():
         _arrived.set(cls, {name: serial for name, (_, serial) in sent.items()})
@@ -389,6 +391,6 @@ def begin_forked() -> None:
 
 
 def note(cls: type, role: Role) -> None:
-    """Record the attributes of a class before a worker is forked, which will have them."""
+    """Record the attributes of a class, which a worker that is about to be forked will have."""
     _key(cls)
     _serials_of(cls, role)

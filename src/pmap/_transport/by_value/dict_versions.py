@@ -2,8 +2,8 @@
 
 CPython up to 3.13 keeps a number in each dict, and gives the dict a new number at each change. No
 two dicts of an interpreter ever have the same number. No function returns the number, so it is read
-from the memory of the dict. Whether the number is where it is expected, and does what this module
-says, is tried once before it is trusted.
+from the memory of the dict. Before this module trusts the number, it tests once that the number is
+in the expected place and changes as described.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _reader() -> Read | None:
         return None  # another thread may change a dict while it is looked at
     try:
         from ctypes import c_ssize_t, c_uint64, sizeof
-    except (ImportError, OSError, MemoryError):  # `ctypes` is missing, or may not make code here
+    except (ImportError, OSError, MemoryError):  # `ctypes` is missing or cannot be used
         return None
     # The number stands behind the header of the object and the count of its entries.
     place = object.__basicsize__ + sizeof(c_ssize_t)
@@ -61,7 +61,7 @@ def is_version(read: Read) -> bool:
     for count, change in enumerate(changes, 3):
         change()
         seen.add(read(trial))
-        # To read the dict changes nothing.
+        # Reading the dict must not change its version.
         _ = [*trial.items()], trial.get(1), trial.copy(), trial == other
         seen.add(read(trial))
         if len(seen) != count:
@@ -77,10 +77,9 @@ class _Reader:
 
 
 def version_of(given: dict[Any, Any]) -> int | None:
-    """Return a number that is equal only while the dict `given` is unchanged.
+    """Return a number that stays the same only while the dict `given` is unchanged.
 
-    What is inside of its keys and values does not count. None: this interpreter keeps no such
-    number.
+    Changes inside its keys and values do not count. None: this interpreter keeps no such number.
     """
     if not _Reader.is_found:
         _Reader.read = _reader()

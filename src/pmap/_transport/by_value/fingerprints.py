@@ -60,14 +60,15 @@ _FOR_GOOD = frozenset(
         *("__annotate_func__", "__annotations_cache__"),
     }
 )
-# A buffer of this many bytes or more goes into a digest as its `hash`, which is faster.
+# A buffer of this many bytes or more goes into a digest as its `hash`, because `hash` is faster
+# than the digest.
 _QUICK = 1 << 14
 # Bytes that are copied at a time to hash a buffer: the processor's caches hold so many.
 _PIECE = 1 << 18
 # If marshal has written this many bytes or more, version 4 of its format is tried, too.
 _LARGE = 1 << 18
 # From this many entries on, the version of a dict is looked at before its contents: the import of
-# `ctypes`, which that needs, takes about as long as one look at so many entries.
+# `ctypes`, by which the version is read, takes about as long as one look at so many entries.
 _MANY = 100_000
 # How many levels of nested containers are searched for values that are not plain.
 _DEEPEST = 4
@@ -108,8 +109,8 @@ class _Plain:
     __slots__ = ("hash", "kind", "size", "swift", "version")
 
     def __init__(self, value: Any, version: int | None = None) -> None:
-        # The version that the value had before it was examined, if it is a large dict that changes
-        # only if its version does. A change since then is found at the next call.
+        # If the value is a large dict of scalars: the version that the dict had before it was
+        # examined. If the dict has changed since then, the next call finds another version.
         self.version = version
         begin = perf_counter()
         data = marshal.dumps(value, _VERSION)
@@ -134,7 +135,7 @@ class _Plain:
         return (len(data), hash(data)) if perf_counter() - begin < took else None
 
     def is_surely_of(self, value: Any) -> bool:
-        """Return whether `value` certainly has this fingerprint; its type is known to fit.
+        """Return whether `value`, which has the type `kind`, certainly has this fingerprint.
 
         False means that this is not known.
         """
@@ -212,7 +213,7 @@ def sendable_form(fingerprint: Fingerprint) -> tuple[int, int] | bytes | None:
 
 
 def is_identity(fingerprint: Fingerprint) -> bool:
-    """Return whether a name with such a value changes only if it gets another object."""
+    """Return whether a value with this fingerprint is compared by its identity only."""
     return type(fingerprint) is _Same
 
 
@@ -304,7 +305,7 @@ def _function(function: FunctionType, digest: Digest, inside: tuple[object, ...]
 
 
 def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprint:
-    """Return the fingerprint of a part of a value; if it cannot be pickled, its identity counts."""
+    """Return the fingerprint of a part of a value; an unpicklable part is compared by identity."""
     try:
         return _of(value, digest, inside)
     except Exception:
@@ -339,10 +340,10 @@ _HOMES_OF_ABSTRACT = ("_collections_abc", "numbers", "os", "io", "contextlib")
 
 
 class _Registrations:
-    """Which classes of the program are registered with abstract ones of the standard library."""
+    """Which classes of the program are registered with the standard library's abstract classes."""
 
     # What `abc.get_cache_token` returns: it is another value after each registration of a class
-    # with an abstract one.
+    # with an abstract class.
     token: object = None
     found: tuple[tuple[Callable[[], object], type], ...] = ()
 
@@ -389,18 +390,19 @@ def _attributes(
 
 
 def _version_of_scalars(given: object) -> int | None:
-    """Return the version of a large dict of scalars, which is unchanged if its version is.
+    """Return the version of a large dict of scalars: with the same version the dict is the same.
 
     None for any other value, and if this interpreter keeps no versions.
     """
     kind, value = type(given), untyped(given)
     if kind is not dict or len(value) < _MANY:
         return None
-    # The version is read first: if another thread puts in what is no scalar, it is out of date.
+    # The version is read before the values are examined: if another thread then puts in a value
+    # that is no scalar, the dict gets another version.
     version = version_of(value)
     first = _object(next(iter(value.values()), None))
     if version is None or id(type(first)) not in _PLAIN:
-        return None  # most dicts of other values are known by their first one
+        return None  # in most dicts of other values the first value shows it
     kinds = {*map(id, map(type, value)), *map(id, map(type, value.values()))}
     return version if kinds <= _PLAIN else None
 

@@ -1,8 +1,8 @@
 """Functions by which a pickle makes functions of the caller again.
 
-A worker that was forked from the caller has the caller's functions already: classes, tables and
-closures that it has from the fork hold them. There a function that arrives is the worker's own, and
-gets only what the caller has changed in it since.
+A worker that was forked from the caller has the caller's functions already, for example in classes,
+tables and closures. When such a function arrives there, the worker keeps its own function object,
+and sets in this object only what the caller has changed since the fork.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # Functions that return whether two values are equal, as far as a receiver can tell. The module
 # `sent_names` adds one; a worker that was forked from the caller has it, too.
 compare_values: list[Callable[[object, object], bool]] = []
-# For functions of the fork that arrive at this moment, by their ids: the closure that was sent.
+# For each function that this worker has from the fork and that arrives at this moment, by the
+# function's id: the closure that was sent.
 _closures: dict[int, tuple[CellType, ...] | None] = {}
 
 
@@ -50,7 +51,7 @@ def make_function(
 def make_function_alone(
     data: Any, space: dict[str, Any], closure: tuple[CellType, ...] | None
 ) -> FunctionType:
-    """Return a function like `make_function`, but with `space`, the globals of no module."""
+    """Return a function as `make_function` does, with `space` as globals, which have no module."""
     space.setdefault("__builtins__", __builtins__)
     code = marshal.loads(data) if type(data) is bytes else data
     return FunctionType(code, space, code.co_name, None, closure)
@@ -73,7 +74,7 @@ def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
 def _fill_inherited(
     function: FunctionType, slots: dict[str, Any], attributes: dict[str, Any]
 ) -> None:
-    """Give a function that this worker has from the fork what the caller has changed in it."""
+    """Update a function that this worker has from the fork, where the caller has changed it."""
     for name, value in slots.items():
         if not _is_same(getattr(function, name, None), value):
             setattr(function, name, value)
@@ -92,7 +93,7 @@ def _fill_inherited(
 
 
 def _is_same(own: object, sent: object) -> bool:
-    """Return whether a value that this worker has from the fork is what the caller has now."""
+    """Return whether `own`, a value from the fork, equals `sent`, the caller's present value."""
     return own is sent or any(compare(own, sent) for compare in compare_values)
 
 

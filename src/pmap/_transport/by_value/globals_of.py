@@ -1,4 +1,4 @@
-"""What is read from Python's own structures, above all which globals a function uses.
+"""Facts that are read from Python's own structures, above all which globals a function uses.
 
 The layout of bytecode changes from version to version of Python. So this module reads bytecode only
 on interpreters with which this module was tested. On other interpreters it asks `dis`, the

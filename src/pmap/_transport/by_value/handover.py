@@ -65,7 +65,8 @@ class Handover:
     def duplicate_for_child(self, fd: int) -> int:
         """Return `fd` unchanged.
 
-        `multiprocessing` calls this, and then passes the result to `DupFd`, which duplicates it.
+        `multiprocessing` calls this method, and then passes the result to `DupFd`, which duplicates
+        the descriptor.
         """
         return fd
 
@@ -134,7 +135,7 @@ def _by_the_library(role: Role, given: Any, home: str, reducer: Callable[[Any], 
         # The object is a `functools.partial` or a method, which pickle itself can write.
         return None
     if home == "sharedctypes" and not hasattr(given, "_wrapper"):
-        return None  # an object of ctypes that is not in shared memory is not shared
+        return None  # an object of ctypes outside of shared memory is not shared
     same = role.identity(given)
     if same is not None:
         return same

@@ -1,4 +1,4 @@
-"""Functions that pickle what neither pickle nor cloudpickle can send as what it is.
+"""Functions that pickle kinds of objects that neither pickle nor cloudpickle sends correctly.
 
 These objects are cached functions, cached properties and type variables of a script; objects
 compared by identity, such as the markers of `dataclasses`; weak references, files and context
@@ -29,8 +29,8 @@ else:
     Method = object
 
 _Cached = type(functools.lru_cache(lambda: None))
-# Objects of the types with these names are pickled as a name, which is no use if other processes
-# cannot import their module. Each such object knows its module.
+# Names of types whose objects pickle writes as a name only. Such a name is of no use to a process
+# that cannot import the object's module. Each such object has the name of its module.
 _NAMED = ("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType")
 
 
@@ -86,7 +86,8 @@ def make_cached(function: Any, maxsize: int | None, typed: bool, address: int | 
     """Return `function` with an empty cache, as `functools.lru_cache` makes it.
 
     `address`: the id of the function with its cache at the caller. A worker that was forked from
-    the caller may have it at the same address; then it is returned, with what its cache has.
+    the caller may have that function at the same address; then the result is that function, with
+    the contents of its cache.
     """
     here: Any = None if address is None else arriving.function_at_fork(address)
     if type(here) is _Cached and here.__wrapped__ is function:
@@ -303,8 +304,8 @@ def make_variable(
 def _as_forked(made: Any, attributes: tuple[str, ...]) -> Any:
     """Return the object like `made` that this forked worker has from its caller, if any.
 
-    Otherwise return `made`. Classes that the worker has from its caller refer to their own object,
-    and not to `made`.
+    Otherwise return `made`. Classes that the worker has from its caller refer to the caller's
+    object, and not to `made`.
     """
     own: Any = arriving.had_at_fork(made.__module__, made.__name__)
     if type(own) is not type(made):
@@ -345,7 +346,7 @@ def make_forward_reference(
 ) -> Any:
     """Return a forward reference without its owner.
 
-    The owner is set later, as it may refer back.
+    The owner is set later, because it may refer back to the forward reference.
     """
     return kind(text, module=module, is_argument=of_argument, is_class=of_class)
 
@@ -378,7 +379,7 @@ def _lazy_import(_: Role, given: object, kind: type) -> Any:
 def _sentinel(role: Role, given: Any, kind: type) -> Any:
     """Return what pickle is to write for a sentinel of Python 3.15: one object in each process.
 
-    None means that the sentinel is of a module that is found by its name.
+    None means that other processes can import the sentinel's module, and so find the sentinel.
     """
     home = given.__module__
     if travels_by_name(home):
@@ -418,7 +419,8 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
 
     The receiver finds a context variable that is a global of an importable module by its name. Any
     other gets a key when it is first sent, and the receiver makes one context variable for each
-    key. So a function, and values that are sent apart from it, refer to the same one.
+    key. So a function, and values that are sent apart from the function, refer to the same
+    variable.
     """
     if variable.name in _HIDDEN:
         return hidden_variable, (variable.name,)

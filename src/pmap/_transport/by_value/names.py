@@ -2,8 +2,8 @@
 
 Before a call is sent, the caller looks at the names that the call's function uses, at the names
 that the values of these names use, and so on. The names that changed since they were last sent are
-pickled together as a `Unit`. Its pickles share one memo, so one object under two names is one
-object in the worker, too. The pickles can also refer to values that were sent before.
+pickled together as a `Unit`. The pickles of a unit share one memo, so one object under two names is
+one object in the worker, too. The pickles can also refer to values that were sent before.
 
 No lock is held, as pickling runs code of the program, which may use pmap. The record of a name is
 complete before it replaces another. If two threads send one name at once, it is sent twice.
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 # How many units may form a chain of references; a new worker loads all units of a chain.
 _LONGEST_CHAIN = 200
-_SMALL = 100_000  # bytes of a function or class; a larger one is not searched for random generators
+_SMALL = 100_000  # pickles of functions with more bytes are not searched for random generators
 
 
 class UnsentNameError(Exception):
@@ -67,12 +67,13 @@ class Needs(NamesRole):
         # Names that the call uses and that have no value in their module; most are builtins.
         self.absent: set[Key] = set()
         self.units: dict[int, Unit] = {}
-        # What was recorded of each function, class and the like that was sent, by the object's id.
+        # The record of each function, class and the like that was sent, by the object's id.
         self.held: dict[int, Known] = {}
-        # The highest number, in `multiprocessing`'s registry, of an inherited object here.
+        # The highest number, in the registry of `multiprocessing`, of the locks in the call's
+        # pickles that only forked workers have; -1: there are none.
         self.newest: int = -1
-        # Whether the function of the call is pickled now, and not an item: what a stream of items
-        # consists of may change between two items, so items are always copies.
+        # Whether the function of the call is pickled now, and not an item. Items are always sent as
+        # copies, because the program may change their objects between two items.
         self.packs_function = False
         self._strict: set[Key] = set()
         self._is_discarded = False
@@ -101,7 +102,7 @@ class Needs(NamesRole):
         return self.reference(obj)
 
     def reference(self, obj: object) -> Any:
-        """Return a reference to a function or class sent under any name; None: it was not sent."""
+        """Return a reference to the definition `obj` if it was sent under any name; else None."""
         known = self.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
             return None
@@ -120,7 +121,7 @@ class Needs(NamesRole):
                 self._strict.update(keys)
 
     def inherited(self, number: int) -> Any:
-        """Return a reference to a lock that only forks have; record its number."""
+        """Return a reference to a lock that only forked workers have; record the lock's number."""
         found = super().inherited(number)
         if found is not None:
             self.newest = max(self.newest, number)
@@ -141,7 +142,7 @@ class Needs(NamesRole):
         return arriving.definition, (known.version,)
 
     def shared(self, handle: Any) -> Any:
-        """Return a reference to the handle of a shared value, which is sent apart."""
+        """Return a reference to the handle of a shared value; the value is sent apart."""
         key = SHARES, handle.name
         self.resolve([key])
         known = self.names[key]
@@ -152,7 +153,7 @@ class Needs(NamesRole):
     # --- names and versions of the call ---
 
     def resolve(self, keys: Iterable[Key]) -> None:
-        """Record that the call needs these names, and those their values use; pickle new values."""
+        """Record that the call needs these names and those that they use; pickle new values."""
         fresh: list[Key] = []
         seen: set[Key] = set()
         waiting = list(keys)
@@ -224,7 +225,7 @@ class Needs(NamesRole):
             self.use(known)
 
     def common(self) -> list[tuple[Known, object]]:
-        """Return what was sent and other values may refer to: records and values."""
+        """Return records and values of the sent names to whose values other values may refer."""
         return [
             (known, value)
             for (space, name), known in self.names.items()
@@ -261,8 +262,8 @@ class Needs(NamesRole):
                 return False
         for key, known in [*self.names.items()]:
             value = key[0].dict.get(key[1], arriving.ABSENT)
-            # The first check is that of `is_current` for a value that can never change; to call it
-            # for each such name would take longer than all else here.
+            # The first check is that of `is_current` for a value that can never change; to call
+            # `is_current` for each such name would take longer than all else here.
             if known.constant is not value and not known.is_current(value):
                 return False
         return True
@@ -347,7 +348,7 @@ class _Writer(NamesRole):
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 
     def _pass_on_needs(self) -> None:
-        """Let each definition inside a value also need the names that the value needs."""
+        """Add the names that a value needs to those of each function or class pickled inside it."""
         growing = True
         while growing:
             growing = False
@@ -393,12 +394,13 @@ class _Writer(NamesRole):
                 for space, name in made.met:
                     where = namespace_of(space)
                     if where is not None:
-                        # The pickler does not ask for a definition inside an object to which it
-                        # writes a reference.
+                        # The pickler does not ask about a definition that is inside an object to
+                        # which it writes a reference, so the definition is added here.
                         made.needs.add((where, name))
                         waiting.append((where, name))
                 # The names that the value's code uses are added before anything is pickled: so the
-                # memo has what was sent before of them, and the value can refer to it.
+                # memo contains those of their values that were sent before, and the value can refer
+                # to them.
                 for space, names in names_used(value):
                     where = self._namespace_to_send(space)
                     waiting += [(where, name) for name in names] if where is not None else ()
@@ -421,7 +423,8 @@ class _Writer(NamesRole):
             made = self.made.get(key)
             if made is not None and self._at is not None and made is not self._at:
                 # The definition is pickled here, inside another value, and its own pickle will
-                # refer to it. So the latter also needs all names that the other value needs.
+                # refer to this place. So the definition also needs all names that the other value
+                # needs.
                 self._inside.append((made, self._at))
         known = self._needs.held.get(id(obj))
         if known is None or known.held is not obj or known.unsent is not None:
@@ -432,7 +435,7 @@ class _Writer(NamesRole):
         return arriving.definition, (known.version,)
 
     def inherited(self, number: int) -> Any:
-        """Return a reference to a lock that only forks have; record its number in the unit."""
+        """Return a reference to a lock that only forked workers have; record the lock's number."""
         found = super().inherited(number)
         if found is not None:
             self.unit.newest = max(self.unit.newest, number)
@@ -458,7 +461,7 @@ class _Writer(NamesRole):
         return arriving.definition, (known.version,)
 
     def shared(self, handle: Any) -> Any:
-        """Return a reference to the handle of a shared value; at its first place, the value."""
+        """Return a reference to a shared value's handle; where it first occurs, the handle."""
         key = SHARES, handle.name
         if self._at is not None and self._at.key == key:
             return Shared, (handle.value,)

@@ -29,7 +29,7 @@ class NamesRole(Sender):
         self.forks: bool = sent_names.inherits
         # For namespaces in which `key_in` has looked: the names by the ids of their values.
         self._names: dict[Namespace, dict[int, str]] = {}
-        self.seen: set[Namespace] = set()  # kept alive, so no other namespace gets their ids
+        self.seen: set[Namespace] = set()  # these are kept alive, so that no other gets their ids
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Override the method `Role.space_of` of a pickler's role."""

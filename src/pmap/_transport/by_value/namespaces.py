@@ -35,7 +35,7 @@ _by_number: WeakValueDictionary[int, Namespace] = WeakValueDictionary()
 
 
 def register(space: Namespace) -> Namespace:
-    """Add a module's globals to the tables of those that are sent by value; return them."""
+    """Add the namespace `space` to the tables of namespaces that are sent by value; return it."""
     _by_id[id(space.dict)] = space
     _by_number[space.number] = space
     return space
@@ -44,7 +44,8 @@ def register(space: Namespace) -> Namespace:
 def namespace_of(space: dict[str, Any]) -> Namespace | None:
     """Return the namespace of the globals `space`, if other processes cannot import their module.
 
-    None means that they can, or that `space` is no module's ``__dict__``.
+    None means that other processes can import the module, or that `space` is no module's
+    ``__dict__``.
     """
     found = _by_id.get(id(space))
     if found is None:
@@ -59,7 +60,7 @@ def namespace_of(space: dict[str, Any]) -> Namespace | None:
 
 
 def namespace_of_script() -> Namespace | None:
-    """Return the namespace in which the functions of the program's script live."""
+    """Return the namespace of the globals that the functions of the program's script have."""
     main = sys.modules.get("__main__")
     if main is None:
         return None

@@ -94,7 +94,7 @@ def digest(value: object, met: list[tuple[dict[str, Any], str]] | None = None) -
 
 
 class Sender(Role):
-    """Tells a pickler which modules others cannot import, so that they go by value."""
+    """Tells a pickler which modules others cannot import, so that their contents are sent."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and name of the module with these globals, if it travels by value."""
@@ -137,7 +137,8 @@ _next = Numbers()
 def number_of(obj: object) -> int:
     """Return the number of `obj`, which no other object has or will have.
 
-    A fork has the numbers that its caller gave before the fork; later ones differ in both.
+    A forked worker knows the numbers that its caller gave before the fork. Numbers that the two
+    processes give after the fork differ.
     """
     known = _numbers.get(id(obj))
     if known is None or known[0]() is not obj:
@@ -153,7 +154,7 @@ def number_of(obj: object) -> int:
 
 
 class Whole(Sender):
-    """Tells a pickler that the receiver has nothing: the pickle is to have all that it needs."""
+    """Tells a pickler that the receiver has nothing, so that the pickle has to be complete."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return None: the pickle has the globals of functions in it, whatever their module."""
@@ -161,7 +162,7 @@ class Whole(Sender):
 
 
 class Home(Sender):
-    """Tells a pickler what the caller, who gets a worker's pickle, has already."""
+    """Tells a worker's pickler what the caller, to whom the pickle is sent, has already."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and name of the module with these globals, if it travels by value."""

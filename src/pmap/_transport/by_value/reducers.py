@@ -52,8 +52,8 @@ _SLOTS = (
     *("__name__", "__qualname__", "__kwdefaults__", "__defaults__", "__module__", "__doc__"),
     *(("__type_params__",) if sys.version_info >= (3, 12) else ()),
 )
-# Top-level modules whose objects are left to pickle itself: cloudpickle does nothing else with
-# them.
+# Top-level modules whose objects are left to pickle itself: cloudpickle would pickle them in the
+# same way.
 _LEFT_ALONE = frozenset(
     {
         *(
@@ -169,7 +169,7 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
 def _descriptor_base(kind: type) -> type | None:
     """Return the class of Python's own from which a class of descriptors derives, or None.
 
-    If a class statement says how such a descriptor is pickled, that counts.
+    The result is None, too, if a class statement defines how such a descriptor is pickled.
     """
     functools: Any = sys.modules.get("functools")
     for base in (property, classmethod, staticmethod, getattr(functools, "cached_property", None)):
@@ -214,9 +214,9 @@ _KINDS_OF = frozenset(
 
 
 def _built_in(cls: type) -> Any:
-    """Return what pickle is to write for a built-in type that its own name does not lead to.
+    """Return what pickle is to write for a built-in type that is not found by its own name.
 
-    That is its name in the module `types`.
+    The result refers to the type by its name in the module `types`.
     """
     import types
 
@@ -243,7 +243,8 @@ def _module(role: Role, given: ModuleType) -> Any:
 def _code(_: Role, code: CodeType) -> Any:
     data = marshal.dumps(code)
     if marshal.loads(data) != code:
-        # The constants of the code object are not those that Python's compiler makes.
+        # The code object has constants that Python's compiler does not make, and marshal changes
+        # them.
         raise RefusedError
     return marshal.loads, (data,)
 
@@ -292,7 +293,7 @@ def _whole_function(role: Role, function: FunctionType) -> tuple[object, ...]:
 
 
 def _modules_by_value(code: CodeType, used: list[object]) -> list[tuple[ModuleType, list[str]]]:
-    """Return the modules that others cannot import and `code` uses, with the names it uses.
+    """Return the modules that `code` uses and others cannot import, with the names used.
 
     `code` uses a module as a global, as an attribute of another such module, or by an import.
     """
@@ -324,7 +325,10 @@ def _is_method(function: FunctionType) -> bool:
 
 
 def _is_annotate(function: FunctionType) -> bool:
-    """Return whether a function makes annotations; the names that it uses need not exist."""
+    """Return whether `function` is an ``__annotate__`` function, which makes annotations.
+
+    The names that it uses need not exist: annotations may name what only a type checker imports.
+    """
     return function.__name__ == "__annotate__"
 
 
@@ -335,8 +339,8 @@ def _closure_of(function: FunctionType) -> tuple[CellType, ...] | None:
     """Return the closure of a function in the form in which it is sent.
 
     A function that makes the annotations of a class, or of a method, refers to the namespace of the
-    class statement. Only what the function names of that namespace goes with the function: the
-    class has the rest.
+    class statement. Of that namespace, only the names that the function uses are sent with the
+    function; the class has all names.
     """
     code, closure = function.__code__, function.__closure__
     if closure is None or _OF_CLASS not in code.co_freevars:
@@ -370,7 +374,7 @@ def _parts_of(code: CodeType) -> tuple[bytes | CodeType, tuple[str, ...]]:
 
 
 def names_used(value: object) -> list[tuple[dict[str, Any], tuple[str, ...]]]:
-    """Return the globals and names that a function of the script, or a class's methods, look up."""
+    """Return the globals, and the names looked up in them, of a function or a class's methods."""
     functions_of: list[FunctionType] = []
     if isinstance(value, FunctionType):
         functions_of = [value]
@@ -389,7 +393,10 @@ _OF_A_MODULE = ("__package__", "__name__", "__path__", "__file__")
 
 
 def _alone(role: Role, space: dict[str, Any]) -> dict[str, Any]:
-    """Return what is sent of globals that are no module's: one dict for all their functions."""
+    """Return the dict that is sent in place of globals `space` that belong to no module.
+
+    All functions with these globals share the dict.
+    """
     if id(space) not in role.alone:
         role.alone[id(space)] = {name: space[name] for name in _OF_A_MODULE if name in space}
     return role.alone[id(space)]

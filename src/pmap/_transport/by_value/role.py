@@ -28,7 +28,7 @@ class Role:
         # Some functions have globals that belong to no module. These are the dicts that are sent in
         # place of such globals, by the ids of the globals.
         self.alone: dict[int, dict[str, Any]] = {}
-        # Whether an attribute of a class that cannot be pickled is left out of the pickle.
+        # Whether class attributes that cannot be pickled are left out of the pickle.
         self.careful = False
         # Whether the pickle is sent to another process; if not, it is only for a digest or a trial.
         self.sends = True
@@ -40,8 +40,8 @@ class Role:
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
         """Return number and module name of the namespace whose ``__dict__`` is `space`.
 
-        None means that `space` belongs to no module that is sent apart. Then the pickle has in it
-        what functions need of `space`.
+        None means that `space` belongs to no module that is sent apart. Then the pickle contains
+        the values in `space` that its functions need.
         """
         return None
 
@@ -56,12 +56,13 @@ class Role:
     def sentinel(self, obj: object) -> Any:
         """Return what to write for a bare ``object()``, which is known by its identity only.
 
-        None means that it is sent as a key that all processes know it by: see the module `singles`.
+        None means that the object is sent as a key by which all processes know the object: see the
+        module `singles`.
         """
         return None
 
     def global_value(self, obj: object) -> Any:
-        """Return what to write for an object that the script has as a global; None: the object.
+        """Return a reference to an object that is a global of the script; None: write the object.
 
         `obj` is an instance of a class that travels by value.
         """

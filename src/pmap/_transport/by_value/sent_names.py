@@ -50,7 +50,7 @@ class Unit:
     def __init__(self, dead: list[int]) -> None:
         """Make an empty unit.
 
-        When no object refers to it any more, its number is added to `dead`.
+        When no object refers to the unit any more, its number is added to `dead`.
         """
         self.number: int = next(_units)
         # The pickles of all values of the unit, one behind the other.
@@ -65,8 +65,8 @@ class Unit:
         # The units (values of names) sent earlier to which the pickles of this unit refer.
         self.before: set[Unit] = set()
         self.chain: int = 1
-        # The highest number of an object in the pickles that only forked processes have: see the
-        # module `handover`.
+        # The highest number, in the registry of `multiprocessing`, of the locks in the pickles that
+        # only forked processes have: see the module `handover`. -1: there are none.
         self.newest: int = -1
         self._dead = dead
 
@@ -113,7 +113,7 @@ class Known:
             self.unsent = error
         self.fixed: bool = is_identity(self.fingerprint)
         # `held` is the value, if it is compared by its identity; the record then keeps it alive. A
-        # handle that `share` has made is not kept alive: it goes when the program drops it.
+        # handle that `share` has made is not kept alive: the handle goes when the program drops it.
         keeps = (self.fixed or is_definition(value)) and not is_handle(type(value))
         self.held: object = value if keeps else None
         # `place` is the id (address) of the value: another object counts as another value. It is
@@ -176,8 +176,8 @@ def is_definition(value: object) -> bool:
 
 
 _by_version: WeakValueDictionary[int, Known] = WeakValueDictionary()
-# The functions and classes that were sent, by version. One may be sent under two names, and be
-# needed longer than the first name.
+# The functions and classes that were sent, by version. A function that was sent under two names may
+# still be needed when the record of one of these names is gone.
 _defined: WeakValueDictionary[int, Any] = WeakValueDictionary()
 
 
@@ -196,7 +196,7 @@ def _definition(version: int) -> object:
 def _fingerprint(value: object) -> object:
     try:
         return sendable_form(fingerprint_of(value, digest))
-    except Exception:  # this process cannot pickle the value, so it has no name for a reference
+    except Exception:  # this process cannot pickle the value, so there is no fingerprint
         return None
 
 
@@ -219,10 +219,10 @@ class SentNames:
         """Start with nothing sent.
 
         Args:
-            inherits: whether workers are forks of the caller, and have from it what cannot be
-                pickled.
-            imports: whether workers have imported the script, so that they find by name what it
-                defines.
+            inherits: whether workers are forks of the caller, and so have its objects that cannot
+                be pickled.
+            imports: whether workers have imported the script, so that they find its contents by
+                name.
         """
         self.inherits = inherits
         self.imports = imports

@@ -2,10 +2,10 @@
 
 The class of such an object pickles it as the name of a global, by a method like ``def
 __reduce__(self): return "MISSING"``. Each process also has one of each bare ``object()``, which
-only its identity tells from others. Each of these objects has a key by which all processes know the
-object. So the object arrives once, and is the same object when it comes back. The receiver sets the
-state of the object only if the sender has changed the state; otherwise the object keeps what the
-receiver's own code did to it.
+differs from others only by its identity. Each of these objects has a key by which all processes
+know the object. So the object arrives once, and is the same object when it comes back. The receiver
+sets the state of the object only if the sender has changed the state; otherwise the object keeps
+what the receiver's own code did to it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # object. The dict keeps the objects alive.
 _keys: dict[int, tuple[object, str]] = {}
 _by_key: dict[str, object] = {}
-# For each unique object, by its key: digest and serial number of its state, as it was last sent.
+# For each unique object, by its key: digest and serial number of the state that was last sent.
 _sent: dict[str, tuple[bytes, int]] = {}
 # For each unique object that another process has sent, by its key: the serial number of its state.
 _arrived: dict[str, float] = {}
@@ -79,7 +79,7 @@ def reduce_bare(obj: object) -> Any:
 def _home_of(obj: object) -> str | None:
     """Return the key of an ``object()`` that is a global of an importable module.
 
-    None: it is not.
+    None means that `obj` is no such global.
     """
     modules: dict[str, object] = {**sys.modules}  # a program may put anything into `sys.modules`
     for home, module in modules.items():
@@ -104,8 +104,8 @@ def make_bare(key: str) -> object:
 def bare_of_script(number: int, module: str, name: str, key: str) -> object:
     """Return the ``object()`` that an imported script has under the name `name`.
 
-    If the script has no ``object()`` under this name here, because the caller has made it later,
-    the key finds the object.
+    If the script has no ``object()`` under this name in this process, because the caller has made
+    the object later, the object is found by its key.
     """
     try:
         found = arriving.at_home(number, module, name)
@@ -187,7 +187,7 @@ def make_sentinel(
 
 
 def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
-    """Set the state of an object to the state that arrived, if its sender has changed it."""
+    """Set the state of an object to the state that arrived, if the sender has changed it."""
     key, serial, state = given
     if _arrived.get(key, serial) >= serial:
         return  # this process has made the object itself, or has a newer state of it
@@ -201,10 +201,10 @@ def fill_single(obj: Any, given: tuple[str, int, State]) -> None:
 
 
 def begin_forked() -> None:
-    """Record the unique objects that this forked worker has from its caller, as last sent."""
+    """Record the states of the unique objects that this forked worker has from its caller."""
     for key in _arrived:
-        # The caller may itself be a worker, to which its own caller has sent some of the objects.
-        # What it now sends of them is newer than what this worker has.
+        # The caller may itself be a worker, to which its own caller has sent some of the objects. A
+        # state that the caller sends from now on is newer than the state that this worker has.
         _arrived[key] = OLDEST
     _arrived.update({key: serial for key, (_, serial) in _sent.items()})
     _sent.clear()
