@@ -34,9 +34,9 @@ _MOST_LOOKS: Final = 200
 # them takes longer than being woken. The look itself takes 3 us.
 _CROWDED: Final = 0.00003
 # After a wait awake in which no event came, at most this many of the next waits sleep without
-# staying awake first. If every wait awake is in vain, spinning costs 0.15 us for each wait, or 10
-# us if each wait awake loses a time slice of 10 ms to another process. A thousand waits that sleep
-# where they could have been short take 0.15 s together.
+# staying awake first. If every wait awake is in vain, spinning costs 0.15 us per wait on average,
+# or 10 us per wait if each wait awake loses a time slice of 10 ms to another process. A thousand
+# waits that sleep where they could have been short take 0.15 s together.
 _MOST_ASLEEP: Final = 1023
 
 
@@ -50,7 +50,7 @@ _step_aside: Callable[[], None] = getattr(os, "sched_yield", _no_yield)
 
 
 class AdaptiveSpin:
-    """Decides whether a thread that waits often stays awake at first, or sleeps at once."""
+    """Decides for each wait of a thread whether the thread stays awake at first or sleeps."""
 
     __slots__ = ("_asleep", "_in_vain")
 
@@ -65,7 +65,7 @@ class AdaptiveSpin:
         """Call `look` again and again for a moment; return what it finds, or else a false value.
 
         Args:
-            may: returns whether a processor can be spared for waiting.
+            may: returns whether the thread may use a processor while it waits.
             look: returns what has arrived; a false value if nothing has arrived.
         """
         if self._asleep:

@@ -74,7 +74,7 @@ _OWN_PICKLING = frozenset({"__reduce__", "__reduce_ex__", "__getstate__", "__set
 
 
 def taken_apart(error: BaseException) -> Any:
-    """Return what pickle is to write for `error`; loading it calls no ``__init__`` of the class.
+    """Return what pickle is to write for `error`, to be loaded without the class's ``__init__``.
 
     None means that the class of `error` has pickling methods of its own, which pickle is to use.
     """

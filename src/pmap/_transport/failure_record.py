@@ -58,7 +58,7 @@ def _explained(error: BaseException) -> BaseException:
     """Return `error`; if a module cannot be loaded in this interpreter, an error that says so."""
     if not process_role.shares_process:
         return error
-    from .refusing_modules import explained  # no worker process needs it
+    from .refusing_modules import explained  # no worker process needs this module
 
     return explained(error)
 
@@ -100,7 +100,7 @@ def _sendable(error: BaseException) -> bytes:
         pass
     # The second form of pickle has only class, `args` and `__dict__`. Many exceptions have an
     # `__init__` that takes other arguments than it passes to its base class, so loading pickle's
-    # own form calls the `__init__` wrongly.
+    # own form calls the `__init__` with wrong arguments.
     bare = _Bare(type(error), error.args, dict(error.__dict__))
     try:
         data = dumps(bare)

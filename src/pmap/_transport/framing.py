@@ -125,7 +125,7 @@ class FrameReader:
         """
         if not self._gone:
             return []  # the usual case: no shared memory has gone out of use
-        # A copy of the list, because the finaliser of a segment may append a number at any time.
+        # The list is copied, because the finaliser of a segment may append a number at any time.
         gone = self._gone[:]
         del self._gone[: len(gone)]
         return gone

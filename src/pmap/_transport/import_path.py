@@ -11,7 +11,7 @@ _absolute: dict[str, str] = {}
 
 
 def import_path() -> list[str]:
-    """Return ``sys.path``, where the absolute path that an entry first meant follows the entry."""
+    """Return ``sys.path``; after each relative entry it has the path that the entry first meant."""
     path: list[str] = []
     for entry in sys.path:
         if type(entry) is not str:

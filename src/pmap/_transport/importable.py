@@ -179,8 +179,8 @@ def _look_at_new_modules() -> None:
             try:
                 _look_at(name, module)
             finally:
-                # The module is added to `looked` only now: another thread that finds it there
-                # relies on `by_value` being complete for it.
+                # The module is added to `looked` only now: another thread that finds the module
+                # there relies on `by_value` being complete.
                 looked[name] = module
     _modules.seen, _modules.last = length, last
 

@@ -351,7 +351,7 @@ class ResultJournal:
         return at & _ALL > received + len(entries), entries
 
     def lost(self, serial: int, received: int) -> int:
-        """Return how many results of a chunk the worker sent, though they never arrived.
+        """Return how many results of a chunk the worker has sent that never arrived.
 
         Windows may drop what was sent and not read yet when it ends the process that sent it.
         """
@@ -367,7 +367,7 @@ class ResultJournal:
         """Return the stack that the worker wrote when it crashed or was ended, or an empty text."""
         text = bytes(self._view[SIZE:]).rstrip(b"\0").decode(errors="replace")
         # If several threads have written their stacks, that of the thread that crashed begins with
-        # these words.
+        # the words "Current thread".
         _, _, current = text.partition("Current thread ")
         _, _, stack = current.partition("(most recent call first):\n")
         return stack

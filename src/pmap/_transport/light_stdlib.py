@@ -1,4 +1,4 @@
-"""The parts of the standard library that a worker needs, without the imports of their modules.
+"""The parts of the standard library that a worker needs, imported from C modules.
 
 The public modules of the standard library import enum, functools, re, selectors and typing, which
 would take half of the time in which a worker starts. The C modules beneath the public modules have

@@ -21,12 +21,14 @@ def socketpair() -> tuple[socket, socket]:
 
     Raises ConnectionError if other processes connected first again and again.
     """
-    import socket as public  # imported here, because a worker needs no pair and starts sooner
+    # Imported here: a worker needs no pair, and starts sooner without this import.
+    import socket as public
 
     for _ in range(_TRIES):
         try:
             one, other = public.socketpair()
-        except ConnectionError:  # newer Pythons check the pair, too
+        # Newer versions of Python check the pair, too, and raise this error.
+        except ConnectionError:
             continue
         if _are_connected(one, other):
             for end in (one, other):

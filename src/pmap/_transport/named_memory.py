@@ -15,7 +15,7 @@ TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib
 if TYPE_CHECKING:
     from .light_stdlib import socket
 
-_NAME = 32  # bytes of a name
+_NAME = 32  # how many bytes a name has
 
 
 def create(size: int) -> tuple[bytes, mmap.mmap] | None:
@@ -48,4 +48,4 @@ def receive(sock: socket, size: int) -> mmap.mmap | None:
 
 
 def _tag(name: str) -> str:
-    return f"Local\\pmap-{name}"  # "Local": of the user's session only
+    return f"Local\\pmap-{name}"  # "Local" limits the name to the user's session

@@ -61,7 +61,8 @@ _SHORT = 64  # strings are joined into one if their mean length is at most this 
 _IN_BULK: dict[type, frozenset[type]] = {
     kind: frozenset({kind}) for kind in (int, float, str, bytes, tuple)
 }
-# A tuple of more values than this is always pickled: to test all its values would take as long.
+# A tuple of more values than this is always pickled: to test all its values would take as long as
+# to pickle it.
 _LONGEST_PLAIN_TUPLE = 16
 
 

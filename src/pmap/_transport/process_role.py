@@ -31,7 +31,7 @@ item_threads = local()
 
 
 def daemon() -> bool:
-    """Return whether pmap's threads may be daemons: not in an interpreter of a shared process."""
+    """Return whether pmap's threads may be daemons, which Python forbids in a subinterpreter."""
     return not shares_process
 
 

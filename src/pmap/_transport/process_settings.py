@@ -194,7 +194,7 @@ def without_machine(values: Values) -> Values:
 
 
 def _attribute(name: str, usual: Value | EllipsisType = None) -> _Row:
-    """Return the row of an attribute of the module `sys`."""
+    """Return the `_Row` of a setting that is an attribute of the module `sys`."""
 
     def read() -> Value | EllipsisType:
         value: Value | EllipsisType = getattr(sys, name, usual)
@@ -263,7 +263,7 @@ def _set_limits(limits: tuple[tuple[int, int], ...]) -> None:
 
 def _method() -> str | EllipsisType | None:
     context: Any = getattr(_of("multiprocessing.context"), "_default_context", None)
-    # Another thread may be importing the module.
+    # Another thread may be importing the module, so that the attribute is missing.
     if context is None:
         return ...
     method: str | None = context.get_start_method(allow_none=True)

@@ -5,7 +5,7 @@ A message is a tuple of plain values whose first word is its kind (see `framing`
 `Results` and `Report`, which are frequent: sender and receiver build and unpack these tuples in
 place, which saves a call.
 
-Requests to the fork server are the exception: they are no tuples, but the bytes of a struct.
+Requests to the fork server are no tuples: they are the bytes of a struct.
 
 A message entry is one pickled or plain value (see `values`). An entry whose pickle may be large is
 in a list of its own: see `framing.frame_of_entries`.
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     Script: TypeAlias = tuple[int, str | None, str | None]
     # How the items of a call run: whether the first failure ends the call, whether functions among
     # the results are pickled by value, whether all items of a chunk run at once, seconds that an
-    # item may run or None, seed or None, whether log records are sent to the caller; and True if
-    # results are to have times: see the module `times`.
+    # item may run or None, seed or None, whether log records are sent to the caller; and True, only
+    # if results are to have times: see the module `times`.
     WorkerRules: TypeAlias = tuple[
         bool, bool, bool, float | None, int | None, bool, *tuple[bool, ...]
     ]
@@ -209,7 +209,7 @@ def make_call_spec(
         variables: context variables, each pickled with its value.
         rules: how the items of the call run.
         environment: the environment of the items; None: the same as that of the previous call.
-        function: one message entry, of the function and its kind.
+        function: a list with one message entry, which has the function and its kind.
     """
     return (CALL_SPEC, number, function, units, names, variables, *rules, environment)
 
@@ -296,7 +296,7 @@ def make_unit(
 
     Args:
         number: the number of the unit.
-        values: the pickled values, one message entry.
+        values: a list with one message entry, which has the pickled values.
         versions: the versions of the values.
         definitions: the versions of the values that are functions, classes and the like.
         primed: the versions of values that were sent before, to which the pickle may refer.
@@ -340,7 +340,7 @@ def make_ties(key: bytes | None, tracker: list[Entry]) -> TiesMessage:
 
     Args:
         key: the caller's authentication key, or None.
-        tracker: one message entry, of the descriptor of the caller's resource tracker, or empty.
+        tracker: a list with one message entry: the caller's resource tracker (a descriptor); or [].
     """
     return TIES, key, tracker
 
@@ -478,8 +478,8 @@ def parse_crowded(message: StartMessage) -> int:
 
 # --- requests from the caller to the fork server --------------------------------------------------
 
-# The kinds of requests. FORK has the number of a worker, whose socket comes along; PREPARE and
-# IMPORT have 0; KILL, ABORT and TERMINATE have the process id of a worker. The descriptor of a file
+# The kinds of requests. Each has a number: FORK that of a worker, whose socket comes along; KILL,
+# ABORT and TERMINATE the process id of a worker; PREPARE and IMPORT 0. The descriptor of a file
 # comes with IMPORT. The file has what the process that imports the script is told, as marshal
 # writes it: generation, identity, environment, argv, (path of the script, its package or None),
 # streams, configuration of coverage; see `SetUp`. The answers are `Report` messages.

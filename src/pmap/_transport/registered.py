@@ -76,7 +76,7 @@ def plain_dumps() -> Callable[..., bytes]:
 
 
 class _Guarded:
-    """A `dumps` function that raises TypeError for objects of certain types."""
+    """Has a method `dumps` that raises TypeError for objects of certain types."""
 
     def __init__(self, kinds: list[type]) -> None:
         self._kinds = kinds

@@ -73,7 +73,7 @@ class FreeSegments:
         self._free.append(segment)
 
     def shrink(self, room: int, most: int) -> None:
-        """Free the segments unused for longest; keep at most `room` bytes and `most` segments."""
+        """Free segments, the oldest first, until `room` bytes and `most` segments are enough."""
         while self._free and (len(self._free) > most or self.size > room):
             self._free.pop(0)
 

@@ -89,8 +89,9 @@ def _can_map_more() -> bool:
 
 
 def _descriptors() -> int:
-    """Return how many file descriptors this process may have."""
-    # The module is imported only here: Windows does not have it, and there no segment arrives.
+    """Return how many file descriptors this process may have open."""
+    # The module is imported only here, because Windows does not have it; on Windows no segment
+    # arrives.
     import resource
 
     limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -262,7 +263,7 @@ class Segment:
             self._memory = None
 
     def _used(self, size: int) -> memoryview | None:
-        """Return a mapping through which the sender writes into a used segment again.
+        """Return a mapping through which the sender writes into a segment that was used before.
 
         Return None if `size` is larger than the segment, or if the segment cannot be mapped. The
         mapping is made once and kept, with all its pages. The first write through the mapping takes
@@ -304,7 +305,7 @@ class Segment:
         if mapping is not None:
             mapping.number, mapping.gone = self.number, self._gone
             mapping.forks_before = _forks.last
-            # From now on the mapping adds the segment's number to the list `gone`.
+            # From now on the mapping, and not this object, adds the segment's number to `gone`.
             self._gone = None
         return mapping
 

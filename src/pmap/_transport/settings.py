@@ -61,7 +61,7 @@ _last_umask: int | None = None
 # `time.tzset` makes a new tuple, so another tuple shows that the zone has changed.
 _zone: str | None = os.environ.get("TZ")
 _zone_names: tuple[str, str] = time.tzname
-# Threads of pmap that only wait for work, and so create no files (see the umask below).
+# Threads of pmap that only wait for work, and so create no files: see `_umask`.
 waiting_threads: list[object] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=waiting_threads.clear)
@@ -205,7 +205,7 @@ _SEEN = "pmap: no level has changed"
 
 
 def _levels() -> Levels | None:
-    """Return the levels of all loggers that have one; None if no code has used logging yet."""
+    """Return the levels of loggers with a level of their own; None if logging was not used yet."""
     logging: Any = sys.modules.get("logging")
     root = getattr(logging, "root", None)
     if root is None:
@@ -220,7 +220,7 @@ def _levels() -> Levels | None:
     seen: list[Levels] = [] if kept is None else kept.get(_SEEN, [])
     if seen:
         return seen[0]
-    seen = []  # a list in the cache without levels belongs to a thread that reads at this moment
+    seen = []  # an empty list in the cache belongs to another thread, which reads the levels now
     if kept is not None:
         kept[_SEEN] = seen
     loggers = list(root.manager.loggerDict.items())

@@ -58,7 +58,7 @@ def depth() -> int:
 
 
 def is_marked() -> bool:
-    """Return whether this process, or one above it, is started to become a worker, but is none."""
+    """Return whether this process, or one above it, was started as a worker but is none yet."""
     return MARK in os.environ
 
 

@@ -112,7 +112,7 @@ def _place(trace: TracebackType, code: CodeType, module: str) -> Place:
 
 
 def _source(file: str, line: int, last_line: int) -> str:
-    """Return the source of lines that are in no file, from the cache of `linecache`; else ""."""
+    """Return the source of lines that only the cache of `linecache` has; else an empty text."""
     # Code that this process has made itself, as template engines do, has no file. `linecache` may
     # be a module of the program with that name, and not the standard one.
     cache: Any = getattr(sys.modules.get("linecache"), "cache", {})

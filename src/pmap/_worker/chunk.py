@@ -294,7 +294,7 @@ def run_without_journal(
     begin: Callable[[], object],
     needs_replacement: Callable[[], bool],
 ) -> list[Entry]:
-    """Run the items of a chunk where the worker shares no memory with its caller.
+    """Run the items of a chunk in a worker that shares no memory with its caller.
 
     Each result is sent as a message of its own before the next item begins. Return what was not
     sent: the last result.

@@ -50,7 +50,7 @@ class AtOnce:
 
                 _runner = asyncio.Runner()
                 # The event loop is made here, because it imports modules, which has to happen while
-                # imports find the standard library's own.
+                # imports find the standard library's own modules.
                 _runner.get_loop()
         self._runner = _runner
         self.starts = starts

@@ -63,7 +63,7 @@ class ReceivedSpec:
         # one in a call with a time limit, or with timed items: while a typed array is filled, it is
         # not noted when each item begins.
         self.mixed = timeout is not None or times
-        # Notes when each item begins and ends; None: items are not timed.
+        # The object that notes when each item begins and ends; None: items are not timed.
         self.timing: Timing | None = None
         if times:
             from .timing import Timing

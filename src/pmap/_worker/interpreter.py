@@ -32,7 +32,7 @@ def serve(fd: int) -> None:
     process_role.finish_package_on_demand()
     sys.modules["__main__"] = type(sys)("__main__")
     _own_variables()
-    # Standard input belongs to the caller.
+    # Standard input belongs to the caller, so items find an empty one.
     sys.stdin = sys.__stdin__ = io.StringIO()  # type: ignore[assignment,misc]  # the types want the class of files
     sock = socket(fileno=fd)
     worker = Worker(sock)

@@ -1,4 +1,4 @@
-"""The memory limit of a worker: code that measures a worker's memory and ends the worker."""
+"""Code that measures the memory of a worker, and ends the worker above its memory limit."""
 
 from __future__ import annotations
 

@@ -41,13 +41,13 @@ _had_seed: list[bool] = []
 
 
 def initialize(data: bytes) -> None:
-    """Call the initializer of an inner worker; `data` has it and its arguments, pickled."""
+    """Call an inner worker's initializer; the pickle `data` has it and its arguments."""
     initializer, initargs = loads(data)
     initializer(*initargs)
 
 
 class Relay:
-    """Runs items of a chunk in an inner worker, which calls it with one item at a time."""
+    """Runs items of a chunk in an inner worker, which calls the `Relay` with one item at a time."""
 
     def __init__(self, chunk: bytes, key: bytes, spec: Spec, start: int, pickled: bool) -> None:
         """Keep the arguments; nothing is loaded yet.
@@ -129,7 +129,7 @@ def _failed(record: list[Any], chunk: bytes, stop: bool) -> tuple[object, ...]:
 
 
 def _loaded(key: bytes, spec: Spec) -> Callable[[object], object]:
-    """Return the user's function of a call, so that it takes one argument: the item."""
+    """Return the user's function of a call, as a function of one argument: the item."""
     received = _kept.pop(key, None)
     if received is None:
         function, variables, stop, by_value, seed = spec

@@ -55,7 +55,7 @@ class Sender:
             finally:
                 self._sending = False
             # `_sending` is set to False before this loop: a signal handler that runs from here on
-            # sends its message itself, so that none is left behind.
+            # sends its message itself, so that no message is left behind.
             while self._waiting:
                 self.send(self._waiting.popleft())
 

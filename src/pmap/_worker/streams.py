@@ -65,9 +65,9 @@ class _Output(io.BufferedIOBase):
         """Take bytes that are written to the stream.
 
         `flush` sends all bytes to the caller. When `_MOST` bytes wait, the whole lines are sent.
-        Each line is sent at once if the caller's stream shows each line at once, or if it comes
-        from a thread that does not run the items. In a process that an item has forked, each line
-        is written to the descriptor instead.
+        Each line is sent at once if the caller's stream shows each line at once, or if the line
+        comes from a thread that does not run the items. In a process that an item has forked, each
+        line is written to the descriptor instead.
         """
         piece = bytes(data)
         here = get_ident() == self._main and self._send is not None

@@ -125,13 +125,13 @@ class Worker:
         self._sender = Sender(sock)
         self._is_prepared = prepared is not None
         self._surroundings, self._reporting = prepared or (Surroundings(), Reporting())
-        # The initializer, if this worker is a fork of the caller. The caller sends other workers an
-        # initializer later.
+        # The initializer, if this worker is a fork of the caller. To other workers the caller sends
+        # an initializer later.
         self._initializer = initializer
         self._reader = FrameReader()
         self._inbox: deque[Message] = deque()
         self._looked_at = 0.0  # the time when the worker last looked for messages
-        # Returns whether the socket has a message or a part of one, or the caller is gone.
+        # The function that returns whether the socket has anything to read, or the caller is gone.
         self._has_message = _looker(sock)
         self._may_spin = False  # whether the worker may poll for a moment before it sleeps
         self._spin = AdaptiveSpin()
@@ -150,9 +150,10 @@ class Worker:
         self._seeded = False  # whether the call whose items ran last had a seed
         self._journal: ResultJournal | None = None
         self._max_memory: int | None = None
-        # Saves what coverage.py has measured; None: coverage.py does not measure this process.
+        # The function that saves what coverage.py has measured; None: coverage.py does not measure
+        # this process.
         self._measured: Callable[[], None] | None = None
-        # Returns how many bytes of memory this process takes; 0 if there is no limit.
+        # The function that returns how many bytes this process takes; without a limit it returns 0.
         self._resident: Callable[[], int] = int
         self._watch: MemoryWatch | None = None
 

@@ -1,4 +1,4 @@
-"""In a worker: the values of the caller's global names, in modules that it cannot import.
+"""A worker's values of the caller's global names, in modules that the worker cannot import.
 
 Such a module has a stand-in of the same name in the worker. The caller sends a value together with
 its version. While the version stays the same, the worker's value stays, even if the worker's code
@@ -187,7 +187,7 @@ def has_imported(number: int) -> bool:
 
 
 def imported_as(obj: object) -> tuple[int, str, str] | None:
-    """Return where the globals of a script that this worker has imported hold `obj`, or None.
+    """Find `obj` in the globals of a script that this worker has imported; None: not found.
 
     The result is what `at_home` takes: the number of the script's namespace, module and name.
     """
@@ -280,7 +280,7 @@ def _load_unit(unit: _Unit, waiting: dict[int, Name]) -> None:
 
 
 class _Noting(Unpickler):
-    """An unpickler in which a pickle's persistent id is an index into a list of objects."""
+    """An unpickler that takes persistent ids in a pickle for indices into a list of objects."""
 
     def __init__(self, data: bytes, buffers: Any, values: list[object]) -> None:
         super().__init__(BytesIO(data), buffers=buffers)
@@ -433,7 +433,7 @@ def function_at_fork(address: int) -> object:
 def had_at_fork(module: str, name: str) -> object:
     """Return the value that a name of a module had in the caller when this worker was forked.
 
-    The result is None if other processes can import the module, unlike the script.
+    The result is None for a module that other processes can import.
     """
     for space in _at_fork.values():
         if space.get("__name__") == module:

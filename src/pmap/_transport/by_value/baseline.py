@@ -62,7 +62,8 @@ def _note_definitions(values: Iterable[object]) -> None:
 
     for value in values:
         if isinstance(value, (FunctionType, type)):
-            # The fork then knows the definition by the same number, so its digests are the same.
+            # The fork then knows the definition by the same number, so digests of the definition
+            # are the same there.
             number_of(value)
         if isinstance(value, type) and not is_importable(value):
             note(value, Sender())
@@ -78,8 +79,8 @@ class Baseline:
         """
         self._spaces: dict[Namespace, dict[str, object]] = {}
         self._inherits = inherits
-        # By the version of a value: whether the worker keeps its own value of the name. This is
-        # decided when the version is first sent to the worker.
+        # For each version of a name's value: whether the worker keeps its own value of the name.
+        # This is decided when the version is first sent to the worker.
         self._may_stay: dict[int, arriving.MayStay] = {}
         # The names that were sent to this worker, each with the number of its namespace.
         self._names: set[tuple[int, str]] = set()

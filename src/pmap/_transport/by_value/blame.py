@@ -57,7 +57,7 @@ _STAYS = {
 
 
 def where_it_fails(value: object, name: str, why: BaseException | None = None) -> str:
-    """Return the path to the object in `value` that cannot be pickled, its type, and what helps.
+    """Return the path to the object in `value` that cannot be pickled, its type, and advice.
 
     The text is empty if there is nothing to add to the error message. This function never raises.
 

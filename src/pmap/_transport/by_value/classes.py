@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class _OfClasses:
-    """A dict whose keys are classes, compared by identity: a metaclass may call two equal."""
+    """Maps classes to values by identity, because a metaclass may call two classes equal."""
 
     def __init__(self) -> None:
         self._entries: dict[int, tuple[ref[type], Any]] = {}
@@ -101,7 +101,7 @@ def globals_of_class(cls: type) -> dict[str, Any]:
 
 
 def methods_of(cls: type) -> list[FunctionType]:
-    """Return the functions that are attributes of a class, in a property or alone."""
+    """Return the functions in the attributes of a class: methods, and functions in properties."""
     functions: list[FunctionType] = []
     for value in list(vars(cls).values()):
         given: Any = value
@@ -244,7 +244,7 @@ def _new_class(meta: Any, name: str, bases: tuple[type, ...], core: dict[str, An
         return [own, _Quiet, *rest]
 
     # `type.__new__` calls `__init_subclass__` of the next class in the method resolution order. A
-    # temporary metaclass makes `_Quiet`, whose method does nothing, that next class.
+    # temporary metaclass puts `_Quiet` there, whose `__init_subclass__` does nothing.
     make: Any = type.__new__
     cls: Any = make(make(type(meta), meta.__name__, (meta,), {"mro": mro}), name, bases, dict(core))
     type.__setattr__(cls, "__class__", meta)

@@ -1,4 +1,4 @@
-"""Whether a dict has changed, without a look at what is in it: its version, kept by CPython.
+"""Versions of dicts, which show whether a dict has changed without a look at its contents.
 
 CPython up to 3.13 keeps a number in each dict, and gives the dict a new number at each change. No
 two dicts of an interpreter ever have the same number. No function returns the number, so it is read

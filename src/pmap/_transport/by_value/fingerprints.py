@@ -63,7 +63,7 @@ _FOR_GOOD = frozenset(
 # A buffer of this many bytes or more goes into a digest as its `hash`, because `hash` is faster
 # than the digest.
 _QUICK = 1 << 14
-# Bytes that are copied at a time to hash a buffer: the processor's caches hold so many.
+# How many bytes are copied at a time to hash a buffer: the processor's caches hold so many.
 _PIECE = 1 << 18
 # If marshal has written this many bytes or more, version 4 of its format is tried, too.
 _LARGE = 1 << 18
@@ -165,8 +165,9 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
         before: the fingerprint of an earlier value of the same name, which may be the same value.
     """
     if type(before) is _Plain and before.kind is type(value):
-        # The earlier value was plain (numbers, texts and containers of these). If the present one
-        # is not, marshal refuses it in nearly all cases, so it is not searched for other parts.
+        # The earlier value was plain (numbers, texts and containers of these). If the present value
+        # is not plain, marshal refuses it in nearly all cases. So the value is not searched for
+        # parts that are not plain.
         version = None if before.version is None else version_of(untyped(value))
         if version is not None and version == before.version:
             return before
@@ -179,8 +180,8 @@ def fingerprint_of(value: object, digest: Digest, before: Fingerprint = None) ->
             pass
         else:
             if now == before:
-                # Only the numbers of references to parts of the value have changed, which show in
-                # the bytes of marshal's format version 4.
+                # The value is unchanged. Only the reference counts of its parts have changed, on
+                # which the bytes of marshal's format version 4 depend.
                 before.swift = now.swift
             return now
     return _of(value, digest, ())
@@ -390,7 +391,7 @@ def _attributes(
 
 
 def _version_of_scalars(given: object) -> int | None:
-    """Return the version of a large dict of scalars: with the same version the dict is the same.
+    """Return the version of a large dict of scalars, which changes whenever the dict changes.
 
     None for any other value, and if this interpreter keeps no versions.
     """
@@ -402,7 +403,7 @@ def _version_of_scalars(given: object) -> int | None:
     version = version_of(value)
     first = _object(next(iter(value.values()), None))
     if version is None or id(type(first)) not in _PLAIN:
-        return None  # in most dicts of other values the first value shows it
+        return None  # The first value of most other dicts shows that not all values are scalars.
     kinds = {*map(id, map(type, value)), *map(id, map(type, value.values()))}
     return version if kinds <= _PLAIN else None
 

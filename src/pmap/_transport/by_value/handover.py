@@ -215,7 +215,7 @@ def next_number() -> int:
 
 
 class _Forks:
-    """Which objects in the registry of `multiprocessing` this worker has inherited by its fork."""
+    """Which objects in the registry of `multiprocessing` this worker has inherited at its fork."""
 
     # This worker has the objects of the registry whose numbers are lower than this.
     newest = 0

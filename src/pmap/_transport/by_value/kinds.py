@@ -198,7 +198,7 @@ def _is_in_memory(given: Any) -> bool:
 
 
 def _mark(obj: object) -> Any:
-    """Return what pickle is to write for a marker of `dataclasses`: its name in that module.
+    """Return what pickle is to write for a marker of `dataclasses`: its name in the module.
 
     `dataclasses` compares its markers by identity.
     """
@@ -251,7 +251,7 @@ def _alias(given: Any) -> Any:
 
 
 # For each type alias that was made in this process and has no value yet, by its id: the list from
-# which it will take its value.
+# which the alias will take its value.
 _values: dict[int, list[Any]] = {}
 
 
@@ -266,7 +266,7 @@ def make_simple_alias(name: str, module: str) -> Any:
 
 
 def fill_alias(alias: Any, state: tuple[Any]) -> None:
-    """Give a type alias that `make_simple_alias` made its value."""
+    """Set the value of a type alias that `make_simple_alias` has made."""
     _values.pop(id(alias)).append(state[0])
 
 
@@ -274,7 +274,7 @@ def make_new_type(name: str, module: str, base: Any) -> Any:
     """Return a `typing.NewType`, made from its parts."""
     from typing import NewType
 
-    new_type: Any = NewType  # type checkers know `NewType` only as a statement
+    new_type: Any = NewType  # type checkers want the name to be a literal
     made: Any = new_type(name, base)
     made.__module__ = module
     return _as_forked(made, ("__supertype__",))

@@ -5,8 +5,9 @@ that the values of these names use, and so on. The names that changed since they
 pickled together as a `Unit`. The pickles of a unit share one memo, so one object under two names is
 one object in the worker, too. The pickles can also refer to values that were sent before.
 
-No lock is held, as pickling runs code of the program, which may use pmap. The record of a name is
-complete before it replaces another. If two threads send one name at once, it is sent twice.
+No lock is held while values are pickled: pickling runs code of the program, which may use pmap. The
+record of a name is complete before it replaces another. If two threads send one name at once, it is
+sent twice.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 # How many units may form a chain of references; a new worker loads all units of a chain.
 _LONGEST_CHAIN = 200
-_SMALL = 100_000  # pickles of functions with more bytes are not searched for random generators
+_SMALL = 100_000  # larger pickles of functions and classes are not searched for random generators
 
 
 class UnsentNameError(Exception):
@@ -128,7 +129,7 @@ class Needs(NamesRole):
         return found
 
     def global_value(self, obj: object) -> Any:
-        """Override the method `Role.global_value` of a pickler's role."""
+        """Return a reference to `obj` if it is a global whose value was sent; else None."""
         if not self.packs_function:
             return None
         spaces = [*self.seen] or ([self.sent_names.main] if self.sent_names.main else [])
@@ -275,7 +276,7 @@ class Needs(NamesRole):
 
 
 def _can_refer(value: object) -> bool:
-    """Return whether `value` may have an object inside that is also a global of its own."""
+    """Return whether `value` may contain an object that is also the value of another name."""
     return not is_flat(value)
 
 
@@ -442,7 +443,7 @@ class _Writer(NamesRole):
         return found
 
     def global_value(self, obj: object) -> Any:
-        """Override the method `Role.global_value` of a pickler's role."""
+        """Return a reference to `obj` if it is a global whose value was sent; else None."""
         if self._at is None:
             return None
         key = self.key_in(self._at.key[0], obj)

@@ -29,10 +29,11 @@ class NamesRole(Sender):
         self.forks: bool = sent_names.inherits
         # For namespaces in which `key_in` has looked: the names by the ids of their values.
         self._names: dict[Namespace, dict[int, str]] = {}
-        self.seen: set[Namespace] = set()  # these are kept alive, so that no other gets their ids
+        # The namespaces met so far. The set keeps them alive, so no other namespace gets their ids.
+        self.seen: set[Namespace] = set()
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Override the method `Role.space_of` of a pickler's role."""
+        """Return number and name of the module with the globals `space`, if it travels by value."""
         where = namespace_of(space)
         if where is None:
             return None
@@ -42,7 +43,7 @@ class NamesRole(Sender):
         return where.number, where.name
 
     def sentinel(self, obj: object) -> Any:
-        """Override the method `Role.sentinel` of a pickler's role."""
+        """Return what to write for an ``object()`` that is a global of the script; else None."""
         spaces: set[Namespace] = {*self._spaces()}
         if self.sent_names.main is not None:
             spaces.add(self.sent_names.main)
@@ -58,7 +59,7 @@ class NamesRole(Sender):
         return None
 
     def inherited(self, number: int) -> Any:
-        """Override the method `Role.inherited` of a pickler's role."""
+        """Return a reference to a lock that only forked workers have; None: none are forked."""
         return (inherited, (number,)) if self.forks else None
 
     def key_in(self, where: Namespace, obj: object) -> Key | None:

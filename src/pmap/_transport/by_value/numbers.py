@@ -11,7 +11,7 @@ from itertools import count
 
 from .. import process_role
 
-OLDEST = float("-inf")  # this number is lower than all that `Numbers` gives
+OLDEST = float("-inf")  # lower than all numbers that `Numbers` gives
 # How many numbers the workers of one depth of nesting have for themselves.
 _FOR_EACH = 1 << 40
 

@@ -125,8 +125,8 @@ class _Digest(Sender):
             return None
         if self._met is not None:
             self._met.append((space, name))
-        # The pickle of the digest gets a number in place of the definition. A new definition under
-        # this name gets another number.
+        # The pickle from which the digest is made gets a number in place of the definition. A new
+        # definition under this name gets another number.
         return arriving.definition, (number_of(obj),)
 
 

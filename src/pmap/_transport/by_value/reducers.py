@@ -167,7 +167,7 @@ def _instance(role: Role, obj: object, kind: type, light: bool) -> Any:
 
 
 def _descriptor_base(kind: type) -> type | None:
-    """Return the class of Python's own from which a class of descriptors derives, or None.
+    """Return Python's own descriptor class from which `kind` derives, or None.
 
     The result is None, too, if a class statement defines how such a descriptor is pickled.
     """

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 # What the attribute `__module__` of the class `Shared` may be: its real module, or, once pmap has
-# set that in its public classes, the name of the package.
+# set this attribute of its public classes, the name of the package.
 _SHARED = frozenset({__name__.partition(".")[0], f"{__package__}.shared"})
 
 

@@ -203,7 +203,7 @@ def _fingerprint(value: object) -> object:
 def _are_equal(one: object, other: object) -> bool:
     try:
         return fingerprint_of(one, digest) == fingerprint_of(other, digest)
-    except Exception:  # a value cannot be pickled in this process
+    except Exception:  # this process cannot pickle one of the values
         return False
 
 
@@ -258,7 +258,7 @@ class SentNames:
     def drop(self) -> None:
         """Forget the handles of shared values that the program has dropped."""
         self.has_shared = False
-        # The copy is made in one step; another thread may add names at the same time.
+        # The names are copied in one step, because another thread may add names at the same time.
         for name in [key[1] for key in [*self.known] if key[0] is SHARES]:
             if name in SHARES.dict:
                 self.has_shared = True
@@ -292,7 +292,7 @@ class SentNames:
 
     def forget(self, units: Container[int]) -> None:
         """Forget what was sent with these units, because a worker could not load them."""
-        present = self.known.copy()  # in one step; another thread may add names at the same time
+        present = self.known.copy()  # copied in one step, because other threads may add names
         self.known = {
             key: known for key, known in present.items() if known.unit.number not in units
         }
