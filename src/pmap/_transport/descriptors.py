@@ -30,7 +30,7 @@ class Descriptor:
             try:
                 os.close(self.fd)
             except OSError:
-                pass  # the user's code has closed the descriptor itself
+                pass  # the user's code has closed the descriptor already
 
     def detach(self) -> int:
         """Return a duplicate of the file descriptor; code that calls this method has to close it.

@@ -105,7 +105,7 @@ def _fill(error: BaseException, state: tuple[dict[str, object], dict[str, object
     fields, slots = state
     native = _native(type(error))
     for name, value in fields.items():
-        # The built-in base class manages this attribute itself, as ImportError does with `name`.
+        # The built-in base class manages some attributes itself, as ImportError does with `name`.
         if name in vars(native):
             native.__setattr__(error, name, value)
         else:  # the exception's own `__setattr__`, which may refuse, is not called

@@ -58,7 +58,8 @@ def _explained(error: BaseException) -> BaseException:
     """Return `error`; if a module cannot be loaded in this interpreter, an error that says so."""
     if not process_role.shares_process:
         return error
-    from .refusing_modules import explained  # no worker process needs this module
+    # `refusing_modules` is imported only here, because no worker process needs it.
+    from .refusing_modules import explained
 
     return explained(error)
 
@@ -75,7 +76,7 @@ def _record(kind: int, error: BaseException) -> Record:
 
 def safe_trace(error: BaseException) -> Trace:
     """Return the traceback of `error` as plain values; empty if it cannot be made."""
-    # The module is imported only when an item fails, as it is seldom needed.
+    # The module `trace` is imported only when an item fails, because it is seldom needed.
     from .trace import trace_of
 
     try:
@@ -96,7 +97,7 @@ def _sendable(error: BaseException) -> bytes:
         if type(again) is type(error) and _have_equal_args(again, error):
             return data
     except BaseException:
-        # This form of pickle could not be loaded again; the second form, below, may work.
+        # Pickle's own form could not be loaded again; the second form, below, may work.
         pass
     # The second form of pickle has only class, `args` and `__dict__`. Many exceptions have an
     # `__init__` that takes other arguments than it passes to its base class, so loading pickle's
@@ -107,7 +108,7 @@ def _sendable(error: BaseException) -> bytes:
         if _have_equal_args(_try_loads(data), error):
             return data
     except BaseException:
-        # This form of pickle could not be loaded again; the third form, below, may work.
+        # The second form could not be loaded again; the third form, below, may work.
         pass
     from .by_value.picklers import Home, dumps_full
 

@@ -6,7 +6,7 @@ import os
 import sys
 
 # Relative entries of `sys.path`, each with the absolute path that it meant when pmap first saw it:
-# at the import of pmap, or at a call. After an `os.chdir` it would mean another path.
+# at the import of pmap, or at a call. After an `os.chdir` the entry would mean another path.
 _absolute: dict[str, str] = {}
 
 
@@ -22,7 +22,7 @@ def import_path() -> list[str]:
                 try:
                     _absolute[entry] = os.path.abspath(entry)
                 except OSError:
-                    # the current directory was deleted, so relative entries mean nothing
+                    # the current directory was deleted, so a relative entry means nothing
                     continue
             if _absolute[entry] not in sys.path:
                 path.append(_absolute[entry])

@@ -28,9 +28,9 @@ _INSTALLED = (
     os.path.join(sys.prefix, "lib", os.path.basename(STANDARD), "site-packages", ""),
 )
 _AUTORELOAD = "IPython.extensions.autoreload"
-# Top-level packages whose modules are not checked for being loaded again: this package; and
-# `typing`, because `typing.io` and `typing.re` of Python 3.11 and 3.12 are classes with attributes
-# that take a microsecond each to look up.
+# Top-level packages whose modules are not checked for being loaded again: `pmap`; and `typing`,
+# because `typing.io` and `typing.re` of Python 3.11 and 3.12 are classes with attributes that take
+# a microsecond each to look up.
 _NOT_LOADED_AGAIN = frozenset({__name__.partition(".")[0], "typing"})
 
 
@@ -202,9 +202,9 @@ def _look_at(name: str, module: ModuleType) -> None:
         _modules.by_value.discard(name)
     else:
         _modules.by_value.add(name)
-    # Another thread may add names at the same time, and then the older of two tuples may be stored
-    # last. So each thread checks after its store that the stored tuple has all names, and else
-    # stores another.
+    # Another thread may add names to `by_value` at the same time, and then the older of two tuples
+    # of these names may be stored last. So each thread checks after its store that the stored tuple
+    # has all names, and else stores another.
     names: set[str] = set()
     while names != _modules.by_value or len(names) != len(_modules.literal):
         names = _modules.by_value.copy()

@@ -223,7 +223,8 @@ class ResultJournal:
         while (at := head[_AT]) >> 32 == serial and at & _ALL:
             since = self._times[_SINCE]
             if head[_AT] != at:
-                continue  # another item has begun between two reads, so both are read again
+                # Another item has begun between the two reads, so both words are read again.
+                continue
             if monotonic() - since < limit:
                 return since, False
             head[_HALT] = 1
@@ -296,8 +297,8 @@ class ResultJournal:
                 noted = count
             elif how in (_INTS, _FLOATS):
                 noted = self._filled(count)
-            # If the worker has sent results between these reads, and notes other results now, the
-            # two numbers may belong to different results. To notice that, they are read again
+            # If the worker has sent results between the reads above, and notes other results now,
+            # `sent` and `noted` may not belong together. To notice that, the words are read again
             # below.
             _fence()
             same = head[_AT] >> 32 == at >> 32 == serial and head[_SENT] == sent

@@ -50,8 +50,8 @@ else:
     try:
         from _socket import MSG_CMSG_CLOEXEC
     except ImportError:
-        # macOS does not have the flag, which closes received descriptors when the process starts
-        # another program.
+        # macOS does not have the flag MSG_CMSG_CLOEXEC, which closes received descriptors when the
+        # process starts another program.
         MSG_CMSG_CLOEXEC = 0
 
 

@@ -21,7 +21,7 @@ def socketpair() -> tuple[socket, socket]:
 
     Raises ConnectionError if other processes connected first again and again.
     """
-    # Imported here: a worker needs no pair, and starts sooner without this import.
+    # `socket` is imported here: a worker needs no pair, and starts sooner without the import.
     import socket as public
 
     for _ in range(_TRIES):
@@ -32,7 +32,7 @@ def socketpair() -> tuple[socket, socket]:
             continue
         if _are_connected(one, other):
             for end in (one, other):
-                # Without this option a small message would wait until the receiver has acknowledged
+                # Without TCP_NODELAY a small message would wait until the receiver has acknowledged
                 # the message before.
                 end.setsockopt(public.IPPROTO_TCP, public.TCP_NODELAY, 1)
             return one, other

@@ -95,8 +95,8 @@ def packed(values: Sequence[object]) -> Packed | None:
         return list(values) if is_plain(values[0]) and not is_long(values[0]) else None
     if len(values) >= _MANY:
         one = type(values[0])
-        # The types of the middle and the last value are looked at first: of a list of mixed types,
-        # `marshal` would write a part in vain.
+        # The types of the middle and the last value are looked at first: if the types are mixed,
+        # `marshal` would write a part of the values in vain.
         if one in _TAGS and one is type(values[-1]) and one is type(values[len(values) // 2]):
             numbers = _packed_numbers(one, values)
             if numbers is not None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     )
     Values: TypeAlias = tuple[Value | EllipsisType, ...]
 
-# The limits of the system that are settings. RLIMIT_CPU is left out: it counts the time of one
-# process, and a worker may have worked for longer than its caller.
+# Those limits of the operating system that count as settings here. RLIMIT_CPU is left out: it
+# counts the time of one process, and a worker may have worked for longer than its caller.
 _LIMITS = ("RLIMIT_AS", "RLIMIT_DATA", "RLIMIT_STACK", "RLIMIT_FSIZE", "RLIMIT_NOFILE")
 # Functions that return a setting and are quick to call, by the names of their modules.
 _PROBES = {
@@ -78,7 +78,7 @@ class _Row:
 # The functions of C that `read_process_settings` calls to see whether anything has changed; and, as
 # they were when these functions were chosen, the number of imported modules and the last one.
 _probes: tuple[list[Callable[[], object]], int, object] = [], -1, None
-# What the probes returned last, and the settings that were read afterwards.
+# What the functions in `_probes` returned last, and the settings that were read afterwards.
 _last: tuple[list[object], Values] | None = None
 _sys_names = vars(sys)
 _HAS_PRIORITY = hasattr(os, "getpriority")
@@ -169,7 +169,7 @@ def _put(row: _Row, value: Value) -> None:
         __import__(row.module)
         if row.read() != value:
             row.apply(value)
-    # The system does not allow the value here, or the module has no such setting.
+    # The system does not allow the value here, or the module has no such setting: nothing changes.
     except (ImportError, AttributeError, OSError, ValueError, OverflowError):
         pass
 
@@ -257,7 +257,7 @@ def _set_limits(limits: tuple[tuple[int, int], ...]) -> None:
         if now != limit:
             try:
                 resource.setrlimit(getattr(resource, name), limit)
-            except (OSError, ValueError):  # only root may raise a hard limit
+            except (OSError, ValueError):  # only root may raise a hard limit, so this limit stays
                 continue
 
 

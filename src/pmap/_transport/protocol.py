@@ -178,7 +178,7 @@ def parse_setup(message: SetUpMessage) -> SetUp:
 
 
 if TYPE_CHECKING:
-    # The parts of `WorkerRules` stand in the middle of this message, before the environment.
+    # The parts of `WorkerRules` stand in the middle of the message, before the environment.
     CallSpecMessage: TypeAlias = tuple[
         int,
         int,

@@ -98,8 +98,8 @@ def seed_anew() -> None:
     """Seed the global random generators from the operating system, if their modules are loaded."""
     for name in ("random", "numpy.random"):
         module: Any = sys.modules.get(name)
-        # These attributes show that the module is the standard library's or NumPy's, and not a
-        # module of the user with the same name.
+        # The attribute `SystemRandom` or `get_state` shows that the module is the standard
+        # library's or NumPy's, and not a module of the user with the same name.
         if hasattr(module, "get_state" if "." in name else "SystemRandom"):
             module.seed()
 

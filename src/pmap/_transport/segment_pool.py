@@ -73,7 +73,7 @@ class FreeSegments:
         self._free.append(segment)
 
     def shrink(self, room: int, most: int) -> None:
-        """Free segments, the oldest first, until `room` bytes and `most` segments are enough."""
+        """Free the segments used longest ago, beyond `room` bytes or `most` segments."""
         while self._free and (len(self._free) > most or self.size > room):
             self._free.pop(0)
 
@@ -150,7 +150,7 @@ class LentSegments:
     def back(self, numbers: Sequence[int]) -> None:
         """Take back the segments with these numbers, which the receiver uses no more."""
         for number in numbers:
-            # `segment` is None if the sender has given it up, so that it belongs to the receiver.
+            # `segment` is None if the sender has given that segment up to the receiver.
             segment = self._lent.pop(number, None)
             if segment is not None:
                 self._free_segments.put(segment)

@@ -90,8 +90,8 @@ def _can_map_more() -> bool:
 
 def _descriptors() -> int:
     """Return how many file descriptors this process may have open."""
-    # The module is imported only here, because Windows does not have it; on Windows no segment
-    # arrives.
+    # The module `resource` is imported only here, because Windows does not have it; on Windows no
+    # segment arrives.
     import resource
 
     limit: int = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -150,8 +150,8 @@ class _Forks:
             )
 
     # Between any two lines of the next three methods another thread may map or release a segment.
-    # Their order makes sure that every mapping that existed at some time between the start of
-    # `_begin` and the end of `_end` counts as one that the forked process has.
+    # The order of the lines makes sure that every mapping that existed at some time between the
+    # start of `_begin` and the end of `_end` counts as one that the forked process has.
     def _begin(self) -> None:
         self.now += 1
         self.last = object()
@@ -171,7 +171,8 @@ _forks = _Forks()
 class Segment:
     """A piece of shared memory; its descriptor is closed with the last reference to this object."""
 
-    # `__del__` reads these values if an exception of a signal handler interrupts `__init__`.
+    # If an exception of a signal handler interrupts `__init__`, `__del__` reads the values that the
+    # class itself has.
     fd: int = -1
     _gone: list[int] | None = None
     # Device and inode of the memory. The program may close the descriptor, and then another file
@@ -201,7 +202,7 @@ class Segment:
         try:
             return cls(os.memfd_create("pmap", os.MFD_CLOEXEC))
         except (AttributeError, OSError):
-            # No segment: the system has no `memfd_create`, or no descriptor is left.
+            # There is no segment: the system has no `memfd_create`, or no descriptor is left.
             return None
 
     def __del__(self) -> None:
@@ -209,7 +210,7 @@ class Segment:
             if self.is_open():
                 os.close(self.fd)
         except OSError:
-            pass  # the user's code has closed the descriptor itself
+            pass  # the user's code has closed the descriptor already
         if self._gone is not None:
             self._gone.append(self.number)
 
@@ -297,7 +298,7 @@ class Segment:
         if kind is bytearray:
             return self._copied(size)
         data = os.pread(self.fd, size, 0)
-        # One system call copies at most 2 GiB.
+        # One system call copies at most 2 GiB; more bytes are copied by several calls.
         return data if len(data) == size else bytes(self._copied(size))
 
     def _mapped(self, size: int) -> _Mapping | None:

@@ -87,7 +87,7 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
             sys.setrecursionlimit(limit)
         except RecursionError:
             # The stack of this worker is deeper than the caller's recursion limit, so no item could
-            # run with that limit.
+            # run with that limit. The limit here stays.
             pass
     if sys.get_int_max_str_digits() != digits:
         sys.set_int_max_str_digits(digits)
@@ -98,7 +98,7 @@ def apply_settings(settings: Settings, least: int = 0) -> None:
     if locale is not None and _locale() != locale:
         try:
             setlocale(LC_ALL, locale)
-        # The caller's locale does not exist on this system: it is left unset.
+        # The caller's locale does not exist on this system, so this process keeps its own.
         except Exception:
             pass
 

@@ -73,8 +73,8 @@ def mark() -> tuple[str, int, int] | None:
     try:
         kind, (fd, lifeline, inode) = words[0], map(int, words[1:])
         if sys.platform == "win32":
-            # The socket comes through stdin, and in place of the inode there is the caller's
-            # process id.
+            # On Windows the socket comes through stdin, and in place of the inode there is the
+            # caller's process id.
             return (kind, fd, lifeline) if inode == os.getppid() else None
         return (kind, fd, lifeline) if os.fstat(fd).st_ino == inode else None
     except (IndexError, ValueError, OSError, OverflowError):

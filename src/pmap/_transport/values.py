@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _RAW: dict[str, type[bytes | bytearray]] = {"bytes": bytes, "bytearray": bytearray}
 
 _PROTOCOL = 5
-_SMALL = 100_000  # a pickle of more bytes is not searched for random number generators
+_SMALL = 100_000  # a pickle of more bytes than this is not searched for random generators
 
 loads = light_pickle.loads
 

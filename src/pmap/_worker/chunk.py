@@ -80,8 +80,8 @@ class Chunk:
         if spec.timeout is not None and not spec.at_once:
             self._step = 1
         self._begun = 0 if self._step else len(entries)
-        # How many results of the chunk were sent as messages. The items that run now come after
-        # these.
+        # How many results of the chunk were sent as messages. The items that run now come after the
+        # items of these results.
         self.sent = 0
         # Whether the worker is to run no more items of the chunk.
         self._enough = False

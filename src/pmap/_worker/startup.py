@@ -123,9 +123,9 @@ class FromFreezeSupport:
 
 
 def _shared_socket() -> socket:
-    """Return the socket to the caller.
+    """Return the socket that leads to the caller.
 
-    On Windows the caller passes it to this process through stdin.
+    On Windows the caller passes the socket to this process through stdin.
     """
     # On Windows the last argument of `socket` may be the bytes that the caller has sent. They are
     # read to the end of the standard input, so an item that reads from it finds nothing.
@@ -155,7 +155,7 @@ def enter_forked(
         if not _end_with_caller(lifeline):
             _watch_caller(lifeline)
         process_role.in_worker = True
-        # If this process was forked while a worker ran an item, this variable is still true.
+        # If this process was forked while a worker ran an item, `runs_items` is still true.
         process_role.runs_items = False
         # If a trace FORKED were left, this process would be taken for one that an item has forked,
         # and would end.

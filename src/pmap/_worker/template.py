@@ -69,7 +69,7 @@ def serve_template(
     # The death of a worker has to wake `select` in `_wait`, whenever the worker dies.
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _ignore)
-    # Imported once here, so that workers need not import `fcntl` themselves.
+    # `fcntl` is imported once here, so that the workers, which are forked later, have it.
     import fcntl  # noqa: F401  # pyright: ignore[reportUnusedImport]
 
     # After this call, garbage collections in workers do not touch the memory that the workers share
@@ -329,7 +329,7 @@ def kill_group(pid: int) -> bool:
     try:
         os.killpg(pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        pass  # there is no such process group yet; or, on macOS, the child has ended
+        pass  # the child leads no process group yet; or, on macOS, the child has ended
     try:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:

@@ -78,7 +78,7 @@ def _how_to_forget() -> Callable[[], object]:
     mutated: Any = getattr(_warnings, "_filters_mutated", None)
     if mutated is not None:
         return mutated  # type: ignore[no-any-return]  # `_filters_mutated` is private
-    # Python 3.14 and later have this function, to be called while the lock of `warnings` is held.
+    # In Python 3.14 and later the function is called so; the lock of `warnings` has to be held.
     changed: Any = getattr(_warnings, "_filters_mutated_lock_held", None)
     lock: Any = getattr(warnings, "_lock", None)
 

@@ -139,7 +139,7 @@ class Worker:
         self.release_segments()
         self._items = ItemRunner(self._surroundings, self._lend)
         self._specs: dict[int, ReceivedSpec] = {}
-        # The environment of the items that the caller has sent last.
+        # The last environment for items that the caller has sent.
         self._last_environment: Environment = (
             None,
             {},
@@ -379,8 +379,8 @@ class Worker:
             record: Entry = capture_transport(FUNCTION, error)
             results = [record] * (1 if spec.stop else len(entries))
         else:
-            # This comes after the function is loaded: a warning filter may need a module that the
-            # loading of the function imports.
+            # Warning filters are put in place after the function is loaded: a filter may need a
+            # module that the loading of the function imports.
             self._reporting.apply(spec.environment[3], spec.logs)
             process_role.runs_items = True
             if spec.seed is not None or self._seeded:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .names import Needs
 
 _PLAIN = frozenset({int, float, bool, str, bytes, complex, type(None), FunctionType, type})
-# A text of more characters, or a bytes object of more bytes, is not kept for later comparison.
+# Only texts and bytes objects of at most this length are kept for later comparison.
 _LONG = 1000
 
 

@@ -47,8 +47,8 @@ _VERSION = 2
 # A newer version of marshal's format, which takes half the time for texts. Equal bytes in version 4
 # mean equal values, but equal values may have different bytes.
 _SWIFT = 4
-# Attributes that a class does not send with its other attributes: Python makes them for each class,
-# or they are sent in another way.
+# Attributes of a class that are not sent with its other attributes: Python makes them for each
+# class, or they are sent in another way.
 _NOT_SENT = frozenset(
     ("__dict__", "__weakref__", "_abc_impl", "__module__", "__qualname__", "__slots__")
 )
@@ -260,8 +260,8 @@ def _of(given: object, digest: Digest, inside: tuple[object, ...]) -> Fingerprin
         accessors = (value.fget, value.fset, value.fdel)
         return kind, *[_of(accessor, digest, inside) for accessor in accessors]
     if is_handle(kind):
-        # The value is a handle, made by `share`; as documented there, later changes of the shared
-        # value are not sent.
+        # The value is a handle, made by `share`; as the docstring of `share` says, later changes of
+        # the shared value are not sent.
         return _Same(value)
     version = _version_of_scalars(value)
     if version is not None or is_plain(value):
@@ -314,7 +314,7 @@ def _of_part(value: object, digest: Digest, inside: tuple[object, ...]) -> Finge
 
 
 def _about(cls: type) -> Fingerprint:
-    """Return what is compared of a class itself: names, bases, registrations with ABCs."""
+    """Return those parts of a class itself that are compared: names, bases, registrations."""
     bases = [id(base) for base in cls.__bases__]
     others = [id(other) for other in (*registered(cls), *registered_with(cls))]
     return cls.__name__, cls.__qualname__, bases, others
@@ -403,7 +403,7 @@ def _version_of_scalars(given: object) -> int | None:
     version = version_of(value)
     first = _object(next(iter(value.values()), None))
     if version is None or id(type(first)) not in _PLAIN:
-        return None  # The first value of most other dicts shows that not all values are scalars.
+        return None  # the first value of most other dicts shows that not all are scalars
     kinds = {*map(id, map(type, value)), *map(id, map(type, value.values()))}
     return version if kinds <= _PLAIN else None
 

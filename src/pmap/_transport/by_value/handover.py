@@ -217,7 +217,8 @@ def next_number() -> int:
 class _Forks:
     """Which objects in the registry of `multiprocessing` this worker has inherited at its fork."""
 
-    # This worker has the objects of the registry whose numbers are lower than this.
+    # A forked worker has those objects in the registry of `multiprocessing` whose numbers are lower
+    # than this; 0: this process is no forked worker.
     newest = 0
 
     def begin(self) -> None:

@@ -320,7 +320,7 @@ def _as_forked(made: Any, attributes: tuple[str, ...]) -> Any:
 def _forward_reference(role: Role, given: Any, kind: type) -> Any:
     """Return what pickle is to write for a forward reference of Python 3.14.
 
-    Of its globals, only those that the reference names are sent.
+    Of the reference's globals, only those that the reference names are sent.
     """
     owner, space, where = given.__owner__, given.__globals__, None
     if space is not None:

@@ -199,7 +199,8 @@ class Needs(NamesRole):
         shared = self.common()
         again: set[Key] = set()
         if any(known.unit.chain >= _LONGEST_CHAIN for known, _ in shared):
-            # The names in `again` start a new chain of units, together with the changed names.
+            # The chain of units is too long. So the names in `again` are pickled once more,
+            # together with the changed names, in a unit that starts a new chain.
             again = {known.key for known, _ in shared}
             for key in again:
                 del self.names[key]

@@ -31,7 +31,7 @@ _DEFINITIONS = frozenset(
         *("TypeVar", "ParamSpec", "TypeVarTuple", "NewType", "TypeAliasType"),
     }
 )
-# The ids of types of which another, equal object counts as the same value.
+# The ids of types whose objects cannot change: another, equal object counts as the same value.
 _CONSTANT = frozenset(
     map(id, (int, bool, str, bytes, type(None), float, complex, tuple, frozenset))
 )
