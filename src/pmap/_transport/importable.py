@@ -212,7 +212,7 @@ def _look_at(name: str, module: ModuleType) -> None:
 
 
 def _is_found(name: str, spec: Any) -> bool:
-    """Return whether another process that imports `name` finds the file of this module.
+    """Return whether another process that imports `name` finds the same file as this process.
 
     `spec` is the module's ``__spec__`` in this process.
     """

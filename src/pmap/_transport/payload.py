@@ -52,7 +52,7 @@ class Payload(NamedTuple):
 
 
 def payload_of(function: object, last: Payload | None, role: "Role") -> Payload:
-    """Return `function` as a pickle; the earlier pickle `last` itself if it has the same bytes.
+    """Return a pickle of `function`: the earlier pickle `last` itself if that has the same bytes.
 
     A pickle without large buffers is always a new one.
     """

@@ -281,7 +281,7 @@ def make_back(numbers: list[int] | None) -> BackMessage:
 
 
 def parse_back(message: BackMessage) -> list[int] | None:
-    """Return the numbers of the segments from a message; None: the worker is to keep none."""
+    """Return the numbers of segments that are free again; None: the worker is to keep none."""
     return message[1]
 
 
@@ -442,7 +442,7 @@ def make_forked(number: int, pid: int) -> StartMessage:
 
 
 def parse_forked(message: StartMessage) -> tuple[int, int]:
-    """Return the number of the worker and its process id."""
+    """Return the number and the process id of the worker that was started."""
     return message[1:]
 
 
@@ -467,7 +467,7 @@ def parse_exited(message: StartMessage) -> tuple[int, int]:
 
 
 def make_crowded(threads: int) -> StartMessage:
-    """Return the message that the fork server does not fork, as it has `threads` threads."""
+    """Return the message that the fork server, which has `threads` threads, does not fork."""
     return CROWDED, threads, 0
 
 

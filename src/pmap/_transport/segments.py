@@ -198,7 +198,7 @@ class Segment:
 
     @classmethod
     def new(cls) -> Segment | None:
-        """Return a new, empty segment, or None if the system has none."""
+        """Return a new, empty segment, or None if the system cannot make one."""
         try:
             return cls(os.memfd_create("pmap", os.MFD_CLOEXEC))
         except (AttributeError, OSError):
@@ -396,7 +396,7 @@ def written(buffers: Sequence[Buffer]) -> Segment | None:
 def write_into(segment: Segment | None, buffers: Sequence[Buffer]) -> Segment | None:
     """Write `buffers` into `segment` and return it.
 
-    None: no segment was given, or no memory is left.
+    Return None if no segment was given, or if no memory is left.
     """
     if segment is not None:
         try:

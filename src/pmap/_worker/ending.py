@@ -13,7 +13,7 @@ TYPE_CHECKING = False  # not imported from `typing`: workers start faster withou
 if TYPE_CHECKING:
     from typing import Any
 
-_LIMIT = 2.0  # seconds for all these functions, and for the wait for threads
+_LIMIT = 2.0  # seconds for all exit callbacks, and for the wait for threads
 
 
 def run_exit_callbacks() -> None:

@@ -35,7 +35,7 @@ class _Ties:
 
     def __init__(self) -> None:
         self.identity: Identity | None = None
-        # A descriptor that becomes readable when the caller has ended; -1: the system has none.
+        # A descriptor that becomes readable when the caller has ended; -1: there is none.
         self.lifeline = -1
         # The caller's authentication key, which the managers of `multiprocessing` ask for.
         self.key: bytes | None = None
@@ -84,8 +84,8 @@ def _tell_process(module: Any) -> None:
     class PoolWorker(module.BaseProcess):  # type: ignore[misc]  # mypy does not know the type of `module`
         """Describes this process as `multiprocessing` describes a worker of its own pools."""
 
-        # Code that asks is told that this is a daemon process. But `multiprocessing` itself reads
-        # another attribute, so an item may start processes of its own.
+        # Code that reads `daemon` learns that this is a daemon process. But `multiprocessing`
+        # itself reads another attribute, so an item may start processes of its own.
         daemon = True
 
         def __init__(self) -> None:

@@ -42,14 +42,14 @@ class HomeHandler(logging.Handler):
 def _packed(record: logging.LogRecord) -> bytes:
     state = dict(record.__dict__)
     if type(state["msg"]) is not str or not _are_plain(record.args):
-        # The text is made now, because the arguments may change later, or be large.
+        # The text of the record is made now, because the arguments may change later, or be large.
         state["msg"], state["args"] = record.getMessage(), None
     if record.exc_info:
         error = record.exc_info[1]
         failure = state["exc_info"] = None if error is None else capture(error)
         if record.exc_text is None and (failure is None or failure[0] != RAISED):
             # The exception cannot be sent as it is, so its text is made here. Otherwise the caller
-            # makes the text: it has the source lines of a REPL, and formatters of its own.
+            # makes the text: the caller has the source lines of a REPL, and formatters of its own.
             state["exc_text"] = logging.Formatter().formatException(record.exc_info)
     try:
         return dumps(state)

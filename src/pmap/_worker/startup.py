@@ -81,7 +81,9 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
         # The script may never return. Then only the kernel can end this process with the caller.
         own = os.dup(lifeline) if lifeline >= 0 else -1
         if not _end_with_caller(own) and own >= 0:
-            os.close(own)  # nor may a thread watch the caller: workers are forked from this process
+            # A thread must not watch the caller instead, because workers are forked from this
+            # process.
+            os.close(own)
 
     def enter(own: socket, prepared: Prepared) -> NoReturn:
         if ties.lifeline >= 0:
@@ -157,8 +159,8 @@ def enter_forked(
         process_role.in_worker = True
         # If this process was forked while a worker ran an item, `runs_items` is still true.
         process_role.runs_items = False
-        # If a trace FORKED were left, this process would be taken for one that an item has forked,
-        # and would end.
+        # If the note FORKED were left in `traces`, this process would be taken for one that an item
+        # has forked, and would end.
         traces.clear()
         in_order = Worker(sock, initializer, prepared).run()
         code = 0

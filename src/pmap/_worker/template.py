@@ -182,7 +182,7 @@ def count_threads() -> int:
     Where the system does not tell, only the threads that Python started count.
     """
     try:
-        # The number of links of this folder tells how many folders are in it, one for each thread.
+        # The number of links of the folder tells how many folders are in it, one for each thread.
         return os.stat("/proc/self/task").st_nlink - 2
     except OSError:
         import _thread

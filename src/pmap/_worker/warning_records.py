@@ -31,7 +31,7 @@ class Warned:
         self._missing: list[tuple[str, str]] = []
         # Whether `apply` has work to do before the next items even if the filters are the same.
         self.has_to_do = True
-        # The filters in place that came from the caller.
+        # Those filters in `warnings.filters` that came from the caller.
         self._from_caller: list[Any] = []
         # `Any`, because `_showwarnmsg_impl` is private. Python's own `catch_warnings` replaces this
         # function, too, and puts it back.
@@ -78,7 +78,7 @@ def _how_to_forget() -> Callable[[], object]:
     mutated: Any = getattr(_warnings, "_filters_mutated", None)
     if mutated is not None:
         return mutated  # type: ignore[no-any-return]  # `_filters_mutated` is private
-    # In Python 3.14 and later the function is called so; the lock of `warnings` has to be held.
+    # In Python 3.14 and later the function has this name; the lock of `warnings` has to be held.
     changed: Any = getattr(_warnings, "_filters_mutated_lock_held", None)
     lock: Any = getattr(warnings, "_lock", None)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     # keeps a value from its caller, if that value has this fingerprint.
     MayStay: TypeAlias = bool | tuple[int, int] | bytes
     # A global name that a call needs: number of the module's namespace, name, version of the value,
-    # and whether the worker's own value stays.
+    # and whether the worker keeps a value of its own.
     Name: TypeAlias = tuple[int, str, int, MayStay]
 
 # A script is the module `__main__`, or `__mp_main__` in a child process of multiprocessing: this
@@ -298,8 +298,8 @@ def _loader(data: Any, buffers: Any, primed: Sequence[int]) -> Unpickler:
     """
     if not primed:
         return Unpickler(BytesIO(data), buffers=buffers)
-    # In front of `data`, a short pickle puts the `primed` values into the memo. Setting the
-    # attribute `memo` of the unpickler to a dict does not work: the unpickler loses the values.
+    # In front of `data`, a short pickle puts the `primed` values into the unpickler's memo. Setting
+    # the attribute `memo` of the unpickler to a dict does not work: the unpickler loses the values.
     notes = [b"J" + at.to_bytes(4, "little") + _NOTE for at in range(len(primed))]
     values = [received[version] for version in primed]
     unpickler = _Noting(b"".join([*notes, _NOTHING, data]), buffers, values)

@@ -109,8 +109,8 @@ class Baseline:
                 continue
             version = known.version
             if version not in may_stay:
-                # A worker may keep its own value of a name only until it is sent a value of the
-                # name: a second version shows that the caller has changed the value.
+                # A worker may keep its own value of a name only until the caller sends it a value
+                # of the name: a second version shows that the caller has changed the value.
                 first = (space.number, name) not in self._names
                 self._names.add((space.number, name))
                 may_stay[version] = first and self._is_unchanged(space, name)

@@ -212,7 +212,8 @@ def make_class(
             _adjust(known, name, bases, core)
         return known
     if where is not None:
-        # A worker that was forked from the caller has the class already, at the same address.
+        # A worker that was forked from the caller has the class already, at the same address, and
+        # uses it.
         here = arriving.as_forked(where[0], core["__qualname__"])
         if isinstance(here, type) and id(here) == address:
             return _learn(key, here)
@@ -300,7 +301,7 @@ def fill_class(cls: Any, state: tuple[dict[str, Any], list[type], list[Any]]) ->
     missing = _unset
     for name, (serial, value) in attributes.items():
         if name in arrived and arrived[name] >= serial:
-            continue  # this value of the attribute is no newer than the value here
+            continue  # the value that arrives is no newer than the value here
         arrived[name] = serial
         if name == "__abstractmethods__":
             missing = value

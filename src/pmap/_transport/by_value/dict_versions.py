@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     Read: TypeAlias = Callable[[dict[Any, Any]], int]
 
-# CPython 3.14 has no such number any more.
+# The versions of CPython whose dicts have a version number: from the first on, but before the
+# second.
 _FIRST, _BEFORE = (3, 11), (3, 14)
 
 
@@ -26,12 +27,12 @@ def _reader() -> Read | None:
     if sys.implementation.name != "cpython" or not _FIRST <= sys.version_info[:2] < _BEFORE:
         return None
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return None  # another thread may change a dict while it is looked at
+        return None  # without a GIL another thread may change a dict while this code reads it
     try:
         from ctypes import c_ssize_t, c_uint64, sizeof
     except (ImportError, OSError, MemoryError):  # `ctypes` is missing or cannot be used
         return None
-    # The number stands behind the header of the object and the count of its entries.
+    # In the memory of a dict the version stands behind the object header and the count of entries.
     place = object.__basicsize__ + sizeof(c_ssize_t)
 
     def read(given: dict[Any, Any]) -> int:

@@ -244,8 +244,8 @@ def _alias(given: Any) -> Any:
     if given.__type_params__:
         arguments = given.__name__, _evaluated(given, "__value__"), given.__type_params__
         return make_alias, (type(given), *arguments, given.__module__)
-    # The value is set after pickle has noted the alias itself, because the value may refer to the
-    # alias.
+    # The value is set after pickle has put the alias itself into its memo, because the value may
+    # refer to the alias.
     state = (_evaluated(given, "__value__"),)
     return make_simple_alias, (given.__name__, given.__module__), state, None, None, fill_alias
 
@@ -259,7 +259,7 @@ def make_simple_alias(name: str, module: str) -> Any:
     """Return a type alias without parameters; `fill_alias` gives it its value later."""
     value: list[Any] = []
     space: dict[str, Any] = {"__name__": module, "value": value}
-    # Only the statement `type` makes a type alias whose value is found later.
+    # Only the statement `type` makes a type alias whose value is computed later.
     exec(f"type {name} = value[0]", space)  # noqa: S102
     _values[id(space[name])] = value
     return space[name]
@@ -438,8 +438,8 @@ def _variable(variable: ContextVar[Any]) -> tuple[object, ...]:
     return from_key, (key, variable.name, default)
 
 
-# Context variables that are no module's global, by name: the module, and its function which sets
-# the variable if it is not set.
+# For each context variable that is no module's global, by its name: a module, and the function of
+# that module that sets the variable if it has no value.
 _HIDDEN = {"decimal_context": ("decimal", "getcontext"), "numpy.ufunc.extobj": ("numpy", "seterr")}
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 # How many units may form a chain of references; a new worker loads all units of a chain.
 _LONGEST_CHAIN = 200
-_SMALL = 100_000  # larger pickles of functions and classes are not searched for random generators
+_SMALL = 100_000  # pickles of functions that have more bytes are not searched for random generators
 
 
 class UnsentNameError(Exception):
@@ -169,7 +169,8 @@ class Needs(NamesRole):
                 waiting += known.needs
             elif value is not arriving.ABSENT or key in self.sent_names.known:
                 fresh.append(key)
-            else:  # nothing is sent: a builtin, or an initializer defines the name in the worker
+            # Nothing is sent: the name is a builtin, or an initializer defines it in the worker.
+            else:
                 self.absent.add(key)
         if fresh:
             self._make_unit(fresh)
@@ -259,7 +260,7 @@ class Needs(NamesRole):
         """Return whether each name still has the value that was sent, or still has none."""
         if self._is_discarded:
             return False
-        for space, name in [*self.absent]:  # a copy, because another thread may add names
+        for space, name in [*self.absent]:  # a copy is read, because another thread may add names
             if name in space.dict:
                 return False
         for key, known in [*self.names.items()]:
@@ -345,7 +346,7 @@ class _Writer(NamesRole):
                     unit.definitions.append(known.version)
 
     def _value(self, known: Known) -> object:
-        # Another thread may have given the name another value meanwhile.
+        # A value that is not held is looked up again: another thread may have replaced it.
         space, name = known.key
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 

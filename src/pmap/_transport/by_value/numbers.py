@@ -22,7 +22,7 @@ class Numbers:
     def __init__(self, step: int = _FOR_EACH) -> None:
         """Begin with 1 in the program's process.
 
-        Workers begin at higher numbers: by `step` for each level of nested pools.
+        Workers begin at higher numbers: `step` higher for each level of nested pools.
         """
         self._step = step
         self._generation = 0

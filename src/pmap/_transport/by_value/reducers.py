@@ -243,8 +243,8 @@ def _module(role: Role, given: ModuleType) -> Any:
 def _code(_: Role, code: CodeType) -> Any:
     data = marshal.dumps(code)
     if marshal.loads(data) != code:
-        # The code object has constants that Python's compiler does not make, and marshal changes
-        # them.
+        # The code object has constants that Python's compiler does not make. `marshal` changes
+        # them, so cloudpickle has to write the code object.
         raise RefusedError
     return marshal.loads, (data,)
 
@@ -254,8 +254,8 @@ def _cell(_: Role, cell: CellType) -> Any:
         contents = cell.cell_contents
     except ValueError:
         return functions.make_cell, ()
-    # The cell gets its contents after pickle has noted the cell: the contents may refer to the
-    # cell.
+    # The cell gets its contents after pickle has put the cell into its memo: the contents may refer
+    # to the cell.
     return functions.make_cell, (), (contents,), None, None, functions.fill_cell
 
 

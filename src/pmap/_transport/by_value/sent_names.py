@@ -203,7 +203,7 @@ def _fingerprint(value: object) -> object:
 def _are_equal(one: object, other: object) -> bool:
     try:
         return fingerprint_of(one, digest) == fingerprint_of(other, digest)
-    except Exception:  # this process cannot pickle one of the values
+    except Exception:  # this process cannot pickle one of the values, so they count as different
         return False
 
 
@@ -242,7 +242,7 @@ class SentNames:
         self.dead.clear()
 
     def has(self, where: Namespace) -> bool:
-        """Return whether this namespace is that of the script, and workers have imported it."""
+        """Return whether `where` belongs to the script, and workers have imported the script."""
         return self.imports and where.name in MAIN_MODULES
 
     def by_name(self, obj: object, where: Namespace | None) -> Any:
