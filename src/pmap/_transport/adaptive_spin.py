@@ -55,8 +55,8 @@ class AdaptiveSpin:
     __slots__ = ("_asleep", "_in_vain")
 
     def __init__(self) -> None:
-        # After the last wait in which the thread stayed awake in vain, this many waits were to
-        # sleep without staying awake first. 0: in the last wait awake the event came.
+        # How many waits were to sleep at once after the last wait awake: 0 if the event came in
+        # that wait; the number doubles, about, with each further wait awake in vain.
         self._in_vain = 0
         # How many of the next waits are to sleep without staying awake first.
         self._asleep = 0

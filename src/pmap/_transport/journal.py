@@ -254,7 +254,7 @@ class ResultJournal:
                 # extends. Items that the earlier call took back stay taken back, and the worker may
                 # still run the items that the earlier call left to it.
                 begun, keep = before >> 32, head[_KEEP]
-                # An earlier call for this worker may have taken back more chunks than this one.
+                # An earlier call of this method may have taken back chunks beyond `last`.
                 last = max(last, before & _ALL)
             else:
                 begun, keep = serial, at & _ALL

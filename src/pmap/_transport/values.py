@@ -118,7 +118,7 @@ class Attachments:
         """
         self._make = make
         self.segments: list[Segment | Descriptor] = []
-        self.size = 0  # how many bytes the buffers have that are in shared memory
+        self.size = 0  # how many bytes the buffers in shared memory have together
 
     def taken(self) -> list[Segment | Descriptor]:
         """Return the shared memory and descriptors to be sent; afterwards this object has none."""

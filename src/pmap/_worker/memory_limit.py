@@ -44,7 +44,7 @@ def _working_set() -> int:
         import ctypes
 
     class Counters(ctypes.Structure):
-        """PROCESS_MEMORY_COUNTERS."""
+        """The structure PROCESS_MEMORY_COUNTERS of Windows."""
 
         _fields_ = (
             ("size", ctypes.c_uint32),

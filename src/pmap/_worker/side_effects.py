@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from .._transport.environment import Environment
     from .streams import Streams
 
-# The function is kept here, because an item may replace `os._exit`, by which forked processes must
-# end.
+# The function `os._exit` is kept here: forked processes must end by it, and an item may replace it
+# in `os`.
 exit_process = os._exit
 
 

@@ -228,7 +228,7 @@ def _end_with_caller(lifeline: int) -> bool:
     with standard_library:
         import fcntl
 
-    if not hasattr(fcntl, "F_SETSIG"):  # the program has a module `fcntl` of its own
+    if not hasattr(fcntl, "F_SETSIG"):  # the program's own module `fcntl` hides the standard one
         return False
     # The pipe is opened again: which process the kernel signals is a property of the open file, and
     # all workers share the open file behind `lifeline`.

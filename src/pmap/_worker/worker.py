@@ -193,7 +193,7 @@ class Worker:
 
             forks.begin()
         if has_script:
-            # Some libraries do not seed their random number generators anew in a forked process.
+            # Not all libraries seed their random number generators anew in a forked process.
             seed_anew()
         self.release_segments()
         sys.argv[:] = setup.argv

@@ -344,7 +344,7 @@ def _put_in_place(number: int, name: str, version: int, may_stay: MayStay) -> No
     _in_place[key] = version
     if before is not None:
         if before in received:
-            # If the old version is not known any more, no call will ask for its value.
+            # A value whose version is not known any more is not saved: no call will ask for it.
             _saved[before] = space.get(name, ABSENT)
     elif may_stay and name in space:
         if _was_set_here(number, name, space):

@@ -437,9 +437,9 @@ def digest_of(parts: Iterable[Any]) -> bytes:
         if view.nbytes < _QUICK:
             digest.update(view)
         else:
-            # Python's hash of bytes is several times faster than the digest, and has 64 bits with a
-            # secret of this process. A view of memory can be hashed only if the object with the
-            # memory can be. An array of NumPy cannot, so each piece is copied.
+            # Python's hash of bytes is several times faster than the digest, has 64 bits, and
+            # depends on a secret of this process. A view of memory can be hashed only if the object
+            # with the memory can be. An array of NumPy cannot, so each piece is copied.
             octets = view.cast("B")
             hashes = [
                 hash(bytes(octets[start : start + _PIECE]))

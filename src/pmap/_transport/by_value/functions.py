@@ -1,4 +1,4 @@
-"""Functions by which a pickle makes functions of the caller again.
+"""Functions that a pickle calls to make the caller's functions again.
 
 A worker that was forked from the caller has the caller's functions already, for example in classes,
 tables and closures. When such a function arrives there, the worker keeps its own function object,
@@ -74,7 +74,7 @@ def fill_function(function: FunctionType, state: tuple[Any, ...]) -> None:
 def _fill_inherited(
     function: FunctionType, slots: dict[str, Any], attributes: dict[str, Any]
 ) -> None:
-    """Update a function that this worker has from the fork, where the caller has changed it."""
+    """Apply the caller's changes to a function that this worker has from the fork."""
     for name, value in slots.items():
         if not _is_same(getattr(function, name, None), value):
             setattr(function, name, value)
@@ -87,8 +87,8 @@ def _fill_inherited(
             if not _is_same(cell.cell_contents, sent.cell_contents):
                 cell.cell_contents = sent.cell_contents
         except ValueError:
-            # One of the cells is empty. The cell that was sent is empty, too, if its contents are
-            # not loaded yet, because they refer to the function.
+            # One of the two cells is empty. The cell that was sent is empty, too, as long as its
+            # contents are not loaded, because they refer to the function.
             continue
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 # How many units may form a chain of references; a new worker loads all units of a chain.
 _LONGEST_CHAIN = 200
-_SMALL = 100_000  # pickles of functions that have more bytes are not searched for random generators
+_SMALL = 100_000  # functions with larger pickles than this are not searched for random generators
 
 
 class UnsentNameError(Exception):

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 # Names that the import system puts into a module's globals for itself; these are never sent.
 NAMELESS = frozenset({"__builtins__", "__loader__", "__spec__", "__cached__"})
-_OF_A_MODULE = ("__file__", "__package__", "__path__")  # names of a module that are always sent
+# Global names of a module whose values are always sent.
+_OF_A_MODULE = ("__file__", "__package__", "__path__")
 
 
 class NamesRole(Sender):
@@ -71,7 +72,7 @@ class NamesRole(Sender):
         return (where, name) if name is not None and where.dict.get(name) is obj else None
 
     def _spaces(self) -> set[Namespace]:
-        """Return the namespaces of the names in the record of this role."""
+        """Return the namespaces of the names that this role has recorded."""
         raise NotImplementedError
 
     def _namespace_to_send(self, space: dict[str, Any]) -> Namespace | None:
