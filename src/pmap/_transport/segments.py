@@ -1,9 +1,9 @@
 """Segments: shared memory that carries large values from one process to another.
 
 A large buffer does not go through the socket. The sender writes the buffer into a segment:
-anonymous memory that has a file descriptor. It sends the descriptor through the socket. The
-receiver maps the memory privately. So the receiver has a value of its own, as after a pickle, and
-the kernel copies a page only when the receiver writes to the page.
+anonymous memory that has a file descriptor. Then the sender sends the descriptor through the
+socket. The receiver maps the memory privately. So the receiver has a value of its own, as after a
+pickle, and the kernel copies a page only when the receiver writes to the page.
 
 The kernel frees a segment when no process has it open or mapped any more, however processes end.
 Only Linux has ``memfd_create``, which makes a segment. On other systems, or if no memory is left, a

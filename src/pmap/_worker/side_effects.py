@@ -1,7 +1,7 @@
 """Undoing, before the next item, what an item has changed in its worker process.
 
-The worker undoes changes of the directory and of environment variables. It sends what the item
-printed to the caller, and flushes the files that the item wrote to.
+The worker undoes changes of the directory and of environment variables. The worker also sends the
+caller what the item printed, and flushes the files that the item wrote to.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ fork of the fork server, or a fork of the caller. It begins in one of these func
     main(kind="worker")     a fresh interpreter
     main(kind="template")   a fresh interpreter that serves as the fork server
     become                  a frozen program, which calls `freeze_support`; `become` calls `main`
-    enter_forked            a process that was just forked from the template or from the caller
+    enter_forked            a process that was just forked from the fork server or the caller
 
 A worker never runs the caller's ``__main__``. The module ``__main__`` of a worker is empty, unless
 the worker was forked from the caller.
@@ -98,7 +98,7 @@ def _import_script(sock: socket, message: int, lifeline: int) -> None:
             sock,
             lifeline,
             lambda own: enter(own, prepared),
-            # The script was imported before: this function only closes the file with the request.
+            # The script was imported before, so `os.close` only closes the file with the request.
             os.close,
             run_exit_callbacks,
         )
@@ -129,8 +129,8 @@ def _shared_socket() -> socket:
 
     On Windows the caller passes the socket to this process through stdin.
     """
-    # On Windows the last argument of `socket` may be the bytes that the caller has sent. They are
-    # read to the end of the standard input, so an item that reads from it finds nothing.
+    # On Windows the last argument of `socket` may be the bytes that the caller has sent. The read
+    # leaves the standard input at its end, so an item that reads there finds nothing.
     told: Any = sys.stdin.buffer.read()
     return socket(0, 0, 0, told)
 
@@ -273,7 +273,8 @@ def _watch_caller(lifeline: int) -> None:
 
 def _kill_at_the_end(lifeline: int, kill_group: Callable[[int], object]) -> None:
     try:
-        os.read(lifeline, 1)  # nothing is written to the pipe: this returns when the caller ends
+        # Nothing is written to the pipe: the read returns when the caller ends.
+        os.read(lifeline, 1)
     except OSError:
         return  # an item has closed the descriptor
     kill_group(os.getpid())

@@ -35,7 +35,7 @@ _MOST_IN_A_LINE = 1 << 18  # when this many printed bytes wait, even an unfinish
 class _Output(io.BufferedIOBase):
     """The binary file below ``sys.stdout`` or ``sys.stderr`` of a worker.
 
-    It sends what is written to the caller.
+    What is written to this file goes to the caller.
     """
 
     def __init__(self, number: int, at_once: bool, terminal: bool, send: Callable[[bytes], None]):

@@ -114,7 +114,7 @@ def _name_of(kind: type) -> str:
 
 
 class _Probe(Sender):
-    """The role of a trial pickler, which lists the functions and classes that it pickles."""
+    """A `Role` for a trial pickler; it lists the functions and classes that are pickled."""
 
     def __init__(self, nameless: bool) -> None:
         super().__init__()

@@ -80,7 +80,8 @@ class _Reader:
 def version_of(given: dict[Any, Any]) -> int | None:
     """Return a number that stays the same only while the dict `given` is unchanged.
 
-    Changes inside its keys and values do not count. None: this interpreter keeps no such number.
+    Changes inside the dict's keys and values do not count. None: this interpreter keeps no such
+    number.
     """
     if not _Reader.is_found:
         _Reader.read = _reader()

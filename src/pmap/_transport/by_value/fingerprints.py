@@ -343,8 +343,8 @@ _HOMES_OF_ABSTRACT = ("_collections_abc", "numbers", "os", "io", "contextlib")
 class _Registrations:
     """Which classes of the program are registered with the standard library's abstract classes."""
 
-    # What `abc.get_cache_token` returns: it is another value after each registration of a class
-    # with an abstract class.
+    # The value that `abc.get_cache_token` returned last; the function returns another value after
+    # each registration of a class with an abstract class.
     token: object = None
     found: tuple[tuple[Callable[[], object], type], ...] = ()
 

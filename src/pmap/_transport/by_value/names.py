@@ -346,7 +346,8 @@ class _Writer(NamesRole):
                     unit.definitions.append(known.version)
 
     def _value(self, known: Known) -> object:
-        # A value that is not held is looked up again: another thread may have replaced it.
+        # A value that `known` does not hold is looked up again: another thread may have replaced
+        # it.
         space, name = known.key
         return space.dict.get(name, arriving.ABSENT) if known.held is None else known.held
 

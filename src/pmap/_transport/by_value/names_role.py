@@ -1,4 +1,4 @@
-"""The role of picklers that record which names of the script their pickles need."""
+"""A `Role` for picklers that records which names of the script their pickles need."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OF_A_MODULE = ("__file__", "__package__", "__path__")
 
 
 class NamesRole(Sender):
-    """The role of a pickler that records which names its pickles need, so that these are sent."""
+    """Tells picklers what to write; records the names that pickles need, so that these are sent."""
 
     def __init__(self, sent_names: SentNames) -> None:
         super().__init__()

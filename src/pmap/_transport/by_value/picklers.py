@@ -157,7 +157,7 @@ class Whole(Sender):
     """Tells a pickler that the receiver has nothing, so that the pickle has to be complete."""
 
     def space_of(self, space: dict[str, Any]) -> tuple[int, str] | None:
-        """Return None: the pickle has the globals of functions in it, whatever their module."""
+        """Return None: the pickle contains the globals that functions need, of any module."""
         return None
 
 

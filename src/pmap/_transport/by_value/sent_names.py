@@ -116,8 +116,8 @@ class Known:
         # handle that `share` has made is not kept alive: the handle goes when the program drops it.
         keeps = (self.fixed or is_definition(value)) and not is_handle(type(value))
         self.held: object = value if keeps else None
-        # `place` is the id (address) of the value: another object counts as another value. It is
-        # None if objects of the value's class cannot change.
+        # `place` is the id (address) of the value: another object counts as another value. `place`
+        # is None if objects of the value's class cannot change.
         self.place: int | None = None if id(type(value)) in _CONSTANT else id(value)
         # Two ways to see without a fingerprint that nothing has changed: `constant` is the value
         # itself, if it can never change, else `_VARIES`; `shape` is all that can change of a simple
