@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from time import perf_counter, sleep
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final, TypeVar

@@ -16,7 +16,7 @@ from .light_stdlib import Context, ContextVar
 from .settings import take_settings
 from .shadows import apply_shadows, find_shadows
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 

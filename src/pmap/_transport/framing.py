@@ -19,7 +19,7 @@ from .light_stdlib import deque, send_with_fds
 from .segments import A_DESCRIPTOR, MOST, Segment
 from .values import dumps
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, TypeAlias

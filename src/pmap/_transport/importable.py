@@ -11,7 +11,7 @@ from itertools import count
 
 from .shadows import STANDARD
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType

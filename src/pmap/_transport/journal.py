@@ -45,7 +45,7 @@ from time import monotonic, sleep
 
 from .light_stdlib import allocate_lock, receive_with_fds
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Final, Literal

@@ -2,7 +2,7 @@
 
 import sys
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from io import BytesIO
     from pickle import PickleBuffer, Pickler, Unpickler, dumps, loads

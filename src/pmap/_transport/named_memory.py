@@ -11,7 +11,7 @@ import mmap
 import os
 import sys
 
-TYPE_CHECKING = False  # this module does not import `typing`: see `light_stdlib`
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from .light_stdlib import socket
 

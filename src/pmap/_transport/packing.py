@@ -15,7 +15,7 @@ from operator import itemgetter
 
 from .segments import LARGE
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final, Literal, TypeAlias

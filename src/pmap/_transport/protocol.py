@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import struct
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from typing import TypeAlias
 

@@ -12,7 +12,7 @@ import sys
 from .light_stdlib import local
 from .shadows import standard_library
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -6,7 +6,7 @@ import sys
 
 from . import light_pickle
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pickle import PickleBuffer

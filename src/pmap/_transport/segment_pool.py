@@ -12,7 +12,7 @@ from itertools import count
 
 from .segments import Segment, most_at_once, room_for, write_into
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Final

@@ -22,7 +22,7 @@ import sys
 
 from .descriptors import Descriptor, Mark
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pickle import PickleBuffer

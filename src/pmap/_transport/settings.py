@@ -14,7 +14,7 @@ import time
 from . import process_role
 from .process_settings import read_process_settings
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from locale import LC_ALL, setlocale
     from threading import active_count as count_threads

@@ -11,7 +11,7 @@ from itertools import islice
 from .exceptions import describe, members_of
 from .own_frames import is_own_frame, shows_own_frames
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CodeType, TracebackType

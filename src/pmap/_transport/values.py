@@ -27,7 +27,7 @@ from .randomness import has_generator
 from .registered import plain_dumps
 from .segments import LARGE, Segment, most_at_once, sieve, sizes_apart
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias

@@ -19,7 +19,7 @@ from .._transport.randomness import seeded
 from .item import BadArgumentError, failure, load_argument
 from .traces import traces
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import FrameType

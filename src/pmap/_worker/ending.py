@@ -9,7 +9,7 @@ import sys
 
 from .side_effects import end_after
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from typing import Any
 

@@ -6,7 +6,7 @@ from .._transport.by_value import arriving
 from .._transport.environment import are_few, context_of
 from .._transport.values import decode, loads
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

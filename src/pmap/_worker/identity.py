@@ -16,7 +16,7 @@ import sys
 from .._transport import process_role
 from .._transport.process_settings import apply_late
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -17,7 +17,7 @@ from .side_effects import SET_VARIABLE
 from .traces import traces
 from .worker import Worker
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from typing import Any
 

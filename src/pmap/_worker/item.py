@@ -18,7 +18,7 @@ from .._transport.packing import PLAIN, is_long, is_plain
 from .._transport.values import Attachments, decode, encode
 from .traces import traces
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 

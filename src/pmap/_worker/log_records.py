@@ -12,7 +12,7 @@ import logging
 from .._transport.failure_record import RAISED, capture
 from .._transport.values import dumps
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any

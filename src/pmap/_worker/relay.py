@@ -18,7 +18,7 @@ from .._transport.values import dumps, loads
 from .function import ReceivedSpec
 from .item import failure, load_argument
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final, TypeAlias

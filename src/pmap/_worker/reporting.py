@@ -15,7 +15,7 @@ from .._transport.settings import default_filters
 from .chunk import running_item
 from .side_effects import imports
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -33,7 +33,7 @@ from .streams import Streams
 from .template import count_lasting_threads, kill_group, wait_for
 from .terminal import begin as begin_without_terminal
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn

@@ -8,7 +8,7 @@ from .._transport.framing import send_batch
 from .._transport.light_stdlib import RLock, deque, socket
 from .._transport.segments import MOST
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Sequence
 

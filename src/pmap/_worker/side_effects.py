@@ -17,7 +17,7 @@ from .._transport.settings import apply_settings, apply_zone
 from .open_files import OpenFiles
 from .traces import FORKED, OPENED, WRITES, traces
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TextIO

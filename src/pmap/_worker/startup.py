@@ -28,7 +28,7 @@ from .side_effects import end_after, exit_process
 from .traces import traces
 from .worker import Worker
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType

@@ -18,7 +18,7 @@ from .._transport.light_stdlib import RLock, get_ident
 from .._transport.protocol import FLUSH, REPORT
 from .traces import PRINTED, traces
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
 

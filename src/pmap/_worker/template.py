@@ -36,7 +36,7 @@ from .._transport.protocol import (
 )
 from .._transport.started import FOR_FREEZE_SUPPORT, FROZEN, depth, marked
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType

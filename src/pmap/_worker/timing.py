@@ -9,7 +9,7 @@ from time import perf_counter
 
 from .._transport.times import pack_times
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any

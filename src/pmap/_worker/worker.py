@@ -70,7 +70,7 @@ from .streams import Streams
 from .terminal import begin as begin_without_terminal
 from .traces import traces
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, TypeAlias

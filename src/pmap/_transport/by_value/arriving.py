@@ -14,7 +14,7 @@ import sys
 from .. import process_role
 from ..light_pickle import BytesIO, Unpickler
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import ModuleType

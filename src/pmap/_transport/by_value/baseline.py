@@ -18,7 +18,7 @@ from .namespaces import Namespace, namespace_of_script
 from .picklers import Sender, number_of
 from .shares import SHARES
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any

@@ -14,7 +14,7 @@ from .namespaces import namespace_of
 from .picklers import Sender, dumps_full
 from .role import is_handle
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any

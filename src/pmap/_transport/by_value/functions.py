@@ -12,7 +12,7 @@ from types import FunctionType
 
 from . import arriving
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import CellType

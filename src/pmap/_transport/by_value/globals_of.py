@@ -11,7 +11,7 @@ import sys
 from opcode import EXTENDED_ARG, opmap
 from types import CodeType, ModuleType
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from types import FunctionType

@@ -19,7 +19,7 @@ from ..descriptors import mark
 from ..light_pickle import PickleBuffer
 from ..registered import registered
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -17,7 +17,7 @@ from ..light_stdlib import Context, ContextVar
 from . import arriving
 from .globals_of import named_in
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias

@@ -31,7 +31,7 @@ from .sent_names import MOST_TRIES, Known, SentNames, Unit, is_restless
 from .shared import Shared
 from .shares import SHARES
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any

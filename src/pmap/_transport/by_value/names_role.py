@@ -8,7 +8,7 @@ from .handover import inherited
 from .namespaces import namespace_of
 from .picklers import Sender
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from typing import Any
 

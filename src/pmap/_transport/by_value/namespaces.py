@@ -10,7 +10,7 @@ from ..importable import MAIN_MODULES, travels_by_name
 from . import arriving
 from .numbers import Numbers
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from typing import Any
 

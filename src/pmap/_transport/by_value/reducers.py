@@ -42,7 +42,7 @@ from .globals_of import (
 from .handover import reduce_shared
 from .role import Role, is_handle
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pickle import PickleBuffer

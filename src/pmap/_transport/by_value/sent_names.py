@@ -16,7 +16,7 @@ from .picklers import digest
 from .role import is_handle
 from .shares import SHARES
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from collections.abc import Callable, Container
     from typing import Any, TypeAlias

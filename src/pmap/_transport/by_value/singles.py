@@ -20,7 +20,7 @@ from .fingerprints import untyped
 from .numbers import OLDEST, FallingNumbers
 from .role import Role
 
-TYPE_CHECKING = False  # not imported from `typing`: workers start faster without that module
+TYPE_CHECKING = False  # `typing` is not imported here: workers start faster without it
 if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
