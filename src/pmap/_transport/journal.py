@@ -377,7 +377,7 @@ class ResultJournal:
 def receive_journal(
     sock: socket, write_stack_at_crash: Callable[[int], object]
 ) -> ResultJournal | None:
-    """Return the result journal that the caller shares with this new worker; None: there is none.
+    """Return the result journal that the caller shares with this new worker, or None.
 
     The caller has sent the journal's memory through the socket `sock`: see `send_journal` of
     `_backends`.

@@ -19,7 +19,7 @@ _NAME = 32  # how many bytes a name has
 
 
 def create(size: int) -> tuple[bytes, mmap.mmap] | None:
-    """Return the name of new memory of `size` bytes, and the memory; None: there is no memory."""
+    """Return the name of new memory of `size` bytes, and the memory; None if there is none."""
     if sys.platform == "win32":  # on other systems `memfd_create` makes memory without a name
         name = os.urandom(_NAME // 2).hex()
         try:

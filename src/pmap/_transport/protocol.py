@@ -281,7 +281,7 @@ def make_back(numbers: list[int] | None) -> BackMessage:
 
 
 def parse_back(message: BackMessage) -> list[int] | None:
-    """Return the numbers of segments that are free again; None: the worker is to keep none."""
+    """Return the numbers of segments that are free again; None if the worker is to keep none."""
     return message[1]
 
 

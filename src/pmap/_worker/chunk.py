@@ -320,7 +320,7 @@ _NUMBERED = frozenset({"_in_records", "run_without_journal", "_outcome"})
 
 
 def running_item(thread: int) -> int | None:
-    """Return the index, in its chunk, of the item that runs in a thread; None: there is none.
+    """Return the index, in its chunk, of the item that runs in a thread, or None.
 
     `thread` is the identifier of a thread of this process. The index is read from the stack of this
     thread: noting the index before each item would take as long as a quick item.

@@ -187,9 +187,10 @@ def has_imported(number: int) -> bool:
 
 
 def imported_as(obj: object) -> tuple[int, str, str] | None:
-    """Find `obj` in the globals of a script that this worker has imported; None: not found.
+    """Find `obj` in the globals of a script that this worker has imported; return its place.
 
-    The result is what `at_home` takes: the number of the script's namespace, module and name.
+    The result is what `at_home` takes: the number of the script's namespace, module and name; or
+    None if the globals do not have `obj`.
     """
     for number in _imported:
         module = _modules.get(number)
@@ -456,7 +457,7 @@ def at_home(number: int, module: str, name: str) -> object:
 
 
 def number_of(space: dict[str, Any]) -> tuple[int, str] | None:
-    """Return number and name of the stand-in whose globals are `space`; None: there is none."""
+    """Return number and name of the stand-in whose globals are `space`, or None."""
     for number, module in _modules.items():
         if module.__dict__ is space:
             return number, module.__name__

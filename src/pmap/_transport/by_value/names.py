@@ -82,7 +82,7 @@ class Needs(NamesRole):
     # --- methods that a pickler calls ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Return a reference to a function or class that workers have; None: write it in full."""
+        """Return a reference to a function or class that workers have; else None."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:
@@ -414,7 +414,7 @@ class _Writer(NamesRole):
     # --- methods that a pickler calls ---
 
     def definition(self, obj: object, space: dict[str, Any], name: str | None) -> Any:
-        """Return a reference to a function or class that workers get; None: write it in full."""
+        """Return a reference to a function or class that workers get; else None."""
         where = namespace_of(space)
         by_name = self.sent_names.by_name(obj, where)
         if by_name is not None:

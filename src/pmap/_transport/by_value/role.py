@@ -62,9 +62,10 @@ class Role:
         return None
 
     def global_value(self, obj: object) -> Any:
-        """Return a reference to an object that is a global of the script; None: write the object.
+        """Return a reference to an object that is a global of the script; else None.
 
-        `obj` is an instance of a class that travels by value.
+        None means that the object is to be written in full. `obj` is an instance of a class that
+        travels by value.
         """
         return None
 
