@@ -1,4 +1,4 @@
-"""The scheduler's answer to one event: a list of commands, which its parts fill together."""
+"""The scheduler's answer to one event: a list of commands, which the scheduler's parts fill."""
 
 from .commands import Command
 

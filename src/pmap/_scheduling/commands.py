@@ -16,9 +16,9 @@ class StartWorker(NamedTuple):
 class SendChunk(NamedTuple):
     """Send a chunk, the items `start` to `stop` - 1 of a job, to a worker.
 
-    The chunk runs after the chunks that the worker already holds. `step`: how many items of the
-    chunk begin together; later items can be taken back until they begin; 0: all items begin
-    together.
+    The worker runs this chunk after the chunks that it already holds. `step` is how many items of
+    the chunk begin together: items behind these can be taken back until they begin. If `step` is 0,
+    all items begin together.
     """
 
     worker: int
@@ -60,7 +60,7 @@ class CheckDeadline(NamedTuple):
 
 
 class ReclaimChunks(NamedTuple):
-    """Take back from a worker all items that it has not begun, so that others can run them.
+    """Take back from a worker all items that the worker has not begun: other workers can run them.
 
     The event `ChunksReclaimed` tells the scheduler at once which chunks the worker keeps.
     """
@@ -69,7 +69,7 @@ class ReclaimChunks(NamedTuple):
 
 
 class RetryItem(NamedTuple):
-    """Forget the error of a failed item, because the item is tried again."""
+    """Forget the error of a failed item, because the item will be run again."""
 
     job: int
     item: int
@@ -100,7 +100,8 @@ class FinishJob(NamedTuple):
 class FailJob(NamedTuple):
     """End a job without results.
 
-    `cancelled`: the job was cancelled; else no worker could be started for the job.
+    `cancelled` is true if the caller has cancelled the job, and false if no worker could be started
+    for the job.
     """
 
     job: int
@@ -108,7 +109,7 @@ class FailJob(NamedTuple):
 
 
 class DiscardChunks(NamedTuple):
-    """Let a worker skip those chunks of a job that it has not begun, because the job is over."""
+    """Let a worker skip those chunks of an ended job that the worker has not begun."""
 
     worker: int
     job: int

@@ -3,13 +3,13 @@
 import heapq
 from collections.abc import Callable
 
-# Fewer entries than this are not searched for items that are not wanted any more, as they take
-# little memory.
+# A queue with fewer entries than this is not searched for items that are not wanted any more,
+# because so few entries take little memory.
 _FEW = 64
 
 
 class DelayQueue:
-    """Items that wait for their next try, of all jobs, ordered by time; there may be millions."""
+    """Items of all jobs that wait for their next try, ordered by time; there may be millions."""
 
     def __init__(self, is_wanted: Callable[[int, int], bool]) -> None:
         """Make the queue empty.

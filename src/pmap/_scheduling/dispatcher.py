@@ -30,7 +30,7 @@ class Dispatcher:
         can_prefetch: bool,
         can_combine: bool,
     ) -> None:
-        """Begin with nothing sent.
+        """Begin before any chunk has been sent.
 
         Args:
             jobs: the jobs whose items wait.
@@ -81,7 +81,7 @@ class Dispatcher:
         while self._jobs.turns:
             job = self._jobs.pop()
             if job is None:
-                continue  # while the job was in the queue it was cancelled, so it is left out
+                continue  # the job was cancelled while it was in the queue
             several = worker.can_reclaim_items and self._can_combine
             span = job.take(limit, several, self._workers.overhead)
             if span is None:
@@ -90,8 +90,7 @@ class Dispatcher:
             # Each job gives one chunk in turn, so that a long job does not starve a short job.
             if stop < job.end and job.waiting():
                 self._jobs.enqueue(job)
-            # The part `Prefetch` looks at the first job in the queue; it must be one that has items
-            # to send.
+            # `Prefetch` looks at the first job in the queue, so that job must have items to send.
             self._jobs.skip_finished()
             step = job.step_of(stop - start) if worker.can_reclaim_items and stop - start > 1 else 0
             if step:
@@ -105,9 +104,10 @@ class Dispatcher:
         return None
 
     def _workers_wanted(self) -> int:
-        """Return how many workers there should be.
+        """Return how many workers the pool should have now.
 
-        That is as many as are busy or ending now, and one for each chunk that waits.
+        That is the number of workers that hold chunks or are about to end, and one more for each
+        chunk that waits.
         """
         held = sum(1 for w in self._workers.all.values() if w.chunks or w.leaving)
         return held + self._jobs.chunks(self._workers.limit - held)

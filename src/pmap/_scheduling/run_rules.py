@@ -54,7 +54,7 @@ class RunRules(NamedTuple):
     def for_worker(
         self,
     ) -> tuple[bool, bool, bool, float | None, int | None, bool, *tuple[bool, ...]]:
-        """Return the rules that a worker needs, in the order of the fields of `ReceivedSpec`."""
+        """Return those rules that a worker needs, in the order of the fields of `ReceivedSpec`."""
         by_value = self.functions_by_value
         rules = not self.collect, by_value, self.at_once, self.timeout, self.seed, self.logs
         return (*rules, True) if self.times else rules

@@ -8,13 +8,13 @@ from .prefetch import Prefetch
 from .state import Job, Worker
 from .worker_states import IDLE, KILLED, OVERDUE, STARTING, STOPPING
 
-# If this many workers in a row die while they start, no more are tried. One start may fail by bad
-# luck, but an initializer that always fails must not be tried for ever.
+# If this many workers in a row die while they start, no more workers are started. One start may
+# fail by bad luck, but an initializer that always fails must not be run for ever.
 MAX_START_FAILURES = 3
 
 
 class Workers:
-    """The workers that are started and not gone.
+    """The workers that were started and have not ended.
 
     Attributes:
         all: the workers by their numbers.
@@ -31,7 +31,7 @@ class Workers:
         prefetch: Prefetch,
         answer: Answer,
     ) -> None:
-        """Begin without workers.
+        """Begin before any worker is started.
 
         Args:
             limit: how many workers there may be at a time.
@@ -51,7 +51,7 @@ class Workers:
         self.closed = False
         # Seconds that a chunk takes beside those of its items; 0: next to nothing.
         self.overhead = 0.0
-        self._retired = False  # whether idle workers were stopped, and no call has come since
+        self._retired = False  # whether idle workers were told to end, and no call has come since
         self._next = 0
         self._start_failures = 0
 
@@ -95,7 +95,7 @@ class Workers:
         self.idle_or_stop(worker)
 
     def idle_or_stop(self, worker: Worker) -> None:
-        """Let a worker that has no chunks wait for work, or stop it if it is not needed."""
+        """Let a worker that holds no chunks wait for work, or stop a worker that is not needed."""
         if worker.leaving:
             return
         no_more_comes = (self.closed or self._retired) and not self._jobs
@@ -116,7 +116,8 @@ class Workers:
         self._prefetch.forget(worker.id)
         self.leaving -= worker.leaving
         if worker.ready:
-            # A worker had started, so failures of earlier workers to start do not count any more.
+            # This worker had started, so earlier workers that failed to start do not count any
+            # more.
             self._start_failures = 0
         elif not worker.leaving:
             self._start_failures += MAX_START_FAILURES if gone.hopeless else 1
@@ -143,7 +144,7 @@ class Workers:
         self._answer.commands.append(StopWorker(worker.id))
 
     def kill(self, worker: Worker) -> None:
-        """Kill a worker; also one that was told to end, since it may be unable to end."""
+        """Kill a worker, even one that was told to end: it may be unable to end by itself."""
         if worker.state < OVERDUE:
             self._leave(worker, KILLED)
             self._answer.commands.append(KillWorker(worker.id))
@@ -154,7 +155,7 @@ class Workers:
         self._answer.commands.append(KillWorker(worker.id, gently=True))
 
     def kill_overdue(self, worker: Worker) -> None:
-        """Kill a worker whose item was late, and which has had its time to write its stack."""
+        """Kill a worker whose item ran for too long: its time to write its stack is over."""
         self._answer.commands.append(KillWorker(worker.id))
 
     def _leave(self, worker: Worker, state: int) -> None:
