@@ -4,17 +4,18 @@ import heapq
 
 from .._jobs.job import Job
 
-# Fewer entries than this are not searched for calls that are over, since they take little memory.
+# A list with fewer entries than this is not searched for calls that are over, because so few
+# entries take little memory.
 _FEW = 64
 
 
 class CallDeadlines:
-    """Keeps the times by which calls in progress have to be over; guarded by the engine's lock."""
+    """Keeps the times at which calls have to be over; the engine's lock guards the object."""
 
     def __init__(self, jobs: dict[int, Job]) -> None:
-        """Begin with no deadline.
+        """Begin before any call has a deadline.
 
-        `jobs`: the jobs in progress, by their numbers; the engine removes those that are over.
+        `jobs` has the jobs in progress by their numbers; the engine removes a job that is over.
         """
         self._jobs = jobs
         # Each entry is the time of a deadline, by `time.monotonic`, and the number of the job.
@@ -39,7 +40,7 @@ class CallDeadlines:
     def next(self, other: float | None) -> float | None:
         """Return the time of the next deadline or the time `other`, whichever is earlier.
 
-        None: there is neither.
+        Return None if there is neither.
         """
         heap = self._heap
         while heap and heap[0][1] not in self._jobs:
@@ -59,7 +60,7 @@ class CallDeadlines:
         return due
 
     def take_passed(self, job: Job) -> bool:
-        """Return whether a job that ends has passed its deadline, and forget the job."""
+        """Return whether the deadline of a job that ends has passed, and forget the job."""
         if job.number not in self._passed:
             return False
         self._passed.remove(job.number)

@@ -1,4 +1,4 @@
-"""The progress of calls is shown, by a module that is imported only where a call asks for that."""
+"""Shows the progress of calls; the module that does so is imported only if a call asks for that."""
 
 from .._jobs.job import Job
 

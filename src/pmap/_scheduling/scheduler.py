@@ -218,7 +218,7 @@ class Scheduler:
         return len(self._workers.all)
 
     def where(self, id: int) -> list[tuple[int, int]]:
-        """Return the chunks of a job that workers hold: pairs of a worker and the position."""
+        """Return where chunks of a job are: a worker, and the position among its chunks."""
         job = self._jobs.peek(id)
         if job is None or not job.in_flight:
             return []
