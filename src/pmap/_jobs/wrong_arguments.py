@@ -8,7 +8,7 @@ from .work import Work
 def note_wrong_arguments(error: TypeError, work: Work, item: object) -> None:
     """Add a note to `error` if the arguments would fit another verb of pmap.
 
-    For example, a row for `pstarmap` was passed to `pmap`.
+    An example is a row for `pstarmap` that was passed to `pmap`.
 
     Args:
         error: what the call of the function raised, before any line of the function ran.
