@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from .kept import Keeper
     from .options import CallOptions
 else:
-    # These names are classes for type checkers only: at run time their modules are imported only
-    # when a call is traced, or when its results are kept.
+    # These names are classes for type checkers only. At run time their modules are imported only
+    # for a call that is traced, or for a call whose results are kept in a file.
     Recording = Keeper = object
 
 
@@ -35,7 +35,7 @@ class Kind(enum.IntEnum):
 
 
 def rules_for(rules: RunRules, function: object) -> RunRules:
-    """Return `rules`; if `sync` has made the function, items of a chunk are to run at once.
+    """Return `rules`; if `sync` has made the function, the items of a chunk run concurrently.
 
     Raises:
         OptionError: `sync` has made the function, and the rules have a seed.
@@ -53,12 +53,12 @@ def rules_for(rules: RunRules, function: object) -> RunRules:
 
 
 _USUAL: Final = RunRules(stop=True)
-# The flag CO_VARKEYWORDS: a function with this flag has a parameter **kwargs.
+# The flag CO_VARKEYWORDS of code objects: a function with this flag has a parameter **kwargs.
 _TAKES_ANY_KEYWORD: Final = 0x08
 
 
 class Elsewhere:
-    """The environment (directory, variables) for items, if a call came from another process."""
+    """The environment (directory, variables) of another process, from which a call came."""
 
     __slots__ = ("environment",)
 
@@ -94,7 +94,7 @@ class Call(NamedTuple):
     def showing(self, options: "CallOptions") -> "Call":
         """Return this call with the `progress` and `trace` of the options.
 
-        Most often, that is this call itself.
+        Most often these options have their defaults, and the method returns this call itself.
         """
         call = self if options.progress is False else self._replace(progress=options.progress)
         if options.trace is False:
@@ -135,7 +135,7 @@ def star(verb: str, function: object, rows: object, rules: RunRules = _USUAL) ->
 
 
 def calls(verb: str, given: tuple[object, ...], rules: RunRules = _USUAL) -> Call:
-    """Return the call of each of `given`, which are functions of no arguments.
+    """Return the call of each function in `given`; the functions take no arguments.
 
     Raises:
         TypeError: one of them cannot be called, or a worker cannot run it.
@@ -158,13 +158,13 @@ def apply(
     kwargs: Mapping[str, object],
     rules: RunRules = _USUAL,
 ) -> Call:
-    """Return the call of f(*args, **kwargs), which is one item.
+    """Return the call of f(*args, **kwargs) as a call with one item.
 
     Raises:
         TypeError: `function` cannot run in a worker.
     """
     checked = checked_function(verb, function, args, "*args")
-    # Without keywords a row, like those of `pstarmap`, says it all, and is quicker to send.
+    # Without keywords the item is the row `args`, as with `pstarmap`: that is quicker to send.
     if not kwargs:
         return Call(verb, checked, Kind.STAR, (args,), rules)
     if isinstance(checked, FunctionType):
@@ -179,8 +179,8 @@ def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, obje
         return
     taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     for name, value in kwargs.items():
-        # The function takes no such keyword, so the call would fail anyway: the search costs no
-        # valid call.
+        # `function` does not take this keyword, so the call would fail in any case. Calls that are
+        # right need not pay for the search for an option of this name.
         if name not in taken:
             from .option_names import option_called
 
@@ -196,7 +196,7 @@ def _refuse_options(verb: str, function: FunctionType, kwargs: Mapping[str, obje
 
 
 class Streamed(NamedTuple):
-    """A call whose input is read piece by piece: `input` says how, `window` has the items read."""
+    """A call whose input is read piece by piece, by `input`; `window` has the items read so far."""
 
     call: Call
     window: Window
@@ -206,7 +206,9 @@ class Streamed(NamedTuple):
 def each_streamed(
     verb: str, function: object, iterables: tuple[object, ...], rules: RunRules = _USUAL
 ) -> Streamed:
-    """Return the call of f(x) for each x, or f(x, y, ...) over several iterables; read nothing yet.
+    """Return the call of f(x) for each x, or f(x, y, ...) over several iterables.
+
+    Nothing is read from the iterables yet.
 
     Raises:
         TypeError: `function` cannot run in a worker, or an iterable is none.
@@ -221,7 +223,7 @@ def each_streamed(
 def each_async(
     verb: str, function: object, iterables: tuple[object, ...], rules: RunRules = _USUAL
 ) -> Call | Streamed:
-    """Return a call of f(x) for each x; if its input is asynchronous, it is read bit by bit."""
+    """Return a call of f(x) for each x; an asynchronous input is read piece by piece."""
     if len(iterables) == 1 and _only_async(iterables[0]):
         return each_streamed(verb, function, iterables, rules)
     return each(verb, function, iterables, rules)
@@ -232,13 +234,13 @@ def star_async(
 ) -> Call | Streamed:
     """Return a call of f(*row) for each row.
 
-    If its input is asynchronous, it is read bit by bit.
+    An asynchronous input is read piece by piece.
     """
     return (star_streamed if _only_async(rows) else star)(verb, function, rows, rules)
 
 
 def star_streamed(verb: str, function: object, rows: object, rules: RunRules = _USUAL) -> Streamed:
-    """Return the call of f(*row) for each row; read no row yet.
+    """Return the call of f(*row) for each row; no row is read yet.
 
     Raises:
         TypeError: `function` cannot run in a worker, or `rows` is no iterable.
@@ -298,7 +300,7 @@ def _iterable(verb: str, number: int, given: object, name: str = "") -> Iterable
 
 
 def option_by_place(verb: str, items: str, given: object) -> str:
-    """Return a hint for an error message, if `given` may be meant as the chunksize; else "".
+    """Return a hint for an error message, if `given` may be meant as the chunksize; or "".
 
     Other libraries take the chunksize as a positional argument behind the items.
 
@@ -311,17 +313,18 @@ def option_by_place(verb: str, items: str, given: object) -> str:
 
 
 def _fixed(xs: Iterable[object]) -> Sequence[object]:
-    # An input that is exactly a tuple or a range is used as it is; a subclass may iterate
-    # differently. A list is copied, since the program may change it while the call runs.
+    # An input that is a tuple or a range is used as it is, unless its class is a subclass, which
+    # may iterate differently. A list is copied, since the program may change it while the call
+    # runs.
     kind = type(xs)
     if isinstance(xs, tuple | range) and kind in (tuple, range):
         return xs
-    # list(xs) would first ask the input for its length, which may be wrong, and for which `map`
-    # never asks; `islice` hides the length.
+    # list(xs) would first ask the input for its length. The length may be wrong, and `map` never
+    # asks for it. `islice` hides the length.
     return list(xs) if kind is list else list(islice(xs, None))
 
 
 def _row(row: object) -> object:
-    # A row that is no iterable is kept: f(*row) will raise a TypeError for that item, as with
-    # `itertools.starmap`.
+    # A row that is no iterable stays as it is: f(*row) will raise a TypeError for that item, as
+    # with `itertools.starmap`.
     return tuple(row) if is_iterable(row) and not isinstance(row, tuple) else row

@@ -26,7 +26,7 @@ def checked_trace(name: str, value: object) -> object:
             "a trace is saved in a file that ends with .svg (a picture) or .json (for Perfetto and "
             "Chrome)",
         )
-    # `os.path` is used and not `pathlib`, whose import takes long.
+    # `pathlib` is not used, because its import takes long.
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise OptionError(name, value, f"there is no directory {folder!r} to save the trace in")
@@ -34,7 +34,7 @@ def checked_trace(name: str, value: object) -> object:
 
 
 def _path(value: object) -> str | None:
-    """Return a path as text; None if `value` is no path, or a path of bytes."""
+    """Return a path as text; None if `value` is no path, or is a path of bytes."""
     as_text = getattr(type(value), "__fspath__", None)
     path: object = value if as_text is None else as_text(value)
     return path if isinstance(path, str) else None
