@@ -1,4 +1,4 @@
-"""`freeze_support`: what a frozen program calls first, so that it can become a worker."""
+"""`freeze_support`, which a frozen program calls first, so that it can become a worker."""
 
 import os
 import sys
@@ -38,14 +38,14 @@ def replace_the_standard_one() -> None:
     if MARK in os.environ and getattr(sys, "frozen", False):
         from multiprocessing.context import BaseContext
 
-        # The code of the standard function is replaced, and not the name in its module: the program
-        # may have imported the function by its name.
+        # The code of the standard function is replaced, and not its name in the module, because the
+        # program may have imported the function itself.
         BaseContext.freeze_support.__code__ = _stand_in.__code__
 
 
 def _stand_in(self: object) -> None:  # noqa: ARG001
-    # The import is not relative, because the code of this function is put into a function of the
-    # module `multiprocessing.context`.
+    # The import is absolute, because the code of this function will run as a function of the module
+    # `multiprocessing.context`.
     from pmap._worker.startup import become
 
     become()

@@ -1,4 +1,4 @@
-"""Running items in the caller's process: shared by the threads backend and the serial backend."""
+"""Runs items in the caller's process, for the threads backend and the serial backend."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -21,8 +21,8 @@ def initialize(
 ) -> tuple[str, Exception] | None:
     """Call the initializer of a pool, if there is one.
 
-    Return None if the initializer has returned: workers can start. Else return in words why no
-    worker can start, and the exception of the initializer.
+    If the initializer has returned, workers can start, and this function returns None. Otherwise it
+    returns the reason why no worker can start, in words, and the exception of the initializer.
     """
     if initializer is not None:
         try:
@@ -45,8 +45,8 @@ def run_chunk(
 ) -> ResultsArrived:
     """Run the items of a chunk one after the other; return the event with their results.
 
-    Later items are not run if an item fails and its call ends at the first failure, or if `go_on`
-    returns False after an item.
+    If an item fails and the call ends at its first failure, or if `go_on` returns False after an
+    item, the later items do not run.
 
     Args:
         worker: the number of the worker that runs the chunk.
@@ -104,14 +104,14 @@ def _run(work: Work, index: int, item: object) -> object:
     caller, context = work.home
     if threading.current_thread() is caller:
         return _call(work, index, item)
-    # Each item gets a copy of the caller's context: no item sees a context variable that another
-    # item has set, and two threads cannot enter one context at the same time.
+    # Each item gets a copy of the caller's context. So no item sees a context variable that another
+    # item has set, and two threads never enter the same context.
     return context.copy().run(_call, work, index, item)
 
 
-# While an item of a call with a seed runs, its thread holds this lock, because the random
-# generators belong to the whole process. The lock is reentrant, because an item may itself make a
-# call whose items run in the same thread.
+# While an item of a call with a seed runs, its thread holds this lock, because all threads share
+# the random generators. The lock is reentrant, because an item may itself make a call whose items
+# run in the same thread.
 _generators = threading.RLock()
 
 
@@ -132,7 +132,7 @@ def _call_function(work: Work, item: object) -> object:
     if work.call.kind is Kind.EACH:
         return function(item)
     if work.call.kind is Kind.STAR:
-        # If `pstarmap` cannot unpack this row of arguments, TypeError is the item's failure.
+        # If the arguments in this row cannot be unpacked, the TypeError is the failure of the item.
         row: Any = item
         return function(*row)
     args, kwargs = as_call(item)
