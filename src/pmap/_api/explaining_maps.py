@@ -1,4 +1,4 @@
-"""The method `explain` of the verb `pmap`, for the class of that verb to inherit.
+"""The method `explain` of the verb `pmap`, in a base class of the verb's class.
 
 Most of this module is overloads. Type checkers need one for each number of iterables.
 
@@ -144,7 +144,7 @@ class ExplainsMaps(Verb[Fail_co]):
             TypeError: a worker cannot run `f`, or an iterable is none. No item has started.
             WorkerStartError: no worker could start.
         """
-        # The module is imported only when an explanation is asked for.
+        # The module is imported only for an explanation.
         from .explaining import explain_each
 
         try:
