@@ -7,7 +7,7 @@ from .intervals import length
 from .records import Snapshot
 from .spans import TraceSpan, busy_with, spans_of
 
-_SLOWEST = 10  # how many of the slowest items a summary has
+_SLOWEST = 10  # so many of the slowest items are in a summary
 
 
 class TraceSummary(NamedTuple):
@@ -54,12 +54,12 @@ class TraceSummary(NamedTuple):
 
     @property
     def total(self) -> float:
-        """For how long the workers existed while calls ran, as a sum over all workers."""
+        """The time for which workers existed while calls were running, summed over all workers."""
         return sum(self[5:11])
 
     @property
     def utilisation(self) -> float:
-        """In which share of that time the function ran, from 0 to 1."""
+        """The share of that time in which the function was running, from 0 to 1."""
         return self.running / self.total if self.total else 0.0
 
     def __str__(self) -> str:
@@ -96,12 +96,12 @@ _WHAT = {
 
 
 def summary_of(snapshot: Snapshot) -> TraceSummary:
-    """Return the summary of a trace, for the sums of its times."""
+    """Return the summary of a trace, which says how the time of its workers was spent."""
     return summed(spans_of(snapshot), snapshot.dropped)
 
 
 def summed(spans: tuple[TraceSpan, ...], dropped: int) -> TraceSummary:
-    """Return the summary of spans; `dropped`: how many earlier items are not among them."""
+    """Return the summary of spans; `dropped` earlier items are not among them."""
     seconds = dict.fromkeys(("starting", "chunk", "transport", "waiting", "lost"), 0.0)
     items: list[TraceSpan] = []
     failed = lost = 0
