@@ -1,4 +1,4 @@
-"""The verdict of `explain`: a sentence that says whether parallel workers would pay."""
+"""The verdict of `explain`: a sentence that says whether parallel workers would be worthwhile."""
 
 from typing import NamedTuple
 
@@ -6,11 +6,11 @@ from .._types import Backend
 from .model import Chunks, ItemCost
 from .texts import seconds_text, times_text
 
-_FASTER = 1.1  # how many times as fast as the serial loop a call must be to count as faster
+_FASTER = 1.1  # a call counts as faster if it is this many times as fast as the serial loop
 
 
 class Known(NamedTuple):
-    """What `explain` knows of a call; None or empty: not known.
+    """What `explain` knows of a call; a value that is not known is None or empty.
 
     Attributes:
         function: the name of the function.
@@ -41,12 +41,12 @@ class Known(NamedTuple):
     break_even: float | None = None
 
     def speedup(self, seconds: float | None) -> float | None:
-        """Return how many times as fast as the serial loop a call is that takes `seconds`."""
+        """Return how many times as fast as the serial loop a call of `seconds` is."""
         return self.serial / seconds if self.serial is not None and seconds else None
 
 
 def verdict_of(known: Known) -> str:
-    """Return the verdict, in a sentence."""
+    """Return the verdict as a sentence."""
     if known.unsent and known.backend == "processes":
         text = "worker processes cannot run it, since not all of it can be sent"
         return f'{text}; backend="threads" sends nothing, and its explain tells what that gains'

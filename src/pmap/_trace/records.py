@@ -221,7 +221,7 @@ class Records:
                 self._dropping.release()
 
     def _drop(self) -> None:
-        """Drop the oldest tenth of the parts, and the calls and workers that ended with them."""
+        """Drop the oldest tenth of the parts, and calls and workers that ended in that time."""
         # The list is copied, because other engines may add parts at the same time.
         parts = [*self._parts]
         left = sum([part.items for part in parts])
