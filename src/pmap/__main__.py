@@ -39,21 +39,21 @@ from pmap import (
     pstarmap,
 )
 
-# The serial loop works for at least so many seconds: long enough to show a gain, and short enough
+# The serial loop works for at least this many seconds: long enough to show a gain, and short enough
 # to do the same work eight times.
 SERIAL: Final = 1.2
-# The tour takes at least so many files, even on a slow machine, so that every worker gets some.
+# The tour takes at least this many files, even on a slow machine, so that every worker gets some.
 FEWEST: Final = 24
 # In the tour, a stream reads at most this many items ahead of its consumer.
 AHEAD: Final = 16
-# An item waits at most so many seconds for the file "go". The caller makes the file after its call.
-# If the verb blocks, that is too late.
+# An item waits at most this many seconds for the file "go". The caller makes the file after its
+# call. If the verb blocks, that is too late.
 HELD: Final = 0.6
-# An item waits at most so many seconds for a sign of the other item. If the two items run at the
+# An item waits at most this many seconds for a sign of the other item. If the two items run at the
 # same time, they see each other's sign within this time, even on a busy machine.
 MEETING: Final = 1.0
-# Item 0 waits so many seconds after item 1 has finished. In this time the result of item 1 reaches
-# the caller.
+# Item 0 waits this many seconds after item 1 has finished. In this time the result of item 1
+# reaches the caller.
 SENT: Final = 0.1
 
 # What a worker returns: its process id, and its counts.

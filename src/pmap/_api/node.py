@@ -33,9 +33,9 @@ from .._transport.values import loads
 from .._worker.relay import Relay, initialize
 
 # An inner worker (a process that pmap starts where an engine runs a task) ends when it has had no
-# work for so many seconds.
+# work for this many seconds.
 _IDLE: Final = 20.0
-# This process keeps the functions of so many calls, so that a chunk need not bring its function
+# This process keeps the functions of this many calls, so that a chunk need not bring its function
 # again.
 _MOST_KEPT: Final = 64
 

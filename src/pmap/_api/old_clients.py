@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 # The states of a pool, with the names that they have in `multiprocessing.pool`.
 RUN, CLOSE, TERMINATE = "RUN", "CLOSE", "TERMINATE"
-# While `join` waits for a worker, it checks every so many seconds whether the worker has ended.
+# The interval, in seconds, at which `join` checks whether a worker has ended.
 _MOMENT = 0.005
 _UNKNOWN = 255  # the exit code of a process whose own exit code nobody could read
 

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from .._transport.segments import Segment
     from .connection import Connection
 
-# If so many bytes wait to be sent, they are sent at once, and not together with the next chunk, so
-# that the worker can begin.
+# If this many bytes wait to be sent, they are sent at once, and not together with the next chunk,
+# so that the worker can begin.
 _AT_ONCE = 1 << 13
-# At most so many shared-memory segments with large arguments may be lent to one worker at a time.
+# At most this many shared-memory segments with large arguments may be lent to one worker at a time.
 # The caller uses such a segment again when the worker has given it back.
 _MOST_LENT = 16
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .._transport.journal import ResultJournal
     from .._transport.packing import Entry, Packed
 
-# A coroutine whose time limit is over may still end by itself within so many seconds, before the
+# A coroutine whose time limit is over may still end by itself within this many seconds, before the
 # caller ends its worker process.
 _GRACE = 1.0
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .processes import Polled
     from .protocol import BackendEvent
 
-# When the program ends, items that still run get so many seconds to end.
+# When the program ends, items that still run get this many seconds to end.
 _LAST_WAIT: Final = 2.0
 _PACKAGE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _CODE: Final = """

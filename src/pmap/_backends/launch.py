@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # Whether the program was warned that workers are not forked, because the fork server has threads.
 _has_warned = False
-# The system may let this process send no signal to a worker. This process then waits at most so
+# The system may let this process send no signal to a worker. This process then waits at most this
 # many seconds for the worker's end.
 _OUT_OF_REACH = 2.0
 # PF_EXITING, a flag of Linux: the kernel sets it for a process before it closes the process's

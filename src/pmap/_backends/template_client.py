@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 _SCRIPT = -1  # stands in place of a worker's number for the request to import the script
-_LAST_WAIT = 2.0  # a fork server that does not end by itself in so many seconds is killed
+_LAST_WAIT = 2.0  # a fork server that does not end by itself in this many seconds is killed
 
 
 def _file() -> "IO[bytes]":

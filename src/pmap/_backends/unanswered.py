@@ -5,9 +5,10 @@ from __future__ import annotations
 from time import monotonic
 from typing import Generic, Protocol, TypeVar
 
-# A new process has to answer within so many seconds. If it does not, it may not be a Python at all.
+# A new process has to answer within this many seconds. If it does not, it may not be a Python at
+# all.
 _ANSWER = 10.0
-# A new process that certainly runs the same Python as this program has so many seconds to answer.
+# A new process that certainly runs the same Python as this program has this many seconds to answer.
 # It may be slow if many processes start at once, or if its files are on a network.
 _SLOW_ANSWER = 60.0
 

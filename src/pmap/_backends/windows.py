@@ -27,8 +27,8 @@ assert sys.platform == "win32"
 
 # The exit code of a worker process that pmap has ended.
 _ENDED: Final = 1
-# A worker that has closed its socket may be about to end with an exit code of its own, and gets so
-# many seconds for that.
+# A worker that has closed its socket may be about to end with an exit code of its own, and gets
+# this many seconds for that.
 _LAST_MOMENT: Final = 1.0
 # Constants of the Windows API, with the names that they have there.
 _JOB_OBJECT_EXTENDED_LIMIT_INFORMATION: Final = 9

@@ -7,7 +7,7 @@ workers would make the consumer look slow, would therefore get less work, and th
 slower still.
 """
 
-# A stream reads ahead as many results as its consumer uses in so many seconds. This is far longer
+# A stream reads ahead as many results as its consumer uses in this many seconds. This is far longer
 # than it takes to send a chunk and get its results (a few milliseconds), or to catch up after a
 # slow item. So even a slow consumer need not wait.
 _AHEAD = 0.5

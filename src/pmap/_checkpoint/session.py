@@ -22,8 +22,8 @@ from .._transport.process_role import daemon
 from .processes import BEAT
 from .store import Row, Store
 
-# While another call is computing items, the thread looks into the file every so many seconds for
-# their outcomes.
+# The interval, in seconds, at which the thread looks into the file for outcomes of items that
+# another call is computing.
 _LOOK: Final = 0.1
 # If the thread could not write, it tries again after this many seconds.
 _AGAIN: Final = 1.0

@@ -14,7 +14,7 @@ from .units import cpus_text, size_text
 # being sent.
 FILES_PER_WORKER: Final = 10
 FILES: Final = 64  # how many file descriptors the program itself needs
-# A call needs so many processes and threads besides its workers: other processes of the pool, and
+# A call needs this many processes and threads besides its workers: other processes of the pool, and
 # threads of the caller.
 TASKS: Final = 8
 # If /dev/shm has fewer bytes than this, the doctor says so. By default Docker gives a container 64

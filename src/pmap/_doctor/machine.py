@@ -24,7 +24,7 @@ PACKAGES: Final = (
     *("cloudpickle", "typing-extensions", "numpy", "scipy", "pandas", "torch"),
     *("joblib", "tqdm", "ipykernel", "threadpoolctl"),
 )
-# A limit of at least so many bytes counts as no limit: version 1 of cgroups gives a number near
+# A limit of at least this many bytes counts as no limit: version 1 of cgroups gives a number near
 # 2**63 if there is none.
 NO_LIMIT: Final = 1 << 60
 

@@ -39,9 +39,9 @@ from .worker_list import WorkerList
 # request.
 _MOMENT = 0.005
 # A caller may give a function `watch` for its call. A thread that waits for its call, while another
-# thread runs the engine's loop, calls `watch` each time that so many seconds have passed.
+# thread runs the engine's loop, calls `watch` each time that this many seconds have passed.
 _WATCH = 0.1
-# If `watch` raises an exception, its call is cancelled. The thread waits at most so many seconds
+# If `watch` raises an exception, its call is cancelled. The thread waits at most this many seconds
 # until nothing of the call runs any more.
 _LAST = 5.0
 # `next` of a counter is one step also without the interpreter's lock (an atomic exchange), so no

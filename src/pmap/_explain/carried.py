@@ -14,8 +14,8 @@ from .._transport.by_value.sent_names import SentNames
 from .._transport.exceptions import describe
 from .trial import pickled
 
-_DEEPEST = 5  # a path to an object has at most so many labels
-_MOST_CHILDREN = 100  # at most so many of the objects inside another one are searched
+_DEEPEST = 5  # a path to an object has at most this many labels
+_MOST_CHILDREN = 100  # at most this many of the objects inside another one are searched
 
 
 class Carried(NamedTuple):

@@ -39,7 +39,7 @@ _BATCH = 0.03  # seconds that the items of one batch should take together
 _LOOK = 0.06  # the same for a batch during which a thread tests the interpreter's lock
 _LOOKS = (0, 2)  # the numbers of the batches during which a thread tests the interpreter's lock
 _SHORTEST = 1e-6  # seconds that an item is taken to need at least, to compute a batch's size
-# If all items together have run for so many seconds, other work of the machine is spread evenly
+# If all items together have run for this many seconds, other work of the machine is spread evenly
 # over them.
 _ENOUGH = 0.1
 _PLAIN = 40  # a value whose pickle has at most this many bytes counts as a number
@@ -48,7 +48,7 @@ _MANY = 100_000
 # An item may take fewer seconds than this. Then a test of the interpreter's lock cannot tell
 # whether the item holds the lock, or the measuring code does.
 _QUICK = 0.0002
-_ENOUGH_LOOKS = 5  # the tests of the interpreter's lock count if there are at least so many
+_ENOUGH_LOOKS = 5  # the tests of the interpreter's lock count if there are at least this many
 _numbers: Final = itertools.count(1)
 
 

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from .._scheduling.chunk_sizes import chunk_size
 
-# The schedule is computed chunk by chunk if there are at most so many chunks; with more chunks that
-# would change little.
+# The schedule is computed chunk by chunk if there are at most this many chunks; with more chunks
+# that would change little.
 _MOST_CHUNKS = 5000
 _NO_GAIN = 1.05  # several workers that are not faster than one by this factor are no gain
 

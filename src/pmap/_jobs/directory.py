@@ -14,7 +14,7 @@ from collections.abc import Callable
 from .._transport.environment import current_directory
 
 # After this many calls of `directory_now` this module imports `ctypes`: the import takes as long as
-# it saves in so many calls.
+# it saves in this number of calls.
 _WORTH = 100
 _SIZE = 4096  # most bytes of a path that `_read` can return; `os.getcwd` reads longer ones
 

@@ -32,7 +32,7 @@ _Counts: TypeAlias = tuple[int, int | None, int, int]
 # do not slow down a terminal.
 _PERIOD = 0.1
 # If another thread is in the user's function for progress when a call ends, the end of the call
-# waits at most so many seconds for that thread.
+# waits at most this many seconds for that thread.
 _LAST_WAIT = 1.0
 
 

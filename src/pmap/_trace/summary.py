@@ -7,7 +7,7 @@ from .intervals import length
 from .records import Snapshot
 from .spans import TraceSpan, busy_with, spans_of
 
-_SLOWEST = 10  # so many of the slowest items are in a summary
+_SLOWEST = 10  # this many of the slowest items are in a summary
 
 
 class TraceSummary(NamedTuple):

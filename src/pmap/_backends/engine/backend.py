@@ -46,9 +46,10 @@ if TYPE_CHECKING:
 # If the pickled description of a call has more bytes than this, it is not sent with each chunk, but
 # only with a chunk whose node (the process that runs the chunk) may not have it.
 _LARGE: Final = 1 << 15
-# Every so many seconds the backend asks the engine how many tasks it runs at the same time.
+# The interval, in seconds, at which the backend asks the engine how many tasks it runs at the same
+# time.
 _ASK: Final = 1.0
-# The overhead is measured from so many of the last chunks.
+# The overhead is measured from this many of the last chunks.
 _MEASURED: Final = 16
 
 

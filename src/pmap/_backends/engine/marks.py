@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
-# Every so many seconds a node looks for the mark of its chunk.
+# The interval, in seconds, at which a node looks for the mark of its chunk.
 STEP: Final = 0.1
 
 _made: set[str] = set()
