@@ -204,7 +204,7 @@ def __getattr__(name: str) -> object:
 
 
 class _Package(ModuleType):
-    """The class of the package itself.
+    """The class of the module `pmap` itself.
 
     A user may write ``pmap(...)`` after ``import pmap``. Then the error says what to import.
     """

@@ -158,7 +158,7 @@ class Tour:
             say(f"  {name:<27} WRONG: this is not the serial answer")
 
     def round(self, name: str, work: Callable[[], Sequence[Counted]]) -> None:
-        """Run the work with one form of a verb, measure its time, and check its answer."""
+        """Run the work with one form of a verb, measure how long it takes, and check its answer."""
         start = time.perf_counter()
         counted = work()
         seconds = time.perf_counter() - start
@@ -280,7 +280,7 @@ def every_form(tour: Tour) -> None:
 
 @dataclass(frozen=True)
 class Form:
-    """A verb in one form, and a function that calls it."""
+    """A verb in one form, with a function that calls the verb in this form."""
 
     name: str
     # `ask(step, folder, n)` runs `step(folder, index)` for the indices 0 to n - 1, with one call of
@@ -419,7 +419,7 @@ def measure() -> list[list[str]]:
 
 
 def show(table: list[list[str]]) -> None:
-    """Print the table."""
+    """Print the table of verbs."""
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
     for number, row in enumerate(table):
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))

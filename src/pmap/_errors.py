@@ -34,7 +34,7 @@ def _rebuilt(
 
 
 class PmapError(RuntimeError):
-    """The base class of every error that pmap itself raises."""
+    """The base class of all errors that pmap itself raises."""
 
     def __reduce__(self) -> tuple[object, ...]:
         # When a pickle of the error is loaded, `__init__` is not called, because its parameters are

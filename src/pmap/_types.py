@@ -105,12 +105,13 @@ class Progress(NamedTuple):
 
     Attributes:
         done: how many items are finished, those that failed among them. It never falls.
-        total: how many items there are; None: that is not known yet, as of a stream of a generator.
+        total: how many items there are; None if that is not known yet, as for a stream of a
+            generator.
         failed: how many items have failed.
         retried: how often an item that had failed was tried again.
         elapsed: seconds since the call began.
         label: the name of the function.
-        finished: whether this is the last one: the call has ended, in whatever way.
+        finished: whether this is the last update, because the call has ended in whatever way.
     """
 
     done: int

@@ -24,7 +24,7 @@ def first(values: list[R]) -> R:
 
 
 def every(values: list[R]) -> list[R]:
-    """Return all results of a call, as a list."""
+    """Return the results of all items of a call, as a list."""
     return values
 
 
@@ -100,7 +100,7 @@ class AsyncResult(Generic[R_co]):
         return self._pending.over and self._pending.error is None
 
     def exception(self) -> Exception | None:
-        """Return the exception that the call ended with. None: it had none, or is not over yet."""
+        """Return the exception with which the call ended; None if there is none, or not yet."""
         if self._pending.over or not self._is_cancelled:
             return self._pending.error if self._pending.over else None
         return CancelledError(f"{self._pending.name} has no result: it was cancelled")

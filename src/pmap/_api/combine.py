@@ -86,7 +86,7 @@ def _check_iterable(results: object) -> None:
 
 
 def _check_handles(name: str, results: Iterable[object]) -> None:
-    """Raise a TypeError if one of `results` is no `AsyncResult`."""
+    """Raise a TypeError if an element of `results` is no `AsyncResult`."""
     for number, result in enumerate(results, 1):
         if not isinstance(result, AsyncResult):
             raise TypeError(
@@ -139,7 +139,7 @@ class _Gathered(Pending):
 
 
 class Completed(Iterator[AsyncResult[R_co]], AsyncIterator[AsyncResult[R_co]], Generic[R_co]):
-    """An iterator of handles in the order in which their calls end, for ``for`` and ``async for``.
+    """An iterator over handles in the order in which their calls end; ``async for`` takes it, too.
 
     `as_completed` returns one.
     """

@@ -62,7 +62,7 @@ def _may_be_raised(error: BaseException | None) -> TypeGuard[BaseException]:
 
 
 def _as(cls: type[E], error: PmapError) -> E:
-    """Return `error` as an instance of `cls`, a subclass of the error's own class."""
+    """Return `error` as an object of the class `cls`, a subclass of its own class."""
     made = rebuilt(cls, error.args, dict(vars(error)))
     made.__cause__ = error.__cause__
     return _with_its_traceback(made)

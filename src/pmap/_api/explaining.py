@@ -78,7 +78,7 @@ def explain_each(
 def explain_star(
     verb: str, function: object, rows: object, rules: RunRules, settings: Settings
 ) -> Explanation:
-    """Explain the call of f(*row) for each row; raises as `explain_each`."""
+    """Explain the call of f(*row) for each row; this raises the same errors as `explain_each`."""
     streamed = star_streamed(verb, function, rows, rules)
     return explained(streamed.call, _source(verb, (rows,)), settings)
 
@@ -118,7 +118,7 @@ def explained(call: Call, source: Source, settings: Settings) -> Explanation:
             stack.callback(driver.close)
 
         def pool_of(backend: Backend) -> _OnDriver:
-            """Return a new pool with as many workers as the call would have, for measurements."""
+            """Return a new pool for measurements, with as many workers as the call would have."""
             made = make_driver(WorkerOptions(processes=driver.limit, backend=backend))
             stack.callback(made.terminate)
             return _OnDriver(call, made)

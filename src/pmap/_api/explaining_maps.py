@@ -1,6 +1,6 @@
 """The method `explain` of the verb `pmap`, in a base class of the verb's class.
 
-Most of this module is overloads. Type checkers need one for each number of iterables.
+Most of this module is overloads: type checkers need one for each number of iterables.
 
 This module has no ``from __future__ import annotations``: with it, ``help`` would show each
 annotation as a quoted string.
@@ -24,7 +24,7 @@ E = TypeVar("E")
 
 
 class ExplainsMaps(Verb[Fail_co]):
-    """A verb of a function and iterables; `explain` tells what a call would cost and gain."""
+    """A verb of a function and iterables, with the method `explain`."""
 
     @overload
     def explain(

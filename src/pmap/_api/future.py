@@ -94,7 +94,7 @@ class _Future(PendingFuture[R], Generic[R]):
 
 
 def future_of(pending: Pending, open_: Callable[[], R]) -> Future[R]:
-    """Return a future that ends when `pending` is over, with the result `open_()`."""
+    """Return a future that ends when `pending` is over; `open_()` makes its result."""
     future: _Future[R] = _Future(pending)
     pending.when_over(lambda: future.take(open_))
     return future

@@ -51,7 +51,7 @@ _generators: Final = threading.RLock()
 
 
 def run(data: bytes) -> bytes:
-    """Run a chunk of items, given as bytes; return the answer for the caller, as bytes."""
+    """Run a chunk of items, given as bytes, and return the answer for the caller as bytes."""
     try:
         task = wire.opened_task(data)
     except wire.OtherVersionError as error:
@@ -143,7 +143,7 @@ def _run_inside(
         stop=stop,
         timeout=spec.timeout,
         logs=spec.logs,
-        trace_as_text=True,  # the stack of a lost worker is sent to the caller as a text
+        trace_as_text=True,  # the caller gets the stack of a lost worker as a text
     )
     environment = wire.on_the_node(spec.environment, spec.host)
     elsewhere = Elsewhere(environment)

@@ -54,7 +54,7 @@ class OldWorker:
         self._sentinel: int | None = None
 
     def is_alive(self) -> bool:
-        """Return whether the worker has not ended yet."""
+        """Return whether the worker is still running."""
         return self._number in self._driver.worker_list.pids()
 
     @property

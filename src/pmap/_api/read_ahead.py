@@ -15,7 +15,7 @@ _WAIT_SHARE = 0.25
 
 
 class ReadAhead:
-    """Decides how many items to read: as many as the workers need and the consumer will take."""
+    """Decides how many items to read: as many as the workers need and the consumer will use."""
 
     def __init__(
         self,
@@ -31,9 +31,9 @@ class ReadAhead:
             source: the input of the stream.
             stream_job: the call in progress, which knows the measured time of an item, and how many
                 items are worth reading ahead.
-            buffersize: how many items to have read ahead of the consumer; None: as many as fit the
-                pace of the consumer.
-            runs_in_poll: whether items run in the consumer's thread while that waits for results,
+            buffersize: how many items to read ahead of the consumer; None: the number depends on
+                the pace of the consumer.
+            runs_in_poll: whether items run in the consumer's own thread while it waits for results,
                 as with the serial backend.
         """
         self._source = source
@@ -60,7 +60,7 @@ class ReadAhead:
         self._left_at = perf_counter()
 
     def _wanted(self) -> int:
-        """Return how many items should be read beyond the results that the consumer has taken."""
+        """Return how many items should be read beyond those whose results were taken."""
         if self._buffersize is not None:
             return self._buffersize
         return self._consumer.asks_for(self._stream_job.ahead, self._least)
@@ -72,7 +72,7 @@ class ReadAhead:
         """Return how many items to read now; if 0, also how many seconds to wait for results.
 
         Args:
-            ahead: how many items are read ahead of the results that were taken.
+            ahead: how many items were read for which the consumer has not taken the result yet.
             under_way: whether any item runs, or waits for a worker.
 
         Returns:

@@ -1,9 +1,9 @@
 """ResultStream: a stream gives results as they come, and reads its input only when needed.
 
-A stream has no thread of its own. When the consumer asks for a result and no result is there, the
-thread of the consumer reads as many items of the input as `ReadAhead` says, gives these items to
-the pool, and waits for a result. Meanwhile the pool runs the items that it has, and their results
-wait in the `StreamJob`.
+A stream has no thread of its own. When the consumer asks for a result and none is there, the
+consumer's thread reads as many items of the input as `ReadAhead` says, gives these items to the
+pool, and waits for a result. Meanwhile the pool runs the items that it has, and their results wait
+in the `StreamJob`.
 """
 
 import os
@@ -131,7 +131,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         )
 
     def _advance(self, state: int) -> None:
-        """Set the state, unless another thread has brought the stream to a later state."""
+        """Set the state to `state`, unless another thread has set a later state already."""
         with _state_lock:
             if state > self._state:
                 self._state = state
@@ -328,7 +328,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def _next_move(self) -> tuple[int, float | None]:
         """Return how many items to read now; if 0, also how many seconds to wait for results."""
         if not self._stream_job.submitted:
-            # If the pool is closed, this raises an error before any input is read.
+            # If the pool is closed, this raises the error before any input is read.
             self._driver.take_no_more()
         under_way = self._read - self._received > len(self._incomplete)
         return self._read_ahead.next_read(self._ahead, under_way)
@@ -424,7 +424,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._ready = values
 
     def _end_progress(self) -> None:
-        """Make the last update of the progress, if progress is shown.
+        """Make the last update of the progress, if the progress is shown at all.
 
         The engine does this, too, at the end of the call. But the consumer may take the last result
         earlier, and the next bar of the program should be drawn below a bar that is closed.
@@ -448,8 +448,8 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
     def close(self) -> None:
         """End the items that run, and close the input if it is a generator.
 
-        Returns when no item runs. After that, asking for another result raises `CancelledError`,
-        unless no result was left.
+        The method returns when no item of the stream runs any more. Later calls of ``next`` raise
+        `CancelledError`, unless no result was left.
         """
         self.drop()
         self._driver.await_end(self._stream_job)
@@ -475,7 +475,7 @@ class ResultStream(Iterator[R_co], AsyncIterator[R_co], Generic[R_co]):
         self._give_up()
 
     def _give_up(self) -> None:
-        """Cancel the call, and close the input."""
+        """Cancel the call, and close the input of the stream."""
         self._ready = []
         if self._stream_job.submitted:
             self._stream_job.cancel()

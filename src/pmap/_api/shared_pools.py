@@ -57,7 +57,7 @@ def _is_given(pool: GivenPool | None) -> TypeGuard[DriverOwner]:
 
 
 class SharedPools:
-    """The pools behind the verbs, such as `pmap`: calls with equal worker options share one."""
+    """The pools behind the verbs, such as `pmap`; calls with equal worker options share a pool."""
 
     def __init__(self) -> None:
         self.drivers: dict[WorkerOptions, Driver] = {}
@@ -101,7 +101,7 @@ class SharedPools:
             own_driver=ours,
         )
         if _is_given(settings.pool) and driver is settings.pool._driver:
-            # The pool remembers its streams, because `Pool.join` reads their input to the end.
+            # The pool keeps its streams, because `Pool.join` has to read their input to the end.
             settings.pool._streams.add(made)
         return made
 

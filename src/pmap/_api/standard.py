@@ -1,9 +1,9 @@
 """``isinstance`` with classes of ``multiprocessing.pool``, without an import of that module.
 
-A program that asks ``isinstance(pool, multiprocessing.pool.Pool)`` has imported the module itself.
-Other programs are spared the import, which takes longer than that of pmap and its pool.
+A program that asks ``isinstance(pool, multiprocessing.pool.Pool)`` has imported that module itself.
+Other programs do not pay for the import, which takes longer than that of pmap and its pool.
 ``isinstance`` looks at the type of an object, and then at its ``__class__``. So ``__class__`` is a
-property here, which looks whether the module has been imported.
+property here, which checks whether the program has imported the module.
 
 pmap's pools become subclasses of the standard classes as soon as these exist, and stay so. The
 standard class is the last base, so that pmap's methods come first. Handles and streams do not

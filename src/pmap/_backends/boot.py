@@ -29,13 +29,12 @@ _CODE = (
 # Linux starts no program if a variable of its environment has this many bytes. On a system without
 # `os.sysconf` this number is also the limit for all environment variables together.
 _LONGEST = 1 << 17
-# SO_COOKIE, a socket option of Linux for which Python has no name. Reading this option changes
-# nothing.
+# SO_COOKIE, a socket option of Linux without a name in Python. To read it changes nothing.
 _SO_COOKIE = 57
 
 
 class Lifeline:
-    """A pipe by which worker processes notice that the caller has ended, whatever has ended it.
+    """A pipe that tells worker processes that the caller has ended, whatever has ended it.
 
     Nothing is written to the pipe. Only the caller has the writing end, which the kernel closes
     when the caller ends. Workers watch the reading end, `end` (see the module `startup`): they end
@@ -152,7 +151,7 @@ def connection() -> "tuple[socket, socket]":
 
 
 def interpreter(sock: "socket", lifeline: Lifeline) -> "tuple[subprocess.Popen[bytes], list[str]]":
-    """Start a Python as a worker on `sock`, a socket; return the process and its command."""
+    """Start a Python as a worker with the socket `sock`; return the process and its command."""
     import subprocess
 
     with _pipe() as pipe:
@@ -181,9 +180,10 @@ class Start:
         Args:
             kind: what the process is to become: "worker" or "template".
             fd: the number that the socket's descriptor has in the new process.
-            lifeline: the number that the lifeline pipe's descriptor has there, or -1.
+            lifeline: the number that the lifeline's descriptor has in the new process, or -1.
             inode: the inode of the socket.
-            pipe: the number that the pipe for `freeze_support` has there; -1: program not frozen.
+            pipe: the number that the pipe for `freeze_support` has in the new process; -1 if this
+                program is not frozen.
         """
         program = executable()
         if not program:
@@ -223,7 +223,7 @@ def remedy() -> str:
 
 
 def is_frozen() -> bool:
-    """Return whether this program is frozen: an executable with Python inside, without ``-c``.
+    """Return whether this program is frozen: an executable that contains Python, without ``-c``.
 
     The attribute `sys.frozen` alone does not prove it: a test may set the attribute while a normal
     Python runs.
@@ -259,7 +259,7 @@ def _sendable(environment: dict[str, str]) -> dict[str, str]:
     """
     most = os.sysconf("SC_ARG_MAX") // 2 if hasattr(os, "sysconf") else _LONGEST
     sizes = {name: len(name) + len(os.fsencode(value)) for name, value in environment.items()}
-    if sum(sizes.values()) < _LONGEST // 4:  # the usual case
+    if sum(sizes.values()) < _LONGEST // 4:  # usually there are not too many bytes
         return environment
     sent: dict[str, str] = {}
     total = 0
@@ -299,7 +299,7 @@ def interpreter_flags() -> list[str]:
 
 
 class _Spawned:
-    """A child process that `posix_spawn` has started, until its exit code has been read."""
+    """A child process that was started by `posix_spawn`, until its exit code has been read."""
 
     _over = True  # whether there is no child to wait for: none was started, or it was waited for
 
@@ -383,8 +383,7 @@ def _inherited() -> list[int]:
     inherited: list[int] = []
     with contextlib.suppress(OSError):
         for fd in map(int, os.listdir("/dev/fd")):
-            # OSError: the list contains the descriptor with which /dev/fd was read, and that is
-            # closed now.
+            # OSError: the list contains the descriptor with which /dev/fd was read, now closed.
             with contextlib.suppress(OSError):
                 if fd > 2 and os.get_inheritable(fd):
                     inherited.append(fd)
@@ -393,7 +392,7 @@ def _inherited() -> list[int]:
 
 @contextlib.contextmanager
 def sigint_blocked() -> Generator[None, None, None]:
-    """Block SIGINT in this thread: a process that is started meanwhile inherits the block.
+    """Block SIGINT in this thread: processes that start in the block inherit that.
 
     The new process unblocks SIGINT when it has set a handler that ignores SIGINT. So a Ctrl-C
     cannot end the process before.
@@ -412,7 +411,7 @@ class Boot:
     """A fork server that has just been started, and the caller's end of its socket.
 
     Attributes:
-        lifeline: the pipe that tells its workers that the caller has ended.
+        lifeline: the pipe that tells the fork server's workers that the caller has ended.
         by_value: whether the fork server was told to import the code for pickling by value.
         executable: the Python that the fork server runs.
     """
@@ -464,8 +463,7 @@ def begin(start_method: str | None) -> Boot | None:
     can be started.
     """
     if (start_method or default_start_method()) == "forkserver" and not _ahead:
-        # OSError means that the start has failed. The pool will try again, and its error tells the
-        # reason.
+        # OSError means that the start has failed. The pool will try again and report the error.
         with contextlib.suppress(OSError):
             _ahead.append(Boot(Lifeline()))
             return _ahead[0]

@@ -1,4 +1,4 @@
-"""Sending chunks to worker processes: items as bytes, large buffers in shared-memory segments."""
+"""Sends chunks to worker processes: items as bytes, large buffers in shared-memory segments."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MOST_LENT = 16
 
 
 class ChunkSender:
-    """Sends chunks of items to the workers of one pool, each after the description of its call.
+    """Sends chunks of items to the workers of one pool; the description of the call goes first.
 
     Attributes:
         has_lent: whether a shared-memory segment has carried arguments since the last

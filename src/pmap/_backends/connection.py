@@ -37,19 +37,19 @@ class Connection:
 
     Attributes:
         number: the number of the worker.
-        slot: a small number for the worker, from 1 on, which no other worker of the pool has at the
-            same time.
-        handle: ends the worker process, and knows its process id.
+        slot: a small number, from 1 on; no other worker of the pool has this number at the same
+            time.
+        handle: an object that can end the worker process, and that knows its process id.
         journal: the shared memory in which the worker notes each result, so that results survive
-            the worker; None: there is none.
+            the worker; None if there is no such memory.
         sock: the caller's end of the worker's socket.
         state: one of the states in the module `connection_states`.
         reached: the state that the connection had before `HUNG_UP`.
-        definitions: the functions and names that the worker was sent.
+        definitions: the functions and names that were sent to the worker.
         held: the chunks that the worker holds.
         outbox: the messages that wait to be sent to the worker.
         lent_segments: the caller's shared-memory segments that carry arguments to the worker.
-        reader: makes messages of the bytes that the worker has sent.
+        reader: makes messages from the bytes that the worker has sent.
     """
 
     def __init__(
@@ -67,15 +67,15 @@ class Connection:
 
         Args:
             number: the number of the worker.
-            slot: the small number of the worker: see `Connection`.
-            process: the started process, its socket and its result journal, the shared memory in
-                which it notes results.
-            baseline: the names of the caller's modules that the worker has from its start.
-            environment: the environment that the worker starts with.
+            slot: the small number of the worker that the class `Connection` describes.
+            process: the process that was started, with its socket and its result journal (the
+                shared memory in which the worker notes results).
+            baseline: those names of the caller's modules that the worker has from its start.
+            environment: the environment with which the worker starts.
             lent_segments: lends shared-memory segments to the worker.
             poller: watches the socket and the process of the worker.
-            to_flush: the outboxes with unsent messages, to which this connection's outbox adds
-                itself.
+            to_flush: the outboxes with unsent messages; this connection's outbox adds itself to
+                them.
         """
         self.number = number
         self.slot = slot
@@ -92,7 +92,7 @@ class Connection:
         self._reason = ""  # the reason why the worker cannot be used, in words for the user
         # The exception that the pool's initializer has raised in the worker.
         self._cause: Exception | None = None
-        self._is_hopeless = False  # whether any other worker would fail to start in the same way
+        self._is_hopeless = False  # whether every other worker would fail to start, too
         poller.watch(self.sock, self)
         if self.handle.sentinel is not None:
             poller.watch(self.handle.sentinel, self)
@@ -125,8 +125,8 @@ class Connection:
         """Read what the worker has sent so far, and yield the events; notice the end of the socket.
 
         Args:
-            to_the_end: whether the worker process has ended, so that the socket has to be read to
-                its end now.
+            to_the_end: whether to read the socket to its end now, because the worker process has
+                ended.
         """
         while self.state != HUNG_UP:
             try:
@@ -234,7 +234,7 @@ class Connection:
 
         Args:
             begun: how many unfinished items of its first chunk the worker had begun.
-            exitcode: the exit code of the worker process; None: not known.
+            exitcode: the exit code of the worker process; None if it is not known.
             is_interpreter: whether the worker process was started as a fresh interpreter.
             oversize: the reason to give if the worker ended because it took too much memory; "" if
                 not.

@@ -21,8 +21,8 @@ def freeze_support() -> None:
             pmap.freeze_support()
             main()
 
-    In a process that is to be a worker the function does not return. In a frozen program that does
-    not call the function the first call of a verb raises `WorkerStartError`.
+    If the process is to become a worker, the function does not return. If a frozen program does not
+    call the function, its first call of a verb raises `WorkerStartError`.
 
     >>> from pmap import freeze_support
     >>> freeze_support()
@@ -33,7 +33,7 @@ def freeze_support() -> None:
 def replace_the_standard_one() -> None:
     """Let `multiprocessing.freeze_support` do what `pmap.freeze_support` does.
 
-    Programs call the standard function already; by itself it does something on Windows only.
+    Programs call the standard function already. By itself it does something on Windows only.
     """
     if MARK in os.environ and getattr(sys, "frozen", False):
         from multiprocessing.context import BaseContext

@@ -24,14 +24,14 @@ _GRACE = 1.0
 
 
 class SentChunk:
-    """A chunk that a worker holds.
+    """A chunk of items that a worker holds.
 
     Attributes:
-        serial: the number of the chunk, counted over all chunks that the worker was sent.
+        serial: the number of the chunk; all chunks that the worker was sent are counted.
         work: the call of the chunk.
         start: the index of the first item in the call.
-        items: how many items the worker is to run.
-        received: how many results have come.
+        items: how many items of the chunk the worker has to run.
+        received: how many results of the chunk have come.
         size: bytes of the chunk's arguments, and of the results that have come.
     """
 
@@ -58,8 +58,8 @@ class HeldChunks:
     """The chunks that a worker holds, in the order in which it runs them.
 
     Attributes:
-        chunks: the chunks for which results are to come. If the worker has begun some of them,
-            these are the first ones.
+        chunks: the chunks whose results have not all come. Those that the worker has begun are the
+            first ones.
         discarded: the serial numbers of chunks that were taken back from the worker; the worker
             still answers each of these with a message, which has no results.
         serial: the serial number of the newest chunk.
@@ -72,8 +72,8 @@ class HeldChunks:
 
         Args:
             number: the number of the worker.
-            journal: the memory that the worker shares with the caller and notes each result in;
-                None: none.
+            journal: the memory that the worker shares with the caller, and in which it notes each
+                result; None if there is none.
         """
         self._number = number
         self._journal = journal
@@ -139,8 +139,8 @@ class HeldChunks:
     def reclaim(self) -> tuple[int, int | None]:
         """Take back the chunks and items that the worker has not begun.
 
-        Return how many chunks the worker keeps, and how many items of the last of these (None:
-        all).
+        Return how many chunks the worker keeps, and how many items of the last of these chunks. The
+        second value is None if the worker keeps all items of that chunk.
         """
         items: int | None = None
         if self._journal is not None and self.chunks:
@@ -191,15 +191,15 @@ class HeldChunks:
         """Return the event that tells that results of the worker's first chunk have come.
 
         Args:
-            results: the results as the worker has sent them, or as read from the memory shared with
-                it.
-            last: whether the worker is done with the chunk.
+            results: the results as the worker has sent them, or as the caller has read them from
+                the shared memory.
+            last: whether these are the last results of the chunk.
             elapsed: seconds that the whole chunk took.
             replace: whether the worker is to be replaced by a new one.
             size: bytes of the message with these results, and of the shared memory that came with
-                it.
-            times: the part of the message with the begin and end of each item; empty: items are not
-                timed.
+                the message.
+            times: the part of the message that has the begin and the end of each item; empty if the
+                items are not timed.
         """
         sent = self.chunks[0]
         start = sent.start + sent.received

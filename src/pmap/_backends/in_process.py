@@ -53,9 +53,9 @@ def run_chunk(
         work: the call that the items belong to.
         start: the index of the first item in the call.
         items: the arguments of the items.
-        go_on: says after each item whether the next item is to be run.
-        values: an empty list, which gets the result of each item when the item has ended, or None
-            for an item that has failed.
+        go_on: a function that returns, after each item, whether the next item has to run.
+        values: an empty list; when an item has ended, the list gets its result, or None if the item
+            has failed.
     """
     failures: dict[int, Exception] = {}
     times: list[float] = []

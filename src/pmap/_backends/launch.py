@@ -7,9 +7,9 @@ fork        forks each worker from the caller; POSIX only, safe only while the c
             threads
 ==========  ====================================================================================
 
-The default is forkserver on Linux, where forkserver is both safe and fastest, and spawn on other
-systems: on macOS system libraries do not survive a fork, not even the fork of a process that has
-hardly used them.
+The default is forkserver on Linux, where forkserver is both safe and fastest. On other systems the
+default is spawn: on macOS system libraries do not survive a fork, not even the fork of a process
+that has hardly used them.
 """
 
 import contextlib
@@ -187,11 +187,11 @@ class Handle(Protocol):
         ...
 
     def kill(self) -> None:
-        """End the process by SIGKILL (TerminateProcess on Windows)."""
+        """End the process with SIGKILL, or with TerminateProcess on Windows."""
         ...
 
     def abort(self) -> None:
-        """End the process by SIGABRT, so that it writes its stack first.
+        """End the process with SIGABRT, so that it writes its stack before it ends.
 
         If the system has no SIGABRT, kill the process.
         """
@@ -399,9 +399,10 @@ def start_fork(
 
     Args:
         sock: the worker's end of the socket pair.
-        theirs: the end that the caller keeps; the fork closes its copy.
+        theirs: the caller's end of the pair; the fork closes its copy of this end.
         lifeline: the pipe that tells the worker that the caller has ended.
-        initializer: the initializer and its arguments, for a fork that gets them by inheritance.
+        initializer: the initializer and its arguments; the fork inherits them. None if there is
+            none, or if it is sent in a message.
     """
     # Only this start method needs these imports. They come before the fork, because a worker that
     # changes its user may not be able to read the files later.

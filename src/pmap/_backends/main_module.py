@@ -125,7 +125,8 @@ def _calls(tree: ast.Module, guarded: list[ast.stmt]) -> Iterator[int]:
         if node in guarded:
             continue
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            # Code inside a function does not run when the script is imported: it is not searched.
+            # Code inside a function is not searched, because it does not run when the script is
+            # imported.
             continue
         if isinstance(node, ast.Call) and _starts_workers(node.func, ours):
             yield node.lineno

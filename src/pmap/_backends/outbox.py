@@ -39,9 +39,9 @@ class Outbox:
         Args:
             number: the number of the worker.
             sock: the caller's end of the worker's socket.
-            poller: watches the socket, and tells when more can be written, if that is asked for.
-            to_flush: the outboxes with unsent messages, by the number of the worker; `write` adds
-                this outbox.
+            poller: watches the socket, and tells when the socket takes more bytes.
+            to_flush: the outboxes with unsent messages, by the numbers of their workers; `write`
+                adds this outbox to them.
         """
         self._number = number
         self._sock = sock
@@ -64,7 +64,7 @@ class Outbox:
         self._to_flush[self._number] = self
 
     def write_later(self, data: bytes) -> None:
-        """Keep `data` until the next message is written, and send it in front of that message."""
+        """Keep `data` until the next message is written, and send it just before that message."""
         self._later += data
 
     def flush(self) -> None:

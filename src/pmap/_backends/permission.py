@@ -22,8 +22,8 @@ def may_start_processes() -> bool:
     make a pool, too.
 
     Raises:
-        RuntimeError: the pool may not run items here either: this process is to be a worker and
-            runs the user's program instead, or pools are nested too deep.
+        RuntimeError: the pool may not even run items here. Either this process was to become a
+            worker and runs the user's program instead, or pools are nested too deep.
     """
     if process_role.in_worker and not process_role.runs_items:
         return False

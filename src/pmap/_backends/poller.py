@@ -54,7 +54,7 @@ class _Kernel(Protocol):
 
 
 class Poller(Generic[Source]):
-    """Waits until something can be read from one of several sockets and descriptors."""
+    """Waits until something can be read from at least one of several sockets and descriptors."""
 
     def __init__(self) -> None:
         """Open the poller; if the system has no descriptors left, raise `OSError`."""
@@ -97,14 +97,14 @@ class Poller(Generic[Source]):
     def poll(
         self, timeout: float | None, spin: Spin | None = None
     ) -> list[tuple[Watched[Source | None], int]]:
-        """Wait until something watched is ready; return all that is ready, with event masks.
+        """Wait until a watched end is ready; return all ready ends, with the masks of their events.
 
         If `wake` was called, the list also has a socket of the poller itself, whose source is None.
 
         Args:
             timeout: seconds after which the wait ends; None: no limit.
-            spin: polls again and again for a short time, before the wait begins; None: wait at
-                once.
+            spin: a function that polls again and again for a short time, before the wait begins;
+                None: wait at once.
         """
         kernel, most = self._kernel.poll, len(self._watched)
         events = None if spin is None else spin(partial(kernel, 0.0, most))

@@ -32,9 +32,10 @@ class ProcessStarter:
 
     Attributes:
         method: the start method.
-        identity: the user and the groups as which the last worker was started.
-        template: the fork server, with the start method forkserver; None: not started, or closed.
-        lifeline: the lifeline of all workers that were started as `identity`, also of those whose
+        identity: the user and the groups with whose rights the last worker was started.
+        template: the fork server; None if the start method is another one, or if no fork server is
+            open.
+        lifeline: the lifeline of all workers that were started as `identity`, even of those whose
             fork server has died.
     """
 
@@ -67,10 +68,11 @@ class ProcessStarter:
 
         Args:
             worker: the number of the worker.
-            poller: watches the socket of the fork server, if one is started.
-            initializer: the pool's initializer for a worker that inherits it by a fork of the
-                caller; None: there is none, or it is sent as a message.
-            script: the user's script that the fork server imports, as the file is now; None: none.
+            poller: will watch the socket of the fork server, if one is started.
+            initializer: the pool's initializer, for a worker that is a fork of the caller and
+                inherits it; None if there is none, or if it is sent in a message.
+            script: the user's script, with the present version of its file, which the fork server
+                imports; None if it imports none.
             about_import: returns the bytes that tell the fork server how to import the script.
         """
         self._poller = poller
@@ -175,7 +177,7 @@ class ProcessStarter:
         self._close_template(template)
 
     def close_templates(self) -> None:
-        """Close all fork servers; each of them ends its workers first."""
+        """Close all fork servers; each of them first ends its workers."""
         for template in self._take_templates():
             self._close_template(template)
 

@@ -75,15 +75,15 @@ class ProcessBackend(Backend[Polled]):
         """Begin before any process is started.
 
         Args:
-            start_method: how worker processes begin; None: as is the default of the platform, or by
-                a fork of the caller if the initializer can only be inherited.
+            start_method: the start method; None: the default of the platform, or a fork of the
+                caller if only a fork can inherit the initializer.
             processes: how many workers there will be at most.
             initializer: the function that each worker calls first; None: no function.
             initargs: the arguments of the initializer.
-            max_memory: how many bytes of memory a worker may take; None: any number.
+            max_memory: how many bytes of memory a worker may take; None: there is no limit.
             kill_over_memory: whether a worker that takes more than `max_memory` is killed at once.
             limits: environment variables that limit the threads of libraries in workers.
-            main: "import": workers import the script; "value": workers are sent the values of the
+            main: "import" if workers import the script; "value" if workers get the values of the
                 script's names that items need.
         """
         self._is_chosen = start_method is not None
@@ -165,7 +165,7 @@ class ProcessBackend(Backend[Polled]):
             hopeless = isinstance(error, OSError) and error.errno in _launch.NO_PROGRAM
             ended = WorkerEnded(worker, begun=0, reason=reason, cause=cause, hopeless=hopeless)
             self._failed.append(ended)
-            self.wake()  # a thread that waits in `poll` has to see the new event
+            self.wake()  # this wakes a thread that waits in `poll`, which then sees the event
 
     def _start(self, worker: int) -> None:
         method = self._starter.method
@@ -455,7 +455,7 @@ class ProcessBackend(Backend[Polled]):
         else:
             for connection in self._connections.values():
                 connection.handle.kill()
-            self._starter.close_templates()  # each fork server ends its workers before it ends
+            self._starter.close_templates()  # each fork server first ends its workers
             for connection in self._connections.values():
                 connection.hang_up()
                 connection.handle.reap()

@@ -29,11 +29,11 @@ class SentDefinitions:
     A unit is the values of several of the caller's names, pickled together.
 
     Attributes:
-        baseline: the caller's names that the worker has had since its start.
-        told: how many names of each call's function the worker was sent, by the number of the call
-            spec (which describes the function, its names and the options).
-        ties: the state of `multiprocessing` at the caller, such as its authentication key, as the
-            worker was sent it last.
+        baseline: those of the caller's names that the worker has had since its start.
+        told: how many names of a call were sent to the worker, for each call by the number of its
+            call spec (which describes the function, its names and the options).
+        ties: the state of `multiprocessing` at the caller, such as its authentication key, that was
+            sent to the worker last.
     """
 
     __slots__ = ("_environment", "_outbox", "_units", "baseline", "ties", "told")

@@ -38,14 +38,15 @@ class Template:
     Attributes:
         lifeline: the pipe that tells workers that the caller has ended; they may outlive the fork
             server.
-        answered: whether the fork server has shown by a message that it runs pmap's code.
-        threads: how many threads the fork server has; with more than one it does not fork, because
-            a fork of a process with threads may hang.
-        why: why the fork server never answered, or "".
+        answered: whether a message of the fork server has shown that it runs pmap's code.
+        threads: how many threads the fork server has. If it has more than one, it does not fork,
+            because a fork of a process with threads may hang.
+        why: the reason why the fork server has never answered; "" if it has, or may still do so.
         sock: the caller's end of the socket of the fork server.
-        alive: whether the fork server has not ended, as far as was noticed.
+        alive: whether the fork server still runs, as far as the caller knows.
         script: the user's script that the fork server imports for its workers; None: no script.
-        reports: what the script printed, logged or warned of while it was imported: kind and bytes.
+        reports: what the script printed, logged or warned of while it was imported; each report is
+            its kind and its bytes.
     """
 
     def __init__(self, boot: Boot) -> None:
@@ -90,7 +91,7 @@ class Template:
         """
         if not self._by_value and "pmap._transport.by_value.full_pickler" in sys.modules:
             self._by_value = True
-            # The fork server imports the code for pickling by value before it forks the first
+            # The fork server has to import the code for pickling by value before it forks the first
             # worker that needs that code.
             self._ask(protocol.PREPARE, 0)
         handle = self._by_number[number] = _Forked(self)
@@ -194,7 +195,7 @@ class Template:
         self._ask(protocol.ABORT, pid)
 
     def terminate(self, pid: int) -> None:
-        """Send a worker SIGTERM, or kill the worker if the fork server has ended.
+        """Send a worker SIGTERM; if the fork server has ended, kill the worker.
 
         Without the fork server, nobody knows whether the process id still belongs to the worker.
         """

@@ -1,7 +1,7 @@
 """The threads backend: its workers are threads of the caller's process.
 
-The backend is for functions that wait, or that release the GIL; and for all functions if this
-Python has no GIL.
+The backend is for functions that wait, or that release the GIL. If this Python has no GIL, it is
+for all functions.
 
 A worker thread shares data with the thread that holds the engine's lock. These data have no lock of
 pmap, so that workers do not wait for one another. That is right without the GIL, too, for these
@@ -287,7 +287,7 @@ class ThreadBackend(Backend[deque[BackendEvent]]):
         self._happened = deque()
 
     def after_fork_in_child(self) -> None:
-        self._threads.clear()  # the threads of the parent do not exist in a forked process
+        self._threads.clear()  # in a forked process, the threads of the parent do not exist
 
 
 def _take(state: _Thread, present: list[float]) -> bool:

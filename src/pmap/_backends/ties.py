@@ -1,6 +1,6 @@
 """The part of the caller's `multiprocessing` state that worker processes share with it.
 
-That is the authentication key for managers, the pipe to the resource tracker, and the names of
+This part is the authentication key for managers, the pipe to the resource tracker, and the names of
 workers.
 """
 
@@ -91,7 +91,7 @@ def identity_of(slot: int, method: str) -> tuple[tuple[int, ...], str, int, str]
     """Return the identity, name, etc. that `multiprocessing` would give to a worker process.
 
     Args:
-        slot: a number from 1 on that no other worker of the pool has at the same time.
+        slot: a number from 1 on; no other worker of the pool has the same number at the same time.
         method: the start method.
     """
     process: Any = sys.modules.get("multiprocessing.process")

@@ -116,7 +116,7 @@ class Job:
 
 
 class WindowsProcess:
-    """A worker process that was started on Windows: a `Handle` of `launch`."""
+    """A worker process that was started on Windows; it has the methods of `launch.Handle`."""
 
     failure = ""
     hopeless = False

@@ -46,11 +46,12 @@ class WorkerSetup:
         Args:
             initializer: the function that each worker calls first; None: no function.
             initargs: the arguments of the initializer.
-            max_memory: how many bytes of memory a worker may take; None: any number.
+            max_memory: how many bytes of memory a worker may take; None: there is no limit.
             kill_over_memory: whether a worker that takes more than `max_memory` is killed at once.
             limits: environment variables that limit the threads of libraries in workers.
-            may_spin: whether a worker that waits for a message may poll for a moment first.
-            room: how many bytes of shared memory a worker may keep to use it again.
+            may_spin: whether a worker that waits for a message may poll for a moment before it
+                sleeps.
+            room: how many bytes of shared memory a worker may keep for a second use.
         """
         self._initializer = initializer
         self._initargs = initargs

@@ -27,7 +27,7 @@ else:
 
 
 class Kind(enum.IntEnum):
-    """How an item (an element of the input) becomes a call of the user's function ``f``."""
+    """The way in which an item (an element of the input) becomes a call of the user's ``f``."""
 
     EACH = 0  # f(x): the item is x
     STAR = 1  # f(*row): the item is row
@@ -38,7 +38,7 @@ def rules_for(rules: RunRules, function: object) -> RunRules:
     """Return `rules`; if `sync` has made the function, the items of a chunk run concurrently.
 
     Raises:
-        OptionError: `sync` has made the function, and the rules have a seed.
+        OptionError: `sync` has made the function, and the rules contain a seed.
     """
     if not isinstance(function, Sync):
         return rules
@@ -76,9 +76,10 @@ class Call(NamedTuple):
         items: the input, read to its end.
         rules: how the items are sent and run, and what happens when one fails.
         progress: how the progress of the call is shown; False: it is not shown.
-        trace: notes what happens to the items; None: the call is not traced.
-        keeper: where the results are kept; None: nowhere.
-        elsewhere: the environment of another process, which the items get; None: that of this one.
+        trace: records what happens to the items; None if the call is not traced.
+        keeper: the place where the results are kept; None if they are not kept.
+        elsewhere: the environment of another process, which the items get; None if they get that of
+            this process.
     """
 
     verb: str
@@ -92,7 +93,7 @@ class Call(NamedTuple):
     elsewhere: Elsewhere | None = None
 
     def showing(self, options: "CallOptions") -> "Call":
-        """Return this call with the `progress` and `trace` of the options.
+        """Return this call with the options `progress` and `trace` of `options`.
 
         Most often these options have their defaults, and the method returns this call itself.
         """

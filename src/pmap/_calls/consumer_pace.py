@@ -1,4 +1,4 @@
-"""How far a stream reads ahead of a consumer that takes its results slowly: pure arithmetic.
+"""How far a stream reads ahead of a consumer that takes its results slowly; only arithmetic.
 
 Results that the consumer does not take soon only use memory; and if the consumer leaves the stream,
 they were computed for nothing. The pace is measured by the time that the consumer itself spends
@@ -36,8 +36,8 @@ class ConsumerPace:
         """Return how many items to read ahead of the consumer.
 
         Args:
-            worth: how many to read ahead for a consumer that takes each result at once.
-            least: how many to read ahead at least, to keep the workers busy.
+            worth: how many items to read ahead for a consumer that takes each result at once.
+            least: how many items to read ahead at least, to keep the workers busy.
         """
         least = min(least, worth)
         if not self._items:

@@ -105,8 +105,8 @@ def _left_open(
 
     Args:
         options: options with their values, as set by an outer `defaults` block or the environment.
-        nearer: the names of the options that are set in the call, or nearer to it.
-        pool: the pool that is set there; None: no pool.
+        nearer: the names of the options that are set in the call, or in a block nearer to it.
+        pool: the pool that is set in the call, or nearer to it; None if no pool is set.
     """
     closed = {*nearer}
     if pool is not None:

@@ -1,4 +1,4 @@
-"""Short texts for functions and values, for messages."""
+"""Short texts for functions and values, to be used in messages."""
 
 import functools
 import reprlib

@@ -96,12 +96,12 @@ def slots_of(engine: object, processes: int | None, live: bool) -> int:
 
     Args:
         engine: the engine.
-        processes: the option of this name.
-        live: whether the items run in threads of this process, for which no chunk has to be sent
-            ahead.
+        processes: the value of the option ``processes``.
+        live: whether the items run in threads of this process; then no chunk has to be sent before
+            a worker needs it.
 
     Raises:
-        OptionError: the number of workers is not known.
+        OptionError: the program does not say how many workers the engine has.
     """
     if processes is not None:
         return processes
@@ -126,7 +126,7 @@ def check(
 
     Args:
         options: the values of all options.
-        usual: their defaults.
+        usual: the default values of all options.
         given: the names of the options that were set.
     """
     engine, inner = options["backend"], options["inner_worker"]

@@ -11,7 +11,7 @@ from .sync import Sync
 def checked_function(
     verb: str, function: object, arguments: Iterable[object], rest: str
 ) -> Callable[..., object]:
-    """Return `function` if a worker can run it.
+    """Return `function` if a worker can run it; otherwise raise a TypeError.
 
     Args:
         verb: the name of the verb, for messages.

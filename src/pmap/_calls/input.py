@@ -145,8 +145,8 @@ class Input:
         Args:
             iterables: one iterable, whose elements are the items; or several, and each item is then
                 a tuple of one element of each.
-            item: a function that makes an item from such an element or tuple. None: that is the
-                item itself.
+            item: a function that makes an item from such an element or tuple; None if the element
+                or tuple itself is the item.
         """
         self.ended: bool = False
         self.error: Exception | None = None  # the exception that an iterable has raised
@@ -171,7 +171,7 @@ class Input:
 
         Args:
             read: how many items were read.
-            only_reliable: do not ask iterables whose length may be wrong.
+            only_reliable: whether to leave out iterables whose length may be wrong.
 
         Returns:
             None if that is not known.
@@ -246,7 +246,7 @@ class AsyncInput:
         return isinstance(self._iterable, Sized) and _is_reliable(self._iterable)
 
     def left(self, read: int, *, only_reliable: bool) -> int | None:
-        """Return how many items are left after `read` were read, like the method of `Input`."""
+        """Return how many items are left after `read` were read, as `Input.left` does."""
         return 0 if self.ended else _left(self._iterable, read, only_reliable)
 
     async def read(self, room: int) -> list[object]:
@@ -270,14 +270,14 @@ class AsyncInput:
         return items
 
     async def aclose(self) -> None:
-        """Read no more; close the iterable if it is an asynchronous generator."""
+        """Stop reading; if the iterable is an asynchronous generator, close it."""
         self.ended = True
         items: AsyncIterator[object] | AsyncGenerator[object, None] | None = self._items
         if isinstance(items, AsyncGenerator):
             await items.aclose()
 
     def close(self) -> None:
-        """Read no more.
+        """Stop reading the input.
 
         If the input is an asynchronous generator, the event loop will close the generator.
         """

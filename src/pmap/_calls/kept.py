@@ -25,10 +25,10 @@ class Sorted(NamedTuple):
 
     Attributes:
         found: the outcomes that the checkpoint file has.
-        run: the items that are to be run.
-        held: the items that another process, or another call, is computing: a later `Sorted`
+        run: the items that have to run.
+        held: the items that another process, or another call, is computing; a later `Sorted` object
             decides about them.
-        decided: the items that were held until now, and are not held any more.
+        decided: the items that were held until now, and about which this object decides.
     """
 
     found: Sequence[Found] = ()
@@ -49,7 +49,7 @@ class Keeping(Protocol):
         ...
 
     def hold(self, indices: Sequence[int]) -> None:
-        """Begin to look for the outcomes of items that another call computes (`Sorted.held`).
+        """Begin to look for the outcomes of items that another call is computing (`Sorted.held`).
 
         The engine calls this method when the scheduler knows that these items wait. If the
         checkpoint decided earlier, the decision would be lost, and the items would wait for ever.
@@ -63,7 +63,7 @@ class Keeping(Protocol):
         failures: Mapping[int, Exception],
         attempts: Callable[[int], int],
     ) -> None:
-        """Keep outcomes of the items from `start` on.
+        """Keep the outcomes of some items in a row, the first one at index `start`.
 
         Any thread may call this method, whatever locks it holds.
 
@@ -97,14 +97,15 @@ class Keeper(Protocol):
         Args:
             verb: the name of the verb.
             name: a short name of the function.
-            identity: what identifies the call's function, and the way in which an item becomes its
-                call.
-            seed: the seed of the items' random numbers, by which results depend on the index of the
-                item, too.
-            decide: is called in another thread with decisions about items that were held.
+            identity: values that identify the function of the call, and the way in which an item
+                becomes a call of the function.
+            seed: the seed of the items' random numbers. With a seed, the result of an item also
+                depends on the index of the item.
+            decide: a function for decisions about held items; another thread calls it.
             in_thread: whether items run in the very thread that waits for their results.
 
         Raises:
-            CheckpointError: the file cannot be used, or the function cannot be told from others.
+            CheckpointError: the file cannot be used, or the function cannot be distinguished from
+                others.
         """
         ...

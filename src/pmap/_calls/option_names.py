@@ -142,9 +142,8 @@ def no_such_option(
     Args:
         name: the name of the option, as it was given.
         value: the value that it was given.
-        checks: the options that exist, each with the function that raises if a value is not
-            allowed.
-        verb: the name of the verb that was called. Empty: none was, as in ``using``.
+        checks: the options that exist; each has a function that raises if a value is not allowed.
+        verb: the name of the verb that was called; empty if none was called, as in ``using``.
         function: the function that the verb was called with.
     """
     start = f"there is no option {name!r}"

@@ -10,8 +10,9 @@ def checked_trace(name: str, value: object) -> object:
     """Return `value` if the option may have it: a bool, a `Trace`, or a path for a trace.
 
     Raises:
-        OptionError: `value` is none of these, or there is no directory for the file. It is raised
-            before the call begins, so that it is not noticed only at its end.
+        OptionError: `value` is none of these, or there is no directory for the file. The error
+            comes before the call begins, so that the user need not wait for the end of the call to
+            see it.
     """
     if isinstance(value, bool | Trace):
         return value

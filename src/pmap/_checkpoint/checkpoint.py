@@ -59,12 +59,12 @@ class Checkpoint:
 
     @property
     def done(self) -> int:
-        """How many results the file has, of all calls; 0 if there is no file."""
+        """The number of results in the file, of all calls together; 0 if there is no file."""
         return self._count(DONE)
 
     @property
     def failed(self) -> int:
-        """How many failures the file has, of all calls; 0 if there is no file."""
+        """The number of failures in the file, of all calls together; 0 if there is no file."""
         return self._count(FAILED)
 
     def _count(self, state: int) -> int:
@@ -77,7 +77,7 @@ class Checkpoint:
             store.close()
 
     def results(self) -> dict[int, Any]:
-        """Return the results of the last call so far, by the index of the item.
+        """Return the results that the last call has so far, by the index of the item.
 
         That is the call that began last; results that it found in the file count as its own.
         ``pickle`` loads the results, so their classes must be importable.
@@ -90,7 +90,7 @@ class Checkpoint:
         return {index: loaded_result(data) for index, data in rows}
 
     def failures(self) -> dict[int, Failure]:
-        """Return the failures of the last call so far, by the index of the item.
+        """Return the failures that the last call has so far, by the index of the item.
 
         The text of the input is not kept, so `Failure.input` is "...".
 

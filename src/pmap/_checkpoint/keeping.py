@@ -26,15 +26,15 @@ class CallKeeping:
         again: bool,
         in_thread: bool,
     ) -> None:
-        """Register the call in the file.
+        """Register the call in the checkpoint file.
 
         Args:
             session: the session that uses the file.
-            keys: makes the keys by which items are found in the file.
+            keys: makes the keys by which the file knows items.
             verb: the name of the verb.
             name: a short name of the function.
-            decide: is called with decisions about items that had to wait for another call.
-            again: whether items that have failed are run again.
+            decide: a function for decisions about items that had to wait for another call.
+            again: whether items that failed in an earlier call run again.
             in_thread: whether items run in the thread that waits for results.
         """
         self._session = session

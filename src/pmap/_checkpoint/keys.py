@@ -249,11 +249,11 @@ class Keys:
         """Make a digest of the function, which is part of each key.
 
         Args:
-            identity: the function, and what else all items of the call have in common.
-            seed: the seed of the items' random numbers. None: there is none.
+            identity: the function, and what else is the same for all items of the call.
+            seed: the seed of the items' random numbers; None if there is none.
 
         Raises:
-            NoKeyError: the function cannot be told from others.
+            NoKeyError: the function cannot be distinguished from others.
         """
         self._seed = seed
         self.function: bytes = _Description().digest((identity, seed))

@@ -149,7 +149,7 @@ class Session:
             self._queue.put(None)
 
     def warn(self, text: str) -> None:
-        """Queue a warning.
+        """Queue a warning, which the thread of the session will give.
 
         The warning is not given here, because it may run code of the program, and this thread may
         hold a lock.

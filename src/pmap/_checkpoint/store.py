@@ -237,7 +237,7 @@ class Store:
             places: the index of each item, by its key.
             call: the number of the call.
             owner: the number of the process that claims them.
-            again: whether items that have failed are claimed, too.
+            again: whether to claim items that have failed, too.
 
         Returns:
             What the file has for the other items: an outcome, or the claim of another call.
@@ -284,7 +284,7 @@ class Store:
         """Write outcomes, and give up claims, in one transaction.
 
         Args:
-            outcomes: key, number of the call, index, state and value of each.
+            outcomes: for each item its key, the number of its call, its index, state and value.
             given_up: the key and the owner of each claim on an item that will have no outcome.
         """
         with self._explained("cannot be written"), self._transaction():

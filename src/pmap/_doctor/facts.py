@@ -5,7 +5,7 @@ from typing import Final, get_args
 
 from .._types import StartMethod
 
-# The names of the start methods of all systems.
+# The start methods of all systems.
 METHODS: Final[tuple[str, ...]] = get_args(StartMethod)
 
 

@@ -78,7 +78,7 @@ def known(read: Callable[[], T]) -> T | None:
     """Return what `read()` returns; if it raises, return None, since the fact is unknown."""
     try:
         return read()
-    except Exception:  # in a sandbox, reading may fail in any way
+    except Exception:  # reading may fail in any way, for example in a sandbox
         return None
 
 

@@ -1,4 +1,4 @@
-"""The deadlines of whole calls: which comes next, and which calls have passed theirs."""
+"""The deadlines of whole calls: which deadline comes next, and which deadlines have passed."""
 
 import heapq
 
@@ -32,8 +32,8 @@ class CallDeadlines:
         if len(self._heap) >= self._most:
             self._heap = [each for each in self._heap if each[1] in self._jobs]
             heapq.heapify(self._heap)
-            # The next search for entries of ended jobs is at twice the present length, so each
-            # entry is looked at only a few times on average.
+            # The next search for entries of ended jobs is made when the heap has twice its present
+            # length. So each entry is looked at only a few times on average.
             self._most = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (until, job.number))
 
@@ -50,7 +50,7 @@ class CallDeadlines:
         return heap[0][0] if other is None else min(heap[0][0], other)
 
     def pass_due(self, now: float) -> list[Job]:
-        """Return the jobs whose deadlines have come, and remember that these have passed theirs."""
+        """Return the jobs whose deadlines have passed by now, and remember these jobs."""
         due: list[Job] = []
         while self._heap and self._heap[0][0] <= now:
             _, number = heapq.heappop(self._heap)

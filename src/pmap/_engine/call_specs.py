@@ -17,7 +17,7 @@ class CallSpecs:
     """The call specs of the calls in progress, and the call spec of the last call."""
 
     def __init__(self, backend: Backend[Any]) -> None:
-        """Begin without call specs.
+        """Begin before any call spec is made.
 
         `backend` is told which call specs are not needed any more, so that its workers forget them.
         """
@@ -31,7 +31,7 @@ class CallSpecs:
         self._code: int | None = None
 
     def pack(self, work: Work, sent_names: SentNames) -> CallSpec:
-        """Return the call spec of a call, with its function pickled.
+        """Pickle the function of a call, and return the call spec.
 
         An exception of the pickling is passed on.
         """

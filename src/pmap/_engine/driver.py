@@ -35,8 +35,8 @@ from .shown_progress import watch_no_more, watch_progress
 from .state import EngineState
 from .worker_list import WorkerList
 
-# Seconds that a thread sleeps before it checks again whether another thread has carried out its
-# request.
+# A thread whose request another thread has to carry out checks at this interval, in seconds,
+# whether that is done.
 _MOMENT = 0.005
 # A caller may give a function `watch` for its call. A thread that waits for its call, while another
 # thread runs the engine's loop, calls `watch` each time that this many seconds have passed.
@@ -98,7 +98,7 @@ class Driver:
                 self._leadership.run_until(
                     lambda: job.over or bool(watch()), partial(job.wait, _WATCH)
                 )
-        except BaseException:  # for example Ctrl-C: nobody wants the results of the call any more
+        except BaseException:  # the exception may be Ctrl-C, say: nobody wants the results any more
             self.cancel(job)
             if watch is not None:
                 job.wait(_LAST)
@@ -151,7 +151,7 @@ class Driver:
             watch_progress(stream_job)
 
     def feed(self, stream_job: StreamJob, window: Window, items: list[object], ended: bool) -> None:
-        """Add `items` to the input of a stream's job; `ended`: no more items come."""
+        """Add `items` to the input of a stream's job; if `ended` is true, no more items come."""
         number = stream_job.number
         keeping = stream_job.keeping
         given = None if keeping is None else keeping.sort(items)
@@ -220,9 +220,8 @@ class Driver:
     def ensure_leader(self, stream_job: StreamJob) -> None:
         """Make sure that some thread runs the engine's loop while a stream's consumer waits."""
         stream_job.resting = False
-        # `resting` is false before the next call: a thread that has just stopped running the loop
-        # may not have seen that the consumer waits, and only this call finds another thread for the
-        # loop.
+        # `resting` is false before the next call: a thread that has just left the loop may not have
+        # seen that the consumer waits, and only this call finds another thread for the loop.
         self._leadership.ensure_leader()
 
     def prestart(self) -> None:
@@ -259,8 +258,9 @@ class Driver:
         Items that run are lost with their workers, and all other jobs are cancelled.
 
         Args:
-            softly: whether workers get SIGTERM instead of SIGKILL, so that a handler of the worker
-                may do something before the worker ends, or keep the worker alive for some time.
+            softly: whether workers get SIGTERM instead of SIGKILL. With SIGTERM, a handler of the
+                worker may do something before the worker ends, or may keep the worker alive for
+                some time.
         """
         self._state.closed = self._state.closed or "its workers were ended"
         self._state.softly = softly
@@ -288,19 +288,18 @@ class Driver:
         # loop. Then that thread goes on with the loop afterwards, and closes the backend at the end
         # of the loop. A second loop here would consume the events that the outer loop waits for.
         if not self._state.leader.is_thread(me) and not self._leadership.claim(me, lambda: None):
-            # Another thread is in the engine's loop, and may be waiting for events that will not
-            # come any more.
+            # Another thread is in the engine's loop, and may wait for events that will not come.
             self.backend.wake()
         self._leadership.ensure_leader()
         with self._state.parking:
             self._state.parking.notify()
 
     def retire(self) -> None:
-        """Stop idle workers as if they had been idle for long; the pool can be used again."""
+        """Stop all idle workers at once, as if they were idle for long; the pool stays usable."""
         self._leadership.retire()
 
     def renew(self) -> None:
-        """Have all workers replaced, each as soon as it has finished the items it has begun."""
+        """Let each worker be replaced as soon as it has finished the items that it has begun."""
         self._state.post(self._state.renew)
         self._leadership.ensure_leader()
 
@@ -350,7 +349,7 @@ class Driver:
 
     @property
     def closed(self) -> str:
-        """Why the pool takes no more calls, as a text; empty if it takes calls."""
+        """The reason why the pool takes no more calls, as a text; empty if it takes calls."""
         return self._state.closed
 
     def holds_lock(self) -> bool:
@@ -366,7 +365,7 @@ class Driver:
 
     @property
     def taken_away(self) -> bool:
-        """Whether the pool is unusable: the interpreter is ending, or this process was forked."""
+        """Whether the pool is unusable, because the interpreter is ending or this is a fork."""
         return self.process_end.has_come
 
     def take_no_more(self) -> None:
@@ -401,8 +400,8 @@ class Driver:
                 # again.
                 self._state.post(lambda: None)
             if self._state.specs.notice_new_code():
-                # The program has loaded a module again, and workers may have imported its earlier
-                # version.
+                # The program has loaded a module again, and workers may have an earlier version of
+                # it.
                 self.renew()
             try:
                 if self.backend.is_outdated(self._state.specs.pack(job, sent_names)):
@@ -420,7 +419,7 @@ class Driver:
 
     @staticmethod
     def _refuse(job: Job, error: BaseException) -> None:
-        """End a call whose function cannot be pickled; `error`: what the pickling raised."""
+        """End a call whose function cannot be pickled; `error` is what the pickling has raised."""
         if is_ctrl_c(error):
             raise error
         job.error = outcomes.unsent_function(job, error)

@@ -16,7 +16,8 @@ def begin_keeping(job: Job, state: EngineState) -> "Keeping | None":
     Return None if the call has no checkpoint.
 
     Raises:
-        CheckpointError: the file cannot be used, or the function cannot be told from others.
+        CheckpointError: the file cannot be used, or the function cannot be distinguished from
+            others.
     """
     call = job.call
     if call.keeper is None:
@@ -42,7 +43,8 @@ def submit_kept(job: Job, state: EngineState) -> None:
     """Submit a call; its checkpoint may have the outcomes of some of its items already.
 
     Raises:
-        CheckpointError: the file cannot be used, or the function cannot be told from others.
+        CheckpointError: the file cannot be used, or the function cannot be distinguished from
+            others.
     """
     keeping = begin_keeping(job, state)
     assert keeping is not None, "the call has a checkpoint"

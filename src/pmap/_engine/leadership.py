@@ -48,7 +48,8 @@ class Leadership:
         self._owner = owner
         self._backend = state.backend
         self._idle_timeout = idle_timeout
-        self.last_used: float = time.monotonic()  # when a thread last left the engine's loop
+        # The time at which a thread last left the engine's loop.
+        self.last_used: float = time.monotonic()
         self._retiring = False
         self.renew_locks()
 
@@ -107,7 +108,8 @@ class Leadership:
     def claim(self, me: int, lead: Callable[[], None]) -> bool:
         """Make this thread the leader, and call `lead`.
 
-        Return False if another thread is the leader, the one thread that may run the engine's loop.
+        Return False at once if another thread is the leader: only one thread may run the engine's
+        loop.
         """
         try:
             try:
@@ -274,7 +276,7 @@ class Leadership:
             self._backend.release_cache()
 
     def background(self) -> None:
-        """Run the engine's loop while there is work; stop workers that were idle for too long.
+        """Run the engine's loop while there is work; stop workers that are idle for too long.
 
         Only the background thread calls this method.
         """

@@ -33,7 +33,7 @@ class ProcessEnd:
     """
 
     def __init__(self, state: EngineState, leadership: Leadership) -> None:
-        """Begin in the process that has made the engine."""
+        """Begin in the process that has made the engine, and not in a fork of it."""
         self._state = state
         self._leadership = leadership
         self._backend = state.backend
@@ -116,7 +116,7 @@ class ProcessEnd:
 
 
 class Engine(Protocol):
-    """An object that has a `ProcessEnd`: the driver of a pool."""
+    """An object with a `ProcessEnd`, which is the driver of a pool."""
 
     process_end: ProcessEnd
 

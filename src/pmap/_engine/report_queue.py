@@ -1,4 +1,4 @@
-"""The queue of reports: what items print and log in workers, on its way to the caller."""
+"""The queue of reports: the caller gets here what items print and log in workers."""
 
 import threading
 from collections import deque
@@ -21,11 +21,11 @@ class ReportQueue:
         self.renew_lock()
 
     def renew_lock(self) -> None:
-        """Make a lock that no thread holds: for a new pool, or in a forked process."""
+        """Make a new lock that no thread holds, for a new pool or in a forked process."""
         # The lock is reentrant: a stream or log handler of the caller, to which reports go, may
         # itself use this pool.
         self._lock = threading.RLock()
-        # Whether some thread is passing reports (output of items) on at this moment.
+        # Whether a thread is passing reports (such as output of items) on at this moment.
         self._passes_on = False
 
     def add(self, report: Report) -> None:
@@ -38,7 +38,7 @@ class ReportQueue:
         If another thread passes reports on at this moment, this thread waits for that thread.
         """
         if not (self.waiting or self._passes_on):
-            return  # the usual case: there are no reports
+            return  # usually there are no reports
         with self._lock:
             # `_passes_on` is set before a report leaves the queue, and a thread without the lock
             # looks at `waiting` first and at `_passes_on` second. So such a thread never takes the

@@ -4,7 +4,7 @@ from .._jobs.job import Job
 
 
 def watch_progress(job: Job) -> None:
-    """Show the progress of a call from now on."""
+    """Show the progress of a call from now on, until the call ends."""
     from .._jobs.progress import watch
 
     watch(job)

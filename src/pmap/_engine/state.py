@@ -61,14 +61,14 @@ class Leader(dict[int, int]):
     def release(self, thread: int) -> None:
         """Let a thread be the leader no more."""
         if self.get(0) == thread:
-            # With the default `None` there is no error if the entry is gone already.
+            # Because of the default `None`, there is no error if the entry is gone already.
             self.pop(0, None)
 
 
 class WorkerEnd:
     """Will hold how a worker has ended; it is made before the end, for code that asks for it."""
 
-    exitcode: int | None = None  # the exit code of the worker's process; None before the end
+    exitcode: int | None = None  # the exit code of the worker's process; None before its end
 
 
 class EngineState:
@@ -83,8 +83,8 @@ class EngineState:
         self.scheduler: s.Scheduler = self._new_scheduler()
         self.jobs: dict[int, Job] = {}
         self._deadlines = CallDeadlines(self.jobs)
-        # Jobs whose outcome is known, but whose last results are still being written to a
-        # checkpoint, a file that keeps results.
+        # Jobs whose outcome is known, and whose last results are still being written to a
+        # checkpoint (a file that keeps results).
         self.writing: dict[int, Job] = {}
         self.over: deque[Job] = deque()  # jobs whose outcome is known, but not yet told to callers
         # Reports are what items print and log. The caller gets a report before it gets a result
@@ -101,7 +101,7 @@ class EngineState:
         self.poisoned: BaseException | None = None
         # Whether workers are ended by SIGTERM, which a worker may handle, and not by SIGKILL.
         self.softly = False
-        # The event that a worker has ended, while that event is being handled.
+        # The event that a worker has ended; it is None while no such event is handled.
         self._gone: WorkerEnded | None = None
         # For each worker, by its number: the object that will hold how the worker has ended. An
         # entry stays as long as any code refers to its object.
@@ -123,7 +123,7 @@ class EngineState:
         self.leader: Leader = Leader()
         # This event is set when the pool is closed, and no jobs and no workers are left.
         self.ended: threading.Event = threading.Event()
-        # The condition on which the background thread waits for work.
+        # The background thread waits for work on this condition.
         self.parking: threading.Condition = threading.Condition()
 
     def holds_lock(self) -> bool:
@@ -301,7 +301,7 @@ class EngineState:
         self._obey(commands)
 
     def renew(self) -> None:
-        """Have all workers replaced; the calling thread holds the lock."""
+        """Let all workers be replaced; the calling thread holds the lock."""
         self.specs.share_no_more()
         self.backend.renew()
         self.handle(e.Renew())
@@ -329,7 +329,7 @@ class EngineState:
 
     @staticmethod
     def ways() -> "dict[type, Callable[..., None]]":
-        """Return the methods that carry out the scheduler's commands, by type of command."""
+        """Return, for each type of command of the scheduler, the method that carries it out."""
         return {
             c.SendChunk: EngineState._send,
             c.StartWorker: EngineState._start,

@@ -6,7 +6,7 @@ from functools import partial
 from .leadership import Leadership
 from .state import EngineState, WorkerEnd
 
-_MOMENT = 0.005  # seconds between two checks whether the process ids of new workers are known
+_MOMENT = 0.005  # seconds between two checks of whether the process ids of new workers are known
 
 
 class WorkerList:

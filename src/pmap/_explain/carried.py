@@ -23,10 +23,11 @@ class Carried(NamedTuple):
 
     Attributes:
         size: bytes of the pickled function and of the globals that it uses, buffers included.
-        names: the globals that are sent with it, each with its bytes; the largest first.
+        names: the globals that go to the workers with it, each with its bytes; the largest first.
         largest: the path to the object that takes most of the bytes; empty if it is the function.
-        unsent: why the function cannot be sent, with the path to the object; empty if it can.
-        needs: the record of these names, which the pickles of items may refer to.
+        unsent: the reason why the function cannot be sent, with the path to the object; empty if it
+            can.
+        needs: an object that knows these names; pickles of items may refer to the names.
     """
 
     size: int

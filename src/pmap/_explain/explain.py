@@ -1,4 +1,4 @@
-"""Makes an `Explanation`: tries a few items, measures the pool, and says what follows."""
+"""Makes an `Explanation`: tries a few items, measures the pool, and computes the rest."""
 
 import itertools
 from collections.abc import Callable
@@ -59,11 +59,11 @@ class Asked(NamedTuple):
         function: the function.
         kind: how an item becomes a call of the function.
         source: the items.
-        chunksize: the option of this name; None: pmap chooses the size.
+        chunksize: the option ``chunksize``; None if pmap chooses the size.
         at_once: how many coroutines run in a worker at the same time.
-        timeout: the option of this name, in seconds; None: no limit.
-        one_thread: with threads, one item runs at a time.
-        sent_names: the names that were sent to the workers; None: there are no worker processes.
+        timeout: the option ``timeout``, in seconds; None if there is no limit.
+        one_thread: whether the threads backend would run the items one at a time.
+        sent_names: the names that were sent to the workers; None if there are no worker processes.
     """
 
     function: Callable[..., object]
@@ -83,10 +83,10 @@ class Pools(NamedTuple):
         backend: the backend of the pool in which items are tried.
         own: the pool in which items are tried.
         is_cold: whether no worker process of this pool has started yet.
-        processes: a pool of processes; None: none may be started.
-        burners: a pool of processes that are not replaced after a few items; None: none may be
+        processes: a pool of processes; None if none may be started.
+        burners: a pool of processes that are not replaced after a few items; None if none may be
             started.
-        threads: a pool of threads; None: none is used.
+        threads: a pool of threads; None if no threads are measured.
     """
 
     backend: Backend

@@ -62,11 +62,11 @@ class Pace(NamedTuple):
     """How fast this process and the workers of a pool compute.
 
     Attributes:
-        gain: how many times as fast as this process all workers compute together. On an idle
+        gain: how many times as fast all workers together compute as this process does. On an idle
             machine that is the number of workers or of processors, whichever is less.
-        here: how many times as long as one worker alone this process takes. On an idle machine it
-            is 1. On a busy one the system may share its processors among groups of processes, and
-            the workers may be in another group than this process.
+        here: how many times as long this process takes for a computation as one worker alone. On an
+            idle machine it is 1. A busy system may share its processors among groups of processes,
+            and the workers may be in another group than this process.
     """
 
     gain: float
@@ -103,9 +103,9 @@ def overhead_of(runner: Runner, chunksize: int | None, size_in: int, size_out: i
 
     Args:
         runner: runs items in the pool.
-        chunksize: that of the call.
+        chunksize: the `chunksize` of the call.
         size_in: bytes of the argument of an item; 0 for a plain value such as a number.
-        size_out: bytes of its result; 0 for a plain value.
+        size_out: bytes of the result of an item; 0 for a plain value.
     """
     # In the measurement, values have at most `_LARGEST` bytes. Larger values are taken to need more
     # time in proportion to their size.

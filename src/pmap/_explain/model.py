@@ -18,12 +18,13 @@ class ItemCost(NamedTuple):
     """What one item costs on average.
 
     Attributes:
-        seconds: how long it runs in the serial loop.
-        computing: seconds of it on a processor; with several threads, of all of them.
-        waiting: seconds of it in which it waits for something other than a processor.
-        lock: the part of `computing` in which it holds the interpreter's lock, from 0 to 1.
-        packing: seconds to pickle and load its argument and its result.
-        size: bytes of its argument and its result.
+        seconds: how many seconds the item runs in the serial loop.
+        computing: how many of these seconds the item takes on a processor; if it has several
+            threads, the sum over all of them.
+        waiting: how many of these seconds the item waits for something other than a processor.
+        lock: the share of `computing` in which the item holds the interpreter's lock, from 0 to 1.
+        packing: seconds to pickle and load the item's argument and result.
+        size: bytes of the item's argument and result.
     """
 
     seconds: float
@@ -50,9 +51,9 @@ class Workers(NamedTuple):
     """The workers of a pool, as numbers for a computation.
 
     Attributes:
-        limit: how many there may be.
-        gain: how many times as fast as the caller all of them together compute.
-        at_once: how many coroutines each of them runs at the same time.
+        limit: how many workers there may be.
+        gain: how many times as fast as the caller all workers together compute.
+        at_once: how many coroutines run in each worker at the same time.
     """
 
     limit: int
@@ -65,7 +66,7 @@ class Chunks(NamedTuple):
 
     Attributes:
         sizes: how many items each of the first chunks has.
-        more: how many chunks there are besides, all about as large as the last of `sizes`.
+        more: how many more chunks there are; each is about as large as the last of `sizes`.
     """
 
     sizes: tuple[int, ...]

@@ -39,18 +39,20 @@ class Measured:
         first: whether the worker ran items of this explanation for the first time: they may take
             longer, because they import modules and fill caches.
         items: how many items returned.
-        seconds: how long they ran.
-        own: seconds of it in which their thread ran on a processor.
-        all_threads: seconds for which threads of the process ran on processors in this time, summed
-            up.
-        waiting: seconds in which their thread waited for something other than a processor.
-        looks: how often another thread tested the interpreter's lock while they ran.
+        seconds: for how many seconds these items ran.
+        own: how many of these seconds the thread of the items ran on a processor.
+        all_threads: for how many seconds threads of the process ran on processors during this time,
+            summed over all threads.
+        waiting: for how many seconds the thread of the items waited for something other than a
+            processor.
+        looks: how often another thread tested the interpreter's lock while the items ran.
         held: how often the lock was not free in these tests.
-        packing: seconds of pickling the results and loading them.
+        packing: seconds that it took to pickle the results and to load them.
         pickled: how many results could be pickled.
-        size: bytes of these, with their buffers.
-        failed: the index of the first item that raised, and what it raised, in words.
-        unsent: the same of the first result that could not be pickled.
+        size: bytes of the pickled results, with their buffers.
+        failed: the first item that raised an exception: its index, and the exception in words.
+        unsent: the first item whose result could not be pickled: its index, and the reason in
+            words.
     """
 
     __slots__ = (
@@ -85,9 +87,9 @@ class Batch:
     """A batch of items; a worker runs one after the other.
 
     Attributes:
-        indices: their places in the input.
-        arguments: the positional and the keyword arguments of each.
-        looks: whether to test if they hold the interpreter's lock.
+        indices: the indices of the items in the input.
+        arguments: the positional and the keyword arguments of each item.
+        looks: whether to test if the items hold the interpreter's lock.
     """
 
     __slots__ = ("arguments", "indices", "looks")
@@ -114,7 +116,7 @@ class Trial:
         self.__name__ = self.__qualname__ = name  # error messages call the function by this name
 
     def __call__(self, batch: Batch) -> Measured:
-        """Run the items of `batch`, one after the other, each once."""
+        """Run each item of `batch` once, one after the other."""
         measured = Measured()
         measured.first = self.number not in _known
         _known.add(self.number)

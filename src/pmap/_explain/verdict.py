@@ -15,16 +15,16 @@ class Known(NamedTuple):
     Attributes:
         function: the name of the function.
         backend: the backend where items were tried.
-        unsent: why function, argument or result cannot be sent.
+        unsent: why the function, an argument or a result cannot be sent.
         failed: the first failure of an item.
         items: how many items there are.
-        start: seconds in which the first worker process has started.
+        start: seconds that the start of the first worker process took.
         cost: the cost of an item.
         chunks: the chunks of the call.
-        serial: seconds of the serial loop.
-        threads: seconds with threads.
-        processes: seconds with worker processes.
-        break_even: seconds of an item from which on processes are faster than the loop.
+        serial: seconds that the call takes as a serial loop.
+        threads: seconds that the call takes with threads.
+        processes: seconds that the call takes with worker processes.
+        break_even: if an item takes more seconds than this, processes are faster than the loop.
     """
 
     function: str

@@ -18,7 +18,7 @@ from .._transport.environment import current_directory
 _WORTH = 100
 _SIZE = 4096  # most bytes of a path that `_read` can return; `os.getcwd` reads longer ones
 
-_calls = 0  # how many calls have asked for the directory, until `ctypes` was imported
+_calls = 0  # how often the directory was asked for before `ctypes` was imported
 # A function that returns the path as bytes; it returns None if there is no path, or if the path is
 # too long. The variable is None until `ctypes` is imported.
 _read: Callable[[], bytes | None] | None = None

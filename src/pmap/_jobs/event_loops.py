@@ -16,8 +16,8 @@ async def until(tell: Callable[[Callable[[], None]], object], seconds: float | N
     """Wait until another thread has called the wake function, or until `seconds` are over.
 
     Args:
-        tell: is called once, with the wake function as its argument; any thread may call the wake
-            function at any time.
+        tell: a function that is called once, with the wake function as its argument. Any thread may
+            call the wake function at any time.
         seconds: how long to wait at most; None: without limit.
     """
     if _in_trio():
@@ -42,8 +42,8 @@ def spawn(f: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
     """Start a task in the asyncio event loop that runs in this thread, and return the task.
 
     Raises:
-        RuntimeError: no event loop of asyncio runs in this thread. An event loop of trio is no
-            help: in trio, a task needs a nursery.
+        RuntimeError: no event loop of asyncio runs in this thread. An event loop of trio cannot be
+            used: in trio, a task needs a nursery.
     """
     import asyncio
 

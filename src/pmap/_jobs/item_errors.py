@@ -21,7 +21,7 @@ E = TypeVar("E", bound=BaseException)
 
 
 class Item:
-    """What messages say of an item: the name of its function, its index, a repr of its input."""
+    """How messages describe an item: the name of its function, its index, a repr of its input."""
 
     __slots__ = ("function", "index", "input")
 
@@ -45,7 +45,8 @@ def restore(
         item: the item that failed.
         limit: how many seconds the item was allowed to run.
         as_text: whether the exception gets the worker's traceback as a text in its ``__cause__``,
-            as with the pools of the standard library; else the worker's traceback becomes its own.
+            as with the pools of the standard library. Otherwise the worker's traceback becomes the
+            traceback of the exception.
     """
     # The module is imported only when an item fails: most calls do not need it.
     from .remote_frames import give_trace
@@ -67,7 +68,7 @@ def restore(
 
 
 def logged(record: list[Any], item: Item) -> Exception:
-    """Return an exception that an item has logged, from what its worker has sent of it."""
+    """Return an exception that an item has logged, rebuilt from what its worker has sent."""
     from .remote_frames import give_trace
 
     error, raised = _restored(record, item, None)
@@ -249,8 +250,7 @@ def add_note(error: Exception, note: str) -> None:
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
     except Exception:
-        # The method `add_note` fails if the class of `error` forbids new attributes, as a frozen
-        # dataclass does.
+        # `add_note` fails if the class of `error` forbids new attributes, like a frozen dataclass.
         vars(error).setdefault("__notes__", [note])
 
 

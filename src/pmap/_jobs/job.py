@@ -1,4 +1,4 @@
-"""A job, which is one call in progress as the caller sees it: its results, its cancellation."""
+"""A job, which is one call in progress as its caller sees it, with its results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -57,9 +57,9 @@ class JobOwner(Protocol):
 
 
 class Job(Work):
-    """The job of one call: the engine puts results in, and the caller reads them.
+    """The job of one call: the engine stores results in it, and the caller reads them.
 
-    There may be millions of jobs, so the collections that few jobs need are made when needed.
+    There may be millions of jobs, so collections that few jobs need are made only when needed.
     """
 
     __slots__ = ("_owner", "done", "failed", "failures", "keeping", "tried", "unkept")
@@ -77,7 +77,7 @@ class Job(Work):
         self.done: int = 0  # how many items are finished, including those that failed
         self.failed: int = 0  # how many items have failed
         if not call.items:
-            # Each job makes its own list, because the caller may change the list that it gets.
+            # Each job makes a list of its own, because the caller may change the list that it gets.
             self.values = []
         self.failures: dict[int, Exception] | None = None
         # For each failed item that is tried again: how often it has failed, by its index. None if

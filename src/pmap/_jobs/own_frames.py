@@ -36,7 +36,7 @@ def cut(error: BaseException) -> bool:
         trace.tb_next = without_own_frames(trace.tb_next)
     seen = {id(error)}
     errors = [error]
-    while errors:  # a loop is used and not recursion, because a chain of exceptions may be long
+    while errors:  # no recursion, because a chain of exceptions may be long
         errors += _cut_linked(errors.pop(), seen)
     return True
 
@@ -92,7 +92,7 @@ def _cut_below(trace: TracebackType) -> None:
 
 
 def _is_library(module: object) -> bool:
-    """Return whether `module` names a standard module that pmap calls, like `selectors`."""
+    """Return whether `module` is the name of a standard module that pmap calls."""
     if not isinstance(module, str):
         return False
     top = module.partition(".")[0]

@@ -1,4 +1,4 @@
-"""The base of all futures of pmap: work in progress that ends once, with results or an error.
+"""The base of all futures of pmap: work in progress, which ends once, with results or an error.
 
 The class of such work is `Pending`. It is a call in progress (a job), several jobs gathered into
 one, or a job with a function that runs on its result.
@@ -86,8 +86,8 @@ class Pending:
     def __init__(self) -> None:
         """Begin with an unknown outcome."""
         self.error: Exception | None = None
-        # The results, once the work is over without an error. The type is `Any`, because the types
-        # of results are those of the caller's function.
+        # The results, when the work is over without an error. The type is `Any`, because the
+        # caller's function decides the types of results.
         self.values: list[Any] = NONE_YET
         # Wakes the threads that wait; the first thread that waits makes this event.
         self._event: Event | None = None
@@ -158,7 +158,7 @@ class Pending:
         self._event = None
 
     def _cancel(self) -> None:
-        """Ask for the end of the work; a subclass that cannot do so lets the work go on."""
+        """Ask for the end of the work; if a subclass does not define this, the work goes on."""
 
     def drive(self, enough: Callable[[], bool]) -> None:
         """If only this thread can, run the engine's loop until the work is over or `enough()`.
@@ -207,7 +207,7 @@ class Pending:
         return settled or event.wait(timeout)
 
     async def await_end(self) -> None:
-        """Wait until the work is over, as a coroutine, without blocking the event loop."""
+        """Wait in a coroutine until the work is over, without blocking the event loop."""
         if not self.over:
             await until(self.when_settled)
 
@@ -216,7 +216,7 @@ class Pending:
         raise NotImplementedError
 
     def cancel(self) -> bool:
-        """Ask for the end of the work; return whether its outcome was still unknown."""
+        """Ask for the end of the work; return whether the outcome was still unknown."""
         if self.over:
             return False
         self._cancel()

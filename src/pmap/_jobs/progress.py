@@ -37,7 +37,7 @@ _LAST_WAIT = 1.0
 
 
 def watch(job: Job) -> None:
-    """Show the progress of a call, from now to its end, if there is anybody to see it.
+    """Show the progress of a call from now to its end, unless nobody would see it.
 
     The first update is made in this thread, because a notebook shows a bar in the cell of the
     thread that makes the bar.
@@ -132,7 +132,7 @@ class _Watch:
     def end(self) -> None:
         """Make the last update, because the call has ended or its caller has given it up.
 
-        A second call does nothing.
+        If this is called a second time, nothing happens.
         """
         # `_over` is set before this thread asks for the lock: the thread that holds the lock reads
         # `_over` after it has released the lock.
@@ -164,8 +164,8 @@ class _Watch:
         # `job.done` counts the results that have come. It is read before the number of items that
         # are finished and whose results have not come, so no item is counted twice.
         done = job.done
-        # If failed items are tried again, an item counts as finished only when its result has
-        # reached the caller.
+        # If failed items are tried again, an item counts as finished only when its result is with
+        # the caller.
         if not (job.over or job.call.rules.retries):
             done += job.finished_ahead()
         if self._told is not None:
@@ -234,8 +234,8 @@ def _see_to_a_thread() -> None:
     global _thread
     with _change:
         if _thread is None:
-            # The thread is a daemon: the interpreter does not wait for a user's function that never
-            # ends.
+            # The thread is a daemon, so that the interpreter does not wait for a user's function
+            # that never ends.
             thread = threading.Thread(target=_look, name="pmap-progress", daemon=daemon())
             try:
                 thread.start()

@@ -140,10 +140,10 @@ def _locations(instructions: int, down: int, lines: int, column: int, last_colum
 
     Args:
         instructions: how many instructions the code has.
-        down: how many lines the location is below the first line of the function.
-        lines: how many lines the location has behind its first one.
-        column: the first column.
-        last_column: the last column.
+        down: by how many lines the location is below the first line of the function.
+        lines: how many lines the location covers besides its first line.
+        column: the first column of the location.
+        last_column: the last column of the location.
     """
     table: list[int] = []
     while instructions > 0:

@@ -1,4 +1,4 @@
-"""Reports, which carry what items print, log and warn of in worker processes to the caller.
+"""Reports bring to the caller what items print, log and warn of in worker processes.
 
 A report goes to the caller's streams, loggers or filters of warnings, as if the item had run in the
 caller's process.

@@ -41,16 +41,16 @@ class StreamJob(Job):
         as_values: bool,
         ahead: int,
     ) -> None:
-        """Begin with no input.
+        """Begin before any input has come.
 
         Args:
             number: the number of the job.
             call: the call; its items are `window`.
-            window: the part of the input that was read and is not finished.
+            window: those items of the input that were read and are not finished.
             owner: the driver, which is the engine of the pool that runs the job.
             ordered: whether results are taken in the order of the input.
-            as_values: whether a `Failure` object takes the place of the value where an item failed.
-            ahead: how many items the stream should read ahead, before any cost is measured.
+            as_values: whether a `Failure` object stands in place of the value of a failed item.
+            ahead: how many items the stream should read ahead as long as no cost is measured.
         """
         super().__init__(number, call, owner)
         self.submitted = False  # whether the job has begun to run
@@ -162,7 +162,7 @@ class StreamJob(Job):
             self._parts.appendleft(part)
 
     def has(self, start: int) -> bool:
-        """Return whether `take` would find results, or the job is over and no more will come."""
+        """Return whether `take` would find results, or the job is over so that none will come."""
         # `over` is read first. The last results are stored before the job is over, so if this
         # thread finds that the job is over, it finds these results, too.
         return self.over or (start in self._by_start if self._ordered else bool(self._parts))

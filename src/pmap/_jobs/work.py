@@ -1,4 +1,4 @@
-"""A call on its way through a pool: what a backend needs to know to run the call's items."""
+"""A call on its way through a pool: all that a backend needs to run the call's items."""
 
 import itertools
 import sys
@@ -39,7 +39,7 @@ _MOST_KEY = 1 << 12
 
 
 class CallSpec:
-    """The call spec: all that a worker is told of a call before the call's first items.
+    """The call spec: everything that a worker is told about a call before the call's first items.
 
     Calls of the same function with the same options share one call spec, if workers find the
     function by its name: then they use the same function object in any case, with all that earlier
@@ -82,7 +82,7 @@ class CallSpec:
         self.needs: Needs = needs
         self.variables: list[bytes] = variables
         self.environment: Environment = environment
-        # How many calls in progress use this call spec; the class `CallSpecs` counts them.
+        # How many calls in progress use this call spec; the class `CallSpecs` keeps this number.
         self.calls: int = 0
         # The key under which pmap remembers how long the items of this function take; calls of the
         # same function have the same key. None if the pickled function is too large to be a key.
@@ -201,7 +201,7 @@ class Work(Pending):
             raise error
         where = ""
         if isinstance(error, Exception):
-            # Imported only when an item's arguments cannot be pickled.
+            # The module is imported only if the arguments of an item cannot be pickled.
             from .._transport.by_value.blame import where_it_fails
 
             where = where_it_fails(item, "the argument", error)
@@ -209,11 +209,11 @@ class Work(Pending):
         self.unsent[index] = error, where
 
     def item(self, index: int) -> Item:
-        """Return what messages say of the item at `index`."""
+        """Return how messages describe the item at `index`."""
         return self.described(index, self.call.items[index])
 
     def described(self, index: int, value: object) -> Item:
-        """Return what messages say of the item at `index`, whose input is `value`."""
+        """Return how messages describe the item at `index`, whose input is `value`."""
         if self.call.kind is Kind.EACH:
             text = short_repr(value)
         elif self.call.kind is Kind.STAR:

@@ -8,9 +8,9 @@ class Answer:
 
     Attributes:
         commands: the commands that the engine carries out, in order.
-        questions: the commands that ask something of a worker, which the engine carries out after
-            all other commands. The engine answers each question with an event, and the commands
-            that follow from that event must come after the commands decided earlier.
+        questions: commands that ask something about a worker; the engine carries them out after all
+            other commands. The engine answers each question with an event, and the commands that
+            follow from that event must come after those decided earlier.
     """
 
     __slots__ = ("commands", "questions")

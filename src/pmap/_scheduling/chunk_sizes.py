@@ -29,9 +29,9 @@ _LONGEST = 2.0
 # to load and to send so many bytes, so the cost of a message is small beside that. The caller and
 # the worker each hold that many bytes for each chunk in progress.
 MOST_BYTES = 1 << 24
-# Where the caller chose the `chunksize`, several chunks may travel in one message. Together these
-# chunks should take at most this many seconds. A message costs a twentieth of this time, and an
-# idle worker waits no longer than this for the items.
+# Where the caller chose the `chunksize`, several chunks may travel in one message. Together the
+# chunks of a message should take at most this many seconds. To send a message takes a twentieth of
+# this time, and an idle worker waits no longer than this for items.
 _TOGETHER = 0.002
 # A job of at most this many items may count as short. A short job is sent as one chunk. The items
 # of that chunk begin one by one, and each item can be taken back and given to another worker until
@@ -63,15 +63,16 @@ _MOST_TOGETHER = 256
 # cost of an item is not known yet.
 _FEW_TOGETHER = 16
 _TRUST = 4  # a chunk has at most this many times as many items as were measured before
-# How many chunks for each worker a stream reads ahead of its consumer: one chunk that runs, one
+# For each worker a stream reads this many chunks ahead of its consumer: one chunk that runs, one
 # that waits behind it, and two whose results are on the way to the consumer or wait for it.
 _AHEAD = 4
-# Items that a stream reads ahead by itself, at most: more would take memory and gain no speed.
+# A stream reads at most this many items ahead by itself: more would take memory, and would not make
+# the stream faster.
 _MOST_AHEAD = 1 << 14
 # So many of a job's first items may be slower than the later ones, because they import modules.
 _COLD = 32
-# The weight of the newest measurement in the running mean: the cost of items may change along the
-# input.
+# The weight of the newest measurement in the running mean. The mean has to follow the cost of
+# items, which may change along the input.
 _GROWTH = 0.5
 
 
@@ -82,7 +83,7 @@ class CostMeter:
 
     def __init__(self) -> None:
         self.items = 0
-        self.elapsed = 0.0  # seconds that all measured items took together
+        self.elapsed = 0.0  # seconds that all measured items have taken together
         self.seconds: float | None = None  # estimated seconds of one item; None: nothing measured
         self.size = 0.0  # estimated bytes of one item and its result
 
@@ -90,17 +91,17 @@ class CostMeter:
         """Record that `items` items took `elapsed` seconds together, and `size` bytes."""
         if items <= 0:
             return
-        # A size above the running mean replaces the mean at once: too many bytes in a chunk do more
-        # harm than too many messages.
+        # If the size of an item is above the running mean, it replaces the mean at once: chunks
+        # with too many bytes do more harm than too many messages.
         self.size += _GROWTH * (size / items - self.size)
         self.size = max(self.size, size / items)
         self.items += items
         self.elapsed += elapsed
         each = elapsed / items
         if self.seconds is None or (self.items <= _COLD and each < self.seconds / 2):
-            # The first items are slow, as they pay for imports and cold caches. So while few items
-            # are measured, a much lower cost replaces the estimate at once. Later it does not: a
-            # single quick item may be chance.
+            # The first items are slow, because they import modules and fill caches. So while few
+            # items are measured, a much lower cost replaces the estimate at once. Later it does
+            # not, because a single item may be quick by chance.
             self.seconds = each
         else:
             self.seconds += _GROWTH * (each - self.seconds)
@@ -159,7 +160,7 @@ def target_of(workers: int) -> float:
 
 
 def least_of(left: float, target: float) -> float:
-    """Return how many seconds a chunk takes at least, if all items that are left take `left`.
+    """Return how many seconds a chunk should take at least, if the rest of the items take `left`.
 
     If there are workers enough, `left / s` chunks of `s` seconds cost the caller `left / s *
     _MESSAGE` seconds, and the call waits `s` seconds more for the last of these chunks. This sum is
@@ -185,9 +186,9 @@ def chunk_size(
         workers: how many workers there are or may be.
         cost: seconds that one item takes, as measured so far; None before the first measurement.
         fixed: the `chunksize` that the caller asked for; None for an adaptive `chunksize`.
-        measured: how many items `cost` was measured from; None: enough to be trusted.
+        measured: from how many items `cost` was measured; None if there are enough to trust it.
         size: bytes that an item and its result take, as measured so far.
-        overhead: seconds that a chunk takes beside those of its items; 0: next to nothing.
+        overhead: seconds that a chunk takes beside those of its items; 0 if that is very little.
     """
     if fixed is not None:
         return min(fixed, remaining)
@@ -217,9 +218,9 @@ def chunks_together(
     Args:
         remaining: items that no worker has yet, at least 1.
         workers: how many workers there are or may be.
-        cost: seconds that one item takes, at worst.
+        cost: seconds that one item takes at worst, as measured so far.
         fixed: the `chunksize` that the caller asked for.
-        measured: how many items `cost` was measured from.
+        measured: from how many items `cost` was measured.
         size: bytes that an item and its result take, as measured so far.
     """
     chunks = -(-remaining // fixed)
@@ -270,7 +271,7 @@ def worth_ahead(
         workers: how many workers there may be.
         cost: seconds that one item takes, as measured so far; None before the first measurement.
         fixed: the `chunksize` that the caller asked for; None for an adaptive `chunksize`.
-        measured: how many items `cost` was measured from.
+        measured: from how many items `cost` was measured.
         size: bytes that an item and its result take, as measured so far.
     """
     least = _AHEAD * workers * (fixed or 1)

@@ -6,8 +6,8 @@ from typing import NamedTuple, TypeAlias
 class StartWorker(NamedTuple):
     """Start a worker.
 
-    The event `WorkerReady` later tells the scheduler that the worker can take chunks, or the event
-    `WorkerGone` that the worker has ended before.
+    Later, the event `WorkerReady` tells the scheduler that the worker can take chunks; or the event
+    `WorkerGone` tells it that the worker has ended before it was ready.
     """
 
     worker: int
@@ -38,10 +38,10 @@ class StopWorker(NamedTuple):
 
 
 class KillWorker(NamedTuple):
-    """Kill a worker, whatever the worker does.
+    """Kill a worker, whatever it is doing.
 
-    The event `WorkerGone` tells the scheduler when the worker has ended. `gently`: the worker
-    writes the stack of its item before it ends.
+    The event `WorkerGone` tells the scheduler when the worker has ended. If `gently` is true, the
+    worker writes the stack of its item before it ends.
     """
 
     worker: int
@@ -49,7 +49,7 @@ class KillWorker(NamedTuple):
 
 
 class CheckDeadline(NamedTuple):
-    """Ask the backend since when a worker runs its present item.
+    """Ask the backend at what time a worker has begun its present item.
 
     If the item has run for longer than `limit` seconds, the backend also keeps the worker from
     beginning another item. The event `ItemRuns` brings the answer to the scheduler at once.
@@ -78,7 +78,7 @@ class RetryItem(NamedTuple):
 class LoseItem(NamedTuple):
     """Make the error of an item that was lost when its worker ended.
 
-    `overdue`: the worker was killed because the item ran for longer than its `timeout`.
+    If `overdue` is true, the worker was killed because the item ran for longer than its `timeout`.
     """
 
     job: int

@@ -7,12 +7,12 @@ from .state import Worker
 from .worker_states import OVERDUE
 from .workers import Workers
 
-# Seconds that a worker whose item is late gets to write its stack before the worker is killed.
+# A worker whose item is late gets this many seconds to write its stack; then it is killed.
 LAST_WORDS = 0.5
 
 
 class Deadlines:
-    """Checks that items keep their `timeout`; `Worker.check_at` is the time of the next check."""
+    """Checks that items keep to their `timeout`; `Worker.check_at` is when the next check is."""
 
     def __init__(self, workers: Workers, answer: Answer) -> None:
         """Begin with no worker whose item has to be checked."""
@@ -29,7 +29,7 @@ class Deadlines:
             worker.check_at = None if limit is None else now + limit
 
     def next_due(self) -> list[float]:
-        """Return the times at which workers are to be checked."""
+        """Return the times at which the scheduler has to check workers."""
         return [w.check_at for w in self._workers.all.values() if w.check_at is not None]
 
     def check(self, now: float) -> None:

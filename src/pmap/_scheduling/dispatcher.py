@@ -1,4 +1,4 @@
-"""Sending chunks to workers: to idle workers, and ahead of need to busy workers."""
+"""Sends chunks to workers: to idle workers at once, and to busy workers before they need them."""
 
 from .answer import Answer
 from .commands import SendChunk
@@ -15,7 +15,7 @@ class Dispatcher:
     """Sends waiting items to workers, as chunks, and starts workers that are missing.
 
     Attributes:
-        stopped: whether no more chunks are sent, because the workers are being ended.
+        stopped: whether no more chunks are sent, because the workers have been told to end.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class Dispatcher:
         Args:
             jobs: the jobs whose items wait.
             workers: the workers that get chunks.
-            prefetch: says which busy workers may be sent more chunks.
-            reclaiming: is told when a worker may hold items that can be taken back from it.
-            deadlines: is told when a chunk begins.
-            answer: gets the commands.
-            can_prefetch: whether chunks may be sent ahead of need.
+            prefetch: decides which busy workers may be sent more chunks.
+            reclaiming: learns here that a worker may hold items that can be taken back from it.
+            deadlines: learns here that a chunk begins.
+            answer: gets the commands that follow.
+            can_prefetch: whether busy workers may be sent chunks before they need them.
             can_combine: whether several chunks of the caller's `chunksize` may be sent as one chunk
                 to a worker from which single items can be taken back.
         """

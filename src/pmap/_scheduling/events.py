@@ -27,7 +27,7 @@ class JobSubmitted(NamedTuple):
 
 
 class InputArrived(NamedTuple):
-    """More items have come for a job whose input comes bit by bit: `items` of them."""
+    """More items have come for a job whose input comes bit by bit; `items` says how many."""
 
     job: int
     items: int
@@ -40,18 +40,19 @@ class InputEnded(NamedTuple):
 
 
 class ItemsSorted(NamedTuple):
-    """The caller has found out, from its checkpoint file, which items of a job are to be run.
+    """The caller has found out from its checkpoint file which items of a job have to run.
 
     All items of such a job come with this event, and not with `InputArrived`.
 
     Attributes:
         job: the number of the job.
-        items: how many more items the job has; most often those that this event is about.
-        run: ranges of items that are to be run, each from its start to before its end.
-        held: items that wait, because another process may be running them; a later event of this
-            kind decides about them.
-        decided: items that waited, and wait no more.
-        failed: the first item that is known to have failed; None: no item is.
+        items: how many more items the job has; most often this event is about the same items.
+        run: ranges of items that have to run; a range is its first index and the index behind its
+            last.
+        held: items that have to wait, because another process may be running them; a later event of
+            this type decides about them.
+        decided: items that had to wait, and about which this event decides.
+        failed: the index of the first item that is known to have failed; None if there is none.
     """
 
     job: int
@@ -182,8 +183,8 @@ class ChunksReclaimed(NamedTuple):
 class ItemRuns(NamedTuple):
     """Tells when a worker began its present item; it answers the command `CheckDeadline`.
 
-    `since`: a time; None if the chunk has not begun. `held`: the item has run for longer than its
-    `timeout`, and the worker will not begin another item.
+    `since` is the time; it is None if the chunk has not begun. `held` is true if the item has run
+    for longer than its `timeout`: then the worker will not begin another item.
     """
 
     worker: int

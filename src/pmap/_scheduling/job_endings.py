@@ -26,7 +26,7 @@ class JobEndings:
             jobs: the jobs that are not over.
             workers: the workers that may hold unwanted items.
             reclaiming: takes back items that workers have not begun.
-            answer: gets the commands.
+            answer: gets the commands that follow.
             can_kill: whether workers can be killed, as processes can and threads cannot.
         """
         self._jobs = jobs

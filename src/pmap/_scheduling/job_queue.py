@@ -14,7 +14,7 @@ _MOST_METERS = 64
 
 
 class JobQueue:
-    """All jobs by their numbers, and a queue of the jobs that may have items to send to workers.
+    """The table of all jobs by number, and the queue of the jobs that may have items to send.
 
     Attributes:
         turns: the queue. Each entry is a `Job`, or the number of a job that was submitted with one
@@ -22,7 +22,7 @@ class JobQueue:
     """
 
     def __init__(self) -> None:
-        """Make the queue empty."""
+        """Begin before any job is submitted."""
         # There may be millions of jobs of one item, and most are submitted with the same rules. So
         # all jobs of one item with the same rules share one small `SingleCall`, and a `Job` object
         # is made only when the item is sent to a worker.
@@ -70,7 +70,7 @@ class JobQueue:
         return job
 
     def get(self, id: int) -> Job | None:
-        """Return the `Job` with this number; None if the job is over."""
+        """Return the `Job` object of the job with this number; None if the job is over."""
         known = self._jobs.get(id)
         if isinstance(known, SingleCall):
             known = self._jobs[id] = Job(id, 1, known.rules, False, self._meter(known.like))
@@ -115,7 +115,8 @@ class JobQueue:
 
         Args:
             job: the job.
-            first: put the job before all other jobs, also if the job is in the queue already.
+            first: whether to put the job in front of all other jobs, even if it is in the queue
+                already.
         """
         if first:
             if not self.turns or self.turns[0] is not job:
@@ -139,7 +140,7 @@ class JobQueue:
             self.turns.popleft()
 
     def pop(self) -> Job | None:
-        """Remove the first entry and return its job; None if the job was cancelled meanwhile."""
+        """Remove the first entry and return its job; None if that job was cancelled."""
         first = self.turns.popleft()
         job = self.get(first) if isinstance(first, int) else first
         if job is not None:
@@ -147,7 +148,7 @@ class JobQueue:
         return job
 
     def chunks(self, most: int) -> int:
-        """Return how many chunks wait to be sent; the counting stops at `most`."""
+        """Return how many chunks wait to be sent; stop counting at `most`."""
         waiting = 0
         counted: set[Job] = set()
         for job in self.turns:

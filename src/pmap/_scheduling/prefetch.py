@@ -8,10 +8,10 @@ from .job_queue import JobQueue
 from .state import Chunk, Job, Worker, load_of
 from .worker_states import RECLAIMING
 
-# A busy worker is sent another chunk only while the chunks that it holds are expected to take less
-# than this many seconds. So the worker never waits for its next chunk, and no chunk waits long.
+# A busy worker gets another chunk only if the chunks that it holds will take less than this many
+# seconds together. So the worker never waits for its next chunk, and no chunk waits long.
 PREFETCH_BELOW = 0.005
-# How many chunks a worker holds at most: enough for several to travel in one system call.
+# A worker holds at most this many chunks: enough to send several of them in one system call.
 MOST_HELD = 8
 # Until this many items of the job have been measured for each worker, a worker holds fewer chunks
 # than `MOST_HELD`. The first items cost more than others, which makes the first chunks too small,
@@ -33,12 +33,12 @@ _SEVERAL = -1  # stands in place of the number of a job if several jobs have wai
 class Prefetch:
     """The busy workers that may be sent more chunks, so that no event has to check all workers.
 
-    There are two groups: workers that may take more chunks, and workers that hold their share of
-    the waiting items. A worker in neither group has enough until it has finished items.
+    There are two groups: workers that may get more chunks, and workers that hold their share of the
+    waiting items. A worker in neither group holds enough chunks until it has finished some items.
     """
 
     def __init__(self, jobs: JobQueue, limit: int) -> None:
-        """Begin without workers.
+        """Begin before any worker is started.
 
         Args:
             jobs: the jobs whose items are to be sent.
@@ -53,7 +53,7 @@ class Prefetch:
         self._share_of: int | None = None
 
     def resize(self, limit: int) -> None:
-        """Let there be up to `limit` workers."""
+        """Set the limit of workers to `limit`."""
         self._limit = limit
 
     def consider(self, worker: Worker) -> None:
@@ -78,7 +78,7 @@ class Prefetch:
             self._at_share.clear()
 
     def most_held(self) -> int:
-        """Return how many chunks a worker may hold, given the job whose items are sent next."""
+        """Return how many chunks a worker may hold; it depends on the job that is sent next."""
         if not self._jobs.turns:
             return MOST_HELD
         first = self._jobs.turns[0]
@@ -107,7 +107,7 @@ class Prefetch:
             return False
         turns = self._jobs.turns
         sent = False
-        # A worker gets chunks only when it holds at most half of what it may hold, so that several
+        # A worker gets chunks only when it holds at most half as many as it may hold. So several
         # chunks travel in one system call.
         half = self.most_held() // 2
         filled: list[tuple[Worker, float, float]] = []

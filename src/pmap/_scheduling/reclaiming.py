@@ -1,4 +1,4 @@
-"""Reclaiming: taking back items that a worker has not begun, so that other workers can run them."""
+"""Reclaiming: taking back items that a worker has not begun, so that others can run them."""
 
 from math import inf
 
@@ -16,8 +16,8 @@ from .workers import Workers
 # random orders of unequal items of 0.1 or 1 ms, a whole map took less time on average than without
 # reclaiming; with a delay of 5 ms the gain was smaller.
 RECLAIM_AFTER = 0.001
-# The longest that the delay `RECLAIM_AFTER` may become, in seconds: it grows while workers get no
-# processor time.
+# The delay before items are taken back begins at `RECLAIM_AFTER`. It grows while the system does
+# not let workers run, but to no more than this many seconds.
 _MOST_DELAY = 1.0
 
 
@@ -43,8 +43,8 @@ class Reclaiming:
         question = ReclaimChunks(worker.id)
         if worker.state == RECLAIMING or question in self._answer.questions:
             return
-        # A worker that is ending (a thread may take long to end) is asked, too, but keeps its
-        # state.
+        # A worker that is ending keeps its state, but is asked, too, because a thread may take long
+        # to end.
         if worker.state == BUSY:
             worker.state = RECLAIMING
         self._answer.questions.append(question)
@@ -56,9 +56,9 @@ class Reclaiming:
         return [w.since + self._delay for w in holding if w.since < inf and not w.leaving]
 
     def request_for_idle(self, now: float) -> None:
-        """Take back items for an idle worker, from one worker whose first chunk takes too long.
+        """Take back items for an idle worker, from a worker whose first chunk takes too long.
 
-        Of the workers whose first chunk takes too long, the one that holds most chunks is asked.
+        If there are several such workers, the one that holds most chunks is asked.
         """
         late = [
             worker
@@ -74,7 +74,7 @@ class Reclaiming:
             self.request(worker)
 
     def on_chunk_finished(self) -> None:
-        """Shorten the delay before items are taken back: a worker has finished a chunk."""
+        """Shorten the delay before items are taken back, because a worker has finished a chunk."""
         # The delay is halved, and not reset: the next chunk, too, may have to wait until the system
         # lets the worker run.
         self._delay = max(RECLAIM_AFTER, self._delay / 2)

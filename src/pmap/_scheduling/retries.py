@@ -13,7 +13,7 @@ class Retries:
     """The failed items that will be run again."""
 
     def __init__(self, jobs: JobQueue, prefetch: Prefetch, answer: Answer) -> None:
-        """Begin with no failed items."""
+        """Begin before any item has failed."""
         self._jobs = jobs
         self._prefetch = prefetch
         self._answer = answer

@@ -1,8 +1,8 @@
 """The scheduler: a pure state machine that decides which worker gets which chunk.
 
-The scheduler knows no process, thread, clock, pipe or pickle. The engine tells it with events what
-happened and when, and carries out the commands that it answers. Tests drive the scheduler through
-thousands of schedules with nothing running.
+The scheduler knows no process, thread, clock, pipe or pickle. The engine tells it by events what
+has happened and when, and carries out the commands with which the scheduler answers. Tests drive
+the scheduler through thousands of schedules without any worker.
 
 The life of an item::
 
@@ -88,7 +88,7 @@ class Scheduler:
     """The scheduler of one pool, with the state of the pool's jobs and workers.
 
     Attributes:
-        timed: whether any job may need a `Tick`, because of a `timeout` or of retries.
+        timed: whether any job may need the event `Tick`, because of a `timeout` or of retries.
     """
 
     def __init__(
@@ -104,8 +104,8 @@ class Scheduler:
             limit: how many workers there may be at a time.
             max_chunks: how many chunks a worker may run before it is replaced; None for no limit.
             can_kill: whether workers can be killed (processes) or only be asked to end (threads).
-            prefetch: whether chunks may be sent ahead of need. False where a worker may have to be
-                replaced after any chunk.
+            prefetch: whether busy workers may be sent chunks before they need them. False if a
+                worker may have to be replaced after any chunk.
         """
         answer = self._answer = Answer()
         jobs = self._jobs = JobQueue()
@@ -159,8 +159,8 @@ class Scheduler:
         """Handle an event that happened at the time `now`; return the commands, in order."""
         self._now = now
         self._dispatch_can_wait = False
-        # The method that handles an event is looked up in a table, since this code runs for each
-        # chunk: a `match` statement would try one type of event after the other.
+        # This code runs for each chunk, so a table gives the method that handles an event: a
+        # `match` statement would try one type of event after the other.
         self._handlers[type(event)](event)
         if self._jobs.turns and (self._workers.idle or not self._dispatch_can_wait):
             self._dispatcher.dispatch(now)
@@ -175,7 +175,7 @@ class Scheduler:
 
     @property
     def busy(self) -> bool:
-        """Whether there is any job that is not over, or, in a closed pool, any worker left."""
+        """Whether any job is not over or, in a closed pool, any worker has not ended."""
         return bool(self._jobs) or (self._workers.closed and bool(self._workers.all))
 
     @property
@@ -374,8 +374,8 @@ class Scheduler:
             touched[job.id] = job
             if chunk is worker.chunks[0] and chunk.next < min(chunk.stop, job.end):
                 # The death of the worker counts as a failed try of its chunk only if no item of the
-                # chunk was finished, and if the scheduler did not kill the worker. Else the death
-                # says nothing about the items that had not begun.
+                # chunk was finished, and if the scheduler did not kill the worker. Otherwise the
+                # death says nothing about the items that had not begun.
                 if chunk.next == chunk.start and worker.state < OVERDUE:
                     chunk.tries += 1
                 self._lose_items(worker, chunk, event.begun or int(chunk.tries >= MAX_TRIES))

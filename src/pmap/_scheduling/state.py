@@ -25,7 +25,7 @@ _Range: TypeAlias = tuple[int, int, int]
 
 
 class SingleCall(NamedTuple):
-    """A job of one item, as data, while it waits; the fields are those of `JobSubmitted`."""
+    """A job of one item while it waits; its fields are those of `JobSubmitted`."""
 
     rules: RunRules
     like: Hashable
@@ -41,14 +41,14 @@ class Chunk:
         self.start = start
         self.stop = stop
         self.tries = tries  # how many workers died with the chunk without beginning it
-        self.step = step  # how many items of the chunk begin together; 0: all
-        self.next = start  # the first item of the chunk that is not finished
+        self.step = step  # how many items of the chunk begin together; 0 means all
+        self.next = start  # the index of the first item of the chunk that is not finished
 
 
 class Job:
     """A job, as the scheduler knows it: which of its items wait, run, have ended or failed."""
 
-    # There may be millions of jobs, so the collections that few jobs need are made when needed.
+    # There may be millions of jobs, so collections that few jobs need are made only when needed.
     __slots__ = (
         "cost",
         "cursor",
@@ -71,7 +71,8 @@ class Job:
     def __init__(self, id: int, size: int, rules: RunRules, open: bool, cost: CostMeter) -> None:
         self.id = id
         self.state: int = OPEN if open else RUNNING  # one of the states in the module `job_states`
-        # Items from this index on are unwanted: the number of items, or the first failure.
+        # Items from this index on are unwanted. It is the number of items, or the index of the
+        # first failure.
         self.end = size
         self.rules = rules
         # Whether the call is a stream: then a consumer waits for each chunk of results.
@@ -79,7 +80,8 @@ class Job:
         self.cost = cost
         # Whether the job is expected to be so short that it is sent as one chunk.
         self.is_short = False
-        # The cost of the last job with the same function; None: not known, or not to be relied on.
+        # The cost of the last job with the same function; None if it is not known or cannot be
+        # relied on.
         self.expected: CostMeter | None = None
         self.cursor = 0  # the index of the first item that was never sent to a worker
         self.queued = 0  # how many entries of the scheduler's queue are for this job
@@ -97,8 +99,8 @@ class Job:
     def take(self, workers: int, several: bool, overhead: float = 0.0) -> _Range | None:
         """Return the next range of items to send to a worker; the first items come first.
 
-        `several`: the range may be as long as several chunks of the caller's `chunksize`.
-        `overhead`: the seconds that a chunk takes beside those of its items.
+        If `several` is true, the range may be as long as several chunks of the caller's
+        `chunksize`. `overhead` is the seconds that a chunk takes beside those of its items.
         """
         while self.requeued:
             start, stop, tries = heapq.heappop(self.requeued)
@@ -157,7 +159,7 @@ class Job:
     def seconds_waiting(self) -> float | None:
         """Return the seconds that the waiting items take together, by the measured cost.
 
-        None if no cost is measured yet, or if at most one item waits.
+        Return None if no cost is measured yet, or if at most one item waits.
         """
         waiting = self.waiting()
         seconds = self.cost.at_worst()
@@ -183,7 +185,7 @@ class Job:
         return self.state == KILLING or (self.rules.stop and self.state < FINISHED)
 
     def requeue(self, start: int, stop: int, tries: int) -> None:
-        """Let the items `start` to `stop` - 1 be sent to a worker again, before any later items."""
+        """Queue the items `start` to `stop` - 1 to be sent again, before all later items."""
         # Items are queued again if they are slow or were lost. So the expectation that the job is
         # short does not hold: its items are not sent as one chunk, or as large first chunks, any
         # more.

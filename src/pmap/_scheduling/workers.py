@@ -19,7 +19,7 @@ class Workers:
     Attributes:
         all: the workers by their numbers.
         idle: the workers that wait for work; the worker that finished work last comes last.
-        leaving: how many workers are about to end: see `Worker.leaving`.
+        leaving: how many workers are about to end (those whose attribute `leaving` is true).
         closed: whether no more jobs will come.
     """
 
@@ -37,7 +37,7 @@ class Workers:
             limit: how many workers there may be at a time.
             max_chunks: how many chunks a worker may run before it is replaced; None for no limit.
             jobs: the jobs that the workers run.
-            prefetch: is told of each worker that gets no more chunks.
+            prefetch: learns here that a worker gets no more chunks.
             answer: gets the commands for the workers.
         """
         self.limit = limit
@@ -49,7 +49,7 @@ class Workers:
         self.idle: dict[int, Worker] = {}
         self.leaving = 0
         self.closed = False
-        # Seconds that a chunk takes beside those of its items; 0: next to nothing.
+        # Seconds that a chunk takes beside those of its items; 0 if that is very little.
         self.overhead = 0.0
         self._retired = False  # whether idle workers were told to end, and no call has come since
         self._next = 0
@@ -57,12 +57,12 @@ class Workers:
 
     @property
     def starting(self) -> int:
-        """How many workers were started and cannot take chunks yet."""
+        """How many workers were started and are not ready for chunks yet."""
         return sum([1 for worker in self.all.values() if worker.state == STARTING])
 
     @property
     def are_hopeless(self) -> bool:
-        """Whether there are no workers, because the last ones all died while they started."""
+        """Whether there are no workers because the last ones have all died while they started."""
         return not self.all and self._start_failures >= MAX_START_FAILURES
 
     def start(self, wanted: int) -> None:
@@ -129,7 +129,7 @@ class Workers:
         """Stop all workers that hold no chunks."""
         self._retired = not self._jobs
         for worker in self.all.values():
-            # A worker that is just starting is stopped later, when it has started.
+            # A worker that is being started is stopped later, when it is ready.
             if worker.state in (STARTING, IDLE):
                 self.stop(worker)
 

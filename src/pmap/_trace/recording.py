@@ -42,8 +42,9 @@ class Recording:
         """Begin before anything is recorded.
 
         Args:
-            trace: the trace that the call is noted in.
-            path: the file that the trace is saved in when the call is over; None: none.
+            trace: the trace in which the call is recorded.
+            path: the file in which the trace is saved when the call is over; None if it is not
+                saved.
             label: the verb and the function of the call, in words.
         """
         self.trace = trace
@@ -115,10 +116,10 @@ class Recording:
             worker: the worker that ran the items.
             start: the index of the first item.
             items: how many items there are.
-            times: when the worker began with the items and was done with them, then when each
-                began and ended; empty: not known.
+            times: the times at which the worker began with the items and had finished them, and
+                then the begin and the end of each item; empty if they are not known.
             failed: the indices of items that have failed.
-            tried: how often items were tried before, by their indices; None: no item was.
+            tried: how often items were tried before, by their indices; None if none was.
             last: whether these are the last results of their chunk.
         """
         chunks = self._held.get(worker, [])

@@ -26,19 +26,20 @@ class Part(NamedTuple):
     """Items of one chunk whose results came at the same time, or which were lost together.
 
     Attributes:
-        worker: the key of the record of the worker that ran them.
+        worker: the key of the record of the worker that ran the items.
         call: the number of the call in the trace.
         start: the index of the first item in the call.
         items: how many items there are.
         sent: when the caller sent the items, or a time at which the worker had them.
-        begin: when the worker began with them.
-        end: when the worker was done with them, or had ended.
-        received: when the caller took the results in.
-        times: when each item began and ended, by the clock of the worker; empty: not known.
-        shift: seconds to be added to `times`: for a worker whose clock is not that of the caller.
+        begin: the time at which the worker began with the items.
+        end: the time at which the worker had finished the items, or at which it had ended.
+        received: the time at which the caller received the results.
+        times: the begin and the end of each item, by the clock of the worker; empty if they are not
+            known.
+        shift: seconds to add to `times`, if the worker's clock is not that of the caller.
         failed: the indices of the items that have failed.
-        attempts: by index, how often items had been tried before; None: no item was tried before.
-        lost: whether the items have no results, because their worker or the call ended before.
+        attempts: how often items had been tried before, by their indices; None if none had been.
+        lost: whether the items have no results, because their worker or the call has ended.
     """
 
     worker: int
@@ -60,13 +61,16 @@ class WorkerRecord:
     """One worker: when it was started, ready and gone.
 
     Attributes:
-        pool: the number of its pool.
-        pid: its process id; None: it is no process of its own, or not known.
-        seen: the time from which on the trace knows of the worker.
-        started: when it was started; None: before the first call of the trace.
-        ready: when it was ready; None: not yet, or before the first call of the trace.
-        gone: when it had ended; None: it has not.
-        last: the time when it was done with the last items that it ran.
+        pool: the number of the worker's pool.
+        pid: the process id of the worker; None if it is not known, or if the worker is no process
+            of its own.
+        seen: the time from which the trace knows of the worker.
+        started: the time at which the worker was started; None if that was before the first call of
+            the trace.
+        ready: the time at which the worker was ready; None if it is not, or if that was before the
+            first call of the trace.
+        gone: the time at which the worker had ended; None if it has not.
+        last: the time at which the worker had finished the last items that it ran.
     """
 
     __slots__ = ("gone", "last", "pid", "pool", "ready", "seen", "started")
@@ -97,9 +101,9 @@ class Snapshot(NamedTuple):
     """Everything that a trace contains at one moment.
 
     Attributes:
-        began: when the first call began.
-        since: from when on the trace is complete; later than `began` if items were dropped.
-        now: when the snapshot was made.
+        began: the time at which the first call began.
+        since: the time from which the trace is complete; later than `began` if items were dropped.
+        now: the time at which the snapshot was made.
         calls: the calls, by their numbers.
         workers: the workers, by their keys.
         parts: the parts of chunks, in the order in which they came.

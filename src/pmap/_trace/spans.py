@@ -35,14 +35,15 @@ class TraceSpan(NamedTuple):
             call ended before their results came.
         worker: the row of the worker, from 0 on. Workers that were not there at the same time may
             have the same row.
-        start: when it begins, in seconds since the first call of the trace began.
-        stop: when it ends.
-        call: the number of the call in the trace, from 0 on; None: it belongs to no call.
-        item_index: the index of the first item; None: it belongs to no item.
-        items: how many items it has: those from `item_index` on.
+        start: the time at which the span begins, in seconds since the first call of the trace
+            began.
+        stop: the time at which the span ends, in seconds since the first call of the trace began.
+        call: the number of the call in the trace, from 0 on; None if the span belongs to no call.
+        item_index: the index of the first item; None if the span belongs to no item.
+        items: how many items the span has; the first one is at `item_index`.
         attempt: for an item, the number of the try; 1 for the first.
         failed: how many of the items have failed.
-        pid: the process id of the worker; None: it is no process of its own.
+        pid: the process id of the worker; None if the worker is no process of its own.
     """
 
     kind: Kind

@@ -26,16 +26,18 @@ class TraceSummary(NamedTuple):
 
     Attributes:
         duration: how long the calls took, from the begin of the first to the end of the last.
-        workers: how many rows of workers there are: so many were there at the same time.
+        workers: how many rows of workers there are, which is how many workers ran at the same time.
         items: how many tries of items the trace has.
-        failed: how many of these have failed, or were lost.
+        failed: how many of these tries have failed, or were lost.
         dropped: how many earlier items the trace has dropped, since there were too many.
-        running: the function ran.
-        around: workers ran chunks, but not the function: they loaded arguments and pickled results.
-        transport: chunks were on their way to workers, or results on their way to the caller.
-        waiting: there was nothing to do for workers.
-        starting: workers started.
-        lost: workers ran what has no result, because they ended, or the call did.
+        running: seconds in which the function ran.
+        around: seconds in which workers ran chunks, but not the function: they loaded arguments and
+            pickled results.
+        transport: seconds in which chunks were on their way to workers, or results to the caller.
+        waiting: seconds in which workers had nothing to do.
+        starting: seconds in which workers started.
+        lost: seconds in which workers ran items that have no result, because the worker or the call
+            ended before.
         slowest: the ten slowest items, the slowest first.
     """
 

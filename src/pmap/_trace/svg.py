@@ -64,7 +64,7 @@ def drawn(spans: tuple[TraceSpan, ...], labels: list[str], dropped: int = 0) -> 
     Args:
         spans: the spans, ordered by row and time.
         labels: the name of each call.
-        dropped: how many earlier items are not among the spans.
+        dropped: how many earlier items the trace has dropped.
     """
     about = summed(spans, dropped)
     # If items were dropped, the picture begins with the first span, because nothing before it is

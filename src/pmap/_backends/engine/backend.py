@@ -1,4 +1,4 @@
-"""The engine backend: an executor or cluster of the program's runs chunks of items as tasks.
+"""The engine backend: an executor or cluster of the program runs chunks of items as tasks.
 
 What the scheduler calls a worker is here a *slot*: the right to have one task at the engine. The
 engine chooses where a task runs. So a slot is ready at once, holds one chunk at a time, and cannot
@@ -98,9 +98,9 @@ class EngineBackend(Backend[deque[_Done]]):
             engine: the program's executor.
             run: the function that a task calls on its node.
             inner: the options of the workers that pmap starts on a node; None: it starts none.
-            live: whether items run as they are, in threads of this process.
+            live: whether items run in threads of this process, without being pickled.
             slots: how many slots there may be.
-            asks: whether the engine is asked for that again now and then.
+            asks: whether the engine is asked now and then how many slots there may be.
         """
         self._engine = Held(engine)
         bare = inner is None and not live
@@ -294,7 +294,7 @@ class EngineBackend(Backend[deque[_Done]]):
 
     def _tell(self, event: BackendEvent | CapacityChanged) -> None:
         self._told.append(event)
-        self.wake()  # a thread that waits in `poll` has to see the new event
+        self.wake()  # this wakes a thread that waits in `poll`, which then sees the event
 
     def _refuse(self, worker: int, reason: str, error: BaseException | None) -> None:
         cause = None if error is None else settle(error, INITIALIZER)

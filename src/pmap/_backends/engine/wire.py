@@ -52,7 +52,8 @@ class TaskSpec(NamedTuple):
     Attributes:
         host, caller: the machine and the process id of the caller.
         marks: the folder where the caller marks chunks that nobody wants any more.
-        watch: the pickled function `watch` of the engine; empty: it has none. See `Engine`.
+        watch: the pickled function `watch` of the engine, which `Engine` describes; empty if the
+            engine has none.
         inner: the options of inner workers; None: the items run in the engine's own worker.
     """
 
@@ -125,7 +126,7 @@ def versions() -> bytes:
 
 
 class OtherVersionError(RuntimeError):
-    """The caller and the node have different versions of pmap or Python."""
+    """Raised on a node if the caller has another version of pmap or Python."""
 
 
 def packed_task(task: Task) -> bytes:
@@ -137,7 +138,7 @@ def opened_task(data: bytes) -> Task:
     """Return the task for which the bytes `data` were sent.
 
     Raises:
-        OtherVersionError: the caller has other versions than this process.
+        OtherVersionError: the caller has another version of pmap or Python than this process.
     """
     head, _, body = data.partition(b"\n")
     if head != versions():
